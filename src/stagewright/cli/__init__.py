@@ -1,0 +1,1 @@
+"""The command line: the one place besides ``ui`` that writes to the terminal."""

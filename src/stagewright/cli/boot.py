@@ -1,0 +1,48 @@
+"""``stagewright boot``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from stagewright.cli.common import project_of, store_of
+from stagewright.engine.plan import make_plan
+from stagewright.errors import Reason, StagewrightError
+from stagewright.stages.boot_test import Attach, image_of
+from stagewright.vm import accel
+from stagewright.vm.interactive import terminal
+
+
+@click.command(name="boot")
+@click.argument("image", metavar="STAGE|FILE")
+@click.option("-m", "--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="In MiB.")
+@click.option("--cpus", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--attach", type=click.Choice([item.value for item in Attach]), default="cd", show_default=True)
+@click.pass_context
+def command(ctx: click.Context, image: str, memory: int, cpus: int, attach: str) -> int:
+    """Start a virtual machine with the image of a STAGE or with a FILE, its serial console on this terminal."""
+    store = store_of(ctx)
+    path = Path(image)
+    if not path.is_file():
+        path = _of_stage(ctx, image)
+    machine = Attach(attach).machine(path.absolute(), memory=memory, cpus=cpus)
+    acceleration = accel.probe(cache=store.cache("acceleration.json"))
+    with tempfile.TemporaryDirectory(prefix="stagewright-boot-") as folder:
+        session = terminal(machine, Path(folder), acceleration)
+        print(session.notice, file=sys.stderr)
+        return session.run()
+
+
+def _of_stage(ctx: click.Context, name: str) -> Path:
+    store = store_of(ctx)
+    plan = make_plan(project_of(ctx), store, [name])
+    (node_id,) = plan.sinks
+    step = plan.steps[node_id]
+    if not store.has(step.node.yields, step.key.digest):
+        raise StagewrightError(
+            Reason.NOT_BUILT, f"{name} is not built as the project is now", hint=f"stagewright build {name}"
+        )
+    return image_of(store.tree(step.node.yields, step.key.digest))

@@ -1,0 +1,129 @@
+"""``stagewright build``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+
+import click
+
+from stagewright.cli.common import face, progress_option, project_of, store_of, targets_argument
+from stagewright.engine.doctor import require
+from stagewright.engine.outputs import FOLDER, publish
+from stagewright.engine.pins import pin, save, unpinned
+from stagewright.engine.plan import Plan, check_targets, make_plan
+from stagewright.engine.record import Record
+from stagewright.engine.scheduler import Outcome, Resources, Scheduler
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.events import Listener
+from stagewright.project.model import Project
+from stagewright.stages.registry import graph_of
+from stagewright.store.store import Store
+from stagewright.ui.text import duration
+
+
+@click.command(name="build")
+@targets_argument
+@progress_option
+@click.option("-k", "--keep-going", is_flag=True, help="After a failure, build whatever does not depend on it.")
+@click.option("-j", "--cores", type=click.IntRange(min=1), help="Cores to use together (default: all).")
+@click.option(
+    "--memory", type=click.IntRange(min=256), metavar="MIB", help="Memory to use together (default: what is free)."
+)
+@click.option("--locked", is_flag=True, help="Fail where stagewright.lock would have to be written.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    progress: str,
+    keep_going: bool,
+    cores: int | None,
+    memory: int | None,
+    locked: bool,
+) -> None:
+    """Build stages and run boot tests; all of the project when none is named.
+
+    What is in the store already is not built again, and a build that was stopped
+    or that failed goes on from what it had finished. Files for people end up in
+    the folder out/ of the project.
+    """
+    started = time.monotonic()
+    project, store = project_of(ctx), store_of(ctx)
+    check_targets(graph_of(project), project, targets)
+    store.sweep()
+    machine = Resources.of_machine()
+    resources = Resources(cores or machine.cores, memory or machine.memory)
+    with face(progress) as listener:
+        project = _pinned(project, store, targets, listener, locked=locked)
+        plan = make_plan(project, store, targets)
+        outcome = _carry_out(plan, store, resources, listener, keep_going=keep_going)
+    outputs = publish(plan, store, project.folder / FOLDER)
+    if outcome:
+        _raise(outcome)
+    if progress not in ("json", "quiet"):
+        _report(plan, outputs, time.monotonic() - started)
+
+
+def _pinned(project: Project, store: Store, targets: tuple[str, ...], listener: Listener, *, locked: bool) -> Project:
+    names = unpinned(project, targets)
+    if locked and (names or not project.lock.file.exists()):
+        raise StagewrightError(
+            Reason.LOCK_STALE,
+            f"{project.lock.file.name} does not pin {', '.join(names) or 'anything'}",
+            hint="run stagewright update and keep the file under version control",
+        )
+    if names:
+        require(store, ["bootstrap"])
+        project, _ = pin(project, store, names, [listener])
+    elif not project.lock.file.exists():
+        save(project.lock)
+    return project
+
+
+def _carry_out(
+    plan: Plan, store: Store, resources: Resources, listener: Listener, *, keep_going: bool
+) -> Outcome | None:
+    store.register(plan.project.folder, plan.keys())
+    if not plan.to_build:
+        return None
+    require(store, [step.node.kind for step in plan.to_build])
+    listeners = [listener]
+    scheduler = Scheduler(plan, store, resources, listeners, keep_going=keep_going)
+    with Record(store, scheduler.run_id) as record:
+        listeners.append(record)
+        return scheduler.run()
+
+
+def _raise(outcome: Outcome) -> None:
+    if outcome.interrupted:
+        raise StagewrightError(
+            Reason.INTERRUPTED, "stopped", hint="run the same command again: it goes on from what is finished"
+        )
+    if outcome.errors:
+        raise ProblemsError([_with_way_in(node, error) for node, error in outcome.errors.items()])
+
+
+def _with_way_in(node: str, error: StagewrightError) -> StagewrightError:
+    """The error of a node, with the commands that show more."""
+    name = node.rpartition(":")[2]
+    more = f"stagewright log {name} shows everything"
+    if error.reason in (Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED, Reason.BUILD_FAILED, Reason.DEPENDENCIES):
+        more += f", stagewright shell {name} enters the root as the build left it"
+    return StagewrightError(
+        error.reason,
+        f"{node}: {error.message}",
+        place=error.place,
+        detail=error.detail,
+        hint=f"{error.hint}\n        {more}" if error.hint else more,
+    )
+
+
+def _report(plan: Plan, outputs: Mapping[str, list[str]], seconds: float) -> None:
+    built = len(plan.to_build)
+    count = f"{built} built, " if built else ""
+    cached = sum(step.state == "cached" for step in plan.steps.values())
+    print(f"{plan.project.info.name}: {count}{cached} cached, in {duration(seconds)}", file=sys.stderr)
+    for target, paths in outputs.items():
+        for path in paths:
+            print(f"{target}\t{path}")

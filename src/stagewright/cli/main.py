@@ -1,0 +1,127 @@
+"""``stagewright``: the group of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stagewright import __version__
+from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.ui.text import error_text
+
+COMMANDS = {
+    "build": "stagewright.cli.build",
+    "plan": "stagewright.cli.plan",
+    "graph": "stagewright.cli.graph",
+    "boot": "stagewright.cli.boot",
+    "shell": "stagewright.cli.shell",
+    "log": "stagewright.cli.log",
+    "update": "stagewright.cli.update",
+    "check": "stagewright.cli.check",
+    "doctor": "stagewright.cli.doctor",
+    "clean": "stagewright.cli.clean",
+    "gc": "stagewright.cli.gc",
+    "schema": "stagewright.cli.schema",
+    "kinds": "stagewright.cli.kinds",
+}
+"""Each command lives in a module of its own, imported only when it is used."""
+
+
+class Commands(click.Group):
+    """Finds commands by the table above, and names the nearest one for a misspelt word."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Like click's, with a hint."""
+        if args and args[0] not in COMMANDS:
+            raise click.UsageError(f"no such command {args[0]!r}: {nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-C",
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="The project folder (default: this one, or the nearest above with a stagewright.toml).",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="STAGEWRIGHT_STORE",
+    help="Where layers, artifacts and caches are kept (default: /var/cache/stagewright for root).",
+)
+@click.version_option(__version__, prog_name="stagewright")
+@click.pass_context
+def group(ctx: click.Context, directory: Path, store: Path | None) -> None:
+    """Build Gentoo-based operating systems from a seed to something that boots.
+
+    A project is a folder with a stagewright.toml. The first commands to know:
+
+    \b
+      stagewright plan          what would be built, and why
+      stagewright build         build it, boot tests included
+      stagewright boot STAGE    a machine with the result, on this terminal
+      stagewright shell STAGE   look around inside a root, also a failed one
+
+    Exit codes: 0 done, 1 a build or test failed, 2 something in the project or
+    the command line is wrong, 3 this machine lacks something, 4 the store cannot
+    be used, 70 a defect of stagewright, 130 interrupted.
+    """
+    ctx.obj = {"directory": directory, "store": store}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit with a code of the table in :class:`Exit`."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code. User errors show no traceback, defects always do."""
+    try:
+        result: Any = group.main(arguments, prog_name="stagewright", standalone_mode=False)
+        code = int(result) if isinstance(result, int) else Exit.OK
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = Exit.INVALID
+    except (click.Abort, KeyboardInterrupt):
+        print("stopped", file=sys.stderr)
+        code = Exit.INTERRUPTED
+    except StagewrightError as error:
+        print(error_text(error), file=sys.stderr)
+        code = exit_of(error)
+    except BrokenPipeError:  # the reader of our output is gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.OK
+    except Exception:  # noqa: BLE001  a defect of ours, shown in full
+        traceback.print_exc()
+        print("This is a defect of stagewright: please report it with the lines above.", file=sys.stderr)
+        code = Exit.BUG
+    return code
+
+
+def exit_of(error: StagewrightError) -> Exit:
+    """The exit code of an error; of several, that of the gravest reason."""
+    problems = error.problems if isinstance(error, ProblemsError) else [error]
+    order = [Exit.BUG, Exit.INTERRUPTED, Exit.STORE, Exit.HOST, Exit.INVALID, Exit.FAILED]
+    return min((Reason(problem.reason).exit for problem in problems), key=order.index)

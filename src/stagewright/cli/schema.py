@@ -1,0 +1,16 @@
+"""``stagewright schema``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from stagewright.project.schema import schema
+from stagewright.stages.registry import kinds
+
+
+@click.command(name="schema")
+def command() -> None:
+    """Print the JSON schema of project files, for editors that complete and check TOML."""
+    print(json.dumps(schema(kinds()), indent=2))

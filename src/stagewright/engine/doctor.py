@@ -1,0 +1,132 @@
+"""What this machine must have for a project: rights, kernel features, programs, room on the disk.
+
+``stagewright doctor`` shows every check; a build runs the same ones for what it is about to make, and stops in its
+first second when one fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.run import PATH, run
+from stagewright.stages.base import Stage
+from stagewright.stages.boot_test import BootTest
+from stagewright.stages.registry import by_kind
+from stagewright.stages.tools import Tool
+from stagewright.store.store import Store, remove_tree
+from stagewright.vm import firmware
+
+BASE = (
+    Tool("unshare", "util-linux", "sys-apps/util-linux"),
+    Tool("setpriv", "util-linux", "sys-apps/util-linux[-static]"),
+    Tool("mount", "mount", "sys-apps/util-linux"),
+    Tool("sync", "coreutils", "sys-apps/coreutils"),
+)
+
+ROOM = 2 << 30
+"""Bytes that a store should have free before anything is built."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition: what was looked at, whether it holds, and what to do if not."""
+
+    name: str
+    fine: bool
+    found: str
+    reason: Reason = Reason.HOST_FEATURE
+    remedy: str = ""
+
+    def problem(self) -> StagewrightError:
+        """The failed check as an error."""
+        return StagewrightError(self.reason, f"{self.name}: {self.found}", hint=self.remedy)
+
+
+def examine(store: Store, kinds: Iterable[str]) -> list[Check]:
+    """All checks for building these kinds with this store."""
+    models = [by_kind()[kind] for kind in sorted(set(kinds))]
+    return [_rights(), *_tools(models), *_kernel(store), _disk(store), *_firmware(models)]
+
+
+def require(store: Store, kinds: Iterable[str]) -> None:
+    """Raise what is missing, all at once."""
+    problems = [check.problem() for check in examine(store, kinds) if not check.fine]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def _rights() -> Check:
+    user = os.geteuid()
+    return Check(
+        "rights", user == 0, f"uid {user}", Reason.NOT_ROOT, "builds mount file systems: run as root, or in a container"
+    )
+
+
+def _tools(models: Iterable[type[Stage]]) -> Iterator[Check]:
+    wanted = {tool.program: tool for tool in [*BASE, *(tool for model in models for tool in model.needs)]}
+    for program, tool in sorted(wanted.items()):
+        path = shutil.which(program, path=PATH)
+        remedy = f"apt install {tool.apt}, or emerge {tool.gentoo}"
+        yield Check(program, path is not None, path or "not installed", Reason.MISSING_TOOL, remedy)
+
+
+def _kernel(store: Store) -> Iterator[Check]:
+    """Make an overlay in new namespaces where the store is: this is what a worker does first."""
+    if os.geteuid() != 0 or not shutil.which("unshare", path=PATH):
+        return
+    folder = store.path / "work" / f"doctor.{os.getpid()}"
+    try:
+        for name in ("lower", "upper", "work", "root"):
+            (folder / name).mkdir(parents=True)
+        spaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts", "--fork"]
+        result = run([*spaces, "true"], check=False)
+        yield Check(
+            "namespaces",
+            result.code == 0,
+            result.stderr.strip() or "mount, pid, ipc and uts work",
+            remedy="allow namespaces: in a container, run it privileged",
+        )
+        options = "lowerdir=lower,upperdir=upper,workdir=work"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, "root"]
+        result = run([*spaces, *mount], cwd=folder, check=False)
+        kind = run(["stat", "--file-system", "--format=%T", folder], check=False).stdout.strip()
+        yield Check(
+            "overlayfs",
+            result.code == 0,
+            result.stderr.strip() or f"works on the store's {kind}",
+            remedy="put the store on ext4, xfs, btrfs or tmpfs (--store); an overlay cannot lie on another one",
+        )
+    except OSError as error:
+        yield Check("store", False, f"cannot write: {error.strerror}", Reason.DISK_FULL, "free space, or use --store")
+    finally:
+        remove_tree(folder)
+
+
+def _disk(store: Store) -> Check:
+    free = shutil.disk_usage(store.path).free
+    found = f"{free / (1 << 30):.1f} GiB free for {store.path}"
+    remedy = f"at least {ROOM >> 30} GiB are wanted: stagewright gc frees what no project needs, --store goes elsewhere"
+    return Check("disk", free >= ROOM, found, Reason.DISK_FULL, remedy)
+
+
+def _firmware(models: Iterable[type[Stage]]) -> Iterator[Check]:
+    if BootTest not in models or not shutil.which("qemu-system-x86_64", path=PATH):
+        return
+    try:
+        found = firmware.find(firmware.machine_type("q35"), architecture="x86_64")
+        yield Check("UEFI firmware", True, str(found.code))
+    except StagewrightError as error:
+        yield Check("UEFI firmware", False, error.message, Reason.NO_FIRMWARE, error.hint)
+
+
+def host_summary() -> str:
+    """The machine in a line."""
+    release = os.uname().release
+    cores = len(os.sched_getaffinity(0))
+    memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
+    return f"Linux {release}, {cores} cores, {memory / (1 << 20):.1f} GiB of memory"

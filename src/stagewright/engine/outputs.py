@@ -1,0 +1,46 @@
+"""The output folder of a project: hard links to what the store holds for people (R77: no second copy)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from stagewright.engine.plan import Plan
+from stagewright.stages.registry import by_kind
+from stagewright.store.store import Store, remove_tree
+
+FOLDER = "out"
+
+
+def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
+    """Link the files of all targets that are for people into a folder; returns their paths by target.
+
+    An artifact of one file lies in the folder under its own name, one of several in a folder of the target's name.
+    Across file systems files are copied.
+    """
+    outputs: dict[str, list[str]] = {}
+    for target in plan.targets:
+        for node_id in plan.graph.targets[target]:
+            step = plan.steps[node_id]
+            if not by_kind()[step.node.kind].publishes or not store.has(step.node.yields, step.key.digest):
+                continue
+            tree = store.tree(step.node.yields, step.key.digest)
+            files = sorted(path for path in tree.rglob("*") if path.is_file())
+            place = folder if len(files) == 1 else folder / target
+            for file in files:
+                _link(file, place / file.relative_to(tree))
+            outputs[target] = [str(place / files[0].relative_to(tree))] if len(files) == 1 else [str(place)]
+    return outputs
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_tree(target)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)

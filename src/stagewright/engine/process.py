@@ -1,0 +1,91 @@
+"""One running worker: its process, its events, and what is left of it when it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stagewright.engine.job import Job
+from stagewright.engine.worker import command
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, NodeFinished, Status
+from stagewright.run import PIPE, Process, spawn
+
+
+@dataclass
+class Worker:
+    """A worker process. ``result`` is its last event, once that has come."""
+
+    job: Job
+    folder: Path
+    process: Process
+    result: NodeFinished | None = None
+    _rest: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def start(cls, job: Job, folder: Path, mode: str = "build") -> Worker:
+        """Start a worker on a job in its work folder."""
+        job.write(folder)
+        Path(job.log).parent.mkdir(parents=True, exist_ok=True)
+        with open(job.log, "ab") as log:  # noqa: PTH123
+            process = spawn(command(folder, mode), stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
+        assert process.stdout
+        os.set_blocking(process.stdout.fileno(), False)
+        return cls(job, folder, process)
+
+    def fileno(self) -> int:
+        """The descriptor that events come from, for selectors."""
+        assert self.process.stdout
+        return self.process.stdout.fileno()
+
+    def events(self) -> Iterator[Event]:
+        """The events that have come since the last call; the final one is kept in ``result`` instead."""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self.fileno(), 65536):
+                self._rest += chunk
+        *lines, self._rest = self._rest.split(b"\n")
+        for line in lines:
+            event = Event.from_json(line.decode())
+            if isinstance(event, NodeFinished):
+                self.result = event
+            else:
+                yield event
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self.process.poll() is not None
+
+    def kill(self) -> None:
+        """End the worker and everything it started, at once, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        """Let go of the pipes."""
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def outcome(self) -> NodeFinished:
+        """How it ended: what it said itself, or an error for one that was killed."""
+        if self.result:
+            return self.result
+        code = self.process.returncode
+        killed = StagewrightError(
+            Reason.BUILD_FAILED,
+            f"the worker of {self.job.node} ended without a word (exit code {code})",
+            detail=_tail(Path(self.job.log)),
+            hint="it was killed, or the machine ran out of memory; run the same command again to go on",
+        )
+        return NodeFinished(node=self.job.node, status=Status.FAILED, error=killed.to_dict())
+
+
+def _tail(path: Path, lines: int = 10) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return "\n".join(path.read_text(errors="replace").rstrip().splitlines()[-lines:])
+    return ""

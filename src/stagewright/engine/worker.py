@@ -1,0 +1,147 @@
+"""A worker: one process that does one node, in its own mount, pid, ipc and uts namespaces.
+
+It is started by :func:`command`, so that nothing of it can outlive its parent: ``setpriv --pdeathsig`` ends unshare(1)
+when the parent dies, ``--kill-child`` ends the worker with unshare, and as process 1 of its pid namespace the worker
+takes everything that it started along; its mounts were never seen outside. Should the parent die in the moment before
+that is set up, the closed standard input ends it all the same.
+
+Events go to standard output as JSON lines; what commands print goes to the log.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from stagewright.engine.job import Job
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, NodeFinished, Status
+from stagewright.graph.node import Yields
+from stagewright.run import interactive, lifeline, python
+from stagewright.stages.base import Input, Stage, Work
+from stagewright.stages.registry import by_kind
+from stagewright.store.store import Meta, Store, tree_size
+
+SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
+
+
+def command(folder: Path, mode: str = "build", *arguments: str) -> list[str]:
+    """The command that runs the job in a work folder, as a child that dies with this process."""
+    namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts"]
+    inner = python("stagewright.engine.worker", mode, str(folder), *arguments)
+    return ["setpriv", "--pdeathsig", "KILL", "--", *namespaces, "--fork", "--kill-child", "--mount-proc", *inner]
+
+
+def main(mode: str, folder: Path, arguments: list[str]) -> int:
+    """Run a job. The exit code is 0 when what was asked for was done."""
+    job = Job.read(folder)
+    if mode == "shell":
+        return _shell(job, folder, arguments)
+    lifeline()
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # nothing but events may reach the engine
+
+    def emit(event: Event) -> None:
+        out.write(event.to_json() + "\n")
+
+    started = time.monotonic()
+    error: StagewrightError | None = None
+    size = 0
+    with open(job.log, "a", buffering=1) as log:  # noqa: PTH123  line buffering
+        try:
+            stage, work = _prepare(job, folder, log, emit)
+            if mode == "pin":
+                _pin(stage, work, folder)
+            else:
+                size = _build(job, stage, work)
+        except BaseException as problem:  # noqa: BLE001  all of them are told to the engine
+            error = _as_error(problem)
+            log.write(f"\n!!! {error}\n")
+    seconds = time.monotonic() - started
+    status = Status.FAILED if error else Status.BUILT
+    told = error.to_dict() if error else None
+    emit(NodeFinished(node=job.node, status=status, seconds=seconds, size=size, error=told))
+    return 1 if error else 0
+
+
+def _prepare(job: Job, folder: Path, log: object, emit: Callable[[Event], None]) -> tuple[Stage, Work]:
+    store = Store(Path(job.store))
+    inputs = {
+        role: Input(Yields(yields), key, store.tree(Yields(yields), key)) for role, (yields, key) in job.inputs.items()
+    }
+    stage = by_kind()[job.kind].model_validate({**job.refs, **job.options})
+    work = Work(
+        node=job.node,
+        folder=folder,
+        store=store,
+        inputs=inputs,
+        files={name: Path(path) for name, path in job.files.items()},
+        context=job.context,
+        cores=job.cores,
+        log=log,  # type: ignore[arg-type]
+        emit=emit,
+    )
+    return stage, work
+
+
+def _build(job: Job, stage: Stage, work: Work) -> int:
+    built = stage.build(work)
+    yields = Yields(job.yields)
+    if stage.publishes:
+        _protect(built.tree)
+    size = tree_size(built.tree)
+    stack = [job.key, *built.below] if yields is Yields.LAYER else []
+    meta = Meta(job.key, job.node, job.kind, time.time(), size, job.data, stack, dict(built.facts))
+    work.store.commit(built.tree, yields, meta)
+    return size
+
+
+def _protect(tree: Path) -> None:
+    """Make the files of an artifact read-only: output folders hold hard links to them."""
+    for folder, _, files in os.walk(tree):
+        for name in files:
+            Path(folder, name).chmod(0o444)
+
+
+def _pin(stage: Stage, work: Work, folder: Path) -> None:
+    (folder / "pin.json").write_text(json.dumps(stage.pin(work)))
+
+
+def _shell(job: Job, folder: Path, arguments: list[str]) -> int:
+    with open(job.log, "a", buffering=1) as log:  # noqa: PTH123  line buffering
+        stage, work = _prepare(job, folder, log, lambda _: None)
+        root = stage.open(work)
+    inside = next((shell for shell in SHELL if os.path.lexists(root.path / shell.lstrip("/"))), None)
+    if inside is None and not arguments:
+        raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{job.node} has no shell", hint="give a command to run")
+    words = arguments or [str(inside), *(["sh"] if inside == "/bin/busybox" else [])]
+    return interactive(root.command(words, env={"PS1": f"{job.node} \\w # "}, terminal=True))
+
+
+def _as_error(problem: BaseException) -> StagewrightError:
+    if isinstance(problem, StagewrightError):
+        return problem
+    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(str(problem.filename or "the store"))
+    text = "".join(traceback.format_exception(problem))
+    return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
+
+
+def disk_full(where: str) -> StagewrightError:
+    """The error for a disk without room."""
+    return StagewrightError(
+        Reason.DISK_FULL, f"no space left on the disk ({where})", hint="stagewright gc frees what no project needs"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:]))
+    except StagewrightError as failure:
+        sys.exit(str(failure))

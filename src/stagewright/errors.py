@@ -1,0 +1,176 @@
+"""Errors that users see: a reason to test for, a place to look at, and what to do.
+
+Everything that can go wrong because of the world (a project file, a missing tool, a failing package, a full disk)
+is a :class:`StagewrightError`; the command line prints it without a traceback and exits with the code of its
+:class:`Reason`. Any other exception is a bug of ours and always shows its traceback.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of the command, the one table (documented in docs/exit-codes.md)."""
+
+    OK = 0
+    FAILED = 1  # something was built or booted, and failed
+    INVALID = 2  # the project, the seed or the command line is wrong
+    HOST = 3  # this machine lacks something: a tool, a right, a kernel feature
+    STORE = 4  # the store cannot be used: disk full, broken, in use
+    BUG = 70  # a defect of Stagewright (EX_SOFTWARE in sysexits.h)
+    INTERRUPTED = 130  # ended by Ctrl-C or SIGTERM
+
+
+class Reason(enum.StrEnum):
+    """Why it failed: what tests assert and scripts match, unlike the prose of the message."""
+
+    # the project
+    SYNTAX = "syntax"
+    FORMAT = "format"
+    UNKNOWN_KEY = "unknown-key"
+    UNKNOWN_KIND = "unknown-kind"
+    UNKNOWN_NAME = "unknown-name"
+    DUPLICATE_NAME = "duplicate-name"
+    INVALID_VALUE = "invalid-value"
+    MISSING_KEY = "missing-key"
+    MISSING_FILE = "missing-file"
+    BAD_ATOM = "bad-atom"
+    CYCLE = "cycle"
+    NO_PROJECT = "no-project"
+    LOCK_STALE = "lock-stale"
+    USAGE = "usage"
+    # seeds
+    BAD_ARCHIVE = "bad-archive"
+    UNSAFE_ARCHIVE = "unsafe-archive"
+    DIGEST_MISMATCH = "digest-mismatch"
+    # this machine
+    MISSING_TOOL = "missing-tool"
+    NOT_ROOT = "not-root"
+    HOST_FEATURE = "host-feature"
+    NO_FIRMWARE = "no-firmware"
+    # the store
+    DISK_FULL = "disk-full"
+    STORE_FORMAT = "store-format"
+    STORE_BUSY = "store-busy"
+    NOT_BUILT = "not-built"
+    # building
+    COMMAND_FAILED = "command-failed"
+    PACKAGE_FAILED = "package-failed"
+    FETCH_FAILED = "fetch-failed"
+    DEPENDENCIES = "dependencies"
+    ENVIRONMENT_LACKS = "environment-lacks"
+    BUILD_FAILED = "build-failed"
+    BOOT_FAILED = "boot-failed"
+    INTERRUPTED = "interrupted"
+    BUG = "bug"
+
+    @property
+    def exit(self) -> Exit:
+        """The exit code that goes with this reason."""
+        return _EXITS.get(self, Exit.INVALID)
+
+
+_EXITS = {
+    Reason.MISSING_TOOL: Exit.HOST,
+    Reason.NOT_ROOT: Exit.HOST,
+    Reason.HOST_FEATURE: Exit.HOST,
+    Reason.NO_FIRMWARE: Exit.HOST,
+    Reason.DISK_FULL: Exit.STORE,
+    Reason.STORE_FORMAT: Exit.STORE,
+    Reason.STORE_BUSY: Exit.STORE,
+    Reason.COMMAND_FAILED: Exit.FAILED,
+    Reason.PACKAGE_FAILED: Exit.FAILED,
+    Reason.FETCH_FAILED: Exit.FAILED,
+    Reason.DEPENDENCIES: Exit.FAILED,
+    Reason.ENVIRONMENT_LACKS: Exit.FAILED,
+    Reason.BUILD_FAILED: Exit.FAILED,
+    Reason.BOOT_FAILED: Exit.FAILED,
+    Reason.INTERRUPTED: Exit.INTERRUPTED,
+    Reason.BUG: Exit.BUG,
+}
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where in a text file something is written. Lines and columns count from 1; 0 means unknown."""
+
+    file: Path
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return ":".join([str(self.file), *(str(number) for number in (self.line, self.column) if number)])
+
+
+class StagewrightError(Exception):
+    """One thing that went wrong, told so that its reader can mend it.
+
+    ``message`` says what is wrong, ``hint`` what to do about it, ``detail`` carries longer evidence such as the tail
+    of a log. The three are prose and may change; ``reason`` is what programs look at.
+    """
+
+    def __init__(
+        self, reason: Reason, message: str, *, place: Place | None = None, hint: str = "", detail: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.place = place
+        self.hint = hint
+        self.detail = detail
+
+    def __str__(self) -> str:
+        head = f"{self.place}: {self.message}" if self.place else self.message
+        return "\n".join(filter(None, [head, self.detail, self.hint and f"  hint: {self.hint}"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as JSON-able data; :meth:`from_dict` reads it back on the other side of a pipe."""
+        place = self.place and {"file": str(self.place.file), "line": self.place.line, "column": self.place.column}
+        return {
+            "reason": self.reason.value,
+            "message": self.message,
+            "place": place,
+            "hint": self.hint,
+            "detail": self.detail,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> StagewrightError:
+        """The error that :meth:`to_dict` described."""
+        place = data.get("place")
+        return StagewrightError(
+            Reason(data["reason"]),
+            data["message"],
+            place=Place(Path(place["file"]), place["line"], place["column"]) if place else None,
+            hint=data.get("hint", ""),
+            detail=data.get("detail", ""),
+        )
+
+
+class ProblemsError(StagewrightError):
+    """Several errors found in one pass, sorted by place, so that a user mends a project in one go."""
+
+    def __init__(self, problems: Iterable[StagewrightError]) -> None:
+        unknown = Place(Path())
+        self.problems = sorted(problems, key=lambda problem: problem.place or unknown)
+        first = self.problems[0]
+        super().__init__(first.reason, f"{len(self.problems)} errors" if len(self.problems) > 1 else first.message)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the known word closest to ``name``, or lists what is known when nothing is close."""
+    import difflib  # noqa: PLC0415  needed only when something is wrong
+
+    words = sorted(known)
+    close = difflib.get_close_matches(name, words, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known here: {', '.join(words)}" if words else ""

@@ -1,0 +1,129 @@
+"""What the core says while it works: typed events, which faces turn into text and which disks keep as JSON lines.
+
+Nothing under ``engine/`` or ``stages/`` prints. A worker process writes its events to standard output, one JSON object
+a line; the engine adds its own and hands all of them to listeners (terminal, plain lines, JSON, the file under
+``store/events``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+class Status(enum.StrEnum):
+    """How a node ended, or why it never began."""
+
+    BUILT = "built"
+    CACHED = "cached"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # something it needs failed
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all events. ``time`` is seconds since the epoch."""
+
+    time: float = field(default_factory=time.time)
+
+    _types: ClassVar[dict[str, type[Event]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Event._types[cls.__name__] = cls
+
+    def to_json(self) -> str:
+        """One line of JSON; the class name stands under ``event``."""
+        values = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return json.dumps({"event": type(self).__name__, **values})
+
+    @staticmethod
+    def from_json(line: str) -> Event:
+        """The event on a line that :meth:`to_json` wrote. Raises ValueError or KeyError for anything else."""
+        values: dict[str, Any] = json.loads(line)
+        return Event._types[values.pop("event")](**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """A build begins: its id, and the nodes that it will make or wait for."""
+
+    run: str
+    project: str
+    nodes: list[str]
+    cached: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeStarted(Event):
+    """A worker began on a node. ``log`` is the file that gets everything its commands print."""
+
+    node: str
+    kind: str
+    key: str
+    log: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeWaiting(Event):
+    """Another run is building this node; this one waits for its result and goes on with the rest."""
+
+    node: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePhase(Event):
+    """What a node does now, in a word or two: ``fetch``, ``build``, ``commit``."""
+
+    node: str
+    phase: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeProgress(Event):
+    """Step ``done`` of ``total`` inside a phase, with the name of the package or file at hand."""
+
+    node: str
+    done: int
+    total: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeNotice(Event):
+    """Something a reader should know that is no failure, such as a removal pattern that matched nothing."""
+
+    node: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFinished(Event):
+    """A node ended. ``error`` is :meth:`StagewrightError.to_dict` when it failed."""
+
+    node: str
+    status: Status
+    seconds: float = 0.0
+    size: int = 0
+    error: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))  # it is a plain string when it comes from JSON
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """The build is over. ``outputs`` maps targets to the files or folders a person would look for."""
+
+    run: str
+    status: Status
+    seconds: float
+    outputs: dict[str, list[str]] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]

@@ -1,0 +1,77 @@
+"""The graph as a picture: Mermaid and DOT text, and SVG through Graphviz (R16)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+from stagewright.graph.node import Graph, Yields
+from stagewright.run import run
+
+
+class Picture(enum.StrEnum):
+    """How to draw."""
+
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
+    JSON = "json"
+
+
+def draw(graph: Graph, picture: Picture, notes: Mapping[str, str] | None = None) -> str:
+    """The text of the picture. ``notes`` adds a word to nodes, such as ``cached``.
+
+    Raises :class:`StagewrightError` (``MISSING_TOOL``) for SVG when Graphviz is not installed.
+    """
+    if picture is Picture.MERMAID:
+        return mermaid(graph, notes or {})
+    if picture is Picture.JSON:
+        import json  # noqa: PLC0415
+
+        return json.dumps(as_data(graph), indent=2)
+    text = dot(graph, notes or {})
+    return run(["dot", "-Tsvg"], stdin=text.encode()).stdout if picture is Picture.SVG else text
+
+
+def mermaid(graph: Graph, notes: Mapping[str, str]) -> str:
+    """A Mermaid flowchart, as Markdown pages of forges show it."""
+    names = {node_id: f"n{number}" for number, node_id in enumerate(graph.order())}
+    lines = ["flowchart LR"]
+    for node_id, name in names.items():
+        node = graph.nodes[node_id]
+        opening, closing = ("([", "])") if node.yields is Yields.ARTIFACT else ("[", "]")
+        lines.append(f'  {name}{opening}"{_label(node_id, node.kind, notes, "<br/>")}"{closing}')
+    for node_id, name in names.items():
+        lines.extend(
+            f"  {names[source]} -->|{role}| {name}" for role, source in sorted(graph.nodes[node_id].inputs.items())
+        )
+    return "\n".join(lines) + "\n"
+
+
+def dot(graph: Graph, notes: Mapping[str, str]) -> str:
+    """A Graphviz digraph."""
+    lines = ["digraph stagewright {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
+    for node_id in graph.order():
+        node = graph.nodes[node_id]
+        shape = "note" if node.yields is Yields.ARTIFACT else "box"
+        lines.append(f'  "{node_id}" [shape={shape}, label="{_label(node_id, node.kind, notes, chr(92) + "n")}"];')
+    for node_id in graph.order():
+        lines.extend(
+            f'  "{source}" -> "{node_id}" [label="{role}"];'
+            for role, source in sorted(graph.nodes[node_id].inputs.items())
+        )
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def as_data(graph: Graph) -> list[dict[str, Any]]:
+    """One dictionary per node, in build order, for programs."""
+    return [
+        {"node": node_id, "kind": node.kind, "yields": node.yields.value, "inputs": dict(node.inputs)}
+        for node_id, node in ((node_id, graph.nodes[node_id]) for node_id in graph.order())
+    ]
+
+
+def _label(node_id: str, kind: str, notes: Mapping[str, str], separator: str) -> str:
+    note = notes.get(node_id)
+    return separator.join([node_id, kind, *([note] if note else [])])

@@ -1,0 +1,128 @@
+"""emerge, driven as a command inside a root: first everything is fetched, then it is built without network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR, Repository
+from stagewright.portage.output import Output
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+
+PORTAGE_UID = 250
+
+
+def environment(epoch: int) -> dict[str, str]:
+    """What emerge sees besides the sandbox's own variables: the time stamp, and no colour anywhere."""
+    return {
+        "SOURCE_DATE_EPOCH": str(epoch),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NOCOLOR": "true",
+        "NO_COLOR": "1",
+    }
+
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders on disk that Portage works with: what it shares with other nodes, and what is this node's own."""
+
+    config: Path  # the assembled /etc/portage
+    distfiles: Path
+    binpkgs: Path
+    build: Path  # PORTAGE_TMPDIR of this node
+
+    def binds(self, repos: Sequence[Repository]) -> list[Bind]:
+        """How they show up inside a root.
+
+        Distfiles are read-only but for the fetch step: Portage renames a file that does not match its Manifest, and
+        the file is not this node's alone.
+        """
+        return [
+            *(Bind(repo.path, repo.location) for repo in repos),
+            Bind(self.distfiles, DISTDIR),
+            Bind(self.binpkgs, PKGDIR, writable=True),
+            Bind(self.build, TMPDIR, writable=True),
+            Bind(self.config, "/etc/portage"),
+        ]
+
+
+@dataclass(frozen=True)
+class Portage:
+    """Portage of one root, for one node. ``fetch_binds`` are seen by the networked step alone."""
+
+    root: Root
+    places: Places
+    epoch: int
+    jobs: int = 1
+    binpkgs: bool = True
+    fetch_binds: tuple[Bind, ...] = ()
+    on_phase: Callable[[str], None] = lambda _: None
+    on_progress: Progress = lambda *_: None
+
+    def install(self, atoms: Sequence[str], *, target: str = "/", options: Sequence[str] = ()) -> None:
+        """Merge packages into the root, or into the folder ``target`` of it (ROOT of emerge(1)).
+
+        Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said.
+        """
+        if not atoms:
+            return
+        words = self._emerge(target, [*options, *atoms])
+        self.on_phase("fetch")
+        self._run([*words[:1], "--fetchonly", *words[1:]], fetching=True)
+        self.on_phase("build")
+        self._run(words, fetching=False)
+
+    def unmerge(self, atoms: Sequence[str], *, target: str = "/") -> None:
+        """Remove packages without asking whether others need them."""
+        if atoms:
+            self.on_phase("unmerge")
+            self._run(self._emerge(target, ["--unmerge", *atoms]), fetching=False)
+
+    def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
+        shared = ["--buildpkg=y", "--usepkg=y", "--binpkg-respect-use=y"] if self.binpkgs else []
+        return [
+            "emerge",
+            f"--root={target}",
+            "--color=n",
+            "--nospinner",
+            "--quiet-build=y",
+            "--autounmask=n",
+            f"--jobs={self.jobs}",
+            *shared,
+            *words,
+        ]
+
+    def _run(self, words: Sequence[str], *, fetching: bool) -> None:
+        output = Output()
+
+        def on_line(line: str) -> None:
+            if step := output.read(line):
+                self.on_progress(*step)
+
+        result = self.root.run(
+            *words,
+            network=fetching,
+            binds=[Bind(self.places.distfiles, DISTDIR, writable=True), *self.fetch_binds] if fetching else (),
+            env=environment(self.epoch),
+            on_line=on_line,
+            check=False,
+        )
+        if result.code:
+            raise self._explained(output.failure(fetching), output)
+
+    def _explained(self, error: StagewrightError, output: Output) -> StagewrightError:
+        """The error with the end of the failed package's own log in place of emerge's."""
+        if error.reason is not Reason.PACKAGE_FAILED or not output.failed:
+            return error
+        package = output.failed[0]
+        log = self.places.build / "portage" / package / "temp" / "build.log"
+        if log.exists():
+            lines = log.read_text(errors="replace").rstrip().splitlines()
+            return StagewrightError(error.reason, error.message, detail="\n".join(lines[-25:]), hint=error.hint)
+        return error

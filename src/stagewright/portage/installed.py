@@ -1,0 +1,77 @@
+"""Installed packages as Portage's database records them (/var/db/pkg; PMS section 13 and portage's dbapi/vartree)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+VDB = "var/db/pkg"
+
+_TIMED = re.compile(r"^((?:obj .* [0-9a-f]{32}|sym .* -> .*) )(\d+)$", re.MULTILINE)
+_NANO = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Package:
+    """One installed package. ``size`` is in bytes, ``use`` are the flags that were on."""
+
+    name: str  # category/package-version
+    slot: str
+    repository: str
+    use: tuple[str, ...]
+    license: str
+    size: int
+
+
+def installed(root: Path) -> list[Package]:
+    """The packages in a root, by name."""
+    return [
+        Package(
+            name=f"{folder.parent.name}/{folder.name}",
+            slot=_read(folder / "SLOT"),
+            repository=_read(folder / "repository"),
+            use=tuple(_read(folder / "USE").split()),
+            license=_read(folder / "LICENSE"),
+            size=int(_read(folder / "SIZE") or 0),
+        )
+        for folder in _entries(root)
+    ]
+
+
+def settle(root: Path, epoch: int) -> None:
+    """Make the database agree with files whose times are about to be clamped to ``epoch``, and hide when it was built.
+
+    Portage leaves a file alone on unmerge when its time is not the recorded one, so the records must follow.
+    """
+    for folder in _entries(root):
+        contents = folder / "CONTENTS"
+        if contents.exists():
+            contents.write_text(_TIMED.sub(lambda match: match[1] + _earlier(match[2], epoch), contents.read_text()))
+        build_time = folder / "BUILD_TIME"
+        if build_time.exists():
+            build_time.write_text(_earlier(_read(build_time), epoch) + "\n")
+        summary = folder / "metadata"
+        if summary.exists():
+            text = re.sub(
+                r"^(BUILD_TIME=)(\d+)$",
+                lambda match: match[1] + _earlier(match[2], epoch),
+                summary.read_text(),
+                flags=re.MULTILINE,
+            )
+            summary.write_text(re.sub(r"^#dir_mtime=\d+$", f"#dir_mtime={epoch * _NANO}", text, flags=re.MULTILINE))
+
+
+def _earlier(seconds: str, epoch: int) -> str:
+    return str(min(int(seconds or 0), epoch))
+
+
+def _entries(root: Path) -> list[Path]:
+    return sorted(folder for folder in (root / VDB).glob("*/*") if (folder / "PF").exists())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""

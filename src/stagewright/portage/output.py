@@ -1,0 +1,103 @@
+"""What emerge prints, understood: progress lines and the causes of failure.
+
+The lines are those of Portage 3.0.83; samples of real runs lie in ``tests/data/emerge``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from stagewright.errors import Reason, StagewrightError
+
+_STEP = re.compile(
+    r"^>>> (?P<what>Emerging binary|Emerging|Fetching|Installing|Completed) "
+    r"\((?P<done>\d+) of (?P<total>\d+)\) (?P<package>\S+?)(?:::\S+)?(?: to \S+)?\s*$"
+)
+_FAILED = re.compile(r"^ \* ERROR: (?P<package>\S+?)(?:::\S+)? failed \((?P<phase>\w+) phase\)")
+_FAILED_JOB = re.compile(r"^>>> Failed to (?P<what>emerge|install|fetch) (?P<package>[^\s,]+)")
+_FETCH = re.compile(r"^!!! Couldn't download '(?P<file>[^']+)'|^!!! Fetch failed for '(?P<package>[^']+)'")
+_DIGEST = re.compile(r"^!!! Digest verification failed|^!!! (?:Filesize|Hash) .*mismatch|^Filesize does not match")
+_CAUSES = (
+    (
+        re.compile(r'^emerge: there are no (?:ebuilds|binary packages) to satisfy "(?P<atom>[^"]+)"'),
+        "no ebuild for {atom}",
+    ),
+    (re.compile(r'^!!! All ebuilds that could satisfy "(?P<atom>[^"]+)" have been masked'), "{atom} is masked"),
+    (re.compile(r'^emerge: there are no ebuilds built with USE flags to satisfy "(?P<atom>[^"]+)"'), "USE of {atom}"),
+    (re.compile(r"^The following USE changes are necessary to proceed"), "USE changes are necessary"),
+    (re.compile(r"^The following (?P<what>\w+) changes are necessary to proceed"), "{what} changes are necessary"),
+    (re.compile(r"^!!! Multiple package instances within a single package slot"), "slot conflict"),
+    (re.compile(r"^ \* Error: circular dependencies"), "circular dependencies"),
+    (
+        re.compile(r"^!!! Your current profile is invalid|^!!! .*make\.profile is not a symlink"),
+        "the profile is invalid",
+    ),
+    (
+        re.compile(r"^!!! The ebuild selected to satisfy \"(?P<atom>[^\"]+)\" has unmet requirements"),
+        "REQUIRED_USE of {atom}",
+    ),
+)
+_MASK_REASON = re.compile(r"^- (?P<what>\S+) \(masked by: (?P<why>.+)\)")
+
+KEPT = 400
+"""How many of the last lines of emerge are kept to explain a failure."""
+
+
+@dataclass
+class Output:
+    """Reads the lines of one emerge run as they come."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def read(self, line: str) -> tuple[int, int, str] | None:
+        """Take a line; returns (n, of m, category/package-version) when it begins another package."""
+        self.lines.append(line)
+        if len(self.lines) > 2 * KEPT:
+            del self.lines[:KEPT]
+        step = _STEP.match(line)
+        if step and step["what"] in ("Emerging", "Emerging binary", "Fetching"):
+            return int(step["done"]), int(step["total"]), step["package"]
+        return None
+
+    @property
+    def failed(self) -> tuple[str, str] | None:
+        """The package that failed and its phase, where emerge says so."""
+        for line in self.lines:
+            if match := _FAILED.match(line):
+                return match["package"], match["phase"]
+        for line in self.lines:
+            if match := _FAILED_JOB.match(line):
+                return match["package"], {"fetch": "fetch", "install": "install"}.get(match["what"], "build")
+        return None
+
+    def failure(self, fetching: bool) -> StagewrightError:
+        """The error that explains why this run failed."""
+        for pattern, text in _CAUSES:
+            for number, line in enumerate(self.lines):
+                if match := pattern.match(line):
+                    return StagewrightError(
+                        Reason.DEPENDENCIES,
+                        f"dependencies: {text.format(**match.groupdict())}",
+                        detail="\n".join(self._around(number)),
+                        hint="mend the packages, the USE flags or the confdir of this stage",
+                    )
+        digest = any(_DIGEST.match(line) for line in self.lines)
+        files = sorted({match["file"] or match["package"] for line in self.lines if (match := _FETCH.match(line))})
+        if fetching or files or digest:
+            what = f"could not fetch {', '.join(files)}" if files else "fetching failed"
+            hint = "put the file into the distfiles of the store, or mend SRC_URI"
+            if digest:
+                what += ": the file does not match the Manifest"
+                hint = "the file or the Manifest of the package is wrong: compare both with upstream"
+            return StagewrightError(Reason.FETCH_FAILED, what, detail=self.tail(), hint=hint)
+        package, phase = self.failed or ("emerge", "")
+        where = f" in its {phase} phase" if phase else ""
+        return StagewrightError(Reason.PACKAGE_FAILED, f"{package} failed{where}", detail=self.tail())
+
+    def tail(self, count: int = 25) -> str:
+        """The last lines that say something."""
+        return "\n".join([line for line in self.lines if line.strip()][-count:])
+
+    def _around(self, number: int) -> list[str]:
+        return [line for line in self.lines[number : number + 20] if line.strip()]

@@ -1,0 +1,104 @@
+"""Checks across a project: names that must exist, files that must be there, stages that must not need each other."""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from stagewright.errors import Place, Reason, StagewrightError, nearest
+from stagewright.graph.node import cycle_error
+from stagewright.project.fields import ProjectFile, Ref, Section, marked
+from stagewright.project.model import NAME, Entry
+from stagewright.project.source import Path_
+from stagewright.project.tables import Problems, Table
+
+Named = Mapping[str, Mapping[str, Table]]
+
+
+def check_entries(entries: Mapping[str, Mapping[str, Entry]], named: Named, folder: Path, problems: Problems) -> None:
+    """Check names, references, files and cycles of all entries; what is wrong is added to ``problems``."""
+    _check_names(named, problems)
+    edges: dict[str, set[str]] = {}
+    for table in entries.values():
+        for entry in table.values():
+            edges[f"{entry.table}.{entry.name}"] = _check_references(entry, named, problems)
+            check_paths(entry.model, folder, entry.place, problems)
+    _check_cycles(edges, named, problems)
+
+
+def _check_names(named: Named, problems: Problems) -> None:
+    for table_name, tables in named.items():
+        for name, table in tables.items():
+            if not re.match(NAME, name):
+                problems.append(
+                    StagewrightError(
+                        Reason.INVALID_VALUE,
+                        f"{name!r} cannot be a name",
+                        place=table.place((), of_key=True),
+                        hint="names are letters, digits and . _ + -, starting with a letter or digit",
+                    )
+                )
+            if table_name == "stages" and name in named["seeds"]:
+                problems.append(
+                    StagewrightError(
+                        Reason.DUPLICATE_NAME,
+                        f"{name} is a stage and a seed, first at {named['seeds'][name].place((), of_key=True)}",
+                        place=table.place((), of_key=True),
+                        hint="rename one of the two",
+                    )
+                )
+
+
+def _check_references(entry: Entry, named: Named, problems: Problems) -> set[str]:
+    found = set()
+    for path, mark, value in marked(entry.model, Ref):
+        table = next((table for table in mark.tables if value in named[table]), None)
+        if table:
+            found.add(f"{table}.{value}")
+            continue
+        known = [name for table in mark.tables for name in named[table]]
+        what = " or ".join(table[:-1] for table in mark.tables).replace("repo", "repository")
+        problems.append(
+            StagewrightError(
+                Reason.UNKNOWN_NAME,
+                f"{'.'.join(map(str, path))}: there is no {what} called {value!r}",
+                place=entry.place(path),
+                hint=nearest(value, known),
+            )
+        )
+    return found
+
+
+def check_paths(model: Section, folder: Path, place: Callable[[Path_], Place], problems: Problems) -> None:
+    """Check that the files and folders which a model names are there, and are what they should be."""
+    for path, mark, value in marked(model, ProjectFile):
+        target = folder / value
+        if Path(value).is_absolute() or ".." in Path(value).parts:
+            problem, hint = "leads out of the project", "copy or link it into the project"
+        elif not target.exists():
+            problem, hint = "does not exist", f"looked for {target}"
+        elif mark.folder is True and not target.is_dir():
+            problem, hint = "is no folder", ""
+        elif mark.folder is False and not target.is_file():
+            problem, hint = "is no file", ""
+        else:
+            continue
+        message = f"{'.'.join(map(str, path))}: {value!r} {problem}"
+        problems.append(StagewrightError(Reason.MISSING_FILE, message, place=place(path), hint=hint))
+
+
+def _check_cycles(edges: Mapping[str, set[str]], named: Named, problems: Problems) -> None:
+    remaining = {name: set(sources) for name, sources in edges.items()}
+    while True:
+        try:
+            graphlib.TopologicalSorter({name: sorted(remaining[name]) for name in sorted(remaining)}).prepare()
+            return
+        except graphlib.CycleError as error:
+            way: list[str] = error.args[1]
+            table, _, name = way[0].partition(".")
+            names = [step.partition(".")[2] for step in way]
+            problems.append(cycle_error(names, named[table][name].place((), of_key=True)))
+            for step in way:  # look on for other cycles
+                remaining.pop(step, None)

@@ -1,0 +1,115 @@
+"""The types of values that models share: atoms, names of other entries, files of the project.
+
+A marker in the type says what a value is, so that checks, graph edges, file digests and the schema all come from the
+one declaration in the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+class Section(BaseModel):
+    """Base of every model that is read from a project file: unknown keys are errors, values cannot change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Marks a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``)."""
+
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """Marks a value that is the path of a file or folder, relative to the project."""
+
+    folder: bool | None = None  # True: must be a folder, False: must be a file, None: either
+
+
+# Names and versions as the Package Manager Specification has them (PMS 8, sections 3.1, 3.2 and 8.3).
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9+_-]*"
+_CATEGORY = r"[A-Za-z0-9_][A-Za-z0-9+_.-]*"
+_VERSION = r"\d+(?:\.\d+)*[a-z]?(?:_(?:alpha|beta|pre|rc|p)\d*)*(?:-r\d+)?"
+_USE = r"[!-]?[A-Za-z0-9][A-Za-z0-9+_@-]*(?:\([+-]\))?[=?]?"
+_SLOT = r":(?:\*|=|[A-Za-z0-9_][A-Za-z0-9+_./-]*=?)"
+_TAIL = rf"(?:{_SLOT})?(?:::[A-Za-z0-9_][A-Za-z0-9_-]*)?(?:\[{_USE}(?:,{_USE})*\])?"
+_PLAIN = re.compile(rf"^(?P<category>{_CATEGORY})/(?P<name>{_NAME}){_TAIL}$")
+_VERSIONED = re.compile(rf"^(?:[<>]=?|=|~)(?P<category>{_CATEGORY})/(?P<name>{_NAME}?)-{_VERSION}(?P<glob>\*)?{_TAIL}$")
+_SET = re.compile(r"^@[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+
+
+def check_atom(value: str) -> str:
+    """Accept a package atom or a set, raise for anything else with a word on what is amiss."""
+    if _SET.match(value) or _VERSIONED.match(value):
+        return value
+    plain = _PLAIN.match(value)
+    if plain and not re.search(rf"-{_VERSION}$", plain["name"]):
+        return value
+    facts = {"value": repr(value), "why": _amiss(value)}
+    raise PydanticCustomError("bad_atom", "{value} is no package atom ({why})", facts)
+
+
+def _amiss(value: str) -> str:
+    if value != value.strip() or " " in value:
+        return "it has a space in it"
+    if "/" not in value:
+        return "no category: write category/package"
+    if value.count("[") != value.count("]"):
+        return "a bracket is not closed"
+    if _VERSIONED.match(f"={value}"):
+        return f"a version needs an operator: write ={value}"
+    if value[0] in "<>=~" and not re.search(r"-\d", value):
+        return "an operator needs a version"
+    return "write category/package, >=category/package-1.2, category/package:slot[use] or @set"
+
+
+Atom = Annotated[str, AfterValidator(check_atom)]
+"""A package atom as emerge takes it (PMS 8.3), or a ``@set``."""
+
+AnyRef = Annotated[str, Ref(("stages", "seeds"))]
+"""The name of a stage or a seed."""
+
+StageRef = Annotated[str, Ref(("stages",))]
+"""The name of a stage."""
+
+RepoRef = Annotated[str, Ref(("repos",))]
+"""The name of an ebuild repository of the project."""
+
+FolderPath = Annotated[str, ProjectFile(folder=True)]
+"""A folder, relative to the project."""
+
+FilePath = Annotated[str, ProjectFile(folder=False)]
+"""A file, relative to the project."""
+
+Minutes = Annotated[float, Field(gt=0)]
+
+
+def marked(model: BaseModel, marker: type) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
+    """Values of a model whose type carries a marker: path, marker, value; also inside lists and nested sections."""
+    for name, info in type(model).model_fields.items():
+        path = (info.alias or name,)
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from (((*path, *rest), mark, item) for rest, mark, item in marked(value, marker))
+            continue
+        for mark in _markers(info.annotation, info.metadata, marker):
+            if isinstance(value, str):
+                yield path, mark, value
+            elif isinstance(value, (list, tuple)):
+                yield from (((*path, number), mark, item) for number, item in enumerate(value))
+
+
+def _markers(annotation: Any, metadata: list[Any], marker: type) -> list[Any]:
+    found = [mark for mark in metadata if isinstance(mark, marker)]
+    for argument in getattr(annotation, "__args__", ()):
+        found += _markers(argument, list(getattr(argument, "__metadata__", ())), marker)
+    return found

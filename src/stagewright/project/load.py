@@ -1,0 +1,204 @@
+"""Reading a project: all files, all checks, all errors at once.
+
+The kinds of seeds, stages and tests are given by the caller as models, so that this package knows none of them.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.graph.node import cycle_error
+from stagewright.project.check import check_entries, check_paths
+from stagewright.project.fields import Section
+from stagewright.project.lock import Lock
+from stagewright.project.model import FILE_NAME, FORMAT, Defaults, Entry, Project, ProjectInfo, Repo, epoch_of
+from stagewright.project.source import Source, read
+from stagewright.project.tables import NAMED, Problems, Table, extend, fill, gather
+
+Kinds = Mapping[str, Mapping[str, type[Section]]]
+"""Models by table and kind. A stage names its kind; a seed or a test has the key that is the kind's name."""
+
+Model = TypeVar("Model", bound=Section)
+
+__all__ = ["Kinds", "cycle_error", "find", "load"]
+
+
+def find(start: Path) -> Path:
+    """The project folder: ``start`` itself or the nearest folder above it with a project file."""
+    start = start.absolute()
+    for folder in [start, *start.parents]:
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise StagewrightError(
+        Reason.NO_PROJECT,
+        f"no {FILE_NAME} in {start} or above it",
+        hint="change to a project folder, or give one with -C DIR",
+    )
+
+
+def load(folder: Path, kinds: Kinds) -> Project:
+    """Read the project in a folder. Raises :class:`ProblemsError` with everything that is wrong with it."""
+    folder = folder.absolute()
+    main = read(folder / FILE_NAME)
+    _check_format(main)
+    problems: Problems = []
+    head, named = gather(main, folder, problems)
+    lock = Lock.load(folder)
+    info = _project_info(head, problems)
+    epoch = (epoch_of(info.source_date_epoch) if info else None) or lock.epoch
+    variables = _variables(head, info, epoch, problems)
+    if info:
+        info = info.model_copy(update={"version": variables["version"]})
+    named["stages"] = extend(named["stages"], problems)
+    for tables in named.values():
+        for table in tables.values():
+            table.data = fill(table.data, variables, table, (), problems)
+    repos = {name: _validate(Repo, table, "repository", problems) for name, table in named["repos"].items()}
+    entries = {name: _entries(name, tables, kinds[name], problems) for name, tables in named.items() if name != "repos"}
+    good_repos = {name: repo for name, repo in repos.items() if repo}
+    for name, repo in good_repos.items():
+        check_paths(repo, folder, named["repos"][name].place, problems)
+    check_entries(entries, named, folder, problems)
+    if problems or info is None:
+        raise ProblemsError(_unique(problems))
+    return Project(folder, info, epoch, variables, good_repos, entries, lock)
+
+
+def _check_format(main: Source) -> None:
+    found = main.data.get("format")
+    if found == FORMAT and isinstance(found, int) and not isinstance(found, bool):
+        return
+    message = "there is no `format`" if found is None else f"format {found!r} is not supported"
+    hint = f"this version reads format {FORMAT}: write `format = {FORMAT}` at the top"
+    raise StagewrightError(Reason.FORMAT, message, place=main.place(("format",)), hint=hint)
+
+
+def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
+    allowed = set(Defaults.model_fields)
+    for key in [key for key in head.data if key not in allowed]:
+        hint = nearest(key, [*allowed, *NAMED])
+        place = head.place((key,), of_key=True)
+        problems.append(StagewrightError(Reason.UNKNOWN_KEY, f"unknown key {key!r}", place=place, hint=hint))
+    if not isinstance(head.data.get("project"), dict):
+        hint = 'write [project] with name = "..."'
+        problems.append(
+            StagewrightError(Reason.MISSING_KEY, "there is no [project]", place=head.place(("project",)), hint=hint)
+        )
+        return None
+    table = Table(
+        head.data["project"],
+        {path[1:]: place for path, place in head.places.items() if path[0] == "project"},
+        {path[1:]: place for path, place in head.keys.items() if path[0] == "project"},
+    )
+    return _validate(ProjectInfo, table, "project", problems)
+
+
+def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Problems) -> dict[str, str]:
+    day = datetime.datetime.fromtimestamp(epoch, datetime.UTC)
+    known = {"date": day.strftime("%Y%m%d"), "name": info.name if info else "", "arch": info.arch if info else ""}
+    own = head.data.get("variables", {})
+    for key, value in (own if isinstance(own, dict) else {}).items():
+        if isinstance(value, str):
+            known[key] = fill(value, known, head, ("variables", key), problems)
+        else:
+            place = head.place(("variables", key))
+            problems.append(StagewrightError(Reason.INVALID_VALUE, f"variable {key!r} must be a string", place=place))
+    version = fill(info.version if info else "", known, head, ("project", "version"), problems)
+    return {**known, "version": version}
+
+
+def _entries(
+    table_name: str, tables: Mapping[str, Table], kinds: Mapping[str, type[Section]], problems: Problems
+) -> dict[str, Entry]:
+    entries = {}
+    for name, table in tables.items():
+        kind = _kind(table_name, name, table, kinds, problems)
+        if kind is None:
+            continue
+        data = {key: value for key, value in table.data.items() if not (table_name == "stages" and key == "kind")}
+        label = f"{kind} stage" if table_name == "stages" else table_name[:-1]
+        model = _validate(kinds[kind], Table(data, table.places, table.keys), label, problems)
+        if model:
+            entries[name] = Entry(name, table_name, kind, model, {**table.keys, **table.places})
+    return entries
+
+
+def _kind(
+    table_name: str, name: str, table: Table, kinds: Mapping[str, type[Section]], problems: Problems
+) -> str | None:
+    if table_name != "stages":
+        found = [kind for kind in kinds if kind in table.data]
+        if len(found) == 1:
+            return found[0]
+        what = "has none of" if not found else "has more than one of"
+        message = f"{table_name[:-1]} {name} {what} the keys {', '.join(sorted(kinds))}"
+        problems.append(StagewrightError(Reason.UNKNOWN_KIND, message, place=table.place((), of_key=True)))
+        return None
+    kind = table.data.get("kind")
+    if isinstance(kind, str) and kind in kinds:
+        return kind
+    if kind is None:
+        place, hint = table.place((), of_key=True), f"known here: {', '.join(sorted(kinds))}"
+        problems.append(StagewrightError(Reason.MISSING_KEY, f"stage {name} has no kind", place=place, hint=hint))
+    else:
+        place, hint = table.place(("kind",)), nearest(str(kind), kinds)
+        problems.append(StagewrightError(Reason.UNKNOWN_KIND, f"unknown kind {kind!r}", place=place, hint=hint))
+    return None
+
+
+def _validate(model: type[Model], table: Table, label: str, problems: Problems) -> Model | None:
+    try:
+        return model.model_validate(table.data)
+    except ValidationError as error:
+        problems.extend(_problem(model, table, label, dict(detail)) for detail in error.errors())
+        return None
+
+
+def _problem(model: type[Section], table: Table, label: str, detail: dict[str, Any]) -> StagewrightError:
+    path = tuple(detail["loc"])
+    name = ".".join(str(step) for step in path)
+    if detail["type"] == "extra_forbidden":
+        place = table.place(path, of_key=True)
+        hint = nearest(str(path[-1]), _keys(model, path[:-1]))
+        return StagewrightError(Reason.UNKNOWN_KEY, f"unknown key {name!r} for a {label}", place=place, hint=hint)
+    if detail["type"] == "missing":
+        place = table.place(path[:-1], of_key=True)
+        return StagewrightError(
+            Reason.MISSING_KEY, f"a {label} needs {name!r}", place=place, hint=f"add {path[-1]} = ..."
+        )
+    place = table.place(path)
+    reason = Reason.BAD_ATOM if detail["type"] == "bad_atom" else Reason.INVALID_VALUE
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    hint = str((detail.get("ctx") or {}).get("hint", ""))
+    return StagewrightError(reason, f"{name}: {message}", place=place, hint=hint)
+
+
+def _keys(model: type[Section], path: tuple[str | int, ...]) -> list[str]:
+    """The keys that are valid in the section that a path leads to."""
+    current: type[Section] = model
+    for step in path:
+        if isinstance(step, int) or step not in current.model_fields:
+            continue
+        current = _section(current.model_fields[step].annotation) or current
+    return [info.alias or name for name, info in current.model_fields.items()]
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_section, getattr(annotation, "__args__", ()))), None)
+
+
+def _unique(problems: Problems) -> Problems:
+    """Without what an inherited mistake repeats for each stage that extends its owner."""
+    seen: dict[tuple[Place | None, str], StagewrightError] = {}
+    for problem in problems:
+        seen.setdefault((problem.place, problem.reason), problem)
+    return list(seen.values())

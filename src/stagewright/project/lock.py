@@ -1,0 +1,79 @@
+"""``stagewright.lock``: what moves in the world, pinned, so that the same project and the same lock give the same keys.
+
+::
+
+    # comment
+    format = 1
+    source_date_epoch = 1763596800
+
+    [seeds.debian]
+    request = "0a1b..."               digest of the settings that were resolved
+    resolved = "2026-11-20"
+    packages = [ "base-files=12.4", ... ]
+
+``update`` moves pins; ``build`` only adds those that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.project.source import read
+
+FILE_NAME = "stagewright.lock"
+FORMAT = 1
+
+_HEAD = "# Written by stagewright; keep it under version control. `stagewright update` moves what is pinned here.\n"
+
+Pin = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The pins of a project. ``file`` is where it lies, whether it is there yet or not."""
+
+    file: Path
+    epoch: int
+    seeds: Mapping[str, Pin] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> Lock:
+        """The lock of a project folder, or an empty one stamped with the present moment."""
+        file = folder / FILE_NAME
+        if not file.exists():
+            return cls(file, int(time.time()))
+        data = read(file).data
+        if data.get("format") != FORMAT or not isinstance(data.get("source_date_epoch"), int):
+            raise StagewrightError(
+                Reason.FORMAT,
+                f"this is no lock file of format {FORMAT}",
+                place=Place(file, 1),
+                hint="remove it and run stagewright update",
+            )
+        return cls(file, data["source_date_epoch"], data.get("seeds", {}))
+
+    def with_seed(self, name: str, pin: Pin) -> Lock:
+        """The same lock with one seed pinned anew."""
+        return replace(self, seeds={**self.seeds, name: pin})
+
+    def text(self) -> str:
+        """The file's content, in a stable order, one fact a line."""
+        lines = [_HEAD + f"format = {FORMAT}", f"source_date_epoch = {self.epoch}"]
+        for name, pin in sorted(self.seeds.items()):
+            lines += ["", f"[seeds.{json.dumps(name)}]"]
+            lines += [f"{key} = {_value(value)}" for key, value in pin.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[\n" + "".join(f"  {_value(item)},\n" for item in value) + "]" if value else "[]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,102 @@
+"""What a project file says, apart from the kinds of stages: the tables at the top and the project as a whole."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stagewright.errors import Place
+from stagewright.project.fields import FolderPath, Section
+from stagewright.project.lock import Lock
+from stagewright.project.source import Path_
+
+FORMAT = 1
+"""The format of project files that this version reads (docs/format-changelog.md)."""
+
+FILE_NAME = "stagewright.toml"
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+"""What stages, seeds, repositories and tests may be called: a file name that no shell trips over."""
+
+
+class ProjectInfo(Section):
+    """``[project]``: what is built, and the facts that every stage shares."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    version: str = "{date}"
+    arch: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "amd64"  # Gentoo's keyword: amd64, arm64, riscv
+    source_date_epoch: int | datetime.date | datetime.datetime | None = None
+    """The time stamp on everything that is made; without it the moment when ``stagewright.lock`` was first written."""
+
+
+class Repo(Section):
+    """``[repos.NAME]``: an ebuild repository. The one with ``main = true``, else the first, is Portage's main one."""
+
+    path: FolderPath
+    main: bool = False
+    priority: int = 0
+
+
+class Defaults(Section):
+    """The tables that need no kind to be understood, as one model for the JSON schema."""
+
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
+    project: ProjectInfo
+    include: list[str] = []
+    variables: dict[str, str] = {}
+    repos: dict[str, Repo] = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of ``[seeds]``, ``[stages]`` or ``[tests]``, validated, with the places of its values."""
+
+    name: str
+    table: str
+    kind: str
+    model: Section
+    places: Mapping[Path_, Place] = field(default_factory=dict)
+
+    def place(self, path: Path_ = ()) -> Place:
+        """Where a value of this entry is written, or the nearest thing around it."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.places:
+                return self.places[path[:length]]
+        return Place(Path())
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project that has been read and found right."""
+
+    folder: Path
+    info: ProjectInfo
+    epoch: int
+    variables: Mapping[str, str]
+    repos: Mapping[str, Repo]
+    entries: Mapping[str, Mapping[str, Entry]]  # table -> name -> entry
+    lock: Lock
+
+    def path(self, relative: str) -> Path:
+        """A file of the project."""
+        return self.folder / relative
+
+    def all_entries(self) -> Iterator[Entry]:
+        """Seeds, stages and tests."""
+        for table in self.entries.values():
+            yield from table.values()
+
+
+def epoch_of(value: int | datetime.date | datetime.datetime | None) -> int | None:
+    """A time stamp as seconds since 1970 in UTC."""
+    if value is None or isinstance(value, int):
+        return value
+    moment: Any = value
+    if not isinstance(value, datetime.datetime):
+        moment = datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.UTC)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())

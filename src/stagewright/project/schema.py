@@ -1,0 +1,34 @@
+"""The JSON schema of project files, from the same models that read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from stagewright.project.fields import Section
+from stagewright.project.load import Kinds
+from stagewright.project.model import Defaults
+
+TABLES = ("seeds", "stages", "tests")
+
+
+def schema(kinds: Kinds) -> dict[str, Any]:
+    """A schema (draft 2020-12) for ``stagewright.toml`` and the files that it includes."""
+    models: list[type[Section]] = [Defaults, *(model for table in TABLES for model in kinds[table].values())]
+    references, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/$defs/{model}"
+    )
+    shapes: dict[str, Any] = dict(definitions["$defs"])
+    top = dict(shapes.pop("Defaults"))
+    for table in TABLES:
+        options = []
+        for kind, model in sorted(kinds[table].items()):
+            name = references[(model, "validation")]["$ref"].rpartition("/")[2]
+            if table == "stages":
+                shape = dict(shapes[name])
+                more = {"kind": {"const": kind}, "extends": {"type": "string"}}
+                shapes[name] = {**shape, "properties": {**more, **shape["properties"]}}
+            options.append({"$ref": f"#/$defs/{name}"})
+        top["properties"][table] = {"type": "object", "additionalProperties": {"anyOf": options}}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top, "$defs": shapes}

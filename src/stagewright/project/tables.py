@@ -1,0 +1,205 @@
+"""From files to plain tables: includes merged, ``extends`` resolved, variables filled in; every value has its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stagewright.errors import Place, Reason, StagewrightError, nearest
+from stagewright.graph.node import cycle_error
+from stagewright.project.source import Path_, Source, read
+
+NAMED = ("repos", "seeds", "stages", "tests")
+"""Tables of named entries, which included files may add to."""
+
+INHERITED = "..."
+"""In a list of a stage that extends another: the other's items stand here."""
+
+_VARIABLE = re.compile(r"\{\{|\}\}|(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass
+class Table:
+    """The values of one entry and where each is written. Paths are relative to the entry."""
+
+    data: dict[str, Any]
+    places: dict[Path_, Place] = field(default_factory=dict)
+    keys: dict[Path_, Place] = field(default_factory=dict)
+
+    def place(self, path: Path_, *, of_key: bool = False) -> Place:
+        """The place of a value or its key, or of the nearest thing around it."""
+        for length in range(len(path), -1, -1):
+            for table in (self.keys, self.places) if of_key else (self.places, self.keys):
+                if path[:length] in table:
+                    return table[path[:length]]
+        return Place(Path())
+
+
+Problems = list[StagewrightError]
+
+
+def gather(main: Source, folder: Path, problems: Problems) -> tuple[Table, dict[str, dict[str, Table]]]:
+    """All files of a project: the top of the main file, and the named tables of it and of the files it includes."""
+    top = {key: value for key, value in main.data.items() if key not in NAMED}
+    head = Table(top, dict(main.values), dict(main.keys))
+    named: dict[str, dict[str, Table]] = {name: {} for name in NAMED}
+    for source in [main, *_included(main, folder, problems)]:
+        for name in NAMED:
+            for key, table in _entries(source, name, problems):
+                if key in named[name]:
+                    first = named[name][key].place((), of_key=True)
+                    problems.append(
+                        StagewrightError(
+                            Reason.DUPLICATE_NAME,
+                            f"{name}.{key} is defined twice, first at {first}",
+                            place=table.place((), of_key=True),
+                            hint="rename one of the two",
+                        )
+                    )
+                else:
+                    named[name][key] = table
+        if source is not main:
+            problems.extend(
+                StagewrightError(
+                    Reason.UNKNOWN_KEY,
+                    f"{key!r} cannot stand in an included file",
+                    place=source.place((key,), of_key=True),
+                    hint=f"move it to {main.file.name}; included files hold {', '.join(NAMED)}",
+                )
+                for key in source.data
+                if key not in NAMED
+            )
+    return head, named
+
+
+def _included(main: Source, folder: Path, problems: Problems) -> Iterator[Source]:
+    patterns = main.data.get("include", [])
+    for number, pattern in enumerate(patterns if isinstance(patterns, list) else []):
+        place = main.place(("include", number))
+        if not isinstance(pattern, str) or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            hint = "includes are patterns relative to the project, such as stages/*.toml"
+            problems.append(
+                StagewrightError(Reason.INVALID_VALUE, f"{pattern!r}: no such include", place=place, hint=hint)
+            )
+            continue
+        files = sorted(folder.glob(pattern))
+        if not files:
+            hint = f"patterns are relative to {folder}"
+            problems.append(
+                StagewrightError(Reason.MISSING_FILE, f"no file matches {pattern!r}", place=place, hint=hint)
+            )
+        for file in files:
+            try:
+                yield read(file)
+            except StagewrightError as problem:
+                problems.append(problem)
+
+
+def _entries(source: Source, name: str, problems: Problems) -> Iterator[tuple[str, Table]]:
+    tables = source.data.get(name, {})
+    for key, data in (tables if isinstance(tables, dict) else {name: tables}).items():
+        if not isinstance(tables, dict) or not isinstance(data, dict):
+            place = source.place((name, key) if isinstance(tables, dict) else (name,), of_key=True)
+            hint = f"write it as [{name}.NAME]"
+            problems.append(StagewrightError(Reason.INVALID_VALUE, f"{key!r} must be a table", place=place, hint=hint))
+            continue
+        yield key, Table(data, _below(source.values, (name, key)), _below(source.keys, (name, key)))
+
+
+def _below(places: Mapping[Path_, Place], prefix: Path_) -> dict[Path_, Place]:
+    return {path[len(prefix) :]: place for path, place in places.items() if path[: len(prefix)] == prefix}
+
+
+def extend(tables: dict[str, Table], problems: Problems) -> dict[str, Table]:
+    """Resolve ``extends``: tables merge, values replace, and ``"..."`` in a list stands for the inherited items."""
+    done: dict[str, Table] = {}
+
+    def resolve(name: str, way: list[str]) -> Table:
+        if name in done:
+            return done[name]
+        table = tables[name]
+        parent = table.data.get("extends")
+        own = Table({key: value for key, value in table.data.items() if key != "extends"}, table.places, table.keys)
+        if parent is None:
+            result = own
+        elif not isinstance(parent, str) or parent not in tables:
+            problems.append(
+                StagewrightError(
+                    Reason.UNKNOWN_NAME,
+                    f"stage {name} extends {parent!r}, which is no stage",
+                    place=table.place(("extends",)),
+                    hint=nearest(str(parent), tables),
+                )
+            )
+            result = own
+        elif parent in way:
+            problems.append(cycle_error([*way[way.index(parent) :], parent], table.place(("extends",))))
+            result = own
+        else:
+            result = _merge(resolve(parent, [*way, parent]), own)
+        done[name] = result
+        return result
+
+    for name in tables:
+        resolve(name, [name])
+    return done
+
+
+def _merge(parent: Table, child: Table) -> Table:
+    places, keys = dict(parent.places), dict(parent.keys)
+
+    def merge(old: dict[str, Any], new: dict[str, Any], path: Path_) -> dict[str, Any]:
+        result = dict(old)
+        for key, value in new.items():
+            here = (*path, key)
+            before = old.get(key)
+            if isinstance(before, dict) and isinstance(value, dict):
+                result[key] = merge(before, value, here)
+                keys[here] = child.keys.get(here, child.place(here))
+                continue
+            _take(places, child.places, here)
+            _take(keys, child.keys, here)
+            result[key] = _spliced(before, value)
+        return result
+
+    merged = Table(merge(parent.data, child.data, ()), places, keys)
+    places[()], keys[()] = child.place(()), child.place((), of_key=True)
+    return merged
+
+
+def _take(into: dict[Path_, Place], source: Mapping[Path_, Place], prefix: Path_) -> None:
+    for path in [path for path in into if path[: len(prefix)] == prefix]:
+        del into[path]
+    into.update({path: place for path, place in source.items() if path[: len(prefix)] == prefix})
+
+
+def _spliced(before: Any, value: Any) -> Any:
+    if isinstance(value, list) and INHERITED in value:
+        at = value.index(INHERITED)
+        return [*value[:at], *(before if isinstance(before, list) else []), *value[at + 1 :]]
+    return value
+
+
+def fill(value: Any, variables: Mapping[str, str], table: Table, path: Path_, problems: Problems) -> Any:
+    """The value with ``{name}`` replaced in every string; ``{{`` and ``}}`` are braces, ``${name}`` is the shell's."""
+    if isinstance(value, dict):
+        return {key: fill(item, variables, table, (*path, key), problems) for key, item in value.items()}
+    if isinstance(value, list):
+        return [fill(item, variables, table, (*path, number), problems) for number, item in enumerate(value)]
+    if not isinstance(value, str) or ("{" not in value and "}" not in value):
+        return value
+
+    def one(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0][0]
+        if match[1] not in variables:
+            hint = f"{nearest(match[1], variables)}; a brace itself is written {{{{"
+            problems.append(
+                StagewrightError(Reason.UNKNOWN_NAME, f"no variable {match[1]!r}", place=table.place(path), hint=hint)
+            )
+        return variables.get(match[1], match[0])
+
+    return _VARIABLE.sub(one, value)

@@ -1,0 +1,139 @@
+"""Changes to the files of a root, made from inside it, where no link can lead outside (see :func:`run.inside`)."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.filedigest import IGNORED
+from stagewright.run import inside
+
+
+def copy_in(root: Path, source: Path, *, epoch: int, target: str = "/") -> None:
+    """Copy the content of a project's folder into a root: owned by root, permission bits kept, times set to ``epoch``.
+
+    Files replace what is there; a folder goes into the folder that a link of the same name leads to (merged /usr).
+    Raises ``BUILD_FAILED`` when a folder would have to replace a file or the other way round.
+    """
+    descriptor = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        inside(root, _copy_folder, descriptor, target, epoch)
+    finally:
+        os.close(descriptor)
+
+
+def _copy_folder(source: int, target: str, epoch: int) -> None:
+    if not os.path.isdir(target):
+        if os.path.lexists(target):
+            raise _clash(target, "a folder", "a file")
+        os.makedirs(target)
+    if target != "/":
+        os.chmod(target, stat.S_IMODE(os.fstat(source).st_mode))
+    for name in sorted(os.listdir(source)):
+        if name not in IGNORED:
+            _copy_entry(source, name, f"{target.rstrip('/')}/{name}", epoch)
+    os.utime(target, (epoch, epoch))
+
+
+def _copy_entry(source: int, name: str, target: str, epoch: int) -> None:
+    info = os.stat(name, dir_fd=source, follow_symlinks=False)
+    if stat.S_ISDIR(info.st_mode):
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=source)
+        try:
+            _copy_folder(inner, target, epoch)
+        finally:
+            os.close(inner)
+        return
+    if os.path.isdir(target) and not os.path.islink(target):
+        raise _clash(target, "a file", "a folder")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(target)
+    if stat.S_ISLNK(info.st_mode):
+        os.symlink(os.readlink(name, dir_fd=source), target)
+    else:
+        reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source)
+        with os.fdopen(reader, "rb") as content, open(target, "xb") as copy:
+            shutil.copyfileobj(content, copy)
+            os.fchmod(copy.fileno(), stat.S_IMODE(info.st_mode))
+    os.utime(target, (epoch, epoch), follow_symlinks=False)
+
+
+def _clash(target: str, new: str, old: str) -> StagewrightError:
+    return StagewrightError(
+        Reason.BUILD_FAILED, f"{target} is {old} in the root and {new} in the overlay", hint="make both the same"
+    )
+
+
+def write_file(root: Path, path: str, text: str, *, epoch: int, mode: int = 0o644) -> None:
+    """Write one file of a root, with its folders."""
+    inside(root, _write, path, text, mode, epoch)
+
+
+def _write(path: str, text: str, mode: int, epoch: int) -> None:
+    target = Path("/", path.lstrip("/"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        target.unlink()
+    target.write_text(text)
+    target.chmod(mode)
+    os.utime(target, (epoch, epoch))
+
+
+def read_file(root: Path, path: str) -> str | None:
+    """The text of a file of a root, links followed inside it; None when it is not there."""
+    return inside(root, _read, path)
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path("/", path.lstrip("/")).read_text(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def remove(root: Path, patterns: Sequence[str]) -> list[str]:
+    """Remove what matches shell patterns (absolute inside the root); returns the patterns that matched nothing."""
+    return inside(root, _remove, list(patterns), False)
+
+
+def empty(root: Path, folders: Sequence[str]) -> list[str]:
+    """Remove what is in folders, not the folders; returns the patterns that matched nothing."""
+    return inside(root, _remove, list(folders), True)
+
+
+def _remove(patterns: list[str], keep: bool) -> list[str]:
+    unmatched = []
+    for pattern in patterns:
+        absolute = f"/{pattern.lstrip('/')}" + ("/*" if keep else "")
+        found = glob.glob(absolute, recursive=True, include_hidden=True)
+        if not found and not (keep and os.path.isdir(absolute[:-2])):
+            unmatched.append(pattern)
+        for path in found:
+            if os.path.realpath(path) == "/" or path.rstrip("/") == "":
+                raise StagewrightError(Reason.INVALID_VALUE, f"removing {pattern!r} would remove the whole root")
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+    return unmatched
+
+
+def clamp_times(tree: Path, epoch: int) -> None:
+    """Give everything newer than ``epoch`` that time, so that what was made now looks the same tomorrow."""
+    for folder, folders, files in os.walk(tree, topdown=False):
+        for name in (*files, *folders, "."):
+            path = os.path.join(folder, name)
+            info = os.lstat(path)
+            if info.st_mtime_ns > epoch * 1_000_000_000:
+                os.utime(path, (epoch, epoch), follow_symlinks=False)
+
+
+def exists(root: Path, path: str) -> bool:
+    """Whether a path of a root leads to something, links followed inside it."""
+    return inside(root, os.path.exists, "/" + path.lstrip("/"))

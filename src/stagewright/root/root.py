@@ -1,0 +1,80 @@
+"""A root that a build works in: layers below, a writable layer on top, commands run inside by the sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO
+
+from stagewright import run as processes
+from stagewright.root.overlay import make_scaffold, mount_overlay
+from stagewright.root.sandbox import MOUNT_POINTS, Bind, sandbox
+
+
+@dataclass(frozen=True)
+class Root:
+    """A mounted root. ``upper`` is what it adds to the layers below; ``binds`` and ``env`` go with every command."""
+
+    path: Path
+    upper: Path
+    below: tuple[str, ...] = ()  # keys of the layers below, topmost first
+    binds: tuple[Bind, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    log: IO[str] | None = None
+
+    @classmethod
+    def mount(
+        cls,
+        folder: Path,
+        layers: Sequence[Path],
+        *,
+        keys: Sequence[str] = (),
+        binds: Sequence[Bind] = (),
+        log: IO[str] | None = None,
+    ) -> Root:
+        """Mount layers (topmost first) with ``folder/upper`` on top at ``folder/root``."""
+        targets = [*MOUNT_POINTS, *(bind.target for bind in binds)]
+        scaffold = make_scaffold(folder / "scaffold", targets)
+        mount_overlay([*layers, scaffold], folder / "upper", folder / "root")
+        return cls(folder / "root", folder / "upper", tuple(keys), tuple(binds), log=log)
+
+    def with_binds(self, *binds: Bind, **env: str) -> Root:
+        """The same root, whose commands see these folders and variables too."""
+        return replace(self, binds=(*self.binds, *binds), env={**self.env, **env})
+
+    def run(
+        self,
+        *command: str,
+        network: bool = False,
+        binds: Sequence[Bind] = (),
+        env: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+        check: bool = True,
+    ) -> processes.Result:
+        """Run a command inside; its output goes to the log (and to ``on_line``), or is returned without either."""
+        words = self.command(command, network=network, binds=binds, env=env)
+        return processes.run(words, log=self.log, on_line=on_line, check=check)
+
+    def ask(self, *command: str, check: bool = True) -> str:
+        """What a command inside prints to its standard output."""
+        return processes.run(self.command(command), check=check).stdout
+
+    def command(
+        self,
+        command: Sequence[str],
+        *,
+        network: bool = False,
+        binds: Sequence[Bind] = (),
+        env: Mapping[str, str] | None = None,
+        terminal: bool = False,
+    ) -> list[str]:
+        """The command line on the host for a command inside."""
+        return sandbox(
+            self.path,
+            command,
+            binds=[*self.binds, *binds],
+            env={**self.env, **(env or {})},
+            network=network,
+            terminal=terminal,
+        )

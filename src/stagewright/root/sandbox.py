@@ -1,0 +1,59 @@
+"""The sandbox: bubblewrap, the same for every command that runs inside a root.
+
+A private minimal /dev (never the host's: a layout package once wrote into the host's devtmpfs that way), an own /proc,
+tmpfs on /run and /tmp, own pid, ipc and uts namespaces, and no network unless a fetch step asks for it. See bwrap(1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.run import PATH
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+
+MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
+"""Folders of a root that the sandbox covers with its own."""
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A folder or file of the host that shows up inside a root."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+    def arguments(self) -> list[str]:
+        """The bind as arguments for bwrap(1)."""
+        return ["--bind" if self.writable else "--ro-bind", os.fspath(self.source), self.target]
+
+
+def sandbox(
+    root: Path,
+    command: Sequence[str],
+    *,
+    binds: Sequence[Bind] = (),
+    env: Mapping[str, str] | None = None,
+    network: bool = False,
+    hostname: str = "stagewright",
+    terminal: bool = False,
+) -> list[str]:
+    """The command line that runs ``command`` inside ``root``. ``terminal`` leaves the caller's terminal usable."""
+    words = ["bwrap", "--bind", os.fspath(root), "/", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
+    words += ["--proc", "/proc", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
+    words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname, "--die-with-parent"]
+    words += [] if network else ["--unshare-net"]
+    words += [] if terminal else ["--new-session"]
+    if network and RESOLV_CONF.exists():
+        words += Bind(RESOLV_CONF.resolve(), "/etc/resolv.conf").arguments()
+    for bind in binds:
+        words += bind.arguments()
+    variables = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", "TERM": "dumb", **(env or {})}
+    words += ["--clearenv", "--chdir", "/"]
+    for name, value in variables.items():
+        words += ["--setenv", name, value]
+    return [*words, "--", *command]

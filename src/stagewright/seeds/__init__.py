@@ -1,0 +1,1 @@
+"""Seeds: the roots that builds start from, bootstrapped or unpacked."""

@@ -1,0 +1,199 @@
+"""A Debian root as stage 0: bootstrapped by mmdebstrap from the machine's package sources, with Portage from PyPI.
+
+The recipe is measured: research on running Portage on a foreign seed named the obstacles, and each step here removes
+one of them. What comes out holds no address of a package source and the same bytes for the same packages.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.filedigest import file_digest
+from stagewright.root.files import clamp_times
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+from stagewright.run import inside, run
+from stagewright.seeds import apt, pypi
+from stagewright.store.store import remove_tree
+
+UNUSED = ("man", "doc", "info", "locale", "i18n", "bash-completion", "lintian", "bug")
+"""Folders below /usr/share that no build needs."""
+
+_INST = re.compile(r"^Inst (?P<name>\S+) (?:\[\S+\] )?\((?P<version>\S+) ", re.MULTILINE)
+
+_MESON = (
+    "setup --backend=none --prefix=/usr -Deprefix= -Dsystem-wide=true -Dnative-extensions=false -Dxattr=true "
+    "/tmp/build /tmp/portage"
+)
+
+_NO_KERNEL_HOOKS = (  # livecd-stage2 makes the initramfs; dracut's trigger wants the file all the same
+    'hooks="$1/etc/kernel/postinst.d"; mkdir -p "$hooks"; '
+    'printf "#!/bin/sh\\nexit 0\\n" > "$hooks/dracut"; chmod 755 "$hooks/dracut"'
+)
+
+_ADAPT = r"""
+set -e
+ln -sf python3 /usr/bin/python          # '#!/usr/bin/env python' of Portage's helpers
+ln -sf tar /usr/bin/gtar                # what Portage calls to unpack
+groupadd -r -g 250 portage
+useradd -r -u 250 -g portage -d /var/lib/portage/home -s /bin/false -M portage
+for tool in gcc g++ cpp c++ ar as ld ld.bfd nm objcopy objdump ranlib readelf strip strings addr2line pkg-config \
+            gcc-ar gcc-nm gcc-ranlib; do
+    for triplet in $(dpkg-architecture -qDEB_HOST_GNU_TYPE 2>/dev/null || echo x86_64-linux-gnu); do
+        [ ! -e /usr/bin/$triplet-$tool ] || ln -sf $triplet-$tool /usr/bin/${triplet%%-*}-pc-linux-gnu-$tool
+    done
+done
+: > /usr/share/portage/config/repos.conf # its [gentoo] entry is not here
+cat >> /usr/share/portage/config/make.globals <<'END'
+FETCHCOMMAND_DEBSRC="/usr/libexec/stagewright/fetch-debsrc \"\${URI}\" \"\${DISTDIR}/\${FILE}\""
+RESUMECOMMAND_DEBSRC="/usr/libexec/stagewright/fetch-debsrc \"\${URI}\" \"\${DISTDIR}/\${FILE}\""
+END
+mkdir -p /etc/portage /var/db/pkg /var/db/repos /var/cache/distfiles /var/cache/binpkgs /var/log/portage
+install -d -o portage -g portage -m 775 /var/tmp/portage /var/lib/portage /var/lib/portage/home
+python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3/dist-packages
+"""
+
+_LEFTOVERS = (
+    *("etc/hostname", "etc/resolv.conf", "etc/machine-id", "var/lib/dbus/machine-id"),
+    *("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-", "etc/.pwd.lock"),
+    *("etc/apt/apt.conf.d/*", "etc/apt/sources.list.d/*", "etc/apt/sources.list"),
+    *("var/lib/dpkg/*-old", "var/lib/apt/lists/*", "var/cache/apt/*.bin", "var/cache/debconf/*-old"),
+    *("var/log/*.log", "var/log/apt", "var/cache/ldconfig/aux-cache", "vmlinuz*", "initrd.img*"),
+)
+"""Files that name this machine, its package sources, or the moment."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a bootstrapped root is to be: release, Debian packages, and the version of Portage (none if empty)."""
+
+    suite: str
+    packages: tuple[str, ...]
+    portage: str
+
+
+def resolve(request: Request, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
+    """What the request stands for now: every package with its version, and the digests of Portage's files."""
+    words = [
+        "mmdebstrap",
+        "--simulate",
+        "--verbose",
+        *_arguments(request, folder),
+        request.suite,
+        "/dev/null",
+        _sources(request, folder),
+    ]
+    result = run(words)
+    log.write(result.stdout + result.stderr)
+    packages = sorted(f"{match['name']}={match['version']}" for match in _INST.finditer(result.stdout + result.stderr))
+    if not packages:
+        raise StagewrightError(Reason.BUILD_FAILED, "mmdebstrap named no package", detail=result.stderr[-2000:])
+    pin: dict[str, Any] = {"suite": request.suite}
+    if request.portage:
+        pin["portage"] = file_digest(pypi.fetch(f"portage=={request.portage}", cache, source=True))
+        pin["meson"] = file_digest(pypi.fetch("meson", cache, source=False))
+    return {**pin, "packages": packages}
+
+
+def bootstrap(request: Request, pin: Mapping[str, Any], folder: Path, cache: Path, epoch: int, log: IO[str]) -> Path:
+    """Make the root that a pin stands for. Raises ``LOCK_STALE`` when the sources do not have it any more."""
+    tree = folder / "tree"
+    words: list[str | Path] = ["mmdebstrap", "--format=directory", *_arguments(request, folder), request.suite, tree]
+    run([*words, _sources(request, folder)], env={"SOURCE_DATE_EPOCH": str(epoch)}, log=log)
+    root = Root(tree, tree, log=log)
+    _check_versions(root, pin)
+    if request.portage:
+        _install_portage(root, pin, request, folder, cache)
+        _adapt(root)
+    _clean(tree)
+    clamp_times(tree, epoch)
+    return tree
+
+
+def _arguments(request: Request, folder: Path) -> list[str | Path]:
+    configuration = folder / "apt.conf"
+    configuration.write_text(apt.options())
+    excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNUSED]
+    return [
+        "--mode=root",
+        "--variant=apt",
+        f"--include={','.join(['usr-is-merged', *request.packages])}",
+        '--aptopt=APT::Install-Recommends "false"',
+        '--aptopt=Acquire::Languages "none"',
+        f"--aptopt={configuration}",
+        *excluded,
+        "--dpkgopt=path-exclude=/usr/lib/*/gconv/*",
+        "--dpkgopt=path-exclude=/etc/kernel/*",
+        f"--setup-hook={_NO_KERNEL_HOOKS}",
+        "--dpkgopt=force-unsafe-io",
+        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    ]
+
+
+def _sources(request: Request, folder: Path) -> Path:
+    path = folder / "sources.list"
+    path.write_text("\n".join(apt.sources(request.suite)) + "\n")
+    return path
+
+
+def _check_versions(root: Root, pin: Mapping[str, Any]) -> None:
+    """Compare what was installed with the pin, which may list more: a simulation runs no hooks and counts usrmerge."""
+    listing = root.ask("dpkg-query", "--show", "--showformat", "${Package}=${Version}\\n")
+    pinned = dict(name.split("=", 1) for name in pin["packages"])
+    found = dict(name.split("=", 1) for name in listing.split())
+    changes = [
+        f"  {name}: pinned {pinned.get(name, 'nothing')}, found {version}"
+        for name, version in sorted(found.items())
+        if pinned.get(name) != version
+    ]
+    if changes:
+        raise StagewrightError(
+            Reason.LOCK_STALE,
+            "the package sources have other versions than stagewright.lock pins",
+            detail="\n".join(changes[:20]),
+            hint="stagewright update moves the pins",
+        )
+
+
+def _install_portage(root: Root, pin: Mapping[str, Any], request: Request, folder: Path, cache: Path) -> None:
+    """Install from the source distribution by meson: the wheel puts files where no system looks for them."""
+    sdist = pypi.fetch(f"portage=={request.portage}", cache, source=True, digest=pin["portage"])
+    meson = pypi.fetch("meson", cache, source=False, digest=pin["meson"])
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "portage", filter="data")
+    (source,) = (folder / "portage").iterdir()
+    build = folder / "meson"
+    build.mkdir()
+    binds = [Bind(source, "/tmp/portage"), Bind(meson, "/tmp/meson.whl"), Bind(build, "/tmp/build", writable=True)]
+    env = {"PYTHONPATH": "/tmp/meson.whl", "PYTHONDONTWRITEBYTECODE": "1"}
+    for words in (_MESON, "install --no-rebuild -C /tmp/build"):
+        root.run("python3", "-m", "mesonbuild.mesonmain", *words.split(), binds=binds, env=env)
+
+
+def _adapt(root: Root) -> None:
+    helper = resources.files("stagewright.seeds") / "data" / "fetch-debsrc"
+    with resources.as_file(helper) as path:
+        install = "install -D -m 755 /tmp/fetch-debsrc /usr/libexec/stagewright/fetch-debsrc"
+        root.run("sh", "-c", f"{install}\n{_ADAPT}", binds=[Bind(path, "/tmp/fetch-debsrc")])
+
+
+def _clean(tree: Path) -> None:
+    """Remove what names this machine, its package sources, or the moment."""
+    inside(tree, _remove_leftovers, _LEFTOVERS)
+    shutil.rmtree(tree / "dev")
+    (tree / "dev").mkdir()
+    (tree / "etc/apt/sources.list").touch()
+
+
+def _remove_leftovers(patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        for path in Path("/").glob(pattern):
+            remove_tree(path)

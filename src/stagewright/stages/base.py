@@ -1,0 +1,197 @@
+"""What all kinds share: the model's base class, the scope in which a stage becomes nodes, and the work of building one.
+
+A kind is a class below :class:`Stage` in a file of its own. It declares its settings as fields; which of them name
+inputs and files is said by their types (see ``project.fields``). ``build`` does the work, in a worker process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, NodeNotice, NodePhase, NodeProgress
+from stagewright.graph.node import Node, Yields
+from stagewright.project.fields import ProjectFile, Ref, Section, marked
+from stagewright.project.lock import Pin
+from stagewright.project.model import Entry, Project
+from stagewright.root.files import clamp_times
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+from stagewright.stages.tools import Tool
+from stagewright.store.store import Store
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build made: a tree to be moved into the store, the layers it lies on, and facts for people."""
+
+    tree: Path
+    below: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A finished node that another takes: its key, and its tree in the store."""
+
+    yields: Yields
+    key: str
+    tree: Path
+
+
+@dataclass(frozen=True)
+class Work:
+    """One attempt at building a node: where it works, what it takes, and how it tells about itself."""
+
+    node: str
+    folder: Path  # of its own, on the file system of the store
+    store: Store
+    inputs: Mapping[str, Input]
+    files: Mapping[str, Path]
+    context: Mapping[str, Any]
+    cores: int
+    log: IO[str]
+    emit: Callable[[Event], None]
+
+    @property
+    def epoch(self) -> int:
+        """The time stamp for everything made (SOURCE_DATE_EPOCH), in seconds since 1970."""
+        return int(self.context["source_date_epoch"])
+
+    def phase(self, phase: str) -> None:
+        """Say what is done now."""
+        self.emit(NodePhase(node=self.node, phase=phase))
+
+    def progress(self, done: int, total: int, name: str) -> None:
+        """Say how far the phase is."""
+        self.emit(NodeProgress(node=self.node, done=done, total=total, name=name))
+
+    def notice(self, text: str) -> None:
+        """Say something that is no failure but should be known."""
+        self.emit(NodeNotice(node=self.node, text=text))
+
+    def artifact(self, role: str) -> Path:
+        """The folder of files that an input left."""
+        return self.inputs[role].tree
+
+    def mount(self, role: str, binds: Sequence[Bind] = ()) -> Root:
+        """The root that an input left, mounted with a writable layer on top."""
+        key = self.inputs[role].key
+        keys = self.store.meta(Yields.LAYER, key).stack
+        return Root.mount(self.folder, self.store.stack(key), keys=keys, binds=binds, log=self.log)
+
+    def new_folder(self, name: str) -> Path:
+        """A fresh folder below the work folder."""
+        folder = self.folder / name
+        folder.mkdir(parents=True)
+        return folder
+
+
+@dataclass
+class Scope:
+    """A project on its way to a graph: names become node ids, and nodes are collected."""
+
+    project: Project
+    nodes: dict[str, Node] = field(default_factory=dict)
+    targets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def node_id(self, name: str) -> str:
+        """The id of the node that makes a stage or seed."""
+        return f"seed:{name}" if name in self.project.entries["seeds"] else name
+
+    def add(self, node: Node) -> str:
+        """Take a node into the graph and return its id."""
+        self.nodes.setdefault(node.id, node)
+        return node.id
+
+    def context(self) -> dict[str, Any]:
+        """What every node knows of its project."""
+        return {"source_date_epoch": self.project.epoch}
+
+    def entry(self, name: str) -> Entry:
+        """The stage or seed of this name."""
+        stages, seeds = self.project.entries["stages"], self.project.entries["seeds"]
+        return stages[name] if name in stages else seeds[name]
+
+
+class Stage(Section):
+    """Base of all kinds.
+
+    ``needs`` are the host's programs that building takes; ``traces`` are those among them whose version changes what
+    comes out, and so is part of the key. ``wants_cores`` and ``wants_memory`` (MiB) are what it asks of the machine.
+    """
+
+    kind: ClassVar[str]
+    table: ClassVar[str] = "stages"
+    yields: ClassVar[Yields] = Yields.LAYER
+    needs: ClassVar[tuple[Tool, ...]] = ()
+    traces: ClassVar[tuple[str, ...]] = ()
+    wants_cores: ClassVar[int] = 1
+    wants_memory: ClassVar[int] = 512
+    exclusive: ClassVar[str] = ""
+    publishes: ClassVar[bool] = False  # its files are linked into the project's output folder
+    moves: ClassVar[bool] = False  # what it stands for changes with time, and is pinned in the lock
+
+    registry: ClassVar[dict[str, dict[str, type[Stage]]]] = {}
+
+    def __init_subclass__(cls, kind: str | None = None, table: str | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if table is not None:
+            cls.table = table
+        if kind is not None:
+            cls.kind = kind
+            Stage.registry.setdefault(cls.table, {})[kind] = cls
+
+    def expand(self, name: str, scope: Scope) -> None:
+        """Add this stage's nodes to the graph. Most stages are one node; others override this."""
+        node_id = scope.add(self.node(self.node_name(name), scope))
+        scope.targets[name] = (node_id,)
+
+    def node_name(self, name: str) -> str:
+        """The id of the node of an entry with this name."""
+        return name
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node that makes this stage; ``context`` is added to what is known of the project."""
+        files = {value: scope.project.path(value) for _, _, value in marked(self, ProjectFile)}
+        refs = {str(path[0]): value for path, mark, value in marked(self, Ref) if "repos" not in mark.tables}
+        entry = scope.project.entries.get(self.table, {}).get(node_id.rpartition(":")[2])
+        return Node(
+            id=node_id,
+            kind=self.kind,
+            yields=self.yields,
+            options=self.model_dump(mode="json", exclude=set(refs)),
+            context={**scope.context(), **context},
+            refs=refs,
+            inputs={role: scope.node_id(name) for role, name in refs.items()},
+            files=files,
+            tools=self.traces,
+            cores=self.wants_cores,
+            memory=self.wants_memory,
+            exclusive=self.exclusive,
+            place=entry.place() if entry else None,
+        )
+
+    def build(self, work: Work) -> Built:
+        """Make it. Runs in a worker process with its own mounts; raises :class:`StagewrightError`."""
+        raise NotImplementedError
+
+    def open(self, work: Work) -> Root:
+        """The root as its build sees it, for ``stagewright shell``."""
+        raise StagewrightError(
+            Reason.USAGE, f"{work.node} has no root to enter", hint="enter one of the stages that it is made of"
+        )
+
+    def pin(self, work: Work) -> Pin | None:
+        """Look up what this seed stands for at this moment, or None when there is nothing that moves."""
+        return None
+
+
+def layer(root: Root, work: Work, **facts: Any) -> Built:
+    """What a root adds to the layers below it, ready for the store."""
+    work.phase("commit")
+    clamp_times(root.upper, work.epoch)
+    return Built(root.upper, root.below, facts)

@@ -1,0 +1,32 @@
+"""livecd-stage1: make a root ready to run as a live system (R19).
+
+Takes any root (R17); adds packages, overlay folders, a script, and removes what is not to be shipped; yields a layer.
+The squashfs is made elsewhere, because it also needs the modules of the kernel that livecd-stage2 builds (R31).
+"""
+
+from __future__ import annotations
+
+from stagewright.root.root import Root
+from stagewright.stages.base import Built, Work, layer
+from stagewright.stages.packages import Finish, PackageStage, finish, settle_database
+
+
+class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
+    """A stage of kind ``livecd-stage1``."""
+
+    @property
+    def uses_portage(self) -> bool:
+        """Only to install or remove packages; a root without Portage is fine otherwise."""
+        return bool(self.packages or self.unmerge)
+
+    def build(self, work: Work) -> Built:
+        """Change the root, keep the changes as a layer."""
+        root, portage = self.portage(work)
+        portage.install(self.packages, options=["--newuse", "--deep", "--update"])
+        finish(self, root, work, portage)
+        settle_database(root.upper, work)
+        return layer(root, work)
+
+    def open(self, work: Work) -> Root:
+        """The live root as it is being changed."""
+        return self.portage(work)[0]

@@ -1,0 +1,155 @@
+"""What kinds that install packages share: a root to work in, Portage's settings, and changes to the finished files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Node
+from stagewright.portage.confdir import Repository, assemble
+from stagewright.portage.emerge import PORTAGE_UID, Places, Portage
+from stagewright.portage.installed import settle
+from stagewright.portage.settings import PortageSettings
+from stagewright.project.fields import AnyRef, Atom, FilePath, FolderPath, Section
+from stagewright.root import files
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+from stagewright.seeds.apt import fetch_binds
+from stagewright.stages.base import Scope, Stage, Work
+from stagewright.stages.tools import SANDBOX
+
+
+class Finish(Section):
+    """Changes to the files of a finished root, in the order of these settings.
+
+    Patterns of ``rm`` and ``empty`` are the shell's, absolute inside the root; one that matches nothing is reported.
+    ``script`` runs inside the root; without a ``#!`` line /bin/sh runs it. ``os_release`` sets entries of
+    os-release(5); ``unmerge`` removes packages by Portage.
+    """
+
+    root_overlay: list[FolderPath] = []
+    os_release: dict[str, str] = {}
+    hostname: str | None = None
+    script: FilePath | None = None
+    unmerge: list[Atom] = []
+    rm: list[str] = []
+    empty: list[str] = []
+
+
+class PackageStage(PortageSettings, Stage):
+    """Base of kinds that install packages in or from a root."""
+
+    needs = (SANDBOX,)
+    wants_memory = 2048
+
+    root: AnyRef
+    packages: list[Atom] = []
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node, with the repositories that this stage sees."""
+        known = scope.project.repos
+        chosen = (self.repos if self.repos is not None else list(known)) if self.uses_portage else []
+        described = [{"name": name, "main": known[name].main, "priority": known[name].priority} for name in chosen]
+        node = super().node(node_id, scope, repos=described, **context)
+        paths = {f"repo:{name}": scope.project.path(known[name].path) for name in chosen}
+        return replace(node, files={**node.files, **paths})
+
+    @property
+    def uses_portage(self) -> bool:
+        """Whether the root needs Portage and the project's repositories."""
+        return bool(self.packages)
+
+    def portage(self, work: Work, extra: Sequence[Bind] = ()) -> tuple[Root, Portage]:
+        """The mounted root and its Portage, configured as this stage says."""
+        repos = [
+            Repository(repo["name"], work.files[f"repo:{repo['name']}"], repo["main"], repo["priority"])
+            for repo in work.context["repos"]
+        ]
+        confdirs = [work.files[name] for name in self.confdir]
+        places = Places(
+            config=self._config(work, confdirs, repos),
+            distfiles=_for_portage(work.store.cache("distfiles")),
+            binpkgs=work.store.cache("binpkgs"),
+            build=_for_portage(work.folder / "build"),
+        )
+        root = work.mount("root", [*(places.binds(repos) if self.uses_portage else ()), *extra])
+        if self.uses_portage and not _has(root, "usr/bin/emerge"):
+            raise StagewrightError(
+                Reason.ENVIRONMENT_LACKS,
+                f"{self.root!r} has no Portage, so no packages can be installed in it",
+                hint="start from a root with Portage, or install the packages in the stage before",
+            )
+        portage = Portage(
+            root=root,
+            places=places,
+            epoch=work.epoch,
+            jobs=work.cores,
+            binpkgs=self.binpkgs,
+            fetch_binds=tuple(fetch_binds(work.folder / "apt")),
+            on_phase=work.phase,
+            on_progress=work.progress,
+        )
+        return root, portage
+
+    def _config(self, work: Work, confdirs: Sequence[Path], repos: Sequence[Repository]) -> Path:
+        folder = work.folder / "etc-portage"
+        return folder if folder.exists() else assemble(folder, self, confdirs, repos, work.cores)
+
+    def open(self, work: Work) -> Root:
+        """The root as the build sees it."""
+        return self.portage(work)[0]
+
+
+def finish(settings: Finish, root: Root, work: Work, portage: Portage | None) -> None:
+    """Carry out the changes to a root's files."""
+    work.phase("finish")
+    for name in settings.root_overlay:
+        files.copy_in(root.path, work.files[name], epoch=work.epoch)
+    if settings.os_release:
+        _os_release(settings, root, work)
+    if settings.hostname:
+        files.write_file(root.path, "/etc/hostname", f"{settings.hostname}\n", epoch=work.epoch)
+    if settings.script:
+        _run_script(work.files[settings.script], root)
+    if settings.unmerge:
+        assert portage, "unmerge counts as a use of Portage"
+        portage.unmerge(settings.unmerge)
+    for pattern in files.remove(root.path, settings.rm):
+        work.notice(f"rm: {pattern} matches nothing")
+    for pattern in files.empty(root.path, settings.empty):
+        work.notice(f"empty: there is no {pattern}")
+
+
+def settle_database(tree: Path, work: Work) -> None:
+    """Make the records of installed packages fit the times that files are about to get."""
+    settle(tree, work.epoch)
+
+
+def _os_release(settings: Finish, root: Root, work: Work) -> None:
+    text = files.read_file(root.path, "/etc/os-release") or ""
+    kept = [line for line in text.splitlines() if line.partition("=")[0] not in settings.os_release]
+    new = [f'{name}="{value}"' for name, value in settings.os_release.items()]
+    files.write_file(root.path, "/etc/os-release", "\n".join([*kept, *new]) + "\n", epoch=work.epoch)
+
+
+def _run_script(script: Path, root: Root) -> None:
+    inner = "/tmp/stagewright-script"
+    with script.open("rb") as stream:
+        words = [inner] if stream.read(2) == b"#!" else ["/bin/sh", inner]
+    root.run(*words, binds=[Bind(script, inner)])
+
+
+def _has(root: Root, path: str) -> bool:
+    return files.exists(root.path, path)
+
+
+def _for_portage(folder: Path) -> Path:
+    """A folder that Portage's user may write to."""
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, -1, PORTAGE_UID)
+    folder.chmod(0o2775 if folder.name == "distfiles" else 0o1777)
+    return folder

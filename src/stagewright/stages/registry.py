@@ -1,0 +1,50 @@
+"""All kinds, found by importing every module of this package; and the graph that a project becomes with them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+
+import stagewright.stages
+from stagewright.graph.node import Graph
+from stagewright.project.model import Project
+from stagewright.stages.base import Scope, Stage
+
+TABLES = ("seeds", "stages", "tests", "")
+"""Where kinds are written in a project; the nameless table holds kinds that only other kinds make."""
+
+
+@cache
+def kinds() -> dict[str, dict[str, type[Stage]]]:
+    """Models of all kinds, by table and kind."""
+    for module in pkgutil.iter_modules(stagewright.stages.__path__):
+        importlib.import_module(f"{stagewright.stages.__name__}.{module.name}")
+    return {table: dict(Stage.registry.get(table, {})) for table in TABLES}
+
+
+@cache
+def by_kind() -> dict[str, type[Stage]]:
+    """All kinds by the name that nodes carry."""
+    return {kind: model for table in kinds().values() for kind, model in table.items()}
+
+
+def module_of(kind: str) -> str:
+    """The module that builds a kind."""
+    return by_kind()[kind].__module__
+
+
+def summary(model: type[Stage]) -> str:
+    """The first line of the module that a kind lives in: what it is for."""
+    doc = inspect.getdoc(inspect.getmodule(model)) or ""
+    return doc.partition("\n")[0].partition(": ")[2] or doc.partition("\n")[0]
+
+
+def graph_of(project: Project) -> Graph:
+    """The graph of a project: every entry's nodes, and the targets that people name."""
+    scope = Scope(project)
+    for entry in project.all_entries():
+        assert isinstance(entry.model, Stage)
+        entry.model.expand(entry.name, scope)
+    return Graph.of(scope.nodes.values(), scope.targets)

@@ -1,0 +1,41 @@
+"""file: a root from a tarball of the project, unpacked once into a layer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.filedigest import file_digest
+from stagewright.project.fields import FilePath
+from stagewright.seeds.unpack import unpack
+from stagewright.stages.base import Built, Stage, Work
+from stagewright.stages.tools import SANDBOX, TAR
+
+
+class SeedFile(Stage, kind="file", table="seeds"):
+    """A seed with ``file``: any tarball, plain or compressed by xz, zstd, bzip2 or gzip."""
+
+    needs = (SANDBOX, TAR)
+
+    file: FilePath
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    def node_name(self, name: str) -> str:
+        """Seeds carry their table in their node's name."""
+        return f"seed:{name}"
+
+    def build(self, work: Work) -> Built:
+        """Compare the digest, unpack the archive."""
+        archive = work.files[self.file]
+        if self.sha256 and (found := file_digest(archive)) != self.sha256:
+            raise StagewrightError(
+                Reason.DIGEST_MISMATCH,
+                f"{self.file} has sha256 {found}, the project says {self.sha256}",
+                hint="fetch the file again, or correct `sha256`",
+            )
+        work.phase("unpack")
+        tree = work.new_folder("tree")
+        unpack(archive, tree, work.log)
+        return Built(tree)

@@ -1,0 +1,96 @@
+"""squashfs: the live root and the modules of the payload's kernel, as one file that ISO and network boot share (R63).
+
+Takes a live root (livecd-stage1) and a payload (livecd-stage2); made by the stages that need it, not written by users.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import shutil
+from pathlib import Path
+
+from stagewright.graph.node import Node, Yields
+from stagewright.project.fields import Section, StageRef
+from stagewright.root import files
+from stagewright.run import inside, run
+from stagewright.stages.base import Built, Scope, Stage, Work
+from stagewright.stages.livecd_stage2 import MODULES
+from stagewright.stages.tools import Tool
+
+IMAGE = "image.squashfs"
+"""The file's name, a public interface (R45, R54)."""
+
+
+class SquashfsCompression(enum.StrEnum):
+    """Compressors of mksquashfs(1) that the kernels of live systems know."""
+
+    ZSTD = "zstd"
+    XZ = "xz"
+    GZIP = "gzip"
+    LZ4 = "lz4"
+
+    def arguments(self, level: int | None) -> list[str]:
+        """The compressor as arguments for mksquashfs(1)."""
+        if self in (SquashfsCompression.ZSTD, SquashfsCompression.GZIP) and level:
+            return ["-comp", self.value, "-Xcompression-level", str(level)]
+        return ["-comp", self.value]
+
+
+class SquashfsSettings(Section):
+    """How the live root is compressed. ``level`` counts for zstd (1-22) and gzip (1-9)."""
+
+    compression: SquashfsCompression = SquashfsCompression.ZSTD
+    level: int | None = 3
+    block_size: str = "1M"
+
+
+class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
+    """A node of kind ``squashfs``."""
+
+    yields = Yields.ARTIFACT
+    needs = (Tool("mksquashfs", "squashfs-tools", "sys-fs/squashfs-tools"),)
+    traces = ("mksquashfs",)
+    wants_memory = 1024
+
+    live: StageRef
+    boot: StageRef
+
+    def build(self, work: Work) -> Built:
+        """Put the modules into the live root and compress it."""
+        root = work.mount("live")
+        payload = work.artifact("boot")
+        for modules in sorted((payload / MODULES).iterdir()):
+            place = inside(root.path, _module_folder, modules.name)
+            shutil.copytree(modules, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
+        files.clamp_times(root.upper, work.epoch)
+        work.phase("compress")
+        target = work.new_folder("tree") / IMAGE
+        run(
+            [
+                "mksquashfs",
+                root.path,
+                target,
+                *self.compression.arguments(self.level),
+                *("-b", self.block_size),
+                *("-processors", str(work.cores)),
+                *("-noappend", "-no-progress", "-no-recovery"),
+            ],
+            env={"SOURCE_DATE_EPOCH": str(work.epoch)},
+            log=work.log,
+        )
+        return Built(target.parent, (), {"bytes": target.stat().st_size})
+
+
+def _module_folder(version: str) -> str:
+    """Where modules go, as a path with no link in it: /lib may lead to /usr/lib."""
+    base = Path(os.path.realpath("/lib")) / "modules" / version
+    base.parent.mkdir(parents=True, exist_ok=True)
+    return str(base)
+
+
+def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:
+    """The node that makes the squashfs of these two; stages that ask for the same share it."""
+    stage = Squashfs(live=live, boot=boot, **settings.model_dump())
+    variant = "" if settings == SquashfsSettings() else "-" + "-".join(map(str, settings.model_dump().values()))
+    return stage.node(f"{live}+{boot}.squashfs{variant}", scope)

@@ -1,0 +1,1 @@
+"""What is kept between builds: layers, artifacts, caches, logs."""

@@ -1,0 +1,89 @@
+"""Facts that are dear to find and cheap to remember: digests of files, versions of tools.
+
+Both are kept with the size and the times of the file they were read from, and are read again when any of these
+changes. Losing the memory loses nothing but time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+from types import TracebackType
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.filedigest import file_digest
+from stagewright.run import PATH, run
+from stagewright.store.store import write_atomically
+
+SETTLED = 2.0
+"""Seconds a file must have been left alone before its digest is remembered (time stamps are only so fine)."""
+
+
+class DigestMemory:
+    """Digests of files by device, inode, size and times, in SQLite. Call it like :func:`file_digest`."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("CREATE TABLE IF NOT EXISTS digests (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID")
+        self._new: dict[str, str] = {}
+
+    def __call__(self, path: Path, info: os.stat_result) -> str:
+        """The sha256 of a file's content."""
+        name = f"{info.st_dev}.{info.st_ino}.{info.st_size}.{info.st_mtime_ns}.{info.st_ctime_ns}"
+        row = self._database.execute("SELECT digest FROM digests WHERE id = ?", (name,)).fetchone()
+        if row:
+            return str(row[0])
+        digest = file_digest(path)
+        if time.time() - max(info.st_mtime, info.st_ctime) > SETTLED:
+            self._new[name] = digest
+        return digest
+
+    def __enter__(self) -> DigestMemory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._new:
+            self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?)", self._new.items())
+        self._database.close()
+
+
+class ToolVersions:
+    """Versions of the host's programs, asked of each program once as long as its file stays the same."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._known: dict[str, str] = json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):
+            self._known = {}
+
+    def __call__(self, tool: str) -> str:
+        """The version a program prints. Raises ``MISSING_TOOL`` when it is not installed."""
+        program = shutil.which(tool, path=PATH)
+        if program is None:
+            raise StagewrightError(
+                Reason.MISSING_TOOL, f"{tool} is not installed", hint="stagewright doctor names the package"
+            )
+        info = Path(program).stat()
+        name = f"{program} {info.st_size} {info.st_mtime_ns}"
+        if name not in self._known:
+            self._known[name] = _ask(program)
+            write_atomically(self._path, json.dumps(self._known, indent=1))
+        return self._known[name]
+
+
+def _ask(program: str) -> str:
+    for option in ("--version", "-version"):
+        result = run([program, option], check=False)
+        found = re.search(r"\d+(\.\d+)+\S*", result.stdout + result.stderr)
+        if found:
+            return found.group().rstrip(",;:)")
+    return file_digest(Path(program))

@@ -1,0 +1,254 @@
+"""The store: where layers and artifacts lie, and how they get there without ever being half there.
+
+::
+
+    CACHEDIR.TAG                 backup programs pass this folder over
+    format                       the number of this layout
+    layers/<key>/tree/           what one root adds to the roots below it, plain files that overlayfs can stack
+    layers/<key>/meta.json       written last: a layer without it does not exist
+    artifacts/<key>/tree/        files for people and for other nodes
+    artifacts/<key>/meta.json
+    work/<key>.<id>/             one attempt at building a node: overlay upper, /var/tmp/portage, job.json
+    failed/<project>/<node>/     the work folder of the last failed attempt, for ``stagewright shell``
+    locks/<key>.lock             flock(2): held by the run that builds this node
+    cache/distfiles, binpkgs     shared by all nodes; Portage locks them itself
+    cache/*.db, *.json           remembered digests, tool versions, acceleration
+    logs/<project>/<node>/       <time>.log, newest last
+    events/<run>.jsonl           the events of each run
+    history/<project>/<node>.json  the key of the last build of each node, to explain a rebuild
+    projects/<id>.json           keys that a project needed when it was last planned, for collection
+
+A tree is moved into place with rename(2) after everything in it is on disk; then ``meta.json`` is renamed into place.
+Whatever is interrupted leaves a folder without ``meta.json`` or a work folder whose lock nobody holds; the next run
+sweeps both. Files of artifacts are read-only, since the output folders of projects hold hard links to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.keys import KeyData
+from stagewright.graph.node import Yields
+from stagewright.run import run
+
+FORMAT = "1"
+
+_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by Stagewright; see bford.info/cachedir\n"
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What is known of something in the store.
+
+    ``stack`` are the keys of a root's layers, topmost first, ending with the layer's own base; empty for artifacts.
+    ``size`` is in bytes. ``facts`` are the builder's findings, such as versions, for manifests and people.
+    """
+
+    key: str
+    node: str
+    kind: str
+    created: float
+    size: int
+    data: KeyData
+    stack: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """One store on disk. Opening it creates the folders it needs; raises ``STORE_FORMAT`` for an unknown layout."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        try:
+            self._open()
+        except PermissionError as error:
+            raise StagewrightError(
+                Reason.NOT_ROOT, f"cannot write to the store {self.path}", hint="run as root, or give --store a folder"
+            ) from error
+
+    def _open(self) -> None:
+        stamp = self.path / "format"
+        if not stamp.exists():
+            for name in ("layers", "artifacts", "work", "failed", "locks", "logs", "events", "history", "projects"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+            for name in ("distfiles", "binpkgs"):
+                (self.path / "cache" / name).mkdir(parents=True, exist_ok=True)
+            (self.path / "CACHEDIR.TAG").write_text(_TAG)
+            write_atomically(stamp, FORMAT + "\n")
+        elif (found := stamp.read_text().strip()) != FORMAT:
+            raise StagewrightError(
+                Reason.STORE_FORMAT,
+                f"{self.path} has store format {found}, this version reads {FORMAT}",
+                hint="give --store another folder, or remove this one",
+            )
+
+    # what is there
+
+    def folder(self, yields: Yields, key: str) -> Path:
+        """Where the result with this key lies, or would lie."""
+        return self.path / yields.folder / key
+
+    def tree(self, yields: Yields, key: str) -> Path:
+        """The files of a result."""
+        return self.folder(yields, key) / "tree"
+
+    def has(self, yields: Yields, key: str) -> bool:
+        """Whether the result with this key is complete."""
+        return (self.folder(yields, key) / "meta.json").exists()
+
+    def meta(self, yields: Yields, key: str) -> Meta:
+        """What is known of a result. Raises ``NOT_BUILT`` when it is not there."""
+        try:
+            return Meta(**json.loads((self.folder(yields, key) / "meta.json").read_text()))
+        except FileNotFoundError as error:
+            raise StagewrightError(Reason.NOT_BUILT, f"nothing with key {key[:12]} is in the store") from error
+
+    def stack(self, key: str) -> list[Path]:
+        """The trees of a root, topmost layer first."""
+        return [self.tree(Yields.LAYER, layer) for layer in self.meta(Yields.LAYER, key).stack]
+
+    def cache(self, name: str) -> Path:
+        """A file or folder that all nodes share."""
+        return self.path / "cache" / name
+
+    # locks
+
+    @contextlib.contextmanager
+    def locked(self, key: str) -> Iterator[bool]:
+        """Try to become the one who builds this key: yields whether that worked. Never waits."""
+        with (self.path / "locks" / f"{key}.lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    # work folders and what becomes of them
+
+    def new_work(self, key: str) -> Path:
+        """A fresh folder for one attempt at building this key. The caller holds its lock."""
+        folder = self.path / "work" / f"{key}.{secrets.token_hex(4)}"
+        folder.mkdir()
+        return folder
+
+    def commit(self, tree: Path, yields: Yields, meta: Meta) -> None:
+        """Move a finished tree into the store, meta data last. Harmless when the same key is there already."""
+        target = self.folder(yields, meta.key)
+        if self.has(yields, meta.key):
+            remove_tree(tree)
+            return
+        run(["sync", "-f", tree])
+        remove_tree(target)
+        target.mkdir()
+        tree.rename(target / "tree")
+        write_atomically(target / "meta.json", json.dumps(asdict(meta), indent=1, sort_keys=True))
+        sync_folder(target.parent)
+
+    def failed(self, project: str, node: str) -> Path:
+        """Where the root of a node's last failure is kept."""
+        return self.path / "failed" / project / file_name(node)
+
+    def keep_failed(self, work: Path, project: str, node: str) -> None:
+        """Keep a work folder for ``stagewright shell`` instead of an older one of the same node."""
+        target = self.failed(project, node)
+        remove_tree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work.rename(target)
+
+    def sweep(self) -> list[Path]:
+        """Remove what interrupted builds left: work folders and half results whose lock nobody holds."""
+        halves = [
+            folder
+            for yields in Yields
+            for folder in (self.path / yields.folder).iterdir()
+            if not (folder / "meta.json").exists()
+        ]
+        removed = []
+        for folder in [*(self.path / "work").iterdir(), *halves]:
+            key = folder.name.partition(".")[0]
+            with self.locked(key) as mine:
+                if mine and (folder.parent.name == "work" or not (folder / "meta.json").exists()):
+                    remove_tree(folder)
+                    removed.append(folder)
+        return removed
+
+    # memory of former runs
+
+    def remember(self, project: str, node: str, data: KeyData) -> None:
+        """Note the key with which a node was last built."""
+        path = self.path / "history" / project / f"{file_name(node)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(data, indent=1, sort_keys=True))
+
+    def remembered(self, project: str, node: str) -> KeyData | None:
+        """The key data of the last build of a node, if there was one."""
+        try:
+            data: KeyData = json.loads((self.path / "history" / project / f"{file_name(node)}.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return data
+
+    def log_folder(self, project: str, node: str) -> Path:
+        """Where the logs of a node's attempts lie."""
+        return self.path / "logs" / project / file_name(node)
+
+    def register(self, project: Path, keys: Mapping[str, str]) -> None:
+        """Note which keys a project needs, so that collection for another project keeps them."""
+        data = {"project": str(project), "keys": dict(keys)}
+        write_atomically(self.path / "projects" / f"{file_name(str(project))}.json", json.dumps(data, indent=1))
+
+
+def file_name(name: str) -> str:
+    """A node id or a path as a single file name."""
+    return name.strip("/").replace("%", "%25").replace("/", "%2F").replace(":", "%3A")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that it is either the old one or the whole new one, even across a power cut."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with temporary.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.rename(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Put the names in a folder on disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all that is in it, whatever the permission bits; nothing happens when it is not there."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def tree_size(path: Path) -> int:
+    """Bytes that a tree takes on disk, hard links counted once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for folder, _, files in os.walk(path):
+        for name in (folder, *(f"{folder}/{file}" for file in files)):
+            info = os.lstat(name)
+            if (info.st_dev, info.st_ino) not in seen:
+                seen.add((info.st_dev, info.st_ino))
+                total += info.st_blocks * 512
+    return total

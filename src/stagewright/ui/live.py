@@ -1,0 +1,83 @@
+"""The live terminal: a line for each node at work, and above it what has been finished."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from stagewright.events import Event, NodeFinished, NodePhase, NodeProgress, NodeStarted, RunStarted, Status
+from stagewright.ui.plain import describe
+from stagewright.ui.text import duration
+
+_MARKS = {Status.BUILT: ("✔", "green"), Status.CACHED: ("✔", "cyan"), Status.FAILED: ("✘", "red")}
+
+
+@dataclass
+class _Row:
+    started: float = field(default_factory=time.monotonic)
+    phase: str = "start"
+    done: int = 0
+    total: int = 0
+    name: str = ""
+
+
+class LiveTerminal:
+    """A listener that draws on a terminal; use it as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rows: dict[str, _Row] = {}
+        self._all = 0
+        self._finished = 0
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> LiveTerminal:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        match event:
+            case RunStarted():
+                self._all = len(event.nodes)
+            case NodeStarted():
+                self._rows[event.node] = _Row()
+            case NodePhase() if event.node in self._rows:
+                row = self._rows[event.node]
+                row.phase, row.done, row.total, row.name = event.phase, 0, 0, ""
+            case NodeProgress() if event.node in self._rows:
+                row = self._rows[event.node]
+                row.done, row.total, row.name = event.done, event.total, event.name
+            case NodeFinished():
+                self._rows.pop(event.node, None)
+                self._finished += 1
+                mark, style = _MARKS.get(event.status, ("-", "yellow"))
+                self._console.print(Text.assemble((mark, style), " ", describe(event)))
+            case _:
+                if line := describe(event):
+                    self._console.print(Text("  " + line, style="dim"))
+
+    def _draw(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for node, row in self._rows.items():
+            bar = ProgressBar(total=row.total, completed=max(row.done - 1, 0), width=16) if row.total else Text("")
+            step = f"{row.done} of {row.total}: {row.name}" if row.total else ""
+            elapsed = duration(time.monotonic() - row.started)
+            table.add_row(
+                Text(node, style="bold"), row.phase, bar, Text(step, style="cyan"), Text(elapsed, style="dim")
+            )
+        if self._all:
+            table.add_row(Text(f"{self._finished} of {self._all} done", style="dim"))
+        return table

@@ -1,0 +1,73 @@
+"""Plain lines, for logs and pipes: one line per thing that happened."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from stagewright.errors import StagewrightError
+from stagewright.events import (
+    Event,
+    NodeFinished,
+    NodeNotice,
+    NodePhase,
+    NodeProgress,
+    NodeStarted,
+    NodeWaiting,
+    RunFinished,
+    RunStarted,
+    Status,
+)
+from stagewright.ui.text import duration, size
+
+
+class Plain:
+    """A listener that writes a line per event to a stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        line = describe(event)
+        if line:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+def describe(event: Event) -> str:
+    """An event in a line, or nothing for one that needs none."""
+    match event:
+        case RunStarted():
+            return f"{event.project}: {len(event.nodes)} to build, {event.cached} cached" if event.nodes else ""
+        case NodeStarted():
+            return f"{event.node}: started ({event.kind})"
+        case NodeWaiting():
+            return f"{event.node}: another run is building it, waiting"
+        case NodePhase():
+            return f"{event.node}: {event.phase}"
+        case NodeProgress():
+            return f"{event.node}: {event.done} of {event.total}: {event.name}"
+        case NodeNotice():
+            return f"{event.node}: note: {event.text}"
+        case NodeFinished():
+            return finished(event)
+        case RunFinished():
+            return f"{event.status} in {duration(event.seconds)}"
+        case _:
+            return ""
+
+
+def finished(event: NodeFinished) -> str:
+    """How a node ended, in a line."""
+    if event.error:
+        error = StagewrightError.from_dict(event.error)
+        return f"{event.node}: failed after {duration(event.seconds)}: {error.message}"
+    if event.status is Status.BUILT:
+        weight = f", {size(event.size)}" if event.size else ""
+        return f"{event.node}: done in {duration(event.seconds)}{weight}"
+    reasons = {
+        Status.CACHED: "another run has built it",
+        Status.SKIPPED: "skipped, since something failed before",
+        Status.INTERRUPTED: "stopped",
+    }
+    return f"{event.node}: {reasons.get(event.status, event.status)}"

@@ -1,0 +1,176 @@
+"""Find UEFI firmware the way QEMU's makers ask for: through firmware descriptors.
+
+A descriptor is a JSON file which says what a firmware image can do and which machines it fits. Descriptors of the same
+name override each other from the general folder to the specific one, an empty file masks, and the first match in order
+of file names is taken (docs/interop/firmware.json in QEMU's sources). Distributions number theirs so that the enforcing
+Secure Boot ones come first, hence the filter by features here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from stagewright import run
+from stagewright.errors import Reason, StagewrightError
+
+SYSTEM_DIRECTORIES = (Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware"))
+"""Where distributions and administrators put descriptors, the general place first."""
+
+ON_REQUEST = frozenset({"requires-smm", "enrolled-keys", "secure-boot"})
+"""Features that change what a guest may do; firmware with them is taken only when they were asked for."""
+
+KNOWN_PATHS = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),  # Debian, Ubuntu
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/OvmfX64/OVMF_CODE.fd", "/usr/share/edk2/OvmfX64/OVMF_VARS.fd"),  # Gentoo
+    ("/usr/share/edk2-ovmf/OVMF_CODE.fd", "/usr/share/edk2-ovmf/OVMF_VARS.fd"),  # Gentoo before 2024
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),  # Arch
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),  # Fedora
+    ("/usr/share/qemu/edk2-x86_64-code.fd", "/usr/share/qemu/edk2-i386-vars.fd"),  # QEMU's own
+)
+"""Pairs of code and variables of images without Secure Boot, tried when no descriptor fits."""
+
+HINT = "install OVMF: package ovmf on Debian and Ubuntu, sys-firmware/edk2-bin on Gentoo"
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A UEFI image: its code, mapped read-only, and the template of its variables, which each machine copies."""
+
+    code: Path
+    variables: Path
+    code_format: str = "raw"
+    variables_format: str = "raw"
+    features: frozenset[str] = frozenset()
+    descriptor: Path | None = None
+
+
+class _File(pydantic.BaseModel):
+    filename: Path
+    format: str = "raw"
+
+
+class _Mapping(pydantic.BaseModel):
+    device: str
+    mode: Literal["split", "combined", "stateless"] = "split"
+    executable: _File | None = None
+    template: _File | None = pydantic.Field(default=None, alias="nvram-template")
+
+
+class _Target(pydantic.BaseModel):
+    architecture: str
+    machines: list[str]
+
+
+class _Descriptor(pydantic.BaseModel):
+    """What we read of a descriptor; the schema is ``Firmware`` in QEMU's docs/interop/firmware.json."""
+
+    interfaces: list[str] = pydantic.Field(alias="interface-types")
+    mapping: _Mapping
+    targets: list[_Target]
+    features: frozenset[str] = frozenset()
+
+
+def directories(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """The folders of descriptors, the most general first; the user's own lies under XDG_CONFIG_HOME."""
+    home = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/root")) / ".config")
+    return (*SYSTEM_DIRECTORIES, Path(home) / "qemu" / "firmware")
+
+
+def machine_type(alias: str, qemu: str = "qemu-system-x86_64") -> str:
+    """The concrete machine behind an alias: ``q35`` is ``pc-q35-7.2`` for QEMU 7.2. Descriptors know only those."""
+    for line in run.run([qemu, "-machine", "help"], timeout=30).stdout.splitlines():
+        name, _, description = line.partition(" ")
+        if name == alias and "(alias of " in description:
+            return description.rpartition("(alias of ")[2].split(")")[0]
+    return alias
+
+
+def find(
+    machine: str,
+    *,
+    architecture: str = "x86_64",
+    want: Collection[str] = (),
+    folders: Sequence[Path] | None = None,
+    known: Iterable[tuple[str, str]] = KNOWN_PATHS,
+) -> Firmware:
+    """The first firmware that fits a concrete machine type (see :func:`machine_type`) and has all wanted features.
+
+    ``secure-boot`` accepts ``requires-smm`` too, since hardly an image has the one without the other. Raises
+    ``NO_FIRMWARE`` with everything that was looked at and why it was passed over.
+    """
+    folders = directories() if folders is None else folders
+    tried: list[str] = []
+    for path in descriptors(folders):
+        answer = _examine(path, machine, architecture, frozenset(want))
+        if isinstance(answer, Firmware):
+            return answer
+        tried.append(f"{path}: {answer}")
+    if not want and architecture == "x86_64":
+        for code, variables in known:
+            missing = [name for name in (code, variables) if not Path(name).is_file()]
+            if not missing:
+                return Firmware(Path(code), Path(variables))
+            tried.append(f"{missing[0]}: no such file")
+    asked = f" with {', '.join(sorted(want))}" if want else ""
+    where = f"looked for descriptors in {', '.join(map(str, folders))}"
+    raise StagewrightError(
+        Reason.NO_FIRMWARE,
+        f"no UEFI firmware{asked} for a {architecture} machine {machine}",
+        hint=HINT,
+        detail="\n".join(f"  {line}" for line in (where, *tried)),
+    )
+
+
+def descriptors(folders: Sequence[Path]) -> list[Path]:
+    """The descriptor files in effect, sorted by name: later folders override earlier ones, empty files mask."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if folder.is_dir():
+            found.update((path.name, path) for path in folder.glob("*.json") if path.is_file())
+    return [found[name] for name in sorted(found) if found[name].stat().st_size]
+
+
+def _examine(path: Path, machine: str, architecture: str, want: frozenset[str]) -> Firmware | str:
+    """The firmware a descriptor describes, or why it is passed over."""
+    try:
+        descriptor = _Descriptor.model_validate_json(path.read_bytes())
+    except (pydantic.ValidationError, OSError) as error:
+        return f"not a firmware descriptor: {str(error).splitlines()[0]}"
+    why = _unfit(descriptor, machine, architecture, want)
+    if why:
+        return why
+    code, template = descriptor.mapping.executable, descriptor.mapping.template
+    if code is None or template is None:
+        return "names no code or no variables file"
+    for file in (code.filename, template.filename):
+        if not file.is_file():
+            return f"its file {file} does not exist"
+    return Firmware(code.filename, template.filename, code.format, template.format, descriptor.features, path)
+
+
+def _unfit(descriptor: _Descriptor, machine: str, architecture: str, want: frozenset[str]) -> str:
+    if "uefi" not in descriptor.interfaces:
+        return "is not UEFI"
+    if descriptor.mapping.device != "flash":
+        return f"is not mapped as flash but as {descriptor.mapping.device}"
+    if descriptor.mapping.mode != "split":
+        return f"keeps its variables in a way that is not handled ({descriptor.mapping.mode})"
+    if not any(
+        target.architecture == architecture and any(fnmatchcase(machine, pattern) for pattern in target.machines)
+        for target in descriptor.targets
+    ):
+        return f"is not for {architecture} {machine}"
+    accepted = want | {"requires-smm"} if "secure-boot" in want else want
+    unasked = sorted((descriptor.features & ON_REQUEST) - accepted)
+    if unasked:
+        return f"has {', '.join(unasked)}, which was not asked for"
+    lacking = sorted(want - descriptor.features)
+    return f"lacks {', '.join(lacking)}" if lacking else ""

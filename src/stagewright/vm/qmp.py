@@ -1,0 +1,53 @@
+"""The few words of QMP, QEMU's control protocol, that a boot test needs (docs/interop/qmp-spec.txt in QEMU)."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+from stagewright.errors import Reason, StagewrightError
+
+
+class Qmp:
+    """A QMP session on a connected socket. Commands run one at a time; events are read past."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._pending = b""
+
+    def greet(self, limit: float = 30.0) -> None:
+        """Wait for QEMU's greeting and leave negotiation mode. Raises EOFError when QEMU ended instead."""
+        self._message(time.monotonic() + limit)
+        self.execute("qmp_capabilities", limit=limit)
+
+    def execute(self, command: str, *, limit: float = 10.0, **arguments: Any) -> Any:
+        """Run a command and give back what it returned.
+
+        Raises ``BOOT_FAILED`` when QEMU refuses it; TimeoutError, EOFError or another OSError when it is gone.
+        """
+        request = {"execute": command, **({"arguments": arguments} if arguments else {})}
+        self._connection.sendall(json.dumps(request).encode() + b"\n")
+        end = time.monotonic() + limit
+        while True:
+            answer = self._message(end)
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise StagewrightError(Reason.BOOT_FAILED, f"QEMU refused {command}: {answer['error'].get('desc')}")
+
+    def close(self) -> None:
+        """End the session."""
+        self._connection.close()
+
+    def _message(self, end: float) -> dict[str, Any]:
+        while b"\n" not in self._pending:
+            self._connection.settimeout(max(end - time.monotonic(), 0.001))
+            data = self._connection.recv(65536)
+            if not data:
+                raise EOFError("QEMU closed its control socket")
+            self._pending += data
+        line, _, self._pending = self._pending.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message

@@ -1,0 +1,145 @@
+"""What a machine consists of, and the QEMU command line that makes it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stagewright import run
+from stagewright.errors import Reason, StagewrightError
+from stagewright.vm.accel import INSTALL, Acceleration
+from stagewright.vm.firmware import Firmware
+
+QEMU = "qemu-system-x86_64"
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """A machine to start.
+
+    ``firmware`` None stands for a kernel started directly, with no boot loader. Disks are raw unless named ``.qcow2``.
+    What a guest writes to ``disk`` and ``usb`` is thrown away unless ``keep_writes``: a test must not change what it
+    tests. Firmware tries CD, USB, disk, network in that order. ``user_network`` adds options to ``-netdev user``
+    (``tftp=...``, ``bootfile=...``, ``hostfwd=...``); ``extra`` goes to QEMU as it is.
+    """
+
+    firmware: Literal["uefi", "bios"] | None = "uefi"
+    architecture: Literal["x86_64"] = "x86_64"
+    memory: int = 1536  # MiB
+    cpus: int = 2
+    cdrom: Path | None = None
+    disk: Path | None = None
+    usb: Path | None = None
+    kernel: Path | None = None
+    initrd: Path | None = None
+    append: str = ""
+    network: Literal["none", "user"] = "none"
+    user_network: tuple[str, ...] = ()
+    keep_writes: bool = False
+    extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.firmware is None and self.kernel is None:
+            raise StagewrightError(Reason.INVALID_VALUE, "a machine without firmware needs a kernel to start")
+        if self.kernel is None and (self.initrd or self.append):
+            raise StagewrightError(Reason.INVALID_VALUE, "initrd and append are of use only with a kernel")
+
+    def files(self) -> list[Path]:
+        """The files the machine reads."""
+        return [path for path in (self.cdrom, self.disk, self.usb, self.kernel, self.initrd) if path]
+
+    def boot_options(self) -> int:
+        """How many things its firmware can try to boot from."""
+        return sum(map(bool, (self.cdrom, self.disk, self.usb, self.kernel, self.network == "user")))
+
+
+def command_line(
+    spec: MachineSpec,
+    acceleration: Acceleration,
+    wires: Sequence[str],
+    *,
+    firmware: Firmware | None = None,
+    variables: Path | None = None,
+    qemu: str = QEMU,
+) -> list[str]:
+    """QEMU's command line. ``wires`` says where serial port and monitor go, ``variables`` is the machine's own copy."""
+    secure = firmware is not None and "requires-smm" in firmware.features
+    command = [qemu, "-no-user-config", "-nodefaults", "-no-reboot", *acceleration.arguments]
+    command += ["-machine", "q35,smm=on" if secure else "q35", "-m", str(spec.memory), "-smp", str(spec.cpus)]
+    command += ["-display", "none", "-vga", "std", *wires]
+    if firmware:
+        assert variables
+        code = f"if=pflash,unit=0,format={firmware.code_format},readonly=on,file={_quoted(firmware.code)}"
+        store = f"if=pflash,unit=1,format={firmware.variables_format},file={_quoted(variables)}"
+        command += ["-drive", code, "-drive", store]
+    if secure:  # only firmware in SMM may write the variables (firmware.json, requires-smm)
+        command += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+    return [*command, *_media(spec), *_direct(spec), *_network(spec), *spec.extra]
+
+
+def _media(spec: MachineSpec) -> list[str]:
+    """CD by virtio-scsi, since small kernels of cloud images have no AHCI; OVMF and SeaBIOS both boot from it."""
+    words: list[str] = []
+    if spec.cdrom:
+        words += ["-drive", f"if=none,id=cdrom,format=raw,readonly=on,media=cdrom,file={_quoted(spec.cdrom)}"]
+        words += ["-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-cd,bus=scsi.0,drive=cdrom,bootindex=0"]
+    keep = "" if spec.keep_writes else "snapshot=on,"
+    if spec.usb:
+        words += ["-drive", f"if=none,id=usb,{keep}format={_format(spec.usb)},file={_quoted(spec.usb)}"]
+        words += ["-device", "qemu-xhci", "-device", "usb-storage,drive=usb,removable=on,bootindex=1"]
+    if spec.disk:
+        words += ["-drive", f"if=none,id=disk,{keep}format={_format(spec.disk)},file={_quoted(spec.disk)}"]
+        words += ["-device", "virtio-blk-pci,drive=disk,bootindex=2"]
+    return words
+
+
+def _direct(spec: MachineSpec) -> list[str]:
+    words = ["-kernel", str(spec.kernel)] if spec.kernel else []
+    words += ["-initrd", str(spec.initrd)] if spec.initrd else []
+    return words + (["-append", spec.append] if spec.append else [])
+
+
+def _network(spec: MachineSpec) -> list[str]:
+    if spec.network == "none":
+        return []
+    backend = ",".join(["user", "id=net", *spec.user_network])
+    return ["-netdev", backend, "-device", "virtio-net-pci,netdev=net,bootindex=3"]
+
+
+def _format(path: Path) -> str:
+    return "qcow2" if path.suffix == ".qcow2" else "raw"
+
+
+def _quoted(path: Path) -> str:
+    """A path inside an option of QEMU, where a comma is written twice."""
+    return str(path).replace(",", ",,")
+
+
+def check(spec: MachineSpec, qemu: str = QEMU) -> None:
+    """Raise ``MISSING_TOOL`` or ``MISSING_FILE`` before anything is started."""
+    if shutil.which(qemu, path=run.PATH) is None:
+        raise StagewrightError(Reason.MISSING_TOOL, f"{qemu} is not installed", hint=INSTALL)
+    for path in spec.files():
+        if not path.exists():
+            raise StagewrightError(Reason.MISSING_FILE, f"no such file: {path}")
+
+
+def prepare(
+    spec: MachineSpec,
+    acceleration: Acceleration,
+    folder: Path,
+    wires: Sequence[str],
+    *,
+    firmware: Firmware | None,
+    qemu: str = QEMU,
+) -> list[str]:
+    """The command line, after making the machine's own copy of the UEFI variables in ``folder``."""
+    if (spec.firmware == "uefi") != (firmware is not None):
+        raise ValueError(f"firmware {firmware} given to a machine with {spec.firmware}")
+    variables = folder / "variables.fd" if firmware else None
+    if firmware and variables:
+        shutil.copyfile(firmware.variables, variables)
+    return command_line(spec, acceleration, wires, firmware=firmware, variables=variables, qemu=qemu)

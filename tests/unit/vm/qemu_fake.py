@@ -1,0 +1,88 @@
+"""A program that acts as QEMU: QMP and a serial port on inherited sockets, a guest from a file of scenes beside it.
+
+Scenes are a JSON list, one per start: a list of texts to say and of [text] to wait for. A guest ends with its scene,
+unless the scene ends with "stay".
+"""
+
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+
+HERE = Path(sys.argv[0]).parent
+
+
+def png() -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(b"\0\0"))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
+
+
+def answer(connection: socket.socket) -> None:
+    connection.sendall(b'{"QMP": {}}\r\n')
+    stream = connection.makefile("r")
+    for line in stream:
+        request = json.loads(line)
+        with (HERE / "qmp.log").open("a") as log:
+            log.write(line)
+        if request["execute"] == "screendump":
+            Path(request["arguments"]["filename"]).write_bytes(png())
+        connection.sendall(b'{"event": "X"}\r\n{"return": {}}\r\n')
+        if request["execute"] in ("quit", "system_powerdown"):
+            os._exit(0)
+
+
+def shell(serial: socket.socket, line: str) -> None:
+    """Run a typed line as the guest's shell, with echo; poweroff ends the machine."""
+    serial.sendall(line.replace("\n", "\r\n").encode())
+    if line.strip() == "poweroff":
+        os._exit(0)
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False)
+    serial.sendall(done.stdout.replace(b"\n", b"\r\n") + b"live ~ # ")
+
+
+def play(serial: socket.socket, scene: list) -> None:
+    heard = b""
+    for step in scene:
+        if step == "stay":
+            time.sleep(60)
+        elif step == "shell":
+            for line in serial.makefile("r"):
+                shell(serial, line)
+        elif isinstance(step, list):
+            while step[0].encode() not in heard:
+                heard += serial.recv(4096)
+            heard = b""
+        else:
+            serial.sendall(step.encode())
+
+
+def main() -> None:
+    words = " ".join(sys.argv[1:])
+    if words == "-machine help":
+        print("q35  Standard PC (alias of pc-q35-7.2)")
+        return
+    scenes = json.loads((HERE / "scenes.json").read_text())
+    count = HERE / "starts"
+    number = int(count.read_text()) if count.exists() else 0
+    count.write_text(str(number + 1))
+    if scenes[number] is None:
+        print("qemu: no such device", file=sys.stderr)
+        sys.exit(1)
+    ends = {name: socket.socket(fileno=int(fd)) for name, fd in re.findall(r"socket,id=(\w+),fd=(\d+)", words)}
+    threading.Thread(target=answer, args=(ends["qmp"],), daemon=True).start()
+    play(ends["serial"], scenes[number])
+    time.sleep(0.3)
+
+
+main()

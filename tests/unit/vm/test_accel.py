@@ -1,0 +1,93 @@
+"""The probe against programs that act as a QEMU which works, crashes, stalls or dies of KVM."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.vm import accel
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    path = tmp_path / "kvm"
+    path.touch()
+    return path
+
+
+def fake(tmp_path: Path, body: str) -> str:
+    """A QEMU that notes each start in ``calls``."""
+    program = tmp_path / "qemu-fake"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n{body}\n')
+    program.chmod(0o755)
+    return str(program)
+
+
+def calls(tmp_path: Path) -> int:
+    path = tmp_path / "calls"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_guest_that_ran(tmp_path: Path, device: Path) -> None:
+    found = accel.probe(fake(tmp_path, f"exit {accel.PROVEN}"), device=device)
+    assert found.name == "kvm"
+    assert found.arguments[:2] == ("-accel", "kvm")
+
+
+@pytest.mark.parametrize("body", ["exit 0", "exit 1", "kill -ABRT $$"])
+def test_guest_that_did_not(tmp_path: Path, device: Path, body: str) -> None:
+    said = "echo 'warning: some feature' >&2; echo 'error: failed to set MSR 0x10a' >&2\n"
+    found = accel.probe(fake(tmp_path, said + body), device=device)
+    assert found.name == "tcg"
+    assert "failed to set MSR" in found.why
+
+
+def test_internal_error_ends_the_probe_at_once(tmp_path: Path, device: Path) -> None:
+    qemu = fake(tmp_path, "echo 'warning: x'; echo 'KVM internal error. Suberror: 1'; exec sleep 60")
+    begin = time.monotonic()
+    found = accel.probe(qemu, device=device, limit=30)
+    assert time.monotonic() - begin < 10
+    assert "KVM internal error" in found.why
+
+
+def test_silent_guest_is_given_up_and_not_remembered(tmp_path: Path, device: Path) -> None:
+    qemu, cache = fake(tmp_path, "exec sleep 60"), tmp_path / "cache" / "accel.json"
+    assert accel.probe(qemu, device=device, cache=cache, limit=0.3).name == "tcg"
+    assert not cache.exists()
+
+
+def test_answer_is_remembered_until_qemu_changes(tmp_path: Path, device: Path) -> None:
+    qemu, cache = fake(tmp_path, f"exit {accel.PROVEN}"), tmp_path / "cache" / "accel.json"
+    first = accel.probe(qemu, device=device, cache=cache)
+    assert accel.probe(qemu, device=device, cache=cache) == first
+    assert calls(tmp_path) == 1
+    time.sleep(0.01)
+    qemu = fake(tmp_path, "exit 1")
+    assert accel.probe(qemu, device=device, cache=cache).name == "tcg"
+    assert calls(tmp_path) == 2
+    assert len(json.loads(cache.read_text())) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', "\0"])
+def test_damaged_cache_is_no_answer(tmp_path: Path, device: Path, content: str) -> None:
+    cache = tmp_path / "accel.json"
+    cache.write_text(content)
+    assert accel.probe(fake(tmp_path, f"exit {accel.PROVEN}"), device=device, cache=cache).name == "kvm"
+
+
+def test_no_device(tmp_path: Path) -> None:
+    found = accel.probe(fake(tmp_path, "exit 0"), device=tmp_path / "none")
+    assert found.name == "tcg"
+    assert calls(tmp_path) == 0
+
+
+def test_no_qemu(tmp_path: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        accel.probe(str(tmp_path / "none"))
+    assert caught.value.reason is Reason.MISSING_TOOL
+
+
+def test_sector_leaves_room_for_its_signature() -> None:
+    assert len(accel.SECTOR) == 150

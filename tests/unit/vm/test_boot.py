@@ -1,0 +1,181 @@
+"""Boot tests with a program that acts as QEMU."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.vm import accel
+from stagewright.vm.boot import boot
+from stagewright.vm.firmware import Firmware
+from stagewright.vm.interactive import terminal
+from stagewright.vm.machine import Machine, is_png
+from stagewright.vm.script import BootCommand, BootReport, BootScript, Login
+from stagewright.vm.spec import MachineSpec
+
+TCG = accel.tcg("test")
+BIOS = MachineSpec(firmware="bios")
+LOGIN = ["Linux version 6.18 #1 SMP\r\nlive login: ", ["root\n"], "Password: ", ["secret\n"], "\r\nlive ~ # ", "shell"]
+PANIC = ["[ 0.05] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug\r\n", "stay"]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Path:
+    """A folder with the program; its path has a space and is too long for a socket."""
+    folder = tmp_path / ("deep folder " * 10)
+    folder.mkdir()
+    source = Path(__file__).with_name("qemu_fake.py").read_text()
+    program = folder / "qemu-fake"
+    program.write_text(f"#!{sys.executable}\n{source}")
+    program.chmod(0o755)
+    return folder
+
+
+def play(stage: Path, script: BootScript, *scenes: object, spec: MachineSpec = BIOS, **more: object) -> BootReport:
+    (stage / "scenes.json").write_text(json.dumps(scenes))
+    return boot(spec, script, stage / "out", TCG, qemu=str(stage / "qemu-fake"), **more)  # type: ignore[arg-type]
+
+
+def result(stage: Path) -> dict:
+    return json.loads((stage / "out/result.json").read_text())
+
+
+def test_whole_script(stage: Path) -> None:
+    script = BootScript(
+        expect=("Linux version", "login:"),
+        login=Login("root", "secret"),
+        commands=(BootCommand("echo release 42", expect=r"^release \d+$"), BootCommand("exit 7", status=7)),
+        poweroff=True,
+        seconds=60,
+    )
+    phases: list[str] = []
+    report = play(stage, script, LOGIN, on_phase=phases.append)
+    assert report.passed
+    assert report.attempts == 1
+    assert (report.firmware, report.acceleration) == ("SeaBIOS", "tcg")
+    assert list(report.milestones)[-4:] == ["shell", "echo release 42", "exit 7", "off"]
+    assert {"kernel", "Linux version", "login:", "login prompt", "password prompt"} <= set(report.milestones)
+    assert report.memory_available is not None
+    assert report.memory_available > 1000
+    assert report.screenshot is not None
+    assert is_png(report.screenshot)
+    assert b"live login: " in report.console.read_bytes()
+    assert result(stage)["passed"] is True
+    assert phases[0] == "start"
+    assert phases[-1] == "poweroff"
+
+
+def test_prompt_split_from_its_line_is_no_prompt(stage: Path) -> None:
+    scene = ["Linux version 6.18 #", "stay"]
+    with pytest.raises(StagewrightError):
+        play(stage, BootScript(commands=(BootCommand("true"),), seconds=0.5), scene)
+
+
+def test_power_button_without_a_shell(stage: Path) -> None:
+    report = play(stage, BootScript(expect=("up",), poweroff=True, seconds=60), ["up\r\n", "stay"])
+    assert "off" in report.milestones
+    assert "system_powerdown" in (stage / "qmp.log").read_text()
+
+
+def test_emulator_panic_is_tried_once_more(stage: Path) -> None:
+    report = play(stage, BootScript(expect=("up",), seconds=60), PANIC, ["up\r\n", "stay"])
+    assert report.attempts == 2
+    assert "IO-APIC" in (stage / "out/console-1.log").read_text()
+    assert (stage / "out/console.log").read_bytes() == b"up\r\n"
+
+
+def test_emulator_panic_twice_fails(stage: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        play(stage, BootScript(expect=("up",), seconds=60), PANIC, PANIC)
+    assert caught.value.reason is Reason.BOOT_FAILED
+    assert result(stage)["attempts"] == 2
+
+
+def test_other_panics_are_not_retried(stage: Path) -> None:
+    scene = ["hello\r\nKernel panic - not syncing: No working init found.\r\n", "stay"]
+    with pytest.raises(StagewrightError) as caught:
+        play(stage, BootScript(expect=("up",), seconds=60), scene)
+    assert "No working init" in caught.value.detail
+    assert (stage / "starts").read_text() == "1"
+    found = result(stage)
+    assert found["passed"] is False
+    assert "panicked" in found["error"]
+    assert is_png(Path(found["screenshot"]))
+
+
+def test_time_limit_holds_for_the_whole(stage: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        play(stage, BootScript(expect=("one", "two"), seconds=0.5), ["one\r\n", "stay"])
+    assert "/two/" in caught.value.message
+    assert "one" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [(BootCommand("false"), "exit status 1"), (BootCommand("echo a", expect="b"), "does not hold /b/")],
+)
+def test_command_that_disappoints(stage: Path, command: BootCommand, told: str) -> None:
+    script = BootScript(login=Login("root", "secret"), commands=(command,), seconds=60)
+    with pytest.raises(StagewrightError) as caught:
+        play(stage, script, LOGIN)
+    assert told in caught.value.message
+
+
+def test_refused_login(stage: Path) -> None:
+    scene = ["login: ", ["root\n"], "Password: ", ["secret\n"], "\r\nLogin incorrect\r\nlogin: ", "stay"]
+    with pytest.raises(StagewrightError) as caught:
+        play(stage, BootScript(login=Login("root", "secret"), seconds=60), scene)
+    assert "refused" in caught.value.message
+
+
+def test_machine_that_ends_early(stage: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        play(stage, BootScript(expect=("up",), seconds=60), ["rebooting\r\n"])
+    assert "the machine ended" in caught.value.message
+
+
+def test_several_media_let_the_firmware_go_on(stage: Path) -> None:
+    iso = stage / "a.iso"
+    iso.touch()
+    scene = ["BdsDxe: failed to load Boot0001: Not Found\r\n", "up\r\n", "stay"]
+    spec = MachineSpec(firmware="bios", cdrom=iso, disk=iso)
+    assert play(stage, BootScript(expect=("up",), seconds=60), scene, spec=spec).passed
+
+
+def test_qemu_that_does_not_start(stage: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        play(stage, BootScript(), None)
+    assert caught.value.reason is Reason.BOOT_FAILED
+    assert "no such device" in caught.value.detail
+    assert "qemu-fake" in caught.value.detail
+
+
+def test_bad_pattern_is_found_before_the_boot() -> None:
+    with pytest.raises(StagewrightError) as caught:
+        BootScript(expect=("(",))
+    assert caught.value.reason is Reason.INVALID_VALUE
+
+
+def test_leaving_ends_the_program_whatever_happens(stage: Path) -> None:
+    (stage / "scenes.json").write_text(json.dumps([["hi", "stay"]]))
+    machine = Machine(BIOS, TCG, stage / "out", qemu=str(stage / "qemu-fake"))
+    with pytest.raises(KeyboardInterrupt), machine:
+        machine.console.expect("hi", 30)
+        pid = machine.pid
+        raise KeyboardInterrupt
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_terminal_tells_how_to_leave(stage: Path) -> None:
+    template = stage / "VARS.fd"
+    template.touch()
+    (stage / "scenes.json").write_text(json.dumps([None]))
+    qemu = str(stage / "qemu-fake")
+    made = terminal(MachineSpec(), stage / "out", TCG, firmware=Firmware(template, template), qemu=qemu)
+    assert "Ctrl-A X" in made.notice
+    assert "-serial mon:stdio" in " ".join(made.command)
+    assert made.run() == 1
+    assert not re.search("setpriv", " ".join(made.command))

@@ -1,0 +1,124 @@
+"""Firmware descriptors in folders of our own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.vm import firmware
+
+Q35 = "pc-q35-7.2"
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    made = [tmp_path / name for name in ("general", "etc", "user")]
+    for folder in made:
+        folder.mkdir()
+    return made
+
+
+def describe(folder: Path, name: str, *features: str, missing: bool = False, **changes: object) -> Path:
+    """Write a descriptor and, unless ``missing``, the files it names."""
+    code, template = folder / f"{name}.code.fd", folder / f"{name}.vars.fd"
+    if not missing:
+        code.write_bytes(b"code")
+        template.write_bytes(b"vars")
+    content = {
+        "description": "test",
+        "interface-types": ["uefi"],
+        "mapping": {
+            "device": "flash",
+            "executable": {"filename": str(code), "format": "raw"},
+            "nvram-template": {"filename": str(template), "format": "qcow2"},
+        },
+        "targets": [{"architecture": "x86_64", "machines": ["pc-q35-*"]}],
+        "features": list(features),
+        "tags": [],
+        **changes,
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_first_by_name_wins_across_folders(folders: list[Path]) -> None:
+    describe(folders[0], "60-plain")
+    first = describe(folders[2], "10-mine")
+    found = firmware.find(Q35, folders=folders, known=())
+    assert found.descriptor == first
+    assert found.code == folders[2] / "10-mine.code.fd"
+    assert (found.code_format, found.variables_format) == ("raw", "qcow2")
+
+
+def test_specific_folder_overrides_the_same_name(folders: list[Path]) -> None:
+    describe(folders[0], "60-plain")
+    describe(folders[1], "60-plain")
+    mine = describe(folders[2], "60-plain")
+    assert firmware.find(Q35, folders=folders, known=()).descriptor == mine
+
+
+def test_empty_file_masks(folders: list[Path]) -> None:
+    describe(folders[0], "10-first")
+    second = describe(folders[0], "20-second")
+    (folders[1] / "10-first.json").touch()
+    assert firmware.find(Q35, folders=folders, known=()).descriptor == second
+
+
+def test_secure_boot_only_when_asked(folders: list[Path]) -> None:
+    enrolled = describe(folders[0], "40-enrolled", "secure-boot", "enrolled-keys", "requires-smm")
+    secure = describe(folders[0], "50-secure", "secure-boot", "requires-smm")
+    plain = describe(folders[0], "60-plain", "acpi-s3")
+    assert firmware.find(Q35, folders=folders, known=()).descriptor == plain
+    assert firmware.find(Q35, want=["secure-boot"], folders=folders, known=()).descriptor == secure
+    wanted = ["secure-boot", "enrolled-keys"]
+    assert firmware.find(Q35, want=wanted, folders=folders, known=()).descriptor == enrolled
+
+
+def test_known_paths_are_the_last_resort(folders: list[Path], tmp_path: Path) -> None:
+    code, variables = tmp_path / "CODE.fd", tmp_path / "VARS.fd"
+    code.touch()
+    variables.touch()
+    known = [("/nonexistent/code.fd", "/nonexistent/vars.fd"), (str(code), str(variables))]
+    assert firmware.find(Q35, folders=folders, known=known) == firmware.Firmware(code, variables)
+    with pytest.raises(StagewrightError):  # nobody knows whether these have Secure Boot
+        firmware.find(Q35, want=["secure-boot"], folders=folders, known=known)
+
+
+def test_error_tells_all_that_was_tried(folders: list[Path]) -> None:
+    describe(folders[0], "10-gone", missing=True)
+    describe(folders[0], "20-bios", **{"interface-types": ["bios"]})
+    describe(folders[0], "30-memory", mapping={"device": "memory", "filename": "/x"})
+    describe(folders[0], "35-stateless", mapping={"device": "flash", "mode": "stateless"})
+    describe(folders[0], "40-arm", targets=[{"architecture": "aarch64", "machines": ["virt-*"]}])
+    describe(folders[0], "45-old", targets=[{"architecture": "x86_64", "machines": ["pc-i440fx-*"]}])
+    describe(folders[0], "50-smm", "requires-smm")
+    (folders[1] / "60-broken.json").write_text("{")
+    with pytest.raises(StagewrightError) as caught:
+        firmware.find(Q35, folders=folders, known=[("/nonexistent/code.fd", "/nonexistent/vars.fd")])
+    assert caught.value.reason is Reason.NO_FIRMWARE
+    assert "ovmf" in caught.value.hint
+    assert "sys-firmware/edk2-bin" in caught.value.hint
+    for name in ("10-gone", "20-bios", "30-memory", "35-stateless", "40-arm", "45-old", "50-smm", "60-broken"):
+        assert f"{name}.json: " in caught.value.detail
+    assert "10-gone.code.fd does not exist" in caught.value.detail
+    assert "/nonexistent/code.fd" in caught.value.detail
+
+
+def test_user_folder_follows_xdg() -> None:
+    assert firmware.directories({"XDG_CONFIG_HOME": "/c"})[-1] == Path("/c/qemu/firmware")
+    assert firmware.directories({"HOME": "/h"})[-1] == Path("/h/.config/qemu/firmware")
+
+
+def test_alias_is_resolved(tmp_path: Path) -> None:
+    qemu = tmp_path / "qemu"
+    qemu.write_text(
+        "#!/bin/sh\ncat <<'END'\nSupported machines are:\n"
+        "pc                   Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-7.2)\n"
+        "q35                  Standard PC (Q35 + ICH9, 2009) (alias of pc-q35-7.2)\n"
+        "pc-q35-7.2           Standard PC (Q35 + ICH9, 2009)\nEND\n"
+    )
+    qemu.chmod(0o755)
+    assert firmware.machine_type("q35", str(qemu)) == Q35
+    assert firmware.machine_type(Q35, str(qemu)) == Q35

@@ -1,0 +1,87 @@
+"""Command lines of machines."""
+
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.vm import accel
+from stagewright.vm.firmware import Firmware
+from stagewright.vm.spec import MachineSpec, check, command_line, prepare
+
+TCG = accel.tcg("test")
+OVMF = Firmware(Path("/fw/CODE.fd"), Path("/fw/VARS.fd"))
+
+
+def line(spec: MachineSpec, firmware: Firmware | None = None) -> str:
+    return " ".join(command_line(spec, TCG, ["-serial", "stdio"], firmware=firmware, variables=Path("/t/variables.fd")))
+
+
+def test_uefi_cd() -> None:
+    text = line(MachineSpec(cdrom=Path("/a/live.iso")), OVMF)
+    assert text.startswith(
+        "qemu-system-x86_64 -no-user-config -nodefaults -no-reboot -accel tcg,thread=multi,tb-size=512"
+    )
+    assert "-machine q35 -m 1536 -smp 2 -display none -vga std -serial stdio" in text
+    assert "-drive if=pflash,unit=0,format=raw,readonly=on,file=/fw/CODE.fd" in text
+    assert "-drive if=pflash,unit=1,format=raw,file=/t/variables.fd" in text
+    assert "file=/a/live.iso" in text
+    assert "scsi-cd,bus=scsi.0,drive=cdrom,bootindex=0" in text
+    assert "-netdev" not in text
+
+
+def test_secure_boot_needs_smm() -> None:
+    text = line(MachineSpec(), Firmware(OVMF.code, OVMF.variables, features=frozenset({"requires-smm"})))
+    assert "-machine q35,smm=on" in text
+    assert "driver=cfi.pflash01,property=secure,value=on" in text
+
+
+def test_media_are_not_changed_unless_asked() -> None:
+    spec = MachineSpec(firmware="bios", disk=Path("/d.qcow2"), usb=Path("/u.img"))
+    assert "id=disk,snapshot=on,format=qcow2,file=/d.qcow2" in line(spec)
+    assert "id=usb,snapshot=on,format=raw,file=/u.img" in line(spec)
+    kept = MachineSpec(firmware="bios", disk=Path("/d.qcow2"), keep_writes=True)
+    assert "id=disk,format=qcow2,file=/d.qcow2" in line(kept)
+
+
+def test_commas_in_paths_are_doubled() -> None:
+    assert "file=/a,,b.iso" in line(MachineSpec(firmware="bios", cdrom=Path("/a,b.iso")))
+
+
+def test_direct_boot() -> None:
+    spec = MachineSpec(firmware=None, kernel=Path("/k"), initrd=Path("/i"), append="console=ttyS0 quiet")
+    words = command_line(spec, TCG, [])
+    assert words[words.index("-append") + 1] == "console=ttyS0 quiet"
+    assert words[words.index("-kernel") + 1] == "/k"
+    assert "pflash" not in " ".join(words)
+
+
+def test_network_options_and_extra() -> None:
+    spec = MachineSpec(firmware="bios", network="user", user_network=("tftp=/t", "bootfile=x"), extra=("-snapshot",))
+    assert "-netdev user,id=net,tftp=/t,bootfile=x -device virtio-net-pci,netdev=net,bootindex=3 -snapshot" in line(
+        spec
+    )
+
+
+@pytest.mark.parametrize("settings", [{"firmware": None}, {"append": "quiet"}, {"initrd": Path("/i")}])
+def test_settings_that_make_no_machine(settings: dict[str, object]) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        MachineSpec(**settings)  # type: ignore[arg-type]
+    assert caught.value.reason is Reason.INVALID_VALUE
+
+
+def test_missing_media_and_tools(tmp_path: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        check(MachineSpec(cdrom=tmp_path / "no.iso"), "sh")
+    assert caught.value.reason is Reason.MISSING_FILE
+    with pytest.raises(StagewrightError) as caught:
+        check(MachineSpec(), str(tmp_path / "qemu"))
+    assert caught.value.reason is Reason.MISSING_TOOL
+
+
+def test_each_machine_has_its_own_variables(tmp_path: Path) -> None:
+    template = tmp_path / "VARS.fd"
+    template.write_bytes(b"template")
+    command = prepare(MachineSpec(), TCG, tmp_path, [], firmware=Firmware(OVMF.code, template))
+    assert (tmp_path / "variables.fd").read_bytes() == b"template"
+    assert f"if=pflash,unit=1,format=raw,file={tmp_path}/variables.fd" in command

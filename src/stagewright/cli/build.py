@@ -17,6 +17,7 @@ from stagewright.engine.record import Record
 from stagewright.engine.scheduler import Outcome, Resources, Scheduler
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Listener
+from stagewright.graph.node import Node
 from stagewright.project.model import Project
 from stagewright.stages.registry import graph_of
 from stagewright.store.store import Store
@@ -60,7 +61,7 @@ def command(
         outcome = _carry_out(plan, store, resources, listener, keep_going=keep_going)
     outputs = publish(plan, store, project.folder / FOLDER)
     if outcome:
-        _raise(outcome)
+        _raise(plan, outcome)
     if progress not in ("json", "quiet"):
         _report(plan, outputs, time.monotonic() - started)
 
@@ -95,25 +96,26 @@ def _carry_out(
         return scheduler.run()
 
 
-def _raise(outcome: Outcome) -> None:
+def _raise(plan: Plan, outcome: Outcome) -> None:
     if outcome.interrupted:
         raise StagewrightError(
             Reason.INTERRUPTED, "stopped", hint="run the same command again: it goes on from what is finished"
         )
     if outcome.errors:
-        raise ProblemsError([_with_way_in(node, error) for node, error in outcome.errors.items()])
+        nodes = plan.graph.nodes
+        raise ProblemsError([_with_way_in(nodes[name], error) for name, error in outcome.errors.items()])
 
 
-def _with_way_in(node: str, error: StagewrightError) -> StagewrightError:
-    """The error of a node, with the commands that show more."""
-    name = node.rpartition(":")[2]
+def _with_way_in(node: Node, error: StagewrightError) -> StagewrightError:
+    """The error of a node, with the place of its stage in the project and the commands that show more."""
+    name = node.id.rpartition(":")[2]
     more = f"stagewright log {name} shows everything"
     if error.reason in (Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED, Reason.BUILD_FAILED, Reason.DEPENDENCIES):
         more += f", stagewright shell {name} enters the root as the build left it"
     return StagewrightError(
         error.reason,
-        f"{node}: {error.message}",
-        place=error.place,
+        f"{node.id}: {error.message}",
+        place=error.place or node.place,
         detail=error.detail,
         hint=f"{error.hint}\n        {more}" if error.hint else more,
     )

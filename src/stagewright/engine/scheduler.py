@@ -19,7 +19,7 @@ from pathlib import Path
 from stagewright.engine.job import Job
 from stagewright.engine.plan import Plan, State
 from stagewright.engine.process import Worker
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import StagewrightError
 from stagewright.events import Event, Listener, NodeFinished, NodeStarted, NodeWaiting, RunFinished, RunStarted, Status
 from stagewright.graph.node import Node
 from stagewright.store.store import Store, remove_tree
@@ -237,15 +237,3 @@ class Scheduler:
     def _emit(self, event: Event) -> None:
         for listener in self._listeners:
             listener(event)
-
-
-def raise_first(outcome: Outcome) -> None:
-    """Raise what went wrong in a run, if anything did; one failure as it is, several together."""
-    from stagewright.errors import ProblemsError  # noqa: PLC0415
-
-    if outcome.interrupted:
-        raise StagewrightError(
-            Reason.INTERRUPTED, "stopped", hint="run the same command again: it goes on from what is finished"
-        )
-    if outcome.errors:
-        raise ProblemsError(outcome.errors.values())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR, Repository
-from stagewright.portage.output import Output
+from stagewright.portage.output import Output, gist
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
@@ -117,12 +117,19 @@ class Portage:
             raise self._explained(output.failure(fetching), output)
 
     def _explained(self, error: StagewrightError, output: Output) -> StagewrightError:
-        """The error with the end of the failed package's own log in place of emerge's."""
+        """The error with paths of this machine in its hint, and with the failed package's own log for emerge's."""
+        if error.reason is Reason.FETCH_FAILED and "could not fetch" in error.message:
+            hint = f"put the file into {self.places.distfiles}, or mend SRC_URI"
+            return StagewrightError(error.reason, error.message, detail=error.detail, hint=hint)
         if error.reason is not Reason.PACKAGE_FAILED or not output.failed:
             return error
         package = output.failed[0]
         log = self.places.build / "portage" / package / "temp" / "build.log"
         if log.exists():
-            lines = log.read_text(errors="replace").rstrip().splitlines()
-            return StagewrightError(error.reason, error.message, detail="\n".join(lines[-25:]), hint=error.hint)
+            detail = gist(log.read_text(errors="replace").splitlines())
+            return StagewrightError(_disk_or(error.reason, detail), error.message, detail=detail, hint=error.hint)
         return error
+
+
+def _disk_or(reason: Reason, text: str) -> Reason:
+    return Reason.DISK_FULL if "No space left on device" in text else reason

@@ -6,25 +6,33 @@ The lines are those of Portage 3.0.83; samples of real runs lie in ``tests/data/
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stagewright.errors import Reason, StagewrightError
 
 _STEP = re.compile(
     r"^>>> (?P<what>Emerging binary|Emerging|Fetching|Installing|Completed) "
-    r"\((?P<done>\d+) of (?P<total>\d+)\) (?P<package>\S+?)(?:::\S+)?(?: to \S+)?\s*$"
+    r"\((?P<done>\d+) of (?P<total>\d+)\) (?P<package>\S+?)(?:::\S+)?(?: (?:to|for) \S+)?\s*$"
 )
 _FAILED = re.compile(r"^ \* ERROR: (?P<package>\S+?)(?:::\S+)? failed \((?P<phase>\w+) phase\)")
 _FAILED_JOB = re.compile(r"^>>> Failed to (?P<what>emerge|install|fetch) (?P<package>[^\s,]+)")
 _FETCH = re.compile(r"^!!! Couldn't download '(?P<file>[^']+)'|^!!! Fetch failed for '(?P<package>[^']+)'")
-_DIGEST = re.compile(r"^!!! Digest verification failed|^!!! (?:Filesize|Hash) .*mismatch|^Filesize does not match")
+_MISMATCH = re.compile(r"^!!! (?:Previously fetched|Fetched) file: '?(?P<file>[^' ]+)")
+_DIED = re.compile(r"^ \* {3}(?P<message>\S.*)")
 _CAUSES = (
     (
         re.compile(r'^emerge: there are no (?:ebuilds|binary packages) to satisfy "(?P<atom>[^"]+)"'),
         "no ebuild for {atom}",
     ),
-    (re.compile(r'^!!! All ebuilds that could satisfy "(?P<atom>[^"]+)" have been masked'), "{atom} is masked"),
-    (re.compile(r'^emerge: there are no ebuilds built with USE flags to satisfy "(?P<atom>[^"]+)"'), "USE of {atom}"),
+    (
+        re.compile(r'^!!! All ebuilds that could satisfy "(?P<atom>[^"]+)"(?: for \S+)? have been masked'),
+        "{atom} is masked",
+    ),
+    (
+        re.compile(r'^emerge: there are no ebuilds built with USE flags to satisfy "(?P<atom>[^"]+)"'),
+        "no ebuild for {atom} has these USE flags",
+    ),
     (re.compile(r"^The following USE changes are necessary to proceed"), "USE changes are necessary"),
     (re.compile(r"^The following (?P<what>\w+) changes are necessary to proceed"), "{what} changes are necessary"),
     (re.compile(r"^!!! Multiple package instances within a single package slot"), "slot conflict"),
@@ -35,7 +43,7 @@ _CAUSES = (
     ),
     (
         re.compile(r"^!!! The ebuild selected to satisfy \"(?P<atom>[^\"]+)\" has unmet requirements"),
-        "REQUIRED_USE of {atom}",
+        "REQUIRED_USE of {atom} is not met",
     ),
 )
 _MASK_REASON = re.compile(r"^- (?P<what>\S+) \(masked by: (?P<why>.+)\)")
@@ -82,18 +90,23 @@ class Output:
                         detail="\n".join(self._around(number)),
                         hint="mend the packages, the USE flags or the confdir of this stage",
                     )
-        digest = any(_DIGEST.match(line) for line in self.lines)
+        mismatch = [match for line in self.lines if (match := _MISMATCH.match(line))]
+        if mismatch:
+            name = mismatch[0]["file"].rpartition("/")[2]
+            return StagewrightError(
+                Reason.FETCH_FAILED,
+                f"{name} does not match the Manifest",
+                detail=self.tail(),
+                hint="the file or the Manifest of the package is wrong: compare both with upstream",
+            )
         files = sorted({match["file"] or match["package"] for line in self.lines if (match := _FETCH.match(line))})
-        if fetching or files or digest:
+        if fetching or files:
             what = f"could not fetch {', '.join(files)}" if files else "fetching failed"
-            hint = "put the file into the distfiles of the store, or mend SRC_URI"
-            if digest:
-                what += ": the file does not match the Manifest"
-                hint = "the file or the Manifest of the package is wrong: compare both with upstream"
+            hint = "put the file into cache/distfiles of the store, or mend SRC_URI"
             return StagewrightError(Reason.FETCH_FAILED, what, detail=self.tail(), hint=hint)
         package, phase = self.failed or ("emerge", "")
         where = f" in its {phase} phase" if phase else ""
-        return StagewrightError(Reason.PACKAGE_FAILED, f"{package} failed{where}", detail=self.tail())
+        return StagewrightError(Reason.PACKAGE_FAILED, f"{package} failed{where}", detail=gist(self.lines))
 
     def tail(self, count: int = 25) -> str:
         """The last lines that say something."""
@@ -101,3 +114,16 @@ class Output:
 
     def _around(self, number: int) -> list[str]:
         return [line for line in self.lines[number : number + 20] if line.strip()]
+
+
+def gist(lines: Sequence[str], before: int = 20) -> str:
+    """What a build log says about its failure: the lines before Portage's report, and the first words of that.
+
+    Without a report it is the end of the log.
+    """
+    said = [line for line in lines if line.strip()]
+    for number, line in enumerate(said):
+        if _FAILED.match(line):
+            report = [line, *(text for text in said[number + 1 : number + 3] if _DIED.match(text))]
+            return "\n".join([*said[max(0, number - before) : number], *report])
+    return "\n".join(said[-before:])

@@ -1,0 +1,88 @@
+"""What emerge prints, read from samples of real runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Reason
+from stagewright.portage.output import Output
+
+SAMPLES = Path(__file__).parents[1] / "data" / "emerge"
+
+
+def read(name: str) -> tuple[Output, list[tuple[int, int, str]]]:
+    output = Output()
+    steps = [step for line in (SAMPLES / f"{name}.txt").read_text().splitlines() if (step := output.read(line))]
+    return output, steps
+
+
+@pytest.mark.parametrize("name", ["build-jobs2", "binpkg-jobs2"])
+def test_progress_names_every_package_once(name: str) -> None:
+    _, steps = read(name)
+    assert [done for done, _, _ in steps] == list(range(1, 10))
+    assert {total for _, total, _ in steps} == {9}
+    assert "sys-apps/busybox-1.35.0" in [package for _, _, package in steps]
+
+
+def test_fetching_is_progress_too() -> None:
+    _, steps = read("fetch")
+    assert steps
+    assert all("/" in package for _, _, package in steps)
+
+
+def test_nothing_to_do_is_no_progress() -> None:
+    assert read("nothing-to-do")[1] == []
+
+
+@pytest.mark.parametrize("name", ["fail-compile", "fail-compile-quiet", "fail-compile-keep-going"])
+def test_a_failing_compiler_names_package_phase_and_cause(name: str) -> None:
+    output, _ = read(name)
+    error = output.failure(fetching=False)
+    assert error.reason is Reason.PACKAGE_FAILED
+    assert output.failed == ("test-fail/compile-dies-1", "compile")
+    assert "test-fail/compile-dies-1" in error.message
+    assert "undeclared" in error.detail
+    assert "Call stack" not in error.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("fail-no-such-package", "test-fail/not-there"),
+        ("fail-masked-keyword", "test-fail/masked-keyword"),
+        ("fail-bad-use-dep", "app-misc/hello[shout]"),
+        ("fail-missing-dep", "app-misc/no-such-package"),
+    ],
+)
+def test_dependencies_that_cannot_be_met(name: str, word: str) -> None:
+    error = read(name)[0].failure(fetching=True)
+    assert error.reason is Reason.DEPENDENCIES
+    assert word in error.message
+    assert error.detail
+    assert error.hint
+
+
+@pytest.mark.parametrize("name", ["fail-fetch-missing", "fail-build-missing-distfile-offline"])
+def test_a_missing_file(name: str) -> None:
+    error = read(name)[0].failure(fetching=name == "fail-fetch-missing")
+    assert error.reason is Reason.FETCH_FAILED
+    assert "no-such-source-1.tar.gz" in error.message
+    assert error.hint
+
+
+@pytest.mark.parametrize("name", ["fail-manifest", "fail-fetch-manifest"])
+def test_a_file_that_is_not_what_the_manifest_says(name: str) -> None:
+    error = read(name)[0].failure(fetching=False)
+    assert error.reason is Reason.FETCH_FAILED
+    assert "busybox-1.35.0.tar.bz2" in error.message
+    assert "Manifest" in error.message
+
+
+def test_long_runs_keep_memory_small() -> None:
+    output = Output()
+    for number in range(10_000):
+        output.read(f"line {number}")
+    assert len(output.lines) < 1000
+    assert output.lines[-1] == "line 9999"

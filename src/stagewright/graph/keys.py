@@ -93,10 +93,12 @@ class Difference:
             return f"{self.entry}: {_show(self.new)} is new"
         if self.new is None:
             return f"{self.entry}: {_show(self.old)} is gone"
-        if isinstance(self.old, list) and isinstance(self.new, list):
-            added = [f"+{item}" for item in self.new if item not in self.old]
-            removed = [f"-{item}" for item in self.old if item not in self.new]
-            return f"{self.entry}: {' '.join(removed + added) or 'another order'}"
+        if self.entry == "code":
+            return "code: Stagewright builds this kind in another way now"
+        if isinstance(self.old, list) and isinstance(self.new, list) and not _short(self.old + self.new):
+            changes = [f"without {_show(item)}" for item in self.old if item not in self.new]
+            changes += [f"with {_show(item)}" for item in self.new if item not in self.old]
+            return f"{self.entry}: {', '.join(changes) or 'another order'}"
         return f"{self.entry}: {_show(self.old)} -> {_show(self.new)}"
 
 
@@ -115,6 +117,11 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def _short(items: list[Any]) -> bool:
+    """Whether lists with these items are better shown whole than as what was added and removed."""
+    return len(items) <= 6 and all(isinstance(item, str) for item in items)
 
 
 _HEXADECIMAL = frozenset("0123456789abcdef")

@@ -6,6 +6,7 @@ one declaration in the model.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,17 +96,28 @@ Minutes = Annotated[float, Field(gt=0)]
 
 def marked(model: BaseModel, marker: type) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
     """Values of a model whose type carries a marker: path, marker, value; also inside lists and nested sections."""
-    for name, info in type(model).model_fields.items():
-        path = (info.alias or name,)
+    for name, marks in _marked_fields(type(model), marker):
         value = getattr(model, name)
         if isinstance(value, BaseModel):
-            yield from (((*path, *rest), mark, item) for rest, mark, item in marked(value, marker))
-            continue
-        for mark in _markers(info.annotation, info.metadata, marker):
+            yield from (((name, *rest), mark, item) for rest, mark, item in marked(value, marker))
+        for mark in marks:
             if isinstance(value, str):
-                yield path, mark, value
+                yield (name,), mark, value
             elif isinstance(value, (list, tuple)):
-                yield from (((*path, number), mark, item) for number, item in enumerate(value))
+                yield from (((name, number), mark, item) for number, item in enumerate(value))
+
+
+@functools.cache
+def _marked_fields(model: type[BaseModel], marker: type) -> list[tuple[str, list[Any]]]:
+    """The fields of a model that carry a marker, and those that hold sections which might."""
+    fields = [(name, _markers(info.annotation, info.metadata, marker)) for name, info in model.model_fields.items()]
+    return [(name, marks) for name, marks in fields if marks or _holds_section(model.model_fields[name].annotation)]
+
+
+def _holds_section(annotation: Any) -> bool:
+    if isinstance(annotation, type):
+        return issubclass(annotation, BaseModel)
+    return any(map(_holds_section, getattr(annotation, "__args__", ())))
 
 
 def _markers(annotation: Any, metadata: list[Any], marker: type) -> list[Any]:

@@ -100,17 +100,23 @@ def _included(main: Source, folder: Path, problems: Problems) -> Iterator[Source
 
 def _entries(source: Source, name: str, problems: Problems) -> Iterator[tuple[str, Table]]:
     tables = source.data.get(name, {})
+    values, keys = _by_entry(source.values, name), _by_entry(source.keys, name)
     for key, data in (tables if isinstance(tables, dict) else {name: tables}).items():
         if not isinstance(tables, dict) or not isinstance(data, dict):
             place = source.place((name, key) if isinstance(tables, dict) else (name,), of_key=True)
             hint = f"write it as [{name}.NAME]"
             problems.append(StagewrightError(Reason.INVALID_VALUE, f"{key!r} must be a table", place=place, hint=hint))
             continue
-        yield key, Table(data, _below(source.values, (name, key)), _below(source.keys, (name, key)))
+        yield key, Table(data, values.get(key, {}), keys.get(key, {}))
 
 
-def _below(places: Mapping[Path_, Place], prefix: Path_) -> dict[Path_, Place]:
-    return {path[len(prefix) :]: place for path, place in places.items() if path[: len(prefix)] == prefix}
+def _by_entry(places: Mapping[Path_, Place], table: str) -> dict[str | int, dict[Path_, Place]]:
+    """The places of each entry of a table, by its name, with paths relative to the entry."""
+    entries: dict[str | int, dict[Path_, Place]] = {}
+    for path, place in places.items():
+        if len(path) > 1 and path[0] == table:
+            entries.setdefault(path[1], {})[path[2:]] = place
+    return entries
 
 
 def extend(tables: dict[str, Table], problems: Problems) -> dict[str, Table]:

@@ -6,12 +6,14 @@ distfiles. Where these sources are is the machine's business: nothing of it ente
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.sandbox import Bind
 from stagewright.run import PATH, run
+from stagewright.store.store import write_atomically
 
 INSIDE = "/run/stagewright/apt"
 """Where the fetch step of a build finds them (see ``data/fetch-debsrc``)."""
@@ -38,11 +40,10 @@ def sources(suite: str) -> list[str]:
             "apt-get is not installed, so a Debian root cannot be made here",
             hint="use a seed from a file, or build on a Debian-like machine",
         )
-    listing = run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
-    )
+    words = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
+    listing = run(words).stdout
     components: dict[str, list[str]] = {}
-    for line in listing.stdout.splitlines():
+    for line in listing.splitlines():
         uri, release, component = line.split()
         if release == suite or release.startswith(f"{suite}-"):
             components.setdefault(f"{uri} {release}", []).append(component)
@@ -61,15 +62,32 @@ def options() -> str:
     return "".join(f"{line}\n" for line in dump.splitlines() if not line.startswith(_LEFT_OUT))
 
 
-def fetch_binds(folder: Path) -> list[Bind]:
-    """What the fetch step of a build sees of the machine's sources; nothing on a machine without apt."""
+def fetch_binds(folder: Path, memory: Path) -> list[Bind]:
+    """What the fetch step of a build sees of the machine's sources; nothing on a machine without apt.
+
+    ``memory`` is a file that remembers the sources as long as apt's configuration stays as it is: asking apt takes
+    half a second, which is much for a stage that has nothing to fetch.
+    """
     if shutil.which("apt-get", path=PATH) is None:
         return []
-    folder.mkdir(exist_ok=True)
+    state = _state()
     try:
-        lines = sources(codename())
-    except StagewrightError:
-        return []
-    (folder / "sources.list").write_text("\n".join(lines) + "\n")
-    (folder / "apt.conf").write_text(options())
+        known = json.loads(memory.read_text())
+    except (FileNotFoundError, ValueError):
+        known = {}
+    if known.get("state") != state:
+        try:
+            known = {"state": state, "sources": sources(codename()), "options": options()}
+        except StagewrightError:
+            return []
+        write_atomically(memory, json.dumps(known))
+    folder.mkdir(exist_ok=True)
+    (folder / "sources.list").write_text("\n".join(known["sources"]) + "\n")
+    (folder / "apt.conf").write_text(known["options"])
     return [Bind(folder, INSIDE)]
+
+
+def _state() -> list[str]:
+    """The times of everything that apt's answer depends on."""
+    paths = [Path("/etc/os-release"), *sorted(Path("/etc/apt").rglob("*")), Path("/var/lib/apt/lists")]
+    return [f"{path} {path.stat().st_mtime_ns}" for path in paths if path.exists()]

@@ -89,7 +89,7 @@ class PackageStage(PortageSettings, Stage):
             epoch=work.epoch,
             jobs=work.cores,
             binpkgs=self.binpkgs,
-            fetch_binds=tuple(fetch_binds(work.folder / "apt")),
+            fetch_binds=tuple(fetch_binds(work.folder / "apt", work.store.cache("apt.json"))),
             on_phase=work.phase,
             on_progress=work.progress,
         )

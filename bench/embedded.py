@@ -1,0 +1,86 @@
+"""The embedded stage from binary packages, against the same emerge and tar by hand in an overlay of the same seed."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from bench.measure import DEMO, Row, copy_of_demo, median_of, peak_memory, stagewright
+from stagewright.engine.plan import make_plan
+from stagewright.graph.node import Yields
+from stagewright.project.load import load
+from stagewright.stages.registry import kinds
+from stagewright.store.store import Store
+
+ROUNDS = 3
+
+_BY_HAND = r"""
+set -e
+mount -t overlay overlay -o "lowerdir=$SEED,upperdir=$WORK/upper,workdir=$WORK/work" "$WORK/root"
+mkdir -p "$WORK/root/mnt/target" "$WORK/root/var/db/repos/demo"
+bwrap --bind "$WORK/root" / --dev /dev --proc /proc --perms 1777 --tmpfs /tmp --unshare-net --unshare-pid \
+  --bind "$WORK/target" /mnt/target --ro-bind "$CONFIG" /etc/portage --ro-bind "$REPO" /var/db/repos/demo \
+  --ro-bind "$CACHE/distfiles" /var/cache/distfiles --bind "$CACHE/binpkgs" /var/cache/binpkgs \
+  --bind "$WORK/build" /var/tmp \
+  emerge --root=/mnt/target --color=n --nospinner --quiet-build=y --usepkg=y --buildpkg=y --jobs=2 $PACKAGES \
+  > "$WORK/log"
+tar -C "$WORK/target" --sort=name --numeric-owner --xattrs --xattrs-include="*" -I "zstd -T0 -9" \
+  -cf "$WORK/out.tar.zst" .
+"""
+
+_PACK = '\n[stages.packed]\nkind = "tarball"\nroot = "system"\n'
+
+
+def measure(folder: Path, store: Path) -> list[Row]:
+    """Ours and the floor in turns; also the unchanged build, and the peak memory over all of it."""
+    project = copy_of_demo(folder, "embedded")
+    text = (project / "stagewright.toml").read_text() + _PACK
+    (project / "stagewright.toml").write_text(text)
+    stagewright(project, store, "build", "packed", "--progress=quiet")  # seeds, and every binary package
+    if not (DEMO / "stagewright.lock").exists():
+        shutil.copy(project / "stagewright.lock", DEMO / "stagewright.lock")
+    ours, floors = [], []
+    for number in range(ROUNDS):
+        changed = text.replace("make_conf = {", f'make_conf = {{ BENCH = "{time.time_ns()}{number}",')
+        (project / "stagewright.toml").write_text(changed)
+        ours.append(stagewright(project, store, "build", "packed", "--progress=quiet"))
+        floors.append(_by_hand(project, store, folder / f"hand{number}"))
+    unchanged = median_of(lambda: stagewright(project, store, "build", "packed", "--progress=quiet"))
+    mine, floor = statistics.median(ours), statistics.median(floors)
+    return [
+        Row("embedded stage and tarball / by hand", mine / floor, 1.3, "", f"{mine:.1f} s against {floor:.1f} s"),
+        Row("unchanged build", unchanged, 1.0, "s", "the whole command"),
+        Row("peak memory of stagewright build", peak_memory(), 150, "MiB", "largest of all its processes"),
+    ]
+
+
+def _by_hand(project: Path, store: Path, work: Path) -> float:
+    """The same emerge and tar as a shell script; returns its wall time in seconds."""
+    loaded = load(project, kinds())
+    opened = Store(store)
+    steps = make_plan(loaded, opened, ["system"]).steps
+    seed = opened.tree(Yields.LAYER, steps["seed:debian"].key.digest)
+    for name in ("upper", "work", "root", "target", "build", "config"):
+        (work / name).mkdir(parents=True)
+    (work / "build").chmod(0o1777)
+    (work / "config" / "make.conf").write_text(
+        'FEATURES="-news -sandbox -usersandbox -network-sandbox -ipc-sandbox -pid-sandbox -merge-sync '
+        'binpkg-multi-instance"\nUSE="-shout"\nBINPKG_FORMAT="gpkg"\n'
+    )
+    (work / "config" / "make.profile").symlink_to("/var/db/repos/demo/profiles/default/linux/amd64")
+    (work / "config" / "repos.conf").write_text("[DEFAULT]\nmain-repo = demo\n[demo]\nlocation = /var/db/repos/demo\n")
+    env = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "SEED": str(seed),
+        "WORK": str(work),
+        "REPO": str(project / "repo"),
+        "CONFIG": str(work / "config"),
+        "CACHE": str(store / "cache"),
+        "PACKAGES": "virtual/demo-system app-misc/greet",
+    }
+    started = time.perf_counter()
+    subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", _BY_HAND], check=True, env=env)
+    return time.perf_counter() - started

@@ -45,8 +45,13 @@ class Event:
     @staticmethod
     def from_json(line: str) -> Event:
         """The event on a line that :meth:`to_json` wrote. Raises ValueError or KeyError for anything else."""
-        values: dict[str, Any] = json.loads(line)
-        return Event._types[values.pop("event")](**values)
+        values: Any = json.loads(line)
+        if not isinstance(values, dict):
+            raise ValueError(f"no event: {line}")
+        try:
+            return Event._types[values.pop("event")](**values)
+        except TypeError as error:
+            raise ValueError(f"no event: {line}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ line which can be pasted into a terminal and the end of what the command printed
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import shlex
@@ -86,8 +87,8 @@ def run(
             timeout=timeout,
             input=stdin or b"",
         )
-    except FileNotFoundError as error:
-        raise _missing(words, error) from error
+    except OSError as error:
+        raise _unstarted(words, error) from error
     except subprocess.TimeoutExpired as error:
         raise _failed(command, cwd, f"took more than {timeout:g} seconds", "") from error
     result = Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
@@ -151,8 +152,8 @@ def spawn(
             start_new_session=own_session,
             pass_fds=pass_fds,
         )
-    except FileNotFoundError as error:
-        raise _missing(words, error) from error
+    except OSError as error:
+        raise _unstarted(words, error) from error
 
 
 PIPE = subprocess.PIPE
@@ -166,8 +167,8 @@ def interactive(command: Command, *, cwd: Path | None = None, env: Mapping[str, 
     terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
     try:
         return subprocess.run(words, cwd=cwd, env=environment({**terminal, **(env or {})}), check=False).returncode
-    except FileNotFoundError as error:
-        raise _missing(words, error) from error
+    except OSError as error:
+        raise _unstarted(words, error) from error
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -186,17 +187,11 @@ def inside(root: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        os.close(reader)
-        code = 0
         try:
-            os.chroot(root)
-            os.chdir("/")
-            answer: tuple[bool, Any] = (True, function(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001  crosses the process boundary
-            answer, code = (False, _portable(error)), 1
-        with os.fdopen(writer, "wb") as stream:
-            pickle.dump(answer, stream)
-        os._exit(code)
+            os.close(reader)
+            _answer(writer, root, functools.partial(function, *args, **kwargs))
+        finally:
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         data = stream.read()
@@ -209,10 +204,21 @@ def inside(root: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     raise StagewrightError.from_dict(value) if isinstance(value, dict) else value
 
 
+def _answer(writer: int, root: Path, function: Callable[[], Any]) -> None:
+    try:
+        os.chroot(root)
+        os.chdir("/")
+        data = pickle.dumps((True, function()))
+    except BaseException as error:  # noqa: BLE001  crosses the process boundary
+        data = pickle.dumps((False, _portable(error)))
+    with os.fdopen(writer, "wb") as stream:
+        stream.write(data)
+
+
 def _portable(error: BaseException) -> Any:
     if isinstance(error, StagewrightError):
         return error.to_dict()
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:
         return OSError(error.errno, error.strerror, error.filename)
     return RuntimeError("".join(traceback.format_exception(error)))
 
@@ -232,9 +238,14 @@ def _describe(code: int) -> str:
     return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _missing(words: Sequence[str], error: FileNotFoundError) -> StagewrightError:
+def _unstarted(words: Sequence[str], error: OSError) -> StagewrightError:
     if error.filename not in (None, words[0]):  # the working directory is what is missing
-        return StagewrightError(Reason.MISSING_FILE, f"no such folder: {error.filename}")
+        return StagewrightError(
+            Reason.MISSING_FILE, f"no such folder: {error.filename}", hint="make it, or see why not"
+        )
+    if not isinstance(error, FileNotFoundError):
+        what = f"{words[0]} cannot be started: {error.strerror}"
+        return StagewrightError(Reason.COMMAND_FAILED, what, detail=f"  $ {paste(words)}")
     return StagewrightError(
         Reason.MISSING_TOOL, f"{words[0]} is not installed", hint="stagewright doctor names the package that brings it"
     )

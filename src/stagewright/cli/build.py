@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
@@ -61,7 +62,7 @@ def command(
         outcome = _carry_out(plan, store, resources, listener, keep_going=keep_going)
     outputs = publish(plan, store, project.folder / FOLDER)
     if outcome:
-        _raise(plan, outcome)
+        _raise(plan, store, outcome)
     if progress not in ("json", "quiet"):
         _report(plan, outputs, time.monotonic() - started)
 
@@ -96,22 +97,27 @@ def _carry_out(
         return scheduler.run()
 
 
-def _raise(plan: Plan, outcome: Outcome) -> None:
+def _raise(plan: Plan, store: Store, outcome: Outcome) -> None:
     if outcome.interrupted:
         raise StagewrightError(
             Reason.INTERRUPTED, "stopped", hint="run the same command again: it goes on from what is finished"
         )
     if outcome.errors:
-        nodes = plan.graph.nodes
-        raise ProblemsError([_with_way_in(nodes[name], error) for name, error in outcome.errors.items()])
+        problems = []
+        for name, error in outcome.errors.items():
+            kept = store.failed(plan.project.info.name, name)
+            problems.append(_with_way_in(plan.graph.nodes[name], error, kept))
+        raise ProblemsError(problems)
 
 
-def _with_way_in(node: Node, error: StagewrightError) -> StagewrightError:
-    """The error of a node, with the place of its stage in the project and the commands that show more."""
+def _with_way_in(node: Node, error: StagewrightError, kept: Path) -> StagewrightError:
+    """The error of a node, with the place of its stage in the project and where to see more."""
     name = node.id.rpartition(":")[2]
     more = f"stagewright log {name} shows everything"
     if error.reason in (Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED, Reason.BUILD_FAILED, Reason.DEPENDENCIES):
         more += f", stagewright shell {name} enters the root as the build left it"
+    if error.reason is Reason.BOOT_FAILED:
+        more = f"the whole console, and the screen: {kept / 'boot'}"
     return StagewrightError(
         error.reason,
         f"{node.id}: {error.message}",

@@ -5,27 +5,51 @@ from __future__ import annotations
 import click
 
 from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.project.describe import settings
 from stagewright.stages.base import Stage
 from stagewright.stages.registry import by_kind, kinds, summary
 
 _WRITTEN = {
-    "seeds": "[seeds.NAME] with a key",
-    "stages": "[stages.NAME] with kind =",
-    "tests": "[tests.NAME] with a key",
+    "seeds": "[seeds.NAME], with the key that names the kind",
+    "stages": '[stages.NAME], with kind = "..."',
+    "tests": "[tests.NAME], with the key that names the kind",
 }
 
 
 @click.command(name="kinds")
 @click.argument("kind", required=False)
-def command(kind: str | None) -> None:
+@click.option("--markdown", is_flag=True, help="Print the reference of all kinds (docs/kinds.md).")
+def command(kind: str | None, markdown: bool) -> None:
     """List the kinds of seeds, stages and tests, or the settings of one KIND."""
-    if kind:
+    if markdown:
+        print(reference(), end="")
+    elif kind:
         _settings(kind)
-        return
+    else:
+        for table, how in _WRITTEN.items():
+            print(how)
+            for name, model in sorted(kinds()[table].items()):
+                print(f"  {name:<16}{summary(model)}")
+
+
+def reference() -> str:
+    """The reference of all kinds, in Markdown."""
+    lines = [
+        "# Kinds of seeds, stages and tests",
+        "",
+        "Written by `stagewright kinds --markdown`; a test keeps it true.",
+    ]
     for table, how in _WRITTEN.items():
-        print(how)
+        lines += ["", f"## `{how.partition(',')[0]}`,{how.partition(',')[2]}"]
         for name, model in sorted(kinds()[table].items()):
-            print(f"  {name:<16}{summary(model)}")
+            lines += ["", f"### {name}", "", summary(model)[:1].upper() + summary(model)[1:], ""]
+            lines += ["| setting | default | |", "|---|---|---|"]
+            lines += [f"| `{item.name}` | {_code(item.default)} | {item.text} |" for item in settings(model)]
+    return "\n".join(lines) + "\n"
+
+
+def _code(default: str) -> str:
+    return default if default in ("required", "none", "") else f"`{default}`"
 
 
 def _settings(kind: str) -> None:
@@ -34,15 +58,7 @@ def _settings(kind: str) -> None:
         raise StagewrightError(Reason.UNKNOWN_KIND, f"unknown kind {kind!r}", hint=nearest(kind, known))
     model: type[Stage] = known[kind]
     print(f"{kind}: {summary(model)}\n")
-    for name, info in model.model_fields.items():
-        default = "required" if info.is_required() else f"default {_plain(info.get_default())}"
-        print(f"  {name:<20}{default}")
-
-
-def _plain(value: object) -> str:
-    import json  # noqa: PLC0415
-
-    from pydantic import BaseModel  # noqa: PLC0415
-
-    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    return "none" if data is None else json.dumps(data)
+    for item in settings(model):
+        note = item.default if item.default in ("required", "") else f"default {item.default}"
+        print(f"  {item.name}" + (f" ({note})" if note else ""))
+        print(f"      {item.text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -113,11 +114,21 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output is gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.OK
-    except Exception:  # noqa: BLE001  a defect of ours, shown in full
+    except Exception as error:  # noqa: BLE001  a defect of ours, shown in full
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _disk_full(error)
         traceback.print_exc()
         print("This is a defect of stagewright: please report it with the lines above.", file=sys.stderr)
         code = Exit.BUG
     return code
+
+
+def _disk_full(error: OSError) -> Exit:
+    from stagewright.engine.worker import disk_full  # noqa: PLC0415
+
+    problem = disk_full(str(error.filename or "the store"))
+    print(error_text(problem), file=sys.stderr)
+    return problem.reason.exit
 
 
 def exit_of(error: StagewrightError) -> Exit:

@@ -188,6 +188,7 @@ class Scheduler:
         if result.status is Status.BUILT:
             self.store.remember(project, name, self.plan.steps[name].key.data)
             remove_tree(running.worker.folder)
+            remove_tree(self.store.failed(project, name))  # an older attempt, which nobody wants to enter now
         else:
             self.store.keep_failed(running.worker.folder, project, name)
         self._release(name, running)

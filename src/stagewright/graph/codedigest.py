@@ -35,6 +35,7 @@ def _closure(module: str) -> set[str]:
         if name not in found:
             found.add(name)
             waiting.extend(_imports(name))
+            waiting.extend(filter(_counts, [name.rpartition(".")[0]]))  # its package, for the data files there
     return found
 
 
@@ -76,9 +77,10 @@ def _file_digest(module: str) -> str:
     source = _source(module)
     total = hashlib.sha256(source.read_bytes())
     if source.name == "__init__.py":  # templates and other data of a package
-        for data in sorted(path for path in source.parent.glob("*/*") if path.is_file() and path.suffix not in _CODE):
+        for data in sorted(path for path in source.parent.glob("*/*") if _is_data(path)):
             total.update(f"{data.name}\0".encode() + data.read_bytes())
     return total.hexdigest()
 
 
-_CODE = frozenset({".py", ".pyc"})
+def _is_data(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".py" and path.parent.name != "__pycache__"

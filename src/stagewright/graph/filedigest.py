@@ -37,7 +37,7 @@ def tree_digest(path: Path, digest: FileDigest = file_digest) -> str:
     for entry, relative in walk(path):
         info = entry.stat(follow_symlinks=False)
         if stat.S_ISLNK(info.st_mode):
-            line = f"link {Path(entry.path).readlink()}"
+            line = f"link {os.readlink(entry.path)}"  # noqa: PTH115  pathlib would normalise the target
         elif stat.S_ISDIR(info.st_mode):
             line = f"dir {stat.S_IMODE(info.st_mode):o}"
         elif stat.S_ISREG(info.st_mode):

@@ -6,12 +6,16 @@ from stagewright.project.fields import Section
 
 
 class KernelArguments(Section):
-    """What the project says about the command line. ``console`` are the kernel's consoles, the last one leads."""
+    """What the project says about the command line."""
 
     console: list[str] = ["tty0"]
-    overlay: bool = True  # a writable layer over the image
+    """The kernel's consoles, such as `ttyS0,115200`; the last one leads."""
+    overlay: bool = True
+    """A writable layer over the image, in memory."""
     quiet: bool = False
+    """Let the kernel say little."""
     extra: list[str] = []
+    """More arguments, as they are."""
 
     @property
     def serial(self) -> bool:

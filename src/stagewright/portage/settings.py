@@ -12,17 +12,21 @@ MakeVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class PortageSettings(Section):
-    """What a stage says about how its packages are built.
-
-    ``profile`` is a path below the profiles of the main repository, or ``repo:path``. ``confdir`` are folders merged
-    in order onto /etc/portage, as ``portage_confdir`` of Catalyst. ``make_conf`` sets variables and comes last.
-    """
+    """What a stage says about how its packages are built."""
 
     profile: str | None = None
-    repos: list[RepoRef] | None = None  # default: all of the project, in the order in which they are written
+    """The profile: a path below `profiles/` of the main repository, or `repository:path`."""
+    repos: list[RepoRef] | None = None
+    """The repositories that the stage sees; all of the project when not given."""
     confdir: list[FolderPath] = []
+    """Folders merged in this order onto /etc/portage (`portage_confdir` of Catalyst)."""
     use: list[str] = []
+    """USE flags, over those of the profile and the confdirs."""
     accept_keywords: list[str] = []
+    """ACCEPT_KEYWORDS."""
     accept_license: list[str] = []
+    """ACCEPT_LICENSE."""
     make_conf: dict[MakeVariable, str] = {}
-    binpkgs: bool = True  # take binary packages from the shared cache, and leave new ones there
+    """Variables of make.conf(5); they come last and win."""
+    binpkgs: bool = True
+    """Take binary packages from the cache that all stages share, and leave new ones there."""

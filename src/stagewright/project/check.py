@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import graphlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ def check_entries(entries: Mapping[str, Mapping[str, Entry]], named: Named, fold
 def _check_names(named: Named, problems: Problems) -> None:
     for table_name, tables in named.items():
         for name, table in tables.items():
-            if not re.match(NAME, name):
+            if not re.fullmatch(NAME, name):
                 problems.append(
                     StagewrightError(
                         Reason.INVALID_VALUE,
@@ -40,15 +41,25 @@ def _check_names(named: Named, problems: Problems) -> None:
                         hint="names are letters, digits and . _ + -, starting with a letter or digit",
                     )
                 )
-            if table_name == "stages" and name in named["seeds"]:
+            earlier = next((other for other in _TARGETS[: _position(table_name)] if name in named[other]), None)
+            if earlier:
                 problems.append(
                     StagewrightError(
                         Reason.DUPLICATE_NAME,
-                        f"{name} is a stage and a seed, first at {named['seeds'][name].place((), of_key=True)}",
+                        f"{table_name}.{name}: there is also {earlier}.{name}, "
+                        f"at {named[earlier][name].place((), of_key=True)}",
                         place=table.place((), of_key=True),
-                        hint="rename one of the two",
+                        hint="rename one of the two: commands know seeds, stages and tests by their names alone",
                     )
                 )
+
+
+_TARGETS = ("seeds", "stages", "tests")
+"""Tables whose names are targets, and so must differ from each other."""
+
+
+def _position(table: str) -> int:
+    return _TARGETS.index(table) if table in _TARGETS else 0
 
 
 def _check_references(entry: Entry, named: Named, problems: Problems) -> set[str]:
@@ -77,7 +88,7 @@ def check_paths(model: Section, folder: Path, place: Callable[[Path_], Place], p
         target = folder / value
         if Path(value).is_absolute() or ".." in Path(value).parts:
             problem, hint = "leads out of the project", "copy or link it into the project"
-        elif not target.exists():
+        elif not os.path.exists(target):  # noqa: PTH110  pathlib raises for names that are too long
             problem, hint = "does not exist", f"looked for {target}"
         elif mark.folder is True and not target.is_dir():
             problem, hint = "is no folder", ""

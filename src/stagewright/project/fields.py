@@ -40,36 +40,45 @@ class ProjectFile:
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9+_-]*"
 _CATEGORY = r"[A-Za-z0-9_][A-Za-z0-9+_.-]*"
 _VERSION = r"\d+(?:\.\d+)*[a-z]?(?:_(?:alpha|beta|pre|rc|p)\d*)*(?:-r\d+)?"
-_USE = r"[!-]?[A-Za-z0-9][A-Za-z0-9+_@-]*(?:\([+-]\))?[=?]?"
-_SLOT = r":(?:\*|=|[A-Za-z0-9_][A-Za-z0-9+_./-]*=?)"
+_FLAG = r"[A-Za-z0-9][A-Za-z0-9+_@-]*(?:\([+-]\))?"
+_USE = rf"(?:-?{_FLAG}|!?{_FLAG}[=?])"
+_SLOT_NAME = r"[A-Za-z0-9_][A-Za-z0-9+_.-]*"
+_SLOT = rf":(?:\*|=|{_SLOT_NAME}(?:/{_SLOT_NAME})?=?)"
 _TAIL = rf"(?:{_SLOT})?(?:::[A-Za-z0-9_][A-Za-z0-9_-]*)?(?:\[{_USE}(?:,{_USE})*\])?"
-_PLAIN = re.compile(rf"^(?P<category>{_CATEGORY})/(?P<name>{_NAME}){_TAIL}$")
-_VERSIONED = re.compile(rf"^(?:[<>]=?|=|~)(?P<category>{_CATEGORY})/(?P<name>{_NAME}?)-{_VERSION}(?P<glob>\*)?{_TAIL}$")
-_SET = re.compile(r"^@[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+_PLAIN = re.compile(rf"{_CATEGORY}/(?P<name>{_NAME}){_TAIL}", re.ASCII)
+_VERSIONED = re.compile(
+    rf"(?P<operator>[<>]=?|=|~){_CATEGORY}/(?P<name>{_NAME}?)-{_VERSION}(?P<glob>\*)?{_TAIL}", re.ASCII
+)
+_ENDS_IN_VERSION = re.compile(rf".*-{_VERSION}", re.ASCII)
+_SET = re.compile(r"@[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def check_atom(value: str) -> str:
     """Accept a package atom or a set, raise for anything else with a word on what is amiss."""
-    if _SET.match(value) or _VERSIONED.match(value):
+    if _SET.fullmatch(value):
         return value
-    plain = _PLAIN.match(value)
-    if plain and not re.search(rf"-{_VERSION}$", plain["name"]):
+    found = _VERSIONED.fullmatch(value)
+    fits = not found or found["operator"] == "=" or not found["glob"]
+    found = found or _PLAIN.fullmatch(value)
+    if found and fits and not _ENDS_IN_VERSION.fullmatch(found["name"]):
         return value
     facts = {"value": repr(value), "why": _amiss(value)}
     raise PydanticCustomError("bad_atom", "{value} is no package atom ({why})", facts)
 
 
 def _amiss(value: str) -> str:
-    if value != value.strip() or " " in value:
+    if re.search(r"\s", value):
         return "it has a space in it"
     if "/" not in value:
         return "no category: write category/package"
     if value.count("[") != value.count("]"):
         return "a bracket is not closed"
-    if _VERSIONED.match(f"={value}"):
+    if _VERSIONED.fullmatch(f"={value}"):
         return f"a version needs an operator: write ={value}"
     if value[0] in "<>=~" and not re.search(r"-\d", value):
         return "an operator needs a version"
+    if (versioned := _VERSIONED.fullmatch(value)) and versioned["glob"]:
+        return "a version with * goes with the operator = alone"
     return "write category/package, >=category/package-1.2, category/package:slot[use] or @set"
 
 

@@ -6,6 +6,7 @@ The kinds of seeds, stages and tests are given by the caller as models, so that 
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,13 +103,20 @@ def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
 def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Problems) -> dict[str, str]:
     day = datetime.datetime.fromtimestamp(epoch, datetime.UTC)
     known = {"date": day.strftime("%Y%m%d"), "name": info.name if info else "", "arch": info.arch if info else ""}
+    builtin = {*known, "version"}
     own = head.data.get("variables", {})
-    for key, value in (own if isinstance(own, dict) else {}).items():
-        if isinstance(value, str):
-            known[key] = fill(value, known, head, ("variables", key), problems)
+    for key, value in own.items() if isinstance(own, dict) else [("variables", own)]:
+        place = head.place(("variables", key))
+        if not isinstance(value, str):
+            message = f"{key!r} must be a {'string' if isinstance(own, dict) else 'table'}"
+            hint = 'write [variables] with name = "value"'
+            problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
+        elif key in builtin:
+            message, hint = f"there is a variable {key!r} already, built in", "choose another name"
+            place = head.place(("variables", key), of_key=True)
+            problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
         else:
-            place = head.place(("variables", key))
-            problems.append(StagewrightError(Reason.INVALID_VALUE, f"variable {key!r} must be a string", place=place))
+            known[key] = fill(value, known, head, ("variables", key), problems)
     version = fill(info.version if info else "", known, head, ("project", "version"), problems)
     return {**known, "version": version}
 
@@ -138,7 +146,11 @@ def _kind(
             return found[0]
         what = "has none of" if not found else "has more than one of"
         message = f"{table_name[:-1]} {name} {what} the keys {', '.join(sorted(kinds))}"
-        problems.append(StagewrightError(Reason.UNKNOWN_KIND, message, place=table.place((), of_key=True)))
+        near = {key: nearest(key, kinds) for key in table.data}
+        key = next((key for key, hint in near.items() if hint.startswith("did")), None) if not found else None
+        place = table.place((key,) if key else (), of_key=True)
+        hint = near[key] if key else "write exactly one of them: it says what the entry is"
+        problems.append(StagewrightError(Reason.UNKNOWN_KIND, message, place=place, hint=hint))
         return None
     kind = table.data.get("kind")
     if isinstance(kind, str) and kind in kinds:
@@ -161,7 +173,7 @@ def _validate(model: type[Model], table: Table, label: str, problems: Problems) 
 
 
 def _problem(model: type[Section], table: Table, label: str, detail: dict[str, Any]) -> StagewrightError:
-    path = tuple(detail["loc"])
+    path = tuple(step for step in detail["loc"] if step != "[key]")
     name = ".".join(str(step) for step in path)
     if detail["type"] == "extra_forbidden":
         place = table.place(path, of_key=True)
@@ -176,8 +188,20 @@ def _problem(model: type[Section], table: Table, label: str, detail: dict[str, A
     reason = Reason.BAD_ATOM if detail["type"] == "bad_atom" else Reason.INVALID_VALUE
     message = str(detail["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    hint = str((detail.get("ctx") or {}).get("hint", ""))
-    return StagewrightError(reason, f"{name}: {message}", place=place, hint=hint)
+    hint = _HINTS.get(re.sub("_(type|parsing|attributes_type|from_float)$", "", detail["type"]), "")
+    return StagewrightError(reason, f"{name}: {message}" if name else message, place=place, hint=hint)
+
+
+_HINTS = {
+    "string": 'write text in quotes: "text"',
+    "list": 'write a list: ["one", "two"]',
+    "dict": 'write a table: { name = "value" }',
+    "model": 'write a table: { name = "value" }',
+    "int": "write a number without quotes",
+    "float": "write a number without quotes",
+    "bool": "write true or false, without quotes",
+}
+"""What to write instead, by the type that pydantic missed."""
 
 
 def _keys(model: type[Section], path: tuple[str | int, ...]) -> list[str]:
@@ -197,8 +221,12 @@ def _section(annotation: Any) -> type[Section] | None:
 
 
 def _unique(problems: Problems) -> Problems:
-    """Without what an inherited mistake repeats for each stage that extends its owner."""
-    seen: dict[tuple[Place | None, str], StagewrightError] = {}
+    """Without what an inherited mistake repeats for each stage that extends its owner.
+
+    A value has one mistake of a kind, but a table can lack several keys, and a text can name several variables.
+    """
+    several = (Reason.MISSING_KEY, Reason.UNKNOWN_NAME)
+    seen: dict[tuple[Place | None, Reason, str], StagewrightError] = {}
     for problem in problems:
-        seen.setdefault((problem.place, problem.reason), problem)
+        seen.setdefault((problem.place, problem.reason, problem.message if problem.reason in several else ""), problem)
     return list(seen.values())

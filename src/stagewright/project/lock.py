@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,9 @@ FILE_NAME = "stagewright.lock"
 FORMAT = 1
 
 _HEAD = "# Written by stagewright; keep it under version control. `stagewright update` moves what is pinned here.\n"
+
+LAST_EPOCH = 253402214400
+"""The last time stamp that is accepted, in seconds since 1970: the last day of the year 9999."""
 
 Pin = Mapping[str, Any]
 
@@ -49,14 +53,17 @@ class Lock:
         if not file.exists():
             return cls(file, int(time.time()))
         data = read(file).data
-        if data.get("format") != FORMAT or not isinstance(data.get("source_date_epoch"), int):
+        epoch, seeds = data.get("source_date_epoch"), data.get("seeds", {})
+        dated = isinstance(epoch, int) and not isinstance(epoch, bool) and 0 <= epoch <= LAST_EPOCH
+        pinned = isinstance(seeds, dict) and all(isinstance(pin, dict) for pin in seeds.values())
+        if data.get("format") != FORMAT or not dated or not pinned:
             raise StagewrightError(
                 Reason.FORMAT,
                 f"this is no lock file of format {FORMAT}",
                 place=Place(file, 1),
                 hint="remove it and run stagewright update",
             )
-        return cls(file, data["source_date_epoch"], data.get("seeds", {}))
+        return cls(file, data["source_date_epoch"], seeds)
 
     def with_seed(self, name: str, pin: Pin) -> Lock:
         """The same lock with one seed pinned anew."""
@@ -66,8 +73,8 @@ class Lock:
         """The file's content, in a stable order, one fact a line."""
         lines = [_HEAD + f"format = {FORMAT}", f"source_date_epoch = {self.epoch}"]
         for name, pin in sorted(self.seeds.items()):
-            lines += ["", f"[seeds.{json.dumps(name)}]"]
-            lines += [f"{key} = {_value(value)}" for key, value in pin.items()]
+            lines += ["", f"[seeds.{_string(name)}]"]
+            lines += [f"{_key(key)} = {_value(value)}" for key, value in pin.items()]
         return "\n".join(lines) + "\n"
 
 
@@ -75,5 +82,14 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return "[\n" + "".join(f"  {_value(item)},\n" for item in value) + "]" if value else "[]"
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(item)}" for key, item in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
+        return "{ " + ", ".join(f"{_string(key)} = {_value(item)}" for key, item in value.items()) + " }"
+    return _string(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else _string(name)
+
+
+def _string(text: str) -> str:
+    """A basic string of TOML: JSON's, but for one character that JSON lets pass."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

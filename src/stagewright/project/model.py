@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Place
 from stagewright.project.fields import FolderPath, Section
-from stagewright.project.lock import Lock
+from stagewright.project.lock import LAST_EPOCH, Lock
 from stagewright.project.source import Path_
 
 FORMAT = 1
@@ -24,13 +25,21 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 """What stages, seeds, repositories and tests may be called: a file name that no shell trips over."""
 
 
+def _check_epoch(value: Any) -> Any:
+    if isinstance(value, (int, datetime.date)) and not isinstance(value, bool):
+        epoch = epoch_of(value)
+        if epoch is not None and 0 <= epoch <= LAST_EPOCH:
+            return value
+    raise PydanticCustomError("epoch", "no date from 1970 to 9999: write one such as 2026-11-20, or seconds since 1970")
+
+
 class ProjectInfo(Section):
     """``[project]``: what is built, and the facts that every stage shares."""
 
     name: Annotated[str, Field(pattern=NAME)]
     version: str = "{date}"
     arch: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "amd64"  # Gentoo's keyword: amd64, arm64, riscv
-    source_date_epoch: int | datetime.date | datetime.datetime | None = None
+    source_date_epoch: Annotated[int | datetime.date | datetime.datetime | None, BeforeValidator(_check_epoch)] = None
     """The time stamp on everything that is made; without it the moment when ``stagewright.lock`` was first written."""
 
 
@@ -96,7 +105,6 @@ def epoch_of(value: int | datetime.date | datetime.datetime | None) -> int | Non
     """A time stamp as seconds since 1970 in UTC."""
     if value is None or isinstance(value, int):
         return value
-    moment: Any = value
     if not isinstance(value, datetime.datetime):
-        moment = datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.UTC)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
+        value = datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.UTC)
+    return int((value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).timestamp())

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from stagewright.project.describe import docstrings
 from stagewright.project.fields import Section
 from stagewright.project.load import Kinds
 from stagewright.project.model import Defaults
@@ -25,10 +26,21 @@ def schema(kinds: Kinds) -> dict[str, Any]:
         options = []
         for kind, model in sorted(kinds[table].items()):
             name = references[(model, "validation")]["$ref"].rpartition("/")[2]
+            _explain(shapes[name], model)
             if table == "stages":
                 shape = dict(shapes[name])
                 more = {"kind": {"const": kind}, "extends": {"type": "string"}}
-                shapes[name] = {**shape, "properties": {**more, **shape["properties"]}}
+                needed = {"required": ["kind", *shape.pop("required", [])]}
+                inherits = {"required": ["extends"]}  # what is needed may stand in the other stage
+                properties = {**more, **shape["properties"]}
+                shapes[name] = {**shape, "properties": properties, "anyOf": [inherits, needed]}
             options.append({"$ref": f"#/$defs/{name}"})
         top["properties"][table] = {"type": "object", "additionalProperties": {"anyOf": options}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top, "$defs": shapes}
+
+
+def _explain(shape: dict[str, Any], model: type[Section]) -> None:
+    """Put the meaning of each setting where editors show it."""
+    for name, text in docstrings(model).items():
+        if name in shape["properties"]:
+            shape["properties"][name]["description"] = text

@@ -1,11 +1,12 @@
 """TOML with positions: values from the standard library, the place of each key and value from tree-sitter.
 
 ``tomllib`` gives no positions of what it read, and an error without a place is half an error (R: every mistake as
-``file:line:column``).
+``file:line:column``). Columns count characters, as editors show them, not bytes; a byte order mark is no character.
 """
 
 from __future__ import annotations
 
+import codecs
 import functools
 import re
 import tomllib
@@ -45,41 +46,56 @@ class Source:
 
 def read(file: Path) -> Source:
     """Read one TOML file. Raises :class:`StagewrightError` with the place for anything that is no TOML 1.0."""
+    content = _content(file)
     try:
-        content = file.read_bytes()
         text = content.decode()
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
+        column = len(content[: error.start].rpartition(b"\n")[2].decode()) + 1
         raise StagewrightError(
-            Reason.SYNTAX, "this is no UTF-8 text", place=Place(file, line), hint="TOML files are UTF-8"
+            Reason.SYNTAX, "this is no UTF-8 text", place=Place(file, line, column), hint="TOML files are UTF-8"
         ) from error
-    except IsADirectoryError as error:
-        raise StagewrightError(Reason.SYNTAX, "this is a folder, not a file", place=Place(file)) from error
     try:
-        data = tomllib.loads(text)
+        source = Source(file, tomllib.loads(text))
+        lines = content.split(b"\n")
+        for path, key, value in _positions(content):
+            source.keys.setdefault(path, _place(file, lines, key))
+            source.values.setdefault(path, _place(file, lines, value))
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(file, text, str(error)) from error
-    source = Source(file, data)
-    for path, key, value in _positions(content):
-        source.keys.setdefault(path, Place(file, key[0] + 1, key[1] + 1))
-        source.values.setdefault(path, Place(file, value[0] + 1, value[1] + 1))
+    except RecursionError as error:
+        raise StagewrightError(
+            Reason.SYNTAX, "values are nested too deeply", place=Place(file, 1), hint="no setting needs such a depth"
+        ) from error
+    except ValueError as error:  # a number with thousands of digits
+        raise StagewrightError(Reason.SYNTAX, str(error), place=Place(file, 1), hint="write a shorter value") from error
     return source
+
+
+def _content(file: Path) -> bytes:
+    try:
+        if file.exists() and not file.is_file():
+            what = "this is a folder, not a file" if file.is_dir() else "this is no regular file"
+            raise StagewrightError(Reason.SYNTAX, what, place=Place(file), hint="put a TOML file here")
+        return file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        hint = "see that the file is there and may be read"
+        raise StagewrightError(
+            Reason.MISSING_FILE, f"cannot be read: {error.strerror}", place=Place(file), hint=hint
+        ) from error
 
 
 def _syntax_error(file: Path, text: str, message: str) -> StagewrightError:
     found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-    lines = text.splitlines()
-    line, column = (int(found[1]), int(found[2])) if found and found[1] else (len(lines), len((lines or [""])[-1]) + 1)
+    lines = text.split("\n")
+    line, column = (int(found[1]), int(found[2])) if found and found[1] else (len(lines), len(lines[-1]) + 1)
     prose = message[: found.start()] if found else message
     prose = prose[:1].lower() + prose[1:]
     if "overwrite" in prose or "declare" in prose:
         hint, reason = "a name may be defined once; rename or remove one of the two", Reason.DUPLICATE_NAME
     else:
         hint, reason = "see toml.io/en/v1.0.0 for the syntax", Reason.SYNTAX
-    return StagewrightError(reason, prose, place=Place(file, max(line, 1), column), hint=hint)
-
-
-Point = tuple[int, int]
+    return StagewrightError(reason, prose, place=Place(file, line, column), hint=hint)
 
 
 @functools.cache
@@ -90,7 +106,8 @@ def _parser() -> Parser:
     return Parser(Language(tree_sitter_toml.language()))
 
 
-def _positions(content: bytes) -> Iterator[tuple[Path_, Point, Point]]:
+def _positions(content: bytes) -> Iterator[tuple[Path_, Syntax, Syntax]]:
+    """Every path with what is written for its key and its value; where a path is written twice, the first counts."""
     counts: dict[Path_, int] = {}
     for item in _parser().parse(content).root_node.named_children:
         if item.type == "pair":
@@ -98,10 +115,12 @@ def _positions(content: bytes) -> Iterator[tuple[Path_, Point, Point]]:
         elif item.type in ("table", "table_array_element"):
             head = next(child for child in item.named_children if child.type != "comment")
             path = _resolve(_names(head), counts)
+            for length in range(1, len(path) + 1):
+                yield path[:length], head, head
             if item.type == "table_array_element":
                 counts[path] = counts.get(path, -1) + 1
                 path = (*path, counts[path])
-            yield path, _point(head), _point(head)
+                yield path, head, head
             for child in item.named_children:
                 if child.type == "pair":
                     yield from _pair(child, path)
@@ -117,22 +136,22 @@ def _resolve(names: list[str], counts: dict[Path_, int]) -> Path_:
     return path
 
 
-def _pair(pair: Syntax, prefix: Path_) -> Iterator[tuple[Path_, Point, Point]]:
+def _pair(pair: Syntax, prefix: Path_) -> Iterator[tuple[Path_, Syntax, Syntax]]:
     key, value = [child for child in pair.named_children if child.type != "comment"][:2]
     path = (*prefix, *_names(key))
     for length in range(len(prefix) + 1, len(path) + 1):
-        yield path[:length], _point(key), _point(value)
+        yield path[:length], key, value
     yield from _inside(value, path)
 
 
-def _inside(value: Syntax, path: Path_) -> Iterator[tuple[Path_, Point, Point]]:
+def _inside(value: Syntax, path: Path_) -> Iterator[tuple[Path_, Syntax, Syntax]]:
     children = [child for child in value.named_children if child.type != "comment"]
     if value.type == "inline_table":
         for child in children:
             yield from _pair(child, path)
     elif value.type == "array":
         for number, child in enumerate(children):
-            yield (*path, number), _point(child), _point(child)
+            yield (*path, number), child, child
             yield from _inside(child, (*path, number))
 
 
@@ -145,5 +164,6 @@ def _names(key: Syntax) -> list[str]:
     return [text]
 
 
-def _point(syntax: Syntax) -> Point:
-    return syntax.start_point.row, syntax.start_point.column
+def _place(file: Path, lines: list[bytes], syntax: Syntax) -> Place:
+    row, offset = syntax.start_point
+    return Place(file, row + 1, len(lines[row][:offset].decode()) + 1)

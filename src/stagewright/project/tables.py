@@ -76,26 +76,33 @@ def gather(main: Source, folder: Path, problems: Problems) -> tuple[Table, dict[
 
 
 def _included(main: Source, folder: Path, problems: Problems) -> Iterator[Source]:
+    """The files that the main one includes, each once, however many patterns match it."""
     patterns = main.data.get("include", [])
-    for number, pattern in enumerate(patterns if isinstance(patterns, list) else []):
+    seen = {main.file}
+    for number, pattern in enumerate(patterns if isinstance(patterns, list) else [patterns]):
         place = main.place(("include", number))
-        if not isinstance(pattern, str) or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            hint = "includes are patterns relative to the project, such as stages/*.toml"
+        try:
+            if not isinstance(patterns, list) or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+                raise ValueError
+            files = sorted(folder.glob(pattern))
+        except (ValueError, TypeError, IndexError):  # what pathlib says to "", "**x" and "."
+            hint = 'includes are a list of patterns relative to the project, such as ["stages/*.toml"]'
             problems.append(
                 StagewrightError(Reason.INVALID_VALUE, f"{pattern!r}: no such include", place=place, hint=hint)
             )
             continue
-        files = sorted(folder.glob(pattern))
         if not files:
             hint = f"patterns are relative to {folder}"
             problems.append(
                 StagewrightError(Reason.MISSING_FILE, f"no file matches {pattern!r}", place=place, hint=hint)
             )
         for file in files:
-            try:
-                yield read(file)
-            except StagewrightError as problem:
-                problems.append(problem)
+            if file not in seen:
+                seen.add(file)
+                try:
+                    yield read(file)
+                except StagewrightError as problem:
+                    problems.append(problem)
 
 
 def _entries(source: Source, name: str, problems: Problems) -> Iterator[tuple[str, Table]]:
@@ -162,13 +169,19 @@ def _merge(parent: Table, child: Table) -> Table:
         for key, value in new.items():
             here = (*path, key)
             before = old.get(key)
-            if isinstance(before, dict) and isinstance(value, dict):
+            if isinstance(value, dict):
+                if not isinstance(before, dict):
+                    _take(places, child.places, here)
+                    before = {}
                 result[key] = merge(before, value, here)
                 keys[here] = child.keys.get(here, child.place(here))
-                continue
-            _take(places, child.places, here)
-            _take(keys, child.keys, here)
-            result[key] = _spliced(before, value)
+            elif isinstance(value, list) and INHERITED in value:
+                result[key] = _splice(before if isinstance(before, list) else [], value, here, places, child.places)
+                _take(keys, child.keys, here)
+            else:
+                _take(places, child.places, here)
+                _take(keys, child.keys, here)
+                result[key] = value
         return result
 
     merged = Table(merge(parent.data, child.data, ()), places, keys)
@@ -182,11 +195,24 @@ def _take(into: dict[Path_, Place], source: Mapping[Path_, Place], prefix: Path_
     into.update({path: place for path, place in source.items() if path[: len(prefix)] == prefix})
 
 
-def _spliced(before: Any, value: Any) -> Any:
-    if isinstance(value, list) and INHERITED in value:
-        at = value.index(INHERITED)
-        return [*value[:at], *(before if isinstance(before, list) else []), *value[at + 1 :]]
-    return value
+def _splice(
+    old: list[Any], new: list[Any], here: Path_, places: dict[Path_, Place], child: Mapping[Path_, Place]
+) -> list[Any]:
+    """A list with the inherited items in it; each item keeps the place where it is written."""
+    inherited = dict(places)
+    _take(places, {here: child[here]} if here in child else {}, here)
+    result: list[Any] = []
+    for number, item in enumerate(new):
+        source, numbers, items = (inherited, range(len(old)), old) if item == INHERITED else (child, [number], [item])
+        for index in numbers:
+            _move(source, (*here, index), places, (*here, len(result) + index - numbers[0]))
+        result += items
+    return result
+
+
+def _move(source: Mapping[Path_, Place], old: Path_, into: dict[Path_, Place], new: Path_) -> None:
+    """Take over the places of a value and of what is in it, under another path."""
+    into.update({(*new, *path[len(old) :]): place for path, place in source.items() if path[: len(old)] == old})
 
 
 def fill(value: Any, variables: Mapping[str, str], table: Table, path: Path_, problems: Problems) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import glob
+import errno
+import fnmatch
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
@@ -86,19 +87,25 @@ def _write(path: str, text: str, mode: int, epoch: int) -> None:
 
 
 def read_file(root: Path, path: str) -> str | None:
-    """The text of a file of a root, links followed inside it; None when it is not there."""
+    """The text of a file of a root, links followed inside it; None when no file is there."""
     return inside(root, _read, path)
 
 
 def _read(path: str) -> str | None:
     try:
         return Path("/", path.lstrip("/")).read_text(errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+            return None
+        raise
 
 
 def remove(root: Path, patterns: Sequence[str]) -> list[str]:
-    """Remove what matches shell patterns (absolute inside the root); returns the patterns that matched nothing."""
+    """Remove what matches shell patterns (absolute inside the root); returns the patterns that matched nothing.
+
+    ``*`` takes hidden names too; ``**`` stands for any number of folders and follows no links. Raises ``INVALID_VALUE``
+    for a pattern that stands for the root itself or has ``..`` in it.
+    """
     return inside(root, _remove, list(patterns), False)
 
 
@@ -108,20 +115,45 @@ def empty(root: Path, folders: Sequence[str]) -> list[str]:
 
 
 def _remove(patterns: list[str], keep: bool) -> list[str]:
-    unmatched = []
-    for pattern in patterns:
-        absolute = f"/{pattern.lstrip('/')}" + ("/*" if keep else "")
-        found = glob.glob(absolute, recursive=True, include_hidden=True)
-        if not found and not (keep and os.path.isdir(absolute[:-2])):
-            unmatched.append(pattern)
-        for path in found:
-            if os.path.realpath(path) == "/" or path.rstrip("/") == "":
-                raise StagewrightError(Reason.INVALID_VALUE, f"removing {pattern!r} would remove the whole root")
+    return [pattern for pattern in patterns if not _remove_one(pattern, keep)]
+
+
+def _remove_one(pattern: str, keep: bool) -> bool:
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise StagewrightError(
+            Reason.INVALID_VALUE,
+            f"{pattern!r} is nothing that can be removed from a root",
+            hint="write a path inside the root such as /usr/share/doc/*, without ..",
+        )
+    found = list(_matches("", parts))
+    if keep:
+        folders = [path for path in found if os.path.isdir(path)]
+        found = [inner for path in folders for inner in _matches(path, ["*"])]
+    for path in found:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):  # not gone with a folder that matched too
+            os.unlink(path)
+    return bool(folders if keep else found)
+
+
+def _matches(folder: str, parts: list[str]) -> Iterator[str]:
+    """Paths below a folder that match a pattern, given part by part, in the order of their names."""
+    head, *rest = parts
+    if head == "**":
+        yield from _matches(folder, rest or ["*"])
+        for name in sorted(os.listdir(folder or "/")):
+            path = f"{folder}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-    return unmatched
+                yield from _matches(path, parts)
+        return
+    for name in fnmatch.filter(sorted(os.listdir(folder or "/")), head):
+        path = f"{folder}/{name}"
+        if not rest:
+            yield path
+        elif os.path.isdir(path):
+            yield from _matches(path, rest)
 
 
 def clamp_times(tree: Path, epoch: int) -> None:

@@ -48,22 +48,24 @@ class LoginSettings(Section):
     """Who logs in on the console."""
 
     user: str
+    """The name."""
     password: str = ""
+    """The password, if the guest asks for one."""
 
 
 class Command(Section):
-    """A command for the guest's shell: its exit status, and a regular expression its output must hold."""
+    """A command for the guest's shell."""
 
     run: str
+    """What to type."""
     expect: str = ""
+    """A regular expression that its output must hold."""
     status: int = 0
+    """The exit status it must have."""
 
 
 class BootTest(Stage, kind="boots", table="tests"):
-    """A test with ``boots``. ``expect`` are regular expressions that the console must show in this order.
-
-    ``memory`` is in MiB, ``timeout`` in seconds for the whole test; emulated machines on busy hosts are slow.
-    """
+    """A test with ``boots``."""
 
     yields = Yields.ARTIFACT
     publishes = True
@@ -74,14 +76,23 @@ class BootTest(Stage, kind="boots", table="tests"):
     exclusive = "vm"
 
     boots: StageRef
+    """The stage whose image is started."""
     attach: Attach = Attach.CD
+    """How the image is put into the machine."""
     memory: Annotated[int, Field(ge=64)] = 1024
+    """The machine's memory, in MiB."""
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
+    """Its processors."""
     timeout: Annotated[float, Field(gt=0)] = 300
+    """The limit for the whole test, in seconds; emulated machines on busy hosts are slow."""
     expect: list[str] = []
+    """Regular expressions that the console must show, in this order."""
     login: LoginSettings | None = None
+    """Who logs in on the console."""
     commands: list[Command] = []
+    """Commands for the guest's shell, in this order."""
     poweroff: bool = False
+    """Switch the guest off at the end, and see that it goes."""
 
     @model_validator(mode="after")
     def _patterns(self) -> BootTest:

@@ -40,29 +40,38 @@ NETWORK_TOOLS = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "cur
 
 
 class Kernel(Section):
-    """Which kernel: ``package`` installs one first; ``version`` chooses when there are several."""
+    """Which kernel; without settings, the one that the environment has."""
 
     package: Atom | None = None
+    """A package that installs the kernel."""
     version: str | None = None
+    """Which one, when the environment has several: the name of its folder in /lib/modules."""
 
 
 class Initramfs(Section):
-    """What dracut(8) puts into the initramfs. An empty ``drivers`` means all that a live system could need."""
+    """What dracut(8) puts into the initramfs."""
 
     modules: list[str] = ["dmsquash-live", "livenet"]
+    """dracut modules to add; `livenet` is for network boot."""
     omit: list[str] = []
+    """dracut modules to leave out."""
     drivers: list[str] = []
-    arguments: list[str] = []  # more for dracut(8), as they are
+    """Kernel drivers to include; without any, all that a machine could need. Fewer drivers boot faster."""
+    arguments: list[str] = []
+    """More arguments for dracut(8), as they are."""
 
 
 class LiveStage2(PackageStage, kind="livecd-stage2"):
-    """A stage of kind ``livecd-stage2``. ``loaders`` are taken from the environment, which must hold them."""
+    """A stage of kind ``livecd-stage2``."""
 
     yields = Yields.ARTIFACT
 
     kernel: Kernel = Kernel()
+    """Which kernel."""
     initramfs: Initramfs = Initramfs()
+    """What the initramfs holds."""
     loaders: list[Loader] = [Loader.SYSTEMD_BOOT]
+    """The boot loaders to take from the environment."""
 
     @property
     def uses_portage(self) -> bool:

@@ -28,7 +28,7 @@ VolumeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")]
 
 
 class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
-    """A stage of kind ``livecd-stage3``. ``timeout`` of the boot menu is in seconds."""
+    """A stage of kind ``livecd-stage3``."""
 
     yields = Yields.ARTIFACT
     publishes = True
@@ -40,12 +40,19 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
     traces = ("xorriso", "mcopy", "mkfs.vfat")
 
     live: StageRef
+    """The live root, a livecd-stage1."""
     boot: StageRef
+    """The payload, a livecd-stage2."""
     volume_id: VolumeId | None = None
+    """The volume id, by which the kernel finds the medium; default: the project's name in capitals."""
     loader: Loader = Loader.SYSTEMD_BOOT
+    """The boot loader."""
     title: str | None = None
+    """The line in the boot menu; default: the project's name and version."""
     timeout: Annotated[int, Field(ge=0, le=3600)] = 3
+    """How long the boot menu waits, in seconds."""
     kernel_arguments: KernelArguments = KernelArguments()
+    """The kernel's command line."""
 
     def expand(self, name: str, scope: Scope) -> None:
         """Two nodes: the squashfs, and the ISO that takes it and the payload."""

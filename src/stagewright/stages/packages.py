@@ -24,20 +24,22 @@ from stagewright.stages.tools import SANDBOX
 
 
 class Finish(Section):
-    """Changes to the files of a finished root, in the order of these settings.
-
-    Patterns of ``rm`` and ``empty`` are the shell's, absolute inside the root; one that matches nothing is reported.
-    ``script`` runs inside the root; without a ``#!`` line /bin/sh runs it. ``os_release`` sets entries of
-    os-release(5); ``unmerge`` removes packages by Portage.
-    """
+    """Changes to the files of a finished root, in the order of these settings."""
 
     root_overlay: list[FolderPath] = []
+    """Folders copied into the root, in this order; what they hold is owned by root there."""
     os_release: dict[str, str] = {}
+    """Entries of os-release(5) to set."""
     hostname: str | None = None
+    """The name in /etc/hostname."""
     script: FilePath | None = None
+    """A program to run inside the root; one without a `#!` line is run by /bin/sh."""
     unmerge: list[Atom] = []
+    """Packages to remove by Portage, whatever needs them."""
     rm: list[str] = []
+    """Patterns (the shell's, absolute inside the root) of what to remove. One that matches nothing is reported."""
     empty: list[str] = []
+    """Folders whose content to remove."""
 
 
 class PackageStage(PortageSettings, Stage):
@@ -47,7 +49,9 @@ class PackageStage(PortageSettings, Stage):
     wants_memory = 2048
 
     root: AnyRef
+    """The stage or seed to start from."""
     packages: list[Atom] = []
+    """What to install: atoms and @sets, as emerge(1) takes them."""
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node, with the repositories that this stage sees."""

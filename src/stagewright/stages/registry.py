@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from functools import cache
 
 import stagewright.stages
@@ -36,9 +37,9 @@ def module_of(kind: str) -> str:
 
 
 def summary(model: type[Stage]) -> str:
-    """The first line of the module that a kind lives in: what it is for."""
-    doc = inspect.getdoc(inspect.getmodule(model)) or ""
-    return doc.partition("\n")[0].partition(": ")[2] or doc.partition("\n")[0]
+    """The first line of the module that a kind lives in: what it is for. Requirement numbers are left out."""
+    line = (inspect.getdoc(inspect.getmodule(model)) or "").partition("\n")[0]
+    return re.sub(r" \(R\d+(, R\d+)*\)", "", line.partition(": ")[2] or line).rstrip(".")
 
 
 def graph_of(project: Project) -> Graph:

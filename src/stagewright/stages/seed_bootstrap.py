@@ -22,16 +22,20 @@ DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
 class Bootstrap(Stage, kind="bootstrap", table="seeds"):
-    """A seed with ``bootstrap``. ``portage`` is the version to install; an empty one leaves Portage out."""
+    """A seed with ``bootstrap``."""
 
     needs = (SANDBOX, Tool("mmdebstrap", "mmdebstrap", "dev-util/mmdebstrap"), Tool("apt-get", "apt", "sys-apps/apt"))
     wants_memory = 1024
     moves = True
 
     bootstrap: Literal["debian"]
+    """The system to bootstrap."""
     suite: str | None = None
+    """Its release, such as `bookworm`; default: that of this machine."""
     packages: list[DebianPackage]
+    """Packages to install besides the essential ones."""
     portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"
+    """The version of Portage to install; an empty one leaves it out."""
 
     def node_name(self, name: str) -> str:
         """Seeds carry their table in their node's name."""

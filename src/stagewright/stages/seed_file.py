@@ -15,12 +15,14 @@ from stagewright.stages.tools import SANDBOX, TAR
 
 
 class SeedFile(Stage, kind="file", table="seeds"):
-    """A seed with ``file``: any tarball, plain or compressed by xz, zstd, bzip2 or gzip."""
+    """A seed with ``file``."""
 
     needs = (SANDBOX, TAR)
 
     file: FilePath
+    """The tarball: plain, or compressed by xz, zstd, bzip2 or gzip."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """The digest it must have."""
 
     def node_name(self, name: str) -> str:
         """Seeds carry their table in their node's name."""

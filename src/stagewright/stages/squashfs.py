@@ -9,6 +9,9 @@ import enum
 import os
 import shutil
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from stagewright.graph.node import Node, Yields
 from stagewright.project.fields import Section, StageRef
@@ -38,11 +41,14 @@ class SquashfsCompression(enum.StrEnum):
 
 
 class SquashfsSettings(Section):
-    """How the live root is compressed. ``level`` counts for zstd (1-22) and gzip (1-9)."""
+    """How the live root is compressed."""
 
     compression: SquashfsCompression = SquashfsCompression.ZSTD
-    level: int | None = 3
-    block_size: str = "1M"
+    """The compressor of the squashfs."""
+    level: Annotated[int, Field(ge=1, le=22)] | None = 3
+    """Its level: 1 to 22 for zstd, 1 to 9 for gzip; xz and lz4 have none."""
+    block_size: Annotated[str, Field(pattern=r"^\d+[KM]?$")] = "1M"
+    """The block size, 4K to 1M."""
 
 
 class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):

@@ -7,7 +7,9 @@ GNU tar with sorted names, numeric owners, extended attributes and clamped times
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from stagewright.graph.node import Node, Yields
 from stagewright.project.fields import AnyRef
@@ -38,8 +40,11 @@ class Tarball(Stage, kind="tarball"):
     publishes = True
 
     root: AnyRef
+    """The stage or seed to pack."""
     compression: Compression = Compression.ZSTD
-    level: int | None = None
+    """How to compress."""
+    level: Annotated[int, Field(ge=1, le=19)] | None = None
+    """The compressor's level; default: 9 for zstd, 6 for xz."""
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node; the file is called after project, stage, architecture and version."""

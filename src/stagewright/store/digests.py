@@ -6,6 +6,7 @@ changes. Losing the memory loses nothing but time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -28,9 +29,14 @@ class DigestMemory:
     """Digests of files by device, inode, size and times, in SQLite. Call it like :func:`file_digest`."""
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("CREATE TABLE IF NOT EXISTS digests (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID")
+        try:
+            self._database = _open(path)
+        except sqlite3.OperationalError:  # the disk is full
+            self._database = _open(":memory:")
+        except sqlite3.DatabaseError:  # damaged: the next one begins anew
+            for end in ("", "-wal", "-shm"):
+                path.with_name(path.name + end).unlink(missing_ok=True)
+            self._database = _open(":memory:")
         self._new: dict[str, str] = {}
 
     def __call__(self, path: Path, info: os.stat_result) -> str:
@@ -50,16 +56,24 @@ class DigestMemory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._new:
+        with contextlib.suppress(sqlite3.DatabaseError):  # the disk is full: next time is soon enough
             self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?)", self._new.items())
         self._database.close()
+
+
+def _open(path: Path | str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=30, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("CREATE TABLE IF NOT EXISTS digests (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID")
+    return database
 
 
 class ToolVersions:
     """Versions of the host's programs, asked of each program once as long as its file stays the same."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, search: str = PATH) -> None:
         self._path = path
+        self._search = search
         try:
             self._known: dict[str, str] = json.loads(path.read_text())
         except (FileNotFoundError, ValueError):
@@ -67,7 +81,7 @@ class ToolVersions:
 
     def __call__(self, tool: str) -> str:
         """The version a program prints. Raises ``MISSING_TOOL`` when it is not installed."""
-        program = shutil.which(tool, path=PATH)
+        program = shutil.which(tool, path=self._search)
         if program is None:
             raise StagewrightError(
                 Reason.MISSING_TOOL, f"{tool} is not installed", hint="stagewright doctor names the package"

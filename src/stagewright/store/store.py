@@ -26,7 +26,9 @@ sweeps both. Files of artifacts are read-only, since the output folders of proje
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -42,6 +44,9 @@ from stagewright.graph.node import Yields
 from stagewright.run import run
 
 FORMAT = "1"
+
+LONGEST_NAME = 200
+"""Bytes of a name from which on a digest takes the place of its end; file systems take 255, some of it for endings."""
 
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by Stagewright; see bford.info/cachedir\n"
 
@@ -71,7 +76,9 @@ class Store:
         self.path = path.absolute()
         try:
             self._open()
-        except PermissionError as error:
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
             raise StagewrightError(
                 Reason.NOT_ROOT, f"cannot write to the store {self.path}", hint="run as root, or give --store a folder"
             ) from error
@@ -91,6 +98,8 @@ class Store:
                 f"{self.path} has store format {found}, this version reads {FORMAT}",
                 hint="give --store another folder, or remove this one",
             )
+        elif not os.access(self.path / "work", os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, "not writable", str(self.path))
 
     # what is there
 
@@ -210,8 +219,11 @@ class Store:
 
 
 def file_name(name: str) -> str:
-    """A node id or a path as a single file name."""
-    return name.strip("/").replace("%", "%25").replace("/", "%2F").replace(":", "%3A")
+    """A node id or a path as a single file name; different ids and paths have different ones."""
+    plain = name.strip("/").replace("%", "%25").replace("/", "%2F").replace(":", "%3A")
+    if len(plain.encode()) <= LONGEST_NAME:
+        return plain
+    return f"{plain.encode()[:100].decode(errors='ignore')}%{hashlib.sha256(plain.encode()).hexdigest()}"
 
 
 def write_atomically(path: Path, text: str) -> None:

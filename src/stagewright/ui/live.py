@@ -76,7 +76,7 @@ class LiveTerminal:
             step = f"{row.done} of {row.total}: {row.name}" if row.total else ""
             elapsed = duration(time.monotonic() - row.started)
             table.add_row(
-                Text(node, style="bold"), row.phase, bar, Text(step, style="cyan"), Text(elapsed, style="dim")
+                Text(node, style="bold"), Text(row.phase), bar, Text(step, style="cyan"), Text(elapsed, style="dim")
             )
         if self._all:
             table.add_row(Text(f"{self._finished} of {self._all} done", style="dim"))

@@ -1,0 +1,68 @@
+"""What the settings of a model mean, read from the strings below its fields: for help, the schema, and the docs."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import itertools
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from stagewright.project.fields import Section
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its name (dotted inside a section), its default in TOML's words, and what it means."""
+
+    name: str
+    default: str
+    text: str
+
+
+def settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
+    """The settings of a model, required ones first; those of a section follow the section."""
+    texts = docstrings(model)
+    for name, info in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
+        section = _section(info.annotation)
+        value = info.get_default(call_default_factory=True) if not info.is_required() else None
+        shown = "required" if info.is_required() else ("" if isinstance(value, BaseModel) else plain(value))
+        yield Setting(prefix + name, shown, texts.get(name, ""))
+        if section:
+            yield from settings(section, f"{prefix}{name}.")
+
+
+def plain(value: Any) -> str:
+    """A default as one would write it."""
+    return "none" if value is None else json.dumps(value)
+
+
+@functools.cache
+def docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The string below each field of a model and of the models that it is made of."""
+    found: dict[str, str] = {}
+    for part in reversed(model.__mro__):
+        if issubclass(part, Section) and part is not Section:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
+            assert isinstance(tree.body[0], ast.ClassDef)
+            found.update(_texts(tree.body[0].body))
+    return found
+
+
+def _texts(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    for field, below in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            text = ast.literal_eval(below.value)
+            yield field.target.id, " ".join(str(text).split())
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, Section) else None
+    return next(filter(None, map(_section, getattr(annotation, "__args__", ()))), None)

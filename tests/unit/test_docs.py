@@ -1,0 +1,55 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stagewright.cli.kinds import reference
+from stagewright.cli.main import COMMANDS
+from stagewright.errors import Exit, Reason
+from stagewright.project.describe import settings
+from stagewright.stages.registry import by_kind
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_reference_of_kinds_is_current() -> None:
+    expected = reference()
+    page = ROOT / "docs" / "kinds.md"
+    assert page.read_text() == expected, "run: stagewright kinds --markdown > docs/kinds.md"
+
+
+@pytest.mark.parametrize("kind", sorted(by_kind()))
+def test_every_setting_is_explained(kind: str) -> None:
+    model = by_kind()[kind]
+    if model.table:
+        assert [item.name for item in settings(model) if not item.text] == []
+
+
+def test_every_exit_code_and_reason_is_documented() -> None:
+    page = (ROOT / "docs" / "exit-codes.md").read_text()
+    rows = {int(row[1]): row[0] for row in re.finditer(r"^\| (\d+) \|.*$", page, re.MULTILINE)}
+    assert set(rows) == {int(code) for code in Exit}
+    for reason in Reason:
+        assert f"`{reason}`" in rows[reason.exit], f"{reason} belongs to exit code {reason.exit}"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in COMMANDS if f"`{name}" not in text and f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    assert [link for link in links if not link.startswith("http") and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_pages_exist(page: Path) -> None:
+    used = re.findall(r"(?:`|bin/| {4})stagewright (?!update`)([a-z]+)", page.read_text())
+    assert [name for name in used if name not in COMMANDS] == []

@@ -18,13 +18,15 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.node import Yields
+from stagewright.portage.binpkgs import toolchain_of
 from stagewright.run import interactive, lifeline, python
-from stagewright.stages.base import Input, Stage, Work
+from stagewright.stages.base import Built, Input, Stage, Work
 from stagewright.stages.registry import by_kind
 from stagewright.store.store import Meta, Store, tree_size
 
@@ -83,6 +85,7 @@ def _prepare(job: Job, folder: Path, log: object, emit: Callable[[Event], None])
         inputs=inputs,
         files={name: Path(path) for name, path in job.files.items()},
         context=job.context,
+        key=job.key,
         cores=job.cores,
         log=log,  # type: ignore[arg-type]
         emit=emit,
@@ -97,9 +100,18 @@ def _build(job: Job, stage: Stage, work: Work) -> int:
         _protect(built.tree)
     size = tree_size(built.tree)
     stack = [job.key, *built.below] if yields is Yields.LAYER else []
-    meta = Meta(job.key, job.node, job.kind, time.time(), size, job.data, stack, dict(built.facts))
+    meta = Meta(job.key, job.node, job.kind, time.time(), size, job.data, stack, _facts(built, work))
     work.store.commit(built.tree, yields, meta)
     return size
+
+
+def _facts(built: Built, work: Work) -> dict[str, Any]:
+    """The builder's facts; a layer also hands on which stage its root's compiler comes from."""
+    facts = dict(built.facts)
+    if built.below:
+        below = work.store.meta(Yields.LAYER, built.below[0])
+        facts.setdefault("toolchain", toolchain_of(below.stack, below.facts))
+    return facts
 
 
 def _protect(tree: Path) -> None:

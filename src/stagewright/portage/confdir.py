@@ -32,6 +32,7 @@ FEATURES = (
     "-ipc-sandbox",
     "-pid-sandbox",
     "-userfetch",
+    "-pkgdir-index-trusted",  # each build has a PKGDIR of its own, without an index
     "-merge-sync",  # a commit syncs once, at its end
     "binpkg-multi-instance",
     "parallel-fetch",

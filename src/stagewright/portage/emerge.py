@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR, Repository
 from stagewright.portage.output import Output, gist
 from stagewright.root.root import Root
@@ -30,12 +31,12 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Places:
-    """Folders on disk that Portage works with: what it shares with other nodes, and what is this node's own."""
+    """Folders on disk that Portage works with; distfiles are shared with other nodes, the rest is this node's own."""
 
     config: Path  # the assembled /etc/portage
     distfiles: Path
-    binpkgs: Path
-    build: Path  # PORTAGE_TMPDIR of this node
+    binpkgs: Path  # PKGDIR
+    build: Path  # PORTAGE_TMPDIR
 
     def binds(self, repos: Sequence[Repository]) -> list[Bind]:
         """How they show up inside a root.
@@ -60,7 +61,7 @@ class Portage:
     places: Places
     epoch: int
     jobs: int = 1
-    binpkgs: bool = True
+    binpkgs: BinaryPackages | None = None  # where binary packages come from and go to
     fetch_binds: tuple[Bind, ...] = ()
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda *_: None
@@ -73,10 +74,19 @@ class Portage:
         if not atoms:
             return
         words = self._emerge(target, [*options, *atoms])
+        if self.binpkgs:
+            self.binpkgs.lend()
         self.on_phase("fetch")
         self._run([*words[:1], "--fetchonly", *words[1:]], fetching=True)
         self.on_phase("build")
-        self._run(words, fetching=False)
+        try:
+            self._run(words, fetching=False)
+        finally:
+            self._take()
+
+    def _take(self) -> None:
+        if self.binpkgs:
+            self.binpkgs.take()
 
     def unmerge(self, atoms: Sequence[str], *, target: str = "/") -> None:
         """Remove packages without asking whether others need them."""
@@ -104,6 +114,7 @@ class Portage:
         def on_line(line: str) -> None:
             if step := output.read(line):
                 self.on_progress(*step)
+                self._take()
 
         result = self.root.run(
             *words,

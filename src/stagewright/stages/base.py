@@ -52,6 +52,7 @@ class Work:
     inputs: Mapping[str, Input]
     files: Mapping[str, Path]
     context: Mapping[str, Any]
+    key: str
     cores: int
     log: IO[str]
     emit: Callable[[Event], None]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node
+from stagewright.graph.node import Node, Yields
+from stagewright.portage.binpkgs import BinaryPackages, Provenance, toolchain_of
 from stagewright.portage.confdir import Repository, assemble
 from stagewright.portage.emerge import PORTAGE_UID, Places, Portage
 from stagewright.portage.installed import settle
@@ -77,7 +78,7 @@ class PackageStage(PortageSettings, Stage):
         places = Places(
             config=self._config(work, confdirs, repos),
             distfiles=_for_portage(work.store.cache("distfiles")),
-            binpkgs=work.store.cache("binpkgs"),
+            binpkgs=_for_portage(work.folder / "binpkgs"),
             build=_for_portage(work.folder / "build"),
         )
         root = work.mount("root", [*(places.binds(repos) if self.uses_portage else ()), *extra])
@@ -92,12 +93,19 @@ class PackageStage(PortageSettings, Stage):
             places=places,
             epoch=work.epoch,
             jobs=work.cores,
-            binpkgs=self.binpkgs,
+            binpkgs=self._binary_packages(work, places, repos, confdirs) if self.binpkgs else None,
             fetch_binds=tuple(fetch_binds(work.folder / "apt", work.store.cache("apt.json"))),
             on_phase=work.phase,
             on_progress=work.progress,
         )
         return root, portage
+
+    def _binary_packages(
+        self, work: Work, places: Places, repos: Sequence[Repository], confdirs: Sequence[Path]
+    ) -> BinaryPackages:
+        meta = work.store.meta(Yields.LAYER, work.inputs["root"].key)
+        provenance = Provenance(repos, self, confdirs, toolchain_of(meta.stack, meta.facts))
+        return BinaryPackages(work.store.cache("binpkgs"), places.binpkgs, provenance)
 
     def _config(self, work: Work, confdirs: Sequence[Path], repos: Sequence[Repository]) -> Path:
         folder = work.folder / "etc-portage"

@@ -12,6 +12,7 @@ from stagewright.project.fields import FilePath
 from stagewright.seeds.unpack import unpack
 from stagewright.stages.base import Built, Stage, Work
 from stagewright.stages.tools import SANDBOX, TAR
+from stagewright.store.store import remove_tree
 
 
 class SeedFile(Stage, kind="file", table="seeds"):
@@ -39,5 +40,9 @@ class SeedFile(Stage, kind="file", table="seeds"):
             )
         work.phase("unpack")
         tree = work.new_folder("tree")
-        unpack(archive, tree, work.log)
+        try:
+            unpack(archive, tree, work.log)
+        except StagewrightError:
+            remove_tree(tree)  # a failed build's folder is kept, but not what a stranger put into it
+            raise
         return Built(tree)

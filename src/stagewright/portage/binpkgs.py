@@ -1,0 +1,108 @@
+"""Binary packages, kept by what they were built from.
+
+Portage takes a binary package for an ebuild when version, USE and CHOST fit; it does not notice an ebuild that was
+edited without a new revision, other compiler flags, or another compiler. So the shared cache keeps packages by a
+fingerprint of these, and each build gets a PKGDIR of its own with links to those that fit::
+
+    cache/binpkgs/<category>/<name>/<fingerprint>/<name>-<version>-<build id>.gpkg.tar
+
+What a build adds is taken into the cache as soon as Portage has finished it, so a killed build loses one package at the
+most. Nothing is ever changed in place: builds that run at the same time cannot disturb each other.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stagewright.graph.filedigest import tree_digest
+from stagewright.portage.confdir import Repository
+from stagewright.portage.settings import PortageSettings
+
+COMPARED_BY_PORTAGE = frozenset(
+    {
+        *("package.use", "package.accept_keywords", "package.keywords", "package.license", "package.accept_restrict"),
+        *("package.mask", "package.unmask", "package.properties", "sets", "repos.conf", "binrepos.conf"),
+    }
+)
+"""Entries of /etc/portage whose effect Portage sees for itself when it chooses a binary package."""
+
+FETCHING = frozenset({"FETCHCOMMAND", "RESUMECOMMAND", "GENTOO_MIRRORS", "MAKEOPTS", "PORTAGE_NICENESS", "USE"})
+"""Variables that leave no trace in a package, or that Portage compares."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What packages are built from, besides their ebuilds: repositories, flags, and the key of the compiler's stage."""
+
+    repos: Sequence[Repository]
+    settings: PortageSettings
+    confdirs: Sequence[Path]
+    toolchain: str
+
+    @functools.cached_property
+    def common(self) -> str:
+        """The digest of what all packages of a build share."""
+        make_conf = {name: value for name, value in self.settings.make_conf.items() if name not in FETCHING}
+        parts = {
+            "toolchain": self.toolchain,
+            "profile": self.settings.profile,
+            "make_conf": make_conf,
+            "confdirs": [dict(_entries(confdir)) for confdir in self.confdirs],
+            "eclasses": [tree_digest(repo.path / "eclass") for repo in self.repos if (repo.path / "eclass").is_dir()],
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def fingerprint(self, package: str) -> str:
+        """The fingerprint of a package, given as category/name."""
+        total = hashlib.sha256(self.common.encode())
+        for repo in self.repos:
+            if (repo.path / package).is_dir():
+                total.update(f"{repo.name} {tree_digest(repo.path / package)}\n".encode())
+        return total.hexdigest()[:32]
+
+
+def _entries(confdir: Path) -> Iterator[tuple[str, str]]:
+    for entry in sorted(confdir.iterdir()):
+        if entry.name not in COMPARED_BY_PORTAGE:
+            yield entry.name, tree_digest(entry)
+
+
+@dataclass(frozen=True)
+class BinaryPackages:
+    """The cache that all nodes share, and the PKGDIR of one build."""
+
+    cache: Path
+    view: Path
+    provenance: Provenance
+
+    def lend(self) -> None:
+        """Link every package of the cache that fits into the PKGDIR."""
+        for folder in self.cache.glob("*/*"):
+            package = f"{folder.parent.name}/{folder.name}"
+            for source in (folder / self.provenance.fingerprint(package)).glob("*.gpkg.tar"):
+                target = self.view / package / source.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if not target.exists():
+                    os.link(source, target)
+
+    def take(self) -> None:
+        """Take into the cache what the build has finished since the last call."""
+        for source in self.view.glob("*/*/*.gpkg.tar"):
+            if source.stat().st_nlink == 1:
+                package = f"{source.parent.parent.name}/{source.parent.name}"
+                target = self.cache / package / self.provenance.fingerprint(package) / source.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if not target.exists():  # another build may have been faster
+                    os.link(source, target)
+
+
+def toolchain_of(stack: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """The key of the stage whose compiler a root has: said by its layer, else its lowest layer."""
+    return str(facts.get("toolchain") or stack[-1])

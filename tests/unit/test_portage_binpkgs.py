@@ -1,0 +1,92 @@
+"""Which binary packages a build may take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stagewright.portage.binpkgs import BinaryPackages, Provenance, toolchain_of
+from stagewright.portage.confdir import Repository
+from stagewright.portage.settings import PortageSettings
+
+PACKAGE = "app-misc/hello"
+
+
+def write(path: Path, text: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def provenance(tmp_path: Path) -> Provenance:
+    write(tmp_path / "repo" / PACKAGE / "hello-1.ebuild", "EAPI=8")
+    write(tmp_path / "repo" / "app-misc" / "other" / "other-1.ebuild", "EAPI=8")
+    write(tmp_path / "repo" / "eclass" / "some.eclass")
+    write(tmp_path / "confdir" / "package.use" / "a", "app-misc/hello shout")
+    write(tmp_path / "confdir" / "package.env", "app-misc/hello debug")
+    settings = PortageSettings(profile="default", use=["shout"], make_conf={"CFLAGS": "-O2", "MAKEOPTS": "-j2"})
+    return Provenance([Repository("repo", tmp_path / "repo")], settings, [tmp_path / "confdir"], "seed")
+
+
+def changed(provenance: Provenance, **settings: object) -> Provenance:
+    return replace(provenance, settings=provenance.settings.model_copy(update=settings))
+
+
+def test_what_portage_compares_itself_does_not_count(provenance: Provenance, tmp_path: Path) -> None:
+    before = provenance.fingerprint(PACKAGE)
+    write(tmp_path / "confdir" / "package.use" / "a", "app-misc/hello -shout")
+    write(tmp_path / "repo" / "app-misc" / "other" / "other-1.ebuild", "EAPI=8 # edited")
+    assert replace(provenance).fingerprint(PACKAGE) == before
+    assert changed(provenance, use=[]).fingerprint(PACKAGE) == before
+    assert changed(provenance, make_conf={"CFLAGS": "-O2", "MAKEOPTS": "-j9"}).fingerprint(PACKAGE) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"repo/{PACKAGE}/hello-1.ebuild", f"repo/{PACKAGE}/files/new.patch", "repo/eclass/some.eclass", "confdir/bashrc"],
+)
+def test_an_edited_file_counts(provenance: Provenance, tmp_path: Path, path: str) -> None:
+    before = provenance.fingerprint(PACKAGE)
+    write(tmp_path / path, "edited")
+    assert replace(provenance).fingerprint(PACKAGE) != before
+
+
+def test_flags_profile_and_compiler_count(provenance: Provenance) -> None:
+    others = [
+        changed(provenance, make_conf={"CFLAGS": "-O3"}),
+        changed(provenance, profile="hardened"),
+        replace(provenance, toolchain="stage1"),
+    ]
+    prints = [provenance.fingerprint(PACKAGE), *(other.fingerprint(PACKAGE) for other in others)]
+    assert len(set(prints)) == len(prints)
+
+
+def test_a_package_is_lent_to_builds_that_fit_and_to_no_others(provenance: Provenance, tmp_path: Path) -> None:
+    first = BinaryPackages(tmp_path / "cache", tmp_path / "first", provenance)
+    made = write(tmp_path / "first" / PACKAGE / "hello-1-1.gpkg.tar", "binary")
+    write(tmp_path / "first" / PACKAGE / "hello-1-2.gpkg.tar.partial", "half")
+    first.take()
+    second = BinaryPackages(tmp_path / "cache", tmp_path / "second", provenance)
+    second.lend()
+    lent = tmp_path / "second" / PACKAGE / "hello-1-1.gpkg.tar"
+    assert lent.samefile(made)
+    assert [path.name for path in lent.parent.iterdir()] == [lent.name]
+    other = BinaryPackages(tmp_path / "cache", tmp_path / "third", replace(provenance, toolchain="stage1"))
+    other.lend()
+    assert not (tmp_path / "third").exists()
+
+
+def test_the_faster_of_two_builds_wins(provenance: Provenance, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write(tmp_path / name / PACKAGE / "hello-1-1.gpkg.tar", name)
+        BinaryPackages(tmp_path / "cache", tmp_path / name, provenance).take()
+    kept = list((tmp_path / "cache").rglob("*.gpkg.tar"))
+    assert [path.read_text() for path in kept] == ["first"]
+
+
+def test_the_compiler_is_that_of_the_stage_which_says_so() -> None:
+    assert toolchain_of(["top", "base"], {}) == "base"
+    assert toolchain_of(["top", "base"], {"toolchain": "stage3"}) == "stage3"

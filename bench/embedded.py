@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -23,7 +24,7 @@ mount -t overlay overlay -o "lowerdir=$SEED,upperdir=$WORK/upper,workdir=$WORK/w
 mkdir -p "$WORK/root/mnt/target" "$WORK/root/var/db/repos/demo"
 bwrap --bind "$WORK/root" / --dev /dev --proc /proc --perms 1777 --tmpfs /tmp --unshare-net --unshare-pid \
   --bind "$WORK/target" /mnt/target --ro-bind "$CONFIG" /etc/portage --ro-bind "$REPO" /var/db/repos/demo \
-  --ro-bind "$CACHE/distfiles" /var/cache/distfiles --bind "$CACHE/binpkgs" /var/cache/binpkgs \
+  --ro-bind "$CACHE/distfiles" /var/cache/distfiles --bind "$WORK/binpkgs" /var/cache/binpkgs \
   --bind "$WORK/build" /var/tmp \
   emerge --root=/mnt/target --color=n --nospinner --quiet-build=y --usepkg=y --buildpkg=y --jobs=2 $PACKAGES \
   > "$WORK/log"
@@ -44,7 +45,7 @@ def measure(folder: Path, store: Path) -> list[Row]:
         shutil.copy(project / "stagewright.lock", DEMO / "stagewright.lock")
     ours, floors = [], []
     for number in range(ROUNDS):
-        changed = text.replace("make_conf = {", f'make_conf = {{ BENCH = "{time.time_ns()}{number}",')
+        changed = text.replace('use = ["-shout"]', f'use = ["-shout"]\nhostname = "bench{time.time_ns()}"')
         (project / "stagewright.toml").write_text(changed)
         ours.append(stagewright(project, store, "build", "packed", "--progress=quiet"))
         floors.append(_by_hand(project, store, folder / f"hand{number}"))
@@ -68,10 +69,11 @@ def _by_hand(project: Path, store: Path, work: Path) -> float:
     (work / "build").chmod(0o1777)
     (work / "config" / "make.conf").write_text(
         'FEATURES="-news -sandbox -usersandbox -network-sandbox -ipc-sandbox -pid-sandbox -merge-sync '
-        'binpkg-multi-instance"\nUSE="-shout"\nBINPKG_FORMAT="gpkg"\n'
+        'binpkg-multi-instance -pkgdir-index-trusted"\nUSE="-shout"\nBINPKG_FORMAT="gpkg"\n'
     )
     (work / "config" / "make.profile").symlink_to("/var/db/repos/demo/profiles/default/linux/amd64")
     (work / "config" / "repos.conf").write_text("[DEFAULT]\nmain-repo = demo\n[demo]\nlocation = /var/db/repos/demo\n")
+    _link_packages(store / "cache" / "binpkgs", work / "binpkgs")
     env = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "SEED": str(seed),
@@ -84,3 +86,12 @@ def _by_hand(project: Path, store: Path, work: Path) -> float:
     started = time.perf_counter()
     subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", _BY_HAND], check=True, env=env)
     return time.perf_counter() - started
+
+
+def _link_packages(cache: Path, target: Path) -> None:
+    """A PKGDIR with every binary package of the cache."""
+    for source in cache.glob("*/*/*/*.gpkg.tar"):
+        place = target / source.relative_to(cache).parts[0] / source.parts[-3] / source.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            os.link(source, place)

@@ -123,12 +123,18 @@ class NodeFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
-    """The build is over. ``outputs`` maps targets to the files or folders a person would look for."""
+    """The run is over."""
 
     run: str
     status: Status
     seconds: float
-    outputs: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published(Event):
+    """Where the results of the targets lie that a person would look for: files and folders, by target."""
+
+    outputs: dict[str, list[str]]
 
 
 Listener = Callable[[Event], None]

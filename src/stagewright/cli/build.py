@@ -17,7 +17,7 @@ from stagewright.engine.plan import Plan, check_targets, make_plan
 from stagewright.engine.record import Record
 from stagewright.engine.scheduler import Outcome, Resources, Scheduler
 from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.events import Listener
+from stagewright.events import Listener, Published
 from stagewright.graph.node import Node
 from stagewright.project.model import Project
 from stagewright.stages.registry import graph_of
@@ -60,7 +60,8 @@ def command(
         project = _pinned(project, store, targets, listener, locked=locked)
         plan = make_plan(project, store, targets)
         outcome = _carry_out(plan, store, resources, listener, keep_going=keep_going)
-    outputs = publish(plan, store, project.folder / FOLDER)
+        outputs = publish(plan, store, project.folder / FOLDER)
+        listener(Published(outputs=dict(outputs)))
     if outcome:
         _raise(plan, store, outcome)
     if progress not in ("json", "quiet"):

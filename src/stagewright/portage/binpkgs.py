@@ -86,7 +86,10 @@ class BinaryPackages:
         """Link every package of the cache that fits into the PKGDIR."""
         for folder in self.cache.glob("*/*"):
             package = f"{folder.parent.name}/{folder.name}"
-            for source in (folder / self.provenance.fingerprint(package)).glob("*.gpkg.tar"):
+            fitting = folder / self.provenance.fingerprint(package)
+            if fitting.is_dir():
+                os.utime(fitting)  # in use: collection goes by this time
+            for source in fitting.glob("*.gpkg.tar"):
                 target = self.view / package / source.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if not target.exists():
@@ -95,7 +98,8 @@ class BinaryPackages:
     def take(self) -> None:
         """Take into the cache what the build has finished since the last call."""
         for source in self.view.glob("*/*/*.gpkg.tar"):
-            if source.stat().st_nlink == 1:
+            info = source.stat()
+            if info.st_nlink == 1 and info.st_size:  # Portage reserves a name by an empty file
                 package = f"{source.parent.parent.name}/{source.parent.name}"
                 target = self.cache / package / self.provenance.fingerprint(package) / source.name
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ def assemble(
     (folder / "repos.conf" / "stagewright.conf").write_text(_repos_conf(repos))
     if settings.profile:
         (folder / "make.profile").unlink(missing_ok=True)
-        (folder / "make.profile").symlink_to(_profile(settings.profile, repos))
+        (folder / "make.profile").symlink_to(profile_link(settings.profile, repos))
     return folder
 
 
@@ -115,7 +115,8 @@ def _repos_conf(repos: Sequence[Repository]) -> str:
     return "\n".join(lines)
 
 
-def _profile(profile: str, repos: Sequence[Repository]) -> str:
+def profile_link(profile: str, repos: Sequence[Repository]) -> str:
+    """The folder of a profile inside a root. Raises ``MISSING_FILE`` for one that no repository has."""
     name, _, path = profile.rpartition(":")
     candidates = [repo for repo in repos if (repo.name == name if name else True)]
     for repo in sorted(candidates, key=lambda repo: not repo.main):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
@@ -27,6 +29,15 @@ def environment(epoch: int) -> dict[str, str]:
 
 
 Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Stage1Packages:
+    """What a profile says of stage1: the atoms of packages.build, BOOTSTRAP_USE, and the system set."""
+
+    packages: list[str]
+    bootstrap_use: str
+    system: list[str]
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ class Portage:
 
     root: Root
     places: Places
+    repos: Sequence[Repository]
     epoch: int
     jobs: int = 1
     binpkgs: BinaryPackages | None = None  # where binary packages come from and go to
@@ -66,10 +78,13 @@ class Portage:
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda *_: None
 
-    def install(self, atoms: Sequence[str], *, target: str = "/", options: Sequence[str] = ()) -> None:
+    def install(
+        self, atoms: Sequence[str], *, target: str = "/", options: Sequence[str] = (), use: str | None = None
+    ) -> None:
         """Merge packages into the root, or into the folder ``target`` of it (ROOT of emerge(1)).
 
-        Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said.
+        ``use`` are USE flags over all others, as in the environment of emerge; ``-*`` clears what profile and
+        configuration set. Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said.
         """
         if not atoms:
             return
@@ -77,12 +92,18 @@ class Portage:
         if self.binpkgs:
             self.binpkgs.lend()
         self.on_phase("fetch")
-        self._run([*words[:1], "--fetchonly", *words[1:]], fetching=True)
+        env = {"USE": use} if use is not None else {}
+        self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
         self.on_phase("build")
         try:
-            self._run(words, fetching=False)
+            self._run(words, env)
         finally:
             self._take()
+
+    @property
+    def fetch_only_binds(self) -> list[Bind]:
+        """What a networked step sees besides: writable distfiles, and the machine's package sources."""
+        return [Bind(self.places.distfiles, DISTDIR, writable=True), *self.fetch_binds]
 
     def _take(self) -> None:
         if self.binpkgs:
@@ -92,7 +113,19 @@ class Portage:
         """Remove packages without asking whether others need them."""
         if atoms:
             self.on_phase("unmerge")
-            self._run(self._emerge(target, ["--unmerge", *atoms]), fetching=False)
+            self._run(self._emerge(target, ["--unmerge", *atoms]))
+
+    def depclean(self) -> None:
+        """Remove what neither the system set nor the world needs, build dependencies of these kept."""
+        self.on_phase("depclean")
+        self._run(["emerge", "--color=n", "--depclean", "--with-bdeps=y"])
+
+    def stage1_packages(self) -> Stage1Packages:
+        """What the profile says that a stage1 is made of."""
+        with resources.as_file(resources.files("stagewright.portage") / "data" / "stage1_packages.py") as script:
+            inner = "/tmp/stage1_packages.py"
+            said = self.root.run("python3", inner, binds=[Bind(script, inner)], env=environment(self.epoch))
+        return Stage1Packages(**json.loads(said.stdout.splitlines()[-1]))
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
         shared = ["--buildpkg=y", "--usepkg=y", "--binpkg-respect-use=y"] if self.binpkgs else []
@@ -108,7 +141,7 @@ class Portage:
             *words,
         ]
 
-    def _run(self, words: Sequence[str], *, fetching: bool) -> None:
+    def _run(self, words: Sequence[str], env: Mapping[str, str] | None = None, *, fetching: bool = False) -> None:
         output = Output()
 
         def on_line(line: str) -> None:
@@ -119,8 +152,8 @@ class Portage:
         result = self.root.run(
             *words,
             network=fetching,
-            binds=[Bind(self.places.distfiles, DISTDIR, writable=True), *self.fetch_binds] if fetching else (),
-            env=environment(self.epoch),
+            binds=self.fetch_only_binds if fetching else (),
+            env={**environment(self.epoch), **(env or {})},
             on_line=on_line,
             check=False,
         )

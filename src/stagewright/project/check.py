@@ -91,9 +91,9 @@ def check_paths(model: Section, folder: Path, place: Callable[[Path_], Place], p
         elif not os.path.exists(target):  # noqa: PTH110  pathlib raises for names that are too long
             problem, hint = "does not exist", f"looked for {target}"
         elif mark.folder is True and not target.is_dir():
-            problem, hint = "is no folder", ""
+            problem, hint = "is no folder", "name the folder that holds the files"
         elif mark.folder is False and not target.is_file():
-            problem, hint = "is no file", ""
+            problem, hint = "is no file", "name one file"
         else:
             continue
         message = f"{'.'.join(map(str, path))}: {value!r} {problem}"

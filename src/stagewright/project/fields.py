@@ -62,8 +62,8 @@ def check_atom(value: str) -> str:
     found = found or _PLAIN.fullmatch(value)
     if found and fits and not _ENDS_IN_VERSION.fullmatch(found["name"]):
         return value
-    facts = {"value": repr(value), "why": _amiss(value)}
-    raise PydanticCustomError("bad_atom", "{value} is no package atom ({why})", facts)
+    facts = {"value": repr(value), "hint": _amiss(value)}
+    raise PydanticCustomError("bad_atom", "{value} is no package atom", facts)
 
 
 def _amiss(value: str) -> str:

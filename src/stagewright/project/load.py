@@ -52,7 +52,7 @@ def load(folder: Path, kinds: Kinds) -> Project:
     head, named = gather(main, folder, problems)
     lock = Lock.load(folder)
     info = _project_info(head, problems)
-    epoch = (epoch_of(info.source_date_epoch) if info else None) or lock.epoch
+    epoch = epoch_of(info.source_date_epoch) if info and info.source_date_epoch is not None else lock.epoch
     variables = _variables(head, info, epoch, problems)
     if info:
         info = info.model_copy(update={"version": variables["version"]})
@@ -94,8 +94,8 @@ def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
         return None
     table = Table(
         head.data["project"],
-        {path[1:]: place for path, place in head.places.items() if path[0] == "project"},
-        {path[1:]: place for path, place in head.keys.items() if path[0] == "project"},
+        {path[1:]: place for path, place in head.places.items() if path[:1] == ("project",)},
+        {path[1:]: place for path, place in head.keys.items() if path[:1] == ("project",)},
     )
     return _validate(ProjectInfo, table, "project", problems)
 
@@ -188,7 +188,9 @@ def _problem(model: type[Section], table: Table, label: str, detail: dict[str, A
     reason = Reason.BAD_ATOM if detail["type"] == "bad_atom" else Reason.INVALID_VALUE
     message = str(detail["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    hint = _HINTS.get(re.sub("_(type|parsing|attributes_type|from_float)$", "", detail["type"]), "")
+    hint = str((detail.get("ctx") or {}).get("hint", "")) or _HINTS.get(
+        re.sub("_(type|parsing|attributes_type|from_float)$", "", detail["type"]), ""
+    )
     return StagewrightError(reason, f"{name}: {message}" if name else message, place=place, hint=hint)
 
 

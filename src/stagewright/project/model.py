@@ -26,10 +26,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 
 
 def _check_epoch(value: Any) -> Any:
-    if isinstance(value, (int, datetime.date)) and not isinstance(value, bool):
-        epoch = epoch_of(value)
-        if epoch is not None and 0 <= epoch <= LAST_EPOCH:
-            return value
+    fits = isinstance(value, (int, datetime.date)) and not isinstance(value, bool)
+    if fits and 0 <= epoch_of(value) <= LAST_EPOCH:
+        return value
     raise PydanticCustomError("epoch", "no date from 1970 to 9999: write one such as 2026-11-20, or seconds since 1970")
 
 
@@ -101,9 +100,9 @@ class Project:
             yield from table.values()
 
 
-def epoch_of(value: int | datetime.date | datetime.datetime | None) -> int | None:
+def epoch_of(value: int | datetime.date | datetime.datetime) -> int:
     """A time stamp as seconds since 1970 in UTC."""
-    if value is None or isinstance(value, int):
+    if isinstance(value, int):
         return value
     if not isinstance(value, datetime.datetime):
         value = datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.UTC)

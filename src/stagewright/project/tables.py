@@ -44,7 +44,7 @@ Problems = list[StagewrightError]
 def gather(main: Source, folder: Path, problems: Problems) -> tuple[Table, dict[str, dict[str, Table]]]:
     """All files of a project: the top of the main file, and the named tables of it and of the files it includes."""
     top = {key: value for key, value in main.data.items() if key not in NAMED}
-    head = Table(top, dict(main.values), dict(main.keys))
+    head = Table(top, {(): Place(main.file, 1, 1), **main.values}, dict(main.keys))
     named: dict[str, dict[str, Table]] = {name: {} for name in NAMED}
     for source in [main, *_included(main, folder, problems)]:
         for name in NAMED:

@@ -86,6 +86,20 @@ def _write(path: str, text: str, mode: int, epoch: int) -> None:
     os.utime(target, (epoch, epoch))
 
 
+def make_link(root: Path, path: str, target: str, *, epoch: int) -> None:
+    """Make a symbolic link in a root, with its folders, instead of whatever file or link is there."""
+    inside(root, _link, path, target, epoch)
+
+
+def _link(path: str, target: str, epoch: int) -> None:
+    place = Path("/", path.lstrip("/"))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        place.unlink()
+    place.symlink_to(target)
+    os.utime(place, (epoch, epoch), follow_symlinks=False)
+
+
 def read_file(root: Path, path: str) -> str | None:
     """The text of a file of a root, links followed inside it; None when no file is there."""
     return inside(root, _read, path)

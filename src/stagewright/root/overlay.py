@@ -35,4 +35,6 @@ def make_scaffold(folder: Path, targets: Sequence[str]) -> Path:
     """A lowest layer of empty folders for mounts to land on, so that none of them ends up in what the build adds."""
     for target in targets:
         (folder / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        if target == "/tmp":
+            (folder / "tmp").chmod(0o1777)
     return folder

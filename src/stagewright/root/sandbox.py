@@ -15,6 +15,9 @@ from stagewright.run import PATH
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
+DROPPED = ("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_SYS_TIME")
+"""What no build needs of root's capabilities (capabilities(7)); with the first one it could undo the binds."""
+
 MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
 """Folders of a root that the sandbox covers with its own."""
 
@@ -46,6 +49,7 @@ def sandbox(
     words = ["bwrap", "--bind", os.fspath(root), "/", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
     words += ["--proc", "/proc", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname, "--die-with-parent"]
+    words += [word for name in DROPPED for word in ("--cap-drop", name)]
     words += [] if network else ["--unshare-net"]
     words += [] if terminal else ["--new-session"]
     if network and RESOLV_CONF.exists():

@@ -17,7 +17,9 @@ from stagewright.run import run
 COMPRESSORS = {b"\xfd7zXZ\x00": "xz", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2", b"\x1f\x8b": "gzip"}
 """Programs by the first bytes of what they compress."""
 
-_UNSAFE = re.compile(r"Member name contains '\.\.'|Removing leading|Not a directory|File exists", re.IGNORECASE)
+_UNSAFE = re.compile(
+    r"Member name contains '\.\.'|Removing leading|Not a directory|File exists|Cannot unlink", re.IGNORECASE
+)
 _INSIDE = "/mnt"
 
 
@@ -38,6 +40,7 @@ def unpack(archive: Path, target: Path, log: IO[str]) -> None:
         "--same-permissions",
     ]
     words += ["--xattrs", "--xattrs-include=*", "--delay-directory-restore"]
+    words += ["--xattrs-exclude=trusted.overlay.*"]  # by these overlayfs would take folders for opaque or moved
     words += [f"--use-compress-program={program}"] if program else []
     box = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/tmp", "--ro-bind", str(archive.resolve()), "/tmp/archive"]
     box += ["--bind", str(target), _INSIDE, "--unshare-net", "--unshare-pid", "--die-with-parent", "--"]

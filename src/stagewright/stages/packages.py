@@ -91,6 +91,7 @@ class PackageStage(PortageSettings, Stage):
         portage = Portage(
             root=root,
             places=places,
+            repos=repos,
             epoch=work.epoch,
             jobs=work.cores,
             binpkgs=self._binary_packages(work, places, repos, confdirs) if self.binpkgs else None,

@@ -55,7 +55,7 @@ class Tarball(Stage, kind="tarball"):
     def build(self, work: Work) -> Built:
         """Pack the root."""
         work.phase("pack")
-        root = work.mount("root")
+        root = work.mount("root", bare=True)
         target = work.new_folder("tree") / work.context["file_name"]
         run(
             [

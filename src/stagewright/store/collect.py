@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,17 @@ def unneeded(store: Store, needed: set[str]) -> list[Garbage]:
         Garbage(store.folder(yields, meta.key), f"{meta.node} ({meta.kind})", meta.size, meta.key)
         for yields, meta in _all(store)
         if meta.key not in keep
+    ]
+    return sorted(found, key=lambda garbage: -garbage.size)
+
+
+def unused_packages(store: Store, days: float) -> list[Garbage]:
+    """Binary packages that no build has been offered for some days, largest first."""
+    limit = time.time() - days * 86400
+    found = [
+        Garbage(folder, f"binary package {folder.parent.parent.name}/{folder.parent.name}", tree_size(folder), "")
+        for folder in store.cache("binpkgs").glob("*/*/*")
+        if folder.is_dir() and folder.stat().st_mtime < limit
     ]
     return sorted(found, key=lambda garbage: -garbage.size)
 

@@ -1,0 +1,45 @@
+"""stage2: the toolchain built again by itself, in the root of a stage1 (R3).
+
+Takes a stage1; runs the tree's ``scripts/bootstrap.sh`` where there is one, else merges the profile's
+``packages.build`` with ``USE="-* bootstrap"``; yields a layer.
+"""
+
+from __future__ import annotations
+
+from stagewright.portage.emerge import Portage, environment
+from stagewright.root.root import Root
+from stagewright.stages.base import Built, Work, layer
+from stagewright.stages.packages import settle_database
+from stagewright.stages.system import SystemStage, empty_world, ship_configuration
+
+
+class Stage2(SystemStage, kind="stage2"):
+    """A stage of kind ``stage2``. ``packages`` are merged besides those of the bootstrap."""
+
+    def build(self, work: Work) -> Built:
+        """Bootstrap."""
+        root, portage = self.portage(work)
+        script = self._script(portage)
+        if script:
+            self._bootstrap(root, portage, script, work)
+        else:
+            wanted = portage.stage1_packages()
+            portage.install(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
+        portage.install(self.packages, options=["--oneshot"])
+        empty_world(root, work)
+        ship_configuration(self, root, portage, work)
+        settle_database(root.upper, work)
+        return layer(root, work, toolchain=work.key)
+
+    def _script(self, portage: Portage) -> str | None:
+        main = next((repo for repo in portage.repos if repo.main), portage.repos[0] if portage.repos else None)
+        if main and (main.path / "scripts" / "bootstrap.sh").exists():
+            return f"{main.location}/scripts/bootstrap.sh"
+        return None
+
+    def _bootstrap(self, root: Root, portage: Portage, script: str, work: Work) -> None:
+        env = environment(work.epoch)
+        work.phase("fetch")
+        root.run("bash", script, "-f", network=True, binds=portage.fetch_only_binds, env=env)
+        work.phase("bootstrap")
+        root.run("bash", script, "-v", env=env)

@@ -1,0 +1,31 @@
+"""stage3: the whole system of a profile, every package of it built again (R4).
+
+Takes a stage1 or stage2; ``emerge --emptytree @system``, depclean, an empty world; yields a layer. A user may stop
+here, and a Handbook installation begins here.
+"""
+
+from __future__ import annotations
+
+from stagewright.portage.installed import installed
+from stagewright.stages.base import Built, Work, layer
+from stagewright.stages.packages import settle_database
+from stagewright.stages.system import SystemStage, empty_world, ship_configuration
+
+
+class Stage3(SystemStage, kind="stage3"):
+    """A stage of kind ``stage3``. ``packages`` are merged besides the system set, and stay."""
+
+    depclean: bool = True
+    """Remove what the system does not need."""
+
+    def build(self, work: Work) -> Built:
+        """Build the system set."""
+        root, portage = self.portage(work)
+        portage.install(["@system", *self.packages], options=["--emptytree", "--update", "--deep", "--with-bdeps=y"])
+        if self.depclean:
+            portage.depclean()
+        if not self.packages:
+            empty_world(root, work)
+        ship_configuration(self, root, portage, work)
+        settle_database(root.upper, work)
+        return layer(root, work, toolchain=work.key, packages=len(installed(root.path)))

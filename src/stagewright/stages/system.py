@@ -1,0 +1,41 @@
+"""What the stages of a whole system share: the configuration that they ship, and the records that they empty."""
+
+from __future__ import annotations
+
+from stagewright.portage.confdir import profile_link
+from stagewright.portage.emerge import Portage
+from stagewright.root import files
+from stagewright.root.root import Root
+from stagewright.stages.base import Work
+from stagewright.stages.packages import PackageStage
+
+WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
+
+
+class SystemStage(PackageStage):
+    """Base of stage1, stage2 and stage3: they build the system of a profile, and ship how it was built."""
+
+    @property
+    def uses_portage(self) -> bool:
+        """Always."""
+        return True
+
+
+def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: Work) -> None:
+    """Write the profile link and make.conf that go with a system, so that it builds more as it was built (R4).
+
+    What the confdirs hold is for the build alone; an overlay ships more.
+    """
+    if stage.profile:
+        link = profile_link(stage.profile, portage.repos)
+        files.make_link(root.path, "/etc/portage/make.profile", f"../..{link}", epoch=work.epoch)
+    lines = [f'{name}="{value}"\n' for name, value in sorted(stage.make_conf.items())]
+    text = "# These settings were used to build this system; see make.conf(5).\n" + "".join(lines)
+    files.write_file(root.path, "/etc/portage/make.conf", text, epoch=work.epoch)
+
+
+def empty_world(root: Root, work: Work) -> None:
+    """Forget what was asked for by name: a system has its profile's set, and nothing more (R4)."""
+    for path in WORLD:
+        if files.exists(root.path, path):
+            files.write_file(root.path, path, "", epoch=work.epoch)

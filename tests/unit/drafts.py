@@ -1,0 +1,101 @@
+"""A project being written, with small kinds of its own, and a way to point at places in its text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
+from stagewright.project.fields import AnyRef, Atom, FilePath, FolderPath, RepoRef, Section, StageRef
+from stagewright.project.load import load
+from stagewright.project.model import Project
+
+HEAD = 'format = 1\nproject = { name = "p", version = "1" }\n'
+
+
+class Inner(Section):
+    level: int = 1
+    console: list[str] = []
+    package: Atom | None = None
+
+
+class RootStage(Section):
+    root: AnyRef | None = None
+    repos: list[RepoRef] = []
+    packages: list[Atom] = []
+    patterns: list[str] = []
+    overlay: list[FolderPath] = []
+    script: FilePath | None = None
+    quiet: bool = False
+    values: dict[str, str] = {}
+    inner: Inner = Inner()
+    steps: list[Inner] = []
+
+
+class ImageStage(Section):
+    live: StageRef
+    boot: StageRef
+
+
+class FileSeed(Section):
+    file: FilePath
+
+
+class BootstrapSeed(Section):
+    bootstrap: Literal["debian"]
+
+
+class BootTest(Section):
+    boots: StageRef
+
+
+KINDS: dict[str, dict[str, type[Section]]] = {
+    "seeds": {"file": FileSeed, "bootstrap": BootstrapSeed},
+    "stages": {"root": RootStage, "image": ImageStage},
+    "tests": {"boots": BootTest},
+}
+
+
+@dataclass
+class Draft:
+    """A project that is being written. ``§`` in a text stands for a place where an error is expected."""
+
+    folder: Path
+    expected: list[Place] = field(default_factory=list)
+
+    def write(self, text: str, name: str = "stagewright.toml", *, head: str = HEAD) -> Draft:
+        """Write a file, after the head that every project has if it is the main one."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = head + text if name == "stagewright.toml" else text
+        for line_number, line in enumerate(whole.split("\n"), 1):
+            parts = line.split("§")
+            for number in range(1, len(parts)):
+                self.expected.append(Place(path, line_number, len("".join(parts[:number])) + 1))
+        path.write_bytes(whole.replace("§", "").encode())
+        return self
+
+    def load(self) -> Project:
+        """Read the project with this file's kinds."""
+        return load(self.folder, KINDS)
+
+    def problems(self) -> list[StagewrightError]:
+        """All that is wrong with it."""
+        try:
+            self.load()
+        except ProblemsError as error:
+            return error.problems
+        except StagewrightError as error:
+            return [error]
+        return []
+
+    def check(self, *reasons: Reason, hints: bool = True) -> list[StagewrightError]:
+        """Assert that these are the reasons, in order, at the places marked, each with what to do about it."""
+        problems = self.problems()
+        shown = "\n".join(map(str, problems))
+        assert [problem.reason for problem in problems] == list(reasons), shown
+        assert [problem.place for problem in problems] == sorted(self.expected), shown
+        assert all(problem.message for problem in problems)
+        assert not hints or all(problem.hint for problem in problems), shown
+        return problems

@@ -1,0 +1,83 @@
+"""``stagewright.lock``: what is written is read back, and what was damaged by hand is refused."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drafts import Draft
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.project.lock import LAST_EPOCH, Lock
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+VALUES = st.recursive(
+    st.one_of(TEXT, st.integers(-(2**60), 2**60), st.booleans()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+@given(st.integers(0, LAST_EPOCH), st.dictionaries(TEXT, st.dictionaries(TEXT, VALUES, max_size=3), max_size=3))
+def test_what_is_written_is_read_back(epoch: int, seeds: dict[str, dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        lock = Lock(Path(folder) / "stagewright.lock", epoch, seeds)
+        lock.file.write_text(lock.text(), newline="")
+        again = Lock.load(Path(folder))
+    assert again == lock
+    assert again.text() == lock.text()
+
+
+def test_a_project_without_lock_has_the_present_as_its_time(tmp_path: Path) -> None:
+    lock = Lock.load(tmp_path)
+    assert lock.epoch > 1700000000
+    assert not lock.seeds
+    assert not lock.file.exists()
+
+
+def test_pins_stand_one_to_a_line_in_the_order_of_their_names(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "stagewright.lock", 0, {"b": {"packages": ["x=1", "y=2"]}}).with_seed("a", {"request": "1"})
+    assert [line for line in lock.text().splitlines() if line.startswith(("[", " "))] == [
+        '[seeds."a"]',
+        '[seeds."b"]',
+        '  "x=1",',
+        '  "y=2",',
+    ]
+
+
+def test_the_lock_gives_the_time_stamp_unless_the_project_does(draft: Draft) -> None:
+    (draft.folder / "stagewright.lock").write_text("format = 1\nsource_date_epoch = 5\n")
+    assert draft.write("").load().epoch == 5
+    draft.write("", head="format = 1\n[project]\nname = 'p'\nsource_date_epoch = 0\n")
+    assert draft.load().epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", Reason.FORMAT),
+        ("format = 2\nsource_date_epoch = 1", Reason.FORMAT),
+        ("format = 1", Reason.FORMAT),
+        ("format = 1\nsource_date_epoch = 'now'", Reason.FORMAT),
+        ("format = 1\nsource_date_epoch = true", Reason.FORMAT),
+        ("format = 1\nsource_date_epoch = -1", Reason.FORMAT),
+        ("format = 1\nsource_date_epoch = 99999999999999", Reason.FORMAT),
+        ("format = 1\nsource_date_epoch = 1\nseeds = 3", Reason.FORMAT),
+        ("format = 1\nsource_date_epoch = 1\nseeds = { a = 3 }", Reason.FORMAT),
+        ("<<<<<<< HEAD\nformat = 1", Reason.SYNTAX),
+    ],
+)
+def test_a_damaged_lock_is_refused(draft: Draft, text: str, reason: Reason) -> None:
+    draft.write("")
+    (draft.folder / "stagewright.lock").write_text(text)
+    with pytest.raises(StagewrightError) as caught:
+        draft.load()
+    assert caught.value.reason is reason
+    assert caught.value.hint
+    assert caught.value.place
+    assert caught.value.place.file.name == "stagewright.lock"
+    assert caught.value.place.line == 1

@@ -1,0 +1,77 @@
+"""The JSON schema says the same as the models: valid itself, taking the demo, refusing what is unknown."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagewright.project.schema import schema
+from stagewright.stages.registry import kinds
+
+jsonschema = pytest.importorskip("jsonschema", reason="NOT TESTED: jsonschema is not installed")
+
+DEMO = Path(__file__).parents[2] / "examples" / "demo" / "stagewright.toml"
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    return jsonschema.Draft202012Validator(schema(kinds()))
+
+
+def demo() -> dict[str, Any]:
+    """The demo's project as editors see it: dates are text there."""
+    data: dict[str, Any] = json.loads(json.dumps(tomllib.loads(DEMO.read_text()), default=str))
+    return data
+
+
+def test_the_schema_is_one(validator: Any) -> None:
+    jsonschema.Draft202012Validator.check_schema(validator.schema)
+    assert validator.schema["$schema"].endswith("2020-12/schema")
+
+
+def test_the_demo_fits(validator: Any) -> None:
+    validator.validate(demo())
+
+
+CHANGES: dict[str, tuple[tuple[str, ...], Any]] = {
+    "key at the top": (("stage",), {}),
+    "key of the project": (("project", "nme"), "x"),
+    "key of a stage": (("stages", "live", "pakages"), []),
+    "key of a section": (("stages", "boot", "initramfs", "module"), []),
+    "key of a seed": (("seeds", "debian", "pakages"), []),
+    "key of a test": (("tests", "iso-uefi", "expects"), []),
+    "kind": (("stages", "live", "kind"), "livecd-stage9"),
+    "type": (("stages", "live", "packages"), "app-misc/hello"),
+    "word": (("stages", "iso", "compression"), "zip"),
+    "format": (("format",), 2),
+}
+
+
+@pytest.mark.parametrize(("path", "value"), CHANGES.values(), ids=CHANGES)
+def test_a_mistake_does_not_fit(validator: Any, path: tuple[str, ...], value: Any) -> None:
+    data = demo()
+    table = data
+    for name in path[:-1]:
+        table = table[name]
+    table[path[-1]] = value
+    assert not validator.is_valid(data)
+
+
+def test_what_is_needed_must_be_there(validator: Any) -> None:
+    data = demo()
+    del data["stages"]["iso"]["live"]
+    assert not validator.is_valid(data)
+    data["stages"]["iso"]["extends"] = "other"
+    assert validator.is_valid(data)
+
+
+def test_a_stage_needs_a_kind_unless_it_inherits_one(validator: Any) -> None:
+    data = demo()
+    data["stages"]["more"] = {"root": "system"}
+    assert not validator.is_valid(data)
+    data["stages"]["more"] = {"extends": "live", "packages": ["..."]}
+    assert validator.is_valid(data)

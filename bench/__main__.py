@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import embedded, plan, roots
+from bench import embedded, packing, plan, roots
 from bench.measure import Row, show
 
 
@@ -18,12 +18,14 @@ def main() -> int:
     """Run the benchmarks that were asked for."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright-bench"), help="kept between runs")
-    parser.add_argument("--only", nargs="*", choices=["plan", "roots", "embedded"], help="which ones (default: all)")
+    parser.add_argument(
+        "--only", nargs="*", choices=["plan", "roots", "packing", "embedded"], help="which ones (default: all)"
+    )
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as name:
         folder = Path(name)
-        for module in (plan, roots, embedded):
+        for module in (plan, roots, packing, embedded):
             if not options.only or module.__name__.rpartition(".")[2] in options.only:
                 rows += module.measure(folder, options.store)
     show(rows)

@@ -164,6 +164,12 @@ class ProblemsError(StagewrightError):
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The error as one: a single problem as it is, several as the detail."""
+        if len(self.problems) == 1:
+            return self.problems[0].to_dict()
+        return {**super().to_dict(), "detail": str(self)}
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that names the known word closest to ``name``, or lists what is known when nothing is close."""

@@ -6,12 +6,15 @@ line which can be pasted into a terminal and the end of what the command printed
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pickle
 import shlex
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +30,9 @@ T = TypeVar("T")
 
 TAIL_LINES = 25
 """How many of its last lines an error shows of a failing command."""
+
+NO_ROOM = "No space left on device"
+"""What every program says on a full disk (strerror(3))."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Search path of every command: the system's directories, whatever the caller's shell has."""
@@ -111,12 +117,14 @@ def _stream(
         log.write(f"+ {paste(command, cwd=cwd)}\n")
         log.flush()
     tail: list[str] = []
+    no_room = False
     process = spawn(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=pass_fds)
     assert process.stdout
     with process.stdout as stream:
         for raw in stream:
             line = raw.decode(errors="replace").rstrip("\n")
             tail = [*tail[-TAIL_LINES + 1 :], line]
+            no_room = no_room or NO_ROOM in line
             if log:
                 log.write(line + "\n")
                 log.flush()
@@ -124,7 +132,7 @@ def _stream(
                 on_line(line)
     code = process.wait()
     if check and code:
-        raise _failed(command, cwd, _describe(code), "\n".join(tail))
+        raise _failed(command, cwd, _describe(code), "\n".join(tail), no_room=no_room)
     return Result(code, stdout="\n".join(tail))
 
 
@@ -133,7 +141,7 @@ def spawn(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: int = subprocess.DEVNULL,
+    stdin: int | IO[Any] = subprocess.DEVNULL,
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
     own_session: bool = False,
@@ -154,6 +162,43 @@ def spawn(
         )
     except OSError as error:
         raise _unstarted(words, error) from error
+
+
+def pipeline(
+    commands: Sequence[Command],
+    sink: Callable[[bytes], object],
+    *,
+    log: IO[str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> None:
+    """Run commands side by side, each reading what the one before it prints; ``sink`` gets what the last one prints.
+
+    It is called with a mebibyte at a time; an exception from it ends all commands and is passed on. A command that
+    fails, fails the whole (``COMMAND_FAILED``): the error names the first one that did so by itself, not for lack of a
+    reader. What they say to their error output goes to the log. ``pass_fds`` stay open for the first one.
+    """
+    with tempfile.TemporaryFile() as said, contextlib.ExitStack() as ends:
+        parts: list[Process] = []
+        source: IO[bytes] | None = None
+        for command in commands:
+            fds = () if parts else pass_fds
+            part = spawn(command, stdin=source or subprocess.DEVNULL, stdout=PIPE, stderr=said, pass_fds=fds)
+            parts.append(ends.enter_context(part))
+            ends.callback(part.kill)
+            if source:
+                source.close()  # or who writes there would never see its reader go
+            source = part.stdout
+        assert source
+        while chunk := source.read(1 << 20):
+            sink(chunk)
+        codes = [part.wait() for part in parts]
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    if log:
+        log.write("+ " + " | ".join(paste(command) for command in commands) + f"\n{text}")
+    failed = [(command, code) for command, code in zip(commands, codes, strict=True) if code]
+    for command, code in sorted(failed, key=lambda one: one[1] == -signal.SIGPIPE):
+        raise _failed(command, None, _describe(code), text)
 
 
 PIPE = subprocess.PIPE
@@ -251,9 +296,9 @@ def _unstarted(words: Sequence[str], error: OSError) -> StagewrightError:
     )
 
 
-def _failed(command: Command, cwd: Path | None, why: str, output: str) -> StagewrightError:
+def _failed(command: Command, cwd: Path | None, why: str, output: str, *, no_room: bool = False) -> StagewrightError:
     tail = "\n".join(output.rstrip().splitlines()[-TAIL_LINES:])
     name = Path(os.fspath(command[0])).name
-    reason = Reason.DISK_FULL if "No space left on device" in tail else Reason.COMMAND_FAILED
+    reason = Reason.DISK_FULL if no_room or NO_ROOM in tail else Reason.COMMAND_FAILED
     shown = f"  $ {paste(command, cwd=cwd)}" + (f"\n{tail}" if tail else "")
     return StagewrightError(reason, f"{name}: {why}", detail=shown)

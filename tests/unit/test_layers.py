@@ -27,6 +27,7 @@ BESIDE = {
     ("root", "graph"),
     ("store", "graph"),
     ("events", "errors"),
+    ("release", "portage"),
     ("run", "errors"),
     ("run", "events"),
 }

@@ -12,9 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    "words", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]], ids=lambda words: " ".join(words)
-)
+@pytest.mark.parametrize("words", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]], ids=" ".join)
 def test_lint(words: list[str]) -> None:
     if importlib.util.find_spec(words[0]) is None:
         pytest.skip(f"{words[0]} is not installed: pip install -e .[dev]")

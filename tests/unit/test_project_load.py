@@ -396,9 +396,6 @@ def test_parents_in_a_circle(draft: Draft) -> None:
     assert problem.place.column == 11
 
 
-@pytest.mark.xfail(
-    strict=True, reason="pydantic's lax mode takes true for a number and '3' for one; the schema does not"
-)
 @pytest.mark.parametrize(
     "setting", ['inner.level = "3"', "inner.level = true", "inner.level = 2.0", 'quiet = "yes"', "quiet = 1"]
 )

@@ -29,7 +29,8 @@ def command(ctx: click.Context, dry_run: bool, days: float) -> None:
     store = store_of(ctx)
     project = project_of(ctx)
     needed = make_plan(project, store).keys()
-    store.register(project.folder, needed)
+    if not dry_run:
+        store.register(project.folder, needed)
     garbage = [*unneeded(store, set(needed.values())), *unused_packages(store, days)]
     for item in garbage:
         print(f"{size(item.size):>10}  {item.key[:12]:<12}  {item.what}")

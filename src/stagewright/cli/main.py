@@ -23,6 +23,7 @@ COMMANDS = {
     "boot": "stagewright.cli.boot",
     "shell": "stagewright.cli.shell",
     "log": "stagewright.cli.log",
+    "diff": "stagewright.cli.diff",
     "update": "stagewright.cli.update",
     "check": "stagewright.cli.check",
     "doctor": "stagewright.cli.doctor",
@@ -34,8 +35,19 @@ COMMANDS = {
 """Each command lives in a module of its own, imported only when it is used."""
 
 
+class ReaderGone(Exception):  # noqa: N818  nothing is wrong
+    """Nobody reads our output any more, as in ``| head``. (Of BrokenPipeError itself click makes exit code 1.)"""
+
+
 class Commands(click.Group):
     """Finds commands by the table above, and names the nearest one for a misspelt word."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which a newcomer meets them."""
@@ -111,7 +123,7 @@ def run(arguments: list[str] | None = None) -> int:
     except StagewrightError as error:
         print(error_text(error), file=sys.stderr)
         code = exit_of(error)
-    except BrokenPipeError:  # the reader of our output is gone, as in `| head`
+    except (BrokenPipeError, ReaderGone):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.OK
     except Exception as error:  # noqa: BLE001  a defect of ours, shown in full

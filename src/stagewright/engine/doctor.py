@@ -18,7 +18,7 @@ from stagewright.stages.base import Stage
 from stagewright.stages.boot_test import BootTest
 from stagewright.stages.registry import by_kind
 from stagewright.stages.tools import Tool
-from stagewright.store.store import Store, remove_tree
+from stagewright.store.store import Store
 from stagewright.vm import firmware
 
 BASE = (
@@ -79,32 +79,33 @@ def _kernel(store: Store) -> Iterator[Check]:
     """Make an overlay in new namespaces where the store is: this is what a worker does first."""
     if os.geteuid() != 0 or not shutil.which("unshare", path=PATH):
         return
-    folder = store.path / "work" / f"doctor.{os.getpid()}"
     try:
-        for name in ("lower", "upper", "work", "root"):
-            (folder / name).mkdir(parents=True)
-        spaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts", "--fork"]
-        result = run([*spaces, "true"], check=False)
-        yield Check(
-            "namespaces",
-            result.code == 0,
-            result.stderr.strip() or "mount, pid, ipc and uts work",
-            remedy="allow namespaces: in a container, run it privileged",
-        )
-        options = "lowerdir=lower,upperdir=upper,workdir=work"
-        mount = ["mount", "-t", "overlay", "overlay", "-o", options, "root"]
-        result = run([*spaces, *mount], cwd=folder, check=False)
-        kind = run(["stat", "--file-system", "--format=%T", folder], check=False).stdout.strip()
-        yield Check(
-            "overlayfs",
-            result.code == 0,
-            result.stderr.strip() or f"works on the store's {kind}",
-            remedy="put the store on ext4, xfs, btrfs or tmpfs (--store); an overlay cannot lie on another one",
-        )
+        with store.scratch("doctor") as folder:
+            yield from _mounting(folder)
     except OSError as error:
         yield Check("store", False, f"cannot write: {error.strerror}", Reason.DISK_FULL, "free space, or use --store")
-    finally:
-        remove_tree(folder)
+
+
+def _mounting(folder: Path) -> Iterator[Check]:
+    for name in ("lower", "upper", "work", "root"):
+        (folder / name).mkdir()
+    spaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts", "--fork"]
+    result = run([*spaces, "true"], check=False)
+    yield Check(
+        "namespaces",
+        result.code == 0,
+        result.stderr.strip() or "mount, pid, ipc and uts work",
+        remedy="allow namespaces: in a container, run it privileged",
+    )
+    options = "lowerdir=lower,upperdir=upper,workdir=work"
+    result = run([*spaces, "mount", "-t", "overlay", "overlay", "-o", options, "root"], cwd=folder, check=False)
+    kind = run(["stat", "--file-system", "--format=%T", folder], check=False).stdout.strip()
+    yield Check(
+        "overlayfs",
+        result.code == 0,
+        result.stderr.strip() or f"works on the store's {kind}",
+        remedy="put the store on ext4, xfs, btrfs or tmpfs (--store); an overlay cannot lie on another one",
+    )
 
 
 def _disk(store: Store) -> Check:

@@ -9,7 +9,7 @@ from stagewright.engine.plan import Plan
 from stagewright.engine.worker import command
 from stagewright.errors import Reason, StagewrightError
 from stagewright.run import interactive
-from stagewright.store.store import Store, remove_tree
+from stagewright.store.store import Store
 
 
 def enter(plan: Plan, store: Store, words: list[str], tell: Callable[[str], None]) -> int:
@@ -32,13 +32,9 @@ def enter(plan: Plan, store: Store, words: list[str], tell: Callable[[str], None
         role: (plan.graph.nodes[source].yields, plan.steps[source].key.digest)
         for role, source in step.node.inputs.items()
     }
-    folder = store.new_work(step.key.digest)
     log = store.log_folder(project, node_id) / "shell.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    Job.of(project, step.node, step.key, inputs, store.path, log, 1).write(folder)
     tell(f"{node_id}: a fresh root; what you change in it is thrown away")
-    try:
-        with store.locked(step.key.digest):
-            return interactive(command(folder, "shell", *words))
-    finally:
-        remove_tree(folder)
+    with store.scratch("shell") as folder:
+        Job.of(project, step.node, step.key, inputs, store.path, log, 1).write(folder)
+        return interactive(command(folder, "shell", *words))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Job:
     store: str
     log: str
     cores: int
+    lineage: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(
@@ -43,6 +44,7 @@ class Job:
         store: Path,
         log: Path,
         cores: int,
+        lineage: Sequence[Mapping[str, Any]] = (),
     ) -> Job:
         """The job for a node whose inputs are in the store under these keys."""
         return cls(
@@ -60,6 +62,7 @@ class Job:
             store=str(store),
             log=str(log),
             cores=cores,
+            lineage=lineage,
         )
 
     def write(self, folder: Path) -> Path:

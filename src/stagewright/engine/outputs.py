@@ -17,8 +17,8 @@ FOLDER = "out"
 def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
     """Link the files of all targets that are for people into a folder; returns their paths by target.
 
-    An artifact of one file lies in the folder under its own name, one of several in a folder of the target's name.
-    Across file systems files are copied.
+    An artifact that is a file lies in the folder under its own name, with what goes with it (its digests and the like);
+    one of several files in a folder of the target's name. Across file systems files are copied.
     """
     outputs: dict[str, list[str]] = {}
     for target in plan.targets:
@@ -28,10 +28,11 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
                 continue
             tree = store.tree(step.node.yields, step.key.digest)
             files = sorted(path for path in tree.rglob("*") if path.is_file())
-            place = folder if len(files) == 1 else folder / target
+            main = store.meta(step.node.yields, step.key.digest).facts.get("file")
+            place = folder if main else folder / target
             for file in files:
                 _link(file, place / file.relative_to(tree))
-            outputs[target] = [str(place / files[0].relative_to(tree))] if len(files) == 1 else [str(place)]
+            outputs[target] = [str(place / main)] if main else [str(place)]
     return outputs
 
 

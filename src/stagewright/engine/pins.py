@@ -17,7 +17,7 @@ from stagewright.project.lock import Lock, Pin
 from stagewright.project.model import Entry, Project
 from stagewright.stages.base import Stage
 from stagewright.stages.registry import graph_of
-from stagewright.store.store import Store, remove_tree, write_atomically
+from stagewright.store.store import Store, write_atomically
 
 
 @dataclass(frozen=True)
@@ -99,31 +99,31 @@ def _ask(project: Project, store: Store, entry: Entry, listeners: list[Listener]
     log = store.log_folder(project.info.name, node_id) / f"pin-{time.strftime('%Y%m%d-%H%M%S')}.log"
     key = Key.of({"pin": entry.name, "request": request_of(_stage(entry))})
     job = Job.of(project.info.name, node, key, {}, store.path, log, 1)
-    folder = store.new_work(key.digest)
 
     def emit(event: Event) -> None:
         for listener in listeners:
             listener(event)
 
     emit(NodeStarted(node=node_id, kind="pin", key=key.digest, log=str(log)))
-    with store.locked(key.digest):
-        worker = Worker.start(job, folder, mode="pin")
-        try:
-            while not worker.ended:
-                for event in worker.events():
-                    emit(event)
-                time.sleep(0.05)
-            for event in worker.events():
-                emit(event)
-        finally:
-            worker.kill()
-            worker.close()
-    result = worker.outcome()
-    emit(NodeFinished(node=node_id, status=result.status, seconds=result.seconds, error=result.error))
-    try:
+    with store.scratch("pin") as folder:
+        result = _attend(Worker.start(job, folder, mode="pin"), emit)
+        emit(NodeFinished(node=node_id, status=result.status, seconds=result.seconds, error=result.error))
         if result.error:
             raise StagewrightError.from_dict(result.error)
         found: Mapping[str, Any] = json.loads((folder / "pin.json").read_text())
-    finally:
-        remove_tree(folder)
     return found
+
+
+def _attend(worker: Worker, emit: Listener) -> NodeFinished:
+    """Wait for a worker, pass on what it says, and return how it ended."""
+    try:
+        while not worker.ended:
+            for event in worker.events():
+                emit(event)
+            time.sleep(0.05)
+        for event in worker.events():
+            emit(event)
+    finally:
+        worker.kill()
+        worker.close()
+    return worker.outcome()

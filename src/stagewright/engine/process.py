@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.engine.job import Job
-from stagewright.engine.worker import command
+from stagewright.engine.worker import command, disk_full
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.run import PIPE, Process, spawn
+from stagewright.store.store import is_full
 
 
 @dataclass
@@ -76,6 +77,9 @@ class Worker:
         if self.result:
             return self.result
         code = self.process.returncode
+        if is_full(Path(self.job.store)):
+            full = disk_full(self.job.store, detail=_tail(Path(self.job.log)))
+            return NodeFinished(node=self.job.node, status=Status.FAILED, error=full.to_dict())
         killed = StagewrightError(
             Reason.BUILD_FAILED,
             f"the worker of {self.job.node} ended without a word (exit code {code})",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.engine.job import Job
+from stagewright.engine.lineage import lineage
 from stagewright.engine.plan import Plan, State
 from stagewright.engine.process import Worker
 from stagewright.errors import StagewrightError
@@ -159,7 +160,8 @@ class Scheduler:
             role: (self.plan.graph.nodes[source].yields, self.plan.steps[source].key.digest)
             for role, source in node.inputs.items()
         }
-        job = Job.of(self.plan.project.info.name, node, key, inputs, self.store.path, log, cores)
+        below = lineage(self.plan, self.store, node.id)
+        job = Job.of(self.plan.project.info.name, node, key, inputs, self.store.path, log, cores, below)
         worker = Worker.start(job, self.store.new_work(key.digest))
         self._running[node.id] = _Running(worker, node, min(node.cores, self.resources.cores), release)
         self._selector.register(worker, selectors.EVENT_READ, node.id)

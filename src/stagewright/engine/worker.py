@@ -10,6 +10,7 @@ Events go to standard output as JSON lines; what commands print goes to the log.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -28,15 +29,19 @@ from stagewright.portage.binpkgs import toolchain_of
 from stagewright.run import interactive, lifeline, python
 from stagewright.stages.base import Built, Input, Stage, Work
 from stagewright.stages.registry import by_kind
-from stagewright.store.store import Meta, Store, tree_size
+from stagewright.store.store import Meta, Store, is_full, tree_size
 
 SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
 
 
 def command(folder: Path, mode: str = "build", *arguments: str) -> list[str]:
     """The command that runs the job in a work folder, as a child that dies with this process."""
+    return isolated(python("stagewright.engine.worker", mode, str(folder), *arguments))
+
+
+def isolated(inner: list[str]) -> list[str]:
+    """A command with mounts and processes of its own, which ends when this process does."""
     namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts"]
-    inner = python("stagewright.engine.worker", mode, str(folder), *arguments)
     return ["setpriv", "--pdeathsig", "KILL", "--", *namespaces, "--fork", "--kill-child", "--mount-proc", *inner]
 
 
@@ -55,16 +60,19 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
     started = time.monotonic()
     error: StagewrightError | None = None
     size = 0
-    with open(job.log, "a", buffering=1) as log:  # noqa: PTH123  line buffering
-        try:
-            stage, work = _prepare(job, folder, log, emit)
-            if mode == "pin":
-                _pin(stage, work, folder)
-            else:
-                size = _build(job, stage, work)
-        except BaseException as problem:  # noqa: BLE001  all of them are told to the engine
-            error = _as_error(problem)
+    log = open(job.log, "a", buffering=1)  # noqa: PTH123, SIM115  line buffering; closing it may fail on a full disk
+    try:
+        stage, work = _prepare(job, folder, log, emit)
+        if mode == "pin":
+            _pin(stage, work, folder)
+        else:
+            size = _build(job, stage, work)
+    except BaseException as problem:  # noqa: BLE001  all of them are told to the engine
+        error = _as_error(problem, folder)
+        with contextlib.suppress(OSError):
             log.write(f"\n!!! {error}\n")
+    with contextlib.suppress(OSError):
+        log.close()
     seconds = time.monotonic() - started
     status = Status.FAILED if error else Status.BUILT
     told = error.to_dict() if error else None
@@ -89,6 +97,7 @@ def _prepare(job: Job, folder: Path, log: object, emit: Callable[[Event], None])
         cores=job.cores,
         log=log,  # type: ignore[arg-type]
         emit=emit,
+        lineage=job.lineage,
     )
     return stage, work
 
@@ -136,7 +145,9 @@ def _shell(job: Job, folder: Path, arguments: list[str]) -> int:
     return interactive(root.command(words, env={"PS1": f"{job.node} \\w # "}, terminal=True))
 
 
-def _as_error(problem: BaseException) -> StagewrightError:
+def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
+    if is_full(folder) and getattr(problem, "reason", None) is not Reason.DISK_FULL:
+        return disk_full(str(folder), detail=str(problem))  # whatever the commands made of it
     if isinstance(problem, StagewrightError):
         return problem
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -145,11 +156,10 @@ def _as_error(problem: BaseException) -> StagewrightError:
     return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
 
 
-def disk_full(where: str) -> StagewrightError:
+def disk_full(where: str, detail: str = "") -> StagewrightError:
     """The error for a disk without room."""
-    return StagewrightError(
-        Reason.DISK_FULL, f"no space left on the disk ({where})", hint="stagewright gc frees what no project needs"
-    )
+    hint = "stagewright gc frees what no project needs"
+    return StagewrightError(Reason.DISK_FULL, f"no space left on the disk ({where})", detail=detail, hint=hint)
 
 
 if __name__ == "__main__":

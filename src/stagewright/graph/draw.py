@@ -41,7 +41,8 @@ def mermaid(graph: Graph, notes: Mapping[str, str]) -> str:
     for node_id, name in names.items():
         node = graph.nodes[node_id]
         opening, closing = ("([", "])") if node.yields is Yields.ARTIFACT else ("[", "]")
-        lines.append(f'  {name}{opening}"{_label(node_id, node.kind, notes, "<br/>")}"{closing}')
+        label = "<br/>".join(map(_for_mermaid, _label(node_id, node.kind, notes)))
+        lines.append(f'  {name}{opening}"{label}"{closing}')
     for node_id, name in names.items():
         lines.extend(
             f"  {names[source]} -->|{role}| {name}" for role, source in sorted(graph.nodes[node_id].inputs.items())
@@ -55,10 +56,11 @@ def dot(graph: Graph, notes: Mapping[str, str]) -> str:
     for node_id in graph.order():
         node = graph.nodes[node_id]
         shape = "note" if node.yields is Yields.ARTIFACT else "box"
-        lines.append(f'  "{node_id}" [shape={shape}, label="{_label(node_id, node.kind, notes, chr(92) + "n")}"];')
+        label = r"\n".join(map(_for_dot, _label(node_id, node.kind, notes)))
+        lines.append(f'  "{_for_dot(node_id)}" [shape={shape}, label="{label}"];')
     for node_id in graph.order():
         lines.extend(
-            f'  "{source}" -> "{node_id}" [label="{role}"];'
+            f'  "{_for_dot(source)}" -> "{_for_dot(node_id)}" [label="{role}"];'
             for role, source in sorted(graph.nodes[node_id].inputs.items())
         )
     return "\n".join([*lines, "}"]) + "\n"
@@ -72,6 +74,14 @@ def as_data(graph: Graph) -> list[dict[str, Any]]:
     ]
 
 
-def _label(node_id: str, kind: str, notes: Mapping[str, str], separator: str) -> str:
+def _label(node_id: str, kind: str, notes: Mapping[str, str]) -> list[str]:
     note = notes.get(node_id)
-    return separator.join([node_id, kind, *([note] if note else [])])
+    return [node_id, kind, *([note] if note else [])]
+
+
+def _for_mermaid(text: str) -> str:
+    return text.replace("#", "#35;").replace("&", "#amp;").replace("<", "#lt;").replace('"', "#quot;")
+
+
+def _for_dot(text: str) -> str:
+    return text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')

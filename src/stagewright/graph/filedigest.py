@@ -32,6 +32,8 @@ def tree_digest(path: Path, digest: FileDigest = file_digest) -> str:
     """The digest of a file or a folder. Raises :class:`StagewrightError` for sockets, devices and pipes."""
     info = path.stat()
     if not stat.S_ISDIR(info.st_mode):
+        if not stat.S_ISREG(info.st_mode):
+            raise _strange(path)
         return hashlib.sha256(f"file {stat.S_IMODE(info.st_mode):o} {digest(path, info)}".encode()).hexdigest()
     total = hashlib.sha256()
     for entry, relative in walk(path):
@@ -43,11 +45,15 @@ def tree_digest(path: Path, digest: FileDigest = file_digest) -> str:
         elif stat.S_ISREG(info.st_mode):
             line = f"file {stat.S_IMODE(info.st_mode):o} {digest(Path(entry.path), info)}"
         else:
-            raise StagewrightError(
-                Reason.INVALID_VALUE, f"{entry.path} is no file, folder or link", hint="remove it from the project"
-            )
+            raise _strange(Path(entry.path))
         total.update(f"{relative}\0{line}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
+
+
+def _strange(path: Path) -> StagewrightError:
+    return StagewrightError(
+        Reason.INVALID_VALUE, f"{path} is no file, folder or link", hint="remove it from the project"
+    )
 
 
 def walk(folder: Path) -> Iterator[tuple[os.DirEntry[str], str]]:

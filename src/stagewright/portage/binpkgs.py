@@ -16,6 +16,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ COMPARED_BY_PORTAGE = frozenset(
 
 FETCHING = frozenset({"FETCHCOMMAND", "RESUMECOMMAND", "GENTOO_MIRRORS", "MAKEOPTS", "PORTAGE_NICENESS", "USE"})
 """Variables that leave no trace in a package, or that Portage compares."""
+
+_FOR_A_KERNEL = re.compile(r"\blinux-mod(?:-r\d+)?\b")
+"""Eclasses of packages with kernel modules, in an ebuild's text."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class Provenance:
             "eclasses": [tree_digest(repo.path / "eclass") for repo in self.repos if (repo.path / "eclass").is_dir()],
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def keeps(self, package: str) -> bool:
+        """Whether a package can be kept at all: kernel modules fit one kernel, which no fingerprint knows."""
+        ebuilds = (ebuild for repo in self.repos for ebuild in (repo.path / package).glob("*.ebuild"))
+        return not any(_FOR_A_KERNEL.search(ebuild.read_text(errors="replace")) for ebuild in ebuilds)
 
     def fingerprint(self, package: str) -> str:
         """The fingerprint of a package, given as category/name."""
@@ -86,6 +95,8 @@ class BinaryPackages:
         """Link every package of the cache that fits into the PKGDIR."""
         for folder in self.cache.glob("*/*"):
             package = f"{folder.parent.name}/{folder.name}"
+            if not self.provenance.keeps(package):
+                continue
             fitting = folder / self.provenance.fingerprint(package)
             if fitting.is_dir():
                 os.utime(fitting)  # in use: collection goes by this time
@@ -101,6 +112,8 @@ class BinaryPackages:
             info = source.stat()
             if info.st_nlink == 1 and info.st_size:  # Portage reserves a name by an empty file
                 package = f"{source.parent.parent.name}/{source.parent.name}"
+                if not self.provenance.keeps(package):
+                    continue
                 target = self.cache / package / self.provenance.fingerprint(package) / source.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if not target.exists():  # another build may have been faster

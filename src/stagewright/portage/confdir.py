@@ -94,6 +94,7 @@ def _of_stage(settings: PortageSettings) -> dict[str, str]:
         "USE": settings.use,
         "ACCEPT_KEYWORDS": settings.accept_keywords,
         "ACCEPT_LICENSE": settings.accept_license,
+        "INSTALL_MASK": settings.install_mask,
     }
     return {**{name: " ".join(words) for name, words in lists.items() if words}, **settings.make_conf}
 

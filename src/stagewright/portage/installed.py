@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from stagewright.run import inside
 
 VDB = "var/db/pkg"
+
+INSTALLED = "installed"
+"""The fact in which a layer keeps the packages of its root when it removes their records."""
 
 _TIMED = re.compile(r"^((?:obj .* [0-9a-f]{32}|sym .* -> .*) )(\d+)$", re.MULTILINE)
 _NANO = 1_000_000_000
@@ -37,6 +44,22 @@ def installed(root: Path) -> list[Package]:
         )
         for folder in _entries(root)
     ]
+
+
+def packages_of(root: Path, layers: Iterable[Mapping[str, Any]] = ()) -> list[Package]:
+    """The packages of a root: as its records say, else as the facts of its topmost layer do that knows them."""
+    found = inside(root, installed, Path("/"))
+    return found or from_data(next((facts[INSTALLED] for facts in layers if facts.get(INSTALLED)), []))
+
+
+def as_data(packages: Sequence[Package]) -> list[dict[str, Any]]:
+    """Packages as JSON-able data."""
+    return [{**asdict(package), "use": list(package.use)} for package in packages]
+
+
+def from_data(packages: Sequence[Mapping[str, Any]]) -> list[Package]:
+    """The packages that :func:`as_data` told."""
+    return [Package(**{**package, "use": tuple(package["use"])}) for package in packages]
 
 
 def settle(root: Path, epoch: int) -> None:

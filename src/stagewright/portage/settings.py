@@ -26,6 +26,8 @@ class PortageSettings(Section):
     """ACCEPT_KEYWORDS."""
     accept_license: list[str] = []
     """ACCEPT_LICENSE."""
+    install_mask: list[str] = []
+    """INSTALL_MASK of make.conf(5): patterns of files that packages shall not install, such as /usr/share/doc."""
     make_conf: dict[MakeVariable, str] = {}
     """Variables of make.conf(5); they come last and win."""
     binpkgs: bool = True

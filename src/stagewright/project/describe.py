@@ -10,7 +10,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 
@@ -35,7 +35,8 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
         shown = "required" if info.is_required() else ("" if isinstance(value, BaseModel) else plain(value))
         yield Setting(prefix + name, shown, texts.get(name, ""))
         if section:
-            yield from settings(section, f"{prefix}{name}.")
+            by_name = "NAME." if get_origin(info.annotation) is dict else ""
+            yield from settings(section, f"{prefix}{name}.{by_name}")
 
 
 def plain(value: Any) -> str:

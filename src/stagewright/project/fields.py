@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
 
 
 class Section(BaseModel):
-    """Base of every model that is read from a project file: unknown keys are errors, values cannot change."""
+    """Base of every model that is read from a project file: unknown keys are errors, values are of the type they say.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    A field whose type is an enumeration is written ``Annotated[Kind, Word()]``, since files hold its word.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def Word() -> Any:  # noqa: N802  reads like pydantic's Field
+    """Marks a field that takes a member of an enumeration by its word."""
+    return Field(strict=False)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,28 @@ class ProjectFile:
     """Marks a value that is the path of a file or folder, relative to the project."""
 
     folder: bool | None = None  # True: must be a folder, False: must be a file, None: either
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Marks a text that must match a pattern as a whole; ``what`` says to people what such a text is."""
+
+    pattern: str
+    what: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+
+    def _check(self, value: str) -> str:
+        if re.fullmatch(self.pattern, value, re.ASCII):
+            return value
+        facts = {"value": repr(value), "hint": f"write {self.what}"}
+        raise PydanticCustomError("matching", "{value} is not valid here", facts)
 
 
 # Names and versions as the Package Manager Specification has them (PMS 8, sections 3.1, 3.2 and 8.3).
@@ -107,13 +137,23 @@ def marked(model: BaseModel, marker: type) -> Iterator[tuple[tuple[str | int, ..
     """Values of a model whose type carries a marker: path, marker, value; also inside lists and nested sections."""
     for name, marks in _marked_fields(type(model), marker):
         value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            yield from (((name, *rest), mark, item) for rest, mark, item in marked(value, marker))
+        for path, section in _sections(value):
+            yield from (((name, *path, *rest), mark, item) for rest, mark, item in marked(section, marker))
         for mark in marks:
             if isinstance(value, str):
                 yield (name,), mark, value
             elif isinstance(value, (list, tuple)):
                 yield from (((name, number), mark, item) for number, item in enumerate(value))
+
+
+def _sections(value: Any) -> Iterator[tuple[tuple[str | int, ...], BaseModel]]:
+    """The sections that a value is or holds, in a list or by name, with the way to each."""
+    if isinstance(value, BaseModel):
+        yield (), value
+    elif isinstance(value, (list, tuple)):
+        yield from (((number,), item) for number, item in enumerate(value) if isinstance(item, BaseModel))
+    elif isinstance(value, Mapping):
+        yield from (((name,), item) for name, item in value.items() if isinstance(item, BaseModel))
 
 
 @functools.cache

@@ -6,6 +6,7 @@ The kinds of seeds, stages and tests are given by the caller as models, so that 
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ def find(start: Path) -> Path:
     """The project folder: ``start`` itself or the nearest folder above it with a project file."""
     start = start.absolute()
     for folder in [start, *start.parents]:
-        if (folder / FILE_NAME).is_file():
+        if os.path.isfile(folder / FILE_NAME):  # noqa: PTH113  pathlib raises where one may not look
             return folder
     raise StagewrightError(
         Reason.NO_PROJECT,

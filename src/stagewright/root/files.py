@@ -180,6 +180,11 @@ def clamp_times(tree: Path, epoch: int) -> None:
                 os.utime(path, (epoch, epoch), follow_symlinks=False)
 
 
+def names_in(folder: str) -> list[str]:
+    """The sorted names in a folder of the root that this process is in; none when there is no such folder."""
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
 def exists(root: Path, path: str) -> bool:
     """Whether a path of a root leads to something, links followed inside it."""
     return inside(root, os.path.exists, "/" + path.lstrip("/"))

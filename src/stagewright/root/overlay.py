@@ -31,6 +31,20 @@ def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
     run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={stack},{inner},{PLAIN}", target], cwd=base)
 
 
+def mount_layers(layers: Sequence[Path], target: Path) -> Path:
+    """A root to look at: its layers (topmost first) mounted read-only at ``target``, or the one layer that it is.
+
+    Returns where it is.
+    """
+    if len(layers) == 1:
+        return layers[0]
+    target.mkdir(parents=True, exist_ok=True)
+    base = Path(os.path.commonpath([layer.parent for layer in layers]))
+    stack = ":".join(os.path.relpath(layer, base) for layer in layers)
+    run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={stack},{PLAIN}", target], cwd=base)
+    return target
+
+
 def make_scaffold(folder: Path, targets: Sequence[str]) -> Path:
     """A lowest layer of empty folders for mounts to land on, so that none of them ends up in what the build adds."""
     for target in targets:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
 from stagewright import run as processes
+from stagewright.errors import Reason, StagewrightError
 from stagewright.root.overlay import make_scaffold, mount_overlay
 from stagewright.root.sandbox import MOUNT_POINTS, Bind, sandbox
 
@@ -58,7 +60,10 @@ class Root:
     ) -> processes.Result:
         """Run a command inside; its output goes to the log (and to ``on_line``), or is returned without either."""
         words = self.command(command, network=network, binds=binds, env=env)
-        return processes.run(words, log=self.log, on_line=on_line, check=check)
+        try:
+            return processes.run(words, log=self.log, on_line=on_line, check=check)
+        except StagewrightError as error:
+            raise _told_from_inside(error, command) from error
 
     def ask(self, *command: str, check: bool = True) -> str:
         """What a command inside prints to its standard output."""
@@ -82,3 +87,12 @@ class Root:
             network=network,
             terminal=terminal,
         )
+
+
+def _told_from_inside(error: StagewrightError, command: Sequence[str]) -> StagewrightError:
+    """The error of a command that ran inside, without the sandbox around it; the log has the whole line."""
+    if error.reason is not Reason.COMMAND_FAILED:
+        return error
+    message = error.message.replace("bwrap", Path(command[0]).name, 1)
+    _, _, output = error.detail.partition("\n")
+    return StagewrightError(error.reason, message, detail=f"  (inside the root) $ {shlex.join(command)}\n{output}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 
@@ -22,8 +23,7 @@ def fetch(requirement: str, cache: Path, *, source: bool, digest: str | None = N
     if digest:
         for file in cache.glob(f"{digest}/*"):
             return file
-    folder = cache / f".fetching-{name}"
-    remove_tree(folder)
+    folder = cache / f".fetching-{name}.{secrets.token_hex(4)}"  # two seeds may want it at the same time
     kind = ["--no-binary", name] if source else ["--only-binary", name]
     try:
         run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *kind, "--dest", folder, requirement])
@@ -41,6 +41,8 @@ def fetch(requirement: str, cache: Path, *, source: bool, digest: str | None = N
             hint="stagewright update moves the pin, if that is what you want",
         )
     target = cache / found
-    remove_tree(target)
-    folder.rename(target)
+    try:
+        folder.rename(target)
+    except OSError:  # another seed was faster
+        remove_tree(folder)
     return target / file.name

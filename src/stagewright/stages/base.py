@@ -56,6 +56,7 @@ class Work:
     cores: int
     log: IO[str]
     emit: Callable[[Event], None]
+    lineage: Sequence[Mapping[str, Any]] = ()  # every node below and this one, for manifests (engine/lineage.py)
 
     @property
     def epoch(self) -> int:
@@ -105,7 +106,8 @@ class Scope:
 
     def add(self, node: Node) -> str:
         """Take a node into the graph and return its id."""
-        self.nodes.setdefault(node.id, node)
+        known = self.nodes.setdefault(node.id, node)
+        assert known == node, f"two different nodes are called {node.id}"
         return node.id
 
     def context(self) -> dict[str, Any]:

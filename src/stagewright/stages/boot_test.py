@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
-from stagewright.project.fields import Section, StageRef
+from stagewright.project.fields import Section, StageRef, Word
 from stagewright.stages.base import Built, Stage, Work
 from stagewright.stages.tools import QEMU
 from stagewright.vm import accel
@@ -77,7 +77,7 @@ class BootTest(Stage, kind="boots", table="tests"):
 
     boots: StageRef
     """The stage whose image is started."""
-    attach: Attach = Attach.CD
+    attach: Annotated[Attach, Word()] = Attach.CD
     """How the image is put into the machine."""
     memory: Annotated[int, Field(ge=64)] = 1024
     """The machine's memory, in MiB."""

@@ -31,11 +31,11 @@ class Embedded(PackageStage, Finish, kind="embedded"):
         target = work.new_folder("target")
         _, portage = self.portage(work, [Bind(target, TARGET, writable=True)])
         portage.install(self.packages, target=TARGET)
-        finish(self, Root(target, target, log=work.log), work, None)
+        facts = finish(self, Root(target, target, log=work.log), work, None)
         work.phase("commit")
         settle_database(target, work)
         files.clamp_times(target, work.epoch)
-        return Built(target, (), {"packages": len(list((target / "var/db/pkg").glob("*/*")))})
+        return Built(target, (), {"packages": len(list((target / "var/db/pkg").glob("*/*"))), **facts})
 
     def open(self, work: Work) -> Root:
         """The build's root, with the new one at /mnt/target."""

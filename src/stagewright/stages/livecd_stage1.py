@@ -23,9 +23,9 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
         """Change the root, keep the changes as a layer."""
         root, portage = self.portage(work)
         portage.install(self.packages, options=["--newuse", "--deep", "--update"])
-        finish(self, root, work, portage)
+        facts = finish(self, root, work, portage)
         settle_database(root.upper, work)
-        return layer(root, work)
+        return layer(root, work, **facts)
 
     def open(self, work: Work) -> Root:
         """The live root as it is being changed."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.media.loaders import Loader
-from stagewright.project.fields import Atom, Section
+from stagewright.project.fields import Atom, Section, Word
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
@@ -70,7 +71,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     """Which kernel."""
     initramfs: Initramfs = Initramfs()
     """What the initramfs holds."""
-    loaders: list[Loader] = [Loader.SYSTEMD_BOOT]
+    loaders: list[Annotated[Loader, Word()]] = [Loader.SYSTEMD_BOOT]
     """The boot loaders to take from the environment."""
 
     @property

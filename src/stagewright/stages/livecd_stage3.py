@@ -17,9 +17,12 @@ from stagewright.graph.node import Yields
 from stagewright.media.arguments import KernelArguments
 from stagewright.media.iso import Image, make_iso
 from stagewright.media.loaders import EFI_PROGRAM, Entry, Loader, Menu
-from stagewright.project.fields import StageRef
+from stagewright.portage.installed import INSTALLED, from_data
+from stagewright.project.fields import StageRef, Word
+from stagewright.release.digests import digests_of
 from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.livecd_stage2 import INITRAMFS, KERNEL, LOADERS
+from stagewright.stages.released import about, release
 from stagewright.stages.squashfs import IMAGE, SquashfsSettings, squashfs_node
 from stagewright.stages.tools import Tool
 
@@ -45,7 +48,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
     """The payload, a livecd-stage2."""
     volume_id: VolumeId | None = None
     """The volume id, by which the kernel finds the medium; default: the project's name in capitals."""
-    loader: Loader = Loader.SYSTEMD_BOOT
+    loader: Annotated[Loader, Word()] = Loader.SYSTEMD_BOOT
     """The boot loader."""
     title: str | None = None
     """The line in the boot menu; default: the project's name and version."""
@@ -65,6 +68,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
             file_name=f"{info.name}-{name}-{info.arch}-{info.version}.iso",
             title=self.title or f"{info.name} {info.version}",
             volume_id=self.volume_id or info.name.upper().replace("+", "_")[:32],
+            **about(scope),
         )
         inputs = {"boot": node.inputs["boot"], "squashfs": squashfs}
         scope.add(replace(node, inputs=inputs))
@@ -92,6 +96,9 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
         target = work.new_folder("tree") / work.context["file_name"]
         image = Image(work.context["volume_id"], media, efi)
         make_iso(image, target, work.new_folder("media"), work.epoch, work.log)
+        work.phase("digest")
+        packages = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key).facts[INSTALLED]
+        release(work, target, from_data(packages), digests_of(target))
         return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
 
     def _configuration(self, work: Work) -> dict[str, Path]:

@@ -6,22 +6,26 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, toolchain_of
 from stagewright.portage.confdir import Repository, assemble
 from stagewright.portage.emerge import PORTAGE_UID, Places, Portage
-from stagewright.portage.installed import settle
+from stagewright.portage.installed import INSTALLED, as_data, packages_of, settle
 from stagewright.portage.settings import PortageSettings
-from stagewright.project.fields import AnyRef, Atom, FilePath, FolderPath, Section
+from stagewright.project.fields import AnyRef, Atom, FilePath, FolderPath, Matching, Section
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.seeds.apt import fetch_binds
 from stagewright.stages.base import Scope, Stage, Work
 from stagewright.stages.tools import SANDBOX
+
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+HostName = Annotated[str, Matching(rf"(?=.{{1,64}}$){_LABEL}(\.{_LABEL})*", "letters, digits, - and dots, as in box-1")]
+"""The name of a machine, see hostname(7)."""
 
 
 class Finish(Section):
@@ -31,7 +35,7 @@ class Finish(Section):
     """Folders copied into the root, in this order; what they hold is owned by root there."""
     os_release: dict[str, str] = {}
     """Entries of os-release(5) to set."""
-    hostname: str | None = None
+    hostname: HostName | None = None
     """The name in /etc/hostname."""
     script: FilePath | None = None
     """A program to run inside the root; one without a `#!` line is run by /bin/sh."""
@@ -117,8 +121,14 @@ class PackageStage(PortageSettings, Stage):
         return self.portage(work)[0]
 
 
-def finish(settings: Finish, root: Root, work: Work, portage: Portage | None) -> None:
-    """Carry out the changes to a root's files."""
+def finish(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:
+    """Carry out the changes to a root's files; returns what is to be remembered of it (see :func:`conclude`)."""
+    with_files(settings, root, work)
+    return conclude(settings, root, work, portage)
+
+
+def with_files(settings: Finish, root: Root, work: Work) -> None:
+    """The first half: what is put into a root."""
     work.phase("finish")
     for name in settings.root_overlay:
         files.copy_in(root.path, work.files[name], epoch=work.epoch)
@@ -126,15 +136,24 @@ def finish(settings: Finish, root: Root, work: Work, portage: Portage | None) ->
         _os_release(settings, root, work)
     if settings.hostname:
         files.write_file(root.path, "/etc/hostname", f"{settings.hostname}\n", epoch=work.epoch)
+
+
+def conclude(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:
+    """The second half: the script, and what is taken out again.
+
+    Returns facts for the layer: its packages, if their records are among what was removed.
+    """
     if settings.script:
         _run_script(work.files[settings.script], root)
     if settings.unmerge:
         assert portage, "unmerge counts as a use of Portage"
         portage.unmerge(settings.unmerge)
+    packages = packages_of(root.path)
     for pattern in files.remove(root.path, settings.rm):
         work.notice(f"rm: {pattern} matches nothing")
     for pattern in files.empty(root.path, settings.empty):
         work.notice(f"empty: there is no {pattern}")
+    return {INSTALLED: as_data(packages)} if packages and not packages_of(root.path) else {}
 
 
 def settle_database(tree: Path, work: Work) -> None:
@@ -152,8 +171,10 @@ def _os_release(settings: Finish, root: Root, work: Work) -> None:
 def _run_script(script: Path, root: Root) -> None:
     inner = "/tmp/stagewright-script"
     with script.open("rb") as stream:
-        words = [inner] if stream.read(2) == b"#!" else ["/bin/sh", inner]
-    root.run(*words, binds=[Bind(script, inner)])
+        first = stream.readline().decode(errors="replace")
+    # As the kernel reads the line, execve(2), but for a file that need not be executable.
+    interpreter = first[2:].strip().split(maxsplit=1) if first.startswith("#!") else ["/bin/sh"]
+    root.run(*interpreter, inner, binds=[Bind(script, inner)])
 
 
 def _has(root: Root, path: str) -> bool:

@@ -32,7 +32,8 @@ class SeedFile(Stage, kind="file", table="seeds"):
     def build(self, work: Work) -> Built:
         """Compare the digest, unpack the archive."""
         archive = work.files[self.file]
-        if self.sha256 and (found := file_digest(archive)) != self.sha256:
+        found = file_digest(archive)
+        if self.sha256 and found != self.sha256:
             raise StagewrightError(
                 Reason.DIGEST_MISMATCH,
                 f"{self.file} has sha256 {found}, the project says {self.sha256}",
@@ -45,4 +46,4 @@ class SeedFile(Stage, kind="file", table="seeds"):
         except StagewrightError:
             remove_tree(tree)  # a failed build's folder is kept, but not what a stranger put into it
             raise
-        return Built(tree)
+        return Built(tree, (), {"archive": {"file": self.file, "sha256": found}})

@@ -14,7 +14,8 @@ from typing import Annotated
 from pydantic import Field
 
 from stagewright.graph.node import Node, Yields
-from stagewright.project.fields import Section, StageRef
+from stagewright.portage.installed import INSTALLED, as_data, packages_of
+from stagewright.project.fields import Section, StageRef, Word
 from stagewright.root import files
 from stagewright.run import inside, run
 from stagewright.stages.base import Built, Scope, Stage, Work
@@ -43,7 +44,7 @@ class SquashfsCompression(enum.StrEnum):
 class SquashfsSettings(Section):
     """How the live root is compressed."""
 
-    compression: SquashfsCompression = SquashfsCompression.ZSTD
+    compression: Annotated[SquashfsCompression, Word()] = SquashfsCompression.ZSTD
     """The compressor of the squashfs."""
     level: Annotated[int, Field(ge=1, le=22)] | None = 3
     """Its level: 1 to 22 for zstd, 1 to 9 for gzip; xz and lz4 have none."""
@@ -65,6 +66,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
     def build(self, work: Work) -> Built:
         """Put the modules into the live root and compress it."""
         root = work.mount("live")
+        packages = packages_of(root.path, [work.store.meta(Yields.LAYER, key).facts for key in root.below])
         payload = work.artifact("boot")
         for modules in sorted((payload / MODULES).iterdir()):
             place = inside(root.path, _module_folder, modules.name)
@@ -85,7 +87,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
             env={"SOURCE_DATE_EPOCH": str(work.epoch)},
             log=work.log,
         )
-        return Built(target.parent, (), {"bytes": target.stat().st_size})
+        return Built(target.parent, (), {"bytes": target.stat().st_size, INSTALLED: as_data(packages)})
 
 
 def _module_folder(version: str) -> str:
@@ -99,4 +101,5 @@ def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings
     """The node that makes the squashfs of these two; stages that ask for the same share it."""
     stage = Squashfs(live=live, boot=boot, **settings.model_dump())
     variant = "" if settings == SquashfsSettings() else "-" + "-".join(map(str, settings.model_dump().values()))
-    return stage.node(f"{live}+{boot}.squashfs{variant}", scope)
+    names = (name.replace("+", "%2B") for name in (live, boot))  # a+b with c is not a with b+c
+    return stage.node(f"{'+'.join(names)}.squashfs{variant}", scope)

@@ -75,9 +75,10 @@ class ToolVersions:
         self._path = path
         self._search = search
         try:
-            self._known: dict[str, str] = json.loads(path.read_text())
+            known = json.loads(path.read_text())
         except (FileNotFoundError, ValueError):
-            self._known = {}
+            known = None
+        self._known: dict[str, str] = known if isinstance(known, dict) else {}
 
     def __call__(self, tool: str) -> str:
         """The version a program prints. Raises ``MISSING_TOOL`` when it is not installed."""

@@ -17,6 +17,7 @@
     logs/<project>/<node>/       <time>.log, newest last
     events/<run>.jsonl           the events of each run
     history/<project>/<node>.json  the key of the last build of each node, to explain a rebuild
+    history/<project>/<node>.keys  the digests of its last keys, one a line, newest last, for ``diff NAME@previous``
     projects/<id>.json           keys that a project needed when it was last planned, for collection
 
 A tree is moved into place with rename(2) after everything in it is on disk; then ``meta.json`` is renamed into place.
@@ -40,11 +41,14 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.keys import KeyData
+from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
 from stagewright.run import run
 
 FORMAT = "1"
+
+KEPT = 10
+"""How many former keys of a node are remembered."""
 
 LONGEST_NAME = 200
 """Bytes of a name from which on a digest takes the place of its end; file systems take 255, some of it for endings."""
@@ -121,7 +125,18 @@ class Store:
         try:
             return Meta(**json.loads((self.folder(yields, key) / "meta.json").read_text()))
         except FileNotFoundError as error:
-            raise StagewrightError(Reason.NOT_BUILT, f"nothing with key {key[:12]} is in the store") from error
+            raise StagewrightError(
+                Reason.NOT_BUILT, f"nothing with key {key[:12]} is in the store", hint="stagewright build makes it"
+            ) from error
+
+    def find(self, prefix: str) -> list[tuple[Yields, str]]:
+        """The results whose key begins so."""
+        return [
+            (yields, folder.name)
+            for yields in Yields
+            for folder in (self.path / yields.folder).glob(f"{prefix}*")
+            if self.has(yields, folder.name)
+        ]
 
     def stack(self, key: str) -> list[Path]:
         """The trees of a root, topmost layer first."""
@@ -151,6 +166,18 @@ class Store:
         folder = self.path / "work" / f"{key}.{secrets.token_hex(4)}"
         folder.mkdir()
         return folder
+
+    @contextlib.contextmanager
+    def scratch(self, purpose: str) -> Iterator[Path]:
+        """A work folder for something that is no build, held by a lock of its own, and gone in the end."""
+        name = f"{purpose}-{secrets.token_hex(4)}"
+        with self.locked(name):
+            folder = self.new_work(name)
+            try:
+                yield folder
+            finally:
+                remove_tree(folder)
+                (self.path / "locks" / f"{name}.lock").unlink(missing_ok=True)
 
     def commit(self, tree: Path, yields: Yields, meta: Meta) -> None:
         """Move a finished tree into the store, meta data last. Harmless when the same key is there already."""
@@ -200,6 +227,16 @@ class Store:
         path = self.path / "history" / project / f"{file_name(node)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(data, indent=1, sort_keys=True))
+        newest = Key.of(data).digest
+        keys = [*(key for key in self.former(project, node) if key != newest), newest]
+        write_atomically(path.with_name(f"{file_name(node)}.keys"), "\n".join(keys[-KEPT:]) + "\n")
+
+    def former(self, project: str, node: str) -> list[str]:
+        """The digests of the last different keys with which a node was built, newest last."""
+        try:
+            return (self.path / "history" / project / f"{file_name(node)}.keys").read_text().split()
+        except FileNotFoundError:
+            return []
 
     def remembered(self, project: str, node: str) -> KeyData | None:
         """The key data of the last build of a node, if there was one."""
@@ -252,6 +289,15 @@ def remove_tree(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path)
+
+
+FULL = 8 << 20
+"""Bytes: a file system with less room is taken for full when a build fails on it."""
+
+
+def is_full(path: Path) -> bool:
+    """Whether the file system of a folder has next to no room."""
+    return shutil.disk_usage(path).free < FULL
 
 
 def tree_size(path: Path) -> int:

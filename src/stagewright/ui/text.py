@@ -25,6 +25,12 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
+def shown(name: str) -> str:
+    """A file name on one line of a terminal, whatever bytes are in it."""
+    plain = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in plain)
+
+
 def error_text(error: StagewrightError) -> str:
     """An error as it is printed: all of several, each with its place and remedy."""
     if not isinstance(error, ProblemsError):

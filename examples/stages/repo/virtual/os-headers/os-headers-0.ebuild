@@ -1,0 +1,10 @@
+# Distributed under the terms of the 0BSD licence
+
+EAPI=8
+
+DESCRIPTION="The headers of the kernel"
+
+SLOT="0"
+KEYWORDS="amd64 arm64"
+
+RDEPEND="sys-kernel/linux-headers"

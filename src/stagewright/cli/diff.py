@@ -1,0 +1,92 @@
+"""``stagewright diff``."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from stagewright.cli.common import project_of, store_of
+from stagewright.engine.compare import compare
+from stagewright.engine.sides import Side, sides
+from stagewright.ui.text import shown, size
+
+SHOWN = 20
+"""How many files are shown when not all are asked for."""
+
+
+@click.command(name="diff")
+@click.argument("old", metavar="A")
+@click.argument("new", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; `equal` says whether they are.")
+@click.option("--files", "all_files", is_flag=True, help=f"List all files, not the {SHOWN} largest changes.")
+@click.pass_context
+def command(ctx: click.Context, old: str, new: str, as_json: bool, all_files: bool) -> None:
+    """Show what differs between A and B: packages, then files and sizes.
+
+    Each is the name of a stage, seed or test as the project is now, NAME@previous
+    for its last build with another key, the beginning of a key in the store, or a
+    file: a manifest, or an artifact with its manifest beside it. Two roots are
+    compared by content, owner, mode and attributes, listings of tarballs by what
+    they list; times do not count. The exit code is 0 whether they are equal or not.
+    """
+    first, second = sides([old, new], store_of(ctx), functools.cache(lambda: project_of(ctx)))
+    result = compare(first, second)
+    if as_json:
+        both = {name: {"name": side.name, "key": side.key} for name, side in (("a", first), ("b", second))}
+        print(json.dumps({**both, **result}, indent=2))
+        return
+    for line in _report(first, second, result, all_files):
+        print(line)
+
+
+def _report(old: Side, new: Side, result: Mapping[str, Any], all_files: bool) -> Iterator[str]:
+    yield f"{old.name} ({old.key[:12]}) -> {new.name} ({new.key[:12]})" + (": no difference" if result["equal"] else "")
+    yield from _packages(result["packages"])
+    if result["files"] is None:
+        yield "files: not compared, for lack of a listing"
+    else:
+        yield from _files(result["files"], all_files)
+
+
+def _packages(packages: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    yield f"packages: {_counts(packages)}"
+    lines = [(package["name"], f"  + {package['name']}") for package in packages["added"]]
+    lines += [(package["name"], f"  - {package['name']}") for package in packages["removed"]]
+    lines += [(change["new"]["name"], f"  ~ {_package(change)}") for change in packages["changed"]]
+    yield from (line for _, line in sorted(lines))
+
+
+def _package(change: Mapping[str, Any]) -> str:
+    old, new = change["old"], change["new"]
+    words = [old["name"] if old["name"] == new["name"] else f"{old['name']} -> {new['name'].partition('/')[2]}"]
+    words += [f"slot {old['slot']} -> {new['slot']}"] if old["slot"] != new["slot"] else []
+    words += [f"from {old['repository']} -> {new['repository']}"] if old["repository"] != new["repository"] else []
+    words += [f"USE: {' '.join(change['use'])}"] if change["use"] else []
+    return "  ".join(words)
+
+
+def _files(files: Mapping[str, Any], all_files: bool) -> Iterator[str]:
+    old, new = files["total"]["old"], files["total"]["new"]
+    yield f"files: {_counts(files)}; {size(old)} -> {size(new)}, {_signed(new - old)}"
+    rows = [(file["size"], file["path"], f"+ {_signed(file['size']):>10}", "") for file in files["added"]]
+    rows += [(file["size"], file["path"], f"- {_signed(-file['size']):>10}", "") for file in files["removed"]]
+    for file in files["changed"]:
+        growth = file["new_size"] - file["old_size"]
+        rows.append((abs(growth), file["path"], f"~ {_signed(growth):>10}", f"  ({', '.join(file['what'])})"))
+    listed = sorted(rows, key=lambda row: row[1] if all_files else (-row[0], row[1]))
+    for _, path, change, what in listed if all_files else listed[:SHOWN]:
+        yield f"  {change}  {shown(path)}{what}"
+    if len(listed) > SHOWN and not all_files:
+        yield f"  and {len(listed) - SHOWN} more, none with a larger change: --files lists them"
+
+
+def _counts(lists: Mapping[str, Any]) -> str:
+    return ", ".join(f"{len(lists[name])} {name}" for name in ("added", "removed", "changed"))
+
+
+def _signed(count: int) -> str:
+    return f"+{size(count)}" if count > 0 else f"-{size(-count)}" if count else "0 B"

@@ -1,0 +1,132 @@
+"""Packing a root: GNU tar into a compressor, digested on its way to the disk, contents listed on the side; one pass.
+
+GNU tar with sorted names, numeric owners, extended attributes (ACLs and capabilities are such), clamped times, so that
+equal roots give equal files. ``--sparse-version=0.0`` because the others write tar's process id into the archive, holes
+by content because file systems disagree about where they are.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from stagewright.errors import StagewrightError
+from stagewright.release.contents import write_contents
+from stagewright.release.digests import DigestedFile, Digests, beside
+from stagewright.run import pipeline
+
+MEMORY = 2048
+"""MiB that a compressor may take, unless two of its threads need more."""
+
+_DICTIONARY = (0.25, 1, 2, 4, 4, 8, 8, 16, 32, 64)
+"""MiB of xz's dictionary by level (xz(1))."""
+
+Progress = Callable[[int], None]
+
+
+class Compression(enum.StrEnum):
+    """How a tarball is compressed."""
+
+    ZSTD = "zst"
+    XZ = "xz"
+
+    @property
+    def program(self) -> str:
+        """The compressor."""
+        return "zstd" if self is Compression.ZSTD else "xz"
+
+    @property
+    def level(self) -> int:
+        """The level when nobody says."""
+        return 9 if self is Compression.ZSTD else 6
+
+    @property
+    def highest(self) -> int:
+        """The highest level."""
+        return 19 if self is Compression.ZSTD else 9
+
+    def memory(self, level: int, threads: int = 2) -> int:
+        """MiB that the compressor takes at most (measured: 21 times the dictionary for each thread of xz)."""
+        if self is Compression.ZSTD:
+            return threads * (80 if level <= 12 else 220)
+        return int(threads * max(20, 21 * _DICTIONARY[level]))
+
+    def command(self, level: int, cores: int) -> list[str]:
+        """The compressor, for as many cores as :data:`MEMORY` allows.
+
+        xz has two threads or more, since one gives different bytes; from two on their number does not matter, and
+        that of zstd's never does. Its limit makes xz fail rather than take more memory or another dictionary.
+        """
+        threads = max(2, min(cores, MEMORY // self.memory(level, 1)))
+        if self is Compression.ZSTD:
+            return ["zstd", "--quiet", "--stdout", f"-T{threads}", f"-{level}"]
+        limit = f"--memlimit-compress={self.memory(level, threads)}MiB"
+        return ["xz", "--quiet", "--stdout", f"-T{threads}", f"-{level}", limit, "--no-adjust"]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What packing made: the tarball and its listing."""
+
+    archive: Digests
+    contents: Digests
+
+
+def pack(
+    root: Path,
+    target: Path,
+    compressor: list[str],
+    *,
+    epoch: int,
+    log: IO[str] | None = None,
+    progress: Progress = lambda _: None,
+) -> Packed:
+    """Pack the tree below ``root`` into ``target`` and list it in ``<target>.CONTENTS.gz``.
+
+    ``progress`` is told the bytes on disk of what was begun so far, from another thread. Raises ``COMMAND_FAILED`` when
+    tar or the compressor fails; a full disk is the OSError that it is.
+    """
+    reader, writer = os.pipe()
+    command = _tar(root, epoch, f"/dev/fd/{writer}")
+    with DigestedFile(target) as archive, DigestedFile(beside(target, "CONTENTS.gz")) as contents:
+        with ThreadPoolExecutor(1) as thread:
+            listing = thread.submit(_list, reader, contents, epoch, progress)
+            try:
+                pipeline([command, compressor], archive.write, log=log, pass_fds=[writer])
+            except StagewrightError:
+                if listing.done() and (problem := listing.exception()):  # tar failed for lack of a reader
+                    raise problem from None
+                raise
+            finally:
+                os.close(writer)
+        listing.result()
+    return Packed(archive.digests, contents.digests)
+
+
+def _list(reader: int, contents: DigestedFile, epoch: int, progress: Progress) -> None:
+    done = 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(done)
+
+    with os.fdopen(reader, "rb") as listing:
+        write_contents(listing, contents, epoch, count)
+
+
+def _tar(root: Path, epoch: int, listing: str) -> list[str]:
+    return [
+        *("tar", "--create", "--file=-", "--sort=name", "--numeric-owner"),
+        *("--format=posix", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"),
+        *("--xattrs", "--xattrs-include=*"),
+        *("--sparse", "--sparse-version=0.0", "--hole-detection=raw"),
+        *(f"--mtime=@{epoch}", "--clamp-mtime", "--one-file-system"),
+        *("-vv", f"--index-file={listing}", "--quoting-style=escape"),
+        *(f"--directory={root}", "."),
+    ]

@@ -1,0 +1,103 @@
+"""``<tarball>.CONTENTS.gz``: what a tarball holds, as ``tar --list -vv`` shows it, compressed as by ``gzip -n``.
+
+The lines are those that tar prints while it packs. It prints the times of the files, not the clamped ones that it
+writes; they are clamped here, or two equal tarballs would have different listings.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.release.digests import DigestedFile
+from stagewright.release.tree import Entry, Tree
+
+_LINE = re.compile(
+    rb"(?P<head>(?P<mode>[^\s.+*]{10})[.+*]? +(?P<owner>\d+/\d+) +(?P<size>\d+|\d+,\d+) )"
+    rb"(?P<date>-?\d+-\d\d-\d\d \d\d:\d\d) (?P<name>[^\n]*)\n?"
+)
+
+_ESCAPED = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
+_LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+_BLOCK = 4096  # what a file takes on disk is counted in these
+
+
+def write_contents(listing: IO[bytes], target: DigestedFile, epoch: int, on_size: Callable[[int], None]) -> None:
+    """Write tar's listing as it comes, times after ``epoch`` clamped; each file's size on disk is told before it."""
+    last = time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch)).encode()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=target, mtime=0) as packed:
+        lines: list[bytes] = []
+        for line in listing:
+            if found := _LINE.fullmatch(line):
+                on_size(-(-int(found["size"]) // _BLOCK) * _BLOCK if found["size"].isdigit() else 0)
+                if _later(found["date"], last):
+                    line = b"%b%b %b\n" % (found["head"], last, found["name"])  # noqa: PLW2901
+            lines.append(line)
+            if len(lines) == 1000:
+                packed.write(b"".join(lines))
+                lines = []
+        packed.write(b"".join(lines))
+
+
+def _later(date: bytes, last: bytes) -> bool:
+    return not date.startswith(b"-") and (len(date), date) > (len(last), last)
+
+
+def read_contents(path: Path) -> Tree:
+    """The tree that a listing describes. Raises ``BAD_ARCHIVE`` for anything that is none."""
+    entries: dict[str, Entry] = {}
+    try:
+        with gzip.open(path) as stream:
+            for line in stream:
+                found = _LINE.fullmatch(line)
+                if not found:
+                    raise ValueError(line)
+                name, entry = _entry(found, entries)
+                entries[name] = entry
+    except (OSError, EOFError, ValueError, StopIteration) as error:
+        raise StagewrightError(
+            Reason.BAD_ARCHIVE, f"{path.name} is no listing of a tarball: {error}", hint="make the tarball again"
+        ) from error
+    return Tree(entries)
+
+
+def _entry(found: re.Match[bytes], known: dict[str, Entry]) -> tuple[str, Entry]:
+    mode, name, target = found["mode"].decode(), found["name"], b""
+    if mode[0] == "h":
+        return _hard_link(name, known)
+    if mode[0] == "l":
+        name, _, target = name.partition(b" -> ")
+    device = mode[0] in "bc"
+    return _path(name), Entry(
+        mode=mode,
+        owner=found["owner"].decode(),
+        size=0 if device else int(found["size"]),
+        target=found["size"].decode() if device else _plain(target),
+    )
+
+
+def _hard_link(name: bytes, known: dict[str, Entry]) -> tuple[str, Entry]:
+    """A further name of a file. A name may itself hold the words between the two; the file is one that is known."""
+    words = name.split(b" link to ")
+    splits = [(b" link to ".join(words[:count]), b" link to ".join(words[count:])) for count in range(1, len(words))]
+    return next((_path(first), known[_path(second)].as_link()) for first, second in splits if _path(second) in known)
+
+
+def _path(name: bytes) -> str:
+    return "/" + _plain(name).removeprefix(".").strip("/")
+
+
+def _plain(name: bytes) -> str:
+    """A name without tar's escapes (its quoting style ``escape``)."""
+
+    def unescaped(found: re.Match[bytes]) -> bytes:
+        code = found[1]
+        return bytes([int(code, 8)]) if len(code) == 3 else _LETTERS.get(code, code)
+
+    return _ESCAPED.sub(unescaped, name).decode(errors="surrogateescape")

@@ -1,0 +1,120 @@
+"""Digests of what is released, computed while it is written, and the texts that lie beside it.
+
+``<file>.DIGESTS`` and ``<file>.sha256`` are as Gentoo's release builder writes them (catalyst/base/genbase.py): a
+comment with the name of the digest, then a line that b2sum(1), sha512sum(1) or sha256sum(1) can check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+LISTED = ("blake2b", "sha512")
+"""What DIGESTS has, in this order."""
+
+ALGORITHMS = (*LISTED, "sha256")
+
+CHUNK = 1 << 20
+"""Bytes that are read and digested at a time."""
+
+_SMALL = 1 << 14  # below this a thread costs more than it gives
+
+
+@dataclass(frozen=True)
+class Digests:
+    """The digests of one file, in hexadecimal by algorithm, and its size in bytes."""
+
+    file: str
+    size: int
+    digests: Mapping[str, str]
+
+    def lines(self, *algorithms: str) -> str:
+        """The file's lines in DIGESTS or .sha256."""
+        return "".join(f"# {name.upper()} HASH\n{self.digests[name]}  {self.file}\n" for name in algorithms)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a manifest."""
+        return asdict(self)
+
+
+def write_digests(artifact: Path, files: Sequence[Digests]) -> None:
+    """Write ``.DIGESTS`` for the files and ``.sha256`` for the first of them, the artifact itself."""
+    beside(artifact, "DIGESTS").write_text("".join(file.lines(*LISTED) for file in files))
+    beside(artifact, "sha256").write_text(files[0].lines("sha256"))
+
+
+def beside(artifact: Path, suffix: str) -> Path:
+    """The file of that kind that belongs to an artifact."""
+    return artifact.with_name(f"{artifact.name}.{suffix}")
+
+
+def digests_of(path: Path) -> Digests:
+    """The digests of a file that is there already."""
+    with path.open("rb") as stream, Digester() as digester:
+        while chunk := stream.read(CHUNK):
+            digester.update(chunk)
+    return digester.result(path.name)
+
+
+class Digester:
+    """All digests of a stream, side by side in threads (hashlib lets go of the interpreter's lock)."""
+
+    def __init__(self) -> None:
+        self._hashes = {name: hashlib.new(name) for name in ALGORITHMS}
+        self._pool = ThreadPoolExecutor(len(ALGORITHMS))
+        self._size = 0
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._size += len(data)
+        if len(data) < _SMALL:
+            for one in self._hashes.values():
+                one.update(data)
+        else:
+            list(self._pool.map(lambda one: one.update(data), self._hashes.values()))
+
+    def result(self, file: str) -> Digests:
+        """The digests of what came so far, under the name of a file."""
+        return Digests(file, self._size, {name: one.hexdigest() for name, one in self._hashes.items()})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+
+
+class DigestedFile(Digester):
+    """A new file that is digested while it is written; use it as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._stream = path.open("xb")
+
+    def write(self, data: bytes) -> None:
+        """Write and digest bytes."""
+        self._stream.write(data)
+        self.update(data)
+
+    def flush(self) -> None:
+        """Hand what was written to the system."""
+        self._stream.flush()
+
+    @property
+    def digests(self) -> Digests:
+        """The digests of what was written so far."""
+        return self.result(self._path.name)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._stream.close()

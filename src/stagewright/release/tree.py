@@ -1,0 +1,163 @@
+"""Trees of files as people compare them: entries from a folder or from a listing, and what differs between two.
+
+Times do not count. What only one of two trees knows (content, extended attributes) is not compared.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file, folder, link or device.
+
+    ``mode`` is as ls(1) shows it, ``owner`` is ``uid/gid``, ``size`` in bytes (0 but for files); ``target`` is where a
+    link leads, or the numbers of a device. ``again`` marks a further name of a file that has been listed before.
+    """
+
+    mode: str
+    owner: str
+    size: int
+    target: str = ""
+    again: bool = field(default=False, compare=False)
+    identity: tuple[int, ...] = field(default=(), compare=False)  # equal ones are the same file on disk
+
+    def as_link(self) -> Entry:
+        """The same file under another name."""
+        return replace(self, again=True)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Entries by absolute path. ``base`` is the folder where their content is, if it is at hand."""
+
+    entries: Mapping[str, Entry]
+    base: Path | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files, hard links counted once."""
+        return sum(entry.size for entry in self.entries.values() if not entry.again)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A path that differs: the entry then and now (None: not there), and what is different about it."""
+
+    path: str
+    old: Entry | None
+    new: Entry | None
+    what: tuple[str, ...] = ()
+
+    @property
+    def growth(self) -> int:
+        """By how many bytes it made the tree grow."""
+        return _weight(self.new) - _weight(self.old)
+
+    @property
+    def size(self) -> int:
+        """The larger of its two sizes."""
+        return max(_weight(self.old), _weight(self.new))
+
+
+def _weight(entry: Entry | None) -> int:
+    return entry.size if entry and not entry.again else 0
+
+
+def read_tree(base: Path, skip: Sequence[str] = ()) -> Tree:
+    """The entries of a folder; it follows no links. Names that end in one of ``skip`` are left out."""
+    entries = {"/": _entry(os.fspath(base), set())}
+    seen: set[tuple[int, int]] = set()
+    for path in _walk(os.fspath(base)):
+        if not path.endswith(tuple(skip)):
+            entries[path.removeprefix(os.fspath(base))] = _entry(path, seen)
+    return Tree(entries, base)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    with os.scandir(folder) as found:
+        inner = sorted(found, key=lambda entry: entry.name)
+    for entry in inner:
+        yield entry.path
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path)
+
+
+def _entry(path: str, seen: set[tuple[int, int]]) -> Entry:
+    info = os.lstat(path)
+    kind = info.st_mode
+    target = ""
+    if stat.S_ISLNK(kind):
+        target = os.readlink(path)  # noqa: PTH115  pathlib would normalise the target
+    elif stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+        target = f"{os.major(info.st_rdev)},{os.minor(info.st_rdev)}"
+    file = (info.st_dev, info.st_ino)
+    again = stat.S_ISREG(kind) and info.st_nlink > 1 and file in seen
+    seen.add(file)
+    return Entry(
+        mode=stat.filemode(kind),
+        owner=f"{info.st_uid}/{info.st_gid}",
+        size=info.st_size if stat.S_ISREG(kind) else 0,
+        target=target,
+        again=again,
+        identity=(info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns) if stat.S_ISREG(kind) else (),
+    )
+
+
+def changes(old: Tree, new: Tree) -> list[Change]:
+    """The paths in which two trees differ, sorted. Trees of one store share files, which are not read (overlayfs)."""
+    found = []
+    for path in sorted(old.entries.keys() | new.entries.keys()):
+        before, after = old.entries.get(path), new.entries.get(path)
+        if before is None or after is None:
+            found.append(Change(path, before, after))
+        elif what := tuple(_differences(old, new, path)):
+            found.append(Change(path, before, after, what))
+    return found
+
+
+def _differences(old: Tree, new: Tree, path: str) -> Iterator[str]:
+    before, after = old.entries[path], new.entries[path]
+    if before.identity and before.identity == after.identity:
+        return
+    if before.mode[0] != after.mode[0]:
+        yield "type"
+        return
+    if before.mode != after.mode:
+        yield "mode"
+    if before.owner != after.owner:
+        yield "owner"
+    if before.target != after.target:
+        yield "target"
+    both = (old.base, new.base)
+    if before.size != after.size or (before.mode[0] == "-" and not _same_content(both, path)):
+        yield "content"
+    if _attributes(both[0], path, both[1]) != _attributes(both[1], path, both[0]):
+        yield "attributes"
+
+
+def _same_content(bases: tuple[Path | None, Path | None], path: str) -> bool:
+    first, second = bases
+    if first is None or second is None:
+        return True
+    with Path(f"{first}{path}").open("rb") as one, Path(f"{second}{path}").open("rb") as two:
+        while chunk := one.read(_CHUNK):
+            if chunk != two.read(_CHUNK):
+                return False
+    return True
+
+
+def _attributes(base: Path | None, path: str, other: Path | None) -> dict[str, bytes]:
+    """Extended attributes, ACLs and capabilities among them; nothing when the other tree has no content."""
+    if base is None or other is None:
+        return {}
+    place = f"{base}{path}"
+    names = os.listxattr(place, follow_symlinks=False)
+    return {name: os.getxattr(place, name, follow_symlinks=False) for name in names}

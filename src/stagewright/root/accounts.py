@@ -1,0 +1,223 @@
+"""Groups and users of a root: what a project may ask for, what becomes of it there.
+
+The files are edited from inside the root (``root/passwd.py``); no program of the root is needed. Numbers that the
+project leaves open are the first free ones, in the order of the names: users and groups from 1000 up, those of the
+system from 999 down, as login.defs(5) has them. What is there already stays as far as the project says nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from stagewright.project.fields import FilePath, Matching, Section
+from stagewright.root.lacks import Lack
+from stagewright.root.passwd import Tables
+
+DAY = 86400
+SHELLS = ("/bin/bash", "/bin/sh")
+NO_SHELLS = ("/sbin/nologin", "/usr/sbin/nologin", "/bin/false", "/usr/bin/false")
+
+_HASH = re.compile(r"\$(?:y|gy|7|2[aby]|5|6)\$[./A-Za-z0-9$=,]{20,}")
+_WORDS = {"locked": "!", "empty": ""}
+
+
+def _check_password(value: str) -> str:
+    """Accept a hash or one of the two words. The error must not show what may be a real password."""
+    if value in _WORDS or _HASH.fullmatch(value):
+        return value
+    hint = "write the output of `openssl passwd -6` or `mkpasswd`; or a word: locked, empty (anyone may log in)"
+    what = "an empty text" if not value else "neither a strong crypt(5) hash nor one of the words locked, empty"
+    raise PydanticCustomError("password", "this is {what}", {"what": what, "hint": hint})
+
+
+Password = Annotated[str, AfterValidator(_check_password)]
+"""A crypt(5) hash ($y$, $gy$, $7$, $2b$, $6$, $5$), or `locked`, or `empty`."""
+
+AccountName = Annotated[str, Matching(r"[a-z_][a-z0-9_-]{0,30}\$?", "lower-case letters, digits, _ and -")]
+"""The name of a user or a group, as useradd(8) accepts it."""
+
+Number = Annotated[int, Field(ge=0, le=4294967293)]
+"""A uid or gid; the two highest mean "none" to the kernel."""
+
+_Path = Annotated[str, Matching(r"/[^:\n]*", "a whole path, such as /home/larry")]
+_Comment = Annotated[str, Matching(r"[^:\n]*", "one line without a colon")]
+
+
+class Group(Section):
+    """A group that the root shall have."""
+
+    gid: Number | None = None
+    """Its number; else the first free one."""
+    system: bool = False
+    """Take a number of the system's range, below 1000."""
+
+
+class User(Section):
+    """A user that the root shall have. One who is there already keeps what is not set here."""
+
+    uid: Number | None = None
+    """The number; else the first free one."""
+    group: AccountName | None = None
+    """The primary group, which must exist; else a group of the user's name, made if needed."""
+    groups: list[AccountName] = []
+    """More groups to be a member of: groups of this project or of the root."""
+    comment: _Comment | None = None
+    """The full name, or what the user is for."""
+    home: _Path | None = None
+    """The home folder, `/home/NAME` if not set; made from /etc/skel, for the user's eyes only (mode 0700)."""
+    shell: _Path | None = None
+    """The login shell; else /bin/bash or /bin/sh, and nologin for users of the system."""
+    password: Password | None = None
+    """A crypt(5) hash, never plain text; or `locked` (what new users are), or `empty` for live systems."""
+    authorized_keys: list[FilePath] = []
+    """Files with public SSH keys, added to the user's ~/.ssh/authorized_keys."""
+    system: bool = False
+    """A user of the system: a number below 1000, no shell, and a home only if `home` says where."""
+
+
+def check_numbers(kind: str, accounts: Mapping[str, Any]) -> None:
+    """Raise for two accounts with one number (``kind`` is uid or gid)."""
+    seen: dict[int, str] = {}
+    for name, account in accounts.items():
+        number = getattr(account, kind, None)
+        if number is None:
+            continue
+        if number in seen:
+            facts = {"kind": kind, "number": number, "names": f"{seen[number]} and {name}", "hint": "change one"}
+            raise PydanticCustomError("numbers", "{names} have the same {kind} {number}", facts)
+        seen[number] = name
+
+
+@dataclass
+class Home:
+    """A home folder to be made, and public keys to be put there."""
+
+    path: str
+    uid: int
+    gid: int
+    make: bool
+    own: bool  # whether what an overlay brought there becomes the user's
+    keys: tuple[str, ...] = ()
+
+
+@dataclass
+class Accounts:
+    """Settings on their way into the tables of a root."""
+
+    groups: Mapping[str, Group]
+    users: Mapping[str, User]
+    keys: Mapping[str, tuple[str, ...]]  # lines for authorized_keys, by user
+    epoch: int
+    tables: Tables
+    homes: list[Home] = field(default_factory=list)
+    lacks: list[Lack] = field(default_factory=list)
+
+    def plan(self) -> None:
+        """Change the tables in memory, collecting what cannot be done."""
+        for name, group in sorted(self.groups.items()):
+            self._group(name, group)
+        for name, user in sorted(self.users.items()):
+            self._user(name, user)
+        for name, user in sorted(self.users.items()):  # now that every user's own group is there
+            for other in user.groups:
+                if self._gid_of(name, other) is not None:
+                    self.tables.join(name, other)
+
+    def _group(self, name: str, group: Group) -> None:
+        old = self.tables.group.get(name)
+        if old is None:
+            gid = self._number("gid", name, group.gid, system=group.system)
+            self.tables.new_group(name, gid)
+        elif group.gid is not None and old[2] != str(group.gid):
+            self._other_number("group", name, "gid", old[2], group.gid)
+
+    def _user(self, name: str, user: User) -> None:
+        old = self.tables.passwd.get(name)
+        row = self._new_user(name, user) if old is None else self._changed_user(old, user)
+        if user.shell is not None and not os.access(user.shell, os.X_OK):
+            shells = tuple(path for path in _shells() if os.access(path, os.X_OK))
+            message = f"user {name}: there is no shell {user.shell}"
+            self.lacks.append(Lack(message, "add the package that brings it", user.shell, shells))
+        word = None if user.password is None else _WORDS.get(user.password, user.password)
+        self.tables.set_password(name, word, self.epoch // DAY)
+        fresh = old is None and not user.system
+        make = fresh or user.home is not None
+        own = fresh and row[5].startswith("/home/")
+        self.homes.append(Home(row[5], int(row[2]), int(row[3] or 0), make, own, self.keys.get(name, ())))
+
+    def _new_user(self, name: str, user: User) -> list[str]:
+        wanted = 0 if name == "root" and user.uid is None else user.uid
+        uid = self._number("uid", name, wanted, system=user.system)
+        if user.group is not None:
+            gid = self._gid_of(name, user.group)
+        else:
+            own = self.tables.group.get(name)
+            gid = int(own[2]) if own else self._number("gid", name, None, system=user.system, prefer=uid)
+            if own is None:
+                self.tables.new_group(name, gid)
+        shells = NO_SHELLS if user.system else SHELLS
+        shell = user.shell or next((path for path in shells if os.access(path, os.X_OK)), shells[-1])
+        home = user.home or ("/root" if name == "root" else "/dev/null" if user.system else f"/home/{name}")
+        return self.tables.passwd.add([name, "x", str(uid), str(gid or 0), user.comment or "", home, shell])
+
+    def _changed_user(self, row: list[str], user: User) -> list[str]:
+        if user.uid is not None and row[2] != str(user.uid):
+            self._other_number("user", row[0], "uid", row[2], user.uid)
+        gid = self._gid_of(row[0], user.group) if user.group is not None else None
+        for column, value in ((3, gid), (4, user.comment), (5, user.home), (6, user.shell)):
+            row[column] = row[column] if value is None else str(value)
+        return row
+
+    def _gid_of(self, user: str, group: str) -> int | None:
+        row = self.tables.group.get(group)
+        if row is None and not any(lack.name == group for lack in self.lacks):
+            message = f"user {user}: there is no group {group}"
+            hint = f"make it by [groups.{group}], or add the package that brings it (acct-group/{group})"
+            self.lacks.append(Lack(message, hint, group, self.tables.group.names()))
+        return int(row[2]) if row else None
+
+    def _number(self, kind: str, name: str, wanted: int | None, *, system: bool, prefer: int | None = None) -> int:
+        table = self.tables.passwd if kind == "uid" else self.tables.group
+        taken = table.numbers()
+        if wanted is not None:
+            if wanted in taken:
+                message = f"{name}: the {kind} {wanted} belongs to {taken[wanted]}"
+                self.lacks.append(Lack(message, f"choose another, or none for the first free {kind}", certain=True))
+            return wanted
+        accounts: Mapping[str, Any] = self.users if kind == "uid" else self.groups
+        busy = {*taken, *(getattr(account, kind) for account in accounts.values())}
+        numbers = range(999, 100, -1) if system else range(1000, 60000)
+        if prefer is not None and prefer not in busy:
+            return prefer
+        return next(number for number in numbers if number not in busy)
+
+    def _other_number(self, what: str, name: str, kind: str, old: str, new: int) -> None:
+        message = f"the {what} {name} exists with the {kind} {old}, not {new}"
+        hint = f"leave {kind} out, or set it to {old}: what is there belongs to that number"
+        self.lacks.append(Lack(message, hint, certain=True))
+
+
+def _shells() -> tuple[str, ...]:
+    try:
+        with Path("/etc/shells").open() as stream:
+            found = [line.strip() for line in stream if line.startswith("/")]
+    except FileNotFoundError:
+        found = []
+    return tuple(dict.fromkeys([*found, *SHELLS, *NO_SHELLS]))
+
+
+def plan_accounts(
+    groups: Mapping[str, Group], users: Mapping[str, User], keys: Mapping[str, tuple[str, ...]], epoch: int
+) -> Accounts:
+    """What the root that this process is in would become. Nothing is written."""
+    accounts = Accounts(groups, users, keys, epoch, Tables.read())
+    accounts.plan()
+    return accounts

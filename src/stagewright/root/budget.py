@@ -1,0 +1,64 @@
+"""The size of a root, and what takes most of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.project.fields import Matching
+
+SHOWN = 8
+"""How many of the largest packages and folders an error lists."""
+
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+Size = Annotated[str, Matching(r"[0-9]+(\.[0-9]+)?[KMGT]?", "a number of bytes, or one with K, M, G or T: 500M")]
+"""A size in bytes, or with K, M, G, T for powers of 1024."""
+
+
+def parse_size(text: Size) -> int:
+    """A size in bytes."""
+    found = re.fullmatch(r"([0-9.]+)([KMGT]?)", text)
+    assert found
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def measure(tree: Path) -> Counter[str]:
+    """Bytes in files by folder (two levels deep), hard links counted once."""
+    sizes: Counter[str] = Counter()
+    seen: set[tuple[int, int]] = set()
+    for path, _, names in os.walk(tree):
+        parts = os.path.relpath(path, tree).split("/")
+        folder = "/" if parts == ["."] else "/" + "/".join(parts[:2])
+        for name in names:
+            info = os.lstat(f"{path}/{name}")
+            if info.st_nlink > 1 and (info.st_dev, info.st_ino) in seen:
+                continue
+            seen.add((info.st_dev, info.st_ino))
+            sizes[folder] += info.st_size
+    return sizes
+
+
+def check_size(tree: Path, limit: Size, packages: Counter[str]) -> int:
+    """The size of a root in bytes. Raises ``BUILD_FAILED`` when that is more than the limit allows."""
+    folders = measure(tree)
+    total, allowed = folders.total(), parse_size(limit)
+    if total <= allowed:
+        return total
+    lines = [f"  {_shown(size):>10}  {name}" for name, size in folders.most_common(SHOWN)]
+    if packages:
+        lines += ["", *(f"  {_shown(size):>10}  {name}" for name, size in packages.most_common(SHOWN))]
+    raise StagewrightError(
+        Reason.BUILD_FAILED,
+        f"the root takes {_shown(total)}, which is {_shown(total - allowed)} more than size = {limit!r} allows",
+        detail="\n".join(lines),
+        hint="remove something (unmerge, rm, install_mask), or raise the limit",
+    )
+
+
+def _shown(size: int) -> str:
+    return f"{size / 1024**2:.1f} MiB" if size >= 1024**2 / 10 else f"{size} B"

@@ -1,0 +1,104 @@
+"""Home folders and SSH keys of users, made from inside a root."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from stagewright.root.accounts import Accounts, Home
+from stagewright.root.files import names_in
+from stagewright.root.lacks import Lack
+
+SKELETON = "/etc/skel"
+
+_KEY = re.compile(r"(?:^|\s)(?:sk-)?(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-nistp\d+)(?:@openssh\.com)? AAAA[0-9A-Za-z+/]+=*")
+
+
+def read_keys(name: str, text: str) -> tuple[tuple[str, ...], list[Lack]]:
+    """The lines of a file of public keys, and what is wrong with it (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
+    hint = "name the file of the public key, which ends in .pub"
+    if "PRIVATE KEY" in text:
+        return (), [Lack(f"{name} holds a private key", hint)]
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
+    bad = [
+        number for number, line in enumerate(text.splitlines(), 1) if line.strip() in lines and not _KEY.search(line)
+    ]
+    if bad or not lines:
+        where = f"line {bad[0]} is no public key" if bad else "there is no key in it"
+        return (), [Lack(f"{name}: {where}", hint)]
+    return lines, []
+
+
+def apply_accounts(accounts: Accounts) -> None:
+    """Write the tables and make the homes, in the root that this process is in."""
+    accounts.tables.write(accounts.epoch)
+    for home in accounts.homes:
+        if home.make and home.path not in ("/", "/dev/null"):
+            _make(home, accounts.epoch)
+        if home.keys:
+            _authorize(home, accounts.epoch)
+
+
+def _make(home: Home, epoch: int) -> None:
+    if Path(home.path).is_dir() and not home.own:
+        return
+    if not Path(home.path).is_dir():
+        Path(home.path).mkdir(parents=True)
+    _give(home)
+    Path(home.path).chmod(0o700)
+    if Path(SKELETON).is_dir():
+        _copy(SKELETON, home.path, home, epoch)
+
+
+def _give(home: Home) -> None:
+    """Make a folder the user's own, with what an overlay may have brought there."""
+    for path in (home.path, *_below(home.path)):
+        info = os.lstat(path)
+        if info.st_uid == 0:
+            os.lchown(path, home.uid, home.gid)
+            if not stat.S_ISLNK(info.st_mode):
+                Path(path).chmod(stat.S_IMODE(info.st_mode))
+
+
+def _below(path: str) -> Iterator[str]:
+    for folder, folders, files in os.walk(path):
+        yield from (f"{folder}/{name}" for name in (*folders, *files))
+
+
+def _copy(source: str, target: str, home: Home, epoch: int) -> None:
+    """Copy what is in a folder and not yet in the other."""
+    for name in names_in(source):
+        old, new = f"{source}/{name}", f"{target}/{name}"
+        if Path(old).is_dir() and not Path(old).is_symlink():
+            if not os.path.lexists(new):
+                Path(new).mkdir()
+                shutil.copymode(old, new)
+                os.chown(new, home.uid, home.gid)
+            if Path(new).is_dir() and not Path(new).is_symlink():
+                _copy(old, new, home, epoch)
+        elif not os.path.lexists(new):
+            shutil.copy(old, new, follow_symlinks=False)
+            os.lchown(new, home.uid, home.gid)
+            os.utime(new, (epoch, epoch), follow_symlinks=False)
+
+
+def _authorize(home: Home, epoch: int) -> None:
+    folder = f"{home.path}/.ssh"
+    if not Path(folder).is_dir():
+        Path(folder).mkdir(parents=True)
+        os.chown(folder, home.uid, home.gid)
+        Path(folder).chmod(0o700)
+    path = f"{folder}/authorized_keys"
+    old = []
+    if Path(path).exists():
+        with Path(path).open() as stream:
+            old = stream.read().splitlines()
+    with Path(path).open("w") as stream:
+        stream.write("".join(f"{line}\n" for line in dict.fromkeys([*old, *home.keys])))
+        os.fchown(stream.fileno(), home.uid, home.gid)
+        os.fchmod(stream.fileno(), 0o600)
+    os.utime(path, (epoch, epoch))

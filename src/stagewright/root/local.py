@@ -1,0 +1,169 @@
+"""Time zone, locales and keyboard of a root, each where its init system and its libc look for it.
+
+Gentoo's own ways: the Handbook's chapters on time zone and locales; locale.gen(5), locale.conf(5), vconsole.conf(5).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from stagewright.project.fields import Matching, Section
+from stagewright.root import files
+from stagewright.root.files import names_in
+from stagewright.root.lacks import Lack, refuse
+from stagewright.root.root import Root
+from stagewright.run import inside
+
+ZONES = "/usr/share/zoneinfo"
+KEYMAPS = ("/usr/share/keymaps", "/usr/share/kbd/keymaps")
+LOCALE_GEN = "/etc/locale.gen"
+PROGRAMS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
+
+_ALWAYS = ("C", "POSIX", "C.UTF-8", "C.utf8")
+
+LocaleName = Annotated[
+    str, Matching(r"[A-Za-z][A-Za-z_]*(\.[A-Za-z0-9-]+)?(@[A-Za-z0-9]+)?", "a locale, such as de_DE.UTF-8")
+]
+"""A locale, such as de_DE.UTF-8."""
+
+_Zone = Annotated[str, Matching(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "a time zone, such as Europe/Berlin")]
+_Keymap = Annotated[str, Matching(r"[A-Za-z0-9_.+-]+", "a keymap, such as de-latin1")]
+
+
+class Local(Section):
+    """Where in the world a system is."""
+
+    timezone: _Zone | None = None
+    """The time zone, such as Europe/Berlin: a file of the root's /usr/share/zoneinfo."""
+    locale: LocaleName | None = None
+    """The language of the system, such as de_DE.UTF-8; made by locale-gen where the root has it."""
+    locales: list[LocaleName] = []
+    """More locales that shall be there."""
+    keymap: _Keymap | None = None
+    """The keyboard of the console, such as de-latin1-nodeadkeys: a file of the root's keymaps."""
+
+
+def local_lacks(settings: Local, root: Root) -> list[Lack]:
+    """What the root cannot give."""
+    lacks = inside(root.path, _lacks_inside, settings)
+    if not _has(root, "locale-gen"):
+        for name in _missing_locales(settings, root):
+            hint = "it has no locale-gen to make it: add the package that brings locale-gen or the locale"
+            lacks.append(Lack(f"locale: the root has no locale {name}", hint))
+    return lacks
+
+
+def _lacks_inside(settings: Local) -> list[Lack]:
+    lacks = []
+    if settings.timezone and not Path(f"{ZONES}/{settings.timezone}").is_file():
+        hint = "" if Path(ZONES).is_dir() else "the root has no time zones: add sys-libs/timezone-data"
+        zones = tuple(path.removeprefix(f"{ZONES}/") for path in _files_below(ZONES))
+        lacks.append(Lack(f"timezone: there is no {ZONES}/{settings.timezone}", hint, settings.timezone, zones))
+    if settings.keymap:
+        found = [Path(path).name for folder in KEYMAPS for path in _files_below(folder)]
+        keymaps = tuple(sorted({name.partition(".map")[0] for name in found if ".map" in name}))
+        if settings.keymap not in keymaps:
+            hint = "" if keymaps else "the root has no keymaps: add sys-apps/kbd"
+            lacks.append(Lack(f"keymap: there is no keymap {settings.keymap}", hint, settings.keymap, keymaps))
+    supported = _supported()
+    if supported and _program("locale-gen"):
+        known = tuple(line.split()[0] for line in supported)
+        for name in _wanted(settings):
+            if name not in known:
+                lacks.append(Lack(f"locale: glibc knows no locale {name}", "", name, known))
+    return lacks
+
+
+def apply_local(settings: Local, root: Root, epoch: int) -> None:
+    """Write the files, and make the locales that are not there yet."""
+    write = functools.partial(files.write_file, root.path, epoch=epoch)
+    if settings.timezone:
+        files.make_link(root.path, "/etc/localtime", f"..{ZONES}/{settings.timezone}", epoch=epoch)
+        write("/etc/timezone", f"{settings.timezone}\n")
+    if _wanted(settings) and _has(root, "locale-gen"):
+        write(LOCALE_GEN, inside(root.path, _locale_gen, _wanted(settings)))
+        if _missing_locales(settings, root):
+            root.run("locale-gen")
+            refuse(Lack(f"locale: locale-gen has not made {name}") for name in _missing_locales(settings, root))
+    if settings.locale:
+        write("/etc/locale.conf", _set(files.read_file(root.path, "/etc/locale.conf"), "LANG", settings.locale))
+        if files.exists(root.path, "/etc/env.d"):
+            write("/etc/env.d/02locale", _set(None, "LANG", f'"{settings.locale}"'))
+            if _has(root, "env-update"):
+                root.run("env-update", "--no-ldconfig")
+    if settings.keymap:
+        write("/etc/vconsole.conf", _set(files.read_file(root.path, "/etc/vconsole.conf"), "KEYMAP", settings.keymap))
+        old = files.read_file(root.path, "/etc/conf.d/keymaps")
+        if old is not None:
+            write("/etc/conf.d/keymaps", _set(old, "keymap", f'"{settings.keymap}"'))
+
+
+def _set(text: str | None, name: str, value: str) -> str:
+    """A file of NAME=value lines with this one set, the others as they are."""
+    kept = [line for line in (text or "").splitlines() if line.partition("=")[0].strip() != name]
+    return "".join(f"{line}\n" for line in [*kept, f"{name}={value}"])
+
+
+def _wanted(settings: Local) -> list[str]:
+    names = dict.fromkeys([*([settings.locale] if settings.locale else []), *settings.locales])
+    return [name for name in names if name not in _ALWAYS]
+
+
+def _missing_locales(settings: Local, root: Root) -> list[str]:
+    """Wanted locales that programs of the root could not use now."""
+    wanted = _wanted(settings)
+    if not wanted:
+        return []
+    there = set(map(_plain, inside(root.path, _locale_files)))
+    if _has(root, "locale"):
+        there.update(map(_plain, root.ask("locale", "-a", check=False).splitlines()))
+    return [name for name in wanted if _plain(name) not in there]
+
+
+def _plain(name: str) -> str:
+    """A locale's name as glibc compares it: de_DE.UTF-8 and de_DE.utf8 are the same."""
+    head, dot, rest = name.partition(".")
+    codeset, at, modifier = rest.partition("@")
+    return f"{head}{dot}{re.sub('[^a-z0-9]', '', codeset.lower())}{at}{modifier}"
+
+
+def _locale_files() -> list[str]:
+    """Locales that lie in folders or files of their own: glibc's outside of its archive, and musl's."""
+    folders = ("/usr/lib/locale", "/usr/share/i18n/locales/musl")
+    return [name for folder in folders for name in names_in(folder)]
+
+
+def _supported() -> list[str]:
+    """The lines of glibc's list of locales and their character sets."""
+    path = Path("/usr/share/i18n/SUPPORTED")
+    return [line for line in path.read_text().splitlines() if " " in line] if path.exists() else []
+
+
+def _locale_gen(wanted: Sequence[str]) -> str:
+    """The text of /etc/locale.gen with these locales added, each with its character set."""
+    path = Path(LOCALE_GEN)
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    sets = {line.split()[0]: line.split()[1] for line in _supported()}
+    for name in wanted:
+        codeset = name.partition(".")[2].partition("@")[0] or "ISO-8859-1"
+        line = f"{name} {sets.get(name, codeset)}"
+        if line not in lines:
+            lines.append(line)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _has(root: Root, program: str) -> bool:
+    return inside(root.path, _program, program)
+
+
+def _program(name: str) -> bool:
+    return any(os.access(f"{folder}/{name}", os.X_OK) for folder in PROGRAMS)
+
+
+def _files_below(folder: str) -> list[str]:
+    return sorted(f"{path}/{name}" for path, _, names in os.walk(folder) for name in names)

@@ -1,0 +1,133 @@
+"""The files passwd(5), group(5), shadow(5) and gshadow(5) of a root, as tables of fields; lines not touched stay as is.
+
+Everything here runs inside the root (see :func:`run.inside`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SHADOW_GROUP = "shadow"
+
+
+@dataclass
+class Table:
+    """One of these files: rows of fields, the first of which is a name."""
+
+    path: str
+    mode: int  # of a new file; one that is there keeps its own
+    width: int
+    rows: list[list[str]] = field(default_factory=list)
+    present: bool = False
+
+    @classmethod
+    def read(cls, path: str, mode: int, width: int) -> Table:
+        """The table in a file, empty when there is none."""
+        try:
+            lines = Path(path).read_text(errors="surrogateescape").splitlines()
+        except FileNotFoundError:
+            return cls(path, mode, width)
+        return cls(path, mode, width, [line.split(":") for line in lines], present=True)
+
+    def get(self, name: str) -> list[str] | None:
+        """The row of this name."""
+        return next((row for row in self._whole() if row[0] == name), None)
+
+    def names(self) -> tuple[str, ...]:
+        """All names."""
+        return tuple(row[0] for row in self._whole())
+
+    def numbers(self) -> dict[int, str]:
+        """The names by the number in the third field, where users and groups have theirs."""
+        return {int(row[2]): row[0] for row in reversed(list(self._whole())) if row[2].isdigit()}
+
+    def add(self, row: list[str]) -> list[str]:
+        """Add a row and return it."""
+        self.rows.append(row)
+        return row
+
+    def _whole(self) -> Iterator[list[str]]:
+        return (row for row in self.rows if len(row) == self.width)
+
+    def write(self, epoch: int, group: int = 0) -> None:
+        """Replace the file in one step. Owner and permissions stay; a new file is root's, and the group's if given."""
+        target = os.path.realpath(self.path)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(":".join(row) + "\n" for row in self.rows)
+        new = f"{target}.new"
+        with contextlib.suppress(FileNotFoundError):
+            Path(new).unlink()
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", errors="surrogateescape") as stream:
+            stream.write(text)
+            self._dress(stream.fileno(), target, group)
+        os.utime(new, (epoch, epoch))
+        Path(new).rename(target)
+
+    def _dress(self, descriptor: int, target: str, group: int) -> None:
+        try:
+            info = Path(target).stat()
+            os.fchown(descriptor, info.st_uid, info.st_gid)
+            os.fchmod(descriptor, info.st_mode & 0o7777)
+        except FileNotFoundError:
+            os.fchown(descriptor, 0, group)
+            os.fchmod(descriptor, self.mode)
+
+
+@dataclass
+class Tables:
+    """The four tables of a root."""
+
+    passwd: Table
+    group: Table
+    shadow: Table
+    gshadow: Table
+
+    @classmethod
+    def read(cls) -> Tables:
+        """The tables of the root that this process is in."""
+        return cls(
+            Table.read("/etc/passwd", 0o644, 7),
+            Table.read("/etc/group", 0o644, 4),
+            Table.read("/etc/shadow", 0o640, 9),
+            Table.read("/etc/gshadow", 0o640, 4),
+        )
+
+    def write(self, epoch: int) -> None:
+        """Put all of them on disk; a root without gshadow(5) does not get one."""
+        row = self.group.get(SHADOW_GROUP)
+        readers = int(row[2]) if row else 0
+        self.passwd.write(epoch)
+        self.group.write(epoch)
+        self.shadow.write(epoch, readers)
+        if self.gshadow.present:
+            self.gshadow.write(epoch, readers)
+
+    def new_group(self, name: str, gid: int) -> None:
+        """Add a group."""
+        self.group.add([name, "x", str(gid), ""])
+        if self.gshadow.present:
+            self.gshadow.add([name, "!", "", ""])
+
+    def join(self, user: str, group: str) -> None:
+        """Make a user a member of a group that exists."""
+        for table in (self.group, self.gshadow):
+            row = table.get(group)
+            members = row[3].split(",") if row and row[3] else []
+            if row and user not in members:
+                row[3] = ",".join([*members, user])
+
+    def set_password(self, user: str, word: str | None, day: int) -> None:
+        """Set the second field of a user's shadow; without a word, a new user is locked and an old one stays."""
+        row = self.shadow.get(user)
+        if row is None:
+            self.shadow.add([user, "!" if word is None else word, str(day), "0", "99999", "7", "", "", ""])
+        elif word is not None and row[1] != word:
+            row[1], row[2] = word, str(day)
+        passwd = self.passwd.get(user)
+        if passwd:
+            passwd[1] = "x"

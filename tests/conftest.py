@@ -1,0 +1,92 @@
+"""Fixtures that all tests share: the command, and a warm store with what the demo's builds start from.
+
+``STAGEWRIGHT_TEST_STORE`` (default ``/var/cache/stagewright-tests``) is a folder that is kept between test runs, so
+that seeds are bootstrapped and distfiles fetched once. It may be removed at any time; the next run fills it again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from integration.support import DEMO, Run, Warm, call, copy_project
+
+TOOLS = ("bwrap", "unshare", "setpriv", "mmdebstrap", "apt-get", "mksquashfs", "unsquashfs", "xorriso", "mcopy", "tar")
+"""Programs without which nothing real can be built."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, with the reason, what this machine cannot do."""
+    if item.get_closest_marker("real") is None:
+        return
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: real builds mount file systems and need root")
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"NOT TESTED: {', '.join(missing)} not installed (packages/install installs them)")
+
+
+@pytest.fixture(scope="session")
+def run_stagewright() -> Callable[..., Run]:
+    """The command in a process of its own: ``run_stagewright(*args, cwd=, store=, check=True)``."""
+    return call
+
+
+@pytest.fixture(scope="session")
+def store_path() -> Path:
+    """The folder that outlives test runs."""
+    path = Path(os.environ.get("STAGEWRIGHT_TEST_STORE", "/var/cache/stagewright-tests"))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def warm(store_path: Path) -> Iterator[Warm]:
+    """A store with the demo's seeds, binary packages and distfiles. Tests copy from it and never build in it."""
+    with (store_path / "session.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs on one machine take turns
+        shutil.rmtree(store_path / "fresh", ignore_errors=True)
+        project = store_path / "project"
+        pins = project / "stagewright.lock"
+        kept = pins.read_bytes() if pins.exists() else None
+        shutil.rmtree(project, ignore_errors=True)
+        copy_project(DEMO, project)
+        if kept:
+            pins.write_bytes(kept)
+        store = store_path / "store"
+        seeds = ("debian", "debian-boot", "system")
+        built = call("build", *seeds, cwd=project, store=store, check=False)
+        if built.code and "stagewright update" in built.stderr:  # the distribution has moved since the last run
+            call("update", cwd=project, store=store)
+            built = call("build", *seeds, cwd=project, store=store, check=False)
+        assert built.code == 0, built
+        call("gc", cwd=project, store=store)
+        call("clean", cwd=project, store=store)
+        plan = call("plan", "--json", cwd=project, store=store).plan
+        yield Warm(store, pins, {node: step["key"] for node, step in plan.items()}, store_path / "fresh")
+
+
+@pytest.fixture
+def demo(tmp_path: Path, warm: Warm) -> Path:
+    """A copy of the demo whose seeds are pinned already."""
+    folder = copy_project(DEMO, tmp_path / "demo")
+    shutil.copy(warm.lock, folder)
+    return folder
+
+
+@pytest.fixture
+def fresh(warm: Warm) -> Iterator[Callable[..., Path]]:
+    """Makes stores that start with chosen nodes of the warm one (default: the seeds) and with its caches."""
+    made: list[Path] = []
+
+    def make(*nodes: str, binpkgs: bool = True) -> Path:
+        made.append(warm.copy(nodes or ("seed:debian", "seed:debian-boot"), binpkgs=binpkgs))
+        return made[-1]
+
+    yield make
+    for path in made:
+        shutil.rmtree(path)

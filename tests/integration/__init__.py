@@ -1,0 +1,1 @@
+"""Tests of the whole: real stores, real processes, mostly real Portage."""

@@ -1,0 +1,165 @@
+"""What the integration tests share: running the command, projects to run it on, copies of the warm store."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+DEMO = REPOSITORY / "examples" / "demo"
+FAILREPO = REPOSITORY / "tests" / "data" / "failrepo"
+
+MINUTES = 60.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command ended, and what it said."""
+
+    words: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The events of a run with ``--progress=json``."""
+        return parse_events(self.stdout.splitlines())
+
+    @property
+    def plan(self) -> dict[str, dict[str, Any]]:
+        """The steps of ``plan --json``, by node."""
+        return {step["node"]: step for step in json.loads(self.stdout)["nodes"]}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """The reason of each failed node, from the events."""
+        return {event["node"]: event["error"]["reason"] for event in self.events if event.get("error")}
+
+    def built(self) -> set[str]:
+        """The nodes that this run built, from the events."""
+        return {event["node"] for event in finished(self.events) if event["status"] == "built"}
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.words)}: exit code {self.code}\n{self.stdout[-3000:]}\n{self.stderr[-3000:]}"
+
+    __repr__ = __str__
+
+
+def command(*args: str, cwd: Path, store: Path) -> list[str]:
+    """The command line of a command of Stagewright."""
+    return [sys.executable, "-m", "stagewright", "-C", str(cwd), "--store", str(store), *args]
+
+
+def call(
+    *args: str,
+    cwd: Path,
+    store: Path,
+    check: bool = True,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 15 * MINUTES,
+) -> Run:
+    """Run a command of Stagewright to its end."""
+    done = subprocess.run(
+        command(*args, cwd=cwd, store=store),
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+    )
+    run = Run(args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+    assert run.code != 70 and "Traceback" not in run.stderr, f"a defect: {run}"
+    assert not check or run.code == 0, run
+    return run
+
+
+def build(*targets: str, cwd: Path, store: Path, check: bool = True, **more: Any) -> Run:
+    """``stagewright build`` with its events as JSON lines."""
+    return call("build", "--progress=json", *targets, cwd=cwd, store=store, check=check, **more)
+
+
+def plan(*targets: str, cwd: Path, store: Path) -> dict[str, dict[str, Any]]:
+    """The steps of the plan, by node."""
+    return call("plan", "--json", *targets, cwd=cwd, store=store).plan
+
+
+def states(*targets: str, cwd: Path, store: Path) -> dict[str, str]:
+    """What the plan says of each node: cached, build, not needed."""
+    return {node: step["state"] for node, step in plan(*targets, cwd=cwd, store=store).items()}
+
+
+def parse_events(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Events from JSON lines."""
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def finished(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events that tell how nodes ended."""
+    return [event for event in events if event["event"] == "NodeFinished"]
+
+
+def notices(run: Run) -> list[str]:
+    """The notices of a run."""
+    return [event["text"] for event in run.events if event["event"] == "NodeNotice"]
+
+
+def copy_project(source: Path, target: Path) -> Path:
+    """A copy of a project folder without what builds left in it."""
+    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("out", "stagewright.lock"))
+    return target
+
+
+def write_project(folder: Path, text: str, name: str = "test") -> Path:
+    """A project with these tables, in a folder of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    head = f'format = 1\n[project]\nname = "{name}"\nversion = "1"\nsource_date_epoch = 2026-11-20\n'
+    (folder / "stagewright.toml").write_text(head + text)
+    return folder
+
+
+def edit(project: Path, old: str, new: str, name: str = "stagewright.toml") -> None:
+    """Replace text that must be there in a file of a project."""
+    file = project / name
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@dataclass(frozen=True)
+class Warm:
+    """The warm store: where it is, the lock it was built with, and the keys of its nodes."""
+
+    store: Path
+    lock: Path
+    keys: Mapping[str, str]
+    copies: Path
+
+    def copy(self, nodes: Iterable[str], *, binpkgs: bool) -> Path:
+        """A new store that holds some nodes, as hard links (layers are only ever read), and copies of the caches."""
+        target = self.copies / secrets.token_hex(4)
+        for folder in ("layers", "cache"):
+            (target / folder).mkdir(parents=True)
+        for node in nodes:
+            key = self.keys[node]
+            subprocess.run(["cp", "-al", self.store / "layers" / key, target / "layers" / key], check=True)
+        for name in ("distfiles", "pypi", *(["binpkgs"] if binpkgs else [])):
+            subprocess.run(["cp", "-a", self.store / "cache" / name, target / "cache" / name], check=True)
+        for name in ("tools.json", "acceleration.json"):
+            if (self.store / "cache" / name).exists():
+                shutil.copy(self.store / "cache" / name, target / "cache" / name)
+        return target
+
+
+def seeds_of(project: Path) -> str:
+    """The tables of a project's seeds, as text; the pins of its lock fit another project with the same tables."""
+    text = (project / "stagewright.toml").read_text()
+    return text[text.index("[seeds.") : text.index("[stages.")]

@@ -1,0 +1,95 @@
+"""A full disk: said before anything is built where it can be seen, and without harm where it cannot."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from integration.processes import Watched, assert_nothing_left
+from integration.support import Warm, build, call, states
+
+pytestmark = pytest.mark.real
+
+MIB = 1 << 20
+
+
+@contextmanager
+def tmpfs(path: Path, size: str) -> Iterator[Path]:
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def shrink(path: Path, free: int) -> None:
+    """Make a tmpfs so small that only ``free`` bytes are left, as if somebody else had taken the room."""
+    resize(path, shutil.disk_usage(path).used + free)
+
+
+def resize(path: Path, size: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", path], check=True)
+
+
+def test_a_small_disk_is_refused_in_the_first_second(demo: Path, tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "store", "64m") as store:
+        run = build("system", cwd=demo, store=store, check=False)
+        assert run.code == 4, run
+        assert "GiB free" in run.stderr and "stagewright gc" in run.stderr
+        assert not run.events
+        assert not list((store / "work").iterdir())
+
+
+def test_a_disk_too_full_for_anything(demo: Path, tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "store", "64m") as store:
+        call("plan", cwd=demo, store=store)
+        shrink(store, 0)
+        for command in ("plan", "build"):
+            run = call(command, "system", cwd=demo, store=store, check=False)
+            assert run.code in (0, 4), run
+        assert run.code == 4
+        assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("free", [400 * MIB, 12 * MIB, 2 * MIB])
+def test_a_disk_that_fills_up(free: int, demo: Path, warm: Warm, tmp_path: Path, roomy: Callable[..., Path]) -> None:
+    """The pre-flight check passes; then somebody else takes the room while the build runs."""
+    store = roomy()
+    watched = Watched.start("iso", cwd=demo, store=store)
+    assert watched.wait_for(event="NodeStarted", node="boot")
+    shrink(store, free)
+    code = watched.end()
+    if code == 0:  # it was enough after all
+        assert free > 100 * MIB
+        return
+    print(watched.text)
+    assert code == 4, watched
+    failed = [event for event in watched.events if event.get("error")]
+    assert {event["error"]["reason"] for event in failed} <= {"disk-full"}, failed
+    assert "Traceback" not in watched.text
+    assert_nothing_left(store / "work")
+    resize(store, 5 << 30)
+    done = set(watched.built())
+    plan = states("iso", cwd=demo, store=store)
+    assert all(plan[node] == "cached" for node in done)
+    build("iso", cwd=demo, store=store)
+
+
+@pytest.fixture
+def roomy(warm: Warm, tmp_path: Path) -> Iterator[Callable[[], Path]]:
+    """A tmpfs with room for a build of the demo, with the seeds in it."""
+    with tmpfs(tmp_path / "store", "5g") as store:
+
+        def make() -> Path:
+            source = warm.copy(["seed:debian", "seed:debian-boot"], binpkgs=True)
+            subprocess.run(["cp", "-a", f"{source}/.", store], check=True)
+            shutil.rmtree(source)
+            return store
+
+        yield make

@@ -1,0 +1,83 @@
+"""A bootstrapped seed is what the lock says, or nothing: builds never move a pin."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from integration.support import Run, Warm, build, call, edit, states, write_project
+
+pytestmark = pytest.mark.real
+
+SEED = '[seeds.small]\nbootstrap = "debian"\nportage = ""\npackages = ["gzip"]\n'
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A project with a small seed that has been built once."""
+
+    project: Path
+    store: Path
+    first: Run
+    lock: str
+
+
+@pytest.fixture(scope="module")
+def pinned(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pinned]:
+    project = write_project(tmp_path_factory.mktemp("pins") / "project", SEED)
+    store = warm.copy([], binpkgs=False)
+    first = build("small", cwd=project, store=store)
+    yield Pinned(project, store, first, (project / "stagewright.lock").read_text())
+    shutil.rmtree(store)
+
+
+def kinds(run: Run) -> list[str]:
+    return [event["kind"] for event in run.events if event["event"] == "NodeStarted"]
+
+
+def test_the_first_build_pins_and_later_ones_look_up_nothing(pinned: Pinned) -> None:
+    assert kinds(pinned.first) == ["pin", "bootstrap"]
+    assert re.search(r'^  "gzip=\S+",$', pinned.lock, re.MULTILINE)
+    again = build("small", cwd=pinned.project, store=pinned.store)
+    assert kinds(again) == []
+    assert (pinned.project / "stagewright.lock").read_text() == pinned.lock
+
+
+def test_an_empty_store_is_filled_from_the_lock(pinned: Pinned) -> None:
+    """Not from what is newest: there is a bootstrap, and no look-up before it."""
+    (layer,) = (pinned.store / "layers").iterdir()
+    shutil.rmtree(layer)
+    again = build("--locked", "small", cwd=pinned.project, store=pinned.store)
+    assert kinds(again) == ["bootstrap"]
+    assert (pinned.project / "stagewright.lock").read_text() == pinned.lock
+
+
+def test_versions_that_are_not_to_be_had(pinned: Pinned) -> None:
+    lock = pinned.project / "stagewright.lock"
+    lock.write_text(re.sub(r'"gzip=[^"]+"', '"gzip=0.1-1"', pinned.lock))
+    try:
+        run = build("small", cwd=pinned.project, store=pinned.store, check=False)
+        assert run.code == 2, run
+        assert run.reasons == {"seed:small": "lock-stale"}
+        assert "gzip: pinned 0.1-1, found " in run.stderr
+        assert "stagewright update" in run.stderr
+        assert len(list((pinned.store / "layers").iterdir())) == 1
+    finally:
+        lock.write_text(pinned.lock)
+    assert states("small", cwd=pinned.project, store=pinned.store) == {"seed:small": "cached"}
+
+
+def test_locked_refuses_to_pin(pinned: Pinned) -> None:
+    edit(pinned.project, '"gzip"', '"gzip", "xz-utils"')
+    try:
+        run = call("build", "--locked", "small", cwd=pinned.project, store=pinned.store, check=False)
+        assert run.code == 2
+        assert "does not pin small" in run.stderr
+        assert (pinned.project / "stagewright.lock").read_text() == pinned.lock
+    finally:
+        edit(pinned.project, '"gzip", "xz-utils"', '"gzip"')

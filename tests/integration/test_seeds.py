@@ -1,0 +1,167 @@
+"""Seeds from files: all usual tarballs, and none that is damaged or that tries to leave its root."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import tarfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from integration.archives import Add, compressed, folder, hard_link, link, member, write_tar
+from integration.support import Run, build, plan, write_project
+
+pytestmark = pytest.mark.real
+
+UNSAFE, BAD = "unsafe-archive", "bad-archive"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A project with one seed, a store, and a folder outside that nobody may touch."""
+
+    project: Path
+    store: Path
+    outside: Path
+
+    def build(self, archive: Path, *, check: bool = True, more: str = "") -> Run:
+        write_project(self.project, f'[seeds.it]\nfile = "{archive.name}"\n{more}')
+        return build("it", cwd=self.project, store=self.store, check=check)
+
+    def tar(self, members: Iterable[Add]) -> Path:
+        return write_tar(self.project / "seed.tar", members)
+
+    @property
+    def tree(self) -> Path:
+        (layer,) = (self.store / "layers").iterdir()
+        return layer / "tree"
+
+    def refused(self, archive: Path, *reasons: str, more: str = "") -> Run:
+        """Build, which must fail for one of the reasons, leaving nothing inside or outside."""
+        passwd, before = Path("/etc/passwd").stat(), listing(self.outside)
+        run = self.build(archive, check=False, more=more)
+        assert run.code == 2, run
+        assert run.reasons["seed:it"] in reasons, run
+        assert not list((self.store / "layers").iterdir())
+        assert not [path for path in (self.store / "failed").rglob("*") if path.name in ("evil", "etc", "usr")]
+        assert listing(self.outside) == before
+        assert Path("/etc/passwd").stat() == passwd
+        assert plan("it", cwd=self.project, store=self.store)["seed:it"]["state"] == "build"
+        return run
+
+
+def listing(path: Path) -> list[tuple[str, int, int, int]]:
+    found = [(str(entry), entry.lstat()) for entry in [path, *path.rglob("*")]]
+    return sorted((name, info.st_mode, info.st_nlink, info.st_mtime_ns) for name, info in found)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "sentinel").write_text("as it was")
+    (tmp_path / "project").mkdir()
+    return Bench(tmp_path / "project", tmp_path / "store", outside)
+
+
+@pytest.mark.parametrize("program", ["plain", "xz", "zstd", "gzip", "bzip2"])
+def test_usual_archives(bench: Bench, program: str) -> None:
+    plain = bench.tar([member("usr/tool", b"#!/bin/sh\n", mode=0o4755, uid=7, gid=8), link("usr/there", "/etc")])
+    bench.build(plain if program == "plain" else compressed(plain, program))
+    info = (bench.tree / "usr/tool").stat()
+    assert (info.st_mode & 0o7777, info.st_uid, info.st_gid) == (0o4755, 7, 8)
+    assert (bench.tree / "usr/there").readlink() == Path("/etc")
+
+
+@pytest.mark.parametrize("program", ["plain", "xz", "zstd", "gzip", "bzip2"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_damaged_archives(bench: Bench, program: str, damage: str) -> None:
+    noise = random.Random(1).randbytes(300_000)
+    plain = bench.tar([member(f"usr/{number}", noise) for number in range(3)])
+    archive = plain if program == "plain" else compressed(plain, program)
+    data = bytearray(archive.read_bytes())
+    if damage == "truncated":
+        del data[len(data) // 2 + 100 :]
+    elif program == "plain":  # a tar has checksums for its headers only
+        place = data.index(b"usr/1")
+        data[place : place + 5] = b"xxxxx"
+    else:
+        for place in range(len(data) // 2, len(data) // 2 + 64):
+            data[place] ^= 0xFF
+    archive.write_bytes(data)
+    run = bench.refused(archive, BAD)
+    assert archive.name in run.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive at all\n" * 1000, b"\xfd7zXZ\x00" + b"x" * 1000])
+def test_what_is_no_archive(bench: Bench, content: bytes) -> None:
+    archive = bench.project / "seed.tar.xz"
+    archive.write_bytes(content)
+    bench.refused(archive, BAD)
+
+
+def test_an_archive_without_a_root(bench: Bench) -> None:
+    path = bench.project / "seed.tar"
+    with tarfile.open(path, "w") as archive:
+        member("README", b"just a text")(archive)
+    assert "root file system" in bench.refused(path, BAD).stderr
+
+
+def test_digest(bench: Bench) -> None:
+    archive = bench.tar([])
+    right = hashlib.sha256(archive.read_bytes()).hexdigest()
+    wrong = bench.refused(archive, "digest-mismatch", more=f'sha256 = "{"0" * 64}"')
+    assert right in wrong.stderr
+    bench.build(archive, more=f'sha256 = "{right}"')
+
+
+HOSTILE: dict[str, Callable[[str], list[Add]]] = {
+    "dots": lambda out: [member("../evil", b"x")],
+    "many dots": lambda out: [member("usr/" + "../" * 20 + out.lstrip("/") + "/evil", b"x")],
+    "absolute": lambda out: [member(f"{out}/evil", b"x")],
+    "through absolute link": lambda out: [link("usr/x", out), member("usr/x/evil", b"x")],
+    "through dots in link": lambda out: [link("usr/x", "../" * 20 + out), member("usr/x/evil", b"x")],
+    "through link to link": lambda out: [link("usr/a", out), link("usr/b", "a"), member("usr/b/evil", b"x")],
+    "folder over link": lambda out: [link("usr/x", out), folder("usr/x", mode=0o777), member("usr/x/evil", b"x")],
+    "link over folder": lambda out: [folder("x"), member("x/a", b"x"), link("x", out), member("x/evil", b"x")],
+    "hard link to passwd": lambda out: [hard_link("usr/x", "/etc/passwd"), member("usr/x", b"evil")],
+    "hard link outside": lambda out: [hard_link("usr/x", "../" * 20 + out + "/sentinel")],
+    "hard link through link": lambda out: [link("usr/x", out), hard_link("usr/y", "usr/x/sentinel")],
+    "long name": lambda out: [member("usr/" + "a" * 200 + "/../../../evil", b"x")],
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_archives(bench: Bench, case: str) -> None:
+    bench.refused(bench.tar(HOSTILE[case](str(bench.outside))), UNSAFE)
+
+
+def test_a_file_of_the_same_name_as_a_link(bench: Bench) -> None:
+    """What the link leads to is left alone, whichever of the two tar keeps."""
+    before = listing(bench.outside)
+    bench.build(bench.tar([link("usr/x", f"{bench.outside}/sentinel"), member("usr/x", b"new")]))
+    assert listing(bench.outside) == before
+
+
+def test_strange_but_harmless_archives(bench: Bench) -> None:
+    many = [member(f"usr/{number % 100}/{number}", b"") for number in range(20_000)]
+    device = member("etc/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)
+    pipe = member("etc/pipe", type=tarfile.FIFOTYPE)
+    odd = "usr/two\nlines \\ 'quoted' \udcff"
+    bench.build(bench.tar([*many, device, pipe, member(odd, b"odd"), link("usr/nowhere", "/no/such")]))
+    assert sum(len(files) for _, _, files in os.walk(bench.tree / "usr")) == 20_002
+    assert (bench.tree / odd).read_bytes() == b"odd"
+    assert (bench.tree / "etc/null").is_char_device()
+    assert (bench.tree / "etc/pipe").is_fifo()
+
+
+def test_an_archive_cannot_steer_the_overlay(bench: Bench) -> None:
+    """Attributes by which overlayfs knows opaque and moved folders stay out of layers."""
+    steer = {"SCHILY.xattr.trusted.overlay.opaque": "y", "SCHILY.xattr.trusted.overlay.redirect": "/usr"}
+    kept = {"SCHILY.xattr.user.note": "kept"}
+    bench.build(bench.tar([folder("etc/x", pax_headers={**steer, **kept})]))
+    assert os.listxattr(bench.tree / "etc/x") == ["user.note"]

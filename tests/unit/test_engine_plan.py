@@ -1,0 +1,237 @@
+"""The plan, with a store that was filled by hand: what is there, what is made, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_graph_keys import PROJECT
+
+from stagewright.engine.pins import request_of, unpinned
+from stagewright.engine.plan import Plan, State, make_plan
+from stagewright.errors import Reason, StagewrightError
+from stagewright.project.load import load
+from stagewright.project.model import Project
+from stagewright.stages.base import Stage
+from stagewright.stages.registry import kinds
+from stagewright.store.store import Meta, Store
+
+ALL = {
+    "seed:debian",
+    "seed:stage3",
+    "one",
+    "two",
+    "three",
+    "four",
+    "system",
+    "live",
+    "boot",
+    "live+boot.squashfs",
+    "iso",
+    "pack",
+}
+ALL |= {"test:works"}
+
+
+class Site:
+    """A project and a store that tests change."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "project"
+        self.store = Store(folder / "store")
+        for name in ("repo", "overlay"):
+            (self.folder / name).mkdir(parents=True)
+        (self.folder / "seed.tar.xz").touch()
+        self.write(PROJECT)
+
+    def write(self, text: str) -> None:
+        (self.folder / "stagewright.toml").write_text(text)
+
+    @property
+    def project(self) -> Project:
+        return load(self.folder, kinds())
+
+    def plan(self, *targets: str) -> Plan:
+        return make_plan(self.project, self.store, targets)
+
+    def build(self, *nodes: str) -> None:
+        """Put into the store what these nodes would leave there."""
+        for name, step in self.plan().steps.items():
+            if name in nodes or not nodes:
+                tree = self.store.new_work(step.key.digest) / "tree"
+                tree.mkdir()
+                meta = Meta(step.key.digest, name, step.node.kind, 0.0, 1, step.key.data)
+                self.store.commit(tree, step.node.yields, meta)
+                self.store.remember("demo", name, step.key.data)
+
+    def states(self, *targets: str) -> dict[State, set[str]]:
+        found: dict[State, set[str]] = {state: set() for state in State}
+        for name, step in self.plan(*targets).steps.items():
+            found[step.state].add(name)
+        return found
+
+    def why(self, node: str) -> list[str]:
+        return [str(difference) for difference in self.plan().steps[node].why]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_a_first_build_makes_everything(site: Site) -> None:
+    plan = site.plan()
+    assert {step.node.id for step in plan.to_build} == ALL
+    assert {step.reason for step in plan.to_build} == {"never built"}
+    assert all(step.first for step in plan.to_build)
+
+
+def test_a_target_needs_what_it_is_made_of(site: Site) -> None:
+    plan = site.plan("live", "pack", "live")
+    assert plan.steps.keys() == {"seed:debian", "seed:stage3", "system", "live", "pack"}
+    assert plan.targets == ("live", "pack")
+    assert plan.sinks == ["live", "pack"]
+    assert site.plan("works").sinks == ["test:works"]
+    assert site.plan("debian").sinks == ["seed:debian"]
+
+
+def test_nothing_is_made_that_is_there(site: Site) -> None:
+    site.build()
+    assert site.states()[State.CACHED] == ALL
+    assert site.plan().to_build == []
+
+
+def test_what_nobody_needs_now_is_not_made(site: Site) -> None:
+    """The live root is gone, but the squashfs made of it is there."""
+    site.build("live+boot.squashfs", "boot", "pack", "three", "works", "iso")
+    states = site.states("iso", "pack")
+    assert states[State.CACHED] == {"live+boot.squashfs", "boot", "pack", "iso"}
+    assert states[State.BUILD] == set()
+    assert states[State.SKIP] == {"live", "system", "seed:debian", "seed:stage3"}
+
+
+def test_what_is_needed_for_something_missing_is_made(site: Site) -> None:
+    site.build()
+    plan = site.plan()
+    for name in ("test:works", "iso", "live"):
+        node = plan.steps[name]
+        (site.store.folder(node.node.yields, node.key.digest) / "meta.json").unlink()
+    states = site.states("works")
+    assert states[State.BUILD] == {"test:works", "iso"}
+    assert states[State.SKIP] == {"live"}  # the squashfs is there, so nobody asks for the live root
+    assert site.states()[State.BUILD] == {"test:works", "iso", "live"}  # unless it is a target itself
+    assert {step.reason for step in site.plan().to_build} == {"gone from the store"}
+
+
+def test_a_changed_setting_is_named_and_reaches_its_users(site: Site) -> None:
+    site.build()
+    site.write(PROJECT.replace('use = ["-shout"]', 'use = ["shout"]'))
+    assert site.states()[State.BUILD] == {"system", "live", "live+boot.squashfs", "iso", "test:works"}
+    assert site.why("system") == ['options.use: ["-shout"] -> ["shout"]']
+    (line,) = site.why("live")
+    assert line.startswith("inputs.root: ")
+    assert site.plan().steps["system"].reason == site.why("system")[0]
+
+
+def test_a_changed_file_is_named(site: Site) -> None:
+    site.build()
+    (site.folder / "overlay" / "new").touch()
+    assert site.states()[State.BUILD] == {"live", "live+boot.squashfs", "iso", "test:works"}
+    (line,) = site.why("live")
+    assert line.startswith("files.overlay: ")
+
+
+def test_a_changed_repository_reaches_whoever_installs_from_it(site: Site) -> None:
+    site.build()
+    (site.folder / "repo" / "new.ebuild").touch()
+    assert {"one", "two", "three", "system"} <= site.states()[State.BUILD]
+    assert {"seed:debian", "seed:stage3", "boot"} <= site.states()[State.CACHED]
+
+
+def test_going_back_makes_nothing(site: Site) -> None:
+    site.build()
+    site.write(PROJECT.replace('"login:"', '"ready"'))
+    site.build("test:works")
+    site.write(PROJECT)
+    assert site.plan().to_build == []
+
+
+def test_another_time_stamp_makes_everything(site: Site) -> None:
+    site.build()
+    site.write(PROJECT.replace("2026-11-20", "2026-11-21"))
+    assert site.states()[State.BUILD] == ALL
+    assert "context.source_date_epoch: 1795132800 -> 1795219200" in site.why("system")
+
+
+def test_what_a_row_says(site: Site) -> None:
+    site.build()
+    site.write(PROJECT.replace('"login:"', '"ready"'))
+    row = site.plan().steps["test:works"].to_dict()
+    assert row["state"] == "build"
+    assert row["why"] == [{"entry": "options.expect", "old": ["login:"], "new": ["ready"]}]
+    assert row["inputs"] == {"boots": "iso"}
+    assert not row["first"]
+
+
+def test_steps_are_in_build_order(site: Site) -> None:
+    names = list(site.plan().steps)
+    for name, step in site.plan().steps.items():
+        assert all(names.index(source) < names.index(name) for source in step.node.inputs.values())
+
+
+@pytest.mark.parametrize("target", ["iso2", "seed:debian", "test:works", "live+boot.squashfs", ""])
+def test_what_is_no_target(site: Site, target: str) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        site.plan("iso", target)
+    assert caught.value.reason is Reason.UNKNOWN_NAME
+    assert caught.value.hint
+
+
+def test_a_project_of_seeds_only(site: Site) -> None:
+    site.write('format = 1\n[project]\nname = "demo"\n[seeds.x]\nfile = "seed.tar.xz"\n')
+    assert site.plan().sinks == ["seed:x"]
+
+
+# pins
+
+
+def test_a_seed_that_moves_must_be_pinned_for_what_it_is_now(site: Site) -> None:
+    project = site.project
+    assert unpinned(project, []) == ["debian"]
+    assert unpinned(project, ["pack"]) == []
+    seed = project.entries["seeds"]["debian"].model
+    assert isinstance(seed, Stage)
+    pin = {"request": request_of(seed), "packages": ["gcc=1"]}
+    (site.folder / "stagewright.lock").write_text(project.lock.with_seed("debian", pin).text())
+    assert unpinned(site.project, []) == []
+    site.write(PROJECT.replace('"gcc", ', ""))
+    assert unpinned(site.project, []) == ["debian"]
+
+
+def test_what_a_pin_stands_for_is_part_of_the_key(site: Site) -> None:
+    site.build()
+    pin = {"request": "r", "resolved": "2026-01-01", "packages": ["gcc=1"]}
+    lock = site.project.lock.with_seed("debian", pin)
+    (site.folder / "stagewright.lock").write_text(lock.text())
+    assert {"seed:debian", "system"} <= site.states()[State.BUILD]
+    site.build()
+    again = lock.with_seed("debian", {**pin, "request": "s", "resolved": "2026-02-02"})
+    (site.folder / "stagewright.lock").write_text(again.text())
+    assert site.plan().to_build == []
+
+
+def test_two_pairs_of_roots_have_two_squashfs_nodes(site: Site) -> None:
+    stages = '[stages.{}]\nkind = "livecd-stage1"\nroot = "stage3"\n'
+    loads = '[stages."{}"]\nkind = "livecd-stage2"\nroot = "stage3"\n'
+    discs = '[stages.{}]\nkind = "livecd-stage3"\nlive = "{}"\nboot = "{}"\n'
+    site.write(
+        PROJECT.partition("[stages.one]")[0]
+        + stages.format("a")
+        + stages.format('"a+b"')
+        + loads.format("b+c")
+        + loads.format("c")
+        + discs.format("x", "a", "b+c")
+        + discs.format("y", "a+b", "c")
+    )
+    graph = site.plan().graph
+    assert graph.nodes["x"].inputs["squashfs"] != graph.nodes["y"].inputs["squashfs"]

@@ -1,0 +1,89 @@
+"""Events: a line of JSON each, which is read back as the same event."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagewright import events
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, NodeFinished, NodeNotice, RunFinished, Status
+
+ERROR = StagewrightError(Reason.BUILD_FAILED, "m", detail="a\nb").to_dict()
+VALUES: dict[str, Any] = {
+    **{
+        "run": "r",
+        "project": "p",
+        "nodes": ["a"],
+        "cached": 1,
+        "node": "seed:a\n",
+        "kind": "k",
+        "key": "k",
+        "log": "/l",
+    },
+    **{"phase": "fetch", "done": 1, "total": 2, "name": "a/b-1", "text": 'say "é"', "seconds": 1.5, "size": 3},
+    **{"error": ERROR, "outputs": {"iso": ["/out/x.iso"]}},
+}
+TYPES = [
+    value
+    for value in vars(events).values()
+    if isinstance(value, type) and issubclass(value, Event) and value is not Event
+]
+
+
+def example(kind: type[Event], **values: Any) -> Event:
+    names = {field.name for field in dataclasses.fields(kind)} - {"time"}
+    known = {**VALUES, "status": Status.FAILED, **values}
+    return kind(time=3.25, **{name: known[name] for name in names})
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_an_event_is_one_line_and_comes_back(kind: type[Event]) -> None:
+    event = example(kind)
+    line = event.to_json()
+    assert "\n" not in line
+    assert json.loads(line)["event"] == kind.__name__
+    assert Event.from_json(line) == event
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("kind", [NodeFinished, RunFinished])
+def test_a_status_comes_back(kind: type[Event], status: Status) -> None:
+    assert Event.from_json(example(kind, status=status).to_json()) == example(kind, status=status)
+
+
+def test_what_was_left_out_has_its_default() -> None:
+    event = NodeFinished(node="a", status=Status.BUILT)
+    assert "error" not in json.loads(event.to_json())
+    assert Event.from_json(event.to_json()) == event
+
+
+@given(st.text())
+def test_any_text_survives(text: str) -> None:
+    event = NodeNotice(node=text, text=text)
+    assert Event.from_json(event.to_json()) == event
+
+
+LINES = [
+    "",
+    "x",
+    "3",
+    "null",
+    "[]",
+    "{}",
+    '{"event": "Nothing"}',
+    '{"event": "NodePhase"}',
+    '{"event": 3}',
+    '{"event": []}',
+]
+
+
+@pytest.mark.parametrize("line", [*LINES, '{"event": "NodePhase", "node": "a", "phase": "b", "more": 1}'])
+def test_what_is_no_event_is_refused(line: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        Event.from_json(line)

@@ -1,0 +1,49 @@
+"""Digests: those of the usual tools, in the form of Gentoo's release builder."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from stagewright.release.digests import DigestedFile, digests_of, write_digests
+
+
+@pytest.mark.parametrize("pieces", [[], [b""], [b"a"], [b"a" * 5, b"b" * (1 << 21), b"", b"c" * 20_000]])
+def test_a_file_is_digested_while_it_is_written(pieces: list[bytes], tmp_path: Path) -> None:
+    with DigestedFile(tmp_path / "it") as file:
+        for piece in pieces:
+            file.write(piece)
+    whole = b"".join(pieces)
+    assert (tmp_path / "it").read_bytes() == whole
+    assert file.digests == digests_of(tmp_path / "it")
+    assert file.digests.size == len(whole)
+    assert file.digests.digests == {
+        name: hashlib.new(name, whole).hexdigest() for name in ("blake2b", "sha512", "sha256")
+    }
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "it").write_text("kept")
+    with pytest.raises(FileExistsError):
+        DigestedFile(tmp_path / "it")
+    assert (tmp_path / "it").read_text() == "kept"
+
+
+def test_the_texts(tmp_path: Path) -> None:
+    for name in ("it.iso", "it.iso.CONTENTS.gz"):
+        (tmp_path / name).write_text(name)
+    main, contents = (digests_of(tmp_path / name) for name in ("it.iso", "it.iso.CONTENTS.gz"))
+    write_digests(tmp_path / "it.iso", [main, contents])
+    assert (tmp_path / "it.iso.DIGESTS").read_text().splitlines() == [
+        "# BLAKE2B HASH",
+        f"{main.digests['blake2b']}  it.iso",
+        "# SHA512 HASH",
+        f"{main.digests['sha512']}  it.iso",
+        "# BLAKE2B HASH",
+        f"{contents.digests['blake2b']}  it.iso.CONTENTS.gz",
+        "# SHA512 HASH",
+        f"{contents.digests['sha512']}  it.iso.CONTENTS.gz",
+    ]
+    assert (tmp_path / "it.iso.sha256").read_text() == f"# SHA256 HASH\n{main.digests['sha256']}  it.iso\n"

@@ -1,0 +1,94 @@
+"""What differs between two trees of files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stagewright.release.tree import Change, Entry, Tree, changes, read_tree
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A tree and its copy."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / "usr").mkdir(parents=True)
+    (old / "usr/file").write_bytes(b"x" * 3_000_000)
+    (old / "usr/link").symlink_to("file")
+    (old / "usr/twin").hardlink_to(old / "usr/file")
+    shutil.copytree(old, new, symlinks=True)
+    (new / "usr/twin").unlink()
+    (new / "usr/twin").hardlink_to(new / "usr/file")
+    return old, new
+
+
+def differing(pair: tuple[Path, Path]) -> dict[str, tuple[str, ...]]:
+    old, new = map(read_tree, pair)
+    return {change.path: change.what for change in changes(old, new)}
+
+
+def test_a_copy_is_the_same(pair: tuple[Path, Path]) -> None:
+    os.utime(pair[1] / "usr/file", (5, 5))
+    assert differing(pair) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "what"),
+    [
+        (lambda new: (new / "usr/link").unlink() or (new / "usr/link").symlink_to("twin"), "/usr/link", ("target",)),
+        (lambda new: (new / "usr/link").unlink() or (new / "usr/link").mkdir(), "/usr/link", ("type",)),
+        (lambda new: (new / "usr").chmod(0o700), "/usr", ("mode",)),
+        (lambda new: (new / "usr/more").touch(), "/usr/more", ()),
+        (lambda new: (new / "usr/link").unlink(), "/usr/link", ()),
+    ],
+)
+def test_one_change(change: Callable[[Path], None], path: str, what: tuple[str, ...], pair: tuple[Path, Path]) -> None:
+    change(pair[1])
+    assert differing(pair) == {path: what}
+
+
+def test_content_of_the_same_size(pair: tuple[Path, Path]) -> None:
+    with (pair[1] / "usr/file").open("r+b") as stream:
+        stream.seek(2_999_999)
+        stream.write(b"y")
+    assert differing(pair) == {"/usr/file": ("content",), "/usr/twin": ("content",)}
+
+
+def test_sizes_count_hard_links_once(pair: tuple[Path, Path]) -> None:
+    old = read_tree(pair[0])
+    assert old.size == 3_000_000
+    (pair[1] / "usr/more").hardlink_to(pair[1] / "usr/file")
+    (found,) = changes(old, read_tree(pair[1]))
+    assert (found.path, found.growth, found.size) == ("/usr/more", 0, 0)
+    assert read_tree(pair[1]).size == 3_000_000
+
+
+def test_what_one_side_does_not_know_is_not_compared(pair: tuple[Path, Path]) -> None:
+    listed = Tree(
+        {
+            path: Entry(entry.mode, entry.owner, entry.size, entry.target)
+            for path, entry in read_tree(pair[0]).entries.items()
+        }
+    )
+    (pair[1] / "usr/file").write_bytes(b"z" * 3_000_000)
+    assert changes(listed, read_tree(pair[1])) == []
+    (pair[1] / "usr/file").write_bytes(b"z")
+    first, *_ = changes(listed, read_tree(pair[1]))
+    assert (first.path, first.growth) == ("/usr/file", 1 - 3_000_000)
+
+
+def test_left_out(pair: tuple[Path, Path]) -> None:
+    assert "/usr/file" not in read_tree(pair[0], skip=["file"]).entries
+
+
+def test_growth() -> None:
+    small, large = Entry("-rw-r--r--", "0/0", 1), Entry("-rw-r--r--", "0/0", 10)
+    assert (Change("/a", small, large).growth, Change("/a", large, None).growth, Change("/a", None, small).size) == (
+        9,
+        -10,
+        1,
+    )

@@ -1,0 +1,134 @@
+"""Time zone, locale and keyboard: which files say so, and what a root cannot give."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from roots import EPOCH, as_root, make_root
+
+from stagewright.root.local import Local, apply_local, local_lacks
+from stagewright.root.root import Root
+
+in_sandbox = pytest.mark.skipif(shutil.which("bwrap") is None, reason="NOT TESTED: no bubblewrap")
+
+ZONES = {f"usr/share/zoneinfo/{name}": "TZif2" for name in ("Europe/Berlin", "Europe/Paris", "UTC")}
+KEYMAPS = {f"usr/share/keymaps/i386/qwertz/{name}.map.gz": "" for name in ("de", "de-latin1-nodeadkeys")}
+
+LOCALE_GEN = """#!/bin/sh
+while read name set; do
+	case $name in ""|\\#*) ;; *) mkdir -p "/usr/lib/locale/$name";; esac
+done </etc/locale.gen
+"""
+GENERATES = {
+    "usr/sbin/locale-gen*": LOCALE_GEN,
+    "usr/share/i18n/SUPPORTED": "de_DE.UTF-8 UTF-8\nde_DE ISO-8859-1\nde_DE@euro ISO-8859-15\nfr_FR.UTF-8 UTF-8\n",
+    "etc/locale.gen": "# some comment\nfr_FR.UTF-8 UTF-8\n",
+}
+
+
+def with_shell(root: Root) -> Root:
+    """A shell and mkdir for programs of the root, from this machine's busybox."""
+    busybox = shutil.which("busybox") or next(Path("/var/cache").glob("stagewright*/layers/*/tree/bin/busybox"), None)
+    if busybox is None:
+        pytest.skip("NOT TESTED: no busybox to run a root's programs with")
+    for name in ("sh", "mkdir"):
+        shutil.copy(busybox, root.path / "bin" / name)
+    for name in ("dev", "proc", "run", "tmp"):
+        (root.path / name).mkdir(exist_ok=True)
+    return root
+
+
+def text(root: Root, name: str) -> str:
+    return (root.path / "etc" / name).read_text()
+
+
+@as_root
+def test_time_zone(tmp_path: Path) -> None:
+    root = make_root(tmp_path, {**ZONES, "etc/localtime": "old"})
+    settings = Local(timezone="Europe/Berlin")
+    assert local_lacks(settings, root) == []
+    apply_local(settings, root, EPOCH)
+    assert str((tmp_path / "etc/localtime").readlink()) == "../usr/share/zoneinfo/Europe/Berlin"
+    assert text(root, "timezone") == "Europe/Berlin\n"
+
+
+@as_root
+def test_keyboard(tmp_path: Path) -> None:
+    root = make_root(
+        tmp_path,
+        {**KEYMAPS, "etc/conf.d/keymaps": '# x\nkeymap="us"\nwindowkeys="YES"\n', "etc/vconsole.conf": "FONT=x\n"},
+    )
+    settings = Local(keymap="de-latin1-nodeadkeys")
+    assert local_lacks(settings, root) == []
+    apply_local(settings, root, EPOCH)
+    assert text(root, "vconsole.conf") == "FONT=x\nKEYMAP=de-latin1-nodeadkeys\n"
+    assert text(root, "conf.d/keymaps") == '# x\nwindowkeys="YES"\nkeymap="de-latin1-nodeadkeys"\n'
+
+
+@as_root
+@in_sandbox
+def test_locales_are_made(tmp_path: Path) -> None:
+    root = with_shell(make_root(tmp_path, {**GENERATES, "etc/env.d/00basic": ""}))
+    settings = Local(locale="de_DE.UTF-8", locales=["de_DE@euro", "C.UTF-8"])
+    assert local_lacks(settings, root) == []
+    apply_local(settings, root, EPOCH)
+    assert text(root, "locale.gen") == "# some comment\nfr_FR.UTF-8 UTF-8\nde_DE.UTF-8 UTF-8\nde_DE@euro ISO-8859-15\n"
+    assert text(root, "locale.conf") == "LANG=de_DE.UTF-8\n"
+    assert text(root, "env.d/02locale") == 'LANG="de_DE.UTF-8"\n'
+    assert (tmp_path / "usr/lib/locale/de_DE@euro").is_dir()
+
+
+@as_root
+@pytest.mark.parametrize("locale", ["C.UTF-8", "de_DE.UTF-8"])
+def test_locales_that_are_there(tmp_path: Path, locale: str) -> None:
+    root = make_root(tmp_path, {"usr/lib/locale/de_DE.utf8/LC_TIME": ""})
+    settings = Local(locale=locale)
+    assert local_lacks(settings, root) == []
+    apply_local(settings, root, EPOCH)
+    assert text(root, "locale.conf") == f"LANG={locale}\n"
+    assert not (tmp_path / "etc/env.d").exists()
+
+
+REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str, str]] = {
+    "zone": (
+        ZONES,
+        {"timezone": "Europe/Berlyn"},
+        "there is no /usr/share/zoneinfo/Europe/Berlyn",
+        "did you mean 'Europe/Berlin'?",
+    ),
+    "folder of zones": (ZONES, {"timezone": "Europe"}, "there is no", ""),
+    "no zones": ({}, {"timezone": "UTC"}, "there is no", "add sys-libs/timezone-data"),
+    "keymap": (KEYMAPS, {"keymap": "dee"}, "there is no keymap dee", "did you mean 'de'?"),
+    "no keymaps": ({}, {"keymap": "de"}, "there is no keymap de", "add sys-apps/kbd"),
+    "locale": (GENERATES, {"locale": "de_DE.UTF8"}, "no locale de_DE.UTF8", "did you mean 'de_DE.UTF-8'?"),
+    "more locales": (GENERATES, {"locales": ["xx_XX.UTF-8"]}, "no locale xx_XX.UTF-8", ""),
+    "no locale-gen": ({}, {"locale": "de_DE.UTF-8"}, "the root has no locale de_DE.UTF-8", "locale-gen"),
+}
+
+
+@as_root
+@pytest.mark.parametrize(("texts", "settings", "message", "hint"), REFUSED.values(), ids=REFUSED)
+def test_refused(tmp_path: Path, texts: Any, settings: Any, message: str, hint: str) -> None:
+    (lack,) = local_lacks(Local(**settings), make_root(tmp_path, texts))
+    assert message in lack.message
+    assert hint in lack.error().hint
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"timezone": "../etc/passwd"},
+        {"timezone": "/UTC"},
+        {"locale": "de DE"},
+        {"locale": "de_DE.UTF-8\nX=1"},
+        {"keymap": "a/b"},
+    ],
+    ids=str,
+)
+def test_what_the_project_file_alone_tells(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Local(**settings)

@@ -1,0 +1,332 @@
+"""The store: nothing is ever half there, and two runs do not disturb each other."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Yields
+from stagewright.project.model import NAME
+from stagewright.store.collect import Garbage, collect, leftovers, unneeded
+from stagewright.store.store import Meta, Store, file_name, remove_tree, tree_size
+
+LAYER, ARTIFACT = Yields.LAYER, Yields.ARTIFACT
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: needs root")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def meta(key: str, *below: str, size: int = 1) -> Meta:
+    return Meta(key, f"node-{key}", "root", 0.0, size, {"a": 1}, [key, *below])
+
+
+def put(store: Store, key: str, *below: str, size: int = 1, yields: Yields = LAYER) -> None:
+    """Bring a result into the store as a build does."""
+    tree = store.new_work(key) / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc" / "name").write_text(key)
+    store.commit(tree, yields, meta(key, *below, size=size))
+    tree.parent.rmdir()
+
+
+@contextlib.contextmanager
+def lock_elsewhere(store: Store, key: str) -> Iterator[None]:
+    """Another process that builds this key."""
+    program = "import sys; from pathlib import Path; from stagewright.store.store import Store\n"
+    program += "with Store(Path(sys.argv[1])).locked(sys.argv[2]) as mine: print(mine, flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", program, str(store.path), key]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdin
+        assert other.stdout.readline() == "True\n"
+        yield
+        other.stdin.close()
+
+
+# what is there
+
+
+def test_what_was_committed_is_there(store: Store) -> None:
+    put(store, "k1")
+    put(store, "k2", "k1")
+    assert store.has(LAYER, "k2")
+    assert not store.has(ARTIFACT, "k2")
+    assert store.meta(LAYER, "k2") == meta("k2", "k1")
+    assert (store.tree(LAYER, "k2") / "etc" / "name").read_text() == "k2"
+    assert store.stack("k2") == [store.tree(LAYER, "k2"), store.tree(LAYER, "k1")]
+    assert Store(store.path).has(LAYER, "k1")
+
+
+def test_without_meta_data_it_is_not_there(store: Store) -> None:
+    put(store, "k1")
+    (store.folder(LAYER, "k1") / "meta.json").unlink()
+    assert not store.has(LAYER, "k1")
+    with pytest.raises(StagewrightError) as caught:
+        store.meta(LAYER, "k1")
+    assert caught.value.reason is Reason.NOT_BUILT
+
+
+def test_meta_data_come_last(store: Store) -> None:
+    """A tree that cannot be moved leaves no meta data: until it lies in the store, it is not there."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        if Path(elsewhere).stat().st_dev == store.path.stat().st_dev:
+            pytest.skip("NOT TESTED: the store is on the same file system")
+        with pytest.raises(OSError, match="cross-device"):
+            store.commit(Path(elsewhere), LAYER, meta("k1"))
+    assert not store.has(LAYER, "k1")
+    assert store.sweep() == [store.folder(LAYER, "k1")]
+
+
+def test_a_half_result_is_replaced(store: Store) -> None:
+    half = store.tree(LAYER, "k1")
+    half.mkdir(parents=True)
+    (half / "junk").touch()
+    put(store, "k1")
+    assert [path.name for path in half.iterdir()] == ["etc"]
+
+
+def test_committing_what_is_there_already_keeps_the_first(store: Store) -> None:
+    put(store, "k1", size=1)
+    put(store, "k1", size=2)
+    assert store.meta(LAYER, "k1").size == 1
+
+
+# locks and sweeping
+
+
+def test_one_at_a_time_builds_a_key(store: Store) -> None:
+    with store.locked("k1") as mine, store.locked("k1") as other, store.locked("k2") as different:
+        assert (mine, other, different) == (True, False, True)
+    with store.locked("k1") as again:
+        assert again
+
+
+def test_a_key_that_another_process_builds(store: Store) -> None:
+    with lock_elsewhere(store, "k1"), store.locked("k1") as mine:
+        assert not mine
+    with store.locked("k1") as mine:
+        assert mine
+
+
+def test_a_killed_process_holds_no_lock(store: Store) -> None:
+    program = "import os, sys; from pathlib import Path; from stagewright.store.store import Store\n"
+    program += "with Store(Path(sys.argv[1])).locked('k1'): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", program, str(store.path)], check=False)
+    with store.locked("k1") as mine:
+        assert mine
+
+
+def test_sweeping_removes_what_nobody_works_on(store: Store) -> None:
+    put(store, "done")
+    for yields in Yields:
+        (store.folder(yields, "half") / "tree").mkdir(parents=True)
+    works = [store.new_work(key) for key in ("free", "busy")]
+    (store.folder(LAYER, "busy") / "tree").mkdir(parents=True)
+    with lock_elsewhere(store, "busy"):
+        removed = store.sweep()
+    assert set(removed) == {works[0], store.folder(LAYER, "half"), store.folder(ARTIFACT, "half")}
+    assert not any(path.exists() for path in removed)
+    assert works[1].exists()
+    assert store.folder(LAYER, "busy").exists()
+    assert store.has(LAYER, "done")
+    assert set(store.sweep()) == {works[1], store.folder(LAYER, "busy")}
+    assert store.sweep() == []
+
+
+def test_a_failed_root_is_kept_until_the_next_one(store: Store) -> None:
+    for number in "12":
+        work = store.new_work("k1")
+        (work / number).touch()
+        store.keep_failed(work, "demo", "seed:x")
+    kept = store.failed("demo", "seed:x")
+    assert [path.name for path in kept.iterdir()] == ["2"]
+    assert [item.path for item in leftovers(store)] == [kept]
+    assert store.sweep() == []
+
+
+# the folder itself
+
+
+@pytest.mark.parametrize("stamp", ["0", "2", "", "x"])
+def test_another_format_is_refused(store: Store, stamp: str) -> None:
+    (store.path / "format").write_text(stamp)
+    with pytest.raises(StagewrightError) as caught:
+        Store(store.path)
+    assert caught.value.reason is Reason.STORE_FORMAT
+    assert caught.value.hint
+
+
+def test_a_half_made_store_is_completed(store: Store) -> None:
+    (store.path / "format").unlink()
+    (store.path / "work").rmdir()
+    assert Store(store.path).new_work("k1").exists()
+
+
+def test_the_store_tells_backup_programs_to_pass_it_over(store: Store) -> None:
+    assert (store.path / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+
+
+@needs_root
+@pytest.mark.parametrize("there", [True, False], ids=["there", "to be made"])
+def test_a_store_that_may_not_be_written(there: bool) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if there:
+            Store(folder / "store")
+        os.seteuid(65534)
+        try:
+            with pytest.raises(StagewrightError) as caught:
+                Store(folder / "store")
+        finally:
+            os.seteuid(0)
+    assert caught.value.reason is Reason.NOT_ROOT
+    assert caught.value.hint
+
+
+@needs_root
+def test_a_store_on_a_read_only_disk(store: Store) -> None:
+    program = "import sys; from pathlib import Path; from stagewright.store.store import Store; from stagewright.errors"
+    program += " import StagewrightError\ntry: Store(Path(sys.argv[1]))\nexcept StagewrightError as e: print(e.reason)"
+    mounts = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" -c "$3" "$1"'
+    words = ["unshare", "--mount", "sh", "-c", mounts, "sh", str(store.path), sys.executable, program]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == "not-root\n", done.stderr
+
+
+# collection
+
+
+def test_what_no_project_needs_can_go(store: Store, tmp_path: Path) -> None:
+    put(store, "base")
+    put(store, "mid", "base")
+    put(store, "top", "mid", "base")
+    put(store, "other")
+    put(store, "gone", size=3)
+    put(store, "big", size=7, yields=ARTIFACT)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    store.register(here, {"node": "other"})
+    store.register(there, {"node": "gone"})  # a project that is not there any more
+    garbage = unneeded(store, {"top"})
+    assert [(item.key, item.size) for item in garbage] == [("big", 7), ("gone", 3)]
+    with lock_elsewhere(store, "gone"):
+        assert collect(store, garbage) == 7
+    assert not store.folder(ARTIFACT, "big").exists()
+    assert store.has(LAYER, "gone")
+    assert collect(store, unneeded(store, {"top"})) == 3
+    assert unneeded(store, {"top"}) == []
+    assert {item.key for item in unneeded(store, set())} == {"base", "mid", "top"}
+
+
+def test_a_project_is_registered_as_it_was_last(store: Store, tmp_path: Path) -> None:
+    put(store, "old")
+    put(store, "new")
+    store.register(tmp_path, {"node": "old"})
+    store.register(tmp_path, {"node": "new"})
+    assert [item.key for item in unneeded(store, set())] == ["old"]
+
+
+def test_a_project_may_lie_deep(store: Store, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["some-folder-with-a-name"] * 20)
+    deep.mkdir(parents=True)
+    put(store, "k1")
+    store.register(deep, {"node": "k1"})
+    assert unneeded(store, set()) == []
+
+
+def test_failed_roots_are_collected(store: Store) -> None:
+    store.keep_failed(store.new_work("k1"), "demo", "x")
+    (item,) = leftovers(store)
+    collect(store, [item, Garbage(store.path / "nowhere", "", 5, "")])
+    assert not item.path.exists()
+
+
+# names and memory
+
+
+IDS = st.from_regex(rf"((seed|test):)?{NAME[1:-1]}", fullmatch=True)
+PATHS = st.lists(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1), min_size=1).map(
+    lambda parts: "/" + "/".join(parts)
+)
+
+
+@given(st.one_of(st.tuples(IDS, IDS), st.tuples(PATHS, PATHS)))
+@example(("/a/b", "/a%2Fb"))
+@example(("seed:a", "/seed%3Aa"))
+def test_different_names_have_different_files(pair: tuple[str, str]) -> None:
+    first, second = pair
+    assume(first != second)
+    assert file_name(first) != file_name(second)
+
+
+@given(st.one_of(IDS, PATHS))
+def test_any_name_is_one_file_name(name: str) -> None:
+    assert "/" not in file_name(name)
+    assert 0 < len(file_name(name).encode()) < 230
+
+
+def test_long_names_that_differ_at_their_end() -> None:
+    assert file_name("x" * 300 + "a") != file_name("x" * 300 + "b")
+
+
+def test_the_last_key_of_a_node_is_remembered(store: Store) -> None:
+    assert store.remembered("demo", "seed:x") is None
+    store.remember("demo", "seed:x", {"a": 1})
+    store.remember("demo", "seed:x", {"a": 2})
+    store.remember("demo", "test:x", {"a": 3})
+    assert store.remembered("demo", "seed:x") == {"a": 2}
+    assert store.remembered("other", "seed:x") is None
+    (store.path / "history" / "demo" / "seed%3Ax.json").write_text("{")
+    assert store.remembered("demo", "seed:x") is None
+
+
+# trees
+
+
+def test_hard_links_count_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 100_000)
+    before = tree_size(tmp_path)
+    assert before >= 100_000
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    assert tree_size(tmp_path) - before < 50_000
+    (tmp_path / "c").write_bytes(b"x" * 100_000)
+    assert tree_size(tmp_path) - before >= 100_000
+    (tmp_path / "d").symlink_to("/usr")
+    assert tree_size(tmp_path) - before < 200_000
+
+
+def test_removing_a_tree_follows_no_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "link").symlink_to(outside)
+    (tree / "closed").mkdir(mode=0)
+    remove_tree(tree)
+    assert not tree.exists()
+    (tmp_path / "link").symlink_to(outside)
+    remove_tree(tmp_path / "link")
+    remove_tree(tmp_path / "nowhere")
+    assert (outside / "file").exists()
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_meta_data_are_json(store: Store) -> None:
+    put(store, "k1")
+    assert json.loads((store.folder(LAYER, "k1") / "meta.json").read_text())["kind"] == "root"

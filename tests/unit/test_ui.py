@@ -1,0 +1,178 @@
+"""Faces: each event as a line, as a live display, as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_events import ERROR, TYPES, example
+
+from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
+from stagewright.events import (
+    Event,
+    NodeFinished,
+    NodeNotice,
+    NodePhase,
+    NodeProgress,
+    NodeStarted,
+    NodeWaiting,
+    Published,
+    RunFinished,
+    RunStarted,
+    Status,
+)
+from stagewright.ui.jsonlines import JsonLines
+from stagewright.ui.live import LiveTerminal
+from stagewright.ui.plain import Plain, describe
+from stagewright.ui.text import duration, error_text, size
+
+LINES: list[tuple[Event, list[str]]] = [
+    (RunStarted(run="r", project="demo", nodes=["a", "b"], cached=3), ["demo", "2", "3"]),
+    (NodeStarted(node="a", kind="tarball", key="k", log="l"), ["a", "tarball"]),
+    (NodeWaiting(node="a"), ["a"]),
+    (NodePhase(node="a", phase="fetch"), ["a", "fetch"]),
+    (NodeProgress(node="a", done=2, total=5, name="x/y-1"), ["a", "2", "5", "x/y-1"]),
+    (NodeNotice(node="a", text="nothing matches"), ["a", "nothing matches"]),
+    (NodeFinished(node="a", status=Status.BUILT, seconds=65, size=2048), ["a", "1m05s", "2 KiB"]),
+    (NodeFinished(node="a", status=Status.FAILED, seconds=5, error={**ERROR, "message": "why"}), ["a", "5.0s", "why"]),
+    (NodeFinished(node="a", status=Status.CACHED), ["a"]),
+    (NodeFinished(node="a", status=Status.SKIPPED), ["a"]),
+    (NodeFinished(node="a", status=Status.INTERRUPTED), ["a"]),
+    (RunFinished(run="r", status=Status.BUILT, seconds=3), ["built", "3.0s"]),
+]
+
+
+@pytest.mark.parametrize(("event", "words"), LINES)
+def test_plain_lines(event: Event, words: list[str]) -> None:
+    stream = io.StringIO()
+    Plain(stream)(event)
+    line = stream.getvalue()
+    assert line.endswith("\n")
+    assert line.count("\n") == 1
+    assert all(word in line for word in words), line
+
+
+def test_every_event_is_described() -> None:
+    assert {type(event) for event, _ in LINES} == set(TYPES) - {Published}  # the command itself lists what it made
+
+
+def test_a_run_without_work_says_nothing() -> None:
+    stream = io.StringIO()
+    Plain(stream)(RunStarted(run="r", project="p", nodes=[], cached=3))
+    assert not stream.getvalue()
+    assert describe(Event()) == ""
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_json_lines(kind: type[Event]) -> None:
+    stream = io.StringIO()
+    listener = JsonLines(stream)
+    listener(example(kind))
+    listener(example(kind))
+    first, second = stream.getvalue().splitlines()
+    assert json.loads(first) == json.loads(second)
+    assert Event.from_json(first) == example(kind)
+
+
+def shown(events: list[Event], **options: Any) -> str:
+    """What stands on a terminal: all that was drawn on it."""
+    console = Console(
+        file=io.StringIO(), force_terminal=True, width=100, color_system=None, legacy_windows=False, **options
+    )
+    with LiveTerminal(console) as live:
+        for event in events:
+            live(event)
+            live._live.refresh()
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_live_terminal_shows_phase_package_and_result() -> None:
+    text = shown(
+        [
+            RunStarted(run="r", project="demo", nodes=["a", "b"], cached=0),
+            NodeStarted(node="a", kind="embedded", key="k", log="l"),
+            NodePhase(node="a", phase="build"),
+            NodeProgress(node="a", done=2, total=5, name="app-misc/hello-1.0"),
+            NodeWaiting(node="b"),
+            NodeFinished(node="a", status=Status.BUILT, seconds=2, size=5),
+            NodeFinished(node="b", status=Status.FAILED, error=ERROR),
+        ]
+    )
+    for word in ("build", "2 of 5: app-misc/hello-1.0", "1 of 2 done", "2 of 2 done", "a: done in 2.0s", "✘ b"):
+        assert word in text, word
+
+
+@pytest.mark.parametrize("name", ["[bold]x[/bold]", "[/nothing]", "[red", "a[1]", ":smile:", "[link=x]y"])
+def test_names_are_shown_as_they_are(name: str) -> None:
+    """Square brackets are markup to rich, and packages of foreign repositories may be called anything."""
+    values: dict[str, Any] = {
+        "node": name,
+        "phase": name,
+        "name": name,
+        "text": name,
+        "error": {**ERROR, "message": name},
+    }
+    text = shown(
+        [
+            RunStarted(run="r", project=name, nodes=[name], cached=0),
+            NodeStarted(node=name, kind=name, key="k", log="l"),
+            NodePhase(node=name, phase=f"phase {name}"),
+            NodeProgress(node=name, done=1, total=2, name=f"package {name}"),
+            NodeNotice(node=name, text=f"notice {name}"),
+            NodeFinished(node=name, status=Status.FAILED, error=values["error"]),
+        ]
+    )
+    for word in (f"phase {name}", f"1 of 2: package {name}", f"notice {name}", f": {name}"):
+        assert word in text, word
+
+
+def test_events_of_nodes_that_never_began() -> None:
+    assert "x" in shown(
+        [
+            NodePhase(node="x", phase="p"),
+            NodeProgress(node="x", done=1, total=1, name="n"),
+            NodeFinished(node="x", status=Status.SKIPPED),
+        ]
+    )
+
+
+def test_a_narrow_terminal() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=12)
+    with LiveTerminal(console) as live:
+        live(NodeStarted(node="a-node-with-a-long-name", kind="k", key="k", log="l"))
+        live(NodeProgress(node="a-node-with-a-long-name", done=1, total=2, name="x" * 80))
+        live._live.refresh()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0, "0.0s"), (0.26, "0.3s"), (9.94, "9.9s"), (12.4, "12s"), (59.6, "1m00s"), (185, "3m05s")),
+        *((3599.7, "1h00m"), (3720, "1h02m"), (360_000, "100h00m")),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (5 << 20, "5 MiB"), (3 << 29, "1.5 GiB"), (5 << 40, "5120.0 GiB")],
+)
+def test_size(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def test_the_text_of_errors() -> None:
+    first = StagewrightError(Reason.SYNTAX, "one", place=Place(Path("x"), 2, 3), hint="do this")
+    second = StagewrightError(Reason.CYCLE, "two", detail="more")
+    assert error_text(first) == "error: x:2:3: one\n  hint: do this"
+    text = error_text(ProblemsError([first, second]))
+    assert text.startswith("error: two\nmore\nerror: x:2:3: one")
+    assert text.endswith("2 errors")
+    assert error_text(ProblemsError([first])) == error_text(first)

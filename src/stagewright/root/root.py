@@ -34,15 +34,14 @@ class Root:
         keys: Sequence[str] = (),
         binds: Sequence[Bind] = (),
         log: IO[str] | None = None,
-        bare: bool = False,
     ) -> Root:
         """Mount layers (topmost first) with ``folder/upper`` on top at ``folder/root``.
 
-        Folders for the sandbox's mounts are there even if no layer has them; a ``bare`` root is the layers and no more.
+        Folders for the sandbox's mounts are there even if no layer has them.
         """
         targets = [*MOUNT_POINTS, *(bind.target for bind in binds)]
-        scaffold = [] if bare else [make_scaffold(folder / "scaffold", targets)]
-        mount_overlay([*layers, *scaffold], folder / "upper", folder / "root")
+        scaffold = make_scaffold(folder / "scaffold", targets)
+        mount_overlay([*layers, scaffold], folder / "upper", folder / "root")
         return cls(folder / "root", folder / "upper", tuple(keys), tuple(binds), log=log)
 
     def with_binds(self, *binds: Bind, **env: str) -> Root:

@@ -79,11 +79,11 @@ class Work:
         """The folder of files that an input left."""
         return self.inputs[role].tree
 
-    def mount(self, role: str, binds: Sequence[Bind] = (), *, bare: bool = False) -> Root:
-        """The root that an input left, mounted with a writable layer on top (see :meth:`Root.mount`)."""
+    def mount(self, role: str, binds: Sequence[Bind] = ()) -> Root:
+        """The root that an input left, mounted with a writable layer on top."""
         key = self.inputs[role].key
         keys = self.store.meta(Yields.LAYER, key).stack
-        return Root.mount(self.folder, self.store.stack(key), keys=keys, binds=binds, log=self.log, bare=bare)
+        return Root.mount(self.folder, self.store.stack(key), keys=keys, binds=binds, log=self.log)
 
     def new_folder(self, name: str) -> Path:
         """A fresh folder below the work folder."""

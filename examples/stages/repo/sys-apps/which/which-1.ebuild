@@ -2,17 +2,16 @@
 
 EAPI=8
 
-inherit system-files
-
 DESCRIPTION="Tells which program a name calls"
+HOMEPAGE="https://wiki.gentoo.org/wiki/Project:Portage"
+S="${WORKDIR}"
 
-LICENSE="GPL-2+"
+LICENSE="0BSD"
 SLOT="0"
 KEYWORDS="amd64 arm64"
 
 RDEPEND="app-shells/dash"
 
-# Debian's is a script behind an alternative; a stage has it under its own name.
 src_install() {
-	newbin "$(realpath "${BROOT}/usr/bin/which")" which
+	dobin "${FILESDIR}"/which
 }

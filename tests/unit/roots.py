@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from stagewright.root.root import Root
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: changing a root directory needs root")
+in_sandbox = pytest.mark.skipif(shutil.which("bwrap") is None, reason="NOT TESTED: no bubblewrap")
 
 EPOCH = 20_000 * 86400
 
@@ -54,3 +56,15 @@ def links_of(root: Root, folder: str) -> dict[str, str]:
     """All links below a folder of a root: path below it, and where they lead."""
     base = root.path / folder
     return {str(path.relative_to(base)): str(path.readlink()) for path in sorted(base.rglob("*")) if path.is_symlink()}
+
+
+def with_shell(root: Root) -> Root:
+    """A shell and mkdir for programs of the root, from this machine's busybox."""
+    busybox = shutil.which("busybox") or next(Path("/var/cache").glob("stagewright*/layers/*/tree/bin/busybox"), None)
+    if busybox is None:
+        pytest.skip("NOT TESTED: no busybox to run a root's programs with")
+    for name in ("sh", "mkdir"):
+        shutil.copy(busybox, root.path / "bin" / name)
+    for name in ("dev", "proc", "run", "tmp"):
+        (root.path / name).mkdir(exist_ok=True)
+    return root

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stagewright.errors import Place, Reason, StagewrightError
-from stagewright.run import PATH, TAIL_LINES, environment, inside, interactive, paste, run, spawn
+from stagewright.run import PATH, TAIL_LINES, environment, inside, interactive, paste, pipeline, run, spawn
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: changing into a root needs root")
 
@@ -247,3 +247,49 @@ def test_the_lifeline_ends_a_process_whose_parent_is_gone() -> None:
         assert child.stdout.readline() == "up\n"
         child.stdin.close()
         assert child.wait(timeout=30) == 1
+
+
+# commands side by side
+
+
+def test_a_pipeline_hands_on_what_it_makes(tmp_path: Path) -> None:
+    found: list[bytes] = []
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        pipeline([["printf", "b\\na\\n"], ["sort"], ["sh", "-c", "echo said >&2; cat"]], found.append, log=stream)
+    assert b"".join(found) == b"a\nb\n"
+    assert log.read_text() == "+ printf 'b\\na\\n' | sort | sh -c 'echo said >&2; cat'\nsaid\n"
+
+
+@pytest.mark.parametrize(
+    ("commands", "said"),
+    [
+        ([["sh", "-c", "echo no >&2; exit 2"], ["cat"]], "sh: exit code 2"),
+        ([["sh", "-c", "exit 2"], ["sh", "-c", "cat; exit 3"]], "sh: exit code 2"),
+        ([["yes"], ["sh", "-c", "exit 3"]], "sh: exit code 3"),
+        ([["yes"], ["true"]], "yes: ended by signal 13"),
+        ([["yes"], ["head", "-c5"], ["cat"]], "yes: ended by signal 13"),
+    ],
+)
+def test_a_pipeline_fails_with_its_parts(commands: list[list[str]], said: str) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        pipeline(commands, lambda _: None)
+    assert (caught.value.reason, caught.value.message) == (Reason.COMMAND_FAILED, said)
+
+
+def test_a_pipeline_ends_when_nobody_wants_more() -> None:
+    def full(data: bytes) -> None:
+        raise OSError("enough")
+
+    with pytest.raises(OSError, match="enough"):
+        pipeline([["yes"], ["cat"]], full)
+    with pytest.raises(ChildProcessError):  # and nobody is left behind
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_pipeline_without_one_of_its_programs() -> None:
+    with pytest.raises(StagewrightError) as caught:
+        pipeline([["yes"], ["no-such-program"]], lambda _: None)
+    assert caught.value.reason is Reason.MISSING_TOOL
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

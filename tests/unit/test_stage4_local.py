@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from roots import EPOCH, as_root, make_root
+from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
 from stagewright.root.local import Local, apply_local, local_lacks
 from stagewright.root.root import Root
-
-in_sandbox = pytest.mark.skipif(shutil.which("bwrap") is None, reason="NOT TESTED: no bubblewrap")
 
 ZONES = {f"usr/share/zoneinfo/{name}": "TZif2" for name in ("Europe/Berlin", "Europe/Paris", "UTC")}
 KEYMAPS = {f"usr/share/keymaps/i386/qwertz/{name}.map.gz": "" for name in ("de", "de-latin1-nodeadkeys")}
@@ -28,18 +25,6 @@ GENERATES = {
     "usr/share/i18n/SUPPORTED": "de_DE.UTF-8 UTF-8\nde_DE ISO-8859-1\nde_DE@euro ISO-8859-15\nfr_FR.UTF-8 UTF-8\n",
     "etc/locale.gen": "# some comment\nfr_FR.UTF-8 UTF-8\n",
 }
-
-
-def with_shell(root: Root) -> Root:
-    """A shell and mkdir for programs of the root, from this machine's busybox."""
-    busybox = shutil.which("busybox") or next(Path("/var/cache").glob("stagewright*/layers/*/tree/bin/busybox"), None)
-    if busybox is None:
-        pytest.skip("NOT TESTED: no busybox to run a root's programs with")
-    for name in ("sh", "mkdir"):
-        shutil.copy(busybox, root.path / "bin" / name)
-    for name in ("dev", "proc", "run", "tmp"):
-        (root.path / name).mkdir(exist_ok=True)
-    return root
 
 
 def text(root: Root, name: str) -> str:

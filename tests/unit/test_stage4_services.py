@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from roots import EPOCH, as_root, links_of, make_root
+from roots import EPOCH, as_root, in_sandbox, links_of, make_root, with_shell
 
 from stagewright.root.root import Root
 from stagewright.root.services import Services, apply_services, service_lacks
@@ -174,6 +174,20 @@ def test_mask_and_target(tmp_path: Path) -> None:
     ((message, hint),) = lacks(root, enable=["sshd.socket"])
     assert "masked" in message
     assert "remove /etc/systemd/system/sshd.socket" in hint
+
+
+@as_root
+@in_sandbox
+def test_a_root_with_systemctl_uses_it(tmp_path: Path) -> None:
+    program = {"usr/bin/systemctl*": '#!/bin/sh\necho "$SYSTEMD_OFFLINE $*" >> /calls\n'}
+    root = with_shell(root_with(tmp_path, {**SYSTEMD, **program}))
+    apply(root, enable=["sshd", "getty@tty7"], disable=["cron.timer"], mask=["display"], target="graphical")
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "1 --root=/ --no-reload disable cron.timer display.service",
+        "1 --root=/ --no-reload enable sshd.service getty@tty7.service",
+        "1 --root=/ --no-reload mask display.service",
+        "1 --root=/ --no-reload set-default graphical.target",
+    ]
 
 
 @as_root

@@ -16,10 +16,11 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.keys import Key
 from stagewright.graph.node import Yields
 from stagewright.project.model import NAME
 from stagewright.store.collect import Garbage, collect, leftovers, unneeded
-from stagewright.store.store import Meta, Store, file_name, remove_tree, tree_size
+from stagewright.store.store import KEPT, Meta, Store, file_name, remove_tree, tree_size
 
 LAYER, ARTIFACT = Yields.LAYER, Yields.ARTIFACT
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: needs root")
@@ -293,6 +294,25 @@ def test_the_last_key_of_a_node_is_remembered(store: Store) -> None:
     assert store.remembered("other", "seed:x") is None
     (store.path / "history" / "demo" / "seed%3Ax.json").write_text("{")
     assert store.remembered("demo", "seed:x") is None
+
+
+def test_former_keys_are_remembered(store: Store) -> None:
+    assert store.former("demo", "seed:x") == []
+    data: list[dict[str, object]] = [{"a": number} for number in range(KEPT + 2)]
+    for each in [*data, data[5]]:
+        store.remember("demo", "seed:x", each)
+    keys = [Key.of(each).digest for each in [*data[2:5], *data[6:], data[5]]]
+    assert store.former("demo", "seed:x") == keys
+    assert store.former("demo", "seed:y") == store.former("other", "seed:x") == []
+
+
+def test_results_are_found_by_the_beginning_of_their_key(store: Store) -> None:
+    put(store, "abc1")
+    put(store, "abc2", yields=ARTIFACT)
+    (store.folder(LAYER, "abc3")).mkdir()  # a half one
+    assert store.find("abc") == [(LAYER, "abc1"), (ARTIFACT, "abc2")]
+    assert store.find("abc2") == [(ARTIFACT, "abc2")]
+    assert store.find("x") == []
 
 
 # trees

@@ -128,7 +128,8 @@ class Portage:
         return Stage1Packages(**json.loads(said.stdout.splitlines()[-1]))
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
-        shared = ["--buildpkg=y", "--usepkg=y", "--binpkg-respect-use=y"] if self.binpkgs else []
+        # In an empty ROOT Portage 3.0.83 takes the libc that it adds to RDEPEND itself for a change of dependencies.
+        shared = ["--buildpkg=y", "--usepkg=y", "--binpkg-respect-use=y", "--binpkg-changed-deps=n"]
         return [
             "emerge",
             f"--root={target}",
@@ -137,7 +138,7 @@ class Portage:
             "--quiet-build=y",
             "--autounmask=n",
             f"--jobs={self.jobs}",
-            *shared,
+            *(shared if self.binpkgs else []),
             *words,
         ]
 

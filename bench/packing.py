@@ -30,7 +30,7 @@ def measure(folder: Path, store: Path) -> list[Row]:
     steps = make_plan(load(project, kinds()), opened, ["debian"]).steps
     seed = opened.tree(Yields.LAYER, steps["seed:debian"].key.digest)
     (python,) = (seed / "usr/lib").glob("python3.*")
-    return [_row(Compression.ZSTD, seed, folder, 5), _row(Compression.XZ, python, folder, 2)]
+    return [_row(Compression.ZSTD, seed, folder, 5), _row(Compression.XZ, python, folder, 4)]
 
 
 def _row(kind: Compression, tree: Path, folder: Path, rounds: int) -> Row:

@@ -97,7 +97,7 @@ def make_plan(project: Project, store: Store, targets: Iterable[str] = ()) -> Pl
         )
         sinks = [node for target in chosen for node in graph.targets[target]]
         needed = graph.closure(sinks)
-        part = Graph({node_id: graph.nodes[node_id] for node_id in needed}, graph.targets)
+        part = Graph({node_id: graph.nodes[node_id] for node_id in sorted(needed)}, graph.targets)
         keys = keys_of(part, sources)
     present = {node_id for node_id in needed if store.has(graph.nodes[node_id].yields, keys[node_id].digest)}
     building = _missing(part, sinks, present)

@@ -28,13 +28,9 @@ def enter(plan: Plan, store: Store, words: list[str], tell: Callable[[str], None
             f"{node_id} starts from {', '.join(missing)}, which is not built",
             hint=f"stagewright build {' '.join(name.rpartition(':')[2] for name in missing)}",
         )
-    inputs = {
-        role: (plan.graph.nodes[source].yields, plan.steps[source].key.digest)
-        for role, source in step.node.inputs.items()
-    }
     log = store.log_folder(project, node_id) / "shell.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     tell(f"{node_id}: a fresh root; what you change in it is thrown away")
     with store.scratch("shell") as folder:
-        Job.of(project, step.node, step.key, inputs, store.path, log, 1).write(folder)
+        Job.of(project, step.node, step.key, plan.inputs_of(step.node), store.path, log, 1).write(folder)
         return interactive(command(folder, "shell", *words))

@@ -12,7 +12,7 @@ from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.graph.codedigest import code_digest
 from stagewright.graph.filedigest import tree_digest
 from stagewright.graph.keys import Difference, Key, KeySources, differences, keys_of
-from stagewright.graph.node import Graph, Node
+from stagewright.graph.node import Graph, Node, Yields
 from stagewright.project.model import Project
 from stagewright.stages.registry import graph_of, module_of
 from stagewright.store.digests import DigestMemory, ToolVersions
@@ -79,6 +79,13 @@ class Plan:
     def sinks(self) -> list[str]:
         """The nodes that the targets stand for."""
         return [node for target in self.targets for node in self.graph.targets[target]]
+
+    def inputs_of(self, node: Node) -> dict[str, tuple[Yields, str]]:
+        """What a node takes, by role: what it is, and the key under which it lies in the store."""
+        return {
+            role: (self.graph.nodes[source].yields, self.steps[source].key.digest)
+            for role, source in node.inputs.items()
+        }
 
     def keys(self) -> dict[str, str]:
         """Digests by node id."""

@@ -156,10 +156,7 @@ class Scheduler:
         spare = self.resources.cores - used - others
         cores = max(1, min(node.cores, self.resources.cores), spare)
         log = self.store.log_folder(self.plan.project.info.name, node.id) / f"{self.run_id}.log"
-        inputs = {
-            role: (self.plan.graph.nodes[source].yields, self.plan.steps[source].key.digest)
-            for role, source in node.inputs.items()
-        }
+        inputs = self.plan.inputs_of(node)
         below = lineage(self.plan, self.store, node.id)
         job = Job.of(self.plan.project.info.name, node, key, inputs, self.store.path, log, cores, below)
         worker = Worker.start(job, self.store.new_work(key.digest))

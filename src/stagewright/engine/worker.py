@@ -110,7 +110,7 @@ def _build(job: Job, stage: Stage, work: Work) -> int:
     size = tree_size(built.tree)
     stack = [job.key, *built.below] if yields is Yields.LAYER else []
     meta = Meta(job.key, job.node, job.kind, time.time(), size, job.data, stack, _facts(built, work))
-    work.store.commit(built.tree, yields, meta)
+    work.store.commit(built.tree, yields, meta, built.binpkgs)
     return size
 
 

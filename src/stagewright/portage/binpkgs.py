@@ -24,6 +24,7 @@ from typing import Any
 
 from stagewright.graph.filedigest import tree_digest
 from stagewright.portage.confdir import Repository
+from stagewright.portage.installed import read_entry
 from stagewright.portage.settings import PortageSettings
 
 COMPARED_BY_PORTAGE = frozenset(
@@ -118,6 +119,16 @@ class BinaryPackages:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if not target.exists():  # another build may have been faster
                     os.link(source, target)
+
+    def used(self, tree: Path, target: Path) -> Path:
+        """Link those binary packages below ``target`` that the packages recorded in a tree come from; return it."""
+        for source in self.view.glob("*/*/*.gpkg.tar"):
+            version, _, number = source.name.removesuffix(".gpkg.tar").rpartition("-")
+            if read_entry(tree, f"{source.parent.parent.name}/{version}", "BUILD_ID") == number:
+                link = target / source.relative_to(self.view)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                os.link(source, link)
+        return target
 
 
 def toolchain_of(stack: Sequence[str], facts: Mapping[str, Any]) -> str:

@@ -54,6 +54,11 @@ class Repository:
         return f"{REPOS}/{self.name}"
 
 
+def main_of(repos: Sequence[Repository]) -> Repository | None:
+    """Portage's main repository: the one that the project calls so, else its first."""
+    return next((repo for repo in repos if repo.main), repos[0] if repos else None)
+
+
 def assemble(
     folder: Path, settings: PortageSettings, confdirs: Sequence[Path], repos: Sequence[Repository], jobs: int
 ) -> Path:
@@ -109,7 +114,7 @@ def _quoted(value: str) -> str:
 
 
 def _repos_conf(repos: Sequence[Repository]) -> str:
-    main = next((repo for repo in repos if repo.main), repos[0] if repos else None)
+    main = main_of(repos)
     lines = ["[DEFAULT]", f"main-repo = {main.name}", ""] if main else []
     for repo in repos:
         lines += [f"[{repo.name}]", f"location = {repo.location}", f"priority = {repo.priority}", "auto-sync = no", ""]

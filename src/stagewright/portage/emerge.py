@@ -14,6 +14,7 @@ from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR, Repository
 from stagewright.portage.output import Output, gist
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
+from stagewright.run import NO_ROOM
 
 PORTAGE_UID = 250
 
@@ -33,11 +34,10 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Stage1Packages:
-    """What a profile says of stage1: the atoms of packages.build, BOOTSTRAP_USE, and the system set."""
+    """What a profile says of stage1: the atoms of packages.build, and BOOTSTRAP_USE."""
 
     packages: list[str]
     bootstrap_use: str
-    system: list[str]
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,6 @@ class Portage:
         log = self.places.build / "portage" / package / "temp" / "build.log"
         if log.exists():
             detail = gist(log.read_text(errors="replace").splitlines())
-            return StagewrightError(_disk_or(error.reason, detail), error.message, detail=detail, hint=error.hint)
+            reason = Reason.DISK_FULL if NO_ROOM in detail else error.reason
+            return StagewrightError(reason, error.message, detail=detail, hint=error.hint)
         return error
-
-
-def _disk_or(reason: Reason, text: str) -> Reason:
-    return Reason.DISK_FULL if "No space left on device" in text else reason

@@ -46,6 +46,11 @@ def installed(root: Path) -> list[Package]:
     ]
 
 
+def read_entry(root: Path, package: str, entry: str) -> str:
+    """What the records say of an installed package (category/package-version), such as its BUILD_ID; "" if nothing."""
+    return _read(root / VDB / package / entry)
+
+
 def packages_of(root: Path, layers: Iterable[Mapping[str, Any]] = ()) -> list[Package]:
     """The packages of a root: as its records say, else as the facts of its topmost layer do that knows them."""
     found = inside(root, installed, Path("/"))

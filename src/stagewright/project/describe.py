@@ -14,7 +14,7 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel
 
-from stagewright.project.fields import Section
+from stagewright.project.fields import Section, section_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
     """The settings of a model, required ones first; those of a section follow the section."""
     texts = docstrings(model)
     for name, info in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
-        section = _section(info.annotation)
+        section = section_of(info.annotation)
         value = info.get_default(call_default_factory=True) if not info.is_required() else None
         shown = "required" if info.is_required() else ("" if isinstance(value, BaseModel) else plain(value))
         yield Setting(prefix + name, shown, texts.get(name, ""))
@@ -61,9 +61,3 @@ def _texts(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
             text = ast.literal_eval(below.value)
             yield field.target.id, " ".join(str(text).split())
-
-
-def _section(annotation: Any) -> type[Section] | None:
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, Section) else None
-    return next(filter(None, map(_section, getattr(annotation, "__args__", ()))), None)

@@ -25,6 +25,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that a field's type is or holds, in a list, by name, or as one of several."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(section_of, getattr(annotation, "__args__", ()))), None)
+
+
 def Word() -> Any:  # noqa: N802  reads like pydantic's Field
     """Marks a field that takes a member of an enumeration by its word."""
     return Field(strict=False)

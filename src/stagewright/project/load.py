@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
-from stagewright.graph.node import cycle_error
 from stagewright.project.check import check_entries, check_paths
-from stagewright.project.fields import Section
+from stagewright.project.fields import Section, section_of
 from stagewright.project.lock import Lock
 from stagewright.project.model import FILE_NAME, FORMAT, Defaults, Entry, Project, ProjectInfo, Repo, epoch_of
 from stagewright.project.source import Source, read
@@ -27,8 +26,6 @@ Kinds = Mapping[str, Mapping[str, type[Section]]]
 """Models by table and kind. A stage names its kind; a seed or a test has the key that is the kind's name."""
 
 Model = TypeVar("Model", bound=Section)
-
-__all__ = ["Kinds", "cycle_error", "find", "load"]
 
 
 def find(start: Path) -> Path:
@@ -213,14 +210,8 @@ def _keys(model: type[Section], path: tuple[str | int, ...]) -> list[str]:
     for step in path:
         if isinstance(step, int) or step not in current.model_fields:
             continue
-        current = _section(current.model_fields[step].annotation) or current
+        current = section_of(current.model_fields[step].annotation) or current
     return [info.alias or name for name, info in current.model_fields.items()]
-
-
-def _section(annotation: Any) -> type[Section] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    return next(filter(None, map(_section, getattr(annotation, "__args__", ()))), None)
 
 
 def _unique(problems: Problems) -> Problems:

@@ -17,7 +17,6 @@ from stagewright.graph.node import Node, Yields
 from stagewright.project.fields import ProjectFile, Ref, Section, marked
 from stagewright.project.lock import Pin
 from stagewright.project.model import Entry, Project
-from stagewright.root.files import clamp_times
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.stages.tools import Tool
@@ -31,6 +30,7 @@ class Built:
     tree: Path
     below: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    binpkgs: Path | None = None  # a folder of the binary packages that the tree's own packages come from
 
 
 @dataclass(frozen=True)
@@ -191,10 +191,3 @@ class Stage(Section):
     def pin(self, work: Work) -> Pin | None:
         """Look up what this seed stands for at this moment, or None when there is nothing that moves."""
         return None
-
-
-def layer(root: Root, work: Work, **facts: Any) -> Built:
-    """What a root adds to the layers below it, ready for the store."""
-    work.phase("commit")
-    clamp_times(root.upper, work.epoch)
-    return Built(root.upper, root.below, facts)

@@ -7,38 +7,19 @@ layer with nothing below it. Build dependencies stay behind (R25).
 from __future__ import annotations
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.root import files
-from stagewright.root.root import Root
-from stagewright.root.sandbox import Bind
+from stagewright.portage.installed import installed
 from stagewright.stages.base import Built, Work
-from stagewright.stages.packages import Finish, PackageStage, finish, settle_database
-
-TARGET = "/mnt/target"
+from stagewright.stages.packages import TARGET, Finish, OwnRootStage, finish, layer
 
 
-class Embedded(PackageStage, Finish, kind="embedded"):
+class Embedded(OwnRootStage, Finish, kind="embedded"):
     """A stage of kind ``embedded``. The script runs inside the new root, so the packages must bring what it needs."""
-
-    @property
-    def uses_portage(self) -> bool:
-        """Always: there is nothing else to fill the root with."""
-        return True
 
     def build(self, work: Work) -> Built:
         """Merge the packages into a fresh folder."""
         if self.unmerge:
             raise StagewrightError(Reason.INVALID_VALUE, "unmerge: leave the packages out of `packages` instead")
-        target = work.new_folder("target")
-        _, portage = self.portage(work, [Bind(target, TARGET, writable=True)])
+        target, portage = self.rooms(work)
         portage.install(self.packages, target=TARGET)
-        facts = finish(self, Root(target, target, log=work.log), work, None)
-        work.phase("commit")
-        settle_database(target, work)
-        files.clamp_times(target, work.epoch)
-        return Built(target, (), {"packages": len(list((target / "var/db/pkg").glob("*/*"))), **facts})
-
-    def open(self, work: Work) -> Root:
-        """The build's root, with the new one at /mnt/target."""
-        target = work.folder / "target"
-        target.mkdir(exist_ok=True)
-        return self.portage(work, [Bind(target, TARGET, writable=True)])[0]
+        facts = finish(self, target, work, None)
+        return layer(target, work, portage, packages=len(installed(target.path)), **facts)

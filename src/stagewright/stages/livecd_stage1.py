@@ -6,9 +6,8 @@ The squashfs is made elsewhere, because it also needs the modules of the kernel 
 
 from __future__ import annotations
 
-from stagewright.root.root import Root
-from stagewright.stages.base import Built, Work, layer
-from stagewright.stages.packages import Finish, PackageStage, finish, settle_database
+from stagewright.stages.base import Built, Work
+from stagewright.stages.packages import Finish, PackageStage, finish, layer
 
 
 class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
@@ -24,9 +23,4 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
         root, portage = self.portage(work)
         portage.install(self.packages, options=["--newuse", "--deep", "--update"])
         facts = finish(self, root, work, portage)
-        settle_database(root.upper, work)
-        return layer(root, work, **facts)
-
-    def open(self, work: Work) -> Root:
-        """The live root as it is being changed."""
-        return self.portage(work)[0]
+        return layer(root, work, portage, **facts)

@@ -20,8 +20,11 @@ from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.seeds.apt import fetch_binds
-from stagewright.stages.base import Scope, Stage, Work
+from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.tools import SANDBOX
+
+TARGET = "/mnt/target"
+"""Where a root that is being filled shows up inside the one that fills it."""
 
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 HostName = Annotated[str, Matching(rf"(?=.{{1,64}}$){_LABEL}(\.{_LABEL})*", "letters, digits, - and dots, as in box-1")]
@@ -70,7 +73,7 @@ class PackageStage(PortageSettings, Stage):
     @property
     def uses_portage(self) -> bool:
         """Whether the root needs Portage and the project's repositories."""
-        return bool(self.packages)
+        return True
 
     def portage(self, work: Work, extra: Sequence[Bind] = ()) -> tuple[Root, Portage]:
         """The mounted root and its Portage, configured as this stage says."""
@@ -121,6 +124,30 @@ class PackageStage(PortageSettings, Stage):
         return self.portage(work)[0]
 
 
+class OwnRootStage(PackageStage):
+    """Base of kinds that install packages into a clean root of their own (ROOT of emerge(1)), from another root."""
+
+    def rooms(self, work: Work) -> tuple[Root, Portage]:
+        """The clean root, and the Portage that fills it, which sees it at ``TARGET``."""
+        folder = work.folder / "target"
+        folder.mkdir(exist_ok=True)
+        _, portage = self.portage(work, [Bind(folder, TARGET, writable=True)])
+        return Root(folder, folder, log=work.log), portage
+
+    def open(self, work: Work) -> Root:
+        """The root that builds, with the new one at /mnt/target."""
+        return self.rooms(work)[1].root
+
+
+def layer(root: Root, work: Work, portage: Portage, **facts: Any) -> Built:
+    """What a root adds to the layers below it, ready for the store, with the binary packages that went into it."""
+    work.phase("commit")
+    kept = portage.binpkgs.used(root.upper, work.new_folder("used")) if portage.binpkgs else None
+    settle(root.upper, work.epoch)
+    files.clamp_times(root.upper, work.epoch)
+    return Built(root.upper, root.below, facts, kept)
+
+
 def finish(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:
     """Carry out the changes to a root's files; returns what is to be remembered of it (see :func:`conclude`)."""
     with_files(settings, root, work)
@@ -154,11 +181,6 @@ def conclude(settings: Finish, root: Root, work: Work, portage: Portage | None) 
     for pattern in files.empty(root.path, settings.empty):
         work.notice(f"empty: there is no {pattern}")
     return {INSTALLED: as_data(packages)} if packages and not packages_of(root.path) else {}
-
-
-def settle_database(tree: Path, work: Work) -> None:
-    """Make the records of installed packages fit the times that files are about to get."""
-    settle(tree, work.epoch)
 
 
 def _os_release(settings: Finish, root: Root, work: Work) -> None:

@@ -8,20 +8,15 @@ The steps are those of Gentoo's release builder.
 from __future__ import annotations
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import installed
-from stagewright.root import files
-from stagewright.root.root import Root
-from stagewright.root.sandbox import Bind
 from stagewright.stages.base import Built, Work
-from stagewright.stages.packages import settle_database
-from stagewright.stages.system import SystemStage, empty_world, ship_configuration
+from stagewright.stages.packages import TARGET, OwnRootStage, layer
+from stagewright.stages.system import empty_world, ship_configuration
 
-TARGET = "/tmp/stage1root"
 BASELAYOUT = "sys-apps/baselayout"
 
 
-class Stage1(SystemStage, kind="stage1"):
+class Stage1(OwnRootStage, kind="stage1"):
     """A stage of kind ``stage1``. ``packages`` are merged besides those of the profile."""
 
     update_seed: bool = False
@@ -31,7 +26,7 @@ class Stage1(SystemStage, kind="stage1"):
 
     def build(self, work: Work) -> Built:
         """Merge the packages into a fresh folder."""
-        target, portage = self._prepare(work)
+        target, portage = self.rooms(work)
         if self.update_seed:
             work.phase("update the seed")
             portage.install(self.update_seed_command, options=["--buildpkg=n"])
@@ -50,21 +45,6 @@ class Stage1(SystemStage, kind="stage1"):
             options=["--oneshot", "--implicit-system-deps=n"],
             use=f"-* build {wanted.bootstrap_use}",
         )
-        new = Root(target.path, target.upper, log=work.log)
-        empty_world(new, work)
-        ship_configuration(self, new, portage, work)
-        work.phase("commit")
-        settle_database(target.path, work)
-        files.clamp_times(target.path, work.epoch)
-        names = [package.name for package in installed(target.path)]
-        return Built(target.path, (), {"toolchain": work.key, "packages": len(names)})
-
-    def open(self, work: Work) -> Root:
-        """The seed, with the new root at /tmp/stage1root."""
-        return self._prepare(work)[1].root
-
-    def _prepare(self, work: Work) -> tuple[Root, Portage]:
-        folder = work.folder / "target"
-        folder.mkdir(exist_ok=True)
-        _, portage = self.portage(work, [Bind(folder, TARGET, writable=True)])
-        return Root(folder, folder, log=work.log), portage
+        empty_world(target, work)
+        ship_configuration(self, target, portage, work)
+        return layer(target, work, portage, toolchain=work.key, packages=len(installed(target.path)))

@@ -6,14 +6,15 @@ Takes a stage1; runs the tree's ``scripts/bootstrap.sh`` where there is one, els
 
 from __future__ import annotations
 
+from stagewright.portage.confdir import main_of
 from stagewright.portage.emerge import Portage, environment
 from stagewright.root.root import Root
-from stagewright.stages.base import Built, Work, layer
-from stagewright.stages.packages import settle_database
-from stagewright.stages.system import SystemStage, empty_world, ship_configuration
+from stagewright.stages.base import Built, Work
+from stagewright.stages.packages import PackageStage, layer
+from stagewright.stages.system import empty_world, ship_configuration
 
 
-class Stage2(SystemStage, kind="stage2"):
+class Stage2(PackageStage, kind="stage2"):
     """A stage of kind ``stage2``. ``packages`` are merged besides those of the bootstrap."""
 
     def build(self, work: Work) -> Built:
@@ -28,11 +29,10 @@ class Stage2(SystemStage, kind="stage2"):
         portage.install(self.packages, options=["--oneshot"])
         empty_world(root, work)
         ship_configuration(self, root, portage, work)
-        settle_database(root.upper, work)
-        return layer(root, work, toolchain=work.key)
+        return layer(root, work, portage, toolchain=work.key)
 
     def _script(self, portage: Portage) -> str | None:
-        main = next((repo for repo in portage.repos if repo.main), portage.repos[0] if portage.repos else None)
+        main = main_of(portage.repos)
         if main and (main.path / "scripts" / "bootstrap.sh").exists():
             return f"{main.location}/scripts/bootstrap.sh"
         return None

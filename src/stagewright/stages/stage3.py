@@ -7,12 +7,12 @@ here, and a Handbook installation begins here.
 from __future__ import annotations
 
 from stagewright.portage.installed import installed
-from stagewright.stages.base import Built, Work, layer
-from stagewright.stages.packages import settle_database
-from stagewright.stages.system import SystemStage, empty_world, ship_configuration
+from stagewright.stages.base import Built, Work
+from stagewright.stages.packages import PackageStage, layer
+from stagewright.stages.system import empty_world, ship_configuration
 
 
-class Stage3(SystemStage, kind="stage3"):
+class Stage3(PackageStage, kind="stage3"):
     """A stage of kind ``stage3``. ``packages`` are merged besides the system set, and stay."""
 
     depclean: bool = True
@@ -27,5 +27,4 @@ class Stage3(SystemStage, kind="stage3"):
         if not self.packages:
             empty_world(root, work)
         ship_configuration(self, root, portage, work)
-        settle_database(root.upper, work)
-        return layer(root, work, toolchain=work.key, packages=len(installed(root.path)))
+        return layer(root, work, portage, toolchain=work.key, packages=len(installed(root.path)))

@@ -27,8 +27,8 @@ from stagewright.root.local import Local, apply_local, local_lacks
 from stagewright.root.root import Root
 from stagewright.root.services import Services, apply_services, service_lacks
 from stagewright.run import inside
-from stagewright.stages.base import Built, Work, layer
-from stagewright.stages.packages import Finish, PackageStage, conclude, settle_database, with_files
+from stagewright.stages.base import Built, Work
+from stagewright.stages.packages import Finish, PackageStage, conclude, layer, with_files
 from stagewright.stages.system import ship_configuration
 
 
@@ -85,8 +85,7 @@ class Stage4(PackageStage, Finish, Local, kind="stage4"):
         packages = Counter({package.name: package.size for package in packages_of(root.path, [facts])})
         if self.size:
             facts["bytes"] = check_size(root.path, self.size, packages)
-        settle_database(root.upper, work)
-        return layer(root, work, packages=len(packages), **facts)
+        return layer(root, work, portage, packages=len(packages), **facts)
 
     def _packages(self, root: Root, portage: Portage, work: Work) -> None:
         version = install_kernel(self.kernel, root, portage, work.epoch) if self.kernel else None

@@ -12,15 +12,6 @@ from stagewright.stages.packages import PackageStage
 WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
 
 
-class SystemStage(PackageStage):
-    """Base of stage1, stage2 and stage3: they build the system of a profile, and ship how it was built."""
-
-    @property
-    def uses_portage(self) -> bool:
-        """Always."""
-        return True
-
-
 def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: Work) -> None:
     """Write the profile link and make.conf that go with a system, so that it builds more as it was built (R4).
 

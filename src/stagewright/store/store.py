@@ -5,6 +5,7 @@
     CACHEDIR.TAG                 backup programs pass this folder over
     format                       the number of this layout
     layers/<key>/tree/           what one root adds to the roots below it, plain files that overlayfs can stack
+    layers/<key>/binpkgs/        the binary packages that its own packages come from, hard links to those of the cache
     layers/<key>/meta.json       written last: a layer without it does not exist
     artifacts/<key>/tree/        files for people and for other nodes
     artifacts/<key>/meta.json
@@ -179,7 +180,12 @@ class Store:
                 remove_tree(folder)
                 (self.path / "locks" / f"{name}.lock").unlink(missing_ok=True)
 
-    def commit(self, tree: Path, yields: Yields, meta: Meta) -> None:
+    def binpkgs(self, key: str) -> list[Path]:
+        """The binary packages that went into a root, those of its topmost layer first."""
+        folders = (self.folder(Yields.LAYER, layer) / "binpkgs" for layer in self.meta(Yields.LAYER, key).stack)
+        return [path for folder in folders for path in sorted(folder.glob("*/*/*.gpkg.tar"))]
+
+    def commit(self, tree: Path, yields: Yields, meta: Meta, binpkgs: Path | None = None) -> None:
         """Move a finished tree into the store, meta data last. Harmless when the same key is there already."""
         target = self.folder(yields, meta.key)
         if self.has(yields, meta.key):
@@ -189,6 +195,8 @@ class Store:
         remove_tree(target)
         target.mkdir()
         tree.rename(target / "tree")
+        if binpkgs:
+            binpkgs.rename(target / "binpkgs")
         write_atomically(target / "meta.json", json.dumps(asdict(meta), indent=1, sort_keys=True))
         sync_folder(target.parent)
 

@@ -24,7 +24,6 @@ print(
         {
             "packages": sorted(set(build)),
             "bootstrap_use": portage.settings.get("BOOTSTRAP_USE", ""),
-            "system": sorted(system.values()),
         }
     )
 )

@@ -4,15 +4,17 @@ PYTHON ?= python3
 VENV := .venv
 STAGEWRIGHT := $(VENV)/bin/stagewright
 DEMO := examples/demo
+STAGES := examples/stages
 
-.PHONY: help setup demo test test-fast lint bench clean
+.PHONY: help setup demo demo-stages test test-fast lint bench clean
 
 help:
-	@echo "make demo       build a live system from ebuilds and boot it"
-	@echo "make test       all tests"
-	@echo "make test-fast  the tests that need no root and no virtual machine"
-	@echo "make bench      measure speed, as ratios against a floor"
-	@echo "make setup      install what is missing, leave the command at $(STAGEWRIGHT)"
+	@echo "make demo         build a live system from ebuilds and boot it"
+	@echo "make demo-stages  build stage1, stage2, stage3 and two stage4s, each inside the one before"
+	@echo "make test         all tests"
+	@echo "make test-fast    the tests that need no root and no virtual machine"
+	@echo "make bench        measure speed, as ratios against a floor"
+	@echo "make setup        install what is missing, leave the command at $(STAGEWRIGHT)"
 
 setup: $(VENV)/.done
 
@@ -31,6 +33,11 @@ demo: setup
 	@echo "The image: $(DEMO)/out/$$(cd $(DEMO)/out && ls *.iso)"
 	@echo "To use the machine yourself: $(STAGEWRIGHT) -C $(DEMO) boot iso"
 
+demo-stages: setup
+	$(STAGEWRIGHT) -C $(STAGES) build
+	@echo
+	@echo "To look into a stage: $(STAGEWRIGHT) -C $(STAGES) shell desk"
+
 test: setup
 	$(VENV)/bin/python -m pytest
 
@@ -44,4 +51,4 @@ bench: setup
 	$(VENV)/bin/python -m bench
 
 clean:
-	rm -rf $(VENV) $(DEMO)/out
+	rm -rf $(VENV) $(DEMO)/out $(STAGES)/out

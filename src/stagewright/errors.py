@@ -128,6 +128,12 @@ class StagewrightError(Exception):
         head = f"{self.place}: {self.message}" if self.place else self.message
         return "\n".join(filter(None, [head, self.detail, self.hint and f"  hint: {self.hint}"]))
 
+    def at(self, place: Place) -> StagewrightError:
+        """The same error with this place, unless it has one of its own."""
+        return StagewrightError(
+            self.reason, self.message, place=self.place or place, hint=self.hint, detail=self.detail
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The error as JSON-able data; :meth:`from_dict` reads it back on the other side of a pipe."""
         place = self.place and {"file": str(self.place.file), "line": self.place.line, "column": self.place.column}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_graph_keys import PROJECT
+from test_graph_keys import PROJECT, lay_out
 
 from stagewright.engine.pins import request_of, unpinned
 from stagewright.engine.plan import Plan, State, make_plan
@@ -39,9 +39,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "project"
         self.store = Store(folder / "store")
-        for name in ("repo", "overlay"):
-            (self.folder / name).mkdir(parents=True)
-        (self.folder / "seed.tar.xz").touch()
+        lay_out(self.folder)
         self.write(PROJECT)
 
     def write(self, text: str) -> None:

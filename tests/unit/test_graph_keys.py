@@ -55,6 +55,7 @@ profile = "default"
 [stages.system]
 kind = "embedded"
 root = "debian"
+profile = "default"
 packages = ["app-misc/hello"]
 use = ["-shout"]
 [stages.live]
@@ -77,12 +78,17 @@ expect = ["login:"]
 """
 
 
+def lay_out(folder: Path) -> None:
+    """Make the files and folders that the project names."""
+    for name in ("repo/profiles/default", "repo/app-misc/hello", "overlay"):
+        (folder / name).mkdir(parents=True)
+    (folder / "seed.tar.xz").touch()
+
+
 @pytest.fixture
 def graph(tmp_path: Path) -> Graph:
     """A small project with every kind in it."""
-    for name in ("repo", "overlay"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "seed.tar.xz").touch()
+    lay_out(tmp_path)
     (tmp_path / "stagewright.toml").write_text(PROJECT)
     return graph_of(load(tmp_path, kinds()))
 

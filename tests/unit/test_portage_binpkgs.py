@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, toolchain_of
-from stagewright.portage.confdir import Repository
+from stagewright.portage.repos import Repository
 from stagewright.portage.settings import PortageSettings
 
 PACKAGE = "app-misc/hello"
@@ -25,6 +25,10 @@ def provenance(tmp_path: Path) -> Provenance:
     write(tmp_path / "repo" / PACKAGE / "hello-1.ebuild", "EAPI=8")
     write(tmp_path / "repo" / "app-misc" / "other" / "other-1.ebuild", "EAPI=8")
     write(tmp_path / "repo" / "eclass" / "some.eclass")
+    write(tmp_path / "repo" / "profiles" / "base" / "make.defaults", 'CFLAGS="-O2"')
+    write(tmp_path / "repo" / "profiles" / "default" / "parent", "../base\n")
+    write(tmp_path / "repo" / "profiles" / "hardened" / "parent", "../default\n")
+    write(tmp_path / "repo" / "profiles" / "hardened" / "make.defaults", 'CFLAGS="${CFLAGS} -fhardened"')
     write(tmp_path / "confdir" / "package.use" / "a", "app-misc/hello shout")
     write(tmp_path / "confdir" / "package.env", "app-misc/hello debug")
     settings = PortageSettings(profile="default", use=["shout"], make_conf={"CFLAGS": "-O2", "MAKEOPTS": "-j2"})
@@ -46,7 +50,14 @@ def test_what_portage_compares_itself_does_not_count(provenance: Provenance, tmp
 
 @pytest.mark.parametrize(
     "path",
-    [f"repo/{PACKAGE}/hello-1.ebuild", f"repo/{PACKAGE}/files/new.patch", "repo/eclass/some.eclass", "confdir/bashrc"],
+    [
+        f"repo/{PACKAGE}/hello-1.ebuild",
+        f"repo/{PACKAGE}/files/new.patch",
+        "repo/eclass/some.eclass",
+        "repo/profiles/base/make.defaults",
+        "repo/profiles/default/profile.bashrc",
+        "confdir/bashrc",
+    ],
 )
 def test_an_edited_file_counts(provenance: Provenance, tmp_path: Path, path: str) -> None:
     before = provenance.fingerprint(PACKAGE)
@@ -58,6 +69,8 @@ def test_flags_profile_and_compiler_count(provenance: Provenance) -> None:
     others = [
         changed(provenance, make_conf={"CFLAGS": "-O3"}),
         changed(provenance, profile="hardened"),
+        changed(provenance, common_flags="-O3"),
+        changed(provenance, chost="i686-pc-linux-gnu"),
         replace(provenance, toolchain="stage1"),
     ]
     prints = [provenance.fingerprint(PACKAGE), *(other.fingerprint(PACKAGE) for other in others)]

@@ -32,5 +32,7 @@ def enter(plan: Plan, store: Store, words: list[str], tell: Callable[[str], None
     log.parent.mkdir(parents=True, exist_ok=True)
     tell(f"{node_id}: a fresh root; what you change in it is thrown away")
     with store.scratch("shell") as folder:
-        Job.of(project, step.node, step.key, plan.inputs_of(step.node), store.path, log, 1).write(folder)
+        Job.of(project, step.node, step.key, plan.inputs_of(step.node), store.path, log, 1, step.node.memory).write(
+            folder
+        )
         return interactive(command(folder, "shell", *words))

@@ -32,6 +32,7 @@ class Job:
     store: str
     log: str
     cores: int
+    memory: int  # MiB
     lineage: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
@@ -44,6 +45,7 @@ class Job:
         store: Path,
         log: Path,
         cores: int,
+        memory: int,
         lineage: Sequence[Mapping[str, Any]] = (),
     ) -> Job:
         """The job for a node whose inputs are in the store under these keys."""
@@ -62,6 +64,7 @@ class Job:
             store=str(store),
             log=str(log),
             cores=cores,
+            memory=memory,
             lineage=lineage,
         )
 

@@ -98,7 +98,7 @@ def _ask(project: Project, store: Store, entry: Entry, listeners: list[Listener]
     node = graph_of(project).nodes[node_id]
     log = store.log_folder(project.info.name, node_id) / f"pin-{time.strftime('%Y%m%d-%H%M%S')}.log"
     key = Key.of({"pin": entry.name, "request": request_of(_stage(entry))})
-    job = Job.of(project.info.name, node, key, {}, store.path, log, 1)
+    job = Job.of(project.info.name, node, key, {}, store.path, log, 1, node.memory)
 
     def emit(event: Event) -> None:
         for listener in listeners:

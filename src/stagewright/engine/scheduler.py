@@ -157,8 +157,9 @@ class Scheduler:
         cores = max(1, min(node.cores, self.resources.cores), spare)
         log = self.store.log_folder(self.plan.project.info.name, node.id) / f"{self.run_id}.log"
         inputs = self.plan.inputs_of(node)
+        memory = max(node.memory, self.resources.memory * cores // self.resources.cores)
         below = lineage(self.plan, self.store, node.id)
-        job = Job.of(self.plan.project.info.name, node, key, inputs, self.store.path, log, cores, below)
+        job = Job.of(self.plan.project.info.name, node, key, inputs, self.store.path, log, cores, memory, below)
         worker = Worker.start(job, self.store.new_work(key.digest))
         self._running[node.id] = _Running(worker, node, min(node.cores, self.resources.cores), release)
         self._selector.register(worker, selectors.EVENT_READ, node.id)

@@ -95,6 +95,7 @@ def _prepare(job: Job, folder: Path, log: object, emit: Callable[[Event], None])
         context=job.context,
         key=job.key,
         cores=job.cores,
+        memory=job.memory,
         log=log,  # type: ignore[arg-type]
         emit=emit,
         lineage=job.lineage,

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.graph.filedigest import tree_digest
-from stagewright.portage.confdir import Repository
 from stagewright.portage.installed import read_entry
+from stagewright.portage.repos import Repository, profile_chain
 from stagewright.portage.settings import PortageSettings
 
 COMPARED_BY_PORTAGE = frozenset(
@@ -37,6 +37,9 @@ COMPARED_BY_PORTAGE = frozenset(
 
 FETCHING = frozenset({"FETCHCOMMAND", "RESUMECOMMAND", "GENTOO_MIRRORS", "MAKEOPTS", "PORTAGE_NICENESS", "USE"})
 """Variables that leave no trace in a package, or that Portage compares."""
+
+OF_PROFILES = frozenset({"make.defaults", "profile.bashrc", "package.bashrc", "package.env", "env"})
+"""Entries of a profile with flags for compilers, and code that every build runs (portage(5))."""
 
 _FOR_A_KERNEL = re.compile(r"\blinux-mod(?:-r\d+)?\b")
 """Eclasses of packages with kernel modules, in an ebuild's text."""
@@ -57,12 +60,16 @@ class Provenance:
         make_conf = {name: value for name, value in self.settings.make_conf.items() if name not in FETCHING}
         parts = {
             "toolchain": self.toolchain,
-            "profile": self.settings.profile,
-            "make_conf": make_conf,
+            "profile": [_profile(folder) for folder in self._profiles],
+            "make_conf": {**self.settings.flags, **make_conf},
             "confdirs": [dict(_entries(confdir)) for confdir in self.confdirs],
             "eclasses": [tree_digest(repo.path / "eclass") for repo in self.repos if (repo.path / "eclass").is_dir()],
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _profiles(self) -> Sequence[Path]:
+        return profile_chain(self.settings.profile, self.repos) if self.settings.profile else ()
 
     def keeps(self, package: str) -> bool:
         """Whether a package can be kept at all: kernel modules fit one kernel, which no fingerprint knows."""
@@ -76,6 +83,11 @@ class Provenance:
             if (repo.path / package).is_dir():
                 total.update(f"{repo.name} {tree_digest(repo.path / package)}\n".encode())
         return total.hexdigest()[:32]
+
+
+def _profile(folder: Path) -> dict[str, str]:
+    """What a folder of a profile says of building, beyond what Portage compares, by the digests of its files."""
+    return {path.name: tree_digest(path) for path in sorted(folder.iterdir()) if path.name in OF_PROFILES}
 
 
 def _entries(confdir: Path) -> Iterator[tuple[str, str]]:

@@ -14,14 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import IGNORED
+from stagewright.portage.repos import Repository, main_of, profile_link
 from stagewright.portage.settings import PortageSettings
 
 DISTDIR = "/var/cache/distfiles"
 PKGDIR = "/var/cache/binpkgs"
 TMPDIR = "/var/tmp"
-REPOS = "/var/db/repos"
+CCACHE = "/var/cache/ccache"
+
+MEMORY_PER_JOB = 2048
+"""MiB that one compiler may need."""
 
 FEATURES = (
     "-news",
@@ -40,33 +43,32 @@ FEATURES = (
 
 
 @dataclass(frozen=True)
-class Repository:
-    """An ebuild repository on disk, under the name the project gives it."""
+class Parallel:
+    """How much Portage does at a time: jobs of make(1) in one package, and packages."""
 
-    name: str
-    path: Path
-    main: bool = False
-    priority: int = 0
+    make: int
+    packages: int
 
-    @property
-    def location(self) -> str:
-        """Where it is bound inside a root."""
-        return f"{REPOS}/{self.name}"
-
-
-def main_of(repos: Sequence[Repository]) -> Repository | None:
-    """Portage's main repository: the one that the project calls so, else its first."""
-    return next((repo for repo in repos if repo.main), repos[0] if repos else None)
+    @classmethod
+    def of(cls, cores: int, memory: int) -> Parallel:
+        """As much as cores and memory (MiB) allow, so that a big package does not bring the host down (R96)."""
+        room = max(1, memory // MEMORY_PER_JOB)
+        make = min(cores, room)
+        return cls(make, min(cores, room // make))
 
 
 def assemble(
-    folder: Path, settings: PortageSettings, confdirs: Sequence[Path], repos: Sequence[Repository], jobs: int
+    folder: Path,
+    settings: PortageSettings,
+    confdirs: Sequence[Path],
+    repos: Sequence[Repository],
+    parallel: Parallel,
 ) -> Path:
     """Write the configuration into ``folder``. Raises ``MISSING_FILE`` for a profile that no repository has."""
     folder.mkdir()
     defaults = folder / "make.conf"
     defaults.mkdir()
-    (defaults / "10-stagewright").write_text(_make_conf(_defaults(jobs)))
+    (defaults / "10-stagewright").write_text(_make_conf(_defaults(parallel)))
     for confdir in confdirs:
         _merge(confdir, folder)
     (defaults / "90-stage").write_text(_make_conf(_of_stage(settings)))
@@ -78,12 +80,12 @@ def assemble(
     return folder
 
 
-def _defaults(jobs: int) -> dict[str, str]:
+def _defaults(parallel: Parallel) -> dict[str, str]:
     return {
         "DISTDIR": DISTDIR,
         "PKGDIR": PKGDIR,
         "PORTAGE_TMPDIR": TMPDIR,
-        "MAKEOPTS": f"-j{jobs}",
+        "MAKEOPTS": f"-j{parallel.make}",
         "FEATURES": " ".join(FEATURES),
         "BINPKG_FORMAT": "gpkg",
         "BINPKG_COMPRESS": "zstd",
@@ -95,13 +97,15 @@ def _defaults(jobs: int) -> dict[str, str]:
 
 
 def _of_stage(settings: PortageSettings) -> dict[str, str]:
-    lists = {
-        "USE": settings.use,
-        "ACCEPT_KEYWORDS": settings.accept_keywords,
-        "ACCEPT_LICENSE": settings.accept_license,
-        "INSTALL_MASK": settings.install_mask,
-    }
-    return {**{name: " ".join(words) for name, words in lists.items() if words}, **settings.make_conf}
+    """The stage's variables; a file of the folder make.conf replaces what those before it set, unless it names it."""
+    lists = {name: f"${{{name}}} {' '.join(words)}" for name, words in settings.lists.items()}
+    own = {**lists, **settings.flags, **settings.make_conf}
+    features = " ".join([*(["ccache"] if settings.ccache else []), settings.make_conf.get("FEATURES", "")]).strip()
+    if features:
+        own["FEATURES"] = f"${{FEATURES}} {features}"
+    if settings.ccache:  # clamped times and sizes do not tell one compiler from another
+        own = {"CCACHE_DIR": CCACHE, "CCACHE_COMPILERCHECK": "content", "CCACHE_UMASK": "002", **own}
+    return own
 
 
 def _make_conf(variables: Mapping[str, str]) -> str:
@@ -119,19 +123,6 @@ def _repos_conf(repos: Sequence[Repository]) -> str:
     for repo in repos:
         lines += [f"[{repo.name}]", f"location = {repo.location}", f"priority = {repo.priority}", "auto-sync = no", ""]
     return "\n".join(lines)
-
-
-def profile_link(profile: str, repos: Sequence[Repository]) -> str:
-    """The folder of a profile inside a root. Raises ``MISSING_FILE`` for one that no repository has."""
-    name, _, path = profile.rpartition(":")
-    candidates = [repo for repo in repos if (repo.name == name if name else True)]
-    for repo in sorted(candidates, key=lambda repo: not repo.main):
-        if (repo.path / "profiles" / path).is_dir():
-            return f"{repo.location}/profiles/{path}"
-    looked = ", ".join(repo.name for repo in candidates) or "no repository"
-    raise StagewrightError(
-        Reason.MISSING_FILE, f"there is no profile {path!r} in {looked}", hint="profiles are folders below profiles/"
-    )
 
 
 def _merge(source: Path, target: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.binpkgs import BinaryPackages
-from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR, Repository
+from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR
 from stagewright.portage.output import Output, gist
+from stagewright.portage.repos import Repository
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import NO_ROOM
@@ -72,7 +73,7 @@ class Portage:
     places: Places
     repos: Sequence[Repository]
     epoch: int
-    jobs: int = 1
+    jobs: int = 1  # packages at a time
     binpkgs: BinaryPackages | None = None  # where binary packages come from and go to
     fetch_binds: tuple[Bind, ...] = ()
     on_phase: Callable[[str], None] = lambda _: None

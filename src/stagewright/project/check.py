@@ -11,7 +11,7 @@ from pathlib import Path
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import cycle_error
 from stagewright.project.fields import ProjectFile, Ref, Section, marked
-from stagewright.project.model import NAME, Entry
+from stagewright.project.model import NAME, Entry, Repo
 from stagewright.project.source import Path_
 from stagewright.project.tables import Problems, Table
 
@@ -27,6 +27,48 @@ def check_entries(entries: Mapping[str, Mapping[str, Entry]], named: Named, fold
             edges[f"{entry.table}.{entry.name}"] = _check_references(entry, named, problems)
             check_paths(entry.model, folder, entry.place, problems)
     _check_cycles(edges, named, problems)
+
+
+def check_version(version: str, head: Table, problems: Problems) -> None:
+    """Check that the version can be part of a file's name."""
+    if not re.fullmatch(NAME, version):
+        message = f"project.version: {version!r} cannot be part of a file's name"
+        hint = "write letters, digits and . _ + -, starting with a letter or digit"
+        place = head.place(("project", "version"))
+        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
+
+
+def check_repos(repos: Mapping[str, Repo], tables: Mapping[str, Table], folder: Path, problems: Problems) -> None:
+    """Check that repositories are there, and that they and the project agree about their names (PMS 4.3)."""
+    for name, repo in repos.items():
+        known = len(problems)
+        check_paths(repo, folder, tables[name].place, problems)
+        if len(problems) > known:
+            continue
+        layout = _layout(folder / repo.path)
+        own = layout.get("repo-name") or _first_line(folder / repo.path / "profiles" / "repo_name")
+        if own and own != name:
+            place = tables[name].place((), of_key=True)
+            message = f"the repository in {repo.path!r} calls itself {own!r}, so Portage would not find it as {name!r}"
+            problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=f"write [repos.{own}]"))
+        for master in layout.get("masters", "").split():
+            if master not in repos:
+                place = tables[name].place((), of_key=True)
+                message = f"repository {name!r} builds on {master!r}, which the project does not have"
+                hint = f"add [repos.{master}]"
+                problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=hint))
+
+
+def _layout(repo: Path) -> dict[str, str]:
+    """The settings in a repository's metadata/layout.conf."""
+    path = repo / "metadata" / "layout.conf"
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    pairs = (line.partition("#")[0].partition("=") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
+
+
+def _first_line(path: Path) -> str:
+    return path.read_text(errors="replace").partition("\n")[0].strip() if path.is_file() else ""
 
 
 def _check_names(named: Named, problems: Problems) -> None:

@@ -52,6 +52,11 @@ class ProjectFile:
 
 
 @dataclass(frozen=True)
+class FromRepos:
+    """Marks an atom whose package a repository must have."""
+
+
+@dataclass(frozen=True)
 class Matching:
     """Marks a text that must match a pattern as a whole; ``what`` says to people what such a text is."""
 
@@ -82,9 +87,9 @@ _USE = rf"(?:-?{_FLAG}|!?{_FLAG}[=?])"
 _SLOT_NAME = r"[A-Za-z0-9_][A-Za-z0-9+_.-]*"
 _SLOT = rf":(?:\*|=|{_SLOT_NAME}(?:/{_SLOT_NAME})?=?)"
 _TAIL = rf"(?:{_SLOT})?(?:::[A-Za-z0-9_][A-Za-z0-9_-]*)?(?:\[{_USE}(?:,{_USE})*\])?"
-_PLAIN = re.compile(rf"{_CATEGORY}/(?P<name>{_NAME}){_TAIL}", re.ASCII)
+_PLAIN = re.compile(rf"(?P<category>{_CATEGORY})/(?P<name>{_NAME}){_TAIL}", re.ASCII)
 _VERSIONED = re.compile(
-    rf"(?P<operator>[<>]=?|=|~){_CATEGORY}/(?P<name>{_NAME}?)-{_VERSION}(?P<glob>\*)?{_TAIL}", re.ASCII
+    rf"(?P<operator>[<>]=?|=|~)(?P<category>{_CATEGORY})/(?P<name>{_NAME}?)-{_VERSION}(?P<glob>\*)?{_TAIL}", re.ASCII
 )
 _ENDS_IN_VERSION = re.compile(rf".*-{_VERSION}", re.ASCII)
 _SET = re.compile(r"@[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -103,6 +108,12 @@ def check_atom(value: str) -> str:
     raise PydanticCustomError("bad_atom", "{value} is no package atom", facts)
 
 
+def package_of(atom: str) -> str | None:
+    """The package (category/name) of an atom; None for a set."""
+    found = _VERSIONED.fullmatch(atom) or _PLAIN.fullmatch(atom)
+    return f"{found['category']}/{found['name']}" if found else None
+
+
 def _amiss(value: str) -> str:
     if re.search(r"\s", value):
         return "it has a space in it"
@@ -119,8 +130,11 @@ def _amiss(value: str) -> str:
     return "write category/package, >=category/package-1.2, category/package:slot[use] or @set"
 
 
-Atom = Annotated[str, AfterValidator(check_atom)]
+AnyAtom = Annotated[str, AfterValidator(check_atom)]
 """A package atom as emerge takes it (PMS 8.3), or a ``@set``."""
+
+Atom = Annotated[AnyAtom, FromRepos()]
+"""An atom of what is to be installed."""
 
 AnyRef = Annotated[str, Ref(("stages", "seeds"))]
 """The name of a stage or a seed."""

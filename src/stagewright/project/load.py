@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
-from stagewright.project.check import check_entries, check_paths
+from stagewright.project.check import check_entries, check_repos, check_version
 from stagewright.project.fields import Section, section_of
 from stagewright.project.lock import Lock
-from stagewright.project.model import FILE_NAME, FORMAT, Defaults, Entry, Project, ProjectInfo, Repo, epoch_of
+from stagewright.project.model import FILE_NAME, FORMAT, Checked, Defaults, Entry, Project, ProjectInfo, Repo, epoch_of
 from stagewright.project.source import Source, read
 from stagewright.project.tables import NAMED, Problems, Table, extend, fill, gather
 
@@ -61,12 +61,17 @@ def load(folder: Path, kinds: Kinds) -> Project:
     repos = {name: _validate(Repo, table, "repository", problems) for name, table in named["repos"].items()}
     entries = {name: _entries(name, tables, kinds[name], problems) for name, tables in named.items() if name != "repos"}
     good_repos = {name: repo for name, repo in repos.items() if repo}
-    for name, repo in good_repos.items():
-        check_paths(repo, folder, named["repos"][name].place, problems)
+    check_repos(good_repos, named["repos"], folder, problems)
     check_entries(entries, named, folder, problems)
-    if problems or info is None:
+    if info is None:
         raise ProblemsError(_unique(problems))
-    return Project(folder, info, epoch, variables, good_repos, entries, lock)
+    project = Project(folder, info, epoch, variables, good_repos, entries, lock)
+    for entry in project.all_entries():
+        if isinstance(entry.model, Checked):
+            problems.extend(error.at(entry.place(path)) for path, error in entry.model.check(project))
+    if problems:
+        raise ProblemsError(_unique(problems))
+    return project
 
 
 def _check_format(main: Source) -> None:
@@ -115,7 +120,10 @@ def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Prob
             problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
         else:
             known[key] = fill(value, known, head, ("variables", key), problems)
+    found = len(problems)
     version = fill(info.version if info else "", known, head, ("project", "version"), problems)
+    if info and len(problems) == found:
+        check_version(version, head, problems)
     return {**known, "version": version}
 
 

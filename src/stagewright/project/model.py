@@ -6,15 +6,15 @@ import datetime
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from stagewright.errors import Place
+from stagewright.errors import Place, StagewrightError
 from stagewright.project.fields import FolderPath, Section
 from stagewright.project.lock import LAST_EPOCH, Lock
-from stagewright.project.source import Path_
+from stagewright.project.source import Path_, written
 
 FORMAT = 1
 """The format of project files that this version reads (docs/format-changelog.md)."""
@@ -36,7 +36,7 @@ class ProjectInfo(Section):
     """``[project]``: what is built, and the facts that every stage shares."""
 
     name: Annotated[str, Field(pattern=NAME)]
-    version: str = "{date}"
+    version: str = "{date}"  # part of file names
     arch: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "amd64"  # Gentoo's keyword: amd64, arm64, riscv
     source_date_epoch: Annotated[int | datetime.date | datetime.datetime | None, BeforeValidator(_check_epoch)] = None
     """The time stamp on everything that is made; without it the moment when ``stagewright.lock`` was first written."""
@@ -72,10 +72,15 @@ class Entry:
 
     def place(self, path: Path_ = ()) -> Place:
         """Where a value of this entry is written, or the nearest thing around it."""
-        for length in range(len(path), -1, -1):
-            if path[:length] in self.places:
-                return self.places[path[:length]]
-        return Place(Path())
+        return written(path, self.places) or Place(Path())
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """An entry's model that can tell more of what is wrong in a project than types can."""
+
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """What is wrong, and with which value of the entry."""
 
 
 @dataclass(frozen=True)

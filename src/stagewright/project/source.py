@@ -10,7 +10,7 @@ import codecs
 import functools
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,15 @@ Path_ = tuple[str | int, ...]
 """The way to a value: ``("stages", "base", "packages", 0)``."""
 
 
+def written(path: Path_, *tables: Mapping[Path_, Place]) -> Place | None:
+    """The place of a value, or of the nearest thing around it, in the first of the tables that has it."""
+    for length in range(len(path), -1, -1):
+        for table in tables:
+            if path[:length] in table:
+                return table[path[:length]]
+    return None
+
+
 @dataclass(frozen=True)
 class Source:
     """One file: its values, and the places of keys and values by their path."""
@@ -37,11 +46,7 @@ class Source:
     def place(self, path: Path_, *, of_key: bool = False) -> Place:
         """The place of a value (or of its key), or of the nearest thing around it that is written in the file."""
         tables = (self.keys, self.values) if of_key else (self.values, self.keys)
-        for length in range(len(path), 0, -1):
-            for table in tables:
-                if path[:length] in table:
-                    return table[path[:length]]
-        return Place(self.file, 1, 1)
+        return written(path, *tables) or Place(self.file, 1, 1)
 
 
 def read(file: Path) -> Source:

@@ -10,7 +10,7 @@ from typing import Any
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import cycle_error
-from stagewright.project.source import Path_, Source, read
+from stagewright.project.source import Path_, Source, read, written
 
 NAMED = ("repos", "seeds", "stages", "tests")
 """Tables of named entries, which included files may add to."""
@@ -31,11 +31,8 @@ class Table:
 
     def place(self, path: Path_, *, of_key: bool = False) -> Place:
         """The place of a value or its key, or of the nearest thing around it."""
-        for length in range(len(path), -1, -1):
-            for table in (self.keys, self.places) if of_key else (self.places, self.keys):
-                if path[:length] in table:
-                    return table[path[:length]]
-        return Place(Path())
+        tables = (self.keys, self.places) if of_key else (self.places, self.keys)
+        return written(path, *tables) or Place(Path())
 
 
 Problems = list[StagewrightError]

@@ -54,6 +54,7 @@ class Work:
     context: Mapping[str, Any]
     key: str
     cores: int
+    memory: int  # MiB
     log: IO[str]
     emit: Callable[[Event], None]
     lineage: Sequence[Mapping[str, Any]] = ()  # every node below and this one, for manifests (engine/lineage.py)

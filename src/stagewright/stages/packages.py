@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, toolchain_of
-from stagewright.portage.confdir import Repository, assemble
+from stagewright.portage.confdir import CCACHE, Parallel, assemble
 from stagewright.portage.emerge import PORTAGE_UID, Places, Portage
 from stagewright.portage.installed import INSTALLED, as_data, packages_of, settle
+from stagewright.portage.repos import Repository, has_package, like_package, profile_chain
 from stagewright.portage.settings import PortageSettings
-from stagewright.project.fields import AnyRef, Atom, FilePath, FolderPath, Matching, Section
+from stagewright.project.fields import (
+    AnyAtom,
+    AnyRef,
+    Atom,
+    FilePath,
+    FolderPath,
+    FromRepos,
+    Matching,
+    Section,
+    marked,
+    package_of,
+)
+from stagewright.project.model import Project
+from stagewright.project.source import Path_
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
@@ -42,7 +56,7 @@ class Finish(Section):
     """The name in /etc/hostname."""
     script: FilePath | None = None
     """A program to run inside the root; one without a `#!` line is run by /bin/sh."""
-    unmerge: list[Atom] = []
+    unmerge: list[AnyAtom] = []
     """Packages to remove by Portage, whatever needs them."""
     rm: list[str] = []
     """Patterns (the shell's, absolute inside the root) of what to remove. One that matches nothing is reported."""
@@ -63,12 +77,42 @@ class PackageStage(PortageSettings, Stage):
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node, with the repositories that this stage sees."""
-        known = scope.project.repos
-        chosen = (self.repos if self.repos is not None else list(known)) if self.uses_portage else []
-        described = [{"name": name, "main": known[name].main, "priority": known[name].priority} for name in chosen]
+        repos = self._repositories(scope.project) if self.uses_portage else []
+        described = [{"name": repo.name, "main": repo.main, "priority": repo.priority} for repo in repos]
         node = super().node(node_id, scope, repos=described, **context)
-        paths = {f"repo:{name}": scope.project.path(known[name].path) for name in chosen}
-        return replace(node, files={**node.files, **paths})
+        return replace(node, files={**node.files, **{f"repo:{repo.name}": repo.path for repo in repos}})
+
+    def _repositories(self, project: Project) -> list[Repository]:
+        """The repositories that this stage sees, and that the project has."""
+        known = project.repos
+        chosen = [name for name in (known if self.repos is None else self.repos) if name in known]
+        return [
+            Repository(name, project.path(known[name].path), known[name].main, known[name].priority) for name in chosen
+        ]
+
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """Look for the profile and the packages in the repositories."""
+        repos = self._repositories(project)
+        if self.uses_portage or self.profile:
+            yield from self._check_profile(project, repos)
+        if self.uses_portage:
+            for path, _, atom in marked(self, FromRepos):
+                package = package_of(atom)
+                if package and not has_package(package, repos):
+                    message = f"{'.'.join(map(str, path))}: no repository of this stage has {package}"
+                    yield path, StagewrightError(Reason.UNKNOWN_NAME, message, hint=like_package(package, repos))
+
+    def _check_profile(self, project: Project, repos: Sequence[Repository]) -> Iterator[tuple[Path_, StagewrightError]]:
+        if self.profile:
+            try:
+                profile_chain(self.profile, repos)
+            except ProblemsError as problems:
+                yield from ((("profile",), problem) for problem in problems.problems)
+            except StagewrightError as problem:
+                yield ("profile",), problem
+        elif not any((project.path(name) / "make.profile").exists() for name in self.confdir):
+            hint = 'write profile = "..." with a folder below profiles/ of a repository'
+            yield (), StagewrightError(Reason.MISSING_KEY, "a stage that installs packages needs a profile", hint=hint)
 
     @property
     def uses_portage(self) -> bool:
@@ -88,25 +132,38 @@ class PackageStage(PortageSettings, Stage):
             binpkgs=_for_portage(work.folder / "binpkgs"),
             build=_for_portage(work.folder / "build"),
         )
-        root = work.mount("root", [*(places.binds(repos) if self.uses_portage else ()), *extra])
-        if self.uses_portage and not _has(root, "usr/bin/emerge"):
-            raise StagewrightError(
-                Reason.ENVIRONMENT_LACKS,
-                f"{self.root!r} has no Portage, so no packages can be installed in it",
-                hint="start from a root with Portage, or install the packages in the stage before",
-            )
+        binds = [*(places.binds(repos) if self.uses_portage else ()), *extra]
+        if self.ccache:
+            binds.append(Bind(_for_portage(work.store.cache("ccache")), CCACHE, writable=True))
+        root = work.mount("root", binds)
+        if self.uses_portage:
+            self._check_tools(root)
         portage = Portage(
             root=root,
             places=places,
             repos=repos,
             epoch=work.epoch,
-            jobs=work.cores,
+            jobs=Parallel.of(work.cores, work.memory).packages,
             binpkgs=self._binary_packages(work, places, repos, confdirs) if self.binpkgs else None,
             fetch_binds=tuple(fetch_binds(work.folder / "apt", work.store.cache("apt.json"))),
             on_phase=work.phase,
             on_progress=work.progress,
         )
         return root, portage
+
+    def _check_tools(self, root: Root) -> None:
+        if not _has(root, "usr/bin/emerge"):
+            raise StagewrightError(
+                Reason.ENVIRONMENT_LACKS,
+                f"{self.root!r} has no Portage, so no packages can be installed in it",
+                hint="start from a root with Portage, or install the packages in the stage before",
+            )
+        if self.ccache and not _has(root, "usr/bin/ccache"):
+            raise StagewrightError(
+                Reason.ENVIRONMENT_LACKS,
+                f"{self.root!r} has no ccache to compile through",
+                hint="install it in the stage or seed before (dev-util/ccache), or leave `ccache` out",
+            )
 
     def _binary_packages(
         self, work: Work, places: Places, repos: Sequence[Repository], confdirs: Sequence[Path]
@@ -117,7 +174,8 @@ class PackageStage(PortageSettings, Stage):
 
     def _config(self, work: Work, confdirs: Sequence[Path], repos: Sequence[Repository]) -> Path:
         folder = work.folder / "etc-portage"
-        return folder if folder.exists() else assemble(folder, self, confdirs, repos, work.cores)
+        parallel = Parallel.of(work.cores, work.memory)
+        return folder if folder.exists() else assemble(folder, self, confdirs, repos, parallel)
 
     def open(self, work: Work) -> Root:
         """The root as the build sees it."""
@@ -207,5 +265,5 @@ def _for_portage(folder: Path) -> Path:
     """A folder that Portage's user may write to."""
     folder.mkdir(exist_ok=True)
     os.chown(folder, -1, PORTAGE_UID)
-    folder.chmod(0o2775 if folder.name == "distfiles" else 0o1777)
+    folder.chmod(0o2775 if folder.name in ("distfiles", "ccache") else 0o1777)
     return folder

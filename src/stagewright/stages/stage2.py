@@ -6,8 +6,8 @@ Takes a stage1; runs the tree's ``scripts/bootstrap.sh`` where there is one, els
 
 from __future__ import annotations
 
-from stagewright.portage.confdir import main_of
 from stagewright.portage.emerge import Portage, environment
+from stagewright.portage.repos import main_of
 from stagewright.root.root import Root
 from stagewright.stages.base import Built, Work
 from stagewright.stages.packages import PackageStage, layer

@@ -14,11 +14,9 @@ from collections.abc import Mapping
 from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.portage.confdir import profile_link
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import packages_of
 from stagewright.portage.modules import KernelSettings, install_kernel, rebuild_modules
-from stagewright.root import files
 from stagewright.root.accounts import AccountName, Accounts, Group, Password, User, check_numbers, plan_accounts
 from stagewright.root.budget import Size, check_size
 from stagewright.root.homes import apply_accounts, read_keys
@@ -65,8 +63,8 @@ class Stage4(PackageStage, Finish, Local, kind="stage4"):
 
     @property
     def uses_portage(self) -> bool:
-        """Only to install or remove packages; a root without Portage is fine otherwise."""
-        return bool(self.packages or self.unmerge or self.kernel)
+        """To install or remove packages, and to set the profile; a root without Portage is fine otherwise."""
+        return bool(self.packages or self.unmerge or self.kernel or self.profile)
 
     def build(self, work: Work) -> Built:
         """Change the root, keep the changes as a layer."""
@@ -92,11 +90,8 @@ class Stage4(PackageStage, Finish, Local, kind="stage4"):
         portage.install(self.packages, options=["--newuse", "--deep", "--update"])
         if self.kernel and version:
             rebuild_modules(self.kernel, version, root, portage)
-        if self.make_conf and self.uses_portage:
+        if self.uses_portage:
             ship_configuration(self, root, portage, work)
-        elif self.profile and self.uses_portage:
-            link = profile_link(self.profile, portage.repos)
-            files.make_link(root.path, "/etc/portage/make.profile", f"../..{link}", epoch=work.epoch)
 
     def _accounts(self, root: Root, keys: Mapping[str, tuple[str, ...]], work: Work) -> Accounts:
         users = dict(self.users)

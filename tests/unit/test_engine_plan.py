@@ -23,6 +23,8 @@ ALL = {
     "two",
     "three",
     "four",
+    "pristine",
+    "pristine.prepared",
     "system",
     "live",
     "boot",

@@ -52,6 +52,10 @@ profile = "default"
 kind = "stage4"
 root = "three"
 profile = "default"
+[stages.pristine]
+kind = "stage3-root"
+root = "three"
+profile = "default"
 [stages.system]
 kind = "embedded"
 root = "debian"

@@ -54,6 +54,14 @@ def test_a_failing_compiler_names_package_phase_and_cause(name: str) -> None:
         ("fail-masked-keyword", "test-fail/masked-keyword"),
         ("fail-bad-use-dep", "app-misc/hello[shout]"),
         ("fail-missing-dep", "app-misc/no-such-package"),
+        ("fail-package-mask", "app-misc/relic is masked by package.mask"),
+        ("fail-package-mask-version", ">=app-misc/hello-2 is masked by package.mask"),
+        ("fail-required-use", "REQUIRED_USE of app-misc/lamp is not met"),
+        ("fail-required-use-both", "REQUIRED_USE of app-misc/lamp is not met"),
+        ("fail-circular", "circular dependencies"),
+        ("fail-profile-none", "the profile is invalid"),
+        ("fail-profile-dangling", "the profile is invalid"),
+        ("fail-profile-parent", "the profile is invalid"),
     ],
 )
 def test_dependencies_that_cannot_be_met(name: str, word: str) -> None:
@@ -62,6 +70,18 @@ def test_dependencies_that_cannot_be_met(name: str, word: str) -> None:
     assert word in error.message
     assert error.detail
     assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence"),
+    [
+        ("fail-circular", "app-misc/egg-1.0"),
+        ("fail-required-use", "exactly-one-of ( oil wax )"),
+        ("fail-package-mask", "It has been replaced by app-misc/lamp"),
+    ],
+)
+def test_dependencies_come_with_what_emerge_says_of_them(name: str, evidence: str) -> None:
+    assert evidence in read(name)[0].failure(fetching=True).detail
 
 
 @pytest.mark.parametrize("name", ["fail-fetch-missing", "fail-build-missing-distfile-offline"])

@@ -12,12 +12,13 @@ most. Nothing is ever changed in place: builds that run at the same time cannot 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class Provenance:
             "make_conf": {**self.settings.flags, **make_conf},
             "confdirs": [dict(_entries(confdir)) for confdir in self.confdirs],
             "eclasses": [tree_digest(repo.path / "eclass") for repo in self.repos if (repo.path / "eclass").is_dir()],
+            "overrides": [repo.eclass_overrides for repo in self.repos],
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -114,10 +116,7 @@ class BinaryPackages:
             if fitting.is_dir():
                 os.utime(fitting)  # in use: collection goes by this time
             for source in fitting.glob("*.gpkg.tar"):
-                target = self.view / package / source.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.exists():
-                    os.link(source, target)
+                link_to(source, self.view / package / source.name)
 
     def take(self) -> None:
         """Take into the cache what the build has finished since the last call."""
@@ -127,20 +126,29 @@ class BinaryPackages:
                 package = f"{source.parent.parent.name}/{source.parent.name}"
                 if not self.provenance.keeps(package):
                     continue
-                target = self.cache / package / self.provenance.fingerprint(package) / source.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.exists():  # another build may have been faster
-                    os.link(source, target)
+                link_to(source, self.cache / package / self.provenance.fingerprint(package) / source.name)
 
-    def used(self, tree: Path, target: Path) -> Path:
-        """Link those binary packages below ``target`` that the packages recorded in a tree come from; return it."""
-        for source in self.view.glob("*/*/*.gpkg.tar"):
-            version, _, number = source.name.removesuffix(".gpkg.tar").rpartition("-")
-            if read_entry(tree, f"{source.parent.parent.name}/{version}", "BUILD_ID") == number:
-                link = target / source.relative_to(self.view)
-                link.parent.mkdir(parents=True, exist_ok=True)
-                os.link(source, link)
-        return target
+
+def link_packages(packages: Iterable[Path], target: Path) -> Path:
+    """Link binary packages into a PKGDIR, each at its category and name; returns that."""
+    for source in packages:
+        link_to(source, target.joinpath(*source.parts[-3:]))
+    return target
+
+
+def link_to(source: Path, target: Path) -> None:
+    """Make a hard link, and the folders above it; a file that is there already stays, since another was faster."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.link(source, target)
+
+
+def packages_in(pkgdir: Path, tree: Path) -> Iterator[Path]:
+    """Those binary packages of a PKGDIR that the packages recorded in a tree come from."""
+    for source in pkgdir.glob("*/*/*.gpkg.tar"):
+        version, _, number = source.name.removesuffix(".gpkg.tar").rpartition("-")
+        if read_entry(tree, f"{source.parent.parent.name}/{version}", "BUILD_ID") == number:
+            yield source
 
 
 def toolchain_of(stack: Sequence[str], facts: Mapping[str, Any]) -> str:

@@ -121,7 +121,9 @@ def _repos_conf(repos: Sequence[Repository]) -> str:
     main = main_of(repos)
     lines = ["[DEFAULT]", f"main-repo = {main.name}", ""] if main else []
     for repo in repos:
-        lines += [f"[{repo.name}]", f"location = {repo.location}", f"priority = {repo.priority}", "auto-sync = no", ""]
+        lines += [f"[{repo.name}]", f"location = {repo.location}", f"priority = {repo.priority}", "auto-sync = no"]
+        overrides = [name for name in repo.eclass_overrides if any(other.name == name for other in repos)]
+        lines += [*([f"eclass-overrides = {' '.join(overrides)}"] if overrides else []), ""]
     return "\n".join(lines)
 
 

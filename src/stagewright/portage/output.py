@@ -20,33 +20,73 @@ _FAILED_JOB = re.compile(r"^>>> Failed to (?P<what>emerge|install|fetch) (?P<pac
 _FETCH = re.compile(r"^!!! Couldn't download '(?P<file>[^']+)'|^!!! Fetch failed for '(?P<package>[^']+)'")
 _MISMATCH = re.compile(r"^!!! (?:Previously fetched|Fetched) file: '?(?P<file>[^' ]+)")
 _DIED = re.compile(r"^ \* {3}(?P<message>\S.*)")
+_MASKED_BY = re.compile(r"^- \S+ \(masked by: (?P<why>.+)\)")
+
+
+@dataclass(frozen=True)
+class _Cause:
+    """A line by which emerge says why it cannot work out what to do, what that means, and what helps."""
+
+    line: re.Pattern[str]
+    message: str
+    hint: str
+
+    def error(self, match: re.Match[str], said: Sequence[str]) -> StagewrightError:
+        """The error; ``said`` is what emerge printed from that line on."""
+        message = self.message.format(**match.groupdict())
+        why = sorted({masked["why"] for line in said if (masked := _MASKED_BY.match(line))})
+        message += f" by {', '.join(why)}" if why else ""
+        return StagewrightError(Reason.DEPENDENCIES, f"dependencies: {message}", detail="\n".join(said), hint=self.hint)
+
+
 _CAUSES = (
-    (
+    _Cause(
         re.compile(r'^emerge: there are no (?:ebuilds|binary packages) to satisfy "(?P<atom>[^"]+)"'),
         "no ebuild for {atom}",
+        "add the repository that has it, or mend the package that asks for it",
     ),
-    (
+    _Cause(
         re.compile(r'^!!! All ebuilds that could satisfy "(?P<atom>[^"]+)"(?: for \S+)? have been masked'),
         "{atom} is masked",
+        "accept_keywords helps against keywords; package.accept_keywords, package.unmask and package.license are files "
+        "of a confdir",
     ),
-    (
+    _Cause(
         re.compile(r'^emerge: there are no ebuilds built with USE flags to satisfy "(?P<atom>[^"]+)"'),
         "no ebuild for {atom} has these USE flags",
+        "set the flags in `use`, or for one package in package.use of a confdir",
     ),
-    (re.compile(r"^The following USE changes are necessary to proceed"), "USE changes are necessary"),
-    (re.compile(r"^The following (?P<what>\w+) changes are necessary to proceed"), "{what} changes are necessary"),
-    (re.compile(r"^!!! Multiple package instances within a single package slot"), "slot conflict"),
-    (re.compile(r"^ \* Error: circular dependencies"), "circular dependencies"),
-    (
+    _Cause(
+        re.compile(r"^The following USE changes are necessary to proceed"),
+        "USE changes are necessary",
+        "set the flags in `use`, or for one package in package.use of a confdir",
+    ),
+    _Cause(
+        re.compile(r"^The following (?P<what>\w+) changes are necessary to proceed"),
+        "{what} changes are necessary",
+        "write them into accept_keywords, accept_license or a confdir",
+    ),
+    _Cause(
+        re.compile(r"^!!! Multiple package instances within a single package slot"),
+        "slot conflict",
+        "ask for versions, or USE flags, that go together",
+    ),
+    _Cause(
+        re.compile(r"^ \* Error: circular dependencies"),
+        "circular dependencies",
+        "build one of the packages in a stage before, with the USE flags off that make it need the other",
+    ),
+    _Cause(
         re.compile(r"^!!! Your current profile is invalid|^!!! .*make\.profile is not a symlink"),
         "the profile is invalid",
+        "see the profile and its parents",
     ),
-    (
+    _Cause(
         re.compile(r"^!!! The ebuild selected to satisfy \"(?P<atom>[^\"]+)\" has unmet requirements"),
         "REQUIRED_USE of {atom} is not met",
+        "set the flags in `use`, or for one package in package.use of a confdir",
     ),
 )
-_MASK_REASON = re.compile(r"^- (?P<what>\S+) \(masked by: (?P<why>.+)\)")
 
 KEPT = 400
 """How many of the last lines of emerge are kept to explain a failure."""
@@ -81,15 +121,10 @@ class Output:
 
     def failure(self, fetching: bool) -> StagewrightError:
         """The error that explains why this run failed."""
-        for pattern, text in _CAUSES:
+        for cause in _CAUSES:
             for number, line in enumerate(self.lines):
-                if match := pattern.match(line):
-                    return StagewrightError(
-                        Reason.DEPENDENCIES,
-                        f"dependencies: {text.format(**match.groupdict())}",
-                        detail="\n".join(self._around(number)),
-                        hint="mend the packages, the USE flags or the confdir of this stage",
-                    )
+                if match := cause.line.match(line):
+                    return cause.error(match, self._from(number))
         mismatch = [match for line in self.lines if (match := _MISMATCH.match(line))]
         if mismatch:
             name = mismatch[0]["file"].rpartition("/")[2]
@@ -112,7 +147,7 @@ class Output:
         """The last lines that say something."""
         return "\n".join([line for line in self.lines if line.strip()][-count:])
 
-    def _around(self, number: int) -> list[str]:
+    def _from(self, number: int) -> list[str]:
         return [line for line in self.lines[number : number + 20] if line.strip()]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
 
@@ -20,6 +21,20 @@ class Repository:
     path: Path
     main: bool = False
     priority: int = 0
+    eclass_overrides: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the project says of it, as JSON-able data; :meth:`of` reads it back."""
+        return {
+            **{name: value for name, value in asdict(self).items() if name != "path"},
+            "eclass_overrides": [*self.eclass_overrides],
+        }
+
+    @classmethod
+    def of(cls, path: Path, settings: Mapping[str, Any]) -> Repository:
+        """The repository in a folder, with what :attr:`settings` told."""
+        return cls(**{**settings, "path": path, "eclass_overrides": tuple(settings["eclass_overrides"])})
 
     @property
     def location(self) -> str:

@@ -45,6 +45,11 @@ def check_repos(repos: Mapping[str, Repo], tables: Mapping[str, Table], folder: 
         check_paths(repo, folder, tables[name].place, problems)
         if len(problems) > known:
             continue
+        for number, other in enumerate(repo.eclass_overrides):
+            if other not in repos:
+                message = f"eclass_overrides.{number}: there is no repository called {other!r}"
+                place = tables[name].place(("eclass_overrides", number))
+                problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=nearest(other, repos)))
         layout = _layout(folder / repo.path)
         own = layout.get("repo-name") or _first_line(folder / repo.path / "profiles" / "repo_name")
         if own and own != name:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Place, StagewrightError
-from stagewright.project.fields import FolderPath, Section
+from stagewright.project.fields import FolderPath, RepoRef, Section
 from stagewright.project.lock import LAST_EPOCH, Lock
 from stagewright.project.source import Path_, written
 
@@ -48,6 +48,8 @@ class Repo(Section):
     path: FolderPath
     main: bool = False
     priority: int = 0
+    eclass_overrides: list[RepoRef] = []
+    """Repositories whose eclasses are taken instead of this one's own, the last one first (portage(5))."""
 
 
 class Defaults(Section):

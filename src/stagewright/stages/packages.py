@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
-from stagewright.portage.binpkgs import BinaryPackages, Provenance, toolchain_of
+from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in, toolchain_of
 from stagewright.portage.confdir import CCACHE, Parallel, assemble
 from stagewright.portage.emerge import PORTAGE_UID, Places, Portage
 from stagewright.portage.installed import INSTALLED, as_data, packages_of, settle
@@ -78,17 +78,15 @@ class PackageStage(PortageSettings, Stage):
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node, with the repositories that this stage sees."""
         repos = self._repositories(scope.project) if self.uses_portage else []
-        described = [{"name": repo.name, "main": repo.main, "priority": repo.priority} for repo in repos]
-        node = super().node(node_id, scope, repos=described, **context)
+        node = super().node(node_id, scope, repos=[repo.settings for repo in repos], **context)
         return replace(node, files={**node.files, **{f"repo:{repo.name}": repo.path for repo in repos}})
 
     def _repositories(self, project: Project) -> list[Repository]:
         """The repositories that this stage sees, and that the project has."""
         known = project.repos
         chosen = [name for name in (known if self.repos is None else self.repos) if name in known]
-        return [
-            Repository(name, project.path(known[name].path), known[name].main, known[name].priority) for name in chosen
-        ]
+        settings = ((name, known[name].model_dump(exclude={"path"})) for name in chosen)
+        return [Repository.of(project.path(known[name].path), {"name": name, **facts}) for name, facts in settings]
 
     def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
         """Look for the profile and the packages in the repositories."""
@@ -110,7 +108,7 @@ class PackageStage(PortageSettings, Stage):
                 yield from ((("profile",), problem) for problem in problems.problems)
             except StagewrightError as problem:
                 yield ("profile",), problem
-        elif not any((project.path(name) / "make.profile").exists() for name in self.confdir):
+        elif not any(os.path.lexists(project.path(name) / "make.profile") for name in self.confdir):
             hint = 'write profile = "..." with a folder below profiles/ of a repository'
             yield (), StagewrightError(Reason.MISSING_KEY, "a stage that installs packages needs a profile", hint=hint)
 
@@ -121,10 +119,7 @@ class PackageStage(PortageSettings, Stage):
 
     def portage(self, work: Work, extra: Sequence[Bind] = ()) -> tuple[Root, Portage]:
         """The mounted root and its Portage, configured as this stage says."""
-        repos = [
-            Repository(repo["name"], work.files[f"repo:{repo['name']}"], repo["main"], repo["priority"])
-            for repo in work.context["repos"]
-        ]
+        repos = [Repository.of(work.files[f"repo:{repo['name']}"], repo) for repo in work.context["repos"]]
         confdirs = [work.files[name] for name in self.confdir]
         places = Places(
             config=self._config(work, confdirs, repos),
@@ -200,7 +195,7 @@ class OwnRootStage(PackageStage):
 def layer(root: Root, work: Work, portage: Portage, **facts: Any) -> Built:
     """What a root adds to the layers below it, ready for the store, with the binary packages that went into it."""
     work.phase("commit")
-    kept = portage.binpkgs.used(root.upper, work.new_folder("used")) if portage.binpkgs else None
+    kept = link_packages(packages_in(portage.places.binpkgs, root.upper), work.new_folder("used"))
     settle(root.upper, work.epoch)
     files.clamp_times(root.upper, work.epoch)
     return Built(root.upper, root.below, facts, kept)

@@ -1,0 +1,153 @@
+"""A system of binary packages in a root that no build has touched: what reaches it, in which order, and whose it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from integration.support import DEMO, Run, Warm, build, call, edit, seeds_of, states, write_project
+
+pytestmark = pytest.mark.real
+
+PROJECT = """
+[repos.demo]
+path = "repo"
+main = true
+eclass_overrides = ["patched"]
+[repos.patched]
+path = "patched"
+
+[stages.pristine]
+kind = "stage3-root"
+root = "debian"
+profile = "default/linux/amd64"
+confdir = ["confdir"]
+first = [["sys-apps/demo-baselayout"]]
+packages = ["app-test/owned", "app-misc/hello"]
+
+[stages.stranger]
+kind = "stage3-root"
+root = "debian"
+profile = "default/linux/amd64"
+first = [["sys-apps/demo-baselayout"]]
+packages = ["app-test/stranger"]
+
+[stages.look]
+kind = "stage4"
+root = "pristine"
+"""
+
+EBUILD = """EAPI=8
+DESCRIPTION="Files of a user whose number the build's root does not know"
+HOMEPAGE="https://wiki.gentoo.org/"
+S="${{WORKDIR}}"
+LICENSE="0BSD"
+SLOT="0"
+KEYWORDS="amd64"
+{depends}
+src_install() {{
+	keepdir /var/lib/{name}
+	fowners {owner} /var/lib/{name}
+	{more}
+}}
+"""
+
+
+DEPENDS = """
+inherit greeting
+DEPEND="acct-user/demo"
+RDEPEND="${DEPEND}"
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    project: Path
+    store: Path
+    run: Run
+
+    def inside(self, *words: str) -> str:
+        """What a command in the pristine root prints."""
+        return call("shell", "look", "--", *words, cwd=self.project, store=self.store).stdout.strip()
+
+    def log(self, node: str) -> str:
+        (path,) = (self.store / "logs/test" / node).glob("*.log")
+        return path.read_text()
+
+
+@pytest.fixture(scope="module")
+def built(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    project = write_project(tmp_path_factory.mktemp("root") / "project", seeds_of(DEMO) + PROJECT)
+    shutil.copytree(DEMO / "repo", project / "repo")
+    shutil.copy(warm.lock, project)
+    ebuilds = {
+        "owned": EBUILD.format(
+            name="owned",
+            owner="demo:demo",
+            depends='DEPEND="acct-user/demo"\nRDEPEND="${DEPEND}"',
+            more="patched_greeting",
+        ).replace("EAPI=8\n", "EAPI=8\ninherit greeting\n"),
+        "stranger": EBUILD.format(name="stranger", owner="4242:4242", depends="", more=""),
+    }
+    for name, text in ebuilds.items():
+        folder = project / "repo/app-test" / name
+        folder.mkdir(parents=True)
+        (folder / f"{name}-1.ebuild").write_text(text)
+    with (project / "repo/profiles/categories").open("a") as stream:
+        stream.write("app-test\n")
+    greeting = 'patched_greeting() {{ insinto /etc; newins - greeting <<< "{}"; }}\n'
+    (project / "repo/eclass/greeting.eclass").write_text(greeting.format("as upstream has it"))
+    (project / "patched/eclass").mkdir(parents=True)
+    (project / "patched/eclass/greeting.eclass").write_text(greeting.format("patched here"))
+    (project / "patched/profiles").mkdir()
+    (project / "patched/profiles/repo_name").write_text("patched\n")
+    (project / "patched/metadata").mkdir()
+    (project / "patched/metadata/layout.conf").write_text("masters = demo\n")
+    (project / "confdir/package.use").mkdir(parents=True)
+    (project / "confdir/package.use/hello").write_text("app-misc/hello shout\n")
+    store = warm.copy(["seed:debian"], binpkgs=False)
+    yield Built(project, store, build("--keep-going", cwd=project, store=store, check=False))
+    shutil.rmtree(store)
+
+
+def test_two_nodes_and_the_second_compiles_nothing(built: Built) -> None:
+    assert {"pristine.prepared", "pristine", "stranger.prepared"} <= built.run.built(), built.run
+    assert ">>> Emerging (" in built.log("pristine.prepared")
+    log = built.log("pristine")
+    assert ">>> Emerging binary (" in log
+    assert ">>> Emerging (" not in log
+
+
+def test_accounts_are_there_before_the_packages_that_need_them(built: Built) -> None:
+    names = [
+        line.split()[-2].partition("::")[0] for line in built.log("pristine").splitlines() if ">>> Installing (" in line
+    ]
+    order = [name.rpartition("-")[0] for name in names]
+    assert order.index("sys-apps/demo-baselayout") < order.index("acct-group/demo") < order.index("acct-user/demo")
+    assert order.index("acct-user/demo") < order.index("app-test/owned")
+    known = built.inside("sh", "-c", "grep ^demo: /etc/passwd | cut -d: -f3,4")
+    assert built.inside("stat", "-c", "%u:%g", "/var/lib/owned") == known
+
+
+def test_files_of_unknown_owners_are_refused(built: Built) -> None:
+    assert built.run.reasons == {"stranger": "build-failed"}
+    (error,) = (event["error"] for event in built.run.events if event.get("error"))
+    assert "/var/lib/stranger: 4242:4242" in error["detail"]
+
+
+def test_settings_and_patched_eclasses_count(built: Built) -> None:
+    assert built.inside("hello", "you").startswith("HELLO, YOU")
+    assert built.inside("cat", "/etc/greeting") == "patched here"
+    edit(built.project, "patched here", "patched again", "patched/eclass/greeting.eclass")
+    changed = states("pristine", cwd=built.project, store=built.store)
+    edit(built.project, "patched again", "patched here", "patched/eclass/greeting.eclass")
+    assert changed == {"seed:debian": "cached", "pristine.prepared": "build", "pristine": "build"}
+
+
+def test_nothing_of_the_build_is_in_it(built: Built) -> None:
+    assert built.inside("sh", "-c", "ls /usr/bin/gcc /usr/bin/emerge /var/cache/binpkgs 2>/dev/null; true") == ""
+    assert set(states("pristine", cwd=built.project, store=built.store).values()) <= {"cached"}

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from stagewright.project.source import Path_
+
 
 class Section(BaseModel):
     """Base of every model that is read from a project file: unknown keys are errors, values are of the type they say.
@@ -164,7 +166,16 @@ def marked(model: BaseModel, marker: type) -> Iterator[tuple[tuple[str | int, ..
             if isinstance(value, str):
                 yield (name,), mark, value
             elif isinstance(value, (list, tuple)):
-                yield from (((name, number), mark, item) for number, item in enumerate(value))
+                yield from (((name, *rest), mark, item) for rest, item in _items(value))
+
+
+def _items(value: Any) -> Iterator[tuple[Path_, Any]]:
+    """What a list holds, and the lists in it, with the way to each."""
+    for number, item in enumerate(value):
+        if isinstance(item, (list, tuple)):
+            yield from (((number, *path), inner) for path, inner in _items(item))
+        else:
+            yield (number,), item
 
 
 def _sections(value: Any) -> Iterator[tuple[tuple[str | int, ...], BaseModel]]:

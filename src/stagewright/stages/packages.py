@@ -91,6 +91,8 @@ class PackageStage(PortageSettings, Stage):
     def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
         """Look for the profile and the packages in the repositories."""
         repos = self._repositories(project)
+        if not all(repo.path.is_dir() for repo in repos):
+            return  # told already, and everything else would only follow from it
         if self.uses_portage or self.profile:
             yield from self._check_profile(project, repos)
         if self.uses_portage:

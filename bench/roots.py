@@ -1,4 +1,4 @@
-"""Roots: how long it takes until the root of a stage is ready, on few and on many layers."""
+"""Roots: how long it takes until the root of a stage is ready, and until what it made is the root of the next."""
 
 from __future__ import annotations
 
@@ -28,19 +28,49 @@ print(json.dumps(statistics.median(seconds)))
 """
 
 
+_HANDED = """
+import json, os, statistics, sys, time
+from pathlib import Path
+from stagewright.graph.node import Yields
+from stagewright.root.root import Root
+from stagewright.store.store import Meta, Store
+store = Store(Path(sys.argv[1]))
+stack, seconds = [], []
+for number in range(10):
+    work = store.path / "work" / f"stage-{number}"
+    root = Root.mount(work, store.stack(stack[0])) if stack else None
+    upper = root.upper if root else work / "upper"
+    for name in range(500):
+        path = upper / "usr" / f"folder{name % 20}" / f"file{number}-{name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x" * 4096)
+    os.sync()
+    key = str(number).rjust(64, "0")
+    started = time.perf_counter()
+    stack.insert(0, key)
+    store.commit(upper, Yields.LAYER, Meta(key, f"stage{number}", "stage4", 0.0, 0, {}, list(stack)))
+    Root.mount(store.path / "work" / f"next-{number}", store.stack(key))
+    seconds.append(time.perf_counter() - started)
+print(json.dumps(statistics.median(seconds)))
+"""
+
+
 def measure(folder: Path, store: Path) -> list[Row]:
-    """Mount overlays of 1 and of many layers in a mount namespace of their own."""
+    """Mount overlays, and hand layers over, in a mount namespace of their own."""
     base = folder / "roots"
     for number in range(LAYERS):
         tree = base / "layers" / str(number).rjust(64, "0") / "tree" / "etc"
         tree.mkdir(parents=True)
         (tree / f"file{number}").write_text("x\n")
-    return [
-        Row(f"root ready, {count} layers", _median(base, count) * 1000, 100, "ms", "median of 15 mounts")
+    rows = [
+        Row(f"root ready, {count} layers", _seconds(_INSIDE, base, count) * 1000, 100, "ms", "median of 15 mounts")
         for count in (1, LAYERS)
     ]
+    handed = _seconds(_HANDED, folder / "handed") * 1000
+    return [*rows, Row("root handed to the next stage", handed, 100, "ms", "commit and mount, median of 10 stages")]
 
 
-def _median(base: Path, count: int) -> float:
-    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", _INSIDE, str(base), str(count)]
+def _seconds(program: str, *arguments: object) -> float:
+    words = [sys.executable, "-c", program, *map(str, arguments)]
+    command = ["unshare", "--mount", "--propagation", "private", *words]
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))

@@ -20,16 +20,6 @@ from stagewright.run import NO_ROOM
 PORTAGE_UID = 250
 
 
-def environment(epoch: int) -> dict[str, str]:
-    """What emerge sees besides the sandbox's own variables: the time stamp, and no colour anywhere."""
-    return {
-        "SOURCE_DATE_EPOCH": str(epoch),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "NOCOLOR": "true",
-        "NO_COLOR": "1",
-    }
-
-
 Progress = Callable[[int, int, str], None]
 
 
@@ -74,18 +64,26 @@ class Portage:
     repos: Sequence[Repository]
     epoch: int
     jobs: int = 1  # packages at a time
+    protect: bool = False  # keep files of /etc that were changed, and put new ones beside them (CONFIG_PROTECT)
     binpkgs: BinaryPackages | None = None  # where binary packages come from and go to
     fetch_binds: tuple[Bind, ...] = ()
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda *_: None
 
     def install(
-        self, atoms: Sequence[str], *, target: str = "/", options: Sequence[str] = (), use: str | None = None
+        self,
+        atoms: Sequence[str],
+        *,
+        target: str = "/",
+        options: Sequence[str] = (),
+        use: str | None = None,
+        features: str | None = None,
     ) -> None:
         """Merge packages into the root, or into the folder ``target`` of it (ROOT of emerge(1)).
 
         ``use`` are USE flags over all others, as in the environment of emerge; ``-*`` clears what profile and
-        configuration set. Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said.
+        configuration set. ``features`` are added to FEATURES. Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or
+        ``PACKAGE_FAILED`` with what emerge said.
         """
         if not atoms:
             return
@@ -93,13 +91,20 @@ class Portage:
         if self.binpkgs:
             self.binpkgs.lend()
         self.on_phase("fetch")
-        env = {"USE": use} if use is not None else {}
+        env = {name: value for name, value in {"USE": use, "FEATURES": features}.items() if value is not None}
         self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
         self.on_phase("build")
         try:
             self._run(words, env)
         finally:
             self._take()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What emerge sees besides the sandbox's own variables: the time stamp, and no colour anywhere."""
+        plain = {"PYTHONDONTWRITEBYTECODE": "1", "NOCOLOR": "true", "NO_COLOR": "1"}
+        protect = {} if self.protect else {"CONFIG_PROTECT": "-*"}
+        return {"SOURCE_DATE_EPOCH": str(self.epoch), **plain, **protect}
 
     @property
     def fetch_only_binds(self) -> list[Bind]:
@@ -125,7 +130,7 @@ class Portage:
         """What the profile says that a stage1 is made of."""
         with resources.as_file(resources.files("stagewright.portage") / "data" / "stage1_packages.py") as script:
             inner = "/tmp/stage1_packages.py"
-            said = self.root.run("python3", inner, binds=[Bind(script, inner)], env=environment(self.epoch))
+            said = self.root.run("python3", inner, binds=[Bind(script, inner)], env=self.environment)
         return Stage1Packages(**json.loads(said.stdout.splitlines()[-1]))
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
@@ -155,7 +160,7 @@ class Portage:
             *words,
             network=fetching,
             binds=self.fetch_only_binds if fetching else (),
-            env={**environment(self.epoch), **(env or {})},
+            env={**self.environment, **(env or {})},
             on_line=on_line,
             check=False,
         )

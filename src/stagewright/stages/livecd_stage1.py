@@ -13,6 +13,8 @@ from stagewright.stages.packages import Finish, PackageStage, finish, layer
 class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
     """A stage of kind ``livecd-stage1``."""
 
+    protects = True
+
     @property
     def uses_portage(self) -> bool:
         """Only to install or remove packages; a root without Portage is fine otherwise."""

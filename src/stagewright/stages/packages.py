@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
@@ -69,6 +69,7 @@ class PackageStage(PortageSettings, Stage):
 
     needs = (SANDBOX,)
     wants_memory = 2048
+    protects: ClassVar[bool] = False  # whether files of /etc that an earlier stage changed stay as they are
 
     root: AnyRef
     """The stage or seed to start from."""
@@ -141,6 +142,7 @@ class PackageStage(PortageSettings, Stage):
             repos=repos,
             epoch=work.epoch,
             jobs=Parallel.of(work.cores, work.memory).packages,
+            protect=self.protects,
             binpkgs=self._binary_packages(work, places, repos, confdirs) if self.binpkgs else None,
             fetch_binds=tuple(fetch_binds(work.folder / "apt", work.store.cache("apt.json"))),
             on_phase=work.phase,
@@ -197,6 +199,11 @@ class OwnRootStage(PackageStage):
 def layer(root: Root, work: Work, portage: Portage, **facts: Any) -> Built:
     """What a root adds to the layers below it, ready for the store, with the binary packages that went into it."""
     work.phase("commit")
+    for path in sorted((root.upper / "etc").rglob("._cfg[0-9]*_*")):
+        name = path.relative_to(root.upper)
+        work.notice(
+            f"a package has another /{name.parent}/{name.name.split('_', 2)[-1]} than the root; it lies at /{name}"
+        )
     kept = link_packages(packages_in(portage.places.binpkgs, root.upper), work.new_folder("used"))
     settle(root.upper, work.epoch)
     files.clamp_times(root.upper, work.epoch)

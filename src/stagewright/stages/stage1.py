@@ -11,7 +11,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.installed import installed
 from stagewright.stages.base import Built, Work
 from stagewright.stages.packages import TARGET, OwnRootStage, layer
-from stagewright.stages.system import empty_world, ship_configuration
+from stagewright.stages.system import empty_world, select_toolchain, settle_places, ship_configuration
 
 BASELAYOUT = "sys-apps/baselayout"
 
@@ -30,6 +30,7 @@ class Stage1(OwnRootStage, kind="stage1"):
         if self.update_seed:
             work.phase("update the seed")
             portage.install(self.update_seed_command, options=["--buildpkg=n"])
+            portage.install(["@changed-subslot"], options=["--oneshot", "--buildpkg=n"])
         wanted = portage.stage1_packages()
         if not wanted.packages:
             raise StagewrightError(
@@ -44,7 +45,10 @@ class Stage1(OwnRootStage, kind="stage1"):
             target=TARGET,
             options=["--oneshot", "--implicit-system-deps=n"],
             use=f"-* build {wanted.bootstrap_use}",
+            features="nodoc noman noinfo",
         )
+        select_toolchain(target, work)
+        settle_places(target, work)
         empty_world(target, work)
         ship_configuration(self, target, portage, work)
         return layer(target, work, portage, toolchain=work.key, packages=len(installed(target.path)))

@@ -6,12 +6,12 @@ Takes a stage1; runs the tree's ``scripts/bootstrap.sh`` where there is one, els
 
 from __future__ import annotations
 
-from stagewright.portage.emerge import Portage, environment
+from stagewright.portage.emerge import Portage
 from stagewright.portage.repos import main_of
 from stagewright.root.root import Root
 from stagewright.stages.base import Built, Work
 from stagewright.stages.packages import PackageStage, layer
-from stagewright.stages.system import empty_world, ship_configuration
+from stagewright.stages.system import empty_world, select_toolchain, ship_configuration
 
 
 class Stage2(PackageStage, kind="stage2"):
@@ -27,6 +27,7 @@ class Stage2(PackageStage, kind="stage2"):
             wanted = portage.stage1_packages()
             portage.install(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
         portage.install(self.packages, options=["--oneshot"])
+        select_toolchain(root, work)
         empty_world(root, work)
         ship_configuration(self, root, portage, work)
         return layer(root, work, portage, toolchain=work.key)
@@ -38,8 +39,7 @@ class Stage2(PackageStage, kind="stage2"):
         return None
 
     def _bootstrap(self, root: Root, portage: Portage, script: str, work: Work) -> None:
-        env = environment(work.epoch)
         work.phase("fetch")
-        root.run("bash", script, "-f", network=True, binds=portage.fetch_only_binds, env=env)
+        root.run("bash", script, "-f", network=True, binds=portage.fetch_only_binds, env=portage.environment)
         work.phase("bootstrap")
-        root.run("bash", script, "-v", env=env)
+        root.run("bash", script, "-v", env=portage.environment)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from stagewright.portage.installed import installed
 from stagewright.stages.base import Built, Work
 from stagewright.stages.packages import PackageStage, layer
-from stagewright.stages.system import empty_world, ship_configuration
+from stagewright.stages.system import empty_world, select_toolchain, ship_configuration
 
 
 class Stage3(PackageStage, kind="stage3"):
@@ -24,6 +24,7 @@ class Stage3(PackageStage, kind="stage3"):
         portage.install(["@system", *self.packages], options=["--emptytree", "--update", "--deep", "--with-bdeps=y"])
         if self.depclean:
             portage.depclean()
+        select_toolchain(root, work)
         if not self.packages:
             empty_world(root, work)
         ship_configuration(self, root, portage, work)

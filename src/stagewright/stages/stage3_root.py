@@ -18,7 +18,7 @@ from stagewright.root.root import Root
 from stagewright.stages.base import Built, Scope, Work
 from stagewright.stages.packages import layer
 from stagewright.stages.stage3_prepared import Prepared, RootSettings
-from stagewright.stages.system import empty_world, ship_configuration
+from stagewright.stages.system import empty_world, select_toolchain, settle_places, ship_configuration
 
 ACCOUNTS = ("acct-group/", "acct-user/")
 """Categories of packages that make groups and users, in the order in which they are needed (GLEP 81)."""
@@ -44,6 +44,8 @@ class RootStage3(RootSettings, kind="stage3-root"):
         if files.exists(target.path, SYSUSERS):
             target.run("systemd-sysusers")
         check_owners(target.path)
+        select_toolchain(target, work)
+        settle_places(target, work)
         if self.packages == ["@system"]:
             empty_world(target, work)
         ship_configuration(self, target, portage, work)

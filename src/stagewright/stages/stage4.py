@@ -33,6 +33,8 @@ from stagewright.stages.system import ship_configuration
 class Stage4(PackageStage, Finish, Local, kind="stage4"):
     """A stage of kind ``stage4``."""
 
+    protects = True
+
     kernel: KernelSettings | None = None
     """A kernel, and packages with modules that fit it."""
     groups: dict[AccountName, Group] = {}

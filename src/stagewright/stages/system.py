@@ -1,14 +1,23 @@
-"""What the stages of a whole system share: the configuration that they ship, and the records that they empty."""
+"""What the stages of a whole system share: the compiler that they select, what they ship, the records they empty."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 from stagewright.portage.emerge import Portage
 from stagewright.portage.repos import profile_link
 from stagewright.root import files
 from stagewright.root.root import Root
+from stagewright.run import inside
 from stagewright.stages.base import Work
 from stagewright.stages.packages import PackageStage
 
+TOOLS = ("gcc", "binutils")
+"""What select_toolchain selects: each has a program NAME-config and profiles in /etc/env.d/NAME."""
+
+FACTORY = "/usr/share/zoneinfo/Factory"
+LOCALTIME = "/etc/localtime"
 MAKE_CONF = "/etc/portage/make.conf"
 WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
 
@@ -28,6 +37,35 @@ def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: 
         text = "# These settings were used to build this system; see make.conf(5).\n"
         text += "".join(f'{name}="{value}"\n' for name, value in settings.items())
         files.write_file(root.path, MAKE_CONF, text, epoch=work.epoch)
+
+
+def select_toolchain(root: Root, work: Work) -> None:
+    """Select a compiler and a linker where the root has the programs for it and none is selected that is there.
+
+    A merge with ROOT= leaves that to whoever starts the new root first; see gcc-config(8).
+    """
+    for tool in TOOLS:
+        config, profiles = f"{tool}-config", inside(root.path, _profiles, f"/etc/env.d/{tool}")
+        if not profiles or not files.exists(root.path, f"/usr/bin/{config}"):
+            continue
+        if root.run(config, "--get-current-profile", check=False).code:
+            root.run(config, profiles[-1])
+            work.notice(f"{config}: {profiles[-1]}")
+
+
+def _profiles(folder: str) -> list[str]:
+    """The compilers or linkers of a root, the newest last."""
+    names = [path.name for path in Path(folder).glob("*") if not path.name.startswith(("config-", "."))]
+    return sorted(names, key=lambda name: [(part.isdigit(), part.zfill(9)) for part in re.split(r"(\d+)", name)])
+
+
+def settle_places(root: Root, work: Work) -> None:
+    """Give a new root the time zone of nowhere and a locale that all programs can use, as Gentoo's stages have them."""
+    if files.exists(root.path, FACTORY) and not files.exists(root.path, LOCALTIME):
+        files.make_link(root.path, LOCALTIME, f"..{FACTORY}", epoch=work.epoch)
+    if files.exists(root.path, "/usr/bin/locale-gen") or files.exists(root.path, "/usr/sbin/locale-gen"):
+        files.write_file(root.path, "/etc/locale.gen", "C.UTF-8 UTF-8\n", epoch=work.epoch)
+        root.run("locale-gen")
 
 
 def empty_world(root: Root, work: Work) -> None:

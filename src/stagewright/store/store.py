@@ -94,6 +94,8 @@ class Store:
         if not stamp.exists():
             for name in ("layers", "artifacts", "work", "failed", "locks", "logs", "events", "history", "projects"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
+            for name in ("layers", "failed"):
+                (self.path / name).chmod(0o700)  # programs in roots may be setuid, and are nobody's to run from here
             for name in ("distfiles", "binpkgs"):
                 (self.path / "cache" / name).mkdir(parents=True, exist_ok=True)
             (self.path / "CACHEDIR.TAG").write_text(_TAG)

@@ -1,0 +1,91 @@
+"""What a root of a whole system is given: a compiler that is selected, a time zone, a locale."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
+
+from stagewright.root.root import Root
+from stagewright.stages.base import Work
+from stagewright.stages.system import select_toolchain, settle_places
+
+pytestmark = [as_root, in_sandbox]
+
+CONFIG = """#!/bin/sh
+chosen=/etc/env.d/{tool}/config-chosen
+case $1 in
+--get-current-profile) test -e $chosen ;;
+*) test -e /etc/env.d/{tool}/$1 && echo $1 > $chosen ;;
+esac
+"""
+
+
+class Told:
+    """The part of a work that is asked here, and what it was told."""
+
+    def __init__(self) -> None:
+        self.epoch = EPOCH
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+    @property
+    def work(self) -> Work:
+        return cast("Work", self)
+
+
+def root_with(folder: Path, files: dict[str, str], **links: Any) -> Root:
+    root = with_shell(make_root(folder, files, **links))
+    return Root(root.path, root.upper, log=io.StringIO())
+
+
+@pytest.fixture
+def toolchain(tmp_path: Path) -> Root:
+    names = ("x86_64-pc-linux-gnu-9", "x86_64-pc-linux-gnu-15", "x86_64-pc-linux-gnu-14")
+    profiles = {f"etc/env.d/gcc/{name}": "" for name in names} | {"etc/env.d/binutils/x86_64-pc-linux-gnu-2.45": ""}
+    programs = {f"usr/bin/{tool}-config*": CONFIG.format(tool=tool) for tool in ("gcc", "binutils")}
+    return root_with(tmp_path, {**profiles, **programs})
+
+
+def test_the_newest_compiler_is_selected(toolchain: Root) -> None:
+    told = Told()
+    select_toolchain(toolchain, told.work)
+    assert (toolchain.path / "etc/env.d/gcc/config-chosen").read_text() == "x86_64-pc-linux-gnu-15\n"
+    assert (toolchain.path / "etc/env.d/binutils/config-chosen").read_text() == "x86_64-pc-linux-gnu-2.45\n"
+    assert told.notices == ["gcc-config: x86_64-pc-linux-gnu-15", "binutils-config: x86_64-pc-linux-gnu-2.45"]
+
+
+def test_a_selected_compiler_stays(toolchain: Root) -> None:
+    chosen = toolchain.path / "etc/env.d/gcc/config-chosen"
+    chosen.write_text("x86_64-pc-linux-gnu-14\n")
+    select_toolchain(toolchain, Told().work)
+    assert chosen.read_text() == "x86_64-pc-linux-gnu-14\n"
+
+
+def test_a_root_without_these_programs_is_left_alone(tmp_path: Path) -> None:
+    told = Told()
+    root = root_with(tmp_path, {"etc/env.d/gcc/x86_64-pc-linux-gnu-15": ""})
+    select_toolchain(root, told.work)
+    settle_places(root, told.work)
+    assert told.notices == []
+    assert sorted(path.name for path in (root.path / "etc").iterdir() if path.name in ("localtime", "locale.gen")) == []
+
+
+def test_time_zone_and_locale(tmp_path: Path) -> None:
+    program = "#!/bin/sh\nread line < /etc/locale.gen\necho $line > /made\n"
+    root = root_with(tmp_path, {"usr/share/zoneinfo/Factory": "", "usr/bin/locale-gen*": program})
+    settle_places(root, Told().work)
+    assert (root.path / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/Factory")
+    assert (root.path / "made").read_text() == "C.UTF-8 UTF-8\n"
+
+
+def test_a_time_zone_that_is_there_stays(tmp_path: Path) -> None:
+    files = {"usr/share/zoneinfo/Factory": "", "usr/share/zoneinfo/UTC": ""}
+    root = root_with(tmp_path, files, links={"etc/localtime": "../usr/share/zoneinfo/UTC"})
+    settle_places(root, Told().work)
+    assert (root.path / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/UTC")

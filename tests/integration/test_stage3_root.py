@@ -59,8 +59,7 @@ src_install() {{
 
 DEPENDS = """
 inherit greeting
-DEPEND="acct-user/demo"
-RDEPEND="${DEPEND}"
+RDEPEND="acct-user/demo"
 """
 
 
@@ -87,7 +86,7 @@ def built(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buil
     ebuilds = {
         "owned": EBUILD.format(
             name="owned",
-            owner="demo:demo",
+            owner="1000:1000",
             depends='DEPEND="acct-user/demo"\nRDEPEND="${DEPEND}"',
             more="patched_greeting",
         ).replace("EAPI=8\n", "EAPI=8\ninherit greeting\n"),

@@ -78,22 +78,24 @@ class Portage:
         options: Sequence[str] = (),
         use: str | None = None,
         features: str | None = None,
+        binary: bool = False,
     ) -> None:
         """Merge packages into the root, or into the folder ``target`` of it (ROOT of emerge(1)).
 
         ``use`` are USE flags over all others, as in the environment of emerge; ``-*`` clears what profile and
-        configuration set. ``features`` are added to FEATURES. Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or
-        ``PACKAGE_FAILED`` with what emerge said.
+        configuration set. ``features`` are added to FEATURES. ``binary`` takes nothing but what is in PKGDIR.
+        Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said.
         """
         if not atoms:
             return
-        words = self._emerge(target, [*options, *atoms])
+        words = self._emerge(target, [*(["--usepkgonly"] if binary else []), *options, *atoms])
         if self.binpkgs:
             self.binpkgs.lend()
-        self.on_phase("fetch")
         env = {name: value for name, value in {"USE": use, "FEATURES": features}.items() if value is not None}
-        self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
-        self.on_phase("build")
+        if not binary:
+            self.on_phase("fetch")
+            self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
+        self.on_phase("install" if binary else "build")
         try:
             self._run(words, env)
         finally:

@@ -15,6 +15,7 @@ _STEP = re.compile(
     r"^>>> (?P<what>Emerging binary|Emerging|Fetching|Installing|Completed) "
     r"\((?P<done>\d+) of (?P<total>\d+)\) (?P<package>\S+?)(?:::\S+)?(?: (?:to|for) \S+)?\s*$"
 )
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _FAILED = re.compile(r"^ \* ERROR: (?P<package>\S+?)(?:::\S+)? failed \((?P<phase>\w+) phase\)")
 _FAILED_JOB = re.compile(r"^>>> Failed to (?P<what>emerge|install|fetch) (?P<package>[^\s,]+)")
 _FETCH = re.compile(r"^!!! Couldn't download '(?P<file>[^']+)'|^!!! Fetch failed for '(?P<package>[^']+)'")
@@ -100,6 +101,7 @@ class Output:
 
     def read(self, line: str) -> tuple[int, int, str] | None:
         """Take a line; returns (n, of m, category/package-version) when it begins another package."""
+        line = _COLOUR.sub("", line)
         self.lines.append(line)
         if len(self.lines) > 2 * KEPT:
             del self.lines[:KEPT]
@@ -156,7 +158,7 @@ def gist(lines: Sequence[str], before: int = 20) -> str:
 
     Without a report it is the end of the log.
     """
-    said = [line for line in lines if line.strip()]
+    said = [_COLOUR.sub("", line) for line in lines if line.strip()]
     for number, line in enumerate(said):
         if _FAILED.match(line):
             report = [line, *(text for text in said[number + 1 : number + 3] if _DIED.match(text))]

@@ -23,11 +23,11 @@ class RootSettings(OwnRootStage):
     first: list[list[Atom]] = []
     """Groups of packages merged before all others, each without its dependencies, such as baselayout and libc."""
 
-    def merge(self, portage: Portage, *options: str, accounts: Sequence[Sequence[str]] = ()) -> None:
+    def merge(self, portage: Portage, accounts: Sequence[Sequence[str]] = (), *, binary: bool = False) -> None:
         """Merge everything into the clean root: what must be first, then accounts, then all the rest."""
         for group in (*self.first, *accounts):
-            portage.install(group, target=TARGET, options=["--oneshot", "--nodeps", *options])
-        portage.install(self.packages, target=TARGET, options=options)
+            portage.install(group, target=TARGET, options=["--oneshot", "--nodeps"], binary=binary)
+        portage.install(self.packages, target=TARGET, binary=binary)
 
 
 class Prepared(RootSettings, kind="stage3-root.prepared", table=""):

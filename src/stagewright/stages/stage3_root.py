@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stagewright.portage.binpkgs import link_packages
-from stagewright.portage.emerge import Portage
+from stagewright.portage.emerge import PORTAGE_UID, Portage
 from stagewright.portage.installed import installed
 from stagewright.root import files
 from stagewright.root.owners import check_owners
@@ -40,10 +40,10 @@ class RootStage3(RootSettings, kind="stage3-root"):
     def build(self, work: Work) -> Built:
         """Install the binary packages (R92)."""
         target, portage = self._rooms_with_packages(work)
-        self.merge(portage, "--usepkgonly", accounts=self._accounts(work))
+        self.merge(portage, self._accounts(work), binary=True)
         if files.exists(target.path, SYSUSERS):
             target.run("systemd-sysusers")
-        check_owners(target.path)
+        check_owners(target.path, also=[PORTAGE_UID])
         select_toolchain(target, work)
         settle_places(target, work)
         if self.packages == ["@system"]:

@@ -173,6 +173,20 @@ def test_a_profile_may_come_from_a_confdir(repos: list[Repository]) -> None:
     assert load(folder, kinds()).entries["stages"]["a"].kind == "stage4"
 
 
+@pytest.mark.parametrize("link", ["/var/db/repos/gentoo/profiles/bas", "../../var/db/repos/gentoo/profiles/bas/"])
+def test_a_profile_link_that_dangles(repos: list[Repository], link: str) -> None:
+    folder = repos[0].path.parent
+    (folder / "confdir").mkdir()
+    (folder / "confdir/make.profile").symlink_to(link)
+    (folder / "stagewright.toml").write_text(HEAD + 'confdir = ["confdir"]\npackages = ["app-farm/cow"]\n')
+    with pytest.raises(ProblemsError) as caught:
+        load(folder, kinds())
+    (problem,) = caught.value.problems
+    assert problem.reason is Reason.MISSING_FILE
+    assert problem.place
+    assert problem.place.line == 15
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,6 +52,13 @@ def profile_link(profile: str, repos: Sequence[Repository]) -> str:
     """The folder of a profile inside a root. Raises ``MISSING_FILE`` for one that no repository has."""
     repo, path = _find(profile, repos)
     return f"{repo.location}/profiles/{path}"
+
+
+def linked_profile(link: Path) -> str | None:
+    """The profile to which a link make.profile leads inside a root, as ``repository:path``; None for any other file."""
+    target = str(link.readlink()) if link.is_symlink() else ""
+    found = re.fullmatch(rf"(?:\.\./)*(?:\.\.)?{REPOS}/([^/]+)/profiles/(.+?)/?", target)
+    return f"{found[1]}:{found[2]}" if found else None
 
 
 def profile_chain(profile: str, repos: Sequence[Repository]) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_package
 from stagewright.portage.confdir import CCACHE, Parallel, assemble
 from stagewright.portage.emerge import PORTAGE_UID, Places, Portage
 from stagewright.portage.installed import INSTALLED, as_data, packages_of, settle
-from stagewright.portage.repos import Repository, has_package, like_package, profile_chain
+from stagewright.portage.repos import Repository, has_package, like_package, linked_profile, profile_chain
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import (
     AnyAtom,
@@ -104,13 +104,16 @@ class PackageStage(PortageSettings, Stage):
                     yield path, StagewrightError(Reason.UNKNOWN_NAME, message, hint=like_package(package, repos))
 
     def _check_profile(self, project: Project, repos: Sequence[Repository]) -> Iterator[tuple[Path_, StagewrightError]]:
-        if self.profile:
+        links = (linked_profile(project.path(name) / "make.profile") for name in self.confdir)
+        where = ("profile",) if self.profile else ("confdir",)
+        profile = self.profile or next(filter(None, links), None)
+        if profile:
             try:
-                profile_chain(self.profile, repos)
+                profile_chain(profile, repos)
             except ProblemsError as problems:
-                yield from ((("profile",), problem) for problem in problems.problems)
+                yield from ((where, problem) for problem in problems.problems)
             except StagewrightError as problem:
-                yield ("profile",), problem
+                yield where, problem
         elif not any(os.path.lexists(project.path(name) / "make.profile") for name in self.confdir):
             hint = 'write profile = "..." with a folder below profiles/ of a repository'
             yield (), StagewrightError(Reason.MISSING_KEY, "a stage that installs packages needs a profile", hint=hint)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.support import REPOSITORY, Run, Warm, build, call, copy_project, finished, states
+from integration.support import MINUTES, REPOSITORY, Run, Warm, build, call, copy_project, finished, states
 
 pytestmark = pytest.mark.real
 
@@ -34,7 +34,7 @@ class Line:
 def line(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     project = copy_project(REPOSITORY / "examples" / "stages", tmp_path_factory.mktemp("line") / "stages")
     store = warm.copy([], binpkgs=False)
-    yield Line(project, store, build(*LINE, "stage3-tarball", cwd=project, store=store))
+    yield Line(project, store, build(*LINE, "stage3-tarball", cwd=project, store=store, timeout=40 * MINUTES))
     shutil.rmtree(store)
 
 

@@ -84,12 +84,7 @@ def built(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buil
     shutil.copytree(DEMO / "repo", project / "repo")
     shutil.copy(warm.lock, project)
     ebuilds = {
-        "owned": EBUILD.format(
-            name="owned",
-            owner="1000:1000",
-            depends='DEPEND="acct-user/demo"\nRDEPEND="${DEPEND}"',
-            more="patched_greeting",
-        ).replace("EAPI=8\n", "EAPI=8\ninherit greeting\n"),
+        "owned": EBUILD.format(name="owned", owner="1000:1000", depends=DEPENDS, more="patched_greeting"),
         "stranger": EBUILD.format(name="stranger", owner="4242:4242", depends="", more=""),
     }
     for name, text in ebuilds.items():

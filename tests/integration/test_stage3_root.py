@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.support import DEMO, Run, Warm, build, call, edit, seeds_of, states, write_project
+from integration.support import DEMO, Run, Warm, build, call, edit, plan, seeds_of, states, write_project
 
 pytestmark = pytest.mark.real
 
@@ -69,9 +69,11 @@ class Built:
     store: Path
     run: Run
 
-    def inside(self, *words: str) -> str:
-        """What a command in the pristine root prints."""
-        return call("shell", "look", "--", *words, cwd=self.project, store=self.store).stdout.strip()
+    @property
+    def tree(self) -> Path:
+        """The pristine root."""
+        key = plan("pristine", cwd=self.project, store=self.store)["pristine"]["key"]
+        return self.store / "layers" / key / "tree"
 
     def log(self, node: str) -> str:
         (path,) = (self.store / "logs/test" / node).glob("*.log")
@@ -123,8 +125,9 @@ def test_accounts_are_there_before_the_packages_that_need_them(built: Built) -> 
     order = [name.rpartition("-")[0] for name in names]
     assert order.index("sys-apps/demo-baselayout") < order.index("acct-group/demo") < order.index("acct-user/demo")
     assert order.index("acct-user/demo") < order.index("app-test/owned")
-    known = built.inside("sh", "-c", "grep ^demo: /etc/passwd | cut -d: -f3,4")
-    assert built.inside("stat", "-c", "%u:%g", "/var/lib/owned") == known
+    (user,) = re.findall(r"^demo:.*", (built.tree / "etc/passwd").read_text(), re.MULTILINE)
+    owned = (built.tree / "var/lib/owned").stat()
+    assert user.split(":")[2:4] == [str(owned.st_uid), str(owned.st_gid)]
 
 
 def test_files_of_unknown_owners_are_refused(built: Built) -> None:
@@ -134,8 +137,9 @@ def test_files_of_unknown_owners_are_refused(built: Built) -> None:
 
 
 def test_settings_and_patched_eclasses_count(built: Built) -> None:
-    assert built.inside("hello", "you").startswith("HELLO, YOU")
-    assert built.inside("cat", "/etc/greeting") == "patched here"
+    said = call("shell", "look", "--", "/usr/bin/hello", "you", cwd=built.project, store=built.store).stdout
+    assert said.startswith("HELLO, YOU")
+    assert (built.tree / "etc/greeting").read_text() == "patched here\n"
     edit(built.project, "patched here", "patched again", "patched/eclass/greeting.eclass")
     changed = states("pristine", cwd=built.project, store=built.store)
     edit(built.project, "patched again", "patched here", "patched/eclass/greeting.eclass")
@@ -143,5 +147,10 @@ def test_settings_and_patched_eclasses_count(built: Built) -> None:
 
 
 def test_nothing_of_the_build_is_in_it(built: Built) -> None:
-    assert built.inside("sh", "-c", "ls /usr/bin/gcc /usr/bin/emerge /var/cache/binpkgs 2>/dev/null; true") == ""
+    packages = {f"{path.parent.name}/{path.name}" for path in (built.tree / "var/db/pkg").glob("*/*")}
+    assert packages == {
+        *("sys-apps/demo-baselayout-1", "acct-group/demo-0", "acct-user/demo-0", "app-misc/hello-1.0"),
+        "app-test/owned-1",
+    }
+    assert not any((built.tree / name).exists() for name in ("usr/bin/gcc", "usr/bin/emerge", "var/cache/binpkgs"))
     assert set(states("pristine", cwd=built.project, store=built.store).values()) <= {"cached"}

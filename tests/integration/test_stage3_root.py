@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -119,10 +120,7 @@ def test_two_nodes_and_the_second_compiles_nothing(built: Built) -> None:
 
 
 def test_accounts_are_there_before_the_packages_that_need_them(built: Built) -> None:
-    names = [
-        line.split()[-2].partition("::")[0] for line in built.log("pristine").splitlines() if ">>> Installing (" in line
-    ]
-    order = [name.rpartition("-")[0] for name in names]
+    order = re.findall(r">>> Installing \(\d+ of \d+\) (\S+?)-\d", built.log("pristine"))
     assert order.index("sys-apps/demo-baselayout") < order.index("acct-group/demo") < order.index("acct-user/demo")
     assert order.index("acct-user/demo") < order.index("app-test/owned")
     (user,) = re.findall(r"^demo:.*", (built.tree / "etc/passwd").read_text(), re.MULTILINE)

@@ -120,7 +120,7 @@ def test_two_nodes_and_the_second_compiles_nothing(built: Built) -> None:
 
 
 def test_accounts_are_there_before_the_packages_that_need_them(built: Built) -> None:
-    order = re.findall(r">>> Installing \(\d+ of \d+\) (\S+?)-\d", built.log("pristine"))
+    order = re.findall(r">>> Emerging binary \(\d+ of \d+\) (\S+?)-\d", built.log("pristine"))
     assert order.index("sys-apps/demo-baselayout") < order.index("acct-group/demo") < order.index("acct-user/demo")
     assert order.index("acct-user/demo") < order.index("app-test/owned")
     (user,) = re.findall(r"^demo:.*", (built.tree / "etc/passwd").read_text(), re.MULTILINE)

@@ -135,6 +135,7 @@ class Stage(Section):
     wants_cores: ClassVar[int] = 1
     wants_memory: ClassVar[int] = 512
     exclusive: ClassVar[str] = ""
+    contained: ClassVar[bool] = False  # starts a container, whose control group must be gone in the end
     publishes: ClassVar[bool] = False  # its files are linked into the project's output folder
     moves: ClassVar[bool] = False  # what it stands for changes with time, and is pinned in the lock
 

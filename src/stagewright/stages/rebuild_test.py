@@ -32,7 +32,8 @@ from stagewright.stages.system import SystemStage
 
 REPORT = "rebuild.json"
 
-FROM_SOURCE = ("--oneshot", "--usepkg=n", "--getbinpkg=n", "--buildpkg=n")
+FROM_SOURCE = ("--oneshot", "--usepkg=n", "--getbinpkg=n", "--buildpkg=n", "--jobs=1")
+"""One after the other, so that what is built again builds the next, and times are each package's own."""
 
 _EMERGE_LOG = "/var/log/emerge.log"
 _STEP = re.compile(

@@ -57,30 +57,30 @@ timeout = 300
 """
 
 OTHER = """
-[seeds.busy]
-file = "busy.tar"
-[seeds.script]
-file = "script.tar"
-[seeds.empty]
-file = "empty.tar"
+[seeds.with-busybox]
+file = "with-busybox.tar"
+[seeds.with-script]
+file = "with-script.tar"
+[seeds.with-none]
+file = "with-none.tar"
 
 [tests.busybox]
-starts = "busy"
+starts = "with-busybox"
 expect = ["init is up", "Please press Enter"]
 timeout = 60
 
 [tests.script]
-starts = "script"
+starts = "with-script"
 expect = ["process 1 speaks"]
 timeout = 60
 
 [tests.silent]
-starts = "script"
+starts = "with-script"
 expect = ["process 1 speaks", "what never comes"]
 timeout = 4
 
 [tests.empty]
-starts = "empty"
+starts = "with-none"
 expect = ["anything"]
 timeout = 60
 """
@@ -170,8 +170,8 @@ def others(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, 
     inittab = member("etc/inittab", b"::sysinit:/bin/echo init is up\nconsole::askfirst:/bin/sh\n", mode=0o644)
     init = member("sbin/init", b"#!/bin/sh\necho process $$ speaks\nexec cat\n")
     busy = [folder("sbin"), link("sbin/init", "/bin/busybox"), inittab]
-    for name, members in (("busy", busy), ("script", [folder("sbin"), init]), ("empty", [])):
-        busybox_root(site.project / f"{name}.tar", busybox, members)
+    for name, members in (("busybox", busy), ("script", [folder("sbin"), init]), ("none", [])):
+        busybox_root(site.project / f"with-{name}.tar", busybox, members)
     return site, site.build("--keep-going", check=False)
 
 

@@ -74,6 +74,7 @@ def node(folder: Path, text: str) -> Node:
         (STARTS + "poweroff = true", Reason.INVALID_VALUE, "whatever happens"),
         (STARTS + 'expect = ["x"]\ntimeout = 0', Reason.INVALID_VALUE, "timeout"),
         (STARTS + 'expect = ["x"]\nattach = "cd"', Reason.UNKNOWN_KEY, "attach"),
+        ('[tests.t]\nstarts = "pack"\nexpect = ["x"]', Reason.INVALID_VALUE, "no root to start"),
         ('[tests.t]\nrebuilds = "nothing"', Reason.UNKNOWN_NAME, "nothing"),
         ('[tests.t]\nrebuilds = "seed"', Reason.UNKNOWN_NAME, "seed"),
         (REBUILDS + 'packages = ["gcc"]', Reason.BAD_ATOM, "gcc"),
@@ -90,6 +91,13 @@ def test_what_is_wrong_is_said_before_anything_is_built(folder: Path, text: str,
     assert said in str(problem)
     assert problem.place
     assert problem.place.line > PROJECT.count("\n")
+
+
+def test_all_stages_that_do_not_do_are_named_at_once(folder: Path) -> None:
+    text = '[tests.t]\nrebuilds = "pack"\n[tests.u]\nstarts = "pack"\nexpect = ["x"]'
+    with pytest.raises(ProblemsError) as caught:
+        node(folder, text)
+    assert len(caught.value.problems) == 2
 
 
 def test_a_start_takes_a_stage_or_a_seed(folder: Path) -> None:

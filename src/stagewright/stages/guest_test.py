@@ -9,10 +9,10 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.errors import StagewrightError
+from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.project.fields import Section
-from stagewright.stages.base import Built, Stage, Work
+from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.vm.script import BootCommand, BootScript, Login, Report
 
 EVIDENCE = "boot"
@@ -48,6 +48,16 @@ class TestStage(Stage):
     def node_name(self, name: str) -> str:
         """Tests carry their table in their node's name."""
         return f"test:{name}"
+
+    def unfit(self, node_id: str, scope: Scope, setting: str, why: str) -> StagewrightError:
+        """The error for a setting that names a stage of a kind which does not do."""
+        entry = scope.project.entries["tests"][node_id.rpartition(":")[2]]
+        return StagewrightError(
+            Reason.INVALID_VALUE,
+            f"{setting}: {getattr(self, setting)} {why}",
+            place=entry.place((setting,)),
+            hint="name the stage that it is made of",
+        )
 
 
 class GuestTest(TestStage):

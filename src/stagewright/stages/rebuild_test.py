@@ -51,18 +51,12 @@ class RebuildTest(TestStage, kind="rebuilds", table="tests"):
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node of the kind that does it, with the Portage settings of the stage."""
-        entry = scope.project.entries["tests"][node_id.rpartition(":")[2]]
         stage = scope.entry(self.rebuilds).model
         if not isinstance(stage, PackageStage):
-            raise StagewrightError(
-                Reason.INVALID_VALUE,
-                f"rebuilds: {self.rebuilds} is of a kind that installs no packages",
-                place=entry.place(("rebuilds",)),
-                hint="name the stage that its root comes from",
-            )
+            raise self.unfit(node_id, scope, "rebuilds", "is of a kind that installs no packages")
         settings = {name: getattr(stage, name) for name in PortageSettings.model_fields}
         rebuild = Rebuild(**{**settings, "binpkgs": False}, root=self.rebuilds, packages=self.packages)
-        return replace(rebuild.node(node_id, scope, **context), place=entry.place())
+        return replace(rebuild.node(node_id, scope, **context), place=super().node(node_id, scope).place)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import re
 from functools import cache
 
 import stagewright.stages
+from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.graph.node import Graph
 from stagewright.project.model import Project
 from stagewright.stages.base import Scope, Stage
@@ -43,9 +44,18 @@ def summary(model: type[Stage]) -> str:
 
 
 def graph_of(project: Project) -> Graph:
-    """The graph of a project: every entry's nodes, and the targets that people name."""
+    """The graph of a project: every entry's nodes, and the targets that people name.
+
+    Raises :class:`ProblemsError` with all entries that cannot become nodes.
+    """
     scope = Scope(project)
+    problems: list[StagewrightError] = []
     for entry in project.all_entries():
         assert isinstance(entry.model, Stage)
-        entry.model.expand(entry.name, scope)
+        try:
+            entry.model.expand(entry.name, scope)
+        except StagewrightError as error:
+            problems.append(error)
+    if problems:
+        raise ProblemsError(problems)
     return Graph.of(scope.nodes.values(), scope.targets)

@@ -5,10 +5,13 @@ Takes any root; yields what it said: console log and a report. The root stays as
 
 from __future__ import annotations
 
+from typing import Any
+
+from stagewright.graph.node import Node, Yields
 from stagewright.project.fields import AnyRef
 from stagewright.root import cgroup
 from stagewright.root.root import Root
-from stagewright.stages.base import Built, Work
+from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.guest_test import EVIDENCE, GuestTest
 from stagewright.stages.tools import NSPAWN
 from stagewright.vm.container import start
@@ -23,6 +26,13 @@ class StartTest(GuestTest, kind="starts", table="tests"):
 
     starts: AnyRef
     """The stage or seed whose init is started, systemd or another one."""
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node, if there is a root to start."""
+        model = scope.entry(self.starts).model
+        if not isinstance(model, Stage) or model.yields is not Yields.LAYER:
+            raise self.unfit(node_id, scope, "starts", "is of a kind that leaves files, and no root to start")
+        return super().node(node_id, scope, **context)
 
     def build(self, work: Work) -> Built:
         """Start it; the report is kept when the test passes, and shown when it does not."""

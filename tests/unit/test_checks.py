@@ -13,7 +13,7 @@ from stagewright.graph.node import Node, Yields
 from stagewright.portage.installed import contents
 from stagewright.project.load import load
 from stagewright.root.root import Root
-from stagewright.stages.rebuild_test import Rebuild, _keep_flags, _rebuilt, _seconds
+from stagewright.stages.rebuild_test import RebuildTest, _keep_flags, _rebuilt, _seconds
 from stagewright.stages.registry import graph_of, kinds
 from stagewright.stages.start_test import StartTest
 from stagewright.vm.console import Console
@@ -113,15 +113,14 @@ def test_a_rebuild_has_the_settings_of_its_stage(folder: Path) -> None:
     stage = graph_of(load(folder, kinds())).nodes["system"]
     assert made.inputs == {"root": "system"}
     same = ("profile", "repos", "confdir", "use", "make_conf")
-    assert {name: made.options[name] for name in same} == {name: stage.options[name] for name in same}
-    assert made.options["binpkgs"] is False
+    assert {name: made.context["portage"][name] for name in same} == {name: stage.options[name] for name in same}
+    assert made.context["portage"]["binpkgs"] is False
     assert made.options["packages"] == ["sys-devel/gcc", "@system"]
     assert made.files == stage.files
     assert made.context["repos"] == stage.context["repos"]
     assert made.place
     assert made.place.line > PROJECT.count("\n")
-    read = Rebuild.model_validate({**made.refs, **made.options})
-    assert read.use == ["one", "-two"]
+    assert RebuildTest.model_validate({**made.refs, **made.options}).rebuilds == "system"
 
 
 def test_contents_are_read_whatever_the_names(tmp_path: Path) -> None:

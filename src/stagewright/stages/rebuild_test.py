@@ -1,8 +1,8 @@
 """rebuilds: build a stage's own packages again inside it, and see that the compiler still works (R12).
 
-Takes a stage with Portage and a compiler; merges packages that it has, of the same versions with the same USE flags,
-from source with its own tools into a layer that is thrown away; yields a report: how long each took, and which of its
-files came out different. The Portage settings are those of the stage.
+Takes a stage with Portage and a compiler, and its Portage settings; merges packages that it has, of the same versions
+with the same USE flags, from source with its own tools into a layer that is thrown away; yields a report: how long each
+took, and which of its files came out different.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node, Yields
+from stagewright.graph.node import Node
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import contents, installed
 from stagewright.portage.settings import PortageSettings
@@ -41,24 +41,6 @@ _STEP = re.compile(
 )
 
 
-class RebuildTest(TestStage, kind="rebuilds", table="tests"):
-    """A test with ``rebuilds``."""
-
-    rebuilds: StageRef
-    """The stage that builds its own packages again."""
-    packages: list[Atom] = []
-    """Which of them: atoms and @sets; those of the profile's `packages.build` when none are given."""
-
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node of the kind that does it, with the Portage settings of the stage."""
-        stage = scope.entry(self.rebuilds).model
-        if not isinstance(stage, PackageStage):
-            raise self.unfit(node_id, scope, "rebuilds", "is of a kind that installs no packages")
-        settings = {name: getattr(stage, name) for name in PortageSettings.model_fields}
-        rebuild = Rebuild(**{**settings, "binpkgs": False}, root=self.rebuilds, packages=self.packages)
-        return replace(rebuild.node(node_id, scope, **context), place=super().node(node_id, scope).place)
-
-
 @dataclass(frozen=True)
 class Rebuilt:
     """One package that was built again: its seconds, and the paths that it installs in another form, newly, no more."""
@@ -75,15 +57,36 @@ class Rebuilt:
         return not (self.differ or self.added or self.removed)
 
 
-class Rebuild(SystemStage, kind="rebuild", table=""):
-    """A node of kind ``rebuild``."""
+class _Builder(SystemStage):
+    """The stage that is rebuilt, as far as Portage goes."""
 
-    yields = Yields.ARTIFACT
-    publishes = True
+    kind = "rebuilds"
+
+
+class RebuildTest(TestStage, kind="rebuilds", table="tests"):
+    """A test with ``rebuilds``."""
+
+    needs = SystemStage.needs
+    wants_memory = SystemStage.wants_memory
+
+    rebuilds: StageRef
+    """The stage that builds its own packages again."""
+    packages: list[Atom] = []
+    """Which of them: atoms and @sets; those of the profile's `packages.build` when none are given."""
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node, with the Portage settings of the stage."""
+        stage = scope.entry(self.rebuilds).model
+        if not isinstance(stage, PackageStage):
+            raise self.unfit(node_id, scope, "rebuilds", "is of a kind that installs no packages")
+        settings = {**stage.model_dump(mode="json", include=set(PortageSettings.model_fields)), "binpkgs": False}
+        builder = _Builder(root=self.rebuilds, **settings).node(node_id, scope, **context)
+        node = super().node(node_id, scope, **builder.context, portage=settings)
+        return replace(node, inputs=builder.inputs, files=builder.files)
 
     def build(self, work: Work) -> Built:
         """Build the packages again, try the compiler, and write the report."""
-        root, portage = self.portage(work)
+        root, portage = self._builder(work).portage(work)
         names = self._names(portage)
         _keep_flags(portage.places.config, root, names)
         before = inside(root.path, contents, Path("/"), names)
@@ -98,19 +101,26 @@ class Rebuild(SystemStage, kind="rebuild", table=""):
         rebuilt = [_rebuilt(name, taken.get(name), before[name], after[name]) for name in names]
         return self._report(work, rebuilt, seconds, compiler)
 
+    def open(self, work: Work) -> Root:
+        """The root as the build sees it."""
+        return self._builder(work).open(work)
+
+    def _builder(self, work: Work) -> _Builder:
+        return _Builder(root=self.rebuilds, **work.context["portage"])
+
     def _names(self, portage: Portage) -> list[str]:
         """The installed packages to build again. Raises ``ENVIRONMENT_LACKS`` for all that is not there."""
         wanted = self.packages or portage.stage1_packages().packages
         if not wanted:
             raise StagewrightError(
                 Reason.DEPENDENCIES,
-                f"the profile {self.profile!r} has no packages.build, so nothing says what a toolchain is",
+                f"the profile of {self.rebuilds} has no packages.build, so nothing says what a toolchain is",
                 hint="list packages in the test",
             )
         found = portage.installed_atoms(wanted)
         lacking = [atom for atom, names in found.items() if not names]
         if self.packages or len(lacking) == len(found):
-            refuse(Lack(f"{self.root} has no {atom} to build again") for atom in lacking)
+            refuse(Lack(f"{self.rebuilds} has no {atom} to build again") for atom in lacking)
         return sorted({name for names in found.values() for name in names})
 
     def _report(self, work: Work, rebuilt: Sequence[Rebuilt], seconds: float, compiler: str) -> Built:
@@ -119,7 +129,7 @@ class Rebuild(SystemStage, kind="rebuild", table=""):
         changed = f"; other files in {', '.join(other)}" if other else ""
         work.notice(f"{len(rebuilt)} packages built again, {same} with the same files{changed}")
         report = {
-            "stage": self.root,
+            "stage": self.rebuilds,
             "seconds": round(seconds, 2),
             "compiler": compiler,
             "packages": [{**asdict(one), "equal": one.equal} for one in rebuilt],

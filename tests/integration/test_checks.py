@@ -92,6 +92,12 @@ def groups() -> list[str]:
     return [name for mount in mounts for path, names, _ in os.walk(mount) for name in names if "stagewright-" in name]
 
 
+@pytest.fixture(scope="module")
+def nspawn() -> None:
+    if shutil.which("systemd-nspawn") is None:
+        pytest.skip("NOT TESTED: systemd-nspawn not installed (packages/install installs it on Debian)")
+
+
 def assert_all_gone(store: Path) -> None:
     assert_nothing_left(store)
     assert eventually(lambda: not groups(), 15), groups()
@@ -107,7 +113,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def started(store_path: Path) -> Iterator[Site]:
+def started(nspawn: None, store_path: Path) -> Iterator[Site]:
     """A Debian with systemd, in a store that is kept between test runs."""
     site = Site(store_path / "started", store_path / "started-store")
     with (store_path / "started.lock").open("w") as lock:
@@ -162,7 +168,7 @@ def test_a_kill_leaves_no_process_no_mount_and_no_control_group(started: Site, n
 
 
 @pytest.fixture(scope="module")
-def others(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Run]:
+def others(nspawn: None, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Run]:
     """Roots with other inits, or none, after one build of their tests with ``--keep-going``."""
     base = tmp_path_factory.mktemp("others")
     site = Site(write_project(base / "project", OTHER), base / "store")

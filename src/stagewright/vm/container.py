@@ -105,7 +105,7 @@ class Container:
         code = self._process.wait()
         said = (self._folder / "container.log").read_text(errors="replace").strip().splitlines()
         how = "the container ended" if code == 0 else f"the container ended with {code}"
-        return f"{how}: {said[-1]}" if said else how
+        return f"{how}: {said[-1].rstrip('.')}" if said else how
 
 
 class _Terminal:

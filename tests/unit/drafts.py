@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
-from stagewright.project.fields import AnyRef, Atom, FilePath, FolderPath, RepoRef, Section, StageRef
+from stagewright.project.fields import Atom, FilePath, FolderPath, RepoRef, RootRef, Section, StageRef
 from stagewright.project.load import load
 from stagewright.project.model import Project
 
@@ -21,7 +21,7 @@ class Inner(Section):
 
 
 class RootStage(Section):
-    root: AnyRef | None = None
+    root: RootRef | None = None
     repos: list[RepoRef] = []
     packages: list[Atom] = []
     patterns: list[str] = []

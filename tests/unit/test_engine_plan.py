@@ -32,7 +32,7 @@ ALL = {
     "iso",
     "pack",
 }
-ALL |= {"test:works"}
+ALL |= {"test:works", "test:runs", "test:again"}
 
 
 class Site:

@@ -79,6 +79,11 @@ root = "stage3"
 [tests.works]
 boots = "iso"
 expect = ["login:"]
+[tests.runs]
+starts = "one"
+expect = ["login:"]
+[tests.again]
+rebuilds = "two"
 """
 
 

@@ -20,6 +20,7 @@ from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Listener, Published
 from stagewright.graph.node import Node
 from stagewright.project.model import Project
+from stagewright.stages.guest_test import EVIDENCE
 from stagewright.stages.registry import graph_of
 from stagewright.store.store import Store
 from stagewright.ui.text import duration
@@ -118,7 +119,7 @@ def _with_way_in(node: Node, error: StagewrightError, kept: Path) -> Stagewright
     if error.reason in (Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED, Reason.BUILD_FAILED, Reason.DEPENDENCIES):
         more += f", stagewright shell {name} enters the root as the build left it"
     if error.reason is Reason.BOOT_FAILED:
-        more = f"the whole console, and the screen: {kept / 'boot'}"
+        more = f"the whole console and what goes with it: {kept / EVIDENCE}"
     return StagewrightError(
         error.reason,
         f"{node.id}: {error.message}",

@@ -50,7 +50,7 @@ class Check:
 def examine(store: Store, kinds: Iterable[str]) -> list[Check]:
     """All checks for building these kinds with this store."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
-    return [_rights(), *_tools(models), *_kernel(store), _disk(store), *_firmware(models)]
+    return [_rights(), *_tools(models), *_kernel(store), _disk(store), *_firmware(models), *_cgroups(models)]
 
 
 def require(store: Store, kinds: Iterable[str]) -> None:
@@ -123,6 +123,13 @@ def _firmware(models: Iterable[type[Stage]]) -> Iterator[Check]:
         yield Check("UEFI firmware", True, str(found.code))
     except StagewrightError as error:
         yield Check("UEFI firmware", False, error.message, Reason.NO_FIRMWARE, error.hint)
+
+
+def _cgroups(models: Iterable[type[Stage]]) -> Iterator[Check]:
+    if any(model.contained for model in models):
+        fine = "cgroup2" in Path("/proc/filesystems").read_text().split()
+        remedy = "containers need control groups: a kernel with CONFIG_CGROUPS"
+        yield Check("cgroup2", fine, "in the kernel" if fine else "not in the kernel", remedy=remedy)
 
 
 def host_summary() -> str:

@@ -12,17 +12,20 @@ from stagewright.engine.job import Job
 from stagewright.engine.worker import command, disk_full
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
+from stagewright.root import cgroup
 from stagewright.run import PIPE, Process, spawn
+from stagewright.stages.registry import by_kind
 from stagewright.store.store import is_full
 
 
 @dataclass
 class Worker:
-    """A worker process. ``result`` is its last event, once that has come."""
+    """A worker process, with its keeper if it needs one. ``result`` is its last event, once that has come."""
 
     job: Job
     folder: Path
     process: Process
+    keeper: Process | None = None
     result: NodeFinished | None = None
     _rest: bytes = field(default=b"", repr=False)
 
@@ -31,11 +34,12 @@ class Worker:
         """Start a worker on a job in its work folder."""
         job.write(folder)
         Path(job.log).parent.mkdir(parents=True, exist_ok=True)
+        keeper = cgroup.keeper(folder.name) if by_kind()[job.kind].contained else None
         with open(job.log, "ab") as log:  # noqa: PTH123
             process = spawn(command(folder, mode), stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
         assert process.stdout
         os.set_blocking(process.stdout.fileno(), False)
-        return cls(job, folder, process)
+        return cls(job, folder, process, keeper)
 
     def fileno(self) -> int:
         """The descriptor that events come from, for selectors."""
@@ -66,8 +70,8 @@ class Worker:
         self.process.wait()
 
     def close(self) -> None:
-        """Let go of the pipes."""
-        for stream in (self.process.stdin, self.process.stdout):
+        """Let go of the pipes; a keeper tidies up and ends by itself."""
+        for stream in (self.process.stdin, self.process.stdout, self.keeper and self.keeper.stdin):
             if stream:
                 with contextlib.suppress(OSError):
                     stream.close()

@@ -130,10 +130,27 @@ class Portage:
 
     def stage1_packages(self) -> Stage1Packages:
         """What the profile says that a stage1 is made of."""
-        with resources.as_file(resources.files("stagewright.portage") / "data" / "stage1_packages.py") as script:
-            inner = "/tmp/stage1_packages.py"
-            said = self.root.run("python3", inner, binds=[Bind(script, inner)], env=self.environment)
-        return Stage1Packages(**json.loads(said.stdout.splitlines()[-1]))
+        return Stage1Packages(**json.loads(self._script("python3", "stage1_packages.py")))
+
+    def installed_atoms(self, atoms: Sequence[str]) -> dict[str, list[str]]:
+        """The installed packages (category/name-version) that atoms and @sets stand for.
+
+        A virtual stands for what satisfies it.
+        """
+        found: dict[str, list[str]] = json.loads(self._script("python3", "installed_atoms.py", *atoms))
+        return found
+
+    def try_compiler(self) -> str:
+        """See that the root's compiler makes a program that runs, and return its name."""
+        return self._script("sh", "try_compiler.sh")
+
+    def _script(self, interpreter: str, name: str, *arguments: str) -> str:
+        """The last line that one of our scripts prints inside the root."""
+        with resources.as_file(resources.files("stagewright.portage") / "data" / name) as script:
+            inner = f"/tmp/{name}"
+            binds = [Bind(script, inner)]
+            said = self.root.run(interpreter, inner, *arguments, binds=binds, env=self.environment)
+        return said.stdout.splitlines()[-1]
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
         # In an empty ROOT Portage 3.0.83 takes the libc that it adds to RDEPEND itself for a change of dependencies.

@@ -18,6 +18,12 @@ INSTALLED = "installed"
 _TIMED = re.compile(r"^((?:obj .* [0-9a-f]{32}|sym .* -> .*) )(\d+)$", re.MULTILINE)
 _NANO = 1_000_000_000
 
+_INSTALLED = re.compile(
+    r"^(?:obj (?P<file>.*) (?P<md5>[0-9a-f]+) \d+|sym (?P<link>.*) -> (?P<target>.*) \d+|\w+ (?P<other>.*))$",
+    re.MULTILINE,
+)
+"""A line of CONTENTS."""
+
 
 @dataclass(frozen=True)
 class Package:
@@ -49,6 +55,19 @@ def installed(root: Path) -> list[Package]:
 def read_entry(root: Path, package: str, entry: str) -> str:
     """What the records say of an installed package (category/package-version), such as its BUILD_ID; "" if nothing."""
     return _read(root / VDB / package / entry)
+
+
+def contents(root: Path, packages: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What packages (category/name-version) have installed, as recorded: the paths of each.
+
+    With a path goes the digest of a file or the target of a link.
+    """
+    return {name: _contents(root / VDB / name / "CONTENTS") for name in packages}
+
+
+def _contents(record: Path) -> dict[str, str]:
+    found = _INSTALLED.finditer(record.read_text(errors="surrogateescape")) if record.exists() else ()
+    return {line["file"] or line["link"] or line["other"]: line["md5"] or line["target"] or "" for line in found}
 
 
 def packages_of(root: Path, layers: Iterable[Mapping[str, Any]] = ()) -> list[Package]:

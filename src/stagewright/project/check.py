@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
-from stagewright.graph.node import cycle_error
+from stagewright.graph.node import Yields, cycle_error
 from stagewright.project.fields import ProjectFile, Ref, Section, marked
 from stagewright.project.model import NAME, Entry, Repo
 from stagewright.project.source import Path_
@@ -24,7 +24,7 @@ def check_entries(entries: Mapping[str, Mapping[str, Entry]], named: Named, fold
     edges: dict[str, set[str]] = {}
     for table in entries.values():
         for entry in table.values():
-            edges[f"{entry.table}.{entry.name}"] = _check_references(entry, named, problems)
+            edges[f"{entry.table}.{entry.name}"] = _check_references(entry, entries, named, problems)
             check_paths(entry.model, folder, entry.place, problems)
     _check_cycles(edges, named, problems)
 
@@ -109,12 +109,20 @@ def _position(table: str) -> int:
     return _TARGETS.index(table) if table in _TARGETS else 0
 
 
-def _check_references(entry: Entry, named: Named, problems: Problems) -> set[str]:
+def _check_references(
+    entry: Entry, entries: Mapping[str, Mapping[str, Entry]], named: Named, problems: Problems
+) -> set[str]:
     found = set()
     for path, mark, value in marked(entry.model, Ref):
         table = next((table for table in mark.tables if value in named[table]), None)
         if table:
             found.add(f"{table}.{value}")
+            target = entries.get(table, {}).get(value)
+            if target and mark.yields and getattr(target.model, "yields", mark.yields) is not mark.yields:
+                left = "a root, and no files" if mark.yields is Yields.ARTIFACT else "files, and no root"
+                message = f"{'.'.join(map(str, path))}: {value!r} is of kind {target.kind}, which leaves {left}"
+                hint = "name another stage: one that it is made of, or one that is made of it"
+                problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=entry.place(path), hint=hint))
             continue
         known = [name for table in mark.tables for name in named[table]]
         what = " or ".join(table[:-1] for table in mark.tables).replace("repo", "repository")

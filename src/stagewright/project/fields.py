@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from stagewright.graph.node import Yields
 from stagewright.project.source import Path_
 
 
@@ -41,9 +42,13 @@ def Word() -> Any:  # noqa: N802  reads like pydantic's Field
 
 @dataclass(frozen=True)
 class Ref:
-    """Marks a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``)."""
+    """Marks a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``).
+
+    ``yields`` is what the entry must leave: a root, or files.
+    """
 
     tables: tuple[str, ...]
+    yields: Yields | None = None
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,14 @@ AnyAtom = Annotated[str, AfterValidator(check_atom)]
 Atom = Annotated[AnyAtom, FromRepos()]
 """An atom of what is to be installed."""
 
-AnyRef = Annotated[str, Ref(("stages", "seeds"))]
-"""The name of a stage or a seed."""
+RootRef = Annotated[str, Ref(("stages", "seeds"), Yields.LAYER)]
+"""The name of a stage or a seed that leaves a root."""
 
-StageRef = Annotated[str, Ref(("stages",))]
-"""The name of a stage."""
+StageRef = Annotated[str, Ref(("stages",), Yields.LAYER)]
+"""The name of a stage that leaves a root."""
+
+FilesRef = Annotated[str, Ref(("stages",), Yields.ARTIFACT)]
+"""The name of a stage that leaves files: an image, a payload."""
 
 RepoRef = Annotated[str, Ref(("repos",))]
 """The name of an ebuild repository of the project."""

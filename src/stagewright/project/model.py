@@ -101,6 +101,10 @@ class Project:
         """A file of the project."""
         return self.folder / relative
 
+    def entry(self, name: str) -> Entry | None:
+        """The stage or seed of this name."""
+        return self.entries.get("stages", {}).get(name) or self.entries.get("seeds", {}).get(name)
+
     def all_entries(self) -> Iterator[Entry]:
         """Seeds, stages and tests."""
         for table in self.entries.values():

@@ -117,8 +117,9 @@ class Scope:
 
     def entry(self, name: str) -> Entry:
         """The stage or seed of this name."""
-        stages, seeds = self.project.entries["stages"], self.project.entries["seeds"]
-        return stages[name] if name in stages else seeds[name]
+        entry = self.project.entry(name)
+        assert entry, "the project was checked"
+        return entry
 
 
 class Stage(Section):
@@ -136,6 +137,7 @@ class Stage(Section):
     wants_cores: ClassVar[int] = 1
     wants_memory: ClassVar[int] = 512
     exclusive: ClassVar[str] = ""
+    contained: ClassVar[bool] = False  # starts a container, whose control group must be gone in the end
     publishes: ClassVar[bool] = False  # its files are linked into the project's output folder
     moves: ClassVar[bool] = False  # what it stands for changes with time, and is pinned in the lock
 

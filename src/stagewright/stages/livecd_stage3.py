@@ -18,7 +18,7 @@ from stagewright.media.arguments import KernelArguments
 from stagewright.media.iso import Image, make_iso
 from stagewright.media.loaders import EFI_PROGRAM, Entry, Loader, Menu
 from stagewright.portage.installed import INSTALLED, from_data
-from stagewright.project.fields import StageRef, Word
+from stagewright.project.fields import FilesRef, StageRef, Word
 from stagewright.release.digests import digests_of
 from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.livecd_stage2 import INITRAMFS, KERNEL, LOADERS
@@ -44,7 +44,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
 
     live: StageRef
     """The live root, a livecd-stage1."""
-    boot: StageRef
+    boot: FilesRef
     """The payload, a livecd-stage2."""
     volume_id: VolumeId | None = None
     """The volume id, by which the kernel finds the medium; default: the project's name in capitals."""

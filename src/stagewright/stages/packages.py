@@ -18,12 +18,12 @@ from stagewright.portage.repos import Repository, has_package, like_package, lin
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import (
     AnyAtom,
-    AnyRef,
     Atom,
     FilePath,
     FolderPath,
     FromRepos,
     Matching,
+    RootRef,
     Section,
     marked,
     package_of,
@@ -71,7 +71,7 @@ class PackageStage(PortageSettings, Stage):
     wants_memory = 2048
     protects: ClassVar[bool] = False  # whether files of /etc that an earlier stage changed stay as they are
 
-    root: AnyRef
+    root: RootRef
     """The stage or seed to start from."""
     packages: list[Atom] = []
     """What to install: atoms and @sets, as emerge(1) takes them."""

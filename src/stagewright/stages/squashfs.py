@@ -15,7 +15,7 @@ from pydantic import Field
 
 from stagewright.graph.node import Node, Yields
 from stagewright.portage.installed import INSTALLED, as_data, packages_of
-from stagewright.project.fields import Section, StageRef, Word
+from stagewright.project.fields import FilesRef, Section, StageRef, Word
 from stagewright.root import files
 from stagewright.run import inside, run
 from stagewright.stages.base import Built, Scope, Stage, Work
@@ -61,7 +61,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
     wants_memory = 1024
 
     live: StageRef
-    boot: StageRef
+    boot: FilesRef
 
     def build(self, work: Work) -> Built:
         """Put the modules into the live root and compress it."""

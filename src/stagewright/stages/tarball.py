@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
-from stagewright.project.fields import AnyRef, Word
+from stagewright.project.fields import RootRef, Word
 from stagewright.project.model import NAME
 from stagewright.release.archive import MEMORY, Compression, pack
 from stagewright.stages.base import Built, Scope, Stage, Work
@@ -36,7 +36,7 @@ class Tarball(Stage, kind="tarball"):
     publishes = True
     wants_cores = 2
 
-    root: AnyRef
+    root: RootRef
     """The stage or seed to pack."""
     name: Annotated[str, Field(pattern=NAME)] | None = None
     """The file's name without its ending; default: stage, architecture and version, as in stage3-amd64-20261120."""

@@ -17,3 +17,4 @@ class Tool:
 SANDBOX = Tool("bwrap", "bubblewrap", "sys-apps/bubblewrap")
 TAR = Tool("tar", "tar", "app-arch/tar")
 QEMU = Tool("qemu-system-x86_64", "qemu-system-x86", "app-emulation/qemu")
+NSPAWN = Tool("systemd-nspawn", "systemd-container", "sys-apps/systemd")

@@ -1,4 +1,4 @@
-"""Drive a guest over its serial console: read all it says, wait for words, type, run commands at a shell.
+"""Drive a guest over its console: read all it says, wait for words, type, run commands at a shell.
 
 A thread reads from the first moment, so the log is whole even while nobody waits for anything. Known ends of a boot (a
 panic, an emergency shell, a boot loader's rescue prompt) and the death of QEMU end a wait at once.
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.vm.text import Cleaner
@@ -49,6 +50,7 @@ FAILURES = (
     Failure("dracut gave up", re.compile(r"^dracut:/#|dracut: FATAL|dracut: Refusing to continue", re.MULTILINE)),
     Failure("the boot ended in emergency mode", re.compile(r"Entering emergency mode|You are in emergency mode")),
     Failure("the boot ended in a maintenance shell", re.compile(r"(Press Enter|Give root password) for maintenance")),
+    Failure("the init gave up", re.compile(r"Freezing execution", re.IGNORECASE)),
     Failure("the firmware found nothing to boot and opened its shell", re.compile(r"^Shell> ?", re.MULTILINE)),
     Failure("the firmware found nothing to boot", re.compile(r"No bootable device|BdsDxe: No bootable option")),
     Failure("GRUB found no configuration", re.compile(r"^grub( rescue)?> ?", re.MULTILINE)),
@@ -57,15 +59,31 @@ FAILURES = (
 """Ends that no boot comes back from. They are looked for behind what was last awaited and found."""
 
 
+class Connection(Protocol):
+    """What leads to a guest: a connected socket, or something used like one."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Wait for what the guest says; nothing, or an OSError, once it hung up."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Type."""
+
+    def shutdown(self, how: int, /) -> None:
+        """End a wait in ``recv``."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 class Console:
-    """The serial console of one guest, on a connected socket.
+    """The console of one guest.
 
     ``log`` gets every byte as it comes. ``fate`` is asked for a sentence about the end once the guest hung up.
     """
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: Connection,
         log: Path,
         *,
         failures: Sequence[Failure] = FAILURES,

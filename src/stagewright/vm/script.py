@@ -1,4 +1,4 @@
-"""What a boot test does and what it reports."""
+"""What a test of a guest does and what it reports."""
 
 from __future__ import annotations
 
@@ -61,23 +61,29 @@ class BootScript:
         return bool(self.login or self.commands)
 
 
-@dataclass(frozen=True)
-class BootReport:
-    """What a boot test found. Times are seconds from the start of QEMU, memory is in KiB as in /proc/meminfo."""
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a test of a guest found. Times are seconds from its start, memory is in KiB as in /proc/meminfo."""
 
     passed: bool
     seconds: float
     milestones: dict[str, float]
-    attempts: int
-    firmware: str
-    acceleration: str
-    acceleration_why: str
     command: str
     console: Path
-    screenshot: Path | None = None
     memory_available: int | None = None
     error: str = ""
 
     def to_json(self) -> str:
         """The report as it stands in result.json."""
         return json.dumps(dataclasses.asdict(self), indent=1, default=str) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootReport(Report):
+    """What a boot test found besides: the firmware, and how the processor was made."""
+
+    attempts: int
+    firmware: str
+    acceleration: str
+    acceleration_why: str
+    screenshot: Path | None = None

@@ -2,20 +2,50 @@
 
 EAPI=8
 
-DESCRIPTION="A stand-in for systemd: systemctl, as far as it works on files"
-HOMEPAGE="https://wiki.gentoo.org/wiki/Systemd"
-S="${WORKDIR}"
+inherit system-files
 
-LICENSE="0BSD"
+DESCRIPTION="systemd where the system that builds has it, else a stand-in that works on files"
+HOMEPAGE="https://wiki.gentoo.org/wiki/Systemd"
+
+LICENSE="0BSD LGPL-2.1+"
 SLOT="0"
 KEYWORDS="amd64 arm64"
 
 RDEPEND="
 	app-shells/bash:0
 	sys-apps/baselayout
+	sys-apps/util-linux
+	sys-libs/system-libs
 "
 
 src_install() {
+	if [[ -e ${BROOT}/usr/lib/systemd/systemd ]]; then
+		systemd_install
+	else
+		systemd_install_stand_in
+	fi
+}
+
+systemd_install() {
+	SYSTEM_PROGRAMS="
+		journalctl systemctl systemd-firstboot systemd-machine-id-setup
+		systemd-notify systemd-sysusers systemd-tmpfiles
+	"
+	SYSTEM_FILES="
+		etc/systemd usr/lib/systemd
+		usr/lib/sysctl.d usr/lib/sysusers.d usr/lib/tmpfiles.d
+	"
+	SYSTEM_EXCLUDE="usr/lib/systemd/catalog usr/lib/systemd/user*"
+	system-files_src_install
+	# Debian has a package for these.
+	local name
+	dosym ../lib/systemd/systemd /usr/sbin/init
+	for name in halt poweroff reboot shutdown; do
+		dosym ../bin/systemctl "/usr/sbin/${name}"
+	done
+}
+
+systemd_install_stand_in() {
 	dobin "${FILESDIR}"/systemctl
 	insinto /usr/lib/systemd/system
 	doins "${FILESDIR}"/*.target

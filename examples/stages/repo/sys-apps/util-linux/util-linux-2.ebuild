@@ -13,7 +13,7 @@ KEYWORDS="amd64 arm64"
 RDEPEND="sys-libs/system-libs"
 
 SYSTEM_PROGRAMS="
-	blkid dmesg findmnt flock getopt ionice logger losetup lsblk mkswap more
+	agetty blkid dmesg findmnt flock getopt ionice logger losetup lsblk mkswap more
 	mount mountpoint nsenter prlimit renice script setarch setpriv setsid
 	swapoff swapon switch_root taskset umount unshare wipefs
 "

@@ -27,6 +27,8 @@ NEEDING="
 	usr/bin/*-linux-gnu-readelf usr/bin/*-linux-gnu-ar
 	usr/lib/gcc/*/*/cc1 usr/lib/gcc/*/*/lto1 usr/lib/gcc/*/*/lto-wrapper
 	usr/libexec/gcc/*/*/cc1 usr/libexec/gcc/*/*/lto1 usr/libexec/gcc/*/*/lto-wrapper
+	usr/lib/systemd/systemd usr/lib/systemd/systemd-* usr/lib/systemd/system-generators/*
+	usr/bin/journalctl usr/bin/systemctl usr/bin/systemd-*
 "
 # dev-lang/python leaves these out.
 NOT_NEEDING="

@@ -1,0 +1,93 @@
+"""What tests of a running system share: what the console must show, who logs in, and the report that is kept."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.errors import StagewrightError
+from stagewright.graph.node import Yields
+from stagewright.project.fields import Section
+from stagewright.stages.base import Built, Stage, Work
+from stagewright.vm.script import BootCommand, BootScript, Login, Report
+
+EVIDENCE = "boot"
+"""The folder, in the work folder, for all that a guest said and showed."""
+
+
+class LoginSettings(Section):
+    """Who logs in on the console."""
+
+    user: str
+    """The name."""
+    password: str = ""
+    """The password, if the guest asks for one."""
+
+
+class Command(Section):
+    """A command for the guest's shell."""
+
+    run: str
+    """What to type."""
+    expect: str = ""
+    """A regular expression that its output must hold."""
+    status: int = 0
+    """The exit status it must have."""
+
+
+class TestStage(Stage):
+    """Base of all tests: they yield a report."""
+
+    yields = Yields.ARTIFACT
+    publishes = True
+
+    def node_name(self, name: str) -> str:
+        """Tests carry their table in their node's name."""
+        return f"test:{name}"
+
+
+class GuestTest(TestStage):
+    """Base of tests that start a system and talk to its console."""
+
+    timeout: Annotated[float, Field(gt=0)] = 300
+    """The limit for the whole test, in seconds; emulated machines on busy hosts are slow."""
+    expect: list[str] = []
+    """Regular expressions that the console must show, in this order."""
+    login: LoginSettings | None = None
+    """Who logs in on the console."""
+    commands: list[Command] = []
+    """Commands for the guest's shell, in this order."""
+    poweroff: bool = False
+    """Switch the guest off at the end, and see that it goes."""
+
+    @model_validator(mode="after")
+    def _patterns(self) -> GuestTest:
+        try:
+            self.script()
+        except StagewrightError as error:
+            raise PydanticCustomError("pattern", "{message}", {"message": error.message}) from error
+        if not (self.expect or self.login or self.commands):
+            raise PydanticCustomError("empty", "this test would pass whatever happens: add `expect` or `login`")
+        return self
+
+    def script(self) -> BootScript:
+        """What the system is put through."""
+        return BootScript(
+            expect=tuple(self.expect),
+            login=Login(self.login.user, self.login.password) if self.login else None,
+            commands=tuple(BootCommand(command.run, command.expect, command.status) for command in self.commands),
+            poweroff=self.poweroff,
+            seconds=self.timeout,
+        )
+
+    def kept(self, report: Report, folder: Path, work: Work) -> Built:
+        """The report and the evidence for it."""
+        tree = work.new_folder("tree")
+        for name in ("console.log", "screen.png", "result.json"):
+            if (folder / name).exists():
+                shutil.move(folder / name, tree / name)
+        return Built(tree, (), {"seconds": report.seconds, "milestones": report.milestones})

@@ -91,6 +91,14 @@ def test_shared_folders_are_read_only(ask: Callable[..., Run], path: str) -> Non
     assert "Read-only file system" in ask(f"touch {path}/x", check=False).stderr
 
 
+@pytest.mark.parametrize("path", ["/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/sysrq-trigger"])
+def test_the_kernel_cannot_be_set(ask: Callable[..., Run], path: str) -> None:
+    said = ask(f"test -e {path} || exit 3; dd if=/dev/null of={path} conv=notrunc", check=False)
+    if said.code == 3 and not Path(path).exists():
+        pytest.skip(f"NOT TESTED: this machine has no {path}")
+    assert "Read-only file system" in said.stderr, said
+
+
 def test_the_host_is_out_of_reach(ask: Callable[..., Run]) -> None:
     assert ask("test -e /proc/1/root/work || test -e /var/tmp/venv", check=False).code == 1
     assert ask("mount -o remount,rw /var/cache/distfiles && touch /var/cache/distfiles/x", check=False).code != 0

@@ -1,7 +1,8 @@
 """The sandbox: bubblewrap, the same for every command that runs inside a root.
 
-A private minimal /dev (never the host's: a layout package once wrote into the host's devtmpfs that way), an own /proc,
-tmpfs on /run and /tmp, own pid, ipc and uts namespaces, and no network unless a fetch step asks for it. See bwrap(1).
+A private minimal /dev (never the host's: a layout package once wrote into the host's devtmpfs that way), an own /proc
+whose settings of the machine are read-only, tmpfs on /run and /tmp, own pid, ipc and uts namespaces, and no network
+unless a fetch step asks for it. See bwrap(1).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 
 DROPPED = ("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_SYS_TIME")
 """What no build needs of root's capabilities (capabilities(7)); with the first one it could undo the binds."""
+
+OF_THE_HOST = ("/proc/sys", "/proc/sysrq-trigger")
+"""Parts of /proc through which root could change the machine; whoever has uid 0 may write there, whatever it dropped."""
 
 MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
 """Folders of a root that the sandbox covers with its own."""
@@ -47,7 +51,9 @@ def sandbox(
 ) -> list[str]:
     """The command line that runs ``command`` inside ``root``. ``terminal`` leaves the caller's terminal usable."""
     words = ["bwrap", "--bind", os.fspath(root), "/", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
-    words += ["--proc", "/proc", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
+    words += ["--proc", "/proc"]
+    words += [word for name in OF_THE_HOST for word in ("--ro-bind-try", name, name)]
+    words += ["--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname, "--die-with-parent"]
     words += [word for name in DROPPED for word in ("--cap-drop", name)]
     words += [] if network else ["--unshare-net"]

@@ -25,7 +25,8 @@ class Stage2(PackageStage, kind="stage2"):
             self._bootstrap(root, portage, script, work)
         else:
             wanted = portage.stage1_packages()
-            portage.install(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
+            options = ["--oneshot", "--jobs=1"]  # each package is built by those before it
+            portage.install(wanted.packages, options=options, use=f"-* bootstrap {wanted.bootstrap_use}")
         portage.install(self.packages, options=["--oneshot"])
         select_toolchain(root, work)
         empty_world(root, work)

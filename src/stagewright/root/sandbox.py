@@ -20,7 +20,7 @@ DROPPED = ("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "
 """What no build needs of root's capabilities (capabilities(7)); with the first one it could undo the binds."""
 
 OF_THE_HOST = ("/proc/sys", "/proc/sysrq-trigger")
-"""Parts of /proc through which root could change the machine; whoever has uid 0 may write there, whatever it dropped."""
+"""Parts of /proc through which the machine can be changed; uid 0 may write there, whatever capabilities it dropped."""
 
 MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
 """Folders of a root that the sandbox covers with its own."""

@@ -34,9 +34,10 @@ demo: setup
 	@echo "To use the machine yourself: $(STAGEWRIGHT) -C $(DEMO) boot iso"
 
 demo-stages: setup
-	$(STAGEWRIGHT) -C $(STAGES) build
+	$(STAGEWRIGHT) -C $(STAGES) build desk stage3-tarball
 	@echo
 	@echo "To look into a stage: $(STAGEWRIGHT) -C $(STAGES) shell desk"
+	@echo "More: $(STAGEWRIGHT) -C $(STAGES) build selfhost stage1-systemd-starts"
 
 test: setup
 	$(VENV)/bin/python -m pytest

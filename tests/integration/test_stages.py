@@ -15,6 +15,7 @@ from integration.support import MINUTES, REPOSITORY, Run, Warm, build, call, cop
 pytestmark = pytest.mark.real
 
 LINE = ("stage1", "stage2", "stage3", "base", "desk")
+BESIDE = ("stage3-tarball", "selfhost", "stage1-systemd-starts")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Line:
 def line(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     project = copy_project(REPOSITORY / "examples" / "stages", tmp_path_factory.mktemp("line") / "stages")
     store = warm.copy([], binpkgs=False)
-    yield Line(project, store, build(*LINE, "stage3-tarball", cwd=project, store=store, timeout=40 * MINUTES))
+    yield Line(project, store, build(*LINE, *BESIDE, cwd=project, store=store, timeout=40 * MINUTES))
     shutil.rmtree(store)
 
 
@@ -61,7 +62,7 @@ def test_the_system_of_each_stage_can_be_built_inside_it(line: Line, stage: str)
 
 def test_nothing_is_done_again(line: Line) -> None:
     assert set(states(cwd=line.project, store=line.store).values()) <= {"cached"}
-    again = build(*LINE, cwd=line.project, store=line.store)
+    again = build(cwd=line.project, store=line.store)
     assert again.built() == set()
 
 
@@ -78,6 +79,17 @@ def test_a_changed_package_of_the_last_stage_rebuilds_that_stage_alone(line: Lin
         assert build("desk", cwd=line.project, store=line.store).built() == {"desk"}
     finally:
         file.write_text(text)
+
+
+def test_the_toolchain_has_built_itself(line: Line) -> None:
+    report = json.loads((line.project / "out/selfhost/rebuild.json").read_text())
+    packages = {package["name"].rpartition("-")[0]: package["equal"] for package in report["packages"]}
+    assert packages.get("sys-devel/gcc") is True, packages
+
+
+def test_a_stage1_of_a_systemd_profile_has_started(line: Line) -> None:
+    console = (line.project / "out/stage1-systemd-starts/console.log").read_text(errors="replace")
+    assert "login:" in console
 
 
 def test_the_packed_stage3(line: Line) -> None:

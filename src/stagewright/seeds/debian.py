@@ -104,8 +104,8 @@ def resolve(request: Request, folder: Path, cache: Path, log: IO[str]) -> dict[s
             raise
         raise StagewrightError(
             Reason.INVALID_VALUE,
-            f"Debian {request.suite} is not there for {request.arch} (its port {request.arch.port.name})",
-            hint="set another `suite`, such as one that is newer, or start from a file",
+            f"Debian {request.suite} has no {request.arch.port.name}, its port for {request.arch}",
+            hint="set another `suite`, such as a newer one, or start from a file",
         ) from error
     log.write(result.stdout + result.stderr)
     packages = sorted(f"{match['name']}={match['version']}" for match in _INST.finditer(result.stdout + result.stderr))

@@ -56,25 +56,7 @@ def warm(store_path: Path) -> Iterator[Warm]:
     """A store with the demo's seeds, binary packages and distfiles. Tests copy from it and never build in it."""
     with (store_path / "session.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs on one machine take turns
-        shutil.rmtree(store_path / "fresh", ignore_errors=True)
-        project = store_path / "project"
-        pins = project / "stagewright.lock"
-        kept = pins.read_bytes() if pins.exists() else None
-        shutil.rmtree(project, ignore_errors=True)
-        copy_project(DEMO, project)
-        if kept:
-            pins.write_bytes(kept)
-        store = store_path / "store"
-        seeds = ("debian", "debian-boot", "system")
-        built = call("build", *seeds, cwd=project, store=store, check=False)
-        if built.code and "stagewright update" in built.stderr:  # the distribution has moved since the last run
-            call("update", cwd=project, store=store)
-            built = call("build", *seeds, cwd=project, store=store, check=False)
-        assert built.code == 0, built
-        call("gc", cwd=project, store=store)
-        call("clean", cwd=project, store=store)
-        plan = call("plan", "--json", cwd=project, store=store).plan
-        yield Warm(store, pins, {node: step["key"] for node, step in plan.items()}, store_path / "fresh")
+        yield Warm.fill(store_path, DEMO, "debian", "debian-boot", "system")
 
 
 @pytest.fixture

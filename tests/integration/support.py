@@ -143,6 +143,27 @@ class Warm:
     keys: Mapping[str, str]
     copies: Path
 
+    @classmethod
+    def fill(cls, folder: Path, source: Path, *targets: str) -> Warm:
+        """Build targets of a copy of a project in a folder that outlives test runs, with the pins of the last run."""
+        shutil.rmtree(folder / "fresh", ignore_errors=True)
+        project, store = folder / "project", folder / "store"
+        pins = project / "stagewright.lock"
+        kept = pins.read_bytes() if pins.exists() else None
+        shutil.rmtree(project, ignore_errors=True)
+        copy_project(source, project)
+        if kept:
+            pins.write_bytes(kept)
+        built = call("build", *targets, cwd=project, store=store, check=False)
+        if built.code and "stagewright update" in built.stderr:  # the distribution has moved since the last run
+            call("update", cwd=project, store=store)
+            built = call("build", *targets, cwd=project, store=store, check=False)
+        assert built.code == 0, built
+        call("gc", cwd=project, store=store)
+        call("clean", cwd=project, store=store)
+        plan = call("plan", "--json", cwd=project, store=store).plan
+        return cls(store, pins, {node: step["key"] for node, step in plan.items()}, folder / "fresh")
+
     def copy(self, nodes: Iterable[str], *, binpkgs: bool) -> Path:
         """A new store that holds some nodes, as hard links (layers are only ever read), and copies of the caches."""
         target = self.copies / secrets.token_hex(4)

@@ -17,7 +17,7 @@ LAYERS = (
     {"media", "portage", "release", "seeds", "vm"},
     {"root", "store"},
     {"graph", "project"},
-    {"errors", "events", "run"},
+    {"arch", "errors", "events", "run"},
 )
 """From the top to the base: a module imports from layers below, and from its own part."""
 

@@ -112,7 +112,7 @@ class Tools:
         path.chmod(0o755)
 
     def ask(self, name: str) -> str:
-        return ToolVersions(self.memory, str(self.folder))(name)
+        return ToolVersions(self.memory, "install {}".format, str(self.folder))(name)
 
     @property
     def asked(self) -> int:
@@ -162,7 +162,7 @@ def test_a_program_that_is_not_there(tools: Tools) -> None:
     with pytest.raises(StagewrightError) as caught:
         tools.ask("tool")
     assert caught.value.reason is Reason.MISSING_TOOL
-    assert caught.value.hint
+    assert caught.value.hint == "install tool"
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", "[]"])

@@ -78,7 +78,8 @@ def _pinned(project: Project, store: Store, targets: tuple[str, ...], listener: 
             hint="run stagewright update and keep the file under version control",
         )
     if names:
-        require(store, ["bootstrap"])
+        nodes = graph_of(project).nodes
+        require(store, [nodes[f"seed:{name}"] for name in names])
         project, _ = pin(project, store, names, [listener])
     elif not project.lock.file.exists():
         save(project.lock)
@@ -91,7 +92,7 @@ def _carry_out(
     store.register(plan.project.folder, plan.keys())
     if not plan.to_build:
         return None
-    require(store, [step.node.kind for step in plan.to_build])
+    require(store, [step.node for step in plan.to_build])
     listeners = [listener]
     scheduler = Scheduler(plan, store, resources, listeners, keep_going=keep_going)
     with Record(store, scheduler.run_id) as record:

@@ -24,13 +24,14 @@ def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
     checks run before each build.
     """
     try:
-        kinds = {node.kind for node in graph_of(project_of(ctx))}
+        nodes = list(graph_of(project_of(ctx)))
+        kinds, programs = {node.kind for node in nodes}, {tool for node in nodes for tool in node.tools}
     except StagewrightError as error:
         if error.reason is not Reason.NO_PROJECT:
             raise
-        kinds = set(by_kind())
+        kinds, programs = set(by_kind()), set()
     store = store_of(ctx)
-    checks = examine(store, kinds)
+    checks = examine(store, kinds, programs)
     if as_json:
         rows = [
             {"check": c.name, "fine": c.fine, "found": c.found, "remedy": "" if c.fine else c.remedy} for c in checks

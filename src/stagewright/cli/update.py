@@ -12,6 +12,7 @@ from stagewright.engine.doctor import require
 from stagewright.engine.pins import pin, save
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.stages.base import Stage
+from stagewright.stages.registry import graph_of
 
 
 @click.command(name="update")
@@ -37,7 +38,8 @@ def command(ctx: click.Context, names: tuple[str, ...], progress: str) -> None:
         save(project.lock)
     chosen = sorted(names or moving)
     if chosen:
-        require(store, ["bootstrap"])
+        nodes = graph_of(project).nodes
+        require(store, [nodes[f"seed:{name}"] for name in chosen])
     with face(progress) as listener:
         _, moved = pin(project, store, chosen, [listener])
     for item in moved:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.graph.node import Node
 from stagewright.run import PATH, run
 from stagewright.stages.base import Stage
 from stagewright.stages.boot_test import BootTest
-from stagewright.stages.registry import by_kind
+from stagewright.stages.registry import by_kind, tool_of
 from stagewright.stages.tools import Tool
 from stagewright.store.store import Store
 from stagewright.vm import firmware
@@ -47,15 +48,18 @@ class Check:
         return StagewrightError(self.reason, f"{self.name}: {self.found}", hint=self.remedy)
 
 
-def examine(store: Store, kinds: Iterable[str]) -> list[Check]:
-    """All checks for building these kinds with this store."""
+def examine(store: Store, kinds: Iterable[str], programs: Iterable[str] = ()) -> list[Check]:
+    """All checks for building these kinds with this store; ``programs`` are tools of nodes, beyond what kinds need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
-    return [_rights(), *_tools(models), *_kernel(store), _disk(store), *_firmware(models), *_cgroups(models)]
+    tools = [*(tool for model in models for tool in model.needs), *map(tool_of, programs)]
+    return [_rights(), *_tools(tools), *_kernel(store), _disk(store), *_firmware(models), *_cgroups(models)]
 
 
-def require(store: Store, kinds: Iterable[str]) -> None:
-    """Raise what is missing, all at once."""
-    problems = [check.problem() for check in examine(store, kinds) if not check.fine]
+def require(store: Store, nodes: Iterable[Node]) -> None:
+    """Raise what is missing for building these nodes, all at once."""
+    needed = list(nodes)
+    checks = examine(store, [node.kind for node in needed], [tool for node in needed for tool in node.tools])
+    problems = [check.problem() for check in checks if not check.fine]
     if problems:
         raise ProblemsError(problems)
 
@@ -67,12 +71,11 @@ def _rights() -> Check:
     )
 
 
-def _tools(models: Iterable[type[Stage]]) -> Iterator[Check]:
-    wanted = {tool.program: tool for tool in [*BASE, *(tool for model in models for tool in model.needs)]}
+def _tools(tools: Iterable[Tool]) -> Iterator[Check]:
+    wanted = {tool.program: tool for tool in [*BASE, *tools]}
     for program, tool in sorted(wanted.items()):
         path = shutil.which(program, path=PATH)
-        remedy = f"apt install {tool.apt}, or emerge {tool.gentoo}"
-        yield Check(program, path is not None, path or "not installed", Reason.MISSING_TOOL, remedy)
+        yield Check(program, path is not None, path or "not installed", Reason.MISSING_TOOL, tool.remedy)
 
 
 def _kernel(store: Store) -> Iterator[Check]:

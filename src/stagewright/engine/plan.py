@@ -14,7 +14,7 @@ from stagewright.graph.filedigest import tree_digest
 from stagewright.graph.keys import Difference, Key, KeySources, differences, keys_of
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.project.model import Project
-from stagewright.stages.registry import graph_of, module_of
+from stagewright.stages.registry import graph_of, module_of, tool_of
 from stagewright.store.digests import DigestMemory, ToolVersions
 from stagewright.store.store import Store
 
@@ -100,7 +100,7 @@ def make_plan(project: Project, store: Store, targets: Iterable[str] = ()) -> Pl
         sources = KeySources(
             code=lambda kind: code_digest(module_of(kind)),
             tree=lambda path: tree_digest(Path(path), digest),
-            tool=ToolVersions(store.cache("tools.json")),
+            tool=ToolVersions(store.cache("tools.json"), lambda tool: tool_of(tool).remedy),
         )
         sinks = [node for target in chosen for node in graph.targets[target]]
         needed = graph.closure(sinks)

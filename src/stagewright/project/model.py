@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from stagewright.arch import host_machine
 from stagewright.errors import Place, StagewrightError
 from stagewright.project.fields import FolderPath, RepoRef, Section
 from stagewright.project.lock import LAST_EPOCH, Lock
@@ -37,7 +38,8 @@ class ProjectInfo(Section):
 
     name: Annotated[str, Field(pattern=NAME)]
     version: str = "{date}"  # part of file names
-    arch: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "amd64"  # Gentoo's keyword: amd64, arm64, riscv
+    arch: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", default_factory=lambda: host_machine().arch.value)]
+    """Gentoo's keyword, for names of files; seeds that say their own come first. Default: this computer's."""
     source_date_epoch: Annotated[int | datetime.date | datetime.datetime | None, BeforeValidator(_check_epoch)] = None
     """The time stamp on everything that is made; without it the moment when ``stagewright.lock`` was first written."""
 

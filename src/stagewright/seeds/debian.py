@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
+from stagewright.arch import Arch, Port
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import file_digest
 from stagewright.root.files import clamp_times
@@ -28,6 +29,9 @@ UNUSED = ("man", "doc", "info", "locale", "i18n", "bash-completion", "lintian", 
 """Folders below /usr/share that no build needs."""
 
 _INST = re.compile(r"^Inst (?P<name>\S+) (?:\[\S+\] )?\((?P<version>\S+) ", re.MULTILINE)
+
+_NO_PORT = "did not find any indices for architecture"
+"""What mmdebstrap says of an architecture that a release has not."""
 
 _MESON = (
     "setup --backend=none --prefix=/usr -Deprefix= -Dsystem-wide=true -Dnative-extensions=false -Dxattr=true "
@@ -47,9 +51,7 @@ groupadd -r -g 250 portage
 useradd -r -u 250 -g portage -d /var/lib/portage/home -s /bin/false -M portage
 for tool in gcc g++ cpp c++ ar as ld ld.bfd nm objcopy objdump ranlib readelf strip strings addr2line pkg-config \
             gcc-ar gcc-nm gcc-ranlib; do
-    for triplet in $(dpkg-architecture -qDEB_HOST_GNU_TYPE 2>/dev/null || echo x86_64-linux-gnu); do
-        [ ! -e /usr/bin/$triplet-$tool ] || ln -sf $triplet-$tool /usr/bin/${triplet%%-*}-pc-linux-gnu-$tool
-    done
+    [ ! -e /usr/bin/$TRIPLET-$tool ] || ln -sf $TRIPLET-$tool /usr/bin/$CHOST-$tool
 done
 : > /usr/share/portage/config/repos.conf # its [gentoo] entry is not here
 cat >> /usr/share/portage/config/make.globals <<'END'
@@ -73,15 +75,19 @@ _LEFTOVERS = (
 
 @dataclass(frozen=True)
 class Request:
-    """What a bootstrapped root is to be: release, Debian packages, and the version of Portage (none if empty)."""
+    """What a bootstrapped root is to be: release, Debian packages, Portage's version (none if empty), architecture."""
 
     suite: str
     packages: tuple[str, ...]
     portage: str
+    arch: Arch
 
 
 def resolve(request: Request, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
-    """What the request stands for now: every package with its version, and the digests of Portage's files."""
+    """What the request stands for now: every package with its version, and the digests of Portage's files.
+
+    Raises ``INVALID_VALUE`` for an architecture that the release has not.
+    """
     words = [
         "mmdebstrap",
         "--simulate",
@@ -91,12 +97,21 @@ def resolve(request: Request, folder: Path, cache: Path, log: IO[str]) -> dict[s
         "/dev/null",
         _sources(request, folder),
     ]
-    result = run(words)
+    try:
+        result = run(words)
+    except StagewrightError as error:
+        if _NO_PORT not in error.detail:
+            raise
+        raise StagewrightError(
+            Reason.INVALID_VALUE,
+            f"Debian {request.suite} has no {request.arch.port.name}, its port for {request.arch}",
+            hint="set another `suite`, such as a newer one, or start from a file",
+        ) from error
     log.write(result.stdout + result.stderr)
     packages = sorted(f"{match['name']}={match['version']}" for match in _INST.finditer(result.stdout + result.stderr))
     if not packages:
         raise StagewrightError(Reason.BUILD_FAILED, "mmdebstrap named no package", detail=result.stderr[-2000:])
-    pin: dict[str, Any] = {"suite": request.suite}
+    pin: dict[str, Any] = {"suite": request.suite, "arch": request.arch.value}
     if request.portage:
         pin["portage"] = file_digest(pypi.fetch(f"portage=={request.portage}", cache, source=True))
         pin["meson"] = file_digest(pypi.fetch("meson", cache, source=False))
@@ -112,7 +127,7 @@ def bootstrap(request: Request, pin: Mapping[str, Any], folder: Path, cache: Pat
     _check_versions(root, pin)
     if request.portage:
         _install_portage(root, pin, request, folder, cache)
-        _adapt(root)
+        _adapt(root, request.arch.port)
     _clean(tree)
     clamp_times(tree, epoch)
     return tree
@@ -125,6 +140,8 @@ def _arguments(request: Request, folder: Path) -> list[str | Path]:
     return [
         "--mode=root",
         "--variant=apt",
+        f"--architectures={request.arch.port.name}",
+        "--skip=check/qemu",  # the worker has seen to that
         f"--include={','.join(['usr-is-merged', *request.packages])}",
         '--aptopt=APT::Install-Recommends "false"',
         '--aptopt=Acquire::Languages "none"',
@@ -178,11 +195,12 @@ def _install_portage(root: Root, pin: Mapping[str, Any], request: Request, folde
         root.run("python3", "-m", "mesonbuild.mesonmain", *words.split(), binds=binds, env=env)
 
 
-def _adapt(root: Root) -> None:
+def _adapt(root: Root, port: Port) -> None:
     helper = resources.files("stagewright.seeds") / "data" / "fetch-debsrc"
     with resources.as_file(helper) as path:
         install = "install -D -m 755 /tmp/fetch-debsrc /usr/libexec/stagewright/fetch-debsrc"
-        root.run("sh", "-c", f"{install}\n{_ADAPT}", binds=[Bind(path, "/tmp/fetch-debsrc")])
+        env = {"TRIPLET": port.triplet, "CHOST": port.chost}
+        root.run("sh", "-c", f"{install}\n{_ADAPT}", binds=[Bind(path, "/tmp/fetch-debsrc")], env=env)
 
 
 def _clean(tree: Path) -> None:

@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Annotated, Any, ClassVar
 
+from pydantic import Field
+
+from stagewright.arch import Arch, Machine
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeNotice, NodePhase, NodeProgress
 from stagewright.graph.node import Node, Yields
-from stagewright.project.fields import ProjectFile, Ref, Section, marked
+from stagewright.project.fields import ProjectFile, Ref, Section, Word, marked
 from stagewright.project.lock import Pin
 from stagewright.project.model import Entry, Project
+from stagewright.root.emulation import find_emulator, machine_of, register, unserved
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.stages.tools import Tool
+from stagewright.stages.tools import Tool, emulator
 from stagewright.store.store import Store
 
 
@@ -84,7 +88,30 @@ class Work:
         """The root that an input left, mounted with a writable layer on top."""
         key = self.inputs[role].key
         keys = self.store.meta(Yields.LAYER, key).stack
-        return Root.mount(self.folder, self.store.stack(key), keys=keys, binds=binds, log=self.log)
+        return self.runnable(Root.mount(self.folder, self.store.stack(key), keys=keys, binds=binds, log=self.log))
+
+    def runnable(self, root: Root) -> Root:
+        """The same root, whose programs run here whatever architecture they are for."""
+        machine = machine_of(root.path)
+        if machine and machine.is_foreign:
+            self.emulate(machine, root.path)
+        return root
+
+    def emulate(self, machine: Machine, root: Path | None = None) -> None:
+        """See to it that the kernel has an emulator for a machine's programs, in any root or in this one.
+
+        Raises ``MISSING_TOOL`` or ``HOST_FEATURE`` where that cannot be.
+        """
+        found = {one: find_emulator(one) for one in unserved(machine.relatives, root)}
+        if machine in found and not found[machine]:
+            tool = emulator(machine)
+            what = f"{tool.program} is not installed, and nothing else here runs programs for {machine.arch}"
+            raise StagewrightError(Reason.MISSING_TOOL, what, hint=tool.remedy)
+        new = {one: program for one, program in found.items() if program}
+        for one, program in new.items():
+            register(one, program)
+        if new:
+            self.notice(f"registered with the kernel: {', '.join(program.name for program in new.values())}")
 
     def new_folder(self, name: str) -> Path:
         """A fresh folder below the work folder."""
@@ -120,6 +147,17 @@ class Scope:
         entry = self.project.entry(name)
         assert entry, "the project was checked"
         return entry
+
+    def arch(self, name: str) -> str:
+        """The architecture of a stage or seed, for names of files: that of its seed if it says so, else the project's.
+
+        A stage that is made of several goes by the first.
+        """
+        model = self.entry(name).model
+        if isinstance(model, Seed) and model.arch:
+            return model.arch
+        below = [value for _, mark, value in marked(model, Ref) if "repos" not in mark.tables]
+        return self.arch(below[0]) if below else self.project.info.arch
 
 
 class Stage(Section):
@@ -194,3 +232,14 @@ class Stage(Section):
     def pin(self, work: Work) -> Pin | None:
         """Look up what this seed stands for at this moment, or None when there is nothing that moves."""
         return None
+
+
+class Seed(Stage, table="seeds"):
+    """Base of all seeds."""
+
+    arch: Annotated[Arch, Word()] | None = Field(default=None, exclude_if=lambda arch: arch is None)
+    """Its architecture by Gentoo's name, such as `arm64`; default: this computer's, or that of a file's programs."""
+
+    def node_name(self, name: str) -> str:
+        """Seeds carry their table in their node's name."""
+        return f"seed:{name}"

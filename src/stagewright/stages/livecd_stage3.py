@@ -65,7 +65,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
         node = self.node(
             name,
             scope,
-            file_name=f"{info.name}-{name}-{info.arch}-{info.version}.iso",
+            file_name=f"{info.name}-{name}-{scope.arch(self.live)}-{info.version}.iso",
             title=self.title or f"{info.name} {info.version}",
             volume_id=self.volume_id or info.name.upper().replace("+", "_")[:32],
             **about(scope),

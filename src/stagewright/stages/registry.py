@@ -9,9 +9,11 @@ import re
 from functools import cache
 
 import stagewright.stages
+from stagewright.arch import MACHINES
 from stagewright.graph.node import Graph
 from stagewright.project.model import Project
 from stagewright.stages.base import Scope, Stage
+from stagewright.stages.tools import Tool, emulator
 
 TABLES = ("seeds", "stages", "tests", "")
 """Where kinds are written in a project; the nameless table holds kinds that only other kinds make."""
@@ -40,6 +42,12 @@ def summary(model: type[Stage]) -> str:
     """The first line of the module that a kind lives in: what it is for. Requirement numbers are left out."""
     line = (inspect.getdoc(inspect.getmodule(model)) or "").partition("\n")[0]
     return re.sub(r" \(R\d+(, R\d+)*\)", "", line.partition(": ")[2] or line).rstrip(".")
+
+
+def tool_of(program: str) -> Tool:
+    """A program that some kind needs, or an emulator, with the packages that bring it."""
+    needs = [tool for model in by_kind().values() for tool in model.needs]
+    return next(tool for tool in [*needs, *map(emulator, MACHINES)] if tool.program == program)
 
 
 def graph_of(project: Project) -> Graph:

@@ -6,22 +6,24 @@ builds look for nothing newer until ``stagewright update`` is asked.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stagewright.arch import Arch, host_machine
 from stagewright.graph.node import Node
 from stagewright.project.lock import Pin
 from stagewright.root.root import Root
 from stagewright.seeds.apt import codename
 from stagewright.seeds.debian import Request, bootstrap, resolve
-from stagewright.stages.base import Built, Scope, Stage, Work
-from stagewright.stages.tools import SANDBOX, Tool
+from stagewright.stages.base import Built, Scope, Seed, Work
+from stagewright.stages.tools import SANDBOX, Tool, emulator
 
 DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
-class Bootstrap(Stage, kind="bootstrap", table="seeds"):
+class Bootstrap(Seed, kind="bootstrap"):
     """A seed with ``bootstrap``."""
 
     needs = (SANDBOX, Tool("mmdebstrap", "mmdebstrap", "dev-util/mmdebstrap"), Tool("apt-get", "apt", "sys-apps/apt"))
@@ -37,32 +39,36 @@ class Bootstrap(Stage, kind="bootstrap", table="seeds"):
     portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"
     """The version of Portage to install; an empty one leaves it out."""
 
-    def node_name(self, name: str) -> str:
-        """Seeds carry their table in their node's name."""
-        return f"seed:{name}"
-
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node; what the lock pins is part of its key."""
+        """The node; what the lock pins is part of its key, and so is the emulator of a foreign root."""
         pin = scope.project.lock.seeds.get(node_id.removeprefix("seed:"))
         pinned = {key: value for key, value in pin.items() if key not in ("request", "resolved")} if pin else None
-        return super().node(node_id, scope, pin=pinned, **context)
+        node = super().node(node_id, scope, pin=pinned, **context)
+        machine = self._arch(pinned).port.machine
+        return replace(node, tools=(emulator(machine).program,)) if machine.is_foreign else node
 
     def pin(self, work: Work) -> Pin:
         """Ask the package sources what the packages are."""
         work.phase("look up packages")
-        return resolve(self._request(), work.folder, work.store.cache("pypi"), work.log)
+        return resolve(self._request(None), work.folder, work.store.cache("pypi"), work.log)
 
     def build(self, work: Work) -> Built:
         """Bootstrap the root and adapt it for Portage."""
         pin = work.context["pin"]
         assert pin, "the engine pins before it builds"
+        request = self._request(pin)
+        work.emulate(request.arch.port.machine)
         work.phase(f"bootstrap {len(pin['packages'])} packages")
-        tree = bootstrap(self._request(), pin, work.folder, work.store.cache("pypi"), work.epoch, work.log)
+        tree = bootstrap(request, pin, work.folder, work.store.cache("pypi"), work.epoch, work.log)
         return Built(tree, (), {"packages": pin["packages"]})
 
     def open(self, work: Work) -> Root:
         """The seed with a layer that is thrown away."""
-        return Root.mount(work.folder, [work.folder / "tree"], log=work.log)
+        return work.runnable(Root.mount(work.folder, [work.folder / "tree"], log=work.log))
 
-    def _request(self) -> Request:
-        return Request(self.suite or codename(), tuple(sorted(self.packages)), self.portage)
+    def _request(self, pin: Pin | None) -> Request:
+        return Request(self.suite or codename(), tuple(sorted(self.packages)), self.portage, self._arch(pin))
+
+    def _arch(self, pin: Pin | None) -> Arch:
+        """A pin is of one architecture, whatever computer it is used on."""
+        return Arch(self.arch or (pin or {}).get("arch") or host_machine().arch)

@@ -6,16 +6,18 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stagewright.arch import Machine
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import file_digest
 from stagewright.project.fields import FilePath
+from stagewright.root.emulation import machine_of
 from stagewright.seeds.unpack import unpack
-from stagewright.stages.base import Built, Stage, Work
+from stagewright.stages.base import Built, Seed, Work
 from stagewright.stages.tools import SANDBOX, TAR
 from stagewright.store.store import remove_tree
 
 
-class SeedFile(Stage, kind="file", table="seeds"):
+class SeedFile(Seed, kind="file"):
     """A seed with ``file``."""
 
     needs = (SANDBOX, TAR)
@@ -24,10 +26,6 @@ class SeedFile(Stage, kind="file", table="seeds"):
     """The tarball: plain, or compressed by xz, zstd, bzip2 or gzip."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """The digest it must have."""
-
-    def node_name(self, name: str) -> str:
-        """Seeds carry their table in their node's name."""
-        return f"seed:{name}"
 
     def build(self, work: Work) -> Built:
         """Compare the digest, unpack the archive."""
@@ -43,7 +41,16 @@ class SeedFile(Stage, kind="file", table="seeds"):
         tree = work.new_folder("tree")
         try:
             unpack(archive, tree, work.log)
+            self._compare(machine_of(tree))
         except StagewrightError:
             remove_tree(tree)  # a failed build's folder is kept, but not what a stranger put into it
             raise
         return Built(tree, (), {"archive": {"file": self.file, "sha256": found}})
+
+    def _compare(self, machine: Machine | None) -> None:
+        if machine and self.arch not in (None, machine.arch):
+            raise StagewrightError(
+                Reason.BAD_ARCHIVE,
+                f"{self.file} holds programs for {machine.arch}, the project says {self.arch}",
+                hint="name another file, or correct `arch`",
+            )

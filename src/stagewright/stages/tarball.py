@@ -57,7 +57,7 @@ class Tarball(Stage, kind="tarball"):
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node, with the file's name, which no other tarball of the project may have."""
         info = scope.project.info
-        file_name = f"{self.name or f'{self.root}-{info.arch}-{info.version}'}.tar.{self.compression}"
+        file_name = f"{self.name or f'{self.root}-{scope.arch(self.root)}-{info.version}'}.tar.{self.compression}"
         node = super().node(node_id, scope, file_name=file_name, **about(scope), **context)
         for other in scope.nodes.values():
             if other.context.get("file_name") == file_name:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stagewright.arch import Machine
+from stagewright.root import emulation
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -13,8 +16,20 @@ class Tool:
     apt: str
     gentoo: str
 
+    @property
+    def remedy(self) -> str:
+        """What to do when it is not installed."""
+        return f"apt install {self.apt}, or emerge {self.gentoo}"
+
 
 SANDBOX = Tool("bwrap", "bubblewrap", "sys-apps/bubblewrap")
 TAR = Tool("tar", "tar", "app-arch/tar")
 QEMU = Tool("qemu-system-x86_64", "qemu-system-x86", "app-emulation/qemu")
 NSPAWN = Tool("systemd-nspawn", "systemd-container", "sys-apps/systemd")
+
+
+def emulator(machine: Machine) -> Tool:
+    """QEMU's user emulation of a machine, under the name that it has here."""
+    program = emulation.find_emulator(machine)
+    name = program.name if program else emulation.names(machine)[0]
+    return Tool(name, "qemu-user-static", f"app-emulation/qemu[static-user,qemu_user_targets_{machine.qemu}]")

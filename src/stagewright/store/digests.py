@@ -13,6 +13,7 @@ import re
 import shutil
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -69,10 +70,14 @@ def _open(path: Path | str) -> sqlite3.Connection:
 
 
 class ToolVersions:
-    """Versions of the host's programs, asked of each program once as long as its file stays the same."""
+    """Versions of the host's programs, asked of each program once as long as its file stays the same.
 
-    def __init__(self, path: Path, search: str = PATH) -> None:
+    ``remedy`` says for a program what to do when it is not installed.
+    """
+
+    def __init__(self, path: Path, remedy: Callable[[str], str], search: str = PATH) -> None:
         self._path = path
+        self._remedy = remedy
         self._search = search
         try:
             known = json.loads(path.read_text())
@@ -84,9 +89,7 @@ class ToolVersions:
         """The version a program prints. Raises ``MISSING_TOOL`` when it is not installed."""
         program = shutil.which(tool, path=self._search)
         if program is None:
-            raise StagewrightError(
-                Reason.MISSING_TOOL, f"{tool} is not installed", hint="stagewright doctor names the package"
-            )
+            raise StagewrightError(Reason.MISSING_TOOL, f"{tool} is not installed", hint=self._remedy(tool))
         info = Path(program).stat()
         name = f"{program} {info.st_size} {info.st_mtime_ns}"
         if name not in self._known:

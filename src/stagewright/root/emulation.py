@@ -1,0 +1,163 @@
+"""Programs of other architectures: the kernel hands them to QEMU's user emulation (binfmt_misc).
+
+An emulator is registered for the whole computer, since the other way has no device nodes (docs/decisions/007). The
+kernel holds it open (flag ``F``), so no root needs a copy, until the last mount of binfmt_misc is gone (before Linux
+6.7: until it restarts). See Documentation/admin-guide/binfmt-misc.rst there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.arch import HEADER, Machine, matches
+from stagewright.errors import Reason, StagewrightError
+from stagewright.root.files import exists
+from stagewright.run import PATH, inside, run
+
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+
+FLAGS = "POF"
+"""Keep argv[0]; open the program on behalf of the emulator; open the emulator now, for all roots."""
+
+PROGRAMS = ("bin/sh", "lib*/ld*.so*", "bin/*", "usr/bin/*")
+"""Where a root has programs that tell what it is for, the likeliest first."""
+
+_PT_INTERP = 3
+
+
+@dataclass(frozen=True)
+class Handler:
+    """An entry of binfmt_misc: the program that runs whatever begins with a magic."""
+
+    name: str
+    interpreter: str
+    flags: str
+    magic: bytes
+    mask: bytes
+
+    @classmethod
+    def read(cls, name: str, text: str) -> Handler | None:
+        """The entry that the kernel describes so; None for one that is switched off or goes by endings of names."""
+        state, *lines = text.splitlines()
+        values = {name: value for name, _, value in (line.partition(" ") for line in lines)}
+        if state != "enabled" or values.get("offset") != "0":
+            return None
+        magic = bytes.fromhex(values["magic"])
+        mask = bytes.fromhex(values["mask"]) if "mask" in values else b"\xff" * len(magic)
+        return cls(name, values["interpreter"], values.get("flags:", ""), magic, mask)
+
+    def serves(self, machine: Machine, root: Path | None) -> bool:
+        """Whether it runs a machine's programs in a root: it holds its emulator open, or that lies in there."""
+        held = "F" in self.flags or (root is not None and exists(root, self.interpreter))
+        return held and matches(machine.magic[0], self.magic, self.mask) and not self._is_stale(machine)
+
+    def _is_stale(self, machine: Machine) -> bool:
+        """Whether it is our own and holds open what has been replaced on disk since."""
+        program = find_emulator(machine)
+        return bool(program and self.name.startswith(_prefix(machine)) and self.name != _name(machine, program))
+
+
+def machine_of(root: Path) -> Machine | None:
+    """The machine that the programs of a root are for; None for a root without programs."""
+    return inside(root, _look)
+
+
+def _look() -> Machine | None:
+    for path in (path for pattern in PROGRAMS for path in sorted(Path("/").glob(pattern))):
+        with contextlib.suppress(OSError):
+            if path.is_file() and (machine := Machine.of(_head(path, HEADER))):
+                return machine
+    return None
+
+
+def _head(path: Path, size: int) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(size)
+
+
+def names(machine: Machine) -> tuple[str, str]:
+    """What the emulator of a machine is called: as Debian does, and as QEMU itself."""
+    return f"qemu-{machine.qemu}-static", f"qemu-{machine.qemu}"
+
+
+def find_emulator(machine: Machine) -> Path | None:
+    """The emulator that this computer has for a machine: a static one, since others look for libraries in the root."""
+    found = (shutil.which(name, path=PATH) for name in names(machine))
+    return next((Path(path) for path in found if path and _is_static(Path(path))), None)
+
+
+def _is_static(program: Path) -> bool:
+    """Whether a program asks for no interpreter, elf(5)."""
+    head = _head(program, 4096)
+    if Machine.of(head) is None:
+        return False
+    wide, order = head[4] == 2, "<" if head[5] == 1 else ">"
+    (table,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", head, 32 if wide else 28)
+    size, count = struct.unpack_from(f"{order}HH", head, 54 if wide else 42)
+    types = (struct.unpack_from(f"{order}I", head, table + number * size)[0] for number in range(count))
+    return _PT_INTERP not in types
+
+
+def unserved(machines: Iterable[Machine], root: Path | None = None) -> list[Machine]:
+    """Those of some machines whose programs nothing runs here as yet, in any root or in this one.
+
+    Raises ``HOST_FEATURE`` where the kernel cannot be told of emulators.
+    """
+    foreign = [machine for machine in machines if machine.is_foreign]
+    known = _handlers() if foreign else []
+    return [machine for machine in foreign if not any(handler.serves(machine, root) for handler in known)]
+
+
+def register(machine: Machine, program: Path) -> None:
+    """Tell the kernel which emulator runs a machine's programs. Raises ``HOST_FEATURE`` when it will not have it."""
+    name = _name(machine, program)
+    magic, mask = ("".join(f"\\x{byte:02x}" for byte in data) for data in machine.magic)
+    try:
+        with contextlib.suppress(FileExistsError):  # another worker was faster
+            (BINFMT / "register").write_text(f":{name}:M::{magic}:{mask}:{program}:{FLAGS}")
+        for former in BINFMT.glob(f"{_prefix(machine)}*"):
+            if former.name != name:
+                with contextlib.suppress(FileNotFoundError):
+                    former.write_text("-1")
+    except OSError as error:
+        raise _refused(str(error)) from error
+
+
+def _prefix(machine: Machine) -> str:
+    return f"stagewright-{machine.qemu}-"
+
+
+def _name(machine: Machine, program: Path) -> str:
+    """The name of our entry: another one for another file, since the kernel goes on with the one it has opened."""
+    info = program.stat()
+    return _prefix(machine) + hashlib.sha256(f"{program} {info.st_ino} {info.st_mtime_ns}".encode()).hexdigest()[:8]
+
+
+def _handlers() -> list[Handler]:
+    """All entries of the kernel, which are seen by a mount of their own that ends with this process' namespace."""
+    if not (BINFMT / "register").exists():
+        try:
+            run(["mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT])
+        except StagewrightError as error:
+            raise _refused(error.detail) from error
+    handlers = []
+    for path in BINFMT.iterdir():
+        if path.name not in ("register", "status"):
+            with contextlib.suppress(FileNotFoundError):  # taken back by another worker just now
+                handlers.append(Handler.read(path.name, path.read_text()))
+    return [handler for handler in handlers if handler]
+
+
+def _refused(detail: str) -> StagewrightError:
+    return StagewrightError(
+        Reason.HOST_FEATURE,
+        "the kernel takes no emulators for programs of other architectures",
+        detail=detail,
+        hint="it needs binfmt_misc; in a container, register qemu-user on the machine itself, with the flag F",
+    )

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.portage.binhosts import ENVIRONMENT, INDEX, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR, Repository
 from stagewright.portage.output import Output, gist
@@ -74,6 +75,7 @@ class Portage:
     epoch: int
     jobs: int = 1
     binpkgs: BinaryPackages | None = None  # where binary packages come from and go to
+    binhosts: Binhosts | None = None  # where more of them come from
     fetch_binds: tuple[Bind, ...] = ()
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda *_: None
@@ -84,26 +86,41 @@ class Portage:
         """Merge packages into the root, or into the folder ``target`` of it (ROOT of emerge(1)).
 
         ``use`` are USE flags over all others, as in the environment of emerge; ``-*`` clears what profile and
-        configuration set. Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said.
+        configuration set. Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said, and
+        what :meth:`Binhosts.check` raises.
         """
         if not atoms:
             return
         words = self._emerge(target, [*options, *atoms])
         if self.binpkgs:
             self.binpkgs.lend()
-        self.on_phase("fetch")
         env = {"USE": use} if use is not None else {}
-        self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
+        self.on_phase("fetch")
+        self._fetch([*words[:1], "--fetchonly", *words[1:]], env)
         self.on_phase("build")
         try:
             self._run(words, env)
         finally:
             self._take()
+        if self.binhosts and target != "/":
+            self.root.run("rm", "-rf", f"{target}{INDEX}")
+
+    def _fetch(self, words: Sequence[str], env: Mapping[str, str]) -> None:
+        """Bring everything that the build step needs, which has no network."""
+        output = Output()
+        if self.binhosts:
+            self.binhosts.lend()
+        try:
+            self._run(words, env, fetching=True, output=output)
+        finally:
+            if self.binhosts:
+                self.binhosts.check(self.root, output.hosts)
 
     @property
     def fetch_only_binds(self) -> list[Bind]:
         """What a networked step sees besides: writable distfiles, and the machine's package sources."""
-        return [Bind(self.places.distfiles, DISTDIR, writable=True), *self.fetch_binds]
+        hosts = self.binhosts.fetch_binds() if self.binhosts else []
+        return [Bind(self.places.distfiles, DISTDIR, writable=True), *hosts, *self.fetch_binds]
 
     def _take(self) -> None:
         if self.binpkgs:
@@ -129,7 +146,9 @@ class Portage:
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
         # In an empty ROOT Portage 3.0.83 takes the libc that it adds to RDEPEND itself for a change of dependencies.
-        shared = ["--buildpkg=y", "--usepkg=y", "--binpkg-respect-use=y", "--binpkg-changed-deps=n"]
+        # Our own packages need no such comparison, they are known by what they were built from; those of others do.
+        changed = "y" if self.binhosts and target == "/" else "n"
+        taking = ["--usepkg=y", "--binpkg-respect-use=y", f"--binpkg-changed-deps={changed}"]
         return [
             "emerge",
             f"--root={target}",
@@ -138,12 +157,21 @@ class Portage:
             "--quiet-build=y",
             "--autounmask=n",
             f"--jobs={self.jobs}",
-            *(shared if self.binpkgs else []),
+            *(["--buildpkg=y"] if self.binpkgs else []),
+            *(taking if self.binpkgs or self.binhosts else []),
+            f"--getbinpkg={'y' if self.binhosts else 'n'}",  # whatever a confdir says: only hosts that are declared
             *words,
         ]
 
-    def _run(self, words: Sequence[str], env: Mapping[str, str] | None = None, *, fetching: bool = False) -> None:
-        output = Output()
+    def _run(
+        self,
+        words: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        fetching: bool = False,
+        output: Output | None = None,
+    ) -> None:
+        output = output or Output()
 
         def on_line(line: str) -> None:
             if step := output.read(line):
@@ -154,7 +182,7 @@ class Portage:
             *words,
             network=fetching,
             binds=self.fetch_only_binds if fetching else (),
-            env={**environment(self.epoch), **(env or {})},
+            env={**environment(self.epoch), **(ENVIRONMENT if self.binhosts else {}), **(env or {})},
             on_line=on_line,
             check=False,
         )

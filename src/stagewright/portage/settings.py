@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stagewright.project.fields import FolderPath, RepoRef, Section
+from stagewright.project.fields import BinhostRef, FolderPath, RepoRef, Section
 
 MakeVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -32,3 +32,5 @@ class PortageSettings(Section):
     """Variables of make.conf(5); they come last and win."""
     binpkgs: bool = True
     """Take binary packages from the cache that all stages share, and leave new ones there."""
+    binhosts: list[BinhostRef] | None = None
+    """The hosts whose binary packages are taken where they fit; all of the project when not given."""

@@ -39,7 +39,7 @@ def Word() -> Any:  # noqa: N802  reads like pydantic's Field
 
 @dataclass(frozen=True)
 class Ref:
-    """Marks a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``)."""
+    """Marks a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``, ``binhosts``)."""
 
     tables: tuple[str, ...]
 
@@ -130,6 +130,9 @@ StageRef = Annotated[str, Ref(("stages",))]
 
 RepoRef = Annotated[str, Ref(("repos",))]
 """The name of an ebuild repository of the project."""
+
+BinhostRef = Annotated[str, Ref(("binhosts",))]
+"""The name of a binary package host of the project."""
 
 FolderPath = Annotated[str, ProjectFile(folder=True)]
 """A folder, relative to the project."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
+from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, toolchain_of
 from stagewright.portage.confdir import Repository, assemble
 from stagewright.portage.emerge import PORTAGE_UID, Places, Portage
@@ -22,6 +23,11 @@ from stagewright.root.sandbox import Bind
 from stagewright.seeds.apt import fetch_binds
 from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.tools import SANDBOX
+
+T = TypeVar("T")
+
+FOREIGN = "binhosts"
+"""The fact in which a layer says which of its packages came from which binary package host."""
 
 TARGET = "/mnt/target"
 """Where a root that is being filled shows up inside the one that fills it."""
@@ -62,13 +68,25 @@ class PackageStage(PortageSettings, Stage):
     """What to install: atoms and @sets, as emerge(1) takes them."""
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node, with the repositories that this stage sees."""
-        known = scope.project.repos
-        chosen = (self.repos if self.repos is not None else list(known)) if self.uses_portage else []
-        described = [{"name": name, "main": known[name].main, "priority": known[name].priority} for name in chosen]
-        node = super().node(node_id, scope, repos=described, **context)
-        paths = {f"repo:{name}": scope.project.path(known[name].path) for name in chosen}
+        """The node, with the repositories and the binary package hosts that this stage sees."""
+        repos, hosts = (
+            self._chosen(self.repos, scope.project.repos),
+            self._chosen(self.binhosts, scope.project.binhosts),
+        )
+        described = {
+            "repos": [{"name": name, "main": repo.main, "priority": repo.priority} for name, repo in repos.items()],
+            "binhosts": [{"name": name, "uri": host.uri, "priority": host.priority} for name, host in hosts.items()],
+        }
+        node = super().node(node_id, scope, **described, **context)
+        paths = {
+            **{f"repo:{name}": scope.project.path(repo.path) for name, repo in repos.items()},
+            **{f"binhost:{name}": scope.project.path(host.keys) for name, host in hosts.items() if host.keys},
+        }
         return replace(node, files={**node.files, **paths})
+
+    def _chosen(self, wanted: Sequence[str] | None, known: Mapping[str, T]) -> dict[str, T]:
+        names = (wanted if wanted is not None else list(known)) if self.uses_portage else []
+        return {name: known[name] for name in names}
 
     @property
     def uses_portage(self) -> bool:
@@ -88,13 +106,17 @@ class PackageStage(PortageSettings, Stage):
             binpkgs=_for_portage(work.folder / "binpkgs"),
             build=_for_portage(work.folder / "build"),
         )
-        root = work.mount("root", [*(places.binds(repos) if self.uses_portage else ()), *extra])
+        hosts = self._hosts(work, places)
+        binds = [*places.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
+        root = work.mount("root", [*binds, *extra])
         if self.uses_portage and not _has(root, "usr/bin/emerge"):
             raise StagewrightError(
                 Reason.ENVIRONMENT_LACKS,
                 f"{self.root!r} has no Portage, so no packages can be installed in it",
                 hint="start from a root with Portage, or install the packages in the stage before",
             )
+        if hosts:
+            hosts.prepare(root)
         portage = Portage(
             root=root,
             places=places,
@@ -102,6 +124,7 @@ class PackageStage(PortageSettings, Stage):
             epoch=work.epoch,
             jobs=work.cores,
             binpkgs=self._binary_packages(work, places, repos, confdirs) if self.binpkgs else None,
+            binhosts=hosts,
             fetch_binds=tuple(fetch_binds(work.folder / "apt", work.store.cache("apt.json"))),
             on_phase=work.phase,
             on_progress=work.progress,
@@ -114,6 +137,21 @@ class PackageStage(PortageSettings, Stage):
         meta = work.store.meta(Yields.LAYER, work.inputs["root"].key)
         provenance = Provenance(repos, self, confdirs, toolchain_of(meta.stack, meta.facts))
         return BinaryPackages(work.store.cache("binpkgs"), places.binpkgs, provenance)
+
+    def _hosts(self, work: Work, places: Places) -> Binhosts | None:
+        folder = work.folder / "binhosts"
+        hosts = [
+            Host(
+                name=host["name"],
+                uri=host["uri"],
+                priority=host["priority"],
+                keys=work.files.get(f"binhost:{host['name']}"),
+                caches=work.store.cache("binhosts"),
+                folder=folder / "packages" / host["name"],
+            )
+            for host in work.context["binhosts"]
+        ]
+        return Binhosts(hosts, places.config, folder) if hosts else None
 
     def _config(self, work: Work, confdirs: Sequence[Path], repos: Sequence[Repository]) -> Path:
         folder = work.folder / "etc-portage"
@@ -143,6 +181,8 @@ def layer(root: Root, work: Work, portage: Portage, **facts: Any) -> Built:
     """What a root adds to the layers below it, ready for the store, with the binary packages that went into it."""
     work.phase("commit")
     kept = portage.binpkgs.used(root.upper, work.new_folder("used")) if portage.binpkgs else None
+    if portage.binhosts and (foreign := portage.binhosts.used(root.upper)):
+        facts[FOREIGN] = foreign
     settle(root.upper, work.epoch)
     files.clamp_times(root.upper, work.epoch)
     return Built(root.upper, root.below, facts, kept)

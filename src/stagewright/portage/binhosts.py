@@ -13,12 +13,10 @@ None of it enters the cache of what was built here (``portage/binpkgs.py``): no 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +24,7 @@ from urllib.parse import urlsplit
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import tree_digest
 from stagewright.portage.installed import read_entry
+from stagewright.portage.scripts import ask
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
@@ -38,7 +37,11 @@ CONF = "binrepos.conf"
 KEYRING, KEYRINGS = "gnupg", "gnupg.hosts"
 CONFDIR = "/etc/portage"
 
-ENVIRONMENT = {"PORTAGE_BINHOST": "", "PORTAGE_TRUST_HELPER": "", "BINPKG_GPG_VERIFY_GPG_HOME": f"{CONFDIR}/{KEYRING}"}
+ENVIRONMENT = {
+    "PORTAGE_BINHOST": "",
+    "PORTAGE_TRUST_HELPER": "true",
+    "BINPKG_GPG_VERIFY_GPG_HOME": f"{CONFDIR}/{KEYRING}",
+}
 """Variables over those of the configuration: no other hosts, and no keys but those of the project."""
 
 _SUFFIX = ".gpkg.tar"
@@ -87,7 +90,7 @@ class Host:
             _link(source, self.cache / source.relative_to(self.folder))
 
     def in_use(self, paths: Iterable[str]) -> None:
-        """Note that packages were used: collection goes by the times of their folders, those of files are the host's."""
+        """Note what was used: collection goes by the times of folders, since those of files are the host's."""
         for path in paths:
             if (kept := self.cache / path).exists():
                 os.utime(kept.parent)
@@ -189,7 +192,7 @@ class Binhosts:
             }
             for host, path in new
         ]
-        problems = ask_portage(root, "verify_binpkgs.py", self.folder, request)
+        problems = ask(root, "verify_binpkgs.py", (self.folder / "verify.json", request))
         if problems:
             by_name = {host.name: host for host in self.hosts}
             lines = [by_name[problem["host"]].refused(problem) for problem in problems]
@@ -237,7 +240,7 @@ class Binhosts:
         folder, home, inner = self.config / name, f"{CONFDIR}/{name}", "/tmp/keys"
         folder.mkdir(parents=True)
         folder.chmod(0o700)
-        gpg = ["gpg", "--homedir", home, "--batch", "--no-tty", "--quiet", "--with-colons"]
+        gpg = ["gpg", "--homedir", home, "--batch", "--no-tty", "--quiet", "--no-autostart", "--with-colons"]
         trust = self.folder / "trust"
         for host in hosts:
             assert host.keys
@@ -255,6 +258,7 @@ class Binhosts:
             keyring.ask(*gpg, "--import", inner)
             trust.write_text("".join(f"{fingerprint}:6:\n" for fingerprint in _primary(listing)))
             keyring.with_binds(Bind(trust, inner)).ask(*gpg, "--import-ownertrust", inner)
+        root.with_binds(Bind(folder, home, writable=True)).ask(*gpg, "--check-trustdb")
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)  # Portage checks as a user without rights
         folder.chmod(0o755)
@@ -298,23 +302,3 @@ def binrepos_conf(hosts: Sequence[Host], *, frozen: bool) -> str:
             "",
         ]
     return "\n".join(lines)
-
-
-def ask_portage(
-    root: Root,
-    script: str,
-    folder: Path,
-    request: Any,
-    binds: Sequence[Bind] = (),
-    env: Mapping[str, str] | None = None,
-) -> Any:
-    """Run one of our scripts with the Portage of a root; both what it is asked and what it answers is JSON-able."""
-    asked = folder / f"{script}.json"
-    asked.write_text(json.dumps(request))
-    inner = ("/tmp/script.py", "/tmp/request.json")
-    with resources.as_file(resources.files("stagewright.portage") / "data" / script) as path:
-        seen = [*binds, Bind(path, inner[0]), Bind(asked, inner[1])]
-        said = root.run(
-            "python3", *inner, binds=seen, env={"NOCOLOR": "true", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
-        )
-    return json.loads(said.stdout.splitlines()[-1])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
@@ -13,6 +11,7 @@ from stagewright.portage.binhosts import ENVIRONMENT, INDEX, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR, Repository
 from stagewright.portage.output import Output, gist
+from stagewright.portage.scripts import QUIET, ask
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import NO_ROOM
@@ -22,12 +21,7 @@ PORTAGE_UID = 250
 
 def environment(epoch: int) -> dict[str, str]:
     """What emerge sees besides the sandbox's own variables: the time stamp, and no colour anywhere."""
-    return {
-        "SOURCE_DATE_EPOCH": str(epoch),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "NOCOLOR": "true",
-        "NO_COLOR": "1",
-    }
+    return {"SOURCE_DATE_EPOCH": str(epoch), **QUIET}
 
 
 Progress = Callable[[int, int, str], None]
@@ -139,10 +133,7 @@ class Portage:
 
     def stage1_packages(self) -> Stage1Packages:
         """What the profile says that a stage1 is made of."""
-        with resources.as_file(resources.files("stagewright.portage") / "data" / "stage1_packages.py") as script:
-            inner = "/tmp/stage1_packages.py"
-            said = self.root.run("python3", inner, binds=[Bind(script, inner)], env=environment(self.epoch))
-        return Stage1Packages(**json.loads(said.stdout.splitlines()[-1]))
+        return Stage1Packages(**ask(self.root, "stage1_packages.py", env=environment(self.epoch)))
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
         # In an empty ROOT Portage 3.0.83 takes the libc that it adds to RDEPEND itself for a change of dependencies.

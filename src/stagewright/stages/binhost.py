@@ -18,8 +18,8 @@ from pydantic import Field
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import file_digest
 from stagewright.graph.node import Node, Yields
-from stagewright.portage.binhosts import ask_portage
 from stagewright.portage.confdir import PKGDIR
+from stagewright.portage.scripts import ask
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Matching, Section, StageRef
 from stagewright.root import files
@@ -109,13 +109,9 @@ class Binhost(Stage, kind="binhost"):
         renumber = self._collect(work, folder)
         packages = sorted(folder.rglob("*.gpkg.tar"))
         self._tell_what_is_missing(work)
-        if self.sign:
-            work.phase(f"sign {len(packages)} packages")
-        if self.sign or renumber:
-            self._edit(root, packages, renumber, work)
-        work.phase("index")
-        environment = {"FEATURES": "compress-index", "PYTHONDONTWRITEBYTECODE": "1", "NOCOLOR": "true"}
-        root.run("emaint", "--fix", "binhost", env=environment)
+        work.phase(f"sign {len(packages)} packages" if self.sign else "index")
+        self._write(root, packages, renumber, work)
+        _check_index(folder, len(packages))
         for lock in folder.rglob(".*.portage_lockfile"):
             lock.unlink()
         size = sum(path.stat().st_size for path in packages)
@@ -160,7 +156,7 @@ class Binhost(Stage, kind="binhost"):
         for host, names in sorted(foreign.items()):
             work.notice(f"{len(names)} packages came from binhost {host} and are not published again")
 
-    def _edit(self, root: Root, packages: list[Path], renumber: dict[str, int], work: Work) -> None:
+    def _write(self, root: Root, packages: list[Path], renumber: dict[str, int], work: Work) -> None:
         binds, sign = [], None
         if self.sign:
             if not files.exists(root.path, "usr/bin/gpg-agent"):
@@ -178,7 +174,7 @@ class Binhost(Stage, kind="binhost"):
             "packages": [f"{PKGDIR}/{path.relative_to(work.folder / 'binpkgs')}" for path in packages],
             "sign": sign,
         }
-        problem = ask_portage(root, "publish_binpkgs.py", work.folder, request, binds)
+        problem = ask(root, "publish_binpkgs.py", (work.folder / "publish.json", request), binds)
         if problem:
             said, _, detail = problem.strip().partition("\n")
             raise StagewrightError(
@@ -187,6 +183,17 @@ class Binhost(Stage, kind="binhost"):
                 detail=detail,
                 hint="write it with `gpg --armor --export-secret-keys FINGERPRINT`, and its passphrase to a file",
             )
+
+
+def _check_index(folder: Path, packages: int) -> None:
+    """Portage leaves out of an index what it finds wrong, and says so in passing."""
+    index = (folder / "Packages").read_text()
+    if (listed := len(re.findall(r"^CPV: ", index, re.MULTILINE))) != packages:
+        raise StagewrightError(
+            Reason.BUILD_FAILED,
+            f"Portage lists {listed} of {packages} packages in the index",
+            hint="the log has Portage's words on the others",
+        )
 
 
 def _model(scope: Scope, name: str) -> Stage:

@@ -1,4 +1,4 @@
-"""Give binary packages other build ids, and sign packages, by Portage's own code. Runs inside a root.
+"""Give binary packages other build ids, sign them, and write their index, by Portage's code. Runs inside a root.
 
 The last line of the output is the JSON of what went wrong: a text, or null.
 """
@@ -29,12 +29,20 @@ def prepare(sign):
     signed = gpg(*phrase, "--local-user", sign["key"], "--output", os.devnull, "--yes", "--sign", sys.argv[1])
     if signed.returncode:
         return f"the key does not sign: {signed.stderr}"
-    os.environ["BINPKG_GPG_SIGNING_BASE_COMMAND"] = " ".join(
-        ["/usr/bin/gpg --sign --armor --pinentry-mode loopback", *phrase, "[PORTAGE_CONFIG]"]
-    )
-    os.environ["BINPKG_GPG_SIGNING_GPG_HOME"] = HOME
-    os.environ["BINPKG_GPG_SIGNING_KEY"] = sign["key"]
+    Path(HOME, "trust").write_text(f"{sign['key'].upper()}:6:\n")
+    gpg("--import-ownertrust", f"{HOME}/trust")
+    gpg("--check-trustdb")
     Path(sign["public"]).write_text(gpg("--armor", "--export", sign["key"]).stdout)
+    os.environ |= {
+        "BINPKG_GPG_SIGNING_BASE_COMMAND": " ".join(
+            ["/usr/bin/gpg --sign --armor --pinentry-mode loopback", *phrase, "[PORTAGE_CONFIG]"]
+        ),
+        "BINPKG_GPG_SIGNING_GPG_HOME": HOME,
+        "BINPKG_GPG_SIGNING_KEY": sign["key"],
+        "BINPKG_GPG_VERIFY_GPG_HOME": HOME,  # the index is made of packages whose new signatures are good
+        "GPG_VERIFY_USER_DROP": "root",
+        "GPG_VERIFY_GROUP_DROP": "root",
+    }
     return None
 
 
@@ -52,6 +60,9 @@ def publish(request):
         package.update_metadata(metadata, new_basename=f"{metadata['PF'].decode().strip()}-{number}")
     for path in request["packages"] if request["sign"] else ():
         gpkg.gpkg(settings=portage.settings, gpkg_file=path).update_signature()
+    os.environ["FEATURES"] = "compress-index"
+    sys.stdout.flush()
+    subprocess.run(["emaint", "--fix", "binhost"], check=True)
     return None
 
 

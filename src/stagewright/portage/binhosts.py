@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import tree_digest
+from stagewright.portage.confdir import make_conf
 from stagewright.portage.installed import read_entry
 from stagewright.portage.scripts import ask
 from stagewright.root import files
@@ -37,12 +38,12 @@ CONF = "binrepos.conf"
 KEYRING, KEYRINGS = "gnupg", "gnupg.hosts"
 CONFDIR = "/etc/portage"
 
-ENVIRONMENT = {
+SETTINGS = {
     "PORTAGE_BINHOST": "",
-    "PORTAGE_TRUST_HELPER": "true",
+    "PORTAGE_TRUST_HELPER": "",
     "BINPKG_GPG_VERIFY_GPG_HOME": f"{CONFDIR}/{KEYRING}",
 }
-"""Variables over those of the configuration: no other hosts, and no keys but those of the project."""
+"""Variables of make.conf over all others: no other hosts, and no keys but those of the project."""
 
 _SUFFIX = ".gpkg.tar"
 
@@ -127,8 +128,9 @@ class Binhosts:
                 "the root has no gpg, so it cannot check the signatures of binary packages",
                 hint="add `gpg` to the packages of a Debian seed, app-crypt/gnupg to a stage; or set `binhosts = []`",
             )
+        (self.config / "make.conf" / "99-binhosts").write_text(make_conf(SETTINGS))
         conf = self.config / CONF
-        if conf.is_dir():
+        if conf.is_dir():  # of a confdir
             shutil.rmtree(conf)
         conf.write_text(binrepos_conf(self.hosts, frozen=True))
         self._fetching.write_text(binrepos_conf(self.hosts, frozen=False))

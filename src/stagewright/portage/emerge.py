@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.portage.binhosts import ENVIRONMENT, INDEX, Binhosts
+from stagewright.portage.binhosts import INDEX, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR, Repository
 from stagewright.portage.output import Output, gist
@@ -173,7 +173,7 @@ class Portage:
             *words,
             network=fetching,
             binds=self.fetch_only_binds if fetching else (),
-            env={**environment(self.epoch), **(ENVIRONMENT if self.binhosts else {}), **(env or {})},
+            env={**environment(self.epoch), **(env or {})},
             on_line=on_line,
             check=False,
         )

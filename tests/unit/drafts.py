@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
-from stagewright.project.fields import AnyRef, Atom, FilePath, FolderPath, RepoRef, Section, StageRef
+from stagewright.project.fields import AnyRef, Atom, BinhostRef, FilePath, FolderPath, RepoRef, Section, StageRef
 from stagewright.project.load import load
 from stagewright.project.model import Project
 
@@ -23,6 +23,7 @@ class Inner(Section):
 class RootStage(Section):
     root: AnyRef | None = None
     repos: list[RepoRef] = []
+    binhosts: list[BinhostRef] = []
     packages: list[Atom] = []
     patterns: list[str] = []
     overlay: list[FolderPath] = []

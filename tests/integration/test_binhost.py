@@ -63,9 +63,9 @@ PHRASE = "correct horse"
 MAKE_KEYS = f"""
 make() {{
     gpg --batch --quiet --pinentry-mode loopback --passphrase "$2" --quick-gen-key "$1@example.org" ed25519 sign never
-    gpg --batch --with-colons --list-keys "$1" | sed -n 's/^fpr:*\\([0-9A-F]*\\):/\\1/p'; echo ---
-    gpg --batch --armor --export "$1"; echo ---
-    gpg --batch --pinentry-mode loopback --passphrase "$2" --armor --export-secret-keys "$1"; echo ---
+    gpg --batch --with-colons --list-keys "$1" | sed -n 's/^fpr:*\\([0-9A-F]*\\):/\\1/p'; echo ====
+    gpg --batch --armor --export "$1"; echo ====
+    gpg --batch --pinentry-mode loopback --passphrase "$2" --armor --export-secret-keys "$1"; echo ====
 }}
 make good "{PHRASE}" 2> /dev/null && make other "" 2> /dev/null
 """
@@ -89,7 +89,7 @@ class Server(http.server.ThreadingHTTPServer):
     @property
     def packages(self) -> set[str]:
         """The packages that were asked for since the last time."""
-        found = {path.rpartition("/")[2] for path in self.asked if path.endswith(".gpkg.tar")}
+        found = {path.partition("/")[2] for path in self.asked if path.endswith(".gpkg.tar")}
         self.asked.clear()
         return found
 
@@ -174,7 +174,7 @@ def published(seed: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     secrets = project.parent / "secrets"
     secrets.mkdir(mode=0o700)
     write_project(project, SEED + SYSTEM)
-    parts = call("shell", "system", "--", "sh", "-c", MAKE_KEYS, cwd=project, store=store).stdout.split("---\n")
+    parts = call("shell", "system", "--", "sh", "-c", MAKE_KEYS, cwd=project, store=store).stdout.split("====\n")
     for number, name in enumerate(("good", "other")):
         (project / f"{name}.asc").write_text(parts[3 * number + 1])
         (secrets / name).write_text(parts[3 * number + 2])

@@ -161,6 +161,13 @@ def test_collection_spares_what_was_used_of_late(tmp_path: Path, hosts: Binhosts
     assert [garbage.path.name for garbage in unused_packages(store, 30)] == ["other"]
 
 
+def test_two_hosts_on_two_ports_of_one_machine_have_one_index(hosts: Binhosts, host: Host) -> None:
+    replace(hosts, hosts=[host, replace(host, name="b", uri="https://example.org:81/c")])._tell_apart()
+    with pytest.raises(StagewrightError) as caught:
+        replace(hosts, hosts=[host, replace(host, name="b", uri="https://example.org:82/a/b")])._tell_apart()
+    assert caught.value.reason is Reason.INVALID_VALUE and caught.value.hint
+
+
 def test_the_fingerprints_of_primary_keys() -> None:
     listing = (
         "pub:-:255:22:A::\nfpr:::::::::ONE:\nuid:x\nsub:-:255:18:B::\nfpr:::::::::SUB:\npub:-::\nfpr:::::::::TWO:\n"

@@ -47,6 +47,11 @@ SETTINGS = {
 
 _SUFFIX = ".gpkg.tar"
 
+_NEEDED = """
+from portage.binrepo.config import BinRepoConfig
+assert {"frozen", "location"} <= set(BinRepoConfig.__slots__)
+"""
+
 
 @dataclass(frozen=True)
 class Host:
@@ -118,7 +123,8 @@ class Binhosts:
     def prepare(self, root: Root) -> None:
         """Write binrepos.conf, and make the keyrings by the root's own gpg.
 
-        Raises ``ENVIRONMENT_LACKS`` for a root that cannot check signatures, ``INVALID_VALUE`` for keys that are none.
+        Raises ``ENVIRONMENT_LACKS`` for a root that cannot check signatures or whose Portage cannot keep the packages of
+        others apart, ``INVALID_VALUE`` for keys that are none.
         """
         if (self.config / KEYRING).exists():  # a root that is entered again
             return
@@ -128,6 +134,13 @@ class Binhosts:
                 "the root has no gpg, so it cannot check the signatures of binary packages",
                 hint="add `gpg` to the packages of a Debian seed, app-crypt/gnupg to a stage; or set `binhosts = []`",
             )
+        if root.run("python3", "-c", _NEEDED, check=False).code:
+            raise StagewrightError(
+                Reason.ENVIRONMENT_LACKS,
+                "the root's Portage is too old for binary package hosts",
+                hint="3.0.83 is known to work; or set `binhosts = []`",
+            )
+        self._tell_apart()
         (self.config / "make.conf" / "99-binhosts").write_text(make_conf(SETTINGS))
         conf = self.config / CONF
         if conf.is_dir():  # of a confdir
@@ -138,6 +151,18 @@ class Binhosts:
         self._make_keyring(root, KEYRING, signed)  # Portage knows one keyring for all hosts
         for host in signed:
             self._make_keyring(root, f"{KEYRINGS}/{host.name}", [host])
+
+    def _tell_apart(self) -> None:
+        """Raise for hosts whose indexes Portage would write to the same file."""
+        by_index = {host.index: host for host in self.hosts}
+        for host in self.hosts:
+            if (other := by_index[host.index]) is not host:
+                raise StagewrightError(
+                    Reason.INVALID_VALUE,
+                    f"Portage cannot tell the binhosts {host.name} and {other.name} apart",
+                    detail=f"{host.uri}\n{other.uri}",
+                    hint="give them other paths, or name one of them in the `binhosts` of a stage",
+                )
 
     def binds(self) -> list[Bind]:
         """What every command inside the root sees."""

@@ -42,9 +42,9 @@ def wrong(entry):
             if match := re.search(r"\[GNUPG:\] " + pattern, said.getvalue()):
                 return meaning.format(*match.groups()), said.getvalue()
         return "its signature is not good", said.getvalue()
-    except exception.PortageException as error:
+    except Exception as error:  # noqa: BLE001  whatever is in the file
         return f"it is damaged: {error}", said.getvalue()
-    name = f"{found['CATEGORY']}/{found['PF']}"
+    name = f"{found.get('CATEGORY')}/{found.get('PF')}"
     return None if name == entry["cpv"] else (f"it is {name}, not {entry['cpv']} as the index says", "")
 
 

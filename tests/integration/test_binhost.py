@@ -123,12 +123,12 @@ class Site:
         write_project(self.project, SEED + SYSTEM.replace("-shout", use) + more + table)
         return build("system", cwd=self.project, store=self.store, check=check)
 
-    def refused(self, host: str, **more: str) -> Run:
-        """A build that must fail, with nothing kept of what was fetched."""
+    def refused(self, host: str, *, bad: str = "", **more: str) -> Run:
+        """A build that must fail, with nothing kept of what was fetched, or nothing but what is not ``bad``."""
         before = self.kept()
         run = self.take(host, check=False, **more)
         assert run.code, run
-        assert self.kept() == before
+        assert not [path for path in self.kept() - before if str(path).endswith(bad)]
         return run
 
     def kept(self) -> set[Path]:
@@ -264,7 +264,8 @@ def test_packages_are_taken_and_not_compiled(site: Site) -> None:
 def test_only_what_fits_is_taken(site: Site) -> None:
     site.take("unsigned", use="shout", trust="verify = false")
     assert site.came_from() == {"main": ALL - {"app-misc/hello-1.0"}}
-    assert [path.name for path in (site.store / "cache/binpkgs").rglob("*.gpkg.tar")] == ["hello-1.0-1.gpkg.tar"]
+    (own,) = (site.store / "cache/binpkgs").rglob("*.gpkg.tar")
+    assert own.name.startswith("hello-1.0-")
     shutil.rmtree(site.store / "cache/binpkgs")
 
 
@@ -291,7 +292,7 @@ def test_a_package_that_was_changed(site: Site) -> None:
     host = site.changed("good", "damaged")
     path = next(path for path, entry in index_of(host).items() if entry.get("USE") == "static")
     damage(host / path)
-    run = site.refused("damaged")
+    run = site.refused("damaged", bad=path)
     assert run.reasons == {"system": "digest-mismatch"}
     assert Path(path).name in run.stderr and "binhost main" in run.stderr
 
@@ -308,7 +309,7 @@ def test_a_package_that_was_changed_together_with_the_index(site: Site) -> None:
     (host / "Packages").write_text(index)
     run = site.refused("forged")
     assert run.reasons == {"system": "bad-signature"}
-    assert Path(path).name in run.stderr and "damaged" not in site.kept()
+    assert Path(path).name in run.stderr
 
 
 def test_a_good_package_under_another_name(site: Site) -> None:

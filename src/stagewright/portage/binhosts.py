@@ -123,8 +123,8 @@ class Binhosts:
     def prepare(self, root: Root) -> None:
         """Write binrepos.conf, and make the keyrings by the root's own gpg.
 
-        Raises ``ENVIRONMENT_LACKS`` for a root that cannot check signatures or whose Portage cannot keep the packages of
-        others apart, ``INVALID_VALUE`` for keys that are none.
+        Raises ``ENVIRONMENT_LACKS`` for a root that cannot check signatures or keep the packages of others apart,
+        ``INVALID_VALUE`` for keys that are none.
         """
         if (self.config / KEYRING).exists():  # a root that is entered again
             return

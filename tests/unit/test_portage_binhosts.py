@@ -142,7 +142,7 @@ def test_without_keys_everything_is_kept(hosts: Binhosts, host: Host, tmp_path: 
 
 
 def test_which_packages_came_from_a_host(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
-    indexed(hosts)
+    assert hosts.used(tmp_path / "tree") == {}, "a stage that installed nothing"
     write(host.folder / PACKAGE, "hello")
     write(host.folder / "app-misc/other/other-1-1.gpkg.tar", "other")
     records = tmp_path / "tree/var/db/pkg/app-misc"
@@ -157,7 +157,7 @@ def test_collection_spares_what_was_used_of_late(tmp_path: Path, hosts: Binhosts
     for path in (PACKAGE, "app-misc/other/other-1-1.gpkg.tar"):
         write(host.cache / path)
         os.utime((host.cache / path).parent, (time.time() - 50 * 86400,) * 2)
-    host.in_use([PACKAGE])
+    host.in_use([host.folder / PACKAGE])
     assert [garbage.path.name for garbage in unused_packages(store, 30)] == ["other"]
 
 

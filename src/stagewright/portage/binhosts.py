@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,10 +96,10 @@ class Host:
         for source in self.new():
             _link(source, self.cache / source.relative_to(self.folder))
 
-    def in_use(self, paths: Iterable[str]) -> None:
+    def in_use(self, paths: Iterable[Path]) -> None:
         """Note what was used: collection goes by the times of folders, since those of files are the host's."""
         for path in paths:
-            if (kept := self.cache / path).exists():
+            if (kept := self.cache / path.relative_to(self.folder)).exists():
                 os.utime(kept.parent)
 
     def refused(self, problem: Mapping[str, str]) -> str:
@@ -107,9 +108,12 @@ class Host:
 
 
 def _link(source: Path, target: Path) -> None:
+    """Link a file in one step, instead of another that the host had there before."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)  # the host has another file there now
-    os.link(source, target)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    os.link(source, temporary)
+    temporary.rename(target)
+    temporary.unlink(missing_ok=True)  # nothing is renamed when both are the same file already
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,7 @@ class Binhosts:
             raise StagewrightError(
                 Reason.BAD_SIGNATURE,
                 lines[0] if len(lines) == 1 else f"{len(lines)} binary packages are refused",
-                detail="\n".join(lines if len(lines) > 1 else problems[0]["detail"].splitlines()),
+                detail="\n".join(lines) if len(lines) > 1 else problems[0]["detail"],
                 hint="ask who runs the host; if it has new keys, put them into the file that `keys` names",
             )
 
@@ -234,10 +238,15 @@ class Binhosts:
         """Which of the packages recorded in a tree came from which host, and whence that is."""
         found = {}
         for host in self.hosts:
-            taken = {path: cpv for path, cpv in self._index(host).items() if _is_from(tree, cpv, host.folder / path)}
-            host.in_use(taken)
+            fetched = [
+                (path, name)
+                for path in host.folder.rglob(f"*{_SUFFIX}")
+                for name in _names(path.relative_to(host.folder))
+            ]
+            taken = [(path, name) for path, name in fetched if _is_from(tree, name, path)]
+            host.in_use(path for path, _ in taken)
             if taken:
-                found[host.name] = {"uri": host.uri, "packages": sorted(set(taken.values()))}
+                found[host.name] = {"uri": host.uri, "packages": sorted({name for _, name in taken})}
         return found
 
     def _index(self, host: Host) -> dict[str, str]:
@@ -301,10 +310,16 @@ def _primary(listing: str) -> Iterator[str]:
         kind = fields[0]
 
 
+def _names(path: Path) -> tuple[str, str]:
+    """What a package can be called (category/package-version) by its path on a host; a build id may stand at the end."""
+    category, name = path.parts[0], path.name.removesuffix(_SUFFIX)
+    return f"{category}/{name}", f"{category}/{name.rpartition('-')[0]}"
+
+
 def _is_from(tree: Path, package: str, file: Path) -> bool:
     """Whether an installed package was unpacked from a file."""
     recorded = read_entry(tree, package, "BINPKGMD5")
-    if not recorded or not file.is_file():
+    if not recorded:
         return False
     with file.open("rb") as stream:
         return recorded == hashlib.file_digest(stream, "md5").hexdigest()

@@ -311,7 +311,7 @@ def _primary(listing: str) -> Iterator[str]:
 
 
 def _names(path: Path) -> tuple[str, str]:
-    """What a package can be called (category/package-version) by its path on a host; a build id may stand at the end."""
+    """What the package in a file can be called (category/package-version): its name may end in a build id."""
     category, name = path.parts[0], path.name.removesuffix(_SUFFIX)
     return f"{category}/{name}", f"{category}/{name.rpartition('-')[0]}"
 

@@ -117,9 +117,10 @@ class Site:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def take(self, host: str, *, use: str = "-shout", more: str = "", check: bool = True, trust: str = "") -> Run:
-        """Build the system of another project, which takes packages from ``host``."""
+        """Build the system of another project, which takes packages from ``host``, by name or by its whole address."""
         trust = trust or 'keys = "good.asc"'
-        table = f'[binhosts.main]\nuri = "{self.uri}/{host}"\n{trust}\n'
+        uri = host if ":" in host else f"{self.uri}/{host}"
+        table = f'[binhosts.main]\nuri = "{uri}"\n{trust}\n'
         write_project(self.project, SEED + SYSTEM.replace("-shout", use) + more + table)
         return build("system", cwd=self.project, store=self.store, check=check)
 
@@ -331,10 +332,11 @@ def test_a_good_package_under_another_name(site: Site) -> None:
     assert "it is app-misc/greet-1.0, not app-misc/greet-1.1" in run.stderr
 
 
-def test_a_host_that_is_not_there(site: Site) -> None:
-    run = site.refused("nothing")
+@pytest.mark.parametrize(("host", "said"), [("nothing", "404"), ("http://127.0.0.1:9", "Connection refused")])
+def test_a_host_that_is_not_there(site: Site, host: str, said: str) -> None:
+    run = site.refused(host)
     assert run.reasons == {"system": "fetch-failed"}
-    assert "cannot reach binhost main" in run.stderr and "404" in run.stderr
+    assert "cannot reach binhost main" in run.stderr and said in run.stderr
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from stagewright.graph.node import Graph, Yields
 from stagewright.project.load import load
 from stagewright.project.model import Project
 from stagewright.stages.base import Input, Work
-from stagewright.stages.binhost import Binhost
+from stagewright.stages.binhost import BinhostStage
 from stagewright.stages.packages import PackageStage
 from stagewright.stages.registry import by_kind, graph_of, kinds
 from stagewright.store.store import Meta, Store
@@ -84,7 +84,7 @@ def test_a_node_comes_back_from_its_job(tmp_path: Path) -> None:
     node = graph(tmp_path, PACKAGES + f"roots = {json.dumps(roots)}").nodes["packages"]
     refs, options = (json.loads(json.dumps(part, sort_keys=True)) for part in (dict(node.refs), dict(node.options)))
     stage = by_kind()["binhost"].restored(refs, options)
-    assert isinstance(stage, Binhost)
+    assert isinstance(stage, BinhostStage)
     assert stage.roots == roots
 
 
@@ -116,7 +116,7 @@ def test_secrets_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "secret").touch()
     sign = {"key": KEY, "secret": "~/secret", "passphrase": str(tmp_path / "none")}
-    stage = Binhost.model_validate({"roots": ["system"], "sign": sign})
+    stage = BinhostStage.model_validate({"roots": ["system"], "sign": sign})
     assert [(problem.reason, problem.message.partition(":")[0]) for problem in stage.lacks()] == [
         (Reason.MISSING_FILE, "sign.passphrase")
     ]
@@ -153,7 +153,7 @@ def work(tmp_path: Path, *layers: dict[str, str]) -> Work:
 def test_each_package_is_taken_once_and_another_of_its_name_gets_another_build_id(tmp_path: Path) -> None:
     first, second = "a/hello/hello-1-1.gpkg.tar", "a/hello/hello-1-2.gpkg.tar"
     layers = {first: "one", second: "two"}, {first: "two"}, {first: "three", "a/b/b-1-r2-1.gpkg.tar": "b"}
-    stage = Binhost.model_validate({"roots": ["x"]})
+    stage = BinhostStage.model_validate({"roots": ["x"]})
     assert stage._collect(work(tmp_path, *layers), tmp_path / "out") == {"a/hello/hello-1-3.gpkg.tar": 3}
     found = {str(path.relative_to(tmp_path / "out")): path.read_text() for path in (tmp_path / "out").rglob("*.tar")}
     assert found == {first: "one", second: "two", "a/hello/hello-1-3.gpkg.tar": "three", "a/b/b-1-r2-1.gpkg.tar": "b"}

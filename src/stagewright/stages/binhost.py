@@ -54,7 +54,7 @@ class Signing(Section):
         return {name: Path(path).expanduser() for name, path in named.items() if path}
 
 
-class Binhost(Stage, kind="binhost"):
+class BinhostStage(Stage, kind="binhost"):
     """A stage of kind ``binhost``."""
 
     yields = Yields.ARTIFACT

@@ -62,6 +62,7 @@ class Reason(enum.StrEnum):
     COMMAND_FAILED = "command-failed"
     PACKAGE_FAILED = "package-failed"
     FETCH_FAILED = "fetch-failed"
+    BAD_SIGNATURE = "bad-signature"
     DEPENDENCIES = "dependencies"
     ENVIRONMENT_LACKS = "environment-lacks"
     BUILD_FAILED = "build-failed"
@@ -86,6 +87,7 @@ _EXITS = {
     Reason.COMMAND_FAILED: Exit.FAILED,
     Reason.PACKAGE_FAILED: Exit.FAILED,
     Reason.FETCH_FAILED: Exit.FAILED,
+    Reason.BAD_SIGNATURE: Exit.FAILED,
     Reason.DEPENDENCIES: Exit.FAILED,
     Reason.ENVIRONMENT_LACKS: Exit.FAILED,
     Reason.BUILD_FAILED: Exit.FAILED,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
-from stagewright.project.fields import Atom, FilePath, FolderPath, RepoRef, RootRef, Section, StageRef
+from stagewright.project.fields import Atom, BinhostRef, FilePath, FolderPath, RepoRef, RootRef, Section, StageRef
 from stagewright.project.load import load
 from stagewright.project.model import Project
 
@@ -23,6 +23,7 @@ class Inner(Section):
 class RootStage(Section):
     root: RootRef | None = None
     repos: list[RepoRef] = []
+    binhosts: list[BinhostRef] = []
     packages: list[Atom] = []
     patterns: list[str] = []
     overlay: list[FolderPath] = []

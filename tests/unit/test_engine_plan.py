@@ -31,6 +31,7 @@ ALL = {
     "live+boot.squashfs",
     "iso",
     "pack",
+    "packages",
 }
 ALL |= {"test:works", "test:runs", "test:again"}
 
@@ -126,7 +127,7 @@ def test_what_is_needed_for_something_missing_is_made(site: Site) -> None:
 def test_a_changed_setting_is_named_and_reaches_its_users(site: Site) -> None:
     site.build()
     site.write(PROJECT.replace('use = ["-shout"]', 'use = ["shout"]'))
-    assert site.states()[State.BUILD] == {"system", "live", "live+boot.squashfs", "iso", "test:works"}
+    assert site.states()[State.BUILD] == {"system", "live", "live+boot.squashfs", "iso", "packages", "test:works"}
     assert site.why("system") == ['options.use: ["-shout"] -> ["shout"]']
     (line,) = site.why("live")
     assert line.startswith("inputs.root: ")

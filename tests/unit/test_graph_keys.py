@@ -76,6 +76,9 @@ boot = "boot"
 [stages.pack]
 kind = "tarball"
 root = "stage3"
+[stages.packages]
+kind = "binhost"
+roots = ["system", "four"]
 [tests.works]
 boots = "iso"
 expect = ["login:"]

@@ -24,6 +24,7 @@ ONE_MISTAKE = {
     "key at the top": ("§formatt = 1", R.UNKNOWN_KEY),
     "table at the top": ('[§stage.a]\nkind = "root"', R.UNKNOWN_KEY),
     "key of a repository": ('[repos.r]\npath = "."\n§prio = 1', R.UNKNOWN_KEY),
+    "key of a binhost": ('[binhosts.b]\nuri = "http://b"\nverify = false\n§key = "file"', R.UNKNOWN_KEY),
     "key of a seed": ('[seeds.s]\nbootstrap = "debian"\n§sha = 3', R.UNKNOWN_KEY),
     "two kinds of seed": ('[§seeds.s]\nbootstrap = "debian"\nfile = "file"', R.UNKNOWN_KIND),
     "kind of a stage": ('[stages.a]\nkind = §"rot"', R.UNKNOWN_KIND),
@@ -49,6 +50,15 @@ ONE_MISTAKE = {
     "variables that are no table": ("variables = §1", R.INVALID_VALUE),
     # missing keys
     "no path of a repository": ("[§repos.r]", R.MISSING_KEY),
+    "no uri of a binhost": ("[§binhosts.b]\nverify = false", R.MISSING_KEY),
+    "a binhost without keys": ('binhosts.b = §{ uri = "http://b" }', R.INVALID_VALUE),
+    "keys that nothing is verified with": (
+        'binhosts.b = §{ uri = "http://b", keys = "file", verify = false }',
+        R.INVALID_VALUE,
+    ),
+    "a word for verify": ('[binhosts.b]\nuri = "http://b"\nverify = §"no"', R.INVALID_VALUE),
+    "a binhost in the file system": ('[binhosts.b]\nuri = §"file:///b"\nkeys = "file"', R.INVALID_VALUE),
+    "a binhost with a password": ('[binhosts.b]\nuri = §"https://me:it@b/c"\nkeys = "file"', R.INVALID_VALUE),
     # names
     "a strange name": ('[§stages."a b"]\nkind = "root"', R.INVALID_VALUE),
     "a name with a line end": ('[§stages."a\\n"]\nkind = "root"', R.INVALID_VALUE),
@@ -64,6 +74,10 @@ ONE_MISTAKE = {
         '[repos.r]\npath = "."\n[stages.a]\nkind = "root"\nrepos = ["r", §"q"]',
         R.UNKNOWN_NAME,
     ),
+    "no such binhost": (
+        '[binhosts.b]\nuri = "http://b"\nverify = false\n[stages.a]\nkind = "root"\nbinhosts = ["b", §"q"]',
+        R.UNKNOWN_NAME,
+    ),
     "a seed where a stage must be": (
         '[seeds.s]\nbootstrap = "debian"\n[stages.r]\nkind = "root"\n'
         '[stages.a]\nkind = "image"\nlive = "r"\nboot = §"s"',
@@ -75,6 +89,7 @@ ONE_MISTAKE = {
     "a folder for a file": ('[stages.a]\nkind = "root"\nscript = §"here"', R.MISSING_FILE),
     "no file of a seed": ('[seeds.s]\nfile = §"seed.tar"', R.MISSING_FILE),
     "no folder of a repository": ('[repos.r]\npath = §"repo"', R.MISSING_FILE),
+    "no keys of a binhost": ('[binhosts.b]\nuri = "http://b"\nkeys = §"gentoo.asc"', R.MISSING_FILE),
     "absolute": ('[stages.a]\nkind = "root"\nscript = §"/etc/passwd"', R.MISSING_FILE),
     "out of the project": ('[stages.a]\nkind = "root"\nscript = §"here/../../file"', R.MISSING_FILE),
     "a name that is too long": (f'[stages.a]\nkind = "root"\nscript = §"{"x" * 300}"', R.MISSING_FILE),
@@ -444,7 +459,7 @@ def test_a_file_that_may_not_be_read(draft: Draft) -> None:
 # nothing else is ever raised
 
 
-@pytest.mark.parametrize("table", ["repos", "seeds", "stages", "tests", "project", "variables", "include"])
+@pytest.mark.parametrize("table", ["repos", "binhosts", "seeds", "stages", "tests", "project", "variables", "include"])
 @pytest.mark.parametrize(
     "value", ["3", '"x"', "[]", "[[]]", "{}", "{ a = 1 }", "{ a = {} }", "{ a = { a = [] } }", "nan"]
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -20,6 +20,7 @@ from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Listener, Published
 from stagewright.graph.node import Node
 from stagewright.project.model import Project
+from stagewright.stages.base import Stage
 from stagewright.stages.guest_test import EVIDENCE
 from stagewright.stages.registry import graph_of
 from stagewright.store.store import Store
@@ -93,11 +94,22 @@ def _carry_out(
     if not plan.to_build:
         return None
     require(store, [step.node for step in plan.to_build])
+    problems = [problem for step in plan.to_build for problem in _lacks(plan.project, step.node)]
+    if problems:
+        raise ProblemsError(problems)
     listeners = [listener]
     scheduler = Scheduler(plan, store, resources, listeners, keep_going=keep_going)
     with Record(store, scheduler.run_id) as record:
         listeners.append(record)
         return scheduler.run()
+
+
+def _lacks(project: Project, node: Node) -> Iterator[StagewrightError]:
+    """What an entry of the project needs of this machine and is not there."""
+    entry = next((entry for entry in project.all_entries() if entry.name == node.id), None)
+    for problem in entry.model.lacks() if entry and isinstance(entry.model, Stage) else ():
+        problem.place = node.place
+        yield problem
 
 
 def _raise(plan: Plan, store: Store, outcome: Outcome) -> None:

@@ -30,5 +30,6 @@ def _entry(step: Step, store: Store) -> dict[str, Any]:
         "files": others,
         "pin": node.context.get("pin"),
         "archive": facts.get("archive"),
+        "binhosts": facts.get("binhosts"),
     }
     return {**entry, **{name: value for name, value in more.items() if value}}

@@ -27,13 +27,26 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
             if not by_kind()[step.node.kind].publishes or not store.has(step.node.yields, step.key.digest):
                 continue
             tree = store.tree(step.node.yields, step.key.digest)
-            files = sorted(path for path in tree.rglob("*") if path.is_file())
+            # Deepest first: who serves the folder has all packages before the index that names them.
+            files = sorted((path for path in tree.rglob("*") if path.is_file()), key=lambda path: -len(path.parts))
             main = store.meta(step.node.yields, step.key.digest).facts.get("file")
             place = folder if main else folder / target
             for file in files:
                 _link(file, place / file.relative_to(tree))
+            if not main:
+                _prune(place, {place / file.relative_to(tree) for file in files})
             outputs[target] = [str(place / main)] if main else [str(place)]
     return outputs
+
+
+def _prune(folder: Path, wanted: set[Path]) -> None:
+    """Remove what an earlier build left in a folder."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in wanted:
+            path.unlink()
 
 
 def _link(source: Path, target: Path) -> None:

@@ -85,7 +85,7 @@ def _prepare(job: Job, folder: Path, log: object, emit: Callable[[Event], None])
     inputs = {
         role: Input(Yields(yields), key, store.tree(Yields(yields), key)) for role, (yields, key) in job.inputs.items()
     }
-    stage = by_kind()[job.kind].model_validate({**job.refs, **job.options})
+    stage = by_kind()[job.kind].restored(job.refs, job.options)
     work = Work(
         node=job.node,
         folder=folder,

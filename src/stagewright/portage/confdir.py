@@ -68,10 +68,10 @@ def assemble(
     folder.mkdir()
     defaults = folder / "make.conf"
     defaults.mkdir()
-    (defaults / "10-stagewright").write_text(_make_conf(_defaults(parallel)))
+    (defaults / "10-stagewright").write_text(make_conf(_defaults(parallel)))
     for confdir in confdirs:
         _merge(confdir, folder)
-    (defaults / "90-stage").write_text(_make_conf(_of_stage(settings)))
+    (defaults / "90-stage").write_text(make_conf(_of_stage(settings)))
     (folder / "repos.conf").mkdir(exist_ok=True)
     (folder / "repos.conf" / "stagewright.conf").write_text(_repos_conf(repos))
     if settings.profile:
@@ -108,7 +108,8 @@ def _of_stage(settings: PortageSettings) -> dict[str, str]:
     return own
 
 
-def _make_conf(variables: Mapping[str, str]) -> str:
+def make_conf(variables: Mapping[str, str]) -> str:
+    """Variables as a file of make.conf(5)."""
     return "".join(f'{name}="{_quoted(value)}"\n' for name, value in variables.items())
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.portage.binhosts import INDEX, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR
 from stagewright.portage.output import Output, gist
 from stagewright.portage.repos import Repository
+from stagewright.portage.scripts import QUIET, ask, last_line
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import NO_ROOM
@@ -66,6 +66,7 @@ class Portage:
     jobs: int = 1  # packages at a time
     protect: bool = False  # keep files of /etc that were changed, and put new ones beside them (CONFIG_PROTECT)
     binpkgs: BinaryPackages | None = None  # where binary packages come from and go to
+    binhosts: Binhosts | None = None  # where more of them come from
     fetch_binds: tuple[Bind, ...] = ()
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda *_: None
@@ -84,7 +85,8 @@ class Portage:
 
         ``use`` are USE flags over all others, as in the environment of emerge; ``-*`` clears what profile and
         configuration set. ``features`` are added to FEATURES. ``binary`` takes nothing but what is in PKGDIR.
-        Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said.
+        Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said, and what
+        :meth:`Binhosts.check` raises.
         """
         if not atoms:
             return
@@ -94,24 +96,37 @@ class Portage:
         env = {name: value for name, value in {"USE": use, "FEATURES": features}.items() if value is not None}
         if not binary:
             self.on_phase("fetch")
-            self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
+            self._fetch([*words[:1], "--fetchonly", *words[1:]], env)
         self.on_phase("install" if binary else "build")
         try:
             self._run(words, env)
         finally:
             self._take()
+        if self.binhosts and target != "/":
+            self.root.run("rm", "-rf", f"{target}{INDEX}")
+
+    def _fetch(self, words: Sequence[str], env: Mapping[str, str]) -> None:
+        """Bring everything that the build step needs, which has no network."""
+        output = Output()
+        if self.binhosts:
+            self.binhosts.lend()
+        try:
+            self._run(words, env, fetching=True, output=output)
+        finally:
+            if self.binhosts:
+                self.binhosts.check(self.root, output.hosts)
 
     @property
     def environment(self) -> dict[str, str]:
         """What emerge sees besides the sandbox's own variables: the time stamp, and no colour anywhere."""
-        plain = {"PYTHONDONTWRITEBYTECODE": "1", "NOCOLOR": "true", "NO_COLOR": "1"}
         protect = {} if self.protect else {"CONFIG_PROTECT": "-*"}
-        return {"SOURCE_DATE_EPOCH": str(self.epoch), **plain, **protect}
+        return {"SOURCE_DATE_EPOCH": str(self.epoch), **QUIET, **protect}
 
     @property
     def fetch_only_binds(self) -> list[Bind]:
         """What a networked step sees besides: writable distfiles, and the machine's package sources."""
-        return [Bind(self.places.distfiles, DISTDIR, writable=True), *self.fetch_binds]
+        hosts = self.binhosts.fetch_binds() if self.binhosts else []
+        return [Bind(self.places.distfiles, DISTDIR, writable=True), *hosts, *self.fetch_binds]
 
     def _take(self) -> None:
         if self.binpkgs:
@@ -130,31 +145,25 @@ class Portage:
 
     def stage1_packages(self) -> Stage1Packages:
         """What the profile says that a stage1 is made of."""
-        return Stage1Packages(**json.loads(self._script("python3", "stage1_packages.py")))
+        return Stage1Packages(**ask(self.root, "stage1_packages.py", env=self.environment))
 
     def installed_atoms(self, atoms: Sequence[str]) -> dict[str, list[str]]:
         """The installed packages (category/name-version) that atoms and @sets stand for.
 
         A virtual stands for what satisfies it.
         """
-        found: dict[str, list[str]] = json.loads(self._script("python3", "installed_atoms.py", *atoms))
+        found: dict[str, list[str]] = ask(self.root, "installed_atoms.py", arguments=atoms, env=self.environment)
         return found
 
     def try_compiler(self) -> str:
         """See that the root's compiler makes a program that runs, and return its name."""
-        return self._script("sh", "try_compiler.sh")
-
-    def _script(self, interpreter: str, name: str, *arguments: str) -> str:
-        """The last line that one of our scripts prints inside the root."""
-        with resources.as_file(resources.files("stagewright.portage") / "data" / name) as script:
-            inner = f"/tmp/{name}"
-            binds = [Bind(script, inner)]
-            said = self.root.run(interpreter, inner, *arguments, binds=binds, env=self.environment)
-        return said.stdout.splitlines()[-1]
+        return last_line(self.root, "try_compiler.sh", env=self.environment)
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
         # In an empty ROOT Portage 3.0.83 takes the libc that it adds to RDEPEND itself for a change of dependencies.
-        shared = ["--buildpkg=y", "--usepkg=y", "--binpkg-respect-use=y", "--binpkg-changed-deps=n"]
+        # Our own packages need no such comparison, they are known by what they were built from; those of others do.
+        changed = "y" if self.binhosts and target == "/" else "n"
+        taking = ["--usepkg=y", "--binpkg-respect-use=y", f"--binpkg-changed-deps={changed}"]
         return [
             "emerge",
             f"--root={target}",
@@ -163,12 +172,21 @@ class Portage:
             "--quiet-build=y",
             "--autounmask=n",
             f"--jobs={self.jobs}",
-            *(shared if self.binpkgs else []),
+            *(["--buildpkg=y"] if self.binpkgs else []),
+            *(taking if self.binpkgs or self.binhosts else []),
+            f"--getbinpkg={'y' if self.binhosts else 'n'}",  # whatever a confdir says: only hosts that are declared
             *words,
         ]
 
-    def _run(self, words: Sequence[str], env: Mapping[str, str] | None = None, *, fetching: bool = False) -> None:
-        output = Output()
+    def _run(
+        self,
+        words: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        fetching: bool = False,
+        output: Output | None = None,
+    ) -> None:
+        output = output or Output()
 
         def on_line(line: str) -> None:
             if step := output.read(line):

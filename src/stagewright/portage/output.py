@@ -20,6 +20,8 @@ _FAILED = re.compile(r"^ \* ERROR: (?P<package>\S+?)(?:::\S+)? failed \((?P<phas
 _FAILED_JOB = re.compile(r"^>>> Failed to (?P<what>emerge|install|fetch) (?P<package>[^\s,]+)")
 _FETCH = re.compile(r"^!!! Couldn't download '(?P<file>[^']+)'|^!!! Fetch failed for '(?P<package>[^']+)'")
 _MISMATCH = re.compile(r"^!!! (?:Previously fetched|Fetched) file: '?(?P<file>[^' ]+)")
+_TAMPERED = re.compile(r"^!!! /var/cache/binhost/(?P<host>[^/]+)/(?P<file>\S+?)(?:\.partial)?$")
+_BINHOST = re.compile(r"^!!! \[(?P<host>[^\]]+)\] (?P<said>.*\S)")
 _DIED = re.compile(r"^ \* {3}(?P<message>\S.*)")
 _MASKED_BY = re.compile(r"^- \S+ \(masked by: (?P<why>.+)\)")
 
@@ -98,11 +100,14 @@ class Output:
     """Reads the lines of one emerge run as they come."""
 
     lines: list[str] = field(default_factory=list)
+    hosts: dict[str, str] = field(default_factory=dict)  # what is wrong with hosts of binary packages, by name
 
     def read(self, line: str) -> tuple[int, int, str] | None:
         """Take a line; returns (n, of m, category/package-version) when it begins another package."""
         line = _COLOUR.sub("", line)
         self.lines.append(line)
+        if about := _BINHOST.match(line):
+            self.hosts[about["host"]] = about["said"]
         if len(self.lines) > 2 * KEPT:
             del self.lines[:KEPT]
         step = _STEP.match(line)
@@ -127,6 +132,14 @@ class Output:
             for number, line in enumerate(self.lines):
                 if match := cause.line.match(line):
                     return cause.error(match, self._from(number))
+        tampered = [match for line in self.lines if (match := _TAMPERED.match(line))]
+        if tampered:
+            return StagewrightError(
+                Reason.DIGEST_MISMATCH,
+                f"{tampered[0]['file']} from binhost {tampered[0]['host']} is not what the index of the host says",
+                detail=self.tail(),
+                hint="ask who runs the host: the package or the index `Packages` there is wrong",
+            )
         mismatch = [match for line in self.lines if (match := _MISMATCH.match(line))]
         if mismatch:
             name = mismatch[0]["file"].rpartition("/")[2]

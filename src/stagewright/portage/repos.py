@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.project.source import Path_
 
 REPOS = "/var/db/repos"
 
@@ -68,6 +70,25 @@ def profile_chain(profile: str, repos: Sequence[Repository]) -> tuple[Path, ...]
     """
     repo, path = _find(profile, repos)
     return _chain(repo, path, tuple(repos))
+
+
+def check_profile(
+    profile: str | None, confdirs: Sequence[Path], repos: Sequence[Repository]
+) -> Iterator[tuple[Path_, StagewrightError]]:
+    """What is wrong with the profile of a stage, given by name or as a link in one of its confdirs: where, and what."""
+    links = [folder / "make.profile" for folder in confdirs if os.path.lexists(folder / "make.profile")]
+    where = ("profile",) if profile else ("confdir",)
+    chosen = profile or next(filter(None, map(linked_profile, links)), None)
+    if chosen:
+        try:
+            profile_chain(chosen, repos)
+        except ProblemsError as problems:
+            yield from ((where, problem) for problem in problems.problems)
+        except StagewrightError as problem:
+            yield where, problem
+    elif not links:
+        hint = 'write profile = "..." with a folder below profiles/ of a repository'
+        yield (), StagewrightError(Reason.MISSING_KEY, "a stage that installs packages needs a profile", hint=hint)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stagewright.project.fields import FolderPath, RepoRef, Section
+from stagewright.project.fields import BinhostRef, FolderPath, RepoRef, Section
 
 MakeVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -40,6 +40,8 @@ class PortageSettings(Section):
     """Variables of make.conf(5); they come last and win. FEATURES are added to those that a build needs."""
     binpkgs: bool = True
     """Take binary packages from the cache that all stages share, and leave new ones there."""
+    binhosts: list[BinhostRef] | None = None
+    """The hosts whose binary packages are taken where they fit; all of the project when not given."""
     ccache: bool = False
     """Compile through ccache(1), which the root must have; what it keeps is shared by all stages and never shipped."""
 

@@ -41,10 +41,8 @@ def check_version(version: str, head: Table, problems: Problems) -> None:
 def check_repos(repos: Mapping[str, Repo], tables: Mapping[str, Table], folder: Path, problems: Problems) -> None:
     """Check that repositories are there, and that they and the project agree about their names (PMS 4.3)."""
     for name, repo in repos.items():
-        known = len(problems)
-        check_paths(repo, folder, tables[name].place, problems)
-        if len(problems) > known:
-            continue
+        if not (folder / repo.path).is_dir():
+            continue  # told already
         for number, other in enumerate(repo.eclass_overrides):
             if other not in repos:
                 message = f"eclass_overrides.{number}: there is no repository called {other!r}"

@@ -42,7 +42,7 @@ def Word() -> Any:  # noqa: N802  reads like pydantic's Field
 
 @dataclass(frozen=True)
 class Ref:
-    """Marks a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``).
+    """Marks a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``, ``binhosts``).
 
     ``yields`` is what the entry must leave: a root, or files.
     """
@@ -154,6 +154,9 @@ FilesRef = Annotated[str, Ref(("stages",), Yields.ARTIFACT)]
 
 RepoRef = Annotated[str, Ref(("repos",))]
 """The name of an ebuild repository of the project."""
+
+BinhostRef = Annotated[str, Ref(("binhosts",))]
+"""The name of a binary package host of the project."""
 
 FolderPath = Annotated[str, ProjectFile(folder=True)]
 """A folder, relative to the project."""

@@ -15,10 +15,21 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
-from stagewright.project.check import check_entries, check_repos, check_version
+from stagewright.project.check import check_entries, check_paths, check_repos, check_version
 from stagewright.project.fields import Section, section_of
 from stagewright.project.lock import Lock
-from stagewright.project.model import FILE_NAME, FORMAT, Checked, Defaults, Entry, Project, ProjectInfo, Repo, epoch_of
+from stagewright.project.model import (
+    FILE_NAME,
+    FORMAT,
+    Binhost,
+    Checked,
+    Defaults,
+    Entry,
+    Project,
+    ProjectInfo,
+    Repo,
+    epoch_of,
+)
 from stagewright.project.source import Source, read
 from stagewright.project.tables import NAMED, Problems, Table, extend, fill, gather
 
@@ -58,14 +69,14 @@ def load(folder: Path, kinds: Kinds) -> Project:
     for tables in named.values():
         for table in tables.values():
             table.data = fill(table.data, variables, table, (), problems)
-    repos = {name: _validate(Repo, table, "repository", problems) for name, table in named["repos"].items()}
-    entries = {name: _entries(name, tables, kinds[name], problems) for name, tables in named.items() if name != "repos"}
-    good_repos = {name: repo for name, repo in repos.items() if repo}
-    check_repos(good_repos, named["repos"], folder, problems)
+    repos = _sections(Repo, named["repos"], "repository", folder, problems)
+    binhosts = _sections(Binhost, named["binhosts"], "binhost", folder, problems)
+    entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
+    check_repos(repos, named["repos"], folder, problems)
     check_entries(entries, named, folder, problems)
     if info is None:
         raise ProblemsError(_unique(problems))
-    project = Project(folder, info, epoch, variables, good_repos, entries, lock)
+    project = Project(folder, info, epoch, variables, repos, binhosts, entries, lock)
     for entry in project.all_entries():
         if isinstance(entry.model, Checked):
             problems.extend(error.at(entry.place(path)) for path, error in entry.model.check(project))
@@ -125,6 +136,18 @@ def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Prob
     if info and len(problems) == found:
         check_version(version, head, problems)
     return {**known, "version": version}
+
+
+def _sections(
+    model: type[Model], tables: Mapping[str, Table], label: str, folder: Path, problems: Problems
+) -> dict[str, Model]:
+    """The entries of a table that has no kinds, as far as they are right."""
+    found = {}
+    for name, table in tables.items():
+        if section := _validate(model, table, label, problems):
+            check_paths(section, folder, table.place, problems)
+            found[name] = section
+    return found
 
 
 def _entries(

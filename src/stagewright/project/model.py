@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import host_machine
 from stagewright.errors import Place, StagewrightError
-from stagewright.project.fields import FolderPath, RepoRef, Section
+from stagewright.project.fields import FilePath, FolderPath, Matching, RepoRef, Section
 from stagewright.project.lock import LAST_EPOCH, Lock
 from stagewright.project.source import Path_, written
 
@@ -23,7 +23,7 @@ FORMAT = 1
 FILE_NAME = "stagewright.toml"
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-"""What stages, seeds, repositories and tests may be called: a file name that no shell trips over."""
+"""What stages, seeds, tests, repositories and the like may be called: a file name that no shell trips over."""
 
 
 def _check_epoch(value: Any) -> Any:
@@ -54,6 +54,29 @@ class Repo(Section):
     """Repositories whose eclasses are taken instead of this one's own, the last one first (portage(5))."""
 
 
+class Binhost(Section):
+    """``[binhosts.NAME]``: a host of binary packages, and whose signatures are good for what it serves."""
+
+    uri: Annotated[str, Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "http:// or https://, without a password")]
+    """Where its index `Packages` lies; part of keys and manifests, so it has no password in it."""
+    keys: FilePath | None = None
+    """The OpenPGP public keys that its packages must be signed with, as `gpg --export` writes them."""
+    verify: bool = True
+    """Refuse what is not signed with one of the keys; `false` takes whatever the host serves."""
+    priority: int = 0
+    """Of two hosts with the same package, the one with the higher priority is taken."""
+
+    @model_validator(mode="after")
+    def _keys_or_none(self) -> Binhost:
+        if self.verify and self.keys is None:
+            facts = {"hint": "name the file of its public keys, or write `verify = false` to trust whatever it serves"}
+            raise PydanticCustomError("keys", "there are no `keys` to verify the packages with", facts)
+        if self.keys is not None and not self.verify:
+            facts = {"hint": "leave out one of the two"}
+            raise PydanticCustomError("keys", "`verify = false` leaves the `keys` unused", facts)
+        return self
+
+
 class Defaults(Section):
     """The tables that need no kind to be understood, as one model for the JSON schema."""
 
@@ -62,6 +85,7 @@ class Defaults(Section):
     include: list[str] = []
     variables: dict[str, str] = {}
     repos: dict[str, Repo] = {}
+    binhosts: dict[str, Binhost] = {}
 
 
 @dataclass(frozen=True)
@@ -96,6 +120,7 @@ class Project:
     epoch: int
     variables: Mapping[str, str]
     repos: Mapping[str, Repo]
+    binhosts: Mapping[str, Binhost]
     entries: Mapping[str, Mapping[str, Entry]]  # table -> name -> entry
     lock: Lock
 

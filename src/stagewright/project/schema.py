@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from stagewright.project.describe import docstrings
 from stagewright.project.fields import Section
 from stagewright.project.load import Kinds
-from stagewright.project.model import Defaults
+from stagewright.project.model import Binhost, Defaults
 
 TABLES = ("seeds", "stages", "tests")
 
@@ -22,6 +22,7 @@ def schema(kinds: Kinds) -> dict[str, Any]:
     )
     shapes: dict[str, Any] = dict(definitions["$defs"])
     top = dict(shapes.pop("Defaults"))
+    _explain(shapes["Binhost"], Binhost)
     for table in TABLES:
         options = []
         for kind, model in sorted(kinds[table].items()):

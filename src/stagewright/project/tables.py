@@ -12,7 +12,7 @@ from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import cycle_error
 from stagewright.project.source import Path_, Source, read, written
 
-NAMED = ("repos", "seeds", "stages", "tests")
+NAMED = ("repos", "binhosts", "seeds", "stages", "tests")
 """Tables of named entries, which included files may add to."""
 
 INHERITED = "..."

@@ -6,7 +6,7 @@ inputs and files is said by their types (see ``project.fields``). ``build`` does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Annotated, Any, ClassVar
@@ -201,13 +201,13 @@ class Stage(Section):
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node that makes this stage; ``context`` is added to what is known of the project."""
         files = {value: scope.project.path(value) for _, _, value in marked(self, ProjectFile)}
-        refs = {str(path[0]): value for path, mark, value in marked(self, Ref) if "repos" not in mark.tables}
+        refs = {_role(path): value for path, mark, value in marked(self, Ref) if "stages" in mark.tables}
         entry = scope.project.entries.get(self.table, {}).get(node_id.rpartition(":")[2])
         return Node(
             id=node_id,
             kind=self.kind,
             yields=self.yields,
-            options=self.model_dump(mode="json", exclude=set(refs)),
+            options=self.model_dump(mode="json", exclude={role.partition(".")[0] for role in refs}),
             context={**scope.context(), **context},
             refs=refs,
             inputs={role: scope.node_id(name) for role, name in refs.items()},
@@ -218,6 +218,19 @@ class Stage(Section):
             exclusive=self.exclusive,
             place=entry.place() if entry else None,
         )
+
+    @classmethod
+    def restored(cls, refs: Mapping[str, str], options: Mapping[str, Any]) -> Stage:
+        """The stage of a node, from what :meth:`node` made of it."""
+        values = dict(options)
+        for role, name in sorted(refs.items()):
+            field_name, _, number = role.partition(".")
+            values[field_name] = [*values.get(field_name, []), name] if number else name
+        return cls.model_validate(values)
+
+    def lacks(self) -> Iterator[StagewrightError]:
+        """What it needs of this machine, besides programs, and is not there: asked before anything is built."""
+        yield from ()
 
     def build(self, work: Work) -> Built:
         """Make it. Runs in a worker process with its own mounts; raises :class:`StagewrightError`."""
@@ -243,3 +256,8 @@ class Seed(Stage, table="seeds"):
     def node_name(self, name: str) -> str:
         """Seeds carry their table in their node's name."""
         return f"seed:{name}"
+
+
+def _role(path: tuple[str | int, ...]) -> str:
+    """What an input is to a stage: the name of its field, and its number in a list."""
+    return ".".join(f"{step:03}" if isinstance(step, int) else step for step in path)

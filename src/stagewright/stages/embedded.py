@@ -9,7 +9,8 @@ from __future__ import annotations
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.installed import installed
 from stagewright.stages.base import Built, Work
-from stagewright.stages.packages import TARGET, Finish, OwnRootStage, finish, layer
+from stagewright.stages.finish import Finish, finish
+from stagewright.stages.packages import TARGET, OwnRootStage, layer
 
 
 class Embedded(OwnRootStage, Finish, kind="embedded"):

@@ -7,7 +7,8 @@ The squashfs is made elsewhere, because it also needs the modules of the kernel 
 from __future__ import annotations
 
 from stagewright.stages.base import Built, Work
-from stagewright.stages.packages import Finish, PackageStage, finish, layer
+from stagewright.stages.finish import Finish, finish
+from stagewright.stages.packages import PackageStage, layer
 
 
 class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):

@@ -1,34 +1,24 @@
-"""What kinds that install packages share: a root to work in, Portage's settings, and changes to the finished files."""
+"""What kinds that install packages share: a root to work in, Portage's settings, what is checked before a build."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
+from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in, toolchain_of
 from stagewright.portage.confdir import CCACHE, Parallel, assemble
 from stagewright.portage.emerge import PORTAGE_UID, Places, Portage
-from stagewright.portage.installed import INSTALLED, as_data, packages_of, settle
-from stagewright.portage.repos import Repository, has_package, like_package, linked_profile, profile_chain
+from stagewright.portage.installed import settle
+from stagewright.portage.repos import Repository, check_profile, has_package, like_package
 from stagewright.portage.settings import PortageSettings
-from stagewright.project.fields import (
-    AnyAtom,
-    Atom,
-    FilePath,
-    FolderPath,
-    FromRepos,
-    Matching,
-    RootRef,
-    Section,
-    marked,
-    package_of,
-)
-from stagewright.project.model import Project
+from stagewright.project.fields import Atom, FromRepos, RootRef, marked, package_of
+from stagewright.project.model import Binhost, Project
 from stagewright.project.source import Path_
 from stagewright.root import files
 from stagewright.root.root import Root
@@ -37,31 +27,13 @@ from stagewright.seeds.apt import fetch_binds
 from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.tools import SANDBOX
 
+T = TypeVar("T")
+
+FOREIGN = "binhosts"
+"""The fact in which a layer says which of its packages came from which binary package host."""
+
 TARGET = "/mnt/target"
 """Where a root that is being filled shows up inside the one that fills it."""
-
-_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-HostName = Annotated[str, Matching(rf"(?=.{{1,64}}$){_LABEL}(\.{_LABEL})*", "letters, digits, - and dots, as in box-1")]
-"""The name of a machine, see hostname(7)."""
-
-
-class Finish(Section):
-    """Changes to the files of a finished root, in the order of these settings."""
-
-    root_overlay: list[FolderPath] = []
-    """Folders copied into the root, in this order; what they hold is owned by root there."""
-    os_release: dict[str, str] = {}
-    """Entries of os-release(5) to set."""
-    hostname: HostName | None = None
-    """The name in /etc/hostname."""
-    script: FilePath | None = None
-    """A program to run inside the root; one without a `#!` line is run by /bin/sh."""
-    unmerge: list[AnyAtom] = []
-    """Packages to remove by Portage, whatever needs them."""
-    rm: list[str] = []
-    """Patterns (the shell's, absolute inside the root) of what to remove. One that matches nothing is reported."""
-    empty: list[str] = []
-    """Folders whose content to remove."""
 
 
 class PackageStage(PortageSettings, Stage):
@@ -77,17 +49,26 @@ class PackageStage(PortageSettings, Stage):
     """What to install: atoms and @sets, as emerge(1) takes them."""
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node, with the repositories that this stage sees."""
+        """The node, with the repositories and the binary package hosts that this stage sees."""
         repos = self._repositories(scope.project) if self.uses_portage else []
-        node = super().node(node_id, scope, repos=[repo.settings for repo in repos], **context)
-        return replace(node, files={**node.files, **{f"repo:{repo.name}": repo.path for repo in repos}})
+        hosts = self._hosts(scope.project) if self.uses_portage else {}
+        described = {
+            "repos": [repo.settings for repo in repos],
+            "binhosts": [{"name": name, "uri": host.uri, "priority": host.priority} for name, host in hosts.items()],
+        }
+        node = super().node(node_id, scope, **described, **context)
+        keys = {f"binhost:{name}": scope.project.path(host.keys) for name, host in hosts.items() if host.keys}
+        return replace(node, files={**node.files, **{f"repo:{repo.name}": repo.path for repo in repos}, **keys})
 
     def _repositories(self, project: Project) -> list[Repository]:
         """The repositories that this stage sees, and that the project has."""
-        known = project.repos
-        chosen = [name for name in (known if self.repos is None else self.repos) if name in known]
-        settings = ((name, known[name].model_dump(exclude={"path"})) for name in chosen)
-        return [Repository.of(project.path(known[name].path), {"name": name, **facts}) for name, facts in settings]
+        chosen = _chosen(self.repos, project.repos).items()
+        settings = ((name, project.path(repo.path), repo.model_dump(exclude={"path"})) for name, repo in chosen)
+        return [Repository.of(path, {"name": name, **facts}) for name, path, facts in settings]
+
+    def _hosts(self, project: Project) -> dict[str, Binhost]:
+        """The binary package hosts that this stage asks."""
+        return _chosen(self.binhosts, project.binhosts)
 
     def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
         """Look for the profile and the packages in the repositories."""
@@ -95,28 +76,13 @@ class PackageStage(PortageSettings, Stage):
         if not all(repo.path.is_dir() for repo in repos):
             return  # told already, and everything else would only follow from it
         if self.uses_portage or self.profile:
-            yield from self._check_profile(project, repos)
+            yield from check_profile(self.profile, [project.path(name) for name in self.confdir], repos)
         if self.uses_portage:
             for path, _, atom in marked(self, FromRepos):
                 package = package_of(atom)
                 if package and not has_package(package, repos):
                     message = f"{'.'.join(map(str, path))}: no repository of this stage has {package}"
                     yield path, StagewrightError(Reason.UNKNOWN_NAME, message, hint=like_package(package, repos))
-
-    def _check_profile(self, project: Project, repos: Sequence[Repository]) -> Iterator[tuple[Path_, StagewrightError]]:
-        links = (linked_profile(project.path(name) / "make.profile") for name in self.confdir)
-        where = ("profile",) if self.profile else ("confdir",)
-        profile = self.profile or next(filter(None, links), None)
-        if profile:
-            try:
-                profile_chain(profile, repos)
-            except ProblemsError as problems:
-                yield from ((where, problem) for problem in problems.problems)
-            except StagewrightError as problem:
-                yield where, problem
-        elif not any(os.path.lexists(project.path(name) / "make.profile") for name in self.confdir):
-            hint = 'write profile = "..." with a folder below profiles/ of a repository'
-            yield (), StagewrightError(Reason.MISSING_KEY, "a stage that installs packages needs a profile", hint=hint)
 
     @property
     def uses_portage(self) -> bool:
@@ -133,12 +99,15 @@ class PackageStage(PortageSettings, Stage):
             binpkgs=_for_portage(work.folder / "binpkgs"),
             build=_for_portage(work.folder / "build"),
         )
-        binds = [*(places.binds(repos) if self.uses_portage else ()), *extra]
+        hosts = self._binhosts(work, places)
+        binds = [*places.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
         if self.ccache:
             binds.append(Bind(_for_portage(work.store.cache("ccache")), CCACHE, writable=True))
-        root = work.mount("root", binds)
+        root = work.mount("root", [*binds, *extra])
         if self.uses_portage:
             self._check_tools(root)
+        if hosts:
+            hosts.prepare(root)
         portage = Portage(
             root=root,
             places=places,
@@ -147,6 +116,7 @@ class PackageStage(PortageSettings, Stage):
             jobs=Parallel.of(work.cores, work.memory).packages,
             protect=self.protects,
             binpkgs=self._binary_packages(work, places, repos, confdirs) if self.binpkgs else None,
+            binhosts=hosts,
             fetch_binds=tuple(fetch_binds(work.folder / "apt", work.store.cache("apt.json"))),
             on_phase=work.phase,
             on_progress=work.progress,
@@ -174,6 +144,21 @@ class PackageStage(PortageSettings, Stage):
         provenance = Provenance(repos, self, confdirs, toolchain_of(meta.stack, meta.facts))
         return BinaryPackages(work.store.cache("binpkgs"), places.binpkgs, provenance)
 
+    def _binhosts(self, work: Work, places: Places) -> Binhosts | None:
+        folder = work.folder / "binhosts"
+        hosts = [
+            Host(
+                name=host["name"],
+                uri=host["uri"],
+                priority=host["priority"],
+                keys=work.files.get(f"binhost:{host['name']}"),
+                caches=work.store.cache("binhosts"),
+                folder=folder / "packages" / host["name"],
+            )
+            for host in work.context["binhosts"]
+        ]
+        return Binhosts(hosts, places.config, folder) if hosts else None
+
     def _config(self, work: Work, confdirs: Sequence[Path], repos: Sequence[Repository]) -> Path:
         folder = work.folder / "etc-portage"
         parallel = Parallel.of(work.cores, work.memory)
@@ -199,69 +184,22 @@ class OwnRootStage(PackageStage):
         return self.rooms(work)[1].root
 
 
+def _chosen(wanted: Sequence[str] | None, known: Mapping[str, T]) -> dict[str, T]:
+    """Those entries that a stage wants, all when it does not say; names that are not there are told elsewhere."""
+    return {name: known[name] for name in (known if wanted is None else wanted) if name in known}
+
+
 def layer(root: Root, work: Work, portage: Portage, **facts: Any) -> Built:
     """What a root adds to the layers below it, ready for the store, with the binary packages that went into it."""
     work.phase("commit")
     for path in sorted((root.upper / "etc").rglob("._cfg[0-9]*_*")):
-        name = path.relative_to(root.upper)
-        work.notice(
-            f"a package has another /{name.parent}/{name.name.split('_', 2)[-1]} than the root; it lies at /{name}"
-        )
+        work.notice(f"a package has a newer file than the one that the root keeps: /{path.relative_to(root.upper)}")
     kept = link_packages(packages_in(portage.places.binpkgs, root.upper), work.new_folder("used"))
+    if portage.binhosts and (foreign := portage.binhosts.used(root.upper)):
+        facts[FOREIGN] = foreign
     settle(root.upper, work.epoch)
     files.clamp_times(root.upper, work.epoch)
     return Built(root.upper, root.below, facts, kept)
-
-
-def finish(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:
-    """Carry out the changes to a root's files; returns what is to be remembered of it (see :func:`conclude`)."""
-    with_files(settings, root, work)
-    return conclude(settings, root, work, portage)
-
-
-def with_files(settings: Finish, root: Root, work: Work) -> None:
-    """The first half: what is put into a root."""
-    work.phase("finish")
-    for name in settings.root_overlay:
-        files.copy_in(root.path, work.files[name], epoch=work.epoch)
-    if settings.os_release:
-        _os_release(settings, root, work)
-    if settings.hostname:
-        files.write_file(root.path, "/etc/hostname", f"{settings.hostname}\n", epoch=work.epoch)
-
-
-def conclude(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:
-    """The second half: the script, and what is taken out again.
-
-    Returns facts for the layer: its packages, if their records are among what was removed.
-    """
-    if settings.script:
-        _run_script(work.files[settings.script], root)
-    if settings.unmerge:
-        assert portage, "unmerge counts as a use of Portage"
-        portage.unmerge(settings.unmerge)
-    packages = packages_of(root.path)
-    for pattern in files.remove(root.path, settings.rm):
-        work.notice(f"rm: {pattern} matches nothing")
-    for pattern in files.empty(root.path, settings.empty):
-        work.notice(f"empty: there is no {pattern}")
-    return {INSTALLED: as_data(packages)} if packages and not packages_of(root.path) else {}
-
-
-def _os_release(settings: Finish, root: Root, work: Work) -> None:
-    text = files.read_file(root.path, "/etc/os-release") or ""
-    kept = [line for line in text.splitlines() if line.partition("=")[0] not in settings.os_release]
-    new = [f'{name}="{value}"' for name, value in settings.os_release.items()]
-    files.write_file(root.path, "/etc/os-release", "\n".join([*kept, *new]) + "\n", epoch=work.epoch)
-
-
-def _run_script(script: Path, root: Root) -> None:
-    inner = "/tmp/stagewright-script"
-    with script.open("rb") as stream:
-        first = stream.readline().decode(errors="replace")
-    # As the kernel reads the line, execve(2), but for a file that need not be executable.
-    interpreter = first[2:].strip().split(maxsplit=1) if first.startswith("#!") else ["/bin/sh"]
-    root.run(*interpreter, inner, binds=[Bind(script, inner)])
 
 
 def _has(root: Root, path: str) -> bool:

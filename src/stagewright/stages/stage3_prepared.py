@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import installed
-from stagewright.project.fields import Atom
+from stagewright.project.fields import Atom, BinhostRef
 from stagewright.stages.base import Built, Work
 from stagewright.stages.packages import TARGET, OwnRootStage, layer
 
@@ -20,6 +22,8 @@ class RootSettings(OwnRootStage):
 
     packages: list[Atom] = ["@system"]
     """What to install: atoms and @sets, as emerge(1) takes them."""
+    binhosts: list[BinhostRef] | None = Field(default=[], max_length=0)
+    """None: every package of such a stage is built here."""
     first: list[list[Atom]] = []
     """Groups of packages merged before all others, each without its dependencies, such as baselayout and libc."""
 

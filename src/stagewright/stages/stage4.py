@@ -26,7 +26,8 @@ from stagewright.root.root import Root
 from stagewright.root.services import Services, apply_services, service_lacks
 from stagewright.run import inside
 from stagewright.stages.base import Built, Work
-from stagewright.stages.packages import Finish, PackageStage, conclude, layer, with_files
+from stagewright.stages.finish import Finish, conclude, with_files
+from stagewright.stages.packages import PackageStage, layer
 from stagewright.stages.system import ship_configuration
 
 

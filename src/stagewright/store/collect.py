@@ -45,6 +45,12 @@ def unused_packages(store: Store, days: float) -> list[Garbage]:
         for folder in store.cache("binpkgs").glob("*/*/*")
         if folder.is_dir() and folder.stat().st_mtime < limit
     ]
+    fetched = {path.parent for path in store.cache("binhosts").rglob("*.gpkg.tar")}
+    found += [
+        Garbage(folder, f"fetched {folder.parent.name}/{folder.name}", tree_size(folder), "")
+        for folder in sorted(fetched)
+        if folder.stat().st_mtime < limit
+    ]
     return sorted(found, key=lambda garbage: -garbage.size)
 
 

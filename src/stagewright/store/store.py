@@ -14,6 +14,7 @@
     locks/<key>.lock             flock(2): held by the run that builds this node
     cache/distfiles              shared by all nodes; Portage locks them itself
     cache/binpkgs                shared by all nodes, by what they were built from (portage/binpkgs.py)
+    cache/binhosts               what other machines served, by host and keys (portage/binhosts.py)
     cache/*.db, *.json           remembered digests, tool versions, acceleration
     logs/<project>/<node>/       <time>.log, newest last
     events/<run>.jsonl           the events of each run

@@ -1,0 +1,379 @@
+"""Binary packages from one project to another by a real web server: taken where they fit, else refused."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import http.server
+import json
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from integration.support import DEMO, Run, Warm, build, call, notices, write_project
+
+pytestmark = pytest.mark.real
+
+SEED = """
+[seeds.debian]
+bootstrap = "debian"
+packages = [
+  "bzip2", "file", "gcc", "gpg", "gpg-agent", "libc6-dev", "make", "mount", "patch", "pax-utils", "python3", "wget",
+  "xz-utils", "zstd",
+]
+"""
+
+SYSTEM = """
+[repos.demo]
+path = "repo"
+[stages.system]
+kind = "embedded"
+root = "debian"
+profile = "default/linux/amd64"
+packages = ["app-misc/greet"]
+use = ["-shout"]
+"""
+
+PUBLISHED = """
+[stages.loud]
+extends = "system"
+packages = ["app-misc/hello"]
+use = ["shout"]
+[stages.good]
+kind = "binhost"
+roots = ["system", "loud"]
+sign = {{ key = "{good}", secret = "{secrets}/good", passphrase = "{secrets}/passphrase" }}
+[stages.other]
+kind = "binhost"
+roots = ["system"]
+sign = {{ key = "{other}", secret = "{secrets}/other" }}
+[stages.unsigned]
+kind = "binhost"
+roots = ["system"]
+"""
+
+PHRASE = "correct horse"
+
+MAKE_KEYS = f"""
+make() {{
+    gpg --batch --quiet --pinentry-mode loopback --passphrase "$2" --quick-gen-key "$1@example.org" ed25519 sign never
+    gpg --batch --with-colons --list-keys "$1" | sed -n 's/^fpr:*\\([0-9A-F]*\\):/\\1/p'; echo ====
+    gpg --batch --armor --export "$1"; echo ====
+    gpg --batch --pinentry-mode loopback --passphrase "$2" --armor --export-secret-keys "$1"; echo ====
+}}
+make good "{PHRASE}" 2> /dev/null && make other "" 2> /dev/null
+"""
+
+ALL = {
+    "acct-group/demo-0",
+    "acct-user/demo-0",
+    "app-misc/greet-1.0",
+    "app-misc/hello-1.0",
+    "sys-apps/demo-baselayout-1",
+}
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A web server that remembers which packages it was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+
+    @property
+    def packages(self) -> set[str]:
+        """The packages that were asked for since the last time."""
+        found = {path.partition("/")[2] for path in self.asked if path.endswith(".gpkg.tar")}
+        self.asked.clear()
+        return found
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Files, without a word on the terminal."""
+
+    def log_message(self, *_: object) -> None:
+        assert isinstance(self.server, Server)
+        self.server.asked.append(self.path)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What one project has published, the server that hands it out, and what another project needs to take it."""
+
+    served: Path
+    server: Server
+    project: Path
+    store: Path
+    lock: Path
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def take(self, host: str, *, use: str = "-shout", more: str = "", check: bool = True, trust: str = "") -> Run:
+        """Build the system of another project, which takes packages from ``host``, by name or by its whole address."""
+        trust = trust or 'keys = "good.asc"'
+        uri = host if ":" in host else f"{self.uri}/{host}"
+        table = f'[binhosts.main]\nuri = "{uri}"\n{trust}\n'
+        write_project(self.project, SEED + SYSTEM.replace("-shout", use) + more + table)
+        return build("system", cwd=self.project, store=self.store, check=check)
+
+    def refused(self, host: str, *, bad: str = "", **more: str) -> Run:
+        """A build that must fail, with nothing kept of what was fetched, or nothing but what is not ``bad``."""
+        before = self.kept()
+        run = self.take(host, check=False, **more)
+        assert run.code, run
+        assert not [path for path in self.kept() - before if str(path).endswith(bad)]
+        return run
+
+    def kept(self) -> set[Path]:
+        """All binary packages that the store keeps for other builds."""
+        return {path for name in ("binpkgs", "binhosts") for path in (self.store / "cache" / name).rglob("*.gpkg.tar")}
+
+    def changed(self, host: str, name: str) -> Path:
+        """A copy of a host for a test to change."""
+        return Path(shutil.copytree(self.served / host, self.served / name))
+
+    def came_from(self) -> dict[str, set[str]]:
+        """Which packages of the system came from which host, as the newest layer has it."""
+        metas = [json.loads(path.read_text()) for path in self.store.glob("layers/*/meta.json")]
+        newest = max((meta for meta in metas if meta["kind"] == "embedded"), key=lambda meta: meta["created"])
+        return {name: set(known["packages"]) for name, known in newest["facts"].get("binhosts", {}).items()}
+
+
+@pytest.fixture(scope="module")
+def seed(warm: Warm, store_path: Path) -> Warm:
+    """The seed with gpg, kept in the warm store; its pins stay beside it."""
+    project = write_project(store_path / "binhost", SEED)
+    built = call("build", "debian", cwd=project, store=warm.store, check=False)
+    if built.code and "stagewright update" in built.stderr:
+        call("update", cwd=project, store=warm.store)
+        built = call("build", "debian", cwd=project, store=warm.store, check=False)
+    assert built.code == 0, built
+    keys = {name: step["key"] for name, step in call("plan", "--json", cwd=project, store=warm.store).plan.items()}
+    return replace(warm, lock=project / "stagewright.lock", keys=keys)
+
+
+def new_project(folder: Path, seed: Warm) -> Path:
+    folder.mkdir(parents=True)
+    shutil.copytree(DEMO / "repo", folder / "repo")
+    shutil.copy(seed.lock, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(seed: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """The publisher's project and its store."""
+    store = seed.copy(["seed:debian"], binpkgs=False)
+    project = new_project(tmp_path_factory.mktemp("binhost") / "publisher", seed)
+    secrets = project.parent / "secrets"
+    secrets.mkdir(mode=0o700)
+    write_project(project, SEED + SYSTEM)
+    parts = call("shell", "system", "--", "sh", "-c", MAKE_KEYS, cwd=project, store=store).stdout.split("====\n")
+    for number, name in enumerate(("good", "other")):
+        (project / f"{name}.asc").write_text(parts[3 * number + 1])
+        (secrets / name).write_text(parts[3 * number + 2])
+    (secrets / "passphrase").write_text(f"{PHRASE}\n")
+    keys = {"good": parts[0].strip(), "other": parts[3].strip()}
+    write_project(project, SEED + SYSTEM + PUBLISHED.format(secrets=secrets, **keys))
+    build(cwd=project, store=store)
+    yield project, store
+    shutil.rmtree(store)
+
+
+@pytest.fixture(scope="module")
+def site(published: tuple[Path, Path], seed: Warm) -> Iterator[Site]:
+    project, _ = published
+    server = Server(project / "out")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    consumer = new_project(project.parent / "consumer", seed)
+    for name in ("good.asc", "other.asc"):
+        shutil.copy(project / name, consumer)
+    store = seed.copy(["seed:debian"], binpkgs=False)
+    yield Site(project / "out", server, consumer, store, seed.lock)
+    server.shutdown()
+    shutil.rmtree(store)
+
+
+def index_of(host: Path) -> dict[str, dict[str, str]]:
+    """The entries of an index, by path."""
+    blocks = [
+        dict(re.findall(r"^(\w+): (.*)$", block, re.MULTILINE))
+        for block in (host / "Packages").read_text().split("\n\n")
+    ]
+    return {block["PATH"]: block for block in blocks if "PATH" in block}
+
+
+def test_what_is_published(published: tuple[Path, Path]) -> None:
+    project, store = published
+    host = project / "out/good"
+    index = index_of(host)
+    assert sorted(index) == sorted(str(path.relative_to(host)) for path in host.rglob("*.gpkg.tar"))
+    assert {entry["CPV"] for entry in index.values()} == ALL
+    for path, entry in index.items():
+        data = (host / path).read_bytes()
+        assert entry["SIZE"] == str(len(data)) and entry["MD5"] == hashlib.md5(data).hexdigest()
+        assert f"-{entry['BUILD_ID']}.gpkg.tar" in path
+    uses = {entry["USE"] for path, entry in index.items() if "/hello/" in path}
+    assert uses == {"static", "shout static"}, "both kinds of one version, each with a build id of its own"
+    assert gzip.decompress((host / "Packages.gz").read_bytes()) == (host / "Packages").read_bytes()
+    assert (host / "signing-key.asc").read_text() == (project / "good.asc").read_text()
+    facts = [json.loads(path.read_text())["facts"] for path in store.glob("artifacts/*/meta.json")]
+    sizes = sum(path.stat().st_size for path in host.rglob("*.gpkg.tar"))
+    assert {"packages": len(index), "bytes": sizes, "signed": fingerprint(project, "good")} in facts
+
+
+def fingerprint(project: Path, name: str) -> str:
+    found = re.search(rf'key = "(\w+)", secret = "[^"]*/{name}"', (project / "stagewright.toml").read_text())
+    assert found
+    return found[1]
+
+
+def test_no_secret_is_left_anywhere(published: tuple[Path, Path]) -> None:
+    project, store = published
+    secret = (project.parent / "secrets/good").read_text().splitlines()
+    needles = [PHRASE.encode(), secret[3].encode(), b"PRIVATE KEY", b"private-keys-v1"]
+    places = [project / "out", *(store / name for name in ("artifacts", "logs", "events", "history", "work", "cache"))]
+    for path in (
+        path for place in places for path in place.rglob("*") if path.is_file() and "distfiles" not in path.parts
+    ):
+        data = path.read_bytes()
+        assert not [needle for needle in needles if needle in data and "pypi" not in path.parts], path
+
+
+def test_packages_are_taken_and_not_compiled(site: Site) -> None:
+    run = site.take("good")
+    assert run.built() == {"system"}
+    log = call("log", "system", cwd=site.project, store=site.store).stdout
+    assert "Emerging binary (1 of 5)" in log and ">>> Emerging (" not in log
+    assert site.came_from() == {"main": ALL}
+    assert len(site.server.packages) == 5
+    assert not list((site.store / "cache/binpkgs").rglob("*.gpkg.tar")), "what others built is not what we built"
+    (tree,) = (path for path in site.store.glob("layers/*/tree") if (path / "usr/bin/greet").exists())
+    assert not (tree / "etc/portage").exists() and not (tree / "var/cache/edb/binhost").exists()
+    run = site.take("good", more='os_release = { NAME = "again" }\n')
+    assert run.built() == {"system"} and site.came_from() == {"main": ALL}
+    assert not site.server.packages, "a second build asks for the index alone"
+
+
+def test_only_what_fits_is_taken(site: Site) -> None:
+    site.take("unsigned", use="shout", trust="verify = false")
+    assert site.came_from() == {"main": ALL - {"app-misc/hello-1.0"}}
+    (own,) = (site.store / "cache/binpkgs").rglob("*.gpkg.tar")
+    assert own.name.startswith("hello-1.0-")
+    shutil.rmtree(site.store / "cache/binpkgs")
+
+
+def test_a_package_that_is_not_signed(site: Site) -> None:
+    run = site.refused("unsigned")
+    assert run.reasons == {"system": "bad-signature"}
+    assert "app-misc/hello/hello-1.0-1.gpkg.tar from binhost main: it is not signed" in run.stderr, run
+
+
+def test_a_package_with_another_key(site: Site) -> None:
+    run = site.refused("other")
+    assert run.reasons == {"system": "bad-signature"}
+    assert "from binhost main: it is signed with another key" in run.stderr, run
+
+
+def damage(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.unlink()
+    file.write_bytes(data)
+
+
+def test_a_package_that_was_changed(site: Site) -> None:
+    host = site.changed("good", "damaged")
+    path = next(path for path, entry in index_of(host).items() if entry.get("USE") == "static")
+    damage(host / path)
+    run = site.refused("damaged", bad=path)
+    assert run.reasons == {"system": "digest-mismatch"}
+    assert Path(path).name in run.stderr and "binhost main" in run.stderr
+
+
+def test_a_package_that_was_changed_together_with_the_index(site: Site) -> None:
+    host = site.changed("good", "forged")
+    path, entry = next((path, entry) for path, entry in index_of(host).items() if entry.get("USE") == "static")
+    damage(host / path)
+    index = (host / "Packages").read_text()
+    for name in ("md5", "sha1"):
+        index = index.replace(entry[name.upper()], hashlib.new(name, (host / path).read_bytes()).hexdigest())
+    for name in ("Packages", "Packages.gz"):
+        (host / name).unlink()
+    (host / "Packages").write_text(index)
+    run = site.refused("forged")
+    assert run.reasons == {"system": "bad-signature"}
+    assert Path(path).name in run.stderr
+
+
+def test_a_good_package_under_another_name(site: Site) -> None:
+    """Signatures say nothing of the index: it could offer an old or another package that was signed once."""
+    host = site.changed("good", "swapped")
+    index = (host / "Packages").read_text().replace("CPV: app-misc/greet-1.0", "CPV: app-misc/greet-1.1")
+    for name in ("Packages", "Packages.gz"):
+        (host / name).unlink()
+    (host / "Packages").write_text(index)
+    shutil.copytree(site.project / "repo/app-misc/greet", site.project / "repo/app-misc/greet.new")
+    ebuild = site.project / "repo/app-misc/greet/greet-1.0.ebuild"
+    ebuild.rename(ebuild.with_name("greet-1.1.ebuild"))
+    try:
+        run = site.refused("swapped")
+    finally:
+        shutil.rmtree(ebuild.parent)
+        (site.project / "repo/app-misc/greet.new").rename(ebuild.parent)
+    assert run.reasons == {"system": "bad-signature"}
+    assert "it is app-misc/greet-1.0, not app-misc/greet-1.1" in run.stderr
+
+
+@pytest.mark.parametrize(("host", "said"), [("nothing", "404"), ("http://127.0.0.1:9", "Connection refused")])
+def test_a_host_that_is_not_there(site: Site, host: str, said: str) -> None:
+    run = site.refused(host)
+    assert run.reasons == {"system": "fetch-failed"}
+    assert "cannot reach binhost main" in run.stderr and said in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("-----BEGIN PGP PUBLIC KEY BLOCK-----\n", "no OpenPGP public keys"), ("secret", "secret keys")],
+)
+def test_keys_that_are_none(site: Site, published: tuple[Path, Path], content: str, said: str) -> None:
+    secret = (published[0].parent / "secrets/other").read_text()
+    (site.project / "bad.asc").write_text(secret if content == "secret" else content)
+    run = site.refused("good", trust='keys = "bad.asc"')
+    assert run.reasons == {"system": "invalid-value"}
+    assert said in run.stderr
+
+
+def test_a_root_without_gpg(site: Site, demo: Path, fresh: Callable[..., Path]) -> None:
+    shutil.copy(site.project / "good.asc", demo)
+    with (demo / "stagewright.toml").open("a") as stream:
+        stream.write(f'[binhosts.main]\nuri = "{site.uri}/good"\nkeys = "good.asc"\n')
+    run = build("system", cwd=demo, store=fresh(binpkgs=False), check=False)
+    assert run.reasons == {"system": "environment-lacks"}
+    assert "gpg" in run.stderr
+
+
+def test_what_came_from_elsewhere_is_not_published_again(site: Site) -> None:
+    more = '[stages.mine]\nkind = "binhost"\nroots = ["system"]\n'
+    site.take("good", more=more)
+    run = build("mine", cwd=site.project, store=site.store)
+    assert notices(run) == ["5 packages came from binhost main and are not published again"]
+    assert not list((site.project / "out/mine").rglob("*.gpkg.tar"))
+
+
+def test_a_secret_that_is_not_there_is_told_before_anything_is_built(
+    published: tuple[Path, Path], tmp_path: Path
+) -> None:
+    project, store = published
+    text = (project / "stagewright.toml").read_text().replace("secrets/other", "secrets/none")
+    (project / "stagewright.toml").write_text(text.replace('use = ["-shout"]', 'use = ["-shout", "new"]'))
+    run = build(cwd=project, store=store, check=False)
+    assert run.code == 2 and not run.events, run
+    assert "sign.secret: there is no file" in run.stderr and "stagewright.toml:" in run.stderr

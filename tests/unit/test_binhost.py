@@ -1,0 +1,178 @@
+"""The kind ``binhost``: what it is made of, which packages it takes, and what is wrong with its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from stagewright.engine.outputs import publish
+from stagewright.engine.plan import make_plan
+from stagewright.errors import ProblemsError, Reason
+from stagewright.graph.node import Graph, Yields
+from stagewright.project.load import load
+from stagewright.project.model import Project
+from stagewright.stages.base import Input, Work
+from stagewright.stages.binhost import BinhostStage
+from stagewright.stages.packages import PackageStage
+from stagewright.stages.registry import by_kind, graph_of, kinds
+from stagewright.store.store import Meta, Store
+
+KEY = "0123456789ABCDEF" * 2 + "01234567"
+
+PROJECT = """
+format = 1
+project = { name = "p", version = "1" }
+repos.main.path = "repo"
+[binhosts.far]
+uri = "https://example.org/far"
+verify = false
+priority = 3
+[binhosts.near]
+uri = "https://example.org/near"
+keys = "keys.asc"
+[seeds.debian]
+bootstrap = "debian"
+packages = ["gcc"]
+[stages.system]
+kind = "embedded"
+root = "debian"
+profile = "default"
+confdir = ["confdir"]
+script = "script"
+[stages.live]
+kind = "livecd-stage1"
+root = "system"
+[stages.pack]
+kind = "tarball"
+root = "live"
+[stages.plain]
+kind = "livecd-stage1"
+root = "debian"
+"""
+
+
+def project(folder: Path, more: str = "") -> Project:
+    for name in ("repo/profiles/default", "confdir"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name in ("keys.asc", "script"):
+        (folder / name).touch()
+    (folder / "stagewright.toml").write_text(PROJECT + more)
+    return load(folder, kinds())
+
+
+def graph(folder: Path, more: str = "") -> Graph:
+    return graph_of(project(folder, more))
+
+
+PACKAGES = '[stages.packages]\nkind = "binhost"\n'
+
+
+def test_the_index_is_made_as_the_first_stage_with_portage_was(tmp_path: Path) -> None:
+    node = graph(tmp_path, PACKAGES + 'roots = ["live", "system"]').nodes["packages"]
+    assert dict(node.inputs) == {"roots.000": "live", "roots.001": "system", "root": "seed:debian"}
+    assert set(node.files) == {"repo:main", "confdir"}, "the script of the stage has no say"
+    stage = PackageStage.model_validate(node.context["portage"])
+    assert (stage.profile, stage.root, stage.binhosts, stage.binpkgs) == ("default", "debian", [], False)
+
+
+def test_a_node_comes_back_from_its_job(tmp_path: Path) -> None:
+    roots = ["system", "live"] * 6
+    node = graph(tmp_path, PACKAGES + f"roots = {json.dumps(roots)}").nodes["packages"]
+    refs, options = (json.loads(json.dumps(part, sort_keys=True)) for part in (dict(node.refs), dict(node.options)))
+    stage = by_kind()["binhost"].restored(refs, options)
+    assert isinstance(stage, BinhostStage)
+    assert stage.roots == roots
+
+
+@pytest.mark.parametrize(("root", "said"), [("pack", "leaves files, and no root"), ("plain", "none of them installs")])
+def test_roots_that_are_none(tmp_path: Path, root: str, said: str) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        graph(tmp_path, PACKAGES + f'roots = ["{root}"]')
+    problem = caught.value.problems[0]
+    assert problem.reason is Reason.INVALID_VALUE
+    assert said in problem.message and problem.place and problem.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ("roots = []", Reason.INVALID_VALUE),
+        ('roots = ["debian"]', Reason.UNKNOWN_NAME),
+        ('roots = ["system"]\nsign = { key = "ABCD", secret = "/x" }', Reason.INVALID_VALUE),
+        (f'roots = ["system"]\nsign = {{ key = "{KEY}", secret = "keys/secret.asc" }}', Reason.INVALID_VALUE),
+        (f'roots = ["system"]\nsign = {{ key = "{KEY}" }}', Reason.MISSING_KEY),
+    ],
+)
+def test_settings_that_are_wrong(tmp_path: Path, settings: str, reason: Reason) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        project(tmp_path, PACKAGES + settings)
+    assert [problem.reason for problem in caught.value.problems] == [reason]
+
+
+def test_secrets_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "secret").touch()
+    sign = {"key": KEY, "secret": "~/secret", "passphrase": str(tmp_path / "none")}
+    stage = BinhostStage.model_validate({"roots": ["system"], "sign": sign})
+    assert [(problem.reason, problem.message.partition(":")[0]) for problem in stage.lacks()] == [
+        (Reason.MISSING_FILE, "sign.passphrase")
+    ]
+
+
+def test_which_hosts_a_stage_sees(tmp_path: Path) -> None:
+    more = '[stages.one]\nextends = "system"\nbinhosts = ["near"]\n[stages.none]\nextends = "system"\nbinhosts = []\n'
+    nodes = graph(tmp_path, more).nodes
+    far = {"name": "far", "uri": "https://example.org/far", "priority": 3}
+    near = {"name": "near", "uri": "https://example.org/near", "priority": 0}
+    assert nodes["system"].context["binhosts"] == [far, near]
+    assert nodes["system"].files["binhost:near"] == tmp_path / "keys.asc"
+    assert nodes["one"].context["binhosts"] == [near]
+    assert nodes["none"].context["binhosts"] == [] and not [name for name in nodes["none"].files if "binhost" in name]
+    assert nodes["live"].context["binhosts"] == [], "it installs nothing"
+
+
+def work(tmp_path: Path, *layers: dict[str, str]) -> Work:
+    """The work of publishing layers with these packages: content by path."""
+    store, inputs = Store(tmp_path / "store"), {}
+    for number, packages in enumerate(layers):
+        folder = store.folder(Yields.LAYER, f"k{number}")
+        for path, content in packages.items():
+            file = folder / "binpkgs" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        (folder / "tree").mkdir(parents=True)
+        meta = Meta(f"k{number}", f"n{number}", "embedded", 0, 0, {}, [f"k{number}"])
+        (folder / "meta.json").write_text(json.dumps(dataclasses.asdict(meta)))
+        inputs[f"roots.{number:03}"] = Input(Yields.LAYER, f"k{number}", folder / "tree")
+    return Work("packages", tmp_path, store, inputs, {}, {}, "key", 1, 1024, io.StringIO(), lambda _: None)
+
+
+def test_each_package_is_taken_once_and_another_of_its_name_gets_another_build_id(tmp_path: Path) -> None:
+    first, second = "a/hello/hello-1-1.gpkg.tar", "a/hello/hello-1-2.gpkg.tar"
+    layers = {first: "one", second: "two"}, {first: "two"}, {first: "three", "a/b/b-1-r2-1.gpkg.tar": "b"}
+    stage = BinhostStage.model_validate({"roots": ["x"]})
+    assert stage._collect(work(tmp_path, *layers), tmp_path / "out") == {"a/hello/hello-1-3.gpkg.tar": 3}
+    found = {str(path.relative_to(tmp_path / "out")): path.read_text() for path in (tmp_path / "out").rglob("*.tar")}
+    assert found == {first: "one", second: "two", "a/hello/hello-1-3.gpkg.tar": "three", "a/b/b-1-r2-1.gpkg.tar": "b"}
+
+
+def test_what_is_published_no_more_leaves_the_output_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    plan = make_plan(project(tmp_path, PACKAGES + 'roots = ["system"]'), store, ["packages"])
+    step = plan.steps["packages"]
+    tree = store.tree(Yields.ARTIFACT, step.key.digest)
+    (tree / "a").mkdir(parents=True)
+    for name in ("Packages", "a/new"):
+        (tree / name).write_text("x")
+    meta = Meta(step.key.digest, "packages", "binhost", 0, 0, {})
+    (tree.parent / "meta.json").write_text(json.dumps(dataclasses.asdict(meta)))
+    old = tmp_path / "out/packages/b/old"
+    old.parent.mkdir(parents=True)
+    old.write_text("x")
+    publish(plan, store, tmp_path / "out")
+    left = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
+    assert left == ["packages", "packages/Packages", "packages/a", "packages/a/new"]

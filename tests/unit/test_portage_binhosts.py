@@ -1,0 +1,203 @@
+"""Binary packages from other machines: what Portage is told of their hosts, and what is kept of what they serve."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.portage.binhosts import Binhosts, Host, _primary, binrepos_conf
+from stagewright.portage.output import Output
+from stagewright.root.root import Root
+from stagewright.store.collect import unused_packages
+from stagewright.store.store import Store
+
+PACKAGE = "app-misc/hello/hello-1.0-1.gpkg.tar"
+
+INDEX = f"""\
+PACKAGES: 2
+TIMESTAMP: 1
+
+BUILD_ID: 1
+CPV: app-misc/hello-1.0
+PATH: {PACKAGE}
+
+CPV: app-misc/other-1
+PATH: app-misc/other/other-1-1.gpkg.tar
+"""
+
+
+def write(path: Path, text: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    keys = write(tmp_path / "keys.asc", "key")
+    return Host("main", "https://example.org:81/a/b/", 7, keys, tmp_path / "cache/binhosts", tmp_path / "work/main")
+
+
+@pytest.fixture
+def hosts(host: Host, tmp_path: Path) -> Binhosts:
+    return Binhosts([host], tmp_path / "etc-portage", tmp_path / "work")
+
+
+def indexed(hosts: Binhosts, text: str = INDEX) -> None:
+    write(hosts.folder / "index/example.org/a/b/Packages", text)
+
+
+def nowhere(tmp_path: Path) -> Root:
+    """A root that nothing may be run in: there is nothing to check."""
+    return Root(tmp_path / "none", tmp_path / "none")
+
+
+def test_binrepos_conf(host: Host) -> None:
+    other = replace(host, name="other", uri="http://x/%20y", priority=0, keys=None)
+    parser = configparser.ConfigParser()
+    parser.read_string(binrepos_conf([host, other], frozen=True))
+    assert dict(parser["main"]) == {
+        "sync-uri": "https://example.org:81/a/b/",
+        "priority": "7",
+        "location": "/var/cache/binhost/main",
+        "verify-signature": "yes",
+        "frozen": "yes",
+    }
+    assert parser["other"]["sync-uri"] == "http://x/%20y"
+    assert parser["other"]["verify-signature"] == "no"
+    parser.read_string(binrepos_conf([host], frozen=False))
+    assert parser["main"]["frozen"] == "no"
+
+
+def test_the_fetch_step_alone_may_write_and_ask(hosts: Binhosts) -> None:
+    assert [(bind.target, bind.writable) for bind in hosts.binds()] == [
+        ("/var/cache/binhost/main", False),
+        ("/var/cache/edb/binhost", True),
+    ]
+    assert [(bind.target, bind.writable) for bind in hosts.fetch_binds()] == [
+        ("/var/cache/binhost/main", True),
+        ("/etc/portage/binrepos.conf", False),
+    ]
+
+
+def test_what_was_fetched_is_kept_for_this_host_and_these_keys(host: Host, tmp_path: Path) -> None:
+    fetched = write(host.folder / PACKAGE)
+    write(host.folder / f"{PACKAGE}.partial")
+    assert host.new() == [fetched]
+    host.keep()
+    assert not host.new()
+    second = replace(host, folder=tmp_path / "second")
+    second.lend()
+    assert [path for path in second.folder.rglob("*") if path.is_file()] == [second.folder / PACKAGE]
+    assert (second.folder / PACKAGE).samefile(fetched)
+    assert second.keys
+    others = [
+        replace(host, uri="https://example.net"),
+        replace(host, keys=None),
+        replace(host, keys=write(tmp_path / "other.asc", "other key")),
+    ]
+    for number, other in enumerate(others):
+        stranger = replace(other, folder=tmp_path / f"stranger{number}")
+        stranger.lend()
+        assert not stranger.folder.exists()
+
+
+def test_a_package_that_the_host_has_anew_takes_the_place_of_the_old_one(host: Host, tmp_path: Path) -> None:
+    write(host.folder / PACKAGE, "old")
+    host.keep()
+    second = replace(host, folder=tmp_path / "second")
+    second.lend()
+    fetched = write(second.folder / f"{PACKAGE}.partial", "new")
+    fetched.rename(second.folder / PACKAGE)
+    second.keep()
+    assert (host.cache / PACKAGE).read_text() == "new"
+    assert (host.folder / PACKAGE).read_text() == "old", "another build still has what it began with"
+
+
+def test_a_host_without_an_index_is_told(hosts: Binhosts, tmp_path: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        hosts.check(nowhere(tmp_path), {"main": "Connection refused"})
+    assert caught.value.reason is Reason.FETCH_FAILED
+    assert "https://example.org:81/a/b/" in caught.value.detail and "Connection refused" in caught.value.detail
+    indexed(hosts)
+    hosts.check(nowhere(tmp_path), {})
+    hosts.lend()
+    with pytest.raises(StagewrightError):  # an index of before is none
+        hosts.check(nowhere(tmp_path), {})
+
+
+def test_without_keys_everything_is_kept(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
+    trusting = replace(hosts, hosts=[replace(host, keys=None)])
+    indexed(trusting)
+    write(host.folder / PACKAGE)
+    trusting.check(nowhere(tmp_path), {})
+    assert (trusting.hosts[0].cache / PACKAGE).exists()
+
+
+def test_which_packages_came_from_a_host(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
+    assert hosts.used(tmp_path / "tree") == {}, "a stage that installed nothing"
+    write(host.folder / PACKAGE, "hello")
+    write(host.folder / "app-misc/other/other-1-1.gpkg.tar", "other")
+    records = tmp_path / "tree/var/db/pkg/app-misc"
+    write(records / "hello-1.0/BINPKGMD5", hashlib.md5(b"hello").hexdigest() + "\n")
+    write(records / "other-1/BINPKGMD5", hashlib.md5(b"built here").hexdigest() + "\n")
+    assert hosts.used(tmp_path / "tree") == {"main": {"uri": host.uri, "packages": ["app-misc/hello-1.0"]}}
+
+
+def test_collection_spares_what_was_used_of_late(tmp_path: Path, hosts: Binhosts, host: Host) -> None:
+    store = Store(tmp_path)
+    host = replace(host, caches=store.cache("binhosts"))
+    for path in (PACKAGE, "app-misc/other/other-1-1.gpkg.tar"):
+        write(host.cache / path)
+        os.utime((host.cache / path).parent, (time.time() - 50 * 86400,) * 2)
+    host.in_use([host.folder / PACKAGE])
+    assert [garbage.path.name for garbage in unused_packages(store, 30)] == ["other"]
+
+
+def test_two_hosts_on_two_ports_of_one_machine_have_one_index(hosts: Binhosts, host: Host) -> None:
+    replace(hosts, hosts=[host, replace(host, name="b", uri="https://example.org:81/c")])._tell_apart()
+    with pytest.raises(StagewrightError) as caught:
+        replace(hosts, hosts=[host, replace(host, name="b", uri="https://example.org:82/a/b")])._tell_apart()
+    assert caught.value.reason is Reason.INVALID_VALUE and caught.value.hint
+
+
+def test_the_fingerprints_of_primary_keys() -> None:
+    listing = (
+        "pub:-:255:22:A::\nfpr:::::::::ONE:\nuid:x\nsub:-:255:18:B::\nfpr:::::::::SUB:\npub:-::\nfpr:::::::::TWO:\n"
+    )
+    assert list(_primary(listing)) == ["ONE", "TWO"]
+
+
+SAID = """
+!!! [main] Error fetching binhost package info from 'http://127.0.0.1:9/x'
+!!! [main] <urlopen error [Errno 111] Connection refused>
+"""
+
+CHANGED = """
+!!! Digest verification failed:
+!!! /var/cache/binhost/main/app-misc/hello/hello-1.0-2.gpkg.tar.partial
+!!! Reason: Failed on MD5 verification
+"""
+
+
+def test_what_emerge_says_of_hosts() -> None:
+    output = Output()
+    for line in [*SAID.splitlines(), *["something else"] * 2000]:
+        output.read(line)
+    assert output.hosts == {"main": "<urlopen error [Errno 111] Connection refused>"}
+
+
+def test_a_package_that_is_not_what_the_index_says() -> None:
+    output = Output()
+    for line in CHANGED.splitlines():
+        output.read(line)
+    error = output.failure(fetching=True)
+    assert error.reason is Reason.DIGEST_MISMATCH
+    assert "app-misc/hello/hello-1.0-2.gpkg.tar from binhost main" in error.message

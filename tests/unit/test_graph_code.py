@@ -64,6 +64,10 @@ def test_all_kinds_change_with_what_they_all_use(copy: Path) -> None:
     assert changed(copy, "root/root.py") == set(by_kind())
 
 
+def test_kinds_change_with_the_scripts_that_run_inside_roots(copy: Path) -> None:
+    assert {"binhost", "embedded", "stage1"} <= changed(copy, "portage/data/publish_binpkgs.py")
+
+
 def test_kinds_change_with_what_they_import_however_far_away(copy: Path) -> None:
     packages = changed(copy, "portage/output.py")
     assert {"embedded", "livecd-stage1", "livecd-stage2"} <= packages

@@ -83,4 +83,6 @@ def _file_digest(module: str) -> str:
 
 
 def _is_data(path: Path) -> bool:
-    return path.is_file() and path.suffix != ".py" and path.parent.name != "__pycache__"
+    """Whether a file is no module: scripts that run inside roots are data too, their folder is no package."""
+    module = path.suffix == ".py" and (path.parent / "__init__.py").exists()
+    return path.is_file() and not module and path.parent.name != "__pycache__"

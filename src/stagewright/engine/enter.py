@@ -28,7 +28,7 @@ def enter(plan: Plan, store: Store, words: list[str], tell: Callable[[str], None
             f"{node_id} starts from {', '.join(missing)}, which is not built",
             hint=f"stagewright build {' '.join(name.rpartition(':')[2] for name in missing)}",
         )
-    log = store.log_folder(project, node_id) / "shell.log"
+    log = store.log_folder(project, node_id) / "shell.txt"  # no log of a build
     log.parent.mkdir(parents=True, exist_ok=True)
     tell(f"{node_id}: a fresh root; what you change in it is thrown away")
     with store.scratch("shell") as folder:

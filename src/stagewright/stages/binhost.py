@@ -1,4 +1,4 @@
-"""binhost: the binary packages that went into roots, as a folder for a web server and Portage's ``--getbinpkg``.
+"""binhost: the binary packages that went into roots, as a folder for a web server and Portage's --getbinpkg.
 
 Takes any number of roots; yields the packages of all their layers, each once, with the index that Portage makes of them
 (R25). Packages that came from other binary package hosts are left to those.

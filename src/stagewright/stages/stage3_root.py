@@ -1,4 +1,4 @@
-"""stage3-root: a system made of binary packages in a pristine root, which no build has ever touched (R83 to R98).
+"""stage3-root: a system made of binary packages in a pristine root, which no build has ever touched (R83, R91, R92).
 
 Takes a root with Portage and a compiler. One node builds every package into a root that is thrown away, and leaves the
 binary packages; a second one installs nothing but these into a clean root. So no build dependency reaches it, and the

@@ -2,7 +2,7 @@
 
 An identity is ``rel_type/target-subarch-version_stamp``, as in Catalyst's folder ``builds``; ``source_subpath`` names
 one with or without the ending of its file. A source that ends in ``-latest`` is the newest stage of that name: that of
-a spec of the same run, unless that one itself stands on the spec that asks; then it is what the run before left, a seed.
+a spec of the same run, unless that one stands on the spec that asks; then it is what the run before left, a seed.
 The stage1 and stage3 of each variant are such a circle through time, not a mistake.
 """
 
@@ -28,6 +28,7 @@ from stagewright.run import run
 
 _ENDING = re.compile(r"\.(?:tar(?:\.[a-z0-9]+)?|tbz2|tgz|txz|sfs|sqfs|squashfs)$")
 _LATEST = "-latest"
+_STAMPED = re.compile(rf"(.+?)-{STAMP.pattern}")
 _CLOSE = 0.8
 
 
@@ -101,10 +102,9 @@ def make_graph(release: Release) -> ReleaseGraph:
     linked = {item.name: replace(item, inputs=_exact(item, makers)) for item in made}
     _break_circles(linked, release)
     _link_latest(linked, makers)
-    result = ReleaseGraph(list(linked.values()))
-    for item in result.made:
-        _check_seed(item, result, release)
-    return result
+    for item in linked.values():
+        _check_seeds(item, list(makers), release)
+    return ReleaseGraph(list(linked.values()))
 
 
 def identity_of(member: Member, config: Config) -> str:
@@ -229,13 +229,13 @@ def _break_circles(linked: dict[str, Made], release: Release) -> None:
 
 def _link_latest(linked: dict[str, Made], makers: Mapping[str, list[Made]]) -> None:
     """Give ``-latest`` sources the spec of this run that makes them, where it does not stand on the one that asks."""
+    stamped: dict[str, list[str]] = defaultdict(list)
+    for identity in sorted(makers, reverse=True):
+        if found := _STAMPED.fullmatch(identity):
+            stamped[f"{found[1]}{_LATEST}"].append(identity)
     for name, item in linked.items():
         for role, source in item.seeds.items():
-            if not source.endswith(_LATEST):
-                continue
-            stem = source.removesuffix(_LATEST)
-            found = [one for one in makers if one.startswith(f"{stem}-") and STAMP.fullmatch(one[len(stem) + 1 :])]
-            for identity in sorted(found, reverse=True):
+            for identity in stamped.get(source, []):
                 maker = makers[identity][0].name
                 if name not in _below(maker, linked):
                     linked[name] = replace(item, inputs={**linked[name].inputs, role: maker})
@@ -254,14 +254,14 @@ def _below(name: str, linked: Mapping[str, Made]) -> set[str]:
     return found
 
 
-def _check_seed(item: Made, result: ReleaseGraph, release: Release) -> None:
+def _check_seeds(item: Made, identities: list[str], release: Release) -> None:
     """Tell of sources that nobody makes: a mistake where the release is complete, or another spec's name is close."""
     for role, source in item.seeds.items():
         key = "livecd/cdtar" if role == "medium" else "source_subpath"
         entry = item.member.spec.entries[key]
-        if source.endswith(_LATEST) or _stored(source, entry.text, release.config):
-            continue
-        close = _close(source, [other.identity for other in result.made])
+        if source.endswith(_LATEST) or source in identities or _stored(source, entry.text, release.config):
+            continue  # one of these that is not linked closes a circle
+        close = _close(source, identities)
         message = f"{key}: no spec here makes {source}"
         if close or release.complete:
             hint = nearest(source, [close]) if close else "add its spec to a set, or mend the name"

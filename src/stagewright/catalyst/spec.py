@@ -27,7 +27,7 @@ Value = str | list[str] | None
 
 _COMMENT = re.compile(r"\s*#.*$")
 _FORMAT = re.compile(r"%(?:%|\(([^()]*)\)s)")
-_WIDE = re.compile(r"%[^a-zA-Z%]*?\d{4}")
+_WIDE = re.compile(r"%(?:\((?:[^()]|\([^()]*\))*\))?[-#0+ ]*(?:\d{4}|\d*\.\d{4})")
 
 
 @dataclass

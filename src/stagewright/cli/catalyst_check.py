@@ -11,8 +11,9 @@ import click
 from stagewright.catalyst.load import load
 from stagewright.catalyst.release import Release
 from stagewright.catalyst.tokens import settings
-from stagewright.cli.common import release_options
+from stagewright.cli.options import release_options
 from stagewright.errors import Exit, ProblemsError, StagewrightError
+from stagewright.ui.text import plural
 
 
 @click.command(name="check")
@@ -47,9 +48,9 @@ def command(
         print(f"note: {notice}", file=sys.stderr)
     if errors:
         raise ProblemsError(errors)
-    print(f"{len(release.members)} specs; nothing wrong")
+    print(f"{plural(len(release.members), 'spec')}; nothing wrong")
     if findings:
-        print(f"{len(findings)} places are read otherwise than they look: --strict names them")
+        print(f"{plural(len(findings), 'place')} where the rules of specs surprise: --strict names them")
     return Exit.OK
 
 

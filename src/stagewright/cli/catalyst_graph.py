@@ -13,9 +13,10 @@ from stagewright.catalyst.estimate import Estimate, estimate
 from stagewright.catalyst.graph import Made, ReleaseGraph
 from stagewright.catalyst.load import load
 from stagewright.catalyst.tokens import settings
-from stagewright.cli.common import picture_option, release_options
+from stagewright.cli.options import picture_option, release_options
 from stagewright.errors import ProblemsError
 from stagewright.graph.draw import Picture, draw
+from stagewright.ui.text import plural
 
 
 @click.command(name="graph")
@@ -87,11 +88,12 @@ def _row(item: Made, identities: dict[str, str]) -> dict[str, Any]:
 def _sentences(times: Estimate, graph: ReleaseGraph) -> list[str]:
     levels = ", ".join(map(str, times.levels))
     lines = [
-        f"{times.specs} specs in {len(times.levels)} levels of {levels}; the longest way is {times.critical_path}",
-        f"with {times.jobs} at a time: {times.makespan} steps, when each spec takes one",
+        f"{plural(times.specs, 'spec')} in {plural(len(times.levels), 'level')} of {levels}; "
+        f"the longest way is {times.critical_path}",
+        f"with {times.jobs} at a time: {plural(times.makespan, 'step')}, when each spec takes one",
     ]
     if graph.twins:
-        lines.append(f"{times.with_turns} steps, as specs of one identity take turns")
+        lines.append(f"{plural(times.with_turns, 'step')}, as specs of one identity take turns")
     if graph.shared_caches:
-        lines.append(f"{times.with_caches} steps, if specs that share a package cache take turns too")
+        lines.append(f"{plural(times.with_caches, 'step')}, if specs that share a package cache take turns too")
     return lines

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import click
 
 from stagewright.events import Listener
-from stagewright.graph.draw import Picture
 from stagewright.project.load import find, load
 from stagewright.project.model import Project
 from stagewright.stages.registry import kinds
@@ -56,32 +55,6 @@ def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
         root.obj = root.obj or {"directory": root.params.get("directory") or Path(), "store": None}
         return [entry.name for entry in project_of(root).all_entries() if entry.name.startswith(incomplete)]
     return []
-
-
-def picture_option(default: Picture) -> Callable[[Function], Function]:
-    """``--as``: how to draw a graph."""
-    return click.option(
-        "--as", "picture", type=click.Choice([item.value for item in Picture]), default=default.value, show_default=True
-    )
-
-
-def release_options(function: Function) -> Function:
-    """What says which of Catalyst's specs to read, and how."""
-    path = click.Path(path_type=Path)
-    for decorate in (
-        click.option(
-            "--set", "given", multiple=True, metavar="NAME=VALUE", help="What @NAME@ stands for, and $NAME in a --conf."
-        ),
-        click.option(
-            "--conf",
-            multiple=True,
-            type=path,
-            help="A catalyst.conf, or a configuration of catalyst-auto. May be repeated.",
-        ),
-        click.argument("specs", nargs=-1, metavar="[SPEC|FOLDER]...", type=path),
-    ):
-        function = decorate(function)
-    return function
 
 
 def progress_option(function: Function) -> Function:

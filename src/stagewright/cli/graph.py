@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from stagewright.cli.common import picture_option, project_of, store_of, targets_argument
+from stagewright.cli.common import project_of, store_of, targets_argument
+from stagewright.cli.options import picture_option
 from stagewright.engine.plan import make_plan
 from stagewright.graph.draw import Picture, draw
 from stagewright.graph.node import Graph

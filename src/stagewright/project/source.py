@@ -73,7 +73,7 @@ def read(file: Path) -> Source:
 def read_text(file: Path) -> str:
     """The text of a file, without a byte order mark. Raises :class:`StagewrightError` for anything that is no text."""
     try:
-        if file.exists() and not file.is_file():
+        if not file.is_file() and file.exists():
             what = "this is a folder, not a file" if file.is_dir() else "this is no regular file"
             raise StagewrightError(Reason.SYNTAX, what, place=Place(file), hint="put a text file here")
         content = file.read_bytes().removeprefix(codecs.BOM_UTF8)

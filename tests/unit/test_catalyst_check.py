@@ -79,6 +79,8 @@ WRONG: dict[str, tuple[str, tuple[Reason, int, int], str]] = {
     "folder in a name": (STAGE3.replace("stamp: ", "stamp: x/"), (Reason.INVALID_VALUE, 3, 16), "/"),
     "a sed script that is none": (STAGE3 + "rename_regexp: s_x\n", (Reason.INVALID_VALUE, 8, 16), "sed"),
     "a sed script that runs a command": (STAGE3 + "rename_regexp: s/x/y/e\n", (Reason.INVALID_VALUE, 8, 16), "sed"),
+    "a sed script without end": (STAGE3 + "rename_regexp: :a;ba\n", (Reason.INVALID_VALUE, 8, 16), "sed"),
+    "a sed script that leaves no name": (STAGE3 + "rename_regexp: d\n", (Reason.INVALID_VALUE, 8, 16), "sed"),
     "missing file": (STAGE3 + "portage_confdir: /nowhere/x\n", (Reason.MISSING_FILE, 8, 18), "path"),
     "a name no file can have": (STAGE3 + f"portage_confdir: {'x' * 999}\n", (Reason.MISSING_FILE, 8, 18), "path"),
     "a kernel that is not named": (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stagewright.catalyst.auto import AutoConf, Notice, looks_like_auto, read_auto
 from stagewright.catalyst.config import Config, ending, read_config
@@ -112,6 +115,12 @@ def test_the_data_part_is_read_and_nothing_run(tmp_path: Path) -> None:
     ]
 
 
+def test_files_of_other_machines_are_told_of(tmp_path: Path) -> None:
+    _, problems, notices = auto(tmp_path, 'source /nowhere/at/all\nSPECS="a.spec"\n')
+    assert problems == []
+    assert [item.place.line for item in notices] == [1]
+
+
 def test_single_quotes_keep_what_bash_would(tmp_path: Path) -> None:
     conf, problems, _ = auto(tmp_path, AUTO.replace("'two.spec'", "'${ARCH}.spec'").replace("SPECS+=", "OTHER="))
     assert conf.variables["SET_two_SPECS"].value == "${ARCH}.spec"
@@ -136,7 +145,7 @@ def test_the_set_without_a_name(tmp_path: Path) -> None:
 WRONG = {
     "only bash knows": ('SETS="a"\nSET_a_SPECS="$X.spec"\n', Reason.INVALID_VALUE, 2),
     "a set without specs": ('X=1\nSETS="a"\n', Reason.UNKNOWN_NAME, 2),
-    "a file that is not there": ("\nsource /nowhere/at/all\n", Reason.MISSING_FILE, 2),
+    "a file that is not there": ("\nsource $REPO_DIR/tools/nothing\n", Reason.MISSING_FILE, 2),
     "a file that sources itself": ("source ${REPO_DIR}/tools/a.conf\n", Reason.CYCLE, 1),
 }
 
@@ -184,3 +193,14 @@ def test_values_that_a_spec_could_not_hold(word: str) -> None:
 @pytest.mark.parametrize("text", ["@TIMESTAMP@", "20260628T164555Z", "20260628", "2026.1", "@DATESTAMP@"])
 def test_stamps(text: str) -> None:
     assert STAMP.fullmatch(text)
+
+
+ODD = st.sampled_from(
+    [*"AB= \"'$(){}\\\n#;\x00", "SETS=", "SET_A_SPECS=", "source ", "${", "$A", "f() {", "\n}\n", "+=", "x" * 300]
+)
+
+
+@given(st.lists(ODD, max_size=40).map("".join))
+def test_any_text_is_read(text: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        auto(Path(name), text)

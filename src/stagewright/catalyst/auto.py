@@ -6,6 +6,7 @@ Read are assignments (``NAME=value``, ``"..."`` over several lines, ``'...'``, `
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.graph.node import cycle_error
 from stagewright.project.source import read_text
 
 _SOURCE = re.compile(r"(?:source|\.)[ \t]+(?P<file>\"[^\"\n]*\"|'[^'\n]*'|\S+)")
@@ -24,7 +26,6 @@ _ASSIGNMENT = re.compile(
 _REST = re.compile(r"[^\n]*")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _WORD = re.compile(r"\S+")
-_DEPTH = 10
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class _Reader:
         self.given = {"REPO_DIR": home, **given}
         conf.variables.update({name: Variable(value, here) for name, value in self.given.items()})
 
-    def read(self, file: Path, depth: int = 0) -> None:
+    def read(self, file: Path, above: tuple[Path, ...] = ()) -> None:
         """Take the data part of one file, and of those that it sources."""
         text = read_text(file)
         position = 0
@@ -99,7 +100,7 @@ class _Reader:
             if function:
                 position = self.body_end(text, function.end())
             elif source:
-                self.source(source["file"], place, depth)
+                self.source(source["file"], place, (*above, file.resolve()))
                 position = source.end()
             elif assignment:
                 self.assign(assignment, place)
@@ -127,22 +128,21 @@ class _Reader:
         earlier = self.conf.variables.get(name)
         self.conf.variables[name] = Variable(earlier.value + value if found["add"] and earlier else value, place)
 
-    def source(self, word: str, place: Place, depth: int) -> None:
+    def source(self, word: str, place: Place, above: tuple[Path, ...]) -> None:
         """Read the file that a file sources."""
         file = Path(self.expand(word))
         if "$" in str(file):
             self.notices.append(Notice(place, f"not read, as only bash knows where it is: {file}"))
-        elif depth > _DEPTH:
-            problem = StagewrightError(
-                Reason.CYCLE, "these files source each other", place=place, hint="end the circle"
-            )
-            self.problems.append(problem)
-        elif not file.is_file():
+        elif not os.path.isfile(file) and not file.is_relative_to(self.conf.variables["REPO_DIR"].value):  # noqa: PTH113
+            self.notices.append(Notice(place, f"not read, as it is not on this machine: {file}"))
+        elif not os.path.isfile(file):  # noqa: PTH113  pathlib raises for names that are too long
             hint = "give --set REPO_DIR=FOLDER where the file lies below another folder"
             problem = StagewrightError(Reason.MISSING_FILE, f"{file} is not there", place=place, hint=hint)
             self.problems.append(problem)
+        elif file.resolve() in above:
+            self.problems.append(cycle_error([*map(str, above[above.index(file.resolve()) :]), str(file)], place))
         else:
-            self.read(file, depth + 1)
+            self.read(file, above)
 
     def expand(self, text: str) -> str:
         """A value without its quotes, with the variables that are known."""

@@ -30,6 +30,7 @@ _ENDING = re.compile(r"\.(?:tar(?:\.[a-z0-9]+)?|tbz2|tgz|txz|sfs|sqfs|squashfs)$
 _LATEST = "-latest"
 _STAMPED = re.compile(rf"(.+?)-{STAMP.pattern}")
 _CLOSE = 0.8
+_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -165,14 +166,21 @@ def _renamed(name: str, script: str, place: Place, release: Release) -> str:
     if not script:
         return name
     top = f"{release.config.builds}/"
-    done = run(["sed", "-E", "--sandbox", script], stdin=f"{top}{name}".encode(), check=False)
-    if done.code:
-        message = f"rename_regexp: sed does not understand {script!r}"
+    words = ["sed", "-E", "--sandbox", script.replace("\0", "\\x00")]
+    try:
+        text = run(words, stdin=f"{top}{name}".encode(), timeout=_SECONDS).stdout.rstrip("\n")
+        detail = "" if text and "\n" not in text else f"it makes {text!r} of {top}{name}"
+    except StagewrightError as error:
+        if error.reason is not Reason.COMMAND_FAILED:
+            raise
+        detail = error.message
+    if detail:
+        message = f"rename_regexp: sed makes no name with {script!r}"
         hint = "write a script for sed -E, such as s_.tar.xz$_.wsl_"
-        problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint, detail=done.stderr.strip())
+        problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint, detail=detail)
         release.problems.append(problem)
         return name
-    return done.stdout.rstrip("\n").removeprefix(top)
+    return text.removeprefix(top)
 
 
 def _package_cache(member: Member, config: Config) -> str:
@@ -273,10 +281,13 @@ def _check_seeds(item: Made, identities: list[str], release: Release) -> None:
 
 def _stored(source: str, written: str, config: Config) -> bool:
     """Whether a source lies in the storedir already."""
-    folder = Path(config.builds) / Path(source).parent
-    if there(Path(config.builds) / written):
+    builds = Path(config.builds)
+    if there(builds / written):
         return True
-    return there(folder) and any(_ENDING.sub("", file.name) == Path(source).name for file in folder.iterdir())
+    try:
+        return any(_ENDING.sub("", file.name) == Path(source).name for file in (builds / source).parent.iterdir())
+    except (OSError, ValueError):
+        return False
 
 
 def _close(source: str, identities: list[str]) -> str:

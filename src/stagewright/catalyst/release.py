@@ -83,7 +83,7 @@ def gather(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str, str]
     release.config = read_config(catalyst, release.problems)
     files = _of_sets(release)
     for path in paths:
-        release.folders.append(path if path.is_dir() else path.parent)
+        release.folders.append(path if os.path.isdir(path) else path.parent)  # noqa: PTH112
         for file in _below(path, release.problems):
             files.setdefault(Path(os.path.abspath(file)), (file, [], []))  # noqa: PTH100  links stay as they are
     if not files and not release.problems:
@@ -114,7 +114,7 @@ def _of_sets(release: Release) -> _Files:
             words += [(word, place, True) for word, place in group.optional]
             for word, place, optional in words:
                 file = folder / word
-                if not file.is_file():
+                if not os.path.isfile(file):  # noqa: PTH113  pathlib raises for names that are too long
                     release.problems.append(_missing(f"set {group.name!r}: there is no {file}", place))
                     continue
                 key = Path(os.path.abspath(file))  # noqa: PTH100
@@ -129,7 +129,7 @@ def _missing(message: str, place: Place) -> StagewrightError:
 
 
 def _below(path: Path, problems: list[StagewrightError]) -> list[Path]:
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112
         return [path]
     found = sorted(file for file in path.rglob("*.spec") if file.is_file())
     if not found:

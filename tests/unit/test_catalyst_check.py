@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from stagewright.catalyst.estimate import estimate
+from stagewright.catalyst.keys import KEYS
 from stagewright.catalyst.load import load
 from stagewright.catalyst.release import Release
 from stagewright.errors import ProblemsError, Reason
@@ -179,3 +184,34 @@ def test_specs_that_are_not_there(tmp_path: Path, name: str) -> None:
 def test_nothing_to_read() -> None:
     (problem,) = load([], [], {})[0].problems
     assert problem.reason is Reason.USAGE
+
+
+NAMES = [key.name.replace("<kernel>", "k").replace("<package>", "a/b") for key in KEYS]
+ODD = [
+    "a/stage3-amd64-openrc-@TIMESTAMP@",
+    "a/stage3-amd64-latest",
+    "k",
+    "a/b",
+    "none",
+    "/",
+    "..",
+    "x" * 300,
+    "\0",
+    "é",
+    ":",
+    "'",
+]
+LINES = st.tuples(st.sampled_from(NAMES), st.lists(st.sampled_from(ODD), max_size=2).map(" ".join)).map(": ".join)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([STAGE3, LIVECD2, ""]), st.lists(LINES, max_size=12)), max_size=3))
+def test_any_values_are_checked(specs: list[tuple[str, list[str]]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        for number, (head, lines) in enumerate(specs):
+            (Path(name) / f"{number}.spec").write_text(head + "\n".join(lines))
+        release, graph = load([Path(name)], [], {})
+        assert estimate(graph, 2).specs == len(graph.made) <= len(specs)
+        assert all(problem.place and problem.hint for problem in release.problems)
+        if not release.problems:
+            assert len(graph.graph().nodes) >= len(graph.made)

@@ -108,6 +108,10 @@ class Place:
     def __str__(self) -> str:
         return ":".join([str(self.file), *(str(number) for number in (self.line, self.column) if number)])
 
+    def to_dict(self) -> dict[str, Any]:
+        """The place as JSON-able data."""
+        return {"file": str(self.file), "line": self.line, "column": self.column}
+
 
 class StagewrightError(Exception):
     """One thing that went wrong, told so that its reader can mend it.
@@ -138,11 +142,10 @@ class StagewrightError(Exception):
 
     def to_dict(self) -> dict[str, Any]:
         """The error as JSON-able data; :meth:`from_dict` reads it back on the other side of a pipe."""
-        place = self.place and {"file": str(self.place.file), "line": self.place.line, "column": self.place.column}
         return {
             "reason": self.reason.value,
             "message": self.message,
-            "place": place,
+            "place": self.place and self.place.to_dict(),
             "hint": self.hint,
             "detail": self.detail,
         }

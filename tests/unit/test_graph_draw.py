@@ -25,6 +25,24 @@ def graph(odd: str = "live+boot.squashfs") -> Graph:
 ODD = ["live+boot.squashfs", 'say "hi"', "a\\b", "end]", "ends with \\", "<b>&amp;</b>", "é ü", "a|b{c}"]
 
 
+def test_text() -> None:
+    assert draw(graph(), Picture.TEXT, {"live": "cached"}).splitlines() == [
+        "seed:debian  bootstrap",
+        "├── live  livecd-stage1  cached",
+        "└── live+boot.squashfs  squashfs  (and from live)",
+    ]
+
+
+def test_text_of_a_chain_has_its_depth() -> None:
+    nodes = [Node("a", "seed", Yields.LAYER), Node("z", "seed", Yields.LAYER)]
+    nodes += [Node(name, "stage", Yields.LAYER, inputs={"root": below}) for name, below in ("ba", "cb", "db", "ea")]
+    text = draw(Graph.of(nodes), Picture.TEXT)
+    assert sorted(text.splitlines()) == sorted(
+        ["a  seed", "├── b  stage", "│   ├── c  stage", "│   └── d  stage", "└── e  stage", "z  seed"]
+    )
+    assert text.index("b  ") < text.index("c  ") < text.index("d  ") < text.index("e  ")
+
+
 def test_mermaid() -> None:
     lines = draw(graph(), Picture.MERMAID, {"live": "cached"}).splitlines()
     assert lines[0] == "flowchart LR"

@@ -16,13 +16,15 @@ LAYERS = (
     {"stages"},
     {"media", "portage", "release", "seeds", "vm"},
     {"root", "store"},
-    {"graph", "project"},
+    {"catalyst", "graph", "project"},
     {"arch", "errors", "events", "run"},
 )
 """From the top to the base: a module imports from layers below, and from its own part."""
 
 BESIDE = {
     ("__main__", "cli"),
+    ("catalyst", "graph"),
+    ("catalyst", "project"),
     ("project", "graph"),
     ("root", "graph"),
     ("store", "graph"),

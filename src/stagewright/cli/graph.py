@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from stagewright.cli.common import project_of, store_of, targets_argument
+from stagewright.cli.options import picture_option
 from stagewright.engine.plan import make_plan
 from stagewright.graph.draw import Picture, draw
 from stagewright.graph.node import Graph
@@ -12,14 +13,12 @@ from stagewright.graph.node import Graph
 
 @click.command(name="graph")
 @targets_argument
-@click.option(
-    "--as", "picture", type=click.Choice([item.value for item in Picture]), default="mermaid", show_default=True
-)
+@picture_option(Picture.MERMAID)
 @click.pass_context
 def command(ctx: click.Context, targets: tuple[str, ...], picture: str) -> None:
     """Draw the graph: what is made of what.
 
-    Mermaid text shows in Markdown pages, dot is Graphviz's language, svg is drawn
+    Text is a tree of lines, Mermaid text shows in Markdown pages, dot is Graphviz's language, svg is drawn
     by Graphviz, json is for programs.
     """
     plan = make_plan(project_of(ctx), store_of(ctx), targets)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import sys
 import traceback
@@ -13,7 +12,8 @@ from typing import Any
 import click
 
 from stagewright import __version__
-from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.cli.commands import Commands, ReaderGone
+from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
 from stagewright.ui.text import error_text
 
 COMMANDS = {
@@ -31,45 +31,12 @@ COMMANDS = {
     "gc": "stagewright.cli.gc",
     "schema": "stagewright.cli.schema",
     "kinds": "stagewright.cli.kinds",
+    "catalyst": "stagewright.cli.catalyst",
 }
 """Each command lives in a module of its own, imported only when it is used."""
 
 
-class ReaderGone(Exception):  # noqa: N818  nothing is wrong
-    """Nobody reads our output any more, as in ``| head``. (Of BrokenPipeError itself click makes exit code 1.)"""
-
-
-class Commands(click.Group):
-    """Finds commands by the table above, and names the nearest one for a misspelt word."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise ReaderGone from error
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which a newcomer meets them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Like click's, with a hint."""
-        if args and args[0] not in COMMANDS:
-            raise click.UsageError(f"no such command {args[0]!r}: {nearest(args[0], COMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Commands, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-C",
     "--directory",

@@ -1,4 +1,4 @@
-"""The graph as a picture: Mermaid and DOT text, and SVG through Graphviz (R16)."""
+"""The graph as a picture: lines on a terminal, Mermaid and DOT text, and SVG through Graphviz (R16)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from stagewright.run import run
 class Picture(enum.StrEnum):
     """How to draw."""
 
+    TEXT = "text"
     MERMAID = "mermaid"
     DOT = "dot"
     SVG = "svg"
@@ -24,6 +25,8 @@ def draw(graph: Graph, picture: Picture, notes: Mapping[str, str] | None = None)
 
     Raises :class:`StagewrightError` (``MISSING_TOOL``) for SVG when Graphviz is not installed.
     """
+    if picture is Picture.TEXT:
+        return lines(graph, notes or {})
     if picture is Picture.MERMAID:
         return mermaid(graph, notes or {})
     if picture is Picture.JSON:
@@ -34,36 +37,58 @@ def draw(graph: Graph, picture: Picture, notes: Mapping[str, str] | None = None)
     return run(["dot", "-Tsvg"], stdin=text.encode()).stdout if picture is Picture.SVG else text
 
 
+def lines(graph: Graph, notes: Mapping[str, str]) -> str:
+    """A tree for terminals: each node stands below its first input, and names the others."""
+    below: dict[str, list[str]] = {node_id: [] for node_id in graph.nodes}
+    found: list[str] = []
+    waiting: list[tuple[str, str, str]] = []  # from the last: node, indent of its line, indent of what is below it
+    for node_id in reversed(graph.order()):
+        sources = sorted(graph.nodes[node_id].inputs.items())
+        if sources:
+            below[sources[0][1]].append(node_id)
+        else:
+            waiting.append((node_id, "", ""))
+    while waiting:
+        node_id, lead, indent = waiting.pop()
+        others = [source for _, source in sorted(graph.nodes[node_id].inputs.items())[1:]]
+        label = "  ".join(_label(node_id, graph.nodes[node_id].kind, notes))
+        found.append(f"{lead}{label}" + (f"  (and from {', '.join(others)})" if others else ""))
+        for number, user in enumerate(below[node_id]):
+            corner, bar = ("└── ", "    ") if number == 0 else ("├── ", "│   ")
+            waiting.append((user, indent + corner, indent + bar))
+    return "".join(f"{line}\n" for line in found)
+
+
 def mermaid(graph: Graph, notes: Mapping[str, str]) -> str:
     """A Mermaid flowchart, as Markdown pages of forges show it."""
     names = {node_id: f"n{number}" for number, node_id in enumerate(graph.order())}
-    lines = ["flowchart LR"]
+    text = ["flowchart LR"]
     for node_id, name in names.items():
         node = graph.nodes[node_id]
         opening, closing = ("([", "])") if node.yields is Yields.ARTIFACT else ("[", "]")
         label = "<br/>".join(map(_for_mermaid, _label(node_id, node.kind, notes)))
-        lines.append(f'  {name}{opening}"{label}"{closing}')
+        text.append(f'  {name}{opening}"{label}"{closing}')
     for node_id, name in names.items():
-        lines.extend(
+        text.extend(
             f"  {names[source]} -->|{role}| {name}" for role, source in sorted(graph.nodes[node_id].inputs.items())
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join(text) + "\n"
 
 
 def dot(graph: Graph, notes: Mapping[str, str]) -> str:
     """A Graphviz digraph."""
-    lines = ["digraph stagewright {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
+    text = ["digraph stagewright {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
     for node_id in graph.order():
         node = graph.nodes[node_id]
         shape = "note" if node.yields is Yields.ARTIFACT else "box"
         label = r"\n".join(map(_for_dot, _label(node_id, node.kind, notes)))
-        lines.append(f'  "{_for_dot(node_id)}" [shape={shape}, label="{label}"];')
+        text.append(f'  "{_for_dot(node_id)}" [shape={shape}, label="{label}"];')
     for node_id in graph.order():
-        lines.extend(
+        text.extend(
             f'  "{_for_dot(source)}" -> "{_for_dot(node_id)}" [label="{role}"];'
             for role, source in sorted(graph.nodes[node_id].inputs.items())
         )
-    return "\n".join([*lines, "}"]) + "\n"
+    return "\n".join([*text, "}"]) + "\n"
 
 
 def as_data(graph: Graph) -> list[dict[str, Any]]:

@@ -103,6 +103,20 @@ class Graph:
         return iter(self.nodes.values())
 
 
+def circles(edges: Mapping[str, set[str]]) -> Iterator[list[str]]:
+    """Every way that leads back to its start, given the inputs of each name; ways do not share names."""
+    remaining = {name: set(sources) for name, sources in edges.items()}
+    while True:
+        try:
+            graphlib.TopologicalSorter({name: sorted(remaining[name]) for name in sorted(remaining)}).prepare()
+            return
+        except graphlib.CycleError as error:
+            way: list[str] = error.args[1]
+            yield way
+            for step in way:  # look on for other circles
+                remaining.pop(step, None)
+
+
 def cycle_error(path: list[str], place: Place | None) -> StagewrightError:
     """The error for stages that need each other, with the way round."""
     return StagewrightError(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import graphlib
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
-from stagewright.graph.node import Yields, cycle_error
+from stagewright.graph.node import Yields, circles, cycle_error
 from stagewright.project.fields import ProjectFile, Ref, Section, marked
 from stagewright.project.model import NAME, Entry, Repo
 from stagewright.project.source import Path_
@@ -154,15 +153,7 @@ def check_paths(model: Section, folder: Path, place: Callable[[Path_], Place], p
 
 
 def _check_cycles(edges: Mapping[str, set[str]], named: Named, problems: Problems) -> None:
-    remaining = {name: set(sources) for name, sources in edges.items()}
-    while True:
-        try:
-            graphlib.TopologicalSorter({name: sorted(remaining[name]) for name in sorted(remaining)}).prepare()
-            return
-        except graphlib.CycleError as error:
-            way: list[str] = error.args[1]
-            table, _, name = way[0].partition(".")
-            names = [step.partition(".")[2] for step in way]
-            problems.append(cycle_error(names, named[table][name].place((), of_key=True)))
-            for step in way:  # look on for other cycles
-                remaining.pop(step, None)
+    for way in circles(edges):
+        table, _, name = way[0].partition(".")
+        names = [step.partition(".")[2] for step in way]
+        problems.append(cycle_error(names, named[table][name].place((), of_key=True)))

@@ -51,15 +51,8 @@ class Source:
 
 def read(file: Path) -> Source:
     """Read one TOML file. Raises :class:`StagewrightError` with the place for anything that is no TOML 1.0."""
-    content = _content(file)
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        column = len(content[: error.start].rpartition(b"\n")[2].decode()) + 1
-        raise StagewrightError(
-            Reason.SYNTAX, "this is no UTF-8 text", place=Place(file, line, column), hint="TOML files are UTF-8"
-        ) from error
+    text = read_text(file)
+    content = text.encode()
     try:
         source = Source(file, tomllib.loads(text))
         lines = content.split(b"\n")
@@ -77,16 +70,24 @@ def read(file: Path) -> Source:
     return source
 
 
-def _content(file: Path) -> bytes:
+def read_text(file: Path) -> str:
+    """The text of a file, without a byte order mark. Raises :class:`StagewrightError` for anything that is no text."""
     try:
-        if file.exists() and not file.is_file():
+        if not file.is_file() and file.exists():
             what = "this is a folder, not a file" if file.is_dir() else "this is no regular file"
-            raise StagewrightError(Reason.SYNTAX, what, place=Place(file), hint="put a TOML file here")
-        return file.read_bytes().removeprefix(codecs.BOM_UTF8)
+            raise StagewrightError(Reason.SYNTAX, what, place=Place(file), hint="put a text file here")
+        content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+        return content.decode()
     except OSError as error:
         hint = "see that the file is there and may be read"
         raise StagewrightError(
             Reason.MISSING_FILE, f"cannot be read: {error.strerror}", place=Place(file), hint=hint
+        ) from error
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        column = len(content[: error.start].rpartition(b"\n")[2].decode()) + 1
+        raise StagewrightError(
+            Reason.SYNTAX, "this is no UTF-8 text", place=Place(file, line, column), hint="write it in UTF-8"
         ) from error
 
 

@@ -16,6 +16,11 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
+def plural(count: int, word: str) -> str:
+    """A number of things: ``1 spec``, ``2 specs``."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def size(count: float) -> str:
     """Bytes as a person says them."""
     for unit in ("B", "KiB", "MiB"):

@@ -1,0 +1,131 @@
+"""``catalyst.conf``: TOML since Catalyst 4; of several files the last word counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.project.source import Source, read
+
+_SETTINGS: dict[str, str] = {
+    "binhost": "a text",
+    "compression_mode": "a text",
+    "digest_format": "a text",
+    "distcc_hosts": "a text",
+    "distdir": "a text",
+    "envscript": "a text",
+    "jobserver-fifo": "a text",
+    "port_logdir": "a text",
+    "repo_basedir": "a text",
+    "repo_name": "a text",
+    "repo_openpgp_key_path": "a text",
+    "repos_storedir": "a text",
+    "sharedir": "a text",
+    "storedir": "a text",
+    "target_distdir": "a text",
+    "target_logdir": "a text",
+    "target_pkgdir": "a text",
+    "digests": "a list of texts",
+    "options": "a list of texts",
+    "jobs": "a number",
+    "load-average": "a number",
+    "var_tmpfs_portage": "a number",
+}
+_OPTIONS = (
+    "autoresume",
+    "bindist",
+    "ccache",
+    "distcc",
+    "icecream",
+    "keepwork",
+    "kerncache",
+    "pkgcache",
+    "seedcache",
+    "sticky-config",
+    "versioned_cache",
+)
+
+ENDINGS = {
+    "tar": "tar",
+    "gzip": "tar.gz",
+    "pigz": "tar.gz",
+    "bzip2": "tar.bz2",
+    "lbzip2": "tar.bz2",
+    "pbzip2": "tar.bz2",
+    "xz": "tar.xz",
+    "pixz": "tar.xz",
+    "zstd": "tar.zst",
+    "pzstd": "tar.zst",
+}
+"""The ending that each compression_mode gives."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What Catalyst's configuration says, as far as check and graph need it, with Catalyst's defaults."""
+
+    storedir: str = "/var/tmp/catalyst"
+    sharedir: str = "/usr/share/catalyst"
+    repo_name: str = "gentoo"
+    compression_mode: str = "lbzip2"
+
+    @property
+    def builds(self) -> str:
+        """The folder that results go into."""
+        return f"{self.storedir.rstrip('/')}/builds"
+
+
+_USED = {item.name for item in fields(Config)}
+
+
+def read_config(files: Iterable[Path], problems: list[StagewrightError]) -> Config:
+    """The configuration that these files give; what is wrong in them is added to ``problems``."""
+    config = Config()
+    for file in files:
+        try:
+            source = read(file)
+        except StagewrightError as error:
+            problems.append(error)
+            continue
+        good = {name: value for name, value in source.data.items() if _fine(name, value, source, problems)}
+        config = replace(config, **{name: good[name] for name in _USED & good.keys()})
+    return config
+
+
+def _fine(name: str, value: Any, source: Source, problems: list[StagewrightError]) -> bool:
+    """Whether a setting is one that Catalyst takes, and of the right type; if not, says so."""
+    place = source.place((name,))
+    if name not in _SETTINGS:
+        place = source.place((name,), of_key=True)
+        message = f"{name}: catalyst.conf has no such setting"
+        problem = StagewrightError(Reason.UNKNOWN_KEY, message, place=place, hint=nearest(name, _SETTINGS))
+    elif not _is(value, _SETTINGS[name]):
+        message = f"{name}: this is not {_SETTINGS[name]}"
+        problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=f"write {_SETTINGS[name]}")
+    elif name == "compression_mode" and ending(value) is None:
+        message = f"compression_mode: there is no mode {value!r}"
+        problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=nearest(value, ENDINGS))
+    elif name == "options" and (unknown := [option for option in value if option not in _OPTIONS]):
+        message = f"options: there is no option {unknown[0]!r}"
+        place = source.place((name, value.index(unknown[0])))
+        problem = StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=nearest(unknown[0], _OPTIONS))
+    else:
+        return True
+    problems.append(problem)
+    return False
+
+
+def _is(value: Any, what: str) -> bool:
+    if what == "a number":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if what == "a list of texts":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
+
+
+def ending(mode: str) -> str | None:
+    """The ending of what a compression mode makes; None for a mode that there is not."""
+    return "squashfs" if mode.startswith("squashfs") else ENDINGS.get(mode)

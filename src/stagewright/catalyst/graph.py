@@ -1,0 +1,318 @@
+"""The graph of a release: what each spec makes, what it starts from, and who makes that.
+
+An identity is ``rel_type/target-subarch-version_stamp``, as in Catalyst's folder ``builds``; ``source_subpath`` names
+one with or without the ending of its file. A source that ends in ``-latest`` is the newest stage of that name: that of
+a spec of the same run, unless that one stands on the spec that asks; then it is what the run before left, a seed.
+The stage1 and stage3 of each variant are such a circle through time, not a mistake.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from stagewright.catalyst.auto import Notice
+from stagewright.catalyst.check import there
+from stagewright.catalyst.config import Config, ending
+from stagewright.catalyst.keys import Target
+from stagewright.catalyst.release import Member, Release
+from stagewright.catalyst.tokens import STAMP
+from stagewright.errors import Place, Reason, StagewrightError, nearest
+from stagewright.graph.node import Graph, Node, Yields, circles, cycle_error
+from stagewright.run import run
+
+_ENDING = re.compile(r"\.(?:tar(?:\.[a-z0-9]+)?|tbz2|tgz|txz|sfs|sqfs|squashfs)$")
+_LATEST = "-latest"
+_STAMPED = re.compile(rf"(.+?)-{STAMP.pattern}")
+_CLOSE = 0.8
+_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one spec makes, and from what: ``sources`` are identities by role."""
+
+    name: str  # the identity, with the artifact where several specs have one identity
+    identity: str
+    member: Member
+    artifacts: tuple[str, ...]
+    package_cache: str
+    sources: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)  # by role, the names of what in this run makes them
+
+    @property
+    def seeds(self) -> dict[str, str]:
+        """The sources that nothing in this run makes, by role."""
+        return {role: source for role, source in self.sources.items() if role not in self.inputs}
+
+
+@dataclass
+class ReleaseGraph:
+    """The graph: what is made, in the order in which it was read."""
+
+    made: list[Made]
+
+    @functools.cached_property
+    def shared_caches(self) -> dict[str, list[str]]:
+        """Package caches that several specs fill, with their names; complete when the last of them is done."""
+        table: dict[str, list[str]] = defaultdict(list)
+        for item in self.made:
+            if item.package_cache:
+                table[item.package_cache].append(item.name)
+        return {path: names for path, names in table.items() if len(names) > 1}
+
+    @functools.cached_property
+    def twins(self) -> dict[str, list[str]]:
+        """Identities of several specs, with the names of these: they use the same folders, so they take turns."""
+        table: dict[str, list[str]] = defaultdict(list)
+        for item in self.made:
+            table[item.identity].append(item.name)
+        return {identity: names for identity, names in table.items() if len(names) > 1}
+
+    def graph(self) -> Graph:
+        """The graph to draw: seeds, what is made, and where package caches join."""
+        nodes = {}
+        for item in self.made:
+            for seed in item.seeds.values():
+                nodes[seed] = Node(seed, "seed", Yields.LAYER)
+        for item in self.made:
+            kind = item.member.target or Target.SNAPSHOT
+            inputs = {role: item.inputs.get(role, source) for role, source in item.sources.items()}
+            exclusive = item.identity if item.identity in self.twins else ""
+            place = item.member.spec.place("target")
+            nodes[item.name] = Node(item.name, kind, Yields.ARTIFACT, inputs=inputs, exclusive=exclusive, place=place)
+        for path, names in self.shared_caches.items():
+            inputs = {f"packages {number}": name for number, name in enumerate(names, start=1)}
+            nodes[path] = Node(path, "package cache", Yields.ARTIFACT, inputs=inputs)
+        return Graph.of(nodes.values())
+
+
+def make_graph(release: Release) -> ReleaseGraph:
+    """The graph of a release; what is wrong is added to the release. Specs without a full identity are left out."""
+    snapshots = {_snapshot(member, release.config) for member in release.members if member.target is Target.SNAPSHOT}
+    made = [item for member in release.members if (item := _made(member, release, snapshots))]
+    made = _told_apart(made, release)
+    makers: dict[str, list[Made]] = defaultdict(list)
+    for item in made:
+        makers[item.identity].append(item)
+    linked = {item.name: replace(item, inputs=_exact(item, makers)) for item in made}
+    _break_circles(linked, release)
+    _link_latest(linked, makers)
+    for item in linked.values():
+        _check_seeds(item, list(makers), release)
+    return ReleaseGraph(list(linked.values()))
+
+
+def identity_of(member: Member, config: Config) -> str:
+    """The identity of what a spec makes; empty when a part is missing."""
+    spec = member.spec
+    if member.target is Target.SNAPSHOT:
+        return _snapshot(member, config)
+    parts = [spec.text(key) for key in ("rel_type", "target", "subarch", "version_stamp")]
+    return f"{parts[0]}/{'-'.join(parts[1:])}" if all(parts) and member.target else ""
+
+
+def _snapshot(member: Member, config: Config) -> str:
+    treeish = member.spec.text("snapshot_treeish")
+    return f"snapshots/{config.repo_name}-{treeish}" if treeish else ""
+
+
+def source_identity(path: str, config: Config) -> str:
+    """The identity that a path names: below ``builds`` or not, with the ending of a file or without."""
+    path = path.removeprefix(f"{config.builds}/").strip("/")
+    return _ENDING.sub("", path)
+
+
+def _made(member: Member, release: Release, snapshots: set[str]) -> Made | None:
+    identity = identity_of(member, release.config)
+    if not identity:
+        return None
+    spec, config = member.spec, release.config
+    sources = {}
+    if source := spec.text("source_subpath"):
+        sources["source"] = source_identity(source, config)
+    if member.target is Target.LIVECD3 and (medium := spec.text("livecd/cdtar")):
+        sources["medium"] = source_identity(medium, config)
+    snapshot = _snapshot(member, config)
+    if snapshot in snapshots and member.target is not Target.SNAPSHOT:  # else catalyst -s makes it, which is no spec
+        sources["snapshot"] = snapshot
+    cache = _package_cache(member, config)
+    return Made(identity, identity, member, _artifacts(member, identity, release), cache, sources)
+
+
+def _artifacts(member: Member, identity: str, release: Release) -> tuple[str, ...]:
+    """The files that people get: below ``builds``, a snapshot beside it, or where an absolute path says."""
+    spec, config = member.spec, release.config
+    named = {Target.LIVECD2: "livecd/iso", Target.LIVECD3: "livecd/iso", Target.DISKIMAGE2: "diskimage/qcow2"}
+    if member.target in named:
+        name = spec.text(named[member.target])
+        return (name if name.startswith("/") else f"{spec.text('rel_type')}/{name}",) if name else ()
+    if member.target is Target.NETBOOT:
+        return (f"{identity}/",)
+    if member.target is Target.SNAPSHOT:
+        return (f"{identity}.sqfs",)
+    tail = ending(spec.text("compression_mode") or config.compression_mode) or "tar"
+    script = spec.text("rename_regexp")
+    return (_renamed(f"{identity}.{tail}", script, spec.place("rename_regexp"), release),)
+
+
+def _renamed(name: str, script: str, place: Place, release: Release) -> str:
+    """The name of a result after ``rename_regexp``, which sed gets with the whole path."""
+    if not script:
+        return name
+    top = f"{release.config.builds}/"
+    words = ["sed", "-E", "--sandbox", script.replace("\0", "\\x00")]
+    try:
+        text = run(words, stdin=f"{top}{name}".encode(), timeout=_SECONDS).stdout.rstrip("\n")
+        detail = "" if text and "\n" not in text else f"it makes {text!r} of {top}{name}"
+    except StagewrightError as error:
+        if error.reason is not Reason.COMMAND_FAILED:
+            raise
+        detail = error.message
+    if detail:
+        message = f"rename_regexp: sed makes no name with {script!r}"
+        hint = "write a script for sed -E, such as s_.tar.xz$_.wsl_"
+        problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint, detail=detail)
+        release.problems.append(problem)
+        return name
+    return text.removeprefix(top)
+
+
+def _package_cache(member: Member, config: Config) -> str:
+    """The folder of binary packages, by default one for all stamps of a target and sub-architecture."""
+    spec = member.spec
+    if member.target is Target.SNAPSHOT:
+        return ""
+    default = f"packages/{spec.text('rel_type')}/{spec.text('target')}-{spec.text('subarch')}"
+    return spec.text("pkgcache_path").removeprefix(f"{config.storedir.rstrip('/')}/") or default
+
+
+def _told_apart(made: list[Made], release: Release) -> list[Made]:
+    """Names for specs that share an identity; those that would even write the same file are mistakes."""
+    counts = Counter(item.identity for item in made)
+    first: dict[str, Made] = {}
+    writers: dict[str, Made] = {}
+    result: list[Made] = []
+    for item in made:
+        if counts[item.identity] > 1:
+            spec = item.member.spec
+            files = ", ".join(Path(file).name for file in item.artifacts) or str(spec.file)
+            if any(other.name == f"{item.identity} [{files}]" for other in result):
+                files = str(spec.file)
+            item = replace(item, name=f"{item.identity} [{files}]")  # noqa: PLW2901
+            other = first.setdefault(item.identity, item)
+            clash = next((writers[file] for file in item.artifacts or (item.identity,) if file in writers), None)
+            if clash:
+                message = f"{item.identity} is also what {clash.member.spec.file} makes"
+                hint = "give one of them another version_stamp or rel_type"
+                place = spec.place("version_stamp")
+                release.problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
+            elif other is not item:
+                text = f"{item.identity} is also that of {other.member.spec.file}: the two take turns"
+                release.notices.append(Notice(spec.place("version_stamp"), text))
+        for file in item.artifacts or (item.identity,):
+            writers.setdefault(file, item)
+        result.append(item)
+    return result
+
+
+def _exact(item: Made, makers: Mapping[str, list[Made]]) -> dict[str, str]:
+    """The sources that a spec of this run makes, by role."""
+    return {role: makers[source][0].name for role, source in item.sources.items() if source in makers}
+
+
+def _break_circles(linked: dict[str, Made], release: Release) -> None:
+    """Report specs that need each other, and take what closes the circle as a seed."""
+    for way in list(circles({name: set(item.inputs.values()) for name, item in linked.items()})):
+        item = linked[way[0]]
+        release.problems.append(cycle_error(way, item.member.spec.place("source_subpath")))
+        for name in way:
+            linked[name] = replace(linked[name], inputs={})
+
+
+def _link_latest(linked: dict[str, Made], makers: Mapping[str, list[Made]]) -> None:
+    """Give ``-latest`` sources the spec of this run that makes them, where it does not stand on the one that asks."""
+    stamped: dict[str, list[str]] = defaultdict(list)
+    for identity in sorted(makers, reverse=True):
+        if found := _STAMPED.fullmatch(identity):
+            stamped[f"{found[1]}{_LATEST}"].append(identity)
+    for name, item in linked.items():
+        for role, source in item.seeds.items():
+            for identity in stamped.get(source, []):
+                maker = makers[identity][0].name
+                if name not in _below(maker, linked):
+                    linked[name] = replace(item, inputs={**linked[name].inputs, role: maker})
+                    break
+
+
+def _below(name: str, linked: Mapping[str, Made]) -> set[str]:
+    """What a spec stands on, itself included."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting.extend(linked[one].inputs.values())
+    return found
+
+
+def _check_seeds(item: Made, identities: list[str], release: Release) -> None:
+    """Tell of sources that nobody makes: a mistake where the release is complete, or another spec's name is close."""
+    for role, source in item.seeds.items():
+        key = "livecd/cdtar" if role == "medium" else "source_subpath"
+        entry = item.member.spec.entries[key]
+        if source.endswith(_LATEST) or source in identities or _stored(source, entry.text, release.config):
+            continue  # one of these that is not linked closes a circle
+        close = _close(source, identities)
+        message = f"{key}: no spec here makes {source}"
+        if close or release.complete:
+            hint = nearest(source, [close]) if close else "add its spec to a set, or mend the name"
+            place = entry.word_place()
+            release.problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=hint))
+        else:
+            release.notices.append(Notice(entry.word_place(), f"{message}; it must lie in {release.config.builds}"))
+
+
+def _stored(source: str, written: str, config: Config) -> bool:
+    """Whether a source lies in the storedir already."""
+    builds = Path(config.builds)
+    if there(builds / written):
+        return True
+    try:
+        return any(_ENDING.sub("", file.name) == Path(source).name for file in (builds / source).parent.iterdir())
+    except (OSError, ValueError):
+        return False
+
+
+def _close(source: str, identities: list[str]) -> str:
+    """An identity that differs from a source by a slip of the pen in its stamp or rel_type only."""
+
+    def parts(text: str) -> tuple[str, str]:
+        folder, _, name = text.rpartition("/")
+        return folder, STAMP.sub("", name)
+
+    folder, name = parts(source)
+    for identity in identities:
+        if not _same_head(source, identity):
+            continue
+        its_folder, its_name = parts(identity)
+        if (folder == its_folder) == (name == its_name):
+            continue
+        pair = (folder, its_folder) if name == its_name else (name, its_name)
+        if difflib.SequenceMatcher(None, *pair).ratio() >= _CLOSE:
+            return identity
+    return ""
+
+
+def _same_head(one: str, other: str) -> bool:
+    """Whether two identities have the same target and sub-architecture, as far as one can tell."""
+    heads: Iterator[str] = (text.rpartition("/")[2] for text in (one, other))
+    first, second = (head.split("-") for head in heads)
+    count = 3 if first[0] in ("livecd", "diskimage") else 2
+    return first[:count] == second[:count]

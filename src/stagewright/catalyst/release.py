@@ -1,0 +1,140 @@
+"""A release: specs from files, folders and the sets of catalyst-auto, with the configuration for all of them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stagewright.catalyst.auto import AutoConf, Notice, looks_like_auto, read_auto
+from stagewright.catalyst.config import Config, read_config
+from stagewright.catalyst.keys import OF_EACH, Key, Target
+from stagewright.catalyst.spec import Spec, read_spec
+from stagewright.catalyst.tokens import fill_spec
+from stagewright.errors import Place, Reason, StagewrightError
+
+
+@dataclass(frozen=True)
+class Member:
+    """One spec of a release, and the sets that it is in."""
+
+    spec: Spec
+    sets: tuple[str, ...] = ()
+    optional: bool = False
+
+    @functools.cached_property
+    def target(self) -> Target | None:
+        """What it makes; None for a target that there is not."""
+        word = self.spec.text("target")
+        return Target(word) if word in set(Target) else None
+
+    @functools.cached_property
+    def keys(self) -> Mapping[str, Key]:
+        """The keys that it may have, by their names with kernels and packages filled in."""
+        found: dict[str, Key] = {}
+        for name, key in self.target.keys.items() if self.target else ():
+            part = next((part for part in OF_EACH if part in name), None)
+            names = [name.replace(part, word) for word in self.spec.words(OF_EACH[part])] if part else [name]
+            found |= dict.fromkeys(names, key)
+        return found
+
+
+@dataclass
+class Release:
+    """Everything that was read, and what is wrong with reading it."""
+
+    members: list[Member] = field(default_factory=list)
+    config: Config = field(default_factory=Config)
+    autos: list[AutoConf] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)  # given ones, where files of other machines are looked for
+    problems: list[StagewrightError] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether sets say what all belongs to it."""
+        return any(auto.sets for auto in self.autos)
+
+    @functools.cached_property
+    def kernel_configs(self) -> Mapping[str, Path]:
+        """The files below the KCONFIG_DIRs by their base names, by which catalyst-auto finds them."""
+        folders = [auto.kconfig_dir for auto in self.autos if auto.kconfig_dir]
+        return {path.name: path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def gather(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str, str]) -> Release:
+    """Read a release.
+
+    ``paths`` are specs and folders of them, ``conf`` files of Catalyst and catalyst-auto, ``given`` the values of
+    ``--set``. What is wrong is collected in the release.
+    """
+    release = Release()
+    catalyst = []
+    for file in conf:
+        try:
+            if looks_like_auto(file):
+                release.autos.append(read_auto(file, given, release.problems, release.notices))
+            else:
+                catalyst.append(file)
+        except StagewrightError as error:
+            release.problems.append(error)
+    release.config = read_config(catalyst, release.problems)
+    files = _of_sets(release)
+    for path in paths:
+        release.folders.append(path if os.path.isdir(path) else path.parent)  # noqa: PTH112
+        for file in _below(path, release.problems):
+            files.setdefault(Path(os.path.abspath(file)), (file, [], []))  # noqa: PTH100  links stay as they are
+    if not files and not release.problems:
+        hint = "name specs, folders of them, or a catalyst-auto configuration with --conf"
+        release.problems.append(StagewrightError(Reason.USAGE, "there is no spec to read", hint=hint))
+    for file, sets, optional in files.values():
+        try:
+            spec = read_spec(file)
+        except StagewrightError as error:
+            release.problems.append(error)
+            continue
+        fill_spec(spec, given)
+        release.members.append(Member(spec, tuple(sets), any(optional)))
+    return release
+
+
+_Files = dict[Path, tuple[Path, list[str], list[bool]]]
+
+
+def _of_sets(release: Release) -> _Files:
+    """The specs of all sets, with the names of their sets, in the order in which catalyst-auto builds them."""
+    files: _Files = {}
+    for auto in release.autos:
+        folder = auto.specs_dir or auto.file.parent
+        release.folders.append(folder)
+        for group in auto.sets:
+            words = [(word, place, False) for word, place in group.specs]
+            words += [(word, place, True) for word, place in group.optional]
+            for word, place, optional in words:
+                file = folder / word
+                if not os.path.isfile(file):  # noqa: PTH113  pathlib raises for names that are too long
+                    release.problems.append(_missing(f"set {group.name!r}: there is no {file}", place))
+                    continue
+                key = Path(os.path.abspath(file))  # noqa: PTH100
+                _, sets, kinds = files.setdefault(key, (file, [], []))
+                sets.append(group.name)
+                kinds.append(optional)
+    return files
+
+
+def _missing(message: str, place: Place) -> StagewrightError:
+    return StagewrightError(Reason.MISSING_FILE, message, place=place, hint="mend the name, or SPECS_DIR")
+
+
+def _below(path: Path, problems: list[StagewrightError]) -> list[Path]:
+    if not os.path.isdir(path):  # noqa: PTH112
+        return [path]
+    found = sorted(file for file in path.rglob("*.spec") if file.is_file())
+    if not found:
+        hint = "specs are files that end in .spec"
+        problems.append(
+            StagewrightError(Reason.MISSING_FILE, "this folder holds no spec", place=Place(path), hint=hint)
+        )
+    return found

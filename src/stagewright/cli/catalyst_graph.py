@@ -1,0 +1,99 @@
+"""``stagewright catalyst graph``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stagewright.catalyst.estimate import Estimate, estimate
+from stagewright.catalyst.graph import Made, ReleaseGraph
+from stagewright.catalyst.load import load
+from stagewright.catalyst.tokens import settings
+from stagewright.cli.options import picture_option, release_options
+from stagewright.errors import ProblemsError
+from stagewright.graph.draw import Picture, draw
+from stagewright.ui.text import plural
+
+
+@click.command(name="graph")
+@release_options
+@picture_option(Picture.TEXT)
+@click.option("--json", "as_json", is_flag=True, help="Print an object for each spec.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Estimate how long it takes with so many specs at a time, all alike."
+)
+def command(
+    specs: tuple[Path, ...],
+    conf: tuple[Path, ...],
+    given: tuple[str, ...],
+    picture: str,
+    as_json: bool,
+    jobs: int | None,
+) -> None:
+    """Show what each spec makes, and what it is made of.
+
+    SPEC is a file, or a folder in which all *.spec files are read; the sets of a
+    catalyst-auto configuration need none. What is made has the name
+    REL_TYPE/TARGET-SUBARCH-VERSION_STAMP. Tokens such as @TIMESTAMP@ are left
+    standing unless --set gives them.
+
+    With --json, a list of objects: spec, target, output, sources, artifacts, also
+    package_cache, sets and optional. With --json and --jobs, an object with that list
+    as specs, and the estimate.
+
+    \b
+      stagewright catalyst graph releases/specs/amd64
+      stagewright catalyst graph --conf tools/catalyst-auto-amd64.conf --jobs 4
+      stagewright catalyst graph releases/specs --as dot | dot -Tpdf > graph.pdf
+    """
+    release, graph = load(specs, conf, settings(given))
+    if release.problems:
+        raise ProblemsError(release.problems)
+    times = estimate(graph, jobs) if jobs else None
+    if as_json:
+        rows = as_data(graph)
+        print(json.dumps({"specs": rows, "estimate": asdict(times)} if times else rows, indent=2))
+        return
+    print(draw(graph.graph(), Picture(picture)), end="")
+    if times:
+        comment = {Picture.TEXT: "", Picture.DOT: "// ", Picture.MERMAID: "%% "}.get(Picture(picture))
+        lines = [] if comment is None else ["", *_sentences(times, graph)]
+        print("".join(f"{comment}{line}\n" if line else "\n" for line in lines), end="")
+
+
+def as_data(graph: ReleaseGraph) -> list[dict[str, Any]]:
+    """An object for each spec, in the order in which they were read."""
+    identities = {item.name: item.identity for item in graph.made}
+    return [_row(item, identities) for item in graph.made]
+
+
+def _row(item: Made, identities: dict[str, str]) -> dict[str, Any]:
+    made = {role: identities[name] for role, name in item.inputs.items()}
+    return {
+        "spec": str(item.member.spec.file),
+        "target": item.member.spec.text("target"),
+        "output": item.identity,
+        "sources": [made.get(role, source) for role, source in item.sources.items()],
+        "artifacts": list(item.artifacts),
+        "package_cache": item.package_cache,
+        "sets": list(item.member.sets),
+        "optional": item.member.optional,
+    }
+
+
+def _sentences(times: Estimate, graph: ReleaseGraph) -> list[str]:
+    levels = ", ".join(map(str, times.levels))
+    lines = [
+        f"{plural(times.specs, 'spec')} in {plural(len(times.levels), 'level')} of {levels}; "
+        f"the longest way is {times.critical_path}",
+        f"with {times.jobs} at a time: {plural(times.makespan, 'step')}, when each spec takes one",
+    ]
+    if graph.twins:
+        lines.append(f"{plural(times.with_turns, 'step')}, as specs of one identity take turns")
+    if graph.shared_caches:
+        lines.append(f"{plural(times.with_caches, 'step')}, if specs that share a package cache take turns too")
+    return lines

@@ -1,0 +1,206 @@
+"""catalyst.conf, the configuration of catalyst-auto, and the values of ``--set``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagewright.catalyst.auto import AutoConf, Notice, looks_like_auto, read_auto
+from stagewright.catalyst.config import Config, ending, read_config
+from stagewright.catalyst.tokens import STAMP, fill, settings
+from stagewright.errors import Reason, StagewrightError
+
+
+def config(tmp_path: Path, *texts: str) -> tuple[Config, list[StagewrightError]]:
+    files = []
+    for number, text in enumerate(texts):
+        files.append(tmp_path / f"catalyst{number}.conf")
+        files[-1].write_text(text)
+    problems: list[StagewrightError] = []
+    return read_config(files, problems), problems
+
+
+def test_several_files_and_defaults(tmp_path: Path) -> None:
+    found, problems = config(
+        tmp_path,
+        'storedir = "/srv/one"\njobs = 4\nload-average = 3.5\noptions = ["pkgcache", "kerncache"]\n',
+        'storedir = "/srv/two/"\ncompression_mode = "pixz"\ndigests = ["blake2b"]\n',
+    )
+    assert problems == []
+    assert found == Config(storedir="/srv/two/", compression_mode="pixz")
+    assert found.builds == "/srv/two/builds"
+    assert config(tmp_path)[0] == Config("/var/tmp/catalyst", "/usr/share/catalyst", "gentoo", "lbzip2")
+
+
+def test_everything_wrong_at_once(tmp_path: Path) -> None:
+    text = 'storedirr = "/x"\njobs = "4"\noptions = ["pkgcach"]\ncompression_mode = "zip"\ndigests = [1]\nbinhost = 1\n'
+    found, problems = config(tmp_path, text, "storedir = \n")
+    assert found == Config()
+    assert [(item.reason, item.place.line, item.place.column) for item in problems if item.place] == [
+        (Reason.UNKNOWN_KEY, 1, 1),
+        (Reason.INVALID_VALUE, 2, 8),
+        (Reason.UNKNOWN_NAME, 3, 12),
+        (Reason.INVALID_VALUE, 4, 20),
+        (Reason.INVALID_VALUE, 5, 11),
+        (Reason.INVALID_VALUE, 6, 11),
+        (Reason.SYNTAX, 1, 12),
+    ]
+    assert "'storedir'" in problems[0].hint
+    assert "'pkgcache'" in problems[2].hint
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("pixz", "tar.xz"), ("lbzip2", "tar.bz2"), ("zstd", "tar.zst"), ("squashfs_xz", "squashfs"), ("zip", None)],
+)
+def test_endings(mode: str, expected: str | None) -> None:
+    assert ending(mode) == expected
+
+
+AUTO = """\
+# a comment
+UPLOAD_USER=me   # and one more
+host=$(hostname)
+source ${REPO_DIR}/tools/common
+
+SETS="
+\tone
+\ttwo
+"
+SET_one_SPECS="stage1.spec stage3.spec"
+SET_one_OPTIONAL_SPECS="live.spec \\
+  more.spec"
+SET_two_SPECS='two.spec'
+SET_two_SPECS+=" ${ARCH}.spec $ARCH"
+NOTHING=
+
+post_build() {
+\tSETS="not this"
+\tcase x in
+\t*) echo "}" ;;
+\tesac
+}
+short() { SETS=nor this; }
+if true; then SETS=x; fi
+"""
+
+
+def auto(tmp_path: Path, text: str, **given: str) -> tuple[AutoConf, list[StagewrightError], list[Notice]]:
+    (tmp_path / "tools").mkdir(exist_ok=True)
+    (tmp_path / "tools" / "common").write_text("SPECS_DIR=${REPO_DIR}/specs\nARCH=amd64\n")
+    file = tmp_path / "tools" / "a.conf"
+    file.write_text(text)
+    problems: list[StagewrightError] = []
+    notices: list[Notice] = []
+    return read_auto(file, given, problems, notices), problems, notices
+
+
+def test_the_data_part_is_read_and_nothing_run(tmp_path: Path) -> None:
+    conf, problems, notices = auto(tmp_path, AUTO)
+    assert problems == []
+    assert conf.specs_dir == tmp_path / "specs"
+    one, two = conf.sets
+    assert [word for word, _ in two.specs] == ["two.spec", "amd64.spec", "amd64"]
+    assert [word for word, _ in one.specs] == ["stage1.spec", "stage3.spec"]
+    assert [word for word, _ in one.optional] == ["live.spec", "more.spec"]
+    assert one.specs[0][1].line == 10
+    assert conf.variables["NOTHING"].value == ""
+    assert [(item.place.line, item.text.partition(": ")[2]) for item in notices] == [
+        (3, "host=$(hostname)"),
+        (24, "if true; then SETS=x; fi"),
+    ]
+
+
+def test_files_of_other_machines_are_told_of(tmp_path: Path) -> None:
+    _, problems, notices = auto(tmp_path, 'source /nowhere/at/all\nSPECS="a.spec"\n')
+    assert problems == []
+    assert [item.place.line for item in notices] == [1]
+
+
+def test_single_quotes_keep_what_bash_would(tmp_path: Path) -> None:
+    conf, problems, _ = auto(tmp_path, AUTO.replace("'two.spec'", "'${ARCH}.spec'").replace("SPECS+=", "OTHER="))
+    assert conf.variables["SET_two_SPECS"].value == "${ARCH}.spec"
+    assert [problem.reason for problem in problems] == [Reason.INVALID_VALUE, Reason.UNKNOWN_NAME]
+
+
+def test_given_values_win(tmp_path: Path) -> None:
+    (tmp_path / "else" / "tools").mkdir(parents=True)
+    (tmp_path / "else" / "tools" / "common").write_text("")
+    text = "ARCH=x86\nSPECS_DIR=$REPO_DIR/${ARCH}\nsource ${REPO_DIR}/tools/common\n"
+    conf, problems, _ = auto(tmp_path, text, ARCH="arm", REPO_DIR=str(tmp_path / "else"))
+    assert problems == []
+    assert conf.specs_dir == tmp_path / "else" / "arm"
+
+
+def test_the_set_without_a_name(tmp_path: Path) -> None:
+    conf, _, _ = auto(tmp_path, 'SPECS="a.spec"\n')
+    assert [(group.name, group.specs[0][0]) for group in conf.sets] == [("", "a.spec")]
+    assert conf.specs_dir == tmp_path / "tools"
+
+
+WRONG = {
+    "only bash knows": ('SETS="a"\nSET_a_SPECS="$X.spec"\n', Reason.INVALID_VALUE, 2),
+    "a set without specs": ('X=1\nSETS="a"\n', Reason.UNKNOWN_NAME, 2),
+    "a file that is not there": ("\nsource $REPO_DIR/tools/nothing\n", Reason.MISSING_FILE, 2),
+    "a file that sources itself": ("source ${REPO_DIR}/tools/a.conf\n", Reason.CYCLE, 1),
+}
+
+
+@pytest.mark.parametrize(("text", "reason", "line"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_has_a_place(tmp_path: Path, text: str, reason: Reason, line: int) -> None:
+    problem = auto(tmp_path, text)[1][0]
+    assert problem.reason is reason
+    assert problem.place
+    assert problem.place.line == line
+    assert problem.hint
+
+
+@pytest.mark.parametrize(
+    "text", ['X="', "f() {", "f() {\n}", "a=(", "=", "\\", "'", "source", "X=$", "${", "}", "\x00"]
+)
+def test_nonsense_is_told_of(tmp_path: Path, text: str) -> None:
+    auto(tmp_path, text)
+    auto(tmp_path, f"SETS=a\n{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("SETS=x", True), ("# a\nsource x", True), ('storedir = "/x"', False), ("f() {\n}", True), ("", False)],
+)
+def test_which_of_the_two_a_file_is(tmp_path: Path, text: str, expected: bool) -> None:
+    (tmp_path / "x.conf").write_text(text)
+    assert looks_like_auto(tmp_path / "x.conf") is expected
+
+
+def test_tokens() -> None:
+    values = settings(["TIMESTAMP=20260628T164555Z", "REPO_DIR=/srv/releng"])
+    assert fill("a-@TIMESTAMP@-@TREEISH@", values) == "a-20260628T164555Z-@TREEISH@"
+    assert fill("@REPO_DIR@/@REPO_DIR@", values) == "/srv/releng//srv/releng"
+    assert fill("user@host", values) == "user@host"
+
+
+@pytest.mark.parametrize("word", ["X", "=x", "X=", "1=x", "X=a b", "X=a#b", "X=a:b", "X=50%", 'X="a"'])
+def test_values_that_a_spec_could_not_hold(word: str) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        settings([word])
+    assert caught.value.reason is Reason.USAGE
+
+
+@pytest.mark.parametrize("text", ["@TIMESTAMP@", "20260628T164555Z", "20260628", "2026.1", "@DATESTAMP@"])
+def test_stamps(text: str) -> None:
+    assert STAMP.fullmatch(text)
+
+
+ODD = st.sampled_from(
+    [*"AB= \"'$(){}\\\n#;\x00", "SETS=", "SET_A_SPECS=", "source ", "${", "$A", "f() {", "\n}\n", "+=", "x" * 300]
+)
+
+
+@given(st.lists(ODD, max_size=40).map("".join))
+def test_any_text_is_read(text: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        auto(Path(name), text)

@@ -1,0 +1,119 @@
+"""The table of keys, and the sub-architectures."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from stagewright.catalyst.keys import KEYS, OF_EACH, Kind, Target
+from stagewright.catalyst.subarches import subarches
+
+COUNTS = {
+    "alpha": 8,
+    "amd64": 8,
+    "arm": 16,
+    "arm64": 3,
+    "hppa": 2,
+    "ia64": 1,
+    "loong": 1,
+    "m68k": 3,
+    "mips": 31,
+    "mips64": 43,
+    "ppc": 5,
+    "ppc64": 14,
+    "riscv": 10,
+    "s390": 1,
+    "s390x": 1,
+    "sh": 12,
+    "sparc": 1,
+    "sparc64": 1,
+    "x86": 14,
+}
+"""How many sub-architectures Catalyst 4.1 has for each architecture."""
+
+
+def test_the_table_of_keys_is_sound() -> None:
+    names = [key.name for key in KEYS]
+    assert len(names) == len(set(names))
+    for key in KEYS:
+        assert key.targets, key.name
+        assert key.required <= key.targets, key.name
+        assert key.effective <= key.targets, key.name
+        assert key.meaning, key.name
+        part = [part for part in OF_EACH if part in key.name]
+        assert len(part) == ("<" in key.name), key.name
+
+
+COMMON = {"profile", "rel_type", "snapshot_treeish", "source_subpath", "subarch", "target", "version_stamp"}
+REQUIRED = {
+    Target.SNAPSHOT: {"target", "snapshot_treeish"},
+    Target.STAGE1: COMMON,
+    Target.STAGE2: COMMON,
+    Target.STAGE3: COMMON,
+    Target.STAGE4: {*COMMON, "stage4/packages"},
+    Target.EMBEDDED: COMMON,
+    Target.LIVECD1: {*COMMON, "livecd/packages"},
+    Target.LIVECD2: {*COMMON, "boot/kernel"},
+    Target.LIVECD3: (COMMON - {"profile"}) | {"boot/kernel", "livecd/cdtar"},
+    Target.NETBOOT: {*COMMON, "boot/kernel"},
+    Target.DISKIMAGE1: {*COMMON, "diskimage/packages"},
+    Target.DISKIMAGE2: {*COMMON, "boot/kernel"},
+}
+
+
+@pytest.mark.parametrize("target", Target)
+def test_required_keys(target: Target) -> None:
+    assert {name for name, key in target.keys.items() if target in key.required} == REQUIRED[target]
+
+
+KNOWN = [
+    ("stage4", "stage4/ssh_public_keys", Kind.LIST),
+    ("livecd-stage2", "livecd/iso_extra_partition", Kind.WORD),
+    ("livecd-stage2", "livecd/cdtar", Kind.PATH),
+    ("diskimage-stage2", "diskimage/qcow2", Kind.OUTPUT),
+    ("netboot", "netboot/packages/<package>/files", Kind.LIST),
+    ("embedded", "embedded/unmerge", Kind.LIST),
+    ("stage3", "cflags", Kind.TEXT),
+]
+
+
+@pytest.mark.parametrize(("target", "name", "kind"), KNOWN)
+def test_some_keys(target: str, name: str, kind: Kind) -> None:
+    assert Target(target).keys[name].kind is kind
+
+
+REFUSED = [
+    ("stage3", "chost"),
+    ("stage3", "update_seed"),
+    ("stage2", "update_seed"),
+    ("stage4", "stage4/motd"),
+    ("stage4", "stage4/modblacklist"),
+    ("livecd-stage1", "livecd/iso"),
+    ("livecd-stage2", "livecd/packages"),
+    ("diskimage-stage2", "diskimage/root_overlay"),
+    ("netboot", "netboot/fsscript"),
+    ("stage3", "boot/kernel"),
+    ("snapshot", "version_stamp"),
+]
+
+
+@pytest.mark.parametrize(("target", "name"), REFUSED)
+def test_keys_that_catalyst_refuses(target: str, name: str) -> None:
+    assert name not in Target(target).keys
+
+
+def test_all_subarches_are_there() -> None:
+    assert Counter(item.arch for item in subarches().values()) == COUNTS
+    assert len(subarches()) == 175
+
+
+def test_what_a_subarch_says() -> None:
+    power = subarches()["power9le"]
+    assert (power.arch, power.chost) == ("ppc64", "powerpc64le-unknown-linux-gnu")
+    assert power.flags == "-O2 -pipe -mcpu=power9 -mtune=power9"
+    assert power.personality is None
+    assert subarches()["amd64"].chost == ""
+    i686 = subarches()["i686"].personality
+    assert i686
+    assert (i686.name, i686.on) == ("linux32", "x86_64")

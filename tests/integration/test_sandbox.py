@@ -109,12 +109,18 @@ def test_the_shell_leaves_nothing(ask: Callable[..., Run]) -> None:
     assert ask("test -e /usr/was-here", check=False).code == 1
 
 
+def test_a_seed_can_be_entered(ask: Callable[..., Run]) -> None:
+    project, store = ask.project, ask.store  # type: ignore[attr-defined]
+    assert "Debian" in call("shell", "debian", "--", "cat", "/etc/os-release", cwd=project, store=store).stdout
+
+
 def test_mounts_leave_no_trace_in_layers(ask: Callable[..., Run]) -> None:
     project, store = ask.project, ask.store  # type: ignore[attr-defined]
     build("live", cwd=project, store=store)
     seen = {path.relative_to(tree) for tree in store.glob("layers/*/tree") for path in below(tree)}
     for name in ("mnt/target", "mnt/payload", "var/db/repos/demo", "etc/portage/make.conf", "run/stagewright", "tmp/x"):
         assert Path(name) not in seen
+    assert Path("etc/resolv.conf") not in seen
     assert not [path for path in seen if path.parts[0] == "dev" and len(path.parts) > 1]
 
 

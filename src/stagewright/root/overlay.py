@@ -45,10 +45,14 @@ def mount_layers(layers: Sequence[Path], target: Path) -> Path:
     return target
 
 
-def make_scaffold(folder: Path, targets: Sequence[str]) -> Path:
-    """A lowest layer of empty folders for mounts to land on, so that none of them ends up in what the build adds."""
+def make_scaffold(folder: Path, targets: Sequence[str], files: Sequence[str] = ()) -> Path:
+    """A lowest layer of empty folders and files to mount on, so that none of them ends up in what the build adds."""
     for target in targets:
         (folder / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
         if target == "/tmp":
             (folder / "tmp").chmod(0o1777)
+    for name in files:
+        path = folder / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     return folder

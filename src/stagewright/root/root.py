@@ -40,7 +40,7 @@ class Root:
         Folders for the sandbox's mounts are there even if no layer has them.
         """
         targets = [*MOUNT_POINTS, *(bind.target for bind in binds)]
-        scaffold = make_scaffold(folder / "scaffold", targets)
+        scaffold = make_scaffold(folder / "scaffold", targets, files=["/etc/resolv.conf"])
         mount_overlay([*layers, scaffold], folder / "upper", folder / "root")
         return cls(folder / "root", folder / "upper", tuple(keys), tuple(binds), log=log)
 

@@ -257,6 +257,12 @@ class Seed(Stage, table="seeds"):
         """Seeds carry their table in their node's name."""
         return f"seed:{name}"
 
+    def open(self, work: Work) -> Root:
+        """The seed with a layer on top that is thrown away; one that failed as far as it got."""
+        tree = work.folder / "tree"
+        layers = [tree] if tree.is_dir() else work.store.stack(work.key)
+        return work.runnable(Root.mount(work.folder, layers, log=work.log))
+
 
 def _role(path: tuple[str | int, ...]) -> str:
     """What an input is to a stage: the name of its field, and its number in a list."""

@@ -14,7 +14,6 @@ from pydantic import Field
 from stagewright.arch import Arch, host_machine
 from stagewright.graph.node import Node
 from stagewright.project.lock import Pin
-from stagewright.root.root import Root
 from stagewright.seeds.apt import codename
 from stagewright.seeds.debian import Request, bootstrap, resolve
 from stagewright.stages.base import Built, Scope, Seed, Work
@@ -61,10 +60,6 @@ class Bootstrap(Seed, kind="bootstrap"):
         work.phase(f"bootstrap {len(pin['packages'])} packages")
         tree = bootstrap(request, pin, work.folder, work.store.cache("pypi"), work.epoch, work.log)
         return Built(tree, (), {"packages": pin["packages"]})
-
-    def open(self, work: Work) -> Root:
-        """The seed with a layer that is thrown away."""
-        return work.runnable(Root.mount(work.folder, [work.folder / "tree"], log=work.log))
 
     def _request(self, pin: Pin | None) -> Request:
         return Request(self.suite or codename(), tuple(sorted(self.packages)), self.portage, self._arch(pin))

@@ -86,8 +86,11 @@ def test_an_environment_without_the_loader(place: Place, shell_seed: Callable[..
 
 
 def test_a_root_without_portage(place: Place) -> None:
-    run = place.build(LIVE + 'packages = ["app-misc/hello"]\n')
-    assert run.code == 1
+    for name in ("profiles/default", "app-misc/hello"):
+        (place.project / "repo" / name).mkdir(parents=True)
+    wanted = 'profile = "default"\npackages = ["app-misc/hello"]\n'
+    run = place.build(LIVE + wanted + '[repos.main]\npath = "repo"\n')
+    assert run.code == 1, run
     assert run.reasons == {"live": "environment-lacks"}
     assert "no Portage" in run.stderr
 

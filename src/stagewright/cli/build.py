@@ -106,10 +106,9 @@ def _carry_out(
 
 def _lacks(project: Project, node: Node) -> Iterator[StagewrightError]:
     """What an entry of the project needs of this machine and is not there."""
-    entry = next((entry for entry in project.all_entries() if entry.name == node.id), None)
-    for problem in entry.model.lacks() if entry and isinstance(entry.model, Stage) else ():
-        problem.place = node.place
-        yield problem
+    entry = project.entry(node.id)
+    if entry and isinstance(entry.model, Stage):
+        yield from (problem.at(entry.place()) for problem in entry.model.lacks())
 
 
 def _raise(plan: Plan, store: Store, outcome: Outcome) -> None:

@@ -18,7 +18,7 @@ from stagewright.portage.installed import settle
 from stagewright.portage.repos import Repository, check_profile, has_package, like_package
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Atom, FromRepos, RootRef, marked, package_of
-from stagewright.project.model import Binhost, Project
+from stagewright.project.model import Project
 from stagewright.project.source import Path_
 from stagewright.root import files
 from stagewright.root.root import Root
@@ -51,7 +51,7 @@ class PackageStage(PortageSettings, Stage):
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node, with the repositories and the binary package hosts that this stage sees."""
         repos = self._repositories(scope.project) if self.uses_portage else []
-        hosts = self._hosts(scope.project) if self.uses_portage else {}
+        hosts = _chosen(self.binhosts, scope.project.binhosts) if self.uses_portage else {}
         described = {
             "repos": [repo.settings for repo in repos],
             "binhosts": [{"name": name, "uri": host.uri, "priority": host.priority} for name, host in hosts.items()],
@@ -65,10 +65,6 @@ class PackageStage(PortageSettings, Stage):
         chosen = _chosen(self.repos, project.repos).items()
         settings = ((name, project.path(repo.path), repo.model_dump(exclude={"path"})) for name, repo in chosen)
         return [Repository.of(path, {"name": name, **facts}) for name, path, facts in settings]
-
-    def _hosts(self, project: Project) -> dict[str, Binhost]:
-        """The binary package hosts that this stage asks."""
-        return _chosen(self.binhosts, project.binhosts)
 
     def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
         """Look for the profile and the packages in the repositories."""
@@ -93,8 +89,9 @@ class PackageStage(PortageSettings, Stage):
         """The mounted root and its Portage, configured as this stage says."""
         repos = [Repository.of(work.files[f"repo:{repo['name']}"], repo) for repo in work.context["repos"]]
         confdirs = [work.files[name] for name in self.confdir]
+        parallel = Parallel.of(work.cores, work.memory)
         places = Places(
-            config=self._config(work, confdirs, repos),
+            config=self._config(work, confdirs, repos, parallel),
             distfiles=_for_portage(work.store.cache("distfiles")),
             binpkgs=_for_portage(work.folder / "binpkgs"),
             build=_for_portage(work.folder / "build"),
@@ -113,7 +110,7 @@ class PackageStage(PortageSettings, Stage):
             places=places,
             repos=repos,
             epoch=work.epoch,
-            jobs=Parallel.of(work.cores, work.memory).packages,
+            jobs=parallel.packages,
             protect=self.protects,
             binpkgs=self._binary_packages(work, places, repos, confdirs) if self.binpkgs else None,
             binhosts=hosts,
@@ -159,9 +156,8 @@ class PackageStage(PortageSettings, Stage):
         ]
         return Binhosts(hosts, places.config, folder) if hosts else None
 
-    def _config(self, work: Work, confdirs: Sequence[Path], repos: Sequence[Repository]) -> Path:
+    def _config(self, work: Work, confdirs: Sequence[Path], repos: Sequence[Repository], parallel: Parallel) -> Path:
         folder = work.folder / "etc-portage"
-        parallel = Parallel.of(work.cores, work.memory)
         return folder if folder.exists() else assemble(folder, self, confdirs, repos, parallel)
 
     def open(self, work: Work) -> Root:

@@ -51,7 +51,7 @@ class Local(Section):
 def local_lacks(settings: Local, root: Root) -> list[Lack]:
     """What the root cannot give."""
     lacks = inside(root.path, _lacks_inside, settings)
-    if not _has(root, "locale-gen"):
+    if not has_program(root, "locale-gen"):
         for name in _missing_locales(settings, root):
             hint = "it has no locale-gen to make it: add the package that brings locale-gen or the locale"
             lacks.append(Lack(f"locale: the root has no locale {name}", hint))
@@ -85,7 +85,7 @@ def apply_local(settings: Local, root: Root, epoch: int) -> None:
     if settings.timezone:
         files.make_link(root.path, "/etc/localtime", f"..{ZONES}/{settings.timezone}", epoch=epoch)
         write("/etc/timezone", f"{settings.timezone}\n")
-    if _wanted(settings) and _has(root, "locale-gen"):
+    if _wanted(settings) and has_program(root, "locale-gen"):
         write(LOCALE_GEN, inside(root.path, _locale_gen, _wanted(settings)))
         if _missing_locales(settings, root):
             root.run("locale-gen")
@@ -94,7 +94,7 @@ def apply_local(settings: Local, root: Root, epoch: int) -> None:
         write("/etc/locale.conf", _set(files.read_file(root.path, "/etc/locale.conf"), "LANG", settings.locale))
         if files.exists(root.path, "/etc/env.d"):
             write("/etc/env.d/02locale", _set(None, "LANG", f'"{settings.locale}"'))
-            if _has(root, "env-update"):
+            if has_program(root, "env-update"):
                 root.run("env-update", "--no-ldconfig")
     if settings.keymap:
         write("/etc/vconsole.conf", _set(files.read_file(root.path, "/etc/vconsole.conf"), "KEYMAP", settings.keymap))
@@ -120,7 +120,7 @@ def _missing_locales(settings: Local, root: Root) -> list[str]:
     if not wanted:
         return []
     there = set(map(_plain, inside(root.path, _locale_files)))
-    if _has(root, "locale"):
+    if has_program(root, "locale"):
         there.update(map(_plain, root.ask("locale", "-a", check=False).splitlines()))
     return [name for name in wanted if _plain(name) not in there]
 
@@ -157,7 +157,8 @@ def _locale_gen(wanted: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _has(root: Root, program: str) -> bool:
+def has_program(root: Root, program: str) -> bool:
+    """Whether a root has a program of this name where programs are looked for."""
     return inside(root.path, _program, program)
 
 

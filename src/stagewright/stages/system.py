@@ -8,6 +8,7 @@ from pathlib import Path
 from stagewright.portage.emerge import Portage
 from stagewright.portage.repos import profile_link
 from stagewright.root import files
+from stagewright.root.local import LOCALE_GEN, has_program
 from stagewright.root.root import Root
 from stagewright.run import inside
 from stagewright.stages.base import Work
@@ -63,8 +64,8 @@ def settle_places(root: Root, work: Work) -> None:
     """Give a new root the time zone of nowhere and a locale that all programs can use, as Gentoo's stages have them."""
     if files.exists(root.path, FACTORY) and not files.exists(root.path, LOCALTIME):
         files.make_link(root.path, LOCALTIME, f"..{FACTORY}", epoch=work.epoch)
-    if files.exists(root.path, "/usr/bin/locale-gen") or files.exists(root.path, "/usr/sbin/locale-gen"):
-        files.write_file(root.path, "/etc/locale.gen", "C.UTF-8 UTF-8\n", epoch=work.epoch)
+    if has_program(root, "locale-gen"):
+        files.write_file(root.path, LOCALE_GEN, "C.UTF-8 UTF-8\n", epoch=work.epoch)
         root.run("locale-gen")
 
 

@@ -78,8 +78,8 @@ def of_tables(
 ) -> Project:
     """The project that plain tables are, wherever they come from; ``problems`` are what was wrong with reading them.
 
-    ``named`` must have all tables of ``NAMED``. Where ``lenient``, files that are not there do not stop it, and are told
-    in ``missing`` of the project. Raises :class:`ProblemsError` with everything that is wrong.
+    ``named`` must have all tables of ``NAMED``. Where ``lenient``, files that are not there do not stop it; ``missing``
+    of the project tells them. Raises :class:`ProblemsError` with everything that is wrong.
     """
     missing: Problems = [] if lenient else problems
     lock = Lock.load(files.folder)

@@ -11,8 +11,9 @@
         { variant = "hardened", profile = "default/linux/amd64/23.0/hardened" },
     ]
 
-A table of lists gives every combination but those that ``exclude`` names; a list of tables gives its rows. The variables
-stand in braces in the entry's name and texts, before those of the project. A name without any gets the values at its end.
+A table of lists gives every combination but those that ``exclude`` names; a list of tables gives its rows. Variables
+stand in braces in the entry's name and texts, and go before the project's. A name without any gets the values at its
+end.
 """
 
 from __future__ import annotations
@@ -43,9 +44,7 @@ def expand(tables: dict[str, Table], label: str, problems: Problems) -> dict[str
         else:
             data = {key: value for key, value in table.data.items() if key != "matrix"}
             rows = list(_rows(table, problems))
-            variants = [
-                (_name(name, row, table, problems), Table(data, table.places, table.keys, row)) for row in rows
-            ]
+            variants = [(_name(name, row, table, problems), Table(data, table.places, table.keys, row)) for row in rows]
         for variant, own in variants:
             if variant in found:
                 message = f"{label}.{variant} is made twice, first at {found[variant].place((), of_key=True)}"

@@ -34,18 +34,16 @@ class Compression(enum.StrEnum):
 
     ZSTD = "zst"
     XZ = "xz"
-    BZIP2 = "bz2"
-    GZIP = "gz"
 
     @property
     def program(self) -> str:
         """The compressor."""
-        return self.name.lower()
+        return "zstd" if self is Compression.ZSTD else "xz"
 
     @property
     def level(self) -> int:
         """The level when nobody says."""
-        return {Compression.XZ: 6, Compression.GZIP: 6}.get(self, 9)
+        return 9 if self is Compression.ZSTD else 6
 
     @property
     def highest(self) -> int:
@@ -56,8 +54,6 @@ class Compression(enum.StrEnum):
         """MiB that the compressor takes at most (measured: 21 times the dictionary for each thread of xz)."""
         if self is Compression.ZSTD:
             return threads * (80 if level <= 12 else 220)
-        if self is not Compression.XZ:
-            return 8 * threads
         return int(threads * max(20, 21 * _DICTIONARY[level]))
 
     def command(self, level: int, cores: int) -> list[str]:
@@ -66,8 +62,6 @@ class Compression(enum.StrEnum):
         xz has two threads or more, since one gives different bytes; from two on their number does not matter, and
         that of zstd's never does. Its limit makes xz fail rather than take more memory or another dictionary.
         """
-        if self in (Compression.BZIP2, Compression.GZIP):  # one thread each; gzip's -n leaves the time out
-            return [self.program, "--quiet", "--stdout", f"-{level}", *(["-n"] if self is Compression.GZIP else [])]
         threads = max(2, min(cores, MEMORY // self.memory(level, 1)))
         if self is Compression.ZSTD:
             return ["zstd", "--quiet", "--stdout", f"-T{threads}", f"-{level}"]

@@ -31,13 +31,7 @@ _MIB = 1 << 20
 class Tarball(Stage, kind="tarball"):
     """A stage of kind ``tarball``."""
 
-    needs = (
-        TAR,
-        Tool("zstd", "zstd", "app-arch/zstd"),
-        Tool("xz", "xz-utils", "app-arch/xz-utils"),
-        Tool("bzip2", "bzip2", "app-arch/bzip2"),
-        Tool("gzip", "gzip", "app-arch/gzip"),
-    )
+    needs = (TAR, Tool("zstd", "zstd", "app-arch/zstd"), Tool("xz", "xz-utils", "app-arch/xz-utils"))
     yields = Yields.ARTIFACT
     publishes = True
     wants_cores = 2
@@ -47,9 +41,9 @@ class Tarball(Stage, kind="tarball"):
     name: Annotated[str, Field(pattern=NAME)] | None = None
     """The file's name without its ending; default: stage, architecture and version, as in stage3-amd64-20261120."""
     compression: Annotated[Compression, Word()] = Compression.ZSTD
-    """How to compress: `zst`, `xz`, `bz2` or `gz`."""
+    """How to compress: `zst` or `xz`."""
     level: Annotated[int, Field(ge=1, le=19)] | None = None
-    """The compressor's level, up to 19 for zstd and 9 for the others; default: 9 for zstd and bzip2, else 6."""
+    """The compressor's level, up to 19 for zstd and 9 for xz; default: 9 for zstd, 6 for xz."""
 
     @field_validator("level")
     @classmethod

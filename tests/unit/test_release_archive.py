@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.release.archive import MEMORY, Compression, pack
+from stagewright.release.archive import MEMORY, Compression, list_tree, pack
 from stagewright.release.contents import read_contents
 from stagewright.release.digests import beside
 from stagewright.release.tree import changes, read_tree
@@ -223,12 +223,32 @@ def test_threads_leave_no_trace(kind: Compression, base: Path) -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("kind", list(Compression))
+@pytest.mark.parametrize("kind", [Compression.ZSTD, Compression.XZ])
 def test_memory_is_bounded(kind: Compression) -> None:
     for level in range(1, kind.highest + 1):
         words = kind.command(level, 1000)
         threads = int(next(word for word in words if word.startswith("-T")).removeprefix("-T"))
         assert threads == 2 or kind.memory(level, threads) <= MEMORY
+
+
+@real
+@pytest.mark.parametrize("kind", list(Compression))
+def test_tar_reads_what_each_compressor_writes(kind: Compression, base: Path) -> None:
+    (base / "root/large").write_bytes(b"again and again " * 10_000)
+    target = base / f"it.{kind.suffix}"
+    pack(base / "root", target, kind.command(kind.level, 2), epoch=EPOCH)
+    names = subprocess.run(["tar", "--list", "--file", target], capture_output=True, text=True, check=True).stdout
+    assert "./large" in names.splitlines()
+
+
+@real
+def test_a_listing_without_a_tarball_is_that_of_the_tarball(base: Path) -> None:
+    (base / "root/file").write_text("x")
+    packed = pack(base / "root", base / "it.tar", COMPRESSOR, epoch=EPOCH)
+    (base / "alone").mkdir()
+    listed = list_tree(base / "root", base / "alone" / "it.tar", epoch=EPOCH)
+    assert listed == packed.contents
+    assert not (base / "alone" / "it.tar").exists()
 
 
 @pytest.mark.parametrize("level", range(1, 10))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from stagewright.engine.plan import Plan
 from stagewright.stages.registry import by_kind
-from stagewright.store.store import Store, remove_tree
+from stagewright.store.links import link
+from stagewright.store.store import Store
 
 FOLDER = "out"
 
@@ -32,7 +31,7 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
             main = store.meta(step.node.yields, step.key.digest).facts.get("file")
             place = folder if main else folder / target
             for file in files:
-                _link(file, place / file.relative_to(tree))
+                link(file, place / file.relative_to(tree))
             if not main:
                 _prune(place, {place / file.relative_to(tree) for file in files})
             outputs[target] = [str(place / main)] if main else [str(place)]
@@ -47,14 +46,3 @@ def _prune(folder: Path, wanted: set[Path]) -> None:
                 path.rmdir()
         elif path not in wanted:
             path.unlink()
-
-
-def _link(source: Path, target: Path) -> None:
-    if target.exists() and target.samefile(source):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_tree(target)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)

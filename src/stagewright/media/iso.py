@@ -49,13 +49,20 @@ def make_iso(image: Image, target: Path, work: Path, epoch: int, log: IO[str]) -
     )
 
 
-def make_esp(files: Mapping[str, Path], target: Path, work: Path, epoch: int, log: IO[str]) -> Path:
-    """Write a FAT image that holds these files, without root rights; as large as they need."""
-    tree = _lay_out(files, work, epoch)
+def esp_size(files: Mapping[str, Path]) -> int:
+    """How many bytes a FAT image needs that holds these files: whole mebibytes."""
     size = sum(math.ceil(path.stat().st_size / _CLUSTER) * _CLUSTER for path in files.values()) + _SLACK
     size += size // 64
+    return math.ceil(size / (1 << 20)) << 20
+
+
+def make_esp(
+    files: Mapping[str, Path], target: Path, work: Path, epoch: int, log: IO[str], *, size: int | None = None
+) -> Path:
+    """Write a FAT image that holds these files, without root rights; as large as they need unless ``size`` says."""
+    tree = _lay_out(files, work, epoch)
     with target.open("wb") as stream:
-        stream.truncate(math.ceil(size / (1 << 20)) << 20)
+        stream.truncate(size or esp_size(files))
     env = {"SOURCE_DATE_EPOCH": str(epoch), "MTOOLS_SKIP_CHECK": "1"}
     run(["mkfs.vfat", "--invariant", "-i", _FAT_ID, "-n", "ESP", target], env=env, log=log)
     for name in sorted(entry.name for entry in tree.iterdir()):

@@ -30,43 +30,58 @@ Progress = Callable[[int], None]
 
 
 class Compression(enum.StrEnum):
-    """How a tarball is compressed."""
+    """How a tarball is compressed, by the ending of its name."""
 
     ZSTD = "zst"
     XZ = "xz"
+    BZIP2 = "bz2"
+    GZIP = "gz"
+    NONE = "none"
+
+    @property
+    def suffix(self) -> str:
+        """The ending of a tarball's name."""
+        return "tar" if self is Compression.NONE else f"tar.{self.value}"
 
     @property
     def program(self) -> str:
-        """The compressor."""
-        return "zstd" if self is Compression.ZSTD else "xz"
+        """The compressor; cat(1) for none."""
+        return {"zst": "zstd", "xz": "xz", "bz2": "bzip2", "gz": "gzip", "none": "cat"}[self.value]
 
     @property
     def level(self) -> int:
         """The level when nobody says."""
-        return 9 if self is Compression.ZSTD else 6
+        return {"xz": 6, "none": 0}.get(self.value, 9)
 
     @property
     def highest(self) -> int:
         """The highest level."""
-        return 19 if self is Compression.ZSTD else 9
+        return {"zst": 19, "none": 0}.get(self.value, 9)
 
     def memory(self, level: int, threads: int = 2) -> int:
         """MiB that the compressor takes at most (measured: 21 times the dictionary for each thread of xz)."""
         if self is Compression.ZSTD:
             return threads * (80 if level <= 12 else 220)
-        return int(threads * max(20, 21 * _DICTIONARY[level]))
+        if self is Compression.XZ:
+            return int(threads * max(20, 21 * _DICTIONARY[level]))
+        return 16  # one thread with blocks of 900 kB at the most (bzip2(1))
 
     def command(self, level: int, cores: int) -> list[str]:
         """The compressor, for as many cores as :data:`MEMORY` allows.
 
         xz has two threads or more, since one gives different bytes; from two on their number does not matter, and
         that of zstd's never does. Its limit makes xz fail rather than take more memory or another dictionary.
+        bzip2 and gzip have one.
         """
         threads = max(2, min(cores, MEMORY // self.memory(level, 1)))
-        if self is Compression.ZSTD:
-            return ["zstd", "--quiet", "--stdout", f"-T{threads}", f"-{level}"]
         limit = f"--memlimit-compress={self.memory(level, threads)}MiB"
-        return ["xz", "--quiet", "--stdout", f"-T{threads}", f"-{level}", limit, "--no-adjust"]
+        return {
+            Compression.ZSTD: ["zstd", "--quiet", "--stdout", f"-T{threads}", f"-{level}"],
+            Compression.XZ: ["xz", "--quiet", "--stdout", f"-T{threads}", f"-{level}", limit, "--no-adjust"],
+            Compression.BZIP2: ["bzip2", "--quiet", "--stdout", f"-{level}"],
+            Compression.GZIP: ["gzip", "--quiet", "--no-name", "--stdout", f"-{level}"],
+            Compression.NONE: ["cat"],
+        }[self]
 
 
 @dataclass(frozen=True)
@@ -106,6 +121,23 @@ def pack(
                 os.close(writer)
         listing.result()
     return Packed(archive.digests, contents.digests)
+
+
+def list_tree(root: Path, target: Path, *, epoch: int, log: IO[str] | None = None) -> Digests:
+    """List the tree below ``root`` in ``<target>.CONTENTS.gz`` as a tarball of it would be, without making one.
+
+    GNU tar reads no file that would go to /dev/null.
+    """
+    reader, writer = os.pipe()
+    command = ["--file=/dev/null" if word == "--file=-" else word for word in _tar(root, epoch, f"/dev/fd/{writer}")]
+    with DigestedFile(beside(target, "CONTENTS.gz")) as contents, ThreadPoolExecutor(1) as thread:
+        listing = thread.submit(_list, reader, contents, epoch, lambda _: None)
+        try:
+            pipeline([command], lambda _: None, log=log, pass_fds=[writer])
+        finally:
+            os.close(writer)
+        listing.result()
+    return contents.digests
 
 
 def _list(reader: int, contents: DigestedFile, epoch: int, progress: Progress) -> None:

@@ -100,6 +100,17 @@ def _link(path: str, target: str, epoch: int) -> None:
     os.utime(place, (epoch, epoch), follow_symlinks=False)
 
 
+def make_folder(root: Path, path: str, *, epoch: int) -> None:
+    """Make a folder of a root, with those above it; one that is there stays as it is."""
+    inside(root, _folder, path, epoch)
+
+
+def _folder(path: str, epoch: int) -> None:
+    if not os.path.isdir(path):
+        os.makedirs(path)
+        os.utime(path, (epoch, epoch))
+
+
 def read_file(root: Path, path: str) -> str | None:
     """The text of a file of a root, links followed inside it; None when no file is there."""
     return inside(root, _read, path)

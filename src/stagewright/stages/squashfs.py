@@ -17,6 +17,7 @@ from stagewright.graph.node import Node, Yields
 from stagewright.portage.installed import INSTALLED, as_data, packages_of
 from stagewright.project.fields import FilesRef, Section, StageRef, Word
 from stagewright.root import files
+from stagewright.root.root import Root
 from stagewright.run import inside, run
 from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.livecd_stage2 import MODULES
@@ -67,10 +68,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
         """Put the modules into the live root and compress it."""
         root = work.mount("live")
         packages = packages_of(root.path, [work.store.meta(Yields.LAYER, key).facts for key in root.below])
-        payload = work.artifact("boot")
-        for modules in sorted((payload / MODULES).iterdir()):
-            place = inside(root.path, _module_folder, modules.name)
-            shutil.copytree(modules, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
+        add_modules(root, work.artifact("boot"))
         files.clamp_times(root.upper, work.epoch)
         work.phase("compress")
         target = work.new_folder("tree") / IMAGE
@@ -88,6 +86,13 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
             log=work.log,
         )
         return Built(target.parent, (), {"bytes": target.stat().st_size, INSTALLED: as_data(packages)})
+
+
+def add_modules(root: Root, payload: Path) -> None:
+    """Put the modules of a payload's kernels into a root."""
+    for modules in sorted((payload / MODULES).iterdir()):
+        place = inside(root.path, _module_folder, modules.name)
+        shutil.copytree(modules, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
 
 
 def _module_folder(version: str) -> str:

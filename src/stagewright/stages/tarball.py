@@ -31,7 +31,14 @@ _MIB = 1 << 20
 class Tarball(Stage, kind="tarball"):
     """A stage of kind ``tarball``."""
 
-    needs = (TAR, Tool("zstd", "zstd", "app-arch/zstd"), Tool("xz", "xz-utils", "app-arch/xz-utils"))
+    needs = (
+        TAR,
+        Tool("zstd", "zstd", "app-arch/zstd"),
+        Tool("xz", "xz-utils", "app-arch/xz-utils"),
+        Tool("bzip2", "bzip2", "app-arch/bzip2"),
+        Tool("gzip", "gzip", "app-arch/gzip"),
+        Tool("cat", "coreutils", "sys-apps/coreutils"),
+    )
     yields = Yields.ARTIFACT
     publishes = True
     wants_cores = 2
@@ -41,9 +48,9 @@ class Tarball(Stage, kind="tarball"):
     name: Annotated[str, Field(pattern=NAME)] | None = None
     """The file's name without its ending; default: stage, architecture and version, as in stage3-amd64-20261120."""
     compression: Annotated[Compression, Word()] = Compression.ZSTD
-    """How to compress: `zst` or `xz`."""
+    """How to compress: `zst`, `xz`, `bz2`, `gz` or `none`."""
     level: Annotated[int, Field(ge=1, le=19)] | None = None
-    """The compressor's level, up to 19 for zstd and 9 for xz; default: 9 for zstd, 6 for xz."""
+    """The compressor's level, up to 19 for zstd and 9 for the others; default: 6 for xz, 9 for the others."""
 
     @field_validator("level")
     @classmethod
@@ -57,7 +64,7 @@ class Tarball(Stage, kind="tarball"):
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node, with the file's name, which no other tarball of the project may have."""
         info = scope.project.info
-        file_name = f"{self.name or f'{self.root}-{scope.arch(self.root)}-{info.version}'}.tar.{self.compression}"
+        file_name = f"{self.name or f'{self.root}-{scope.arch(self.root)}-{info.version}'}.{self.compression.suffix}"
         node = super().node(node_id, scope, file_name=file_name, **about(scope), **context)
         for other in scope.nodes.values():
             if other.context.get("file_name") == file_name:

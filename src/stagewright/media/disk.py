@@ -1,0 +1,119 @@
+"""Disk images for UEFI machines: an EFI system partition and a root file system, without loop devices.
+
+Everything that tools would draw at random is given: identifiers follow from a name, times from the time stamp.
+mkfs.ext4 takes inode and access times from the folder it copies (measured: the only bytes in which two copies differ);
+debugfs sets them afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from stagewright.arch import Arch
+from stagewright.errors import Reason, StagewrightError
+from stagewright.media.iso import EFI_SYSTEM_PARTITION, make_esp
+from stagewright.run import run
+
+MIB = 1 << 20
+
+ROOT_PARTITIONS: Mapping[Arch, str] = {
+    Arch.AMD64: "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
+}
+"""The type of a partition that holds the root, by architecture (Discoverable Partitions Specification)."""
+
+_NAMES = uuid.UUID("7d0f9c39-93cf-4dc5-a9a2-9a0a5e40a5b2")  # drawn once
+_SECTOR = 512
+_FIRST = 1 * MIB  # where the first partition starts, and what is left at the end for the second table
+_RESERVED = 10  # inodes that mkfs.ext4 makes for itself, of which number 2 is the root
+_FREE = re.compile(r"Free inodes: ([\d, -]+)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The sizes of a disk, in bytes, and what its identifiers follow from."""
+
+    name: str
+    arch: Arch
+    size: int
+    esp: int
+
+    def identifier(self, what: str) -> str:
+        """A GUID that is always the same for this name."""
+        return str(uuid.uuid5(_NAMES, f"{self.name}\0{what}"))
+
+    @property
+    def root(self) -> int:
+        """The bytes of the root partition."""
+        return self.size - self.esp - 2 * _FIRST
+
+    @property
+    def root_start(self) -> int:
+        """The byte at which the root partition starts."""
+        return _FIRST + self.esp
+
+    def script(self) -> str:
+        """The partition table as sfdisk(8) reads it."""
+        parts = (
+            ("esp", EFI_SYSTEM_PARTITION, _FIRST, self.esp),
+            ("root", ROOT_PARTITIONS[self.arch], self.root_start, self.root),
+        )
+        lines = [
+            f"start={start // _SECTOR}, size={size // _SECTOR}, type={kind}, uuid={self.identifier(name)}, name={name}"
+            for name, kind, start, size in parts
+        ]
+        head = ["label: gpt", f"label-id: {self.identifier('disk')}", "unit: sectors", ""]
+        return "\n".join([*head, *lines]) + "\n"
+
+
+def make_disk(
+    layout: Layout, root: Path, efi_files: Mapping[str, Path], target: Path, work: Path, epoch: int, log: IO[str]
+) -> None:
+    """Write a raw image with the files of the EFI system partition and a root; ``work`` is for temporary files."""
+    with target.open("wb") as stream:
+        stream.truncate(layout.size)
+    run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", target], stdin=layout.script().encode())
+    esp = make_esp(efi_files, work / "esp.img", work / "esp", epoch, log, size=layout.esp)
+    _place(esp, target, _FIRST, log)
+    file_system = work / "root.img"
+    make_ext4(layout, root, file_system, epoch, log)
+    _place(file_system, target, layout.root_start, log)
+
+
+def make_ext4(layout: Layout, root: Path, target: Path, epoch: int, log: IO[str]) -> None:
+    """Write an ext4 file system that holds a folder."""
+    with target.open("wb") as stream:
+        stream.truncate(layout.root)
+    env = {"SOURCE_DATE_EPOCH": str(epoch), "E2FSPROGS_FAKE_TIME": str(epoch)}
+    options = f"hash_seed={layout.identifier('directories')},lazy_itable_init=1"
+    words = ["mkfs.ext4", "-q", "-F", "-L", "root", "-U", layout.identifier("file system"), "-E", options]
+    run([*words, "-d", root, target], env=env, log=log)
+    fields = ("atime", "ctime", "crtime")
+    script = "".join(f"sif <{inode}> {field} @{epoch}\n" for inode in _inodes(target) for field in fields)
+    said = run(["debugfs", "-w", "-f", "-", target], stdin=script.encode(), env=env).stderr
+    if wrong := said.splitlines()[1:]:  # its name and version; it ends with 0 whatever happens
+        raise StagewrightError(Reason.COMMAND_FAILED, "debugfs cannot set times", detail="\n".join(wrong[:8]))
+
+
+def _inodes(image: Path) -> Iterator[int]:
+    """The inodes of files, from the bitmaps of a file system."""
+    text = run(["dumpe2fs", image]).stdout
+    total = re.search(r"^Inode count: +(\d+)", text, re.MULTILINE)
+    assert total, "dumpe2fs prints it always"
+    free: set[int] = set()
+    for ranges in _FREE.findall(text):
+        for part in filter(None, ranges.replace(" ", "").split(",")):
+            first, _, last = part.partition("-")
+            free.update(range(int(first), int(last or first) + 1))
+    return (number for number in range(2, int(total[1]) + 1) if number not in free and not 2 < number <= _RESERVED)
+
+
+def _place(part: Path, image: Path, start: int, log: IO[str]) -> None:
+    """Copy a partition to its place, holes left as such, and remove it."""
+    words = ["dd", f"if={part}", f"of={image}", "bs=1M", f"seek={start // MIB}", "conv=sparse,notrunc", "status=none"]
+    run(words, log=log)
+    part.unlink()

@@ -1,0 +1,36 @@
+"""``Packages``, the index of a folder of binary packages: stanzas of ``NAME: value``, the first about the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_PATH = re.compile(r"^PATH: (.+)$", re.MULTILINE)
+_CPV = re.compile(r"^CPV: (.+)$", re.MULTILINE)
+_COUNT = re.compile(r"^PACKAGES: \d+$", re.MULTILINE)
+
+
+def merge_indexes(old: str, new: str, is_there: Callable[[str], bool]) -> str:
+    """The index of two folders in one: the new header, all packages, of those at one path the new one.
+
+    ``is_there`` tells whether a path below the folder holds a file; packages that are gone are left out.
+    """
+    head, rows = _stanzas(new)
+    known = {**_by_path(_stanzas(old)[1]), **_by_path(rows)}
+    kept = sorted((_sort_key(row), row) for path, row in known.items() if is_there(path))
+    head = _COUNT.sub(f"PACKAGES: {len(kept)}", head)
+    return "".join(f"{stanza}\n\n" for stanza in [head, *(row for _, row in kept)])
+
+
+def _stanzas(text: str) -> tuple[str, list[str]]:
+    parts = [part.strip("\n") for part in re.split(r"\n\s*\n", text) if part.strip()]
+    return (parts[0], parts[1:]) if parts else ("", [])
+
+
+def _by_path(rows: list[str]) -> dict[str, str]:
+    return {found[1]: row for row in rows if (found := _PATH.search(row))}
+
+
+def _sort_key(row: str) -> str:
+    found = _CPV.search(row)
+    return found[1] if found else ""

@@ -1,0 +1,186 @@
+"""diskimage-stage2: a root and a payload become a disk image that UEFI machines start from.
+
+Takes any root and the payload of a livecd-stage2, whose initramfs need not know of live media; yields a raw or qcow2
+image with digests and manifest. The kernel, its initramfs and the boot loader lie in the EFI system partition, which
+the system mounts at /efi; kernel modules go into the root. No loop device is used.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from stagewright.arch import host_machine
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Node, Yields
+from stagewright.media.arguments import KernelArguments
+from stagewright.media.disk import MIB, ROOT_PARTITIONS, Layout, make_disk
+from stagewright.media.iso import esp_size
+from stagewright.media.loaders import EFI_PROGRAM, Entry, Loader, Menu
+from stagewright.portage.installed import packages_of
+from stagewright.project.fields import FilesRef, RootRef, Word
+from stagewright.release.archive import list_tree
+from stagewright.release.digests import digests_of
+from stagewright.root import files
+from stagewright.root.budget import Size, measure, parse_size
+from stagewright.root.emulation import machine_of
+from stagewright.root.root import Root
+from stagewright.run import run
+from stagewright.stages.base import Built, Scope, Stage, Work
+from stagewright.stages.livecd_stage2 import INITRAMFS, KERNEL, LOADERS
+from stagewright.stages.released import about, release
+from stagewright.stages.squashfs import add_modules
+from stagewright.stages.tools import TAR, Tool
+
+FSTAB = "/etc/fstab"
+_ESP_LABEL = "ESP"
+_GROWTH = 1.1  # what a file system takes besides the bytes of its files, in practice
+
+
+class Format(enum.StrEnum):
+    """The formats of images."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+
+    @property
+    def suffix(self) -> str:
+        """The ending of their names."""
+        return "qcow2" if self is Format.QCOW2 else "img"
+
+
+class DiskImage2(Stage, kind="diskimage-stage2"):
+    """A stage of kind ``diskimage-stage2``."""
+
+    yields = Yields.ARTIFACT
+    publishes = True
+    needs = (
+        Tool("sfdisk", "fdisk", "sys-apps/util-linux[fdformat]"),
+        Tool("mkfs.ext4", "e2fsprogs", "sys-fs/e2fsprogs"),
+        Tool("debugfs", "e2fsprogs", "sys-fs/e2fsprogs"),
+        Tool("mkfs.vfat", "dosfstools", "sys-fs/dosfstools"),
+        Tool("mcopy", "mtools", "sys-fs/mtools"),
+        Tool("qemu-img", "qemu-utils", "app-emulation/qemu"),
+        Tool("dd", "coreutils", "sys-apps/coreutils"),
+        TAR,
+    )
+    traces = ("sfdisk", "mkfs.ext4", "mkfs.vfat", "mcopy", "qemu-img")
+    wants_memory = 1024
+
+    root: RootRef
+    """The system, such as a diskimage-stage1."""
+    boot: FilesRef
+    """The payload, a livecd-stage2: kernel, initramfs, modules and boot loader."""
+    format: Annotated[Format, Word()] = Format.QCOW2
+    """`qcow2`, compressed by zstd, or `raw`."""
+    size: Size = "8G"
+    """The size of the disk; what is not used takes no room."""
+    esp_size: Size = "512M"
+    """The size of the EFI system partition."""
+    loader: Annotated[Loader, Word()] = Loader.SYSTEMD_BOOT
+    """The boot loader."""
+    title: str | None = None
+    """The line in the boot menu; default: the project's name and version."""
+    timeout: Annotated[int, Field(ge=0, le=3600)] = 3
+    """How long the boot menu waits, in seconds."""
+    kernel_arguments: KernelArguments = KernelArguments()
+    """The kernel's command line, after root= and rw; `overlay` is of no use here."""
+
+    def node(self, node_id: str, scope: Scope, **context: object) -> Node:
+        """The node, with the name of its file."""
+        info = scope.project.info
+        name = f"{info.name}-{node_id}-{scope.arch(self.root)}-{info.version}.{self.format.suffix}"
+        title = self.title or f"{info.name} {info.version}"
+        return super().node(node_id, scope, file_name=name, title=title, **about(scope), **context)
+
+    def build(self, work: Work) -> Built:
+        """Add what the disk has besides, write the image."""
+        payload = work.artifact("boot")
+        root = work.mount("root")
+        packages = packages_of(root.path, [work.store.meta(Yields.LAYER, key).facts for key in root.below])
+        layout = self._layout(work, root)
+        efi = self._efi_files(work, layout, payload)
+        add_modules(root, payload)
+        _write_fstab(layout, root, work)
+        files.clamp_times(root.upper, work.epoch)
+        self._check_room(layout, root, esp_size(efi))
+        work.phase("assemble")
+        target = work.new_folder("tree") / work.context["file_name"]
+        raw = target if self.format is Format.RAW else work.folder / "disk.img"
+        make_disk(layout, root.path, efi, raw, work.new_folder("media"), work.epoch, work.log)
+        contents = list_tree(root.path, target, epoch=work.epoch, log=work.log)
+        if raw != target:
+            work.phase("compress")
+            words = ["qemu-img", "convert", "-c", "-o", "compression_type=zstd", "-f", "raw", "-O", "qcow2"]
+            run([*words, raw, target], log=work.log)
+            raw.unlink()
+        work.phase("digest")
+        release(work, target, packages, digests_of(target), contents)
+        return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
+
+    def _layout(self, work: Work, root: Root) -> Layout:
+        machine = machine_of(root.path) or host_machine()
+        if machine.arch not in ROOT_PARTITIONS:
+            message = f"{self.root!r} is for {machine.arch}, and disk images are not made for that"
+            hint = f"disk images are made for {', '.join(ROOT_PARTITIONS)}"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
+        size, esp = (parse_size(text) // MIB * MIB for text in (self.size, self.esp_size))
+        return Layout(work.context["file_name"], machine.arch, size, esp)
+
+    def _efi_files(self, work: Work, layout: Layout, payload: Path) -> dict[str, Path]:
+        program = payload / LOADERS / self.loader / EFI_PROGRAM
+        if not program.exists():
+            message = f"the payload {self.boot!r} carries no {self.loader}"
+            hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
+        arguments = self.kernel_arguments
+        words = [f"root=PARTUUID={layout.identifier('root')}", "rw"]
+        words += [f"console={console}" for console in arguments.console]
+        words += [*(["quiet"] if arguments.quiet else []), *arguments.extra]
+        menu = Menu(
+            entries=[Entry("disk", work.context["title"], " ".join(words))],
+            timeout=self.timeout,
+            volume_id=_ESP_LABEL,
+            kernel=KERNEL,
+            initramfs=INITRAMFS,
+            serial=arguments.serial,
+        )
+        found = {f"EFI/BOOT/{EFI_PROGRAM}": program, KERNEL: payload / KERNEL, INITRAMFS: payload / INITRAMFS}
+        folder = work.new_folder("loader")
+        for name, text in self.loader.configuration(menu).items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            os.utime(path, (work.epoch, work.epoch))
+            found[name] = path
+        return found
+
+    def _check_room(self, layout: Layout, root: Root, efi: int) -> None:
+        if efi > layout.esp:
+            message = f"kernel, initramfs and loader take {efi // MIB} MiB, and esp_size is {self.esp_size}"
+            raise StagewrightError(Reason.BUILD_FAILED, message, hint=f'write esp_size = "{efi // MIB}M" or more')
+        needed = int(measure(root.path).total() * _GROWTH) + 64 * MIB
+        if needed > layout.root:
+            least = -(-(needed + layout.esp + 2 * MIB) // MIB)
+            message = f"the root takes about {needed // MIB} MiB of a file system, and the disk has {self.size}"
+            raise StagewrightError(Reason.BUILD_FAILED, message, hint=f'write size = "{least}M" or more')
+
+
+def _write_fstab(layout: Layout, root: Root, work: Work) -> None:
+    """Say what is mounted where, unless the root says so already."""
+    files.make_folder(root.path, "/efi", epoch=work.epoch)
+    text = files.read_file(root.path, FSTAB) or ""
+    if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
+        work.notice(f"{FSTAB} of {work.context['file_name']} is that of the root")
+        return
+    lines = (
+        "# See fstab(5).",
+        f"PARTUUID={layout.identifier('root')}\t/\text4\tnoatime\t0 1",
+        f"PARTUUID={layout.identifier('esp')}\t/efi\tvfat\tumask=0077,nofail\t0 2",
+    )
+    files.write_file(root.path, FSTAB, "\n".join(lines) + "\n", epoch=work.epoch)

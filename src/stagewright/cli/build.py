@@ -61,11 +61,11 @@ def command(
     with face(progress) as listener:
         project = _pinned(project, store, targets, listener, locked=locked)
         plan = make_plan(project, store, targets)
-        outcome = _carry_out(plan, store, resources, listener, keep_going=keep_going)
+        outcome = carry_out(plan, store, resources, listener, keep_going=keep_going)
         outputs = publish(plan, store, project.folder / FOLDER)
         listener(Published(outputs=dict(outputs)))
     if outcome:
-        _raise(plan, store, outcome)
+        raise_failures(plan, store, outcome)
     if progress not in ("json", "quiet"):
         _report(plan, outputs, time.monotonic() - started)
 
@@ -87,9 +87,10 @@ def _pinned(project: Project, store: Store, targets: tuple[str, ...], listener: 
     return project
 
 
-def _carry_out(
+def carry_out(
     plan: Plan, store: Store, resources: Resources, listener: Listener, *, keep_going: bool
 ) -> Outcome | None:
+    """Build what a plan says, after looking whether this machine can; None when there is nothing to build."""
     store.register(plan.project.folder, plan.keys())
     if not plan.to_build:
         return None
@@ -111,7 +112,8 @@ def _lacks(project: Project, node: Node) -> Iterator[StagewrightError]:
         yield from (problem.at(entry.place()) for problem in entry.model.lacks())
 
 
-def _raise(plan: Plan, store: Store, outcome: Outcome) -> None:
+def raise_failures(plan: Plan, store: Store, outcome: Outcome) -> None:
+    """Raise what went wrong in a run, with the way to see more of it."""
     if outcome.interrupted:
         raise StagewrightError(
             Reason.INTERRUPTED, "stopped", hint="run the same command again: it goes on from what is finished"

@@ -44,6 +44,7 @@ class Reason(enum.StrEnum):
     NO_PROJECT = "no-project"
     LOCK_STALE = "lock-stale"
     USAGE = "usage"
+    NOT_SUPPORTED = "not-supported"
     # seeds
     BAD_ARCHIVE = "bad-archive"
     UNSAFE_ARCHIVE = "unsafe-archive"

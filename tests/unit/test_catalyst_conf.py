@@ -31,7 +31,10 @@ def test_several_files_and_defaults(tmp_path: Path) -> None:
         'storedir = "/srv/two/"\ncompression_mode = "pixz"\ndigests = ["blake2b"]\n',
     )
     assert problems == []
-    assert found == Config(storedir="/srv/two/", compression_mode="pixz")
+    expected = Config(
+        storedir="/srv/two/", compression_mode="pixz", digests=["blake2b"], options=["pkgcache", "kerncache"]
+    )
+    assert found == expected
     assert found.builds == "/srv/two/builds"
     assert config(tmp_path)[0] == Config("/var/tmp/catalyst", "/usr/share/catalyst", "gentoo", "lbzip2")
 

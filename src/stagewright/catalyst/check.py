@@ -20,6 +20,7 @@ ELSEWHERE = ("/var/tmp/catalyst", "/usr/share/catalyst", "/root/releng")
 
 _DISKIMAGES = ("generic", "console", "ssh", "cloud-init")
 _VOLID = 32
+_CHECKOUT = "@REPO_DIR@/"
 
 
 def check_member(member: Member, release: Release) -> None:
@@ -148,23 +149,37 @@ def _files(member: Member, release: Release) -> None:
             continue
         for number, word in enumerate(entry.words):
             place = entry.word_place(number)
-            if key.kind is Kind.CONFIG and Path(word).name in release.kernel_configs:
-                continue
-            if TOKEN.search(word) or there(member.spec.file.parent / word):
-                continue
-            _elsewhere(name, key, word, place, release)
+            found = find_file(word, key.kind, member.spec, release)
+            by_name = key.kind is Kind.CONFIG and found in release.kernel_configs.values()
+            if not (TOKEN.search(word) or by_name or there(member.spec.file.parent / word)):
+                _elsewhere(name, key, word, place, release)
+
+
+def find_file(word: str, kind: Kind, spec: Spec, release: Release) -> Path:
+    """The file that a word of a spec means.
+
+    Relative ones start from the folder of the spec, kernel configurations are found by their base name as catalyst-auto
+    finds them, and those of other machines below the given folders. Where none is there, it is the one of the spec.
+    """
+    if kind is Kind.CONFIG and Path(word).name in release.kernel_configs:
+        return release.kernel_configs[Path(word).name]
+    if word.startswith(_CHECKOUT):
+        rest = word.removeprefix(_CHECKOUT)
+        return _below_given(Path(rest), release) or Path("/") / rest
+    path = spec.file.parent / word
+    top = None if there(path) else _top(word, release)
+    return (_below_given(Path(word).relative_to(top), release) if top else None) or path
+
+
+def _top(word: str, release: Release) -> str | None:
+    """The folder of another machine, storedir or sharedir that a path leads into."""
+    tops = (*ELSEWHERE, release.config.storedir, release.config.sharedir)
+    return next((top for top in tops if Path(word).is_relative_to(top)), None)
 
 
 def _elsewhere(name: str, key: Key, word: str, place: Place, release: Release) -> None:
     """A file that is not where the spec says."""
-    top = next(
-        (
-            top
-            for top in (*ELSEWHERE, release.config.storedir, release.config.sharedir)
-            if Path(word).is_relative_to(top)
-        ),
-        None,
-    )
+    top = _top(word, release)
     found = _below_given(Path(word).relative_to(top), release) if top else None
     if found:
         release.notices.append(Notice(place, f"{name}: {word} is not here; {found} is taken"))

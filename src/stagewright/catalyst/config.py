@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -65,12 +65,17 @@ ENDINGS = {
 
 @dataclass(frozen=True)
 class Config:
-    """What Catalyst's configuration says, as far as check and graph need it, with Catalyst's defaults."""
+    """What Catalyst's configuration says, with Catalyst's defaults."""
 
     storedir: str = "/var/tmp/catalyst"
     sharedir: str = "/usr/share/catalyst"
     repo_name: str = "gentoo"
     compression_mode: str = "lbzip2"
+    binhost: str = ""
+    digests: Sequence[str] = ()
+    digest_format: str = "linux"
+    options: Sequence[str] = ()
+    repos_storedir: str = ""  # below storedir, when not given
 
     @property
     def builds(self) -> str:

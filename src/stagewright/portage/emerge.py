@@ -138,10 +138,10 @@ class Portage:
             self.on_phase("unmerge")
             self._run(self._emerge(target, ["--unmerge", *atoms]))
 
-    def depclean(self) -> None:
-        """Remove what neither the system set nor the world needs, build dependencies of these kept."""
+    def depclean(self, *, keep_build: bool = True) -> None:
+        """Remove what neither the system set nor the world needs, build dependencies of these kept or not."""
         self.on_phase("depclean")
-        self._run(["emerge", "--color=n", "--depclean", "--with-bdeps=y"])
+        self._run(["emerge", "--color=n", "--depclean", f"--with-bdeps={'y' if keep_build else 'n'}"])
 
     def stage1_packages(self) -> Stage1Packages:
         """What the profile says that a stage1 is made of."""

@@ -10,21 +10,26 @@ from pathlib import Path
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields, circles, cycle_error
 from stagewright.project.fields import ProjectFile, Ref, Section, marked
-from stagewright.project.model import NAME, Entry, Repo
+from stagewright.project.model import NAME, Entry, Files, Repo
 from stagewright.project.source import Path_
 from stagewright.project.tables import Problems, Table
 
 Named = Mapping[str, Mapping[str, Table]]
 
 
-def check_entries(entries: Mapping[str, Mapping[str, Entry]], named: Named, folder: Path, problems: Problems) -> None:
-    """Check names, references, files and cycles of all entries; what is wrong is added to ``problems``."""
+def check_entries(
+    entries: Mapping[str, Mapping[str, Entry]], named: Named, files: Files, problems: Problems, missing: Problems
+) -> None:
+    """Check names, references, files and cycles of all entries; what is wrong is added to ``problems``.
+
+    Files that are not there are added to ``missing``.
+    """
     _check_names(named, problems)
     edges: dict[str, set[str]] = {}
     for table in entries.values():
         for entry in table.values():
             edges[f"{entry.table}.{entry.name}"] = _check_references(entry, entries, named, problems)
-            check_paths(entry.model, folder, entry.place, problems)
+            check_paths(entry.model, files, entry.place, missing)
     _check_cycles(edges, named, problems)
 
 
@@ -37,18 +42,18 @@ def check_version(version: str, head: Table, problems: Problems) -> None:
         problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
 
 
-def check_repos(repos: Mapping[str, Repo], tables: Mapping[str, Table], folder: Path, problems: Problems) -> None:
+def check_repos(repos: Mapping[str, Repo], tables: Mapping[str, Table], files: Files, problems: Problems) -> None:
     """Check that repositories are there, and that they and the project agree about their names (PMS 4.3)."""
     for name, repo in repos.items():
-        if not (folder / repo.path).is_dir():
+        if not files.path(repo.path).is_dir():
             continue  # told already
         for number, other in enumerate(repo.eclass_overrides):
             if other not in repos:
                 message = f"eclass_overrides.{number}: there is no repository called {other!r}"
                 place = tables[name].place(("eclass_overrides", number))
                 problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=nearest(other, repos)))
-        layout = _layout(folder / repo.path)
-        own = layout.get("repo-name") or _first_line(folder / repo.path / "profiles" / "repo_name")
+        layout = _layout(files.path(repo.path))
+        own = layout.get("repo-name") or _first_line(files.path(repo.path) / "profiles" / "repo_name")
         if own and own != name:
             place = tables[name].place((), of_key=True)
             message = f"the repository in {repo.path!r} calls itself {own!r}, so Portage would not find it as {name!r}"
@@ -134,10 +139,10 @@ def _check_references(
     return found
 
 
-def check_paths(model: Section, folder: Path, place: Callable[[Path_], Place], problems: Problems) -> None:
+def check_paths(model: Section, files: Files, place: Callable[[Path_], Place], problems: Problems) -> None:
     """Check that the files and folders which a model names are there, and are what they should be."""
     for path, mark, value in marked(model, ProjectFile):
-        target = folder / value
+        target = files.path(value)
         if Path(value).is_absolute() or ".." in Path(value).parts:
             problem, hint = "leads out of the project", "copy or link it into the project"
         elif not os.path.exists(target):  # noqa: PTH110  pathlib raises for names that are too long

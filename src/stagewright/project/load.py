@@ -18,6 +18,7 @@ from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, n
 from stagewright.project.check import check_entries, check_paths, check_repos, check_version
 from stagewright.project.fields import Section, section_of
 from stagewright.project.lock import Lock
+from stagewright.project.matrix import expand
 from stagewright.project.model import (
     FILE_NAME,
     FORMAT,
@@ -25,6 +26,7 @@ from stagewright.project.model import (
     Checked,
     Defaults,
     Entry,
+    Files,
     Project,
     ProjectInfo,
     Repo,
@@ -37,6 +39,9 @@ Kinds = Mapping[str, Mapping[str, type[Section]]]
 """Models by table and kind. A stage names its kind; a seed or a test has the key that is the kind's name."""
 
 Model = TypeVar("Model", bound=Section)
+
+MANIFOLD = ("seeds", "stages", "tests")
+"""Tables whose entries may have a ``matrix``."""
 
 
 def find(start: Path) -> Path:
@@ -59,24 +64,46 @@ def load(folder: Path, kinds: Kinds) -> Project:
     _check_format(main)
     problems: Problems = []
     head, named = gather(main, folder, problems)
-    lock = Lock.load(folder)
+    return of_tables(head, named, Files(folder), kinds, problems)
+
+
+def of_tables(
+    head: Table,
+    named: dict[str, dict[str, Table]],
+    files: Files,
+    kinds: Kinds,
+    problems: Problems,
+    *,
+    lenient: bool = False,
+) -> Project:
+    """The project that plain tables are, wherever they come from; ``problems`` are what was wrong with reading them.
+
+    ``named`` must have all tables of ``NAMED``. Where ``lenient``, files that are not there do not stop it; ``missing``
+    of the project tells them. Raises :class:`ProblemsError` with everything that is wrong.
+    """
+    missing: Problems = [] if lenient else problems
+    lock = Lock.load(files.folder)
     info = _project_info(head, problems)
     epoch = epoch_of(info.source_date_epoch) if info and info.source_date_epoch is not None else lock.epoch
     variables = _variables(head, info, epoch, problems)
     if info:
         info = info.model_copy(update={"version": variables["version"]})
-    named["stages"] = extend(named["stages"], problems)
-    for tables in named.values():
+    named["stages"] = extend(named["stages"], named["templates"], problems)
+    for name in MANIFOLD:
+        named[name] = expand(named[name], name, problems)
+    for tables in (tables for name, tables in named.items() if name != "templates"):
         for table in tables.values():
-            table.data = fill(table.data, variables, table, (), problems)
-    repos = _sections(Repo, named["repos"], "repository", folder, problems)
-    binhosts = _sections(Binhost, named["binhosts"], "binhost", folder, problems)
+            own = fill(dict(table.variables), variables, table, ("matrix",), problems)
+            table.data = fill(table.data, {**variables, **own}, table, (), problems)
+    repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
+    binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
-    check_repos(repos, named["repos"], folder, problems)
-    check_entries(entries, named, folder, problems)
+    check_repos(repos, named["repos"], files, problems)
+    check_entries(entries, named, files, problems, missing)
     if info is None:
         raise ProblemsError(_unique(problems))
-    project = Project(folder, info, epoch, variables, repos, binhosts, entries, lock)
+    told = tuple(_unique(missing)) if lenient else ()
+    project = Project(files, info, epoch, variables, repos, binhosts, entries, lock, told)
     for entry in project.all_entries():
         if isinstance(entry.model, Checked):
             problems.extend(error.at(entry.place(path)) for path, error in entry.model.check(project))
@@ -139,13 +166,13 @@ def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Prob
 
 
 def _sections(
-    model: type[Model], tables: Mapping[str, Table], label: str, folder: Path, problems: Problems
+    model: type[Model], tables: Mapping[str, Table], label: str, files: Files, problems: Problems, missing: Problems
 ) -> dict[str, Model]:
     """The entries of a table that has no kinds, as far as they are right."""
     found = {}
     for name, table in tables.items():
         if section := _validate(model, table, label, problems):
-            check_paths(section, folder, table.place, problems)
+            check_paths(section, files, table.place, missing)
             found[name] = section
     return found
 

@@ -112,10 +112,22 @@ class Checked(Protocol):
 
 
 @dataclass(frozen=True)
+class Files:
+    """Where the files of a project lie: below its folder, but for those that are ``elsewhere``, by the whole path."""
+
+    folder: Path
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+
+    def path(self, relative: str) -> Path:
+        """A file of the project, by the path that the project calls it."""
+        return self.elsewhere.get(relative) or self.folder / relative
+
+
+@dataclass(frozen=True)
 class Project:
     """A project that has been read and found right."""
 
-    folder: Path
+    files: Files
     info: ProjectInfo
     epoch: int
     variables: Mapping[str, str]
@@ -123,10 +135,16 @@ class Project:
     binhosts: Mapping[str, Binhost]
     entries: Mapping[str, Mapping[str, Entry]]  # table -> name -> entry
     lock: Lock
+    missing: tuple[StagewrightError, ...] = ()  # files that are not there, of a project that is only looked at
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the project."""
+        return self.files.folder
 
     def path(self, relative: str) -> Path:
         """A file of the project."""
-        return self.folder / relative
+        return self.files.path(relative)
 
     def entry(self, name: str) -> Entry | None:
         """The stage or seed of this name."""

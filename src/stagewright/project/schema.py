@@ -13,6 +13,19 @@ from stagewright.project.model import Binhost, Defaults
 
 TABLES = ("seeds", "stages", "tests")
 
+_ROW = {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1}
+_MATRIX: dict[str, Any] = {
+    "description": "One entry, many variants: lists of values, of which all combinations are made, or rows of values.",
+    "anyOf": [
+        {
+            "type": "object",
+            "properties": {"exclude": {"type": "array", "items": _ROW}},
+            "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        },
+        {"type": "array", "items": _ROW, "minItems": 1},
+    ],
+}
+
 
 def schema(kinds: Kinds) -> dict[str, Any]:
     """A schema (draft 2020-12) for ``stagewright.toml`` and the files that it includes."""
@@ -28,15 +41,20 @@ def schema(kinds: Kinds) -> dict[str, Any]:
         for kind, model in sorted(kinds[table].items()):
             name = references[(model, "validation")]["$ref"].rpartition("/")[2]
             _explain(shapes[name], model)
-            if table == "stages":
+            if table != "stages":
+                shapes[name]["properties"]["matrix"] = _MATRIX
+            else:
                 shape = dict(shapes[name])
-                more = {"kind": {"const": kind}, "extends": {"type": "string"}}
+                more = {"kind": {"const": kind}, "extends": {"type": "string"}, "matrix": _MATRIX}
                 needed = {"required": ["kind", *shape.pop("required", [])]}
                 inherits = {"required": ["extends"]}  # what is needed may stand in the other stage
                 properties = {**more, **shape["properties"]}
                 shapes[name] = {**shape, "properties": properties, "anyOf": [inherits, needed]}
             options.append({"$ref": f"#/$defs/{name}"})
         top["properties"][table] = {"type": "object", "additionalProperties": {"anyOf": options}}
+    names = {"kind": {"enum": sorted(kinds["stages"])}, "extends": {"type": "string"}, "matrix": _MATRIX}
+    template = {"type": "object", "properties": names, "description": "Settings for the stages that extend it."}
+    top["properties"]["templates"] = {"type": "object", "additionalProperties": template}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top, "$defs": shapes}
 
 

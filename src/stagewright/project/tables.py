@@ -12,7 +12,7 @@ from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import cycle_error
 from stagewright.project.source import Path_, Source, read, written
 
-NAMED = ("repos", "binhosts", "seeds", "stages", "tests")
+NAMED = ("repos", "binhosts", "templates", "seeds", "stages", "tests")
 """Tables of named entries, which included files may add to."""
 
 INHERITED = "..."
@@ -28,6 +28,7 @@ class Table:
     data: dict[str, Any]
     places: dict[Path_, Place] = field(default_factory=dict)
     keys: dict[Path_, Place] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)  # its own, as a variant of a matrix has them
 
     def place(self, path: Path_, *, of_key: bool = False) -> Place:
         """The place of a value or its key, or of the nearest thing around it."""
@@ -123,9 +124,18 @@ def _by_entry(places: Mapping[Path_, Place], table: str) -> dict[str | int, dict
     return entries
 
 
-def extend(tables: dict[str, Table], problems: Problems) -> dict[str, Table]:
-    """Resolve ``extends``: tables merge, values replace, and ``"..."`` in a list stands for the inherited items."""
+def extend(stages: dict[str, Table], templates: Mapping[str, Table], problems: Problems) -> dict[str, Table]:
+    """Resolve ``extends`` of stages and of the templates that they extend.
+
+    Tables merge, values replace, and ``"..."`` in a list stands for the inherited items.
+    """
     done: dict[str, Table] = {}
+    tables = {**templates, **stages}
+    for name in sorted(templates.keys() & stages.keys()):
+        message = f"there is also templates.{name}, at {templates[name].place((), of_key=True)}"
+        place = stages[name].place((), of_key=True)
+        hint = "rename one of the two: `extends` could mean either"
+        problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
 
     def resolve(name: str, way: list[str]) -> Table:
         if name in done:
@@ -139,7 +149,7 @@ def extend(tables: dict[str, Table], problems: Problems) -> dict[str, Table]:
             problems.append(
                 StagewrightError(
                     Reason.UNKNOWN_NAME,
-                    f"stage {name} extends {parent!r}, which is no stage",
+                    f"{name} extends {parent!r}, which is neither a stage nor a template",
                     place=table.place(("extends",)),
                     hint=nearest(str(parent), tables),
                 )
@@ -155,7 +165,7 @@ def extend(tables: dict[str, Table], problems: Problems) -> dict[str, Table]:
 
     for name in tables:
         resolve(name, [name])
-    return done
+    return {name: done[name] for name in stages}
 
 
 def _merge(parent: Table, child: Table) -> Table:

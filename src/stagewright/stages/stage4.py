@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.portage.emerge import Portage
@@ -46,6 +47,9 @@ class Stage4(PackageStage, Finish, Local, kind="stage4"):
     """The password of root: a crypt(5) hash, `locked`, or `empty`."""
     services: Services = Services()
     """What runs at boot, for OpenRC and systemd."""
+    depclean: Literal["keep-build", "all"] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Before `unmerge`, remove what neither the world nor the system set needs; `keep-build` spares what these
+    are built with."""
     size: Size | None = None
     """How large the files of the whole root may be together, such as 500M (powers of 1024)."""
 
@@ -67,7 +71,7 @@ class Stage4(PackageStage, Finish, Local, kind="stage4"):
     @property
     def uses_portage(self) -> bool:
         """To install or remove packages, and to set the profile; a root without Portage is fine otherwise."""
-        return bool(self.packages or self.unmerge or self.kernel or self.profile)
+        return bool(self.packages or self.unmerge or self.kernel or self.profile or self.depclean)
 
     def build(self, work: Work) -> Built:
         """Change the root, keep the changes as a layer."""
@@ -82,6 +86,8 @@ class Stage4(PackageStage, Finish, Local, kind="stage4"):
             inside(root.path, apply_accounts, accounts)
         apply_local(self, root, work.epoch)
         apply_services(self.services, root, work.epoch)
+        if self.depclean:
+            portage.depclean(keep_build=self.depclean == "keep-build")
         facts = conclude(self, root, work, portage)
         packages = Counter({package.name: package.size for package in packages_of(root.path, [facts])})
         if self.size:

@@ -1,0 +1,139 @@
+"""Keys of live media: the ISO, its boot menu, its files."""
+
+from __future__ import annotations
+
+import re
+
+from stagewright.catalyst.convert.conversion import Conversion
+from stagewright.catalyst.convert.row import Row, Status, of_structure, refused, row
+from stagewright.catalyst.convert.sheet import text
+from stagewright.catalyst.keys import Target
+from stagewright.catalyst.spec import Entry
+
+LIVE = {Target.LIVECD2, Target.LIVECD3}
+
+TYPES = ("generic-livecd", "gentoo-release-minimal", "gentoo-release-livecd")
+
+_LEVEL = {"-Xcompression-level": "level", "-b": "block_size", "-comp": "compression"}
+_USER_GROUPS = ("users", "wheel", "audio", "plugdev", "games", "cdrom", "disk", "floppy", "usb")
+
+
+def _type(conversion: Conversion, entry: Entry) -> None:
+    place = entry.word_place()
+    conversion.root.put("hostname", "livecd", place)
+    conversion.root.put("timezone", "UTC", place)
+    if entry.text not in TYPES and not entry.text.startswith("gentoo-release-live"):
+        hint = f"write one of {', '.join(TYPES)}; what they do not set, root_overlay and fsscript can"
+        conversion.refuse(entry, f"there is no type {entry.text!r}", hint)
+    if entry.text.startswith("gentoo-release-live"):
+        conversion.root.put("users.gentoo.password", "empty", place)
+        conversion.root.add("users.gentoo.groups", ((group, place) for group in _USER_GROUPS))
+
+
+def _volid(conversion: Conversion, entry: Entry) -> None:
+    conversion.sheets["iso"].put("volume_id", text("-".join(entry.words)), entry.word_place())
+
+
+def _bootargs(conversion: Conversion, entry: Entry) -> None:
+    conversion.sheets["iso"].add_words("kernel_arguments.extra", entry)
+
+
+def _modules_off(conversion: Conversion, entry: Entry) -> None:
+    words = text(f"modprobe.blacklist={','.join(entry.words)}")
+    conversion.sheets["iso"].add("kernel_arguments.extra", [(words, entry.word_place())])
+
+
+def _fstype(conversion: Conversion, entry: Entry) -> None:
+    if entry.text != "squashfs":
+        conversion.refuse(entry, f"live media have a squashfs, not {entry.text!r}", "write squashfs")
+
+
+def _fsops(conversion: Conversion, entry: Entry) -> None:
+    """Options of mksquashfs(1) that there is a setting for."""
+    words = list(enumerate(entry.words))
+    for (number, option), (_, value) in zip(words[::2], words[1::2], strict=False):
+        setting = _LEVEL.get(option)
+        if setting is None:
+            conversion.refuse(entry, f"there is no setting for {option}", f"leave it out; {_KNOWN}", number)
+            continue
+        size = re.sub(r"k$", "K", value)
+        found: str | int = int(value) if setting == "level" and value.isdecimal() else text(size)
+        conversion.sheets["iso"].put(setting, found, entry.word_place(number))
+    if len(words) % 2:
+        conversion.refuse(entry, f"{words[-1][1]} has no value", _KNOWN, len(words) - 1)
+
+
+_KNOWN = "known are -comp, -b and -Xcompression-level, each with a value"
+
+
+def _depclean(conversion: Conversion, entry: Entry) -> None:
+    if entry.text not in ("no", "keepbdeps"):
+        conversion.refuse(entry, f"{entry.text!r} means nothing", "write no, or keepbdeps")
+
+
+ROWS: tuple[Row, ...] = (
+    row(
+        "livecd/iso",
+        Status.HONOURED,
+        "the file",
+        "An absolute path stays one, a name goes below builds. Without it no ISO is made.",
+        of_structure,
+    ),
+    row(
+        "livecd/type",
+        Status.DIFFERS,
+        "hostname, timezone, users",
+        "The name livecd, the time zone UTC, for gentoo-release-livecd the user gentoo without a password. Nothing is "
+        "written into the files of other packages (sshd_config, sudoers, bashrc): a root_overlay does that.",
+        _type,
+        LIVE,
+    ),
+    row(
+        "*/volid",
+        Status.DIFFERS,
+        "volume_id",
+        "Blanks become dashes, since the kernel looks for the medium by this name; with Catalyst's own default, which "
+        "holds a blank, dracut does not find it.",
+        _volid,
+        LIVE,
+    ),
+    row("*/bootargs", Status.HONOURED, "kernel_arguments.extra", "In every entry of the menu.", _bootargs, LIVE),
+    row(
+        "*/modblacklist",
+        Status.DIFFERS,
+        "kernel_arguments.extra",
+        "modprobe.blacklist= on the kernel's command line, which holds in the initramfs as well.",
+        _modules_off,
+        LIVE,
+    ),
+    row("livecd/fstype", Status.HONOURED, "", "squashfs; any other is refused.", _fstype),
+    row(
+        "*/fsops",
+        Status.DIFFERS,
+        "compression, level, block_size",
+        f"{_KNOWN[:1].upper()}{_KNOWN[1:]}; other options of mksquashfs are refused.",
+        _fsops,
+        LIVE,
+    ),
+    row(
+        "livecd/cdtar",
+        Status.DIFFERS,
+        "loader; of livecd-stage3 boot",
+        "Boot loaders come from the root that the kernel is made in; the archive is not put onto the medium. "
+        "Of livecd-stage3 it is the payload of a livecd-stage2 of the same run.",
+        of_structure,
+    ),
+    row(
+        "*/depclean",
+        Status.DIFFERS,
+        "depclean",
+        "As in Catalyst nothing is cleaned without unmerge, or by `no`. keepbdeps keeps build dependencies.",
+        _depclean,
+        {Target.LIVECD2},
+    ),
+    refused("livecd/overlay", "there is no setting for more files on the medium", "put them into a root_overlay"),
+    refused("livecd/iso_extra_partition", "the ISO has no further partition", "leave it out"),
+    refused("*/motd", "there is no setting for it", "put etc/motd into a root_overlay", {Target.LIVECD2}),
+    refused("*/readme", "there is no setting for files on the medium", "put it into a root_overlay", {Target.LIVECD2}),
+    refused("*/verify", "no digests are put onto the medium", "those beside the ISO are made in any case", LIVE),
+)

@@ -1,0 +1,87 @@
+"""Names of entries: what is made, without the stamp of the build, so that they stay from release to release."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.catalyst.graph import Made
+from stagewright.catalyst.tokens import STAMP
+
+_STRANGE = re.compile(r"[^A-Za-z0-9._+-]+")
+
+
+def bare(identity: str) -> str:
+    """The last part of an identity without stamps: ``stage3-amd64-x`` of ``23.0-default/stage3-amd64-x-TIME``."""
+    name = identity.rpartition("/")[2]
+    name = STAMP.sub("", name).replace("--", "-").strip("-")
+    return clean(name)
+
+
+def clean(text: str) -> str:
+    """A text as a name: what cannot be in one becomes a dash."""
+    return _STRANGE.sub("-", text).strip("-.") or "x"
+
+
+def of_specs(made: Iterable[Made]) -> dict[str, str]:
+    """A name for each spec of a release, by its name in the graph.
+
+    Specs of one name are told apart by their release type, then by their file's name, then by its folders.
+    """
+    items = list(made)
+    ways = [
+        {item.name: bare(item.identity) for item in items},
+        {item.name: f"{clean(item.identity.rpartition('/')[0])}-{bare(item.identity)}" for item in items},
+        {item.name: f"{bare(item.identity)}-{_stem(item)}" for item in items},
+        {item.name: f"{bare(item.identity)}-{clean(str(item.member.spec.file.with_suffix('')))}" for item in items},
+    ]
+    return _first_unique(ways, {item.name for item in items})
+
+
+def _stem(item: Made) -> str:
+    """The part of a file's name that says more than the target does."""
+    stem = clean(Path(item.member.spec.file).stem)
+    return stem.removeprefix(f"{item.member.target}-")
+
+
+def of_seeds(identities: Iterable[str]) -> dict[str, str]:
+    """A name for each seed, by the identity that sources call it."""
+    known = sorted(set(identities))
+    ways = [
+        {identity: f"{bare(identity.removesuffix('-latest'))}-seed" for identity in known},
+        {identity: f"{clean(identity)}-seed" for identity in known},
+        {identity: f"{clean(identity)}-seed-{number}" for number, identity in enumerate(known)},
+    ]
+    return _first_unique(ways, set(known))
+
+
+@dataclass
+class FileNames:
+    """Names in the project for files from anywhere: the last two parts of their path, more where these are taken."""
+
+    taken: dict[str, Path]
+
+    def of(self, path: Path, folder: str = "files") -> str:
+        """The name of a file, always the same for one file."""
+        parts = [part for part in path.parts if part not in ("/", "..", ".")]
+        for count in range(min(2, len(parts)), len(parts) + 1):
+            name = "/".join([folder, *map(clean, parts[-count:])])
+            if self.taken.setdefault(name, path) == path:
+                return name
+        name = f"{folder}/{clean(str(path))}-{len(self.taken)}"
+        self.taken[name] = path
+        return name
+
+
+def _first_unique(ways: Sequence[Mapping[str, str]], names: set[str]) -> dict[str, str]:
+    """For each, the first way whose name nobody else has in that way."""
+    found: dict[str, str] = {}
+    for way in ways:
+        counts = Counter(way[name] for name in names)
+        free = {name for name in names - found.keys() if counts[way[name]] == 1 and way[name] not in found.values()}
+        found |= {name: way[name] for name in sorted(free)}
+    found |= {name: f"{ways[-1][name]}-{number}" for number, name in enumerate(sorted(names - found.keys()))}
+    return found

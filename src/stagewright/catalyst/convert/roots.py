@@ -1,0 +1,170 @@
+"""Keys that change a root: packages, files, services, users."""
+
+from __future__ import annotations
+
+import re
+
+from stagewright.catalyst.convert.conversion import Conversion
+from stagewright.catalyst.convert.row import Row, Status, row
+from stagewright.catalyst.convert.sheet import text
+from stagewright.catalyst.keys import Target
+from stagewright.catalyst.spec import Entry
+
+_NAMED = re.compile(r"(?P<name>[^=]+)(?:=(?P<value>.*))?")
+
+PIECES = {Target.STAGE4, Target.LIVECD1, Target.DISKIMAGE1, Target.EMBEDDED}
+"""Targets that install packages."""
+
+
+def _use(conversion: Conversion, entry: Entry) -> None:
+    conversion.main.add_words("use", entry)
+
+
+def _packages(conversion: Conversion, entry: Entry) -> None:
+    for number, word in enumerate(entry.words):
+        if word.startswith("-"):
+            hint = "list packages only; how they are built is said by portage_confdir"
+            conversion.refuse(entry, f"{word} is an option for emerge", hint, number)
+        elif atom := conversion.atom(word, entry, number):
+            conversion.main.add("packages", [(atom, entry.word_place(number))])
+
+
+def _list(name: str) -> Row:
+    """A key that is a list of ours by the same name."""
+    return row(f"*/{name}", Status.HONOURED, name, _WORDS[name], lambda c, e: c.root.add_words(name, e))
+
+
+_WORDS = {
+    "unmerge": "Removed by Portage, whatever needs them. Of livecd and diskimage, emerge --depclean goes before; "
+    "see depclean.",
+    "rm": "Patterns, links in the root never lead out of it. One that matches nothing is told.",
+    "empty": "Unlike in Catalyst, patterns work here too. A folder that is not there is told.",
+}
+
+
+def _script(conversion: Conversion, entry: Entry) -> None:
+    conversion.root.put("script", conversion.file(entry.text), entry.word_place())
+
+
+def _overlay(conversion: Conversion, entry: Entry) -> None:
+    conversion.add_files(conversion.root, "root_overlay", entry)
+
+
+def _services_on(conversion: Conversion, entry: Entry) -> None:
+    for number, word in enumerate(entry.words):
+        service, _, runlevel = word.partition("|")
+        level = text(runlevel or "default")
+        if "." in level:
+            conversion.refuse(entry, f"{level} cannot be a runlevel", "write service|runlevel", number)
+            continue
+        conversion.root.add(f"services.runlevels.{level}", [(text(service), entry.word_place(number))])
+
+
+def _services_off(conversion: Conversion, entry: Entry) -> None:
+    for number, word in enumerate(entry.words):
+        service = word.partition("|")[0]
+        conversion.root.add("services.disable", [(text(service), entry.word_place(number))])
+
+
+def _users(conversion: Conversion, entry: Entry) -> None:
+    for number, word in enumerate(entry.words):
+        found = _NAMED.fullmatch(word)
+        if not found or "." in found["name"]:
+            conversion.refuse(entry, f"{word} names no user", "write name, or name=group,group", number)
+            continue
+        place = entry.word_place(number)
+        path = f"users.{text(found['name'])}.groups"
+        conversion.root.put(path, [], place)
+        groups = [group for group in (found["value"] or "").split(",") if group]
+        conversion.root.add(path, ((text(group), place) for group in groups))
+
+
+def _groups(conversion: Conversion, entry: Entry) -> None:
+    for number, word in enumerate(entry.words):
+        if "." in word:
+            conversion.refuse(entry, f"{word} cannot be the name of a group", "write letters and digits", number)
+            continue
+        conversion.root.put(f"groups.{text(word)}", {}, entry.word_place(number))
+
+
+def _keys(conversion: Conversion, entry: Entry) -> None:
+    for number, word in enumerate(entry.words):
+        name, separator, file = word.partition("=")
+        if not separator or not name or not file or "." in name:
+            conversion.refuse(entry, f"{word} is no user with a file", "write name=file", number)
+            continue
+        place = entry.word_place(number)
+        conversion.root.add(f"users.{text(name)}.authorized_keys", [(conversion.file(file), place)])
+
+
+ROWS = (
+    row(
+        "*/use",
+        Status.HONOURED,
+        "use",
+        "USE, over that of the profile and portage_confdir. livecd and diskimage get the flag of their name.",
+        _use,
+        PIECES,
+    ),
+    row(
+        "*/packages",
+        Status.DIFFERS,
+        "packages",
+        "Atoms; a name alone gets the one category that has it, options of emerge are refused. Of embedded, their "
+        "dependencies are installed as well, where Catalyst takes the named packages alone.",
+        _packages,
+        PIECES,
+    ),
+    _list("rm"),
+    _list("empty"),
+    _list("unmerge"),
+    row(
+        "*/fsscript",
+        Status.DIFFERS,
+        "script",
+        "Run inside the root without network, by /bin/sh where it has no #! line. It sees none of the clst_ variables.",
+        _script,
+        {Target.STAGE4, Target.LIVECD2, Target.LIVECD3},
+    ),
+    row(
+        "*/root_overlay",
+        Status.DIFFERS,
+        "root_overlay",
+        "Copied in order, owned by root. One that is not there is an error, where Catalyst passes over it.",
+        _overlay,
+        {Target.STAGE4, Target.LIVECD2, Target.LIVECD3, Target.EMBEDDED},
+    ),
+    row(
+        "*/rcadd",
+        Status.HONOURED,
+        "services.runlevels",
+        "service|runlevel, without a runlevel default. A service that the root has not is an error.",
+        _services_on,
+        {Target.STAGE4, Target.LIVECD2},
+    ),
+    row(
+        "*/rcdel",
+        Status.DIFFERS,
+        "services.disable",
+        "The service is removed from all runlevels, not from the named one alone.",
+        _services_off,
+        {Target.STAGE4, Target.LIVECD2},
+    ),
+    row(
+        "*/users",
+        Status.HONOURED,
+        "users",
+        "name=group,group; Catalyst fails at this form. The users' folders are made from /etc/skel.",
+        _users,
+        {Target.STAGE4},
+    ),
+    row("*/groups", Status.HONOURED, "groups", "Groups with the first free number.", _groups, {Target.STAGE4}),
+    row(
+        "*/ssh_public_keys",
+        Status.HONOURED,
+        "users.NAME.authorized_keys",
+        "name=file; ~/.ssh is made for it, and belongs to the user.",
+        _keys,
+        {Target.STAGE4},
+    ),
+)

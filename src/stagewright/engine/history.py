@@ -16,15 +16,18 @@ _NEWEST = "-latest"
 def history(spec: Path, conf: Sequence[Path], folder: Path) -> Mapping[Path, Record]:
     """The specs below a spec, by the files that hold them now; texts whose file is gone are written into ``folder``.
 
-    A source that ends in ``-latest`` is what an earlier release left: it stays a seed, or there would be no end to this.
+    A source that ends in ``-latest`` is what an earlier release left: it stays a seed, or this had no end.
     """
     found: dict[Path, Record] = {}
     while True:
         release, graph = load([spec, *found], conf, {})
         wanted = {source for made in graph.made for source in made.seeds.values() if not source.endswith(_NEWEST)}
         records = ((source, recall(Path(release.config.storedir), source)) for source in sorted(wanted))
-        new = {_file(record, folder / f"{len(found)}-{number}.spec"): record
-               for number, (_, record) in enumerate(records) if record}
+        new = {
+            _file(record, folder / f"{len(found)}-{number}.spec"): record
+            for number, (_, record) in enumerate(records)
+            if record
+        }
         new = {file: record for file, record in new.items() if file not in found and file != spec}
         if not new:
             return found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,46 +30,89 @@ from stagewright.store.store import Store
 from stagewright.ui.text import duration
 
 
+@dataclass(frozen=True)
+class How:
+    """How to build: the face, the resources, and what to do about failures and pins."""
+
+    progress: str
+    resources: Resources
+    keep_going: bool = False
+    locked: bool = False
+
+
+def how_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How much of the machine a build may take, and what it does after a failure; the command gets it as ``how``."""
+
+    @functools.wraps(function)
+    def with_how(
+        *arguments: Any,
+        progress: str,
+        keep_going: bool,
+        cores: int | None,
+        memory: int | None,
+        jobs: int | None,
+        **others: Any,
+    ) -> Any:
+        how = How(progress, Resources.of_machine().limited(cores, memory, jobs), keep_going)
+        return function(*arguments, how=how, **others)
+
+    memory = "Memory to use together (default: what is free)."
+    decorated: Callable[..., Any] = with_how
+    for decorate in (
+        click.option(
+            "--jobs", type=click.IntRange(min=1), help="How many nodes to build at a time (default: what fits)."
+        ),
+        click.option("--memory", type=click.IntRange(min=256), metavar="MIB", help=memory),
+        click.option("-j", "--cores", type=click.IntRange(min=1), help="Cores to use together (default: all)."),
+        click.option("-k", "--keep-going", is_flag=True, help="After a failure, build whatever does not depend on it."),
+        progress_option,
+    ):
+        decorated = decorate(decorated)
+    return decorated
+
+
 @click.command(name="build")
 @targets_argument
-@progress_option
-@click.option("-k", "--keep-going", is_flag=True, help="After a failure, build whatever does not depend on it.")
-@click.option("-j", "--cores", type=click.IntRange(min=1), help="Cores to use together (default: all).")
-@click.option(
-    "--memory", type=click.IntRange(min=256), metavar="MIB", help="Memory to use together (default: what is free)."
-)
+@how_options
 @click.option("--locked", is_flag=True, help="Fail where stagewright.lock would have to be written.")
 @click.pass_context
-def command(
-    ctx: click.Context,
-    targets: tuple[str, ...],
-    progress: str,
-    keep_going: bool,
-    cores: int | None,
-    memory: int | None,
-    locked: bool,
-) -> None:
+def command(ctx: click.Context, targets: tuple[str, ...], how: How, *, locked: bool) -> None:
     """Build stages and run boot tests; all of the project when none is named.
 
     What is in the store already is not built again, and a build that was stopped
     or that failed goes on from what it had finished. Files for people end up in
     the folder out/ of the project.
     """
+
+    def publisher(plan: Plan, store: Store) -> Mapping[str, list[str]]:
+        return publish(plan, store, plan.project.folder / FOLDER)
+
+    build(project_of(ctx), store_of(ctx), targets, replace(how, locked=locked), publisher)
+
+
+def build(
+    project: Project,
+    store: Store,
+    targets: tuple[str, ...],
+    how: How,
+    publisher: Callable[[Plan, Store], Mapping[str, list[str]]],
+) -> None:
+    """Build a project, and have what is there for people put where it belongs; ``publisher`` returns paths by target.
+
+    Raises everything that failed.
+    """
     started = time.monotonic()
-    project, store = project_of(ctx), store_of(ctx)
     check_targets(graph_of(project), project, targets)
     store.sweep()
-    machine = Resources.of_machine()
-    resources = Resources(cores or machine.cores, memory or machine.memory)
-    with face(progress) as listener:
-        project = _pinned(project, store, targets, listener, locked=locked)
+    with face(how.progress) as listener:
+        project = _pinned(project, store, targets, listener, locked=how.locked)
         plan = make_plan(project, store, targets)
-        outcome = carry_out(plan, store, resources, listener, keep_going=keep_going)
-        outputs = publish(plan, store, project.folder / FOLDER)
+        outcome = _carry_out(plan, store, how.resources, listener, keep_going=how.keep_going)
+        outputs = publisher(plan, store)
         listener(Published(outputs=dict(outputs)))
     if outcome:
-        raise_failures(plan, store, outcome)
-    if progress not in ("json", "quiet"):
+        _raise(plan, store, outcome)
+    if how.progress not in ("json", "quiet"):
         _report(plan, outputs, time.monotonic() - started)
 
 
@@ -87,10 +133,9 @@ def _pinned(project: Project, store: Store, targets: tuple[str, ...], listener: 
     return project
 
 
-def carry_out(
+def _carry_out(
     plan: Plan, store: Store, resources: Resources, listener: Listener, *, keep_going: bool
 ) -> Outcome | None:
-    """Build what a plan says, after looking whether this machine can; None when there is nothing to build."""
     store.register(plan.project.folder, plan.keys())
     if not plan.to_build:
         return None
@@ -112,8 +157,7 @@ def _lacks(project: Project, node: Node) -> Iterator[StagewrightError]:
         yield from (problem.at(entry.place()) for problem in entry.model.lacks())
 
 
-def raise_failures(plan: Plan, store: Store, outcome: Outcome) -> None:
-    """Raise what went wrong in a run, with the way to see more of it."""
+def _raise(plan: Plan, store: Store, outcome: Outcome) -> None:
     if outcome.interrupted:
         raise StagewrightError(
             Reason.INTERRUPTED, "stopped", hint="run the same command again: it goes on from what is finished"

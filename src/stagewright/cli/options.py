@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.draw import Picture
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -18,6 +20,26 @@ def picture_option(default: Picture) -> Callable[[Function], Function]:
     return click.option(
         "--as", "picture", type=click.Choice([item.value for item in Picture]), default=default.value, show_default=True
     )
+
+
+def repo_option(function: Function) -> Function:
+    """``--repo``: where ebuild repositories lie, instead of the storedir's snapshot."""
+    text = "An ebuild repository as a folder, instead of the storedir's snapshot. May be repeated."
+    return click.option("--repo", "repos", multiple=True, metavar="NAME=FOLDER", help=text)(function)
+
+
+def repositories(words: Iterable[str]) -> dict[str, Path]:
+    """The folders that ``--repo`` gives. Raises :class:`StagewrightError` for anything else."""
+    found: dict[str, Path] = {}
+    for word in words:
+        name, separator, folder = word.partition("=")
+        if not separator or not name or not folder:
+            hint = "write --repo NAME=FOLDER, for example --repo gentoo=/var/db/repos/gentoo"
+            raise StagewrightError(Reason.USAGE, f"--repo {word}: this is no NAME=FOLDER", hint=hint)
+        if not os.path.isdir(folder):  # noqa: PTH112  pathlib raises for names that are too long
+            raise StagewrightError(Reason.MISSING_FILE, f"--repo {name}: there is no folder {folder}", hint="mend it")
+        found[name] = Path(folder)
+    return found
 
 
 def release_options(function: Function) -> Function:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -26,22 +27,24 @@ def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: b
     project, store = project_of(ctx), store_of(ctx)
     plan = make_plan(project, store, targets)
     if as_json:
-        data = {
-            "project": project.info.name,
-            "targets": plan.targets,
-            "nodes": [step.to_dict() for step in plan.steps.values()],
-        }
-        print(json.dumps(data, indent=2))
+        print(json.dumps(as_data(plan), indent=2))
         return
     if keys:
         print(json.dumps({name: step.key.data for name, step in plan.steps.items()}, indent=2, sort_keys=True))
         return
     for name in unpinned(project, targets):
         print(f"seed {name} is not pinned yet: the first build looks up what it stands for")
-    _print(plan)
+    show(plan)
 
 
-def _print(plan: Plan) -> None:
+def as_data(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON-able data."""
+    nodes = [step.to_dict() for step in plan.steps.values()]
+    return {"project": plan.project.info.name, "targets": plan.targets, "nodes": nodes}
+
+
+def show(plan: Plan) -> None:
+    """Print a plan for people."""
     width = max(map(len, plan.steps), default=0)
     for name, step in plan.steps.items():
         lines = [str(difference) for difference in step.why] or [step.reason]

@@ -18,6 +18,9 @@ from stagewright.stages.registry import graph_of, module_of, tool_of
 from stagewright.store.digests import DigestMemory, ToolVersions
 from stagewright.store.store import Store
 
+ABSENT = "not there"
+"""What stands for the digest of a file that a project which is only looked at lacks."""
+
 
 class State(enum.StrEnum):
     """What a build would do about a node."""
@@ -99,7 +102,7 @@ def make_plan(project: Project, store: Store, targets: Iterable[str] = ()) -> Pl
     with DigestMemory(store.cache("digests.db")) as digest:
         sources = KeySources(
             code=lambda kind: code_digest(module_of(kind)),
-            tree=lambda path: tree_digest(Path(path), digest),
+            tree=lambda path: tree_digest(Path(path), digest) if not project.missing or path.exists() else ABSENT,
             tool=ToolVersions(store.cache("tools.json"), lambda tool: tool_of(tool).remedy),
         )
         sinks = [node for target in chosen for node in graph.targets[target]]

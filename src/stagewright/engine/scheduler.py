@@ -31,10 +31,11 @@ TICK = 0.2
 
 @dataclass(frozen=True)
 class Resources:
-    """What the nodes of a run may use together: cores, and memory in MiB."""
+    """What the nodes of a run may use together: cores, and memory in MiB; and how many of them run at a time."""
 
     cores: int
     memory: int
+    jobs: int | None = None
 
     @classmethod
     def of_machine(cls) -> Resources:
@@ -42,6 +43,10 @@ class Resources:
         text = Path("/proc/meminfo").read_text()
         free = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
         return cls(len(os.sched_getaffinity(0)), free * 9 // 10 // 1024)
+
+    def limited(self, cores: int | None, memory: int | None, jobs: int | None = None) -> Resources:
+        """The same with other limits where they are given."""
+        return Resources(cores or self.cores, memory or self.memory, jobs or self.jobs)
 
 
 @dataclass
@@ -132,7 +137,8 @@ class Scheduler:
         memory = sum(running.node.memory for running in self._running.values())
         taken = {running.node.exclusive for running in self._running.values()} - {""}
         return (
-            used + min(node.cores, self.resources.cores) <= self.resources.cores
+            (self.resources.jobs is None or len(self._running) < self.resources.jobs)
+            and used + min(node.cores, self.resources.cores) <= self.resources.cores
             and memory + node.memory <= self.resources.memory
             and node.exclusive not in taken
         )

@@ -13,8 +13,8 @@ from stagewright.catalyst.keys import Target
 from stagewright.catalyst.spec import Entry
 from stagewright.catalyst.subarches import subarches
 
-COMPRESSIONS = ("xz", "zst", "bz2", "gz")
-"""The endings of tarballs that can be made."""
+COMPRESSIONS = {"tar.xz": "xz", "tar.zst": "zst", "tar.bz2": "bz2", "tar.gz": "gz", "tar": "none"}
+"""What is packed by ending, and our word for it."""
 
 _FLAGS = {"cflags": "CFLAGS", "cxxflags": "CXXFLAGS", "ldflags": "LDFLAGS", "fcflags": "FCFLAGS", "fflags": "FFLAGS"}
 
@@ -78,11 +78,11 @@ def _repo_name(path: Path) -> str:
 def _compression(conversion: Conversion, entry: Entry) -> None:
     if "tar" not in conversion.sheets:
         return
-    tail = (ending(entry.text) or "").removeprefix("tar").lstrip(".")
+    tail = ending(entry.text)
     if tail in COMPRESSIONS:
-        conversion.sheets["tar"].put("compression", tail, entry.word_place())
+        conversion.sheets["tar"].put("compression", COMPRESSIONS[tail], entry.word_place())
     else:
-        hint = "choose one that makes .tar.xz, .tar.zst, .tar.bz2 or .tar.gz"
+        hint = f"choose one that makes {', '.join(COMPRESSIONS)}"
         conversion.refuse(entry, f"results cannot be packed as {ending(entry.text)}", hint)
 
 
@@ -191,7 +191,7 @@ ROWS = (
         "compression_mode",
         Status.DIFFERS,
         "tarball compression",
-        "xz, zstd, bzip2 and gzip by the programs of these names, reproducibly; plain tar and squashfs are refused. "
+        "By xz, zstd, bzip2 and gzip, or plain tar, the same bytes each time; a squashfs is refused. "
         "Targets that leave no tarball here take it without effect.",
         _compression,
     ),

@@ -31,6 +31,7 @@ class Output:
     entry: str
     path: str
     made: Made
+    folder: bool = False  # of binary packages
 
 
 @dataclass
@@ -51,8 +52,8 @@ class Common:
 class Conversion:
     """One spec on its way into a project.
 
-    ``sheets`` are its entries by role: ``main``, under the name of the spec, is what it makes; others are what that is
-    made of, or what is made of it.
+    ``sheets`` are its entries by role: ``main`` or, of media, ``image``, under the name of the spec, is what it makes;
+    others are what that is made of (``live`` or ``root``, ``payload``), or what is made of it (``tar``).
     """
 
     made: Made
@@ -67,8 +68,8 @@ class Conversion:
         return self.made.member.spec
 
     def sheet(self, role: str, kind: str, place: Place) -> Sheet:
-        """A new entry of the spec; all but ``main`` carry their role in their name."""
-        name = self.name if role == "main" else f"{self.name}.{role}"
+        """A new entry of the spec; all but ``main`` and ``image`` carry their role in their name."""
+        name = self.name if role in ("main", "image") else f"{self.name}.{role}"
         sheet = Sheet("stages", name, f"{self.spec.file}", place)
         sheet.put("kind", kind, place)
         self.sheets[role] = sheet
@@ -82,12 +83,12 @@ class Conversion:
     @property
     def root(self) -> Sheet:
         """The entry that changes files of a root: of media that of the root on them, else what the spec makes."""
-        return self.sheets.get("live") or self.sheets["main"]
+        return next(self.sheets[role] for role in ("live", "root", "main") if role in self.sheets)
 
     @property
     def builders(self) -> list[Sheet]:
         """The entries that work with Portage."""
-        return [self.sheets[role] for role in ("live", "payload") if role in self.sheets] or [self.main]
+        return [self.sheets[role] for role in ("live", "root", "payload") if role in self.sheets] or [self.main]
 
     def say(self, place: Place, words: str) -> None:
         """Tell something that is not wrong, but worth a look."""

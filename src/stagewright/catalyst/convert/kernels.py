@@ -8,7 +8,7 @@ from stagewright.catalyst.convert.sheet import text
 from stagewright.catalyst.keys import Target
 from stagewright.catalyst.spec import Entry
 
-LIVE = {Target.LIVECD2}
+MEDIA = {Target.LIVECD2, Target.DISKIMAGE2}
 
 DIST = "sys-kernel/gentoo-kernel"
 
@@ -21,7 +21,7 @@ def _kernels(conversion: Conversion, entry: Entry) -> None:
     for number, label in enumerate(entry.words):
         if number:
             conversion.refuse(entry, f"{label} would be a second kernel", "make a spec for each kernel", number)
-        elif conversion.target is Target.LIVECD2 and not is_dist(conversion, label):
+        elif conversion.target in MEDIA and not is_dist(conversion, label):
             hint = f"write boot/kernel/{label}/distkernel: yes"
             conversion.refuse(entry, f"{label} is built by genkernel, which there is no setting for", hint, number)
 
@@ -87,7 +87,7 @@ ROWS: tuple[Row, ...] = (
         "A livecd-stage2 of ours, made beside the live root rather than in it, so that compilers never reach the "
         "medium. One kernel, of the distribution; a second one and genkernel are refused.",
         _kernels,
-        LIVE | {Target.LIVECD3, Target.STAGE4},
+        MEDIA | {Target.LIVECD3, Target.STAGE4},
     ),
     row(
         "boot/kernel/<kernel>/sources",
@@ -95,16 +95,16 @@ ROWS: tuple[Row, ...] = (
         "kernel.package",
         "A package; sys-kernel/ goes before a bare name. In a stage4 it must install a kernel.",
         _sources,
-        LIVE | {Target.STAGE4},
+        MEDIA | {Target.STAGE4},
     ),
-    row("boot/kernel/<kernel>/distkernel", Status.HONOURED, "kernel.package", f"{DIST}, with dracut.", _dist, LIVE),
+    row("boot/kernel/<kernel>/distkernel", Status.HONOURED, "kernel.package", f"{DIST}, with dracut.", _dist, MEDIA),
     row(
         "boot/kernel/<kernel>/dracut_args",
         Status.HONOURED,
         "initramfs",
         "-a and -o become lists of modules, everything else is passed on.",
         _dracut,
-        LIVE,
+        MEDIA,
     ),
     row(
         "boot/kernel/<kernel>/packages",
@@ -112,26 +112,26 @@ ROWS: tuple[Row, ...] = (
         "packages",
         "`--usepkg n` is left out, as binary packages are only taken where they fit; other options are refused.",
         _packages,
-        LIVE | {Target.STAGE4},
+        MEDIA | {Target.STAGE4},
     ),
     refused(
         "boot/kernel/<kernel>/config",
         "a kernel takes its package's own configuration",
         "leave it out",
-        LIVE | {Target.STAGE4},
+        MEDIA | {Target.STAGE4},
     ),
     refused(
         "boot/kernel/<kernel>/extraversion boot/kernel/<kernel>/gk_kernargs boot/kernel/<kernel>/initramfs_overlay "
         "*/gk_mainargs */linuxrc",
         _GENKERNEL,
         "use a distribution kernel",
-        LIVE | {Target.STAGE4},
+        MEDIA | {Target.STAGE4},
     ),
     refused("boot/kernel/<kernel>/dracut_args", "a stage4 makes no initramfs", "leave it out", {Target.STAGE4}),
     refused(
         "boot/kernel/<kernel>/console",
         "the menu has one entry",
         "write console= to livecd/bootargs",
-        LIVE | {Target.LIVECD3},
+        MEDIA | {Target.LIVECD3},
     ),
 )

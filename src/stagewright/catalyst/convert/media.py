@@ -31,16 +31,16 @@ def _type(conversion: Conversion, entry: Entry) -> None:
 
 
 def _volid(conversion: Conversion, entry: Entry) -> None:
-    conversion.sheets["iso"].put("volume_id", text("-".join(entry.words)), entry.word_place())
+    conversion.sheets["image"].put("volume_id", text("-".join(entry.words)), entry.word_place())
 
 
 def _bootargs(conversion: Conversion, entry: Entry) -> None:
-    conversion.sheets["iso"].add_words("kernel_arguments.extra", entry)
+    conversion.sheets["image"].add_words("kernel_arguments.extra", entry)
 
 
 def _modules_off(conversion: Conversion, entry: Entry) -> None:
     words = text(f"modprobe.blacklist={','.join(entry.words)}")
-    conversion.sheets["iso"].add("kernel_arguments.extra", [(words, entry.word_place())])
+    conversion.sheets["image"].add("kernel_arguments.extra", [(words, entry.word_place())])
 
 
 def _fstype(conversion: Conversion, entry: Entry) -> None:
@@ -58,7 +58,7 @@ def _fsops(conversion: Conversion, entry: Entry) -> None:
             continue
         size = re.sub(r"k$", "K", value)
         found: str | int = int(value) if setting == "level" and value.isdecimal() else text(size)
-        conversion.sheets["iso"].put(setting, found, entry.word_place(number))
+        conversion.sheets["image"].put(setting, found, entry.word_place(number))
     if len(words) % 2:
         conversion.refuse(entry, f"{words[-1][1]} has no value", _KNOWN, len(words) - 1)
 
@@ -104,7 +104,7 @@ ROWS: tuple[Row, ...] = (
         "kernel_arguments.extra",
         "modprobe.blacklist= on the kernel's command line, which holds in the initramfs as well.",
         _modules_off,
-        LIVE,
+        LIVE | {Target.DISKIMAGE2},
     ),
     row("livecd/fstype", Status.HONOURED, "", "squashfs; any other is refused.", _fstype),
     row(
@@ -129,7 +129,7 @@ ROWS: tuple[Row, ...] = (
         "depclean",
         "As in Catalyst nothing is cleaned without unmerge, or by `no`. keepbdeps keeps build dependencies.",
         _depclean,
-        {Target.LIVECD2},
+        {Target.LIVECD2, Target.DISKIMAGE2},
     ),
     refused("livecd/overlay", "there is no setting for more files on the medium", "put them into a root_overlay"),
     refused("livecd/iso_extra_partition", "the ISO has no further partition", "leave it out"),

@@ -72,6 +72,7 @@ def convert(
         if made.member.target is not Target.SNAPSHOT:
             converter.spec(made)
     converter.inherit_flags()
+    converter.package_folders()
     converter.repositories(dict(repos or {}))
     elsewhere = {**common.files.taken, **converter.folders}
     return Converted(
@@ -189,16 +190,34 @@ class _Release:
         sheet.put("name", text(made.identity.rpartition("/")[2]), place)
         mode = self.release.config.compression_mode
         if "compression" not in sheet.data and "compression_mode" not in spec.entries:
-            tail = (ending(mode) or "").removeprefix("tar.")
+            tail = ending(mode)
             if tail not in COMPRESSIONS:
-                modes = ", ".join(mode for mode, tail in ENDINGS.items() if tail.removeprefix("tar.") in COMPRESSIONS)
+                modes = ", ".join(mode for mode, tail in ENDINGS.items() if tail in COMPRESSIONS)
                 message = f"compression_mode: results cannot be packed by {mode!r} of catalyst.conf"
                 hint = f"write one of {modes}"
                 error = StagewrightError(Reason.NOT_SUPPORTED, message, place=spec.place("target"), hint=hint)
                 self.common.refused.append(error)
             else:
-                sheet.put("compression", tail, spec.place("target"))
+                sheet.put("compression", COMPRESSIONS[tail], spec.place("target"))
         self.common.outputs.append(Output(sheet.name, f"builds/{made.artifacts[0]}", made))
+
+    def package_folders(self) -> None:
+        """Folders of binary packages for people, with Portage's index, where catalyst.conf has the option pkgcache."""
+        if "pkgcache" not in self.release.config.options:
+            return
+        folders: dict[str, list[Made]] = {}
+        for made in self.graph.made:
+            if made.package_cache and made.member.target in PACKED:
+                folders.setdefault(made.package_cache, []).append(made)
+        for path, makers in folders.items():
+            place = makers[0].member.spec.place("target")
+            sheet = Sheet(
+                "stages", f"{self.common.names[makers[0].name]}.packages", f"{makers[0].member.spec.file}", place
+            )
+            sheet.put("kind", "binhost", place)
+            sheet.add("roots", [(self.common.names[made.name], place) for made in makers])
+            self.sheets.append(sheet)
+            self.common.outputs.append(Output(sheet.name, path, makers[0], folder=True))
 
     def repositories(self, repos: dict[str, Path]) -> None:
         """The repositories of the project: the snapshot, and those that specs name."""

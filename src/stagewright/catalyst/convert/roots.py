@@ -124,7 +124,7 @@ ROWS = (
         "script",
         "Run inside the root without network, by /bin/sh where it has no #! line. It sees none of the clst_ variables.",
         _script,
-        {Target.STAGE4, Target.LIVECD2, Target.LIVECD3},
+        {Target.STAGE4, Target.LIVECD2, Target.LIVECD3, Target.DISKIMAGE2},
     ),
     row(
         "*/root_overlay",
@@ -140,7 +140,7 @@ ROWS = (
         "services.runlevels",
         "service|runlevel, without a runlevel default. A service that the root has not is an error.",
         _services_on,
-        {Target.STAGE4, Target.LIVECD2},
+        {Target.STAGE4, Target.LIVECD2, Target.DISKIMAGE2},
     ),
     row(
         "*/rcdel",
@@ -148,7 +148,7 @@ ROWS = (
         "services.disable",
         "The service is removed from all runlevels, not from the named one alone.",
         _services_off,
-        {Target.STAGE4, Target.LIVECD2},
+        {Target.STAGE4, Target.LIVECD2, Target.DISKIMAGE2},
     ),
     row(
         "*/users",

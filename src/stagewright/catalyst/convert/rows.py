@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from stagewright.catalyst.convert import common, kernels, media, roots
+from stagewright.catalyst.convert import common, disks, kernels, media, roots, targets
 from stagewright.catalyst.convert.row import Row, Status, refused, row, without_effect
 from stagewright.catalyst.keys import Key, Target
 
@@ -12,15 +12,12 @@ _IGNORED = row(
     "", Status.NO_EFFECT, "", "Catalyst takes it for this target and makes nothing of it. So do we.", without_effect
 )
 
-NO_KIND = {
-    Target.NETBOOT: refused("", "there is no netboot target", "leave the spec out"),
-    Target.DISKIMAGE2: refused("", "there is no target for disk images", "leave the spec out"),
-}
+NO_KIND = {target: refused("", why, "leave the spec out") for target, why in targets.NONE.items()}
 """Targets of which nothing is made, with the row for the keys that only they have."""
 
 _INTERNAL = refused("", "this target has no kernel here", "leave it out")
 
-ROWS: tuple[Row, ...] = (*common.ROWS, *roots.ROWS, *media.ROWS, *kernels.ROWS)
+ROWS: tuple[Row, ...] = (*common.ROWS, *roots.ROWS, *media.ROWS, *disks.ROWS, *kernels.ROWS)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stagewright.catalyst.convert.conversion import Conversion, Output
+from stagewright.catalyst.convert.sheet import Sheet
 from stagewright.catalyst.keys import Target
 from stagewright.errors import Place
 
@@ -13,7 +14,6 @@ Source = Callable[[Conversion, str], tuple[str, Place]]
 
 NONE = {
     Target.NETBOOT: "there is no netboot target",
-    Target.DISKIMAGE2: "there is no target for disk images",
 }
 """Targets of which nothing is made, and why."""
 
@@ -28,6 +28,9 @@ _KINDS = {
 }
 """Targets that leave a root, with our kind of it."""
 
+_FILES = {Target.LIVECD2: "livecd/iso", Target.LIVECD3: "livecd/iso", Target.DISKIMAGE2: "diskimage/qcow2"}
+"""The keys that name media."""
+
 _USE = {Target.LIVECD1: "livecd", Target.DISKIMAGE1: "diskimage"}
 """The flag that Catalyst adds to USE."""
 
@@ -39,11 +42,11 @@ def lay_out(conversion: Conversion, source: Source) -> None:
     if target in _KINDS:
         sheet = conversion.sheet("main", _KINDS[target], place)
         sheet.put("root", *source(conversion, "source"))
-        if target in _USE:
-            sheet.add("use", [(_USE[target], place)])
         conversion.sheet("tar", "tarball", place)
     elif target is Target.LIVECD2:
         _livecd_stage2(conversion, source, place)
+    elif target is Target.DISKIMAGE2:
+        _diskimage_stage2(conversion, source, place)
     else:
         _livecd_stage3(conversion, source, place)
 
@@ -54,7 +57,7 @@ def _livecd_stage2(conversion: Conversion, source: Source, place: Place) -> None
     conversion.sheet("live", "stage4", place).put("root", *root)
     payload = conversion.sheet("payload", "livecd-stage2", place)
     payload.put("root", *root)
-    _image(conversion, f"{conversion.name}.live", f"{conversion.name}.payload", place)
+    _iso(conversion, f"{conversion.name}.live", f"{conversion.name}.payload", place)
 
 
 def _livecd_stage3(conversion: Conversion, source: Source, place: Place) -> None:
@@ -66,29 +69,53 @@ def _livecd_stage3(conversion: Conversion, source: Source, place: Place) -> None
         conversion.refuse(entry, "no livecd-stage2 of this run makes it, and a payload is no tarball here", hint)
         return
     payload, where = source(conversion, "medium")
-    _image(conversion, f"{conversion.name}.live", f"{payload}.payload", where)
+    _iso(conversion, f"{conversion.name}.live", f"{payload}.payload", where)
 
 
-def _image(conversion: Conversion, live: str, boot: str, place: Place) -> None:
-    sheet = conversion.sheet("main", "livecd-stage3", place)
-    conversion.sheets["iso"] = conversion.sheets.pop("main")
-    sheet.put("live", live, place)
-    sheet.put("boot", boot, place)
+def _diskimage_stage2(conversion: Conversion, source: Source, place: Place) -> None:
+    """The root that machines start, the payload, and the image. Sizes are those that Catalyst always takes."""
+    root = source(conversion, "source")
+    system = conversion.sheet("root", "diskimage-stage1", place)
+    system.put("root", *root)
+    for setting, value in (("timezone", "UTC"), ("locale", "C.UTF-8"), ("keymap", "us")):
+        system.put(setting, value, place)
+    payload = conversion.sheet("payload", "livecd-stage2", place)
+    payload.put("root", *root)
+    payload.put("initramfs.modules", [], place)
+    image = _image(conversion, "diskimage-stage2", place)
+    image.put("root", system.name, place)
+    image.put("boot", payload.name, place)
+    image.put("size", "20G", place)
+
+
+def _iso(conversion: Conversion, live: str, boot: str, place: Place) -> None:
+    image = _image(conversion, "livecd-stage3", place)
+    image.put("live", live, place)
+    image.put("boot", boot, place)
+
+
+def _image(conversion: Conversion, kind: str, place: Place) -> Sheet:
+    """The entry of a medium, whose file Catalyst would leave."""
+    sheet = conversion.sheet("image", kind, place)
     for path in conversion.made.artifacts:
         whole = path if path.startswith("/") else f"builds/{path}"
         conversion.common.outputs.append(Output(sheet.name, whole, conversion.made))
+    return sheet
 
 
 def finish(conversion: Conversion) -> None:
     """What follows from several keys together."""
     spec = conversion.spec
-    if conversion.target is Target.LIVECD2:
-        if "livecd/iso" not in spec.entries:
-            del conversion.sheets["iso"]  # as Catalyst, with its words: no ISO is made
-            conversion.say(spec.place("target"), "livecd/iso is missing: no ISO is made")
-        if "livecd/unmerge" in spec.entries and spec.text("livecd/depclean") != "no":
-            conversion.root.put("depclean", "keep-build" if _keeps(conversion) else "all", spec.place("livecd/unmerge"))
-
-
-def _keeps(conversion: Conversion) -> bool:
-    return conversion.spec.text("livecd/depclean") == "keepbdeps"
+    flag = _USE.get(conversion.target)
+    if flag and flag not in spec.words(f"{flag}/use"):
+        conversion.main.add("use", [(flag, spec.place("target"))])
+    if conversion.target not in _FILES:
+        return
+    file, prefix = _FILES[conversion.target], _FILES[conversion.target].partition("/")[0]
+    if "image" in conversion.sheets and file not in spec.entries:
+        del conversion.sheets["image"]
+        conversion.say(spec.place("target"), f"{file} is missing: no image is made, as in Catalyst")
+    how = spec.text(f"{prefix}/depclean")
+    if conversion.target is not Target.LIVECD3 and f"{prefix}/unmerge" in spec.entries and how != "no":
+        keeps = "keep-build" if how == "keepbdeps" else "all"
+        conversion.root.put("depclean", keeps, spec.place(f"{prefix}/unmerge"))

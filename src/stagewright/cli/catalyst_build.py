@@ -1,0 +1,64 @@
+"""``stagewright catalyst build``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from stagewright.catalyst.tokens import settings
+from stagewright.cli.build import How, build, how_options
+from stagewright.cli.catalyst_project import Loaded, load_release
+from stagewright.cli.common import store_of
+from stagewright.cli.options import release_options, repo_option, repositories
+from stagewright.engine.plan import Plan
+from stagewright.engine.storedir import DigestStyle, publish
+from stagewright.store.store import Store
+
+
+@click.command(name="build")
+@release_options
+@repo_option
+@how_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    specs: tuple[Path, ...],
+    conf: tuple[Path, ...],
+    given: tuple[str, ...],
+    repos: tuple[str, ...],
+    how: How,
+) -> None:
+    """Build specs, all at once and in parallel, into Catalyst's storedir.
+
+    SPEC is a file, or a folder in which all *.spec files are read; the sets of a
+    catalyst-auto configuration need none. Everything that is wrong with them is told
+    before anything is built: unknown and refused keys, packages that the snapshot
+    has not, seeds and files that are not there.
+
+    Results lie where Catalyst puts them, with their digests; storedir is that of
+    catalyst.conf. What is in the store already is not built again, so the same
+    command goes on after a failure. Logs and failed roots: `stagewright log`,
+    `shell` and `build` do the same for the project that `convert` writes.
+
+    \b
+      stagewright catalyst build releases/specs/amd64 --conf catalyst.conf --jobs 4
+      stagewright catalyst build --conf catalyst.conf --conf tools/catalyst-auto-amd64.conf
+    """
+    store = store_of(ctx)
+    loaded = load_release(specs, conf, settings(given), repositories(repos), store)
+    project = loaded.complete()
+    for notice in loaded.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    build(project, store, (), how, lambda plan, store: publish_release(loaded, plan, store))
+
+
+def publish_release(loaded: Loaded, plan: Plan, store: Store) -> Mapping[str, list[str]]:
+    """Put what was built where Catalyst leaves it; returns paths by entry."""
+    config = loaded.release.config
+    style = DigestStyle.of(config.digests, config.digest_format)
+    placed = [place for _, place in loaded.placed(plan.project) if place.node in plan.steps]
+    done = set(publish(placed, plan, store, style))
+    return {place.node: [str(place.path)] for place in placed if place.path in done}

@@ -1,0 +1,50 @@
+"""``stagewright catalyst keys``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from stagewright.catalyst.convert.describe import Line, lines, markdown
+from stagewright.catalyst.keys import Target
+from stagewright.ui.text import plural
+
+_TARGETS = click.Choice([target.value for target in Target])
+
+
+@click.command(name="keys")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=_TARGETS)
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the page docs/catalyst-keys.md.")
+def command(targets: tuple[str, ...], as_json: bool, as_markdown: bool) -> None:
+    """Tell what becomes of each key that specs may have, for all targets or those named.
+
+    \b
+    honoured                      as in Catalyst
+    honoured, with a difference   what differs, and why
+    refused                       an error, and what to write instead
+    without effect                Catalyst takes it and makes nothing of it; so do we
+
+    The table is the one by which specs are converted.
+
+    \b
+      stagewright catalyst keys livecd-stage2
+      stagewright catalyst keys --json | jq '.[] | select(.status == "refused").key'
+    """
+    found = lines([Target(target) for target in targets] or list(Target))
+    if as_json:
+        print(json.dumps([line.to_dict() for line in found], indent=2))
+    elif as_markdown:
+        print(markdown(found), end="")
+    else:
+        _print(found)
+
+
+def _print(found: Sequence[Line]) -> None:
+    for line in found:
+        print(f"{line.key}: {line.meaning}")
+        print(f"    {', '.join(line.targets)}: {line.status}{f' by {line.setting}' if line.setting else ''}")
+        print(f"    {line.words}")
+    print(plural(len(found), "row"))

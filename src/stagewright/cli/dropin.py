@@ -17,10 +17,12 @@ from stagewright import __version__
 from stagewright.catalyst.config import Config, read_config
 from stagewright.catalyst.keys import Target
 from stagewright.catalyst.spec import read_spec
+from stagewright.cli.common import default_store
 from stagewright.cli.dropin_build import build
 from stagewright.cli.dropin_purge import purge
 from stagewright.engine.snapshot import Snapshots
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
+from stagewright.store.store import Store
 from stagewright.ui.catalyst import CatalystLog, Level
 
 CONF = Path("/etc/catalyst/catalyst.conf")
@@ -204,15 +206,16 @@ def _do(asked: Asked, log: CatalystLog) -> None:
     if spec.text("target") == Target.SNAPSHOT:
         snapshots.make(spec.text("snapshot_treeish") or "stable", offline=asked.offline)
         return
+    store = Store(asked.store or default_store())
     if asked.clear_autoresume:
         log.notice(
             "There is nothing to clear: what is finished is known by its key, and nothing else is taken up again"
         )
     if asked.purge or asked.purgeonly or asked.purgetmponly:
-        purge(spec, config, asked.store, log, packages=not asked.purgetmponly)
+        purge(spec, config, store, log, packages=not asked.purgetmponly)
     if not (asked.purgeonly or asked.purgetmponly):
         with tempfile.TemporaryDirectory(prefix="stagewright-catalyst.") as folder:
-            build(asked.file, files, snapshots, asked.store, log, Path(folder))
+            build(asked.file, files, store, log, Path(folder))
 
 
 def _snapshots(config: Config, log: CatalystLog) -> Snapshots:

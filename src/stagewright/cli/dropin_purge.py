@@ -9,12 +9,11 @@ from stagewright.catalyst.config import Config
 from stagewright.catalyst.graph import identity_of, package_cache
 from stagewright.catalyst.release import Member
 from stagewright.catalyst.spec import Spec
-from stagewright.cli.common import default_store
 from stagewright.store.store import Store, remove_tree
 from stagewright.ui.catalyst import CatalystLog
 
 
-def purge(spec: Spec, config: Config, store: Path | None, log: CatalystLog, *, packages: bool) -> None:
+def purge(spec: Spec, config: Config, store: Store, log: CatalystLog, *, packages: bool) -> None:
     """Remove what earlier builds of a spec left besides results.
 
     There are no chroots and no autoresume files: half-done work lies in the store, and is swept there. ``tmp`` of the
@@ -30,7 +29,7 @@ def purge(spec: Spec, config: Config, store: Path | None, log: CatalystLog, *, p
             continue
         log.notice(f"Removing {folder}")
         remove_tree(folder)
-    swept = Store(store or default_store()).sweep()
+    swept = store.sweep()
     log.notice(f"swept {len(swept)} interrupted builds" if swept else "no half-done work is left")
 
 

@@ -75,27 +75,6 @@ class Snapshots:
         self.notice(f"Wrote snapshot to {target}")
         return target
 
-    def unpacked(self, treeish: str) -> Path:
-        """The files of a snapshot that was made, unpacked once below ``tmp`` of the storedir.
-
-        Raises ``MISSING_FILE`` when there is no such snapshot.
-        """
-        snapshot = self.path(treeish)
-        if not snapshot.is_file():
-            hint = f"make it: catalyst -s {treeish}" if _COMMIT.fullmatch(treeish) else "make it: catalyst -s stable"
-            raise StagewrightError(Reason.MISSING_FILE, f"there is no snapshot {snapshot}", hint=hint)
-        info = snapshot.stat()
-        folder = self.storedir / "tmp" / "repos" / f"{snapshot.stem}.{info.st_size:x}.{info.st_mtime_ns:x}"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f".{folder.name}.lock")):
-            if not folder.is_dir():
-                self.notice(f"unpacking {snapshot}")
-                with tempfile.TemporaryDirectory(prefix=".unpack.", dir=folder.parent) as place:
-                    tree = Path(place) / "tree"
-                    run(["unsquashfs", "-no-progress", "-quiet", "-dest", tree, snapshot])
-                    tree.rename(folder)
-        return folder
-
     @property
     def _where(self) -> list[str]:
         """Options of git(1): which repository; and that it may belong to somebody else, since builds run as root."""

@@ -1,4 +1,4 @@
-"""A release of Catalyst's specs, through to an ISO that boots: all at once, and then by a script that calls catalyst."""
+"""A release of Catalyst's specs, through to an ISO that boots: all at once, then by a script that calls catalyst."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def test_what_made_the_sources_is_looked_up(tmp_path: Path) -> None:
     tarball = storedir / "builds/demo/stage1-amd64-20261120T000000Z.tar.xz"
     tarball.parent.mkdir(parents=True)
     tarball.touch()
-    record = Record(stage1, stage1.read_text(), "stage1", "k")
+    record = Record(stage1, stage1.read_text(), "k")
     remember(storedir, "demo/stage1-amd64-20261120T000000Z", record, [tarball])
     stage3 = spec(tmp_path, "stage3", target="stage3", source_subpath="demo/stage1-amd64-20261120T000000Z")
     spare = tmp_path / "spare"

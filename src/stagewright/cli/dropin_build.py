@@ -70,6 +70,6 @@ def _targets(loaded: Loaded, spec: Path) -> list[str]:
 
 
 def _is_there(record: Record, plan: Plan, store: Store) -> bool:
-    """Whether the stage of a record is the one that the plan has, and in the store."""
-    step = plan.steps.get(record.entry)
-    return step is not None and step.key.digest == record.key and store.has(step.node.yields, record.key)
+    """Whether the root of a record is one that the plan has, and in the store."""
+    known = {step.key.digest: step.node.yields for step in plan.steps.values()}
+    return record.key in known and store.has(known[record.key], record.key)

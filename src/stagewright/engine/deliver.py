@@ -25,6 +25,6 @@ def deliver(placed: Iterable[tuple[Output, Placed]], plan: Plan, store: Store, c
         found.setdefault(place.node, []).append(str(place.path))
         if step.node.kind == "tarball":
             spec, root = output.made.member.spec, step.node.inputs["root"]
-            record = Record(spec.file.absolute(), write(spec.values), root, plan.steps[root].key.digest)
+            record = Record(spec.file.absolute(), write(spec.values), plan.steps[root].key.digest)
             remember(Path(config.storedir), output.made.identity, record, [place.path])
     return found

@@ -5,12 +5,14 @@ VENV := .venv
 STAGEWRIGHT := $(VENV)/bin/stagewright
 DEMO := examples/demo
 STAGES := examples/stages
+CATALYST := examples/catalyst
 
-.PHONY: help setup demo demo-stages test test-fast lint bench clean
+.PHONY: help setup demo demo-stages demo-catalyst test test-fast lint bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
 	@echo "make demo-stages  build stage1, stage2, stage3 and two stage4s, each inside the one before"
+	@echo "make demo-catalyst  build a release of Catalyst's specs by a script that calls catalyst"
 	@echo "make test         all tests"
 	@echo "make test-fast    the tests that need no root and no virtual machine"
 	@echo "make bench        measure speed, as ratios against a floor"
@@ -39,6 +41,15 @@ demo-stages: setup
 	@echo "To look into a stage: $(STAGEWRIGHT) -C $(STAGES) shell desk"
 	@echo "More: $(STAGEWRIGHT) -C $(STAGES) build selfhost stage1-systemd-starts"
 
+demo-catalyst: export PATH := $(CURDIR)/$(CATALYST)/out/bin:$(CURDIR)/$(VENV)/bin:$(PATH)
+demo-catalyst: setup
+	mkdir -p $(CATALYST)/out/bin
+	ln -sf $(CURDIR)/$(VENV)/bin/stagewright-catalyst $(CATALYST)/out/bin/catalyst
+	$(CATALYST)/prepare $(CATALYST)/out/storedir
+	cd $(CATALYST) && tools/build-release -c tools/catalyst-auto-demo.conf --catalyst-config out/storedir/catalyst.conf
+	@echo
+	@echo "What was made:" && ls $(CATALYST)/out/storedir/builds/demo/*.zst $(CATALYST)/out/storedir/builds/demo/*.iso
+
 test: setup
 	$(VENV)/bin/python -m pytest
 
@@ -52,4 +63,4 @@ bench: setup
 	$(VENV)/bin/python -m bench
 
 clean:
-	rm -rf $(VENV) $(DEMO)/out $(STAGES)/out
+	rm -rf $(VENV) $(DEMO)/out $(STAGES)/out $(CATALYST)/out $(CATALYST)/seed/out

@@ -163,7 +163,7 @@ def test_the_ledger_knows_a_tarball_until_it_is_touched(tmp_path: Path) -> None:
     tarball = tmp_path / "builds/23.0/stage1-amd64-1.tar.xz"
     tarball.parent.mkdir(parents=True)
     tarball.write_text("tarball")
-    record = Record(Path("/specs/stage1.spec"), "target: stage1\n", "stage1-amd64", KEY)
+    record = Record(Path("/specs/stage1.spec"), "target: stage1\n", KEY)
     remember(tmp_path, "23.0/stage1-amd64-1", record, [tarball])
     assert recall(tmp_path, "23.0/stage1-amd64-1") == record
     assert recall(tmp_path, "23.0/stage1-amd64-2") is None

@@ -73,6 +73,13 @@ root = "debian"
 kind = "livecd-stage3"
 live = "live"
 boot = "boot"
+[stages.disk-root]
+kind = "diskimage-stage1"
+root = "system"
+[stages.disk]
+kind = "diskimage-stage2"
+root = "disk-root"
+boot = "boot"
 [stages.pack]
 kind = "tarball"
 root = "stage3"

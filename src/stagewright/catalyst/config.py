@@ -76,6 +76,7 @@ class Config:
     digest_format: str = "linux"
     options: Sequence[str] = ()
     repos_storedir: str = ""  # below storedir, when not given
+    repo_openpgp_key_path: str = ""
 
     @property
     def builds(self) -> str:

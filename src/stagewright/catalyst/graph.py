@@ -141,7 +141,7 @@ def _made(member: Member, release: Release, snapshots: set[str]) -> Made | None:
     snapshot = _snapshot(member, config)
     if snapshot in snapshots and member.target is not Target.SNAPSHOT:  # else catalyst -s makes it, which is no spec
         sources["snapshot"] = snapshot
-    cache = _package_cache(member, config)
+    cache = package_cache(member, config)
     return Made(identity, identity, member, _artifacts(member, identity, release), cache, sources)
 
 
@@ -183,7 +183,7 @@ def _renamed(name: str, script: str, place: Place, release: Release) -> str:
     return text.removeprefix(top)
 
 
-def _package_cache(member: Member, config: Config) -> str:
+def package_cache(member: Member, config: Config) -> str:
     """The folder of binary packages, by default one for all stamps of a target and sub-architecture."""
     spec = member.spec
     if member.target is Target.SNAPSHOT:

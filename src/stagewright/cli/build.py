@@ -107,11 +107,11 @@ def build(
     with face(how.progress) as listener:
         project = _pinned(project, store, targets, listener, locked=how.locked)
         plan = make_plan(project, store, targets)
-        outcome = _carry_out(plan, store, how.resources, listener, keep_going=how.keep_going)
+        outcome = carry_out(plan, store, how.resources, listener, keep_going=how.keep_going)
         outputs = publisher(plan, store)
         listener(Published(outputs=dict(outputs)))
     if outcome:
-        _raise(plan, store, outcome)
+        raise_failures(plan, store, outcome)
     if how.progress not in ("json", "quiet"):
         _report(plan, outputs, time.monotonic() - started)
 
@@ -133,9 +133,10 @@ def _pinned(project: Project, store: Store, targets: tuple[str, ...], listener: 
     return project
 
 
-def _carry_out(
+def carry_out(
     plan: Plan, store: Store, resources: Resources, listener: Listener, *, keep_going: bool
 ) -> Outcome | None:
+    """Build what a plan says, after looking whether this machine can; None when there is nothing to build."""
     store.register(plan.project.folder, plan.keys())
     if not plan.to_build:
         return None
@@ -157,7 +158,8 @@ def _lacks(project: Project, node: Node) -> Iterator[StagewrightError]:
         yield from (problem.at(entry.place()) for problem in entry.model.lacks())
 
 
-def _raise(plan: Plan, store: Store, outcome: Outcome) -> None:
+def raise_failures(plan: Plan, store: Store, outcome: Outcome) -> None:
+    """Raise what went wrong in a run, with the way to see more of it."""
     if outcome.interrupted:
         raise StagewrightError(
             Reason.INTERRUPTED, "stopped", hint="run the same command again: it goes on from what is finished"

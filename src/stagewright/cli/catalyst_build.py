@@ -13,8 +13,8 @@ from stagewright.cli.build import How, build, how_options
 from stagewright.cli.catalyst_project import Loaded, load_release
 from stagewright.cli.common import store_of
 from stagewright.cli.options import release_options, repo_option, repositories
+from stagewright.engine.deliver import deliver
 from stagewright.engine.plan import Plan
-from stagewright.engine.storedir import DigestStyle, publish
 from stagewright.store.store import Store
 
 
@@ -57,8 +57,4 @@ def command(
 
 def publish_release(loaded: Loaded, plan: Plan, store: Store) -> Mapping[str, list[str]]:
     """Put what was built where Catalyst leaves it; returns paths by entry."""
-    config = loaded.release.config
-    style = DigestStyle.of(config.digests, config.digest_format)
-    placed = [place for _, place in loaded.placed(plan.project) if place.node in plan.steps]
-    done = set(publish(placed, plan, store, style))
-    return {place.node: [str(place.path)] for place in placed if place.path in done}
+    return deliver(loaded.placed(plan.project), plan, store, loaded.release.config)

@@ -5,7 +5,7 @@
     <storedir>/.stagewright/<rel_type>/<target>-<subarch>-<version_stamp>.json
         format      1
         spec        file and text of the spec that made it, tokens filled in
-        entry       the entry of the project whose root it was packed from, and its key
+        key         of the root in the store that it was packed from
         artifacts   path below the storedir -> size, time of change (ns), inode
 
 ``catalyst -f`` builds one spec at a time, each from the tarball that the one before left. By the ledger such a tarball
@@ -34,7 +34,6 @@ class Record:
 
     file: Path
     text: str
-    entry: str
     key: str
 
 
@@ -45,7 +44,7 @@ def remember(storedir: Path, identity: str, record: Record, artifacts: Sequence[
     data = {
         "format": FORMAT,
         "spec": {"file": str(record.file), "text": record.text},
-        "entry": {"name": record.entry, "key": record.key},
+        "key": record.key,
         "artifacts": {os.path.relpath(file, storedir): _stamp(file) for file in artifacts},
     }
     write_atomically(path, json.dumps(data, indent=1))
@@ -59,8 +58,7 @@ def recall(storedir: Path, identity: str) -> Record | None:
             return None
         if any(_stamp(storedir / name) != stamp for name, stamp in data["artifacts"].items()):
             return None
-        spec, entry = data["spec"], data["entry"]
-        return Record(Path(spec["file"]), spec["text"], entry["name"], entry["key"])
+        return Record(Path(data["spec"]["file"]), data["spec"]["text"], data["key"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -67,7 +67,7 @@ class Snapshots:
             temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
             try:
                 time = self._git("show", "--no-patch", "--format=%ct", commit).strip()
-                archive = ["git", *self._where, "archive", "--format=tar", commit]
+                archive = ["git", *self._where, "-c", "tar.umask=0022", "archive", "--format=tar", commit]
                 pipeline([archive, _packer(temporary, time)], lambda _: None)
                 temporary.replace(target)
             finally:

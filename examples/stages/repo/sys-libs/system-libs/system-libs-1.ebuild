@@ -29,6 +29,7 @@ NEEDING="
 	usr/libexec/gcc/*/*/cc1 usr/libexec/gcc/*/*/lto1 usr/libexec/gcc/*/*/lto-wrapper
 	usr/lib/systemd/systemd usr/lib/systemd/systemd-* usr/lib/systemd/system-generators/*
 	usr/bin/journalctl usr/bin/systemctl usr/bin/systemd-*
+	usr/bin/cpio usr/bin/kmod usr/bin/udevadm usr/sbin/dmsetup usr/lib/udev/* usr/lib/dracut/dracut-install
 "
 # dev-lang/python leaves these out.
 NOT_NEEDING="

@@ -1,0 +1,214 @@
+"""The command line of Catalyst: what wrappers read from it, what is refused, how it ends."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from test_engine_snapshot import commit, git
+
+from stagewright.cli.dropin import main
+from stagewright.engine.history import history
+from stagewright.engine.ledger import Record, remember
+
+LINE = re.compile(
+    r"\d\d [A-Z][a-z]{2} 20\d\d \d\d:\d\d:\d\d \S+: (DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL) *: (?P<text>.*)"
+)
+
+STAGE1 = """target: stage1
+subarch: amd64
+version_stamp: 20261120T000000Z
+rel_type: demo
+profile: default/linux/amd64
+snapshot_treeish: {treeish}
+source_subpath: demo/seed
+"""
+
+
+@dataclass
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def texts(self) -> list[str]:
+        """What the lines of the log say; every line must be one."""
+        found = [LINE.fullmatch(line) for line in self.out.splitlines()]
+        assert all(found), self.out
+        return [line["text"] for line in found if line]
+
+
+Catalyst = Callable[..., Said]
+
+
+@pytest.fixture
+def catalyst(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Catalyst:
+    """The command with a catalyst.conf of its own."""
+    conf = tmp_path / "catalyst.conf"
+    conf.write_text(f'storedir = "{tmp_path}/storedir"\n')
+    monkeypatch.setenv("STAGEWRIGHT_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("STAGEWRIGHT_OFFLINE", raising=False)
+
+    def call(*words: str | Path, config: bool = True) -> Said:
+        with pytest.raises(SystemExit) as end:
+            main([*(["-c", str(conf)] if config else []), *map(str, words)])
+        said = capsys.readouterr()
+        return Said(int(end.value.code or 0), said.out, said.err)
+
+    return call
+
+
+def spec(folder: Path, name: str = "stage1", treeish: str = "0" * 40, **more: str) -> Path:
+    file = folder / f"{name}.spec"
+    file.write_text(STAGE1.format(treeish=treeish) + "".join(f"{key}: {value}\n" for key, value in more.items()))
+    return file
+
+
+def test_help_has_the_word_that_wrappers_look_for(catalyst: Catalyst) -> None:
+    said = catalyst("--help", config=False)
+    assert said.code == 0
+    assert "git-treeish" in said.out
+
+
+def test_version(catalyst: Catalyst) -> None:
+    assert catalyst("-V", config=False).out.startswith("catalyst (stagewright ")
+
+
+def test_a_snapshot_as_wrappers_read_it(catalyst: Catalyst, tmp_path: Path) -> None:
+    """The pipeline is that of releng's wrapper: egrep, then the fifth and the seventh word."""
+    gitdir = tmp_path / "storedir/repos/gentoo.git"
+    gitdir.parent.mkdir(parents=True)
+    commit_id = commit(tmp_path / "upstream", "one")
+    git("clone", "-q", "--bare", tmp_path / "upstream", gitdir, cwd=tmp_path)
+    said = catalyst("-s", "stable")
+    assert said.code == 0
+    assert said.texts
+    pipe = "grep -Eo 'Creating .* tree snapshot [0-9a-f]{40} from .*' | cut -d' ' -f5,7"
+    read = subprocess.check_output(["sh", "-c", pipe], input=said.out, text=True)
+    assert read.split() == [commit_id, str(gitdir)]
+    assert (tmp_path / f"storedir/snapshots/gentoo-{commit_id}.sqfs").is_file()
+
+
+def test_a_snapshot_spec_is_one_too(catalyst: Catalyst, tmp_path: Path) -> None:
+    gitdir = tmp_path / "storedir/repos/gentoo.git"
+    gitdir.parent.mkdir(parents=True)
+    commit_id = commit(tmp_path / "upstream", "one")
+    git("clone", "-q", "--bare", tmp_path / "upstream", gitdir, cwd=tmp_path)
+    file = tmp_path / "snapshot.spec"
+    file.write_text(f"target: snapshot\nsnapshot_treeish: {commit_id}\n")
+    assert catalyst("-f", file).code == 0
+    assert (tmp_path / f"storedir/snapshots/gentoo-{commit_id}.sqfs").is_file()
+
+
+def test_a_snapshot_that_cannot_be_made(catalyst: Catalyst) -> None:
+    said = catalyst("-s", "stable", "--offline")
+    assert said.code == 1
+    assert "there is no repository" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], "-f or -s"),
+        (["-f", "x.spec", "-s", "stable"], "-f or -s"),
+        (["-F", "-f", "x.spec"], "--fetchonly"),
+        (["--enter-chroot", "-f", "x.spec"], "--enter-chroot"),
+        (["-C", "target=stage1", "-f", "x.spec"], "--cli"),
+        (["--frobnicate"], "--frobnicate"),
+        (["--log-file", "/nowhere/at/all", "-s", "stable"], "--log-file"),
+    ],
+)
+def test_what_is_refused_is_named(catalyst: Catalyst, words: list[str], named: str) -> None:
+    said = catalyst(*words)
+    assert said.code == 2
+    assert named in said.err
+
+
+def test_options_without_effect_are_told(catalyst: Catalyst, tmp_path: Path) -> None:
+    said = catalyst("--versioned-cachedir", "-a", "-T", "-f", spec(tmp_path))
+    assert said.code == 0
+    assert "--versioned-cachedir has no effect" in said.texts
+    assert any("nothing to clear" in text for text in said.texts)
+
+
+def test_what_is_wrong_with_a_spec_is_told_at_once_with_its_places(catalyst: Catalyst, tmp_path: Path) -> None:
+    file = spec(tmp_path, subarhc="amd64", portage_confdir="/nowhere/at/all")
+    said = catalyst("-f", file)
+    assert said.code == 1
+    places = re.findall(rf"{re.escape(str(file))}:(\d+):\d+", "\n".join(said.texts))
+    assert {"8", "9"} <= set(places)
+    assert "Traceback" not in said.out
+
+
+@pytest.mark.parametrize("name", ["nowhere.spec", "."])
+def test_no_spec(catalyst: Catalyst, tmp_path: Path, name: str) -> None:
+    assert catalyst("-f", tmp_path / name).code == 1
+
+
+def test_no_configuration(catalyst: Catalyst, tmp_path: Path) -> None:
+    said = catalyst("-c", tmp_path / "nowhere.conf", "-s", "stable")
+    assert said.code == 1
+    assert "nowhere.conf" in said.out
+
+
+def test_of_several_configurations_the_last_word_counts(catalyst: Catalyst, tmp_path: Path) -> None:
+    other = tmp_path / "other.conf"
+    other.write_text('repo_name = "mine"\n')
+    said = catalyst("-c", other, "-s", "stable", "--offline")
+    assert f"{tmp_path}/storedir/repos/mine.git" in said.out
+
+
+@pytest.mark.parametrize(("option", "packages", "half_done"), [("-T", True, False), ("-P", False, False)])
+def test_purging(catalyst: Catalyst, tmp_path: Path, option: str, packages: bool, half_done: bool) -> None:
+    storedir = tmp_path / "storedir"
+    cache, chroot = storedir / "packages/demo/stage1-amd64", storedir / "tmp/demo/stage1-amd64-20261120T000000Z"
+    result = storedir / "builds/demo/stage1-amd64-20261120T000000Z.tar.xz"
+    for folder in (cache, chroot, result):
+        folder.mkdir(parents=True)
+    assert catalyst(option, "-f", spec(tmp_path)).code == 0
+    assert (cache.exists(), chroot.exists(), result.exists()) == (packages, half_done, True)
+
+
+def test_nothing_outside_of_the_storedir_is_purged(catalyst: Catalyst, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    for path in (str(precious), "../precious"):
+        said = catalyst("-P", "-f", spec(tmp_path, pkgcache_path=path))
+        assert said.code == 0
+        assert precious.is_dir()
+        assert any("is not below" in text for text in said.texts)
+
+
+def test_the_log_in_a_file_and_by_level(catalyst: Catalyst, tmp_path: Path) -> None:
+    log = tmp_path / "catalyst.log"
+    assert catalyst("--log-file", log, "-T", "-f", spec(tmp_path)).out == ""
+    assert all(LINE.fullmatch(line) for line in log.read_text().splitlines())
+    assert "Processing spec file" in log.read_text()
+    assert catalyst("--log-level", "error", "-T", "-f", spec(tmp_path)).out == ""
+    assert "\033[1;35m" in catalyst("--color", "-f", "nowhere").out
+
+
+def test_what_made_the_sources_is_looked_up(tmp_path: Path) -> None:
+    storedir = tmp_path / "storedir"
+    conf = tmp_path / "catalyst.conf"
+    conf.write_text(f'storedir = "{storedir}"\n')
+    stage1 = spec(tmp_path)
+    tarball = storedir / "builds/demo/stage1-amd64-20261120T000000Z.tar.xz"
+    tarball.parent.mkdir(parents=True)
+    tarball.touch()
+    record = Record(stage1, stage1.read_text(), "k")
+    remember(storedir, "demo/stage1-amd64-20261120T000000Z", record, [tarball])
+    stage3 = spec(tmp_path, "stage3", target="stage3", source_subpath="demo/stage1-amd64-20261120T000000Z")
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    assert history(stage3, [conf], spare) == {stage1: record}
+    stage1.write_text("target: stage1\n")
+    (found,) = history(stage3, [conf], spare)
+    assert found.parent == spare, "a spec that has changed since is taken as it was"
+    latest = spec(tmp_path, "latest", source_subpath="demo/stage1-amd64-latest")
+    assert history(latest, [conf], spare) == {}

@@ -13,15 +13,18 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
 from stagewright.media.arguments import KernelArguments
 from stagewright.media.disk import MIB, ROOT_PARTITIONS, Layout, make_disk
+from stagewright.media.efi import EfiArch
 from stagewright.media.iso import esp_size
-from stagewright.media.loaders import EFI_PROGRAM, Entry, Loader, Menu
+from stagewright.media.loaders import Entry, Loader, Menu
+from stagewright.media.payload import INITRAMFS, KERNEL, LOADERS
 from stagewright.portage.installed import packages_of
 from stagewright.project.fields import FilesRef, RootRef, Word
 from stagewright.release.archive import list_tree
@@ -32,7 +35,6 @@ from stagewright.root.emulation import machine_of
 from stagewright.root.root import Root
 from stagewright.run import run
 from stagewright.stages.base import Built, Scope, Stage, Work
-from stagewright.stages.livecd_stage2 import INITRAMFS, KERNEL, LOADERS
 from stagewright.stages.released import about, release
 from stagewright.stages.squashfs import add_modules
 from stagewright.stages.tools import TAR, Tool
@@ -83,13 +85,21 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
     esp_size: Size = "512M"
     """The size of the EFI system partition."""
     loader: Annotated[Loader, Word()] = Loader.SYSTEMD_BOOT
-    """The boot loader."""
+    """The boot loader: `systemd-boot` or `grub`."""
     title: str | None = None
     """The line in the boot menu; default: the project's name and version."""
     timeout: Annotated[int, Field(ge=0, le=3600)] = 3
     """How long the boot menu waits, in seconds."""
     kernel_arguments: KernelArguments = KernelArguments()
     """The kernel's command line, after root= and rw; `overlay` is of no use here."""
+
+    @field_validator("loader")
+    @classmethod
+    def _starts_from_disk(cls, loader: Loader) -> Loader:
+        if loader in (Loader.SYSTEMD_BOOT, Loader.GRUB):
+            return loader
+        facts = {"loader": loader.value, "hint": "write systemd-boot or grub"}
+        raise PydanticCustomError("loader", "{loader} is for ISOs", facts)
 
     def node(self, node_id: str, scope: Scope, **context: object) -> Node:
         """The node, with the name of its file."""
@@ -108,7 +118,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
         add_modules(root, payload)
         _write_fstab(layout, root, work)
         files.clamp_times(root.upper, work.epoch)
-        self._check_room(layout, root, esp_size(efi))
+        self._check_room(layout, root, esp_size(efi, 0))
         work.phase("assemble")
         target = work.new_folder("tree") / work.context["file_name"]
         raw = target if self.format is Format.RAW else work.folder / "disk.img"
@@ -133,7 +143,8 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
         return Layout(work.context["file_name"], machine.arch, size, esp)
 
     def _efi_files(self, work: Work, layout: Layout, payload: Path) -> dict[str, Path]:
-        program = payload / LOADERS / self.loader / EFI_PROGRAM
+        name = EfiArch.of(layout.arch).program
+        program = payload / LOADERS / self.loader / name
         if not program.exists():
             message = f"the payload {self.boot!r} carries no {self.loader}"
             hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
@@ -143,14 +154,12 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
         words += [f"console={console}" for console in arguments.console]
         words += [*(["quiet"] if arguments.quiet else []), *arguments.extra]
         menu = Menu(
-            entries=[Entry("disk", work.context["title"], " ".join(words))],
+            entries=[Entry("disk", work.context["title"], " ".join(words), KERNEL, INITRAMFS)],
             timeout=self.timeout,
             volume_id=_ESP_LABEL,
-            kernel=KERNEL,
-            initramfs=INITRAMFS,
             serial=arguments.serial,
         )
-        found = {f"EFI/BOOT/{EFI_PROGRAM}": program, KERNEL: payload / KERNEL, INITRAMFS: payload / INITRAMFS}
+        found = {f"EFI/BOOT/{name}": program, KERNEL: payload / KERNEL, INITRAMFS: payload / INITRAMFS}
         folder = work.new_folder("loader")
         for name, text in self.loader.configuration(menu).items():
             path = folder / name

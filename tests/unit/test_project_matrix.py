@@ -158,10 +158,12 @@ def test_mistakes_with_templates(draft: Draft) -> None:
 extends = "b"
 [templates.b]
 extends = §"a"
+[templates.d]
+kind = "root"
 [stages.s]
 kind = "root"
 extends = §"c"
-[§stages.b]
+[§stages.d]
 kind = "root"
 """)
     draft.check(Reason.CYCLE, Reason.UNKNOWN_NAME, Reason.DUPLICATE_NAME)

@@ -24,6 +24,7 @@ from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import choose_firmware, copy_firmware
 from stagewright.media.initramfs import HTTP, Initramfs, Making, environment_lacks, make_initramfs
+from stagewright.media.iso import digest_of
 from stagewright.media.kernel import capabilities, check_kernel, copy_out, image_of
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
@@ -137,6 +138,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             signed=self.secure_boot is not None,
             microcode=firmware.microcode,
             firmware=firmware.files,
+            sha512={
+                path: digest_of(payload / path, "sha512") for one in kernels for path in (one.kernel, one.initramfs)
+            },
         )
         made.write(payload)
         files.clamp_times(payload, work.epoch)

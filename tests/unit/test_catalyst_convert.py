@@ -124,6 +124,8 @@ boot/kernel/gentoo/sources: git-sources
 boot/kernel/gentoo/console: hvc0
 boot/kernel/gentoo/initramfs_overlay: files/initramfs
 boot/kernel/dist/distkernel: yes
+boot/kernel/dist/config: files/dist.config
+livecd/motd: files/motd
 """
 
 
@@ -144,8 +146,9 @@ def test_several_kernels(world: World) -> None:
             "build": "genkernel",
             "genkernel_arguments": ["--b2sum", *more],
         },
-        "dist": {"package": "sys-kernel/gentoo-kernel"},
+        "dist": {"package": "sys-kernel/gentoo-kernel", "config": "files/files/dist.config"},
     }
+    assert data(world, "livecd-stage2-amd64.live")["motd"] == "motd"
     assert (payload["default"], payload["loaders"]) == ("gentoo", ["grub-hybrid"])
     assert payload["initramfs"] == {"overlay": "files/files/initramfs"}
     assert (image["loader"], image["entries"]) == ("grub-hybrid", ["verify"])
@@ -273,10 +276,10 @@ REFUSALS = {
     "an option of mksquashfs": ("livecd-stage2", "livecd/fsops: -no-xattrs x", "livecd/fsops"),
     "an option without value": ("livecd-stage2", "livecd/fsops: -comp", "livecd/fsops"),
     "depclean": ("livecd-stage2", "livecd/depclean: maybe", "livecd/depclean"),
-    "the configuration of a distribution kernel": (
+    "the version of a distribution kernel": (
         "livecd-stage2",
-        "boot/kernel/gentoo/config: files/config",
-        "boot/kernel/gentoo/config",
+        "boot/kernel/gentoo/extraversion: x",
+        "boot/kernel/gentoo/extraversion",
     ),
     "dracut for genkernel": (
         "livecd-stage2",
@@ -308,6 +311,12 @@ def test_what_is_refused(case: str, world: World) -> None:
     assert [error.reason for error in refused] == [Reason.NOT_SUPPORTED] * len(refused)
     assert {error.message.partition(":")[0] for error in refused} == {key}
     assert all(error.hint and error.place and error.place.line > 4 for error in refused)
+
+
+def test_a_message_of_the_day_that_is_not_there(world: World) -> None:
+    file = world.write("x", SPECS["livecd-stage2"] + "livecd/motd: files/none\n")
+    (world.specs / "files/none").unlink()
+    assert [error.message.partition(":")[0] for error in world.load(file).converted.refused] == ["livecd/motd"]
 
 
 def test_a_run_has_one_snapshot(world: World) -> None:

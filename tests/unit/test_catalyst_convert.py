@@ -183,6 +183,17 @@ def test_packages_for_people(world: World) -> None:
     assert places["stage3-amd64-openrc.packages"] == world.storedir / "packages/1.0/stage3-amd64"
 
 
+def test_where_the_result_finds_binary_packages(world: World) -> None:
+    world.write_all()
+    world.write("stage3", SPECS["stage3"] + "binrepo_path: amd64/binpackages\n")
+    world.write("stage1", SPECS["stage1"] + "binrepo_path: amd64/binpackages\n")
+    assert "binrepo" not in data(world, "stage3-amd64-openrc")
+    world.conf.write_text(f'storedir = "{world.storedir}"\nbinhost = "https://example.org/releases/"\n')
+    assert data(world, "stage3-amd64-openrc")["binrepo"] == "https://example.org/releases/amd64/binpackages"
+    assert "binrepo" not in data(world, "stage1-amd64-openrc")
+    assert world.load().complete()
+
+
 def test_an_iso_below_the_usual_storedir_goes_into_ours(world: World) -> None:
     world.write_all()
     text = SPECS["livecd-stage2"].replace("livecd/iso: ", "livecd/iso: /var/tmp/catalyst/builds/1.0/")

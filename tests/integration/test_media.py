@@ -50,6 +50,7 @@ loader = "uki"
 [tests.hybrid-bios]
 boots = "hybrid"
 firmware = "bios"
+timeout = 600
 expect = ["The media check is complete", "the live system is ready"]
 login = { user = "root" }
 commands = [{ run = "cat /proc/cmdline", expect = "rd.live.check=1" }]
@@ -59,12 +60,14 @@ poweroff = true
 boots = "uki"
 firmware = "uefi-secure"
 variables = "variables.fd"
+timeout = 600
 expect = ["the live system is ready"]
 
 [tests.refused]
 boots = "iso"
 firmware = "uefi-secure"
 variables = "variables.fd"
+timeout = 600
 refused = true
 
 [stages.no-drivers]
@@ -107,7 +110,7 @@ def media(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Medi
     shutil.copy(SNAKEOIL.with_suffix(".pem"), project / "db.crt")
     with (project / "stagewright.toml").open("a") as stream:
         stream.write(STAGES.replace("{key}", str(key)))
-    store = warm.copy(["seed:debian", "seed:debian-boot"], binpkgs=True)
+    store = warm.copy(["seed:debian", "seed:debian-boot", "system"], binpkgs=True)
     build("hybrid", "uki", "iso", cwd=project, store=store)
     yield Media(project, store)
     shutil.rmtree(store)

@@ -73,6 +73,7 @@ WRONG = [
     ("boot", {"kernels": '{ "a/b" = {} }'}),
     ("boot", {"kernels": '{ a = { config = "gone" } }'}),
     ("boot", {"firmware": '["/etc/passwd"]'}),
+    ("boot", {"microcode": "true", "kernel": '{ tree = "/usr/src/linux", build = "genkernel" }'}),
     ("test", {"firmware": '"coreboot"'}),
     ("test", {"firmware": '"bios"', "variables": '"variables.fd"'}),
     ("test", {"refused": "true"}),  # and expects something

@@ -45,7 +45,7 @@ def test_each_type_is_settings_of_a_stage4() -> None:
     assert ssh.users["root"].authorized_keys == ["keys/other.pub", "keys/me.pub"]
     assert "sshd.service" in ssh.services.enable
     assert ssh.root_password is None
-    assert "cloud-init.service" in stage1(type="cloud-init").services.enable
+    assert "cloud-init-main.service" in stage1(type="cloud-init").services.enable
 
 
 @pytest.mark.parametrize("kind", list(DiskType))

@@ -32,7 +32,7 @@ kind = "diskimage-stage2"
 root = "disk-root"
 boot = "disk-boot"
 size = "1G"
-esp_size = "64M"
+esp = "64M"
 timeout = 1
 kernel_arguments = { console = ["tty0", "ttyS0,115200"], extra = ["no_timer_check"] }
 

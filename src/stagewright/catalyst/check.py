@@ -165,7 +165,7 @@ def find_file(word: str, kind: Kind, spec: Spec, release: Release) -> Path:
         return release.kernel_configs[Path(word).name]
     if word.startswith(_CHECKOUT):
         rest = word.removeprefix(_CHECKOUT)
-        return _below_given(Path(rest), release) or Path("/") / rest
+        return _below_given(Path(rest), release) or Path("/", _CHECKOUT, rest)
     path = spec.file.parent / word
     top = None if there(path) else _top(word, release)
     return (_below_given(Path(word).relative_to(top), release) if top else None) or path

@@ -8,27 +8,36 @@ from pathlib import Path
 
 import click
 
-from stagewright.catalyst.load import load
+from stagewright.catalyst.auto import Notice
 from stagewright.catalyst.release import Release
 from stagewright.catalyst.tokens import settings
-from stagewright.cli.options import release_options
+from stagewright.cli.catalyst_project import load_release
+from stagewright.cli.options import release_options, repo_option, repositories
 from stagewright.errors import Exit, ProblemsError, StagewrightError
 from stagewright.ui.text import plural
 
 
 @click.command(name="check")
 @release_options
+@repo_option
 @click.option("--strict", is_flag=True, help="Also refuse what Catalyst reads otherwise than the author meant.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def command(
-    specs: tuple[Path, ...], conf: tuple[Path, ...], given: tuple[str, ...], strict: bool, as_json: bool
+    specs: tuple[Path, ...],
+    conf: tuple[Path, ...],
+    given: tuple[str, ...],
+    repos: tuple[str, ...],
+    strict: bool,
+    as_json: bool,
 ) -> int:
     """Report everything that is wrong with specs, at once.
 
     SPEC is a file, or a folder in which all *.spec files are read; the sets of a
     catalyst-auto configuration need none. Each error is a line
     "file:line:column: what", followed by a remedy; notes tell what is not wrong but
-    worth a look. Nothing is built, and no shell is run.
+    worth a look, among it what Catalyst takes and we refuse (see `stagewright catalyst
+    keys`). Nothing is built, and no shell is run. Packages and profiles are looked for
+    in the repositories given by --repo.
 
     With --strict, places where Catalyst's rules surely surprise are errors as well: a
     colon in a list, a key given twice, a # in a word, a missing value.
@@ -38,7 +47,12 @@ def command(
       stagewright catalyst check --conf tools/catalyst-auto-amd64.conf
       stagewright catalyst check x.spec --set TIMESTAMP=20260628T164555Z
     """
-    release, _ = load(specs, conf, settings(given))
+    loaded = load_release(specs, conf, settings(given), repositories(repos))
+    release = loaded.release
+    known = {problem.place for problem in release.problems}
+    release.problems += [problem for problem in loaded.model_problems() if problem.place not in known]
+    refused = [Notice(error.place, f"refused: {error.message}") for error in loaded.converted.refused if error.place]
+    release.notices += [*loaded.converted.notices, *refused]
     findings = _findings(release)
     errors = release.problems + (findings if strict else [])
     if as_json:

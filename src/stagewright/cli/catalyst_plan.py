@@ -88,8 +88,8 @@ def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
         outputs.setdefault(output.entry, []).append(str(placed.path))
     data = as_data(plan)
     for node in data["nodes"]:
-        node["spec"] = specs.get(node["id"])
-        node["outputs"] = outputs.get(node["id"], [])
+        node["spec"] = specs.get(node["node"])
+        node["outputs"] = outputs.get(node["node"], [])
     errors: dict[str, list[StagewrightError]] = {
         "missing": list(plan.project.missing),
         "refused": loaded.converted.refused,

@@ -102,7 +102,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
     """`qcow2`, compressed by zstd, or `raw`."""
     size: Size = "8G"
     """The size of the disk; what is not used takes no room."""
-    esp_size: Size = "512M"
+    esp: Size = "512M"
     """The size of the EFI system partition."""
     loader: Annotated[Loader, Word()] = Loader.SYSTEMD_BOOT
     """The boot loader."""
@@ -170,7 +170,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
             message = f"{self.root!r} is for {machine.arch}, and disk images are not made for that"
             hint = f"disk images are made for {', '.join(ROOT_PARTITIONS)}"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
-        size, esp = (parse_size(text) // MIB * MIB for text in (self.size, self.esp_size))
+        size, esp = (parse_size(text) // MIB * MIB for text in (self.size, self.esp))
         return Layout(work.context["file_name"], machine.arch, size, esp)
 
     def _efi_files(self, work: Work, layout: Layout, folder: Path) -> dict[str, Path]:

@@ -76,8 +76,6 @@ def _repo_name(path: Path) -> str:
 
 
 def _compression(conversion: Conversion, entry: Entry) -> None:
-    if "tar" not in conversion.sheets:
-        return
     tail = ending(entry.text)
     if tail in COMPRESSIONS:
         conversion.sheets["tar"].put("compression", COMPRESSIONS[tail], entry.word_place())
@@ -191,9 +189,16 @@ ROWS = (
         "compression_mode",
         Status.DIFFERS,
         "tarball compression",
-        "By xz, zstd, bzip2 and gzip, or plain tar, the same bytes each time; a squashfs is refused. "
-        "Targets that leave no tarball here take it without effect.",
+        "By xz, zstd, bzip2 and gzip, or plain tar, the same bytes each time; a squashfs is refused.",
         _compression,
+        PACKED,
+    ),
+    row(
+        "compression_mode",
+        Status.DIFFERS,
+        "",
+        "It is for the tarball that Catalyst leaves beside media, and that one is not made.",
+        _nothing,
     ),
     row(
         "rename_regexp",

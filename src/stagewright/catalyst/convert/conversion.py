@@ -111,7 +111,9 @@ class Conversion:
         if not self.common.trees:
             self.say(place, f"{entry.key}: {word} has no category; the snapshot will tell it")
             return None
-        found = sorted({path.parent.name for tree in self.common.trees for path in tree.glob(f"*/{word}/*.ebuild")})
+        found = sorted(
+            {path.parent.parent.name for tree in self.common.trees for path in tree.glob(f"*/{word}/*.ebuild")}
+        )
         if len(found) == 1:
             return text(f"{found[0]}/{word}")
         if found:

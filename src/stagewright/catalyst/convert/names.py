@@ -17,8 +17,7 @@ _STRANGE = re.compile(r"[^A-Za-z0-9._+-]+")
 def bare(identity: str) -> str:
     """The last part of an identity without stamps: ``stage3-amd64-x`` of ``23.0-default/stage3-amd64-x-TIME``."""
     name = identity.rpartition("/")[2]
-    name = STAMP.sub("", name).replace("--", "-").strip("-")
-    return clean(name)
+    return re.sub(r"-{2,}", "-", clean(STAMP.sub("", name)))
 
 
 def clean(text: str) -> str:

@@ -67,6 +67,7 @@ def _livecd_stage3(conversion: Conversion, source: Source, place: Place) -> None
         entry = conversion.spec.entries.get("livecd/cdtar") or conversion.spec.entries["target"]
         hint = "give the spec of the livecd-stage2 that makes it as well"
         conversion.refuse(entry, "no livecd-stage2 of this run makes it, and a payload is no tarball here", hint)
+        _iso(conversion, f"{conversion.name}.live", "", place)
         return
     payload, where = source(conversion, "medium")
     _iso(conversion, f"{conversion.name}.live", f"{payload}.payload", where)
@@ -81,7 +82,7 @@ def _diskimage_stage2(conversion: Conversion, source: Source, place: Place) -> N
         system.put(setting, value, place)
     payload = conversion.sheet("payload", "livecd-stage2", place)
     payload.put("root", *root)
-    payload.put("initramfs.modules", [], place)
+    payload.add("initramfs.modules", [("dmsquash-live", place)])
     image = _image(conversion, "diskimage-stage2", place)
     image.put("root", system.name, place)
     image.put("boot", payload.name, place)
@@ -112,9 +113,12 @@ def finish(conversion: Conversion) -> None:
     if conversion.target not in _FILES:
         return
     file, prefix = _FILES[conversion.target], _FILES[conversion.target].partition("/")[0]
-    if "image" in conversion.sheets and file not in spec.entries:
-        del conversion.sheets["image"]
+    image = conversion.sheets["image"]
+    if file not in spec.entries:
         conversion.say(spec.place("target"), f"{file} is missing: no image is made, as in Catalyst")
+    if file not in spec.entries or not image.data["boot"]:
+        del conversion.sheets["image"]
+        conversion.common.outputs = [output for output in conversion.common.outputs if output.entry != image.name]
     how = spec.text(f"{prefix}/depclean")
     if conversion.target is not Target.LIVECD3 and f"{prefix}/unmerge" in spec.entries and how != "no":
         keeps = "keep-build" if how == "keepbdeps" else "all"

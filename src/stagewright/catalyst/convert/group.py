@@ -1,0 +1,149 @@
+"""Entries that differ in some words only, as one entry with a ``matrix``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stagewright.catalyst.convert.sheet import Sheet
+from stagewright.project.source import Path_
+
+_VARIANT = "variant"
+_NAME = ("",)  # the path of an entry's own name among its leaves
+
+
+@dataclass
+class Group:
+    """One entry of the file: name and data with variables in braces, the rows of its matrix, where it comes from."""
+
+    table: str
+    name: str
+    data: dict[str, Any]
+    comments: list[str]
+    rows: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def matrix(self) -> Any:
+        """The matrix as it is written: a list of values where there is one variable."""
+        if self.rows and len(self.rows[0]) == 1:
+            variable = next(iter(self.rows[0]))
+            return {variable: [row[variable] for row in self.rows]}
+        return self.rows
+
+
+def group(sheets: Sequence[Sheet]) -> list[Group]:
+    """The entries of a file, in the order of their first member."""
+    shapes: dict[object, list[Sheet]] = {}
+    for sheet in sheets:
+        shapes.setdefault((sheet.table, _role(sheet.name), _shape(sheet.data)), []).append(sheet)
+    merged = {id(members[0]): made for members in shapes.values() if (made := _merged(members))}
+    inside = {id(sheet) for members in shapes.values() if id(members[0]) in merged for sheet in members}
+    found = []
+    for sheet in sheets:
+        if id(sheet) in merged:
+            found.append(merged[id(sheet)])
+        elif id(sheet) not in inside:
+            found.append(Group(sheet.table, sheet.name, sheet.data, [sheet.comment] if sheet.comment else []))
+    return found
+
+
+def _role(name: str) -> str:
+    """The part of a name that says which of a spec's entries it is."""
+    return name.rpartition(".")[2] if re.search(r"\.[a-z]+$", name) else ""
+
+
+def _shape(value: Any) -> object:
+    """What values must have in common to be of one group: all but their texts, and which kind of stage it is."""
+    if isinstance(value, dict):
+        fixed = [(name, item if name == "kind" else _shape(item)) for name, item in sorted(value.items())]
+        return ("table", tuple(fixed))
+    if isinstance(value, list):
+        return ("list", tuple(_shape(item) for item in value))
+    return "text" if isinstance(value, str) else (type(value).__name__, value)
+
+
+def _merged(members: Sequence[Sheet]) -> Group | None:
+    """One entry for all of these, if that is shorter and clearer than many."""
+    if len(members) < 2 or members[0].table == "repos":
+        return None
+    columns = [dict(_leaves({**sheet.data, "": sheet.name})) for sheet in members]
+    paths = list(columns[0])
+    vectors = {path: [column[path] for column in columns] for path in paths}
+    varying = {path: vector for path, vector in vectors.items() if len(set(vector)) > 1}
+    names = vectors[_NAME]
+    prefix, suffix = _ends(names)
+    variables = {_VARIANT: [name[len(prefix) : len(name) - len(suffix)] for name in names]}
+    texts: dict[Path_, str] = {}
+    for path, vector in varying.items():
+        text = _written(vector, variables)
+        if text is None:
+            variable = _variable(path, variables)
+            variables[variable] = vector
+            text = f"{{{variable}}}"
+        texts[path] = text
+    if (len(members) - 1) * len(paths) <= len(members) * len(variables):
+        return None
+    rows = [{name: vector[number] for name, vector in variables.items()} for number in range(len(members))]
+    comments = [sheet.comment for sheet in members if sheet.comment]
+    data = _with(members[0].data, (), texts)
+    return Group(members[0].table, texts[_NAME], data, comments, rows)
+
+
+def _leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+    """All texts in a value with the way to each."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _leaves(item, (*path, name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _leaves(item, (*path, number))
+    elif isinstance(value, str):
+        yield path, value
+
+
+def _ends(texts: Sequence[str]) -> tuple[str, str]:
+    """What texts begin and end with in common, as whole words between dashes."""
+    prefix = os.path.commonprefix(list(texts))  # noqa: RUF071  these are no paths
+    prefix = prefix[: prefix.rfind("-") + 1]
+    rest = [text[len(prefix) :] for text in texts]
+    suffix = os.path.commonprefix([text[::-1] for text in rest])[::-1]  # noqa: RUF071
+    cut = min((suffix.find(mark) for mark in "-." if mark in suffix), default=-1)
+    suffix = suffix[cut:] if cut >= 0 else ""
+    while suffix and any(len(text) <= len(suffix) for text in rest):
+        suffix = ""
+    return prefix, suffix
+
+
+def _written(vector: Sequence[str], variables: dict[str, list[str]]) -> str | None:
+    """A text with a variable in it that gives each of these values; None where no variable does."""
+    for name, values in variables.items():
+        first = vector[0].find(values[0])
+        while first >= 0:
+            prefix, suffix = vector[0][:first], vector[0][first + len(values[0]) :]
+            if all(text == f"{prefix}{part}{suffix}" for text, part in zip(vector, values, strict=True)):
+                return f"{prefix}{{{name}}}{suffix}"
+            first = vector[0].find(values[0], first + 1)
+    return None
+
+
+def _variable(path: Path_, variables: dict[str, list[str]]) -> str:
+    """A name for the variable of a setting."""
+    words = [str(step) for step in path if isinstance(step, str)]
+    name = re.sub(r"\W", "_", words[-1] if words else "value").lower()
+    number = 2
+    while name in variables or name[:1].isdigit():
+        name = f"{re.sub(r'_[0-9]+$', '', name).lstrip('0123456789') or 'value'}_{number}"
+        number += 1
+    return name
+
+
+def _with(value: Any, path: Path_, texts: dict[Path_, str]) -> Any:
+    """A value with other texts at some paths."""
+    if isinstance(value, dict):
+        return {name: _with(item, (*path, name), texts) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with(item, (*path, number), texts) for number, item in enumerate(value)]
+    return texts.get(path, value)

@@ -1,0 +1,88 @@
+"""A converted release as the folder of a project: ``stagewright.toml``, copies of its files, links to what is large."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from stagewright.catalyst.convert.group import Group, group
+from stagewright.catalyst.convert.release import Converted
+from stagewright.graph.filedigest import IGNORED
+from stagewright.project import toml
+from stagewright.project.lock import Lock
+from stagewright.project.model import FILE_NAME, Project
+
+_ORDER = ("repos", "seeds", "stages")
+
+
+def project_text(converted: Converted, folder: Path) -> str:
+    """The text of ``stagewright.toml``; comments name specs relative to ``folder`` where they lie below it."""
+    head = dict(converted.head.data)
+    lines = ["# Converted from Catalyst's specs by `stagewright catalyst convert`; the comments name them."]
+    if converted.refused:
+        lines += ["# Not in it, since it cannot be honoured:"]
+        lines += [f"#   {_short(str(problem.place), folder)}: {problem.message}" for problem in converted.refused]
+    lines += ["", f"format = {head.pop('format')}"]
+    text = "\n".join(lines) + "\n"
+    text += "".join("\n" + toml.table((name,), data) for name, data in head.items())
+    sheets = sorted(converted.sheets, key=lambda sheet: _ORDER.index(sheet.table))
+    return text + "".join(_entry(one, folder) for one in group(sheets))
+
+
+def _entry(one: Group, folder: Path) -> str:
+    comments = [f"# {_short(spec, folder)}\n" for spec in dict.fromkeys(one.comments)]
+    data = dict(one.data)
+    if one.rows:
+        kind = {"kind": data.pop("kind")} if "kind" in data else {}
+        inner = {name: item for name, item in data.items() if isinstance(item, dict)}
+        plain = {name: item for name, item in data.items() if name not in inner}
+        data = {**kind, "matrix": one.matrix, **plain, **inner}
+        if isinstance(one.matrix, dict):  # in one line, where a table in a table would get a head of its own
+            text = toml.table((one.table, one.name), {name: item for name, item in data.items() if name != "matrix"})
+            head, _, rest = text.partition("\n")
+            return f"\n{''.join(comments)}{head}\nmatrix = {toml.value(one.matrix)}\n{rest}"
+    return f"\n{''.join(comments)}{toml.table((one.table, one.name), data)}"
+
+
+def _short(text: str, folder: Path) -> str:
+    return text.removeprefix(f"{folder}/")
+
+
+def write_project(converted: Converted, project: Project, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Write the folder; yields each file that is copied or linked with where it came from.
+
+    Seeds and repositories are links, everything else is copied. Files that are not there are left out: checking the
+    project names them. ``project`` is what the release is, for the time stamp of its lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in sorted(_files(converted, project)):
+        target = folder / name
+        if not source.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if name.startswith(("builds/", "repos/")):
+            target.symlink_to(source.absolute())
+        elif source.is_dir():
+            shutil.copytree(source, target, symlinks=True, ignore=_ignored)
+        else:
+            shutil.copy2(source, target)
+        yield name, source
+    if project.info.source_date_epoch is None:
+        (folder / project.lock.file.name).write_text(Lock(folder / project.lock.file.name, project.epoch).text())
+    specs = os.path.commonpath([made.member.spec.file.absolute() for made, _, _ in converted.applied] or [folder])
+    (folder / FILE_NAME).write_text(project_text(converted, Path(specs)))
+
+
+def _ignored(_: str, names: Iterable[str]) -> set[str]:
+    return {name for name in names if name in IGNORED}
+
+
+def _files(converted: Converted, project: Project) -> Iterator[tuple[str, Path]]:
+    """Names and sources of all files that the project has."""
+    yield from converted.files.elsewhere.items()
+    for entry in project.entries["seeds"].values():
+        name = getattr(entry.model, "file", None)
+        if isinstance(name, str) and name not in converted.files.elsewhere:
+            yield name, project.path(name)

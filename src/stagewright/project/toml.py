@@ -1,0 +1,45 @@
+"""Values as TOML 1.0, for the files that Stagewright writes."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+WIDTH = 100
+"""Lists longer than this get a line for each item."""
+
+
+def key(name: str) -> str:
+    """A key, bare where it can be."""
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else string(name)
+
+
+def string(text: str) -> str:
+    """A basic string of TOML: JSON's, but for one character that JSON lets pass."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def value(item: Any) -> str:
+    """A value in one line, or a list of many lines where one would be long."""
+    if isinstance(item, datetime.datetime):
+        return item.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(item, Mapping):
+        inner = ", ".join(f"{key(name)} = {value(one)}" for name, one in item.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(item, list):
+        items = [value(one) for one in item]
+        line = f"[{', '.join(items)}]"
+        return line if len(line) <= WIDTH else "[\n" + "".join(f"    {one},\n" for one in items) + "]"
+    return string(item) if isinstance(item, str) else json.dumps(item)
+
+
+def table(name: Sequence[str], data: Mapping[str, Any]) -> str:
+    """A table with its head; tables in it that are not empty get heads of their own."""
+    head = ".".join(map(key, name))
+    inner = {one: item for one, item in data.items() if isinstance(item, Mapping) and item}
+    lines = [f"{key(one)} = {value(item)}" for one, item in data.items() if one not in inner]
+    parts = ["\n".join([f"[{head}]", *lines]) + "\n"] if lines or not inner else []
+    return "\n".join([*parts, *(table((*name, one), item) for one, item in inner.items())])

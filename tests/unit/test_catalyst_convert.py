@@ -1,0 +1,423 @@
+"""Specs as a project: what becomes of them, where mistakes are told, and that writing it changes no key."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from releases import HEAD, SPECS, STAMP, World, keys_in
+
+from stagewright.catalyst.convert.group import group
+from stagewright.catalyst.convert.names import FileNames, bare
+from stagewright.catalyst.convert.sheet import Sheet, text
+from stagewright.cli.main import run
+from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
+from stagewright.project.load import load
+from stagewright.stages.registry import kinds
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def problems(world: World, *specs: Path) -> list[StagewrightError]:
+    with pytest.raises(ProblemsError) as caught:
+        world.load(*specs).complete()
+    return caught.value.problems
+
+
+def data(world: World, name: str) -> dict[str, object]:
+    return next(sheet.data for sheet in world.load().converted.sheets if sheet.name == name)
+
+
+def test_a_release_of_all_targets(world: World) -> None:
+    world.write_all()
+    project = world.load().complete()
+    stages = {name: entry.kind for name, entry in project.entries["stages"].items()}
+    assert {name: kind for name, kind in stages.items() if not name.endswith(".tar")} == {
+        "stage1-amd64-openrc": "stage1",
+        "stage3-amd64-openrc": "stage3",
+        "stage4-amd64-server": "stage4",
+        "livecd-stage1-amd64": "stage4",
+        "livecd-stage2-amd64.live": "stage4",
+        "livecd-stage2-amd64.payload": "livecd-stage2",
+        "livecd-stage2-amd64": "livecd-stage3",
+        "diskimage-stage1-amd64-console": "stage4",
+        "diskimage-stage2-amd64.root": "diskimage-stage1",
+        "diskimage-stage2-amd64.payload": "livecd-stage2",
+        "diskimage-stage2-amd64": "diskimage-stage2",
+        "embedded-amd64-tiny": "embedded",
+    }
+    assert sum(name.endswith(".tar") for name in stages) == 6
+    assert list(project.entries["seeds"]) == ["stage3-amd64-openrc-seed"]
+    assert project.info.version == STAMP
+    assert project.epoch == 1782665155  # of the stamp
+
+
+def test_what_a_stage4_becomes(world: World) -> None:
+    world.write_all()
+    assert data(world, "stage4-amd64-server") == {
+        "kind": "stage4",
+        "root": "stage3-amd64-openrc",
+        "common_flags": "-O2 -pipe",
+        "make_conf": {"CFLAGS": "-O1"},  # of the stage1 that all start from
+        "profile": "default/linux/amd64/1.0",
+        "use": ["-doc", "{{odd}}"],
+        "packages": ["app-misc/hello", "app-misc/plain"],
+        "script": "files/files/script.sh",
+        "root_overlay": ["files/files/overlay"],
+        "services": {
+            "runlevels": {"default": ["sshd", "cron"], "boot": ["local"]},
+            "disable": ["netmount"],
+        },
+        "unmerge": ["app-misc/gone"],
+        "rm": ["/etc/x*", "/tmp/y"],
+        "empty": ["/var/tmp"],
+        "groups": {"staff": {}},
+        "users": {
+            "larry": {"groups": ["staff", "wheel"], "authorized_keys": ["files/files/key.pub"]},
+            "gnu": {"groups": []},
+        },
+    }
+
+
+def test_what_a_live_medium_becomes(world: World) -> None:
+    world.write_all()
+    live = data(world, "livecd-stage2-amd64.live")
+    assert (live["root"], live["depclean"], live["hostname"]) == ("livecd-stage1-amd64", "all", "livecd")
+    payload = data(world, "livecd-stage2-amd64.payload")
+    assert payload["kernel"] == {"package": "sys-kernel/gentoo-kernel"}
+    assert payload["initramfs"] == {"modules": ["mdraid"], "omit": ["btrfs"], "arguments": ["--xz", "-I", "busybox"]}
+    assert payload["packages"] == ["sys-fs/zfs"]
+    assert data(world, "livecd-stage2-amd64") == {
+        "kind": "livecd-stage3",
+        "live": "livecd-stage2-amd64.live",
+        "boot": "livecd-stage2-amd64.payload",
+        "compression": "xz",
+        "block_size": "512K",
+        "volume_id": "Gentoo-amd64-{DATESTAMP}",
+        "kernel_arguments": {"extra": ["dokeymap", "nodhcp", "modprobe.blacklist=radeon,nouveau"]},
+    }
+    assert data(world, "diskimage-stage2-amd64.root")["depclean"] == "keep-build"
+
+
+def test_where_results_go(world: World) -> None:
+    world.write_all()
+    loaded = world.load()
+    builds = world.storedir / "builds/1.0"
+    assert {placed.node: placed.path for _, placed in loaded.placed(loaded.complete())} == {
+        "stage1-amd64-openrc.tar": builds / f"stage1-amd64-openrc-{STAMP}.tar.xz",
+        "stage3-amd64-openrc.tar": builds / f"stage3-amd64-openrc-{STAMP}.tar.zst",
+        "stage4-amd64-server.tar": builds / f"stage4-amd64-server-{STAMP}.wsl",
+        "livecd-stage1-amd64.tar": builds / f"livecd-stage1-amd64-{STAMP}.tar.bz2",
+        "livecd-stage2-amd64": builds / f"install-amd64-{STAMP}.iso",
+        "diskimage-stage1-amd64-console.tar": builds / f"diskimage-stage1-amd64-console-{STAMP}.tar.bz2",
+        "diskimage-stage2-amd64": builds / f"di-amd64-console-{STAMP}.qcow2",
+        "embedded-amd64-tiny.tar": builds / f"embedded-amd64-tiny-{STAMP}.tar.bz2",
+    }
+
+
+def test_packages_for_people(world: World) -> None:
+    world.write_all()
+    world.conf.write_text(f'storedir = "{world.storedir}"\noptions = ["pkgcache"]\n')
+    loaded = world.load()
+    places = {placed.node: placed.path for _, placed in loaded.placed(loaded.complete())}
+    assert places["stage3-amd64-openrc.packages"] == world.storedir / "packages/1.0/stage3-amd64"
+
+
+def test_an_iso_below_the_usual_storedir_goes_into_ours(world: World) -> None:
+    world.write_all()
+    text = SPECS["livecd-stage2"].replace("livecd/iso: ", "livecd/iso: /var/tmp/catalyst/builds/1.0/")
+    world.write("livecd-stage2", text)
+    loaded = world.load()
+    places = {placed.node: placed.path for _, placed in loaded.placed(loaded.complete())}
+    assert places["livecd-stage2-amd64"] == world.storedir / f"builds/1.0/install-amd64-{STAMP}.iso"
+
+
+def test_the_written_project_has_the_same_keys(world: World, tmp_path: Path) -> None:
+    world.write_all()
+    before = keys_in(world.load().complete())
+    words = [f"{name}={value}" for name, value in world.given.items()]
+    options = [option for word in words for option in ("--set", word)]
+    arguments = ["--store", tmp_path / "store", "catalyst", "convert", world.specs, "--conf", world.conf]
+    arguments += [*options, "--repo", f"gentoo={world.repo}", "-o", tmp_path / "out"]
+    assert run(list(map(str, arguments))) == Exit.OK
+    assert keys_in(load(tmp_path / "out", kinds())) == before
+
+
+def test_a_spec_alone_has_the_keys_that_it_has_in_a_release(world: World) -> None:
+    """catalyst-auto builds one spec at a time."""
+    world.write_all()
+    every = keys_in(world.load().complete())
+    one = keys_in(world.load(world.specs / "stage1.spec").complete())
+    assert one["stage1-amd64-openrc"] == every["stage1-amd64-openrc"]
+
+
+def test_filled_tokens_make_the_same_keys(world: World) -> None:
+    world.write_all()
+    before = keys_in(world.load().complete())
+    for name, spec in SPECS.items():
+        for token, value in world.given.items():
+            spec = spec.replace(f"@{token}@", value)  # noqa: PLW2901
+        world.write(name, spec)
+    assert keys_in(world.load().complete()) == before
+
+
+def test_without_stamps_a_release_still_has_names(world: World) -> None:
+    world.write_all()
+    del world.given["TIMESTAMP"], world.given["DATESTAMP"]
+    loaded = world.load()
+    project = loaded.complete()
+    places = {placed.node: placed.path.name for _, placed in loaded.placed(project)}
+    assert places["stage1-amd64-openrc.tar"] == f"stage1-amd64-openrc-{project.variables['date']}T000000Z.tar.xz"
+
+
+def test_what_models_find_is_told_at_the_spec(world: World) -> None:
+    file = world.write(
+        "stage4", SPECS["stage4"].replace("app-misc/hello plain", "app-misc/absent ~app-misc/wrong hello-1")
+    )
+    for path in (world.repo / "app-misc").iterdir():
+        for ebuild in path.iterdir():
+            ebuild.unlink()
+        path.rmdir()
+    world.seed(f"1.0/stage3-amd64-openrc-{STAMP}.tar.zst")
+    found = {(problem.reason, problem.place) for problem in problems(world, file)}
+    line = next(number for number, text in enumerate(file.read_text().splitlines(), 1) if "/packages" in text)
+    assert found == {(Reason.BAD_ATOM, Place(file, line, 34)), (Reason.BAD_ATOM, Place(file, line, 50))}
+
+
+def test_packages_that_no_repository_has(world: World) -> None:
+    file = world.write("stage4", SPECS["stage4"])
+    (world.repo / "app-misc/hello/hello-1.ebuild").unlink()
+    (world.repo / "app-misc/hello").rmdir()
+    world.seed(f"1.0/stage3-amd64-openrc-{STAMP}.tar.zst")
+    assert [problem.reason for problem in problems(world, file)] == [Reason.UNKNOWN_NAME]
+
+
+def test_missing_seeds_and_files(world: World) -> None:
+    file = world.write("stage4", SPECS["stage4"])
+    (world.specs / "files/script.sh").unlink()
+    found = problems(world, file)
+    assert [problem.reason for problem in found] == [Reason.MISSING_FILE] * 2
+    assert [problem.place.line for problem in found if problem.place] == [7, 11]
+    project = world.load(file).project(lenient=True)
+    assert len(project.missing) == 2
+    assert keys_in(project)["stage4-amd64-server"].data["files"]["files/files/script.sh"] == "not there"
+
+
+REFUSALS = {
+    "an option among packages": ("stage4", "stage4/packages: --oneshot app-misc/hello", "stage4/packages"),
+    "a name of several packages": ("stage4", "stage4/packages: twice", "stage4/packages"),
+    "a squashfs of packages": ("stage4", "compression_mode: squashfs_xz", "compression_mode"),
+    "no user": ("stage4", "stage4/ssh_public_keys: nobody", "stage4/ssh_public_keys"),
+    "sources": ("stage4", "boot/kernel: x\nboot/kernel/x/sources: gentoo-sources", "boot/kernel/x/sources"),
+    "a repository as squashfs": ("stage4", "repos: files/x.sqfs", "repos"),
+    "repos.conf": ("stage4", "keep_repos: x", "keep_repos"),
+    "an unknown type": ("livecd-stage2", "livecd/type: mine", "livecd/type"),
+    "another file system": ("livecd-stage2", "livecd/fstype: normal", "livecd/fstype"),
+    "an option of mksquashfs": ("livecd-stage2", "livecd/fsops: -no-xattrs x", "livecd/fsops"),
+    "an option without value": ("livecd-stage2", "livecd/fsops: -comp", "livecd/fsops"),
+    "depclean": ("livecd-stage2", "livecd/depclean: maybe", "livecd/depclean"),
+    "a second kernel": (
+        "livecd-stage2",
+        "boot/kernel: gentoo other\nboot/kernel/other/distkernel: yes",
+        "boot/kernel",
+    ),
+    "genkernel": ("livecd-stage2", "boot/kernel/gentoo/distkernel: no", "boot/kernel"),
+    "a payload from elsewhere": (
+        "livecd-stage3",
+        "target: livecd-stage3\nversion_stamp: x\nsource_subpath: 1.0/stage3-amd64-openrc-latest\n"
+        "boot/kernel: gentoo\nlivecd/cdtar: files/payload.tar\nlivecd/iso: x.iso",
+        "livecd/cdtar",
+    ),
+    "netboot": (
+        "netboot",
+        "target: netboot\nversion_stamp: x\nsource_subpath: 1.0/stage3-amd64-openrc-latest\nboot/kernel: x",
+        "target",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_is_refused(case: str, world: World) -> None:
+    name, line, key = REFUSALS[case]
+    world.packages(["app-misc/twice", "dev-util/twice", "sys-kernel/gentoo-sources"])
+    kept = [text for text in SPECS.get(name, "").splitlines() if text.partition(":")[0] != line.partition(":")[0]]
+    file = world.write(name, "\n".join([*kept, line, ""]))
+    refused = world.load(file).converted.refused
+    assert [error.reason for error in refused] == [Reason.NOT_SUPPORTED] * len(refused)
+    assert {error.message.partition(":")[0] for error in refused} == {key}
+    assert all(error.hint and error.place and error.place.line > 4 for error in refused)
+
+
+def test_a_run_has_one_snapshot(world: World) -> None:
+    world.write("stage1", SPECS["stage1"])
+    world.write("stage3", SPECS["stage3"], HEAD.replace("0123", "9999"))
+    (error,) = world.load().converted.refused
+    assert error.message.startswith("snapshot_treeish")
+
+
+def test_a_livecd_stage3_takes_the_payload_of_a_livecd_stage2(world: World) -> None:
+    world.write_all()
+    text = """\
+target: livecd-stage3
+version_stamp: @TIMESTAMP@
+source_subpath: 1.0/livecd-stage1-amd64-@TIMESTAMP@
+livecd/cdtar: 1.0/livecd-stage2-amd64-@TIMESTAMP@.tar.bz2
+livecd/iso: duet.iso
+boot/kernel: gentoo
+"""
+    world.write("livecd-stage3", text)
+    iso = data(world, "livecd-stage3-amd64")
+    assert (iso["live"], iso["boot"]) == ("livecd-stage3-amd64.live", "livecd-stage2-amd64.payload")
+    assert world.load().complete()
+
+
+def test_repositories_of_specs(world: World) -> None:
+    world.write_all()
+    world.write("stage3", SPECS["stage3"] + "repos: ../local\n")
+    (world.folder / "local/profiles").mkdir()
+    (world.folder / "local/profiles/repo_name").write_text("mine\n")
+    project = world.load().complete()
+    assert project.path(project.repos["mine"].path) == world.folder / "local"
+    assert project.repos["gentoo"].main
+    stages = {sheet.name: sheet.data.get("repos") for sheet in world.load().converted.sheets}
+    assert stages["stage3-amd64-openrc"] == ["gentoo", "mine"]
+
+
+def test_the_newest_seed(world: World) -> None:
+    file = world.write("stage1", SPECS["stage1"] + "decompressor_search_order: bzip2 xz\n")
+    for stamp in ("20250101T000000Z", "20260201T000000Z"):
+        world.seed(f"1.0/stage3-amd64-openrc-{stamp}.tar.xz")
+    world.seed("1.0/stage3-amd64-openrc-other-20270101T000000Z.tar.xz")
+
+    def seed() -> object:
+        return world.load(file).complete().entries["seeds"]["stage3-amd64-openrc-seed"].model.file  # type: ignore[attr-defined]
+
+    assert seed() == "builds/1.0/stage3-amd64-openrc-20260201T000000Z.tar.xz"
+    world.seed("1.0/stage3-amd64-openrc-20260201T000000Z.tar.bz2")
+    assert seed() == "builds/1.0/stage3-amd64-openrc-20260201T000000Z.tar.bz2"
+    world.seed("1.0/stage3-amd64-openrc-latest.tar.xz")
+    assert seed() == "builds/1.0/stage3-amd64-openrc-latest.tar.xz"
+
+
+def test_the_commands(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world.write_all()
+    options = ["--conf", str(world.conf), "--set", f"REPO_DIR={world.folder}", "--repo", f"gentoo={world.repo}"]
+    store = ["--store", str(tmp_path / "store")]
+    assert run([*store, "catalyst", "plan", str(world.specs), *options, "--json"]) == Exit.OK
+    plan = json.loads(capsys.readouterr().out)
+    nodes = {node["node"]: node for node in plan["nodes"]}
+    assert nodes["livecd-stage2-amd64"]["outputs"] == [
+        str(world.storedir / "builds/1.0" / f"install-amd64-{date(plan)}.iso")
+    ]
+    assert nodes["livecd-stage2-amd64.live"]["spec"] == str(world.specs / "livecd-stage2.spec")
+    assert [error["reason"] for error in plan["missing"]] == ["missing-file"]  # the seed
+    assert plan["refused"] == []
+    assert run([*store, "catalyst", "build", str(world.specs), *options]) == Exit.INVALID
+    assert "stage1.spec:7:17" in capsys.readouterr().err
+    assert run([*store, "catalyst", "plan", str(world.specs), *options]) == Exit.OK
+    assert "looked for" in capsys.readouterr().out
+    assert run([*store, "catalyst", "plan", str(world.specs), "--repo", "gentoo"]) == Exit.INVALID
+    assert run([*store, "catalyst", "plan", str(world.specs), "--repo", "gentoo=/nowhere"]) == Exit.INVALID
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    assert (
+        run([*store, "catalyst", "convert", str(world.specs), *options, "-o", str(tmp_path / "full")]) == Exit.INVALID
+    )
+
+
+def date(plan: dict[str, object]) -> str:
+    nodes = plan["nodes"]
+    assert isinstance(nodes, list)
+    names = [output for node in nodes for output in node["outputs"] if output.endswith(".iso")]
+    return str(names[0]).rpartition("install-amd64-")[2].removesuffix(".iso")
+
+
+def test_check_tells_what_models_find_and_what_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    file = world.write(
+        "stage4", SPECS["stage4"].replace("app-misc/hello plain", "app-misc/hello-1") + "keep_repos: x\n"
+    )
+    assert run(["catalyst", "check", str(file), "--json"]) == Exit.INVALID
+    found = json.loads(capsys.readouterr().out)
+    assert [error["reason"] for error in found["errors"]] == ["bad-atom"]
+    assert any("keep_repos" in notice["message"] for notice in found["notices"])
+
+
+NAMES = {
+    "23.0/stage3-amd64-openrc-@TIMESTAMP@": "stage3-amd64-openrc",
+    "23.0/stage3-amd64-20260628T164555Z": "stage3-amd64",
+    "23.0/stage3-amd64-@TIMESTAMP@-more": "stage3-amd64-more",
+    "23.0/livecd-stage2-amd64-2026.1": "livecd-stage2-amd64",
+    "x/stage3-a b-@OTHER@": "stage3-a-b-OTHER",
+}
+
+
+@pytest.mark.parametrize("identity", NAMES)
+def test_names(identity: str) -> None:
+    assert bare(identity) == NAMES[identity]
+
+
+def test_specs_of_one_name_are_told_apart(world: World) -> None:
+    world.write("one", SPECS["stage1"])
+    world.write("two", SPECS["stage1"], HEAD.replace("rel_type: 1.0", "rel_type: 2.0"))
+    world.write("b", SPECS["stage1"].replace("stage1\n", "stage2\n").replace("update_seed", "#"))
+    names = {sheet.name for sheet in world.load().converted.sheets if sheet.table == "stages"}
+    assert {"1.0-stage1-amd64-openrc", "2.0-stage1-amd64-openrc", "stage2-amd64-openrc"} <= names
+
+
+def test_files_of_one_name_are_told_apart() -> None:
+    names = FileNames({})
+    assert names.of(Path("/a/b/c")) == "files/b/c"
+    assert names.of(Path("/x/b/c")) == "files/x/b/c"
+    assert names.of(Path("/a/b/c")) == "files/b/c"
+    assert names.of(Path("/one")) == "files/one"
+
+
+TEXTS = {"plain": "plain", "a{b}": "a{{b}}", "@TIMESTAMP@-x": "{TIMESTAMP}-x", "${x}": "${{x}}"}
+
+
+@pytest.mark.parametrize("word", TEXTS)
+def test_words_as_texts_of_a_project(word: str) -> None:
+    assert text(word) == TEXTS[word]
+
+
+def sheets(*names: str, **different: list[str]) -> list[Sheet]:
+    found = []
+    for number, name in enumerate(names):
+        sheet = Sheet("stages", name, f"{name}.spec", Place(Path("x")))
+        sheet.data = {"kind": "stage3", "root": f"{name}-seed", "profile": "default", "use": ["a", "b"]}
+        sheet.data |= {key: values[number] for key, values in different.items()}
+        found.append(sheet)
+    return found
+
+
+def test_entries_that_differ_in_words_become_one() -> None:
+    (one,) = group(sheets("stage3-amd64-openrc", "stage3-arm64-openrc", chost=["x86", "arm"]))
+    assert one.name == "stage3-{variant}-openrc"
+    assert one.data["root"] == "stage3-{variant}-openrc-seed"
+    assert one.data["chost"] == "{chost}"
+    assert one.matrix == [{"variant": "amd64", "chost": "x86"}, {"variant": "arm64", "chost": "arm"}]
+    (same,) = group(sheets("a-1", "a-2", "a-3"))
+    assert same.matrix == {"variant": ["1", "2", "3"]}
+
+
+def test_entries_of_other_shapes_stay_apart() -> None:
+    first, second = sheets("a-1", "a-2")
+    second.data["depclean"] = True
+    assert len(group([first, second])) == 2
+
+
+def test_comments_name_the_specs(world: World, tmp_path: Path) -> None:
+    world.write_all()
+    out = tmp_path / "out"
+    options = ["--conf", str(world.conf), "--set", f"REPO_DIR={world.folder}", "--repo", f"gentoo={world.repo}"]
+    assert run(["--store", str(tmp_path), "catalyst", "convert", str(world.specs), *options, "-o", str(out)]) == Exit.OK
+    written = (out / "stagewright.toml").read_text()
+    assert all(f"# {name}.spec\n" in written for name in SPECS)
+    assert tomllib.loads(written)["variables"]["TIMESTAMP"] == "{date}T000000Z"
+    assert (out / "files/portage/stages/file").read_text() == "stages"
+    assert (out / "repos/gentoo").is_symlink()

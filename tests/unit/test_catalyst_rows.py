@@ -1,0 +1,165 @@
+"""The table of keys: every key of every target has a row, every row is used, and the page is current."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from releases import HEAD, SPECS, World
+
+from stagewright.catalyst.convert.describe import lines, markdown
+from stagewright.catalyst.convert.release import convert
+from stagewright.catalyst.convert.row import Status
+from stagewright.catalyst.convert.rows import NO_KIND, ROWS, row_of
+from stagewright.catalyst.graph import make_graph
+from stagewright.catalyst.keys import KEYS, Key, Kind, Target
+from stagewright.catalyst.release import Member, Release
+from stagewright.catalyst.spec import parse
+from stagewright.cli.catalyst_project import Loaded
+from stagewright.cli.main import run
+from stagewright.errors import Exit
+
+PAGE = Path(__file__).parents[2] / "docs" / "catalyst-keys.md"
+
+PAIRS = [(key, target) for key in KEYS for target in Target if target in key.targets]
+
+
+@pytest.mark.parametrize(("key", "target"), PAIRS, ids=lambda item: getattr(item, "name", str(item)))
+def test_every_key_has_a_row(key: Key, target: Target) -> None:
+    row = row_of(key, target)
+    assert row.words
+    assert (row.status is Status.NO_EFFECT) == (target not in key.effective)
+
+
+def test_every_row_is_of_some_key() -> None:
+    used = {id(row_of(key, target)) for key, target in PAIRS}
+    assert [row.names for row in (*ROWS, *NO_KIND.values()) if id(row) not in used] == []
+
+
+def spec_with(key: Key, target: Target) -> str:
+    """A spec of a target that has a key."""
+    base = SPECS.get(target, f"target: {target}\nversion_stamp: x\nsource_subpath: 1.0/stage3-amd64-openrc-latest\n")
+    if target is Target.LIVECD3:
+        base += "livecd/iso: x.iso\nlivecd/cdtar: 1.0/livecd-stage2-amd64-@TIMESTAMP@\n"
+    name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
+    words = {Kind.YES: "yes", Kind.PATH: "files/x", Kind.PATHS: "files/x", Kind.CONFIG: "files/x"}.get(key.kind, "x=y")
+    words = {
+        "rename_regexp": "s_amd64_AMD_",
+        "livecd/iso": "other.iso",
+        "livecd/cdtar": "1.0/livecd-stage2-amd64-@TIMESTAMP@",
+    }.get(name, words)
+    words = {"target": target.value, "compression_mode": "gzip", "subarch": "i686", "boot/kernel": "gentoo"}.get(
+        name, words
+    )
+    kept = [line for line in (HEAD + base).splitlines() if line.partition(":")[0] != name]
+    kernel = (
+        [] if "<kernel>" not in key.name or any("boot/kernel:" in line for line in kept) else ["boot/kernel: gentoo"]
+    )
+    package = ["netboot/packages: app-misc/hello"] if "<package>" in key.name else []
+    return "\n".join([*kept, *kernel, *package, f"{name}: {words}", ""])
+
+
+@pytest.mark.parametrize(("key", "target"), PAIRS, ids=lambda item: getattr(item, "name", str(item)))
+def test_every_row_is_really_used(key: Key, target: Target, tmp_path: Path) -> None:
+    """A key is converted by its row, and what refuses says so with the key's place."""
+    world = World(tmp_path)
+    file = world.write("x", spec_with(key, target), "")
+    loaded = world.load(file)
+    row = row_of(key, target)
+    name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
+    applied = {key: row for _, key, row in loaded.converted.applied}
+    if target is Target.SNAPSHOT:
+        assert applied == {}  # made by catalyst -s
+    elif target in NO_KIND:
+        assert [error.message.partition(":")[0] for error in loaded.converted.refused] == ["target"]
+    else:
+        assert applied[name] is row
+        if row.status is Status.REFUSED and name != "binrepo_path":
+            assert name in {error.message.partition(":")[0] for error in loaded.converted.refused}
+
+
+IDENTITY = ("target", "subarch", "version_stamp", "rel_type", "profile", "source_subpath")
+
+ELSEWHERE = ("snapshot_treeish", "decompressor_search_order", "livecd/fstype")
+"""Keys that change nothing by themselves in a good spec; tests of their own are in test_catalyst_convert.py."""
+
+
+def _changes(key: Key, target: Target) -> bool:
+    row = row_of(key, target)
+    alone = key.name in ELSEWHERE or key.name.endswith(("/depclean", "/sshkey"))
+    if key.name == "boot/kernel" or (key.name == "livecd/cdtar" and target is Target.LIVECD2):
+        alone = True
+    done = row.status in (Status.HONOURED, Status.DIFFERS) and row.convert.__name__ != "_nothing"
+    return done and not alone and target not in {*NO_KIND, Target.SNAPSHOT}
+
+
+CHANGES = [(key, target) for key, target in PAIRS if _changes(key, target)]
+
+
+@pytest.mark.parametrize(("key", "target"), CHANGES, ids=lambda item: getattr(item, "name", str(item)))
+def test_what_is_honoured_changes_something(key: Key, target: Target, tmp_path: Path) -> None:
+    world = World(tmp_path)
+    text = spec_with(key, target)
+    name = key.name.replace("<kernel>", "gentoo")
+    without = "\n".join(line for line in text.splitlines() if line.partition(":")[0] != name)
+    other = {"target": "stage3" if target is Target.STAGE4 else "stage4", "subarch": "ev4"}.get(name, "other")
+    if name in IDENTITY:
+        without += f"\n{name}: {other}"
+    if target is Target.LIVECD3:
+        world.write("payload", SPECS["livecd-stage2"])
+    before = picture(world.load(world.write("x", text, ""), *world.specs.glob("payload.spec")))
+    after = picture(world.load(world.write("x", f"{without}\n", ""), *world.specs.glob("payload.spec")))
+    assert before != after
+
+
+def picture(loaded: Loaded) -> object:
+    """Everything that conversion gives but places."""
+    converted = loaded.converted
+    entries = [(sheet.table, sheet.name, sheet.data) for sheet in converted.sheets]
+    outputs = [(output.entry, output.path) for output in converted.outputs]
+    return entries, outputs, [error.message for error in converted.refused], [item.text for item in converted.notices]
+
+
+def test_the_page_is_current() -> None:
+    assert PAGE.read_text() == markdown(lines(list(Target))), f"run: stagewright catalyst keys --markdown > {PAGE}"
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["catalyst", "keys", "stage4", "--json"]) == Exit.OK
+    found = json.loads(capsys.readouterr().out)
+    assert {line["key"] for line in found} == {key.name for key in KEYS if Target.STAGE4 in key.targets}
+    assert all(line["targets"] == ["stage4"] for line in found)
+    assert run(["catalyst", "keys"]) == Exit.OK
+    assert "stage4/packages" in capsys.readouterr().out
+
+
+def test_the_words_of_rows_are_sentences() -> None:
+    assert [row.words for row in ROWS if not row.words.endswith(".") and row.status is not Status.REFUSED] == []
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
+NAMES = st.sampled_from(sorted({key.name.replace("<kernel>", "gentoo") for key in KEYS}))
+BODY = st.lists(st.tuples(NAMES, st.lists(WORDS, max_size=4)), max_size=12)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(target=st.sampled_from(list(Target)), body=BODY)
+def test_conversion_of_any_spec_gives_tables_or_errors(
+    target: Target, body: list[tuple[str, list[str]]], tmp_path: Path
+) -> None:
+    text = HEAD + f"target: {target}\nversion_stamp: x\nsource_subpath: 1.0/y\nboot/kernel: gentoo\n"
+    text += "".join(f"{name}: {' '.join(words)}\n" for name, words in body)
+    release = Release([Member(parse(text, tmp_path / "x.spec"))])
+    loaded = Loaded(release, make_graph(release), convert(release, make_graph(release), {}))
+    for error in [*loaded.converted.refused, *loaded.model_problems()]:
+        assert error.place is not None
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=300))
+def test_conversion_of_any_text_gives_tables_or_errors(text: str, tmp_path: Path) -> None:
+    release = Release([Member(parse(text, tmp_path / "x.spec"))])
+    assert convert(release, make_graph(release), {}).sheets is not None

@@ -89,9 +89,12 @@ def test_what_a_live_medium_becomes(world: World) -> None:
     live = data(world, "livecd-stage2-amd64.live")
     assert (live["root"], live["depclean"], live["hostname"]) == ("livecd-stage1-amd64", "all", "livecd")
     payload = data(world, "livecd-stage2-amd64.payload")
-    assert payload["kernel"] == {"package": "sys-kernel/gentoo-kernel"}
-    assert payload["initramfs"] == {"modules": ["mdraid"], "omit": ["btrfs"], "arguments": ["--xz", "-I", "busybox"]}
-    assert payload["packages"] == ["sys-fs/zfs"]
+    assert payload["kernel"] == {
+        "package": "sys-kernel/gentoo-kernel",
+        "dracut_arguments": ["--xz", "-a", "mdraid", "-o", "btrfs", "-I", "busybox"],
+        "packages": ["sys-fs/zfs"],
+    }
+    assert payload["initramfs"] == {"modules": ["dmsquash-live"]}
     assert data(world, "livecd-stage2-amd64") == {
         "kind": "livecd-stage3",
         "live": "livecd-stage2-amd64.live",
@@ -102,6 +105,55 @@ def test_what_a_live_medium_becomes(world: World) -> None:
         "kernel_arguments": {"extra": ["dokeymap", "nodhcp", "modprobe.blacklist=radeon,nouveau"]},
     }
     assert data(world, "diskimage-stage2-amd64.root")["depclean"] == "keep-build"
+
+
+KERNELS = """\
+target: livecd-stage2
+version_stamp: @TIMESTAMP@
+source_subpath: 1.0/stage3-amd64-openrc-latest
+livecd/iso: x.iso
+livecd/verify: blake2
+livecd/cdtar: files/grub-theme.tar.bz2
+livecd/gk_mainargs: --makeopts=-j12
+boot/kernel: small gentoo dist
+boot/kernel/small/config: files/small.config
+boot/kernel/small/extraversion: s
+boot/kernel/small/gk_kernargs: --kernel-cc='gcc -m64' --x
+boot/kernel/small/console: ttyS0,9600 hvc0
+boot/kernel/gentoo/sources: git-sources
+boot/kernel/gentoo/console: hvc0
+boot/kernel/gentoo/initramfs_overlay: files/initramfs
+boot/kernel/dist/distkernel: yes
+"""
+
+
+def test_several_kernels(world: World) -> None:
+    world.write("kernels", KERNELS)
+    payload, image = data(world, "livecd-stage2-amd64.payload"), data(world, "livecd-stage2-amd64")
+    more = ["--makeopts=-j12"]
+    assert payload["kernels"] == {
+        "small": {
+            "sources": "sys-kernel/gentoo-sources",
+            "build": "genkernel",
+            "genkernel_arguments": ["--b2sum", *more, "--kernel-cc=gcc -m64", "--x"],
+            "config": "files/files/small.config",
+            "extraversion": "s",
+        },
+        "gentoo": {
+            "sources": "sys-kernel/git-sources",
+            "build": "genkernel",
+            "genkernel_arguments": ["--b2sum", *more],
+        },
+        "dist": {"package": "sys-kernel/gentoo-kernel"},
+    }
+    assert (payload["default"], payload["loaders"]) == ("gentoo", ["grub-hybrid"])
+    assert payload["initramfs"] == {"overlay": "files/files/initramfs"}
+    assert (image["loader"], image["entries"]) == ("grub-hybrid", ["verify"])
+    assert image["consoles"] == ["ttyS0,9600", "hvc0"]
+    world.packages(["sys-kernel/gentoo-sources", "sys-kernel/git-sources"])
+    (world.specs / "files/initramfs").unlink()
+    (world.specs / "files/initramfs").mkdir()
+    assert world.load().complete()
 
 
 def test_where_results_go(world: World) -> None:
@@ -221,12 +273,17 @@ REFUSALS = {
     "an option of mksquashfs": ("livecd-stage2", "livecd/fsops: -no-xattrs x", "livecd/fsops"),
     "an option without value": ("livecd-stage2", "livecd/fsops: -comp", "livecd/fsops"),
     "depclean": ("livecd-stage2", "livecd/depclean: maybe", "livecd/depclean"),
-    "a second kernel": (
+    "the configuration of a distribution kernel": (
         "livecd-stage2",
-        "boot/kernel: gentoo other\nboot/kernel/other/distkernel: yes",
-        "boot/kernel",
+        "boot/kernel/gentoo/config: files/config",
+        "boot/kernel/gentoo/config",
     ),
-    "genkernel": ("livecd-stage2", "boot/kernel/gentoo/distkernel: no", "boot/kernel"),
+    "dracut for genkernel": (
+        "livecd-stage2",
+        "boot/kernel/gentoo/distkernel: no",
+        "boot/kernel/gentoo/dracut_args",
+    ),
+    "a machine that nothing starts": ("livecd-stage2", "subarch: ppc", "subarch"),
     "a payload from elsewhere": (
         "livecd-stage3",
         "target: livecd-stage3\nversion_stamp: x\nsource_subpath: 1.0/stage3-amd64-openrc-latest\n"

@@ -21,6 +21,9 @@ _FLAGS = {"cflags": "CFLAGS", "cxxflags": "CXXFLAGS", "ldflags": "LDFLAGS", "fcf
 EARLY = {Target.STAGE1, Target.STAGE2}
 """Targets whose CHOST and flags are those of their own spec."""
 
+STARTED = ("amd64", "arm64")
+"""Architectures for which media are made (media/efi.py)."""
+
 PACKED = {
     Target.STAGE1,
     Target.STAGE2,
@@ -39,6 +42,9 @@ def _profile(conversion: Conversion, entry: Entry) -> None:
 
 def _subarch(conversion: Conversion, entry: Entry) -> None:
     found = subarches().get(entry.text)
+    if "image" in conversion.sheets and found and found.arch not in STARTED:
+        hint = f"media are made for {' and '.join(STARTED)}"
+        conversion.refuse(entry, f"nothing here starts media on {found.arch}", hint)
     for sheet in conversion.builders if found else ():
         for setting, value in (("chost", found.chost), ("common_flags", found.flags)) if found else ():
             if value and setting not in sheet.data:
@@ -145,7 +151,8 @@ ROWS = (
         Status.DIFFERS,
         "chost, common_flags, seeds.*.arch",
         "CHOST and COMMON_FLAGS by our own table. From stage3 on they are those of the spec that makes the source, as "
-        "in Catalyst; of a seed it takes what the make.conf in it says, where we go by the table.",
+        "in Catalyst; of a seed it takes what the make.conf in it says, where we go by the table. Media are made for "
+        "amd64 and arm64; those of others are refused.",
         _subarch,
     ),
     row(

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+import shlex
+
 from stagewright.catalyst.convert.conversion import Conversion
 from stagewright.catalyst.convert.row import Row, Status, refused, row
 from stagewright.catalyst.convert.sheet import text
-from stagewright.catalyst.keys import Target
+from stagewright.catalyst.keys import Kind, Target
 from stagewright.catalyst.spec import Entry
 
 MEDIA = {Target.LIVECD2, Target.DISKIMAGE2}
 
 DIST = "sys-kernel/gentoo-kernel"
+SOURCES = "sys-kernel/gentoo-sources"
 
-_ADD = {"-a": "modules", "--add": "modules", "-o": "omit", "--omit": "omit"}
+_FIRST = "gentoo"  # what boot/gentoo is called, which stays the first kernel's
 
 
-def _kernels(conversion: Conversion, entry: Entry) -> None:
-    if conversion.target is Target.LIVECD3:
-        return  # its payload has them
-    for number, label in enumerate(entry.words):
-        if number:
-            conversion.refuse(entry, f"{label} would be a second kernel", "make a spec for each kernel", number)
-        elif conversion.target in MEDIA and not is_dist(conversion, label):
-            hint = f"write boot/kernel/{label}/distkernel: yes"
-            conversion.refuse(entry, f"{label} is built by genkernel, which there is no setting for", hint, number)
+def _label(entry: Entry) -> str:
+    """The kernel that a key is about."""
+    return entry.key.removeprefix("boot/kernel/").rpartition("/")[0]
+
+
+def kernel_path(conversion: Conversion, label: str) -> str:
+    """Where the settings of a kernel are in the payload: one is `kernel`, several have names."""
+    several = len(conversion.spec.words("boot/kernel")) > 1
+    return f"kernels.{text(label)}" if several else "kernel"
 
 
 def is_dist(conversion: Conversion, label: str) -> bool:
     """Whether a kernel is one of the distribution."""
     return conversion.spec.text(f"boot/kernel/{label}/distkernel") == "yes"
+
+
+def _kernels(conversion: Conversion, entry: Entry) -> None:
+    """Give each kernel its origin; the keys of each add what they say."""
+    if conversion.target not in MEDIA:
+        return  # a livecd-stage3 has those of its payload; a stage4 is told by the keys of each kernel
+    payload = conversion.sheets["payload"]
+    for number, label in enumerate(entry.words):
+        path, place = kernel_path(conversion, label), entry.word_place(number)
+        if "." in label or label in entry.words[:number]:
+            conversion.refuse(entry, f"{label} cannot be the name of a kernel", "write letters and digits", number)
+            continue
+        dist = is_dist(conversion, label)
+        payload.put(f"{path}.{'package' if dist else 'sources'}", DIST if dist else SOURCES, place)
+        if not dist:
+            payload.put(f"{path}.build", "genkernel", place)
+    if _FIRST in entry.words[1:]:
+        payload.put("default", _FIRST, entry.word_place(entry.words.index(_FIRST)))
 
 
 def _sources(conversion: Conversion, entry: Entry) -> None:
@@ -38,29 +59,79 @@ def _sources(conversion: Conversion, entry: Entry) -> None:
             hint = f"name a package that installs a kernel, such as {DIST}"
             conversion.refuse(entry, f"{atom} brings sources, and nothing builds them in a stage4", hint)
         conversion.main.put("kernel.package", text(atom), entry.word_place())
-    else:
-        conversion.sheets["payload"].put("kernel.package", text(atom), entry.word_place())
+        return
+    label = _label(entry)
+    setting = "package" if is_dist(conversion, label) else "sources"
+    conversion.sheets["payload"].put(f"{kernel_path(conversion, label)}.{setting}", text(atom), entry.word_place())
 
 
 def _dist(conversion: Conversion, entry: Entry) -> None:
-    payload = conversion.sheets["payload"]
-    if entry.text == "yes" and "kernel" not in payload.data:
-        payload.put("kernel.package", DIST, entry.word_place())
+    """That it is one has been seen by `boot/kernel`."""
+
+
+def _config(conversion: Conversion, entry: Entry) -> None:
+    label = _label(entry)
+    if is_dist(conversion, label):
+        hint = "leave it out, or leave out distkernel to have it built from sources with this configuration"
+        conversion.refuse(entry, "a distribution kernel takes its package's own configuration", hint)
+        return
+    name = conversion.file(entry.text, Kind.CONFIG)
+    conversion.sheets["payload"].put(f"{kernel_path(conversion, label)}.config", name, entry.word_place())
+
+
+def _extraversion(conversion: Conversion, entry: Entry) -> None:
+    label = _label(entry)
+    if is_dist(conversion, label):
+        conversion.refuse(entry, "a distribution kernel has the version of its package", "leave it out")
+    else:
+        conversion.put([conversion.sheets["payload"]], f"{kernel_path(conversion, label)}.extraversion", entry)
+
+
+def shell_words(entry: Entry) -> list[str]:
+    """The words of a key as the shell takes them: quotes hold words together."""
+    try:
+        return shlex.split(entry.text)
+    except ValueError:  # a quote that is not closed
+        return entry.words
+
+
+def _genkernel(conversion: Conversion, entry: Entry) -> None:
+    label = _label(entry)
+    if is_dist(conversion, label):
+        conversion.refuse(entry, "a distribution kernel is not built by genkernel", "leave it out")
+        return
+    words = ((text(word), entry.word_place()) for word in shell_words(entry))
+    conversion.sheets["payload"].add(f"{kernel_path(conversion, label)}.genkernel_arguments", words)
+
+
+def _genkernel_all(conversion: Conversion, entry: Entry) -> None:
+    labels = [label for label in conversion.spec.words("boot/kernel") if not is_dist(conversion, label)]
+    if not labels:
+        conversion.say(entry.place, f"{entry.key}: no kernel of this spec is built by genkernel")
+    for label in labels:
+        if "." not in label:
+            words = ((text(word), entry.word_place()) for word in shell_words(entry))
+            conversion.sheets["payload"].add(f"{kernel_path(conversion, label)}.genkernel_arguments", words)
 
 
 def _dracut(conversion: Conversion, entry: Entry) -> None:
+    label = _label(entry)
+    if not is_dist(conversion, label):
+        conversion.refuse(entry, "genkernel makes the initramfs of this kernel", "leave it out, or set distkernel: yes")
+        return
     payload = conversion.sheets["payload"]
     place = entry.word_place()
-    payload.put("initramfs.modules", [], place)
-    number = 0
-    while number < len(entry.words):
-        word = entry.words[number]
-        if word in _ADD and number + 1 < len(entry.words):
-            number += 1
-            payload.add(f"initramfs.{_ADD[word]}", [(text(entry.words[number].strip("'\"")), entry.word_place(number))])
-        else:
-            payload.add("initramfs.arguments", [(text(word), entry.word_place(number))])
-        number += 1
+    payload.put("initramfs.modules", ["dmsquash-live"], place)
+    words = ((text(word), place) for word in shell_words(entry))
+    payload.add(f"{kernel_path(conversion, label)}.dracut_arguments", words)
+
+
+def _overlay(conversion: Conversion, entry: Entry) -> None:
+    payload = conversion.sheets["payload"]
+    name = conversion.file(entry.text)
+    if payload.data.get("initramfs", {}).get("overlay", name) != name:
+        conversion.refuse(entry, "all kernels of a spec have one overlay", "merge the folders")
+    payload.put("initramfs.overlay", name, entry.word_place())
 
 
 def _packages(conversion: Conversion, entry: Entry) -> None:
@@ -71,67 +142,127 @@ def _packages(conversion: Conversion, entry: Entry) -> None:
             continue
         if word.startswith("-"):
             conversion.refuse(entry, f"{word} is an option for emerge", "list packages only", number)
-            continue
-        if atom := conversion.atom(word, entry, number):
-            sheet = conversion.sheets.get("payload") or conversion.main
-            sheet.add("packages", [(atom, entry.word_place(number))])
+        elif atom := conversion.atom(word, entry, number):
+            payload = conversion.sheets.get("payload")
+            path = f"{kernel_path(conversion, _label(entry))}.packages" if payload else "packages"
+            (payload or conversion.main).add(path, [(atom, entry.word_place(number))])
 
 
-_GENKERNEL = "genkernel has no setting"
+def _consoles(conversion: Conversion, entry: Entry) -> None:
+    image = conversion.sheets["image"]
+    for number, word in enumerate(entry.words):
+        known = {console.partition(",")[0]: console for console in image.data.get("consoles", [])}
+        device = word.partition(",")[0]
+        if device not in known:
+            image.add("consoles", [(text(word), entry.word_place(number))])
+        elif known[device] != text(word):
+            conversion.say(entry.word_place(number), f"{entry.key}: the menu has a line for {known[device]} already")
+
 
 ROWS: tuple[Row, ...] = (
     row(
         "boot/kernel",
         Status.DIFFERS,
-        "the payload: kernel, initramfs",
+        "the payload: kernel, kernels",
         "A livecd-stage2 of ours, made beside the live root rather than in it, so that compilers never reach the "
-        "medium. One kernel, of the distribution; a second one and genkernel are refused.",
+        "medium. One kernel is boot/gentoo; of several, gentoo or else the first is, the others are boot/NAME.",
         _kernels,
         MEDIA | {Target.LIVECD3, Target.STAGE4},
     ),
     row(
         "boot/kernel/<kernel>/sources",
+        Status.HONOURED,
+        "kernel.sources, kernel.package",
+        "sys-kernel/ goes before a bare name. The default is gentoo-sources, or gentoo-kernel with distkernel.",
+        _sources,
+        MEDIA,
+    ),
+    row(
+        "boot/kernel/<kernel>/sources",
         Status.DIFFERS,
         "kernel.package",
-        "A package; sys-kernel/ goes before a bare name. In a stage4 it must install a kernel.",
+        "A package that installs a kernel. Sources are refused: build them as a medium's.",
         _sources,
-        MEDIA | {Target.STAGE4},
+        {Target.STAGE4},
     ),
-    row("boot/kernel/<kernel>/distkernel", Status.HONOURED, "kernel.package", f"{DIST}, with dracut.", _dist, MEDIA),
+    row(
+        "boot/kernel/<kernel>/distkernel",
+        Status.HONOURED,
+        "kernel.package",
+        f"yes: {DIST}, with dracut. Anything else: sources, built by genkernel, where Catalyst does half of each.",
+        _dist,
+        MEDIA,
+    ),
+    row(
+        "boot/kernel/<kernel>/config",
+        Status.DIFFERS,
+        "kernel.config",
+        "Of a kernel from sources. Of a distribution kernel it is refused: that takes its package's configuration.",
+        _config,
+        MEDIA,
+    ),
+    row(
+        "boot/kernel/<kernel>/extraversion",
+        Status.HONOURED,
+        "kernel.extraversion",
+        "Of a kernel from sources; a distribution kernel has none, and it is refused.",
+        _extraversion,
+        MEDIA,
+    ),
+    row(
+        "boot/kernel/<kernel>/gk_kernargs",
+        Status.HONOURED,
+        "kernel.genkernel_arguments",
+        "Quotes hold words together, as in the shell. Refused for a distribution kernel.",
+        _genkernel,
+        MEDIA,
+    ),
+    row(
+        "*/gk_mainargs",
+        Status.HONOURED,
+        "kernel.genkernel_arguments",
+        "For all kernels that genkernel builds.",
+        _genkernel_all,
+        MEDIA,
+    ),
     row(
         "boot/kernel/<kernel>/dracut_args",
         Status.HONOURED,
-        "initramfs",
-        "-a and -o become lists of modules, everything else is passed on.",
+        "kernel.dracut_arguments",
+        "Words for dracut, quotes as in the shell. The module dmsquash-live is always there.",
         _dracut,
+        MEDIA,
+    ),
+    row(
+        "boot/kernel/<kernel>/initramfs_overlay",
+        Status.DIFFERS,
+        "initramfs.overlay",
+        "One folder for all kernels of a spec; several are refused.",
+        _overlay,
         MEDIA,
     ),
     row(
         "boot/kernel/<kernel>/packages",
         Status.DIFFERS,
-        "packages",
+        "kernel.packages",
         "`--usepkg n` is left out, as binary packages are only taken where they fit; other options are refused.",
         _packages,
         MEDIA | {Target.STAGE4},
     ),
-    refused(
-        "boot/kernel/<kernel>/config",
-        "a kernel takes its package's own configuration",
-        "leave it out",
-        MEDIA | {Target.STAGE4},
-    ),
-    refused(
-        "boot/kernel/<kernel>/extraversion boot/kernel/<kernel>/gk_kernargs boot/kernel/<kernel>/initramfs_overlay "
-        "*/gk_mainargs */linuxrc",
-        _GENKERNEL,
-        "use a distribution kernel",
-        MEDIA | {Target.STAGE4},
-    ),
-    refused("boot/kernel/<kernel>/dracut_args", "a stage4 makes no initramfs", "leave it out", {Target.STAGE4}),
-    refused(
+    row(
         "boot/kernel/<kernel>/console",
-        "the menu has one entry",
-        "write console= to livecd/bootargs",
-        MEDIA | {Target.LIVECD3},
+        Status.DIFFERS,
+        "consoles",
+        "A line in the menu for each, for all kernels of the spec; the first setting of a device counts.",
+        _consoles,
+        {Target.LIVECD2, Target.LIVECD3},
+    ),
+    refused("*/linuxrc", "genkernel's linuxrc cannot be replaced", "leave it out", MEDIA | {Target.STAGE4}),
+    refused(
+        "boot/kernel/<kernel>/config boot/kernel/<kernel>/extraversion boot/kernel/<kernel>/gk_kernargs "
+        "boot/kernel/<kernel>/initramfs_overlay boot/kernel/<kernel>/dracut_args */gk_mainargs",
+        "a stage4 builds no kernel and makes no initramfs",
+        "leave it out, or build the kernel of a medium",
+        {Target.STAGE4},
     ),
 )

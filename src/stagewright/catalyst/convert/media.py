@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from stagewright.catalyst.convert.conversion import Conversion
+from stagewright.catalyst.convert.kernels import is_dist, kernel_path
 from stagewright.catalyst.convert.row import Row, Status, of_structure, refused, row
 from stagewright.catalyst.convert.sheet import text
 from stagewright.catalyst.keys import Target
 from stagewright.catalyst.spec import Entry
+
+_LOADERS = {"grub": "grub-hybrid", "isolinux": "isolinux", "syslinux": "isolinux"}
+"""What the name of a cdtar says of the loader."""
 
 LIVE = {Target.LIVECD2, Target.LIVECD3}
 
@@ -66,6 +71,25 @@ def _fsops(conversion: Conversion, entry: Entry) -> None:
 _KNOWN = "known are -comp, -b and -Xcompression-level, each with a value"
 
 
+def _verify(conversion: Conversion, entry: Entry) -> None:
+    image = conversion.sheets["image"]
+    image.add("entries", [("verify", entry.word_place())])
+    if conversion.target is Target.LIVECD2:
+        for label in conversion.spec.words("boot/kernel"):
+            if not is_dist(conversion, label) and "." not in label:
+                path = f"{kernel_path(conversion, label)}.genkernel_arguments"
+                conversion.sheets["payload"].add(path, [("--b2sum", entry.word_place())])
+
+
+def _cdtar(conversion: Conversion, entry: Entry) -> None:
+    if conversion.target is Target.LIVECD3:
+        return  # its payload, see targets.py
+    found = next((loader for word, loader in _LOADERS.items() if word in Path(entry.text).name.lower()), None)
+    if found:
+        conversion.sheets["payload"].put("loaders", [found], entry.word_place())
+        conversion.sheets["image"].put("loader", found, entry.word_place())
+
+
 def _depclean(conversion: Conversion, entry: Entry) -> None:
     if entry.text not in ("no", "keepbdeps"):
         conversion.refuse(entry, f"{entry.text!r} means nothing", "write no, or keepbdeps")
@@ -119,9 +143,18 @@ ROWS: tuple[Row, ...] = (
         "livecd/cdtar",
         Status.DIFFERS,
         "loader; of livecd-stage3 boot",
-        "Boot loaders come from the root that the kernel is made in; the archive is not put onto the medium. "
+        "Boot loaders come from the root that the kernel is made in; nothing of the archive is put onto the medium. "
+        "One with grub in its name asks for GRUB (UEFI and BIOS), one with isolinux for that; else it is systemd-boot. "
         "Of livecd-stage3 it is the payload of a livecd-stage2 of the same run.",
-        of_structure,
+        _cdtar,
+    ),
+    row(
+        "*/verify",
+        Status.DIFFERS,
+        "entries",
+        "A line in the menu that checks the medium first, by whichever initramfs; any word means so.",
+        _verify,
+        LIVE,
     ),
     row(
         "*/depclean",
@@ -135,5 +168,4 @@ ROWS: tuple[Row, ...] = (
     refused("livecd/iso_extra_partition", "the ISO has no further partition", "leave it out"),
     refused("*/motd", "there is no setting for it", "put etc/motd into a root_overlay", {Target.LIVECD2}),
     refused("*/readme", "there is no setting for files on the medium", "put it into a root_overlay", {Target.LIVECD2}),
-    refused("*/verify", "no digests are put onto the medium", "those beside the ISO are made in any case", LIVE),
 )

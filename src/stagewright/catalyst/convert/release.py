@@ -115,7 +115,8 @@ class _Release:
             conversion.refuse(entry, targets.NONE[target], "leave the spec out")
             return
         targets.lay_out(conversion, self.source)
-        for name, entry in made.member.spec.entries.items():
+        first = "boot/kernel"  # what the keys of each kernel add to
+        for name, entry in sorted(made.member.spec.entries.items(), key=lambda item: item[0] != first):
             key = made.member.keys.get(name)
             if key is None:
                 continue  # told by the check of the spec

@@ -82,7 +82,7 @@ def _diskimage_stage2(conversion: Conversion, source: Source, place: Place) -> N
         system.put(setting, value, place)
     payload = conversion.sheet("payload", "livecd-stage2", place)
     payload.put("root", *root)
-    payload.add("initramfs.modules", [("dmsquash-live", place)])
+    payload.put("initramfs.modules", ["dmsquash-live"], place)
     image = _image(conversion, "diskimage-stage2", place)
     image.put("root", system.name, place)
     image.put("boot", payload.name, place)

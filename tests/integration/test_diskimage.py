@@ -23,17 +23,16 @@ hostname = "diskdemo"
 [stages.disk-boot]
 kind = "livecd-stage2"
 root = "debian-boot"
-initramfs.modules = []
-initramfs.omit = ["systemd", "systemd-initrd", "network-legacy", "network", "livenet", "dmsquash-live", "plymouth",
-	"crypt", "nfs", "i18n", "terminfo", "resume", "ifcfg", "url-lib"]
-initramfs.drivers = ["ext4", "virtio_blk", "virtio_pci"]
+initramfs.modules = ["dmsquash-live"]
+initramfs.omit = ["systemd", "systemd-initrd", "plymouth", "crypt", "nfs", "i18n", "terminfo", "resume"]
+initramfs.drivers = ["ext4", "virtio_blk", "virtio_pci", "squashfs", "loop", "overlay", "iso9660"]
 
 [stages.disk]
 kind = "diskimage-stage2"
 root = "disk-root"
 boot = "disk-boot"
 size = "1G"
-esp_size = "64M"
+esp = "64M"
 timeout = 1
 kernel_arguments = { console = ["tty0", "ttyS0,115200"], extra = ["no_timer_check"] }
 

@@ -103,7 +103,7 @@ def make_esp(files: Mapping[str, Path], target: Path, work: Path, epoch: int, lo
 
     Raises ``BUILD_FAILED`` when ``least`` was asked for and is too little, or when a file is too large for FAT.
     """
-    size = esp_size(files, least)
+    size = _esp_size(files, least)
     tree = _lay_out(files, work, epoch)
     with target.open("wb") as stream:
         stream.truncate(size)
@@ -114,7 +114,7 @@ def make_esp(files: Mapping[str, Path], target: Path, work: Path, epoch: int, lo
     return target
 
 
-def esp_size(files: Mapping[str, Path], least: int) -> int:
+def _esp_size(files: Mapping[str, Path], least: int) -> int:
     """The size of the partition in bytes, in whole MiB."""
     sizes = {name: path.stat().st_size for name, path in files.items()}
     large = [name for name, size in sizes.items() if size > _FAT_FILE]

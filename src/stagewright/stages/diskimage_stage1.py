@@ -46,8 +46,9 @@ class DiskType(enum.StrEnum):
             DiskType.CONSOLE: network,
             DiskType.SSH: (*network, "sshd.service"),
             DiskType.CLOUD_INIT: (
+                "cloud-init-main.service",
                 "cloud-init-local.service",
-                "cloud-init.service",
+                "cloud-init-network.service",
                 "cloud-config.service",
                 "cloud-final.service",
             ),

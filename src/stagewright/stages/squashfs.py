@@ -92,7 +92,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
 
 
 def add_modules(root: Root, payload: Path) -> None:
-    """Put the modules of a payload's kernels, and the firmware that it has, into a root."""
+    """Put the modules of a payload's kernels, and its firmware, into a root."""
     for modules in sorted((payload / MODULES).iterdir()):
         place = inside(root.path, _folder, f"/lib/modules/{modules.name}")
         shutil.copytree(modules, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)

@@ -1,0 +1,95 @@
+"""Disk images as projects describe them: what a type stands for, what does not go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from drafts import Draft
+from pydantic import ValidationError
+
+from stagewright.errors import ProblemsError, Reason
+from stagewright.project.load import load
+from stagewright.stages.diskimage_stage1 import DiskImage1, DiskType
+from stagewright.stages.diskimage_stage2 import DiskImage2
+from stagewright.stages.registry import kinds
+
+HEAD = """format = 1
+[project]
+name = "p"
+version = "1"
+[seeds.seed]
+file = "seed.tar"
+[stages.boot]
+kind = "livecd-stage2"
+root = "seed"
+[stages.live]
+kind = "livecd-stage1"
+root = "seed"
+[stages.disk]
+kind = "diskimage-stage2"
+root = "seed"
+"""
+
+
+def stage1(**settings: Any) -> DiskImage1:
+    return DiskImage1.model_validate({"root": "seed", **settings})._with_type()
+
+
+def test_each_type_is_settings_of_a_stage4() -> None:
+    assert stage1().services.enable == []
+    console = stage1(type="console", services={"enable": ["systemd-networkd.service", "cronie.service"]})
+    assert console.root_password == "empty"
+    assert console.services.enable == ["systemd-networkd.service", "cronie.service", "systemd-resolved.service"]
+    ssh = stage1(type="ssh", ssh_key="keys/me.pub", users={"root": {"authorized_keys": ["keys/other.pub"]}})
+    assert ssh.users["root"].authorized_keys == ["keys/other.pub", "keys/me.pub"]
+    assert "sshd.service" in ssh.services.enable
+    assert ssh.root_password is None
+    assert "cloud-init-main.service" in stage1(type="cloud-init").services.enable
+
+
+@pytest.mark.parametrize("kind", list(DiskType))
+def test_types_that_log_in_over_the_network_configure_it(kind: DiskType) -> None:
+    assert kind.dhcp == ("systemd-networkd.service" in kind.services)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"type": "ssh"},
+        {"ssh_key": "me.pub"},
+        {"type": "console", "root_password": "locked"},
+        {"type": "floppy"},
+    ],
+)
+def test_what_does_not_go_together(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        stage1(**settings)
+
+
+@pytest.mark.parametrize("loader", ["uki", "isolinux", "grub-hybrid"])
+def test_loaders_that_start_no_disks(loader: str) -> None:
+    with pytest.raises(ValidationError):
+        DiskImage2.model_validate({"root": "seed", "boot": "boot", "loader": loader})
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ('boot = "live"', "boot"),
+        ('boot = "boot"\nloader = "grub"', "loader"),
+        ('boot = "boot"\nsize = "large"', "size"),
+        ('boot = "boot"\nkernel_arguments = { overlay = true }', "overlay"),
+        ('boot = "boot"\ntitle = "a\\nb"', "title"),
+    ],
+)
+def test_mistakes_are_told_where_they_are(draft: Draft, settings: str, place: str) -> None:
+    (draft.folder / "seed.tar").touch()
+    text = f"{HEAD}{settings}\n"
+    (draft.folder / "stagewright.toml").write_text(text)
+    with pytest.raises(ProblemsError) as caught:
+        load(draft.folder, kinds())
+    (problem,) = caught.value.problems
+    assert problem.reason in (Reason.INVALID_VALUE, Reason.UNKNOWN_KEY)
+    assert problem.place
+    assert place in text.splitlines()[problem.place.line - 1]

@@ -13,9 +13,13 @@ from typing import Annotated
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
+from stagewright.media.arguments import InitramfsKind
 from stagewright.media.loaders import Loader
+from stagewright.media.payload import BootKernel, Payload
+from stagewright.netboot.programs import PROGRAMS, NetLoader
 from stagewright.project.fields import Atom, Section, Word
 from stagewright.root import files
+from stagewright.root.lacks import refuse
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import inside
@@ -73,6 +77,8 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     """What the initramfs holds."""
     loaders: list[Annotated[Loader, Word()]] = [Loader.SYSTEMD_BOOT]
     """The boot loaders to take from the environment."""
+    network_loaders: list[Annotated[NetLoader, Word()]] = []
+    """What a boot server hands out, to take from the environment too: `ipxe`, `pxelinux`, `grub`."""
 
     @property
     def uses_portage(self) -> bool:
@@ -103,6 +109,14 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         for loader in self.loaders:
             (payload / LOADERS / loader).mkdir(parents=True)
             loader.take(root, payload / LOADERS / loader, f"{_OUT}/{LOADERS}/{loader}")
+        if self.network_loaders:
+            refuse(lack for loader in self.network_loaders for lack in loader.lacks(root))
+            for program in self.network_loaders:
+                (payload / PROGRAMS / program).mkdir(parents=True)
+                program.take(root, payload / PROGRAMS / program, f"{_OUT}/{PROGRAMS}/{program}")
+        http = "livenet" in self.initramfs.modules
+        kernel = BootKernel("gentoo", version, KERNEL, INITRAMFS, InitramfsKind.DRACUT, False, http, False)
+        Payload(arch="amd64", kernels=(kernel,)).write(payload)
         files.clamp_times(payload, work.epoch)
         return Built(payload, (), {"kernel": version, "initramfs_bytes": (payload / INITRAMFS).stat().st_size})
 

@@ -17,6 +17,7 @@ from stagewright.graph.node import Yields
 from stagewright.media.arguments import KernelArguments
 from stagewright.media.iso import Image, make_iso
 from stagewright.media.loaders import EFI_PROGRAM, Entry, Loader, Menu
+from stagewright.media.payload import Payload
 from stagewright.portage.installed import INSTALLED, from_data
 from stagewright.project.fields import FilesRef, StageRef, Word
 from stagewright.release.digests import digests_of
@@ -104,8 +105,11 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
     def _configuration(self, work: Work) -> dict[str, Path]:
         volume_id = work.context["volume_id"]
         arguments = self.kernel_arguments
+        payload = Payload.read(work.artifact("boot"))
         menu = Menu(
-            entries=[Entry("live", work.context["title"], arguments.for_medium(volume_id, IMAGE))],
+            entries=[
+                Entry("live", work.context["title"], payload.kernels[0].by.for_medium(arguments, volume_id, IMAGE))
+            ],
             timeout=self.timeout,
             volume_id=volume_id,
             kernel=KERNEL,

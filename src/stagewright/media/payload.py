@@ -1,0 +1,82 @@
+"""What a payload holds, as a file in it: media are made by what is there, whatever stage or version made it.
+
+::
+
+    payload.json          this
+    boot/gentoo           the first kernel, and its initramfs boot/gentoo.igz; both are a public interface (R45)
+    boot/NAME             further kernels, and their boot/NAME.igz
+    modules/VERSION/      their modules
+    firmware/             firmware that was asked for
+    loaders/LOADER/       programs of boot loaders
+    memtest/              memtest86+
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.media.arguments import InitramfsKind
+
+KERNEL, INITRAMFS = "boot/gentoo", "boot/gentoo.igz"
+MODULES, FIRMWARE, LOADERS, MEMTEST = "modules", "firmware", "loaders", "memtest"
+FILE = "payload.json"
+
+
+@dataclass(frozen=True)
+class BootKernel:
+    """A kernel and its initramfs.
+
+    ``kernel`` and ``initramfs`` are paths in the payload and on media. ``verifies`` says whether the initramfs can
+    check a medium, ``network`` whether it can fetch the image, ``keymaps`` whether it can set a keyboard's layout;
+    ``compressions`` are those of squashfs that the kernel reads, None where its configuration is unknown.
+    """
+
+    name: str
+    version: str
+    kernel: str
+    initramfs: str
+    by: InitramfsKind
+    verifies: bool
+    network: bool
+    keymaps: bool
+    compressions: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A payload: its kernels, the first one first; the architecture by Gentoo's name; what came in on request."""
+
+    arch: str
+    kernels: tuple[BootKernel, ...]
+    memtest: bool = False
+    signed: bool = False
+    microcode: tuple[str, ...] = ()
+    firmware: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Write the file into a payload's folder."""
+        (folder / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Payload:
+        """What the folder of a payload holds."""
+        data = json.loads((folder / FILE).read_text())
+        kernels = tuple(
+            BootKernel(**{**kernel, "by": InitramfsKind(kernel["by"]), "compressions": _tuple(kernel["compressions"])})
+            for kernel in data.pop("kernels")
+        )
+        lists = {name: tuple(data.pop(name)) for name in ("microcode", "firmware")}
+        return cls(kernels=kernels, **lists, **data)
+
+
+def _tuple(words: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words)
+
+
+def paths_of(name: str, *, first: bool) -> tuple[str, str]:
+    """Where a kernel of this name and its initramfs lie; the first one's paths are fixed."""
+    return (KERNEL, INITRAMFS) if first else (f"boot/{name}", f"boot/{name}.igz")

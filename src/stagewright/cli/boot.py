@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast, get_args
 
 import click
 
+from stagewright.arch import Arch
 from stagewright.cli.common import project_of, store_of
 from stagewright.engine.plan import make_plan
 from stagewright.errors import Reason, StagewrightError
 from stagewright.stages.boot_test import Attach, image_of
 from stagewright.vm import accel
 from stagewright.vm.interactive import terminal
+from stagewright.vm.spec import FirmwareKind
 
 
 @click.command(name="boot")
@@ -21,15 +24,38 @@ from stagewright.vm.interactive import terminal
 @click.option("-m", "--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="In MiB.")
 @click.option("--cpus", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--attach", type=click.Choice([item.value for item in Attach]), default="cd", show_default=True)
+@click.option("--firmware", type=click.Choice(get_args(FirmwareKind)), default="uefi", show_default=True)
+@click.option(
+    "--variables",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="UEFI variables to start with, such as ones with keys of your own.",
+)
+@click.option("--arch", type=click.Choice(["amd64", "arm64"]), default="amd64", show_default=True)
 @click.pass_context
-def command(ctx: click.Context, image: str, memory: int, cpus: int, attach: str) -> int:
+def command(
+    ctx: click.Context,
+    image: str,
+    memory: int,
+    cpus: int,
+    attach: str,
+    firmware: str,
+    variables: Path | None,
+    arch: str,
+) -> int:
     """Start a virtual machine with the image of a STAGE or with a FILE, its serial console on this terminal."""
     store = store_of(ctx)
     path = Path(image)
     if not path.is_file():
         path = _of_stage(ctx, image)
-    machine = Attach(attach).machine(path.absolute(), memory=memory, cpus=cpus)
-    acceleration = accel.probe(cache=store.cache("acceleration.json"))
+    machine = Attach(attach).machine(
+        path.absolute(),
+        memory=memory,
+        cpus=cpus,
+        firmware=cast("FirmwareKind", firmware),
+        arch=Arch(arch),
+        variables=variables and variables.absolute(),
+    )
+    acceleration = accel.of(machine.architecture, cache=store.cache("acceleration.json"))
     with tempfile.TemporaryDirectory(prefix="stagewright-boot-") as folder:
         session = terminal(machine, Path(folder), acceleration)
         print(session.notice, file=sys.stderr)

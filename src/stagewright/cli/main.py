@@ -31,7 +31,7 @@ COMMANDS = {
     "gc": "stagewright.cli.gc",
     "schema": "stagewright.cli.schema",
     "kinds": "stagewright.cli.kinds",
-    "netboot": "stagewright.cli.netboot",
+    "media": "stagewright.cli.media",
     "catalyst": "stagewright.cli.catalyst",
 }
 """Each command lives in a module of its own, imported only when it is used."""

@@ -76,7 +76,7 @@ class Mode(enum.StrEnum):
     PERSISTENCE = "persistence"
 
     @property
-    def title(self) -> str:
+    def words(self) -> str:
         """What a menu says behind the title of the system."""
         return {"ram": "copy to memory", "verify": "check the medium first", "persistence": "keep changes"}[self.value]
 
@@ -106,11 +106,6 @@ class InitramfsKind(enum.StrEnum):
         else:
             root = ["root=/dev/ram0", "cdroot", "looptype=squashfs", f"loop=/{image}"]
         return " ".join([*root, *self._options(arguments), *_common(arguments)])
-
-    def for_network(self, arguments: KernelArguments) -> list[str]:
-        """What does not depend on where the image is, but the keymap: no medium is to be checked or copied."""
-        fitting = arguments.model_copy(update={"verify": False, "ram": False, "keymap": None})
-        return [*self._options(fitting), *_common(fitting)]
 
     def _options(self, arguments: KernelArguments) -> list[str]:
         """Arguments that have another name for each initramfs. The check skips nothing: it is the medium's own."""

@@ -69,8 +69,8 @@ class Payload:
             BootKernel(**{**kernel, "by": InitramfsKind(kernel["by"]), "compressions": _tuple(kernel["compressions"])})
             for kernel in data.pop("kernels")
         )
-        lists = {name: tuple(data.pop(name)) for name in ("microcode", "firmware")}
-        return cls(kernels=kernels, **lists, **data)
+        microcode, firmware = tuple(data.pop("microcode")), tuple(data.pop("firmware"))
+        return cls(kernels=kernels, microcode=microcode, firmware=firmware, **data)
 
 
 def _tuple(words: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -164,13 +164,15 @@ class Stage(Section):
     """Base of all kinds.
 
     ``needs`` are the host's programs that building takes; ``traces`` are those among them whose version changes what
-    comes out, and so is part of the key. ``wants_cores`` and ``wants_memory`` (MiB) are what it asks of the machine.
+    comes out, and so is part of the key; ``uses`` are programs that only some settings take, and name in their node.
+    ``wants_cores`` and ``wants_memory`` (MiB) are what it asks of the machine.
     """
 
     kind: ClassVar[str]
     table: ClassVar[str] = "stages"
     yields: ClassVar[Yields] = Yields.LAYER
     needs: ClassVar[tuple[Tool, ...]] = ()
+    uses: ClassVar[tuple[Tool, ...]] = ()
     traces: ClassVar[tuple[str, ...]] = ()
     wants_cores: ClassVar[int] = 1
     wants_memory: ClassVar[int] = 512

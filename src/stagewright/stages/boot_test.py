@@ -7,19 +7,27 @@ failed fails the build.
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.project.fields import FilesRef, Word
-from stagewright.stages.base import Built, Work
+from stagewright.graph.node import Node
+from stagewright.project.fields import FilePath, FilesRef, Word
+from stagewright.stages.base import Built, Scope, Work
 from stagewright.stages.guest_test import EVIDENCE, GuestTest
-from stagewright.stages.tools import QEMU
+from stagewright.stages.tools import QEMU, QEMU_ARM64
 from stagewright.vm import accel
 from stagewright.vm.boot import boot
-from stagewright.vm.spec import MachineSpec
+from stagewright.vm.script import BootScript
+from stagewright.vm.spec import FirmwareKind, MachineSpec
+
+REFUSED = r"BdsDxe: failed to load .*(Access Denied|Security Violation)"
+"""What OVMF says of a program without a signature that it knows."""
 
 
 class Attach(enum.StrEnum):
@@ -29,10 +37,21 @@ class Attach(enum.StrEnum):
     USB = "usb"
     DISK = "disk"
 
-    def machine(self, image: Path, *, memory: int, cpus: int) -> MachineSpec:
-        """A machine with UEFI firmware that has the image attached like this."""
+    def machine(
+        self,
+        image: Path,
+        *,
+        memory: int,
+        cpus: int,
+        firmware: FirmwareKind = "uefi",
+        arch: Arch = Arch.AMD64,
+        variables: Path | None = None,
+    ) -> MachineSpec:
+        """A machine that has the image attached like this."""
         return MachineSpec(
-            firmware="uefi",
+            firmware=firmware,
+            architecture="aarch64" if arch is Arch.ARM64 else "x86_64",
+            variables=variables,
             memory=memory,
             cpus=cpus,
             cdrom=image if self is Attach.CD else None,
@@ -44,8 +63,7 @@ class Attach(enum.StrEnum):
 class BootTest(GuestTest, kind="boots", table="tests"):
     """A test with ``boots``."""
 
-    needs = (QEMU,)
-    traces = ("qemu-system-x86_64",)
+    uses = (QEMU, QEMU_ARM64)
     wants_cores = 2
     wants_memory = 2560  # the default guest, and QEMU's translated code
     exclusive = "vm"
@@ -53,19 +71,54 @@ class BootTest(GuestTest, kind="boots", table="tests"):
     boots: FilesRef
     """The stage whose image is started."""
     attach: Annotated[Attach, Word()] = Attach.CD
-    """How the image is put into the machine."""
+    """How the image is put into the machine: as a disc, a USB stick, or a disk."""
+    firmware: FirmwareKind = "uefi"
+    """What starts it; `uefi-secure` starts nothing that is not signed."""
+    variables: FilePath | None = None
+    """UEFI variables to start with, such as OVMF's with keys of one's own; default: the firmware's own."""
+    refused: bool = False
+    """The firmware must refuse to start it, as secure firmware does without the right signature."""
     memory: Annotated[int, Field(ge=64)] = 1024
     """The machine's memory, in MiB."""
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
     """Its processors."""
 
+    @model_validator(mode="after")
+    def _fits(self) -> BootTest:
+        if self.variables and self.firmware == "bios":
+            facts = {"hint": "leave it out, or set firmware to uefi or uefi-secure"}
+            raise PydanticCustomError("firmware", "`variables`: a BIOS has none", facts)
+        if self.refused and (self.expect or self.login or self.commands or self.poweroff):
+            facts = {"hint": "leave `expect`, `login`, `commands` and `poweroff` out"}
+            raise PydanticCustomError("refused", "`refused`: what the firmware refuses to start says nothing", facts)
+        return self
+
+    def script(self) -> BootScript:
+        """What the machine is put through."""
+        script = super().script()
+        return replace(script, expect=(REFUSED,)) if self.refused else script
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node, with the architecture of what is started."""
+        arch = Arch(scope.arch(self.boots))
+        tool = QEMU_ARM64 if arch is Arch.ARM64 else QEMU
+        node = super().node(node_id, scope, arch=str(arch), **context)
+        return replace(node, tools=(*node.tools, tool.program))
+
     def build(self, work: Work) -> Built:
         """Boot the image; the report is kept when the test passes, and shown when it does not."""
         image = image_of(work.artifact("boots"))
         work.phase("probe acceleration")
-        acceleration = accel.probe(cache=work.store.cache("acceleration.json"))
+        machine = self.attach.machine(
+            image,
+            memory=self.memory,
+            cpus=self.cpus,
+            firmware=self.firmware,
+            arch=Arch(work.context["arch"]),
+            variables=work.files[self.variables] if self.variables else None,
+        )
+        acceleration = accel.of(machine.architecture, cache=work.store.cache("acceleration.json"))
         folder = work.new_folder(EVIDENCE)
-        machine = self.attach.machine(image, memory=self.memory, cpus=self.cpus)
         report = boot(machine, self.script(), folder, acceleration, work.phase)
         return self.kept(report, folder, work)
 

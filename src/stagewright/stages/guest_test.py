@@ -67,10 +67,10 @@ class GuestTest(TestStage):
     @model_validator(mode="after")
     def _patterns(self) -> GuestTest:
         try:
-            self.script()
+            script = self.script()
         except StagewrightError as error:
             raise PydanticCustomError("pattern", "{message}", {"message": error.message}) from error
-        if not (self.expect or self.login or self.commands):
+        if not (script.expect or script.login or script.commands):
             raise PydanticCustomError("empty", "this test would pass whatever happens: add `expect` or `login`")
         return self
 

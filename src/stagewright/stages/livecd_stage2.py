@@ -1,193 +1,218 @@
-"""livecd-stage2: the payload, which is kernel, initramfs, modules and boot loaders (R20).
+"""livecd-stage2: the payload, which is kernels, initramfs, modules and boot loaders (R20).
 
 Takes a root of its own, separate from the live root, so that neither compilers nor firmware for the build ever reach
-the image (R18, R43). What it finds or builds there is copied out; nothing comes from the host (R26).
+the image (R18, R43). What it finds or builds there is copied out; nothing comes from the host (R26). What would end in
+a black screen is looked for here: a kernel that cannot read the image, an initramfs without what was asked for.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Yields
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.arch import Arch
+from stagewright.graph.node import Node, Yields
 from stagewright.media.arguments import InitramfsKind
+from stagewright.media.efi import EfiArch
+from stagewright.media.firmware import choose_firmware, copy_firmware
+from stagewright.media.initramfs import HTTP, Initramfs, Making, environment_lacks, make_initramfs
+from stagewright.media.kernel import capabilities, check_kernel, copy_out, image_of
 from stagewright.media.loaders import Loader
-from stagewright.media.payload import BootKernel, Payload
-from stagewright.netboot.programs import PROGRAMS, NetLoader
-from stagewright.project.fields import Atom, Section, Word
+from stagewright.media.memtest import memtest_lacks, take_memtest
+from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, paths_of
+from stagewright.media.signing import SecureBoot, sign
+from stagewright.portage.emerge import Portage
+from stagewright.portage.modules import rebuild_modules
+from stagewright.project.fields import Matching, Word
 from stagewright.root import files
-from stagewright.root.lacks import refuse
+from stagewright.root.emulation import machine_of
+from stagewright.root.lacks import Lack, refuse
+from stagewright.root.local import has_program
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import inside
-from stagewright.stages.base import Built, Work
+from stagewright.stages.base import Built, Scope, Work
+from stagewright.stages.kernels import Kernel, provide_kernel
 from stagewright.stages.packages import PackageStage
-
-KERNEL, INITRAMFS, MODULES, LOADERS = "boot/gentoo", "boot/gentoo.igz", "modules", "loaders"
-"""Where the parts lie in a payload; the first two are also their paths on media, a public interface (R45)."""
+from stagewright.stages.tools import SIGN
 
 _OUT = "/mnt/payload"
-_IMAGES = (
-    "/boot/vmlinuz-{version}",
-    "/lib/modules/{version}/vmlinuz",
-    "/boot/kernel-{version}",
-    "/usr/src/linux-{version}/arch/x86/boot/bzImage",
-)
 
-TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev"}
-"""What every initramfs copies from the environment. Without mount dracut makes one that panics, and says nothing."""
-
-NETWORK_TOOLS = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "curl": "curl", "pgrep": "procps"}
-"""What the dracut modules for network boot copy from the environment, and the packages that bring it."""
-
-
-class Kernel(Section):
-    """Which kernel; without settings, the one that the environment has."""
-
-    package: Atom | None = None
-    """A package that installs the kernel."""
-    version: str | None = None
-    """Which one, when the environment has several: the name of its folder in /lib/modules."""
-
-
-class Initramfs(Section):
-    """What dracut(8) puts into the initramfs."""
-
-    modules: list[str] = ["dmsquash-live", "livenet"]
-    """dracut modules to add; `livenet` is for network boot."""
-    omit: list[str] = []
-    """dracut modules to leave out."""
-    drivers: list[str] = []
-    """Kernel drivers to include; without any, all that a machine could need. Fewer drivers boot faster."""
-    arguments: list[str] = []
-    """More arguments for dracut(8), as they are."""
+KernelName = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,29}", "up to 30 letters, digits and _ . -")]
+"""The name of a kernel among several: its file in boot/, and part of its line in boot menus."""
 
 
 class LiveStage2(PackageStage, kind="livecd-stage2"):
     """A stage of kind ``livecd-stage2``."""
 
     yields = Yields.ARTIFACT
+    uses = (SIGN,)
 
     kernel: Kernel = Kernel()
-    """Which kernel."""
+    """Which kernel; without settings, the one that the environment has."""
+    kernels: dict[KernelName, Kernel] = {}
+    """Several kernels instead, by name. The first, or the `default` one, is boot/gentoo, others are boot/NAME."""
+    default: str | None = None
+    """Which of `kernels` is boot/gentoo."""
     initramfs: Initramfs = Initramfs()
     """What the initramfs holds."""
     loaders: list[Annotated[Loader, Word()]] = [Loader.SYSTEMD_BOOT]
     """The boot loaders to take from the environment."""
-    network_loaders: list[Annotated[NetLoader, Word()]] = []
-    """What a boot server hands out, to take from the environment too: `ipxe`, `pxelinux`, `grub`."""
+    memtest: bool = False
+    """Take memtest86+ from the environment too."""
+    microcode: bool = False
+    """Put the processors' microcode into the initramfs, from the environment's /lib/firmware."""
+    firmware: list[Annotated[str, Matching(r"[^/\s][^\s]*", "a pattern below /lib/firmware, such as iwlwifi-*")]] = []
+    """Patterns of the firmware that initramfs and image get, below the environment's /lib/firmware; `*` is all."""
+    secure_boot: SecureBoot | None = None
+    """Sign kernels and boot loaders, so that firmware which knows the certificate starts them."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LiveStage2:
+        if self.kernels and self.kernel != Kernel():
+            facts = {"hint": "move `kernel` into `kernels`, under a name"}
+            raise PydanticCustomError("kernels", "`kernel` and `kernels` cannot both be set", facts)
+        if self.default is not None and self.default not in self.kernels:
+            facts = {"name": repr(self.default), "hint": f"known here: {', '.join(self.kernels) or 'none'}"}
+            raise PydanticCustomError("kernels", "`default`: there is no kernel called {name} in `kernels`", facts)
+        if "gentoo" in self._named() and self._first() != "gentoo":
+            facts = {"hint": 'choose another name, or set default = "gentoo"'}
+            raise PydanticCustomError("kernels", "boot/gentoo is the first kernel, which has another name", facts)
+        if self.secure_boot and (unfit := [loader for loader in self.loaders if not loader.checks_kernels]):
+            facts = {"loader": str(unfit[0]), "hint": "use systemd-boot or uki, where the firmware checks the kernel"}
+            raise PydanticCustomError("secure_boot", "{loader} cannot start with Secure Boot and own keys", facts)
+        return self
 
     @property
     def uses_portage(self) -> bool:
         """Only where packages are to be installed."""
-        return bool(self.packages or self.kernel.package)
+        return bool(self.packages) or any(kernel.installs for kernel in self._named().values())
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node; the program that signs leaves traces where something is signed."""
+        node = super().node(node_id, scope, **context)
+        return replace(node, tools=(*node.tools, SIGN.program)) if self.secure_boot else node
+
+    def _named(self) -> dict[str, Kernel]:
+        return self.kernels or {"gentoo": self.kernel}
+
+    def _first(self) -> str:
+        return self.default or next(iter(self._named()))
+
+    def _ordered(self) -> list[str]:
+        """The names of the kernels, the first one first."""
+        return sorted(self._named(), key=lambda name: name != self._first())
 
     def build(self, work: Work) -> Built:
-        """Install what is asked for, make the initramfs, copy the parts out."""
+        """Install what is asked for, make kernels and initramfs, copy the parts out."""
         payload = work.new_folder("payload")
-        root, portage = self.portage(work, [Bind(payload, _OUT, writable=True)])
-        portage.install([*self.packages, *([self.kernel.package] if self.kernel.package else [])])
-        version = self._version(root)
-        work.phase(f"kernel {version}")
+        root, portage = self.portage(work, _binds(payload))
+        if self.packages:
+            portage.install(self.packages)
+        machine = machine_of(root.path)
+        efi = EfiArch.of(machine.arch if machine else Arch.AMD64)
+        self._check_environment(root, efi)
+        firmware = choose_firmware(root, self.firmware, microcode=self.microcode, where=repr(self.root))
         (payload / "boot").mkdir()
-        _copy(root, self._image(root, version), payload / KERNEL)
-        self._check_environment(root)
-        root.run("depmod", version)
-        work.phase("initramfs")
-        self._dracut(root, version, work)
-        modules = inside(root.path, os.path.realpath, f"/lib/modules/{version}")
-        shutil.copytree(
-            root.path / modules.lstrip("/"),
-            payload / MODULES / version,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("build", "source", "vmlinuz"),
+        kernels = tuple(self._kernel(name, root, portage, work) for name in self._ordered())
+        if firmware.files:
+            copy_firmware(root, firmware, payload / FIRMWARE)
+        self._take_loaders(root, payload, efi, work)
+        made = Payload(
+            arch=str(machine.arch if machine else Arch.AMD64),
+            kernels=kernels,
+            memtest=self.memtest,
+            signed=self.secure_boot is not None,
+            microcode=firmware.microcode,
+            firmware=firmware.files,
         )
-        work.phase("boot loaders")
-        for loader in self.loaders:
-            (payload / LOADERS / loader).mkdir(parents=True)
-            loader.take(root, payload / LOADERS / loader, f"{_OUT}/{LOADERS}/{loader}")
-        if self.network_loaders:
-            refuse(lack for loader in self.network_loaders for lack in loader.lacks(root))
-            for program in self.network_loaders:
-                (payload / PROGRAMS / program).mkdir(parents=True)
-                program.take(root, payload / PROGRAMS / program, f"{_OUT}/{PROGRAMS}/{program}")
-        http = "livenet" in self.initramfs.modules
-        kernel = BootKernel("gentoo", version, KERNEL, INITRAMFS, InitramfsKind.DRACUT, False, http, False)
-        Payload(arch="amd64", kernels=(kernel,)).write(payload)
+        made.write(payload)
         files.clamp_times(payload, work.epoch)
-        return Built(payload, (), {"kernel": version, "initramfs_bytes": (payload / INITRAMFS).stat().st_size})
+        size = (payload / kernels[0].initramfs).stat().st_size
+        return Built(payload, (), {"kernel": kernels[0].version, "initramfs_bytes": size, "payload": asdict(made)})
 
     def open(self, work: Work) -> Root:
         """The payload's environment, with the parts made so far at /mnt/payload."""
         (work.folder / "payload").mkdir(exist_ok=True)
-        return self.portage(work, [Bind(work.folder / "payload", _OUT, writable=True)])[0]
+        return self.portage(work, _binds(work.folder / "payload"))[0]
 
-    def _version(self, root: Root) -> str:
-        versions = inside(root.path, _listing, "/lib/modules")
-        if self.kernel.version in versions:
-            return self.kernel.version
-        found = ", ".join(versions) or "none"
-        if self.kernel.version or len(versions) != 1:
-            wanted = f"kernel {self.kernel.version}" if self.kernel.version else "exactly one kernel"
-            raise StagewrightError(
-                Reason.ENVIRONMENT_LACKS,
-                f"{self.root!r} should have {wanted}; its modules are for: {found}",
-                hint="set kernel.package to install one, or kernel.version to choose one",
-            )
-        return versions[0]
+    def _check_environment(self, root: Root, efi: EfiArch) -> None:
+        """All that the environment lacks, at once and before any of it takes time."""
+        where = repr(self.root)
+        lacks = [lack for loader in self.loaders for lack in loader.lacks(root, efi)]
+        lacks += memtest_lacks(root) if self.memtest else []
+        kinds = {kernel.initramfs_by for kernel in self._named().values()}
+        if InitramfsKind.DRACUT in kinds:
+            lacks += environment_lacks(self.initramfs, root, where)
+        if InitramfsKind.GENKERNEL in kinds and not has_program(root, "genkernel"):
+            lacks.append(Lack(f"{where} has no genkernel", "add sys-kernel/genkernel to this environment"))
+        refuse(lacks)
 
-    def _image(self, root: Root, version: str) -> str:
-        candidates = [path.format(version=version) for path in _IMAGES]
-        for path in candidates:
-            if files.exists(root.path, path):
-                return path
-        raise StagewrightError(
-            Reason.ENVIRONMENT_LACKS,
-            f"{self.root!r} has modules of kernel {version} but not its image",
-            detail="\n".join(f"  looked for {path}" for path in candidates),
+    def _kernel(self, name: str, root: Root, portage: Portage, work: Work) -> BootKernel:
+        """One kernel with the packages for it and its initramfs, copied out before the next one is made."""
+        settings, payload = self._named()[name], work.folder / "payload"
+        kernel, initramfs = paths_of(name, first=name == self._first())
+        work.phase(f"kernel {name}")
+        overlay = work.files[self.initramfs.overlay] if self.initramfs.overlay else None
+        version = provide_kernel(settings, root, portage, work, overlay, repr(self.root))
+        if settings.packages:
+            portage.install(settings.packages)
+        if settings.installs:
+            rebuild_modules(settings, version, root, portage)
+        able = capabilities(root, version)
+        dracut = settings.initramfs_by is InitramfsKind.DRACUT
+        efi = any(loader.is_efi for loader in self.loaders)
+        check_kernel(version, able, compressor="ZSTD" if dracut else "", efi=efi)
+        copy_out(root, image_of(root, version, repr(self.root)), payload / kernel)
+        if self.secure_boot:
+            sign(payload / kernel, self.secure_boot, work.files, work.epoch, work.log)
+        root.run("depmod", version)
+        work.phase(f"initramfs for {version}")
+        contents = None
+        if dracut:
+            more = settings.dracut_arguments
+            making = Making(version, f"{_OUT}/{initramfs}", self.microcode, work.epoch, more, overlay)
+            contents = make_initramfs(self.initramfs, root, making, able)
+        else:
+            copy_out(root, f"/boot/initramfs-{version}.img", payload / initramfs)
+        _copy_modules(root, version, payload / MODULES / version)
+        return BootKernel(
+            name=name,
+            version=version,
+            kernel=kernel,
+            initramfs=initramfs,
+            by=settings.initramfs_by,
+            verifies=contents.has_program("checkisomd5") if contents else "--b2sum" in settings.genkernel_arguments,
+            network=contents is not None and HTTP in contents.modules,
+            keymaps=contents is None or "i18n" in contents.modules,
+            compressions=able.compressions,
         )
 
-    def _check_environment(self, root: Root) -> None:
-        """Name what dracut would miss, before it drops a module with a word in a log or makes a dead initramfs."""
-        if not _program(root, "dracut"):
-            raise StagewrightError(
-                Reason.ENVIRONMENT_LACKS, f"{self.root!r} has no dracut", hint="add dracut to this environment"
-            )
-        wanted = {**TOOLS, **(NETWORK_TOOLS if "livenet" in self.initramfs.modules else {})}
-        missing = [f"{program} ({package})" for program, package in wanted.items() if not _program(root, program)]
-        if missing:
-            raise StagewrightError(
-                Reason.ENVIRONMENT_LACKS,
-                f"{self.root!r} lacks what the initramfs needs: {', '.join(missing)}",
-                hint='add these; without network boot, leave "livenet" out of initramfs.modules',
-            )
-
-    def _dracut(self, root: Root, version: str, work: Work) -> None:
-        settings = self.initramfs
-        words = ["dracut", "--force", "--reproducible", "--no-hostonly", "--no-hostonly-cmdline", "--no-machineid"]
-        words += ["--nolvmconf", "--nomdadmconf", "--no-early-microcode", "--zstd", "--tmpdir", "/var/tmp"]
-        words += ["--kver", version]
-        for option, names in (("--add", settings.modules), ("--omit", settings.omit), ("--drivers", settings.drivers)):
-            words += [option, " ".join(names)] if names else []
-        root.run(
-            *words,
-            *settings.arguments,
-            f"{_OUT}/{INITRAMFS}",
-            env={"SOURCE_DATE_EPOCH": str(work.epoch)},
-        )
+    def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work) -> None:
+        work.phase("boot loaders")
+        for loader in self.loaders:
+            folder = payload / LOADERS / loader
+            folder.mkdir(parents=True)
+            loader.take(root, efi, folder, f"{_OUT}/{LOADERS}/{loader}")
+            if self.secure_boot:
+                for program in sorted(folder.glob("BOOT*.EFI")):
+                    sign(program, self.secure_boot, work.files, work.epoch, work.log)
+        if self.memtest:
+            (payload / MEMTEST).mkdir()
+            take_memtest(root, payload / MEMTEST)
 
 
-def _listing(path: str) -> list[str]:
-    return sorted(entry.name for entry in Path(path).iterdir()) if Path(path).is_dir() else []
+def _binds(payload: Path) -> list[Bind]:
+    return [Bind(payload, _OUT, writable=True)]
 
 
-def _program(root: Root, name: str) -> bool:
-    return any(files.exists(root.path, f"{folder}/{name}") for folder in ("/usr/bin", "/usr/sbin", "/bin", "/sbin"))
-
-
-def _copy(root: Root, path: str, target: Path) -> None:
-    real = inside(root.path, os.path.realpath, path)
-    shutil.copyfile(root.path / real.lstrip("/"), target)
+def _copy_modules(root: Root, version: str, target: Path) -> None:
+    modules = inside(root.path, os.path.realpath, f"/lib/modules/{version}")
+    ignored = shutil.ignore_patterns("build", "source", "vmlinuz")
+    shutil.copytree(root.path / modules.lstrip("/"), target, symlinks=True, ignore=ignored)

@@ -5,30 +5,40 @@ The squashfs is a node of its own with two inputs, shared with everything else t
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
-from stagewright.media.arguments import KernelArguments
-from stagewright.media.iso import Image, make_iso
-from stagewright.media.loaders import EFI_PROGRAM, Entry, Loader, Menu
+from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
+from stagewright.media.iso import implant_md5, make_iso
+from stagewright.media.layout import IMAGE, Settings, image_of, unfit
+from stagewright.media.loaders import Loader
 from stagewright.media.payload import Payload
+from stagewright.media.signing import SecureBoot, sign
 from stagewright.portage.installed import INSTALLED, from_data
-from stagewright.project.fields import FilesRef, StageRef, Word
+from stagewright.project.fields import FilesRef, FolderPath, Matching, StageRef, Word
+from stagewright.project.model import Project
+from stagewright.project.source import Path_
 from stagewright.release.digests import digests_of
+from stagewright.root.budget import Size, parse_size
 from stagewright.stages.base import Built, Scope, Stage, Work
-from stagewright.stages.livecd_stage2 import INITRAMFS, KERNEL, LOADERS
+from stagewright.stages.livecd_stage2 import LiveStage2
 from stagewright.stages.released import about, release
-from stagewright.stages.squashfs import IMAGE, SquashfsSettings, squashfs_node
-from stagewright.stages.tools import Tool
+from stagewright.stages.squashfs import SquashfsSettings, squashfs_node
+from stagewright.stages.tools import IMPLANTISOMD5, OBJCOPY, SIGN, Tool
 
-VolumeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")]
+VolumeId = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,32}", "at most 32 letters, digits and _ . - without spaces")]
 """A volume id: at most 32 characters (ISO 9660), and no spaces, since kernels find the medium by it."""
+
+Title = Annotated[str, Matching(r"[^\x00-\x1f\"\\$`]{1,100}", 'one line of at most 100 characters without " \\ $ `')]
+"""What a boot menu says; loaders read it from files of their own syntax."""
+
+Console = Annotated[str, Matching(r"[^\s\"]+", "a console such as ttyS0,115200")]
 
 
 class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
@@ -41,6 +51,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
         Tool("mcopy", "mtools", "sys-fs/mtools"),
         Tool("mkfs.vfat", "dosfstools", "sys-fs/dosfstools"),
     )
+    uses = (SIGN, OBJCOPY, IMPLANTISOMD5)
     traces = ("xorriso", "mcopy", "mkfs.vfat")
 
     live: StageRef
@@ -50,78 +61,127 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
     volume_id: VolumeId | None = None
     """The volume id, by which the kernel finds the medium; default: the project's name in capitals."""
     loader: Annotated[Loader, Word()] = Loader.SYSTEMD_BOOT
-    """The boot loader."""
-    title: str | None = None
+    """The boot loader. `grub-hybrid` starts under UEFI and BIOS, `isolinux` under BIOS alone, `uki` is one EFI file."""
+    title: Title | None = None
     """The line in the boot menu; default: the project's name and version."""
     timeout: Annotated[int, Field(ge=0, le=3600)] = 3
     """How long the boot menu waits, in seconds."""
     kernel_arguments: KernelArguments = KernelArguments()
     """The kernel's command line."""
+    entries: list[Annotated[Mode, Word()]] = []
+    """More lines in the boot menu: copy to memory, check the medium first, keep changes."""
+    consoles: list[Console] = []
+    """A further line in the boot menu for each of these consoles, which leads there."""
+    memtest: bool = False
+    """A line in the boot menu for memtest86+, which the payload must carry."""
+    theme: FolderPath | None = None
+    """A folder with a theme for GRUB's menu: `theme.txt`, pictures, fonts (*.pf2)."""
+    checksums: bool = True
+    """Put `sha512sums` on the medium, for `sha512sum --check` there and `stagewright media check`."""
+    esp: Size | None = None
+    """The size of the EFI system partition, such as 128M; default: as large as it must be."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> LiveStage3:
+        more = [name for name in ("entries", "consoles", "memtest") if getattr(self, name)]
+        if more and not self.loader.has_menu:
+            facts = {"name": more[0], "hint": "one image has one command line: set it by kernel_arguments"}
+            raise PydanticCustomError("loader", "`{name}`: loader = uki has no boot menu", facts)
+        if self.theme and not self.loader.is_grub:
+            facts = {"loader": self.loader.value, "hint": "set loader to grub or grub-hybrid"}
+            raise PydanticCustomError("loader", "`theme`: {loader} knows no themes", facts)
+        if self.esp and not self.loader.is_efi:
+            facts = {"loader": self.loader.value, "hint": "leave it out"}
+            raise PydanticCustomError("loader", "`esp`: {loader} starts under BIOS, which has no such partition", facts)
+        return self
+
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """What the payload does not carry, as far as the project tells."""
+        entry = project.entries["stages"].get(self.boot)
+        payload = entry.model if entry else None
+        if not isinstance(payload, LiveStage2):
+            hint = "name a stage of kind livecd-stage2"
+            error = StagewrightError(Reason.INVALID_VALUE, f"boot: {self.boot!r} is no payload", hint=hint)
+            if entry:
+                yield ("boot",), error
+            return
+        if self.loader not in payload.loaders:
+            hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
+            message = f"loader: the payload {self.boot!r} carries no {self.loader}"
+            yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
+        if self.memtest and not payload.memtest:
+            hint = f"set `memtest = true` in {self.boot!r} too"
+            message = f"memtest: the payload {self.boot!r} carries no memtest86+"
+            yield ("memtest",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
     def expand(self, name: str, scope: Scope) -> None:
         """Two nodes: the squashfs, and the ISO that takes it and the payload."""
         info = scope.project.info
         settings = SquashfsSettings(**{field: getattr(self, field) for field in SquashfsSettings.model_fields})
         squashfs = scope.add(squashfs_node(scope, self.live, self.boot, settings))
+        keys = self._keys(scope)
         node = self.node(
             name,
             scope,
             file_name=f"{info.name}-{name}-{scope.arch(self.live)}-{info.version}.iso",
             title=self.title or f"{info.name} {info.version}",
             volume_id=self.volume_id or info.name.upper().replace("+", "_")[:32],
+            secure_boot=keys.model_dump() if keys else None,
             **about(scope),
         )
+        files = {value: scope.project.path(value) for value in (keys.model_dump().values() if keys else ())}
         inputs = {"boot": node.inputs["boot"], "squashfs": squashfs}
-        scope.add(replace(node, inputs=inputs))
+        tools = (*node.tools, *self._more_tools(signs=keys is not None))
+        scope.add(replace(node, inputs=inputs, files={**node.files, **files}, tools=tools))
         scope.targets[name] = (name,)
+
+    def _keys(self, scope: Scope) -> SecureBoot | None:
+        """The payload's keys, for the one program that is made here; what the payload carries is signed already."""
+        payload = scope.entry(self.boot).model
+        return payload.secure_boot if isinstance(payload, LiveStage2) and self.loader is Loader.UKI else None
+
+    def _more_tools(self, *, signs: bool) -> Iterator[str]:
+        if signs:
+            yield SIGN.program
+        if self.loader is Loader.UKI:
+            yield OBJCOPY.program
+        if self.kernel_arguments.verify or Mode.VERIFY in self.entries:
+            yield IMPLANTISOMD5.program
 
     def build(self, work: Work) -> Built:
         """Lay out the files and write the ISO."""
         work.phase("assemble")
-        payload = work.artifact("boot")
-        program = payload / LOADERS / self.loader / EFI_PROGRAM
-        if not program.exists():
-            raise StagewrightError(
-                Reason.ENVIRONMENT_LACKS,
-                f"the payload {self.boot!r} carries no {self.loader}",
-                hint=f'add "{self.loader}" to `loaders` of {self.boot!r}',
-            )
-        kernel = {KERNEL: payload / KERNEL, INITRAMFS: payload / INITRAMFS}
-        configuration = self._configuration(work)
-        media = {**kernel, IMAGE: work.artifact("squashfs") / IMAGE}
-        efi = {f"EFI/BOOT/{EFI_PROGRAM}": program, **configuration}
-        if self.loader.reads_iso:
-            media |= efi  # GRUB on a CD reads its configuration from the ISO file system
-        else:
-            efi |= kernel
+        folder = work.artifact("boot")
+        payload, settings = Payload.read(folder), self._settings(work)
+        wrong = unfit(settings, payload, self.compression)
+        if wrong:
+            message, hint = wrong
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
+        squashfs = work.artifact("squashfs") / IMAGE
+        image = image_of(settings, payload, folder, squashfs, work.new_folder("loader"), work.epoch, work.log)
+        if work.context["secure_boot"]:
+            for program in image.efi_files.values():  # the one that was made here, see _keys
+                sign(program, SecureBoot(**work.context["secure_boot"]), work.files, work.epoch, work.log)
         target = work.new_folder("tree") / work.context["file_name"]
-        image = Image(work.context["volume_id"], media, efi)
         make_iso(image, target, work.new_folder("media"), work.epoch, work.log)
+        if settings.verifies and any(kernel.by is InitramfsKind.DRACUT for kernel in payload.kernels):
+            implant_md5(target, work.log)
         work.phase("digest")
         packages = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key).facts[INSTALLED]
         release(work, target, from_data(packages), digests_of(target))
         return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
 
-    def _configuration(self, work: Work) -> dict[str, Path]:
-        volume_id = work.context["volume_id"]
-        arguments = self.kernel_arguments
-        payload = Payload.read(work.artifact("boot"))
-        menu = Menu(
-            entries=[
-                Entry("live", work.context["title"], payload.kernels[0].by.for_medium(arguments, volume_id, IMAGE))
-            ],
+    def _settings(self, work: Work) -> Settings:
+        return Settings(
+            loader=self.loader,
+            arguments=self.kernel_arguments,
+            title=work.context["title"],
+            volume_id=work.context["volume_id"],
+            modes=tuple(self.entries),
+            consoles=tuple(self.consoles),
             timeout=self.timeout,
-            volume_id=volume_id,
-            kernel=KERNEL,
-            initramfs=INITRAMFS,
-            serial=arguments.serial,
+            memtest=self.memtest,
+            checksums=self.checksums,
+            esp=parse_size(self.esp) if self.esp else 0,
+            theme=work.files[self.theme] if self.theme else None,
         )
-        written = {}
-        folder = work.new_folder("loader")
-        for name, text in self.loader.configuration(menu).items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-            os.utime(path, (work.epoch, work.epoch))
-            written[name] = path
-        return written

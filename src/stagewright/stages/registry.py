@@ -46,7 +46,7 @@ def summary(model: type[Stage]) -> str:
 
 def tool_of(program: str) -> Tool:
     """A program that some kind needs, or an emulator, with the packages that bring it."""
-    needs = [tool for model in by_kind().values() for tool in model.needs]
+    needs = [tool for model in by_kind().values() for tool in (*model.needs, *model.uses)]
     return next(tool for tool in [*needs, *map(emulator, MACHINES)] if tool.program == program)
 
 

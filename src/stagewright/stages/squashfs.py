@@ -14,16 +14,14 @@ from typing import Annotated
 from pydantic import Field
 
 from stagewright.graph.node import Node, Yields
+from stagewright.media.layout import IMAGE
+from stagewright.media.payload import FIRMWARE, MODULES
 from stagewright.portage.installed import INSTALLED, as_data, packages_of
 from stagewright.project.fields import FilesRef, Section, StageRef, Word
 from stagewright.root import files
 from stagewright.run import inside, run
 from stagewright.stages.base import Built, Scope, Stage, Work
-from stagewright.stages.livecd_stage2 import MODULES
 from stagewright.stages.tools import Tool
-
-IMAGE = "image.squashfs"
-"""The file's name, a public interface (R45, R54)."""
 
 
 class SquashfsCompression(enum.StrEnum):
@@ -69,8 +67,11 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
         packages = packages_of(root.path, [work.store.meta(Yields.LAYER, key).facts for key in root.below])
         payload = work.artifact("boot")
         for modules in sorted((payload / MODULES).iterdir()):
-            place = inside(root.path, _module_folder, modules.name)
+            place = inside(root.path, _folder, f"/lib/modules/{modules.name}")
             shutil.copytree(modules, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
+        if (payload / FIRMWARE).is_dir():
+            place = inside(root.path, _folder, "/lib/firmware")
+            shutil.copytree(payload / FIRMWARE, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
         files.clamp_times(root.upper, work.epoch)
         work.phase("compress")
         target = work.new_folder("tree") / IMAGE
@@ -90,11 +91,10 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
         return Built(target.parent, (), {"bytes": target.stat().st_size, INSTALLED: as_data(packages)})
 
 
-def _module_folder(version: str) -> str:
-    """Where modules go, as a path with no link in it: /lib may lead to /usr/lib."""
-    base = Path(os.path.realpath("/lib")) / "modules" / version
-    base.parent.mkdir(parents=True, exist_ok=True)
-    return str(base)
+def _folder(path: str) -> str:
+    """A folder, made if need be, as a path with no link in it: /lib may lead to /usr/lib."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return os.path.realpath(path)
 
 
 def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pydantic
 
 from stagewright import run
+from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
 
 LIMIT = 15.0
@@ -71,6 +72,12 @@ def kvm(why: str) -> Acceleration:
 def tcg(why: str) -> Acceleration:
     """QEMU translates the guest's instructions."""
     return Acceleration("tcg", ("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"), why)
+
+
+def of(architecture: str, cache: Path | None = None) -> Acceleration:
+    """How guests of an architecture (by QEMU's name) run on this computer."""
+    own = host_machine().qemu
+    return probe(cache=cache) if architecture == own else tcg(f"{architecture} is emulated on {own}")
 
 
 def probe(

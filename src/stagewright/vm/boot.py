@@ -14,14 +14,13 @@ from pathlib import Path
 
 from stagewright import run
 from stagewright.errors import StagewrightError
-from stagewright.vm import firmware as uefi
 from stagewright.vm.accel import Acceleration
 from stagewright.vm.console import FAILURES, NOTHING_LOADED, Failure
 from stagewright.vm.firmware import Firmware
 from stagewright.vm.follow import Followed
 from stagewright.vm.machine import Machine
 from stagewright.vm.script import BootReport, BootScript
-from stagewright.vm.spec import QEMU, MachineSpec, check
+from stagewright.vm.spec import MachineSpec, check
 
 EMULATOR_PANIC = "IO-APIC + timer doesn't work!"
 """A panic of Linux in a virtual processor that got no time at the wrong moment: it says nothing about the image."""
@@ -43,7 +42,7 @@ def boot(
     on_phase: Callable[[str], None] = lambda phase: None,
     *,
     firmware: Firmware | None = None,
-    qemu: str = QEMU,
+    qemu: str = "",
 ) -> BootReport:
     """Boot a machine and put it through a script.
 
@@ -54,8 +53,7 @@ def boot(
     for name in ("result.json", "screen.png", "console.log", "console-1.log", "qemu.log"):
         (folder / name).unlink(missing_ok=True)
     check(spec, qemu)
-    if spec.firmware == "uefi" and firmware is None:
-        firmware = uefi.find(uefi.machine_type("q35", qemu), architecture=spec.architecture)
+    firmware = firmware or spec.find_firmware()
     attempt = _Attempt(spec, script, folder, acceleration, on_phase, firmware, qemu, number=1)
     try:
         attempt.make()

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright import run
-from stagewright.vm import firmware as uefi
 from stagewright.vm.accel import Acceleration
 from stagewright.vm.firmware import Firmware
-from stagewright.vm.spec import QEMU, MachineSpec, check, prepare
+from stagewright.vm.spec import MachineSpec, check, prepare
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,11 @@ def terminal(
     acceleration: Acceleration,
     *,
     firmware: Firmware | None = None,
-    qemu: str = QEMU,
+    qemu: str = "",
 ) -> Terminal:
     """Prepare a machine whose serial port and monitor share the terminal. ``folder`` takes its UEFI variables."""
     check(spec, qemu)
-    if spec.firmware == "uefi" and firmware is None:
-        firmware = uefi.find(uefi.machine_type("q35", qemu), architecture=spec.architecture)
+    firmware = firmware or spec.find_firmware()
     folder.mkdir(parents=True, exist_ok=True)
     command = prepare(spec, acceleration, folder, ["-serial", "mon:stdio"], firmware=firmware, qemu=qemu)
     notice = (

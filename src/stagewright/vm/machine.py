@@ -19,7 +19,7 @@ from stagewright.vm.accel import Acceleration
 from stagewright.vm.console import Console
 from stagewright.vm.firmware import Firmware
 from stagewright.vm.qmp import Qmp
-from stagewright.vm.spec import QEMU, MachineSpec, check, prepare
+from stagewright.vm.spec import MachineSpec, check, prepare
 
 
 class Machine:
@@ -37,7 +37,7 @@ class Machine:
         folder: Path,
         *,
         firmware: Firmware | None = None,
-        qemu: str = QEMU,
+        qemu: str = "",
     ) -> None:
         self.spec = spec
         self.folder = folder

@@ -4,30 +4,52 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from stagewright import run
 from stagewright.errors import Reason, StagewrightError
+from stagewright.vm import firmware as uefi
 from stagewright.vm.accel import INSTALL, Acceleration
 from stagewright.vm.firmware import Firmware
 
 QEMU = "qemu-system-x86_64"
+
+FirmwareKind = Literal["uefi", "uefi-secure", "bios"]
+"""What starts a machine; ``uefi-secure`` starts nothing that is not signed."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A kind of machine that QEMU makes: the program, the name of the newest such machine, a display."""
+
+    qemu: str
+    machine: str
+    display: tuple[str, ...]
+
+
+PLATFORMS = {
+    "x86_64": Platform(QEMU, "q35", ("-vga", "std")),
+    "aarch64": Platform("qemu-system-aarch64", "virt", ("-device", "virtio-gpu-pci")),
+}
+"""By QEMU's name of the architecture."""
 
 
 @dataclass(frozen=True)
 class MachineSpec:
     """A machine to start.
 
-    ``firmware`` None stands for a kernel started directly, with no boot loader. Disks are raw unless named ``.qcow2``.
-    What a guest writes to ``disk`` and ``usb`` is thrown away unless ``keep_writes``: a test must not change what it
-    tests. Firmware tries CD, USB, disk, network in that order. ``user_network`` adds options to ``-netdev user``
-    (``tftp=...``, ``bootfile=...``, ``hostfwd=...``); ``extra`` goes to QEMU as it is.
+    ``firmware`` None stands for a kernel started directly, with no boot loader; ``variables`` are UEFI variables to
+    start with, such as ones with keys of one's own. Disks are raw unless named ``.qcow2``. What a guest writes to
+    ``disk`` and ``usb`` is thrown away unless ``keep_writes``: a test must not change what it tests. Firmware tries CD,
+    USB, disk, network in that order. ``user_network`` adds options to ``-netdev user`` (``tftp=...``, ``bootfile=...``,
+    ``hostfwd=...``); ``extra`` goes to QEMU as it is.
     """
 
-    firmware: Literal["uefi", "bios"] | None = "uefi"
-    architecture: Literal["x86_64"] = "x86_64"
+    firmware: FirmwareKind | None = "uefi"
+    architecture: Literal["x86_64", "aarch64"] = "x86_64"
+    variables: Path | None = None
     memory: int = 1536  # MiB
     cpus: int = 2
     cdrom: Path | None = None
@@ -47,9 +69,31 @@ class MachineSpec:
         if self.kernel is None and (self.initrd or self.append):
             raise StagewrightError(Reason.INVALID_VALUE, "initrd and append are of use only with a kernel")
 
+    @property
+    def platform(self) -> Platform:
+        """The kind of machine."""
+        return PLATFORMS[self.architecture]
+
+    @property
+    def is_uefi(self) -> bool:
+        """Whether it has UEFI firmware."""
+        return self.firmware in ("uefi", "uefi-secure")
+
+    def find_firmware(self) -> Firmware | None:
+        """The first UEFI firmware on this computer that fits, or None where none is needed. Raises ``NO_FIRMWARE``.
+
+        Without variables of one's own, secure firmware knows the keys that its makers enrolled.
+        """
+        if not self.is_uefi:
+            return None
+        want = ["secure-boot", *([] if self.variables else ["enrolled-keys"])] if self.firmware == "uefi-secure" else []
+        machine = uefi.machine_type(self.platform.machine, self.platform.qemu)
+        found = uefi.find(machine, architecture=self.architecture, want=want)
+        return replace(found, variables=self.variables) if self.variables else found
+
     def files(self) -> list[Path]:
         """The files the machine reads."""
-        return [path for path in (self.cdrom, self.disk, self.usb, self.kernel, self.initrd) if path]
+        return [path for path in (self.cdrom, self.disk, self.usb, self.kernel, self.initrd, self.variables) if path]
 
     def boot_options(self) -> int:
         """How many things its firmware can try to boot from."""
@@ -63,13 +107,15 @@ def command_line(
     *,
     firmware: Firmware | None = None,
     variables: Path | None = None,
-    qemu: str = QEMU,
+    qemu: str = "",
 ) -> list[str]:
     """QEMU's command line. ``wires`` says where serial port and monitor go, ``variables`` is the machine's own copy."""
     secure = firmware is not None and "requires-smm" in firmware.features
-    command = [qemu, "-no-user-config", "-nodefaults", "-no-reboot", *acceleration.arguments]
-    command += ["-machine", "q35,smm=on" if secure else "q35", "-m", str(spec.memory), "-smp", str(spec.cpus)]
-    command += ["-display", "none", "-vga", "std", *wires]
+    platform = spec.platform
+    machine = f"{platform.machine},smm=on" if secure and platform.machine == "q35" else platform.machine
+    command = [qemu or platform.qemu, "-no-user-config", "-nodefaults", "-no-reboot", *acceleration.arguments]
+    command += ["-machine", machine, "-m", str(spec.memory), "-smp", str(spec.cpus)]
+    command += ["-display", "none", *platform.display, *wires]
     if firmware:
         assert variables
         code = f"if=pflash,unit=0,format={firmware.code_format},readonly=on,file={_quoted(firmware.code)}"
@@ -118,8 +164,9 @@ def _quoted(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def check(spec: MachineSpec, qemu: str = QEMU) -> None:
-    """Raise ``MISSING_TOOL`` or ``MISSING_FILE`` before anything is started."""
+def check(spec: MachineSpec, qemu: str = "") -> None:
+    """Raise ``MISSING_TOOL`` or ``MISSING_FILE`` before anything is started. ``qemu`` stands for another program."""
+    qemu = qemu or spec.platform.qemu
     if shutil.which(qemu, path=run.PATH) is None:
         raise StagewrightError(Reason.MISSING_TOOL, f"{qemu} is not installed", hint=INSTALL)
     for path in spec.files():
@@ -134,10 +181,10 @@ def prepare(
     wires: Sequence[str],
     *,
     firmware: Firmware | None,
-    qemu: str = QEMU,
+    qemu: str = "",
 ) -> list[str]:
     """The command line, after making the machine's own copy of the UEFI variables in ``folder``."""
-    if (spec.firmware == "uefi") != (firmware is not None):
+    if spec.is_uefi != (firmware is not None):
         raise ValueError(f"firmware {firmware} given to a machine with {spec.firmware}")
     variables = folder / "variables.fd" if firmware else None
     if firmware and variables:

@@ -1,0 +1,80 @@
+"""``stagewright media check``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stagewright.errors import Exit
+from stagewright.media.inspect import SHARED, Medium, inspect
+from stagewright.ui.text import size
+
+
+@click.command(name="check")
+@click.argument("media", metavar="ISO|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; `problems` is empty when all is well.")
+def command(media: tuple[Path, ...], as_json: bool) -> int:
+    """Say what is on an ISO image or in a folder, how it boots and where, and what is wrong with it.
+
+    Shows boot images and partitions, boot loaders, every line of every boot menu
+    with its kernel arguments and what is known to go wrong with them; compares
+    files with the lists of digests on the medium and beside it. Nothing is mounted.
+    Of several media it says whether kernel, initramfs and squashfs are the same.
+
+    The exit code is 1 when something is wrong, 2 when a file is no medium at all.
+    """
+    found = [_look(path) for path in media]
+    same = _same(found)
+    if as_json:
+        print(json.dumps({"media": [_data(medium) for medium in found], "same": same}, indent=2))
+    else:
+        for medium in found:
+            print("\n".join(_report(medium)))
+        if len(found) > 1:
+            print("\n".join(f"{name}: {'the same on all' if equal else 'DIFFERENT'}" for name, equal in same.items()))
+    wrong = any(medium.problems for medium in found) or not all(same.values())
+    return Exit.FAILED if wrong else Exit.OK
+
+
+def _look(path: Path) -> Medium:
+    with tempfile.TemporaryDirectory(prefix="stagewright-media-", dir="/var/tmp") as work:
+        return inspect(path, Path(work))
+
+
+def _same(media: Sequence[Medium]) -> dict[str, bool]:
+    """Whether files that several media have are the same; one that only some have is not."""
+    if len(media) < 2:
+        return {}
+    return {name: len({medium.shared.get(name) for medium in media}) == 1 for name in SHARED}
+
+
+def _data(medium: Medium) -> dict[str, Any]:
+    return {**dataclasses.asdict(medium), "path": str(medium.path), "problems": medium.problems}
+
+
+def _report(medium: Medium) -> Iterator[str]:
+    volume = f", volume id {medium.volume_id!r}" if medium.volume_id else ""
+    yield f"{medium.path}: {medium.kind}, {size(medium.size)}{volume}"
+    yield f"  files: {len(medium.files)}, and {len(medium.esp)} on the EFI system partition"
+    for name in SHARED:
+        if name in medium.files:
+            image = f", {medium.squashfs}" if name == SHARED[-1] else ""
+            yield f"    {name}: {size(medium.files[name])}{image}"
+    for way in medium.ways:
+        yield f"  boots: {way.firmware.upper()} from {way.attach.upper()}, by {way.by}"
+    yield f"  loaders: {', '.join(medium.loaders) or 'none'}"
+    for entry in medium.entries:
+        yield f"  {entry.file}: {entry.title}"
+        yield f"    {entry.kernel} {entry.arguments}"
+    for check in medium.checks:
+        yield f"  {check.against}: {check.files - len(check.wrong)} of {check.files} files are as it says"
+    problems = medium.problems
+    yield from (f"  WRONG: {problem}" for problem in problems)
+    if not problems:
+        yield "  nothing wrong"

@@ -1,0 +1,143 @@
+"""The initramfs: made by dracut, or taken from genkernel; what it holds is looked up, not believed.
+
+dracut leaves out a module that it cannot serve with a word in a log, and a driver that was not named without any; both
+end in a black screen. So the environment is asked before, and the initramfs afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.media.firmware import CHOSEN
+from stagewright.media.kernel import FOR_LIVE, Capabilities, module_names
+from stagewright.project.fields import FolderPath, Section
+from stagewright.root.lacks import Lack
+from stagewright.root.local import has_program
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+
+TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev"}
+"""What every initramfs copies from the environment. Without mount dracut makes one that panics, and says nothing."""
+
+NETWORK_TOOLS = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "curl": "curl", "pgrep": "procps"}
+"""What the dracut modules for network boot copy from the environment, and the packages that bring it."""
+
+OVERLAY = "/tmp/stagewright-initramfs"
+"""Where the folder that is added to the initramfs shows up inside."""
+
+LIVE, HTTP = "dmsquash-live", "livenet"
+
+
+class Initramfs(Section):
+    """What goes into the initramfs. Modules and drivers are dracut(8)'s; genkernel decides these by itself."""
+
+    modules: list[str] = [LIVE, HTTP]
+    """dracut modules to add; `dmsquash-live` finds the live system, `livenet` is for network boot."""
+    omit: list[str] = []
+    """dracut modules to leave out."""
+    drivers: list[str] = []
+    """Kernel drivers to include; without any, all that a machine could need. Fewer drivers boot faster."""
+    arguments: list[str] = []
+    """More arguments for dracut(8), as they are."""
+    overlay: FolderPath | None = None
+    """A folder whose files are put into the initramfs."""
+
+    @field_validator("modules")
+    @classmethod
+    def _finds_the_system(cls, modules: Sequence[str]) -> Sequence[str]:
+        if LIVE not in modules:
+            facts = {"module": LIVE, "hint": f'add "{LIVE}"'}
+            raise PydanticCustomError("modules", "an initramfs without {module} finds no live system", facts)
+        return modules
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an initramfs holds: dracut's modules, kernel modules, paths of files."""
+
+    modules: frozenset[str]
+    drivers: frozenset[str]
+    paths: frozenset[str]
+
+    @classmethod
+    def of(cls, root: Root, path: str) -> Contents:
+        """By lsinitrd(1), inside the root."""
+        modules = root.ask("lsinitrd", "--mod", path).splitlines()
+        listed = root.ask("lsinitrd", path).splitlines()
+        paths = frozenset(line.split(" -> ")[0].split()[-1] for line in listed if line[:1] in "-dlcbps" and " " in line)
+        return cls(frozenset(line.strip() for line in modules), module_names(paths), paths)
+
+    def has_program(self, name: str) -> bool:
+        """Whether it has a program of this name."""
+        return any(path.endswith(f"bin/{name}") for path in self.paths)
+
+
+def environment_lacks(settings: Initramfs, root: Root, where: str) -> list[Lack]:
+    """What dracut would miss, before it drops a module with a word in a log or makes a dead initramfs."""
+    if not has_program(root, "dracut"):
+        return [Lack(f"{where} has no dracut", "add dracut to this environment")]
+    wanted = {**TOOLS, **(NETWORK_TOOLS if HTTP in settings.modules else {})}
+    missing = [f"{program} ({package})" for program, package in wanted.items() if not has_program(root, program)]
+    hint = 'add these; without network boot, leave "livenet" out of initramfs.modules'
+    return [Lack(f"{where} lacks what the initramfs needs: {', '.join(missing)}", hint)] if missing else []
+
+
+@dataclass(frozen=True)
+class Making:
+    """One run of dracut: kernel, where the result goes (in the root), what else the project says."""
+
+    version: str
+    target: str
+    microcode: bool
+    epoch: int
+    arguments: Sequence[str] = ()
+    overlay: Path | None = None
+
+    def words(self, settings: Initramfs) -> list[str]:
+        """The command line."""
+        words = ["dracut", "--force", "--reproducible", "--no-hostonly", "--no-hostonly-cmdline", "--no-machineid"]
+        words += ["--nolvmconf", "--nomdadmconf", "--zstd", "--tmpdir", "/var/tmp", "--fwdir", CHOSEN]
+        words += ["--early-microcode" if self.microcode else "--no-early-microcode", "--kver", self.version]
+        for option, names in (("--add", settings.modules), ("--omit", settings.omit), ("--drivers", settings.drivers)):
+            words += [option, " ".join(names)] if names else []
+        words += ["--include", OVERLAY, "/"] if self.overlay else []
+        return [*words, *settings.arguments, *self.arguments, self.target]
+
+    @property
+    def binds(self) -> list[Bind]:
+        """The folder that is added, inside."""
+        return [Bind(self.overlay, OVERLAY)] if self.overlay else []
+
+
+def make_initramfs(settings: Initramfs, root: Root, making: Making, able: Capabilities) -> Contents:
+    """Run dracut, then see that all is in that a live system starts by. Raises ``BUILD_FAILED`` with the remedy."""
+    words = making.words(settings)
+    root.run(*words, binds=making.binds, env={"SOURCE_DATE_EPOCH": str(making.epoch)})
+    contents = Contents.of(root, making.target)
+    dropped = [name for name in settings.modules if name not in contents.modules]
+    if dropped:
+        raise StagewrightError(
+            Reason.ENVIRONMENT_LACKS,
+            f"dracut left {', '.join(dropped)} out of the initramfs of kernel {making.version}",
+            hint="the log says what each misses; or it is omitted, or no dracut module is called so",
+        )
+    _check_drivers(making.version, contents, able)
+    return contents
+
+
+def _check_drivers(version: str, contents: Contents, able: Capabilities) -> None:
+    """What the kernel has as a module must be in the initramfs, or it is not there when the image is to be mounted."""
+    missing = [module for option, module in FOR_LIVE.items() if able.is_module(option, module)]
+    missing = ["iso9660" if name == "isofs" else name for name in missing if name not in contents.drivers]
+    if missing:
+        raise StagewrightError(
+            Reason.BUILD_FAILED,
+            f"the initramfs of kernel {version} lacks drivers that every live system takes: {', '.join(missing)}",
+            hint="add them to initramfs.drivers, or leave that out for all drivers",
+        )

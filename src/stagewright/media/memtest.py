@@ -1,0 +1,40 @@
+"""memtest86+ (6 or later) from an environment: a program for UEFI, and one that BIOS loaders start like a kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stagewright.media.kernel import copy_out
+from stagewright.root import files
+from stagewright.root.lacks import Lack
+from stagewright.root.root import Root
+
+_PLACES = {
+    "memtest.efi": ("/boot/memtest86+x64.efi", "/boot/memtest86plus/memtest.efi64", "/boot/memtest86plus/memtest.efi"),
+    "memtest.bin": (
+        "/boot/memtest86+x64.bin",
+        "/boot/memtest86plus/memtest64.bios",
+        "/boot/memtest86plus/memtest.bios",
+    ),
+}
+"""Where Debian and Gentoo put them."""
+
+
+def _found(root: Root, name: str) -> str | None:
+    return next((path for path in _PLACES[name] if files.exists(root.path, path)), None)
+
+
+def memtest_lacks(root: Root) -> list[Lack]:
+    """What is missing of it in an environment."""
+    missing = [name for name in _PLACES if not _found(root, name)]
+    looked = ", ".join(path for name in missing for path in _PLACES[name])
+    hint = "install memtest86+ (Debian) or sys-apps/memtest86+[uefi64,bios64] (Gentoo)"
+    return [Lack(f"the environment has no memtest86+ (looked for {looked})", hint)] if missing else []
+
+
+def take_memtest(root: Root, target: Path) -> None:
+    """Copy both programs out of an environment that has them."""
+    for name in _PLACES:
+        path = _found(root, name)
+        assert path, "the environment was checked"
+        copy_out(root, path, target / name)

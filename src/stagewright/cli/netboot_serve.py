@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from stagewright.netboot.serve import FileServer
 from stagewright.netboot.writer import SCRIPT
 from stagewright.ui.jsonlines import JsonLines
 from stagewright.ui.text import duration, shown, size
+from stagewright.vm import accel
 
 
 @click.command(name="serve")
@@ -57,7 +59,7 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
         if tftp or proxy_dhcp:
             text = configuration(server.folder, host, url, proxy_dhcp=proxy_dhcp)
             others.enter_context(Dnsmasq(text, tell))
-        found = lines(url, address, server.port, tftp=server.folder if tftp else None)
+        found = lines(url, address, server.port, _acceleration(), tftp=server.folder if tftp else None)
         if as_json:
             print(json.dumps({"event": "Serving", "url": url, "folder": str(server.folder), **found}), flush=True)
         else:
@@ -66,8 +68,15 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
     return 0
 
 
-def _introduce(folder: Path, url: str, found: object) -> None:
-    assert isinstance(found, dict)
+def _acceleration() -> Sequence[str]:
+    """What QEMU can do here; without QEMU there is nothing to ask, and emulation works everywhere."""
+    try:
+        return accel.probe().arguments
+    except StagewrightError:
+        return accel.tcg("").arguments
+
+
+def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
     print(f"serving {folder} at {url}/ until Ctrl-C")
     print(f"\nat the prompt of iPXE (Ctrl-B while it starts):\n  {found['ipxe']}")
     print(f"\na virtual machine on this computer (Ctrl-A X ends it):\n  {found['qemu']}")

@@ -53,7 +53,12 @@ def _grub(path: str, text: str) -> Iterator[Line]:
         if kernel:
             initrd = _GRUB_INITRD.search(entry["body"])
             title = entry["double"] or entry["single"] or entry["bare"]
-            yield Line(path, title, kernel[1].lstrip("/"), initrd[1].lstrip("/") if initrd else "", kernel[2].strip())
+            yield Line(path, title, _plain(kernel[1]), _plain(initrd[1]) if initrd else "", kernel[2].strip())
+
+
+def _plain(path: str) -> str:
+    """A path without the device or folder that GRUB finds out by itself, as in ``$base/boot/gentoo``."""
+    return re.sub(r"^(?:\(\S*?\)|\$\w+|\$\{\w+\})", "", path).lstrip("/")
 
 
 def _syslinux(path: str, text: str) -> Iterator[Line]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stagewright import run
@@ -29,18 +29,21 @@ def outward_address(address: str) -> str:
         return found
 
 
-def lines(url: str, address: str, port: int, *, tftp: Path | None) -> Mapping[str, str]:
-    """What to type, by where: at iPXE's prompt, and for a virtual machine on this computer."""
+def lines(url: str, address: str, port: int, acceleration: Sequence[str], *, tftp: Path | None) -> Mapping[str, str]:
+    """What to type, by where: at iPXE's prompt, and for a virtual machine on this computer.
+
+    ``acceleration`` are arguments for QEMU, since it gives up where KVM is there and does not work.
+    """
     local = address in ANY or address.startswith("127.")
     seen = f"http://{GATEWAY}:{port}" if local else url
-    found = {"ipxe": f"dhcp && chain {url}/{SCRIPT}", "qemu": qemu(f"bootfile={seen}/{SCRIPT}")}
+    found = {"ipxe": f"dhcp && chain {url}/{SCRIPT}", "qemu": qemu(acceleration, f"bootfile={seen}/{SCRIPT}")}
     if tftp:
-        found["qemu_tftp"] = qemu(f"tftp={tftp}", f"bootfile={SCRIPT}")
+        found["qemu_tftp"] = qemu(acceleration, f"tftp={tftp}", f"bootfile={SCRIPT}")
     return found
 
 
-def qemu(*network: str) -> str:
+def qemu(acceleration: Sequence[str], *network: str) -> str:
     """A command line for a virtual machine whose console is the terminal; Ctrl-A X ends it."""
     nic = ",".join(["user", "model=virtio-net-pci", *network])
-    words = ["qemu-system-x86_64", "-M", "q35", "-accel", "kvm", "-accel", "tcg", "-cpu", "max", "-smp", "2"]
+    words = ["qemu-system-x86_64", "-M", "q35", *acceleration, "-smp", "2"]
     return run.paste([*words, "-m", "1024", "-nographic", "-nic", nic])

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import enum
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.media.kernel import copy_out
+from stagewright.media.loaders import grub_mkimage
 from stagewright.root import files
 from stagewright.root.lacks import Lack
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 PROGRAMS = "network"
 """The folder of a payload with the programs of boot servers."""
@@ -96,7 +95,7 @@ class NetLoader(enum.StrEnum):
     def lacks(self, root: Root) -> list[Lack]:
         """What the environment misses for it."""
         if self is NetLoader.GRUB:
-            missing = [] if _mkimage(root) else ["grub-mkimage"]
+            missing = [] if grub_mkimage(root) else ["grub-mkimage"]
             missing += [] if _platforms(root) else ["GRUB's modules for i386-pc or x86_64-efi"]
         else:
             wanted = [program for program in _FILES[self] if program.name != _SNPONLY]
@@ -113,17 +112,11 @@ class NetLoader(enum.StrEnum):
         for file in _FILES[self]:
             path = _find(root, file)
             if path:
-                real = inside(root.path, os.path.realpath, path)
-                shutil.copyfile(root.path / real.lstrip("/"), target / file.name)
+                copy_out(root, path, target / file.name)
 
 
 def _find(root: Root, program: Program) -> str | None:
     return next((path for path in program.paths if files.exists(root.path, path)), None)
-
-
-def _mkimage(root: Root) -> str | None:
-    names = ("grub-mkimage", "grub2-mkimage")
-    return next((name for name in names if files.exists(root.path, f"/usr/bin/{name}")), None)
 
 
 def _platforms(root: Root) -> list[GrubNet]:
@@ -133,7 +126,12 @@ def _platforms(root: Root) -> list[GrubNet]:
 def _make_grub(root: Root, program: GrubNet, target: Path, inside_root: str) -> None:
     early = target / "early.cfg"
     early.write_text(_GRUB_EARLY)
-    words = [str(_mkimage(root)), f"--format={program.image_format}", "--prefix=/", f"--config={inside_root}/early.cfg"]
+    words = [
+        str(grub_mkimage(root)),
+        f"--format={program.image_format}",
+        "--prefix=/",
+        f"--config={inside_root}/early.cfg",
+    ]
     root.run(*words, f"--output={inside_root}/{program}", *program.modules)
     early.unlink()
 

@@ -30,10 +30,11 @@ ALL = {
     "boot",
     "live+boot.squashfs",
     "iso",
+    "pxe",
     "pack",
     "packages",
 }
-ALL |= {"test:works", "test:runs", "test:again"}
+ALL |= {"test:works", "test:loads", "test:runs", "test:again"}
 
 
 class Site:

@@ -73,6 +73,10 @@ root = "debian"
 kind = "livecd-stage3"
 live = "live"
 boot = "boot"
+[stages.pxe]
+kind = "pxeboot"
+live = "live"
+boot = "boot"
 [stages.pack]
 kind = "tarball"
 root = "stage3"
@@ -81,6 +85,9 @@ kind = "binhost"
 roots = ["system", "four"]
 [tests.works]
 boots = "iso"
+expect = ["login:"]
+[tests.loads]
+netboots = "pxe"
 expect = ["login:"]
 [tests.runs]
 starts = "one"

@@ -58,14 +58,12 @@ def abilities(path: Path, work: Path) -> Abilities:
 def _archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO[bytes]]:
     """The archives one after the other: uncompressed ones such as microcode, then one that may be compressed."""
     while True:
+        _skip_padding(packed)
         start = packed.tell()
         head = packed.read(6)
-        if not head.strip(b"\0"):
-            if not head:
-                return
-            packed.seek(start + len(head) - len(head.lstrip(b"\0")))
-            continue
         packed.seek(start)
+        if not head:
+            return
         if head not in _MAGIC:
             break
         yield packed

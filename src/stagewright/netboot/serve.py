@@ -143,7 +143,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if path.is_dir():
                 self._list(path, name)
                 return
-            with path.open("rb") as stream:
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123
                 if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                     raise FileNotFoundError(name)
                 self._send(stream, path)

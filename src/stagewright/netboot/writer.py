@@ -5,6 +5,7 @@
     boot/gentoo, boot/gentoo.igz, image.squashfs   the very files that the ISO holds, as hard links where possible
     boot.ipxe                                      for iPXE
     combined.igz                                   initramfs and image in one, for loaders that know only one file
+    boot.efi, single.efi                           as one program, for UEFI HTTP Boot
     pxelinux.cfg/default, grub.cfg                 for PXELINUX, and GRUB from the network
     undionly.kpxe, pxelinux.0, grubx64.efi, ...    programs that machines load first
     dnsmasq.conf                                   an example for a boot server
@@ -39,6 +40,9 @@ from stagewright.netboot.methods import (
 )
 from stagewright.release.digests import LISTED, Digests, digests_of
 
+UNIFIED, SINGLE = "boot.efi", "single.efi"
+"""Kernel and initramfs as one program, without and with the image in it."""
+
 SCRIPT, README, DIGESTS = "boot.ipxe", "README.md", "DIGESTS"
 
 _WHAT = {
@@ -50,6 +54,8 @@ _WHAT = {
     "pxelinux.cfg/default": "menu of PXELINUX",
     "grub.cfg": "menu of GRUB from the network",
     "dnsmasq.conf": "example of a boot server's configuration",
+    UNIFIED: "kernel, initramfs and arguments as one EFI program, which fetches the image: for UEFI HTTP Boot",
+    SINGLE: "the whole system as one EFI program: for UEFI HTTP Boot, or any loader of EFI programs",
     "undionly.kpxe": "iPXE for BIOS machines, with the driver of their network card's ROM",
     "ipxe.efi": "iPXE for UEFI machines, with drivers of its own",
     "snponly.efi": "iPXE for UEFI machines, with the driver of their firmware",
@@ -82,12 +88,16 @@ class NetSet:
 
 @dataclass(frozen=True)
 class Parts:
-    """The files that a set is made of: kernel, initramfs, image, and programs by their name in the set."""
+    """The files that a set is made of: kernel, initramfs, image; programs by their name in the set.
+
+    ``combined`` is the file of initramfs and image, where it was made already.
+    """
 
     kernel: Path
     initramfs: Path
     image: Path
     programs: Mapping[str, Path] = field(default_factory=dict)
+    combined: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,9 @@ def write_set(parts: Parts, wanted: NetSet, folder: Path, epoch: int) -> Written
         _link(source, folder / name)
     for name, source in parts.programs.items():
         _link(source, folder / name)
-    if wanted.combined:
+    if wanted.combined and parts.combined:
+        _link(parts.combined, folder / COMBINED)
+    elif wanted.combined:
         write_combined(parts.initramfs, parts.image, folder / COMBINED)
     for name, text in _texts(wanted, parts.programs).items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -181,7 +193,7 @@ def _texts(wanted: NetSet, programs: Mapping[str, Path]) -> dict[str, str]:
     texts = {SCRIPT: _render(SCRIPT, set=view)}
     if view.entries:
         texts |= {"pxelinux.cfg/default": _render("pxelinux.cfg", set=view), "grub.cfg": _render("grub.cfg", set=view)}
-    if programs:
+    if any(name for name in programs if name not in (UNIFIED, SINGLE)):
         texts["dnsmasq.conf"] = dnsmasq_configuration(wanted.title, programs, wanted.base_url)
     return texts
 

@@ -6,6 +6,7 @@ that the ISO is made of (R63). Nothing is compiled, packed or unpacked for it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,20 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.media.arguments import KernelArguments
-from stagewright.media.payload import BootKernel, Payload
-from stagewright.netboot.methods import IMAGE, CommandLine, Method
+from stagewright.media.efi import EfiArch
+from stagewright.media.initramfs import HTTP
+from stagewright.media.loaders import Loader
+from stagewright.media.payload import LOADERS, BootKernel, Payload
+from stagewright.media.uki import Parts, make_uki
+from stagewright.netboot.combined import write_combined
+from stagewright.netboot.methods import COMBINED, IMAGE, CommandLine, Method
 from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
-from stagewright.netboot.writer import SCRIPT, NetSet, Parts, Written, add_digests, write_set
+from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, Written, add_digests, write_set
+from stagewright.netboot.writer import Parts as NetParts
 from stagewright.portage.installed import INSTALLED, from_data
 from stagewright.project.fields import FilesRef, Matching, StageRef, Word
 from stagewright.project.model import Project
@@ -30,11 +38,10 @@ from stagewright.release.manifest import SUFFIX, write_manifest
 from stagewright.root.budget import Size, parse_size
 from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.livecd_stage2 import LiveStage2
+from stagewright.stages.livecd_stage3 import Title
 from stagewright.stages.released import about
 from stagewright.stages.squashfs import SquashfsSettings, squashfs_node
-
-LIVENET = "livenet"
-"""The module of dracut that fetches an image."""
+from stagewright.stages.tools import OBJCOPY
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
 NfsUrl = Annotated[str, Matching(r"nfs4?://[^\s/:]+/[^\s]*", "a URL such as nfs4://server/folder")]
@@ -45,12 +52,13 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
 
     yields = Yields.ARTIFACT
     publishes = True
+    uses = (OBJCOPY,)
 
     live: StageRef
     """The live root, a livecd-stage1."""
     boot: FilesRef
     """The payload, a livecd-stage2."""
-    title: str | None = None
+    title: Title | None = None
     """The line in boot menus; default: the project's name and version."""
     timeout: Annotated[int, Field(ge=0, le=3600)] = 3
     """How long boot menus wait, in seconds."""
@@ -64,6 +72,10 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     """Where the folder is exported over NFS, such as `nfs4://server/folder`."""
     combined: bool = True
     """Also make one file of initramfs and image, for PXELINUX, GRUB and old versions of iPXE on UEFI machines."""
+    uki: bool = False
+    """Also make `boot.efi` for UEFI HTTP Boot, which fetches the image from `base_url`; the payload carries `uki`."""
+    single_file: bool = False
+    """Also make `single.efi` for UEFI, with the image in it, which needs nothing else; the payload carries `uki`."""
     loaders: list[Annotated[NetLoader, Word()]] | None = None
     """Programs to put into the folder; default: those that the payload carries as `network_loaders`."""
     budget: dict[str, Size] = {}
@@ -81,11 +93,19 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         if Method.NFS in self.methods and not self.nfs:
             problem = 'methods: "nfs" needs to know where the folder is exported'
             yield ("methods",), StagewrightError(Reason.MISSING_KEY, problem, hint='set nfs = "nfs4://server/folder"')
+        if self.uki and not self.base_url:
+            problem = "uki: one program with the kernel in it must be told where the image is"
+            yield ("uki",), StagewrightError(Reason.MISSING_KEY, problem, hint="set base_url, or single_file instead")
         entry = project.entry(self.boot)
         if not entry or not isinstance(entry.model, LiveStage2):
             return
-        if self._fetches and LIVENET not in entry.model.initramfs.modules:
-            yield (("methods",) if self.methods else ("nfs",)), _without_livenet(self.boot)
+        if self._fetches and HTTP not in entry.model.initramfs.modules:
+            named = [name for name in ("methods", "nfs", "uki") if getattr(self, name)]
+            yield (named[0],), _without_livenet(self.boot)
+        if (self.uki or self.single_file) and Loader.UKI not in entry.model.loaders:
+            problem = f"{self.boot!r} does not take the stub of unified kernel images from its environment"
+            hint = f'add "uki" to `loaders` of {self.boot!r}'
+            yield ("uki" if self.uki else "single_file",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
         missing = [loader for loader in self.loaders or [] if loader not in entry.model.network_loaders]
         if missing:
             problem = f"loaders: {self.boot!r} does not take {', '.join(missing)} from its environment"
@@ -98,7 +118,8 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         settings = SquashfsSettings(**{field: getattr(self, field) for field in SquashfsSettings.model_fields})
         squashfs = scope.add(squashfs_node(scope, self.live, self.boot, settings))
         node = self.node(name, scope, title=self.title or f"{info.name} {info.version}", **about(scope))
-        scope.add(replace(node, inputs={"boot": node.inputs["boot"], "squashfs": squashfs}))
+        tools = (*node.tools, OBJCOPY.program) if self.uki or self.single_file else node.tools
+        scope.add(replace(node, inputs={"boot": node.inputs["boot"], "squashfs": squashfs}, tools=tools))
         scope.targets[name] = (name,)
 
     def build(self, work: Work) -> Built:
@@ -108,14 +129,17 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         payload = Payload.read(folder)
         check_payload(folder, self.loaders or [], self.boot)
         kernel = payload.kernels[0]
-        parts = Parts(
+        wanted = self._wanted(kernel, work.context["title"])
+        parts = NetParts(
             kernel=folder / kernel.kernel,
             initramfs=folder / kernel.initramfs,
             image=work.artifact("squashfs") / IMAGE,
             programs=_programs(folder, self.loaders),
         )
+        if self.uki or self.single_file:
+            parts = self._unify(parts, wanted, payload, work)
         tree = work.new_folder("tree")
-        written = write_set(parts, self._wanted(kernel, work.context["title"]), tree, work.epoch)
+        written = write_set(parts, wanted, tree, work.epoch)
         self._manifest(work, tree, written.digests[IMAGE])
         work.notice(summary(written))
         return Built(tree, (), {"script": SCRIPT, **written.to_dict()})
@@ -123,7 +147,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     @property
     def _fetches(self) -> bool:
         """Whether it is said that the initramfs fetches the image."""
-        return bool({Method.HTTP, Method.NFS}.intersection(self.methods)) or self.nfs is not None
+        return bool({Method.HTTP, Method.NFS}.intersection(self.methods)) or self.nfs is not None or self.uki
 
     def _wanted(self, kernel: BootKernel, title: str) -> NetSet:
         if self._fetches and not kernel.network:
@@ -142,6 +166,28 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
             budgets={pattern: parse_size(size) for pattern, size in self.budget.items()},
         )
 
+    def _unify(self, parts: NetParts, wanted: NetSet, payload: Payload, work: Work) -> NetParts:
+        """The same parts, with the unified kernel images that are asked for."""
+        work.phase("unified kernel images")
+        kernel, folder, efi = payload.kernels[0], work.new_folder("unified"), EfiArch.of(Arch(payload.arch))
+        stub = work.artifact("boot") / LOADERS / Loader.UKI / f"linux{efi.short}.efi.stub"
+        release = f'ID=live\nNAME="{wanted.title}"\nPRETTY_NAME="{wanted.title}"\n'
+        made: dict[str, tuple[Path, Method]] = {}
+        if self.uki:
+            made[UNIFIED] = parts.initramfs, Method.HTTP
+        if self.single_file:
+            parts = replace(parts, combined=folder / COMBINED)
+            write_combined(parts.initramfs, parts.image, folder / COMBINED)
+            os.utime(folder / COMBINED, (work.epoch, work.epoch))
+            made[SINGLE] = folder / COMBINED, Method.INITRD
+        for name, (initramfs, method) in made.items():
+            arguments = wanted.command.for_method(method, f"{wanted.base_url}/{IMAGE}")
+            (folder / f"{name}.texts").mkdir()
+            unified = Parts(stub, parts.kernel, initramfs, arguments, release, kernel.version)
+            make_uki(unified, folder / name, folder / f"{name}.texts", work.epoch, work.log)
+            os.utime(folder / name, (work.epoch, work.epoch))
+        return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
+
     def _manifest(self, work: Work, tree: Path, image: Digests) -> None:
         """The manifest of the image, with the packages in it."""
         meta = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key)
@@ -157,8 +203,8 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
 
 
 def _without_livenet(payload: str) -> StagewrightError:
-    what = f'the initramfs of {payload!r} has no "{LIVENET}", so it cannot fetch an image'
-    hint = f'add "{LIVENET}" to `initramfs.modules` of {payload!r} (dracut), or set methods = ["initrd"]'
+    what = f'the initramfs of {payload!r} has no "{HTTP}", so it cannot fetch an image'
+    hint = f'add "{HTTP}" to `initramfs.modules` of {payload!r} (dracut), or set methods = ["initrd"]'
     return StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
 
 

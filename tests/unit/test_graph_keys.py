@@ -197,7 +197,9 @@ def test_a_change_reaches_whoever_depends_on_it(graph: Graph) -> None:
         "live",
         "live+boot.squashfs",
         "iso",
+        "pxe",
         "test:works",
+        "test:loads",
     }
 
 

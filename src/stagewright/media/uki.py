@@ -41,7 +41,18 @@ def make_uki(parts: Parts, target: Path, work: Path, epoch: int, log: IO[str]) -
     for name, path in {**sections, "initrd": parts.initramfs, "linux": parts.kernel}.items():
         words += ["--add-section", f".{name}={path}", "--change-section-vma", f".{name}={address:#x}"]
         address += -(-path.stat().st_size // alignment) * alignment
-    run([*words, parts.stub, target], env={"SOURCE_DATE_EPOCH": str(epoch)}, log=log)
+    run([*words, parts.stub, target], log=log)
+    _settle(target, epoch)
+
+
+def _settle(program: Path, epoch: int) -> None:
+    """Take the present time out of an EFI program: objcopy writes it, and sums it into a checksum that UEFI ignores."""
+    with program.open("r+b") as stream:
+        stream.seek(_PE)
+        (header,) = struct.unpack("<I", stream.read(4))
+        for offset, value in ((8, epoch), (24 + 64, 0)):  # TimeDateStamp, CheckSum
+            stream.seek(header + offset)
+            stream.write(struct.pack("<I", value))
 
 
 def free_address(program: Path) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
+from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.graph.node import Node, Yields
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
@@ -29,11 +31,11 @@ from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootK
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
 from stagewright.portage.emerge import Portage
-from stagewright.portage.modules import rebuild_modules
+from stagewright.portage.modules import install_kernel, rebuild_modules
 from stagewright.project.fields import Matching, Word
 from stagewright.root import files
 from stagewright.root.emulation import machine_of
-from stagewright.root.lacks import Lack, refuse
+from stagewright.root.lacks import Lack
 from stagewright.root.local import has_program
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
@@ -102,6 +104,10 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         node = super().node(node_id, scope, **context)
         return replace(node, tools=(*node.tools, SIGN.program)) if self.secure_boot else node
 
+    def lacks(self) -> Iterator[StagewrightError]:
+        """What of the keys is not on this machine."""
+        yield from self.secure_boot.lacks() if self.secure_boot else ()
+
     def _named(self) -> dict[str, Kernel]:
         return self.kernels or {"gentoo": self.kernel}
 
@@ -120,7 +126,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             portage.install(self.packages)
         machine = machine_of(root.path)
         efi = EfiArch.of(machine.arch if machine else Arch.AMD64)
-        self._check_environment(root, efi)
+        self._check_environment(root, efi, portage, work.epoch)
         firmware = choose_firmware(root, self.firmware, microcode=self.microcode, where=repr(self.root))
         (payload / "boot").mkdir()
         kernels = tuple(self._kernel(name, root, portage, work) for name in self._ordered())
@@ -145,18 +151,27 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         (work.folder / "payload").mkdir(exist_ok=True)
         return self.portage(work, _binds(work.folder / "payload"))[0]
 
-    def _check_environment(self, root: Root, efi: EfiArch) -> None:
-        """All that the environment lacks, at once and before any of it takes time."""
+    def _check_environment(self, root: Root, efi: EfiArch, portage: Portage, epoch: int) -> None:
+        """All that the environment lacks, at once and before any of it takes time. Raises ``ENVIRONMENT_LACKS``."""
         where = repr(self.root)
         lacks = [lack for loader in self.loaders for lack in loader.lacks(root, efi)]
         lacks += [lack for loader in self.network_loaders for lack in loader.lacks(root)]
         lacks += memtest_lacks(root) if self.memtest else []
-        kinds = {kernel.initramfs_by for kernel in self._named().values()}
-        if InitramfsKind.DRACUT in kinds:
+        kernels = self._named().values()
+        if any(kernel.initramfs_by is InitramfsKind.DRACUT for kernel in kernels):
             lacks += environment_lacks(self.initramfs, root, where)
-        if InitramfsKind.GENKERNEL in kinds and not has_program(root, "genkernel"):
-            lacks.append(Lack(f"{where} has no genkernel", "add sys-kernel/genkernel to this environment"))
-        refuse(lacks)
+        if any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in kernels):
+            missing = Lack(f"{where} has no genkernel", "add sys-kernel/genkernel to this environment")
+            lacks += [] if has_program(root, "genkernel") else [missing]
+        errors = [lack.error() for lack in lacks]
+        for kernel in kernels:
+            if not kernel.package and not kernel.from_sources:
+                try:
+                    image_of(root, install_kernel(kernel, root, portage, epoch), where)
+                except StagewrightError as error:
+                    errors.append(error)
+        if errors:
+            raise ProblemsError(errors)
 
     def _kernel(self, name: str, root: Root, portage: Portage, work: Work) -> BootKernel:
         """One kernel with the packages for it and its initramfs, copied out before the next one is made."""

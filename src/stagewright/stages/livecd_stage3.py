@@ -6,7 +6,7 @@ The squashfs is a node of its own with two inputs, shared with everything else t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -129,7 +129,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
             secure_boot=keys.model_dump() if keys else None,
             **about(scope),
         )
-        files = {value: scope.project.path(value) for value in (keys.model_dump().values() if keys else ())}
+        files = {keys.certificate: scope.project.path(keys.certificate)} if keys else {}
         inputs = {"boot": node.inputs["boot"], "squashfs": squashfs}
         tools = (*node.tools, *self._more_tools(signs=keys is not None))
         scope.add(replace(node, inputs=inputs, files={**node.files, **files}, tools=tools))
@@ -168,7 +168,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
             implant_md5(target, work.log)
         work.phase("digest")
         packages = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key).facts[INSTALLED]
-        release(work, target, from_data(packages), digests_of(target))
+        release(work, target, from_data(packages), digests_of(target), payload=asdict(payload))
         return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
 
     def _settings(self, work: Work) -> Settings:

@@ -1,0 +1,193 @@
+"""Kernel arguments: one definition, for each initramfs the words that it understands, in every loader's file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
+from stagewright.media.iso import GENKERNEL_SUMS, SUMS
+from stagewright.media.layout import Settings, entries_of, image_of, menu_of, unfit
+from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
+from stagewright.media.menus import Line, read_menu, traps_of
+from stagewright.media.payload import BootKernel, Payload, paths_of
+
+DRACUT, GENKERNEL = InitramfsKind.DRACUT, InitramfsKind.GENKERNEL
+
+
+def words(kind: InitramfsKind, **settings: Any) -> list[str]:
+    return kind.for_medium(KernelArguments(**settings), "LIVE", "image.squashfs").split()
+
+
+def test_dracut_finds_the_medium_by_its_volume_id() -> None:
+    assert words(DRACUT)[:4] == [
+        "root=live:CDLABEL=LIVE",
+        "rd.live.dir=/",
+        "rd.live.squashimg=image.squashfs",
+        "rd.live.overlay.overlayfs=1",
+    ]
+    assert not [word for word in words(DRACUT) if word.startswith(("cdroot", "loop"))]
+
+
+def test_genkernel_gets_its_own_words_and_a_root() -> None:
+    found = words(GENKERNEL, ram=True, verify=True, keymap="uk")
+    assert {"root=/dev/ram0", "cdroot", "looptype=squashfs", "loop=/image.squashfs"} <= set(found)
+    assert {"overlayfs", "docache", "verify", "keymap=uk"} <= set(found)
+    assert not [word for word in found if word.startswith("rd.")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"ram": True}, "rd.live.ram=1"),
+        ({"verify": True}, "rd.live.check=1"),
+        ({"persistence": "DATA"}, "rd.live.overlay=LABEL=DATA:/overlay"),
+        ({"keymap": "uk"}, "rd.vconsole.keymap=uk"),
+        ({"quiet": True}, "quiet"),
+        ({"console": ["ttyS1,9600"]}, "console=ttyS1,9600"),
+        ({"extra": ["net.ifnames=0"]}, "net.ifnames=0"),
+    ],
+)
+def test_each_setting_has_its_word(settings: dict[str, Any], word: str) -> None:
+    assert word in words(DRACUT, **settings)
+    assert word not in words(DRACUT)
+
+
+@pytest.mark.parametrize("word", ["root=/dev/sda1", "initrd=/x", "setkmap=uk"])
+def test_what_is_ours_or_does_nothing_is_refused(word: str) -> None:
+    with pytest.raises(ValidationError):
+        KernelArguments(extra=[word])
+
+
+def test_a_console_that_leads_comes_last_and_once() -> None:
+    arguments = KernelArguments(console=["ttyS0,9600", "tty0"]).leading_to("ttyS0,115200")
+    assert arguments.console == ["tty0", "ttyS0,115200"]
+
+
+def kernel(name: str = "gentoo", by: InitramfsKind = DRACUT, **more: Any) -> BootKernel:
+    path, initramfs = paths_of(name, first=name == "gentoo")
+    facts = {"verifies": True, "network": True, "keymaps": True, **more}
+    return BootKernel(name, "6.1", path, initramfs, by, **facts)
+
+
+def settings_of(loader: Loader = Loader.SYSTEMD_BOOT, **more: Any) -> Settings:
+    return Settings(**{"loader": loader, "arguments": KernelArguments(), "title": "T 1", "volume_id": "LIVE", **more})
+
+
+def test_a_payload_is_read_as_it_was_written(tmp_path: Path) -> None:
+    payload = Payload("amd64", (kernel(compressions=("zstd",)), kernel("old", GENKERNEL)), firmware=("a/b.bin",))
+    payload.write(tmp_path)
+    assert Payload.read(tmp_path) == payload
+
+
+def test_every_kernel_has_its_lines_with_the_words_of_its_initramfs() -> None:
+    payload = Payload("amd64", (kernel(), kernel("old", GENKERNEL)))
+    entries = entries_of(settings_of(modes=(Mode.RAM,), consoles=("ttyS0,115200",)), payload)
+    assert [entry.id for entry in entries] == ["live", "live-ram", "live-ttyS0", "old", "old-ram", "old-ttyS0"]
+    assert [entry.kernel for entry in entries] == ["boot/gentoo"] * 3 + ["boot/old"] * 3
+    assert "rd.live.ram=1" in entries[1].arguments
+    assert "docache" in entries[4].arguments
+    assert entries[5].arguments.endswith("console=tty0 console=ttyS0,115200")
+    assert len({entry.title for entry in entries}) == 6
+
+
+@pytest.mark.parametrize("loader", [Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.GRUB_HYBRID, Loader.ISOLINUX])
+def test_all_loaders_say_the_same(loader: Loader) -> None:
+    """What is read back from each loader's own files is the menu that they were made of."""
+    settings = settings_of(loader, modes=tuple(Mode), memtest=True)
+    payload = Payload("amd64", (kernel(), kernel("old", GENKERNEL)), memtest=True)
+    wanted = {(e.title, e.kernel, e.initramfs, e.arguments) for e in entries_of(settings, payload)}
+    texts = loader.configuration(menu_of(settings, payload))
+    menus = [read_menu(path, text) for path, text in texts.items()]
+    if loader is Loader.SYSTEMD_BOOT:
+        menus = [[line for menu in menus for line in menu]]
+    for menu in menus:
+        assert {(line.title, line.kernel, line.initramfs, line.arguments) for line in menu} == wanted
+    assert any("memtest" in text for text in texts.values())
+    on_medium = {path for one in payload.kernels for path in (one.kernel, one.initramfs)} | {"image.squashfs"}
+    assert not [trap for menu in menus for line in menu for trap in traps_of(line, "LIVE", on_medium)]
+
+
+@pytest.mark.parametrize(
+    ("more", "facts"),
+    [
+        ({"modes": (Mode.VERIFY,)}, {"verifies": False}),
+        ({"modes": (Mode.PERSISTENCE,)}, {"by": GENKERNEL}),
+        ({"arguments": KernelArguments(keymap="uk")}, {"keymaps": False}),
+        ({"memtest": True}, {}),
+        ({}, {"compressions": ("gzip", "xz")}),
+    ],
+)
+def test_what_a_payload_cannot_do_is_found(more: dict[str, Any], facts: dict[str, Any]) -> None:
+    payload = Payload("amd64", (kernel(**facts),))
+    wrong = unfit(settings_of(**more), payload, "zstd")
+    assert wrong and all(wrong)
+    assert unfit(settings_of(), Payload("amd64", (kernel(),)), "zstd") is None
+
+
+def ready(folder: Path, *loaders: Loader, names: tuple[str, ...] = ("gentoo",)) -> Payload:
+    """A payload's folder with stand-ins for all files."""
+    payload = Payload("amd64", tuple(kernel(name) for name in names), memtest=True)
+    files = [path for one in payload.kernels for path in (one.kernel, one.initramfs)]
+    files += [f"memtest/memtest.{kind}" for kind in ("efi", "bin")]
+    for loader in loaders:
+        own = {Loader.ISOLINUX: ["isolinux.bin", "ldlinux.c32", BOOT_MBR], Loader.GRUB_HYBRID: [ELTORITO, BOOT_MBR]}
+        files += [f"loaders/{loader}/{name}" for name in own.get(loader, [])]
+        files += [f"loaders/{loader}/BOOTX64.EFI"] if loader.is_efi else []
+    for name in [*files, "image.squashfs"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return payload
+
+
+@pytest.mark.parametrize("loader", [loader for loader in Loader if loader is not Loader.UKI])
+def test_old_paths_stay_whatever_the_loader(tmp_path: Path, loader: Loader) -> None:
+    payload = ready(tmp_path / "payload", loader, names=("gentoo", "old"))
+    folder, work = tmp_path / "payload", tmp_path / "work"
+    with (tmp_path / "log").open("w") as log:
+        image = image_of(settings_of(loader, memtest=True), payload, folder, folder / "image.squashfs", work, 0, log)
+    assert {"boot/gentoo", "boot/gentoo.igz", "boot/old", "boot/old.igz", "image.squashfs"} <= set(image.files)
+    assert bool(image.efi_files) is loader.is_efi
+    assert bool(image.bios) is loader.is_bios
+    assert set(image.sums) == {SUMS}
+    reached = image.files if loader.reads_iso else image.efi_files
+    assert "boot/memtest/memtest.efi" in reached
+    assert GENKERNEL_SUMS not in image.sums
+
+
+@pytest.mark.parametrize(
+    ("arguments", "volume", "words"),
+    [
+        ("quiet", "LIVE", "no root="),
+        ("root=live:CDLABEL=OTHER", "LIVE", "another volume id"),
+        ("root=live:/image.squashfs", "LIVE", "ends in .img"),
+        ("root=/dev/ram0 cdroot", "LIVE", "looptype"),
+        ("root=live:CDLABEL=LIVE setkmap=uk", "LIVE", "setkmap"),
+        ("root=live:CDLABEL=LIVE rd.live.squashimg=gone.squashfs", "LIVE", "gone.squashfs is not on"),
+    ],
+)
+def test_known_traps_are_told(arguments: str, volume: str, words: str) -> None:
+    line = Line("grub.cfg", "T", "k", "i", arguments)
+    assert [trap for trap in traps_of(line, volume, {"k", "i"}) if words in trap]
+
+
+def test_menus_of_others_are_read() -> None:
+    """Catalyst's grub.cfg, and a PXELINUX menu as its users write it."""
+    grub = """
+set default=0
+menuentry 'Boot LiveCD (kernel: gentoo)' --class gnu-linux --class os {
+\tlinux /boot/gentoo dokeymap root=live:CDLABEL=Gentoo-amd64-2026 rd.live.dir=/ rd.live.squashimg=image.squashfs cdroot
+\tinitrd /boot/gentoo.igz
+}
+"""
+    (line,) = read_menu("boot/grub/grub.cfg", grub)
+    assert (line.kernel, line.initramfs) == ("boot/gentoo", "boot/gentoo.igz")
+    assert not traps_of(line, "Gentoo-amd64-2026", {"boot/gentoo", "boot/gentoo.igz", "image.squashfs"})
+    arguments = "dokeymap looptype=squashfs loop=/image.squashfs cdroot"
+    pxe = f"LABEL gentoo\n  KERNEL gentoo\n  APPEND initrd=combined.igz {arguments}\n"
+    (line,) = read_menu("pxelinux.cfg/default", pxe)
+    assert (line.title, line.initramfs) == ("gentoo", "combined.igz")
+    assert [trap for trap in traps_of(line, "", {"gentoo", "combined.igz", "image.squashfs"}) if "no root=" in trap]

@@ -1,0 +1,261 @@
+"""ISOs from ready parts, by the real xorriso, mtools, objcopy and osslsigncode: the same twice, and read back.
+
+The parts are stand-ins with the marks that these programs look for; that real ones boot is shown by boot tests.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from stagewright.cli.main import run as stagewright
+from stagewright.errors import Reason, StagewrightError
+from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
+from stagewright.media.inspect import Medium, Way, inspect
+from stagewright.media.iso import implant_md5, make_esp, make_iso
+from stagewright.media.layout import Settings, image_of
+from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
+from stagewright.media.payload import BootKernel, Payload
+from stagewright.media.signing import SecureBoot, sign
+from stagewright.media.uki import free_address
+
+EPOCH = 20_000 * 86400
+TOOLS = ("xorriso", "mcopy", "mkfs.vfat", "objcopy", "unsquashfs", "mksquashfs")
+
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in TOOLS), reason=f"NOT TESTED: not all of {', '.join(TOOLS)} are here"
+)
+
+
+def efi_program() -> bytes:
+    """The least that is an EFI program: headers and one section (PE format, Microsoft)."""
+    stub = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x80)
+    coff = struct.pack("<4sHHIIIHH", b"PE\0\0", 0x8664, 1, 0, 0, 0, 240, 0x22E)
+    optional = struct.pack("<HBBIIIII", 0x20B, 0, 0, 512, 0, 0, 0x1000, 0x1000)
+    optional += struct.pack(
+        "<QIIHHHHHHIIIIHHQQQQII", 0, 4096, 512, *([0] * 6), 0, 0x2000, 512, 0, 10, 0, *([0] * 5), 16
+    )
+    section = struct.pack("<8sIIIIIIHHI", b".text", 16, 0x1000, 512, 512, 0, 0, 0, 0, 0x60000020)
+    headers = (stub.ljust(0x80, b"\0") + coff + optional.ljust(240, b"\0") + section).ljust(512, b"\0")
+    return headers + b"\xc3" * 512
+
+
+@pytest.fixture(scope="module")
+def payload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a payload, with a squashfs beside its files."""
+    folder = tmp_path_factory.mktemp("payload")
+    code = bytearray(4096)
+    code[64:68] = b"\xfb\xc0\x78\x70"  # by which isolinux says that its image starts from sticks
+    files: dict[str, bytes] = {"boot/gentoo": efi_program(), "boot/gentoo.igz": b"initramfs" * 500}
+    for loader in Loader:
+        files[f"loaders/{loader}/BOOTX64.EFI"] = efi_program()
+    files |= {f"loaders/grub-hybrid/{ELTORITO}": bytes(4096), f"loaders/grub-hybrid/{BOOT_MBR}": bytes(512)}
+    files |= {"loaders/isolinux/isolinux.bin": bytes(code), f"loaders/isolinux/{BOOT_MBR}": bytes(432)}
+    files |= {"loaders/uki/linuxx64.efi.stub": efi_program(), "loaders/grub/unicode.pf2": b"font"}
+    files |= {"root/proc/x": b"", "theme/theme.txt": b"title-text: x", "theme/small.pf2": b"font"}
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    subprocess.run(["mksquashfs", folder / "root", folder / "image.squashfs", "-quiet", "-no-progress"], check=True)
+    kernel = BootKernel("gentoo", "6.1", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, True, True, True)
+    Payload("amd64", (kernel,)).write(folder)
+    return folder
+
+
+def make(payload: Path, work: Path, loader: Loader, **more: object) -> Path:
+    settings = Settings(
+        **{"loader": loader, "arguments": KernelArguments(), "title": "T", "volume_id": "LIVE", **more}  # type: ignore[arg-type]
+    )
+    work.mkdir(parents=True, exist_ok=True)
+    for name in ("loader", "media"):
+        (work / name).mkdir()
+    squashfs = payload / "image.squashfs"
+    image = image_of(settings, Payload.read(payload), payload, squashfs, work / "loader", EPOCH, io.StringIO())
+    target = work / "out.iso"
+    make_iso(image, target, work / "media", EPOCH, io.StringIO())
+    return target
+
+
+def look(path: Path, work: Path) -> Medium:
+    work.mkdir(parents=True)
+    return inspect(path, work)
+
+
+WAYS = {
+    Loader.SYSTEMD_BOOT: {("uefi", "cd"), ("uefi", "usb")},
+    Loader.GRUB: {("uefi", "cd"), ("uefi", "usb")},
+    Loader.GRUB_HYBRID: {("uefi", "cd"), ("uefi", "usb"), ("bios", "cd"), ("bios", "usb")},
+    Loader.ISOLINUX: {("bios", "cd")},  # from sticks too, but xorriso tells that by the code of the real first sector
+    Loader.UKI: {("uefi", "cd"), ("uefi", "usb")},
+}
+
+
+@pytest.mark.parametrize("loader", list(Loader))
+def test_an_iso_is_the_same_twice_and_starts_where_it_should(payload: Path, tmp_path: Path, loader: Loader) -> None:
+    modes = tuple(Mode) if loader.has_menu else ()
+    first = make(payload, tmp_path / "a", loader, modes=modes)
+    time.sleep(1.1)  # a clock in the image would show
+    second = make(payload, tmp_path / "b", loader, modes=modes)
+    assert first.read_bytes() == second.read_bytes()
+    medium = look(first, tmp_path / "look")
+    assert {(way.firmware, way.attach) for way in medium.ways} == WAYS[loader]
+    assert medium.problems == []
+    assert medium.volume_id == "LIVE"
+    assert {check.against for check in medium.checks} == {"sha512sums"}
+    assert all(check.files >= 3 for check in medium.checks)
+    assert {"boot/gentoo", "boot/gentoo.igz", "image.squashfs"} == set(medium.shared)
+    assert {entry.title for entry in medium.entries if "memory" in entry.title} or not loader.has_menu
+    assert all(entry.arguments.startswith("root=live:CDLABEL=LIVE ") for entry in medium.entries)
+    assert medium.entries
+
+
+def test_a_theme_is_on_the_medium_and_in_the_menu(payload: Path, tmp_path: Path) -> None:
+    medium = look(make(payload, tmp_path / "a", Loader.GRUB, theme=payload / "theme"), tmp_path / "look")
+    theme = {name for name in medium.files if name.startswith("boot/grub/theme/")}
+    assert theme == {f"boot/grub/theme/{name}" for name in ("theme.txt", "small.pf2", "unicode.pf2")}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StagewrightError, match=r"no theme.txt") as caught:
+        make(payload, tmp_path / "b", Loader.GRUB, theme=tmp_path / "empty")
+    assert caught.value.reason is Reason.BUILD_FAILED
+
+
+def test_a_loader_that_the_payload_lacks(payload: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(payload, tmp_path / "payload")
+    shutil.rmtree(folder / "loaders/uki")
+    with pytest.raises(StagewrightError) as caught:
+        make(folder, tmp_path / "a", Loader.UKI)
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+def test_an_efi_system_partition_of_a_size(tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    big.write_bytes(bytes(3 << 20))
+    image = make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "a", EPOCH, io.StringIO(), least=16 << 20)
+    assert image.stat().st_size == 16 << 20
+    with pytest.raises(StagewrightError, match="needs 5 MiB") as caught:
+        make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "b", EPOCH, io.StringIO(), least=2 << 20)
+    assert caught.value.reason is Reason.BUILD_FAILED
+    with big.open("r+b") as stream:
+        stream.truncate(4 << 30)  # sparse
+    with pytest.raises(StagewrightError, match="below 4 GiB"):
+        make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "c", EPOCH, io.StringIO())
+
+
+def test_an_implanted_digest_is_the_same_twice_and_checked(payload: Path, tmp_path: Path) -> None:
+    for tool in ("implantisomd5", "checkisomd5"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"NOT TESTED: no {tool}")
+    images = [make(payload, tmp_path / name, Loader.GRUB_HYBRID) for name in "ab"]
+    for image in images:
+        implant_md5(image, io.StringIO())
+    assert images[0].read_bytes() == images[1].read_bytes()
+    assert subprocess.run(["checkisomd5", images[0]], check=False).returncode == 0
+    data = bytearray(images[0].read_bytes())
+    data[len(data) // 2] ^= 1
+    images[0].write_bytes(data)
+    assert subprocess.run(["checkisomd5", images[0]], check=False).returncode == 1
+
+
+def test_signatures_are_the_same_twice(tmp_path: Path) -> None:
+    if shutil.which("osslsigncode") is None:
+        pytest.skip("NOT TESTED: no osslsigncode")
+    key, certificate = tmp_path / "key", tmp_path / "crt"
+    words = ["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
+    subprocess.run([*words, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    secure, files = SecureBoot(key=str(key), certificate="crt"), {"crt": certificate}
+    signed = []
+    for name in "ab":
+        program = tmp_path / f"{name}.efi"
+        program.write_bytes(efi_program())
+        sign(program, secure, files, EPOCH, io.StringIO())
+        signed.append(program.read_bytes())
+        time.sleep(1.1)
+    assert signed[0] == signed[1]
+    assert len(signed[0]) > len(efi_program())
+    key.write_text("no key")
+    with pytest.raises(StagewrightError) as caught:
+        sign(tmp_path / "a.efi", secure, files, EPOCH, io.StringIO())
+    assert caught.value.reason is Reason.BUILD_FAILED
+    assert (tmp_path / "a.efi").read_bytes() == signed[0]
+    assert not list(secure.lacks())
+    key.unlink()
+    assert [lack.reason for lack in secure.lacks()] == [Reason.MISSING_FILE]
+
+
+def test_what_is_no_efi_program(tmp_path: Path) -> None:
+    assert free_address(_written(tmp_path / "good", efi_program())) == (0x2000, 4096)
+    for data in (b"", b"MZ" * 40, efi_program().replace(b"PE\0\0", b"NE\0\0")):
+        with pytest.raises(StagewrightError) as caught:
+            free_address(_written(tmp_path / "bad", data))
+        assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_a_medium_that_was_changed_is_found_out(payload: Path, tmp_path: Path) -> None:
+    image = make(payload, tmp_path / "a", Loader.GRUB)
+    image.write_bytes(image.read_bytes().replace(b"initramfsinitramfs", b"initramfsINITRAMFS"))
+    medium = look(image, tmp_path / "look")
+    assert medium.problems == ["sha512sums: boot/gentoo.igz is not what it says"]
+
+
+def test_what_is_no_medium(payload: Path, tmp_path: Path) -> None:
+    whole = make(payload, tmp_path / "a", Loader.GRUB).read_bytes()
+    bad = {
+        "short": whole[: len(whole) // 2],
+        "header": whole[:40_000],
+        "text": b"no image\n" * 9000,
+        "empty": b"",
+    }
+    for name, data in bad.items():
+        with pytest.raises(StagewrightError) as caught:
+            inspect(_written(tmp_path / name, data), tmp_path / "look")
+        assert caught.value.reason is Reason.BAD_ARCHIVE
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StagewrightError) as caught:
+        inspect(tmp_path / "folder", tmp_path / "look")
+    assert caught.value.reason is Reason.BAD_ARCHIVE
+    with pytest.raises(StagewrightError) as caught:
+        inspect(tmp_path / "nothing", tmp_path / "look")
+    assert caught.value.reason is Reason.MISSING_FILE
+
+
+def test_an_iso_that_cannot_boot_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/readme").write_text("x")
+    image = tmp_path / "data.iso"
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", image, tmp_path / "tree"], check=True)
+    medium = look(image, tmp_path / "look")
+    assert medium.ways == ()
+    assert "nothing can start from it" in medium.problems[0]
+
+
+def test_the_command(payload: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An ISO and a folder with the same files; then with other ones."""
+    image = make(payload, tmp_path / "a", Loader.GRUB_HYBRID)
+    folder = tmp_path / "folder"
+    for name in ("boot/gentoo", "boot/gentoo.igz", "image.squashfs"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(payload / name, folder / name)
+    assert stagewright(["media", "check", str(image), str(folder)]) == 0
+    said = capfd.readouterr().out
+    assert said.count("the same on all") == 3
+    assert "boots: BIOS from USB" in said
+    (folder / "boot/gentoo").write_text("other")
+    assert stagewright(["media", "check", "--json", str(image), str(folder)]) == 1
+    data = json.loads(capfd.readouterr().out)
+    assert data["same"] == {"boot/gentoo": False, "boot/gentoo.igz": True, "image.squashfs": True}
+    assert data["media"][0]["problems"] == []
+    assert Way(**data["media"][0]["ways"][0]).firmware == "uefi"
+    assert stagewright(["media", "check", str(tmp_path / "a")]) == 2
+    assert "Traceback" not in capfd.readouterr().err

@@ -1,0 +1,210 @@
+"""Kernels of a payload: what they must be able to do, and building them by the real make and a stand-in genkernel.
+
+A real kernel takes minutes, so the sources here are a stand-in: a Makefile with the targets that a kernel's has, which
+writes files of the same names to the same places.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
+
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.media.kernel import (
+    Capabilities,
+    Sources,
+    build_by_genkernel,
+    build_by_make,
+    capabilities,
+    check_kernel,
+    check_tools,
+    image_of,
+    module_names,
+)
+from stagewright.root.root import Root
+from stagewright.stages.kernels import Kernel
+
+LIVE = "CONFIG_SQUASHFS=y\nCONFIG_OVERLAY_FS=m\nCONFIG_BLK_DEV_LOOP=m\nCONFIG_ISO9660_FS=y\n"
+GOOD = f"{LIVE}CONFIG_RD_ZSTD=y\nCONFIG_EFI_STUB=y\nCONFIG_SQUASHFS_ZSTD=y\nCONFIG_SQUASHFS_XZ=y\n"
+
+MAKEFILE = """
+V := 6.6.0$(LOCALVERSION)
+all: .config
+\techo "image of $(V) at $(KBUILD_BUILD_TIMESTAMP) by $(KBUILD_BUILD_USER)@$(KBUILD_BUILD_HOST)" > bzImage
+olddefconfig:
+\techo CONFIG_DEFAULT=y >> .config
+defconfig:
+\techo CONFIG_FROM_DEFCONFIG=y > .config
+kernelrelease:
+\t@echo $(V)
+image_name:
+\t@echo bzImage
+modules_install:
+\tmkdir -p /lib/modules/$(V)/kernel
+\techo module > /lib/modules/$(V)/kernel/loop.ko
+"""
+
+GENKERNEL = """#!/bin/sh
+echo "$@" > /said
+echo made by genkernel > /boot/vmlinuz-6.6.0
+echo made by genkernel > /boot/initramfs-6.6.0.img
+"""
+
+
+def options(text: str) -> Capabilities:
+    return Capabilities(dict(re.findall(r"CONFIG_(\w+)=(\w)", text)), frozenset(), frozenset())
+
+
+@pytest.mark.parametrize("missing", ["SQUASHFS", "OVERLAY_FS", "BLK_DEV_LOOP", "ISO9660_FS", "RD_ZSTD", "EFI_STUB"])
+def test_a_kernel_that_would_end_in_a_black_screen_is_refused(missing: str) -> None:
+    able = options(re.sub(rf"CONFIG_{missing}=.\n", "", GOOD))
+    with pytest.raises(StagewrightError, match=rf"CONFIG_{missing}\b") as caught:
+        check_kernel("6.6", able, compressor="ZSTD", efi=True)
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+    check_kernel("6.6", options(GOOD), compressor="ZSTD", efi=True)
+
+
+def test_a_bios_needs_no_efi_stub() -> None:
+    check_kernel("6.6", options(GOOD.replace("CONFIG_EFI_STUB=y\n", "")), compressor="ZSTD", efi=False)
+
+
+def test_without_a_configuration_the_modules_tell() -> None:
+    able = Capabilities(None, frozenset({"squashfs", "loop"}), frozenset({"overlay", "isofs"}))
+    check_kernel("6.6", able, compressor="ZSTD", efi=True)
+    assert able.compressions is None
+    assert [able.is_module("X", name) for name in ("loop", "overlay")] == [True, False]
+    with pytest.raises(StagewrightError, match="ISO9660_FS"):
+        check_kernel("6.6", Capabilities(None, able.modules, frozenset({"overlay"})), compressor="ZSTD", efi=True)
+
+
+def test_names_of_modules() -> None:
+    assert module_names(["kernel/fs/a-b.ko", "c.ko.xz", "d.ko.zst", "e.txt"]) == {"a_b", "c", "d"}
+
+
+@as_root
+def test_what_a_kernel_can_do_is_read_from_its_root(tmp_path: Path) -> None:
+    texts = {
+        "boot/config-6.6": GOOD,
+        "boot/vmlinuz-6.6": "image",
+        "lib/modules/6.6/modules.builtin": "kernel/fs/isofs/isofs.ko\n",
+        "lib/modules/6.6/kernel/drivers/block/loop.ko.xz": "",
+    }
+    root = make_root(tmp_path, texts)
+    able = capabilities(root, "6.6")
+    assert able.compressions == ("zstd", "xz")
+    assert (able.modules, able.builtin) == ({"loop"}, {"isofs"})
+    assert image_of(root, "6.6", "it") == "/boot/vmlinuz-6.6"
+    with pytest.raises(StagewrightError) as caught:
+        image_of(root, "6.7", "it")
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Root:
+    """A root with the real make, some programs of busybox, and the stand-in sources at /usr/src/linux."""
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("NOT TESTED: no make")
+    root = with_shell(
+        make_root(tmp_path / "root", {"usr/src/linux/Makefile": MAKEFILE, "usr/bin/genkernel*": GENKERNEL})
+    )
+    linked = subprocess.run(["ldd", make], check=True, capture_output=True, text=True).stdout
+    for name in [make, *re.findall(r"(/\S+) \(", linked)]:
+        target = root.path / name.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, target)
+    for name in ("cp", "echo", "mkdir"):
+        shutil.copy(root.path / "bin/sh", root.path / "bin" / name)
+    (root.path / "boot").mkdir()
+    return Root(root.path, root.upper, log=io.StringIO())
+
+
+@as_root
+@in_sandbox
+def test_sources_become_a_kernel_by_make(sources: Root, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"{GOOD}CONFIG_MODULES=y\n")
+    version = build_by_make(sources, Sources("/usr/src/linux", config, "live", 2, EPOCH))
+    assert version == "6.6.0-live"
+    image = (sources.path / f"boot/vmlinuz-{version}").read_text()
+    assert image == f"image of 6.6.0-live at @{EPOCH} by stagewright@stagewright\n"
+    able = capabilities(sources, version)
+    assert able.options and able.options["DEFAULT"] == "y"
+    assert able.modules == {"loop"}
+    check_kernel(version, able, compressor="ZSTD", efi=True)
+
+
+@as_root
+@in_sandbox
+def test_a_kernel_without_modules_or_configuration(sources: Root) -> None:
+    version = build_by_make(sources, Sources("/usr/src/linux", None, "", 1, EPOCH))
+    config = (sources.path / f"boot/config-{version}").read_text()
+    assert config == "CONFIG_FROM_DEFCONFIG=y\nCONFIG_DEFAULT=y\n"
+    assert (sources.path / f"lib/modules/{version}/modules.builtin").exists()
+    assert not (sources.path / f"lib/modules/{version}/kernel").exists()
+
+
+@as_root
+@in_sandbox
+def test_a_build_that_fails_is_told_from_inside(sources: Root) -> None:
+    (sources.path / "usr/src/linux/Makefile").write_text("olddefconfig defconfig:\n\ttouch .config\nall:\n\tfalse\n")
+    with pytest.raises(StagewrightError) as caught:
+        build_by_make(sources, Sources("/usr/src/linux", None, "", 1, EPOCH))
+    assert caught.value.reason is Reason.COMMAND_FAILED
+
+
+@as_root
+@in_sandbox
+def test_genkernel_is_told_what_the_project_says(sources: Root, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(GOOD)
+    made = build_by_genkernel(sources, Sources("/usr/src/linux", config, "", 3, EPOCH), ["--lvm"], tmp_path)
+    assert made == "6.6.0"
+    said = (sources.path / "said").read_text().split()
+    assert said[-2:] == ["--lvm", "all"]
+    assert {"--no-mountboot", "--kerneldir=/usr/src/linux", "--makeopts=-j3"} <= set(said)
+    assert {word.partition("=")[0] for word in said} >= {"--kernel-config", "--initramfs-overlay"}
+    with pytest.raises(StagewrightError) as caught:  # nothing new came of it
+        build_by_genkernel(sources, Sources("/usr/src/linux", None, "", 3, EPOCH), [], None)
+    assert caught.value.reason is Reason.BUILD_FAILED
+
+
+@as_root
+def test_all_that_compiling_lacks_is_named_at_once(tmp_path: Path) -> None:
+    tree = "usr/src/linux"
+    parts = ("Makefile", "scripts/kconfig/lexer.l", "scripts/kconfig/parser.y", "kernel/time/timeconst.bc")
+    root = make_root(tmp_path, {f"{tree}/{name}": "" for name in (*parts, "tools/objtool/Makefile")})
+    with pytest.raises(ProblemsError) as caught:
+        check_tools(root, f"/{tree}", "'env'")
+    assert {problem.reason for problem in caught.value.problems} == {Reason.ENVIRONMENT_LACKS}
+    said = str(caught.value)
+    assert all(f"lacks {name}" in said for name in ("make", "flex", "bison", "bc", "gcc", "ld", "libelf"))
+    with pytest.raises(StagewrightError, match="no kernel sources at /usr/src/other"):
+        check_tools(root, "/usr/src/other", "'env'")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"package": "sys-kernel/a", "sources": "sys-kernel/b"},
+        {"sources": "sys-kernel/b", "tree": "/usr/src/linux"},
+        {"config": "x"},
+        {"extraversion": "x"},
+        {"build": "genkernel"},
+        {"tree": "/usr/src/linux", "version": "6.1"},
+        {"tree": "/usr/src/linux", "genkernel_arguments": ["--lvm"]},
+        {"tree": "/usr/src/linux", "build": "genkernel", "dracut_arguments": ["--x"]},
+        {"tree": "usr/src/linux"},
+        {"tree": "/usr/src/linux", "extraversion": "a b"},
+    ],
+)
+def test_settings_that_contradict_each_other(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Kernel.model_validate(settings)

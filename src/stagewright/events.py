@@ -137,4 +137,36 @@ class Published(Event):
     outputs: dict[str, list[str]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileServed(Event):
+    """A file server answered: to whom, with which status, and how many bytes of the file, from where, in seconds."""
+
+    client: str
+    method: str
+    path: str
+    status: int
+    start: int = 0
+    size: int = 0
+    seconds: float = 0.0
+    complete: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileProgress(Event):
+    """A client has got ``done`` of ``total`` bytes of what it asked for."""
+
+    client: str
+    path: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSaid(Event):
+    """What a program that serves beside us said, such as dnsmasq."""
+
+    program: str
+    text: str
+
+
 Listener = Callable[[Event], None]

@@ -30,10 +30,12 @@ ALL = {
     "boot",
     "live+boot.squashfs",
     "iso",
+    "pxe",
     "pack",
     "packages",
 }
-ALL |= {"test:works", "test:runs", "test:again"}
+ABOVE_LIVE = {"live", "live+boot.squashfs", "iso", "pxe", "test:works", "test:loads"}
+ALL |= {"test:works", "test:loads", "test:runs", "test:again"}
 
 
 class Site:
@@ -127,7 +129,7 @@ def test_what_is_needed_for_something_missing_is_made(site: Site) -> None:
 def test_a_changed_setting_is_named_and_reaches_its_users(site: Site) -> None:
     site.build()
     site.write(PROJECT.replace('use = ["-shout"]', 'use = ["shout"]'))
-    assert site.states()[State.BUILD] == {"system", "live", "live+boot.squashfs", "iso", "packages", "test:works"}
+    assert site.states()[State.BUILD] == {"system", "packages", *ABOVE_LIVE}
     assert site.why("system") == ['options.use: ["-shout"] -> ["shout"]']
     (line,) = site.why("live")
     assert line.startswith("inputs.root: ")
@@ -137,7 +139,7 @@ def test_a_changed_setting_is_named_and_reaches_its_users(site: Site) -> None:
 def test_a_changed_file_is_named(site: Site) -> None:
     site.build()
     (site.folder / "overlay" / "new").touch()
-    assert site.states()[State.BUILD] == {"live", "live+boot.squashfs", "iso", "test:works"}
+    assert site.states()[State.BUILD] == ABOVE_LIVE
     (line,) = site.why("live")
     assert line.startswith("files.overlay: ")
 

@@ -80,6 +80,10 @@ root = "system"
 kind = "diskimage-stage2"
 root = "disk-root"
 boot = "boot"
+[stages.pxe]
+kind = "pxeboot"
+live = "live"
+boot = "boot"
 [stages.pack]
 kind = "tarball"
 root = "stage3"
@@ -88,6 +92,9 @@ kind = "binhost"
 roots = ["system", "four"]
 [tests.works]
 boots = "iso"
+expect = ["login:"]
+[tests.loads]
+netboots = "pxe"
 expect = ["login:"]
 [tests.runs]
 starts = "one"
@@ -197,7 +204,9 @@ def test_a_change_reaches_whoever_depends_on_it(graph: Graph) -> None:
         "live",
         "live+boot.squashfs",
         "iso",
+        "pxe",
         "test:works",
+        "test:loads",
     }
 
 

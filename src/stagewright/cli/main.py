@@ -32,6 +32,7 @@ COMMANDS = {
     "schema": "stagewright.cli.schema",
     "kinds": "stagewright.cli.kinds",
     "media": "stagewright.cli.media",
+    "netboot": "stagewright.cli.netboot",
     "catalyst": "stagewright.cli.catalyst",
 }
 """Each command lives in a module of its own, imported only when it is used."""

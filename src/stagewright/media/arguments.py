@@ -107,6 +107,11 @@ class InitramfsKind(enum.StrEnum):
             root = ["root=/dev/ram0", "cdroot", "looptype=squashfs", f"loop=/{image}"]
         return " ".join([*root, *self._options(arguments), *_common(arguments)])
 
+    def for_network(self, arguments: KernelArguments) -> list[str]:
+        """What does not depend on where the image is, but the keymap: no medium is to be checked or copied."""
+        fitting = arguments.model_copy(update={"verify": False, "ram": False, "keymap": None})
+        return [*self._options(fitting), *_common(fitting)]
+
     def _options(self, arguments: KernelArguments) -> list[str]:
         """Arguments that have another name for each initramfs. The check skips nothing: it is the medium's own."""
         if self is InitramfsKind.DRACUT:

@@ -162,14 +162,15 @@ def _grub_folder(platform: str) -> str:
     return f"/usr/lib/grub/{platform.removesuffix('-eltorito')}"
 
 
-def _mkimage(root: Root) -> str | None:
+def grub_mkimage(root: Root) -> str | None:
+    """What an environment calls the program that links GRUB's modules."""
     return next((name for name in ("grub-mkimage", "grub2-mkimage") if has_program(root, name)), None)
 
 
 def _grub_lacks(loader: Loader, root: Root, efi: EfiArch) -> Iterator[Lack]:
     platforms = [efi.grub, *(["i386-pc"] if loader is Loader.GRUB_HYBRID else [])]
     missing = [_grub_folder(name) for name in platforms if not files.exists(root.path, _grub_folder(name))]
-    missing += [] if _mkimage(root) else ["grub-mkimage"]
+    missing += [] if grub_mkimage(root) else ["grub-mkimage"]
     if missing:
         hint = "install grub-common, grub-efi-amd64-bin, grub-pc-bin; or sys-boot/grub[grub_platforms_efi-64,_pc]"
         yield Lack(f"the environment has no {loader} ({', '.join(missing)})", hint)
@@ -180,7 +181,7 @@ def _make_grub(root: Root, platform: str, modules: str, target: Path, inside: st
 
     What BIOS starts finds boot/grub on what it was started from by itself; under UEFI it is told to look beside itself.
     """
-    program = _mkimage(root)
+    program = grub_mkimage(root)
     assert program, "the environment was checked"
     bios = platform.startswith("i386-pc")
     words = [program, f"--format={platform}", f"--prefix={'/boot/grub' if bios else '/EFI/BOOT'}"]

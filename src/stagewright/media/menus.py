@@ -53,7 +53,12 @@ def _grub(path: str, text: str) -> Iterator[Line]:
         if kernel:
             initrd = _GRUB_INITRD.search(entry["body"])
             title = entry["double"] or entry["single"] or entry["bare"]
-            yield Line(path, title, kernel[1].lstrip("/"), initrd[1].lstrip("/") if initrd else "", kernel[2].strip())
+            yield Line(path, title, _plain(kernel[1]), _plain(initrd[1]) if initrd else "", kernel[2].strip())
+
+
+def _plain(path: str) -> str:
+    """A path without the device or folder that GRUB finds out by itself, as in ``$base/boot/gentoo``."""
+    return re.sub(r"^(?:\(\S*?\)|\$\w+|\$\{\w+\})", "", path).lstrip("/")
 
 
 def _syslinux(path: str, text: str) -> Iterator[Line]:
@@ -154,6 +159,8 @@ def traps_of(line: Line, volume_id: str, files: Collection[str]) -> list[str]:
     found += [f"{name} is not on the medium" for name in missing]
     image = words.get("rd.live.squashimg") or words.get("loop", "").lstrip("/")
     folder = words.get("rd.live.dir", "").strip("/")
-    if image and "/" not in image and f"{folder}/{image}".lstrip("/") not in files and _live(words)[:4] != "http":
+    place = f"{folder}/{image}".lstrip("/")
+    inside = place.removesuffix(".img") in files  # of a set for network boot: in the initramfs it has another name
+    if image and "/" not in image and place not in files and not inside and _live(words)[:4] != "http":
         found.append(f"{image} is not on the medium")
     return found

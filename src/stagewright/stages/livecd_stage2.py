@@ -30,6 +30,7 @@ from stagewright.media.loaders import Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
 from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, paths_of
 from stagewright.media.signing import SecureBoot, sign
+from stagewright.netboot.programs import PROGRAMS, NetLoader
 from stagewright.portage.emerge import Portage
 from stagewright.portage.modules import install_kernel, rebuild_modules
 from stagewright.project.fields import Matching, Word
@@ -67,6 +68,8 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     """What the initramfs holds."""
     loaders: list[Annotated[Loader, Word()]] = [Loader.SYSTEMD_BOOT]
     """The boot loaders to take from the environment."""
+    network_loaders: list[Annotated[NetLoader, Word()]] = []
+    """What boot servers hand out, to take from the environment too: `ipxe`, `pxelinux`, `grub`; for pxeboot stages."""
     memtest: bool = False
     """Take memtest86+ from the environment too."""
     microcode: bool = False
@@ -165,6 +168,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         """All that the environment lacks, at once and before any of it takes time. Raises ``ENVIRONMENT_LACKS``."""
         where = repr(self.root)
         lacks = [lack for loader in self.loaders for lack in loader.lacks(root, efi)]
+        lacks += [lack for loader in self.network_loaders for lack in loader.lacks(root)]
         lacks += memtest_lacks(root) if self.memtest else []
         kernels = self._named().values()
         if any(kernel.initramfs_by is InitramfsKind.DRACUT for kernel in kernels):
@@ -243,6 +247,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             if self.secure_boot:
                 for program in sorted(folder.glob("BOOT*.EFI")):
                     sign(program, self.secure_boot, work.files, work.epoch, work.log)
+        for server in self.network_loaders:
+            (payload / PROGRAMS / server).mkdir(parents=True)
+            server.take(root, payload / PROGRAMS / server, f"{_OUT}/{PROGRAMS}/{server}")
         if self.memtest:
             (payload / MEMTEST).mkdir()
             take_memtest(root, payload / MEMTEST)

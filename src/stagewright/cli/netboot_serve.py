@@ -1,0 +1,106 @@
+"""``stagewright netboot serve``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, FileProgress, FileServed, ServerSaid
+from stagewright.netboot.dnsmasq import Dnsmasq, configuration
+from stagewright.netboot.hints import ANY, lines, outward_address
+from stagewright.netboot.serve import FileServer
+from stagewright.netboot.writer import SCRIPT
+from stagewright.ui.jsonlines import JsonLines
+from stagewright.ui.text import duration, shown, size
+from stagewright.vm import accel
+
+
+@click.command(name="serve")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--address", default=ANY[0], show_default=True, help="Listen on this address of the machine only.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any that is free.")
+@click.option("--tftp", is_flag=True, help="Also serve the folder over TFTP, by dnsmasq (root).")
+@click.option(
+    "--proxy-dhcp",
+    is_flag=True,
+    help="Also TFTP, and tell machines where to start from, beside the DHCP server of the network at --address (root).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines; the first one says where.")
+def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool, as_json: bool) -> int:
+    """Serve the set in FOLDER over HTTP until Ctrl-C, and say what to type.
+
+    Anything that can be reached by the address can read the folder, and nothing
+    outside it. Ranges are served, so images can be streamed.
+    """
+    if not (folder / SCRIPT).is_file():
+        what = f"{folder} is no set for network boot: it has no {SCRIPT}"
+        raise StagewrightError(Reason.MISSING_FILE, what, hint="a stage of kind pxeboot leaves one in out/")
+    if proxy_dhcp and (address in ANY or address.startswith("127.")):
+        what = "--proxy-dhcp needs the address of this machine on the network that it is for"
+        raise StagewrightError(Reason.USAGE, what, hint=f"give --address, such as {outward_address(ANY[0])}")
+    lock = threading.Lock()
+    listener = JsonLines(sys.stdout) if as_json else _print
+
+    def tell(event: Event) -> None:
+        with lock:
+            listener(event)
+
+    with FileServer(folder, address, port, tell) as server, contextlib.ExitStack() as others:
+        host = outward_address(address)
+        url = server.url(host)
+        if tftp or proxy_dhcp:
+            text = configuration(server.folder, host, url, proxy_dhcp=proxy_dhcp)
+            others.enter_context(Dnsmasq(text, tell))
+        found = lines(url, address, server.port, _acceleration(), tftp=server.folder if tftp else None)
+        if as_json:
+            print(json.dumps({"event": "Serving", "url": url, "folder": str(server.folder), **found}), flush=True)
+        else:
+            _introduce(server.folder, url, found)
+        _wait()
+    return 0
+
+
+def _acceleration() -> Sequence[str]:
+    """What QEMU can do here; without QEMU there is nothing to ask, and emulation works everywhere."""
+    try:
+        return accel.probe().arguments
+    except StagewrightError:
+        return accel.tcg("").arguments
+
+
+def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
+    print(f"serving {folder} at {url}/ until Ctrl-C")
+    print(f"\nat the prompt of iPXE (Ctrl-B while it starts):\n  {found['ipxe']}")
+    print(f"\na virtual machine on this computer (Ctrl-A X ends it):\n  {found['qemu']}")
+    if "qemu_tftp" in found:
+        print(f"\nthe same by TFTP:\n  {found['qemu_tftp']}")
+    print(flush=True)
+
+
+def _wait() -> None:
+    """Until somebody says stop: Ctrl-C and SIGTERM are the ordinary ends of a server."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+
+
+def _print(event: Event) -> None:
+    match event:
+        case FileProgress():
+            part = 100 * event.done // event.total
+            print(f"{event.client}  {shown(event.path)}  {part} % of {size(event.total)}", flush=True)
+        case FileServed():
+            amount = f"{size(event.size)} from {size(event.start)}" if event.start else size(event.size)
+            end = f"in {duration(event.seconds)}" if event.complete else "broken off"
+            print(f"{event.client}  {event.method} {shown(event.path)}  {event.status}  {amount}  {end}", flush=True)
+        case ServerSaid():
+            print(f"{event.program}: {shown(event.text)}", flush=True)

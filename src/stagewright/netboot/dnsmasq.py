@@ -1,0 +1,83 @@
+"""TFTP and proxy DHCP by dnsmasq(8), for machines that know no HTTP, beside the DHCP server that a network has."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from stagewright import run
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Listener, ServerSaid
+from stagewright.netboot.writer import dnsmasq_configuration
+
+GRACE = 1.0
+"""Seconds after which a dnsmasq that has not ended is one that works."""
+
+HINT = (
+    "dnsmasq needs root for these ports, nothing else may listen there, and everybody must be able to read the folder"
+)
+
+
+def programs_in(folder: Path) -> list[str]:
+    """The programs for machines that lie in a set."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix in (".kpxe", ".efi", ".0"))
+
+
+def configuration(folder: Path, address: str, base_url: str, *, proxy_dhcp: bool) -> str:
+    """What dnsmasq is told: TFTP for a folder at an address, and where to point machines that ask by DHCP."""
+    common = [f"listen-address={address}", "bind-interfaces"]
+    if not proxy_dhcp:
+        return "\n".join(["port=0", "enable-tftp", f"tftp-root={folder}", *common, ""])
+    text = dnsmasq_configuration("netboot", programs_in(folder), base_url, address=address, folder=str(folder))
+    return "\n".join([text, *common, ""])
+
+
+class Dnsmasq:
+    """dnsmasq with a configuration, for as long as the context lasts; what it says becomes events.
+
+    Raises ``MISSING_TOOL``, or ``HOST_FEATURE`` with what it said when it does not stay.
+    """
+
+    def __init__(self, text: str, listener: Listener) -> None:
+        self._text = text
+        self._listener = listener
+        self._said: list[str] = []
+
+    def __enter__(self) -> Self:
+        words = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/stdin", "--log-facility=-", "--pid-file"]
+        self._process = run.spawn(
+            ["setpriv", "--pdeathsig", "KILL", "--", *words],
+            stdin=run.PIPE,
+            stdout=run.PIPE,
+            stderr=run.STDOUT,
+            own_session=True,
+        )
+        assert self._process.stdin
+        self._process.stdin.write(self._text.encode())
+        self._process.stdin.close()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._reader.join(GRACE)
+        if not self._reader.is_alive():
+            code = self._process.wait()
+            missing = code == 127
+            reason = Reason.MISSING_TOOL if missing else Reason.HOST_FEATURE
+            hint = "install dnsmasq: dnsmasq-base on Debian, net-dns/dnsmasq on Gentoo" if missing else HINT
+            raise StagewrightError(reason, "dnsmasq did not start", detail="\n".join(self._said), hint=hint)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            text = line.decode(errors="replace").rstrip()
+            self._said.append(text)
+            self._listener(ServerSaid(program="dnsmasq", text=text))

@@ -1,0 +1,104 @@
+"""What an initramfs can do, read from outside: who made it, and whether it can fetch an image (N3)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.media.arguments import InitramfsKind
+from stagewright.media.initramfs import HTTP
+from stagewright.run import pipeline
+
+_MAGIC = (b"070701", b"070702")
+_HEADER = 110
+_COMPRESSORS = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\x02\x21\x4c\x18": "lz4",
+    b"\x5d\x00\x00": "lzma",
+}
+"""By the first bytes, as the kernel tells them apart (lib/decompress.c)."""
+
+_MODULES = ("usr/lib/dracut/modules.txt", "lib/dracut/modules.txt")
+_GENKERNEL = ("etc/initrd.scripts", "etc/build_id")
+_LONGEST = 1 << 20  # bytes of a list of modules that are read
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """Who made an initramfs, None where nobody known did; and whether it can fetch an image over the network."""
+
+    by: InitramfsKind | None
+    network: bool
+
+
+def abilities(path: Path, work: Path) -> Abilities:
+    """Look into an initramfs; ``work`` takes a temporary file. Raises ``BAD_ARCHIVE`` for what is none."""
+    modules: list[str] | None = None
+    genkernel = False
+    with path.open("rb") as packed, tempfile.TemporaryFile(dir=work) as unpacked:
+        for stream in _archives(path, packed, unpacked):
+            for name, size in _names(stream):
+                if name in _MODULES and size < _LONGEST:
+                    modules = stream.read(size).decode(errors="replace").split()
+                    stream.seek(-size, os.SEEK_CUR)
+                genkernel = genkernel or name in _GENKERNEL
+    if modules is not None:
+        return Abilities(InitramfsKind.DRACUT, HTTP in modules)
+    return Abilities(InitramfsKind.GENKERNEL if genkernel else None, network=False)
+
+
+def _archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The archives one after the other: uncompressed ones such as microcode, then one that may be compressed."""
+    while True:
+        _skip_padding(packed)
+        start = packed.tell()
+        head = packed.read(6)
+        packed.seek(start)
+        if not head:
+            return
+        if head not in _MAGIC:
+            break
+        yield packed
+    program = next((name for magic, name in _COMPRESSORS.items() if head.startswith(magic)), None)
+    if program is None:
+        what = f"{path.name} is no initramfs: it begins like nothing that kernels unpack"
+        raise StagewrightError(Reason.BAD_ARCHIVE, what, hint="see the file, or copy it again")
+    source = ["tail", "--bytes", f"+{start + 1}", str(path)]
+    command = ["xz", "--format=lzma", "-dc"] if program == "lzma" else [program, "-dc"]
+    pipeline([source, command], unpacked.write)
+    unpacked.seek(0)
+    while unpacked.read(6) in _MAGIC:
+        unpacked.seek(-6, os.SEEK_CUR)
+        yield unpacked
+        _skip_padding(unpacked)
+
+
+def _skip_padding(stream: IO[bytes]) -> None:
+    while (byte := stream.read(1)) == b"\0":
+        pass
+    if byte:
+        stream.seek(-1, os.SEEK_CUR)
+
+
+def _names(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
+    """Names and sizes in one archive of cpio's "newc" format; the stream stands at the content, and may be read."""
+    base = stream.tell()
+    while True:
+        header = stream.read(_HEADER)
+        if len(header) < _HEADER or header[:6] not in _MAGIC:
+            raise StagewrightError(Reason.BAD_ARCHIVE, "the initramfs ends in the middle", hint="copy it again")
+        size, length = int(header[54:62], 16), int(header[94:102], 16)
+        name = stream.read(length).rstrip(b"\0").decode(errors="replace").removeprefix("./")
+        stream.seek(-(stream.tell() - base) % 4, os.SEEK_CUR)
+        if name == "TRAILER!!!":
+            return
+        yield name, size
+        stream.seek(size + -size % 4, os.SEEK_CUR)

@@ -1,0 +1,153 @@
+"""The programs of a boot server: what machines load before there is a kernel, taken from a root (R26, R59)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.media.kernel import copy_out
+from stagewright.media.loaders import grub_mkimage
+from stagewright.root import files
+from stagewright.root.lacks import Lack
+from stagewright.root.root import Root
+
+PROGRAMS = "network"
+"""The folder of a payload with the programs of boot servers."""
+
+_GRUB_MODULES = "configfile echo gzio http linux ls net normal reboot serial sleep terminal test tftp true"
+_GRUB_EARLY = "configfile $cmdpath/grub.cfg\n"  # beside the program, wherever that came from
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program for a boot server: its name in a set, and where distributions have it."""
+
+    name: str
+    paths: Sequence[str]
+
+
+_FILES: Mapping[str, Sequence[Program]] = {
+    "ipxe": (
+        Program("undionly.kpxe", ("/usr/lib/ipxe/undionly.kpxe", "/usr/share/ipxe/undionly.kpxe")),
+        Program("ipxe.efi", ("/usr/lib/ipxe/ipxe.efi", "/usr/share/ipxe/ipxe.efi")),
+        Program("snponly.efi", ("/usr/lib/ipxe/snponly.efi", "/usr/share/ipxe/snponly.efi")),
+    ),
+    "pxelinux": (
+        Program("pxelinux.0", ("/usr/lib/PXELINUX/pxelinux.0", "/usr/share/syslinux/pxelinux.0")),
+        Program("ldlinux.c32", ("/usr/lib/syslinux/modules/bios/ldlinux.c32", "/usr/share/syslinux/ldlinux.c32")),
+    ),
+}
+_SNPONLY = "snponly.efi"  # old packages of iPXE lack it, and ipxe.efi does the same with drivers of its own
+
+
+class GrubNet(enum.StrEnum):
+    """GRUB's programs for the network: by their name in a set."""
+
+    BIOS = "grub.0"
+    EFI = "grubx64.efi"
+
+    @property
+    def image_format(self) -> str:
+        """What grub-mkimage(1) calls it."""
+        return "i386-pc-pxe" if self is GrubNet.BIOS else "x86_64-efi"
+
+    @property
+    def platform(self) -> str:
+        """Where its modules lie."""
+        return "i386-pc" if self is GrubNet.BIOS else "x86_64-efi"
+
+    @property
+    def modules(self) -> list[str]:
+        """What is linked into it: nothing is loaded later."""
+        return [
+            *_GRUB_MODULES.split(),
+            *(["pxe", "biosdisk"] if self is GrubNet.BIOS else ["efinet", "efi_gop", "all_video"]),
+        ]
+
+
+class NetLoader(enum.StrEnum):
+    """What a machine can load from the network first."""
+
+    IPXE = "ipxe"
+    PXELINUX = "pxelinux"
+    GRUB = "grub"
+
+    @property
+    def packages(self) -> str:
+        """What brings it, on Debian and on Gentoo."""
+        return {
+            "ipxe": "ipxe on Debian, sys-firmware/ipxe on Gentoo",
+            "pxelinux": "pxelinux and syslinux-common on Debian, sys-boot/syslinux on Gentoo",
+            "grub": "grub-common with grub-pc-bin or grub-efi-amd64-bin on Debian, "
+            "sys-boot/grub[grub_platforms_pc,grub_platforms_efi-64] on Gentoo",
+        }[self.value]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its programs in a set."""
+        if self is NetLoader.GRUB:
+            return tuple(GrubNet)
+        return tuple(program.name for program in _FILES[self])
+
+    def lacks(self, root: Root) -> list[Lack]:
+        """What the environment misses for it."""
+        if self is NetLoader.GRUB:
+            missing = [] if grub_mkimage(root) else ["grub-mkimage"]
+            missing += [] if _platforms(root) else ["GRUB's modules for i386-pc or x86_64-efi"]
+        else:
+            wanted = [program for program in _FILES[self] if program.name != _SNPONLY]
+            missing = [program.name for program in wanted if not _find(root, program)]
+        what = f"the environment has no {self} for the network ({', '.join(missing)})"
+        return [Lack(what, f"install {self.packages}")] if missing else []
+
+    def take(self, root: Root, target: Path, inside_root: str) -> None:
+        """Put its programs into ``target``, which the root sees as ``inside_root``."""
+        if self is NetLoader.GRUB:
+            for program in _platforms(root):
+                _make_grub(root, program, target, inside_root)
+            return
+        for file in _FILES[self]:
+            path = _find(root, file)
+            if path:
+                copy_out(root, path, target / file.name)
+
+
+def _find(root: Root, program: Program) -> str | None:
+    return next((path for path in program.paths if files.exists(root.path, path)), None)
+
+
+def _platforms(root: Root) -> list[GrubNet]:
+    return [program for program in GrubNet if files.exists(root.path, f"/usr/lib/grub/{program.platform}/net.mod")]
+
+
+def _make_grub(root: Root, program: GrubNet, target: Path, inside_root: str) -> None:
+    early = target / "early.cfg"
+    early.write_text(_GRUB_EARLY)
+    words = [
+        str(grub_mkimage(root)),
+        f"--format={program.image_format}",
+        "--prefix=/",
+        f"--config={inside_root}/early.cfg",
+    ]
+    root.run(*words, f"--output={inside_root}/{program}", *program.modules)
+    early.unlink()
+
+
+def is_bios(name: str) -> bool:
+    """Whether a program of this name is for BIOS machines, whose memory for it is short."""
+    return name in ("undionly.kpxe", "pxelinux.0", GrubNet.BIOS)
+
+
+def check_payload(folder: Path, wanted: Sequence[NetLoader], payload: str) -> None:
+    """Raise ``ENVIRONMENT_LACKS`` when a payload's folder has not the programs that a set is to have."""
+    missing = [loader for loader in wanted if not (folder / PROGRAMS / loader).is_dir()]
+    if missing:
+        names = ", ".join(f'"{loader}"' for loader in missing)
+        raise StagewrightError(
+            Reason.ENVIRONMENT_LACKS,
+            f"the payload {payload!r} carries no {', '.join(missing)} for the network",
+            hint=f"add {names} to `network_loaders` of {payload!r}, or set `loaders` here",
+        )

@@ -1,0 +1,244 @@
+"""A web server for one folder, to start machines from it: ranges, many clients at once, and nothing outside the folder.
+
+By RFC 9110: GET and HEAD, one range a request. It is for trying a set and for a room of machines; any web server does.
+"""
+
+from __future__ import annotations
+
+import html
+import http.server
+import os
+import socket
+import stat
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import FileProgress, FileServed, Listener
+
+CHUNK = 4 << 20
+"""Bytes that are sent at a time."""
+
+STEPS = 10
+"""How often at the most a transfer says how far it is; small ones say nothing."""
+
+PATIENCE = 120.0
+"""Seconds after which a client that takes nothing is given up."""
+
+_TYPES = {
+    ".ipxe": "text/plain",
+    ".cfg": "text/plain",
+    ".md": "text/plain",
+    ".conf": "text/plain",
+    ".json": "application/json",
+}
+
+
+class FileServer:
+    """Serves a folder while its context lasts. ``port`` 0 stands for any that is free.
+
+    Raises ``MISSING_FILE`` for no folder, and ``HOST_FEATURE`` for an address that cannot be listened on.
+    """
+
+    def __init__(
+        self, folder: Path, address: str = "127.0.0.1", port: int = 0, listener: Listener = lambda _: None
+    ) -> None:
+        if not folder.is_dir():
+            raise StagewrightError(Reason.MISSING_FILE, f"no such folder: {folder}")
+        self.folder = folder.resolve()
+        self.address = address
+        handler = type("Handler", (_Handler,), {"root": self.folder, "listener": staticmethod(listener)})
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        kind = type("Server", (_Server,), {"address_family": family})
+        try:
+            self._server: _Server = kind((address, port), handler)
+        except (OSError, OverflowError) as error:
+            what = f"cannot listen on {address}, port {port}: {getattr(error, 'strerror', None) or error}"
+            hint = "give --port another number, or --address an address of this machine"
+            raise StagewrightError(Reason.HOST_FEATURE, what, hint=hint) from error
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+
+    def url(self, host: str) -> str:
+        """Where a client finds the folder that knows this machine under a name or address."""
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients go away, and what they got is told by the handler."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a file, in bytes."""
+
+    start: int
+    size: int
+    whole: int
+    partial: bool = True
+
+    @classmethod
+    def of(cls, header: str | None, whole: int) -> _Part | None:
+        """What a Range asks for: the whole where it is none or several; None where the file ends before."""
+        unit, equals, text = (header or "").partition("=")
+        first, dash, last = text.strip().partition("-")
+        numbers = all(word.isascii() and word.isdigit() for word in (first, last) if word)
+        backwards = bool(numbers and first and last and int(last) < int(first))
+        if unit.strip() != "bytes" or not equals or not dash or not numbers or not (first or last) or backwards:
+            return cls(0, whole, whole, partial=False)
+        if not first:
+            size = min(int(last), whole)
+            return cls(whole - size, size, whole) if size else None
+        start, end = int(first), min(int(last), whole - 1) if last else whole - 1
+        return cls(start, end - start + 1, whole) if start < whole else None
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "stagewright"
+    sys_version = ""
+    timeout = PATIENCE
+    root: Path
+    listener: Listener
+
+    def do_GET(self) -> None:
+        """Send a file, a part of it, or what is in a folder."""
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        """Send what GET would say of it."""
+        self._answer()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name in the standard library
+        """Events tell it instead."""
+
+    def _answer(self) -> None:
+        name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        try:
+            path = self._inside(name)
+            if path.is_dir():
+                self._list(path, name)
+                return
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123
+                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                    raise FileNotFoundError(name)
+                self._send(stream, path)
+        except PermissionError:
+            self._refuse(403)
+        except (OSError, ValueError) as error:
+            if isinstance(error, (ConnectionError, TimeoutError)):
+                raise
+            self._refuse(404)
+
+    def _inside(self, name: str) -> Path:
+        """The file of that name. Links may be followed, but not out of the folder."""
+        path = Path(os.path.realpath(self.root / name.lstrip("/")))
+        if path != self.root and self.root not in path.parents:
+            raise FileNotFoundError(name)
+        return path
+
+    def _send(self, stream: IO[bytes], path: Path) -> None:
+        info = os.fstat(stream.fileno())
+        tag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
+        wanted = self.headers.get("Range") if self.headers.get("If-Range", tag) == tag else None
+        part = _Part.of(wanted, info.st_size)
+        if part is None:
+            self._refuse(416, {"Content-Range": f"bytes */{info.st_size}"})
+            return
+        headers = {
+            "Content-Type": _TYPES.get(path.suffix, "application/octet-stream"),
+            "Content-Length": str(part.size),
+            "Accept-Ranges": "bytes",
+            "Last-Modified": formatdate(info.st_mtime, usegmt=True),
+            "ETag": tag,
+        }
+        if part.partial:
+            headers["Content-Range"] = f"bytes {part.start}-{part.start + part.size - 1}/{part.whole}"
+        status = 206 if part.partial else 200
+        self._head(status, headers)
+        started = time.monotonic()
+        sent = 0
+        try:
+            if self.command == "GET":
+                for sent in self._transfer(stream, part):
+                    self._tell_progress(sent, part)
+        finally:
+            complete = self.command == "HEAD" or sent == part.size
+            seconds = round(time.monotonic() - started, 3)
+            self._tell(status, start=part.start, size=sent, seconds=seconds, complete=complete)
+
+    def _transfer(self, stream: IO[bytes], part: _Part) -> Iterator[int]:
+        """Send a part piece by piece; yields the bytes that are gone."""
+        sent = 0
+        while sent < part.size:
+            piece = min(CHUNK, part.size - sent)
+            count = self.connection.sendfile(stream, part.start + sent, piece)
+            if not count:
+                raise ConnectionError("the file became shorter")
+            sent += count
+            yield sent
+
+    def _list(self, path: Path, name: str) -> None:
+        entries = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
+        base = name if name.endswith("/") else f"{name}/"
+        lines = [f'<li><a href="{urllib.parse.quote(base + entry)}">{html.escape(entry)}</a></li>' for entry in entries]
+        text = f"<!DOCTYPE html><title>{html.escape(name)}</title><ul>{''.join(lines)}</ul>\n"
+        self._text(200, text.encode(), "text/html; charset=utf-8")
+
+    def _refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
+        self._text(status, f"{status} {self.responses[status][0]}\n".encode(), "text/plain", headers)
+
+    def _text(self, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
+        self._head(status, {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})})
+        if self.command == "GET":
+            self.wfile.write(body)
+        self._tell(status, size=len(body))
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _tell(self, status: int, *, size: int, start: int = 0, seconds: float = 0.0, complete: bool = True) -> None:
+        event = FileServed(
+            client=self.client_address[0],
+            method=self.command,
+            path=urllib.parse.urlsplit(self.path).path,
+            status=status,
+            start=start,
+            size=size,
+            seconds=seconds,
+            complete=complete,
+        )
+        self.listener(event)
+
+    def _tell_progress(self, sent: int, part: _Part) -> None:
+        before = max(sent - CHUNK, 0)
+        if part.size > 2 * CHUNK and sent < part.size and sent * STEPS // part.size > before * STEPS // part.size:
+            path = urllib.parse.urlsplit(self.path).path
+            self.listener(FileProgress(client=self.client_address[0], path=path, done=sent, total=part.size))

@@ -1,0 +1,144 @@
+"""netboots: start a machine from the network and see that it does what it should (R71).
+
+Takes a stage that yields a set for network boot, and serves it to the one machine: over HTTP from this process, over
+TFTP from QEMU. Yields what the machine said, and what it asked the server for. A test that failed fails the build.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event
+from stagewright.netboot.hints import GATEWAY
+from stagewright.netboot.methods import Method
+from stagewright.netboot.programs import GrubNet
+from stagewright.netboot.serve import FileServer
+from stagewright.netboot.writer import SCRIPT
+from stagewright.project.fields import FilesRef, Word
+from stagewright.stages.base import Built, Work
+from stagewright.stages.guest_test import EVIDENCE, GuestTest
+from stagewright.stages.tools import QEMU
+from stagewright.vm import accel
+from stagewright.vm.boot import boot
+from stagewright.vm.spec import MachineSpec
+
+REQUESTS = "requests.jsonl"
+"""What the machine asked the web server for, one event a line."""
+
+START = "start.ipxe"
+
+FirmwareKind = Literal["uefi", "bios"]
+
+
+class NetStart(enum.StrEnum):
+    """What the machine loads first, and from where."""
+
+    IPXE_HTTP = "ipxe-http"
+    IPXE_TFTP = "ipxe-tftp"
+    PXELINUX = "pxelinux"
+    GRUB = "grub"
+
+    def program(self, firmware: FirmwareKind) -> str:
+        """The file of the set that it takes, beside kernel, initramfs and image."""
+        match self:
+            case NetStart.PXELINUX:
+                return "pxelinux.0"
+            case NetStart.GRUB:
+                return GrubNet.BIOS if firmware == "bios" else GrubNet.EFI
+            case _:
+                return SCRIPT
+
+
+class NetbootTest(GuestTest, kind="netboots", table="tests"):
+    """A test with ``netboots``."""
+
+    needs = (QEMU,)
+    traces = ("qemu-system-x86_64",)
+    wants_cores = 2
+    wants_memory = 2560  # the default guest, and QEMU's translated code
+    exclusive = "vm"
+
+    netboots: FilesRef
+    """The stage whose set is served: a pxeboot."""
+    start: Annotated[NetStart, Word()] = NetStart.IPXE_HTTP
+    """What the machine loads first: iPXE's script over HTTP or TFTP, PXELINUX (BIOS), or GRUB (over TFTP)."""
+    firmware: FirmwareKind = "uefi"
+    """What starts it: `uefi` or `bios`; QEMU's network card brings iPXE for both."""
+    method: Annotated[Method, Word()] | None = None
+    """How the image gets there, for iPXE; default: the set's own."""
+    memory: Annotated[int, Field(ge=64)] = 1024
+    """The machine's memory, in MiB."""
+    cpus: Annotated[int, Field(ge=1, le=64)] = 2
+    """Its processors."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> NetbootTest:
+        if self.start is NetStart.PXELINUX and self.firmware == "uefi":
+            facts = {"hint": 'set firmware = "bios", or start = "grub"'}
+            raise PydanticCustomError("start", "`start`: PXELINUX is for BIOS machines", facts)
+        if self.method and not self.start.startswith("ipxe"):
+            facts = {"start": str(self.start), "hint": "leave it out: menus have their first line for the default"}
+            raise PydanticCustomError("method", "`method`: {start} is not told one", facts)
+        return self
+
+    def build(self, work: Work) -> Built:
+        """Serve the set, boot the machine; the report is kept when the test passes, and shown when it does not."""
+        files = work.artifact("netboots")
+        program = self.start.program(self.firmware)
+        if not (files / program).exists():
+            hint = f"see `network_loaders` of the payload and `loaders` of {self.netboots!r}"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{self.netboots!r} has no {program}", hint=hint)
+        work.phase("probe acceleration")
+        acceleration = accel.probe(cache=work.store.cache("acceleration.json"))
+        folder, served = work.new_folder(EVIDENCE), work.new_folder("served")
+        _link_all(files, served)
+        requests: list[Event] = []
+        try:
+            with FileServer(served, listener=requests.append) as server:
+                (served / START).write_text(self._script(server.url(GATEWAY)))
+                machine = self.machine(served, server.port)
+                report = boot(machine, self.script(), folder, acceleration, work.phase)
+        finally:
+            (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in requests))
+        built = self.kept(report, folder, work)
+        (folder / REQUESTS).rename(built.tree / REQUESTS)
+        return built
+
+    def machine(self, served: Path, port: int) -> MachineSpec:
+        """A machine that starts from a folder, which a web server on this computer's loopback has at a port."""
+        options: Mapping[NetStart, tuple[str, ...]] = {
+            NetStart.IPXE_HTTP: (f"bootfile=http://{GATEWAY}:{port}/{START}",),
+            NetStart.IPXE_TFTP: (f"tftp={served}", f"bootfile={START}"),
+        }
+        program = self.start.program(self.firmware)
+        # GRUB on UEFI uses the firmware's own driver, which the ROM of the card would take the place of
+        bare = self.start is NetStart.GRUB and self.firmware == "uefi"
+        return MachineSpec(
+            firmware=self.firmware,
+            memory=self.memory,
+            cpus=self.cpus,
+            network="user",
+            user_network=options.get(self.start, (f"tftp={served}", f"bootfile={program}")),
+            extra=("-global", "virtio-net-pci.romfile=") if bare else (),
+        )
+
+    def _script(self, url: str) -> str:
+        method = [f"set method {self.method}"] if self.method else []
+        return "\n".join(["#!ipxe", *method, f"set base-url {url}", f"chain --replace {SCRIPT}", ""])
+
+
+def _link_all(source: Path, target: Path) -> None:
+    """The files of a set in a folder where more can be put."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, place)

@@ -1,0 +1,294 @@
+"""The demo from the network: the same bits as on the ISO, sets from ISOs, and two boots."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from integration.support import DEMO, REPOSITORY, Warm, build, call, copy_project, edit, plan, states
+from stagewright.media.menus import read_menu, traps_of
+
+pytestmark = pytest.mark.real
+
+SHARED = ("boot/gentoo", "boot/gentoo.igz", "image.squashfs")
+
+TESTS = """
+[tests.pxe-uefi]
+netboots = "pxe"
+method = "http"
+expect = ["the live system is ready"]
+login = { user = "root" }
+commands = [
+	{ run = "cat /proc/cmdline", expect = "root=live:http://10.0.2.2:" },
+	{ run = "touch /written && hello there", expect = "hello, there" },
+]
+poweroff = true
+
+[tests.pxe-pxelinux]
+netboots = "pxe"
+start = "pxelinux"
+firmware = "bios"
+expect = ["x"]
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The demo with its ISO and its set for the network."""
+
+    project: Path
+    store: Path
+
+    @property
+    def iso(self) -> Path:
+        return self.project / "out/demo-iso-amd64-1.0.iso"
+
+    @property
+    def set(self) -> Path:
+        return self.project / "out/pxe"
+
+
+@pytest.fixture(scope="module")
+def site(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    project = copy_project(DEMO, tmp_path_factory.mktemp("netboot") / "demo")
+    shutil.copy(warm.lock, project)
+    with (project / "stagewright.toml").open("a") as stream:
+        stream.write(TESTS)
+    store = warm.copy(["seed:debian", "seed:debian-boot", "system"], binpkgs=False)
+    assert {"boot", "iso"} <= build("iso", cwd=project, store=store).built()
+    assert build("pxe", cwd=project, store=store).built() == {"pxe"}  # nothing is made twice (R65)
+    yield Site(project, store)
+    shutil.rmtree(store)
+
+
+def sha512(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha512").hexdigest()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha512(path) for path in paths}
+
+
+def extract(iso: Path, folder: Path) -> Path:
+    folder.mkdir()
+    command = ["xorriso", "-osirrox", "on", "-indev", iso, "-extract", "/", folder]
+    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)
+    return folder
+
+
+def test_the_iso_holds_the_same_bits(site: Site, tmp_path: Path) -> None:
+    medium = extract(site.iso, tmp_path / "iso")
+    assert {name: sha512(medium / name) for name in SHARED} == {name: sha512(site.set / name) for name in SHARED}
+
+
+def test_parts_are_links_to_what_the_iso_is_made_of(site: Site) -> None:
+    steps = plan("pxe", cwd=site.project, store=site.store)
+    for name in SHARED:
+        source = steps["live+boot.squashfs" if name == "image.squashfs" else "boot"]["key"]
+        assert (site.set / name).samefile(site.store / "artifacts" / source / "tree" / name)
+
+
+def test_every_file_is_digested(site: Site) -> None:
+    listed = re.findall(r"^# SHA512 HASH\n(\w+)  (.+)$", (site.set / "DIGESTS").read_text(), re.MULTILINE)
+    found = digests(site.set)
+    del found["DIGESTS"]
+    assert {name: digest for digest, name in listed} == found
+
+
+def test_the_same_set_twice(site: Site) -> None:
+    before = digests(site.set)
+    key = plan("pxe", cwd=site.project, store=site.store)["pxe"]["key"]
+    shutil.rmtree(site.store / "artifacts" / key)
+    shutil.rmtree(site.set)
+    assert build("pxe", cwd=site.project, store=site.store).built() == {"pxe"}
+    assert digests(site.set) == before
+
+
+def test_a_set_for_another_address_touches_nothing_else(site: Site) -> None:
+    edit(site.project, "[stages.pxe.kernel_arguments]", 'base_url = "http://server/x"\n[stages.pxe.kernel_arguments]')
+    try:
+        found = states(cwd=site.project, store=site.store)
+        assert {node for node, state in found.items() if state == "build"} >= {"pxe", "test:pxe-uefi"}
+        assert {node for node in ("iso", "boot", "live+boot.squashfs") if found[node] == "build"} == set()
+    finally:
+        edit(site.project, 'base_url = "http://server/x"\n[stages', "[stages")
+
+
+def test_a_program_that_the_set_has_not(site: Site) -> None:
+    run = build("pxe-pxelinux", cwd=site.project, store=site.store, check=False)
+    assert run.reasons == {"test:pxe-pxelinux": "environment-lacks"}
+
+
+def test_our_iso_gives_the_same_set(site: Site, tmp_path: Path) -> None:
+    done = call(
+        "netboot", "from-iso", str(site.iso), "-o", str(tmp_path / "set"), "--json", cwd=tmp_path, store=site.store
+    )
+    facts = json.loads(done.stdout)
+    assert (facts["by"], set(facts["memory"])) == ("dracut", {"initrd", "http"})
+    ours, theirs = digests(site.set), digests(tmp_path / "set")
+    assert {name for name in theirs if ours.get(name) != theirs[name]} == {"DIGESTS", "README.md"}
+    assert set(ours) - set(theirs) == {"image.squashfs.manifest.json"}
+    again = call(
+        "netboot", "from-iso", str(site.iso), "-o", str(tmp_path / "set"), cwd=tmp_path, store=site.store, check=False
+    )
+    assert again.code == 2
+    assert digests(tmp_path / "set") == theirs
+
+
+OFFICIAL = """
+set default=0
+menuentry 'Boot LiveCD (kernel: gentoo)' --class gnu-linux --class os {
+	linux /boot/gentoo dokeymap nodhcp ROOT
+	initrd /boot/gentoo.igz
+}
+menuentry 'Boot LiveCD (kernel: gentoo) (cached)' --class gnu-linux --class os {
+	linux /boot/gentoo dokeymap nodhcp ROOT CACHED
+	initrd /boot/gentoo.igz
+}
+"""
+BY_DRACUT = ("root=live:CDLABEL=Gentoo-amd64-x rd.live.dir=/ rd.live.squashimg=image.squashfs cdroot", "rd.live.ram=1")
+BY_GENKERNEL = ("looptype=squashfs loop=/image.squashfs cdroot", "docache")
+
+
+def official(site: Site, folder: Path, arguments: tuple[str, str], files: dict[str, str]) -> Path:
+    """An ISO as Gentoo's are laid out, from the demo's kernel and image, and an initramfs of a few files."""
+    tree = folder / "tree"
+    (tree / "boot/grub").mkdir(parents=True)
+    inside = folder / "initramfs"
+    for name, text in files.items():
+        (inside / name).parent.mkdir(parents=True, exist_ok=True)
+        (inside / name).write_text(text)
+    names = "\n".join(str(path.relative_to(inside)) for path in sorted(inside.rglob("*")))
+    command = ["busybox", "cpio", "-o", "-H", "newc"]
+    packed = subprocess.run(command, cwd=inside, input=names.encode(), check=True, capture_output=True).stdout
+    (tree / "boot/gentoo.igz").write_bytes(gzip.compress(packed))
+    for name in ("boot/gentoo", "image.squashfs"):
+        os.link(site.set / name, tree / name)
+    text = OFFICIAL.replace("ROOT", arguments[0]).replace("CACHED", arguments[1])
+    (tree / "boot/grub/grub.cfg").write_text(text)
+    iso = folder / "install-amd64-minimal.iso"
+    command = [
+        "xorriso",
+        "-as",
+        "mkisofs",
+        "-quiet",
+        "-iso-level",
+        "3",
+        "-r",
+        "-volid",
+        "Gentoo-amd64-x",
+        "-o",
+        iso,
+        tree,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return iso
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "by", "root"),
+    [
+        (BY_DRACUT, {"usr/lib/dracut/modules.txt": "base\ndmsquash-live\n"}, "dracut", "root=live:/image.squashfs.img"),
+        (BY_GENKERNEL, {"etc/initrd.scripts": "#"}, "genkernel", "root=/dev/ram0"),
+    ],
+    ids=["dracut", "genkernel"],
+)
+def test_official_media(
+    site: Site, tmp_path: Path, arguments: tuple[str, str], files: dict[str, str], by: str, root: str
+) -> None:
+    """Their initramfs cannot fetch an image: the set says so and does without."""
+    iso = official(site, tmp_path, arguments, files)
+    done = call("netboot", "from-iso", str(iso), "-o", "set", "--json", cwd=tmp_path, store=site.store)
+    facts = json.loads(done.stdout)
+    assert (facts["by"], list(facts["memory"]), len(facts["notes"])) == (by, ["initrd"], 1)
+    script = (tmp_path / "set/boot.ipxe").read_text()
+    assert root in script
+    assert "http:" not in "".join(line for line in script.splitlines() if line.startswith("kernel"))
+    assert "dokeymap nodhcp" in script
+    assert not re.search(r"CDLABEL|docache|rd\.live\.ram|squashimg", script)
+    (line,) = read_menu("grub.cfg", (tmp_path / "set/grub.cfg").read_text())
+    assert traps_of(line, "", ["boot/gentoo", "combined.igz", "image.squashfs.img"]) == []
+    assert sha512(tmp_path / "set/image.squashfs") == sha512(site.set / "image.squashfs")
+
+
+def test_broken_media_leave_nothing(site: Site, tmp_path: Path) -> None:
+    short = tmp_path / "short.iso"
+    with site.iso.open("rb") as stream:
+        short.write_bytes(stream.read(1 << 20))
+    (tmp_path / "no.iso").write_bytes(b"no" * 5000)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "file").write_text("x")
+    subprocess.run(
+        ["xorriso", "-as", "mkisofs", "-quiet", "-o", tmp_path / "empty.iso", empty], check=True, capture_output=True
+    )
+    before = {path.name for path in tmp_path.iterdir()}
+    for name in ("short.iso", "no.iso", "empty.iso", "none.iso"):
+        done = call("netboot", "from-iso", name, "-o", "set", cwd=tmp_path, store=site.store, check=False)
+        assert done.code == 2, done
+        assert {path.name for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.boot
+def test_uefi_over_http(site: Site) -> None:
+    """iPXE from the card's ROM, script and image over HTTP; the image is fetched once and is writable."""
+    build("pxe-uefi", cwd=site.project, store=site.store)
+    events = [json.loads(line) for line in (site.project / "out/pxe-uefi/requests.jsonl").read_text().splitlines()]
+    served = {event["path"]: event["size"] for event in events if event["event"] == "FileServed" and event["complete"]}
+    assert {"/boot.ipxe", "/boot/gentoo", "/boot/gentoo.igz", "/image.squashfs"} <= set(served)
+    assert served["/image.squashfs"] == (site.set / "image.squashfs").stat().st_size
+
+
+@pytest.mark.boot
+def test_the_page_leads_to_a_running_machine_in_five_minutes(site: Site, tmp_path: Path) -> None:
+    """Its commands as they stand there, typed in an empty folder beside which the ISO lies; a machine without UEFI."""
+    page = (REPOSITORY / "docs" / "netboot.md").read_text()
+    block = re.search(r"## In five minutes\n.*?\n\n((?:    .*\n)+)", page, re.DOTALL)
+    assert block
+    commands = [line.strip() for line in block[1].splitlines()]
+    os.link(site.iso, tmp_path / "demo-iso-amd64-1.0.iso")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    started = time.monotonic()
+    script = " && ".join(commands)
+    with subprocess.Popen(["bash", "-c", script], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            line = next(line for line in server.stdout if "qemu-system" in line)
+            wait_for_console(line.strip(), "the live system is ready", 300 - (time.monotonic() - started))
+        finally:
+            server.terminate()
+            subprocess.run(["pkill", "-P", str(server.pid)], check=False)
+    print(f"from an empty folder to a running machine: {time.monotonic() - started:.0f} s")
+    assert time.monotonic() - started < 300
+
+
+def wait_for_console(line: str, awaited: str, limit: float) -> None:
+    """Run a command line until it says something."""
+    said = ""
+    with subprocess.Popen(["bash", "-c", f"exec {line}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as machine:
+        try:
+            assert machine.stdout
+            end = time.monotonic() + limit
+            while awaited not in said:
+                ready, _, _ = select.select([machine.stdout], [], [], max(end - time.monotonic(), 0))
+                data = os.read(machine.stdout.fileno(), 65536) if ready else b""
+                assert data, f"not in time, or it ended: {said[-2000:]}"
+                said += data.decode(errors="replace")
+        finally:
+            machine.kill()

@@ -1,0 +1,253 @@
+"""The file server: ranges, many clients, nothing outside its folder; and the command around it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, FileProgress, FileServed
+from stagewright.netboot.hints import lines, outward_address
+from stagewright.netboot.serve import CHUNK, FileServer
+
+IMAGE = bytes(range(256)) * 64
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "set"
+    (folder / "boot").mkdir(parents=True)
+    (folder / "boot.ipxe").write_text("#!ipxe\n")
+    (folder / "image.squashfs").write_bytes(IMAGE)
+    (folder / "boot/a b&<c").write_text("odd")
+    (tmp_path / "secret").write_text("secret")
+    return folder
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def server(folder: Path, events: list[Event]) -> Iterator[FileServer]:
+    with FileServer(folder, listener=events.append) as server:
+        yield server
+
+
+def ask(server: FileServer, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer, body
+
+
+def wait_for(events: list[Event], count: int) -> list[FileServed]:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        found = [event for event in events if isinstance(event, FileServed)]
+        if len(found) >= count:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(events)
+
+
+def test_a_file_is_sent_whole(server: FileServer, events: list[Event]) -> None:
+    answer, body = ask(server, "/image.squashfs")
+    assert (answer.status, body) == (200, IMAGE)
+    assert answer.getheader("Content-Length") == str(len(IMAGE))
+    assert answer.getheader("Accept-Ranges") == "bytes"
+    (event,) = wait_for(events, 1)
+    assert (event.path, event.status, event.size, event.complete) == ("/image.squashfs", 200, len(IMAGE), True)
+
+
+def test_head_sends_no_body(server: FileServer) -> None:
+    answer, body = ask(server, "/image.squashfs", "HEAD")
+    assert (answer.status, body, answer.getheader("Content-Length")) == (200, b"", str(len(IMAGE)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "start", "end"),
+    [
+        ("bytes=0-99", 0, 100),
+        ("bytes=100-199", 100, 200),
+        ("bytes=0-", 0, len(IMAGE)),
+        (f"bytes=5-{1 << 40}", 5, len(IMAGE)),
+        ("bytes=-7", len(IMAGE) - 7, len(IMAGE)),
+        (f"bytes=-{1 << 40}", 0, len(IMAGE)),
+        (f"bytes={len(IMAGE) - 1}-", len(IMAGE) - 1, len(IMAGE)),
+    ],
+)
+def test_ranges(server: FileServer, wanted: str, start: int, end: int) -> None:
+    answer, body = ask(server, "/image.squashfs", Range=wanted)
+    assert (answer.status, body) == (206, IMAGE[start:end])
+    assert answer.getheader("Content-Range") == f"bytes {start}-{end - 1}/{len(IMAGE)}"
+
+
+@pytest.mark.parametrize("wanted", [f"bytes={len(IMAGE)}-", "bytes=-0"])
+def test_ranges_behind_the_end(server: FileServer, wanted: str) -> None:
+    answer, _ = ask(server, "/image.squashfs", Range=wanted)
+    assert (answer.status, answer.getheader("Content-Range")) == (416, f"bytes */{len(IMAGE)}")
+
+
+@pytest.mark.parametrize("wanted", ["bytes=9-3", "bytes=", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,4-5", "²"])
+def test_what_is_no_single_range_is_the_whole(server: FileServer, wanted: str) -> None:
+    answer, body = ask(server, "/image.squashfs", Range=wanted.encode("utf-8").decode("latin-1"))
+    assert (answer.status, body) == (200, IMAGE)
+
+
+def test_a_range_of_an_older_file_is_the_whole(server: FileServer) -> None:
+    tag = ask(server, "/image.squashfs", "HEAD")[0].getheader("ETag") or ""
+    assert ask(server, "/image.squashfs", Range="bytes=0-9", If_Range=tag)[0].status == 206
+    assert ask(server, "/image.squashfs", Range="bytes=0-9", If_Range='"other"')[0].status == 200
+
+
+def test_one_connection_serves_many_requests(server: FileServer) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    for path, status in (("/boot.ipxe", 200), ("/none", 404), ("/boot.ipxe?query", 200), ("/boot/", 200)):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status, path
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret",
+        "/%2e%2e/secret",
+        "/boot/../../secret",
+        "//etc/passwd",
+        "/..%2fsecret",
+        "/out",
+        "/folder/secret",
+        "/%00",
+    ],
+)
+def test_nothing_outside_is_served(server: FileServer, folder: Path, path: str) -> None:
+    (folder / "out").symlink_to("../secret")
+    (folder / "folder").symlink_to("..")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
+        raw.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        said = b"".join(iter(lambda: raw.recv(4096), b""))
+    assert b" 404 " in said.splitlines()[0]
+    assert b"root:" not in said
+    assert not said.endswith(b"secret")
+
+
+def test_links_inside_are_followed(server: FileServer, folder: Path) -> None:
+    (folder / "latest.squashfs").symlink_to("image.squashfs")
+    assert ask(server, "/latest.squashfs")[1] == IMAGE
+
+
+def test_what_is_no_file_is_not_read(server: FileServer, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert ask(server, "/pipe")[0].status == 404
+
+
+def test_folders_are_listed(server: FileServer) -> None:
+    body = ask(server, "/boot")[1].decode()
+    assert 'href="/boot/a%20b%26%3Cc"' in body
+    assert "a b&amp;&lt;c" in body
+    assert ask(server, "/boot/a%20b%26%3Cc")[1] == b"odd"
+
+
+def test_many_clients_at_once(server: FileServer, folder: Path, events: list[Event]) -> None:
+    """One that reads nothing holds up nobody."""
+    big = os.urandom(3 * CHUNK + 5)
+    (folder / "big").write_bytes(big)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as lazy:
+        lazy.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        bodies: list[bytes] = []
+        threads = [threading.Thread(target=lambda: bodies.append(ask(server, "/big")[1])) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert bodies == [big] * 8
+    served = wait_for(events, 9)
+    assert sorted(event.complete for event in served) == [False] + [True] * 8
+    progress = [event for event in events if isinstance(event, FileProgress)]
+    assert progress
+    assert all(0 < event.done < event.total == len(big) for event in progress)
+
+
+def test_an_address_in_use_is_told(server: FileServer, folder: Path) -> None:
+    for address, port in (("127.0.0.1", server.port), ("192.0.2.1", 0)):
+        with pytest.raises(StagewrightError) as caught:
+            FileServer(folder, address, port)
+        assert caught.value.reason is Reason.HOST_FEATURE
+        assert caught.value.hint
+
+
+def test_ipv6(folder: Path) -> None:
+    try:
+        server = FileServer(folder, "::1")
+    except StagewrightError:
+        pytest.skip("NOT TESTED: no IPv6 here")
+    with server, socket.create_connection(("::1", server.port), timeout=20) as raw:
+        raw.sendall(b"GET /boot.ipxe HTTP/1.0\r\n\r\n")
+        assert b" 200 " in raw.recv(4096)
+    assert server.url("::1") == f"http://[::1]:{server.port}"
+
+
+def test_what_to_type() -> None:
+    found = lines("http://192.0.2.5:80", "192.0.2.5", 80, ["-accel", "tcg"], tftp=None)
+    assert "http://192.0.2.5:80/boot.ipxe" in found["ipxe"]
+    assert "bootfile=http://192.0.2.5:80/boot.ipxe" in found["qemu"]
+    for address in ("127.0.0.1", "0.0.0.0"):
+        found = lines("http://127.0.0.1:80", address, 80, [], tftp=Path("/srv"))
+        assert "bootfile=http://10.0.2.2:80/boot.ipxe" in found["qemu"]
+        assert "tftp=/srv,bootfile=boot.ipxe" in found["qemu_tftp"]
+    assert outward_address("192.0.2.5") == "192.0.2.5"
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "stagewright", "netboot", "serve", str(folder), "--address", "127.0.0.1"]
+    return subprocess.Popen(
+        [*command, "--port", "0", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_told_to_stop(folder: Path, number: signal.Signals) -> None:
+    process = start(folder, "--json")
+    assert process.stdout
+    first = json.loads(process.stdout.readline())
+    host, port = first["url"].removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=20)
+    connection.request("GET", "/boot.ipxe")
+    assert connection.getresponse().read() == b"#!ipxe\n"
+    told = json.loads(process.stdout.readline())
+    assert (told["event"], told["path"], told["status"]) == ("FileServed", "/boot.ipxe", 200)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_the_command_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
+    (folder / "boot.ipxe").unlink()
+    for words in ([str(folder)], [str(tmp_path / "none")], [str(folder), "--port", "70000"]):
+        command = [sys.executable, "-m", "stagewright", "netboot", "serve", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 2, done
+        assert "Traceback" not in done.stderr
+    (folder / "boot.ipxe").touch()
+    command = [sys.executable, "-m", "stagewright", "netboot", "serve", str(folder), "--proxy-dhcp"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "--address" in done.stderr

@@ -1,0 +1,140 @@
+"""The kind pxeboot: what it shares with the ISO, and what is found out before anything is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_graph_keys import PROJECT, SOURCES, lay_out
+
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.graph.keys import keys_of
+from stagewright.graph.node import Graph
+from stagewright.media.arguments import InitramfsKind
+from stagewright.media.payload import BootKernel, Payload
+from stagewright.netboot.methods import Method
+from stagewright.project.load import load
+from stagewright.stages.pxeboot import PxeBoot, _programs
+from stagewright.stages.registry import graph_of, kinds
+
+PXE = '[stages.pxe]\nkind = "pxeboot"\n'
+BOOT = '[stages.boot]\nkind = "livecd-stage2"\n'
+
+
+def project(folder: Path, *changes: tuple[str, str]) -> Graph:
+    lay_out(folder)
+    text = PROJECT
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "stagewright.toml").write_text(text)
+    return graph_of(load(folder, kinds()))
+
+
+def problems(folder: Path, *changes: tuple[str, str]) -> list[StagewrightError]:
+    with pytest.raises(StagewrightError) as caught:
+        project(folder, *changes)
+    error = caught.value
+    return error.problems if isinstance(error, ProblemsError) else [error]
+
+
+def test_it_takes_the_same_parts_as_the_iso(tmp_path: Path) -> None:
+    graph = project(tmp_path)
+    assert graph.nodes["pxe"].inputs == graph.nodes["iso"].inputs
+    assert graph.nodes["pxe"].inputs["squashfs"] == "live+boot.squashfs"
+
+
+def test_its_settings_touch_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one = keys_of(project(tmp_path / "one"), SOURCES)
+    changed = PXE + 'methods = ["http"]\nbase_url = "http://server/x"\nkernel_arguments = { quiet = true }\n'
+    two = keys_of(project(tmp_path / "two", (PXE, changed)), SOURCES)
+    assert {name for name in one if one[name].digest != two[name].digest} == {"pxe", "test:loads"}
+
+
+DRACUT_ALONE = BOOT + 'initramfs = { modules = ["dmsquash-live"] }\n'
+
+WRONG = {
+    "http without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'methods = ["http"]\n')], Reason.ENVIRONMENT_LACKS),
+    "nfs without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'nfs = "nfs4://s/x"\n')], Reason.ENVIRONMENT_LACKS),
+    "nfs from nowhere": ([(PXE, PXE + 'methods = ["nfs"]\n')], Reason.MISSING_KEY),
+    "a loader that the payload has not": ([(PXE, PXE + 'loaders = ["ipxe"]\n')], Reason.INVALID_VALUE),
+    "a program that does not know where": (
+        [(BOOT, BOOT + 'loaders = ["systemd-boot", "uki"]\n'), (PXE, PXE + "uki = true\n")],
+        Reason.MISSING_KEY,
+    ),
+    "a stub that the payload has not": ([(PXE, PXE + "single_file = true\n")], Reason.INVALID_VALUE),
+    "no web address": ([(PXE, PXE + 'base_url = "server/x"\n')], Reason.INVALID_VALUE),
+    "no NFS address": ([(PXE, PXE + 'nfs = "/srv"\n')], Reason.INVALID_VALUE),
+    "no method": ([(PXE, PXE + 'methods = ["ftp"]\n')], Reason.INVALID_VALUE),
+    "a method twice": ([(PXE, PXE + 'methods = ["http", "http"]\n')], Reason.INVALID_VALUE),
+    "no size": ([(PXE, PXE + 'budget = { "combined.igz" = "much" }\n')], Reason.INVALID_VALUE),
+    "a title that menus cannot show": ([(PXE, PXE + "title = 'a \"b'\n")], Reason.INVALID_VALUE),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_told_with_place_and_remedy(
+    tmp_path: Path, changes: list[tuple[str, str]], reason: Reason
+) -> None:
+    (problem,) = problems(tmp_path, *changes)
+    assert problem.reason is reason
+    assert problem.place
+    assert problem.place.line > 1
+    assert problem.hint or "should be" in problem.message  # which lists what it may be
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('start = "pxelinux"\n', True),
+        ('start = "pxelinux"\nfirmware = "bios"\n', False),
+        ('start = "grub"\nmethod = "http"\n', True),
+        ('start = "ipxe-tftp"\nmethod = "http"\n', False),
+    ],
+)
+def test_ways_that_do_not_exist(tmp_path: Path, line: str, found: bool) -> None:
+    change = ('netboots = "pxe"\n', f'netboots = "pxe"\n{line}')
+    if found:
+        (problem,) = problems(tmp_path, change)
+        assert (problem.reason, bool(problem.hint)) == (Reason.INVALID_VALUE, True)
+    else:
+        project(tmp_path, change)
+
+
+KERNEL = BootKernel("gentoo", "6", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, False, True, False)
+
+
+def test_methods_are_those_that_the_payload_can() -> None:
+    stage = PxeBoot(live="live", boot="boot")
+    assert stage._wanted(KERNEL, "t").methods == [Method.INITRD, Method.HTTP]
+    genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, False, True)
+    wanted = stage._wanted(genkernel, "t")
+    assert wanted.methods == [Method.INITRD]
+    assert "overlayfs" in wanted.command.options
+    streams = PxeBoot(live="live", boot="boot", nfs="nfs4://s/x/")
+    assert streams._wanted(KERNEL, "t").methods == [Method.INITRD, Method.HTTP, Method.NFS]
+    assert streams._wanted(KERNEL, "t").nfs == "nfs4://s/x"
+
+
+def test_a_payload_that_cannot_fetch_is_refused_when_it_is_there() -> None:
+    """Such as genkernel's, of which the project does not tell."""
+    genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, False, True)
+    with pytest.raises(StagewrightError) as caught:
+        PxeBoot(live="live", boot="boot", methods=[Method.HTTP])._wanted(genkernel, "t")
+    assert (caught.value.reason, bool(caught.value.hint)) == (Reason.ENVIRONMENT_LACKS, True)
+
+
+def test_programs_are_those_that_the_payload_has(tmp_path: Path) -> None:
+    for name in ("ipxe/ipxe.efi", "pxelinux/pxelinux.0", "pxelinux/other"):
+        path = tmp_path / "network" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert set(_programs(tmp_path, None)) == {"ipxe.efi", "pxelinux.0"}
+    assert _programs(tmp_path, []) == {}
+
+
+def test_a_payload_is_read_back(tmp_path: Path) -> None:
+    Payload(arch="amd64", kernels=(KERNEL,)).write(tmp_path)
+    assert Payload.read(tmp_path).kernels[0].network

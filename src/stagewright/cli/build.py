@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
-from stagewright.cli.common import face, progress_option, project_of, store_of, targets_argument
+from stagewright.cli.common import face, locked_option, progress_option, project_of, store_of, targets_argument
 from stagewright.engine.doctor import require
 from stagewright.engine.outputs import FOLDER, publish
-from stagewright.engine.pins import pin, save, unpinned
-from stagewright.engine.plan import Plan, check_targets, make_plan
+from stagewright.engine.pins import settle
+from stagewright.engine.plan import Plan, check_targets
 from stagewright.engine.record import Record
+from stagewright.engine.prepare import planned
 from stagewright.engine.scheduler import Outcome, Resources, Scheduler
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Listener, Published
@@ -35,7 +36,7 @@ from stagewright.ui.text import duration
 @click.option(
     "--memory", type=click.IntRange(min=256), metavar="MIB", help="Memory to use together (default: what is free)."
 )
-@click.option("--locked", is_flag=True, help="Fail where stagewright.lock would have to be written.")
+@locked_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -59,8 +60,8 @@ def command(
     machine = Resources.of_machine()
     resources = Resources(cores or machine.cores, memory or machine.memory)
     with face(progress) as listener:
-        project = _pinned(project, store, targets, listener, locked=locked)
-        plan = make_plan(project, store, targets)
+        project = settle(project, store, targets, [listener], locked=locked)
+        plan = planned(project, store, targets, [listener])
         outcome = _carry_out(plan, store, resources, listener, keep_going=keep_going)
         outputs = publish(plan, store, project.folder / FOLDER)
         listener(Published(outputs=dict(outputs)))
@@ -68,23 +69,6 @@ def command(
         _raise(plan, store, outcome)
     if progress not in ("json", "quiet"):
         _report(plan, outputs, time.monotonic() - started)
-
-
-def _pinned(project: Project, store: Store, targets: tuple[str, ...], listener: Listener, *, locked: bool) -> Project:
-    names = unpinned(project, targets)
-    if locked and (names or not project.lock.file.exists()):
-        raise StagewrightError(
-            Reason.LOCK_STALE,
-            f"{project.lock.file.name} does not pin {', '.join(names) or 'anything'}",
-            hint="run stagewright update and keep the file under version control",
-        )
-    if names:
-        nodes = graph_of(project).nodes
-        require(store, [nodes[f"seed:{name}"] for name in names])
-        project, _ = pin(project, store, names, [listener])
-    elif not project.lock.file.exists():
-        save(project.lock)
-    return project
 
 
 def _carry_out(

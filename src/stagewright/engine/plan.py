@@ -96,10 +96,11 @@ def make_plan(project: Project, store: Store, targets: Iterable[str] = ()) -> Pl
     """Plan what the targets need (all stages and tests when none are named). Reads files, builds nothing."""
     graph = graph_of(project)
     chosen = check_targets(graph, project, targets)
+    known = project.known_trees()
     with DigestMemory(store.cache("digests.db")) as digest:
         sources = KeySources(
             code=lambda kind: code_digest(module_of(kind)),
-            tree=lambda path: tree_digest(Path(path), digest),
+            tree=lambda path: known.get(path) or tree_digest(path, digest),
             tool=ToolVersions(store.cache("tools.json"), lambda tool: tool_of(tool).remedy),
         )
         sinks = [node for target in chosen for node in graph.targets[target]]

@@ -24,6 +24,7 @@ from stagewright.project.model import (
     Binhost,
     Checked,
     Defaults,
+    Distfiles,
     Entry,
     Project,
     ProjectInfo,
@@ -52,8 +53,11 @@ def find(start: Path) -> Path:
     )
 
 
-def load(folder: Path, kinds: Kinds) -> Project:
-    """Read the project in a folder. Raises :class:`ProblemsError` with everything that is wrong with it."""
+def load(folder: Path, kinds: Kinds, trees: Path | None = None) -> Project:
+    """Read the project in a folder. Raises :class:`ProblemsError` with everything that is wrong with it.
+
+    ``trees`` is where a store keeps the trees of repositories from elsewhere; what is not there yet is not checked.
+    """
     folder = folder.absolute()
     main = read(folder / FILE_NAME)
     _check_format(main)
@@ -72,11 +76,15 @@ def load(folder: Path, kinds: Kinds) -> Project:
     repos = _sections(Repo, named["repos"], "repository", folder, problems)
     binhosts = _sections(Binhost, named["binhosts"], "binhost", folder, problems)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
-    check_repos(repos, named["repos"], folder, problems)
+    distfiles = _distfiles(head, variables, problems)
     check_entries(entries, named, folder, problems)
     if info is None:
         raise ProblemsError(_unique(problems))
-    project = Project(folder, info, epoch, variables, repos, binhosts, entries, lock)
+    places = {name: table.place((), of_key=True) for name, table in named["repos"].items()}
+    project = Project(
+        folder, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places
+    )
+    check_repos(project, named["repos"], problems)
     for entry in project.all_entries():
         if isinstance(entry.model, Checked):
             problems.extend(error.at(entry.place(path)) for path, error in entry.model.check(project))
@@ -106,12 +114,18 @@ def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
             StagewrightError(Reason.MISSING_KEY, "there is no [project]", place=head.place(("project",)), hint=hint)
         )
         return None
-    table = Table(
-        head.data["project"],
-        {path[1:]: place for path, place in head.places.items() if path[:1] == ("project",)},
-        {path[1:]: place for path, place in head.keys.items() if path[:1] == ("project",)},
-    )
-    return _validate(ProjectInfo, table, "project", problems)
+    return _validate(ProjectInfo, head.below("project"), "project", problems)
+
+
+def _distfiles(head: Table, variables: Mapping[str, str], problems: Problems) -> Distfiles:
+    given = head.data.get("distfiles", {})
+    table = head.below("distfiles")
+    if not isinstance(given, dict):
+        message, hint = "'distfiles' must be a table", "write [distfiles] with mirrors = [...]"
+        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=head.place(("distfiles",)), hint=hint))
+        return Distfiles()
+    table.data = fill(given, variables, table, (), problems)
+    return _validate(Distfiles, table, "distfiles table", problems) or Distfiles()
 
 
 def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Problems) -> dict[str, str]:
@@ -202,7 +216,8 @@ def _validate(model: type[Model], table: Table, label: str, problems: Problems) 
 
 
 def _problem(model: type[Section], table: Table, label: str, detail: dict[str, Any]) -> StagewrightError:
-    path = tuple(step for step in detail["loc"] if step != "[key]")
+    at = (detail.get("ctx") or {}).get("at")  # where a check of the whole model says it is
+    path = (*(step for step in detail["loc"] if step != "[key]"), *([at] if at else []))
     name = ".".join(str(step) for step in path)
     if detail["type"] == "extra_forbidden":
         place = table.place(path, of_key=True)
@@ -220,7 +235,7 @@ def _problem(model: type[Section], table: Table, label: str, detail: dict[str, A
     hint = str((detail.get("ctx") or {}).get("hint", "")) or _HINTS.get(
         re.sub("_(type|parsing|attributes_type|from_float)$", "", detail["type"]), ""
     )
-    return StagewrightError(reason, f"{name}: {message}" if name else message, place=place, hint=hint)
+    return StagewrightError(reason, f"{name}: {message}" if name and not at else message, place=place, hint=hint)
 
 
 _HINTS = {

@@ -63,14 +63,13 @@ class PackageStage(PortageSettings, Stage):
     def _repositories(self, project: Project) -> list[Repository]:
         """The repositories that this stage sees, and that the project has."""
         chosen = _chosen(self.repos, project.repos).items()
-        settings = ((name, project.path(repo.path), repo.model_dump(exclude={"path"})) for name, repo in chosen)
-        return [Repository.of(path, {"name": name, **facts}) for name, path, facts in settings]
+        return [Repository.of(project.repo_path(name), {"name": name, **repo.layout}) for name, repo in chosen]
 
     def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
         """Look for the profile and the packages in the repositories."""
         repos = self._repositories(project)
         if not all(repo.path.is_dir() for repo in repos):
-            return  # told already, and everything else would only follow from it
+            return  # told already, and all else would only follow from it; or it comes from elsewhere, and did not yet
         if self.uses_portage or self.profile:
             yield from check_profile(self.profile, [project.path(name) for name in self.confdir], repos)
         if self.uses_portage:

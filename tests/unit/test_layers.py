@@ -15,7 +15,7 @@ LAYERS = (
     {"ui", "engine"},
     {"stages"},
     {"media", "portage", "release", "seeds", "vm"},
-    {"root", "store"},
+    {"fetch", "root", "store"},
     {"catalyst", "graph", "project"},
     {"arch", "errors", "events", "run"},
 )
@@ -29,6 +29,7 @@ BESIDE = {
     ("root", "graph"),
     ("store", "graph"),
     ("events", "errors"),
+    ("fetch", "store"),
     ("release", "portage"),
     ("run", "errors"),
     ("run", "events"),

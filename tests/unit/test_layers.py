@@ -14,7 +14,7 @@ LAYERS = (
     {"cli", "__main__"},
     {"ui", "engine"},
     {"stages"},
-    {"media", "portage", "release", "seeds", "vm"},
+    {"media", "portage", "release", "repos", "seeds", "vm"},
     {"fetch", "root", "store"},
     {"catalyst", "graph", "project"},
     {"arch", "errors", "events", "run"},
@@ -31,6 +31,7 @@ BESIDE = {
     ("events", "errors"),
     ("fetch", "store"),
     ("release", "portage"),
+    ("repos", "seeds"),
     ("run", "errors"),
     ("run", "events"),
 }

@@ -14,8 +14,8 @@ from stagewright.engine.doctor import require
 from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import settle
 from stagewright.engine.plan import Plan, check_targets
-from stagewright.engine.record import Record
 from stagewright.engine.prepare import planned
+from stagewright.engine.record import Record
 from stagewright.engine.scheduler import Outcome, Resources, Scheduler
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Listener, Published

@@ -66,7 +66,9 @@ def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
 
 def locked_option(function: Function) -> Function:
     """``--locked``: never move or add a pin."""
-    return click.option("--locked", is_flag=True, help="Fail where stagewright.lock would have to be written.")(function)
+    return click.option("--locked", is_flag=True, help="Fail where stagewright.lock would have to be written.")(
+        function
+    )
 
 
 def progress_option(function: Function) -> Function:

@@ -9,6 +9,7 @@ from stagewright.engine.repositories import REPO
 from stagewright.graph.node import Graph
 from stagewright.store.store import Store
 
+
 def lineage(plan: Plan, store: Store, node_id: str) -> list[dict[str, Any]]:
     """The nodes below a node and the node itself, inputs first, in an order that is the same each time."""
     needed = sorted(plan.graph.closure([node_id]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stagewright.engine.doctor import require, require_for_repos
 from stagewright.engine.job import Job
 from stagewright.engine.process import Worker
 from stagewright.engine.repositories import REPO, origin
@@ -85,7 +86,9 @@ class Moved:
             lines += [f"  {subject}" for subject in subjects]
             lines += [f"  and {count - len(subjects)} more"] if count > len(subjects) else []
         elif "commit" in old and "commit" in new:
-            lines.append(f"{name}: what lies between cannot be told: the old commit is not part of what led to the new one")
+            lines.append(
+                f"{name}: what lies between cannot be told: the old commit is not part of what led to the new one"
+            )
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +110,10 @@ def _state(pin: Pin) -> str:
 def movable(project: Project) -> list[Subject]:
     """Everything of a project that is pinned, repositories first."""
     repos = [Subject("repos", name) for name, repo in project.repos.items() if repo.moves]
-    return [*repos, *(Subject("seeds", entry.name) for entry in project.entries["seeds"].values() if _stage(entry).moves)]
+    return [
+        *repos,
+        *(Subject("seeds", entry.name) for entry in project.entries["seeds"].values() if _stage(entry).moves),
+    ]
 
 
 def needed(project: Project, targets: Iterable[str]) -> list[Subject]:
@@ -132,13 +138,8 @@ def settle(
     """
     listeners = list(listeners)
     subjects = unpinned(project, targets)
-    if locked and (subjects or not project.lock.file.exists()):
-        raise StagewrightError(
-            Reason.LOCK_STALE,
-            f"{project.lock.file.name} does not pin {', '.join(map(str, subjects)) or 'anything'}",
-            place=place_of(project, subjects[0]) if subjects else None,
-            hint=f"run stagewright update{_names(subjects)} and keep the file under version control",
-        )
+    if locked:
+        require_pins(project, targets)
     for subject in subjects:
         if subject.name in project.lock.pins(subject.table):
             text = f"the lock pins {subject} for other settings: it is looked up anew"
@@ -148,20 +149,48 @@ def settle(
     return pin(project, store, subjects, listeners)[0]
 
 
+def require_pins(project: Project, targets: Iterable[str] = ()) -> None:
+    """Raise ``LOCK_STALE`` with the names of what the targets need and the lock does not pin, or not as it is set."""
+    subjects = unpinned(project, targets)
+    if subjects or not project.lock.file.exists():
+        raise StagewrightError(
+            Reason.LOCK_STALE,
+            f"{project.lock.file.name} does not pin {', '.join(map(str, subjects)) or 'anything'}",
+            place=place_of(project, subjects[0]) if subjects else None,
+            hint=f"run stagewright update{_names(subjects)} and keep the file under version control",
+        )
+
+
 def pin(
     project: Project, store: Store, subjects: Iterable[Subject], listeners: Iterable[Listener]
 ) -> tuple[Project, list[Moved]]:
     """Pin anew, write the lock, and return the project with it, checked again, and what moved."""
-    moved, listeners = [], list(listeners)
+    listeners, subjects, moved = list(listeners), list(subjects), []
+    _require(project, store, subjects)
     for subject in subjects:
-        found, between = _look_up(project, store, subject, listeners)
-        new = {"request": _request(project, subject), "resolved": time.strftime("%Y-%m-%d"), **found}
-        moved.append(Moved(subject, project.lock.pins(subject.table).get(subject.name), new, between))
-        project = replace(project, lock=project.lock.with_pin(subject.table, subject.name, new))
+        moved.append(_look_up(project, store, subject, listeners))
+        project = _with(project, moved[-1])
         save(project.lock)
     if any(item.subject.table == "repos" for item in moved):
         project = load(project.folder, kinds(), project.trees)
     return project, moved
+
+
+def look_up(
+    project: Project, store: Store, subjects: Iterable[Subject], listeners: Iterable[Listener]
+) -> tuple[Project, list[Moved]]:
+    """Like :func:`pin`, but the lock stays as it is, and the project is not checked again."""
+    listeners, subjects = list(listeners), list(subjects)
+    _require(project, store, subjects)
+    moved = [_look_up(project, store, subject, listeners) for subject in subjects]
+    for item in moved:
+        project = _with(project, item)
+    return project, moved
+
+
+def _with(project: Project, moved: Moved) -> Project:
+    lock = project.lock.with_pin(moved.subject.table, moved.subject.name, moved.new)
+    return replace(project, lock=lock)
 
 
 def save(lock: Lock) -> None:
@@ -174,6 +203,15 @@ def place_of(project: Project, subject: Subject) -> Place | None:
     if subject.table == "repos":
         return project.repo_places.get(subject.name)
     return project.entries["seeds"][subject.name].place()
+
+
+def _require(project: Project, store: Store, subjects: Sequence[Subject]) -> None:
+    """Raise what this machine lacks for looking these up."""
+    require_for_repos(project.repos[subject.name] for subject in subjects if subject.table == "repos")
+    seeds = [subject.node for subject in subjects if subject.table == "seeds"]
+    if seeds:
+        nodes = graph_of(project).nodes
+        require(store, [nodes[node] for node in seeds])
 
 
 def _names(subjects: Iterable[Subject]) -> str:
@@ -204,7 +242,14 @@ def _stage(entry: Entry) -> Stage:
     return entry.model
 
 
-def _look_up(
+def _look_up(project: Project, store: Store, subject: Subject, listeners: Sequence[Listener]) -> Moved:
+    """What something stands for now, and what it stood for before."""
+    found, between = _resolve(project, store, subject, listeners)
+    new = {"request": _request(project, subject), "resolved": time.strftime("%Y-%m-%d"), **found}
+    return Moved(subject, project.lock.pins(subject.table).get(subject.name), new, between)
+
+
+def _resolve(
     project: Project, store: Store, subject: Subject, listeners: Sequence[Listener]
 ) -> tuple[Mapping[str, Any], Between | None]:
     """What something stands for now, and for a repository the commits since its last pin."""

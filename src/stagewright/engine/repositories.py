@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+from stagewright.engine.doctor import require_for_repos
 from stagewright.errors import StagewrightError
 from stagewright.events import Listener, NodeFinished, NodePhase, NodeProgress, NodeStarted, Status
 from stagewright.graph.node import Node
@@ -20,9 +21,7 @@ REPO = "repo:"
 
 
 @contextlib.contextmanager
-def origin(
-    project: Project, store: Store, name: str, kind: str, listeners: Sequence[Listener]
-) -> Iterator[Origin]:
+def origin(project: Project, store: Store, name: str, kind: str, listeners: Sequence[Listener]) -> Iterator[Origin]:
     """Where a repository comes from, with events and a log around what is done with it in the block."""
     repo, node, started = project.repos[name], f"{REPO}{name}", time.monotonic()
     log = store.log_folder(project.info.name, node) / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}.log"
@@ -70,6 +69,8 @@ def bring(project: Project, store: Store, names: Iterable[str], listeners: Seque
 
     Raises why one cannot be had, with its place in the project and the way to have it before one is offline.
     """
+    names = list(names)
+    require_for_repos(project.repos[name] for name in names)
     for name in names:
         pin = project.lock.repos[name]
         try:

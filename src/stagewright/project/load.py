@@ -81,9 +81,7 @@ def load(folder: Path, kinds: Kinds, trees: Path | None = None) -> Project:
     if info is None:
         raise ProblemsError(_unique(problems))
     places = {name: table.place((), of_key=True) for name, table in named["repos"].items()}
-    project = Project(
-        folder, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places
-    )
+    project = Project(folder, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places)
     check_repos(project, named["repos"], problems)
     for entry in project.all_entries():
         if isinstance(entry.model, Checked):

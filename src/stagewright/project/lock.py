@@ -94,7 +94,8 @@ class Lock:
 
     def with_pin(self, table: str, name: str, pin: Pin) -> Lock:
         """The same lock with one seed or repository pinned anew."""
-        return replace(self, **{table: {**self.pins(table), name: pin}})
+        pins = {**self.pins(table), name: pin}
+        return replace(self, seeds=pins) if table == "seeds" else replace(self, repos=pins)
 
     def with_seed(self, name: str, pin: Pin) -> Lock:
         """The same lock with one seed pinned anew."""

@@ -46,7 +46,9 @@ class ProjectInfo(Section):
 
 _WEB = Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "http:// or https://, without a password")
 
-Fingerprint = Annotated[str, Matching("[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}", "the fingerprint of a primary key, without spaces")]
+Fingerprint = Annotated[
+    str, Matching("[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}", "the fingerprint of a primary key, without spaces")
+]
 
 _GIT_NAME = Matching(r"[A-Za-z0-9_][A-Za-z0-9._+@/-]*", "its name, such as main")
 
@@ -54,19 +56,23 @@ _GIT_NAME = Matching(r"[A-Za-z0-9_][A-Za-z0-9._+@/-]*", "its name, such as main"
 class Repo(Section):
     """``[repos.NAME]``: an ebuild repository. The one with ``main = true``, else the first, is Portage's main one.
 
-    Exactly one of ``path``, ``git``, ``squashfs`` and ``snapshot`` says where it comes from; what is not a folder of the
-    project is pinned in the lock.
+    Exactly one of ``path``, ``git``, ``squashfs`` and ``snapshot`` says where it comes from; what is not a folder of
+    the project is pinned in the lock.
     """
 
     path: FolderPath | None = None
     """A folder of the project."""
-    git: Annotated[str, Matching(r"(https?|ssh|git|file)://[^\s:/@]*(@?[^\s@]*)", "https://, ssh:// or file://")] | None = None
+    git: (
+        Annotated[str, Matching(r"(https?|ssh|git|file)://[^\s:/@]*(@?[^\s@]*)", "https://, ssh:// or file://")] | None
+    ) = None
     """A git repository; without `ref`, `tag` or `commit` the branch that its HEAD names."""
     ref: Annotated[str, _GIT_NAME] | None = None
     """The branch to follow."""
     tag: Annotated[str, _GIT_NAME] | None = None
     """The tag to take."""
-    commit: Annotated[str, Matching("[0-9a-f]{40}|[0-9a-f]{64}", "the whole id of a commit, in lower case")] | None = None
+    commit: Annotated[str, Matching("[0-9a-f]{40}|[0-9a-f]{64}", "the whole id of a commit, in lower case")] | None = (
+        None
+    )
     """The commit to take."""
     squashfs: Annotated[str, _WEB] | None = None
     """A folder of squashfs snapshots on a mirror, with their `sha512sum.txt`."""
@@ -92,7 +98,10 @@ class Repo(Section):
         given = [name for name in ORIGINS if getattr(self, name) is not None]
         if len(given) != 1:
             what = "has none of" if not given else f"has {' and '.join(given)}: only one of"
-            facts = {"hint": "write one of them: it says where the repository comes from", "at": (given or [None])[-1]}
+            facts = {
+                "hint": "write one of them: it says where the repository comes from",
+                "at": given[-1] if given else "",
+            }
             raise PydanticCustomError("origin", f"a repository {what} the keys {', '.join(ORIGINS)} fits", facts)
         self._fitting(given[0])
         return self
@@ -232,7 +241,7 @@ class Project:
     binhosts: Mapping[str, Binhost]
     entries: Mapping[str, Mapping[str, Entry]]  # table -> name -> entry
     lock: Lock
-    distfiles: Distfiles = Distfiles()
+    distfiles: Distfiles = field(default_factory=Distfiles)
     trees: Path | None = None  # where the trees of repositories that come from elsewhere are kept
     repo_places: Mapping[str, Place] = field(default_factory=dict)
 

@@ -91,7 +91,7 @@ class Remote:
             return self._commit(own)
 
     def fetch(self, commit: str) -> Commit:
-        """The commit with this id, fetched unless it is there. Raises ``UNKNOWN_NAME`` if the repository has not got it."""
+        """The commit with this id, fetched unless it is there. Raises ``UNKNOWN_NAME`` if there is none."""
         with self._held(self.folder, len(commit)) as lock:
             if not self._has(commit):
                 self._fetch_by_id(lock, commit)
@@ -141,14 +141,16 @@ class Remote:
         try:
             self._fetch(lock, [f"+{spec}"])
         except StagewrightError as error:
-            if not re.search("not our ref|unadvertised object|no such remote ref|couldn't find remote ref", error.detail):
+            if not re.search(
+                "not our ref|unadvertised object|no such remote ref|couldn't find remote ref", error.detail
+            ):
                 raise
             self._fetch(lock, ["+refs/heads/*:refs/pins/heads/*", "+refs/tags/*:refs/pins/tags/*"], whole=True)
         if not self._has(commit):
             raise StagewrightError(
                 Reason.UNKNOWN_NAME,
                 f"{self.url} has no commit {commit}",
-                hint="correct the id; or the branch that it was on was rewritten, and stagewright update finds its new end",
+                hint="correct the id; or its branch was rewritten, and stagewright update finds the new end",
             )
 
     def _fetch(self, lock: int, specs: Sequence[str], *, whole: bool = False) -> None:
@@ -216,7 +218,14 @@ class Remote:
         pass_fds: Sequence[int] = (),
     ) -> Result:
         settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
-        place = ["--git-dir", str(folder),] if folder else []
+        place = (
+            [
+                "--git-dir",
+                str(folder),
+            ]
+            if folder
+            else []
+        )
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
         own = {"GIT_TERMINAL_PROMPT": "0", **(_ALONE if alone else passed), **(env or {})}
         return run(["git", *settings, *place, *words], env=own, check=check, pass_fds=pass_fds)

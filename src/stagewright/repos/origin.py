@@ -91,7 +91,11 @@ class Origin:
         if not self.repo.manifests:
             return
         keys = [str(self._keyring_file), *sorted(self.repo.keys)]
-        mark = self.shelf.folder / "verified" / f"{tree_name(tree)}.{hashlib.sha256(' '.join(keys).encode()).hexdigest()[:16]}"
+        mark = (
+            self.shelf.folder
+            / "verified"
+            / f"{tree_name(tree)}.{hashlib.sha256(' '.join(keys).encode()).hexdigest()[:16]}"
+        )
         if mark.exists():
             return
         self.on_phase("verify the Manifests")
@@ -136,7 +140,7 @@ class Origin:
             raise StagewrightError(
                 Reason.REPLAYED,
                 f"{self.name}: what is there now is of {date}, older than what is pinned ({old['date']})",
-                hint=f"the server may show an old state; to go back on purpose remove [repos.{self.name}] from the lock",
+                hint=f"the server may be behind; to go back on purpose take [repos.{self.name}] out of the lock",
             )
 
     @property
@@ -163,7 +167,9 @@ def _gemato(tree: Path, trusted: Keyring, log: IO[str], name: str) -> None:
     """Verify a tree by gemato(1). Raises ``DIGEST_MISMATCH`` or ``BAD_SIGNATURE`` with what it says."""
     if importlib.util.find_spec("gemato") is None:
         raise StagewrightError(
-            Reason.MISSING_TOOL, "gemato is not installed", hint="pip install 'stagewright[manifests]'; or app-portage/gemato"
+            Reason.MISSING_TOOL,
+            "gemato is not installed",
+            hint="pip install 'stagewright[manifests]'; or app-portage/gemato",
         )
     keys = trusted.home / "trusted.gpg"
     run(["gpg", "--homedir", trusted.home, "--batch", "--output", keys, "--export"])

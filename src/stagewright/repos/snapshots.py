@@ -1,8 +1,8 @@
 """Gentoo's snapshots of a repository: squashfs images and tarballs, found on a mirror, verified, and unpacked.
 
-A folder of squashfs images has one clear-signed ``sha512sum.txt`` with the names and digests of all of them; each tarball
-has a detached signature beside it. Both kinds are named by the day whose end they show, so neither can have been signed
-before that day: what was is an older one under a newer name.
+A folder of squashfs images has one clear-signed ``sha512sum.txt`` with the names and digests of all of them; each
+tarball has a detached signature beside it. Both kinds are named by the day whose end they show, so neither can have
+been signed before that day: what was is an older one under a newer name.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ SMALL = 1 << 20
 DAYS_BACK = 14
 """How many days a mirror may lie behind before its tarballs are taken for gone."""
 
-_LINE = re.compile(r"^(?P<digest>[0-9a-f]{128}) [ *](?P<file>(?P<stem>[a-z0-9_-]+)-(?P<date>\d{8})\.(?P<kind>\w+)\.sqfs)$")
+_LINE = re.compile(
+    r"^(?P<digest>[0-9a-f]{128}) [ *](?P<file>(?P<stem>[a-z0-9_-]+)-(?P<date>\d{8})\.(?P<kind>\w+)\.sqfs)$"
+)
 _KINDS = ("xz", "zstd", "zst", "gz", "lz4", "lzo")
 _SIGNATURES = ("gpgsig", "asc", "sig")
 _ASK = "try another mirror, or later; `date` names an older one"
@@ -48,7 +50,7 @@ Trust = Callable[[], AbstractContextManager[Keyring]] | None
 
 @dataclass(frozen=True)
 class Found:
-    """A snapshot: its file at the mirror, its day (YYYYMMDD), its digest, and who signed it when (seconds since 1970)."""
+    """A snapshot: its file at the mirror, its day (YYYYMMDD), its digest; who signed it, and when (seconds)."""
 
     file: str
     date: str
@@ -64,7 +66,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A folder of snapshots on a mirror. ``names`` are what they may begin with: the repository's name, or Gentoo's own."""
+    """A folder of snapshots on a mirror, whose names begin with one of ``names``: the repository's, or Gentoo's."""
 
     url: str
     names: Sequence[str]
@@ -160,7 +162,9 @@ class Mirror:
     def _tarball(self, date: str | None) -> tuple[str, str]:
         """The day and the name of a tarball that the mirror has: whichever has its list of digests there."""
         now = time.time()
-        days = [date] if date else [time.strftime("%Y%m%d", time.gmtime(now - back * 86400)) for back in range(DAYS_BACK)]
+        days = (
+            [date] if date else [time.strftime("%Y%m%d", time.gmtime(now - back * 86400)) for back in range(DAYS_BACK)]
+        )
         self.folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as aside:
             for day in days:
@@ -191,7 +195,10 @@ class Mirror:
             sums = self._try(f"{name}.md5sum", Path(aside))
             expected = sums.read_text(errors="replace").split()[:1] if sums else []
         with file.open("rb") as stream:
-            if expected and hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() not in expected:
+            if (
+                expected
+                and hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() not in expected
+            ):
                 what = f"{name} is not what its list of digests says"
                 raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint=_ASK)
         return None

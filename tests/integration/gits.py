@@ -15,7 +15,9 @@ from integration.signing import Signer
 
 BACKEND = "/usr/lib/git-core/git-http-backend"
 
-EBUILD = 'EAPI=8\nDESCRIPTION="{name}"\nHOMEPAGE="https://example.org"\nLICENSE="0BSD"\nSLOT="0"\nKEYWORDS="{keywords}"\n'
+EBUILD = (
+    'EAPI=8\nDESCRIPTION="{name}"\nHOMEPAGE="https://example.org"\nLICENSE="0BSD"\nSLOT="0"\nKEYWORDS="{keywords}"\n'
+)
 
 
 def tiny(name: str = "world") -> dict[str, str]:

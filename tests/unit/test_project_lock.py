@@ -60,7 +60,8 @@ def test_the_lock_gives_the_time_stamp_unless_the_project_does(draft: Draft) -> 
     ("text", "reason"),
     [
         ("", Reason.FORMAT),
-        ("format = 2\nsource_date_epoch = 1", Reason.FORMAT),
+        ("format = 3\nsource_date_epoch = 1", Reason.FORMAT),
+        ("format = 2\nsource_date_epoch = 1\nrepos = { a = {} }", Reason.FORMAT),
         ("format = 1", Reason.FORMAT),
         ("format = 1\nsource_date_epoch = 'now'", Reason.FORMAT),
         ("format = 1\nsource_date_epoch = true", Reason.FORMAT),

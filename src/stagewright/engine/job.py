@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Job:
     cores: int
     memory: int  # MiB
     lineage: Sequence[Mapping[str, Any]] = ()
+    hints: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -66,6 +67,7 @@ class Job:
             cores=cores,
             memory=memory,
             lineage=lineage,
+            hints=dict(node.hints),
         )
 
     def write(self, folder: Path) -> Path:

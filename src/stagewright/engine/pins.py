@@ -107,6 +107,11 @@ def _state(pin: Pin) -> str:
     return f"{pin['date']} ({pin['commit'][:12]})" if "commit" in pin else str(pin.get("file", pin.get("tree")))
 
 
+def request_of(model: Stage) -> str:
+    """The digest of a seed's settings, which its pin answers."""
+    return request_digest(model.model_dump(mode="json"))
+
+
 def movable(project: Project) -> list[Subject]:
     """Everything of a project that is pinned, repositories first."""
     repos = [Subject("repos", name) for name, repo in project.repos.items() if repo.moves]
@@ -228,7 +233,7 @@ def _request(project: Project, subject: Subject) -> str:
     """The digest of the settings that a pin answers; a pin with another one is stale."""
     if subject.table == "repos":
         return request_digest(project.repos[subject.name].request)
-    return request_digest(_stage(project.entries["seeds"][subject.name]).model_dump(mode="json"))
+    return request_of(_stage(project.entries["seeds"][subject.name]))
 
 
 def _pin_of(project: Project, subject: Subject) -> Pin | None:

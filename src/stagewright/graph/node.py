@@ -36,7 +36,8 @@ class Node:
     pins of the lock), both JSON-able; ``files`` are the files and folders on disk that they name, by the name the
     builder uses for them; ``inputs`` are other nodes, by role. ``tools`` are the programs of the host that leave traces
     in the result. ``refs`` are the names that the project gives to inputs, ``cores`` and ``memory`` (MiB) what it asks
-    of the machine; none of these changes the result, so none is part of the key.
+    of the machine, ``hints`` what else the builder is told, such as mirrors; none of these changes the result, so none is
+    part of the key.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Node:
     tools: tuple[str, ...] = ()
     cores: int = 1
     memory: int = 512
+    hints: Mapping[str, Any] = field(default_factory=dict)
     exclusive: str = ""  # nodes that share a word here never run at the same time
     place: Place | None = None
 

@@ -80,7 +80,7 @@ def load(folder: Path, kinds: Kinds, trees: Path | None = None) -> Project:
     check_entries(entries, named, folder, problems)
     if info is None:
         raise ProblemsError(_unique(problems))
-    places = {name: table.place((), of_key=True) for name, table in named["repos"].items()}
+    places = {name: _told_at(repo, named["repos"][name]) for name, repo in repos.items()}
     project = Project(folder, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places)
     check_repos(project, named["repos"], problems)
     for entry in project.all_entries():
@@ -113,6 +113,12 @@ def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
         )
         return None
     return _validate(ProjectInfo, head.below("project"), "project", problems)
+
+
+def _told_at(repo: Repo, table: Table) -> Place:
+    """Where the project says which state of a repository it wants, or else where it comes from."""
+    which = next((name for name in ("ref", "tag", "commit", "date") if getattr(repo, name) is not None), repo.origin)
+    return table.place((which,))
 
 
 def _distfiles(head: Table, variables: Mapping[str, str], problems: Problems) -> Distfiles:

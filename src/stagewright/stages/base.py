@@ -62,6 +62,8 @@ class Work:
     log: IO[str]
     emit: Callable[[Event], None]
     lineage: Sequence[Mapping[str, Any]] = ()  # every node below and this one, for manifests (engine/lineage.py)
+    hints: Mapping[str, Any] = field(default_factory=dict)  # what has no say in the result, such as mirrors
+    digests: Mapping[str, str] = field(default_factory=dict)  # what stands for the files in the key
 
     @property
     def epoch(self) -> int:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.media.loaders import Loader
+from stagewright.portage.emerge import Portage, Wanted
 from stagewright.project.fields import Atom, Section, Word
 from stagewright.root import files
 from stagewright.root.root import Root
@@ -78,6 +80,10 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def uses_portage(self) -> bool:
         """Only where packages are to be installed."""
         return bool(self.packages or self.kernel.package)
+
+    def sources(self, portage: Portage) -> Iterator[Wanted]:
+        """The packages and the kernel."""
+        yield Wanted([*self.packages, *filter(None, [self.kernel.package])])
 
     def build(self, work: Work) -> Built:
         """Install what is asked for, make the initramfs, copy the parts out."""

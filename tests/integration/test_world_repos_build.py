@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from integration.gits import Git, smart_http
-from integration.support import DEMO, Run, Warm, build, call, command, edit, parse_events, plan, seeds_of, states
-from integration.web import Site, serve
+from integration.support import DEMO, Run, Warm, build, command, plan, seeds_of
 
 pytestmark = pytest.mark.real
 

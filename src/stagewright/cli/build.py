@@ -62,18 +62,19 @@ def command(
     with face(progress) as listener:
         project = settle(project, store, targets, [listener], locked=locked)
         plan = planned(project, store, targets, [listener])
-        outcome = _carry_out(plan, store, resources, listener, keep_going=keep_going)
+        outcome = carry_out(plan, store, resources, listener, keep_going=keep_going)
         outputs = publish(plan, store, project.folder / FOLDER)
         listener(Published(outputs=dict(outputs)))
     if outcome:
-        _raise(plan, store, outcome)
+        raise_outcome(plan, store, outcome)
     if progress not in ("json", "quiet"):
         _report(plan, outputs, time.monotonic() - started)
 
 
-def _carry_out(
+def carry_out(
     plan: Plan, store: Store, resources: Resources, listener: Listener, *, keep_going: bool
 ) -> Outcome | None:
+    """Build what a plan says is to be built; None when nothing is."""
     store.register(plan.project.folder, plan.keys())
     if not plan.to_build:
         return None
@@ -95,7 +96,8 @@ def _lacks(project: Project, node: Node) -> Iterator[StagewrightError]:
         yield from (problem.at(entry.place()) for problem in entry.model.lacks())
 
 
-def _raise(plan: Plan, store: Store, outcome: Outcome) -> None:
+def raise_outcome(plan: Plan, store: Store, outcome: Outcome) -> None:
+    """Raise what went wrong in a run, each with the place of its stage."""
     if outcome.interrupted:
         raise StagewrightError(
             Reason.INTERRUPTED, "stopped", hint="run the same command again: it goes on from what is finished"

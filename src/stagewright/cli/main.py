@@ -25,6 +25,7 @@ COMMANDS = {
     "log": "stagewright.cli.log",
     "diff": "stagewright.cli.diff",
     "update": "stagewright.cli.update",
+    "fetch": "stagewright.cli.fetch",
     "check": "stagewright.cli.check",
     "doctor": "stagewright.cli.doctor",
     "clean": "stagewright.cli.clean",

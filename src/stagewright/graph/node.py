@@ -36,8 +36,8 @@ class Node:
     pins of the lock), both JSON-able; ``files`` are the files and folders on disk that they name, by the name the
     builder uses for them; ``inputs`` are other nodes, by role. ``tools`` are the programs of the host that leave traces
     in the result. ``refs`` are the names that the project gives to inputs, ``cores`` and ``memory`` (MiB) what it asks
-    of the machine, ``hints`` what else the builder is told, such as mirrors; none of these changes the result, so none is
-    part of the key.
+    of the machine, ``hints`` what else the builder is told, such as mirrors; none of these changes the result, so
+    none is part of the key.
     """
 
     id: str

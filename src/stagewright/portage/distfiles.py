@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,16 @@ class Distfiles:
     def names(self) -> list[str]:
         """The files that the build has asked for up to now."""
         return sorted(self._files())
+
+    def copy_in(self) -> None:
+        """Take what was found in the mirror folder into the shared one, so that it is there without the mirror."""
+        for name in self._files():
+            target = os.readlink(self.own / name) if (self.own / name).is_symlink() else ""  # noqa: PTH115
+            if self.folder and target.startswith(FLAT):
+                inner = os.readlink(self._flat(self.folder) / name)  # noqa: PTH115
+                temporary = self.shared / f".{name}.{secrets.token_hex(4)}"
+                shutil.copyfile(self.folder / os.path.relpath(inner, MIRROR), temporary)
+                temporary.rename(self.shared / name)
 
     def _files(self) -> Iterator[str]:
         """Whole files: not what Portage is downloading, has set aside, or keeps for itself."""

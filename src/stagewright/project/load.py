@@ -233,7 +233,7 @@ def _problem(model: type[Section], table: Table, label: str, detail: dict[str, A
             Reason.MISSING_KEY, f"a {label} needs {name!r}", place=place, hint=f"add {path[-1]} = ..."
         )
     place = table.place(path)
-    reason = Reason.BAD_ATOM if detail["type"] == "bad_atom" else Reason.INVALID_VALUE
+    reason = _REASONS.get(detail["type"], Reason.INVALID_VALUE)
     message = str(detail["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     hint = str((detail.get("ctx") or {}).get("hint", "")) or _HINTS.get(
@@ -241,6 +241,9 @@ def _problem(model: type[Section], table: Table, label: str, detail: dict[str, A
     )
     return StagewrightError(reason, f"{name}: {message}" if name and not at else message, place=place, hint=hint)
 
+
+_REASONS = {"bad_atom": Reason.BAD_ATOM, "no_origin": Reason.MISSING_KEY}
+"""Reasons of what our own checks raise, by the type that they give it."""
 
 _HINTS = {
     "string": 'write text in quotes: "text"',

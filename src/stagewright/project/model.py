@@ -97,12 +97,12 @@ class Repo(Section):
     def _one_origin(self) -> Repo:
         given = [name for name in ORIGINS if getattr(self, name) is not None]
         if len(given) != 1:
-            what = "has none of" if not given else f"has {' and '.join(given)}: only one of"
-            facts = {
-                "hint": "write one of them: it says where the repository comes from",
-                "at": given[-1] if given else "",
-            }
-            raise PydanticCustomError("origin", f"a repository {what} the keys {', '.join(ORIGINS)} fits", facts)
+            one_of = f"one of {', '.join(ORIGINS)}"
+            facts = {"hint": "write exactly one of them: it says where the repository comes from"}
+            if not given:
+                raise PydanticCustomError("no_origin", f"a repository needs {one_of}", facts)
+            what = f"a repository has only {one_of}, not {' and '.join(given)}"
+            raise PydanticCustomError("origin", what, {**facts, "at": given[-1]})
         self._fitting(given[0])
         return self
 

@@ -184,6 +184,7 @@ class PackageStage(PortageSettings, Stage):
         portage = self.fetching(work)
         for wanted in self.sources(portage):
             portage.fetch_sources(wanted, elsewhere=work.hints["elsewhere"])
+        portage.places.distfiles.copy_in()
         return portage.places.distfiles.names()
 
     def fetching(self, work: Work) -> Portage:

@@ -11,7 +11,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import file_digest
 from stagewright.project.fields import FilePath
 from stagewright.root.emulation import machine_of
-from stagewright.seeds.unpack import unpack
+from stagewright.seeds.unpack import check_root, unpack
 from stagewright.stages.base import Built, Seed, Work
 from stagewright.stages.tools import SANDBOX, TAR
 from stagewright.store.store import remove_tree
@@ -41,6 +41,7 @@ class SeedFile(Seed, kind="file"):
         tree = work.new_folder("tree")
         try:
             unpack(archive, tree, work.log)
+            check_root(tree, self.file)
             self._compare(machine_of(tree))
         except StagewrightError:
             remove_tree(tree)  # a failed build's folder is kept, but not what a stranger put into it

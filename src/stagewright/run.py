@@ -58,6 +58,12 @@ def paste(command: Command, *, cwd: Path | None = None) -> str:
     return f"cd {shlex.quote(str(cwd))} && {line}" if cwd else line
 
 
+def network() -> dict[str, str]:
+    """What this process was told of proxies and certificates, for the few commands that use the network."""
+    names = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_dir")
+    return {name: value for name, value in os.environ.items() if name.lower() in names}
+
+
 def run(
     command: Command,
     *,

@@ -26,6 +26,7 @@ COMMANDS = {
     "diff": "stagewright.cli.diff",
     "update": "stagewright.cli.update",
     "check": "stagewright.cli.check",
+    "seeds": "stagewright.cli.seeds",
     "doctor": "stagewright.cli.doctor",
     "clean": "stagewright.cli.clean",
     "gc": "stagewright.cli.gc",

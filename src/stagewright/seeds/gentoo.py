@@ -25,7 +25,7 @@ from stagewright.arch import Arch
 from stagewright.catalyst.subarches import subarches
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.fetch.digests import compare
-from stagewright.fetch.download import PATIENCE, Patience, Progress, download
+from stagewright.fetch.download import Progress, download
 from stagewright.fetch.openpgp import Keyring, Signed
 
 RELEASE_KEYS = (
@@ -74,7 +74,7 @@ class Stage:
     @property
     def date(self) -> str:
         """Its day, as people write it."""
-        return f"{self.stamp[:4]}-{self.stamp[4:6]}-{self.stamp[6:8]}"
+        return day_of(self.stamp)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,6 @@ class Mirror:
     arch: str
     keys: Keyring
     folder: Path  # for what is fetched to be read and thrown away
-    patience: Patience = PATIENCE
 
     def latest(self, variant: str, known: str = "") -> Stage:
         """The newest tarball of a variant.
@@ -157,7 +156,7 @@ class Mirror:
             self.keys.verify(signature, path, stage.file)
 
         where = urls(self.urls, self.arch, stage.path)
-        return download(where, target, size=stage.size, verify=verify, progress=progress, patience=self.patience)
+        return download(where, target, size=stage.size, verify=verify, progress=progress)
 
     def _signed(self, path: str, read: Callable[[Signed], T]) -> T:
         """What a clear-signed file says, from the first mirror where it is as it must be."""
@@ -169,7 +168,7 @@ class Mirror:
         target = self.folder / path.rpartition("/")[2]
         target.unlink(missing_ok=True)
         where = urls(self.urls, self.arch, path)
-        return download(where, target, limit=_SMALL, verify=verify, patience=self.patience)
+        return download(where, target, limit=_SMALL, verify=verify)
 
 
 def urls(mirrors: Sequence[str], arch: str, path: str) -> list[str]:
@@ -182,7 +181,17 @@ def directory(variant: str, arch: Arch | None) -> str:
     word = variant.split("-")[1]
     known = {name: subarch.arch for name, subarch in subarches().items()}
     mine = arch.value if arch else known.get(word, known.get(word.partition("_")[0], word.partition("_")[0]))
-    return _FOLDERS.get(mine, mine)
+    return folder_of(mine)
+
+
+def folder_of(arch: str) -> str:
+    """The folder of an architecture's releases."""
+    return _FOLDERS.get(arch, arch)
+
+
+def day_of(stamp: str) -> str:
+    """The day of a moment such as 20261115T170000Z, as people write it."""
+    return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}"
 
 
 def stamp_of(file: str, variant: str) -> str:

@@ -30,10 +30,10 @@ class Bounds:
     def of(cls, archive: int, members: int | None = None, size: int | None = None) -> Bounds:
         """The bounds for an archive of so many bytes; each may be set.
 
-        A stage3 has one member for each 3000 bytes of its archive and five times its size (measured); the defaults let
-        pass thirty times the one and ten times the other.
+        A stage3 has about one member for each 3000 bytes of its archive, and unpacks to five times its size; the
+        defaults let pass thirty times the one and ten times the other, and small archives more.
         """
-        return cls(members or 20_000 + archive // 100, size or (1 << 30) + 50 * archive)
+        return cls(members or 10_000 + archive // 100, size or (1 << 30) + 50 * archive)
 
     @property
     def stream(self) -> int:

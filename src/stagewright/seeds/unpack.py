@@ -56,12 +56,11 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
             pipeline([_decompress(archive)], pass_on, log=log)
         except StagewrightError as error:
             if error.reason is not Reason.COMMAND_FAILED:
-                tar.kill()
                 raise
             damage = error
         finally:
             with contextlib.suppress(BrokenPipeError):
-                tar.stdin.close()
+                tar.stdin.close()  # it ends by itself: one that is killed might still write for a moment
             code = tar.wait()
         said.seek(0)
         text = said.read().decode(errors="replace").strip()

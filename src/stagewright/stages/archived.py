@@ -36,7 +36,7 @@ class Limits(Section):
     size: Annotated[str, Matching(r"[1-9][0-9]*[MGT]", "a number with M, G or T")] | None = None
     """Of all files together, such as `40G`; default: 1 GiB and fifty times the archive."""
     members: Annotated[int, Field(gt=0)] | None = None
-    """Files, folders, links; default: 20000, and one for each 100 bytes of the archive."""
+    """Files, folders, links; default: 10000, and one for each 100 bytes of the archive."""
 
     def bounds(self, archive: int) -> Bounds:
         """The bounds for an archive of so many bytes."""

@@ -69,7 +69,7 @@ class Mirror(ArchiveSeed, kind="mirror"):
         name = pin["file"]
         digests = {"sha512": pin["sha512"], "blake2b": pin["blake2b"]}
         archive = kept(work, pin["sha512"], name)
-        urls = gentoo.urls(self._urls, gentoo.directory(self.variant, self.arch), gentoo.path_of(name, self.variant))
+        urls = gentoo.urls(self.mirrors, gentoo.directory(self.variant, self.arch), gentoo.path_of(name, self.variant))
         work.phase(f"fetch {name}")
         try:
             download(
@@ -88,11 +88,12 @@ class Mirror(ArchiveSeed, kind="mirror"):
         return Built(self.unpack(work, archive, name), (), {"archive": facts})
 
     @property
-    def _urls(self) -> list[str]:
+    def mirrors(self) -> list[str]:
+        """The mirrors, in the order in which they are asked."""
         return [self.mirror] if isinstance(self.mirror, str) else self.mirror
 
     @contextlib.contextmanager
     def _mirror(self, work: Work) -> Iterator[gentoo.Mirror]:
         file = work.files[self.keyring] if self.keyring else gentoo.KEYRING
         with keyring([gentoo.existing(file)], self.keys, folder=work.folder) as keys:
-            yield gentoo.Mirror(self._urls, gentoo.directory(self.variant, self.arch), keys, work.folder)
+            yield gentoo.Mirror(self.mirrors, gentoo.directory(self.variant, self.arch), keys, work.folder)

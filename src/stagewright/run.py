@@ -58,6 +58,13 @@ def paste(command: Command, *, cwd: Path | None = None) -> str:
     return f"cd {shlex.quote(str(cwd))} && {line}" if cwd else line
 
 
+def network() -> dict[str, str]:
+    """What this process was told of proxies, certificates and logins, for the few commands that use the network."""
+    names = {"http_proxy", "https_proxy", "no_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_dir", "stagewright_stall"}
+    names |= {"ssh_auth_sock", "registry_auth_file", "docker_config", "xdg_runtime_dir"}  # containers-auth.json(5)
+    return {name: value for name, value in os.environ.items() if name.lower() in names}
+
+
 def run(
     command: Command,
     *,
@@ -169,6 +176,7 @@ def pipeline(
     sink: Callable[[bytes], object],
     *,
     log: IO[str] | None = None,
+    env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> None:
     """Run commands side by side, each reading what the one before it prints; ``sink`` gets what the last one prints.
@@ -182,7 +190,8 @@ def pipeline(
         source: IO[bytes] | None = None
         for command in commands:
             fds = () if parts else pass_fds
-            part = spawn(command, stdin=source or subprocess.DEVNULL, stdout=PIPE, stderr=said, pass_fds=fds)
+            stdin = source or subprocess.DEVNULL
+            part = spawn(command, env=env, stdin=stdin, stdout=PIPE, stderr=said, pass_fds=fds)
             parts.append(ends.enter_context(part))
             ends.callback(part.kill)
             if source:

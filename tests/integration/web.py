@@ -175,3 +175,14 @@ def length(declared: int | None) -> Hook:
         handler.cut()
 
     return hook
+
+
+def without_end() -> Hook:
+    """Send for ever, without saying how much."""
+
+    def hook(handler: Handler, content: bytes) -> None:
+        handler.head(200, None)
+        while True:
+            handler.send(b"x" * 65536)
+
+    return hook

@@ -27,6 +27,7 @@ COMMANDS = {
     "update": "stagewright.cli.update",
     "fetch": "stagewright.cli.fetch",
     "check": "stagewright.cli.check",
+    "seeds": "stagewright.cli.seeds",
     "doctor": "stagewright.cli.doctor",
     "clean": "stagewright.cli.clean",
     "gc": "stagewright.cli.gc",

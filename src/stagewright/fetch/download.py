@@ -37,6 +37,8 @@ LIMIT = 64 << 30
 OVERLAP = 4096
 """Bytes at the end of a part that are compared when nothing else tells whether it belongs to what a server has."""
 
+STALL = "STAGEWRIGHT_STALL"
+
 CONNECT = 15.0
 """Seconds that a server has to be reached in, if it is not to be left sooner."""
 
@@ -61,8 +63,15 @@ class Patience:
     attempts: int = 3
     pause: float = 1.0
 
+    @classmethod
+    def of_environment(cls) -> Patience:
+        """As users have it: ``STAGEWRIGHT_STALL`` is the seconds that a server may be silent."""
+        try:
+            stall = float(os.environ[STALL])
+        except (KeyError, ValueError):
+            return cls()
+        return cls(stall=stall, pause=min(1.0, stall))
 
-PATIENCE = Patience()
 
 _AGAIN = {Reason.FETCH_CUT, Reason.FETCH_STALLED, Reason.FETCH_FAILED}
 """Failures after which the same mirror may do better."""
@@ -96,7 +105,7 @@ def download(
     limit: int = LIMIT,
     verify: Verify = _nothing_to_verify,
     progress: Progress = _no_progress,
-    patience: Patience = PATIENCE,
+    patience: Patience | None = None,
 ) -> Path:
     """Fetch a file from the first of several addresses that has it, unless it is there already, and return its path.
 
@@ -108,14 +117,13 @@ def download(
     reasons of each.
     """
     assert urls
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _fetching(target):
+    with fetching(target):
         if target.exists():
             with contextlib.suppress(StagewrightError):
                 verify(target)
                 return target
             target.unlink()
-        job = _Download(target, size, min(limit, size or limit), progress, patience)
+        job = _Download(target, size, min(limit, size or limit), progress, patience or Patience.of_environment())
         failures = []
         for url in urls:
             try:
@@ -397,8 +405,9 @@ def _failed(name: str, failures: Sequence[tuple[str, StagewrightError]]) -> Stag
 
 
 @contextlib.contextmanager
-def _fetching(target: Path) -> Iterator[None]:
-    """Hold the lock of a target; the file goes when nobody waits for it any more."""
+def fetching(target: Path) -> Iterator[None]:
+    """Hold the lock of a target, so that of several processes that want it one fetches it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f"{target.name}.fetching")
     while True:
         with path.open("w") as stream:

@@ -88,24 +88,24 @@ class Keyring:
     home: Path
     allowed: frozenset[str]
 
-    def verify(self, signature: Path, file: Path) -> Signature:
-        """Verify a detached signature. Raises the reason why it is not good."""
+    def verify(self, signature: Path, file: Path, name: str = "") -> Signature:
+        """Verify a detached signature. Raises the reason why it is not good; ``name`` is what that calls the file."""
         status = self._gpg("--verify", str(signature), str(file))
         if f"{_STATUS}PLAINTEXT " in status:
             raise StagewrightError(
                 Reason.BAD_SIGNATURE, f"{signature.name} is a signed text, not a signature of a file"
             )
-        with _of(file.name):
+        with _of(name or file.name):
             return self.judge(status)
 
-    def clearsigned(self, path: Path) -> Signed:
-        """The text of a clear-signed file. Raises the reason why its signature is not good.
+    def clearsigned(self, path: Path, name: str = "") -> Signed:
+        """The text of a clear-signed file. Raises the reason why its signature is not good; ``name`` is for that.
 
         Text around the signed one is refused (``UNSIGNED_TEXT``): whoever reads the file would take it for signed.
         """
         if path.stat().st_size > LARGEST_TEXT:
             raise StagewrightError(Reason.BAD_SIGNATURE, f"{path.name} is larger than any signed text", hint=_ASK)
-        with _of(path.name):
+        with _of(name or path.name):
             _check_frame(path.read_bytes())
             with tempfile.TemporaryDirectory(dir=self.home) as folder:
                 text = Path(folder, "text")

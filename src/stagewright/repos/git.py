@@ -7,7 +7,6 @@ Only the commit that is asked for is fetched, into a bare repository without his
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,11 @@ from typing import IO
 
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.repos.trees import Shelf, check_repository
-from stagewright.run import Result, run
+from stagewright.run import Result, network, run
 from stagewright.store.store import remove_tree
 
 TREE = "git-tree"
 """The kind of tree id that a commit's tree has."""
-
-PASSED = ("SSH_AUTH_SOCK", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
-"""Variables of the caller that git needs to reach a server."""
 
 _SETTINGS = {
     "gc.auto": "0",
@@ -226,6 +222,5 @@ class Remote:
             if folder
             else []
         )
-        passed = {name: os.environ[name] for name in PASSED if name in os.environ}
-        own = {"GIT_TERMINAL_PROMPT": "0", **(_ALONE if alone else passed), **(env or {})}
+        own = {"GIT_TERMINAL_PROMPT": "0", **(_ALONE if alone else network()), **(env or {})}
         return run(["git", *settings, *place, *words], env=own, check=check, pass_fds=pass_fds)

@@ -20,15 +20,13 @@ from stagewright.repos.git import Between, Commit, Remote
 from stagewright.repos.snapshots import Found, Mirror
 from stagewright.repos.trees import Shelf
 from stagewright.run import python, run
+from stagewright.seeds.gentoo import KEYRING, existing
 
 GENTOO_KEYS = (
     "DCD05B71EAB94199527F44ACDB6B8C1F96D8BF6D",  # ebuild repository signing key
     "EF9538C9E8E64311A52CDEDFA13D0EF1914E7A72",  # repository mirrors, automated git signing key
 )
 """Primary keys by which Gentoo signs its repository: snapshots and Manifests, and the commits of its git mirror."""
-
-GENTOO_KEYRING = Path("/usr/share/openpgp-keys/gentoo-release.asc")
-"""Where Gentoo's package sec-keys/openpgp-keys-gentoo-release puts these keys."""
 
 SUBJECTS = 20
 """How many commits between two pins are named."""
@@ -145,14 +143,7 @@ class Origin:
 
     @property
     def _keyring_file(self) -> Path:
-        file = self.keyring or GENTOO_KEYRING
-        if not file.exists():
-            raise StagewrightError(
-                Reason.NO_KEYS,
-                f"{self.name}: there are no keys to verify it with: {file} does not exist",
-                hint="install sec-keys/openpgp-keys-gentoo-release, or name a file with the keys in `keyring`",
-            )
-        return file
+        return existing(self.keyring or KEYRING)
 
     @contextlib.contextmanager
     def _trusted(self) -> Iterator[Keyring]:

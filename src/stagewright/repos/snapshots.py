@@ -8,7 +8,6 @@ been signed before that day: what was is an older one under a newer name.
 from __future__ import annotations
 
 import calendar
-import hashlib
 import re
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.fetch.digests import compare, digests_of
 from stagewright.fetch.download import Progress, download
 from stagewright.fetch.openpgp import Keyring, Signature
 from stagewright.repos.trees import Shelf, check_repository, only_folder
@@ -114,7 +114,7 @@ class Mirror:
         try:
             signature = self._verify_tarball(name, file, trust)
             _check_signed(name, day, signature)
-            digest = _sha512(file)
+            digest = digests_of(file, ["sha512"])["sha512"]
         except BaseException:
             file.unlink()
             raise
@@ -126,12 +126,7 @@ class Mirror:
         tree = f"{TREE}:{sha512}"
 
         def verify(path: Path) -> None:
-            if _sha512(path) != sha512:
-                raise StagewrightError(
-                    Reason.DIGEST_MISMATCH,
-                    f"{file} is not what was signed and pinned",
-                    hint="nothing of it was kept; try another mirror",
-                )
+            compare(path, file, {"sha512": sha512})
 
         with self.shelf.filling(tree) as folder:
             if folder is not None:
@@ -194,13 +189,8 @@ class Mirror:
                 raise StagewrightError(Reason.NO_SIGNATURE, what, hint="try another mirror, or `verify = false`")
             sums = self._try(f"{name}.md5sum", Path(aside))
             expected = sums.read_text(errors="replace").split()[:1] if sums else []
-        with file.open("rb") as stream:
-            if (
-                expected
-                and hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() not in expected
-            ):
-                what = f"{name} is not what its list of digests says"
-                raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint=_ASK)
+        if expected:
+            compare(file, name, {"md5": expected[0]})
         return None
 
 
@@ -229,8 +219,3 @@ def _unsquash(image: Path, target: Path, log: IO[str]) -> None:
         raise StagewrightError(
             Reason.BAD_ARCHIVE, f"{image.name} cannot be unpacked", detail=shown, hint="nothing of it was kept"
         )
-
-
-def _sha512(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha512").hexdigest()

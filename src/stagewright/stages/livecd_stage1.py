@@ -26,7 +26,7 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
         """Only to install or remove packages; a root without Portage is fine otherwise."""
         return bool(self.packages or self.unmerge)
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """The packages, and what they need in their newest versions."""
         yield Wanted(self.packages, options=OPTIONS)
 

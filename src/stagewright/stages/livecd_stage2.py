@@ -81,7 +81,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         """Only where packages are to be installed."""
         return bool(self.packages or self.kernel.package)
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """The packages and the kernel."""
         yield Wanted([*self.packages, *filter(None, [self.kernel.package])])
 

@@ -175,14 +175,14 @@ class PackageStage(PortageSettings, Stage):
         folder = work.folder / "etc-portage"
         return folder if folder.exists() else assemble(folder, self, confdirs, repos, parallel, more)
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """What the build will install, as far as that is known before it, for ``stagewright fetch``."""
         yield Wanted(self.packages)
 
     def fetch(self, work: Work) -> list[str]:
         """Fetch the sources of all packages that the build will install; returns the names of the files."""
         portage = self.fetching(work)
-        for wanted in self.sources(portage):
+        for wanted in self.installs(portage):
             portage.fetch_sources(wanted, elsewhere=work.hints["elsewhere"])
         portage.places.distfiles.copy_in()
         return portage.places.distfiles.names()
@@ -206,7 +206,7 @@ class OwnRootStage(PackageStage):
         _, portage = self.portage(work, [Bind(folder, TARGET, writable=True)])
         return Root(folder, folder, log=work.log), portage
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """What will be installed into the clean root."""
         yield Wanted(self.packages, target=TARGET)
 

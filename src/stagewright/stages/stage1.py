@@ -27,7 +27,7 @@ class Stage1(OwnRootStage, kind="stage1"):
     update_seed_command: list[str] = ["--update", "--deep", "--newuse", "@world"]
     """What emerge(1) is told to do for that."""
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """What updates the seed, and what the profile says that a stage1 is made of."""
         if self.update_seed:
             yield Wanted(self.update_seed_command)

@@ -19,7 +19,7 @@ from stagewright.stages.system import empty_world, select_toolchain, ship_config
 class Stage2(PackageStage, kind="stage2"):
     """A stage of kind ``stage2``. ``packages`` are merged besides those of the bootstrap."""
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """What the profile says that a bootstrap builds, and the stage's own packages."""
         wanted = portage.stage1_packages()
         yield Wanted(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")

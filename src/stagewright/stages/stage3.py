@@ -23,7 +23,7 @@ class Stage3(PackageStage, kind="stage3"):
     depclean: bool = True
     """Remove what the system does not need."""
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """The system set and everything below it."""
         yield Wanted(["@system", *self.packages], options=OPTIONS)
 

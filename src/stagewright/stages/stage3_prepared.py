@@ -33,7 +33,7 @@ class RootSettings(OwnRootStage):
             portage.install(group, target=TARGET, options=["--oneshot", "--nodeps"], binary=binary)
         portage.install(self.packages, target=TARGET, binary=binary)
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """What :meth:`merge` installs."""
         for group in self.first:
             yield Wanted(group, TARGET, ["--oneshot", "--nodeps"])

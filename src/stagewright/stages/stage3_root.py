@@ -52,7 +52,7 @@ class RootStage3(RootSettings, kind="stage3-root"):
         ship_configuration(self, target, portage, work)
         return layer(target, work, portage, toolchain=work.key, packages=len(installed(target.path)))
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """None: everything comes from the binary packages of the prepared root."""
         yield from ()
 

@@ -69,7 +69,7 @@ class Stage4(PackageStage, Finish, Local, kind="stage4"):
         """To install or remove packages, and to set the profile; a root without Portage is fine otherwise."""
         return bool(self.packages or self.unmerge or self.kernel or self.profile)
 
-    def sources(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
         """The kernel, and the packages."""
         kernel = [self.kernel.package] if self.kernel and self.kernel.package else []
         yield Wanted([*kernel, *self.packages], options=["--newuse", "--deep", "--update"])

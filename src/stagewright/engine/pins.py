@@ -122,9 +122,10 @@ def movable(project: Project) -> list[Subject]:
 
 
 def needed(project: Project, targets: Iterable[str]) -> list[Subject]:
-    """What is pinned and the targets need (all stages, seeds and tests when none are named)."""
-    graph = graph_of(project)
-    chosen = list(targets) or list(graph.targets)
+    """What is pinned and the targets need; everything that is pinned when none are named."""
+    graph, chosen = graph_of(project), list(targets)
+    if not chosen:
+        return movable(project)
     nodes = graph.closure(node for target in chosen for node in graph.targets[target])
     return [subject for subject in movable(project) if _is_needed(subject, graph, nodes)]
 

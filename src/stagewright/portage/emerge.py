@@ -230,7 +230,8 @@ class Portage:
     def _explained(self, error: StagewrightError, output: Output) -> StagewrightError:
         """The error with paths of this machine in its hint, and with the failed package's own log for emerge's."""
         if error.reason is Reason.FETCH_FAILED and "could not fetch" in error.message:
-            hint = f"put the file into {self.places.distfiles.shared}, or mend SRC_URI"
+            hint = "stagewright fetch brings all sources while there is a network; "
+            hint += f"or put the file into {self.places.distfiles.shared}, or mend SRC_URI"
             return StagewrightError(error.reason, error.message, detail=error.detail, hint=hint)
         if error.reason is not Reason.PACKAGE_FAILED or not output.failed:
             return error

@@ -33,6 +33,12 @@ _SETTINGS = {
 _ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1"}
 """What keeps the machine's and the user's configuration from having a say in a tree."""
 
+_SAYINGS = (
+    ("is this a git repository", Reason.NOT_A_FILE),
+    ("not found|does not exist|does not appear to be a git repository", Reason.NOT_FOUND),
+)
+"""What git says of addresses that have something else, or nothing."""
+
 _DAY = 86400
 
 
@@ -164,7 +170,7 @@ class Remote:
         if result.code:
             lines = [line for line in result.stderr.strip().splitlines() if line.strip()]
             raise StagewrightError(
-                Reason.NOT_FOUND if re.search("not found|does not exist|404", result.stderr) else Reason.FETCH_FAILED,
+                next((reason for said, reason in _SAYINGS if re.search(said, result.stderr)), Reason.FETCH_FAILED),
                 f"git cannot fetch from {self.url}",
                 detail="\n".join(lines[-8:]),
                 hint="see whether the address is right and the server is up",

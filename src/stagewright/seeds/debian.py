@@ -157,7 +157,7 @@ def _arguments(request: Request, folder: Path) -> list[str | Path]:
 
 def _sources(request: Request, folder: Path) -> Path:
     path = folder / "sources.list"
-    path.write_text("\n".join(apt.installs(request.suite)) + "\n")
+    path.write_text("\n".join(apt.sources(request.suite)) + "\n")
     return path
 
 

@@ -16,6 +16,7 @@ from stagewright.portage.confdir import CCACHE, Parallel, assemble
 from stagewright.portage.distfiles import Distfiles
 from stagewright.portage.emerge import PORTAGE_UID, Places, Portage, Wanted
 from stagewright.portage.installed import settle
+from stagewright.portage.metadata import Metadata
 from stagewright.portage.repos import Repository, check_profile, has_package, like_package
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Atom, FromRepos, RootRef, marked, package_of
@@ -111,6 +112,7 @@ class PackageStage(PortageSettings, Stage):
         root = work.mount("root", [*binds, *extra])
         if self.uses_portage:
             self._check_tools(root)
+            root = root.with_binds(*self._metadata(work).binds(root, repos))
         if hosts:
             hosts.prepare(root)
         portage = Portage(
@@ -163,6 +165,11 @@ class PackageStage(PortageSettings, Stage):
             for host in work.context["binhosts"]
         ]
         return Binhosts(hosts, places.config, folder) if hosts else None
+
+    def _metadata(self, work: Work) -> Metadata:
+        cache = work.store.cache("repos") / "md5-cache"
+        digests = {name.removeprefix("repo:"): digest for name, digest in work.digests.items()}
+        return Metadata(cache, work.folder, digests, work.cores, work.phase)
 
     def _config(
         self,

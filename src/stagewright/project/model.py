@@ -117,7 +117,7 @@ class Repo(Section):
             facts = {"hint": "leave one of them out", "at": which[-1]}
             raise PydanticCustomError("origin", f"`{which[0]}` and `{which[-1]}` cannot both be", facts)
         for name in ("keys", "keyring"):
-            if getattr(self, name) and not self.verified:
+            if getattr(self, name) and not (self.verified or self.manifests):
                 facts = {"hint": "write `verify = true`, or leave it out", "at": name}
                 raise PydanticCustomError("origin", f"`{name}` is of no use where nothing is verified", facts)
 
@@ -158,6 +158,7 @@ _FITTING = {
     "verify": ("git", "squashfs", "snapshot"),
     "keys": ("git", "squashfs", "snapshot"),
     "keyring": ("git", "squashfs", "snapshot"),
+    "manifests": ("git", "squashfs", "snapshot"),
 }
 """Which settings go with which origins."""
 

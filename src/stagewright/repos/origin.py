@@ -162,6 +162,9 @@ def _gemato(tree: Path, trusted: Keyring, log: IO[str], name: str) -> None:
             "gemato is not installed",
             hint="pip install 'stagewright[manifests]'; or app-portage/gemato",
         )
+    if not (tree / "Manifest").is_file():
+        what = f"{name}: the repository has no Manifest at its top, so its files are not signed"
+        raise StagewrightError(Reason.NO_SIGNATURE, what, hint="leave out `manifests`; snapshots of Gentoo's have one")
     keys = trusted.home / "trusted.gpg"
     run(["gpg", "--homedir", trusted.home, "--batch", "--output", keys, "--export"])
     words = ["verify", "--require-signed-manifest", "--no-refresh-keys", "--openpgp-key", str(keys), str(tree)]
@@ -169,9 +172,8 @@ def _gemato(tree: Path, trusted: Keyring, log: IO[str], name: str) -> None:
     said = (result.stdout + result.stderr).strip()
     log.write(said + "\n")
     if result.code:
-        signature = any(word in said for word in ("OpenPGP", "signed", "signature"))
         raise StagewrightError(
-            Reason.BAD_SIGNATURE if signature else Reason.DIGEST_MISMATCH,
+            Reason.DIGEST_MISMATCH if "mismatch" in said.lower() else Reason.BAD_SIGNATURE,
             f"{name}: the repository is not what its Manifests say",
             detail="\n".join(said.splitlines()[-8:]),
             hint="nothing is built with it; take another mirror or another day",

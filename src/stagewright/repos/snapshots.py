@@ -34,14 +34,14 @@ SUMS = "sha512sum.txt"
 SMALL = 1 << 20
 """Bytes that a list of digests or a signature may have."""
 
-DAYS_BACK = 14
+DAYS_BACK = 7
 """How many days a mirror may lie behind before its tarballs are taken for gone."""
 
 _LINE = re.compile(
     r"^(?P<digest>[0-9a-f]{128}) [ *](?P<file>(?P<stem>[a-z0-9_-]+)-(?P<date>\d{8})\.(?P<kind>\w+)\.sqfs)$"
 )
 _KINDS = ("xz", "zstd", "zst", "gz", "lz4", "lzo")
-_SIGNATURES = ("gpgsig", "asc", "sig")
+_SIGNATURES = ("gpgsig", "asc")
 _ASK = "try another mirror, or later; `date` names an older one"
 
 Trust = Callable[[], AbstractContextManager[Keyring]] | None
@@ -131,8 +131,10 @@ class Mirror:
         with self.shelf.filling(tree) as folder:
             if folder is not None:
                 archive = download([f"{self.url}/{file}"], self.folder / file, verify=verify, progress=self.progress)
-                self._unpack(archive, folder)
-                archive.unlink()
+                try:
+                    self._unpack(archive, folder)
+                finally:
+                    archive.unlink()
         return tree
 
     def _unpack(self, archive: Path, folder: Path) -> None:

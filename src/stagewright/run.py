@@ -7,6 +7,7 @@ line which can be pasted into a terminal and the end of what the command printed
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import pickle
@@ -171,6 +172,16 @@ def spawn(
         raise _unstarted(words, error) from error
 
 
+PIPE_SIZE = 1 << 20
+"""Bytes that a pipe for bulk data holds: the most that the kernel gives anyone (pipe(7)); fewer turns of processes."""
+
+
+def widen(pipe: IO[bytes]) -> None:
+    """Let a pipe hold more, if the kernel grants it."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+
+
 def pipeline(
     commands: Sequence[Command],
     sink: Callable[[bytes], object],
@@ -197,6 +208,8 @@ def pipeline(
             if source:
                 source.close()  # or who writes there would never see its reader go
             source = part.stdout
+            assert source
+            widen(source)
         assert source
         while chunk := source.read(1 << 20):
             sink(chunk)

@@ -164,17 +164,16 @@ _TRUST = "if that is a key to be trusted, add its fingerprint to `keys` and the 
 
 
 @contextlib.contextmanager
-def keyring(
-    files: Iterable[Path], fingerprints: Iterable[str] = (), *, folder: Path | None = None
-) -> Iterator[Keyring]:
+def keyring(files: Iterable[Path], fingerprints: Iterable[str] = ()) -> Iterator[Keyring]:
     """A keyring of the keys in these files; of those, only the ones with these fingerprints if there are any.
 
-    It lies in a new folder (below ``folder``) that is gone in the end. Raises ``INVALID_VALUE`` for a file that holds
-    no keys or secret ones, ``NO_KEYS`` when none of the fingerprints is there.
+    It lies in a new folder of the system's temporary ones, whose names are short enough for the sockets of GnuPG, and is
+    gone in the end. Raises ``INVALID_VALUE`` for a file that holds no keys or secret ones, ``NO_KEYS`` when none of the
+    fingerprints is there.
     """
     files = list(files)
     wanted = {fingerprint.replace(" ", "").upper() for fingerprint in fingerprints}
-    with tempfile.TemporaryDirectory(prefix="gnupg-", dir=folder) as name:
+    with tempfile.TemporaryDirectory(prefix="gnupg-") as name:
         home = Path(name)
         (home / "gpg.conf").write_text(_OPTIONS)
         present: set[str] = set()

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.run import NO_ROOM, PIPE, paste, pipeline, spawn
+from stagewright.run import NO_ROOM, PIPE, paste, pipeline, spawn, widen
 from stagewright.seeds.tarscan import Bounds, TarScan
 
 COMPRESSORS = {
-    b"\xfd7zXZ\x00": ("xz", "--threads=0", "--memlimit-mt-decompress=1GiB"),
+    b"\xfd7zXZ\x00": ("xz", "--threads=0"),
     b"(\xb5/\xfd": ("zstd", "--long=31"),
     b"BZh": ("bzip2",),
     b"\x1f\x8b": ("gzip",),
@@ -45,6 +45,7 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
         command = _tar(target, scan.bounds)
         tar = spawn(command, stdin=PIPE, stdout=said, stderr=said)
         assert tar.stdin
+        widen(tar.stdin)
 
         def pass_on(chunk: bytes) -> None:
             scan.feed(chunk)

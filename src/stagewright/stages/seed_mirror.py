@@ -95,5 +95,5 @@ class Mirror(ArchiveSeed, kind="mirror"):
     @contextlib.contextmanager
     def _mirror(self, work: Work) -> Iterator[gentoo.Mirror]:
         file = work.files[self.keyring] if self.keyring else gentoo.KEYRING
-        with keyring([gentoo.existing(file)], self.keys, folder=work.folder) as keys:
+        with keyring([gentoo.existing(file)], self.keys) as keys:
             yield gentoo.Mirror(self.mirrors, gentoo.directory(self.variant, self.arch), keys, work.folder)

@@ -88,7 +88,7 @@ class SeedUrl(ArchiveSeed, kind="url"):
             signature = work.folder / "signature"
             signature.unlink(missing_ok=True)
             download([self.signature], signature, limit=1 << 20)
-            with keyring([work.files[self.keyring]], self.keys, folder=work.folder) as keys:
+            with keyring([work.files[self.keyring]], self.keys) as keys:
                 keys.verify(signature, path, self._file)
 
     @property

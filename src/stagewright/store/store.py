@@ -16,6 +16,7 @@
     cache/repos                  repositories from elsewhere (repos/trees.py)
     cache/binpkgs                shared by all nodes, by what they were built from (portage/binpkgs.py)
     cache/binhosts               what other machines served, by host and keys (portage/binhosts.py)
+    cache/seeds                  tarballs and images that seeds are made of, by digest (fetch/download.py, seeds/oci.py)
     cache/*.db, *.json           remembered digests, tool versions, acceleration
     logs/<project>/<node>/       <time>.log, newest last
     events/<run>.jsonl           the events of each run

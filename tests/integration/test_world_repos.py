@@ -18,8 +18,10 @@ from integration.gits import Git, smart_http, tiny
 from integration.signing import Signer
 from integration.support import Run, call
 from integration.web import Site, body, cut_after, redirect, serve, status
-from stagewright.engine.pins import look_up, movable, pin
-from stagewright.errors import StagewrightError
+from stagewright.engine.pins import look_up, movable, pin, settle
+from stagewright.engine.repositories import bring
+from stagewright.errors import ProblemsError, StagewrightError
+from stagewright.events import Event, NodeNotice
 from stagewright.project.load import load
 from stagewright.repos.trees import trees_of
 from stagewright.stages.registry import kinds
@@ -679,3 +681,61 @@ def test_no_manifest_at_all(world: World) -> None:
     with pytest.raises(StagewrightError) as caught:
         world.pin()
     assert caught.value.reason == "no-signature", caught.value
+
+
+# what builds do with pins
+
+
+def test_a_build_with_a_stale_lock_says_so(world: World) -> None:
+    world.git("branch", "next")
+    world.write(f'git = "{world.git.url}"')
+    world.pin()
+    world.write(f'git = "{world.git.url}"\nref = "next"')
+    told: list[Event] = []
+    store = Store(world.folder / "store")
+    project = load(world.project, kinds(), trees_of(store.path))
+    with pytest.raises(StagewrightError) as caught:
+        settle(project, store, [], [told.append], locked=True)
+    assert caught.value.reason == "lock-stale" and "repository world" in caught.value.message
+    assert not told
+    settled = settle(project, store, [], [told.append], locked=False)
+    assert [event.node for event in told if isinstance(event, NodeNotice)] == ["repo:world"]
+    assert settled.pinned_tree("world")
+    assert settle(settled, store, [], [told.append], locked=True) == settled
+
+
+def test_a_tree_that_was_thrown_away_is_brought_back_by_its_pin(world: World) -> None:
+    """Not by what the branch is now; and what is in it is checked when it is there."""
+    world.write(f'git = "{world.git.url}"')
+    pin = world.pin()
+    world.git.change("later")
+    (tree,) = world.trees()
+    shutil.rmtree(world.shelf)
+    store = Store(world.folder / "store")
+    project = load(world.project, kinds(), trees_of(store.path))
+    bring(project, store, ["world"], [])
+    assert world.trees() == [tree]
+    assert project.known_trees() == {tree: pin["tree"]}
+
+
+def test_the_name_of_a_repository_is_checked_in_its_tree(world: World) -> None:
+    world.git.write({"profiles/repo_name": "mars\n", "metadata/layout.conf": "masters = gentoo\n"})
+    world.git.commit("another name")
+    world.write(f'git = "{world.git.url}"')
+    with pytest.raises(ProblemsError) as caught:
+        world.pin()
+    assert {problem.reason for problem in caught.value.problems} == {"invalid-value", "unknown-name"}
+    assert all(problem.place and problem.hint for problem in caught.value.problems)
+
+
+def test_a_lock_that_names_another_tree(world: World) -> None:
+    world.write(f'git = "{world.git.url}"')
+    pin = world.pin()
+    lock = world.project / "stagewright.lock"
+    lock.write_text(world.lock.replace(pin["tree"], f"git-tree:{'0' * 40}"))
+    store = Store(world.folder / "store")
+    project = load(world.project, kinds(), trees_of(store.path))
+    with pytest.raises(StagewrightError) as caught:
+        bring(project, store, ["world"], [])
+    assert caught.value.reason == "digest-mismatch"
+    assert "stagewright fetch" in caught.value.hint

@@ -15,6 +15,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.project.lock import LAST_EPOCH, Lock
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+TREE = f"git-tree:{'0' * 40}"
 VALUES = st.recursive(
     st.one_of(TEXT, st.integers(-(2**60), 2**60), st.booleans()),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
@@ -51,11 +52,11 @@ def test_pins_stand_one_to_a_line_in_the_order_of_their_names(tmp_path: Path) ->
 
 def test_repositories_are_pinned_beside_seeds(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "stagewright.lock", 0, {"s": {"request": "1"}})
-    lock = lock.with_pin("repos", "r", {"request": "2", "tree": "git-tree:0"})
+    lock = lock.with_pin("repos", "r", {"request": "2", "tree": TREE})
     lock.file.write_text(lock.text())
     again = Lock.load(tmp_path)
     assert again == lock
-    assert again.pins("repos") == {"r": {"request": "2", "tree": "git-tree:0"}}
+    assert again.pins("repos") == {"r": {"request": "2", "tree": TREE}}
     assert lock.text().index("[repos.") < lock.text().index("[seeds.")
 
 
@@ -80,6 +81,7 @@ def test_the_lock_gives_the_time_stamp_unless_the_project_does(draft: Draft) -> 
         ("", Reason.FORMAT),
         ("format = 3\nsource_date_epoch = 1", Reason.FORMAT),
         ("format = 2\nsource_date_epoch = 1\nrepos = { a = {} }", Reason.FORMAT),
+        ("format = 2\nsource_date_epoch = 1\nrepos = { a = { tree = 'git-tree:../..' } }", Reason.FORMAT),
         ("format = 1", Reason.FORMAT),
         ("format = 1\nsource_date_epoch = 'now'", Reason.FORMAT),
         ("format = 1\nsource_date_epoch = true", Reason.FORMAT),

@@ -20,6 +20,8 @@ from stagewright.run import NO_ROOM
 
 PORTAGE_UID = 250
 
+DEPCACHE = "/var/cache/edb/dep"
+
 
 Progress = Callable[[int, int, str], None]
 
@@ -50,6 +52,7 @@ class Places:
     distfiles: Distfiles
     binpkgs: Path  # PKGDIR
     build: Path  # PORTAGE_TMPDIR
+    metadata: Path  # what Portage learns of ebuilds that have no metadata; of no use to whoever gets the root
 
     def binds(self, repos: Sequence[Repository]) -> list[Bind]:
         """How they show up inside a root; distfiles can be written in the fetch step alone."""
@@ -59,6 +62,7 @@ class Places:
             Bind(self.binpkgs, PKGDIR, writable=True),
             Bind(self.build, TMPDIR, writable=True),
             Bind(self.config, "/etc/portage"),
+            Bind(self.metadata, DEPCACHE, writable=True),
         ]
 
 

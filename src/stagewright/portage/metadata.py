@@ -9,6 +9,7 @@ with the folder ``metadata/md5-cache`` laid over it.
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Metadata:
         kept = self.cache / self._name(repo, repos)
         if not kept.is_dir():
             self._make(root, repo, kept)
+        os.utime(kept)  # collection goes by when it was last used
         return mount_layers([kept, repo.path], self.folder / "repos" / repo.name)
 
     def _name(self, repo: Repository, repos: Sequence[Repository]) -> str:

@@ -42,6 +42,9 @@ READABLE = (1, FORMAT)
 
 _HEAD = "# Written by stagewright; keep it under version control. `stagewright update` moves what is pinned here.\n"
 
+_TREE = "[a-z0-9-]+:[0-9a-f]{40,128}"
+"""What stands for a repository in keys, and names its folder in the store."""
+
 LAST_EPOCH = 253402214400
 """The last time stamp that is accepted, in seconds since 1970: the last day of the year 9999."""
 
@@ -77,7 +80,7 @@ class Lock:
         pinned = all(
             isinstance(pins, dict) and all(isinstance(pin, dict) for pin in pins.values()) for pins in tables.values()
         )
-        whole = pinned and all(isinstance(pin.get("tree"), str) for pin in tables["repos"].values())
+        whole = pinned and all(re.fullmatch(_TREE, str(pin.get("tree"))) for pin in tables["repos"].values())
         if data.get("format") not in READABLE or not dated or not whole:
             raise StagewrightError(
                 Reason.FORMAT,

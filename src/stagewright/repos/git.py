@@ -7,6 +7,7 @@ Only the commit that is asked for is fetched, into a bare repository without his
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -206,6 +207,7 @@ class Remote:
                     self._git(folder, "config", "extensions.partialClone", "origin")
                     self._git(folder, "config", "remote.origin.promisor", "true")
                     self._git(folder, "config", "remote.origin.url", self.url)
+            os.utime(folder)  # collection goes by when it was last used
             for left in [*folder.glob("*.lock"), *folder.glob("refs/**/*.lock")]:
                 left.unlink(missing_ok=True)
             yield lock

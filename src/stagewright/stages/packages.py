@@ -104,6 +104,7 @@ class PackageStage(PortageSettings, Stage):
             distfiles=distfiles,
             binpkgs=_for_portage(work.folder / "binpkgs"),
             build=_for_portage(work.folder / "build"),
+            metadata=_for_portage(work.folder / "metadata"),
         )
         hosts = self._binhosts(work, places)
         binds = [*places.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []

@@ -48,7 +48,30 @@ class Reason(enum.StrEnum):
     # seeds
     BAD_ARCHIVE = "bad-archive"
     UNSAFE_ARCHIVE = "unsafe-archive"
+    ARCHIVE_TOO_LARGE = "archive-too-large"
     DIGEST_MISMATCH = "digest-mismatch"
+    BAD_LISTING = "bad-listing"  # what a mirror or registry says of its files makes no sense
+    WRONG_NAME = "wrong-name"  # signed, but for another file
+    REPLAYED = "replayed"  # signed, but older than what was there before
+    # the network
+    FETCH_FAILED = "fetch-failed"
+    NOT_FOUND = "not-found"
+    FETCH_STALLED = "fetch-stalled"
+    FETCH_CUT = "fetch-cut"  # the connection ended before the file did
+    WRONG_LENGTH = "wrong-length"
+    NOT_A_FILE = "not-a-file"  # a page for people instead of a file
+    BAD_REDIRECT = "bad-redirect"
+    # signatures
+    BAD_SIGNATURE = "bad-signature"
+    NO_SIGNATURE = "no-signature"
+    UNSIGNED_TEXT = "unsigned-text"  # around what is signed
+    UNKNOWN_SIGNER = "unknown-signer"
+    EXPIRED_KEY = "expired-key"
+    REVOKED_KEY = "revoked-key"
+    EXPIRED_SIGNATURE = "expired-signature"
+    SIGNATURE_TIME = "signature-time"
+    WEAK_DIGEST = "weak-digest"
+    NO_KEYS = "no-keys"
     # this machine
     MISSING_TOOL = "missing-tool"
     NOT_ROOT = "not-root"
@@ -62,8 +85,6 @@ class Reason(enum.StrEnum):
     # building
     COMMAND_FAILED = "command-failed"
     PACKAGE_FAILED = "package-failed"
-    FETCH_FAILED = "fetch-failed"
-    BAD_SIGNATURE = "bad-signature"
     DEPENDENCIES = "dependencies"
     ENVIRONMENT_LACKS = "environment-lacks"
     BUILD_FAILED = "build-failed"
@@ -88,7 +109,25 @@ _EXITS = {
     Reason.COMMAND_FAILED: Exit.FAILED,
     Reason.PACKAGE_FAILED: Exit.FAILED,
     Reason.FETCH_FAILED: Exit.FAILED,
+    Reason.NOT_FOUND: Exit.FAILED,
+    Reason.FETCH_STALLED: Exit.FAILED,
+    Reason.FETCH_CUT: Exit.FAILED,
+    Reason.WRONG_LENGTH: Exit.FAILED,
+    Reason.NOT_A_FILE: Exit.FAILED,
+    Reason.BAD_REDIRECT: Exit.FAILED,
+    Reason.BAD_LISTING: Exit.FAILED,
+    Reason.WRONG_NAME: Exit.FAILED,
+    Reason.REPLAYED: Exit.FAILED,
     Reason.BAD_SIGNATURE: Exit.FAILED,
+    Reason.NO_SIGNATURE: Exit.FAILED,
+    Reason.UNSIGNED_TEXT: Exit.FAILED,
+    Reason.UNKNOWN_SIGNER: Exit.FAILED,
+    Reason.EXPIRED_KEY: Exit.FAILED,
+    Reason.REVOKED_KEY: Exit.FAILED,
+    Reason.EXPIRED_SIGNATURE: Exit.FAILED,
+    Reason.SIGNATURE_TIME: Exit.FAILED,
+    Reason.WEAK_DIGEST: Exit.FAILED,
+    Reason.NO_KEYS: Exit.HOST,
     Reason.DEPENDENCIES: Exit.FAILED,
     Reason.ENVIRONMENT_LACKS: Exit.FAILED,
     Reason.BUILD_FAILED: Exit.FAILED,

@@ -7,6 +7,7 @@ line which can be pasted into a terminal and the end of what the command printed
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import pickle
@@ -56,6 +57,13 @@ def paste(command: Command, *, cwd: Path | None = None) -> str:
     """The command as one line for a shell."""
     line = shlex.join(os.fspath(word) for word in command)
     return f"cd {shlex.quote(str(cwd))} && {line}" if cwd else line
+
+
+def network() -> dict[str, str]:
+    """What this process was told of proxies, certificates and logins, for the few commands that use the network."""
+    names = {"http_proxy", "https_proxy", "no_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_dir", "stagewright_stall"}
+    names |= {"ssh_auth_sock", "registry_auth_file", "docker_config", "xdg_runtime_dir"}  # containers-auth.json(5)
+    return {name: value for name, value in os.environ.items() if name.lower() in names}
 
 
 def run(
@@ -164,11 +172,22 @@ def spawn(
         raise _unstarted(words, error) from error
 
 
+PIPE_SIZE = 1 << 20
+"""Bytes that a pipe for bulk data holds: the most that the kernel gives anyone (pipe(7)); fewer turns of processes."""
+
+
+def widen(pipe: IO[bytes]) -> None:
+    """Let a pipe hold more, if the kernel grants it."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+
+
 def pipeline(
     commands: Sequence[Command],
     sink: Callable[[bytes], object],
     *,
     log: IO[str] | None = None,
+    env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> None:
     """Run commands side by side, each reading what the one before it prints; ``sink`` gets what the last one prints.
@@ -182,12 +201,15 @@ def pipeline(
         source: IO[bytes] | None = None
         for command in commands:
             fds = () if parts else pass_fds
-            part = spawn(command, stdin=source or subprocess.DEVNULL, stdout=PIPE, stderr=said, pass_fds=fds)
+            stdin = source or subprocess.DEVNULL
+            part = spawn(command, env=env, stdin=stdin, stdout=PIPE, stderr=said, pass_fds=fds)
             parts.append(ends.enter_context(part))
             ends.callback(part.kill)
             if source:
                 source.close()  # or who writes there would never see its reader go
             source = part.stdout
+            assert source
+            widen(source)
         assert source
         while chunk := source.read(1 << 20):
             sink(chunk)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_graph_keys import PROJECT, lay_out
 
-from stagewright.engine.pins import request_of, unpinned
+from stagewright.engine.pins import Subject, request_of, unpinned
 from stagewright.engine.plan import Plan, State, make_plan
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.load import load
@@ -200,7 +200,7 @@ def test_a_project_of_seeds_only(site: Site) -> None:
 
 def test_a_seed_that_moves_must_be_pinned_for_what_it_is_now(site: Site) -> None:
     project = site.project
-    assert unpinned(project, []) == ["debian"]
+    assert unpinned(project, []) == [Subject("seeds", "debian")]
     assert unpinned(project, ["pack"]) == []
     seed = project.entries["seeds"]["debian"].model
     assert isinstance(seed, Stage)
@@ -208,7 +208,7 @@ def test_a_seed_that_moves_must_be_pinned_for_what_it_is_now(site: Site) -> None
     (site.folder / "stagewright.lock").write_text(project.lock.with_seed("debian", pin).text())
     assert unpinned(site.project, []) == []
     site.write(PROJECT.replace('"gcc", ', ""))
-    assert unpinned(site.project, []) == ["debian"]
+    assert unpinned(site.project, []) == [Subject("seeds", "debian")]
 
 
 def test_what_a_pin_stands_for_is_part_of_the_key(site: Site) -> None:

@@ -14,8 +14,8 @@ LAYERS = (
     {"cli", "__main__"},
     {"ui", "engine"},
     {"stages"},
-    {"media", "netboot", "portage", "release", "seeds", "vm"},
-    {"root", "store"},
+    {"media", "netboot", "portage", "release", "repos", "seeds", "vm"},
+    {"fetch", "root", "store"},
     {"catalyst", "graph", "project"},
     {"arch", "errors", "events", "run"},
 )
@@ -31,7 +31,9 @@ BESIDE = {
     ("events", "errors"),
     ("netboot", "media"),
     ("netboot", "release"),
+    ("fetch", "store"),
     ("release", "portage"),
+    ("repos", "seeds"),
     ("run", "errors"),
     ("run", "events"),
 }

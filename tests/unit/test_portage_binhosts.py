@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.portage.binhosts import Binhosts, Host, _primary, binrepos_conf
+from stagewright.portage.binhosts import Binhosts, Host, binrepos_conf
 from stagewright.portage.output import Output
 from stagewright.root.root import Root
 from stagewright.store.collect import unused_packages
@@ -166,13 +166,6 @@ def test_two_hosts_on_two_ports_of_one_machine_have_one_index(hosts: Binhosts, h
     with pytest.raises(StagewrightError) as caught:
         replace(hosts, hosts=[host, replace(host, name="b", uri="https://example.org:82/a/b")])._tell_apart()
     assert caught.value.reason is Reason.INVALID_VALUE and caught.value.hint
-
-
-def test_the_fingerprints_of_primary_keys() -> None:
-    listing = (
-        "pub:-:255:22:A::\nfpr:::::::::ONE:\nuid:x\nsub:-:255:18:B::\nfpr:::::::::SUB:\npub:-::\nfpr:::::::::TWO:\n"
-    )
-    assert list(_primary(listing)) == ["ONE", "TWO"]
 
 
 SAID = """

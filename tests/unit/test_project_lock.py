@@ -15,6 +15,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.project.lock import LAST_EPOCH, Lock
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+TREE = f"git-tree:{'0' * 40}"
 VALUES = st.recursive(
     st.one_of(TEXT, st.integers(-(2**60), 2**60), st.booleans()),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
@@ -49,6 +50,24 @@ def test_pins_stand_one_to_a_line_in_the_order_of_their_names(tmp_path: Path) ->
     ]
 
 
+def test_repositories_are_pinned_beside_seeds(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "stagewright.lock", 0, {"s": {"request": "1"}})
+    lock = lock.with_pin("repos", "r", {"request": "2", "tree": TREE})
+    lock.file.write_text(lock.text())
+    again = Lock.load(tmp_path)
+    assert again == lock
+    assert again.pins("repos") == {"r": {"request": "2", "tree": TREE}}
+    assert lock.text().index("[repos.") < lock.text().index("[seeds.")
+
+
+def test_a_lock_of_the_former_format_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "stagewright.lock"
+    file.write_text('format = 1\nsource_date_epoch = 5\n[seeds."a"]\nrequest = "1"\n')
+    lock = Lock.load(tmp_path)
+    assert (lock.epoch, dict(lock.seeds), dict(lock.repos)) == (5, {"a": {"request": "1"}}, {})
+    assert "format = 2" in lock.text()
+
+
 def test_the_lock_gives_the_time_stamp_unless_the_project_does(draft: Draft) -> None:
     (draft.folder / "stagewright.lock").write_text("format = 1\nsource_date_epoch = 5\n")
     assert draft.write("").load().epoch == 5
@@ -60,7 +79,9 @@ def test_the_lock_gives_the_time_stamp_unless_the_project_does(draft: Draft) -> 
     ("text", "reason"),
     [
         ("", Reason.FORMAT),
-        ("format = 2\nsource_date_epoch = 1", Reason.FORMAT),
+        ("format = 3\nsource_date_epoch = 1", Reason.FORMAT),
+        ("format = 2\nsource_date_epoch = 1\nrepos = { a = {} }", Reason.FORMAT),
+        ("format = 2\nsource_date_epoch = 1\nrepos = { a = { tree = 'git-tree:../..' } }", Reason.FORMAT),
         ("format = 1", Reason.FORMAT),
         ("format = 1\nsource_date_epoch = 'now'", Reason.FORMAT),
         ("format = 1\nsource_date_epoch = true", Reason.FORMAT),

@@ -78,6 +78,7 @@ def test_everything_is_understood(tmp_path: Path) -> None:
         gzip.compress(b"hrw-r--r--  0/0  0 2026-11-20 00:00 ./a link to ./gone\n"),
         gzip.compress(LISTING)[:-20],
     ],
+    ids=["no gzip", "no listing", "a hard link to nothing", "cut off"],
 )
 def test_what_is_none(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "it.gz").write_bytes(data)

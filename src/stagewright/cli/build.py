@@ -12,11 +12,12 @@ from typing import Any
 
 import click
 
-from stagewright.cli.common import face, progress_option, project_of, store_of, targets_argument
+from stagewright.cli.common import face, locked_option, progress_option, project_of, store_of, targets_argument
 from stagewright.engine.doctor import require
 from stagewright.engine.outputs import FOLDER, publish
-from stagewright.engine.pins import pin, save, unpinned
-from stagewright.engine.plan import Plan, check_targets, make_plan
+from stagewright.engine.pins import settle
+from stagewright.engine.plan import Plan, check_targets
+from stagewright.engine.prepare import planned
 from stagewright.engine.record import Record
 from stagewright.engine.scheduler import Outcome, Resources, Scheduler
 from stagewright.errors import ProblemsError, Reason, StagewrightError
@@ -74,7 +75,7 @@ def how_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(name="build")
 @targets_argument
 @how_options
-@click.option("--locked", is_flag=True, help="Fail where stagewright.lock would have to be written.")
+@locked_option
 @click.pass_context
 def command(ctx: click.Context, targets: tuple[str, ...], how: How, *, locked: bool) -> None:
     """Build stages and run boot tests; all of the project when none is named.
@@ -105,8 +106,8 @@ def build(
     check_targets(graph_of(project), project, targets)
     store.sweep()
     with face(how.progress) as listener:
-        project = _pinned(project, store, targets, listener, locked=how.locked)
-        plan = make_plan(project, store, targets)
+        project = settle(project, store, targets, [listener], locked=how.locked)
+        plan = planned(project, store, targets, [listener])
         outcome = carry_out(plan, store, how.resources, listener, keep_going=how.keep_going)
         outputs = publisher(plan, store)
         listener(Published(outputs=dict(outputs)))
@@ -114,23 +115,6 @@ def build(
         raise_failures(plan, store, outcome)
     if how.progress not in ("json", "quiet"):
         _report(plan, outputs, time.monotonic() - started)
-
-
-def _pinned(project: Project, store: Store, targets: tuple[str, ...], listener: Listener, *, locked: bool) -> Project:
-    names = unpinned(project, targets)
-    if locked and (names or not project.lock.file.exists()):
-        raise StagewrightError(
-            Reason.LOCK_STALE,
-            f"{project.lock.file.name} does not pin {', '.join(names) or 'anything'}",
-            hint="run stagewright update and keep the file under version control",
-        )
-    if names:
-        nodes = graph_of(project).nodes
-        require(store, [nodes[f"seed:{name}"] for name in names])
-        project, _ = pin(project, store, names, [listener])
-    elif not project.lock.file.exists():
-        save(project.lock)
-    return project
 
 
 def carry_out(

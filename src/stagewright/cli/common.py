@@ -14,6 +14,7 @@ import click
 from stagewright.events import Listener
 from stagewright.project.load import find, load
 from stagewright.project.model import Project
+from stagewright.repos.trees import trees_of
 from stagewright.stages.registry import kinds
 from stagewright.store.store import Store
 
@@ -24,12 +25,18 @@ PROGRESS = ("auto", "live", "plain", "json", "quiet")
 
 def project_of(ctx: click.Context) -> Project:
     """The project that the command is about."""
-    return load(find(ctx.obj["directory"]), kinds())
+    return load(find(ctx.obj["directory"]), kinds(), trees_of(store_path(ctx)))
 
 
 def store_of(ctx: click.Context) -> Store:
     """The store that the command uses."""
-    return Store(ctx.obj["store"] or default_store())
+    return Store(store_path(ctx))
+
+
+def store_path(ctx: click.Context) -> Path:
+    """Where the store lies that the command uses."""
+    path: Path = ctx.obj["store"] or default_store()
+    return path.absolute()
 
 
 def default_store() -> Path:
@@ -55,6 +62,13 @@ def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
         root.obj = root.obj or {"directory": root.params.get("directory") or Path(), "store": None}
         return [entry.name for entry in project_of(root).all_entries() if entry.name.startswith(incomplete)]
     return []
+
+
+def locked_option(function: Function) -> Function:
+    """``--locked``: never move or add a pin."""
+    return click.option("--locked", is_flag=True, help="Fail where stagewright.lock would have to be written.")(
+        function
+    )
 
 
 def progress_option(function: Function) -> Function:

@@ -24,14 +24,15 @@ def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
     checks run before each build.
     """
     try:
-        nodes = list(graph_of(project_of(ctx)))
+        project = project_of(ctx)
+        nodes, repos = list(graph_of(project)), list(project.repos.values())
         kinds, programs = {node.kind for node in nodes}, {tool for node in nodes for tool in node.tools}
     except StagewrightError as error:
         if error.reason is not Reason.NO_PROJECT:
             raise
-        kinds, programs = set(by_kind()), set()
+        kinds, programs, repos = set(by_kind()), set(), []
     store = store_of(ctx)
-    checks = examine(store, kinds, programs)
+    checks = examine(store, kinds, programs, repos)
     if as_json:
         rows = [
             {"check": c.name, "fine": c.fine, "found": c.found, "remedy": "" if c.fine else c.remedy} for c in checks

@@ -17,7 +17,7 @@ from stagewright.ui.text import size
     type=click.FloatRange(min=0),
     default=30,
     show_default=True,
-    help="Also remove binary packages that no build could use for so long.",
+    help="Also remove binary packages and repositories that no build could use for so long.",
 )
 @click.pass_context
 def command(ctx: click.Context, dry_run: bool, days: float) -> None:

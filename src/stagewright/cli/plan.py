@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from stagewright.cli.common import project_of, store_of, targets_argument
-from stagewright.engine.pins import unpinned
+from stagewright.cli.common import locked_option, project_of, store_of, targets_argument
+from stagewright.engine.pins import require_pins, unpinned
 from stagewright.engine.plan import Plan, State, make_plan
 
 
@@ -16,8 +16,9 @@ from stagewright.engine.plan import Plan, State, make_plan
 @targets_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--keys", is_flag=True, help="Print everything that goes into each key.")
+@locked_option
 @click.pass_context
-def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: bool) -> None:
+def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: bool, locked: bool) -> None:
     """Show what a build would make, and why; changes nothing.
 
     Each node is in the store already (cached), would be built, or is not needed.
@@ -25,6 +26,8 @@ def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: b
     last build: a setting, the digest of a file, an input, a tool, our own code.
     """
     project, store = project_of(ctx), store_of(ctx)
+    if locked:
+        require_pins(project, targets)
     plan = make_plan(project, store, targets)
     if as_json:
         print(json.dumps(as_data(plan), indent=2))
@@ -32,8 +35,8 @@ def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: b
     if keys:
         print(json.dumps({name: step.key.data for name, step in plan.steps.items()}, indent=2, sort_keys=True))
         return
-    for name in unpinned(project, targets):
-        print(f"seed {name} is not pinned yet: the first build looks up what it stands for")
+    for subject in unpinned(project, targets):
+        print(f"{subject} is not pinned yet: the first build looks up what it stands for")
     show(plan)
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node
+from stagewright.project.model import Repo
 from stagewright.run import PATH, run
 from stagewright.stages.base import Stage
 from stagewright.stages.boot_test import BootTest
 from stagewright.stages.registry import by_kind, tool_of
-from stagewright.stages.tools import Tool
+from stagewright.stages.tools import SANDBOX, TAR, Tool
 from stagewright.store.store import Store
 from stagewright.vm import firmware
 
@@ -28,6 +29,16 @@ BASE = (
     Tool("mount", "mount", "sys-apps/util-linux"),
     Tool("sync", "coreutils", "sys-apps/coreutils"),
 )
+
+OF_REPOS = {
+    "path": (),
+    "git": (Tool("git", "git", "dev-vcs/git"),),
+    "squashfs": (Tool("unsquashfs", "squashfs-tools", "sys-fs/squashfs-tools"), SANDBOX),
+    "snapshot": (TAR, SANDBOX),
+}
+"""What repositories take, by where they come from."""
+
+VERIFIER = Tool("gpg", "gnupg", "app-crypt/gnupg")
 
 ROOM = 2 << 30
 """Bytes that a store should have free before anything is built."""
@@ -48,11 +59,13 @@ class Check:
         return StagewrightError(self.reason, f"{self.name}: {self.found}", hint=self.remedy)
 
 
-def examine(store: Store, kinds: Iterable[str], programs: Iterable[str] = ()) -> list[Check]:
+def examine(
+    store: Store, kinds: Iterable[str], programs: Iterable[str] = (), repos: Iterable[Repo] = ()
+) -> list[Check]:
     """All checks for building these kinds with this store; ``programs`` are tools of nodes, beyond what kinds need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
-    tools = [*(tool for model in models for tool in model.needs), *map(tool_of, programs)]
-    return [_rights(), *_tools(tools), *_kernel(store), _disk(store), *_firmware(models), *_cgroups(models)]
+    tools = [*(tool for model in models for tool in model.needs), *map(tool_of, programs), *_tools_of(repos)]
+    return [_rights(), *_tools([*BASE, *tools]), *_kernel(store), _disk(store), *_firmware(models), *_cgroups(models)]
 
 
 def require(store: Store, nodes: Iterable[Node]) -> None:
@@ -64,6 +77,20 @@ def require(store: Store, nodes: Iterable[Node]) -> None:
         raise ProblemsError(problems)
 
 
+def require_for_repos(repos: Iterable[Repo]) -> None:
+    """Raise what is missing for looking up and fetching repositories, all at once."""
+    problems = [check.problem() for check in _tools(_tools_of(repos)) if not check.fine]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def _tools_of(repos: Iterable[Repo]) -> Iterator[Tool]:
+    for repo in repos:
+        yield from OF_REPOS[repo.origin]
+        if repo.moves and (repo.verified or repo.manifests):
+            yield VERIFIER
+
+
 def _rights() -> Check:
     user = os.geteuid()
     return Check(
@@ -72,7 +99,7 @@ def _rights() -> Check:
 
 
 def _tools(tools: Iterable[Tool]) -> Iterator[Check]:
-    wanted = {tool.program: tool for tool in [*BASE, *tools]}
+    wanted = {tool.program: tool for tool in tools}
     for program, tool in sorted(wanted.items()):
         path = shutil.which(program, path=PATH)
         yield Check(program, path is not None, path or "not installed", Reason.MISSING_TOOL, tool.remedy)

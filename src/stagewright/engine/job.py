@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Job:
     cores: int
     memory: int  # MiB
     lineage: Sequence[Mapping[str, Any]] = ()
+    hints: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -54,11 +55,11 @@ class Job:
             node=node.id,
             kind=node.kind,
             yields=node.yields.value,
-            options=dict(node.options),
+            options={**node.options, **node.asides},
             context=dict(node.context),
             refs=dict(node.refs),
             inputs={role: (yields.value, digest) for role, (yields, digest) in inputs.items()},
-            files={name: str(path) for name, path in node.files.items()},
+            files={name: str(path) for name, path in {**node.files, **node.aside_files}.items()},
             key=key.digest,
             data=key.data,
             store=str(store),
@@ -66,6 +67,7 @@ class Job:
             cores=cores,
             memory=memory,
             lineage=lineage,
+            hints=dict(node.hints),
         )
 
     def write(self, folder: Path) -> Path:

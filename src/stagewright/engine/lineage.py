@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from stagewright.engine.plan import Plan, Step
+from stagewright.engine.repositories import REPO
 from stagewright.graph.node import Graph
 from stagewright.store.store import Store
-
-REPO = "repo:"
-"""How the names of repositories begin among the files of a node."""
 
 
 def lineage(plan: Plan, store: Store, node_id: str) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError, nearest
@@ -99,10 +98,13 @@ def make_plan(project: Project, store: Store, targets: Iterable[str] = ()) -> Pl
     """Plan what the targets need (all stages and tests when none are named). Reads files, builds nothing."""
     graph = graph_of(project)
     chosen = check_targets(graph, project, targets)
+    known = project.known_trees()
     with DigestMemory(store.cache("digests.db")) as digest:
         sources = KeySources(
             code=lambda kind: code_digest(module_of(kind)),
-            tree=lambda path: tree_digest(Path(path), digest) if not project.missing or path.exists() else ABSENT,
+            tree=lambda path: (
+                known.get(path) or (ABSENT if project.missing and not path.exists() else tree_digest(path, digest))
+            ),
             tool=ToolVersions(store.cache("tools.json"), lambda tool: tool_of(tool).remedy),
         )
         sinks = [node for target in chosen for node in graph.targets[target]]

@@ -13,7 +13,7 @@ from stagewright.engine.worker import command, disk_full
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.root import cgroup
-from stagewright.run import PIPE, Process, spawn
+from stagewright.run import PIPE, Process, network, spawn
 from stagewright.stages.registry import by_kind
 from stagewright.store.store import is_full
 
@@ -36,7 +36,8 @@ class Worker:
         Path(job.log).parent.mkdir(parents=True, exist_ok=True)
         keeper = cgroup.keeper(folder.name) if by_kind()[job.kind].contained else None
         with open(job.log, "ab") as log:  # noqa: PTH123
-            process = spawn(command(folder, mode), stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
+            words = command(folder, mode)
+            process = spawn(words, env=network(), stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
         assert process.stdout
         os.set_blocking(process.stdout.fileno(), False)
         return cls(job, folder, process, keeper)

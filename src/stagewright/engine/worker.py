@@ -28,8 +28,12 @@ from stagewright.graph.node import Yields
 from stagewright.portage.binpkgs import toolchain_of
 from stagewright.run import interactive, lifeline, python
 from stagewright.stages.base import Built, Input, Stage, Work
+from stagewright.stages.packages import PackageStage
 from stagewright.stages.registry import by_kind
 from stagewright.store.store import Meta, Store, is_full, tree_size
+
+FETCHED = "fetched.json"
+"""What a worker that only fetched leaves in its folder: the names of the files that the node needs."""
 
 SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
 
@@ -65,6 +69,8 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
         stage, work = _prepare(job, folder, log, emit)
         if mode == "pin":
             _pin(stage, work, folder)
+        elif mode == "fetch":
+            _fetch(stage, work, folder)
         else:
             size = _build(job, stage, work)
     except BaseException as problem:  # noqa: BLE001  all of them are told to the engine
@@ -99,6 +105,8 @@ def _prepare(job: Job, folder: Path, log: object, emit: Callable[[Event], None])
         log=log,  # type: ignore[arg-type]
         emit=emit,
         lineage=job.lineage,
+        hints=job.hints,
+        digests=job.data["files"],
     )
     return stage, work
 
@@ -133,6 +141,11 @@ def _protect(tree: Path) -> None:
 
 def _pin(stage: Stage, work: Work, folder: Path) -> None:
     (folder / "pin.json").write_text(json.dumps(stage.pin(work)))
+
+
+def _fetch(stage: Stage, work: Work, folder: Path) -> None:
+    assert isinstance(stage, PackageStage), "the engine asks no other kind"
+    (folder / FETCHED).write_text(json.dumps(stage.fetch(work)))
 
 
 def _shell(job: Job, folder: Path, arguments: list[str]) -> int:

@@ -35,8 +35,10 @@ class Node:
     ``options`` are the settings after defaults, ``context`` what the project adds to them (time stamp, repositories,
     pins of the lock), both JSON-able; ``files`` are the files and folders on disk that they name, by the name the
     builder uses for them; ``inputs`` are other nodes, by role. ``tools`` are the programs of the host that leave traces
-    in the result. ``refs`` are the names that the project gives to inputs, ``cores`` and ``memory`` (MiB) what it asks
-    of the machine; none of these changes the result, so none is part of the key.
+    in the result. ``refs`` are the names that the project gives to inputs, ``asides`` the settings that say where
+    something comes from and not what it is, with ``aside_files`` that they name, ``hints`` what the project tells
+    besides, such as mirrors, ``cores`` and ``memory`` (MiB) what it asks of the machine; none of these changes the
+    result, so none is part of the key.
     """
 
     id: str
@@ -47,9 +49,12 @@ class Node:
     refs: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+    asides: Mapping[str, Any] = field(default_factory=dict)
+    aside_files: Mapping[str, Path] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     cores: int = 1
     memory: int = 512
+    hints: Mapping[str, Any] = field(default_factory=dict)
     exclusive: str = ""  # nodes that share a word here never run at the same time
     place: Place | None = None
 

@@ -16,13 +16,14 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.fetch.openpgp import checked_keys, first_problem
 from stagewright.graph.filedigest import tree_digest
 from stagewright.portage.confdir import make_conf
 from stagewright.portage.installed import read_entry
@@ -103,8 +104,9 @@ class Host:
                 os.utime(kept.parent)
 
     def refused(self, problem: Mapping[str, str]) -> str:
-        """A line on a package that is not taken, and why."""
-        return f"{problem['path']} from binhost {self.name}: {problem['what']}"
+        """A line on a package that is not taken, and why: what was found, or what gpg says of its signature."""
+        what = problem["what"] or first_problem(problem["detail"])[1]
+        return f"{problem['path']} from binhost {self.name}: {what}"
 
 
 def _link(source: Path, target: Path) -> None:
@@ -282,32 +284,14 @@ class Binhosts:
             assert host.keys
             keyring = root.with_binds(Bind(folder, home, writable=True), Bind(host.keys, inner))
             listing = keyring.ask(*gpg, "--show-keys", inner, check=False)
-            kinds = {line.partition(":")[0] for line in listing.splitlines()}
-            if "pub" not in kinds or "sec" in kinds:
-                what = "holds secret keys" if "sec" in kinds else "holds no OpenPGP public keys"
-                raise StagewrightError(
-                    Reason.INVALID_VALUE,
-                    f"binhosts.{host.name}.keys: the file {what}",
-                    detail=str(host.keys),
-                    hint="write it with: gpg --armor --export FINGERPRINT",
-                )
+            trusted = checked_keys(listing, host.keys, f"binhosts.{host.name}.keys")
             keyring.ask(*gpg, "--import", inner)
-            trust.write_text("".join(f"{fingerprint}:6:\n" for fingerprint in _primary(listing)))
+            trust.write_text("".join(f"{fingerprint}:6:\n" for fingerprint in trusted))
             keyring.with_binds(Bind(trust, inner)).ask(*gpg, "--import-ownertrust", inner)
         root.with_binds(Bind(folder, home, writable=True)).ask(*gpg, "--check-trustdb")
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)  # Portage checks as a user without rights
         folder.chmod(0o755)
-
-
-def _primary(listing: str) -> Iterator[str]:
-    """The fingerprints of primary keys in a listing of gpg (doc/DETAILS of GnuPG)."""
-    kind = ""
-    for line in listing.splitlines():
-        fields = line.split(":")
-        if fields[0] == "fpr" and kind == "pub":
-            yield fields[9]
-        kind = fields[0]
 
 
 def _names(path: Path) -> tuple[str, str]:

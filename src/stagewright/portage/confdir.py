@@ -63,12 +63,16 @@ def assemble(
     confdirs: Sequence[Path],
     repos: Sequence[Repository],
     parallel: Parallel,
+    more: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the configuration into ``folder``. Raises ``MISSING_FILE`` for a profile that no repository has."""
+    """Write the configuration into ``folder``, with ``more`` variables among our defaults.
+
+    Raises ``MISSING_FILE`` for a profile that no repository has.
+    """
     folder.mkdir()
     defaults = folder / "make.conf"
     defaults.mkdir()
-    (defaults / "10-stagewright").write_text(make_conf(_defaults(parallel)))
+    (defaults / "10-stagewright").write_text(make_conf({**_defaults(parallel), **(more or {})}))
     for confdir in confdirs:
         _merge(confdir, folder)
     (defaults / "90-stage").write_text(make_conf(_of_stage(settings)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.binhosts import INDEX, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
-from stagewright.portage.confdir import DISTDIR, PKGDIR, TMPDIR
+from stagewright.portage.confdir import PKGDIR, TMPDIR
+from stagewright.portage.distfiles import Distfiles
 from stagewright.portage.output import Output, gist
 from stagewright.portage.repos import Repository
 from stagewright.portage.scripts import QUIET, ask, last_line
@@ -18,6 +19,8 @@ from stagewright.root.sandbox import Bind
 from stagewright.run import NO_ROOM
 
 PORTAGE_UID = 250
+
+DEPCACHE = "/var/cache/edb/dep"
 
 
 Progress = Callable[[int, int, str], None]
@@ -32,26 +35,34 @@ class Stage1Packages:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Packages that a stage will install, as :meth:`Portage.install` is told."""
+
+    atoms: Sequence[str]
+    target: str = "/"
+    options: Sequence[str] = ()
+    use: str | None = None
+
+
+@dataclass(frozen=True)
 class Places:
-    """Folders on disk that Portage works with; distfiles are shared with other nodes, the rest is this node's own."""
+    """Folders on disk that Portage works with, this node's own but for what it shares of distfiles."""
 
     config: Path  # the assembled /etc/portage
-    distfiles: Path
+    distfiles: Distfiles
     binpkgs: Path  # PKGDIR
     build: Path  # PORTAGE_TMPDIR
+    metadata: Path  # what Portage learns of ebuilds that have no metadata; of no use to whoever gets the root
 
     def binds(self, repos: Sequence[Repository]) -> list[Bind]:
-        """How they show up inside a root.
-
-        Distfiles are read-only but for the fetch step: Portage renames a file that does not match its Manifest, and
-        the file is not this node's alone.
-        """
+        """How they show up inside a root; distfiles can be written in the fetch step alone."""
         return [
             *(Bind(repo.path, repo.location) for repo in repos),
-            Bind(self.distfiles, DISTDIR),
+            *self.distfiles.binds(),
             Bind(self.binpkgs, PKGDIR, writable=True),
             Bind(self.build, TMPDIR, writable=True),
             Bind(self.config, "/etc/portage"),
+            Bind(self.metadata, DEPCACHE, writable=True),
         ]
 
 
@@ -113,8 +124,24 @@ class Portage:
         try:
             self._run(words, env, fetching=True, output=output)
         finally:
+            self.places.distfiles.keep()
             if self.binhosts:
                 self.binhosts.check(self.root, output.hosts)
+
+    def fetch_sources(self, wanted: Wanted, *, elsewhere: bool = False) -> None:
+        """Fetch the sources of packages and of all that they need, and build nothing.
+
+        ``elsewhere`` is for a root that is not the one that will build: what is installed in it says nothing, so that
+        everything counts as needed. Raises what :meth:`install` does before it builds.
+        """
+        if wanted.atoms:
+            options = ["--usepkg=n", *wanted.options, *(["--emptytree"] if elsewhere else [])]
+            words = replace(self, binpkgs=None, binhosts=None)._emerge(wanted.target, [*options, *wanted.atoms])
+            env = {"USE": wanted.use} if wanted.use is not None else {}
+            try:
+                self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
+            finally:
+                self.places.distfiles.keep()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -126,7 +153,7 @@ class Portage:
     def fetch_only_binds(self) -> list[Bind]:
         """What a networked step sees besides: writable distfiles, and the machine's package sources."""
         hosts = self.binhosts.fetch_binds() if self.binhosts else []
-        return [Bind(self.places.distfiles, DISTDIR, writable=True), *hosts, *self.fetch_binds]
+        return [*self.places.distfiles.fetch_binds(), *hosts, *self.fetch_binds]
 
     def _take(self) -> None:
         if self.binpkgs:
@@ -207,7 +234,8 @@ class Portage:
     def _explained(self, error: StagewrightError, output: Output) -> StagewrightError:
         """The error with paths of this machine in its hint, and with the failed package's own log for emerge's."""
         if error.reason is Reason.FETCH_FAILED and "could not fetch" in error.message:
-            hint = f"put the file into {self.places.distfiles}, or mend SRC_URI"
+            hint = "stagewright fetch brings all sources while there is a network; "
+            hint += f"or put the file into {self.places.distfiles.shared}, or mend SRC_URI"
             return StagewrightError(error.reason, error.message, detail=error.detail, hint=hint)
         if error.reason is not Reason.PACKAGE_FAILED or not output.failed:
             return error

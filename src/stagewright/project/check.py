@@ -10,7 +10,7 @@ from pathlib import Path
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields, circles, cycle_error
 from stagewright.project.fields import ProjectFile, Ref, Section, marked
-from stagewright.project.model import NAME, Entry, Files, Repo
+from stagewright.project.model import NAME, Entry, Files, Project
 from stagewright.project.source import Path_
 from stagewright.project.tables import Problems, Table
 
@@ -42,21 +42,27 @@ def check_version(version: str, head: Table, problems: Problems) -> None:
         problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
 
 
-def check_repos(repos: Mapping[str, Repo], tables: Mapping[str, Table], files: Files, problems: Problems) -> None:
-    """Check that repositories are there, and that they and the project agree about their names (PMS 4.3)."""
+def check_repos(project: Project, tables: Mapping[str, Table], problems: Problems) -> None:
+    """Check that repositories and the project agree about their names (PMS 4.3).
+
+    A folder that is not there was told already; a tree from elsewhere is checked once it was fetched.
+    """
+    repos = project.repos
     for name, repo in repos.items():
-        if not files.path(repo.path).is_dir():
-            continue  # told already
+        path = project.repo_path(name)
+        if repo.path and not path.is_dir():
+            continue
         for number, other in enumerate(repo.eclass_overrides):
             if other not in repos:
                 message = f"eclass_overrides.{number}: there is no repository called {other!r}"
                 place = tables[name].place(("eclass_overrides", number))
                 problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=nearest(other, repos)))
-        layout = _layout(files.path(repo.path))
-        own = layout.get("repo-name") or _first_line(files.path(repo.path) / "profiles" / "repo_name")
+        layout = layout_of(path)
+        own = layout.get("repo-name") or _first_line(path / "profiles" / "repo_name")
         if own and own != name:
             place = tables[name].place((), of_key=True)
-            message = f"the repository in {repo.path!r} calls itself {own!r}, so Portage would not find it as {name!r}"
+            where = repo.path or getattr(repo, repo.origin)
+            message = f"the repository in {where!r} calls itself {own!r}, so Portage would not find it as {name!r}"
             problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=f"write [repos.{own}]"))
         for master in layout.get("masters", "").split():
             if master not in repos:
@@ -66,7 +72,7 @@ def check_repos(repos: Mapping[str, Repo], tables: Mapping[str, Table], files: F
                 problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=hint))
 
 
-def _layout(repo: Path) -> dict[str, str]:
+def layout_of(repo: Path) -> dict[str, str]:
     """The settings in a repository's metadata/layout.conf."""
     path = repo / "metadata" / "layout.conf"
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []

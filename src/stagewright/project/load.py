@@ -25,6 +25,7 @@ from stagewright.project.model import (
     Binhost,
     Checked,
     Defaults,
+    Distfiles,
     Entry,
     Files,
     Project,
@@ -57,14 +58,17 @@ def find(start: Path) -> Path:
     )
 
 
-def load(folder: Path, kinds: Kinds) -> Project:
-    """Read the project in a folder. Raises :class:`ProblemsError` with everything that is wrong with it."""
+def load(folder: Path, kinds: Kinds, trees: Path | None = None) -> Project:
+    """Read the project in a folder. Raises :class:`ProblemsError` with everything that is wrong with it.
+
+    ``trees`` is where a store keeps the trees of repositories from elsewhere; what is not there yet is not checked.
+    """
     folder = folder.absolute()
     main = read(folder / FILE_NAME)
     _check_format(main)
     problems: Problems = []
     head, named = gather(main, folder, problems)
-    return of_tables(head, named, Files(folder), kinds, problems)
+    return of_tables(head, named, Files(folder), kinds, problems, trees=trees)
 
 
 def of_tables(
@@ -74,12 +78,13 @@ def of_tables(
     kinds: Kinds,
     problems: Problems,
     *,
+    trees: Path | None = None,
     lenient: bool = False,
 ) -> Project:
     """The project that plain tables are, wherever they come from; ``problems`` are what was wrong with reading them.
 
-    ``named`` must have all tables of ``NAMED``. Where ``lenient``, files that are not there do not stop it; ``missing``
-    of the project tells them. Raises :class:`ProblemsError` with everything that is wrong.
+    ``named`` must have all tables of ``NAMED``; ``trees`` is as in :func:`load`. Where ``lenient``, files that are not
+    there do not stop it; ``missing`` of the project tells them. Raises :class:`ProblemsError` with everything that is wrong.
     """
     missing: Problems = [] if lenient else problems
     lock = Lock.load(files.folder)
@@ -98,12 +103,16 @@ def of_tables(
     repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
     binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
-    check_repos(repos, named["repos"], files, problems)
+    distfiles = _distfiles(head, variables, problems)
     check_entries(entries, named, files, problems, missing)
     if info is None:
         raise ProblemsError(_unique(problems))
     told = tuple(_unique(missing)) if lenient else ()
-    project = Project(files, info, epoch, variables, repos, binhosts, entries, lock, told)
+    places = {name: _told_at(repo, named["repos"][name]) for name, repo in repos.items()}
+    project = Project(
+        files, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places, missing=told
+    )
+    check_repos(project, named["repos"], problems)
     for entry in project.all_entries():
         if isinstance(entry.model, Checked):
             problems.extend(error.at(entry.place(path)) for path, error in entry.model.check(project))
@@ -133,12 +142,24 @@ def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
             StagewrightError(Reason.MISSING_KEY, "there is no [project]", place=head.place(("project",)), hint=hint)
         )
         return None
-    table = Table(
-        head.data["project"],
-        {path[1:]: place for path, place in head.places.items() if path[:1] == ("project",)},
-        {path[1:]: place for path, place in head.keys.items() if path[:1] == ("project",)},
-    )
-    return _validate(ProjectInfo, table, "project", problems)
+    return _validate(ProjectInfo, head.below("project"), "project", problems)
+
+
+def _told_at(repo: Repo, table: Table) -> Place:
+    """Where the project says which state of a repository it wants, or else where it comes from."""
+    which = next((name for name in ("ref", "tag", "commit", "date") if getattr(repo, name) is not None), repo.origin)
+    return table.place((which,))
+
+
+def _distfiles(head: Table, variables: Mapping[str, str], problems: Problems) -> Distfiles:
+    given = head.data.get("distfiles", {})
+    table = head.below("distfiles")
+    if not isinstance(given, dict):
+        message, hint = "'distfiles' must be a table", "write [distfiles] with mirrors = [...]"
+        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=head.place(("distfiles",)), hint=hint))
+        return Distfiles()
+    table.data = fill(given, variables, table, (), problems)
+    return _validate(Distfiles, table, "distfiles table", problems) or Distfiles()
 
 
 def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Problems) -> dict[str, str]:
@@ -229,7 +250,8 @@ def _validate(model: type[Model], table: Table, label: str, problems: Problems) 
 
 
 def _problem(model: type[Section], table: Table, label: str, detail: dict[str, Any]) -> StagewrightError:
-    path = tuple(step for step in detail["loc"] if step != "[key]")
+    at = (detail.get("ctx") or {}).get("at")  # where a check of the whole model says it is
+    path = (*(step for step in detail["loc"] if step != "[key]"), *([at] if at else []))
     name = ".".join(str(step) for step in path)
     if detail["type"] == "extra_forbidden":
         place = table.place(path, of_key=True)
@@ -241,14 +263,17 @@ def _problem(model: type[Section], table: Table, label: str, detail: dict[str, A
             Reason.MISSING_KEY, f"a {label} needs {name!r}", place=place, hint=f"add {path[-1]} = ..."
         )
     place = table.place(path)
-    reason = Reason.BAD_ATOM if detail["type"] == "bad_atom" else Reason.INVALID_VALUE
+    reason = _REASONS.get(detail["type"], Reason.INVALID_VALUE)
     message = str(detail["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     hint = str((detail.get("ctx") or {}).get("hint", "")) or _HINTS.get(
         re.sub("_(type|parsing|attributes_type|from_float)$", "", detail["type"]), ""
     )
-    return StagewrightError(reason, f"{name}: {message}" if name else message, place=place, hint=hint)
+    return StagewrightError(reason, f"{name}: {message}" if name and not at else message, place=place, hint=hint)
 
+
+_REASONS = {"bad_atom": Reason.BAD_ATOM, "no_origin": Reason.MISSING_KEY}
+"""Reasons of what our own checks raise, by the type that they give it."""
 
 _HINTS = {
     "string": 'write text in quotes: "text"',

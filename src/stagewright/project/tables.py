@@ -35,6 +35,14 @@ class Table:
         tables = (self.keys, self.places) if of_key else (self.places, self.keys)
         return written(path, *tables) or Place(Path())
 
+    def below(self, key: str) -> Table:
+        """The table under a key, which must be one."""
+        places, keys = (
+            {path[1:]: place for path, place in known.items() if path[:1] == (key,)}
+            for known in (self.places, self.keys)
+        )
+        return Table(self.data.get(key, {}), places, keys)
+
 
 Problems = list[StagewrightError]
 

@@ -62,6 +62,8 @@ class Work:
     log: IO[str]
     emit: Callable[[Event], None]
     lineage: Sequence[Mapping[str, Any]] = ()  # every node below and this one, for manifests (engine/lineage.py)
+    hints: Mapping[str, Any] = field(default_factory=dict)  # what has no say in the result, such as mirrors
+    digests: Mapping[str, str] = field(default_factory=dict)  # what stands for the files in the key
 
     @property
     def epoch(self) -> int:
@@ -165,7 +167,8 @@ class Stage(Section):
 
     ``needs`` are the host's programs that building takes; ``traces`` are those among them whose version changes what
     comes out, and so is part of the key; ``uses`` are programs that only some settings take, and name in their node.
-    ``wants_cores`` and ``wants_memory`` (MiB) are what it asks of the machine.
+    ``wants_cores`` and ``wants_memory`` (MiB) are what it asks of the machine. ``sources`` are the fields that say
+    where something comes from; what it is says the pin, and so they are no part of the key.
     """
 
     kind: ClassVar[str]
@@ -174,6 +177,7 @@ class Stage(Section):
     needs: ClassVar[tuple[Tool, ...]] = ()
     uses: ClassVar[tuple[Tool, ...]] = ()
     traces: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[frozenset[str]] = frozenset()
     wants_cores: ClassVar[int] = 1
     wants_memory: ClassVar[int] = 512
     exclusive: ClassVar[str] = ""
@@ -202,18 +206,21 @@ class Stage(Section):
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node that makes this stage; ``context`` is added to what is known of the project."""
-        files = {value: scope.project.path(value) for _, _, value in marked(self, ProjectFile)}
+        paths = [(path[0] in self.sources, value) for path, _, value in marked(self, ProjectFile)]
+        files, asides = ({value: scope.project.path(value) for one, value in paths if one is a} for a in (False, True))
         refs = {_role(path): value for path, mark, value in marked(self, Ref) if "stages" in mark.tables}
         entry = scope.project.entries.get(self.table, {}).get(node_id.rpartition(":")[2])
         return Node(
             id=node_id,
             kind=self.kind,
             yields=self.yields,
-            options=self.model_dump(mode="json", exclude={role.partition(".")[0] for role in refs}),
+            options=self.model_dump(mode="json", exclude={role.partition(".")[0] for role in refs} | self.sources),
+            asides=self.model_dump(mode="json", include=set(self.sources)),
             context={**scope.context(), **context},
             refs=refs,
             inputs={role: scope.node_id(name) for role, name in refs.items()},
             files=files,
+            aside_files=asides,
             tools=self.traces,
             cores=self.wants_cores,
             memory=self.wants_memory,

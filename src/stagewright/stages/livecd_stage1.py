@@ -6,9 +6,14 @@ The squashfs is made elsewhere, because it also needs the modules of the kernel 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from stagewright.portage.emerge import Portage, Wanted
 from stagewright.stages.base import Built, Work
 from stagewright.stages.finish import Finish, finish
 from stagewright.stages.packages import PackageStage, layer
+
+OPTIONS = ("--newuse", "--deep", "--update")
 
 
 class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
@@ -21,9 +26,13 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
         """Only to install or remove packages; a root without Portage is fine otherwise."""
         return bool(self.packages or self.unmerge)
 
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """The packages, and what they need in their newest versions."""
+        yield Wanted(self.packages, options=OPTIONS)
+
     def build(self, work: Work) -> Built:
         """Change the root, keep the changes as a layer."""
         root, portage = self.portage(work)
-        portage.install(self.packages, options=["--newuse", "--deep", "--update"])
+        portage.install(self.packages, options=OPTIONS)
         facts = finish(self, root, work, portage)
         return layer(root, work, portage, **facts)

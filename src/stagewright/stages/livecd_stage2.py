@@ -31,7 +31,7 @@ from stagewright.media.memtest import memtest_lacks, take_memtest
 from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, paths_of
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
-from stagewright.portage.emerge import Portage
+from stagewright.portage.emerge import Portage, Wanted
 from stagewright.portage.modules import install_kernel, rebuild_modules
 from stagewright.project.fields import Matching, Word
 from stagewright.root import files
@@ -127,6 +127,12 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def _ordered(self) -> list[str]:
         """The names of the kernels: the first one, then the others by name."""
         return sorted(self._named(), key=lambda name: (name != self._first(), name))
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """The packages, the kernels, and what is built for each."""
+        yield Wanted(self.packages)
+        for kernel in self._named().values():
+            yield Wanted([*filter(None, [kernel.package, kernel.sources]), *kernel.packages])
 
     def build(self, work: Work) -> Built:
         """Install what is asked for, make kernels and initramfs, copy the parts out."""

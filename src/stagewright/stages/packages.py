@@ -13,8 +13,10 @@ from stagewright.graph.node import Node, Yields
 from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in, toolchain_of
 from stagewright.portage.confdir import CCACHE, Parallel, assemble
-from stagewright.portage.emerge import PORTAGE_UID, Places, Portage
+from stagewright.portage.distfiles import Distfiles
+from stagewright.portage.emerge import PORTAGE_UID, Places, Portage, Wanted
 from stagewright.portage.installed import settle
+from stagewright.portage.metadata import Metadata
 from stagewright.portage.repos import Repository, check_profile, has_package, like_package
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Atom, FromRepos, RootRef, marked, package_of
@@ -58,19 +60,20 @@ class PackageStage(PortageSettings, Stage):
         }
         node = super().node(node_id, scope, **described, **context)
         keys = {f"binhost:{name}": scope.project.path(host.keys) for name, host in hosts.items() if host.keys}
-        return replace(node, files={**node.files, **{f"repo:{repo.name}": repo.path for repo in repos}, **keys})
+        seen = {f"repo:{repo.name}": repo.path for repo in repos}
+        hints = {**node.hints, **_mirrors(scope.project)} if self.uses_portage else node.hints
+        return replace(node, files={**node.files, **seen, **keys}, hints=hints)
 
     def _repositories(self, project: Project) -> list[Repository]:
         """The repositories that this stage sees, and that the project has."""
         chosen = _chosen(self.repos, project.repos).items()
-        settings = ((name, project.path(repo.path), repo.model_dump(exclude={"path"})) for name, repo in chosen)
-        return [Repository.of(path, {"name": name, **facts}) for name, path, facts in settings]
+        return [Repository.of(project.repo_path(name), {"name": name, **repo.layout}) for name, repo in chosen]
 
     def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
         """Look for the profile and the packages in the repositories."""
         repos = self._repositories(project)
         if not all(repo.path.is_dir() for repo in repos):
-            return  # told already, and everything else would only follow from it
+            return  # told already, and all else would only follow from it; or it comes from elsewhere, and did not yet
         if self.uses_portage or self.profile:
             yield from check_profile(self.profile, [project.path(name) for name in self.confdir], repos)
         if self.uses_portage:
@@ -90,11 +93,18 @@ class PackageStage(PortageSettings, Stage):
         repos = [Repository.of(work.files[f"repo:{repo['name']}"], repo) for repo in work.context["repos"]]
         confdirs = [work.files[name] for name in self.confdir]
         parallel = Parallel.of(work.cores, work.memory)
+        distfiles = Distfiles(
+            shared=_for_portage(work.store.cache("distfiles")),
+            own=_for_portage(work.folder / "distfiles"),
+            mirrors=tuple(work.hints.get("mirrors", ())),
+            folder=Path(work.hints["distfolder"]) if "distfolder" in work.hints else None,
+        )
         places = Places(
-            config=self._config(work, confdirs, repos, parallel),
-            distfiles=_for_portage(work.store.cache("distfiles")),
+            config=self._config(work, confdirs, repos, parallel, distfiles.variables),
+            distfiles=distfiles,
             binpkgs=_for_portage(work.folder / "binpkgs"),
             build=_for_portage(work.folder / "build"),
+            metadata=_for_portage(work.folder / "metadata"),
         )
         hosts = self._binhosts(work, places)
         binds = [*places.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
@@ -103,6 +113,7 @@ class PackageStage(PortageSettings, Stage):
         root = work.mount("root", [*binds, *extra])
         if self.uses_portage:
             self._check_tools(root)
+            root = root.with_binds(*self._metadata(work).binds(root, repos))
         if hosts:
             hosts.prepare(root)
         portage = Portage(
@@ -156,9 +167,37 @@ class PackageStage(PortageSettings, Stage):
         ]
         return Binhosts(hosts, places.config, folder) if hosts else None
 
-    def _config(self, work: Work, confdirs: Sequence[Path], repos: Sequence[Repository], parallel: Parallel) -> Path:
+    def _metadata(self, work: Work) -> Metadata:
+        cache = work.store.cache("repos") / "md5-cache"
+        digests = {name.removeprefix("repo:"): digest for name, digest in work.digests.items()}
+        return Metadata(cache, work.folder, digests, work.cores, work.phase)
+
+    def _config(
+        self,
+        work: Work,
+        confdirs: Sequence[Path],
+        repos: Sequence[Repository],
+        parallel: Parallel,
+        more: Mapping[str, str],
+    ) -> Path:
         folder = work.folder / "etc-portage"
-        return folder if folder.exists() else assemble(folder, self, confdirs, repos, parallel)
+        return folder if folder.exists() else assemble(folder, self, confdirs, repos, parallel, more)
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """What the build will install, as far as that is known before it, for ``stagewright fetch``."""
+        yield Wanted(self.packages)
+
+    def fetch(self, work: Work) -> list[str]:
+        """Fetch the sources of all packages that the build will install; returns the names of the files."""
+        portage = self.fetching(work)
+        for wanted in self.installs(portage):
+            portage.fetch_sources(wanted, elsewhere=work.hints["elsewhere"])
+        portage.places.distfiles.copy_in()
+        return portage.places.distfiles.names()
+
+    def fetching(self, work: Work) -> Portage:
+        """The Portage that fetches; packages of binary package hosts are no sources."""
+        return self.model_copy(update={"binhosts": []}).portage(work)[1]
 
     def open(self, work: Work) -> Root:
         """The root as the build sees it."""
@@ -175,6 +214,14 @@ class OwnRootStage(PackageStage):
         _, portage = self.portage(work, [Bind(folder, TARGET, writable=True)])
         return Root(folder, folder, log=work.log), portage
 
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """What will be installed into the clean root."""
+        yield Wanted(self.packages, target=TARGET)
+
+    def fetching(self, work: Work) -> Portage:
+        """The Portage that fetches, with an empty root to fill."""
+        return self.model_copy(update={"binhosts": []}).rooms(work)[1]
+
     def open(self, work: Work) -> Root:
         """The root that builds, with the new one at /mnt/target."""
         return self.rooms(work)[1].root
@@ -183,6 +230,13 @@ class OwnRootStage(PackageStage):
 def _chosen(wanted: Sequence[str] | None, known: Mapping[str, T]) -> dict[str, T]:
     """Those entries that a stage wants, all when it does not say; names that are not there are told elsewhere."""
     return {name: known[name] for name in (known if wanted is None else wanted) if name in known}
+
+
+def _mirrors(project: Project) -> dict[str, Any]:
+    """Where distfiles come from first, by the project."""
+    own = project.distfiles
+    folder = {"distfolder": str(project.folder / Path(own.folder).expanduser())} if own.folder else {}
+    return {"mirrors": list(own.mirrors), **folder}
 
 
 def layer(root: Root, work: Work, portage: Portage, **facts: Any) -> Built:

@@ -92,7 +92,7 @@ class RebuildTest(TestStage, kind="rebuilds", table="tests"):
         settings = {**stage.model_dump(mode="json", include=set(PortageSettings.model_fields)), "binpkgs": False}
         builder = _Builder(root=self.rebuilds, **settings).node(node_id, scope, **context)
         node = super().node(node_id, scope, **builder.context, portage=settings)
-        return replace(node, inputs=builder.inputs, files=builder.files)
+        return replace(node, inputs=builder.inputs, files=builder.files, hints=builder.hints)
 
     def build(self, work: Work) -> Built:
         """Build the packages again, try the compiler, and write the report."""

@@ -1,56 +1,81 @@
-"""file: a root from a tarball of the project, unpacked once into a layer."""
+"""file: a root from a tarball or a folder of the project, unpacked once into a layer."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from stagewright.arch import Machine
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.filedigest import file_digest
-from stagewright.project.fields import FilePath
-from stagewright.root.emulation import machine_of
+from stagewright.graph.filedigest import file_digest, walk
+from stagewright.graph.node import Node
+from stagewright.project.fields import ProjectFile
+from stagewright.run import run
 from stagewright.seeds.unpack import unpack
-from stagewright.stages.base import Built, Seed, Work
-from stagewright.stages.tools import SANDBOX, TAR
-from stagewright.store.store import remove_tree
+from stagewright.stages.archived import ArchiveSeed
+from stagewright.stages.base import Built, Scope, Work
 
 
-class SeedFile(Seed, kind="file"):
+class SeedFile(ArchiveSeed, kind="file"):
     """A seed with ``file``."""
 
-    needs = (SANDBOX, TAR)
-
-    file: FilePath
-    """The tarball: plain, or compressed by xz, zstd, bzip2 or gzip."""
+    file: Annotated[str, ProjectFile()]
+    """The tarball: plain, or compressed by xz, zstd, bzip2 or gzip; or a folder that is the root."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """The digest it must have."""
+    """The digest that a tarball must have."""
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node; of a folder the owners count too, which digests of a project's files leave out."""
+        path = scope.project.path(self.file)
+        if path.is_dir():
+            context["owners"] = _owners(path)
+        return super().node(node_id, scope, **context)
 
     def build(self, work: Work) -> Built:
-        """Compare the digest, unpack the archive."""
-        archive = work.files[self.file]
-        found = file_digest(archive)
+        """Compare the digest, unpack the archive; or copy the folder, by way of an archive, so that it is as safe."""
+        source = work.files[self.file]
+        if source.is_dir():
+            return self._of_folder(work, source)
+        found = file_digest(source)
         if self.sha256 and found != self.sha256:
             raise StagewrightError(
                 Reason.DIGEST_MISMATCH,
                 f"{self.file} has sha256 {found}, the project says {self.sha256}",
                 hint="fetch the file again, or correct `sha256`",
             )
-        work.phase("unpack")
-        tree = work.new_folder("tree")
-        try:
-            unpack(archive, tree, work.log)
-            self._compare(machine_of(tree))
-        except StagewrightError:
-            remove_tree(tree)  # a failed build's folder is kept, but not what a stranger put into it
-            raise
-        return Built(tree, (), {"archive": {"file": self.file, "sha256": found}})
+        return Built(self.unpack(work, source, self.file), (), {"archive": {"file": self.file, "sha256": found}})
 
-    def _compare(self, machine: Machine | None) -> None:
-        if machine and self.arch not in (None, machine.arch):
+    def _of_folder(self, work: Work, source: Path) -> Built:
+        if self.sha256:
+            what = f"{self.file} is a folder, which has no sha256"
             raise StagewrightError(
-                Reason.BAD_ARCHIVE,
-                f"{self.file} holds programs for {machine.arch}, the project says {self.arch}",
-                hint="name another file, or correct `arch`",
+                Reason.INVALID_VALUE, what, hint="leave out `sha256`; the content is part of the key"
             )
+        archive = work.folder / "folder.tar"
+        words = [
+            "tar",
+            "--create",
+            f"--file={archive}",
+            "--numeric-owner",
+            "--xattrs",
+            "--xattrs-include=*",
+            "--sparse",
+        ]
+        run([*words, "--exclude-vcs", f"--directory={source}", "."], log=work.log)
+        bounds = replace(self.limits.bounds(archive.stat().st_size), members=10**9)  # it was here before, in full
+        tree = self.unpacked(work, lambda tree: unpack(archive, tree, work.log, bounds, name=self.file), self.file)
+        archive.unlink()
+        return Built(tree, (), {"archive": {"file": self.file, "owners": work.context["owners"]}})
+
+
+def _owners(folder: Path) -> str:
+    """A digest of who owns what in a folder."""
+    total = hashlib.sha256()
+    for entry, relative in walk(folder):
+        info = entry.stat(follow_symlinks=False)
+        total.update(f"{relative}\0{info.st_uid}:{info.st_gid}\n".encode(errors="surrogateescape"))
+    return f"{os.lstat(folder).st_uid}:{total.hexdigest()}"

@@ -7,7 +7,10 @@ The steps are those of Gentoo's release builder.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from stagewright.errors import Reason, StagewrightError
+from stagewright.portage.emerge import Portage, Wanted
 from stagewright.portage.installed import installed
 from stagewright.stages.base import Built, Work
 from stagewright.stages.packages import TARGET, OwnRootStage, layer
@@ -23,6 +26,14 @@ class Stage1(OwnRootStage, kind="stage1"):
     """Update the seed before anything is built with it."""
     update_seed_command: list[str] = ["--update", "--deep", "--newuse", "@world"]
     """What emerge(1) is told to do for that."""
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """What updates the seed, and what the profile says that a stage1 is made of."""
+        if self.update_seed:
+            yield Wanted(self.update_seed_command)
+        wanted = portage.stage1_packages()
+        options, use = ["--oneshot", "--implicit-system-deps=n"], f"-* build {wanted.bootstrap_use}"
+        yield Wanted([*wanted.packages, *self.packages], TARGET, options, use)
 
     def build(self, work: Work) -> Built:
         """Merge the packages into a fresh folder."""

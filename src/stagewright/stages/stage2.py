@@ -6,7 +6,9 @@ Takes a stage1; runs the tree's ``scripts/bootstrap.sh`` where there is one, els
 
 from __future__ import annotations
 
-from stagewright.portage.emerge import Portage
+from collections.abc import Iterator
+
+from stagewright.portage.emerge import Portage, Wanted
 from stagewright.portage.repos import main_of
 from stagewright.root.root import Root
 from stagewright.stages.base import Built, Work
@@ -16,6 +18,12 @@ from stagewright.stages.system import Shipped, empty_world, select_toolchain, sh
 
 class Stage2(PackageStage, Shipped, kind="stage2"):
     """A stage of kind ``stage2``. ``packages`` are merged besides those of the bootstrap."""
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """What the profile says that a bootstrap builds, and the stage's own packages."""
+        wanted = portage.stage1_packages()
+        yield Wanted(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
+        yield Wanted(self.packages)
 
     def build(self, work: Work) -> Built:
         """Bootstrap."""
@@ -41,6 +49,9 @@ class Stage2(PackageStage, Shipped, kind="stage2"):
 
     def _bootstrap(self, root: Root, portage: Portage, script: str, work: Work) -> None:
         work.phase("fetch")
-        root.run("bash", script, "-f", network=True, binds=portage.fetch_only_binds, env=portage.environment)
+        try:
+            root.run("bash", script, "-f", network=True, binds=portage.fetch_only_binds, env=portage.environment)
+        finally:
+            portage.places.distfiles.keep()
         work.phase("bootstrap")
         root.run("bash", script, "-v", env=portage.environment)

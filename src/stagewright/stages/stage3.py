@@ -6,10 +6,15 @@ here, and a Handbook installation begins here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from stagewright.portage.emerge import Portage, Wanted
 from stagewright.portage.installed import installed
 from stagewright.stages.base import Built, Work
 from stagewright.stages.packages import PackageStage, layer
 from stagewright.stages.system import Shipped, empty_world, select_toolchain, ship_configuration
+
+OPTIONS = ("--emptytree", "--update", "--deep", "--with-bdeps=y")
 
 
 class Stage3(PackageStage, Shipped, kind="stage3"):
@@ -18,10 +23,14 @@ class Stage3(PackageStage, Shipped, kind="stage3"):
     depclean: bool = True
     """Remove what the system does not need."""
 
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """The system set and everything below it."""
+        yield Wanted(["@system", *self.packages], options=OPTIONS)
+
     def build(self, work: Work) -> Built:
         """Build the system set."""
         root, portage = self.portage(work)
-        portage.install(["@system", *self.packages], options=["--emptytree", "--update", "--deep", "--with-bdeps=y"])
+        portage.install(["@system", *self.packages], options=OPTIONS)
         if self.depclean:
             portage.depclean()
         select_toolchain(root, work)

@@ -6,11 +6,11 @@ the binary packages that are kept beside it. Made by stage3-root, not written by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
-from stagewright.portage.emerge import Portage
+from stagewright.portage.emerge import Portage, Wanted
 from stagewright.portage.installed import installed
 from stagewright.project.fields import Atom, BinhostRef
 from stagewright.stages.base import Built, Work
@@ -32,6 +32,12 @@ class RootSettings(OwnRootStage):
         for group in (*self.first, *accounts):
             portage.install(group, target=TARGET, options=["--oneshot", "--nodeps"], binary=binary)
         portage.install(self.packages, target=TARGET, binary=binary)
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """What :meth:`merge` installs."""
+        for group in self.first:
+            yield Wanted(group, TARGET, ["--oneshot", "--nodeps"])
+        yield Wanted(self.packages, TARGET)
 
 
 class Prepared(RootSettings, kind="stage3-root.prepared", table=""):

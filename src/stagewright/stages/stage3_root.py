@@ -7,10 +7,11 @@ users and groups of packages are there before the packages that need them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from stagewright.portage.binpkgs import link_packages
-from stagewright.portage.emerge import PORTAGE_UID, Portage
+from stagewright.portage.emerge import PORTAGE_UID, Portage, Wanted
 from stagewright.portage.installed import installed
 from stagewright.root import files
 from stagewright.root.owners import check_owners
@@ -50,6 +51,10 @@ class RootStage3(RootSettings, kind="stage3-root"):
             empty_world(target, work)
         ship_configuration(self, target, portage, work)
         return layer(target, work, portage, toolchain=work.key, packages=len(installed(target.path)))
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """None: everything comes from the binary packages of the prepared root."""
+        yield from ()
 
     def open(self, work: Work) -> Root:
         """The root that builds, with the new one at /mnt/target and the binary packages in PKGDIR."""

@@ -9,13 +9,13 @@ and the size of what is left.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.portage.emerge import Portage
+from stagewright.portage.emerge import Portage, Wanted
 from stagewright.portage.installed import packages_of
 from stagewright.portage.modules import KernelSettings, install_kernel, rebuild_modules
 from stagewright.root.accounts import AccountName, Accounts, Group, Password, User, check_numbers, plan_accounts
@@ -72,6 +72,11 @@ class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
     def uses_portage(self) -> bool:
         """To install or remove packages, and to set the profile; a root without Portage is fine otherwise."""
         return bool(self.packages or self.unmerge or self.kernel or self.profile or self.depclean)
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """The kernel, and the packages."""
+        kernel = [self.kernel.package] if self.kernel and self.kernel.package else []
+        yield Wanted([*kernel, *self.packages], options=["--newuse", "--deep", "--update"])
 
     def build(self, work: Work) -> Built:
         """Change the root, keep the changes as a layer."""

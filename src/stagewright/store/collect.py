@@ -38,7 +38,7 @@ def unneeded(store: Store, needed: set[str]) -> list[Garbage]:
 
 
 def unused_packages(store: Store, days: float) -> list[Garbage]:
-    """Binary packages that no build has been offered for some days, largest first."""
+    """Binary packages and repositories that no build has been offered for some days, largest first."""
     limit = time.time() - days * 86400
     found = [
         Garbage(folder, f"binary package {folder.parent.parent.name}/{folder.parent.name}", tree_size(folder), "")
@@ -50,6 +50,11 @@ def unused_packages(store: Store, days: float) -> list[Garbage]:
         Garbage(folder, f"fetched {folder.parent.name}/{folder.name}", tree_size(folder), "")
         for folder in sorted(fetched)
         if folder.stat().st_mtime < limit
+    ]
+    found += [
+        Garbage(folder, f"repository {folder.parent.name}/{folder.name[:40]}", tree_size(folder), "")
+        for folder in store.cache("repos").glob("*/*")
+        if folder.is_dir() and folder.stat().st_mtime < limit
     ]
     return sorted(found, key=lambda garbage: -garbage.size)
 

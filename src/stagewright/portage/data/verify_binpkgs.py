@@ -6,26 +6,18 @@ The last line of the output is a JSON list of what is not to be used: host, path
 import contextlib
 import io
 import json
-import re
 import sys
 from pathlib import Path
 
 import portage
 from portage import exception, gpkg
 
-SAYINGS = (
-    (r"NO_PUBKEY (\w+)", "it is signed with another key, {}"),
-    (r"BADSIG (\w+)", "its signature by {} does not fit its content"),
-    (r"REVKEYSIG (\w+)", "it is signed with the key {}, which was revoked"),
-    (r"EXPKEYSIG (\w+)", "it is signed with the key {}, which has expired"),
-    (r"EXPSIG (\w+)", "its signature by {} has expired"),
-    (r"NODATA", "it is not signed"),
-)
-"""What gpg's status lines mean (doc/DETAILS of GnuPG)."""
-
 
 def wrong(entry):
-    """What is wrong with a package, and gpg's words on it; nothing when all is well."""
+    """What is wrong with a package, and gpg's words on it; nothing when all is well.
+
+    Of a signature that is not good gpg's status lines say what is wrong: the first text is empty then.
+    """
     settings = portage.config(clone=portage.settings)
     settings["BINPKG_GPG_VERIFY_GPG_HOME"] = entry["home"]
     said = io.StringIO()
@@ -38,10 +30,7 @@ def wrong(entry):
     except exception.MissingSignature:
         return "it is not signed", said.getvalue()
     except exception.InvalidSignature:
-        for pattern, meaning in SAYINGS:
-            if match := re.search(r"\[GNUPG:\] " + pattern, said.getvalue()):
-                return meaning.format(*match.groups()), said.getvalue()
-        return "its signature is not good", said.getvalue()
+        return "", said.getvalue()
     except Exception as error:  # noqa: BLE001  whatever is in the file
         return f"it is damaged: {error}", said.getvalue()
     name = f"{found.get('CATEGORY')}/{found.get('PF')}"

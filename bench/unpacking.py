@@ -1,0 +1,46 @@
+"""Unpacking a seed in its sandbox, with its headers counted, against tar by hand on the same archive."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+from bench.measure import Row, copy_of_demo, cost, stagewright
+from stagewright.engine.plan import make_plan
+from stagewright.graph.node import Yields
+from stagewright.project.load import load
+from stagewright.seeds.unpack import unpack
+from stagewright.stages.registry import kinds
+from stagewright.store.store import Store
+
+_PACK = 'tar --numeric-owner --xattrs --xattrs-include=\'*\' -C "$1" -cf - . | xz -T2 -1 > "$2"'
+_BY_HAND = 'tar --extract --numeric-owner --same-permissions --xattrs --xattrs-include=\'*\' -f "$1" -C "$2"'
+
+
+def measure(folder: Path, store: Path) -> list[Row]:
+    """The seed of the demo, packed by xz as stage3s are."""
+    project = copy_of_demo(folder, "unpacking")
+    stagewright(project, store, "build", "debian", "--progress=quiet")
+    opened = Store(store)
+    steps = make_plan(load(project, kinds()), opened, ["debian"]).steps
+    seed = opened.tree(Yields.LAYER, steps["seed:debian"].key.digest)
+    archive = folder / "seed.tar.xz"
+    subprocess.run(["sh", "-c", _PACK, "sh", seed, archive], check=True)
+    ours, floors = [], []
+    for number in range(4):
+        for seconds, by_hand in ((floors, True), (ours, False)):
+            target = folder / f"unpacked{number}-{by_hand}"
+            target.mkdir()
+            seconds.append(cost(lambda target=target, by_hand=by_hand: _unpack(archive, target, by_hand=by_hand))[0])
+            shutil.rmtree(target)
+    mine, floor = min(ours), min(floors)
+    return [Row("unpacking a seed / tar -x", mine / floor, 1.2, "", f"{mine:.2f} s against {floor:.2f} s")]
+
+
+def _unpack(archive: Path, target: Path, *, by_hand: bool) -> None:
+    if by_hand:
+        subprocess.run(["sh", "-c", _BY_HAND, "sh", archive, target], check=True)
+    else:
+        unpack(archive, target, io.StringIO())

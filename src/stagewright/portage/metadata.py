@@ -1,0 +1,84 @@
+"""Metadata of ebuilds for repositories that come without: worked out once by egencache(1), and lent to every build.
+
+Without it Portage runs each ebuild to learn its dependencies, in every stage anew. The entries (md5-dict of
+portage(5)) carry the digests of the ebuild and the eclasses that they were made from, and Portage passes over one that
+does not fit; so what lies here can be old or gone without a build coming out different. A build sees the repository
+with the folder ``metadata/md5-cache`` laid over it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.portage.repos import Repository
+from stagewright.portage.scripts import QUIET
+from stagewright.root.overlay import mount_layers, mount_overlay
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+
+CACHE = "metadata/md5-cache"
+
+WORTH = 20
+"""How many ebuilds make it worth while: for fewer, starting egencache takes longer than Portage itself does."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The cache of one store, and the folder of one build. ``digests`` are those of repositories, by name."""
+
+    cache: Path
+    folder: Path
+    digests: Mapping[str, str]
+    cores: int
+    on_phase: Callable[[str], None]
+
+    def binds(self, root: Root, repos: Sequence[Repository]) -> list[Bind]:
+        """Repositories without metadata, that of the cache laid over them; made by this root if it is not there."""
+        lacking = [repo for repo in repos if not (repo.path / CACHE).is_dir() and _is_worth_it(repo)]
+        return [Bind(self._merged(root, repo, repos), repo.location) for repo in lacking]
+
+    def _merged(self, root: Root, repo: Repository, repos: Sequence[Repository]) -> Path:
+        kept = self.cache / self._name(repo, repos)
+        if not kept.is_dir():
+            self._make(root, repo, kept)
+        os.utime(kept)  # collection goes by when it was last used
+        return mount_layers([kept, repo.path], self.folder / "repos" / repo.name)
+
+    def _name(self, repo: Repository, repos: Sequence[Repository]) -> str:
+        """Metadata follows from the ebuilds and from the eclasses that they inherit, whichever repository has them."""
+        others = sorted(self.digests[other.name] for other in repos)
+        return hashlib.sha256(" ".join([repo.name, self.digests[repo.name], *others]).encode()).hexdigest()
+
+    def _make(self, root: Root, repo: Repository, kept: Path) -> None:
+        """Have egencache write into an overlay of the repository, and keep what it wrote, be it complete or not."""
+        self.on_phase(f"metadata of {repo.name}")
+        work = self.folder / "egencache" / repo.name
+        mount_overlay([repo.path], work / "upper", work / "tree")
+        words = ["egencache", "--update", f"--repo={repo.name}", f"--jobs={self.cores}"]
+        root.run(*words, binds=[Bind(work / "tree", repo.location, writable=True)], env=QUIET, check=False)
+        made = work / "made"
+        (made / CACHE).parent.mkdir(parents=True)
+        written = work / "upper" / CACHE
+        written.rename(made / CACHE) if written.is_dir() else (made / CACHE).mkdir()
+        self.cache.mkdir(parents=True, exist_ok=True)
+        temporary = self.cache / f".{kept.name}.{secrets.token_hex(4)}"
+        made.rename(temporary)
+        try:
+            temporary.rename(kept)
+        except OSError:  # another build made it meanwhile
+            self._discard(temporary, kept)
+
+    def _discard(self, temporary: Path, kept: Path) -> None:
+        if not kept.is_dir():
+            raise FileNotFoundError(kept)
+        temporary.rename(self.folder / f"egencache.{temporary.name}")
+
+
+def _is_worth_it(repo: Repository) -> bool:
+    found = repo.path.glob("*/*/*.ebuild")
+    return sum(1 for _, _ in zip(range(WORTH), found, strict=False)) == WORTH

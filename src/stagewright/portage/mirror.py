@@ -1,0 +1,63 @@
+"""A mirror of distfiles that Portage takes as one of GENTOO_MIRRORS: GLEP 75, by digests of names.
+
+::
+
+    <folder>/distfiles/layout.conf
+    <folder>/distfiles/<two digits>/<file>     the first byte of the BLAKE2B of the file's name
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from stagewright.errors import Reason, StagewrightError
+
+LAYOUT = "[structure]\n0=filename-hash BLAKE2B 8\n"
+_CONF = "layout.conf"
+
+
+def place_of(name: str) -> str:
+    """Where a file lies below the folder distfiles of a mirror."""
+    return f"{hashlib.blake2b(name.encode()).hexdigest()[:2]}/{name}"
+
+
+def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]:
+    """Make a folder a mirror of exactly these files of ``source``; returns what was removed of it as not needed.
+
+    Raises ``INVALID_VALUE`` for a folder that has something in it and is no mirror, before anything is written.
+    """
+    distfiles = folder / "distfiles"
+    if folder.exists() and any(folder.iterdir()) and not (distfiles / _CONF).is_file():
+        raise StagewrightError(
+            Reason.INVALID_VALUE, f"{folder} has files in it, and is no mirror", hint="name a new or an empty folder"
+        )
+    if (distfiles / _CONF).is_file() and (distfiles / _CONF).read_text() != LAYOUT:
+        raise StagewrightError(
+            Reason.INVALID_VALUE, f"{folder} is a mirror of another layout", hint="name a new or an empty folder"
+        )
+    distfiles.mkdir(parents=True, exist_ok=True)
+    (distfiles / _CONF).write_text(LAYOUT)
+    wanted = {distfiles / place_of(name): source / name for name in names}
+    for target, file in wanted.items():
+        if not _same(target, file):
+            target.parent.mkdir(exist_ok=True)
+            temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+            shutil.copy2(file, temporary)
+            temporary.chmod(0o644)
+            temporary.rename(target)
+    extra = [path for path in distfiles.glob("*/*") if path not in wanted]
+    for path in extra:
+        path.unlink()
+    return extra
+
+
+def _same(target: Path, file: Path) -> bool:
+    """Whether a mirrored file needs no copy: a file that changed has another size or time."""
+    if not target.exists():
+        return False
+    one, two = target.stat(), file.stat()
+    return (one.st_size, one.st_mtime_ns) == (two.st_size, two.st_mtime_ns)

@@ -1,0 +1,99 @@
+"""Versions of ebuilds: their order (PMS 8, section 3.3), and which ones a tree offers for an architecture."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_VERSION = re.compile(
+    r"(?P<numbers>\d+(?:\.\d+)*)(?P<letter>[a-z]?)(?P<suffixes>(?:_(?:alpha|beta|pre|rc|p)\d*)*)(?:-r(?P<revision>\d+))?",
+    re.ASCII,
+)
+_SUFFIX = re.compile(r"_(alpha|beta|pre|rc|p)(\d*)", re.ASCII)
+_ORDER = {"alpha": -4, "beta": -3, "pre": -2, "rc": -1, "p": 1}
+_SETTING = r'^[ \t]*{name}=["\']?(?P<value>[^"\'\n]*)'
+
+
+def compare(left: str, right: str) -> int:
+    """Less than 0, 0 or more than 0, as one version comes before, with or after another."""
+    one, two = _VERSION.fullmatch(left), _VERSION.fullmatch(right)
+    if not one or not two:
+        return (left > right) - (left < right)
+    return (
+        _numbers(one["numbers"].split("."), two["numbers"].split("."))
+        or _cmp(one["letter"], two["letter"])
+        or _suffixes(_SUFFIX.findall(one["suffixes"]), _SUFFIX.findall(two["suffixes"]))
+        or int(one["revision"] or 0) - int(two["revision"] or 0)
+    )
+
+
+by_version = functools.cmp_to_key(compare)
+"""Versions as keys for sorting."""
+
+
+@dataclass(frozen=True)
+class Ebuild:
+    """One ebuild: its version, slot (empty where it is computed), keywords, and file."""
+
+    version: str
+    slot: str
+    keywords: frozenset[str]
+    path: Path
+
+
+def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
+    """The ebuilds of a package (category/name) in a repository, by its metadata cache where it has one."""
+    category, _, name = package.partition("/")
+    for path in sorted((tree / package).glob(f"{name}-*.ebuild")):
+        version = path.stem[len(name) + 1 :]
+        if not _VERSION.fullmatch(version):
+            continue
+        cache = tree / "metadata" / "md5-cache" / category / path.stem
+        text = (cache if cache.is_file() else path).read_text(errors="replace")
+        slot, keywords = (_setting(setting, text) for setting in ("SLOT", "KEYWORDS"))
+        yield Ebuild(version, "" if "$" in slot else slot.partition("/")[0], frozenset(keywords.split()), path)
+
+
+def best(found: Sequence[Ebuild], arch: str, *, testing: bool) -> Ebuild | None:
+    """The highest ebuild that is stable on an architecture, or that is being tested there."""
+    wanted = {arch, "*", *([f"~{arch}", "~*"] if testing else [])}
+    fit = [ebuild for ebuild in found if wanted & ebuild.keywords]
+    return max(fit, key=lambda ebuild: by_version(ebuild.version), default=None)
+
+
+def split(cpv: str) -> tuple[str, str]:
+    """A package and its version, of category/name-version."""
+    found = re.fullmatch(rf"(.+?)-({_VERSION.pattern})", cpv, re.ASCII)
+    return (found[1], found[2]) if found else (cpv, "")
+
+
+def _setting(name: str, text: str) -> str:
+    found = re.findall(_SETTING.format(name=name), text, re.MULTILINE)
+    return str(found[-1]).strip() if found else ""
+
+
+def _numbers(left: Sequence[str], right: Sequence[str]) -> int:
+    for place, (one, two) in enumerate(zip(left, right, strict=False)):
+        if place and (one.startswith("0") or two.startswith("0")):
+            order = _cmp(one.rstrip("0"), two.rstrip("0"))
+        else:
+            order = int(one) - int(two)
+        if order:
+            return order
+    return len(left) - len(right)
+
+
+def _suffixes(left: Sequence[tuple[str, str]], right: Sequence[tuple[str, str]]) -> int:
+    for (kind, number), (other, another) in zip(left, right, strict=False):
+        order = _ORDER[kind] - _ORDER[other] or int(number or 0) - int(another or 0)
+        if order:
+            return order
+    more, sign = (left[len(right) :], 1) if len(left) > len(right) else (right[len(left) :], -1)
+    return sign * _ORDER[more[0][0]] if more else 0
+
+
+def _cmp(one: str, two: str) -> int:
+    return (one > two) - (one < two)

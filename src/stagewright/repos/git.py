@@ -1,0 +1,234 @@
+"""Repositories by git(1): which commit a name stands for, its files as a tree, and what lies between two commits.
+
+Only the commit that is asked for is fetched, into a bare repository without history. Its files are written by
+``git checkout-index`` with no configuration but our own, so the same commit is the same tree on every machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.repos.trees import Shelf, check_repository
+from stagewright.run import Result, network, run
+from stagewright.store.store import remove_tree
+
+TREE = "git-tree"
+"""The kind of tree id that a commit's tree has."""
+
+_SETTINGS = {
+    "gc.auto": "0",
+    "core.hooksPath": "/dev/null",
+    "http.lowSpeedLimit": "64",
+    "http.lowSpeedTime": "60",
+    "protocol.ext.allow": "never",
+    "advice.detachedHead": "false",
+}
+
+_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1"}
+"""What keeps the machine's and the user's configuration from having a say in a tree."""
+
+_SAYINGS = (
+    ("is this a git repository", Reason.NOT_A_FILE),
+    ("not found|does not exist|does not appear to be a git repository", Reason.NOT_FOUND),
+)
+"""What git says of addresses that have something else, or nothing."""
+
+_DAY = 86400
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit: its id, that of its tree, and when it was made, in seconds since 1970."""
+
+    id: str
+    tree: str
+    made: int
+
+
+@dataclass(frozen=True)
+class Between:
+    """What lies between two commits: how many, and their first lines, newest first (not all of them)."""
+
+    count: int
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A git repository elsewhere, and what this store has of it."""
+
+    url: str
+    shelf: Shelf
+    log: IO[str] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The bare repository with the commits that were asked for."""
+        return self.shelf.place("git", self.url)
+
+    def find(self, *, ref: str | None = None, tag: str | None = None, commit: str | None = None) -> Commit:
+        """Fetch the commit that a branch, a tag or an id stands for now; without any, that of the default branch.
+
+        Raises ``UNKNOWN_NAME`` for what the repository does not have, ``FETCH_FAILED`` if it cannot be reached.
+        """
+        if commit:
+            return self.fetch(commit)
+        names = self._names()
+        wanted = f"refs/tags/{tag}" if tag else f"refs/heads/{ref}" if ref else names.get("HEAD", "")
+        if wanted not in names:
+            what = f"tag {tag!r}" if tag else f"branch {ref!r}" if ref else "default branch"
+            kind = "refs/tags/" if tag else "refs/heads/"
+            known = [name.removeprefix(kind) for name in names if name.startswith(kind)]
+            hint = nearest(tag or ref or "", known) or "it is empty"
+            raise StagewrightError(Reason.UNKNOWN_NAME, f"{self.url} has no {what}", hint=hint)
+        with self._held(self.folder, len(names[wanted])) as lock:
+            own = f"refs/pins/{wanted.removeprefix('refs/')}"
+            self._fetch(lock, [f"+{wanted}:{own}"])
+            return self._commit(own)
+
+    def fetch(self, commit: str) -> Commit:
+        """The commit with this id, fetched unless it is there. Raises ``UNKNOWN_NAME`` if there is none."""
+        with self._held(self.folder, len(commit)) as lock:
+            if not self._has(commit):
+                self._fetch_by_id(lock, commit)
+            return self._commit(commit)
+
+    def tree(self, commit: Commit) -> str:
+        """The id of a commit's files in keys; the files are written unless they are there."""
+        tree = f"{TREE}:{commit.tree}"
+        with self.shelf.filling(tree) as folder:
+            if folder is not None:
+                self._check_out(commit, folder)
+                check_repository(folder, self.url)
+        return tree
+
+    def between(self, old: str, new: str, since: int, most: int) -> Between | None:
+        """The commits after ``old`` up to ``new``; None when the one does not lie before the other, or nobody can tell.
+
+        ``since`` is when ``old`` was made (seconds). Commits are fetched without their files where the server can.
+        """
+        folder = self.shelf.place("history", self.url)
+        since = max(1, since - _DAY)
+        with self._held(folder, len(new)) as lock:
+            fetch = ["fetch", "--no-tags", "--quiet", "--filter=tree:0", f"--shallow-since={since}", self.url]
+            self._git(folder, *fetch, f"+{new}:refs/pins/new", alone=False, check=False, pass_fds=[lock])
+            if self._git(folder, "merge-base", "--is-ancestor", old, new, check=False).code:
+                return None
+            span = f"{old}..{new}"
+            count = int(self._git(folder, "rev-list", "--count", span).stdout)
+            subjects = self._git(folder, "log", f"--max-count={most}", "--format=%s", span).stdout
+        return Between(count, tuple(subjects.splitlines()))
+
+    def _names(self) -> dict[str, str]:
+        """The ids of branches and tags by their full names; HEAD has the name of the default branch."""
+        said = self._reach(["ls-remote", "--symref", self.url, "HEAD", "refs/heads/*", "refs/tags/*"])
+        names: dict[str, str] = {}
+        for line in said.splitlines():
+            value, tab, name = line.partition("\t")
+            if tab and name == "HEAD":
+                names.setdefault("HEAD", value.removeprefix("ref: "))
+            elif tab and not name.endswith("^{}"):
+                names[name] = value
+        return names
+
+    def _fetch_by_id(self, lock: int, commit: str) -> None:
+        """Ask for a commit by its id; of a server that hands out names only, everything is fetched."""
+        spec = f"{commit}:refs/pins/commits/{commit}"
+        try:
+            self._fetch(lock, [f"+{spec}"])
+        except StagewrightError as error:
+            if not re.search(
+                "not our ref|unadvertised object|no such remote ref|couldn't find remote ref", error.detail
+            ):
+                raise
+            self._fetch(lock, ["+refs/heads/*:refs/pins/heads/*", "+refs/tags/*:refs/pins/tags/*"], whole=True)
+        if not self._has(commit):
+            raise StagewrightError(
+                Reason.UNKNOWN_NAME,
+                f"{self.url} has no commit {commit}",
+                hint="correct the id; or its branch was rewritten, and stagewright update finds the new end",
+            )
+
+    def _fetch(self, lock: int, specs: Sequence[str], *, whole: bool = False) -> None:
+        depth = [] if whole else ["--depth=1"]
+        if whole and (self.folder / "shallow").exists():
+            depth = ["--unshallow"]
+        self._reach(["fetch", "--no-tags", "--quiet", *depth, self.url, *specs], self.folder, lock)
+
+    def _reach(self, words: Sequence[str], folder: Path | None = None, lock: int | None = None) -> str:
+        """Run a command of git that talks to the server."""
+        result = self._git(folder, *words, alone=False, check=False, pass_fds=[lock] if lock is not None else [])
+        if self.log:
+            self.log.write(f"+ git {' '.join(words)}\n{result.stderr}\n")
+            self.log.flush()
+        if result.code:
+            lines = [line for line in result.stderr.strip().splitlines() if line.strip()]
+            raise StagewrightError(
+                next((reason for said, reason in _SAYINGS if re.search(said, result.stderr)), Reason.FETCH_FAILED),
+                f"git cannot fetch from {self.url}",
+                detail="\n".join(lines[-8:]),
+                hint="see whether the address is right and the server is up",
+            )
+        return result.stdout
+
+    def _has(self, commit: str) -> bool:
+        return self._git(self.folder, "cat-file", "-e", f"{commit}^{{commit}}", check=False).code == 0
+
+    def _commit(self, name: str) -> Commit:
+        said = self._git(self.folder, "log", "--max-count=1", "--format=%H %T %ct", f"{name}^{{commit}}").stdout
+        commit, tree, made = said.split()
+        return Commit(commit, tree, int(made))
+
+    def _check_out(self, commit: Commit, folder: Path) -> None:
+        index = folder.with_name(f"{folder.name}.index")
+        place = {"GIT_WORK_TREE": str(folder), "GIT_INDEX_FILE": str(index)}
+        try:
+            self._git(self.folder, "read-tree", commit.tree, env=place)
+            self._git(self.folder, "checkout-index", "--all", "--force", f"--prefix={folder}/", env=place)
+        finally:
+            remove_tree(index)
+
+    @contextlib.contextmanager
+    def _held(self, folder: Path, length: int) -> Iterator[int]:
+        """A bare repository that nobody else writes to; made if it is not there, without what a killed git left."""
+        with self.shelf.held(f"{folder.parent.name}-{folder.name}") as lock:
+            if not (folder / "HEAD").exists() or not (folder / "objects").is_dir():
+                remove_tree(folder)
+                kind = "sha256" if length == 64 else "sha1"
+                self._git(None, "init", "--quiet", "--bare", f"--object-format={kind}", str(folder))
+                if folder.parent.name == "history":  # lest git takes the files that it did not fetch for lost
+                    self._git(folder, "config", "extensions.partialClone", "origin")
+                    self._git(folder, "config", "remote.origin.promisor", "true")
+                    self._git(folder, "config", "remote.origin.url", self.url)
+            os.utime(folder)  # collection goes by when it was last used
+            for left in [*folder.glob("*.lock"), *folder.glob("refs/**/*.lock")]:
+                left.unlink(missing_ok=True)
+            yield lock
+
+    def _git(
+        self,
+        folder: Path | None,
+        *words: str,
+        alone: bool = True,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Result:
+        settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        place = (
+            [
+                "--git-dir",
+                str(folder),
+            ]
+            if folder
+            else []
+        )
+        own = {"GIT_TERMINAL_PROMPT": "0", **(_ALONE if alone else network()), **(env or {})}
+        return run(["git", *settings, *place, *words], env=own, check=check, pass_fds=pass_fds)

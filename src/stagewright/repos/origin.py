@@ -1,0 +1,180 @@
+"""What a repository of a project stands for: looked up and verified for a pin, and brought back by one."""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import hashlib
+import importlib.util
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.fetch.download import Progress
+from stagewright.fetch.openpgp import Keyring, keyring
+from stagewright.project.model import Repo, tree_name
+from stagewright.repos.git import Between, Commit, Remote
+from stagewright.repos.snapshots import Found, Mirror
+from stagewright.repos.trees import Shelf
+from stagewright.run import python, run
+from stagewright.seeds.gentoo import KEYRING, existing
+
+GENTOO_KEYS = (
+    "DCD05B71EAB94199527F44ACDB6B8C1F96D8BF6D",  # ebuild repository signing key
+    "EF9538C9E8E64311A52CDEDFA13D0EF1914E7A72",  # repository mirrors, automated git signing key
+)
+"""Primary keys by which Gentoo signs its repository: snapshots and Manifests, and the commits of its git mirror."""
+
+SUBJECTS = 20
+"""How many commits between two pins are named."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One repository of a project that comes from elsewhere, and where a store keeps it.
+
+    ``keyring`` is the file of keys that the project names, if it does.
+    """
+
+    name: str
+    repo: Repo
+    keyring: Path | None
+    shelf: Shelf
+    log: IO[str]
+    on_phase: Callable[[str], None] = lambda _: None
+    on_progress: Progress = lambda *_: None
+
+    def find(self, old: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What it stands for now, verified, with its files in the store.
+
+        ``old`` is its last pin for the same settings. Raises the reason why the repository cannot be reached or must
+        not be trusted; ``REPLAYED`` for a state older than the pinned one.
+        """
+        if self.repo.git is not None:
+            commit = self._remote.find(ref=self.repo.ref, tag=self.repo.tag, commit=self.repo.commit)
+            pin = self._pin_of_commit(commit, old)
+            self.on_phase("check out")
+            self._remote.tree(commit)
+        else:
+            pin = self._pin_of_snapshot(self._find_snapshot(), old)
+            self._mirror.tree(pin["file"], pin["sha512"])
+        self.check_manifests(pin["tree"])
+        return pin
+
+    def fetch(self, pin: Mapping[str, Any]) -> None:
+        """Bring back the files that a pin names, unless they are there."""
+        if not self.shelf.has(pin["tree"]):
+            self.on_phase("fetch")
+            if self.repo.git is not None:
+                tree = self._remote.tree(self._remote.fetch(pin["commit"]))
+            else:
+                tree = self._mirror.tree(pin["file"], pin["sha512"])
+            if tree != pin["tree"]:
+                what = f"{self.name}: the pinned commit has other files than the lock says"
+                raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="stagewright update pins it anew")
+        self.check_manifests(pin["tree"])
+
+    def between(self, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Between | None:
+        """The commits between two pins, where that can be told."""
+        if not old or self.repo.git is None or "commit" not in old or old["commit"] == new["commit"]:
+            return None
+        since = calendar.timegm(time.strptime(old["date"], "%Y-%m-%d %H:%M:%S"))
+        return self._remote.between(old["commit"], new["commit"], since, SUBJECTS)
+
+    def check_manifests(self, tree: str) -> None:
+        """Verify a tree by its own signed Manifests, once for each set of keys, if the project asks for it."""
+        if not self.repo.manifests:
+            return
+        keys = [str(self._keyring_file), *sorted(self.repo.keys)]
+        mark = (
+            self.shelf.folder
+            / "verified"
+            / f"{tree_name(tree)}.{hashlib.sha256(' '.join(keys).encode()).hexdigest()[:16]}"
+        )
+        if mark.exists():
+            return
+        self.on_phase("verify the Manifests")
+        with self._trusted() as trusted:
+            _gemato(self.shelf.tree(tree), trusted, self.log, self.name)
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+
+    @property
+    def _remote(self) -> Remote:
+        assert self.repo.git is not None
+        return Remote(self.repo.git, self.shelf, self.log)
+
+    @property
+    def _mirror(self) -> Mirror:
+        url = self.repo.squashfs or self.repo.snapshot
+        assert url
+        names = tuple(dict.fromkeys([self.name, "gentoo", "portage"]))
+        return Mirror(url.rstrip("/"), names, self.shelf, self.log, self.on_progress)
+
+    def _find_snapshot(self) -> Found:
+        trust = self._trusted if self.repo.verified else None
+        find = self._mirror.find_tarball if self.repo.snapshot else self._mirror.find_squashfs
+        return find(self.repo.date, trust)
+
+    def _pin_of_commit(self, commit: Commit, old: Mapping[str, Any] | None) -> dict[str, Any]:
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(commit.made))
+        self._check_newer(date, old)
+        signer = {}
+        if self.repo.verified:
+            with self._trusted() as trusted:
+                signer = {"signer": trusted.commit(self._remote.folder, commit.id).primary}
+        return {"date": date, "commit": commit.id, "tree": f"git-tree:{commit.tree}", **signer}
+
+    def _pin_of_snapshot(self, found: Found, old: Mapping[str, Any] | None) -> dict[str, Any]:
+        self._check_newer(found.date, old)
+        signer = {"signer": found.signer} if found.signer else {}
+        return {"date": found.date, "file": found.file, "sha512": found.sha512, "tree": found.tree, **signer}
+
+    def _check_newer(self, date: str, old: Mapping[str, Any] | None) -> None:
+        if old and date < str(old.get("date", "")):
+            raise StagewrightError(
+                Reason.REPLAYED,
+                f"{self.name}: what is there now is of {date}, older than what is pinned ({old['date']})",
+                hint=f"the server may be behind; to go back on purpose take [repos.{self.name}] out of the lock",
+            )
+
+    @property
+    def _keyring_file(self) -> Path:
+        return existing(self.keyring or KEYRING)
+
+    @contextlib.contextmanager
+    def _trusted(self) -> Iterator[Keyring]:
+        """The keys whose signatures are good: those of the project, else Gentoo's own."""
+        file = self._keyring_file
+        wanted = self.repo.keys or (() if self.keyring else GENTOO_KEYS)
+        with keyring([file], wanted) as trusted:
+            yield trusted
+
+
+def _gemato(tree: Path, trusted: Keyring, log: IO[str], name: str) -> None:
+    """Verify a tree by gemato(1). Raises ``DIGEST_MISMATCH`` or ``BAD_SIGNATURE`` with what it says."""
+    if importlib.util.find_spec("gemato") is None:
+        raise StagewrightError(
+            Reason.MISSING_TOOL,
+            "gemato is not installed",
+            hint="pip install 'stagewright[manifests]'; or app-portage/gemato",
+        )
+    if not (tree / "Manifest").is_file():
+        what = f"{name}: the repository has no Manifest at its top, so its files are not signed"
+        raise StagewrightError(Reason.NO_SIGNATURE, what, hint="leave out `manifests`; snapshots of Gentoo's have one")
+    keys = trusted.home / "trusted.gpg"
+    run(["gpg", "--homedir", trusted.home, "--batch", "--output", keys, "--export"])
+    words = ["verify", "--require-signed-manifest", "--no-refresh-keys", "--openpgp-key", str(keys), str(tree)]
+    result = run(python("gemato", *words), check=False)
+    said = (result.stdout + result.stderr).strip()
+    log.write(said + "\n")
+    if result.code:
+        raise StagewrightError(
+            Reason.DIGEST_MISMATCH if "mismatch" in said.lower() else Reason.BAD_SIGNATURE,
+            f"{name}: the repository is not what its Manifests say",
+            detail="\n".join(said.splitlines()[-8:]),
+            hint="nothing is built with it; take another mirror or another day",
+        )

@@ -1,0 +1,271 @@
+"""Roots from container registries: looked up and fetched by skopeo(1), digests compared again, layers made one tree.
+
+An image is a manifest that names layers by digest; a tag is only what points to it today. What skopeo fetched lies as
+its ``dir:`` has it: ``manifest.json``, and each blob by the digits of its digest. Of the layers' markers for what they
+remove (OCI image specification, layer.md) overlayfs' own are made, and the kernel puts the layers together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from stagewright.arch import Arch
+from stagewright.errors import Reason, StagewrightError
+from stagewright.fetch.digests import compare
+from stagewright.fetch.download import fetching
+from stagewright.root.overlay import mount_layers
+from stagewright.run import network, pipeline, run
+from stagewright.seeds.tarscan import Bounds
+from stagewright.seeds.unpack import unpack
+from stagewright.store.store import remove_tree
+
+REFERENCE = r"(?P<image>(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+:\d+)(:\d+)?(/[a-z0-9._-]+)+)"
+REFERENCE += r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
+"""``registry/path:tag`` or ``registry/path@sha256:...``, the registry always by name."""
+
+PLATFORMS = {
+    Arch.AMD64: "amd64",
+    Arch.ARM: "arm",
+    Arch.ARM64: "arm64",
+    Arch.LOONG: "loong64",
+    Arch.MIPS: "mips",
+    Arch.PPC64: "ppc64le",
+    Arch.RISCV: "riscv64",
+    Arch.S390: "s390x",
+    Arch.X86: "386",
+}
+"""What registries call architectures."""
+
+_LARGEST_MANIFEST = 4 << 20
+_HIDES = "trusted.overlay.opaque"
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+_TAR = re.compile(r"application/vnd\.(oci\.image\.layer\.v1\.tar|docker\.image\.rootfs\.diff\.tar)([.+](gzip|zstd))?")
+_HEX = re.compile(r"sha256:([0-9a-f]{64})")
+_POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}\n'
+"""What skopeo does without a policy of this machine: digests and TLS are what vouches for an image then."""
+
+_SAYINGS = (
+    (r"unauthorized|denied|authentication required", Reason.FETCH_FAILED, "skopeo login REGISTRY, and run it again"),
+    (r"manifest unknown|name unknown|not found", Reason.NOT_FOUND, "see that the image and its tag are spelt as there"),
+    (
+        r"does not match provided manifest digest|[Dd]igest did not match|does not match expected",
+        Reason.DIGEST_MISMATCH,
+        "nothing of it was kept; tell who runs the registry",
+    ),
+    (r"unexpected EOF|connection reset", Reason.FETCH_CUT, "try again later"),
+    (r"no space left on device", Reason.DISK_FULL, "stagewright gc frees what no project needs"),
+)
+"""What skopeo says, by what it means."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Images of one name in a registry. Without ``tls`` it is asked in the clear."""
+
+    image: str
+    tls: bool
+    folder: Path  # for skopeo's own files
+    log: IO[str]
+
+    def digest(self, reference: str, arch: Arch) -> str:
+        """The digest of the image that a tag or digest stands for, for an architecture.
+
+        Raises ``INVALID_VALUE`` if there is none for it, ``BAD_LISTING`` for a manifest that makes no sense.
+        """
+        raw = self._manifest(reference)
+        if _HEX.fullmatch(reference):
+            _check(raw, reference, self.image)
+        data = _parsed(raw, self.image)
+        if "manifests" not in data:
+            return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        offers = {_platform(one): one.get("digest", "") for one in reversed(_list(data["manifests"], self.image))}
+        digest = offers.get(f"linux/{PLATFORMS.get(arch, arch.value)}", "")
+        if not _HEX.fullmatch(digest):
+            have = ", ".join(sorted(offers))
+            what = f"{self.image}:{reference} has no image for {arch}"
+            raise StagewrightError(Reason.INVALID_VALUE, what, hint=f"it has {have}; set `arch`, or name another image")
+        return str(digest)
+
+    def fetch(self, digest: str, target: Path) -> Path:
+        """The image in a folder, as skopeo's ``dir:`` has it; every blob is what its digest says."""
+        with fetching(target):
+            if target.exists():
+                return target
+            part = target.with_name(f"{target.name}.part")
+            remove_tree(part)
+            source = f"docker://{self.image}@{digest}"
+            options = ["--preserve-digests", f"--src-tls-verify={str(self.tls).lower()}"]
+            try:
+                self._skopeo("copy", *options, source, f"dir:{part}")
+                verify(part, digest, self.image)
+            except BaseException:
+                remove_tree(part)
+                raise
+            part.rename(target)
+        return target
+
+    def _manifest(self, reference: str) -> bytes:
+        mark = "@" if _HEX.fullmatch(reference) else ":"
+        chunks: list[bytes] = []
+
+        def take(chunk: bytes) -> None:
+            chunks.append(chunk)
+            if sum(map(len, chunks)) > _LARGEST_MANIFEST:
+                raise _nonsense(self.image, "the manifest is too large")
+
+        name = f"docker://{self.image}{mark}{reference}"
+        words = self._words("inspect", "--raw", f"--tls-verify={str(self.tls).lower()}", name)
+        with _told(self.image):
+            pipeline([words], take, log=self.log, env=network())
+        return b"".join(chunks)
+
+    def _skopeo(self, *words: str) -> None:
+        with _told(self.image):
+            run(self._words(*words), env=network(), log=self.log)
+
+    def _words(self, *words: str) -> list[str]:
+        places = (Path("/etc/containers/policy.json"), Path.home() / ".config/containers/policy.json")
+        policy = []
+        if not any(place.exists() for place in places):
+            own = self.folder / "policy.json"
+            own.write_text(_POLICY)
+            policy = ["--policy", str(own)]
+        return ["skopeo", *policy, "--command-timeout", "2h", *words]
+
+
+def split(reference: str) -> tuple[str, str]:
+    """The name of an image, and its digest or tag (default: ``latest``)."""
+    found = re.fullmatch(REFERENCE, reference)
+    assert found, "the model has checked it"
+    return found["image"], found["digest"] or found["tag"] or "latest"
+
+
+def verify(folder: Path, digest: str, name: str) -> list[Path]:
+    """The layers of an image in a folder, lowest first, all compared with their digests, the manifest with this one.
+
+    Raises ``DIGEST_MISMATCH``, or ``BAD_LISTING`` for an image that is not made of tarballs.
+    """
+    raw = (folder / "manifest.json").read_bytes()
+    _check(raw, digest, name)
+    layers = []
+    for layer in _list(_parsed(raw, name).get("layers"), name):
+        found = _HEX.fullmatch(str(layer.get("digest")))
+        if not found or not _TAR.fullmatch(str(layer.get("mediaType"))):
+            raise _nonsense(name, f"a layer is of type {layer.get('mediaType')}")
+        path = folder / found[1]
+        if not path.is_file() or path.stat().st_size != layer.get("size"):
+            what = f"{name}: layer {found[0]} is not as large as the manifest says"
+            raise StagewrightError(Reason.WRONG_LENGTH, what, hint="nothing of it was kept; try again")
+        compare(path, f"{name}: layer {found[0]}", {"sha256": found[1]})
+        layers.append(path)
+    if not layers:
+        raise _nonsense(name, "it has no layers")
+    return layers
+
+
+def unpack_layers(layers: Sequence[Path], work: Path, target: Path, log: IO[str], bounds: Bounds, name: str) -> None:
+    """Unpack layers (lowest first) and put them together in an empty folder. Needs the right to mount."""
+    if len(layers) == 1:
+        unpack(layers[0], target, log, bounds, name=name)
+        translate(target)
+        return
+    trees = []
+    for number, layer in enumerate(layers):
+        tree = work / f"layer{number:03}"
+        tree.mkdir()
+        trees.append(tree)
+        bounds = bounds.less(unpack(layer, tree, log, bounds, name=name))
+        translate(tree)
+    whole = mount_layers(trees[::-1], work / "layers")
+    run(["cp", "--archive", "--no-target-directory", whole, target])
+    run(["umount", whole])
+    for tree in trees:
+        remove_tree(tree)
+
+
+def translate(tree: Path) -> None:
+    """Turn a layer's markers into overlayfs' own: a device 0/0 for what is removed, an attribute for opaque folders."""
+    for folder, _, names in os.walk(tree):
+        markers = [name for name in names if name.startswith(_WHITEOUT)]
+        info = os.lstat(folder)
+        for name in markers:
+            Path(folder, name).unlink()
+            hidden = name.removeprefix(_WHITEOUT)
+            if name == _OPAQUE:
+                os.setxattr(folder, _HIDES, b"y")
+            elif hidden not in ("", ".", "..") and not hidden.startswith(_WHITEOUT):
+                _hide(Path(folder, hidden))
+        if markers:
+            os.utime(folder, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def _hide(path: Path) -> None:
+    """Hide what lower layers have here. What this layer itself has stays; a folder then shows nothing from below."""
+    if path.is_dir() and not path.is_symlink():
+        os.setxattr(path, _HIDES, b"y")
+    elif not os.path.lexists(path):
+        os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
+
+
+def _check(raw: bytes, digest: str, name: str) -> None:
+    found = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    if found != digest:
+        what = f"{name}: the manifest has digest {found}, not {digest}"
+        raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="nothing of it was kept; tell who runs the registry")
+
+
+def _parsed(raw: bytes, name: str) -> dict[str, Any]:
+    try:
+        data = json.loads(raw)
+    except ValueError:
+        data = None
+    if not isinstance(data, dict) or not ({"manifests", "layers"} & set(data)):
+        raise _nonsense(name, "the manifest is none that is known here")
+    return data
+
+
+def _list(value: Any, name: str) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise _nonsense(name, "the manifest has no list where there must be one")
+    return value
+
+
+def _platform(offer: Mapping[str, Any]) -> str:
+    platform = offer.get("platform")
+    return f"{platform.get('os')}/{platform.get('architecture')}" if isinstance(platform, dict) else "unknown"
+
+
+def _nonsense(name: str, why: str) -> StagewrightError:
+    hint = "name an image of a root file system, made of tarballs"
+    return StagewrightError(Reason.BAD_LISTING, f"{name}: {why}", hint=hint)
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What skopeo says when it fails, as the reason that it is."""
+    try:
+        yield
+    except StagewrightError as error:
+        if error.reason is not Reason.COMMAND_FAILED:
+            raise
+        for pattern, reason, hint in _SAYINGS:
+            if re.search(pattern, error.detail):
+                raise StagewrightError(reason, f"{name}: {_last(error)}", detail=error.detail, hint=hint) from error
+        hint = "see that the network and the registry are there"
+        raise StagewrightError(
+            Reason.FETCH_FAILED, f"{name}: {_last(error)}", detail=error.detail, hint=hint
+        ) from error
+
+
+def _last(error: StagewrightError) -> str:
+    found = re.search(r'level=fatal msg="(.*)"', error.detail)
+    return found[1].replace('\\"', '"') if found else "skopeo could not get it"

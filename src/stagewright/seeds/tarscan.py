@@ -1,0 +1,169 @@
+"""Reading the headers of a tar stream as it passes by: how many members, how large, and names that lead out of it.
+
+The stream goes on to GNU tar, which does the work; what is counted here bounds that work before it is done. Formats:
+POSIX (pax), GNU and the old ones (tar(5) of libarchive, "Basic Tar Format" of GNU tar's manual).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from stagewright.errors import Reason, StagewrightError
+
+BLOCK = 512
+_LONGEST_HEADER = 1 << 20
+"""Bytes that the extended header of one member may have."""
+
+_PAX = re.compile(rb"(\d+) ([^=\n]+)=")
+_SIZES = {b"size", b"GNU.sparse.size", b"GNU.sparse.realsize"}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The most that an archive may hold: members, and bytes of all files together, holes included."""
+
+    members: int
+    size: int
+
+    @classmethod
+    def of(cls, archive: int, members: int | None = None, size: int | None = None) -> Bounds:
+        """The bounds for an archive of so many bytes; each may be set.
+
+        A stage3 has about one member for each 3000 bytes of its archive, and unpacks to five times its size; the
+        defaults let pass thirty times the one and ten times the other, and small archives more.
+        """
+        return cls(members or 10_000 + archive // 100, size or (1 << 30) + 50 * archive)
+
+    @property
+    def stream(self) -> int:
+        """The most bytes that the archive may have once it is decompressed."""
+        return self.size + 4 * BLOCK * self.members + (1 << 20)
+
+    def less(self, other: TarScan) -> Bounds:
+        """What is left of them after another archive of the same root."""
+        return Bounds(max(1, self.members - other.members), max(1, self.size - other.size))
+
+
+class TarScan:
+    """Counts what passes. Raises ``ARCHIVE_TOO_LARGE`` or ``UNSAFE_ARCHIVE`` as soon as that is plain."""
+
+    def __init__(self, name: str, bounds: Bounds) -> None:
+        self.name = name
+        self.bounds = bounds
+        self.members = 0
+        self.size = 0
+        self._stream = 0
+        self._skip = 0  # bytes of data until the next header
+        self._rest = b""  # of a header or an extended header that has not come in full
+        self._pax: dict[bytes, bytes] = {}
+        self._over = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the stream."""
+        self._stream += len(chunk)
+        if self._stream > self.bounds.stream:
+            raise self._too_large("bytes once it is decompressed", self.bounds.stream)
+        if self._over:
+            return
+        if self._skip >= len(chunk):
+            self._skip -= len(chunk)
+            return
+        data = self._rest + chunk[self._skip :] if self._rest or self._skip else chunk
+        at, end = 0, len(data)
+        while end - at >= BLOCK and not self._over:
+            used = self._member(data, at)
+            if not used:
+                break
+            at += used
+        if self._over:
+            return
+        self._skip = max(0, at - end)
+        self._rest = data[at:] if at < end else b""
+
+    def _member(self, data: bytes, at: int) -> int:
+        """The header at this place: how many bytes it takes with its content; 0 when it is not here in full."""
+        kind = data[at + 156 : at + 157]
+        if data[at] == 0 and not data[at : at + BLOCK].strip(b"\0"):
+            self._over = True
+            return BLOCK
+        size = _number(data[at + 124 : at + 136])
+        whole = BLOCK + -(-size // BLOCK) * BLOCK
+        if kind in b"xgLK" and kind:
+            if size > _LONGEST_HEADER:
+                raise self._too_large("bytes in the header of a member", _LONGEST_HEADER)
+            if len(data) - at < whole:
+                return 0
+            self._extended(kind, data[at + BLOCK : at + BLOCK + size])
+            return whole
+        return BLOCK + self._counted(kind, size, data[at : at + BLOCK])
+
+    def _counted(self, kind: bytes, size: int, header: bytes) -> int:
+        """Count a member, and return the bytes of its content in the archive."""
+        name = self._pax.pop(b"path", None) or _path(header)
+        target = self._pax.pop(b"linkpath", None) or header[157:257].partition(b"\0")[0]
+        stored = int(self._pax.get(b"size", size))
+        real = max([stored, *(int(value) for key, value in self._pax.items() if key in _SIZES)])
+        if kind == b"S":  # GNU's old sparse format: the real size at 483
+            real = max(real, _number(header[483:495]))
+        self._pax = {}
+        if kind in b"123456" and kind:  # links, devices, folders and pipes have no content
+            stored = real = 0
+        self.members += 1
+        self.size += real
+        if self.members > self.bounds.members:
+            raise self._too_large("members", self.bounds.members)
+        if self.size > self.bounds.size:
+            raise self._too_large("bytes in its files", self.bounds.size)
+        self._check_names(name, target if kind == b"1" else b"")
+        return -(-stored // BLOCK) * BLOCK
+
+    def _check_names(self, name: bytes, target: bytes) -> None:
+        for path in (name, target):
+            if path[:1] == b"/" or (b".." in path and b".." in path.split(b"/")):
+                raise StagewrightError(
+                    Reason.UNSAFE_ARCHIVE,
+                    f"{self.name} has members that lead out of the root",
+                    detail=repr(path.decode(errors="replace")),
+                    hint="get the archive from a source you trust; nothing of it was kept",
+                )
+
+    def _extended(self, kind: bytes, body: bytes) -> None:
+        if kind in (b"L", b"K"):
+            self._pax[b"path" if kind == b"L" else b"linkpath"] = body.rstrip(b"\0")
+            return
+        if kind == b"g":
+            return
+        at = 0
+        while found := _PAX.match(body, at):
+            end = at + int(found[1])
+            key, value = found[2], body[found.end() : end - 1]
+            if key in (b"path", b"linkpath") or (key in _SIZES and value.isdigit()):
+                self._pax[key] = value
+            if end <= at:
+                break
+            at = end
+
+    def _too_large(self, what: str, limit: int) -> StagewrightError:
+        return StagewrightError(
+            Reason.ARCHIVE_TOO_LARGE,
+            f"{self.name} has more than {limit} {what}, too many for its size",
+            hint="if you trust it, set `limits = { size = ..., members = ... }`; nothing of it was kept",
+        )
+
+
+def _number(field: bytes) -> int:
+    """A number in a header: octal digits, or base 256 with the first bit set."""
+    if field[0] & 0x80:
+        return max(0, int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big"))
+    digits = field.strip(b" \0")
+    try:
+        return int(digits, 8) if digits else 0
+    except ValueError:
+        return 0
+
+
+def _path(header: bytes) -> bytes:
+    name = header[:100].partition(b"\0")[0]
+    prefix = header[345:500].partition(b"\0")[0] if header[257:263] == b"ustar\0" else b""
+    return prefix + b"/" + name if prefix else name

@@ -1,0 +1,56 @@
+"""OpenPGP keys made on the spot, and signatures by them."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A key pair in a home of its own."""
+
+    home: Path
+    fingerprint: str
+
+    @classmethod
+    def make(
+        cls, home: Path, name: str = "Release <release@example.org>", *, expires: str = "never", at: str = ""
+    ) -> Signer:
+        """A new key; ``at`` is the moment when it is made (ISO 8601 without marks), for keys that have expired."""
+        home.mkdir(mode=0o700, parents=True)
+        made = cls(home, "")
+        made.gpg("--quick-gen-key", name, "ed25519", "sign", expires, at=at)
+        listing = made.gpg("--with-colons", "--list-keys").decode()
+        (fingerprint,) = [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")]
+        return cls(home, fingerprint)
+
+    def gpg(self, *words: str | Path, at: str = "", stdin: bytes = b"") -> bytes:
+        clock = ["--faked-system-time", f"{at}!"] if at else []
+        options = ["--batch", "--yes", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", ""]
+        command = ["gpg", "--homedir", str(self.home), *options, *clock, *map(str, words)]
+        done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def public(self, path: Path) -> Path:
+        """Write the public key to a file."""
+        path.write_bytes(self.gpg("--armor", "--export", self.fingerprint))
+        return path
+
+    def clearsign(self, text: bytes, *options: str, at: str = "") -> bytes:
+        return self.gpg(*options, "--clearsign", at=at, stdin=text)
+
+    def detached(self, content: bytes, *options: str, at: str = "") -> bytes:
+        return self.gpg(*options, "--armor", "--detach-sign", at=at, stdin=content)
+
+    def revoke(self) -> None:
+        """Revoke the key by the certificate that gpg made along with it."""
+        certificate = self.home / "openpgp-revocs.d" / f"{self.fingerprint}.rev"
+        text = certificate.read_text().replace(":-----BEGIN", "-----BEGIN")
+        self.gpg("--import", stdin=text.encode())
+
+    def close(self) -> None:
+        """End the agent that gpg started for this home."""
+        subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False)

@@ -1,0 +1,100 @@
+"""What builds share of distfiles, and mirrors of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.portage.distfiles import FLAT, Distfiles
+from stagewright.portage.mirror import place_of, write_mirror
+
+
+@pytest.fixture
+def distfiles(tmp_path: Path) -> Distfiles:
+    for name in ("own", "shared", "nas/ab", "nas/cd"):
+        (tmp_path / name).mkdir(parents=True)
+    return Distfiles(tmp_path / "shared", tmp_path / "own", ("http://one", "http://two"), tmp_path / "nas")
+
+
+def test_only_whole_files_that_were_downloaded_are_shared(distfiles: Distfiles) -> None:
+    own, shared = distfiles.own, distfiles.shared
+    (shared / "old").write_text("old")
+    (shared / "wrong").write_text("cut")
+    (own / "old").symlink_to(shared / "old")
+    for name in ("new", "wrong", ".new.portage_lockfile", "part.__download__", "bad._checksum_failure_.x1"):
+        (own / name).write_text(name)
+    distfiles.keep()
+    distfiles.keep()
+    assert {path.name: path.read_text() for path in shared.iterdir()} == {"old": "old", "new": "new", "wrong": "wrong"}
+    assert distfiles.names() == ["new", "old", "wrong"]
+
+
+def test_a_shared_file_outlives_what_portage_does_to_its_own(distfiles: Distfiles) -> None:
+    (distfiles.own / "one").write_text("one")
+    distfiles.keep()
+    (distfiles.own / "one").rename(distfiles.own / "one._checksum_failure_.abc")
+    distfiles.keep()
+    assert [path.name for path in distfiles.shared.iterdir()] == ["one"]
+
+
+def test_a_mirror_folder_is_seen_by_names_alone(distfiles: Distfiles) -> None:
+    folder = distfiles.folder
+    assert folder
+    (folder / "ab/one").write_text("one")
+    (folder / "two").write_text("two")
+    binds = {bind.target: bind.source for bind in distfiles.binds()}
+    flat = binds[FLAT]
+    assert {path.name: str(path.readlink()) for path in flat.iterdir()} == {
+        "one": "/var/cache/distfiles.folder/ab/one",
+        "two": "/var/cache/distfiles.folder/two",
+    }
+    (distfiles.own / "one").symlink_to(f"{FLAT}/one")
+    distfiles.copy_in()
+    assert (distfiles.shared / "one").read_text() == "one"
+    assert not any(bind.writable for bind in distfiles.binds())
+
+
+def test_what_make_conf_says(distfiles: Distfiles) -> None:
+    assert distfiles.variables["GENTOO_MIRRORS"] == "http://one http://two"
+    assert FLAT in distfiles.variables["PORTAGE_RO_DISTDIRS"].split()
+    assert "GENTOO_MIRRORS" not in Distfiles(distfiles.shared, distfiles.own).variables
+
+
+def test_a_mirror_folder_that_is_not_there(distfiles: Distfiles) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        Distfiles(distfiles.shared, distfiles.own, (), distfiles.shared / "none").binds()
+    assert caught.value.reason is Reason.MISSING_FILE and caught.value.hint
+
+
+def test_a_mirror_has_exactly_what_is_wanted(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    for name in ("one", "two"):
+        (source / name).write_text(name)
+    assert write_mirror(out, ["one", "two"], source) == []
+    assert (out / "distfiles" / place_of("one")).read_text() == "one"
+    (source / "one").write_text("another")
+    (gone,) = write_mirror(out, ["one"], source)
+    assert gone.name == "two" and not gone.exists()
+    assert (out / "distfiles" / place_of("one")).read_text() == "another"
+
+
+def test_names_are_placed_as_glep_75_says() -> None:
+    """By its example: filename-hash BLAKE2B of foo-1.tar.gz, 8 bits."""
+    import hashlib
+
+    assert place_of("foo-1.tar.gz") == f"{hashlib.blake2b(b'foo-1.tar.gz').digest()[0]:02x}/foo-1.tar.gz"
+
+
+@pytest.mark.parametrize("layout", [None, "[structure]\n0=flat\n"])
+def test_other_folders_are_left_alone(tmp_path: Path, layout: str | None) -> None:
+    (tmp_path / "distfiles").mkdir()
+    (tmp_path / "precious").touch()
+    if layout:
+        (tmp_path / "distfiles/layout.conf").write_text(layout)
+    with pytest.raises(StagewrightError) as caught:
+        write_mirror(tmp_path, [], tmp_path)
+    assert caught.value.reason is Reason.INVALID_VALUE
+    assert (tmp_path / "precious").exists()

@@ -1,0 +1,79 @@
+"""Versions of ebuilds are ordered as the Package Manager Specification says, and the best one is found."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagewright.portage.versions import best, by_version, compare, ebuilds, split
+
+ASCENDING = """
+0.9 1_alpha 1_alpha2 1_beta1 1_pre 1_rc1_p1 1_rc2 1 1-r1 1_p1_pre2 1_p1 1_p2 1a 1b
+1.01 1.02 1.1 1.1.0 1.2 1.10 1.10-r1 2 10
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize(("low", "high"), list(pairwise(ASCENDING)))
+def test_order(low: str, high: str) -> None:
+    assert compare(low, high) < 0 < compare(high, low)
+
+
+@pytest.mark.parametrize(("one", "two"), [("1", "1"), ("1-r0", "1"), ("01", "1"), ("1_p", "1_p0"), ("1.010", "1.01")])
+def test_the_same_version_in_two_ways(one: str, two: str) -> None:
+    assert compare(one, two) == 0
+
+
+VERSIONS = st.from_regex(r"\d{1,2}(\.\d{1,2}){0,2}[a-b]?(_(alpha|beta|pre|rc|p)\d?){0,2}(-r\d)?", fullmatch=True)
+
+
+@given(VERSIONS, VERSIONS, VERSIONS)
+def test_it_is_an_order(one: str, two: str, three: str) -> None:
+    low, middle, high = sorted((one, two, three), key=by_version)
+    assert compare(low, high) <= 0
+    assert compare(one, two) == -compare(two, one) or (compare(one, two) < 0) == (compare(two, one) > 0)
+    assert compare(low, middle) <= 0 and compare(middle, high) <= 0
+
+
+def test_splitting() -> None:
+    assert split("app-misc/hello-world-1.2_p3-r1") == ("app-misc/hello-world", "1.2_p3-r1")
+    assert split("app-misc/hello") == ("app-misc/hello", "")
+
+
+def write(tree: Path, version: str, keywords: str, slot: str = "0", cache: str = "") -> None:
+    folder = tree / "app-misc/one"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"one-{version}.ebuild").write_text(f'EAPI=8\nSLOT="{slot}"\n\tKEYWORDS="{keywords}"\n')
+    if cache:
+        path = tree / "metadata/md5-cache/app-misc" / f"one-{version}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(cache)
+
+
+def test_the_best_of_what_is_stable_or_being_tested(tmp_path: Path) -> None:
+    write(tmp_path, "1.9", "amd64 ~arm64")
+    write(tmp_path, "1.10", "~amd64 arm64", slot="2/3")
+    write(tmp_path, "9999", "")
+    (tmp_path / "app-misc/one/one-more-3.ebuild").touch()
+    found = list(ebuilds(tmp_path, "app-misc/one"))
+    assert {ebuild.version: ebuild.slot for ebuild in found} == {"1.9": "0", "1.10": "2", "9999": "0"}
+
+    def version(arch: str, *, testing: bool) -> str | None:
+        chosen = best(found, arch, testing=testing)
+        return chosen and chosen.version
+
+    assert version("amd64", testing=False) == "1.9"
+    assert version("amd64", testing=True) == "1.10"
+    assert version("arm64", testing=False) == "1.10"
+    assert version("riscv", testing=True) is None
+
+
+def test_metadata_says_more_than_an_ebuild_that_computes(tmp_path: Path) -> None:
+    write(tmp_path, "1", "${MINE}", slot="${PV}")
+    assert next(ebuilds(tmp_path, "app-misc/one")).slot == ""
+    write(tmp_path, "1", "${MINE}", slot="${PV}", cache="KEYWORDS=amd64\nSLOT=1/2\n")
+    (ebuild,) = ebuilds(tmp_path, "app-misc/one")
+    assert (ebuild.slot, ebuild.keywords) == ("1", {"amd64"})

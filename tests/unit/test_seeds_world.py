@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from stagewright.project.load import load
 from stagewright.seeds import gentoo
 from stagewright.seeds.oci import split
 from stagewright.stages.registry import graph_of, kinds
+from stagewright.store.collect import collect, unused_seeds
+from stagewright.store.store import Store
 
 HEAD = 'format = 1\nproject = { name = "p", version = "1", source_date_epoch = 2026-11-20 }\n[seeds.it]\n'
 DIGEST = "0123456789abcdef" * 4
@@ -96,3 +100,16 @@ def test_the_moment_in_a_name() -> None:
     assert gentoo.stamp_of("stage3-amd64-systemd-20261115T170000Z.tar.xz", "stage3-amd64-systemd") == "20261115T170000Z"
     assert gentoo.stamp_of("stage3-amd64-systemd-20261115T170000Z.tar.xz", "stage3-amd64") == ""
     assert gentoo.day_of("20261115T170000Z") == "2026-11-15"
+
+
+def test_fetched_seeds_that_nobody_uses_are_garbage(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for name, days in (("old", 31), ("new", 1)):
+        file = store.cache("seeds") / name / f"{name}.tar.xz"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 10_000)
+        os.utime(file.parent, (time.time() - days * 86400,) * 2)
+    (garbage,) = unused_seeds(store, 30)
+    assert garbage.what == "fetched seed old.tar.xz"
+    collect(store, [garbage])
+    assert [path.name for path in store.cache("seeds").iterdir()] == ["new"]

@@ -100,7 +100,7 @@ def progress(work: Work, name: str) -> Callable[[int, int], None]:
         nonlocal told
         if done >> 20 != told:
             told = done >> 20
-            work.emit(NodeProgress(node=work.node, done=told, total=max(total, done) >> 20, name=f"{name} (MiB)"))
+            work.emit(NodeProgress(node=work.node, done=told, total=-(-max(total, done) >> 20), name=f"{name} (MiB)"))
 
     return tell
 

@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.fetch.digests import compare, digests_of
-from stagewright.fetch.download import download, shown
+from stagewright.fetch.download import download
 from stagewright.fetch.openpgp import keyring
+from stagewright.fetch.web import shown
 from stagewright.project.fields import FilePath, Matching
 from stagewright.project.lock import Pin
 from stagewright.stages.archived import GNUPG, ArchiveSeed, Fingerprint, Url, kept, pin_of, progress
@@ -69,7 +70,7 @@ class SeedUrl(ArchiveSeed, kind="url"):
 
     def build(self, work: Work) -> Built:
         """Unpack the tarball that is pinned, fetched again if it is not there any more."""
-        pin = pin_of(work)
+        pin = pin_of(work, *self.pinned)
         name, digests = pin["file"], {kind: pin[kind] for kind in ("sha512", "blake2b")}
         work.phase(f"fetch {name}")
         archive = download(

@@ -84,7 +84,8 @@ def of_tables(
     """The project that plain tables are, wherever they come from; ``problems`` are what was wrong with reading them.
 
     ``named`` must have all tables of ``NAMED``; ``trees`` is as in :func:`load`. Where ``lenient``, files that are not
-    there do not stop it; ``missing`` of the project tells them. Raises :class:`ProblemsError` with everything that is wrong.
+    there do not stop it; ``missing`` of the project tells them. Raises :class:`ProblemsError` with everything that is
+    wrong.
     """
     missing: Problems = [] if lenient else problems
     lock = Lock.load(files.folder)

@@ -44,7 +44,7 @@ media-matrix: setup
 	$(VENV)/bin/python -m bench.matrix
 
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 test-fast: setup
 	$(VENV)/bin/python -m pytest -m "not real and not boot"

@@ -65,6 +65,7 @@ def test_what_a_stage4_becomes(world: World) -> None:
         "common_flags": "-O2 -pipe",
         "make_conf": {"CFLAGS": "-O1"},  # of the stage1 that all start from
         "profile": "default/linux/amd64/1.0",
+        "repos": ["gentoo"],
         "use": ["-doc", "{{odd}}"],
         "packages": ["app-misc/hello", "app-misc/plain"],
         "script": "files/files/script.sh",
@@ -363,6 +364,7 @@ def test_repositories_of_specs(world: World) -> None:
     assert project.repos["gentoo"].main
     stages = {sheet.name: sheet.data.get("repos") for sheet in world.load().converted.sheets}
     assert stages["stage3-amd64-openrc"] == ["gentoo", "mine"]
+    assert stages["stage1-amd64-openrc"] == ["gentoo"]
 
 
 def test_the_newest_seed(world: World) -> None:

@@ -494,7 +494,10 @@ def test_comments_name_the_specs(world: World, tmp_path: Path) -> None:
     world.write_all()
     out = tmp_path / "out"
     options = ["--conf", str(world.conf), "--set", f"REPO_DIR={world.folder}", "--repo", f"gentoo={world.repo}"]
-    assert run(["--store", str(tmp_path), "catalyst", "convert", str(world.specs), *options, "-o", str(out)]) == Exit.OK
+    assert (
+        run(["--store", str(tmp_path / "s"), "catalyst", "convert", str(world.specs), *options, "-o", str(out)])
+        == Exit.OK
+    )
     written = (out / "stagewright.toml").read_text()
     assert all(f"# {name}.spec\n" in written for name in SPECS)
     assert tomllib.loads(written)["variables"]["TIMESTAMP"] == "{date}T000000Z"

@@ -7,12 +7,13 @@ DEMO := examples/demo
 STAGES := examples/stages
 CATALYST := examples/catalyst
 
-.PHONY: help setup demo demo-stages demo-catalyst test test-fast lint bench clean
+.PHONY: help setup demo demo-stages demo-catalyst media-matrix test test-fast lint bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
 	@echo "make demo-stages  build stage1, stage2, stage3 and two stage4s, each inside the one before"
 	@echo "make demo-catalyst  build a release of Catalyst's specs by a script that calls catalyst"
+	@echo "make media-matrix boot every kind of medium in every way (an hour without KVM), write docs/media.md's table"
 	@echo "make test         all tests"
 	@echo "make test-fast    the tests that need no root and no virtual machine"
 	@echo "make bench        measure speed, as ratios against a floor"
@@ -50,8 +51,11 @@ demo-catalyst: setup
 	@echo
 	@echo "What was made:" && ls $(CATALYST)/out/storedir/builds/demo/*.zst $(CATALYST)/out/storedir/builds/demo/*.iso
 
+media-matrix: setup
+	$(VENV)/bin/python -m bench.matrix
+
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 test-fast: setup
 	$(VENV)/bin/python -m pytest -m "not real and not boot"

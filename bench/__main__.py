@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import embedded, packing, plan, roots, specs
+from bench import embedded, media, packing, plan, roots, specs
 from bench.measure import Row, show
 
 
@@ -19,13 +19,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright-bench"), help="kept between runs")
     parser.add_argument(
-        "--only", nargs="*", choices=["plan", "specs", "roots", "packing", "embedded"], help="which ones (default: all)"
+        "--only",
+        nargs="*",
+        choices=["plan", "specs", "roots", "packing", "media", "embedded"],
+        help="which ones (default: all)",
     )
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as name:
         folder = Path(name)
-        for module in (plan, specs, roots, packing, embedded):
+        for module in (plan, specs, roots, packing, media, embedded):
             if not options.only or module.__name__.rpartition(".")[2] in options.only:
                 rows += module.measure(folder, options.store)
     show(rows)

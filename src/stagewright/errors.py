@@ -187,7 +187,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that names the known word closest to ``name``, or lists what is known when nothing is close."""
     import difflib  # noqa: PLC0415  needed only when something is wrong
 
-    words = sorted(known)
+    words = sorted(map(str, known))
     close = difflib.get_close_matches(name, words, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"

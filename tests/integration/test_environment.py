@@ -17,7 +17,8 @@ SEED = '[seeds.it]\nfile = "seed.tar"\n'
 PAYLOAD = SEED + '[stages.boot]\nkind = "livecd-stage2"\nroot = "it"\n'
 LIVE = SEED + '[stages.live]\nkind = "livecd-stage1"\nroot = "it"\n'
 
-MODULES = [folder("lib"), folder("lib/modules"), folder("lib/modules/6.1-x")]
+MODULES = [folder("lib"), folder("lib/modules"), folder("lib/modules/6.1-x"), member("lib/modules/6.1-x/modules.order")]
+OTHER = [folder("lib/modules/6.2-y"), member("lib/modules/6.2-y/modules.order")]
 KERNEL = [*MODULES, folder("boot"), member("boot/vmlinuz-6.1-x", b"kernel")]
 DRACUT = [*KERNEL, folder("usr/bin"), member("usr/bin/dracut", b"#!/bin/sh\n")]
 TOOLS = ("mount", "depmod", "udevadm", "ip", "arping", "dhclient", "curl", "pgrep")
@@ -58,7 +59,7 @@ def shell_seed(place: Place, warm: Warm) -> Callable[..., None]:
     ("members", "said"),
     [
         ([], "exactly one kernel"),
-        ([*MODULES, folder("lib/modules/6.2-y")], "6.1-x, 6.2-y"),
+        ([*MODULES, *OTHER], "6.1-x, 6.2-y"),
         (MODULES, "not its image"),
         (KERNEL, "no dracut"),
         (DRACUT, "mount"),

@@ -124,6 +124,8 @@ boot/kernel/gentoo/sources: git-sources
 boot/kernel/gentoo/console: hvc0
 boot/kernel/gentoo/initramfs_overlay: files/initramfs
 boot/kernel/dist/distkernel: yes
+boot/kernel/dist/config: files/dist.config
+livecd/motd: files/motd
 """
 
 
@@ -144,8 +146,9 @@ def test_several_kernels(world: World) -> None:
             "build": "genkernel",
             "genkernel_arguments": ["--b2sum", *more],
         },
-        "dist": {"package": "sys-kernel/gentoo-kernel"},
+        "dist": {"package": "sys-kernel/gentoo-kernel", "config": "files/files/dist.config"},
     }
+    assert data(world, "livecd-stage2-amd64.live")["motd"] == "motd"
     assert (payload["default"], payload["loaders"]) == ("gentoo", ["grub-hybrid"])
     assert payload["initramfs"] == {"overlay": "files/files/initramfs"}
     assert (image["loader"], image["entries"]) == ("grub-hybrid", ["verify"])
@@ -178,6 +181,17 @@ def test_packages_for_people(world: World) -> None:
     loaded = world.load()
     places = {placed.node: placed.path for _, placed in loaded.placed(loaded.complete())}
     assert places["stage3-amd64-openrc.packages"] == world.storedir / "packages/1.0/stage3-amd64"
+
+
+def test_where_the_result_finds_binary_packages(world: World) -> None:
+    world.write_all()
+    world.write("stage3", SPECS["stage3"] + "binrepo_path: amd64/binpackages\n")
+    world.write("stage1", SPECS["stage1"] + "binrepo_path: amd64/binpackages\n")
+    assert "binrepo" not in data(world, "stage3-amd64-openrc")
+    world.conf.write_text(f'storedir = "{world.storedir}"\nbinhost = "https://example.org/releases/"\n')
+    assert data(world, "stage3-amd64-openrc")["binrepo"] == "https://example.org/releases/amd64/binpackages"
+    assert "binrepo" not in data(world, "stage1-amd64-openrc")
+    assert world.load().complete()
 
 
 def test_an_iso_below_the_usual_storedir_goes_into_ours(world: World) -> None:
@@ -273,10 +287,10 @@ REFUSALS = {
     "an option of mksquashfs": ("livecd-stage2", "livecd/fsops: -no-xattrs x", "livecd/fsops"),
     "an option without value": ("livecd-stage2", "livecd/fsops: -comp", "livecd/fsops"),
     "depclean": ("livecd-stage2", "livecd/depclean: maybe", "livecd/depclean"),
-    "the configuration of a distribution kernel": (
+    "the version of a distribution kernel": (
         "livecd-stage2",
-        "boot/kernel/gentoo/config: files/config",
-        "boot/kernel/gentoo/config",
+        "boot/kernel/gentoo/extraversion: x",
+        "boot/kernel/gentoo/extraversion",
     ),
     "dracut for genkernel": (
         "livecd-stage2",
@@ -308,6 +322,12 @@ def test_what_is_refused(case: str, world: World) -> None:
     assert [error.reason for error in refused] == [Reason.NOT_SUPPORTED] * len(refused)
     assert {error.message.partition(":")[0] for error in refused} == {key}
     assert all(error.hint and error.place and error.place.line > 4 for error in refused)
+
+
+def test_a_message_of_the_day_that_is_not_there(world: World) -> None:
+    file = world.write("x", SPECS["livecd-stage2"] + "livecd/motd: files/none\n")
+    (world.specs / "files/none").unlink()
+    assert [error.message.partition(":")[0] for error in world.load(file).converted.refused] == ["livecd/motd"]
 
 
 def test_a_run_has_one_snapshot(world: World) -> None:

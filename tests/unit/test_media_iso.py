@@ -20,7 +20,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
 from stagewright.media.inspect import Medium, Way, inspect
 from stagewright.media.iso import implant_md5, make_esp, make_iso
-from stagewright.media.layout import Settings, image_of
+from stagewright.media.layout import Settings, Squashed, image_of
 from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
 from stagewright.media.payload import BootKernel, Payload
 from stagewright.media.signing import SecureBoot, sign
@@ -76,7 +76,7 @@ def make(payload: Path, work: Path, loader: Loader, **more: object) -> Path:
     work.mkdir(parents=True, exist_ok=True)
     for name in ("loader", "media"):
         (work / name).mkdir()
-    squashfs = payload / "image.squashfs"
+    squashfs = Squashed(payload / "image.squashfs")
     image = image_of(settings, Payload.read(payload), payload, squashfs, work / "loader", EPOCH, io.StringIO())
     target = work / "out.iso"
     make_iso(image, target, work / "media", EPOCH, io.StringIO())
@@ -169,7 +169,7 @@ def test_signatures_are_the_same_twice(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key", tmp_path / "crt"
     words = ["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
     subprocess.run([*words, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    secure, files = SecureBoot(key="key", certificate="crt"), {"key": key, "crt": certificate}
+    secure, files = SecureBoot(key=str(key), certificate="crt"), {"crt": certificate}
     signed = []
     for name in "ab":
         program = tmp_path / f"{name}.efi"
@@ -184,6 +184,9 @@ def test_signatures_are_the_same_twice(tmp_path: Path) -> None:
         sign(tmp_path / "a.efi", secure, files, EPOCH, io.StringIO())
     assert caught.value.reason is Reason.BUILD_FAILED
     assert (tmp_path / "a.efi").read_bytes() == signed[0]
+    assert not list(secure.lacks())
+    key.unlink()
+    assert [lack.reason for lack in secure.lacks()] == [Reason.MISSING_FILE]
 
 
 def test_what_is_no_efi_program(tmp_path: Path) -> None:

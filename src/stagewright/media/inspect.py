@@ -6,7 +6,6 @@ facts; whether they are as they should be is said by ``problems``.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import struct
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.media.iso import digest_of
 from stagewright.media.menus import Line, is_menu, read_menu, traps_of, unified
 from stagewright.media.payload import INITRAMFS, KERNEL
 from stagewright.run import run
@@ -301,12 +301,6 @@ def _fits(folder: Path, file: str, digests: Sequence[str]) -> bool:
     names = {name for digest in digests for name in _DIGEST.get(len(digest), ())}
     found = {digest for name in names for digest in [digest_of(path, name)]}
     return all(digest in found for digest in digests)
-
-
-def digest_of(path: Path, algorithm: str) -> str:
-    """The digest of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def _shared(tree: Path) -> dict[str, str]:

@@ -7,28 +7,39 @@ gives other bytes each time (measured).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.project.fields import FilePath, Section
+from stagewright.project.fields import FilePath, SecretPath, Section
 from stagewright.run import run
 
 
 class SecureBoot(Section):
-    """The key and the certificate to sign with, as PEM files; keep the key out of version control."""
+    """The key and the certificate to sign with, as PEM files."""
 
-    key: FilePath
-    """The private key, without a password."""
+    key: SecretPath
+    """The private key, without a password; outside of the project."""
     certificate: FilePath
     """Its certificate, which the firmware of the machines must know."""
+
+    @property
+    def secret(self) -> Path:
+        """The file of the private key."""
+        return Path(self.key).expanduser()
+
+    def lacks(self) -> Iterator[StagewrightError]:
+        """The private key, where it is not there: a build may take hours until it is needed."""
+        if not self.secret.is_file():
+            hint = "build on a machine that has it"
+            yield StagewrightError(Reason.MISSING_FILE, f"secure_boot.key: there is no file {self.secret}", hint=hint)
 
 
 def sign(program: Path, keys: SecureBoot, files: Mapping[str, Path], epoch: int, log: IO[str]) -> None:
     """Put a signature into an EFI program or kernel, in place of any that it has. Raises ``BUILD_FAILED``."""
     signed = program.with_name(f"{program.name}.signed")
-    key, certificate = files[keys.key], files[keys.certificate]
+    key, certificate = keys.secret, files[keys.certificate]
     words = ["osslsigncode", "sign", "-certs", str(certificate), "-key", str(key), "-h", "sha256", "-time", str(epoch)]
     try:
         run([*words, "-in", str(program), "-out", str(signed)], log=log)

@@ -164,6 +164,9 @@ FolderPath = Annotated[str, ProjectFile(folder=True)]
 FilePath = Annotated[str, ProjectFile(folder=False)]
 """A file, relative to the project."""
 
+SecretPath = Annotated[str, Matching(r"(/|~/).+", "a whole path, such as ~/keys/binhost.asc, outside of the project")]
+"""A file that is read when it is needed and copied nowhere: not part of keys, nor of anything in the store."""
+
 Minutes = Annotated[float, Field(gt=0)]
 
 

@@ -10,6 +10,7 @@
     lineage     every node below and the stage itself, inputs first: id, kind, key, inputs (role -> id), repositories
                 and files (name -> digest of the tree); of seeds ``pin`` (every package) or ``archive`` (file, sha256);
                 ``binhosts`` (name -> uri, packages) where binary packages came from other machines
+    payload     of live media: architecture; kernels with their versions; firmware and microcode that was asked for
     packages    by name: name (category/package-version), slot, repository, use, license, size in bytes
 
 The ids of nodes are those of the project that built it first; everything else follows from the key.

@@ -21,7 +21,7 @@ from stagewright.graph.node import Node, Yields
 from stagewright.portage.confdir import PKGDIR
 from stagewright.portage.scripts import ask
 from stagewright.portage.settings import PortageSettings
-from stagewright.project.fields import Matching, Section, StageRef
+from stagewright.project.fields import Matching, SecretPath, Section, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import Path_
 from stagewright.root import files
@@ -33,9 +33,6 @@ from stagewright.stages.tools import SANDBOX
 
 PUBLIC_KEY = "signing-key.asc"
 """The file beside the index with the public key, for those who configure a machine to take these packages."""
-
-SecretPath = Annotated[str, Matching(r"(/|~/).+", "a whole path, such as ~/keys/binhost.asc, outside of the project")]
-"""A file that is read when it is needed and copied nowhere: not part of keys, nor of anything in the store."""
 
 _NUMBERED = re.compile(r"(?P<name>.+)-(?P<number>\d+)\.gpkg\.tar")
 

@@ -27,6 +27,10 @@ class Finish(Section):
     """Entries of os-release(5) to set."""
     hostname: HostName | None = None
     """The name in /etc/hostname."""
+    issue: str | None = None
+    """The text of /etc/issue, which stands before a login."""
+    motd: str | None = None
+    """The text of /etc/motd, which stands after it."""
     script: FilePath | None = None
     """A program to run inside the root; one without a `#!` line is run by /bin/sh."""
     unmerge: list[AnyAtom] = []
@@ -52,6 +56,11 @@ def with_files(settings: Finish, root: Root, work: Work) -> None:
         _os_release(settings, root, work)
     if settings.hostname:
         files.write_file(root.path, "/etc/hostname", f"{settings.hostname}\n", epoch=work.epoch)
+    for name, text in (("/etc/issue", settings.issue), ("/etc/motd", settings.motd)):
+        if text is not None:
+            files.write_file(
+                root.path, name, text if text.endswith("\n") or not text else f"{text}\n", epoch=work.epoch
+            )
 
 
 def conclude(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:

@@ -16,9 +16,13 @@ from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB
 from stagewright.portage.modules import KernelSettings, install_kernel
 from stagewright.project.fields import Atom, FilePath, Matching, Word, package_of
+from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.run import inside
 from stagewright.stages.base import Work
+
+CONFIG_D = "/etc/kernel/config.d/stagewright.config"
+"""What kernel-build.eclass merges into the configuration of a distribution kernel."""
 
 
 class Builder(enum.StrEnum):
@@ -38,7 +42,8 @@ class Kernel(KernelSettings):
     ) = None
     """The folder of sources that the environment has already, to build the kernel from."""
     config: FilePath | None = None
-    """Its configuration, made complete by `make olddefconfig`; default: what the sources have, or `make defconfig`."""
+    """The configuration of sources, made complete by `make olddefconfig`; default: what they have, or `make defconfig`.
+    With `package`, what Gentoo's distribution kernels merge into their own (/etc/kernel/config.d)."""
     extraversion: Annotated[str, Matching(r"[A-Za-z0-9._+-]{1,40}", "letters, digits and . _ + -")] | None = None
     """What is added to the version of a kernel from sources."""
     build: Annotated[Builder, Word()] = Builder.MAKE
@@ -57,7 +62,7 @@ class Kernel(KernelSettings):
             facts = {"two": " and ".join(origins), "hint": "leave one of them"}
             raise PydanticCustomError("kernel", "a kernel cannot come from {two}", facts)
         for name in ("config", "extraversion", "genkernel_arguments"):
-            if getattr(self, name) and not self.from_sources:
+            if getattr(self, name) and not self.from_sources and not (name == "config" and self.package):
                 facts = {"name": name, "hint": "set `sources` or `tree`"}
                 raise PydanticCustomError("kernel", "`{name}` is for kernels that are built from sources", facts)
         if self.build is Builder.GENKERNEL and not self.from_sources:
@@ -91,6 +96,8 @@ class Kernel(KernelSettings):
 def provide_kernel(settings: Kernel, root: Root, portage: Portage, work: Work, overlay: Path | None, where: str) -> str:
     """See to it that a kernel and its modules are installed in the root. Returns its version."""
     if not settings.from_sources:
+        if settings.config and settings.package:
+            _install_configured(settings.package, work.files[settings.config], root, portage, work.epoch)
         return install_kernel(settings, root, portage, work.epoch)
     if settings.sources:
         portage.install([settings.sources])
@@ -102,6 +109,13 @@ def provide_kernel(settings: Kernel, root: Root, portage: Portage, work: Work, o
     if settings.build is Builder.GENKERNEL:
         return build_by_genkernel(root, sources, settings.genkernel_arguments, overlay)
     return build_by_make(root, sources)
+
+
+def _install_configured(package: str, config: Path, root: Root, portage: Portage, epoch: int) -> None:
+    """Install a kernel that is built with more configuration, which no binary package of it tells."""
+    text = config.read_text(errors="surrogateescape")
+    files.write_file(root.path, CONFIG_D, text, epoch=epoch)
+    portage.install([package], options=["--newuse", "--deep", "--usepkg=n", "--buildpkg=n"])
 
 
 def _tree_of(atom: str, root: Root) -> str:

@@ -33,8 +33,13 @@ def layers_of(work: Work, role: str) -> list[Meta]:
     return [work.store.meta(Yields.LAYER, key) for key in stack]
 
 
-def release(work: Work, artifact: Path, packages: Sequence[Package], digests: Digests, *others: Digests) -> None:
-    """Write DIGESTS, .sha256 and manifest for an artifact; ``others`` are files that lie beside it already."""
+def release(
+    work: Work, artifact: Path, packages: Sequence[Package], digests: Digests, *others: Digests, **more: Any
+) -> None:
+    """Write DIGESTS, .sha256 and manifest for an artifact.
+
+    ``others`` are files that lie beside it already, ``more`` are facts that only some artifacts have.
+    """
     write_digests(artifact, [digests, *others])
     facts = {
         "artifact": digests.to_dict(),
@@ -43,6 +48,7 @@ def release(work: Work, artifact: Path, packages: Sequence[Package], digests: Di
         "stage": work.node,
         "key": work.key,
         "lineage": list(work.lineage),
+        **more,
     }
     write_manifest(artifact, facts, packages)
 

@@ -11,10 +11,10 @@ from stagewright.portage.repos import main_of
 from stagewright.root.root import Root
 from stagewright.stages.base import Built, Work
 from stagewright.stages.packages import PackageStage, layer
-from stagewright.stages.system import empty_world, select_toolchain, ship_configuration
+from stagewright.stages.system import Shipped, empty_world, select_toolchain, ship_configuration
 
 
-class Stage2(PackageStage, kind="stage2"):
+class Stage2(PackageStage, Shipped, kind="stage2"):
     """A stage of kind ``stage2``. ``packages`` are merged besides those of the bootstrap."""
 
     def build(self, work: Work) -> Built:

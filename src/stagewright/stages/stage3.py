@@ -9,10 +9,10 @@ from __future__ import annotations
 from stagewright.portage.installed import installed
 from stagewright.stages.base import Built, Work
 from stagewright.stages.packages import PackageStage, layer
-from stagewright.stages.system import empty_world, select_toolchain, ship_configuration
+from stagewright.stages.system import Shipped, empty_world, select_toolchain, ship_configuration
 
 
-class Stage3(PackageStage, kind="stage3"):
+class Stage3(PackageStage, Shipped, kind="stage3"):
     """A stage of kind ``stage3``. ``packages`` are merged besides the system set, and stay."""
 
     depclean: bool = True

@@ -29,10 +29,10 @@ from stagewright.run import inside
 from stagewright.stages.base import Built, Work
 from stagewright.stages.finish import Finish, conclude, with_files
 from stagewright.stages.packages import PackageStage, layer
-from stagewright.stages.system import ship_configuration
+from stagewright.stages.system import Shipped, ship_configuration
 
 
-class Stage4(PackageStage, Finish, Local, kind="stage4"):
+class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
     """A stage of kind ``stage4``."""
 
     protects = True

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from stagewright.portage.emerge import Portage
 from stagewright.portage.repos import profile_link
+from stagewright.project.fields import Matching, Section
 from stagewright.root import files
 from stagewright.root.local import LOCALE_GEN, has_program
 from stagewright.root.root import Root
@@ -23,12 +27,27 @@ MAKE_CONF = "/etc/portage/make.conf"
 WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
 
 
+BINREPOS = "/etc/portage/binrepos.conf/gentoo.conf"
+
+
+class Shipped(Section):
+    """What a system says to its users about binary packages."""
+
+    binrepo: (
+        Annotated[str, Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "http:// or https://, without a password")] | None
+    ) = Field(default=None, exclude_if=lambda value: value is None)
+    """The address of binary packages that the system's own binrepos.conf names; not used while it is built."""
+
+
 def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: Work) -> None:
     """Write the profile link and make.conf that go with a system, so that it builds more as it was built (R4).
 
     A stage without settings of its own leaves the make.conf of its root as it is. What the confdirs hold is for the
     build alone; an overlay ships more.
     """
+    if isinstance(stage, Shipped) and stage.binrepo:
+        text = f"[gentoobinhost]\npriority = 1\nsync-uri = {stage.binrepo}\n"
+        files.write_file(root.path, BINREPOS, text, epoch=work.epoch)
     if stage.profile:
         link = profile_link(stage.profile, portage.repos)
         files.make_link(root.path, "/etc/portage/make.profile", f"../..{link}", epoch=work.epoch)

@@ -21,6 +21,9 @@ _FLAGS = {"cflags": "CFLAGS", "cxxflags": "CXXFLAGS", "ldflags": "LDFLAGS", "fcf
 EARLY = {Target.STAGE1, Target.STAGE2}
 """Targets whose CHOST and flags are those of their own spec."""
 
+SHIPPING = ("stage2", "stage3", "stage4", "diskimage-stage1")
+"""Our kinds whose result can carry a binrepos.conf."""
+
 STARTED = ("amd64", "arm64")
 """Architectures for which media are made (media/efi.py)."""
 
@@ -99,8 +102,8 @@ def _binrepo(conversion: Conversion, entry: Entry) -> None:
     if not binhost:
         conversion.say(entry.place, "binrepo_path: without a binhost in catalyst.conf it has no effect")
         return
-    hint = "leave binhost out of catalyst.conf, and write binrepos.conf by a root_overlay of a stage4"
-    conversion.refuse(entry, f"a binrepos.conf for {binhost} cannot be shipped with this target", hint)
+    if conversion.root.data["kind"] in SHIPPING:
+        conversion.root.put("binrepo", text(f"{binhost.rstrip('/')}/{entry.text.strip('/')}"), entry.word_place())
 
 
 def _update_command(conversion: Conversion, entry: Entry) -> None:
@@ -187,9 +190,10 @@ ROWS = (
     ),
     row(
         "binrepo_path",
-        Status.REFUSED,
-        "",
-        "Refused where catalyst.conf has a binhost: no binrepos.conf is shipped. Without one it has no effect.",
+        Status.HONOURED,
+        "binrepo",
+        "With the binhost of catalyst.conf the address in the result's binrepos.conf. Without one it has no effect, "
+        "nor for stage1 and embedded, whose clean root it does not reach in Catalyst either.",
         _binrepo,
     ),
     row(

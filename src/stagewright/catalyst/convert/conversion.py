@@ -129,8 +129,11 @@ class Conversion:
 
     def file(self, word: str, kind: Kind = Kind.PATH) -> str:
         """The name in the project of a file that a spec names; relative ones start from the folder of the spec."""
-        found = find_file(word, kind, self.spec, self.common.release)
-        return text(self.common.files.of(Path(os.path.abspath(found))))  # noqa: PTH100  links stay as they are
+        return text(self.common.files.of(self.found(word, kind)))
+
+    def found(self, word: str, kind: Kind = Kind.PATH) -> Path:
+        """The file that a spec names."""
+        return Path(os.path.abspath(find_file(word, kind, self.spec, self.common.release)))  # noqa: PTH100  keeps links
 
     def add_files(self, sheet: Sheet, path: str, entry: Entry) -> None:
         """Add the files that a key names to a list."""

@@ -70,13 +70,8 @@ def _dist(conversion: Conversion, entry: Entry) -> None:
 
 
 def _config(conversion: Conversion, entry: Entry) -> None:
-    label = _label(entry)
-    if is_dist(conversion, label):
-        hint = "leave it out, or leave out distkernel to have it built from sources with this configuration"
-        conversion.refuse(entry, "a distribution kernel takes its package's own configuration", hint)
-        return
     name = conversion.file(entry.text, Kind.CONFIG)
-    conversion.sheets["payload"].put(f"{kernel_path(conversion, label)}.config", name, entry.word_place())
+    conversion.sheets["payload"].put(f"{kernel_path(conversion, _label(entry))}.config", name, entry.word_place())
 
 
 def _extraversion(conversion: Conversion, entry: Entry) -> None:
@@ -195,9 +190,10 @@ ROWS: tuple[Row, ...] = (
     ),
     row(
         "boot/kernel/<kernel>/config",
-        Status.DIFFERS,
+        Status.HONOURED,
         "kernel.config",
-        "Of a kernel from sources. Of a distribution kernel it is refused: that takes its package's configuration.",
+        "Of a kernel from sources the configuration, of a distribution kernel what it merges into its own. Found by "
+        "its base name below KCONFIG_DIR, as catalyst-auto does.",
         _config,
         MEDIA,
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 from stagewright.catalyst.convert.conversion import Conversion
 from stagewright.catalyst.convert.kernels import is_dist, kernel_path
 from stagewright.catalyst.convert.row import Row, Status, of_structure, refused, row
-from stagewright.catalyst.convert.sheet import text
+from stagewright.catalyst.convert.sheet import plain, text
 from stagewright.catalyst.keys import Target
 from stagewright.catalyst.spec import Entry
 
@@ -90,6 +90,15 @@ def _cdtar(conversion: Conversion, entry: Entry) -> None:
         conversion.sheets["image"].put("loader", found, entry.word_place())
 
 
+def _motd(conversion: Conversion, entry: Entry) -> None:
+    file = conversion.found(entry.text)
+    try:
+        conversion.root.put("motd", plain(file.read_text(errors="replace")), entry.word_place())
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        conversion.refuse(entry, f"{file} cannot be read: {what}", "name a text file")
+
+
 def _depclean(conversion: Conversion, entry: Entry) -> None:
     if entry.text not in ("no", "keepbdeps"):
         conversion.refuse(entry, f"{entry.text!r} means nothing", "write no, or keepbdeps")
@@ -166,6 +175,13 @@ ROWS: tuple[Row, ...] = (
     ),
     refused("livecd/overlay", "there is no setting for more files on the medium", "put them into a root_overlay"),
     refused("livecd/iso_extra_partition", "the ISO has no further partition", "leave it out"),
-    refused("*/motd", "there is no setting for it", "put etc/motd into a root_overlay", {Target.LIVECD2}),
+    row(
+        "*/motd",
+        Status.DIFFERS,
+        "motd",
+        "The text of the file at the time when specs are read; nothing is added to it.",
+        _motd,
+        {Target.LIVECD2},
+    ),
     refused("*/readme", "there is no setting for files on the medium", "put it into a root_overlay", {Target.LIVECD2}),
 )

@@ -223,15 +223,17 @@ class _Release:
     def repositories(self, repos: dict[str, Path]) -> None:
         """The repositories of the project: the snapshot, and those that specs name."""
         main = self.release.config.repo_name
-        place = self.treeish[1] if self.treeish else Place(Path(self.release.config.storedir))
+        treeish, place = self.treeish or ("", Place(Path(self.release.config.storedir)))
         for name in (main, *(name for name in {**repos, **self.common.repos} if name != main)):
             sheet = Sheet("repos", name, "", place)
             sheet.put("path", f"repos/{name}", place)
             if name == main:
                 sheet.put("main", True, place)
-            path = repos.get(name) or self.common.repos.get(name)
-            if path:
-                self.folders[f"repos/{name}"] = path.absolute()
+            snapshot = Path(
+                self.release.config.storedir, "snapshots", f"{name}-{(treeish or 'x').replace('/', '-')}.sqfs"
+            )
+            path = repos.get(name) or self.common.repos.get(name) or snapshot  # where it is looked for
+            self.folders[f"repos/{name}"] = path.absolute()
             self.sheets.append(sheet)
         for sheet in self.sheets:
             if sheet.table == "stages" and "profile" in sheet.data and "repos" not in sheet.data and len(repos) > 1:

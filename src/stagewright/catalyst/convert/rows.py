@@ -25,9 +25,9 @@ def row_of(key: Key, target: Target) -> Row:
     """What becomes of a key of a target."""
     if target not in key.effective and key.name != "target":
         return _IGNORED
-    found = next((row for row in ROWS if row.covers(key, target)), None)
-    if found is None and target in NO_KIND:
+    if target in NO_KIND:
         return NO_KIND[target]
+    found = next((row for row in ROWS if row.covers(key, target)), None)
     if found is None and target is Target.EMBEDDED:
         return _INTERNAL
     assert found, f"{target} has a key {key.name} without a row"

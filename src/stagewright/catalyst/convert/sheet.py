@@ -18,7 +18,12 @@ _BRACE = re.compile(r"[{}]")
 
 def text(word: str) -> str:
     """A word of a spec as a text of a project: braces are doubled, tokens become variables."""
-    return TOKEN.sub(r"{\1}", _BRACE.sub(lambda found: found[0] * 2, word))
+    return TOKEN.sub(r"{\1}", plain(word))
+
+
+def plain(words: str) -> str:
+    """Any text as one of a project: braces are doubled."""
+    return _BRACE.sub(lambda found: found[0] * 2, words)
 
 
 @dataclass

@@ -53,6 +53,8 @@ root = "base"
 profile = "default/linux/amd64"
 packages = ["app-misc/greet"]
 use = ["shout"]
+binrepo = "https://example.org/packages"
+depclean = "all"
 confdir = ["confdir"]
 root_overlay = ["systemd"]
 script = "script"
@@ -252,6 +254,15 @@ def test_packages_of_one_stage_on_the_other(built: Built) -> None:
         built.inside("desk", "readlink", "/etc/portage/make.profile")
         == "../../var/db/repos/demo/profiles/default/linux/amd64"
     )
+
+
+def test_what_nothing_needs_was_looked_for_and_the_world_is_kept(built: Built) -> None:
+    assert {"depclean"} <= {event.get("phase") for event in built.run.events if event.get("node") == "desk"}
+    assert built.inside("desk", "sh", "-c", "command -v hello && command -v greet").count("/") >= 2
+
+
+def test_users_are_told_of_binary_packages(built: Built) -> None:
+    assert "sync-uri = https://example.org/packages" in built.text("desk", "/etc/portage/binrepos.conf/gentoo.conf")
 
 
 def test_the_script_sees_everything(built: Built) -> None:

@@ -39,6 +39,15 @@ def test_several_files_and_defaults(tmp_path: Path) -> None:
     assert config(tmp_path)[0] == Config("/var/tmp/catalyst", "/usr/share/catalyst", "gentoo", "lbzip2")
 
 
+def test_digests_that_nobody_computes(tmp_path: Path) -> None:
+    found, problems = config(tmp_path, 'digests = ["sha512", "blake3b"]\ndigest_format = "dos"\n')
+    assert found == Config()
+    assert [(item.reason, str(item.place).rpartition("conf")[2]) for item in problems] == [
+        (Reason.INVALID_VALUE, ":1:22"),
+        (Reason.INVALID_VALUE, ":2:17"),
+    ]
+
+
 def test_everything_wrong_at_once(tmp_path: Path) -> None:
     text = 'storedirr = "/x"\njobs = "4"\noptions = ["pkgcach"]\ncompression_mode = "zip"\ndigests = [1]\nbinhost = 1\n'
     found, problems = config(tmp_path, text, "storedir = \n")

@@ -65,6 +65,12 @@ def test_stable_follows_where_it_was_cloned_from(place: Place, tmp_path: Path) -
     assert line == f"Creating gentoo tree snapshot {second} from {tmp_path}/repos/gentoo.git"
 
 
+def test_the_history_of_a_whole_clone_stays(place: Place) -> None:
+    commit(place.upstream, "two")
+    place.snapshots.make("stable")
+    assert place.text(place.snapshots.make(place.first)) == "one"
+
+
 def test_offline_takes_what_is_there(place: Place) -> None:
     commit(place.upstream, "two")
     assert place.text(place.snapshots.make("stable", offline=True)) == "one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ _OPTIONS = (
     "sticky-config",
     "versioned_cache",
 )
+
+_FORMATS = ("linux", "bsd")
 
 ENDINGS = {
     "tar": "tar",
@@ -118,6 +121,14 @@ def _fine(name: str, value: Any, source: Source, problems: list[StagewrightError
         message = f"options: there is no option {unknown[0]!r}"
         place = source.place((name, value.index(unknown[0])))
         problem = StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=nearest(unknown[0], _OPTIONS))
+    elif name == "digests" and (strange := [one for one in value if one not in hashlib.algorithms_available]):
+        message = f"digests: there is no digest {strange[0]!r}"
+        place = source.place((name, value.index(strange[0])))
+        hint = nearest(strange[0], hashlib.algorithms_guaranteed)
+        problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint)
+    elif name == "digest_format" and value not in _FORMATS:
+        message = f"digest_format: there is no format {value!r}"
+        problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=nearest(value, _FORMATS))
     else:
         return True
     problems.append(problem)

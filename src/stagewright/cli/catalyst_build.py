@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import click
 
-from stagewright.catalyst.tokens import settings
 from stagewright.cli.build import How, build, how_options
-from stagewright.cli.catalyst_project import Loaded, load_release
+from stagewright.cli.catalyst_project import Loaded, load_specs
 from stagewright.cli.common import store_of
-from stagewright.cli.options import release_options, repo_option, repositories
+from stagewright.cli.options import Specs, specs_options
 from stagewright.engine.deliver import deliver
 from stagewright.engine.plan import Plan
 from stagewright.store.store import Store
 
 
 @click.command(name="build")
-@release_options
-@repo_option
+@specs_options
 @how_options
 @click.pass_context
 def command(
     ctx: click.Context,
-    specs: tuple[Path, ...],
-    conf: tuple[Path, ...],
-    given: tuple[str, ...],
-    repos: tuple[str, ...],
+    specs: Specs,
     how: How,
 ) -> None:
     """Build specs, all at once and in parallel, into Catalyst's storedir.
@@ -48,7 +42,7 @@ def command(
       stagewright catalyst build --conf catalyst.conf --conf tools/catalyst-auto-amd64.conf
     """
     store = store_of(ctx)
-    loaded = load_release(specs, conf, settings(given), repositories(repos), store)
+    loaded = load_specs(specs, store)
     project = loaded.complete()
     for notice in loaded.notices:
         print(f"note: {notice}", file=sys.stderr)

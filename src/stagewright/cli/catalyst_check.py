@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import click
 
 from stagewright.catalyst.auto import Notice
 from stagewright.catalyst.release import Release
-from stagewright.catalyst.tokens import settings
-from stagewright.cli.catalyst_project import load_release
-from stagewright.cli.options import release_options, repo_option, repositories
+from stagewright.cli.catalyst_project import load_specs
+from stagewright.cli.options import Specs, specs_options
 from stagewright.errors import Exit, ProblemsError, StagewrightError
 from stagewright.ui.text import plural
 
 
 @click.command(name="check")
-@release_options
-@repo_option
+@specs_options
 @click.option("--strict", is_flag=True, help="Also refuse what Catalyst reads otherwise than the author meant.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def command(
-    specs: tuple[Path, ...],
-    conf: tuple[Path, ...],
-    given: tuple[str, ...],
-    repos: tuple[str, ...],
+    specs: Specs,
     strict: bool,
     as_json: bool,
 ) -> int:
@@ -47,7 +41,7 @@ def command(
       stagewright catalyst check --conf tools/catalyst-auto-amd64.conf
       stagewright catalyst check x.spec --set TIMESTAMP=20260628T164555Z
     """
-    loaded = load_release(specs, conf, settings(given), repositories(repos))
+    loaded = load_specs(specs)
     release = loaded.release
     known = {problem.place for problem in release.problems}
     release.problems += [problem for problem in loaded.model_problems() if problem.place not in known]

@@ -9,34 +9,29 @@ from pathlib import Path
 import click
 
 from stagewright.catalyst.convert.write import write_project
-from stagewright.catalyst.tokens import settings
-from stagewright.cli.catalyst_project import load_release
+from stagewright.cli.catalyst_project import load_specs
 from stagewright.cli.common import store_of
-from stagewright.cli.options import release_options, repo_option, repositories
+from stagewright.cli.options import Specs, specs_options
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
 from stagewright.ui.text import error_text, plural
 
 
 @click.command(name="convert")
-@release_options
-@repo_option
+@specs_options
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The project folder, new or empty."
 )
 @click.pass_context
 def command(
     ctx: click.Context,
-    specs: tuple[Path, ...],
-    conf: tuple[Path, ...],
-    given: tuple[str, ...],
-    repos: tuple[str, ...],
+    specs: Specs,
     output: Path,
 ) -> int:
     """Write the project that specs are: move from Catalyst when you like.
 
     What the project builds has the keys of what the specs build, so nothing is built
     twice. Confdirs, scripts and the like are copied below files/, seeds and
-    repositories are links. Specs that differ in words only become one entry with a
+    repositories given by --repo are links. Specs that differ in words only become one entry with a
     matrix; @TIMESTAMP@ and @DATESTAMP@ become variables. Comments name the specs.
 
     What cannot be honoured is told, left out, and listed at the top of the project;
@@ -50,12 +45,9 @@ def command(
     if output.exists() and (not output.is_dir() or os.listdir(output)):  # noqa: PTH208  one name is enough
         hint = "name a new folder, or empty this one"
         raise StagewrightError(Reason.USAGE, "there is something already", place=Place(output), hint=hint)
-    loaded = load_release(specs, conf, settings(given), repositories(repos), store)
-    wrong = [*loaded.release.problems, *loaded.model_problems()]
-    if wrong:
-        raise ProblemsError([*wrong, *loaded.converted.refused])
-    project = loaded.project(lenient=True)
-    for name, source in write_project(loaded.converted, project, output):
+    loaded = load_specs(specs, store)
+    project = loaded.to_look_at()
+    for name, source in write_project(loaded.converted, project, output, store.path.absolute()):
         print(f"{name}\t{source}", file=sys.stderr)
     for problem in project.missing:
         print(f"missing: {problem.place}: {problem.hint}", file=sys.stderr)

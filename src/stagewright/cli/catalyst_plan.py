@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from stagewright.catalyst.tokens import settings
-from stagewright.cli.catalyst_project import Loaded, load_release
+from stagewright.cli.catalyst_project import Loaded, load_specs
 from stagewright.cli.common import store_of
-from stagewright.cli.options import release_options, repo_option, repositories
+from stagewright.cli.options import Specs, specs_options
 from stagewright.cli.plan import as_data, show
 from stagewright.engine.plan import Plan, make_plan
 from stagewright.errors import Exit, ProblemsError, StagewrightError
@@ -20,17 +18,13 @@ from stagewright.ui.text import error_text, plural
 
 
 @click.command(name="plan")
-@release_options
-@repo_option
+@specs_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--keys", is_flag=True, help="Print everything that goes into each key.")
 @click.pass_context
 def command(
     ctx: click.Context,
-    specs: tuple[Path, ...],
-    conf: tuple[Path, ...],
-    given: tuple[str, ...],
-    repos: tuple[str, ...],
+    specs: Specs,
     as_json: bool,
     keys: bool,
 ) -> int:
@@ -48,11 +42,8 @@ def command(
       stagewright catalyst plan x.spec --repo gentoo=/var/db/repos/gentoo --json
     """
     store = store_of(ctx)
-    loaded = load_release(specs, conf, settings(given), repositories(repos), store)
-    wrong = [*loaded.release.problems, *loaded.model_problems()]
-    if wrong:
-        raise ProblemsError([*wrong, *loaded.converted.refused])
-    plan = make_plan(loaded.project(lenient=True), store)
+    loaded = load_specs(specs, store)
+    plan = make_plan(loaded.to_look_at(), store)
     refused = loaded.converted.refused
     if as_json:
         print(json.dumps(_data(loaded, plan), indent=2))

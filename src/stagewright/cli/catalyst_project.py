@@ -13,6 +13,7 @@ from stagewright.catalyst.graph import ReleaseGraph
 from stagewright.catalyst.load import load
 from stagewright.catalyst.release import Release
 from stagewright.catalyst.tokens import fill
+from stagewright.cli.options import Specs
 from stagewright.engine.storedir import Layout, Placed
 from stagewright.engine.trees import tree_of
 from stagewright.errors import ProblemsError, StagewrightError
@@ -55,6 +56,13 @@ class Loaded:
             return [problem for problem in error.problems if problem.place not in refused]
         return []
 
+    def to_look_at(self) -> Project:
+        """The project as far as it is there. Raises with everything that is wrong, and what is refused."""
+        wrong = [*self.release.problems, *self.model_problems()]
+        if wrong:
+            raise ProblemsError([*wrong, *self.converted.refused])
+        return self.project(lenient=True)
+
     def complete(self) -> Project:
         """The project, to be built. Raises with everything that is wrong, is refused, or is not there."""
         problems = [*self.release.problems, *self.converted.refused]
@@ -78,6 +86,11 @@ class Loaded:
                 path = path.relative_to(_STOREDIR)
             found.append((output, Placed(output.entry, project.folder / path, layout)))
         return found
+
+
+def load_specs(specs: Specs, store: Store | None = None) -> Loaded:
+    """The specs that a command line names."""
+    return load_release(specs.files, specs.conf, specs.given, specs.repos, store)
 
 
 def load_release(

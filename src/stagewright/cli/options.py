@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from stagewright.catalyst.tokens import settings
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.draw import Picture
 
@@ -22,10 +25,34 @@ def picture_option(default: Picture) -> Callable[[Function], Function]:
     )
 
 
-def repo_option(function: Function) -> Function:
-    """``--repo``: where ebuild repositories lie, instead of the storedir's snapshot."""
+@dataclass(frozen=True)
+class Specs:
+    """Which specs to read, with the configurations, the values of tokens, and the folders of ebuild repositories."""
+
+    files: tuple[Path, ...]
+    conf: tuple[Path, ...]
+    given: dict[str, str]
+    repos: dict[str, Path]
+
+
+def specs_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What says which specs become a project, and from which repositories; the command gets it as ``specs``."""
+
+    @functools.wraps(function)
+    def with_specs(
+        *arguments: Any,
+        specs: tuple[Path, ...],
+        conf: tuple[Path, ...],
+        given: tuple[str, ...],
+        repos: tuple[str, ...],
+        **others: Any,
+    ) -> Any:
+        found = Specs(specs, conf, settings(given), repositories(repos))
+        return function(*arguments, specs=found, **others)
+
     text = "An ebuild repository as a folder, instead of the storedir's snapshot. May be repeated."
-    return click.option("--repo", "repos", multiple=True, metavar="NAME=FOLDER", help=text)(function)
+    option = click.option("--repo", "repos", multiple=True, metavar="NAME=FOLDER", help=text)
+    return release_options(option(with_specs))
 
 
 def repositories(words: Iterable[str]) -> dict[str, Path]:

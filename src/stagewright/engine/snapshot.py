@@ -7,17 +7,16 @@ the key that Catalyst's configuration names is refused before anything is taken 
 
 from __future__ import annotations
 
-import fcntl
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.run import pipeline, run
+from stagewright.store.links import locked
 
 STABLE = "stable"
 """The word for the newest commit of the repository's own branch."""
@@ -60,7 +59,7 @@ class Snapshots:
         self.notice(f"Creating {self.repo} tree snapshot {treeish} from {self.gitdir}")
         target = self.path(treeish)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_suffix(".lock")):
+        with locked(target.with_suffix(".lock")):
             if target.exists() and _COMMIT.fullmatch(treeish):
                 self.notice(f"{target} is there already")
                 return target
@@ -107,7 +106,9 @@ class Snapshots:
             self.notice(f"{self.gitdir} is taken as it is: {why}")
             return self._verified(self._commit("HEAD"))
         branch = run(["git", *self._where, "symbolic-ref", "--short", "--quiet", "HEAD"], check=False).stdout.strip()
-        self._fetch([*self._where, "fetch", "--quiet", "--depth=1", "origin", branch or "HEAD"], origin)
+        shallow = self._git("rev-parse", "--is-shallow-repository").strip() == "true"  # a whole history stays one
+        depth = ["--depth=1"] if shallow else []
+        self._fetch([*self._where, "fetch", "--quiet", *depth, "origin", branch or "HEAD"], origin)
         commit = self._verified(self._commit("FETCH_HEAD"))
         self._git("update-ref", "HEAD", commit)
         self._git("gc", "--quiet")
@@ -152,14 +153,6 @@ class Snapshots:
             hint = "do not build from it before you know why"
             raise StagewrightError(Reason.BAD_SIGNATURE, message, detail=detail, hint=hint)
         return commit
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock on a file; two that make the same snapshot take turns."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _packer(target: Path, time: str) -> list[str]:

@@ -30,7 +30,7 @@ from stagewright.portage.index import merge_indexes
 from stagewright.release.digests import ALGORITHMS, LISTED, Digests, beside, digests_of
 from stagewright.release.manifest import SUFFIX, read_manifest
 from stagewright.run import run
-from stagewright.store.links import link
+from stagewright.store.links import link, locked
 from stagewright.store.store import Store, write_atomically
 
 INDEX = "Packages"
@@ -93,7 +93,8 @@ def publish(placed: Iterable[Placed], plan: Plan, store: Store, style: DigestSty
         elif one.layout is Layout.FOLDER:
             _folder(tree, one.path)
         else:
-            _packages(tree, one.path)
+            with locked(one.path.with_name(f".{one.path.name}.lock")):
+                _packages(tree, one.path)
         done.append(one.path)
     return done
 

@@ -30,6 +30,8 @@ ALL = {
     "boot",
     "live+boot.squashfs",
     "iso",
+    "disk-root",
+    "disk",
     "pack",
     "packages",
 }
@@ -127,7 +129,8 @@ def test_what_is_needed_for_something_missing_is_made(site: Site) -> None:
 def test_a_changed_setting_is_named_and_reaches_its_users(site: Site) -> None:
     site.build()
     site.write(PROJECT.replace('use = ["-shout"]', 'use = ["shout"]'))
-    assert site.states()[State.BUILD] == {"system", "live", "live+boot.squashfs", "iso", "packages", "test:works"}
+    above = {"live", "live+boot.squashfs", "iso", "disk-root", "disk", "packages", "test:works"}
+    assert site.states()[State.BUILD] == {"system", *above}
     assert site.why("system") == ['options.use: ["-shout"] -> ["shout"]']
     (line,) = site.why("live")
     assert line.startswith("inputs.root: ")

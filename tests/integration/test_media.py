@@ -70,12 +70,11 @@ variables = "variables.fd"
 timeout = 600
 refused = true
 
-[stages.no-drivers]
+[stages.dropped]
 extends = "boot"
-[stages.no-drivers.initramfs]
+[stages.dropped.initramfs]
 modules = ["dmsquash-live"]
 omit = ["systemd", "systemd-initrd", "crypt", "i18n", "terminfo", "resume", "network"]
-drivers = ["virtio_blk"]
 
 [stages.wrong]
 extends = "boot"
@@ -144,11 +143,10 @@ def test_media_of_one_payload_share_their_bits(media: Media) -> None:
 
 
 def test_what_would_end_in_a_black_screen_is_found_at_the_payload(media: Media) -> None:
-    run = build("no-drivers", "wrong", "--keep-going", cwd=media.project, store=media.store, check=False)
+    run = build("dropped", "wrong", "--keep-going", cwd=media.project, store=media.store, check=False)
     assert run.code == 1
-    assert run.reasons == {"no-drivers": "build-failed", "wrong": "environment-lacks"}
-    for word in ("squashfs", "overlay", "loop", "iso9660", "initramfs.drivers"):
-        assert word in run.stderr
+    assert run.reasons == {"dropped": "build-failed", "wrong": "environment-lacks"}
+    assert "made no initramfs" in run.stderr and "initramfs.omit" in run.stderr
     for word in ("isolinux", "memtest86+", "microcode"):
         assert word in run.stderr
 

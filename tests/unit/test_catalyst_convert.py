@@ -65,6 +65,7 @@ def test_what_a_stage4_becomes(world: World) -> None:
         "common_flags": "-O2 -pipe",
         "make_conf": {"CFLAGS": "-O1"},  # of the stage1 that all start from
         "profile": "default/linux/amd64/1.0",
+        "repos": ["gentoo"],
         "use": ["-doc", "{{odd}}"],
         "packages": ["app-misc/hello", "app-misc/plain"],
         "script": "files/files/script.sh",
@@ -363,6 +364,7 @@ def test_repositories_of_specs(world: World) -> None:
     assert project.repos["gentoo"].main
     stages = {sheet.name: sheet.data.get("repos") for sheet in world.load().converted.sheets}
     assert stages["stage3-amd64-openrc"] == ["gentoo", "mine"]
+    assert stages["stage1-amd64-openrc"] == ["gentoo"]
 
 
 def test_the_newest_seed(world: World) -> None:
@@ -492,7 +494,10 @@ def test_comments_name_the_specs(world: World, tmp_path: Path) -> None:
     world.write_all()
     out = tmp_path / "out"
     options = ["--conf", str(world.conf), "--set", f"REPO_DIR={world.folder}", "--repo", f"gentoo={world.repo}"]
-    assert run(["--store", str(tmp_path), "catalyst", "convert", str(world.specs), *options, "-o", str(out)]) == Exit.OK
+    assert (
+        run(["--store", str(tmp_path / "s"), "catalyst", "convert", str(world.specs), *options, "-o", str(out)])
+        == Exit.OK
+    )
     written = (out / "stagewright.toml").read_text()
     assert all(f"# {name}.spec\n" in written for name in SPECS)
     assert tomllib.loads(written)["variables"]["TIMESTAMP"] == "{date}T000000Z"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
-from roots import as_root, make_root
+from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
 from stagewright.arch import Arch
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import CHOSEN, choose_firmware, copy_firmware
-from stagewright.media.initramfs import Initramfs, environment_lacks
+from stagewright.media.initramfs import Initramfs, Making, environment_lacks, make_initramfs
+from stagewright.media.kernel import Capabilities
 from stagewright.media.loaders import BOOT_MBR, Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
 from stagewright.root.root import Root
@@ -108,3 +110,58 @@ def test_what_dracut_would_drop_in_silence(tmp_path: Path) -> None:
     (lack,) = environment_lacks(settings, root, "it")
     assert all(name in lack.message for name in ("ip ", "arping", "dhclient", "curl", "pgrep"))
     assert environment_lacks(Initramfs(modules=["dmsquash-live"]), root, "it") == []
+
+
+DRACUT = """#!/bin/sh
+for last; do :; done
+echo initramfs > "$last"
+test -z "$FAIL" || echo "dracut: dracut module 'dmsquash-live' depends on 'dm', which can't be installed"
+test -z "$FAIL"
+"""
+LSINITRD = """#!/bin/sh
+if [ "$1" = --mod ]; then echo base; echo dmsquash-live; exit; fi
+echo "Image: $1: 10K"
+echo "-rw-r--r--   1 root     root        1 Nov 20 00:00 usr/lib/modules/6.1/kernel/fs/squashfs/squashfs.ko"
+echo "-rwxr-xr-x   1 root     root        1 Nov 20 00:00 usr/bin/checkisomd5"
+echo "lrwxrwxrwx   1 root     root        1 Nov 20 00:00 bin -> usr/bin"
+"""
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Root:
+    """A root with stand-ins for dracut and lsinitrd: what they leave out cannot be caused with the real ones."""
+    programs = {"usr/bin/dracut*": DRACUT, "usr/bin/lsinitrd*": LSINITRD}
+    root = with_shell(make_root(tmp_path / "root", programs))
+    return Root(root.path, root.upper, log=io.StringIO())
+
+
+def made(root: Root, settings: Initramfs, able: Capabilities, **env: str) -> object:
+    making = Making("6.1", "/initramfs", microcode=False, epoch=EPOCH)
+    return make_initramfs(settings, root.with_binds(**env), making, able)
+
+
+@in_sandbox
+def test_an_initramfs_is_looked_into(maker: Root) -> None:
+    settings = Initramfs(modules=["dmsquash-live"])
+    builtin = frozenset({"overlay", "loop", "isofs"})
+    contents = made(maker, settings, Capabilities(None, frozenset({"squashfs"}), builtin))
+    assert "checkisomd5" in str(contents)
+    options = {"SQUASHFS": "m", "OVERLAY_FS": "m", "BLK_DEV_LOOP": "y", "ISO9660_FS": "m"}
+    with pytest.raises(StagewrightError, match="overlay, iso9660") as caught:
+        made(maker, settings, Capabilities(options, frozenset(), frozenset()))
+    assert caught.value.reason is Reason.BUILD_FAILED
+    with pytest.raises(StagewrightError, match="livenet") as caught:
+        made(maker, Initramfs(), Capabilities(None, frozenset(), builtin))
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+@in_sandbox
+def test_a_dracut_that_gives_up_is_explained(maker: Root) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        made(maker, Initramfs(), Capabilities(None, frozenset(), frozenset()), FAIL="1")
+    assert caught.value.reason is Reason.BUILD_FAILED
+    assert "'dm'" in caught.value.detail
+    (maker.path / "usr/bin/dracut").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(StagewrightError) as caught:
+        made(maker, Initramfs(), Capabilities(None, frozenset(), frozenset()))
+    assert caught.value.reason is Reason.COMMAND_FAILED

@@ -31,7 +31,7 @@ def command(
 
     What the project builds has the keys of what the specs build, so nothing is built
     twice. Confdirs, scripts and the like are copied below files/, seeds and
-    repositories are links. Specs that differ in words only become one entry with a
+    repositories given by --repo are links. Specs that differ in words only become one entry with a
     matrix; @TIMESTAMP@ and @DATESTAMP@ become variables. Comments name the specs.
 
     What cannot be honoured is told, left out, and listed at the top of the project;
@@ -47,7 +47,7 @@ def command(
         raise StagewrightError(Reason.USAGE, "there is something already", place=Place(output), hint=hint)
     loaded = load_specs(specs, store)
     project = loaded.to_look_at()
-    for name, source in write_project(loaded.converted, project, output):
+    for name, source in write_project(loaded.converted, project, output, store.path.absolute()):
         print(f"{name}\t{source}", file=sys.stderr)
     for problem in project.missing:
         print(f"missing: {problem.place}: {problem.hint}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import file_digest
 from stagewright.run import run
 from stagewright.store.store import Store, remove_tree
@@ -13,7 +14,7 @@ from stagewright.store.store import Store, remove_tree
 def tree_of(snapshot: Path, store: Store) -> Path:
     """The folder with the repository that a squashfs holds; unpacked now if it is not there yet.
 
-    Raises ``COMMAND_FAILED`` for a file that unsquashfs(1) does not read.
+    Raises ``BAD_ARCHIVE`` for a file that unsquashfs(1) does not read.
     """
     trees = store.cache("snapshots")
     trees.mkdir(parents=True, exist_ok=True)
@@ -21,10 +22,21 @@ def tree_of(snapshot: Path, store: Store) -> Path:
     if not place.is_dir():
         temporary = trees / f".{place.name}.{secrets.token_hex(4)}"
         try:
-            run(["unsquashfs", "-quiet", "-no-progress", "-no-xattrs", "-dest", temporary, snapshot])
+            _unpack(snapshot, temporary)
             if not place.is_dir():
                 temporary.rename(place)
         finally:
             if temporary.exists():
                 remove_tree(temporary)
     return place
+
+
+def _unpack(snapshot: Path, target: Path) -> None:
+    try:
+        run(["unsquashfs", "-quiet", "-no-progress", "-no-xattrs", "-dest", target, snapshot])
+    except StagewrightError as error:
+        if error.reason is not Reason.COMMAND_FAILED:
+            raise
+        hint = "remove it and make the snapshot again, or give a folder with --repo"
+        message = f"{snapshot} cannot be unpacked"
+        raise StagewrightError(Reason.BAD_ARCHIVE, message, detail=error.detail, hint=hint) from error

@@ -71,9 +71,6 @@ def _repos(conversion: Conversion, entry: Entry) -> None:
             why = f"{word} and {conversion.common.repos[name]} are both called {name}"
             conversion.refuse(entry, why, "one of them must change its profiles/repo_name", number)
         for sheet in conversion.builders:
-            if "repos" not in sheet.data:
-                place = conversion.spec.place("snapshot_treeish")
-                sheet.add("repos", [(conversion.common.release.config.repo_name, place)])
             sheet.add("repos", [(name, entry.word_place(number))])
 
 

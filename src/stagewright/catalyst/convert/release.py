@@ -78,7 +78,7 @@ def convert(
     return Converted(
         converter.head(),
         converter.sheets,
-        Files(Path(release.config.storedir), elsewhere),
+        Files(Path(release.config.storedir).absolute(), elsewhere),
         common.outputs,
         common.refused,
         common.notices,
@@ -235,9 +235,14 @@ class _Release:
             path = repos.get(name) or self.common.repos.get(name) or snapshot  # where it is looked for
             self.folders[f"repos/{name}"] = path.absolute()
             self.sheets.append(sheet)
+        seen = [(name, place) for name in (main, *(name for name in repos if name != main))]
         for sheet in self.sheets:
-            if sheet.table == "stages" and "profile" in sheet.data and "repos" not in sheet.data and len(repos) > 1:
-                sheet.add("repos", [(name, place) for name in (main, *(name for name in repos if name != main))])
+            if sheet.table == "stages" and "profile" in sheet.data:  # said each time: others' repositories never count
+                own = [
+                    (name, sheet.places[("repos", number)]) for number, name in enumerate(sheet.data.get("repos", []))
+                ]
+                sheet.put("repos", [], place)
+                sheet.add("repos", [*seen, *own])
 
     def head(self) -> Table:
         """The top of the project."""

@@ -50,10 +50,11 @@ def _short(text: str, folder: Path) -> str:
     return text.removeprefix(f"{folder}/")
 
 
-def write_project(converted: Converted, project: Project, folder: Path) -> Iterator[tuple[str, Path]]:
+def write_project(converted: Converted, project: Project, folder: Path, caches: Path) -> Iterator[tuple[str, Path]]:
     """Write the folder; yields each file that is copied or linked with where it came from.
 
-    Seeds and repositories are links, everything else is copied. Files that are not there are left out: checking the
+    Seeds and repositories are links unless they lie below ``caches``, where nobody keeps them for long; everything else
+    is copied. Files that are not there are left out: checking the
     project names them. ``project`` is what the release is, for the time stamp of its lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +63,7 @@ def write_project(converted: Converted, project: Project, folder: Path) -> Itera
         if not source.exists():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        if name.startswith(("builds/", "repos/")):
+        if name.startswith(("builds/", "repos/")) and not source.is_relative_to(caches):
             target.symlink_to(source.absolute())
         elif source.is_dir():
             shutil.copytree(source, target, symlinks=True, ignore=_ignored)

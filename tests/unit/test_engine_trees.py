@@ -1,0 +1,46 @@
+"""Snapshots as folders: unpacked once, by what is in them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stagewright.engine.trees import tree_of
+from stagewright.errors import Reason, StagewrightError
+from stagewright.store.store import Store
+
+pytestmark = pytest.mark.skipif(not shutil.which("mksquashfs"), reason="NOT TESTED: mksquashfs is not installed")
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Path:
+    """A squashfs with a repository of one file."""
+    (tmp_path / "repo/profiles").mkdir(parents=True)
+    (tmp_path / "repo/profiles/repo_name").write_text("gentoo\n")
+    file = tmp_path / "gentoo.sqfs"
+    subprocess.run(["mksquashfs", tmp_path / "repo", file, "-quiet", "-no-progress"], check=True, capture_output=True)
+    return file
+
+
+def test_a_snapshot_is_unpacked_once(snapshot: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    tree = tree_of(snapshot, store)
+    assert (tree / "profiles/repo_name").read_text() == "gentoo\n"
+    (tree / "marker").touch()
+    copy = tmp_path / "other-name.sqfs"
+    shutil.copy(snapshot, copy)
+    assert tree_of(copy, store) == tree
+    assert (tree / "marker").exists()
+    assert [path.name for path in tree.parent.iterdir()] == [tree.name]
+
+
+def test_what_is_no_squashfs_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    (tmp_path / "x.sqfs").write_text("nothing of the kind")
+    with pytest.raises(StagewrightError) as caught:
+        tree_of(tmp_path / "x.sqfs", store)
+    assert caught.value.reason is Reason.BAD_ARCHIVE
+    assert list(store.cache("snapshots").iterdir()) == []

@@ -31,6 +31,8 @@ ALL = {
     "live+boot.squashfs",
     "iso",
     "pxe",
+    "disk-root",
+    "disk",
     "pack",
     "packages",
 }
@@ -129,7 +131,7 @@ def test_what_is_needed_for_something_missing_is_made(site: Site) -> None:
 def test_a_changed_setting_is_named_and_reaches_its_users(site: Site) -> None:
     site.build()
     site.write(PROJECT.replace('use = ["-shout"]', 'use = ["shout"]'))
-    assert site.states()[State.BUILD] == {"system", "packages", *ABOVE_LIVE}
+    assert site.states()[State.BUILD] == {"system", "packages", "disk-root", "disk", *ABOVE_LIVE}
     assert site.why("system") == ['options.use: ["-shout"] -> ["shout"]']
     (line,) = site.why("live")
     assert line.startswith("inputs.root: ")

@@ -37,7 +37,8 @@ src_install() {{
 }}
 """
 
-GET = "python3 -c 'import sys, urllib.request as u; u.urlretrieve(*sys.argv[1:])'"
+QUIETLY = "sys.excepthook = lambda *said: print(said[1])"
+GET = f"python3 -c 'import sys, urllib.request as u; {QUIETLY}; u.urlretrieve(*sys.argv[1:])'"
 MAKE_CONF = f'FETCHCOMMAND="{GET} \\${{URI}} \\${{DISTDIR}}/\\${{FILE}}"\nRESUMECOMMAND="/bin/false"\n'
 
 HOUSE = """
@@ -50,6 +51,7 @@ root = "debian"
 profile = "default/linux/amd64"
 confdir = ["portage"]
 packages = ["app-misc/data"]
+binpkgs = false
 """
 
 
@@ -205,6 +207,7 @@ def test_a_mirror_of_what_the_project_needs(house: House, tmp_path: Path) -> Non
 def test_a_wrong_manifest_leaves_the_shared_file_alone(house: House) -> None:
     kept = house.store / "cache/distfiles/data-1.txt"
     kept.write_bytes(DATA)
+    house.site.put("upstream/data-1.txt", DATA)
     house.git.write({"app-misc/data/Manifest": manifest(b"something else\n")})
     house.git.commit("a wrong Manifest")
     call("update", "demo", cwd=house.project, store=house.store)

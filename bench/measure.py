@@ -13,6 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.engine.plan import make_plan
+from stagewright.graph.node import Yields
+from stagewright.project.load import load
+from stagewright.stages.registry import kinds
+from stagewright.store.store import Store
+
 DEMO = Path(__file__).parents[1] / "examples" / "demo"
 
 
@@ -77,3 +83,12 @@ def copy_of_demo(folder: Path, name: str) -> Path:
     target = folder / name
     shutil.copytree(DEMO, target, ignore=shutil.ignore_patterns("out"))
     return target
+
+
+def seed_of_demo(folder: Path, store: Path, name: str) -> Path:
+    """The tree of the demo's seed in a store, built if it is not there yet."""
+    project = copy_of_demo(folder, name)
+    stagewright(project, store, "build", "debian", "--progress=quiet")
+    opened = Store(store)
+    steps = make_plan(load(project, kinds()), opened, ["debian"]).steps
+    return opened.tree(Yields.LAYER, steps["seed:debian"].key.digest)

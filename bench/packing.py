@@ -5,13 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from bench.measure import Row, copy_of_demo, cost, stagewright
-from stagewright.engine.plan import make_plan
-from stagewright.graph.node import Yields
-from stagewright.project.load import load
+from bench.measure import Row, cost, seed_of_demo
 from stagewright.release.archive import Compression, pack
-from stagewright.stages.registry import kinds
-from stagewright.store.store import Store
 
 EPOCH = 1795132800
 
@@ -22,11 +17,7 @@ BY_HAND = {Compression.ZSTD: "zstd -q -T0 -9", Compression.XZ: "xz -T2 -6"}
 
 def measure(folder: Path, store: Path) -> list[Row]:
     """The seed of the demo by zstd; a part of it by xz, which is slow."""
-    project = copy_of_demo(folder, "packing")
-    stagewright(project, store, "build", "debian", "--progress=quiet")
-    opened = Store(store)
-    steps = make_plan(load(project, kinds()), opened, ["debian"]).steps
-    seed = opened.tree(Yields.LAYER, steps["seed:debian"].key.digest)
+    seed = seed_of_demo(folder, store, "packing")
     (python,) = (seed / "usr/lib").glob("python3.*")
     return [_row(Compression.ZSTD, seed, folder, 5), _row(Compression.XZ, python, folder, 4)]
 

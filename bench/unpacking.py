@@ -7,13 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.measure import Row, copy_of_demo, cost, stagewright
-from stagewright.engine.plan import make_plan
-from stagewright.graph.node import Yields
-from stagewright.project.load import load
+from bench.measure import Row, cost, seed_of_demo
 from stagewright.seeds.unpack import unpack
-from stagewright.stages.registry import kinds
-from stagewright.store.store import Store
 
 _PACK = 'tar --numeric-owner --xattrs --xattrs-include=\'*\' -C "$1" -cf - . | xz -T2 -1 > "$2"'
 _BY_HAND = 'tar --extract --numeric-owner --same-permissions --xattrs --xattrs-include=\'*\' -f "$1" -C "$2"'
@@ -21,11 +16,7 @@ _BY_HAND = 'tar --extract --numeric-owner --same-permissions --xattrs --xattrs-i
 
 def measure(folder: Path, store: Path) -> list[Row]:
     """The seed of the demo, packed by xz as stage3s are."""
-    project = copy_of_demo(folder, "unpacking")
-    stagewright(project, store, "build", "debian", "--progress=quiet")
-    opened = Store(store)
-    steps = make_plan(load(project, kinds()), opened, ["debian"]).steps
-    seed = opened.tree(Yields.LAYER, steps["seed:debian"].key.digest)
+    seed = seed_of_demo(folder, store, "unpacking")
     archive = folder / "seed.tar.xz"
     subprocess.run(["sh", "-c", _PACK, "sh", seed, archive], check=True)
     ours, floors = [], []

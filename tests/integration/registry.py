@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ZSTD = b"(\xb5/\xfd"
+
 TOOLS = ("skopeo", "docker-registry")
 
 _CONFIG = """version: 0.1
@@ -78,9 +80,9 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def image(folder: Path, layers: Sequence[bytes], *, arch: str = "amd64", others: Sequence[str] = ()) -> str:
-    """Write an image of these tarballs in the layout of the OCI, and return the digest of its manifest.
+    """Write an image of these tarballs (plain, or packed by zstd) in the layout of the OCI.
 
-    With ``others`` it is one of several architectures.
+    Returns the digest of its manifest. With ``others`` it is one of several architectures.
     """
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -90,6 +92,11 @@ def image(folder: Path, layers: Sequence[bytes], *, arch: str = "amd64", others:
         (blobs / digits).write_bytes(content)
         return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digits}", "size": len(content)}
 
+    def packed(layer: bytes) -> dict[str, object]:
+        if layer.startswith(ZSTD):
+            return blob(layer, "layer.v1.tar+zstd")
+        return blob(gzip.compress(layer, 1, mtime=0), "layer.v1.tar+gzip")
+
     def manifest(machine: str) -> dict[str, object]:
         ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
         config = {"architecture": machine, "os": "linux", "rootfs": {"type": "layers", "diff_ids": ids}, "config": {}}
@@ -97,7 +104,7 @@ def image(folder: Path, layers: Sequence[bytes], *, arch: str = "amd64", others:
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": blob(json.dumps(config).encode(), "config.v1+json"),
-            "layers": [blob(gzip.compress(layer, 1, mtime=0), "layer.v1.tar+gzip") for layer in layers],
+            "layers": [packed(layer) for layer in layers],
         }
         entry = blob(json.dumps(body).encode(), "manifest.v1+json")
         return {**entry, "platform": {"architecture": machine, "os": "linux"}}

@@ -198,15 +198,18 @@ def test_a_project_of_seeds_only(site: Site) -> None:
 
 def test_a_seed_that_moves_must_be_pinned_for_what_it_is_now(site: Site) -> None:
     project = site.project
-    assert unpinned(project, []) == [Subject("seeds", "debian")]
+    assert [str(one) for one in unpinned(project, [])] == [
+        f"seed {name}" for name in ("debian", "newest", "image", "web", "theirs")
+    ]
+    assert unpinned(project, ["system"]) == [Subject("seeds", "debian")]
     assert unpinned(project, ["pack"]) == []
     seed = project.entries["seeds"]["debian"].model
     assert isinstance(seed, Stage)
     pin = {"request": request_of(seed), "packages": ["gcc=1"]}
     (site.folder / "stagewright.lock").write_text(project.lock.with_seed("debian", pin).text())
-    assert unpinned(site.project, []) == []
+    assert unpinned(site.project, ["system"]) == []
     site.write(PROJECT.replace('"gcc", ', ""))
-    assert unpinned(site.project, []) == [Subject("seeds", "debian")]
+    assert unpinned(site.project, ["system"]) == [Subject("seeds", "debian")]
 
 
 def test_what_a_pin_stands_for_is_part_of_the_key(site: Site) -> None:

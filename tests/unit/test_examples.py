@@ -60,7 +60,7 @@ def test_an_example_can_be_planned(example: Path, tmp_path: Path) -> None:
 def test_without_tree_and_seed_both_are_named(example: Path) -> None:
     shutil.rmtree(example / "gentoo")
     (example / "stage3-seed.tar.xz").unlink()
-    by_file = "stage3-seed.tar.xz" in (example / "stagewright.toml").read_text()
+    by_file = 'file = "stage3-seed.tar.xz"' in (example / "stagewright.toml").read_text()
     with pytest.raises(ProblemsError) as caught:
         load(example, kinds())
     said = "\n".join(str(problem) for problem in caught.value.problems)

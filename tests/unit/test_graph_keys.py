@@ -36,6 +36,17 @@ file = "seed.tar.xz"
 bootstrap = "debian"
 suite = "trixie"
 packages = ["gcc", "dracut"]
+[seeds.newest]
+mirror = "https://example.org"
+variant = "stage3-amd64-systemd"
+[seeds.image]
+oci = "registry.example.org/gentoo/stage3:systemd"
+[seeds.web]
+url = "https://example.org/root.tar.xz"
+sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+[seeds.theirs]
+project = "other"
+stage = "base"
 [stages.one]
 kind = "stage1"
 root = "stage3"
@@ -95,6 +106,8 @@ def lay_out(folder: Path) -> None:
     for name in ("repo/profiles/default", "repo/app-misc/hello", "overlay"):
         (folder / name).mkdir(parents=True)
     (folder / "seed.tar.xz").touch()
+    (folder / "other").mkdir()
+    (folder / "other/stagewright.toml").touch()
 
 
 @pytest.fixture

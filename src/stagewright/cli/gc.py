@@ -6,7 +6,7 @@ import click
 
 from stagewright.cli.common import project_of, store_of
 from stagewright.engine.plan import make_plan
-from stagewright.store.collect import collect, unneeded, unused_packages
+from stagewright.store.collect import collect, unneeded, unused_packages, unused_seeds
 from stagewright.ui.text import size
 
 
@@ -17,7 +17,7 @@ from stagewright.ui.text import size
     type=click.FloatRange(min=0),
     default=30,
     show_default=True,
-    help="Also remove binary packages and repositories that no build could use for so long.",
+    help="Also remove binary packages, repositories and fetched seeds that no build could use for so long.",
 )
 @click.pass_context
 def command(ctx: click.Context, dry_run: bool, days: float) -> None:
@@ -32,6 +32,7 @@ def command(ctx: click.Context, dry_run: bool, days: float) -> None:
     if not dry_run:
         store.register(project.folder, needed)
     garbage = [*unneeded(store, set(needed.values())), *unused_packages(store, days)]
+    garbage += unused_seeds(store, days)
     for item in garbage:
         print(f"{size(item.size):>10}  {item.key[:12]:<12}  {item.what}")
     if dry_run:

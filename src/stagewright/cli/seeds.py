@@ -45,7 +45,10 @@ def command(
 
     Shows what each is called in a seed (`variant`), of which day the newest is and
     how large. In a project, also which of its seeds take it and what they are pinned
-    to.
+    to. Works outside of a project too:
+
+    \b
+      stagewright seeds --keyring gentoo-release.asc --arch arm64
     """
     project = _project(ctx)
     seeds = _seeds(project)

@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from stagewright import __version__
 from stagewright.errors import Reason, StagewrightError
+from stagewright.fetch.web import HEADERS, ask, has_length, is_page, page, shown, stalled, told, total_in
 from stagewright.store.store import sync_folder, write_atomically
 
 LIMIT = 64 << 30
@@ -42,8 +42,8 @@ STALL = "STAGEWRIGHT_STALL"
 CONNECT = 15.0
 """Seconds that a server has to be reached in, if it is not to be left sooner."""
 
-REDIRECTS = 8
-"""How often a server may send us elsewhere."""
+TRIES = 500
+"""How often one mirror is asked at the most, even if each time brings a little."""
 
 SLOWEST = 64
 """Bytes a second below which a server counts as stalled: it may send a byte now and then for ever."""
@@ -134,11 +134,6 @@ def download(
     raise _failed(target.name, failures)
 
 
-def shown(url: str) -> str:
-    """An address as people may see it: without the password that may be in it."""
-    return re.sub(r"//[^/@]*@", "//", url)
-
-
 @dataclass(frozen=True)
 class _Download:
     """One file on its way to ``target``."""
@@ -192,17 +187,17 @@ class _Download:
     def _complete(self, url: str) -> bool:
         """Try until the part is the whole file; tells whether some of it was there before."""
         had = self._there()
-        left = self.patience.attempts
+        left, most, tries = self.patience.attempts, had, 0
         while True:
-            before = self._there()
             try:
                 self._attempt(url)
                 return bool(had)
             except StagewrightError as error:
-                left = self.patience.attempts - 1 if self._there() > before else left - 1
+                left = self.patience.attempts - 1 if self._there() > most else left - 1
+                most, tries = max(most, self._there()), tries + 1
                 if error.reason in _WORTHLESS:
                     self._forget()
-                if error.reason not in _AGAIN or left <= 0:
+                if error.reason not in _AGAIN or left <= 0 or tries >= TRIES:
                     raise
                 time.sleep(self.patience.pause)
 
@@ -222,8 +217,8 @@ class _Download:
         """One request, and what comes of it."""
         start, headers = self._range(url)
         timeout = httpx.Timeout(self.patience.stall, connect=min(self.patience.stall, CONNECT))
-        with _told(url), httpx.Client(timeout=timeout, headers=_HEADERS) as client:
-            response = _open(client, url, headers)
+        with told(url), httpx.Client(timeout=timeout, headers=HEADERS) as client:
+            response = ask(client, url, headers)
             try:
                 self._take(response, url, start)
             finally:
@@ -243,7 +238,7 @@ class _Download:
     def _take(self, response: httpx.Response, url: str, start: int) -> None:
         code = response.status_code
         if code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            total = _total(response)
+            total = total_in(response)
             if total and total == self._there() == (self.size or total):
                 return
             self._forget()
@@ -265,18 +260,18 @@ class _Download:
                 Reason.FETCH_FAILED, f"{shown(url)}: the server answers {code} {response.reason_phrase}"
             )
         if kind.startswith("text/html") and not self.wants_page:
-            raise _page(url)
+            raise page(url)
 
     def _total_of(self, response: httpx.Response, url: str, start: int) -> int:
         """The size of the whole file by the headers of an answer, 0 if they do not say; refuses what does not fit."""
         if response.status_code == httpx.codes.PARTIAL_CONTENT:
-            total = _total(response)
+            total = total_in(response)
             first = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
             if not first or int(first[1]) != start:
                 self._forget()
                 raise StagewrightError(Reason.FETCH_CUT, f"{shown(url)}: the answer is for another part of the file")
         else:
-            total = int(response.headers["content-length"]) if _has_length(response) else 0
+            total = int(response.headers["content-length"]) if has_length(response) else 0
         if self.size is not None and total not in (0, self.size):
             raise StagewrightError(
                 Reason.WRONG_LENGTH, f"{shown(url)}: it has {total} bytes there, not {self.size} as it should"
@@ -299,8 +294,8 @@ class _Download:
             part.seek(start)
             done = start
             for chunk in self._chunks(response, url):
-                if not done and _is_page(chunk) and not self.wants_page:
-                    raise _page(url)
+                if not done and is_page(chunk) and not self.wants_page:
+                    raise page(url)
                 if done + len(chunk) > self.limit:
                     raise StagewrightError(
                         Reason.WRONG_LENGTH, f"{shown(url)}: more than the {self.limit} bytes that are accepted came"
@@ -330,65 +325,8 @@ class _Download:
             seconds = time.monotonic() - since
             if seconds > self.patience.stall:
                 if got < seconds * SLOWEST:
-                    raise _stalled(url, f"{got} bytes in {seconds:.0f} seconds")
+                    raise stalled(url, f"{got} bytes in {seconds:.0f} seconds")
                 since, got = time.monotonic(), 0
-
-
-_HEADERS = {"User-Agent": f"stagewright/{__version__}", "Accept-Encoding": "identity", "Accept": "*/*"}
-
-
-def _open(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Response:
-    """Ask, and follow a server that sends us elsewhere, but only over HTTP(S)."""
-    where = httpx.URL(url)
-    for _ in range(REDIRECTS):
-        response = client.send(client.build_request("GET", where, headers=headers), stream=True)
-        if not response.has_redirect_location:
-            return response
-        response.close()
-        target = where.join(response.headers["location"])
-        if target.scheme not in ("http", "https"):
-            raise StagewrightError(
-                Reason.BAD_REDIRECT, f"{shown(url)}: the server sends us to {shown(str(target))}, which is not HTTP"
-            )
-        where = target
-    raise StagewrightError(Reason.BAD_REDIRECT, f"{shown(url)}: sent elsewhere more than {REDIRECTS} times")
-
-
-@contextlib.contextmanager
-def _told(url: str) -> Iterator[None]:
-    """What the library raises, as the reason that it is."""
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        raise _stalled(url, type(error).__name__) from error
-    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-        raise StagewrightError(Reason.FETCH_CUT, f"{shown(url)}: the connection ended early", detail=str(error)) from (
-            error
-        )
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise StagewrightError(Reason.FETCH_FAILED, f"{shown(url)}: {error or type(error).__name__}") from error
-
-
-def _page(url: str) -> StagewrightError:
-    return StagewrightError(Reason.NOT_A_FILE, f"{shown(url)}: a page for people came, not a file")
-
-
-def _stalled(url: str, how: str) -> StagewrightError:
-    return StagewrightError(Reason.FETCH_STALLED, f"{shown(url)}: the server does not go on ({how})")
-
-
-def _has_length(response: httpx.Response) -> bool:
-    return bool(re.fullmatch(r"\d+", response.headers.get("content-length", ""), re.ASCII))
-
-
-def _total(response: httpx.Response) -> int:
-    found = re.search(r"/(\d+)$", response.headers.get("content-range", ""))
-    return int(found[1]) if found else 0
-
-
-def _is_page(chunk: bytes) -> bool:
-    """Whether a file begins as HTML does."""
-    return bool(re.match(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html)[\s>]", chunk[:1024], re.IGNORECASE | re.DOTALL))
 
 
 def _failed(name: str, failures: Sequence[tuple[str, StagewrightError]]) -> StagewrightError:

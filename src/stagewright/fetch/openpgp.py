@@ -167,9 +167,9 @@ _TRUST = "if that is a key to be trusted, add its fingerprint to `keys` and the 
 def keyring(files: Iterable[Path], fingerprints: Iterable[str] = ()) -> Iterator[Keyring]:
     """A keyring of the keys in these files; of those, only the ones with these fingerprints if there are any.
 
-    It lies in a new folder of the system's temporary ones, whose names are short enough for the sockets of GnuPG, and is
-    gone in the end. Raises ``INVALID_VALUE`` for a file that holds no keys or secret ones, ``NO_KEYS`` when none of the
-    fingerprints is there.
+    It lies in a new folder of the system's temporary ones (their names are short enough for the sockets of GnuPG), and
+    is gone in the end. Raises ``INVALID_VALUE`` for a file that holds no keys or secret ones, ``NO_KEYS`` when none of
+    the fingerprints is there.
     """
     files = list(files)
     wanted = {fingerprint.replace(" ", "").upper() for fingerprint in fingerprints}

@@ -8,8 +8,9 @@
     project     name, version, source_date_epoch
     stage, key
     lineage     every node below and the stage itself, inputs first: id, kind, key, inputs (role -> id), repositories
-                and files (name -> digest of the tree); of seeds ``pin`` (every package) or ``archive`` (file, sha256);
-                ``binhosts`` (name -> uri, packages) where binary packages came from other machines
+                and files (name -> digest of the tree); of seeds ``pin`` (every package; or file and digests) and
+                ``archive`` (file or image, digests); ``binhosts`` (name -> uri, packages) where binary packages came
+                from other machines
     packages    by name: name (category/package-version), slot, repository, use, license, size in bytes
 
 The ids of nodes are those of the project that built it first; everything else follows from the key.

@@ -84,7 +84,7 @@ class TarScan:
     def _member(self, data: bytes, at: int) -> int:
         """The header at this place: how many bytes it takes with its content; 0 when it is not here in full."""
         kind = data[at + 156 : at + 157]
-        if data[at] == 0 and not data[at : at + BLOCK].strip(b"\0"):
+        if not _is_header(data[at : at + BLOCK]):  # the end; or nonsense, of which tar will say so
             self._over = True
             return BLOCK
         size = _number(data[at + 124 : at + 136])
@@ -150,6 +150,12 @@ class TarScan:
             f"{self.name} has more than {limit} {what}, too many for its size",
             hint="if you trust it, set `limits = { size = ..., members = ... }`; nothing of it was kept",
         )
+
+
+def _is_header(block: bytes) -> bool:
+    """Whether the checksum of a header is right; that of a block of zeros is not."""
+    total = sum(block) - sum(block[148:156]) + 8 * 0x20
+    return _number(block[148:156]) == total
 
 
 def _number(field: bytes) -> int:

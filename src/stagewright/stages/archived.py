@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -112,5 +113,8 @@ def pin_of(work: Work) -> dict[str, Any]:
 
 
 def kept(work: Work, digest: str, name: str) -> Path:
-    """Where a file is kept that was fetched, by a digest of it."""
-    return work.store.cache("seeds") / digest[:32] / name
+    """Where a file is kept that was fetched, by a digest of it; collection goes by when that was last asked."""
+    folder = work.store.cache("seeds") / digest[:32]
+    if folder.exists():
+        os.utime(folder)
+    return folder / name

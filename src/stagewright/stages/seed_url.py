@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.fetch.digests import compare, digests_of
-from stagewright.fetch.download import download, shown
+from stagewright.fetch.download import download
 from stagewright.fetch.openpgp import keyring
+from stagewright.fetch.web import shown
 from stagewright.project.fields import FilePath, Matching
 from stagewright.project.lock import Pin
 from stagewright.stages.archived import GNUPG, ArchiveSeed, Fingerprint, Url, kept, pin_of, progress

@@ -59,6 +59,19 @@ def unused_packages(store: Store, days: float) -> list[Garbage]:
     return sorted(found, key=lambda garbage: -garbage.size)
 
 
+def unused_seeds(store: Store, days: float) -> list[Garbage]:
+    """Tarballs and images of seeds that nothing was made of for some days, largest first."""
+    limit = time.time() - days * 86400
+    found = [
+        Garbage(
+            folder, f"fetched seed {', '.join(sorted(path.name for path in folder.iterdir()))}", tree_size(folder), ""
+        )
+        for folder in store.cache("seeds").glob("*")
+        if folder.is_dir() and folder.stat().st_mtime < limit
+    ]
+    return sorted(found, key=lambda garbage: -garbage.size)
+
+
 def leftovers(store: Store) -> list[Garbage]:
     """Roots kept of failed builds."""
     return [

@@ -1,0 +1,91 @@
+"""The bounds of archives: what passes by is counted in every format, however the stream is cut into pieces."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.seeds.tarscan import Bounds, TarScan
+
+LARGE = Bounds(10_000, 1 << 30)
+FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
+
+
+def archive(names: list[str], kind: int = tarfile.PAX_FORMAT, size: int = 700) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=kind) as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = size
+            tar.addfile(info, io.BytesIO(b"\0" * size))
+    return stream.getvalue()
+
+
+def scan(data: bytes, bounds: Bounds = LARGE, step: int = 1 << 20) -> TarScan:
+    found = TarScan("it", bounds)
+    for start in range(0, len(data), step):
+        found.feed(data[start : start + step])
+    return found
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("step", [1, 511, 512, 513, 10_000, 1 << 20])
+def test_counted(kind: str, step: int) -> None:
+    names = [f"usr/{number}" for number in range(20)]
+    if kind != "ustar":
+        names.append("usr/" + "long/" * 60 + "name")
+    found = scan(archive(names, FORMATS[kind]), step=step)
+    assert (found.members, found.size) == (len(names), 700 * len(names))
+
+
+@pytest.mark.parametrize("kind", ["pax", "gnu"])
+def test_sizes_beyond_octal(kind: str) -> None:
+    info = tarfile.TarInfo("usr/large")
+    info.size = 20 << 30
+    with pytest.raises(StagewrightError) as caught:
+        scan(info.tobuf(FORMATS[kind]), Bounds(10, 19 << 30))
+    assert caught.value.reason is Reason.ARCHIVE_TOO_LARGE
+
+
+def test_bounds() -> None:
+    data = archive([f"usr/{number}" for number in range(50)])
+    scan(data, Bounds(50, 50 * 700))
+    for bounds in (Bounds(49, 50 * 700), Bounds(50, 50 * 700 - 1)):
+        with pytest.raises(StagewrightError) as caught:
+            scan(data, bounds)
+        assert caught.value.reason is Reason.ARCHIVE_TOO_LARGE
+        assert "limits" in caught.value.hint
+
+
+def test_a_stream_without_end() -> None:
+    """Zeros behind the end of the archive are bounded too."""
+    found = scan(archive(["usr/x"]), Bounds(10, 10_000))
+    with pytest.raises(StagewrightError) as caught:
+        for _ in range(100):
+            found.feed(bytes(1 << 20))
+    assert caught.value.reason is Reason.ARCHIVE_TOO_LARGE
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "usr/../../x", "usr/.."])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_names_that_lead_out(name: str, kind: str) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        scan(archive([name], FORMATS[kind]))
+    assert caught.value.reason is Reason.UNSAFE_ARCHIVE
+
+
+def test_names_that_only_look_so() -> None:
+    assert scan(archive(["usr/..x", "usr/x..", "./usr/...", "usr/a..b/c"])).members == 4
+
+
+def test_nonsense_is_left_to_tar() -> None:
+    assert scan(b"x" * 100_000).members == 0
+
+
+def test_bounds_go_with_the_size_of_the_archive() -> None:
+    small, large = Bounds.of(1000), Bounds.of(300_000_000)
+    assert small.members < 1_000_000 < large.members
+    assert Bounds.of(1000, members=7, size=9) == Bounds(7, 9)

@@ -1,0 +1,115 @@
+"""What a project says of seeds from the world: checked before anything is fetched."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import ProblemsError, Reason
+from stagewright.project.load import load
+from stagewright.seeds import gentoo
+from stagewright.seeds.oci import split
+from stagewright.stages.registry import graph_of, kinds
+from stagewright.store.collect import collect, unused_seeds
+from stagewright.store.store import Store
+
+HEAD = 'format = 1\nproject = { name = "p", version = "1", source_date_epoch = 2026-11-20 }\n[seeds.it]\n'
+DIGEST = "0123456789abcdef" * 4
+MIRROR = 'mirror = "https://example.org"\nvariant = "stage3-amd64-systemd"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "stagewright.toml").write_text(HEAD + text)
+    return folder
+
+
+BAD = {
+    "no web address": ('mirror = "ftp://example.org"\nvariant = "stage3-amd64-openrc"', Reason.INVALID_VALUE),
+    "no variant": ('mirror = "https://example.org"', Reason.MISSING_KEY),
+    "a variant with a path": ('mirror = "https://example.org"\nvariant = "../stage3-amd64"', Reason.INVALID_VALUE),
+    "a short fingerprint": (MIRROR + 'keys = ["2D182910"]', Reason.INVALID_VALUE),
+    "no keys at all": (MIRROR + "keys = []", Reason.INVALID_VALUE),
+    "no keyring there": (MIRROR + 'keyring = "keys.asc"', Reason.MISSING_FILE),
+    "no mirrors": ('mirror = []\nvariant = "stage3-amd64-openrc"', Reason.INVALID_VALUE),
+    "nothing to verify by": ('url = "https://example.org/x.tar"', Reason.INVALID_VALUE),
+    "a signature without keys": (
+        'url = "https://example.org/x"\nsignature = "https://example.org/x.asc"',
+        Reason.INVALID_VALUE,
+    ),
+    "a digest that is none": ('url = "https://example.org/x"\nsha256 = "abc"', Reason.INVALID_VALUE),
+    "an image without a registry": ('oci = "gentoo/stage3"', Reason.INVALID_VALUE),
+    "an image with a short digest": ('oci = "docker.io/gentoo/stage3@sha256:12"', Reason.INVALID_VALUE),
+    "no such project": ('project = "../other"\nstage = "x"', Reason.NO_PROJECT),
+    "the project itself": ('project = "."\nstage = "x"', Reason.CYCLE),
+    "a strange limit": (MIRROR + 'limits = { size = "many" }', Reason.INVALID_VALUE),
+    "no members": (MIRROR + "limits = { members = 0 }", Reason.INVALID_VALUE),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_wrong(tmp_path: Path, case: str) -> None:
+    text, reason = BAD[case]
+    with pytest.raises(ProblemsError) as caught:
+        load(write(tmp_path, text), kinds())
+    problems = list(caught.value.problems)
+    assert reason in {problem.reason for problem in problems}, problems
+    assert all(problem.place for problem in problems), problems
+
+
+def test_where_it_comes_from_is_no_part_of_the_key(tmp_path: Path) -> None:
+    (tmp_path / "keys.asc").write_text("keys")
+    nodes = []
+    for text in (
+        MIRROR,
+        MIRROR.replace("example.org", "example.net") + 'keyring = "keys.asc"\nlimits = { members = 7 }',
+    ):
+        nodes.append(graph_of(load(write(tmp_path, text), kinds())).nodes["seed:it"])
+    assert nodes[0].options == nodes[1].options
+    assert nodes[0].files == nodes[1].files == {}
+    assert nodes[1].aside_files == {"keys.asc": tmp_path / "keys.asc"}
+    assert nodes[1].asides["mirror"] == "https://example.net"
+
+
+@pytest.mark.parametrize(
+    ("variant", "folder"),
+    [
+        ("stage3-amd64-systemd", "amd64"),
+        ("stage3-i686-openrc", "x86"),
+        ("stage3-armv7a_hardfp-openrc", "arm"),
+        ("stage3-rv64_lp64d-openrc", "riscv"),
+        ("stage3-ppc64le-openrc", "ppc"),
+        ("stage3-hppa2.0-openrc", "hppa"),
+        ("stage3-x32-openrc", "amd64"),
+        ("stage3-s390x-systemd", "s390"),
+    ],
+)
+def test_the_folder_of_a_variant(variant: str, folder: str) -> None:
+    assert gentoo.directory(variant, None) == folder
+
+
+def test_names_of_images() -> None:
+    assert split("docker.io/gentoo/stage3:systemd") == ("docker.io/gentoo/stage3", "systemd")
+    assert split("localhost:5000/x/y") == ("localhost:5000/x/y", "latest")
+    assert split(f"ghcr.io/x/y:tag@sha256:{DIGEST}") == ("ghcr.io/x/y", f"sha256:{DIGEST}")
+
+
+def test_the_moment_in_a_name() -> None:
+    assert gentoo.stamp_of("stage3-amd64-systemd-20261115T170000Z.tar.xz", "stage3-amd64-systemd") == "20261115T170000Z"
+    assert gentoo.stamp_of("stage3-amd64-systemd-20261115T170000Z.tar.xz", "stage3-amd64") == ""
+    assert gentoo.day_of("20261115T170000Z") == "2026-11-15"
+
+
+def test_fetched_seeds_that_nobody_uses_are_garbage(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for name, days in (("old", 31), ("new", 1)):
+        file = store.cache("seeds") / name / f"{name}.tar.xz"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 10_000)
+        os.utime(file.parent, (time.time() - days * 86400,) * 2)
+    (garbage,) = unused_seeds(store, 30)
+    assert garbage.what == "fetched seed old.tar.xz"
+    collect(store, [garbage])
+    assert [path.name for path in store.cache("seeds").iterdir()] == ["new"]

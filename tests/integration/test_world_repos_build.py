@@ -39,7 +39,8 @@ src_install() {{
 
 QUIETLY = "sys.excepthook = lambda *said: print(said[1])"
 GET = f"python3 -c 'import sys, urllib.request as u; {QUIETLY}; u.urlretrieve(*sys.argv[1:])'"
-MAKE_CONF = f'FETCHCOMMAND="{GET} \\${{URI}} \\${{DISTDIR}}/\\${{FILE}}"\nRESUMECOMMAND="/bin/false"\n'
+COMMAND = f'COMMAND="{GET} \\${{URI}} \\${{DISTDIR}}/\\${{FILE}}"\n'
+MAKE_CONF = f"FETCH{COMMAND}RESUME{COMMAND}"
 
 HOUSE = """
 [distfiles]
@@ -218,6 +219,10 @@ def test_a_wrong_manifest_leaves_the_shared_file_alone(house: House) -> None:
 
 
 def test_update_tells_which_packages_change(house: House) -> None:
+    house.git.write({"app-misc/data/Manifest": manifest(DATA)})
+    house.git.commit("the right Manifest")
+    call("update", "demo", cwd=house.project, store=house.store)
+    call("build", cwd=house.project, store=house.store)
     house.git.write({"app-misc/data/data-2.ebuild": EBUILD.format(url="https://example.org")})
     house.git.write({"app-misc/data/data-3.ebuild": EBUILD.format(url="x").replace('="amd64"', '="~amd64"')})
     house.git.commit("newer ones")

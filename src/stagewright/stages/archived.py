@@ -100,15 +100,17 @@ def progress(work: Work, name: str) -> Callable[[int, int], None]:
         nonlocal told
         if done >> 20 != told:
             told = done >> 20
-            work.emit(NodeProgress(node=work.node, done=told, total=max(total, done) >> 20, name=f"{name} (MiB)"))
+            work.emit(NodeProgress(node=work.node, done=told, total=-(-max(total, done) >> 20), name=f"{name} (MiB)"))
 
     return tell
 
 
-def pin_of(work: Work) -> dict[str, Any]:
-    """The pin of a seed that is being built."""
-    pin: dict[str, Any] | None = work.context["pin"]
-    assert pin, "the engine pins before it builds"
+def pin_of(work: Work, *names: str) -> dict[str, Any]:
+    """The pin of a seed that is being built. Raises ``LOCK_STALE`` for one that lacks some of its facts."""
+    pin: dict[str, Any] = work.context["pin"] or {}
+    if missing := [name for name in names if name not in pin]:
+        what = f"stagewright.lock does not say {', '.join(missing)} of {work.node}"
+        raise StagewrightError(Reason.LOCK_STALE, what, hint="stagewright update pins it anew")
     return pin
 
 
@@ -117,4 +119,4 @@ def kept(work: Work, digest: str, name: str) -> Path:
     folder = work.store.cache("seeds") / digest[:32]
     if folder.exists():
         os.utime(folder)
-    return folder / name
+    return folder / Path(name).name

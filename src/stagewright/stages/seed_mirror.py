@@ -65,7 +65,7 @@ class Mirror(ArchiveSeed, kind="mirror"):
 
     def build(self, work: Work) -> Built:
         """Unpack the tarball that is pinned, fetched again if it is not there any more."""
-        pin = pin_of(work)
+        pin = pin_of(work, *self.pinned)
         name = pin["file"]
         digests = {"sha512": pin["sha512"], "blake2b": pin["blake2b"]}
         archive = kept(work, pin["sha512"], name)

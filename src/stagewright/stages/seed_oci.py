@@ -42,7 +42,7 @@ class SeedOci(ArchiveSeed, kind="oci"):
     def build(self, work: Work) -> Built:
         """Unpack the image that is pinned, fetched again if it is not there any more."""
         image, _ = split(self.oci)
-        digest = pin_of(work)["digest"]
+        digest = pin_of(work, *self.pinned)["digest"]
         layers = verify(self._fetch(work, digest), digest, image)
         bounds = self.limits.bounds(sum(layer.stat().st_size for layer in layers))
 

@@ -47,8 +47,9 @@ class SeedProject(Seed, kind="project"):
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
         """The node; its key is that of what it takes. The folder of this project is known to pinning alone."""
-        pin = scope.project.lock.seeds.get(node_id.removeprefix("seed:"))
-        found = super().node(node_id, scope, pin=pin and {"key": pin["key"], "project": pin["project"]}, **context)
+        pin = scope.project.lock.seeds.get(node_id.removeprefix("seed:"), {})
+        pinned = {name: pin[name] for name in ("key", "project") if name in pin} or None
+        found = super().node(node_id, scope, pin=pinned, **context)
         files = {"other": self._folder(scope.project.folder)}
         return replace(found, aside_files=files)
 
@@ -73,7 +74,7 @@ class SeedProject(Seed, kind="project"):
 
     def build(self, work: Work) -> Built:
         """Lay an empty layer on those of the root that is pinned."""
-        pin = pin_of(work)
+        pin = pin_of(work, "key", "project")
         key = pin["key"]
         if not work.store.has(Yields.LAYER, key):
             raise _unbuilt(work.files["other"], self.stage)

@@ -70,7 +70,7 @@ class SeedUrl(ArchiveSeed, kind="url"):
 
     def build(self, work: Work) -> Built:
         """Unpack the tarball that is pinned, fetched again if it is not there any more."""
-        pin = pin_of(work)
+        pin = pin_of(work, *self.pinned)
         name, digests = pin["file"], {kind: pin[kind] for kind in ("sha512", "blake2b")}
         work.phase(f"fetch {name}")
         archive = download(

@@ -195,7 +195,7 @@ def test_a_mirror_of_what_the_project_needs(house: House, tmp_path: Path) -> Non
     kept = house.store / "cache/distfiles/data-1.txt"
     for mirror in (None, f'folder = "{out}"\n'):
         if mirror:
-            edit(house.project, f'mirrors = ["{house.site.url}/mirror"]\n', mirror)
+            edit(house.project, "[distfiles]\n", f"[distfiles]\n{mirror}")
         key = plan(cwd=house.project, store=house.store)["house"]["key"]
         shutil.rmtree(house.store / "layers" / key, ignore_errors=True)
         kept.unlink(missing_ok=True)
@@ -221,6 +221,7 @@ def test_a_wrong_manifest_leaves_the_shared_file_alone(house: House) -> None:
 def test_update_tells_which_packages_change(house: House) -> None:
     house.git.write({"app-misc/data/Manifest": manifest(DATA)})
     house.git.commit("the right Manifest")
+    house.site.put("upstream/data-1.txt", DATA)
     call("update", "demo", cwd=house.project, store=house.store)
     call("build", cwd=house.project, store=house.store)
     house.git.write({"app-misc/data/data-2.ebuild": EBUILD.format(url="https://example.org")})

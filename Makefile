@@ -40,7 +40,7 @@ demo-stages: setup
 	@echo "More: $(STAGEWRIGHT) -C $(STAGES) build selfhost stage1-systemd-starts"
 
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 test-fast: setup
 	$(VENV)/bin/python -m pytest -m "not real and not boot"

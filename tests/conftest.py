@@ -52,11 +52,22 @@ def store_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm(store_path: Path) -> Iterator[Warm]:
-    """A store with the demo's seeds, binary packages and distfiles. Tests copy from it and never build in it."""
-    with (store_path / "session.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs on one machine take turns
-        yield Warm.fill(store_path, DEMO, "debian", "debian-boot", "system")
+def warm(store_path: Path, testrun_uid: str) -> Iterator[Warm]:
+    """A store with the demo's seeds, binary packages and distfiles. Tests copy from it and never build in it.
+
+    The first process of a test run fills it, the others take it as it is; two runs on one machine take turns.
+    """
+    filled = store_path / "filled-by"
+    with (store_path / "session.lock").open("w") as use, (store_path / "fill.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not filled.exists() or filled.read_text() != testrun_uid:
+            fcntl.flock(use, fcntl.LOCK_EX)
+            Warm.fill(store_path, DEMO, "debian", "debian-boot", "system")
+            filled.write_text(testrun_uid)
+        fcntl.flock(use, fcntl.LOCK_SH)
+        found = Warm.of(store_path)
+        fcntl.flock(turn, fcntl.LOCK_UN)
+        yield found
 
 
 @pytest.fixture

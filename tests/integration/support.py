@@ -161,8 +161,15 @@ class Warm:
         assert built.code == 0, built
         call("gc", cwd=project, store=store)
         call("clean", cwd=project, store=store)
+        return cls.of(folder)
+
+    @classmethod
+    def of(cls, folder: Path) -> Warm:
+        """The warm store in a folder that was filled."""
+        project, store = folder / "project", folder / "store"
         plan = call("plan", "--json", cwd=project, store=store).plan
-        return cls(store, pins, {node: step["key"] for node, step in plan.items()}, folder / "fresh")
+        keys = {node: step["key"] for node, step in plan.items()}
+        return cls(store, project / "stagewright.lock", keys, folder / "fresh")
 
     def copy(self, nodes: Iterable[str], *, binpkgs: bool) -> Path:
         """A new store that holds some nodes, as hard links (layers are only ever read), and copies of the caches."""

@@ -37,8 +37,10 @@ src_install() {{
 }}
 """
 
-GET = "python3 -c 'import sys, urllib.request as u; u.urlretrieve(*sys.argv[1:])'"
-MAKE_CONF = f'FETCHCOMMAND="{GET} \\${{URI}} \\${{DISTDIR}}/\\${{FILE}}"\nRESUMECOMMAND="/bin/false"\n'
+QUIETLY = "sys.excepthook = lambda *said: print(said[1])"
+GET = f"python3 -c 'import sys, urllib.request as u; {QUIETLY}; u.urlretrieve(*sys.argv[1:])'"
+COMMAND = f'COMMAND="{GET} \\${{URI}} \\${{DISTDIR}}/\\${{FILE}}"\n'
+MAKE_CONF = f"FETCH{COMMAND}RESUME{COMMAND}"
 
 HOUSE = """
 [distfiles]
@@ -50,6 +52,7 @@ root = "debian"
 profile = "default/linux/amd64"
 confdir = ["portage"]
 packages = ["app-misc/data"]
+binpkgs = false
 """
 
 
@@ -192,7 +195,7 @@ def test_a_mirror_of_what_the_project_needs(house: House, tmp_path: Path) -> Non
     kept = house.store / "cache/distfiles/data-1.txt"
     for mirror in (None, f'folder = "{out}"\n'):
         if mirror:
-            edit(house.project, f'mirrors = ["{house.site.url}/mirror"]\n', mirror)
+            edit(house.project, "[distfiles]\n", f"[distfiles]\n{mirror}")
         key = plan(cwd=house.project, store=house.store)["house"]["key"]
         shutil.rmtree(house.store / "layers" / key, ignore_errors=True)
         kept.unlink(missing_ok=True)
@@ -205,6 +208,7 @@ def test_a_mirror_of_what_the_project_needs(house: House, tmp_path: Path) -> Non
 def test_a_wrong_manifest_leaves_the_shared_file_alone(house: House) -> None:
     kept = house.store / "cache/distfiles/data-1.txt"
     kept.write_bytes(DATA)
+    house.site.put("upstream/data-1.txt", DATA)
     house.git.write({"app-misc/data/Manifest": manifest(b"something else\n")})
     house.git.commit("a wrong Manifest")
     call("update", "demo", cwd=house.project, store=house.store)
@@ -215,6 +219,11 @@ def test_a_wrong_manifest_leaves_the_shared_file_alone(house: House) -> None:
 
 
 def test_update_tells_which_packages_change(house: House) -> None:
+    house.git.write({"app-misc/data/Manifest": manifest(DATA)})
+    house.git.commit("the right Manifest")
+    house.site.put("upstream/data-1.txt", DATA)
+    call("update", "demo", cwd=house.project, store=house.store)
+    call("build", cwd=house.project, store=house.store)
     house.git.write({"app-misc/data/data-2.ebuild": EBUILD.format(url="https://example.org")})
     house.git.write({"app-misc/data/data-3.ebuild": EBUILD.format(url="x").replace('="amd64"', '="~amd64"')})
     house.git.commit("newer ones")

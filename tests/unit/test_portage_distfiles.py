@@ -44,6 +44,7 @@ def test_a_mirror_folder_is_seen_by_names_alone(distfiles: Distfiles) -> None:
     assert folder
     (folder / "ab/one").write_text("one")
     (folder / "two").write_text("two")
+    (folder / "layout.conf").touch()
     binds = {bind.target: bind.source for bind in distfiles.binds()}
     flat = binds[FLAT]
     assert {path.name: str(path.readlink()) for path in flat.iterdir()} == {

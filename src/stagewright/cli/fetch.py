@@ -17,7 +17,7 @@ from stagewright.engine.plan import check_targets, make_plan
 from stagewright.engine.repositories import bring, missing
 from stagewright.engine.scheduler import Resources
 from stagewright.events import Listener
-from stagewright.portage.mirror import write_mirror
+from stagewright.portage.mirror import check_mirror, write_mirror
 from stagewright.project.load import load
 from stagewright.project.model import Project
 from stagewright.stages.registry import graph_of, kinds
@@ -60,6 +60,8 @@ def command(
     """
     project, store = project_of(ctx), store_of(ctx)
     check_targets(graph_of(project), project, targets)
+    if mirror_out:
+        check_mirror(mirror_out)
     store.sweep()
     with face(progress) as listener:
         project = settle(project, store, targets, [listener], locked=locked)

@@ -19,7 +19,7 @@ from stagewright.engine.pins import attend
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.engine.process import Worker
 from stagewright.engine.worker import FETCHED
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Event, Listener, NodeFinished, NodeNotice, NodeStarted, Status
 from stagewright.graph.node import Yields
 from stagewright.stages.packages import PackageStage
@@ -46,14 +46,23 @@ class Sources:
 def fetch_sources(plan: Plan, store: Store, listeners: Sequence[Listener], *, everything: bool) -> list[Sources]:
     """Fetch the distfiles of what a plan would build; of all its nodes with ``everything``.
 
-    Raises what Portage could not fetch, with the node and its place.
+    Raises what Portage could not fetch, of all nodes, each with its place.
     """
+    found: list[Sources] = []
+    problems: list[StagewrightError] = []
 
     def emit(event: Event) -> None:
         for listener in listeners:
             listener(event)
 
-    return [_fetch(plan, step, store, emit) for step in _steps(plan, everything=everything)]
+    for step in _steps(plan, everything=everything):
+        try:
+            found.append(_fetch(plan, step, store, emit))
+        except StagewrightError as error:
+            problems.append(_placed(step, error))
+    if problems:
+        raise ProblemsError(problems)
+    return found
 
 
 def _steps(plan: Plan, *, everything: bool) -> Iterator[Step]:
@@ -83,7 +92,7 @@ def _fetch(plan: Plan, step: Step, store: Store, emit: Callable[[Event], None]) 
             return _untold(node.id, error.message, emit)
         emit(result)
         if error:
-            raise _placed(step, error)
+            raise error
         files = json.loads(Path(folder, FETCHED).read_text())
     return Sources(node.id, tuple(files))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from stagewright.engine.doctor import require, require_for_repos
 from stagewright.engine.job import Job
 from stagewright.engine.process import Worker
 from stagewright.engine.repositories import REPO, origin
-from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.events import Event, Listener, NodeFinished, NodeNotice, NodeStarted
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph
@@ -173,9 +173,9 @@ def pin(
     """Pin anew, write the lock, and return the project with it, checked again, and what moved."""
     listeners, subjects, moved = list(listeners), list(subjects), []
     _require(project, store, subjects)
-    for subject in subjects:
-        moved.append(_look_up(project, store, subject, listeners))
-        project = _with(project, moved[-1])
+    for item in _each(project, store, subjects, listeners):
+        moved.append(item)
+        project = _with(project, item)
         save(project.lock)
     if any(item.subject.table == "repos" for item in moved):
         project = load(project.folder, kinds(), project.trees)
@@ -188,10 +188,24 @@ def look_up(
     """Like :func:`pin`, but the lock stays as it is, and the project is not checked again."""
     listeners, subjects = list(listeners), list(subjects)
     _require(project, store, subjects)
-    moved = [_look_up(project, store, subject, listeners) for subject in subjects]
+    moved = list(_each(project, store, subjects, listeners))
     for item in moved:
         project = _with(project, item)
     return project, moved
+
+
+def _each(
+    project: Project, store: Store, subjects: Iterable[Subject], listeners: Sequence[Listener]
+) -> Iterator[Moved]:
+    """Look up one after the other; what is wrong with some is raised when all the others are done."""
+    problems: list[StagewrightError] = []
+    for subject in subjects:
+        try:
+            yield _look_up(project, store, subject, listeners)
+        except StagewrightError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0] if len(problems) == 1 else ProblemsError(problems)
 
 
 def _with(project: Project, moved: Moved) -> Project:

@@ -25,6 +25,10 @@ MIRROR = "/var/cache/distfiles.folder"
 """Where the shared folder, and a mirror folder of the project, show up inside a root."""
 
 
+LAYOUT = "layout.conf"
+"""The file in which a mirror says how it is arranged (GLEP 75)."""
+
+
 @dataclass(frozen=True)
 class Distfiles:
     """The folders of one build: ``own`` is its DISTDIR, ``shared`` that of the store, ``folder`` one of the project."""
@@ -96,6 +100,7 @@ class Distfiles:
         for here, _, names in os.walk(folder):
             inner = os.path.normpath(os.path.join(MIRROR, os.path.relpath(here, folder)))  # noqa: PTH118
             for name in names:
-                if not (flat / name).is_symlink():
+                # With the layout of the mirror Portage would look for files in the folders that are left out here.
+                if name != LAYOUT and not (flat / name).is_symlink():
                     (flat / name).symlink_to(f"{inner}/{name}")
         return flat

@@ -25,11 +25,8 @@ def place_of(name: str) -> str:
     return f"{hashlib.blake2b(name.encode()).hexdigest()[:2]}/{name}"
 
 
-def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]:
-    """Make a folder a mirror of exactly these files of ``source``; returns what was removed of it as not needed.
-
-    Raises ``INVALID_VALUE`` for a folder that has something in it and is no mirror, before anything is written.
-    """
+def check_mirror(folder: Path) -> None:
+    """Raise ``INVALID_VALUE`` for a folder that has something in it and is no mirror of ours."""
     distfiles = folder / "distfiles"
     if folder.exists() and any(folder.iterdir()) and not (distfiles / _CONF).is_file():
         raise StagewrightError(
@@ -39,6 +36,15 @@ def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]
         raise StagewrightError(
             Reason.INVALID_VALUE, f"{folder} is a mirror of another layout", hint="name a new or an empty folder"
         )
+
+
+def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]:
+    """Make a folder a mirror of exactly these files of ``source``; returns what was removed of it as not needed.
+
+    Raises what :func:`check_mirror` does, before anything is written.
+    """
+    check_mirror(folder)
+    distfiles = folder / "distfiles"
     distfiles.mkdir(parents=True, exist_ok=True)
     (distfiles / _CONF).write_text(LAYOUT)
     wanted = {distfiles / place_of(name): source / name for name in names}

@@ -139,7 +139,7 @@ class Repo(Section):
     @property
     def request(self) -> dict[str, Any]:
         """What a pin answers: the settings that say which state of which repository it is, and who vouches for it."""
-        return self.model_dump(mode="json", exclude={"path", "main", "priority", "eclass_overrides", "manifests"})
+        return self.model_dump(mode="json", exclude={"path", "main", "priority", "eclass_overrides"})
 
     @property
     def layout(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ TREE = "git-tree"
 
 _SETTINGS = {
     "gc.auto": "0",
+    "fetch.unpackLimit": "1",  # a pack is there whole or not at all, loose objects one by one
     "core.hooksPath": "/dev/null",
     "http.lowSpeedLimit": "64",
     "http.lowSpeedTime": "60",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import calendar
 import contextlib
-import hashlib
 import importlib.util
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import IO, Any
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.download import Progress
 from stagewright.fetch.openpgp import Keyring, keyring
-from stagewright.project.model import Repo, tree_name
+from stagewright.project.model import Repo
 from stagewright.repos.git import Between, Commit, Remote
 from stagewright.repos.snapshots import Found, Mirror
 from stagewright.repos.trees import Shelf
@@ -61,7 +60,7 @@ class Origin:
         else:
             pin = self._pin_of_snapshot(self._find_snapshot(), old)
             self._mirror.tree(pin["file"], pin["sha512"])
-        self.check_manifests(pin["tree"])
+        self._check_manifests(pin["tree"])
         return pin
 
     def fetch(self, pin: Mapping[str, Any]) -> None:
@@ -75,7 +74,6 @@ class Origin:
             if tree != pin["tree"]:
                 what = f"{self.name}: the pinned commit has other files than the lock says"
                 raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="stagewright update pins it anew")
-        self.check_manifests(pin["tree"])
 
     def between(self, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Between | None:
         """The commits between two pins, where that can be told."""
@@ -84,23 +82,12 @@ class Origin:
         since = calendar.timegm(time.strptime(old["date"], "%Y-%m-%d %H:%M:%S"))
         return self._remote.between(old["commit"], new["commit"], since, SUBJECTS)
 
-    def check_manifests(self, tree: str) -> None:
-        """Verify a tree by its own signed Manifests, once for each set of keys, if the project asks for it."""
-        if not self.repo.manifests:
-            return
-        keys = [str(self._keyring_file), *sorted(self.repo.keys)]
-        mark = (
-            self.shelf.folder
-            / "verified"
-            / f"{tree_name(tree)}.{hashlib.sha256(' '.join(keys).encode()).hexdigest()[:16]}"
-        )
-        if mark.exists():
-            return
-        self.on_phase("verify the Manifests")
-        with self._trusted() as trusted:
-            _gemato(self.shelf.tree(tree), trusted, self.log, self.name)
-        mark.parent.mkdir(exist_ok=True)
-        mark.touch()
+    def _check_manifests(self, tree: str) -> None:
+        """Verify a tree by its own signed Manifests, if the project asks for it; the pin says that it was done."""
+        if self.repo.manifests:
+            self.on_phase("verify the Manifests")
+            with self._trusted() as trusted:
+                _gemato(self.shelf.tree(tree), trusted, self.log, self.name)
 
     @property
     def _remote(self) -> Remote:

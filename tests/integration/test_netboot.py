@@ -293,3 +293,28 @@ def wait_for_console(line: str, awaited: str, limit: float) -> None:
                 said += data.decode(errors="replace")
         finally:
             machine.kill()
+
+
+IN_A_NETWORK = """
+ip link set lo up && ip tuntap add t0 mode tap && ip addr add 10.9.0.1/24 dev t0 && ip link set t0 up || exit 9
+"$0" -m stagewright netboot serve "$1" --proxy-dhcp --address 10.9.0.1 > said 2>&1 &
+server=$!
+for _ in $(seq 300); do grep -q 'at the prompt of iPXE' said && break; sleep 0.1; done
+timeout 30 busybox tftp -g -r boot/gentoo -l by-tftp 10.9.0.1
+pgrep dnsmasq --parent $server > dnsmasq.pid
+kill $2 $server; wait $server; echo $? > code
+for _ in $(seq 50); do kill -0 "$(cat dnsmasq.pid)" 2> /dev/null || exit 0; sleep 0.1; done
+exit 8
+"""
+
+
+@pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="NOT TESTED: dnsmasq is not installed")
+@pytest.mark.parametrize(("signal", "code"), [("-TERM", "0"), ("-KILL", "137")])
+def test_dnsmasq_serves_beside_us_and_ends_with_us(site: Site, tmp_path: Path, signal: str, code: str) -> None:
+    command = ["unshare", "--net", "bash", "-c", IN_A_NETWORK, sys.executable, str(site.set), signal]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
+    said = (tmp_path / "said").read_text()
+    assert done.returncode == 0, (done, said)
+    assert (tmp_path / "code").read_text().strip() == code
+    assert sha512(tmp_path / "by-tftp") == sha512(site.set / "boot/gentoo")
+    assert "proxy on subnet 10.9.0.1" in said

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import embedded, netboot, packing, plan, roots, specs
+from bench import embedded, media, netboot, packing, plan, roots, specs
 from bench.measure import Row, show
 
 
@@ -21,14 +21,14 @@ def main() -> int:
     parser.add_argument(
         "--only",
         nargs="*",
-        choices=["plan", "specs", "roots", "packing", "netboot", "embedded"],
+        choices=["plan", "specs", "roots", "packing", "media", "netboot", "embedded"],
         help="which ones (default: all)",
     )
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as name:
         folder = Path(name)
-        for module in (plan, specs, roots, packing, netboot, embedded):
+        for module in (plan, specs, roots, packing, media, netboot, embedded):
             if not options.only or module.__name__.rpartition(".")[2] in options.only:
                 rows += module.measure(folder, options.store)
     show(rows)

@@ -51,6 +51,14 @@ def median_of(function: Callable[[], object], times: int = 5) -> float:
     return statistics.median(seconds)
 
 
+def cost(function: Callable[[], object]) -> tuple[float, float]:
+    """The seconds that something takes by the clock, and of processors, its processes included."""
+    before = os.times()
+    function()
+    after = os.times()
+    return after.elapsed - before.elapsed, sum(after[:4]) - sum(before[:4])
+
+
 def stagewright(folder: Path, store: Path, *words: str) -> float:
     """Run the command in a project; returns its wall time in seconds."""
     command = [sys.executable, "-m", "stagewright", "-C", str(folder), "--store", str(store), *words]

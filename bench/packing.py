@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
-from bench.measure import Row, copy_of_demo, stagewright
+from bench.measure import Row, copy_of_demo, cost, stagewright
 from stagewright.engine.plan import make_plan
 from stagewright.graph.node import Yields
 from stagewright.project.load import load
@@ -39,8 +37,8 @@ def _row(kind: Compression, tree: Path, folder: Path, rounds: int) -> Row:
     for number in range(rounds):
         target = folder / f"pack{number}" / f"it.tar.{kind}"
         target.parent.mkdir(exist_ok=True)
-        floors.append(_cost(lambda: _by_hand(kind, tree, folder / f"hand.{kind}")))
-        ours.append(_cost(lambda target=target: pack(tree, target, kind.command(kind.level, 2), epoch=EPOCH)))
+        floors.append(cost(lambda: _by_hand(kind, tree, folder / f"hand.{kind}")))
+        ours.append(cost(lambda target=target: pack(tree, target, kind.command(kind.level, 2), epoch=EPOCH)))
     (mine, my_cpu), (floor, its_cpu) = (map(min, zip(*costs, strict=True)) for costs in (ours, floors))
     note = f"{mine:.2f} s against {floor:.2f} s, of processors {my_cpu:.2f} s against {its_cpu:.2f} s"
     return Row(f"packing with digests / tar | {BY_HAND[kind]}", mine / floor, 1.1, "", note)
@@ -48,11 +46,3 @@ def _row(kind: Compression, tree: Path, folder: Path, rounds: int) -> Row:
 
 def _by_hand(kind: Compression, tree: Path, target: Path) -> None:
     subprocess.run(["sh", "-c", f'{_TAR} | {BY_HAND[kind]} > "$2"', "sh", tree, target], check=True)
-
-
-def _cost(function: Callable[[], object]) -> tuple[float, float]:
-    """The seconds that something takes by the clock, and of processors, its processes included."""
-    before = os.times()
-    function()
-    after = os.times()
-    return after.elapsed - before.elapsed, sum(after[:4]) - sum(before[:4])

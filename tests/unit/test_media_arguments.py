@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
 from stagewright.media.iso import GENKERNEL_SUMS, SUMS
-from stagewright.media.layout import Settings, entries_of, image_of, menu_of, unfit
+from stagewright.media.layout import Settings, Squashed, entries_of, image_of, menu_of, unfit
 from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
 from stagewright.media.menus import Line, read_menu, traps_of
 from stagewright.media.payload import BootKernel, Payload, paths_of
@@ -148,7 +148,9 @@ def test_old_paths_stay_whatever_the_loader(tmp_path: Path, loader: Loader) -> N
     payload = ready(tmp_path / "payload", loader, names=("gentoo", "old"))
     folder, work = tmp_path / "payload", tmp_path / "work"
     with (tmp_path / "log").open("w") as log:
-        image = image_of(settings_of(loader, memtest=True), payload, folder, folder / "image.squashfs", work, 0, log)
+        image = image_of(
+            settings_of(loader, memtest=True), payload, folder, Squashed(folder / "image.squashfs"), work, 0, log
+        )
     assert {"boot/gentoo", "boot/gentoo.igz", "boot/old", "boot/old.igz", "image.squashfs"} <= set(image.files)
     assert bool(image.efi_files) is loader.is_efi
     assert bool(image.bios) is loader.is_bios

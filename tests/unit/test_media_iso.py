@@ -20,7 +20,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
 from stagewright.media.inspect import Medium, Way, inspect
 from stagewright.media.iso import implant_md5, make_esp, make_iso
-from stagewright.media.layout import Settings, image_of
+from stagewright.media.layout import Settings, Squashed, image_of
 from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
 from stagewright.media.payload import BootKernel, Payload
 from stagewright.media.signing import SecureBoot, sign
@@ -76,7 +76,7 @@ def make(payload: Path, work: Path, loader: Loader, **more: object) -> Path:
     work.mkdir(parents=True, exist_ok=True)
     for name in ("loader", "media"):
         (work / name).mkdir()
-    squashfs = payload / "image.squashfs"
+    squashfs = Squashed(payload / "image.squashfs")
     image = image_of(settings, Payload.read(payload), payload, squashfs, work / "loader", EPOCH, io.StringIO())
     target = work / "out.iso"
     make_iso(image, target, work / "media", EPOCH, io.StringIO())

@@ -30,4 +30,8 @@ class EfiArch:
         return f"BOOT{self.short.upper()}.EFI"
 
 
-_ARCHES = {Arch.AMD64: EfiArch("x64", "x86_64-efi"), Arch.ARM64: EfiArch("aa64", "arm64-efi")}
+_ARCHES = {
+    Arch.AMD64: EfiArch("x64", "x86_64-efi"),
+    Arch.ARM64: EfiArch("aa64", "arm64-efi"),
+    Arch.X86: EfiArch("ia32", "i386-efi"),
+}

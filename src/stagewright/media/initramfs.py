@@ -6,6 +6,7 @@ end in a black screen. So the environment is asked before, and the initramfs aft
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ NETWORK_TOOLS = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "cur
 
 OVERLAY = "/tmp/stagewright-initramfs"
 """Where the folder that is added to the initramfs shows up inside."""
+
+_NOT_THERE = re.compile(r"which can't be installed|cannot be found or installed")
 
 LIVE, HTTP = "dmsquash-live", "livenet"
 
@@ -117,8 +120,20 @@ class Making:
 
 def make_initramfs(settings: Initramfs, root: Root, making: Making, able: Capabilities) -> Contents:
     """Run dracut, then see that all is in that a live system starts by. Raises ``BUILD_FAILED`` with the remedy."""
-    words = making.words(settings)
-    root.run(*words, binds=making.binds, env={"SOURCE_DATE_EPOCH": str(making.epoch)})
+    said: list[str] = []
+    try:
+        env = {"SOURCE_DATE_EPOCH": str(making.epoch)}
+        root.run(*making.words(settings), binds=making.binds, env=env, on_line=said.append)
+    except StagewrightError as error:
+        missing = [line for line in said if _NOT_THERE.search(line)]
+        if error.reason is not Reason.COMMAND_FAILED or not missing:
+            raise
+        raise StagewrightError(
+            Reason.BUILD_FAILED,
+            f"dracut made no initramfs for kernel {making.version}: it lacks modules of its own",
+            detail="\n".join(f"  {line}" for line in missing),
+            hint="take what is needed out of initramfs.omit, or install what brings it",
+        ) from error
     contents = Contents.of(root, making.target)
     dropped = [name for name in settings.modules if name not in contents.modules]
     if dropped:

@@ -6,7 +6,6 @@ facts; whether they are as they should be is said by ``problems``.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import struct
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.media.iso import digest_of
 from stagewright.media.menus import Line, is_menu, read_menu, traps_of, unified
 from stagewright.media.payload import INITRAMFS, KERNEL
 from stagewright.run import run
@@ -118,9 +118,9 @@ def inspect(path: Path, work: Path) -> Medium:
         ways=tuple(places.ways(esp)),
         loaders=tuple(_loaders(files, esp, lines)),
         entries=tuple(_entries(lines, volume_id, files, esp)),
-        checks=(*_checks(tree), *_beside(path)),
-        shared=_shared(tree),
-        squashfs=_squashfs(tree),
+        checks=(*_checks(tree, files), *_beside(path)),
+        shared=_shared(tree, files),
+        squashfs=_squashfs(tree, files),
     )
 
 
@@ -137,9 +137,9 @@ def _folder(path: Path) -> Medium:
         files=files,
         loaders=tuple(_loaders(files, {}, lines)),
         entries=tuple(_entries(lines, "", files, {})),
-        checks=tuple(_checks(path)),
-        shared=_shared(path),
-        squashfs=_squashfs(path),
+        checks=tuple(_checks(path, files)),
+        shared=_shared(path, files),
+        squashfs=_squashfs(path, files),
     )
 
 
@@ -269,10 +269,10 @@ def _loaders(files: Mapping[str, int], esp: Mapping[str, int], lines: Sequence[L
         yield "ipxe"
 
 
-def _checks(tree: Path) -> Iterator[Check]:
+def _checks(tree: Path, files: Mapping[str, int]) -> Iterator[Check]:
     """The lists of digests on a medium, against its files."""
     for name in (*_SUMS, "DIGESTS"):
-        if (tree / name).is_file():
+        if name in files:
             yield _check(name, (tree / name).read_text(errors="replace"), tree)
 
 
@@ -303,21 +303,14 @@ def _fits(folder: Path, file: str, digests: Sequence[str]) -> bool:
     return all(digest in found for digest in digests)
 
 
-def digest_of(path: Path, algorithm: str) -> str:
-    """The digest of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
+def _shared(tree: Path, files: Mapping[str, int]) -> dict[str, str]:
+    return {name: digest_of(tree / name, "sha512") for name in SHARED if name in files}
 
 
-def _shared(tree: Path) -> dict[str, str]:
-    return {name: digest_of(tree / name, "sha512") for name in SHARED if (tree / name).is_file()}
-
-
-def _squashfs(tree: Path) -> str:
+def _squashfs(tree: Path, files: Mapping[str, int]) -> str:
     """What unsquashfs says of the image: its compression and block size. Empty without one."""
-    image = tree / SHARED[-1]
-    if not image.is_file():
+    if SHARED[-1] not in files:
         return ""
-    done = run(["unsquashfs", "-s", image], check=False)
+    done = run(["unsquashfs", "-s", tree / SHARED[-1]], check=False)
     words = dict(re.findall(r"^(Compression|Block size) (\S+)", done.stdout, re.MULTILINE))
     return f"{words.get('Compression', '?')}, blocks of {words.get('Block size', '?')}" if done.code == 0 else "broken"

@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -56,7 +56,7 @@ class Image:
     """What an ISO consists of: files of the ISO file system and of the EFI system partition, by path.
 
     ``esp`` is the least size of that partition in bytes; without files there is none. ``sums`` are names of digest
-    files to write, with their algorithms by hashlib's names.
+    files to write, with their algorithms by hashlib's names; ``known`` are the sha512 of files that need not be read.
     """
 
     volume_id: str
@@ -65,6 +65,7 @@ class Image:
     bios: Bios | None = None
     esp: int = 0
     sums: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_iso(image: Image, target: Path, work: Path, epoch: int, log: IO[str]) -> None:
@@ -72,7 +73,11 @@ def make_iso(image: Image, target: Path, work: Path, epoch: int, log: IO[str]) -
     tree = _lay_out(image.files, work / "iso", epoch)
     patched = {image.bios.image} if image.bios else set()  # xorriso writes a table into it
     for name, algorithm in image.sums.items():
-        _write_sums(image.files, tree / name, algorithm, patched, epoch)
+        known = image.known if algorithm == "sha512" else {}
+        listed = {path: source for path, source in image.files.items() if path not in patched}
+        sums = {path: known.get(path) or digest_of(source, algorithm) for path, source in sorted(listed.items())}
+        (tree / name).write_text("".join(f"{digest}  ./{path}\n" for path, digest in sums.items()))
+        os.utime(tree / name, (epoch, epoch))
     os.utime(tree, (epoch, epoch))
     words = ["xorriso", "-as", "mkisofs", "-quiet", "-iso-level", "3", "-rational-rock", "-r"]
     words += ["--set_all_file_dates", f"={epoch}"]  # the boot catalog has no file to take its date from
@@ -130,16 +135,10 @@ def _esp_size(files: Mapping[str, Path], least: int) -> int:
     return max(size, least)
 
 
-def _write_sums(files: Mapping[str, Path], target: Path, algorithm: str, without: Collection[str], epoch: int) -> None:
-    lines = [f"{_digest(path, algorithm)}  ./{name}\n" for name, path in sorted(files.items()) if name not in without]
-    target.write_text("".join(lines))
-    os.utime(target, (epoch, epoch))
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    make: Callable[[], hashlib._Hash] = getattr(hashlib, algorithm)
+def digest_of(path: Path, algorithm: str) -> str:
+    """The digest of a file, in hexadecimal."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, make).hexdigest()
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def _lay_out(files: Mapping[str, Path], tree: Path, epoch: int) -> Path:

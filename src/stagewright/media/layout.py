@@ -54,6 +54,14 @@ class Settings:
         return self.arguments.persistence is not None or Mode.PERSISTENCE in self.modes
 
 
+@dataclass(frozen=True)
+class Squashed:
+    """The squashfs, and its sha512 if that is known."""
+
+    path: Path
+    sha512: str = ""
+
+
 def unfit(settings: Settings, payload: Payload, compression: str) -> tuple[str, str] | None:
     """Why these settings do not go with a payload, and what to do: found now, not on a black screen."""
     for kernel in payload.kernels:
@@ -113,7 +121,7 @@ def menu_of(settings: Settings, payload: Payload) -> Menu:
 
 
 def image_of(
-    settings: Settings, payload: Payload, folder: Path, squashfs: Path, work: Path, epoch: int, log: IO[str]
+    settings: Settings, payload: Payload, folder: Path, squashfs: Squashed, work: Path, epoch: int, log: IO[str]
 ) -> Image:
     """The files of an ISO, with a payload's ``folder``; what is generated is written into ``work``.
 
@@ -126,7 +134,7 @@ def image_of(
     kernels = {path: folder / path for kernel in payload.kernels for path in (kernel.kernel, kernel.initramfs)}
     written = _write(settings.loader.configuration(menu_of(settings, payload)), work, epoch)
     memtest = {f"{MEMTEST_FOLDER}/{path.name}": path for path in _files(folder / MEMTEST)} if settings.memtest else {}
-    files = {**kernels, IMAGE: squashfs, **(memtest if settings.loader.reads_iso else {})}
+    files = {**kernels, IMAGE: squashfs.path, **(memtest if settings.loader.reads_iso else {})}
     efi: dict[str, Path] = {}
     bios = None
     program = EfiArch.of(Arch(payload.arch)).program
@@ -152,7 +160,8 @@ def image_of(
     genkernel = any(kernel.by is InitramfsKind.GENKERNEL for kernel in payload.kernels)
     sums = {SUMS: "sha512"} if settings.checksums else {}
     sums |= {GENKERNEL_SUMS: "blake2b"} if settings.verifies and genkernel else {}
-    return Image(settings.volume_id, files, efi, bios, settings.esp, sums)
+    known = {**payload.sha512, IMAGE: squashfs.sha512}
+    return Image(settings.volume_id, files, efi, bios, settings.esp, sums, known)
 
 
 def _unified(settings: Settings, payload: Payload, folder: Path, work: Path, epoch: int, log: IO[str]) -> Path:

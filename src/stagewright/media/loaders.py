@@ -105,8 +105,8 @@ class Loader(enum.StrEnum):
 
     def lacks(self, root: Root, efi: EfiArch) -> Iterator[Lack]:
         """What of it is missing in an environment."""
-        if self.is_bios and efi.short != "x64":
-            yield Lack(f"{self} is for x86_64 alone", "use systemd-boot or grub")
+        if self.is_bios and efi.short == "aa64":
+            yield Lack(f"{self} starts under BIOS, which arm64 has not", "use systemd-boot or grub")
         elif self.is_grub:
             yield from _grub_lacks(self, root, efi)
         else:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.media.arguments import InitramfsKind
@@ -56,6 +56,7 @@ class Payload:
     signed: bool = False
     microcode: tuple[str, ...] = ()
     firmware: tuple[str, ...] = ()
+    sha512: Mapping[str, str] = field(default_factory=dict)  # of kernels and initramfs, by path
 
     def write(self, folder: Path) -> None:
         """Write the file into a payload's folder."""

@@ -18,12 +18,13 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
-from stagewright.errors import ProblemsError, StagewrightError
+from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import choose_firmware, copy_firmware
 from stagewright.media.initramfs import HTTP, Initramfs, Making, environment_lacks, make_initramfs
+from stagewright.media.iso import digest_of
 from stagewright.media.kernel import capabilities, check_kernel, copy_out, image_of
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
@@ -89,6 +90,11 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         if "gentoo" in self._named() and self._first() != "gentoo":
             facts = {"hint": 'choose another name, or set default = "gentoo"'}
             raise PydanticCustomError("kernels", "boot/gentoo is the first kernel, which has another name", facts)
+        if self.microcode and any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in self._named().values()):
+            facts = {"hint": 'set genkernel_arguments = ["--microcode-initramfs"] for that kernel'}
+            raise PydanticCustomError(
+                "microcode", "`microcode` is put in by dracut, which genkernel does not use", facts
+            )
         if self.secure_boot and (unfit := [loader for loader in self.loaders if not loader.checks_kernels]):
             facts = {"loader": str(unfit[0]), "hint": "use systemd-boot or uki, where the firmware checks the kernel"}
             raise PydanticCustomError("secure_boot", "{loader} cannot start with Secure Boot and own keys", facts)
@@ -100,9 +106,13 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         return bool(self.packages) or any(kernel.installs for kernel in self._named().values())
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node; the program that signs leaves traces where something is signed."""
+        """The node; the program that signs leaves traces where something is signed.
+
+        Which kernel is the first one is said in so many words, since the order of a table is no part of keys.
+        """
         node = super().node(node_id, scope, **context)
-        return replace(node, tools=(*node.tools, SIGN.program)) if self.secure_boot else node
+        options = {**node.options, "default": self._first() if self.kernels else None}
+        return replace(node, options=options, tools=(*node.tools, *([SIGN.program] if self.secure_boot else [])))
 
     def lacks(self) -> Iterator[StagewrightError]:
         """What of the keys is not on this machine."""
@@ -115,8 +125,8 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         return self.default or next(iter(self._named()))
 
     def _ordered(self) -> list[str]:
-        """The names of the kernels, the first one first."""
-        return sorted(self._named(), key=lambda name: name != self._first())
+        """The names of the kernels: the first one, then the others by name."""
+        return sorted(self._named(), key=lambda name: (name != self._first(), name))
 
     def build(self, work: Work) -> Built:
         """Install what is asked for, make kernels and initramfs, copy the parts out."""
@@ -129,7 +139,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         self._check_environment(root, efi, portage, work.epoch)
         firmware = choose_firmware(root, self.firmware, microcode=self.microcode, where=repr(self.root))
         (payload / "boot").mkdir()
-        kernels = tuple(self._kernel(name, root, portage, work) for name in self._ordered())
+        kernels = self._make_kernels(root, portage, work)
         if firmware.files:
             copy_firmware(root, firmware, payload / FIRMWARE)
         self._take_loaders(root, payload, efi, work)
@@ -140,6 +150,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             signed=self.secure_boot is not None,
             microcode=firmware.microcode,
             firmware=firmware.files,
+            sha512={
+                path: digest_of(payload / path, "sha512") for one in kernels for path in (one.kernel, one.initramfs)
+            },
         )
         made.write(payload)
         files.clamp_times(payload, work.epoch)
@@ -172,6 +185,18 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
                     errors.append(error)
         if errors:
             raise ProblemsError(errors)
+
+    def _make_kernels(self, root: Root, portage: Portage, work: Work) -> tuple[BootKernel, ...]:
+        """All kernels, one after the other. Raises ``BUILD_FAILED`` when one would take the place of another."""
+        made: list[BootKernel] = []
+        for name in self._ordered():
+            kernel = self._kernel(name, root, portage, work)
+            same = [other.name for other in made if other.version == kernel.version]
+            if same and self._named()[name].from_sources:
+                message = f"the kernels {same[0]} and {name} are both {kernel.version}, so their modules would be mixed"
+                raise StagewrightError(Reason.BUILD_FAILED, message, hint="set `extraversion` of one of them")
+            made.append(kernel)
+        return tuple(made)
 
     def _kernel(self, name: str, root: Root, portage: Portage, work: Work) -> BootKernel:
         """One kernel with the packages for it and its initramfs, copied out before the next one is made."""
@@ -237,4 +262,4 @@ def _binds(payload: Path) -> list[Bind]:
 def _copy_modules(root: Root, version: str, target: Path) -> None:
     modules = inside(root.path, os.path.realpath, f"/lib/modules/{version}")
     ignored = shutil.ignore_patterns("build", "source", "vmlinuz")
-    shutil.copytree(root.path / modules.lstrip("/"), target, symlinks=True, ignore=ignored)
+    shutil.copytree(root.path / modules.lstrip("/"), target, symlinks=True, ignore=ignored, dirs_exist_ok=True)

@@ -16,7 +16,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
 from stagewright.media.iso import implant_md5, make_iso
-from stagewright.media.layout import IMAGE, Settings, image_of, unfit
+from stagewright.media.layout import IMAGE, Settings, Squashed, image_of, unfit
 from stagewright.media.loaders import Loader
 from stagewright.media.payload import Payload
 from stagewright.media.signing import SecureBoot, sign
@@ -29,7 +29,7 @@ from stagewright.root.budget import Size, parse_size
 from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.livecd_stage2 import LiveStage2
 from stagewright.stages.released import about, release
-from stagewright.stages.squashfs import SquashfsSettings, squashfs_node
+from stagewright.stages.squashfs import SHA512, SquashfsSettings, squashfs_node
 from stagewright.stages.tools import IMPLANTISOMD5, OBJCOPY, SIGN, Tool
 
 VolumeId = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,32}", "at most 32 letters, digits and _ . - without spaces")]
@@ -157,7 +157,8 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
         if wrong:
             message, hint = wrong
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
-        squashfs = work.artifact("squashfs") / IMAGE
+        made = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key).facts
+        squashfs = Squashed(work.artifact("squashfs") / IMAGE, made[SHA512])
         image = image_of(settings, payload, folder, squashfs, work.new_folder("loader"), work.epoch, work.log)
         if work.context["secure_boot"]:
             for program in image.efi_files.values():  # the one that was made here, see _keys
@@ -167,8 +168,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
         if settings.verifies and any(kernel.by is InitramfsKind.DRACUT for kernel in payload.kernels):
             implant_md5(target, work.log)
         work.phase("digest")
-        packages = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key).facts[INSTALLED]
-        release(work, target, from_data(packages), digests_of(target), payload=asdict(payload))
+        release(work, target, from_data(made[INSTALLED]), digests_of(target), payload=asdict(payload))
         return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
 
     def _settings(self, work: Work) -> Settings:

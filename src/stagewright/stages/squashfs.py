@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from stagewright.graph.node import Node, Yields
+from stagewright.media.iso import digest_of
 from stagewright.media.layout import IMAGE
 from stagewright.media.payload import FIRMWARE, MODULES
 from stagewright.portage.installed import INSTALLED, as_data, packages_of
@@ -22,6 +23,9 @@ from stagewright.root import files
 from stagewright.run import inside, run
 from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.tools import Tool
+
+SHA512 = "sha512"
+"""The fact that is the file's digest: all media of it list it, and none has to read the file again."""
 
 
 class SquashfsCompression(enum.StrEnum):
@@ -88,7 +92,8 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
             env={"SOURCE_DATE_EPOCH": str(work.epoch)},
             log=work.log,
         )
-        return Built(target.parent, (), {"bytes": target.stat().st_size, INSTALLED: as_data(packages)})
+        facts = {"bytes": target.stat().st_size, SHA512: digest_of(target, "sha512"), INSTALLED: as_data(packages)}
+        return Built(target.parent, (), facts)
 
 
 def _folder(path: str) -> str:

@@ -1,0 +1,82 @@
+"""An ISO from ready parts, against the programs that it takes called by hand on the same files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.measure import Row, cost
+from stagewright.media.arguments import InitramfsKind, KernelArguments
+from stagewright.media.iso import EFI_SYSTEM_PARTITION, make_iso
+from stagewright.media.layout import Settings, Squashed, image_of
+from stagewright.media.loaders import Loader
+from stagewright.media.payload import BootKernel, Payload
+
+EPOCH = 1795132800
+ROUNDS = 5
+SIZES = {"boot/gentoo": 8 << 20, "boot/gentoo.igz": 40 << 20, "image.squashfs": 400 << 20}
+"""A small live system's parts, in bytes."""
+
+_BY_HAND = f"""
+truncate -s 50M "$2/esp.img" && mkfs.vfat "$2/esp.img" > "$2/log" && mcopy -s -i "$2/esp.img" "$1/esp"/* :: &&
+xorriso -as mkisofs -quiet -iso-level 3 -rational-rock -r -volid LIVE -partition_offset 16 --protective-msdos-label \\
+    -append_partition 2 {EFI_SYSTEM_PARTITION} "$2/esp.img" -appended_part_as_gpt \\
+    -eltorito-alt-boot -e --interval:appended_partition_2:all:: -no-emul-boot -o "$2/out.iso" "$1/iso"
+"""
+
+
+def measure(folder: Path, store: Path) -> list[Row]:
+    """Both in turns, the best of each: whatever else the machine does only adds."""
+    del store  # nothing is built
+    parts = _parts(folder / "parts")
+    ours, floors = [], []
+    for number in range(ROUNDS):
+        ours.append(_once(folder / f"ours{number}", lambda work: _assemble(parts, work)))
+        floors.append(_once(folder / f"hand{number}", lambda work: _by_hand(parts, work)))
+    (mine, my_cpu), (floor, its_cpu) = (map(min, zip(*costs, strict=True)) for costs in (ours, floors))
+    note = f"{mine:.2f} s against {floor:.2f} s, of processors {my_cpu:.2f} s against {its_cpu:.2f} s"
+    return [Row("ISO from ready parts / the same by hand", mine / floor, 1.3, "", note)]
+
+
+def _parts(folder: Path) -> Path:
+    """A payload's folder and, for the call by hand, the same files laid out as they go onto a medium."""
+    for name, size in SIZES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(size))
+        for tree in ("iso", *([] if name == "image.squashfs" else ["esp"])):
+            (folder / tree / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, folder / tree / name)
+    loader = folder / "loaders/systemd-boot/BOOTX64.EFI"
+    loader.parent.mkdir(parents=True)
+    loader.write_bytes(os.urandom(100_000))
+    (folder / "esp/EFI/BOOT").mkdir(parents=True)
+    shutil.copy(loader, folder / "esp/EFI/BOOT/BOOTX64.EFI")
+    return folder
+
+
+def _assemble(parts: Path, work: Path) -> None:
+    kernel = BootKernel("gentoo", "6.1", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, True, True, True)
+    settings = Settings(Loader.SYSTEMD_BOOT, KernelArguments(), "T", "LIVE")
+    for name in ("loader", "media"):
+        (work / name).mkdir()
+    with (work / "log").open("w") as log:
+        payload = Payload("amd64", (kernel,), sha512={"boot/gentoo": "0" * 128, "boot/gentoo.igz": "0" * 128})
+        squashfs = Squashed(parts / "image.squashfs", "0" * 128)  # the stages that make these know their digests
+        image = image_of(settings, payload, parts, squashfs, work / "loader", EPOCH, log)
+        make_iso(image, work / "out.iso", work / "media", EPOCH, log)
+
+
+def _by_hand(parts: Path, work: Path) -> None:
+    subprocess.run(["sh", "-ec", _BY_HAND, "sh", parts, work], check=True, capture_output=True)
+
+
+def _once(work: Path, function: Callable[[Path], None]) -> tuple[float, float]:
+    """What it takes in a fresh folder, which is removed afterwards."""
+    work.mkdir()
+    seconds = cost(lambda: function(work))
+    shutil.rmtree(work)
+    return seconds

@@ -1,0 +1,167 @@
+"""Firmware, microcode, memtest86+ and boot loaders of an environment: what was asked for, and what is missing."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
+
+from stagewright.arch import Arch
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.media.efi import EfiArch
+from stagewright.media.firmware import CHOSEN, choose_firmware, copy_firmware
+from stagewright.media.initramfs import Initramfs, Making, environment_lacks, make_initramfs
+from stagewright.media.kernel import Capabilities
+from stagewright.media.loaders import BOOT_MBR, Loader
+from stagewright.media.memtest import memtest_lacks, take_memtest
+from stagewright.root.root import Root
+
+pytestmark = as_root
+
+FIRMWARE = {f"lib/firmware/{name}": name for name in ("wifi-1.bin", "wifi-2.bin", "gpu/a.bin", "intel-ucode/06-01")}
+X64 = EfiArch.of(Arch.AMD64)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return make_root(tmp_path / "root", FIRMWARE, links={"lib/firmware/old.bin": "gpu/a.bin"})
+
+
+def chosen(root: Root) -> set[str]:
+    folder = root.path / CHOSEN.lstrip("/")
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def test_nothing_comes_in_unasked(root: Root) -> None:
+    firmware = choose_firmware(root, [], microcode=False, where="it")
+    assert (firmware.files, firmware.microcode, chosen(root)) == ((), (), set())
+
+
+def test_what_matches_comes_with_what_it_links_to(root: Root, tmp_path: Path) -> None:
+    firmware = choose_firmware(root, ["wifi-*", "old.bin"], microcode=True, where="it")
+    assert firmware.files == ("gpu/a.bin", "old.bin", "wifi-1.bin", "wifi-2.bin")
+    assert firmware.microcode == ("intel-ucode/06-01",)
+    assert chosen(root) == {*firmware.files, *firmware.microcode}
+    copy_firmware(root, firmware, tmp_path / "payload")
+    assert (tmp_path / "payload/old.bin").readlink() == Path("gpu/a.bin")
+    assert not (tmp_path / "payload/intel-ucode").exists()
+
+
+def test_what_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        choose_firmware(make_root(tmp_path), ["wifi-*", "gpu"], microcode=True, where="it")
+    assert [problem.reason for problem in caught.value.problems] == [Reason.ENVIRONMENT_LACKS] * 3
+
+
+def test_memtest_is_found_where_distributions_put_it(tmp_path: Path) -> None:
+    assert memtest_lacks(make_root(tmp_path / "without"))
+    gentoo = {"boot/memtest86plus/memtest.efi64": "efi", "boot/memtest86plus/memtest64.bios": "bin"}
+    for number, texts in enumerate(({"boot/memtest86+x64.efi": "efi", "boot/memtest86+x64.bin": "bin"}, gentoo)):
+        root = make_root(tmp_path / str(number), texts)
+        assert memtest_lacks(root) == []
+        target = tmp_path / f"taken{number}"
+        target.mkdir()
+        take_memtest(root, target)
+        assert {path.name: path.read_text() for path in target.iterdir()} == {
+            "memtest.efi": "efi",
+            "memtest.bin": "bin",
+        }
+
+
+@pytest.mark.parametrize("loader", list(Loader))
+def test_a_loader_that_is_not_there_is_named(tmp_path: Path, loader: Loader) -> None:
+    (lack, *_) = loader.lacks(make_root(tmp_path), X64)
+    assert str(loader) in lack.message
+    assert "install" in lack.hint
+
+
+def test_loaders_are_taken_from_where_gentoo_puts_them(tmp_path: Path) -> None:
+    names = ("isolinux.bin", "isohdpfx.bin", "ldlinux.c32", "libcom32.c32", "libutil.c32", "menu.c32")
+    texts = {f"usr/share/syslinux/{name}": name for name in names}
+    texts |= {f"usr/lib/systemd/boot/efi/{name}": name for name in ("systemd-bootaa64.efi", "linuxx64.efi.stub")}
+    root = make_root(tmp_path / "root", texts)
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    assert not list(Loader.ISOLINUX.lacks(root, X64))
+    Loader.ISOLINUX.take(root, X64, taken, "/unused")
+    assert (taken / BOOT_MBR).read_text() == "isohdpfx.bin"
+    assert {path.name for path in taken.iterdir()} == {*names, BOOT_MBR} - {"isohdpfx.bin"}
+    assert list(Loader.SYSTEMD_BOOT.lacks(root, X64))
+    arm = EfiArch.of(Arch.ARM64)
+    assert not list(Loader.SYSTEMD_BOOT.lacks(root, arm))
+    Loader.SYSTEMD_BOOT.take(root, arm, taken, "/unused")
+    assert (taken / "BOOTAA64.EFI").read_text() == "systemd-bootaa64.efi"
+    assert list(Loader.GRUB_HYBRID.lacks(root, arm))
+
+
+def test_architectures_without_media_are_told() -> None:
+    with pytest.raises(StagewrightError) as caught:
+        EfiArch.of(Arch.M68K)
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+def test_what_dracut_would_drop_in_silence(tmp_path: Path) -> None:
+    settings = Initramfs()
+    assert "no dracut" in environment_lacks(settings, make_root(tmp_path / "a"), "it")[0].message
+    tools = {f"usr/bin/{name}*": "" for name in ("dracut", "mount", "depmod", "udevadm")}
+    root = make_root(tmp_path / "b", tools)
+    (lack,) = environment_lacks(settings, root, "it")
+    assert all(name in lack.message for name in ("ip ", "arping", "dhclient", "curl", "pgrep"))
+    assert environment_lacks(Initramfs(modules=["dmsquash-live"]), root, "it") == []
+
+
+DRACUT = """#!/bin/sh
+for last; do :; done
+echo initramfs > "$last"
+test -z "$FAIL" || echo "dracut: dracut module 'dmsquash-live' depends on 'dm', which can't be installed"
+test -z "$FAIL"
+"""
+LSINITRD = """#!/bin/sh
+if [ "$1" = --mod ]; then echo base; echo dmsquash-live; exit; fi
+echo "Image: $1: 10K"
+echo "-rw-r--r--   1 root     root        1 Nov 20 00:00 usr/lib/modules/6.1/kernel/fs/squashfs/squashfs.ko"
+echo "-rwxr-xr-x   1 root     root        1 Nov 20 00:00 usr/bin/checkisomd5"
+echo "lrwxrwxrwx   1 root     root        1 Nov 20 00:00 bin -> usr/bin"
+"""
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Root:
+    """A root with stand-ins for dracut and lsinitrd: what they leave out cannot be caused with the real ones."""
+    programs = {"usr/bin/dracut*": DRACUT, "usr/bin/lsinitrd*": LSINITRD}
+    root = with_shell(make_root(tmp_path / "root", programs))
+    return Root(root.path, root.upper, log=io.StringIO())
+
+
+def made(root: Root, settings: Initramfs, able: Capabilities, **env: str) -> object:
+    making = Making("6.1", "/initramfs", microcode=False, epoch=EPOCH)
+    return make_initramfs(settings, root.with_binds(**env), making, able)
+
+
+@in_sandbox
+def test_an_initramfs_is_looked_into(maker: Root) -> None:
+    settings = Initramfs(modules=["dmsquash-live"])
+    builtin = frozenset({"overlay", "loop", "isofs"})
+    contents = made(maker, settings, Capabilities(None, frozenset({"squashfs"}), builtin))
+    assert "checkisomd5" in str(contents)
+    options = {"SQUASHFS": "m", "OVERLAY_FS": "m", "BLK_DEV_LOOP": "y", "ISO9660_FS": "m"}
+    with pytest.raises(StagewrightError, match="overlay, iso9660") as caught:
+        made(maker, settings, Capabilities(options, frozenset(), frozenset()))
+    assert caught.value.reason is Reason.BUILD_FAILED
+    with pytest.raises(StagewrightError, match="livenet") as caught:
+        made(maker, Initramfs(), Capabilities(None, frozenset(), builtin))
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+@in_sandbox
+def test_a_dracut_that_gives_up_is_explained(maker: Root) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        made(maker, Initramfs(), Capabilities(None, frozenset(), frozenset()), FAIL="1")
+    assert caught.value.reason is Reason.BUILD_FAILED
+    assert "'dm'" in caught.value.detail
+    (maker.path / "usr/bin/dracut").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(StagewrightError) as caught:
+        made(maker, Initramfs(), Capabilities(None, frozenset(), frozenset()))
+    assert caught.value.reason is Reason.COMMAND_FAILED

@@ -1,0 +1,144 @@
+"""Payloads, media and boot tests in a project: what is told with its place, before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from stagewright.engine.plan import make_plan
+from stagewright.errors import ProblemsError, Reason
+from stagewright.project.load import load
+from stagewright.stages.registry import graph_of, kinds
+from stagewright.store.store import Store
+from stagewright.vm import accel
+from stagewright.vm.firmware import Firmware
+from stagewright.vm.spec import MachineSpec, command_line, prepare
+
+HEAD = """format = 1
+project = { name = "p", version = "1", source_date_epoch = 2026-01-01 }
+[seeds.it]
+file = "seed.tar"
+[stages.live]
+kind = "livecd-stage1"
+root = "it"
+issue = "Welcome to {name}"
+motd = "You are in."
+"""
+
+STAGE = {
+    "boot": {"kind": '"livecd-stage2"', "root": '"it"'},
+    "iso": {"kind": '"livecd-stage3"', "live": '"live"', "boot": '"boot"'},
+}
+TEST = {"boots": '"iso"', "expect": '["login"]'}
+
+
+def write(folder: Path, **settings: Mapping[str, str]) -> Path:
+    """A project with a payload, an ISO and a boot test, with these settings of each."""
+    text = HEAD
+    for name, values in STAGE.items():
+        lines = {**values, **settings.get(name, {})}
+        text += f"[stages.{name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
+    lines = {**TEST, **settings.get("test", {})}
+    text += "[tests.it-boots]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
+    (folder / "stagewright.toml").write_text(text)
+    for name in ("seed.tar", "db.crt", "variables.fd"):
+        (folder / name).touch()
+    return folder
+
+
+SIGNED = '{ key = "/nowhere/db.key", certificate = "db.crt" }'
+
+WRONG = [
+    ("iso", {"volume_id": '"MY LIVE CD"'}),
+    ("iso", {"volume_id": f'"{"X" * 33}"'}),
+    ("iso", {"loader": '"lilo"'}),
+    ("iso", {"loader": '"grub"'}),  # the payload carries systemd-boot
+    ("iso", {"boot": '"live"'}),
+    ("iso", {"memtest": "true"}),
+    ("iso", {"theme": '"."'}),
+    ("iso", {"title": "'say \"x\"'"}),
+    ("iso", {"kernel_arguments": '{ extra = ["root=/dev/sda"] }'}),
+    ("iso", {"kernel_arguments": '{ persistence = "a label with spaces" }'}),
+    ("iso", {"entries": '["fast"]'}),
+    ("iso", {"esp": '"many"'}),
+    ("boot", {"loaders": '["systemd-boot", "grub"]', "secure_boot": SIGNED}),
+    ("boot", {"secure_boot": '{ key = "db.key", certificate = "db.crt" }'}),  # a key inside of the project
+    ("boot", {"secure_boot": '{ key = "/db.key", certificate = "gone.crt" }'}),
+    ("boot", {"initramfs": '{ modules = ["livenet"] }'}),
+    ("boot", {"kernels": "{ a = {}, b = {} }", "kernel": '{ version = "6.1" }'}),
+    ("boot", {"kernels": "{ a = {} }", "default": '"b"'}),
+    ("boot", {"kernels": "{ a = {}, gentoo = {} }"}),
+    ("boot", {"kernels": '{ "a/b" = {} }'}),
+    ("boot", {"kernels": '{ a = { config = "gone" } }'}),
+    ("boot", {"firmware": '["/etc/passwd"]'}),
+    ("boot", {"microcode": "true", "kernel": '{ tree = "/usr/src/linux", build = "genkernel" }'}),
+    ("test", {"firmware": '"coreboot"'}),
+    ("test", {"firmware": '"bios"', "variables": '"variables.fd"'}),
+    ("test", {"refused": "true"}),  # and expects something
+    ("test", {"attach": '"floppy"'}),
+]
+
+
+@pytest.mark.parametrize(("where", "settings"), WRONG, ids=lambda value: str(value)[:60])
+def test_what_cannot_be_is_told_with_its_place(tmp_path: Path, where: str, settings: dict[str, str]) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        load(write(tmp_path, **{where: settings}), kinds())
+    header = "[tests.it-boots]" if where == "test" else f"[stages.{where}]"
+    lines = (tmp_path / "stagewright.toml").read_text().splitlines()
+    begin = lines.index(header) + 1
+    for problem in caught.value.problems:
+        assert problem.reason in (Reason.INVALID_VALUE, Reason.UNKNOWN_NAME, Reason.MISSING_FILE, Reason.UNKNOWN_KEY)
+        assert problem.place and begin <= problem.place.line <= begin + 5
+
+
+def test_a_uki_has_no_menu(tmp_path: Path) -> None:
+    boot = {"loaders": '["uki"]'}
+    load(write(tmp_path, boot=boot, iso={"loader": '"uki"'}), kinds())
+    with pytest.raises(ProblemsError):
+        load(write(tmp_path, boot=boot, iso={"loader": '"uki"', "entries": '["ram"]'}), kinds())
+
+
+def test_only_programs_that_are_needed_are_asked_for(tmp_path: Path) -> None:
+    def tools(**settings: Mapping[str, str]) -> dict[str, set[str]]:
+        nodes = graph_of(load(write(tmp_path, **settings), kinds())).nodes
+        return {name: set(nodes[name].tools) for name in ("boot", "iso")}
+
+    more = {"osslsigncode", "objcopy", "implantisomd5"}
+    plain = tools()
+    assert not more & (plain["boot"] | plain["iso"])
+    signed = tools(boot={"loaders": '["uki"]', "secure_boot": SIGNED}, iso={"loader": '"uki"'})
+    assert signed["boot"] & more == {"osslsigncode"}
+    assert signed["iso"] & more == {"osslsigncode", "objcopy"}
+    assert tools(iso={"entries": '["verify"]'})["iso"] & more == {"implantisomd5"}
+
+
+def test_the_certificate_is_part_of_keys_and_the_secret_is_not(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    folder = write(tmp_path, boot={"secure_boot": SIGNED.replace("/nowhere/db.key", str(secret))})
+
+    def key() -> str:
+        return make_plan(load(folder, kinds()), Store(tmp_path / "store")).steps["boot"].key.digest
+
+    secret.write_text("one")
+    before = key()
+    secret.write_text("another")
+    assert key() == before
+    (folder / "db.crt").write_text("another certificate")
+    assert key() != before
+
+
+def test_machines_of_other_firmware_and_architecture(tmp_path: Path) -> None:
+    secure = Firmware(tmp_path / "code", tmp_path / "vars", features=frozenset({"secure-boot", "requires-smm"}))
+    (tmp_path / "vars").write_text("variables")
+    (tmp_path / "work").mkdir()
+    spec = MachineSpec(firmware="uefi-secure", cdrom=Path("/x.iso"))
+    line = prepare(spec, accel.tcg(""), tmp_path / "work", [], firmware=secure)
+    assert line[0] == "qemu-system-x86_64"
+    assert "q35,smm=on" in line
+    arm = MachineSpec(architecture="aarch64", cdrom=Path("/x.iso"))
+    line = command_line(arm, accel.of("aarch64"), [], firmware=secure, variables=tmp_path / "vars")
+    assert line[0] == "qemu-system-aarch64"
+    assert line[line.index("-machine") + 1] == "virt"
+    assert "virtio-gpu-pci" in line

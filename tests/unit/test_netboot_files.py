@@ -276,9 +276,7 @@ def entry(title: str = "t", arguments: str = "") -> Entry:
 
 
 def test_what_is_the_mediums_own_is_left_out() -> None:
-    words = (
-        "BOOT_IMAGE=/boot/gentoo root=live:CDLABEL=X rd.live.dir=/ quiet cdroot findiso=$f console=ttyS0 ---"
-    )
+    words = "BOOT_IMAGE=/boot/gentoo root=live:CDLABEL=X rd.live.dir=/ quiet cdroot findiso=$f console=ttyS0 ---"
     assert _options(entry(arguments=words)) == ["quiet", "console=ttyS0"]
 
 

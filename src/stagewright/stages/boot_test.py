@@ -63,7 +63,8 @@ class Attach(enum.StrEnum):
 class BootTest(GuestTest, kind="boots", table="tests"):
     """A test with ``boots``."""
 
-    uses = (QEMU, QEMU_ARM64)
+    needs = (QEMU,)
+    uses = (QEMU_ARM64,)
     wants_cores = 2
     wants_memory = 2560  # the default guest, and QEMU's translated code
     exclusive = "vm"

@@ -13,13 +13,13 @@ from pathlib import Path
 import click
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Event, FileProgress, FileServed, ServerSaid
+from stagewright.events import Event
 from stagewright.netboot.dnsmasq import Dnsmasq, configuration
 from stagewright.netboot.hints import ANY, lines, outward_address
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.writer import SCRIPT
 from stagewright.ui.jsonlines import JsonLines
-from stagewright.ui.text import duration, shown, size
+from stagewright.ui.plain import Plain
 from stagewright.vm import accel
 
 
@@ -47,7 +47,7 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
         what = "--proxy-dhcp needs the address of this machine on the network that it is for"
         raise StagewrightError(Reason.USAGE, what, hint=f"give --address, such as {outward_address(ANY[0])}")
     lock = threading.Lock()
-    listener = JsonLines(sys.stdout) if as_json else _print
+    listener = JsonLines(sys.stdout) if as_json else Plain(sys.stdout)
 
     def tell(event: Event) -> None:
         with lock:
@@ -91,16 +91,3 @@ def _wait() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     stop.wait()
-
-
-def _print(event: Event) -> None:
-    match event:
-        case FileProgress():
-            part = 100 * event.done // event.total
-            print(f"{event.client}  {shown(event.path)}  {part} % of {size(event.total)}", flush=True)
-        case FileServed():
-            amount = f"{size(event.size)} from {size(event.start)}" if event.start else size(event.size)
-            end = f"in {duration(event.seconds)}" if event.complete else "broken off"
-            print(f"{event.client}  {event.method} {shown(event.path)}  {event.status}  {amount}  {end}", flush=True)
-        case ServerSaid():
-            print(f"{event.program}: {shown(event.text)}", flush=True)

@@ -46,7 +46,7 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
     if proxy_dhcp and (address in ANY or address.startswith("127.")):
         what = "--proxy-dhcp needs the address of this machine on the network that it is for"
         raise StagewrightError(Reason.USAGE, what, hint=f"give --address, such as {outward_address(ANY[0])}")
-    lock = threading.Lock()
+    stop, lock = _until_told(), threading.Lock()
     listener = JsonLines(sys.stdout) if as_json else Plain(sys.stdout)
 
     def tell(event: Event) -> None:
@@ -64,7 +64,7 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
             print(json.dumps({"event": "Serving", "url": url, "folder": str(server.folder), **found}), flush=True)
         else:
             _introduce(server.folder, url, found)
-        _wait()
+        stop.wait()
     return 0
 
 
@@ -85,9 +85,9 @@ def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
     print(flush=True)
 
 
-def _wait() -> None:
-    """Until somebody says stop: Ctrl-C and SIGTERM are the ordinary ends of a server."""
+def _until_told() -> threading.Event:
+    """What becomes set when somebody says stop: Ctrl-C and SIGTERM are the ordinary ends of a server."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    return stop

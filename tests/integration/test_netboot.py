@@ -142,7 +142,7 @@ def test_our_iso_gives_the_same_set(site: Site, tmp_path: Path) -> None:
     facts = json.loads(done.stdout)
     assert (facts["by"], set(facts["memory"])) == ("dracut", {"initrd", "http"})
     ours, theirs = digests(site.set), digests(tmp_path / "set")
-    assert {name for name in theirs if ours.get(name) != theirs[name]} == {"DIGESTS", "README.md"}
+    assert {name for name in theirs if ours.get(name) != theirs[name]} == {"DIGESTS"}
     assert set(ours) - set(theirs) == {"image.squashfs.manifest.json"}
     again = call(
         "netboot", "from-iso", str(site.iso), "-o", str(tmp_path / "set"), cwd=tmp_path, store=site.store, check=False
@@ -214,7 +214,7 @@ def test_official_media(
 ) -> None:
     """Their initramfs cannot fetch an image: the set says so and does without."""
     iso = official(site, tmp_path, arguments, files)
-    done = call("netboot", "from-iso", str(iso), "-o", "set", "--json", cwd=tmp_path, store=site.store)
+    done = call("netboot", "from-iso", str(iso), "-o", str(tmp_path / "set"), "--json", cwd=tmp_path, store=site.store)
     facts = json.loads(done.stdout)
     assert (facts["by"], list(facts["memory"]), len(facts["notes"])) == (by, ["initrd"], 1)
     script = (tmp_path / "set/boot.ipxe").read_text()
@@ -240,7 +240,8 @@ def test_broken_media_leave_nothing(site: Site, tmp_path: Path) -> None:
     )
     before = {path.name for path in tmp_path.iterdir()}
     for name in ("short.iso", "no.iso", "empty.iso", "none.iso"):
-        done = call("netboot", "from-iso", name, "-o", "set", cwd=tmp_path, store=site.store, check=False)
+        words = ("netboot", "from-iso", str(tmp_path / name), "-o", str(tmp_path / "set"))
+        done = call(*words, cwd=tmp_path, store=site.store, check=False)
         assert done.code == 2, done
         assert {path.name for path in tmp_path.iterdir()} == before
 
@@ -259,9 +260,8 @@ def test_uefi_over_http(site: Site) -> None:
 def test_the_page_leads_to_a_running_machine_in_five_minutes(site: Site, tmp_path: Path) -> None:
     """Its commands as they stand there, typed in an empty folder beside which the ISO lies; a machine without UEFI."""
     page = (REPOSITORY / "docs" / "netboot.md").read_text()
-    block = re.search(r"## In five minutes\n.*?\n\n((?:    .*\n)+)", page, re.DOTALL)
-    assert block
-    commands = [line.strip() for line in block[1].splitlines()]
+    section = page.partition("## In five minutes\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    (.+)$", section, re.MULTILINE)
     os.link(site.iso, tmp_path / "demo-iso-amd64-1.0.iso")
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     started = time.monotonic()
@@ -269,7 +269,8 @@ def test_the_page_leads_to_a_running_machine_in_five_minutes(site: Site, tmp_pat
     with subprocess.Popen(["bash", "-c", script], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout
-            line = next(line for line in server.stdout if "qemu-system" in line)
+            line = next((line for line in server.stdout if "qemu-system" in line), "")
+            assert line, "the server has not said what to type"
             wait_for_console(line.strip(), "the live system is ready", 300 - (time.monotonic() - started))
         finally:
             server.terminate()
@@ -292,3 +293,28 @@ def wait_for_console(line: str, awaited: str, limit: float) -> None:
                 said += data.decode(errors="replace")
         finally:
             machine.kill()
+
+
+IN_A_NETWORK = """
+ip link set lo up && ip tuntap add t0 mode tap && ip addr add 10.9.0.1/24 dev t0 && ip link set t0 up || exit 9
+"$0" -m stagewright netboot serve "$1" --proxy-dhcp --address 10.9.0.1 > said 2>&1 &
+server=$!
+for _ in $(seq 300); do grep -q 'at the prompt of iPXE' said && break; sleep 0.1; done
+timeout 30 busybox tftp -g -r boot/gentoo -l by-tftp 10.9.0.1
+pgrep dnsmasq --parent $server > dnsmasq.pid
+kill $2 $server; wait $server; echo $? > code
+for _ in $(seq 50); do kill -0 "$(cat dnsmasq.pid)" 2> /dev/null || exit 0; sleep 0.1; done
+exit 8
+"""
+
+
+@pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="NOT TESTED: dnsmasq is not installed")
+@pytest.mark.parametrize(("signal", "code"), [("-TERM", "0"), ("-KILL", "137")])
+def test_dnsmasq_serves_beside_us_and_ends_with_us(site: Site, tmp_path: Path, signal: str, code: str) -> None:
+    command = ["unshare", "--net", "bash", "-c", IN_A_NETWORK, sys.executable, str(site.set), signal]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
+    said = (tmp_path / "said").read_text()
+    assert done.returncode == 0, (done, said)
+    assert (tmp_path / "code").read_text().strip() == code
+    assert sha512(tmp_path / "by-tftp") == sha512(site.set / "boot/gentoo")
+    assert "proxy on subnet 10.9.0.1" in said

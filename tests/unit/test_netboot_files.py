@@ -13,7 +13,9 @@ import pytest
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind, KernelArguments
+from stagewright.media.inspect import Entry
 from stagewright.netboot.combined import write_combined
+from stagewright.netboot.from_iso import _options, _title
 from stagewright.netboot.initramfs import abilities
 from stagewright.netboot.methods import COMBINED, IMAGE, INITRAMFS, KERNEL, CommandLine, Method, tftp_limits
 from stagewright.netboot.writer import NetSet, Parts, add_digests, dnsmasq_configuration, write_set
@@ -267,3 +269,25 @@ def test_what_is_no_initramfs_is_told(tmp_path: Path, data: bytes) -> None:
 def test_an_initramfs_of_unknown_make(tmp_path: Path) -> None:
     (tmp_path / "initramfs").write_bytes(io.BytesIO(archive({"init": b"x"})).getvalue())
     assert abilities(tmp_path / "initramfs", tmp_path).by is None
+
+
+def entry(title: str = "t", arguments: str = "") -> Entry:
+    return Entry("boot/grub/grub.cfg", title, "boot/gentoo", "boot/gentoo.igz", arguments, ())
+
+
+def test_what_is_the_mediums_own_is_left_out() -> None:
+    words = "BOOT_IMAGE=/boot/gentoo root=live:CDLABEL=X rd.live.dir=/ quiet cdroot findiso=$f console=ttyS0 ---"
+    assert _options(entry(arguments=words)) == ["quiet", "console=ttyS0"]
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("Boot LiveCD (kernel: gentoo)", "Boot LiveCD"),
+        ('a "b" ${c} `d` \\e', "a b c d e"),
+        ("Système 1.0", "Système 1.0"),
+        ("${}", ""),
+    ],
+)
+def test_titles_are_harmless(title: str, shown: str) -> None:
+    assert _title(entry(title)) == shown

@@ -55,10 +55,15 @@ def test_its_settings_touch_nothing_else(tmp_path: Path) -> None:
 
 DRACUT_ALONE = BOOT + 'initramfs = { modules = ["dmsquash-live"] }\n'
 
+PARTS = PXE + 'live = "live"\nboot = "boot"\n'
+WITH_NFS = BOOT + 'initramfs = { modules = ["dmsquash-live", "livenet", "nfs"] }\n'
+
 WRONG = {
     "http without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'methods = ["http"]\n')], Reason.ENVIRONMENT_LACKS),
     "nfs without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'nfs = "nfs4://s/x"\n')], Reason.ENVIRONMENT_LACKS),
-    "nfs from nowhere": ([(PXE, PXE + 'methods = ["nfs"]\n')], Reason.MISSING_KEY),
+    "nfs without its module": ([(PXE, PXE + 'nfs = "nfs4://s/x"\n')], Reason.ENVIRONMENT_LACKS),
+    "no payload": ([(PARTS, PARTS.replace('boot = "boot"', 'boot = "pack"'))], Reason.INVALID_VALUE),
+    "nfs from nowhere": ([(BOOT, WITH_NFS), (PXE, PXE + 'methods = ["nfs"]\n')], Reason.MISSING_KEY),
     "a loader that the payload has not": ([(PXE, PXE + 'loaders = ["ipxe"]\n')], Reason.INVALID_VALUE),
     "a program that does not know where": (
         [(BOOT, BOOT + 'loaders = ["systemd-boot", "uki"]\n'), (PXE, PXE + "uki = true\n")],

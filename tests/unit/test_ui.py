@@ -14,6 +14,8 @@ from test_events import ERROR, TYPES, example
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.events import (
     Event,
+    FileProgress,
+    FileServed,
     NodeFinished,
     NodeNotice,
     NodePhase,
@@ -23,6 +25,7 @@ from stagewright.events import (
     Published,
     RunFinished,
     RunStarted,
+    ServerSaid,
     Status,
 )
 from stagewright.ui.jsonlines import JsonLines
@@ -43,6 +46,16 @@ LINES: list[tuple[Event, list[str]]] = [
     (NodeFinished(node="a", status=Status.SKIPPED), ["a"]),
     (NodeFinished(node="a", status=Status.INTERRUPTED), ["a"]),
     (RunFinished(run="r", status=Status.BUILT, seconds=3), ["built", "3.0s"]),
+    (
+        FileServed(client="c", method="GET", path="/p\n", status=200, size=2048, seconds=2),
+        ["c", "/p\\n", "2 KiB", "2.0s"],
+    ),
+    (
+        FileServed(client="c", method="GET", path="/p", status=206, start=1024, complete=False),
+        ["1 KiB on", "broken off"],
+    ),
+    (FileProgress(client="c", path="/p", done=1, total=4), ["c", "/p", "25 %"]),
+    (ServerSaid(program="dnsmasq", text="sent"), ["dnsmasq", "sent"]),
 ]
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import click
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Event, FileProgress, FileServed, ServerSaid
+from stagewright.events import Event
 from stagewright.netboot.dnsmasq import Dnsmasq, configuration
 from stagewright.netboot.hints import ANY, lines, outward_address
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.writer import SCRIPT
 from stagewright.ui.jsonlines import JsonLines
-from stagewright.ui.text import duration, shown, size
+from stagewright.ui.plain import Plain
 from stagewright.vm import accel
 
 
@@ -46,8 +46,8 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
     if proxy_dhcp and (address in ANY or address.startswith("127.")):
         what = "--proxy-dhcp needs the address of this machine on the network that it is for"
         raise StagewrightError(Reason.USAGE, what, hint=f"give --address, such as {outward_address(ANY[0])}")
-    lock = threading.Lock()
-    listener = JsonLines(sys.stdout) if as_json else _print
+    stop, lock = _until_told(), threading.Lock()
+    listener = JsonLines(sys.stdout) if as_json else Plain(sys.stdout)
 
     def tell(event: Event) -> None:
         with lock:
@@ -64,7 +64,7 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
             print(json.dumps({"event": "Serving", "url": url, "folder": str(server.folder), **found}), flush=True)
         else:
             _introduce(server.folder, url, found)
-        _wait()
+        stop.wait()
     return 0
 
 
@@ -85,22 +85,9 @@ def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
     print(flush=True)
 
 
-def _wait() -> None:
-    """Until somebody says stop: Ctrl-C and SIGTERM are the ordinary ends of a server."""
+def _until_told() -> threading.Event:
+    """What becomes set when somebody says stop: Ctrl-C and SIGTERM are the ordinary ends of a server."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
-
-
-def _print(event: Event) -> None:
-    match event:
-        case FileProgress():
-            part = 100 * event.done // event.total
-            print(f"{event.client}  {shown(event.path)}  {part} % of {size(event.total)}", flush=True)
-        case FileServed():
-            amount = f"{size(event.size)} from {size(event.start)}" if event.start else size(event.size)
-            end = f"in {duration(event.seconds)}" if event.complete else "broken off"
-            print(f"{event.client}  {event.method} {shown(event.path)}  {event.status}  {amount}  {end}", flush=True)
-        case ServerSaid():
-            print(f"{event.program}: {shown(event.text)}", flush=True)
+    return stop

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from stagewright.media.efi import EfiArch
 from stagewright.media.kernel import copy_out
+from stagewright.media.render import render
 from stagewright.root import files
 from stagewright.root.lacks import Lack
 from stagewright.root.local import has_program
@@ -199,12 +198,4 @@ def _place_of(root: Root, name: str) -> str | None:
 
 
 def _render(template: str, menu: Menu, entry: Entry | None = None) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("stagewright.media"),
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701  no HTML
-    )
-    return environment.get_template(template).render(menu=menu, entry=entry)
+    return render("stagewright.media", template, menu=menu, entry=entry)

@@ -46,7 +46,10 @@ class Dnsmasq:
         self._said: list[str] = []
 
     def __enter__(self) -> Self:
+        # A process that changes its user loses its parent-death signal (prctl(2)). As root dnsmasq hands out only files
+        # that everybody may read (dnsmasq(8), --tftp-secure).
         words = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/stdin", "--log-facility=-", "--pid-file"]
+        words += ["--user=root", "--group=root"]
         self._process = run.spawn(
             ["setpriv", "--pdeathsig", "KILL", "--", *words],
             stdin=run.PIPE,

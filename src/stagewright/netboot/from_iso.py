@@ -6,6 +6,7 @@ own boot menu, what its initramfs can do from the initramfs.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def _write(iso: Path, medium: Medium, work: Path, folder: Path, base_url: str, *
     able = abilities(initramfs, work)
     by = able.by or _by_arguments(entry)
     wanted = NetSet(
-        title=entry.title.split(" (")[0].replace('"', "'") or medium.volume_id,
+        title=_title(entry) or medium.volume_id,
         command=CommandLine(by, _options(entry)),
         network=able.network,
         methods=[Method.INITRD, *([Method.HTTP] if able.network else [])],
@@ -110,6 +111,11 @@ def _entry(medium: Medium, trees: Sequence[Path]) -> tuple[Entry, Path, Path]:
     plain = [one for one in candidates if not set(_names(one[0])).intersection(_SPECIAL)]
     live = [one for one in plain or candidates if {"root", "cdroot", "loop"}.intersection(_names(one[0]))]
     return (live or plain or candidates)[0]
+
+
+def _title(entry: Entry) -> str:
+    """What the menu calls the system, in letters that every loader's menu shows as they are."""
+    return re.sub(r"[^\w .,:+/-]", "", entry.title.split(" (")[0]).strip()[:100]
 
 
 def _find(name: str, trees: Sequence[Path]) -> Path | None:

@@ -13,7 +13,7 @@ import stat
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -115,6 +115,15 @@ class _Part:
         return cls(start, end - start + 1, whole) if start < whole else None
 
 
+def _open(path: Path) -> IO[bytes]:
+    """Open a regular file; pipes and the like are as if they were not there, and nobody waits for them."""
+    stream = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise FileNotFoundError(path)
+    return stream
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     """One connection."""
 
@@ -140,19 +149,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
         try:
             path = self._inside(name)
-            if path.is_dir():
-                self._list(path, name)
-                return
-            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123
-                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                    raise FileNotFoundError(name)
-                self._send(stream, path)
+            entries = sorted(path.iterdir()) if path.is_dir() else None
+            stream = None if path.is_dir() else _open(path)
         except PermissionError:
             self._refuse(403)
-        except (OSError, ValueError) as error:
-            if isinstance(error, (ConnectionError, TimeoutError)):
-                raise
+        except (OSError, ValueError):
             self._refuse(404)
+        else:
+            if stream:
+                with stream:
+                    self._send(stream, path)
+            else:
+                self._list(entries or [], name)
 
     def _inside(self, name: str) -> Path:
         """The file of that name. Links may be followed, but not out of the folder."""
@@ -202,8 +210,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             sent += count
             yield sent
 
-    def _list(self, path: Path, name: str) -> None:
-        entries = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
+    def _list(self, paths: Sequence[Path], name: str) -> None:
+        entries = [f"{path.name}/" if path.is_dir() else path.name for path in paths]
         base = name if name.endswith("/") else f"{name}/"
         lines = [f'<li><a href="{urllib.parse.quote(base + entry)}">{html.escape(entry)}</a></li>' for entry in entries]
         text = f"<!DOCTYPE html><title>{html.escape(name)}</title><ul>{''.join(lines)}</ul>\n"

@@ -22,9 +22,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.media.render import render
 from stagewright.netboot import programs as known
 from stagewright.netboot.combined import write_combined
 from stagewright.netboot.methods import (
@@ -279,12 +278,4 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _render(template: str, **facts: object) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("stagewright.netboot"),
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701  no HTML
-    )
-    return environment.get_template(template).render(**facts)
+    return render("stagewright.netboot", template, **facts)

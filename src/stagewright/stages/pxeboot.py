@@ -7,7 +7,7 @@ that the ISO is made of (R63). Nothing is compiled, packed or unpacked for it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from stagewright.graph.node import Yields
 from stagewright.media.arguments import KernelArguments
 from stagewright.media.efi import EfiArch
 from stagewright.media.initramfs import HTTP
+from stagewright.media.layout import Settings, unfit
 from stagewright.media.loaders import Loader
 from stagewright.media.payload import LOADERS, BootKernel, Payload
 from stagewright.media.uki import Parts, make_uki
@@ -43,6 +44,9 @@ from stagewright.stages.released import about
 from stagewright.stages.squashfs import SquashfsSettings, squashfs_node
 from stagewright.stages.tools import OBJCOPY
 
+NFS = "nfs"
+"""The module of dracut that mounts NFS."""
+
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
 NfsUrl = Annotated[str, Matching(r"nfs4?://[^\s/:]+/[^\s]*", "a URL such as nfs4://server/folder")]
 
@@ -57,7 +61,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     live: StageRef
     """The live root, a livecd-stage1."""
     boot: FilesRef
-    """The payload, a livecd-stage2."""
+    """The payload, a livecd-stage2; of several kernels the first is taken."""
     title: Title | None = None
     """The line in boot menus; default: the project's name and version."""
     timeout: Annotated[int, Field(ge=0, le=3600)] = 3
@@ -98,10 +102,14 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
             yield ("uki",), StagewrightError(Reason.MISSING_KEY, problem, hint="set base_url, or single_file instead")
         entry = project.entry(self.boot)
         if not entry or not isinstance(entry.model, LiveStage2):
+            if entry:
+                problem, hint = f"boot: {self.boot!r} is no payload", "name a stage of kind livecd-stage2"
+                yield ("boot",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
             return
-        if self._fetches and HTTP not in entry.model.initramfs.modules:
+        lacking = [module for module in self._modules() if module not in entry.model.initramfs.modules]
+        if lacking:
             named = [name for name in ("methods", "nfs", "uki") if getattr(self, name)]
-            yield (named[0],), _without_livenet(self.boot)
+            yield (named[0],), _cannot_fetch(self.boot, lacking)
         if (self.uki or self.single_file) and Loader.UKI not in entry.model.loaders:
             problem = f"{self.boot!r} does not take the stub of unified kernel images from its environment"
             hint = f'add "uki" to `loaders` of {self.boot!r}'
@@ -128,6 +136,11 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         folder = work.artifact("boot")
         payload = Payload.read(folder)
         check_payload(folder, self.loaders or [], self.boot)
+        fitting = self.kernel_arguments.model_copy(update={"verify": False})
+        wrong = unfit(Settings(Loader.UKI, fitting, self.title or "", ""), payload, self.compression)
+        if wrong:
+            message, hint = wrong
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
         kernel = payload.kernels[0]
         wanted = self._wanted(kernel, work.context["title"])
         parts = NetParts(
@@ -144,14 +157,15 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         work.notice(summary(written))
         return Built(tree, (), {"script": SCRIPT, **written.to_dict()})
 
-    @property
-    def _fetches(self) -> bool:
-        """Whether it is said that the initramfs fetches the image."""
-        return bool({Method.HTTP, Method.NFS}.intersection(self.methods)) or self.nfs is not None or self.uki
+    def _modules(self) -> list[str]:
+        """The modules of dracut without which the initramfs could not do what is asked for."""
+        streams = self.nfs is not None or Method.NFS in self.methods
+        fetches = streams or Method.HTTP in self.methods or self.uki
+        return [*([HTTP] if fetches else []), *([NFS] if streams else [])]
 
     def _wanted(self, kernel: BootKernel, title: str) -> NetSet:
-        if self._fetches and not kernel.network:
-            raise _without_livenet(self.boot)
+        if self._modules() and not kernel.network:
+            raise _cannot_fetch(self.boot, [HTTP])
         possible = [Method.INITRD, *([Method.HTTP] if kernel.network else []), *([Method.NFS] if self.nfs else [])]
         options = kernel.by.for_network(self.kernel_arguments)
         return NetSet(
@@ -202,9 +216,10 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         add_digests(tree, [f"{IMAGE}.{SUFFIX}"], work.epoch)
 
 
-def _without_livenet(payload: str) -> StagewrightError:
-    what = f'the initramfs of {payload!r} has no "{HTTP}", so it cannot fetch an image'
-    hint = f'add "{HTTP}" to `initramfs.modules` of {payload!r} (dracut), or set methods = ["initrd"]'
+def _cannot_fetch(payload: str, modules: Sequence[str]) -> StagewrightError:
+    names = ", ".join(f'"{module}"' for module in modules)
+    what = f"the initramfs of {payload!r} has no {names}, so it cannot get an image over the network like this"
+    hint = f'add {names} to `initramfs.modules` of {payload!r} (dracut), or set methods = ["initrd"]'
     return StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
 
 

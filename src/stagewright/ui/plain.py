@@ -7,6 +7,8 @@ from typing import TextIO
 from stagewright.errors import StagewrightError
 from stagewright.events import (
     Event,
+    FileProgress,
+    FileServed,
     NodeFinished,
     NodeNotice,
     NodePhase,
@@ -15,9 +17,10 @@ from stagewright.events import (
     NodeWaiting,
     RunFinished,
     RunStarted,
+    ServerSaid,
     Status,
 )
-from stagewright.ui.text import duration, size
+from stagewright.ui.text import duration, shown, size
 
 
 class Plain:
@@ -53,6 +56,21 @@ def describe(event: Event) -> str:
             return finished(event)
         case RunFinished():
             return f"{event.status} in {duration(event.seconds)}"
+        case _:
+            return served(event)
+
+
+def served(event: Event) -> str:
+    """What a server beside us did, in a line; nothing for any other event."""
+    match event:
+        case FileServed():
+            amount = f"{size(event.size)} from {size(event.start)} on" if event.start else size(event.size)
+            end = f"in {duration(event.seconds)}" if event.complete else "broken off"
+            return f"{event.client}  {event.method} {shown(event.path)}  {event.status}  {amount}  {end}"
+        case FileProgress():
+            return f"{event.client}  {shown(event.path)}  {100 * event.done // event.total} % of {size(event.total)}"
+        case ServerSaid():
+            return f"{event.program}: {shown(event.text)}"
         case _:
             return ""
 

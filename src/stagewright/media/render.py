@@ -1,0 +1,18 @@
+"""Text files for boot loaders, from templates."""
+
+from __future__ import annotations
+
+import jinja2
+
+
+def render(package: str, template: str, **facts: object) -> str:
+    """A template of a package's folder ``templates`` with these facts; one that is missing is a defect."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701  no HTML
+    )
+    return environment.get_template(template).render(**facts)

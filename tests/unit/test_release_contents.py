@@ -74,9 +74,9 @@ def test_everything_is_understood(tmp_path: Path) -> None:
     "data",
     [
         b"no gzip",
-        gzip.compress(b"no listing\n"),
-        gzip.compress(b"hrw-r--r--  0/0  0 2026-11-20 00:00 ./a link to ./gone\n"),
-        gzip.compress(LISTING)[:-20],
+        gzip.compress(b"no listing\n", mtime=0),
+        gzip.compress(b"hrw-r--r--  0/0  0 2026-11-20 00:00 ./a link to ./gone\n", mtime=0),
+        gzip.compress(LISTING, mtime=0)[:-20],
     ],
     ids=["no gzip", "no listing", "a hard link to nothing", "cut off"],
 )

@@ -60,8 +60,8 @@ WITH_NFS = BOOT + 'initramfs = { modules = ["dmsquash-live", "livenet", "nfs"] }
 
 WRONG = {
     "http without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'methods = ["http"]\n')], Reason.ENVIRONMENT_LACKS),
-    "nfs without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'nfs = "nfs4://s/x"\n')], Reason.ENVIRONMENT_LACKS),
-    "nfs without its module": ([(PXE, PXE + 'nfs = "nfs4://s/x"\n')], Reason.ENVIRONMENT_LACKS),
+    "nfs without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'nfs = "nfs://s/x"\n')], Reason.ENVIRONMENT_LACKS),
+    "nfs without its module": ([(PXE, PXE + 'nfs = "nfs://s/x"\n')], Reason.ENVIRONMENT_LACKS),
     "no payload": ([(PARTS, PARTS.replace('boot = "boot"', 'boot = "pack"'))], Reason.INVALID_VALUE),
     "nfs from nowhere": ([(BOOT, WITH_NFS), (PXE, PXE + 'methods = ["nfs"]\n')], Reason.MISSING_KEY),
     "a loader that the payload has not": ([(PXE, PXE + 'loaders = ["ipxe"]\n')], Reason.INVALID_VALUE),
@@ -118,9 +118,9 @@ def test_methods_are_those_that_the_payload_can() -> None:
     wanted = stage._wanted(genkernel, "t")
     assert wanted.methods == [Method.INITRD]
     assert "overlayfs" in wanted.command.options
-    streams = PxeBoot(live="live", boot="boot", nfs="nfs4://s/x/")
+    streams = PxeBoot(live="live", boot="boot", nfs="nfs://s/x/")
     assert streams._wanted(KERNEL, "t").methods == [Method.INITRD, Method.HTTP, Method.NFS]
-    assert streams._wanted(KERNEL, "t").nfs == "nfs4://s/x"
+    assert streams._wanted(KERNEL, "t").nfs == "nfs://s/x"
 
 
 def test_a_payload_that_cannot_fetch_is_refused_when_it_is_there() -> None:

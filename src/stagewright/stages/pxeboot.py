@@ -48,7 +48,7 @@ NFS = "nfs"
 """The module of dracut that mounts NFS."""
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
-NfsUrl = Annotated[str, Matching(r"nfs4?://[^\s/:]+/[^\s]*", "a URL such as nfs4://server/folder")]
+NfsUrl = Annotated[str, Matching(r"nfs://[^\s/:]+/[^\s]*", "a URL such as nfs://server/folder")]
 
 
 class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
@@ -73,7 +73,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     base_url: Url | None = None
     """Where the folder will be on the web; iPXE knows by itself, PXELINUX and GRUB fetch the image only by this."""
     nfs: NfsUrl | None = None
-    """Where the folder is exported over NFS, such as `nfs4://server/folder`."""
+    """Where the folder is exported over NFS, such as `nfs://server/folder`."""
     combined: bool = True
     """Also make one file of initramfs and image, for PXELINUX, GRUB and old versions of iPXE on UEFI machines."""
     uki: bool = False
@@ -96,7 +96,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         """What the payload will not have can be told before it is made."""
         if Method.NFS in self.methods and not self.nfs:
             problem = 'methods: "nfs" needs to know where the folder is exported'
-            yield ("methods",), StagewrightError(Reason.MISSING_KEY, problem, hint='set nfs = "nfs4://server/folder"')
+            yield ("methods",), StagewrightError(Reason.MISSING_KEY, problem, hint='set nfs = "nfs://server/folder"')
         if self.uki and not self.base_url:
             problem = "uki: one program with the kernel in it must be told where the image is"
             yield ("uki",), StagewrightError(Reason.MISSING_KEY, problem, hint="set base_url, or single_file instead")

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from integration.support import DEMO, Run, Warm, call, copy_project
 
@@ -21,7 +22,12 @@ TOOLS = ("bwrap", "unshare", "setpriv", "mmdebstrap", "apt-get", "mksquashfs", "
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the commands that tests start, also where a shell began this run in its background."""
+    """Let Ctrl-C reach the commands that tests start, also where a shell began this run in its background.
+
+    How long an example takes says nothing about the code on a busy machine.
+    """
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -56,14 +56,10 @@ def test_its_settings_touch_nothing_else(tmp_path: Path) -> None:
 DRACUT_ALONE = BOOT + 'initramfs = { modules = ["dmsquash-live"] }\n'
 
 PARTS = PXE + 'live = "live"\nboot = "boot"\n'
-WITH_NFS = BOOT + 'initramfs = { modules = ["dmsquash-live", "livenet", "nfs"] }\n'
 
 WRONG = {
     "http without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'methods = ["http"]\n')], Reason.ENVIRONMENT_LACKS),
-    "nfs without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'nfs = "nfs://s/x"\n')], Reason.ENVIRONMENT_LACKS),
-    "nfs without its module": ([(PXE, PXE + 'nfs = "nfs://s/x"\n')], Reason.ENVIRONMENT_LACKS),
     "no payload": ([(PARTS, PARTS.replace('boot = "boot"', 'boot = "pack"'))], Reason.INVALID_VALUE),
-    "nfs from nowhere": ([(BOOT, WITH_NFS), (PXE, PXE + 'methods = ["nfs"]\n')], Reason.MISSING_KEY),
     "a loader that the payload has not": ([(PXE, PXE + 'loaders = ["ipxe"]\n')], Reason.INVALID_VALUE),
     "a program that does not know where": (
         [(BOOT, BOOT + 'loaders = ["systemd-boot", "uki"]\n'), (PXE, PXE + "uki = true\n")],
@@ -71,7 +67,6 @@ WRONG = {
     ),
     "a stub that the payload has not": ([(PXE, PXE + "single_file = true\n")], Reason.INVALID_VALUE),
     "no web address": ([(PXE, PXE + 'base_url = "server/x"\n')], Reason.INVALID_VALUE),
-    "no NFS address": ([(PXE, PXE + 'nfs = "/srv"\n')], Reason.INVALID_VALUE),
     "no method": ([(PXE, PXE + 'methods = ["ftp"]\n')], Reason.INVALID_VALUE),
     "a method twice": ([(PXE, PXE + 'methods = ["http", "http"]\n')], Reason.INVALID_VALUE),
     "no size": ([(PXE, PXE + 'budget = { "combined.igz" = "much" }\n')], Reason.INVALID_VALUE),
@@ -118,9 +113,6 @@ def test_methods_are_those_that_the_payload_can() -> None:
     wanted = stage._wanted(genkernel, "t")
     assert wanted.methods == [Method.INITRD]
     assert "overlayfs" in wanted.command.options
-    streams = PxeBoot(live="live", boot="boot", nfs="nfs://s/x/")
-    assert streams._wanted(KERNEL, "t").methods == [Method.INITRD, Method.HTTP, Method.NFS]
-    assert streams._wanted(KERNEL, "t").nfs == "nfs://s/x"
 
 
 def test_a_payload_that_cannot_fetch_is_refused_when_it_is_there() -> None:

@@ -34,23 +34,19 @@ class Method(enum.StrEnum):
 
     INITRD = "initrd"
     HTTP = "http"
-    NFS = "nfs"
 
     def memory(self, image: int, initramfs: int) -> int:
         """The least memory, in MiB and rounded up to 64, for an image and a packed initramfs of these sizes in bytes.
 
         From measurements with an image of 208 MB and a dracut initramfs of 50 MB: as part of the initramfs the image is
         in memory twice while the kernel unpacks (worked with 768 MiB, not with 512); over HTTP it is there once
-        (worked with 512 MiB); read from a server, its size does not matter. A small image takes no less than what
-        kernel, initramfs and system need beside it.
+        (worked with 512 MiB). A small image takes no less than what kernel, initramfs and system need beside it.
         """
         match self:
             case Method.INITRD:
                 need = max(2 * image + initramfs + 100 * MIB, image + 300 * MIB)
             case Method.HTTP:
                 need = image + 300 * MIB
-            case Method.NFS:
-                need = 300 * MIB + initramfs
         return -(-need // (64 * MIB)) * 64
 
     @property
@@ -59,7 +55,6 @@ class Method(enum.StrEnum):
         return {
             "initrd": "the image as part of the initramfs",
             "http": "the image fetched over HTTP",
-            "nfs": "the image read over NFS",
         }[self.value]
 
 

@@ -70,8 +70,8 @@ class NetSet:
     """What a set is to be.
 
     ``network`` says whether the initramfs can fetch an image itself. ``methods`` are the ways it is meant for, the
-    first one being what happens when nobody chooses. ``base_url`` is where the folder will be on the web, ``nfs`` where
-    it is exported, as a URL for dracut. ``budgets`` are the most bytes that files may have, by patterns of their names.
+    first one being what happens when nobody chooses. ``base_url`` is where the folder will be on the web.
+    ``budgets`` are the most bytes that files may have, by patterns of their names.
     """
 
     title: str
@@ -79,7 +79,6 @@ class NetSet:
     network: bool
     methods: Sequence[Method]
     base_url: str = ""
-    nfs: str = ""
     timeout: int = 3  # seconds
     combined: bool = True
     budgets: Mapping[str, int] = field(default_factory=dict)
@@ -157,7 +156,7 @@ class _View:
     initramfs_name = Path(INITRAMFS).name  # what iPXE calls the file
 
     def __init__(self, wanted: NetSet) -> None:
-        self.title, self.base_url, self.nfs = wanted.title, wanted.base_url, wanted.nfs
+        self.title, self.base_url = wanted.title, wanted.base_url
         self.network, self.timeout = wanted.network, wanted.timeout
         self.methods = [str(method) for method in wanted.methods]
         self.combined = COMBINED if wanted.combined else ""
@@ -178,7 +177,7 @@ class _View:
 
 def _entries(wanted: NetSet) -> Iterator[Entry]:
     """Menus of loaders that can neither join files nor tell where they came from."""
-    images = {Method.HTTP: wanted.base_url, Method.NFS: wanted.nfs}
+    images = {Method.HTTP: wanted.base_url}
     for method in wanted.methods:
         if method is Method.INITRD and wanted.combined:
             yield Entry("live", wanted.title, COMBINED, wanted.command.for_method(method, ""))
@@ -220,7 +219,6 @@ def _readme(
         Method.INITRD: "works with every loader",
         Method.HTTP: "iPXE: `set method http` before `chain`"
         + ("; menus have a line for it" if wanted.base_url else ""),
-        Method.NFS: "iPXE: `set method nfs` before `chain`; menus have a line for it",
     }
     first = {wanted.methods[0]: "what happens when nobody chooses; "}
     rows = [{"method": one, "memory": need, "how": first.get(one, "") + how[one]} for one, need in memory.items()]

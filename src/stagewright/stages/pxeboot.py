@@ -44,11 +44,7 @@ from stagewright.stages.released import about
 from stagewright.stages.squashfs import SquashfsSettings, squashfs_node
 from stagewright.stages.tools import OBJCOPY
 
-NFS = "nfs"
-"""The module of dracut that mounts NFS."""
-
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
-NfsUrl = Annotated[str, Matching(r"nfs://[^\s/:]+/[^\s]*", "a URL such as nfs://server/folder")]
 
 
 class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
@@ -69,11 +65,9 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     kernel_arguments: KernelArguments = KernelArguments()
     """The kernel's command line."""
     methods: list[Annotated[Method, Word()]] = []
-    """How the image gets there, the default first: `initrd`, `http`, `nfs`; default: all that is possible."""
+    """How the image gets there, the default first: `initrd`, `http`; default: all that is possible."""
     base_url: Url | None = None
     """Where the folder will be on the web; iPXE knows by itself, PXELINUX and GRUB fetch the image only by this."""
-    nfs: NfsUrl | None = None
-    """Where the folder is exported over NFS, such as `nfs://server/folder`."""
     combined: bool = True
     """Also make one file of initramfs and image, for PXELINUX, GRUB and old versions of iPXE on UEFI machines."""
     uki: bool = False
@@ -94,9 +88,6 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
 
     def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
         """What the payload will not have can be told before it is made."""
-        if Method.NFS in self.methods and not self.nfs:
-            problem = 'methods: "nfs" needs to know where the folder is exported'
-            yield ("methods",), StagewrightError(Reason.MISSING_KEY, problem, hint='set nfs = "nfs://server/folder"')
         if self.uki and not self.base_url:
             problem = "uki: one program with the kernel in it must be told where the image is"
             yield ("uki",), StagewrightError(Reason.MISSING_KEY, problem, hint="set base_url, or single_file instead")
@@ -108,7 +99,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
             return
         lacking = [module for module in self._modules() if module not in entry.model.initramfs.modules]
         if lacking:
-            named = [name for name in ("methods", "nfs", "uki") if getattr(self, name)]
+            named = [name for name in ("methods", "uki") if getattr(self, name)]
             yield (named[0],), _cannot_fetch(self.boot, lacking)
         if (self.uki or self.single_file) and Loader.UKI not in entry.model.loaders:
             problem = f"{self.boot!r} does not take the stub of unified kernel images from its environment"
@@ -159,14 +150,13 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
 
     def _modules(self) -> list[str]:
         """The modules of dracut without which the initramfs could not do what is asked for."""
-        streams = self.nfs is not None or Method.NFS in self.methods
-        fetches = streams or Method.HTTP in self.methods or self.uki
-        return [*([HTTP] if fetches else []), *([NFS] if streams else [])]
+        fetches = Method.HTTP in self.methods or self.uki
+        return [HTTP] if fetches else []
 
     def _wanted(self, kernel: BootKernel, title: str) -> NetSet:
         if self._modules() and not kernel.network:
             raise _cannot_fetch(self.boot, [HTTP])
-        possible = [Method.INITRD, *([Method.HTTP] if kernel.network else []), *([Method.NFS] if self.nfs else [])]
+        possible = [Method.INITRD, *([Method.HTTP] if kernel.network else [])]
         options = kernel.by.for_network(self.kernel_arguments)
         return NetSet(
             title=title,
@@ -174,7 +164,6 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
             network=kernel.network,
             methods=self.methods or possible,
             base_url=(self.base_url or "").rstrip("/"),
-            nfs=(self.nfs or "").rstrip("/"),
             timeout=self.timeout,
             combined=self.combined,
             budgets={pattern: parse_size(size) for pattern, size in self.budget.items()},

@@ -59,7 +59,7 @@ netboot-matrix: setup
 	$(VENV)/bin/python -m bench.netboot_matrix
 
 test: setup
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
 	$(VENV)/bin/python -m pytest -m "not real and not boot"

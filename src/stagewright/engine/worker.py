@@ -106,7 +106,7 @@ def _prepare(job: Job, folder: Path, log: object, emit: Callable[[Event], None])
         emit=emit,
         lineage=job.lineage,
         hints=job.hints,
-        digests=job.data["files"],
+        digests=job.data.get("files", {}),  # a job that looks up a pin has no key of files
     )
     return stage, work
 

@@ -126,7 +126,7 @@ def test_only_what_the_key_signed(tmp_path: Path) -> None:
     place = Place(tmp_path, key)
     with pytest.raises(StagewrightError) as caught:
         place.snapshots.make("stable")
-    assert caught.value.reason is Reason.BAD_SIGNATURE
+    assert caught.value.reason is Reason.NO_SIGNATURE
     signed = commit(place.upstream, "signed", "-St@example.org", GNUPGHOME=str(home))
     assert place.text(place.snapshots.make("stable")) == "signed"
     commit(place.upstream, "not signed")

@@ -45,8 +45,8 @@ def test_pins_stand_one_to_a_line_in_the_order_of_their_names(tmp_path: Path) ->
     assert [line for line in lock.text().splitlines() if line.startswith(("[", " "))] == [
         '[seeds."a"]',
         '[seeds."b"]',
-        '  "x=1",',
-        '  "y=2",',
+        '    "x=1",',
+        '    "y=2",',
     ]
 
 

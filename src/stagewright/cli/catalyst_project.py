@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from stagewright.catalyst.release import Release
 from stagewright.catalyst.tokens import fill
 from stagewright.cli.options import Specs
 from stagewright.engine.storedir import Layout, Placed
-from stagewright.engine.trees import tree_of
 from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.project.load import of_tables
 from stagewright.project.model import Project
+from stagewright.repos.snapshots import tree_of
+from stagewright.repos.trees import Shelf
 from stagewright.stages.registry import kinds
 from stagewright.store.store import Store
 
@@ -109,7 +111,7 @@ def load_release(
     found = dict(repos)
     name = release.config.repo_name
     if name not in found and store and (snapshot := _snapshot(release)):
-        found[name] = tree_of(snapshot, store)
+        found[name] = tree_of(snapshot, Shelf.of(store.path), io.StringIO())
     return Loaded(release, graph, convert(release, graph, given, found))
 
 

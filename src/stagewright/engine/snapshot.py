@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.fetch.openpgp import keyring
 from stagewright.run import pipeline, run
 from stagewright.store.links import locked
 
@@ -49,8 +50,8 @@ class Snapshots:
     def make(self, treeish: str, *, offline: bool = False) -> Path:
         """Make the snapshot of a treeish and return its file.
 
-        Raises ``MISSING_FILE`` without a repository, ``UNKNOWN_NAME`` for a treeish that it has not, ``BAD_SIGNATURE``,
-        ``FETCH_FAILED``.
+        Raises ``MISSING_FILE`` without a repository, ``UNKNOWN_NAME`` for a treeish that it has not,
+        ``FETCH_FAILED``, and why a commit's signature is not good.
         """
         if treeish == STABLE:
             treeish = commit = self._update(offline=offline)
@@ -143,15 +144,8 @@ class Snapshots:
         if not self.key.is_file():
             hint = "correct repo_openpgp_key_path in catalyst.conf, or install the key"
             raise StagewrightError(Reason.MISSING_FILE, f"there is no key {self.key}", hint=hint)
-        with tempfile.TemporaryDirectory() as home:
-            env = {"GNUPGHOME": home}
-            run(["gpg", "--batch", "--quiet", "--import", self.key], env=env)
-            checked = run(["git", *self._where, "verify-commit", "--raw", commit], env=env, check=False)
-        if checked.code:
-            detail = checked.stderr.strip()
-            message = f"commit {commit} of {self.gitdir} is not signed by {self.key}"
-            hint = "do not build from it before you know why"
-            raise StagewrightError(Reason.BAD_SIGNATURE, message, detail=detail, hint=hint)
+        with keyring([self.key]) as trusted:
+            trusted.commit(self.gitdir, commit)
         return commit
 
 

@@ -23,7 +23,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -34,6 +33,7 @@ from typing import Any
 from stagewright.errors import Place, Reason, StagewrightError
 from stagewright.graph.keys import Key
 from stagewright.project.source import read
+from stagewright.project.toml import key, string, value
 
 FILE_NAME = "stagewright.lock"
 FORMAT = 2
@@ -109,23 +109,6 @@ class Lock:
         lines = [_HEAD + f"format = {FORMAT}", f"source_date_epoch = {self.epoch}"]
         for table in TABLES:
             for name, pin in sorted(self.pins(table).items()):
-                lines += ["", f"[{table}.{_string(name)}]"]
-                lines += [f"{_key(key)} = {_value(value)}" for key, value in pin.items()]
+                lines += ["", f"[{table}.{string(name)}]"]
+                lines += [f"{key(fact)} = {value(found, width=0)}" for fact, found in pin.items()]
         return "\n".join(lines) + "\n"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return "[\n" + "".join(f"  {_value(item)},\n" for item in value) + "]" if value else "[]"
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_string(key)} = {_value(item)}" for key, item in value.items()) + " }"
-    return _string(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else _string(name)
-
-
-def _string(text: str) -> str:
-    """A basic string of TOML: JSON's, but for one character that JSON lets pass."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -22,8 +22,8 @@ def string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def value(item: Any) -> str:
-    """A value in one line, or a list of many lines where one would be long."""
+def value(item: Any, width: int = WIDTH) -> str:
+    """A value in one line, or a list of many lines where one would be longer than ``width``."""
     if isinstance(item, datetime.datetime):
         return item.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(item, Mapping):
@@ -32,7 +32,7 @@ def value(item: Any) -> str:
     if isinstance(item, list):
         items = [value(one) for one in item]
         line = f"[{', '.join(items)}]"
-        return line if len(line) <= WIDTH else "[\n" + "".join(f"    {one},\n" for one in items) + "]"
+        return line if len(line) <= width or not items else "[\n" + "".join(f"    {one},\n" for one in items) + "]"
     return string(item) if isinstance(item, str) else json.dumps(item)
 
 

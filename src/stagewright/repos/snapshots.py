@@ -132,23 +132,10 @@ class Mirror:
             if folder is not None:
                 archive = download([f"{self.url}/{file}"], self.folder / file, verify=verify, progress=self.progress)
                 try:
-                    self._unpack(archive, folder)
+                    _unpack(archive, folder, self.log)
                 finally:
                     archive.unlink()
         return tree
-
-    def _unpack(self, archive: Path, folder: Path) -> None:
-        aside = folder / ".unpacked"
-        aside.mkdir()
-        if archive.suffix == ".sqfs":
-            _unsquash(archive, aside, self.log)
-        else:
-            unpack(archive, aside, self.log)
-        top = only_folder(aside)
-        check_repository(top, archive.name)
-        for path in top.iterdir():
-            path.rename(folder / path.name)
-        remove_tree(aside)
 
     def _ours(self, match: re.Match[str]) -> bool:
         return match["stem"] in self.names and match["kind"] in _KINDS
@@ -194,6 +181,32 @@ class Mirror:
         if expected:
             compare(file, name, {"md5": expected[0]})
         return None
+
+
+def tree_of(snapshot: Path, shelf: Shelf, log: IO[str]) -> Path:
+    """The folder with the repository that a snapshot at hand holds; unpacked unless it is there already.
+
+    Raises ``BAD_ARCHIVE`` for a file that cannot be read, or that holds no repository.
+    """
+    tree = f"{TREE}:{digests_of(snapshot, [TREE])[TREE]}"
+    with shelf.filling(tree) as folder:
+        if folder is not None:
+            _unpack(snapshot, folder, log)
+    return shelf.tree(tree)
+
+
+def _unpack(archive: Path, folder: Path, log: IO[str]) -> None:
+    aside = folder / ".unpacked"
+    aside.mkdir()
+    if archive.suffix == ".sqfs":
+        _unsquash(archive, aside, log)
+    else:
+        unpack(archive, aside, log)
+    top = only_folder(aside)
+    check_repository(top, archive.name)
+    for path in top.iterdir():
+        path.rename(folder / path.name)
+    remove_tree(aside)
 
 
 def _found(file: str, date: str, digest: str, signature: Signature | None) -> Found:

@@ -99,8 +99,8 @@ class Shelf:
 
 
 def only_folder(folder: Path) -> Path:
-    """The single folder at the top of what was unpacked, or the folder itself."""
-    found = list(folder.iterdir())
+    """The single folder at the top of what was unpacked, or the folder itself where that is a repository already."""
+    found = [] if (folder / "profiles").is_dir() else list(folder.iterdir())
     return found[0] if len(found) == 1 and found[0].is_dir() and not found[0].is_symlink() else folder
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from stagewright.engine.trees import tree_of
 from stagewright.errors import Reason, StagewrightError
-from stagewright.store.store import Store
+from stagewright.repos.snapshots import tree_of
+from stagewright.repos.trees import Shelf
 
 pytestmark = pytest.mark.skipif(not shutil.which("mksquashfs"), reason="NOT TESTED: mksquashfs is not installed")
 
@@ -26,21 +27,21 @@ def snapshot(tmp_path: Path) -> Path:
 
 
 def test_a_snapshot_is_unpacked_once(snapshot: Path, tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
-    tree = tree_of(snapshot, store)
+    shelf = Shelf.of(tmp_path / "store")
+    tree = tree_of(snapshot, shelf, io.StringIO())
     assert (tree / "profiles/repo_name").read_text() == "gentoo\n"
     (tree / "marker").touch()
     copy = tmp_path / "other-name.sqfs"
     shutil.copy(snapshot, copy)
-    assert tree_of(copy, store) == tree
+    assert tree_of(copy, shelf, io.StringIO()) == tree
     assert (tree / "marker").exists()
     assert [path.name for path in tree.parent.iterdir()] == [tree.name]
 
 
 def test_what_is_no_squashfs_leaves_nothing(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
+    shelf = Shelf.of(tmp_path / "store")
     (tmp_path / "x.sqfs").write_text("nothing of the kind")
     with pytest.raises(StagewrightError) as caught:
-        tree_of(tmp_path / "x.sqfs", store)
+        tree_of(tmp_path / "x.sqfs", shelf, io.StringIO())
     assert caught.value.reason is Reason.BAD_ARCHIVE
-    assert list(store.cache("snapshots").iterdir()) == []
+    assert list((shelf.folder / "trees").iterdir()) == []

@@ -110,6 +110,24 @@ install_mask: /usr/share/doc
 embedded/packages: app-misc/hello
 embedded/root_overlay: files/overlay
 """,
+    "netboot": """\
+target: netboot
+version_stamp: small-@TIMESTAMP@
+source_subpath: 1.0/stage3-amd64-openrc-@TIMESTAMP@
+boot/kernel: gentoo
+boot/kernel/gentoo/sources: sys-kernel/gentoo-sources
+boot/kernel/gentoo/config: files/small.config
+boot/kernel/gentoo/gk_kernargs: --all-ramdisk-modules
+netboot/use: -* readline
+netboot/packages: app-misc/hello app-misc/world
+netboot/packages/app-misc/hello/files: /usr/bin/hello
+netboot/packages/app-misc/world/files: /usr/bin/world /usr/lib64/libworld.so.*
+netboot/extra_files: etc/hosts
+netboot/root_overlay: files/overlay
+netboot/overlay: files/image
+netboot/busybox_config: files/busybox.config
+netboot/linuxrc: files/linuxrc
+""",
 }
 """One spec for each target, which start from each other."""
 
@@ -156,6 +174,8 @@ class World:
             if key and key.kind.path and entry.value is not None:
                 for word in words:
                     self.file(file.parent / word, folder=key.kind is Kind.PATHS or name == "portage_confdir")
+        if "boot/kernel" in spec.entries:
+            self.packages(["sys-kernel/genkernel"])
         if any("distkernel" in name for name in spec.entries):
             self.packages(["sys-kernel/gentoo-kernel"])
         for word in spec.words(f"{spec.text('target')}/ssh_public_keys"):

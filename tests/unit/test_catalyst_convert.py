@@ -13,6 +13,7 @@ from stagewright.catalyst.convert.group import group
 from stagewright.catalyst.convert.names import FileNames, bare
 from stagewright.catalyst.convert.sheet import Sheet, text
 from stagewright.cli.main import run
+from stagewright.engine.storedir import Layout
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
 from stagewright.project.load import load
 from stagewright.stages.registry import kinds
@@ -50,6 +51,7 @@ def test_a_release_of_all_targets(world: World) -> None:
         "diskimage-stage2-amd64.payload": "livecd-stage2",
         "diskimage-stage2-amd64": "diskimage-stage2",
         "embedded-amd64-tiny": "embedded",
+        "netboot-amd64-small": "netboot",
     }
     assert sum(name.endswith(".tar") for name in stages) == 6
     assert list(project.entries["seeds"]) == ["stage3-amd64-openrc-seed"]
@@ -150,6 +152,7 @@ def test_several_kernels(world: World) -> None:
         "dist": {"package": "sys-kernel/gentoo-kernel", "config": "files/files/dist.config"},
     }
     assert data(world, "livecd-stage2-amd64.live")["motd"] == "motd"
+    assert payload["packages"] == ["sys-kernel/genkernel"]
     assert (payload["default"], payload["loaders"]) == ("gentoo", ["grub-hybrid"])
     assert payload["initramfs"] == {"overlay": "files/files/initramfs"}
     assert (image["loader"], image["entries"]) == ("grub-hybrid", ["verify"])
@@ -160,11 +163,63 @@ def test_several_kernels(world: World) -> None:
     assert world.load().complete()
 
 
+def test_what_a_netboot_becomes(world: World) -> None:
+    world.write_all()
+    made = data(world, "netboot-amd64-small")
+    assert {
+        name: made[name] for name in made if name not in ("profile", "repos", "chost", "common_flags", "make_conf")
+    } == {
+        "kind": "netboot",
+        "root": "stage3-amd64-openrc",
+        "kernels": {
+            "gentoo": {
+                "sources": "sys-kernel/gentoo-sources",
+                "build": "genkernel",
+                "config": "files/files/small.config",
+                "genkernel_arguments": ["--all-ramdisk-modules"],
+            }
+        },
+        "use": ["-*", "readline"],
+        "packages": ["sys-kernel/genkernel", "app-misc/hello", "app-misc/world"],
+        "files": ["/usr/bin/hello", "/usr/bin/world", "/usr/lib64/libworld.so.*", "/etc/hosts"],
+        "root_overlay": ["files/files/overlay"],
+        "overlay": ["files/files/image"],
+        "busybox_config": "files/files/busybox.config",
+        "linuxrc": "files/files/linuxrc",
+    }
+
+
+def test_a_netboot_of_several_kernels(world: World) -> None:
+    text = SPECS["netboot"].replace("boot/kernel: gentoo", "boot/kernel: gentoo misc-2")
+    text += "boot/kernel/misc-2/extraversion: x\nboot/kernel/misc-2/initramfs_overlay: files/more\n"
+    text += "boot/kernel/misc-2/distkernel: yes\n"  # which has no effect there
+    world.write("netboot", text)
+    made = data(world, "netboot-amd64-small")
+    assert made["kernels"]["misc-2"] == {  # type: ignore[index]
+        "sources": "sys-kernel/gentoo-sources",
+        "build": "genkernel",
+        "extraversion": "x",
+    }
+    assert "default" not in made
+    assert made["overlay"] == ["files/files/image", "files/files/more"]
+    world.write("netboot", text.replace("boot/kernel/misc-2/extraversion: x\n", ""))
+    assert Reason.INVALID_VALUE in {problem.reason for problem in problems(world)}  # they would be one version
+
+
+@pytest.mark.parametrize(("subarch", "notices"), [("hppa2.0", 1), ("s390x", 0), ("amd64", 0)])
+def test_what_firmware_takes_is_told(subarch: str, notices: int, world: World) -> None:
+    world.write("netboot", SPECS["netboot"], HEAD.replace("subarch: amd64", f"subarch: {subarch}"))
+    loaded = world.load()
+    assert len([notice for notice in loaded.converted.notices if "palo" in notice.text]) == notices
+    assert loaded.converted.refused == []
+
+
 def test_where_results_go(world: World) -> None:
     world.write_all()
     loaded = world.load()
     builds = world.storedir / "builds/1.0"
-    assert {placed.node: placed.path for _, placed in loaded.placed(loaded.complete())} == {
+    found = loaded.placed(loaded.complete())
+    assert {placed.node: placed.path for _, placed in found} == {
         "stage1-amd64-openrc.tar": builds / f"stage1-amd64-openrc-{STAMP}.tar.xz",
         "stage3-amd64-openrc.tar": builds / f"stage3-amd64-openrc-{STAMP}.tar.zst",
         "stage4-amd64-server.tar": builds / f"stage4-amd64-server-{STAMP}.wsl",
@@ -173,7 +228,9 @@ def test_where_results_go(world: World) -> None:
         "diskimage-stage1-amd64-console.tar": builds / f"diskimage-stage1-amd64-console-{STAMP}.tar.bz2",
         "diskimage-stage2-amd64": builds / f"di-amd64-console-{STAMP}.qcow2",
         "embedded-amd64-tiny.tar": builds / f"embedded-amd64-tiny-{STAMP}.tar.bz2",
+        "netboot-amd64-small": builds / f"netboot-amd64-small-{STAMP}",
     }
+    assert {placed.node for _, placed in found if placed.layout is Layout.FOLDER} == {"netboot-amd64-small"}
 
 
 def test_packages_for_people(world: World) -> None:
@@ -305,11 +362,13 @@ REFUSALS = {
         "boot/kernel: gentoo\nlivecd/cdtar: files/payload.tar\nlivecd/iso: x.iso",
         "livecd/cdtar",
     ),
-    "netboot": (
+    "what sparc starts from the network": ("netboot", "subarch: sparc64", "subarch"),
+    "modules that come too late": (
         "netboot",
-        "target: netboot\nversion_stamp: x\nsource_subpath: 1.0/stage3-amd64-openrc-latest\nboot/kernel: x",
-        "target",
+        "boot/kernel/gentoo/packages: app-misc/hello",
+        "boot/kernel/gentoo/packages",
     ),
+    "dracut for netboot": ("netboot", "boot/kernel/gentoo/dracut_args: --xz", "boot/kernel/gentoo/dracut_args"),
 }
 
 

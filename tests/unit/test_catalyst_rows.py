@@ -13,7 +13,7 @@ from releases import HEAD, SPECS, World
 from stagewright.catalyst.convert.describe import lines, markdown
 from stagewright.catalyst.convert.release import convert
 from stagewright.catalyst.convert.row import Status
-from stagewright.catalyst.convert.rows import NO_KIND, ROWS, row_of
+from stagewright.catalyst.convert.rows import ROWS, row_of
 from stagewright.catalyst.graph import make_graph
 from stagewright.catalyst.keys import KEYS, Key, Kind, Target
 from stagewright.catalyst.release import Member, Release
@@ -36,7 +36,7 @@ def test_every_key_has_a_row(key: Key, target: Target) -> None:
 
 def test_every_row_is_of_some_key() -> None:
     used = {id(row_of(key, target)) for key, target in PAIRS}
-    assert [row.names for row in (*ROWS, *NO_KIND.values()) if id(row) not in used] == []
+    assert [row.names for row in ROWS if id(row) not in used] == []
 
 
 def spec_with(key: Key, target: Target) -> str:
@@ -73,8 +73,6 @@ def test_every_row_is_really_used(key: Key, target: Target, tmp_path: Path) -> N
     applied = {key: row for _, key, row in loaded.converted.applied}
     if target is Target.SNAPSHOT:
         assert applied == {}  # made by catalyst -s
-    elif target in NO_KIND:
-        assert [error.message.partition(":")[0] for error in loaded.converted.refused] == ["target"]
     else:
         assert applied[name] is row
         if row.status is Status.REFUSED:
@@ -93,7 +91,7 @@ def _changes(key: Key, target: Target) -> bool:
     if key.name == "boot/kernel" or (key.name == "livecd/cdtar" and target is Target.LIVECD2):
         alone = True
     done = row.status in (Status.HONOURED, Status.DIFFERS) and row.convert.__name__ != "_nothing"
-    return done and not alone and target not in {*NO_KIND, Target.SNAPSHOT}
+    return done and not alone and target is not Target.SNAPSHOT
 
 
 CHANGES = [(key, target) for key, target in PAIRS if _changes(key, target)]
@@ -103,7 +101,7 @@ CHANGES = [(key, target) for key, target in PAIRS if _changes(key, target)]
 def test_what_is_honoured_changes_something(key: Key, target: Target, tmp_path: Path) -> None:
     world = World(tmp_path)
     text = spec_with(key, target)
-    name = key.name.replace("<kernel>", "gentoo")
+    name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
     without = "\n".join(line for line in text.splitlines() if line.partition(":")[0] != name)
     other = {"target": "stage3" if target is Target.STAGE4 else "stage4", "subarch": "ev4"}.get(name, "other")
     if name in IDENTITY:

@@ -95,6 +95,10 @@ boot = "boot"
 kind = "pxeboot"
 live = "live"
 boot = "boot"
+[stages.net]
+kind = "netboot"
+root = "debian"
+kernels = { small = { tree = "/usr/src/linux", build = "genkernel" } }
 [stages.pack]
 kind = "tarball"
 root = "stage3"

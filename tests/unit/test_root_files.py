@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.root.files import clamp_times, copy_in, empty, exists, make_link, read_file, remove, write_file
+from stagewright.root.files import clamp_times, copy_in, empty, exists, find, make_link, read_file, remove, write_file
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: changing into a root needs root")
 
@@ -217,6 +217,19 @@ def test_removing(root: Path, there: list[str], patterns: list[str], gone: list[
     assert remove(root, patterns) == unmatched
     left = {str(path.relative_to(root)) for path in root.rglob("*")}
     assert before - left == {name for name in before if any(name == g or name.startswith(f"{g}/") for g in gone)}
+
+
+def test_finding(root: Path, tmp_path: Path) -> None:
+    fill(root, "usr/lib/libz.so.1", "usr/lib/libz.so -> libz.so.1", "usr/lib/.hidden", "etc/out -> /../outside")
+    (root / "srv").symlink_to(tmp_path / "outside")
+    assert find(root, ["/lib/libz*", "/usr/lib/", "/usr/lib/*n", "/etc/out", "/srv/*", "/none/x"]) == {
+        "/lib/libz*": ["/lib/libz.so", "/lib/libz.so.1"],
+        "/usr/lib/": ["/usr/lib"],
+        "/usr/lib/*n": ["/usr/lib/.hidden"],
+        "/etc/out": ["/etc/out"],  # the link, not what it leads to
+        "/srv/*": [],
+        "/none/x": [],
+    }
 
 
 def test_emptying(root: Path) -> None:

@@ -82,7 +82,8 @@ class Loaded:
         """What is made for people, and where it goes in the storedir."""
         found = []
         for output in self.converted.outputs:
-            layout = Layout.PACKAGES if output.folder else Layout.FILE
+            files = Layout.FOLDER if output.path.endswith("/") else Layout.FILE
+            layout = Layout.PACKAGES if output.folder else files
             path = Path(fill(output.path, project.variables))
             if path.is_relative_to(_STOREDIR):
                 path = path.relative_to(_STOREDIR)

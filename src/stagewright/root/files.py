@@ -125,6 +125,23 @@ def _read(path: str) -> str | None:
         raise
 
 
+def find(root: Path, patterns: Sequence[str]) -> dict[str, list[str]]:
+    """What each shell pattern (absolute inside the root) matches, by pattern; links at the end are not followed.
+
+    ``*`` takes hidden names too.
+    """
+    return inside(root, _find, list(patterns))
+
+
+def _find(patterns: list[str]) -> dict[str, list[str]]:
+    return {pattern: list(_matches("", _parts(pattern))) for pattern in patterns}
+
+
+def _parts(pattern: str) -> list[str]:
+    """The names between the slashes of a pattern."""
+    return [part for part in pattern.split("/") if part not in ("", ".")]
+
+
 def remove(root: Path, patterns: Sequence[str]) -> list[str]:
     """Remove what matches shell patterns (absolute inside the root); returns the patterns that matched nothing.
 
@@ -144,7 +161,7 @@ def _remove(patterns: list[str], keep: bool) -> list[str]:
 
 
 def _remove_one(pattern: str, keep: bool) -> bool:
-    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    parts = _parts(pattern)
     if not parts or ".." in parts:
         raise StagewrightError(
             Reason.INVALID_VALUE,

@@ -17,12 +17,18 @@ from stagewright.portage.installed import VDB
 from stagewright.portage.modules import KernelSettings, install_kernel
 from stagewright.project.fields import Atom, FilePath, Matching, Word, package_of
 from stagewright.root import files
+from stagewright.root.lacks import Lack
+from stagewright.root.local import has_program
 from stagewright.root.root import Root
 from stagewright.run import inside
 from stagewright.stages.base import Work
 
 CONFIG_D = "/etc/kernel/config.d/stagewright.config"
 """What kernel-build.eclass merges into the configuration of a distribution kernel."""
+
+
+KernelName = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,29}", "up to 30 letters, digits and _ . -")]
+"""The name of a kernel among several: its file in boot/, and part of its line in boot menus."""
 
 
 class Builder(enum.StrEnum):
@@ -91,6 +97,12 @@ class Kernel(KernelSettings):
     def initramfs_by(self) -> InitramfsKind:
         """Who makes its initramfs."""
         return InitramfsKind.GENKERNEL if self.build is Builder.GENKERNEL else InitramfsKind.DRACUT
+
+
+def genkernel_lacks(root: Root, where: str) -> list[Lack]:
+    """What a kernel with build = genkernel misses in the root, which ``where`` names for people."""
+    missing = Lack(f"{where} has no genkernel", "add sys-kernel/genkernel to this environment")
+    return [] if has_program(root, "genkernel") else [missing]
 
 
 def provide_kernel(settings: Kernel, root: Root, portage: Portage, work: Work, overlay: Path | None, where: str) -> str:

@@ -36,20 +36,15 @@ from stagewright.portage.modules import install_kernel, rebuild_modules
 from stagewright.project.fields import Matching, Word
 from stagewright.root import files
 from stagewright.root.emulation import machine_of
-from stagewright.root.lacks import Lack
-from stagewright.root.local import has_program
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import inside
 from stagewright.stages.base import Built, Scope, Work
-from stagewright.stages.kernels import Kernel, provide_kernel
+from stagewright.stages.kernels import Kernel, KernelName, genkernel_lacks, provide_kernel
 from stagewright.stages.packages import PackageStage
 from stagewright.stages.tools import SIGN
 
 _OUT = "/mnt/payload"
-
-KernelName = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,29}", "up to 30 letters, digits and _ . -")]
-"""The name of a kernel among several: its file in boot/, and part of its line in boot menus."""
 
 
 class LiveStage2(PackageStage, kind="livecd-stage2"):
@@ -180,8 +175,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         if any(kernel.initramfs_by is InitramfsKind.DRACUT for kernel in kernels):
             lacks += environment_lacks(self.initramfs, root, where)
         if any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in kernels):
-            missing = Lack(f"{where} has no genkernel", "add sys-kernel/genkernel to this environment")
-            lacks += [] if has_program(root, "genkernel") else [missing]
+            lacks += genkernel_lacks(root, where)
         errors = [lack.error() for lack in lacks]
         for kernel in kernels:
             if not kernel.package and not kernel.from_sources:

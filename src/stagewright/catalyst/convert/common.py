@@ -45,6 +45,8 @@ def _profile(conversion: Conversion, entry: Entry) -> None:
 
 def _subarch(conversion: Conversion, entry: Entry) -> None:
     found = subarches().get(entry.text)
+    if conversion.target is Target.NETBOOT and found:
+        _packed_for_firmware(conversion, entry, found.arch)
     if "image" in conversion.sheets and found and found.arch not in STARTED:
         hint = f"media are made for {' and '.join(STARTED)}"
         conversion.refuse(entry, f"nothing here starts media on {found.arch}", hint)
@@ -52,6 +54,16 @@ def _subarch(conversion: Conversion, entry: Entry) -> None:
         for setting, value in (("chost", found.chost), ("common_flags", found.flags)) if found else ():
             if value and setting not in sheet.data:
                 sheet.put(setting, text(value), entry.word_place())
+
+
+def _packed_for_firmware(conversion: Conversion, entry: Entry, arch: str) -> None:
+    """What some machines start from the network is one file of kernel and initramfs, which nothing here makes."""
+    if arch.startswith("sparc"):
+        why = "sparc's firmware takes kernel and initramfs as one a.out (piggyback), and nothing here makes it"
+        conversion.refuse(entry, why, "leave the spec out, or make it from what a netboot stage of a project leaves")
+    if arch == "hppa":
+        words = "kernel and initramfs stay two files; make one .lif of them by palo"
+        conversion.say(entry.word_place(), f"subarch: {words}, as for {entry.text} with Catalyst itself")
 
 
 def _confdir(conversion: Conversion, entry: Entry) -> None:
@@ -152,7 +164,8 @@ ROWS = (
         "chost, common_flags, seeds.*.arch",
         "CHOST and COMMON_FLAGS by our own table. From stage3 on they are those of the spec that makes the source, as "
         "in Catalyst; of a seed it takes what the make.conf in it says, where we go by the table. Media are made for "
-        "amd64 and arm64; those of others are refused.",
+        "amd64 and arm64; those of others are refused. So is netboot for sparc, whose firmware takes one a.out; for "
+        "hppa kernel and initramfs stay two files, as with Catalyst for hppa1.1 and hppa2.0.",
         _subarch,
     ),
     row(

@@ -25,7 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+_-]*")
 class Output:
     """A file or folder that Catalyst would leave, and the entry of the project that makes it.
 
-    ``path`` is relative to the storedir, or absolute where the spec says so; tokens in it are filled in.
+    ``path`` is relative to the storedir, or absolute where the spec says so; tokens in it are filled in. One that ends
+    in a slash is a folder of what the entry makes.
     """
 
     entry: str

@@ -6,14 +6,18 @@ import shlex
 
 from stagewright.catalyst.convert.conversion import Conversion
 from stagewright.catalyst.convert.row import Row, Status, refused, row
-from stagewright.catalyst.convert.sheet import text
+from stagewright.catalyst.convert.sheet import Sheet, text
 from stagewright.catalyst.keys import Kind, Target
 from stagewright.catalyst.spec import Entry
 
 MEDIA = {Target.LIVECD2, Target.DISKIMAGE2}
 
+BUILT = MEDIA | {Target.NETBOOT}
+"""Targets that kernels are made for."""
+
 DIST = "sys-kernel/gentoo-kernel"
 SOURCES = "sys-kernel/gentoo-sources"
+GENKERNEL = "sys-kernel/genkernel"
 
 _FIRST = "gentoo"  # what boot/gentoo is called, which stays the first kernel's
 
@@ -23,22 +27,27 @@ def _label(entry: Entry) -> str:
     return entry.key.removeprefix("boot/kernel/").rpartition("/")[0]
 
 
+def kernel_sheet(conversion: Conversion) -> Sheet:
+    """The entry that makes the kernels: of media the payload, of netboot the only one."""
+    return conversion.sheets.get("payload") or conversion.main
+
+
 def kernel_path(conversion: Conversion, label: str) -> str:
-    """Where the settings of a kernel are in the payload: one is `kernel`, several have names."""
-    several = len(conversion.spec.words("boot/kernel")) > 1
+    """Where the settings of a kernel are: one of a payload is `kernel`, several have names, those of netboot always."""
+    several = len(conversion.spec.words("boot/kernel")) > 1 or conversion.target is Target.NETBOOT
     return f"kernels.{text(label)}" if several else "kernel"
 
 
 def is_dist(conversion: Conversion, label: str) -> bool:
-    """Whether a kernel is one of the distribution."""
-    return conversion.spec.text(f"boot/kernel/{label}/distkernel") == "yes"
+    """Whether a kernel is one of the distribution, which only media can have."""
+    return conversion.target in MEDIA and conversion.spec.text(f"boot/kernel/{label}/distkernel") == "yes"
 
 
 def _kernels(conversion: Conversion, entry: Entry) -> None:
     """Give each kernel its origin; the keys of each add what they say."""
-    if conversion.target not in MEDIA:
+    if conversion.target not in BUILT:
         return  # a livecd-stage3 has those of its payload; a stage4 is told by the keys of each kernel
-    payload = conversion.sheets["payload"]
+    payload = kernel_sheet(conversion)
     for number, label in enumerate(entry.words):
         path, place = kernel_path(conversion, label), entry.word_place(number)
         if "." in label or label in entry.words[:number]:
@@ -48,7 +57,9 @@ def _kernels(conversion: Conversion, entry: Entry) -> None:
         payload.put(f"{path}.{'package' if dist else 'sources'}", DIST if dist else SOURCES, place)
         if not dist:
             payload.put(f"{path}.build", "genkernel", place)
-    if _FIRST in entry.words[1:]:
+    if not all(is_dist(conversion, label) for label in entry.words):
+        payload.add("packages", [(GENKERNEL, entry.word_place())])  # Catalyst installs it by itself
+    if _FIRST in entry.words[1:] and conversion.target in MEDIA:
         payload.put("default", _FIRST, entry.word_place(entry.words.index(_FIRST)))
 
 
@@ -62,7 +73,7 @@ def _sources(conversion: Conversion, entry: Entry) -> None:
         return
     label = _label(entry)
     setting = "package" if is_dist(conversion, label) else "sources"
-    conversion.sheets["payload"].put(f"{kernel_path(conversion, label)}.{setting}", text(atom), entry.word_place())
+    kernel_sheet(conversion).put(f"{kernel_path(conversion, label)}.{setting}", text(atom), entry.word_place())
 
 
 def _dist(conversion: Conversion, entry: Entry) -> None:
@@ -71,7 +82,7 @@ def _dist(conversion: Conversion, entry: Entry) -> None:
 
 def _config(conversion: Conversion, entry: Entry) -> None:
     name = conversion.file(entry.text, Kind.CONFIG)
-    conversion.sheets["payload"].put(f"{kernel_path(conversion, _label(entry))}.config", name, entry.word_place())
+    kernel_sheet(conversion).put(f"{kernel_path(conversion, _label(entry))}.config", name, entry.word_place())
 
 
 def _extraversion(conversion: Conversion, entry: Entry) -> None:
@@ -79,7 +90,7 @@ def _extraversion(conversion: Conversion, entry: Entry) -> None:
     if is_dist(conversion, label):
         conversion.refuse(entry, "a distribution kernel has the version of its package", "leave it out")
     else:
-        conversion.put([conversion.sheets["payload"]], f"{kernel_path(conversion, label)}.extraversion", entry)
+        conversion.put([kernel_sheet(conversion)], f"{kernel_path(conversion, label)}.extraversion", entry)
 
 
 def shell_words(entry: Entry) -> list[str]:
@@ -96,7 +107,7 @@ def _genkernel(conversion: Conversion, entry: Entry) -> None:
         conversion.refuse(entry, "a distribution kernel is not built by genkernel", "leave it out")
         return
     words = ((text(word), entry.word_place()) for word in shell_words(entry))
-    conversion.sheets["payload"].add(f"{kernel_path(conversion, label)}.genkernel_arguments", words)
+    kernel_sheet(conversion).add(f"{kernel_path(conversion, label)}.genkernel_arguments", words)
 
 
 def _genkernel_all(conversion: Conversion, entry: Entry) -> None:
@@ -160,9 +171,19 @@ ROWS: tuple[Row, ...] = (
         Status.DIFFERS,
         "the payload: kernel, kernels",
         "A livecd-stage2 of ours, made beside the live root rather than in it, so that compilers never reach the "
-        "medium. One kernel is boot/gentoo; of several, gentoo or else the first is, the others are boot/NAME.",
+        "medium; genkernel is installed there for kernels from sources. One kernel is boot/gentoo; of several, gentoo "
+        "or else the first is, the others are boot/NAME.",
         _kernels,
         MEDIA | {Target.LIVECD3, Target.STAGE4},
+    ),
+    row(
+        "boot/kernel",
+        Status.HONOURED,
+        "kernels",
+        "Each is built by genkernel, which is installed for it, with --netboot, and is called as Catalyst calls it: "
+        "kernels/NAME, its initramfs kernels/misc/NAME.igz, beside it System-NAME.map.",
+        _kernels,
+        {Target.NETBOOT},
     ),
     row(
         "boot/kernel/<kernel>/sources",
@@ -170,7 +191,7 @@ ROWS: tuple[Row, ...] = (
         "kernel.sources, kernel.package",
         "sys-kernel/ goes before a bare name. The default is gentoo-sources, or gentoo-kernel with distkernel.",
         _sources,
-        MEDIA,
+        BUILT,
     ),
     row(
         "boot/kernel/<kernel>/sources",
@@ -195,7 +216,7 @@ ROWS: tuple[Row, ...] = (
         "Of a kernel from sources the configuration, of a distribution kernel what it merges into its own. Found by "
         "its base name below KCONFIG_DIR, as catalyst-auto does.",
         _config,
-        MEDIA,
+        BUILT,
     ),
     row(
         "boot/kernel/<kernel>/extraversion",
@@ -203,7 +224,7 @@ ROWS: tuple[Row, ...] = (
         "kernel.extraversion",
         "Of a kernel from sources; a distribution kernel has none, and it is refused.",
         _extraversion,
-        MEDIA,
+        BUILT,
     ),
     row(
         "boot/kernel/<kernel>/gk_kernargs",
@@ -211,7 +232,7 @@ ROWS: tuple[Row, ...] = (
         "kernel.genkernel_arguments",
         "Quotes hold words together, as in the shell. Refused for a distribution kernel.",
         _genkernel,
-        MEDIA,
+        BUILT,
     ),
     row(
         "*/gk_mainargs",

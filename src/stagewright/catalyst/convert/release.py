@@ -110,10 +110,6 @@ class _Release:
         assert target
         conversion = Conversion(made, target, self.common.names[made.name], self.common)
         self._snapshot(conversion)
-        if target in targets.NONE:
-            entry = made.member.spec.entries["target"]
-            conversion.refuse(entry, targets.NONE[target], "leave the spec out")
-            return
         targets.lay_out(conversion, self.source)
         first = "boot/kernel"  # what the keys of each kernel add to
         for name, entry in sorted(made.member.spec.entries.items(), key=lambda item: item[0] != first):

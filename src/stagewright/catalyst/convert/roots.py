@@ -12,7 +12,7 @@ from stagewright.catalyst.spec import Entry
 
 _NAMED = re.compile(r"(?P<name>[^=]+)(?:=(?P<value>.*))?")
 
-PIECES = {Target.STAGE4, Target.LIVECD1, Target.DISKIMAGE1, Target.EMBEDDED}
+PIECES = {Target.STAGE4, Target.LIVECD1, Target.DISKIMAGE1, Target.EMBEDDED, Target.NETBOOT}
 """Targets that install packages."""
 
 
@@ -132,7 +132,7 @@ ROWS = (
         "root_overlay",
         "Copied in order, owned by root. One that is not there is an error, where Catalyst passes over it.",
         _overlay,
-        {Target.STAGE4, Target.LIVECD2, Target.LIVECD3, Target.EMBEDDED},
+        {Target.STAGE4, Target.LIVECD2, Target.LIVECD3, Target.EMBEDDED, Target.NETBOOT},
     ),
     row(
         "*/rcadd",

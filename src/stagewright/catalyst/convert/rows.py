@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from stagewright.catalyst.convert import common, disks, kernels, media, roots, targets
+from stagewright.catalyst.convert import common, disks, kernels, media, netboot, roots
 from stagewright.catalyst.convert.row import Row, Status, refused, row, without_effect
 from stagewright.catalyst.keys import Key, Target
 
@@ -12,12 +12,9 @@ _IGNORED = row(
     "", Status.NO_EFFECT, "", "Catalyst takes it for this target and makes nothing of it. So do we.", without_effect
 )
 
-NO_KIND = {target: refused("", why, "leave the spec out") for target, why in targets.NONE.items()}
-"""Targets of which nothing is made, with the row for the keys that only they have."""
-
 _INTERNAL = refused("", "this target has no kernel here", "leave it out")
 
-ROWS: tuple[Row, ...] = (*common.ROWS, *roots.ROWS, *media.ROWS, *disks.ROWS, *kernels.ROWS)
+ROWS: tuple[Row, ...] = (*common.ROWS, *roots.ROWS, *media.ROWS, *disks.ROWS, *kernels.ROWS, *netboot.ROWS)
 
 
 @functools.cache
@@ -25,8 +22,6 @@ def row_of(key: Key, target: Target) -> Row:
     """What becomes of a key of a target."""
     if target not in key.effective and key.name != "target":
         return _IGNORED
-    if target in NO_KIND:
-        return NO_KIND[target]
     found = next((row for row in ROWS if row.covers(key, target)), None)
     if found is None and target is Target.EMBEDDED:
         return _INTERNAL

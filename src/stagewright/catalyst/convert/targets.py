@@ -12,11 +12,6 @@ from stagewright.errors import Place
 Source = Callable[[Conversion, str], tuple[str, Place]]
 """Gives the entry that a spec starts from, by role, and the place of the key that says so."""
 
-NONE = {
-    Target.NETBOOT: "there is no netboot target",
-}
-"""Targets of which nothing is made, and why."""
-
 _KINDS = {
     Target.STAGE1: "stage1",
     Target.STAGE2: "stage2",
@@ -47,6 +42,10 @@ def lay_out(conversion: Conversion, source: Source) -> None:
         _livecd_stage2(conversion, source, place)
     elif target is Target.DISKIMAGE2:
         _diskimage_stage2(conversion, source, place)
+    elif target is Target.NETBOOT:
+        sheet = conversion.sheet("main", "netboot", place)
+        sheet.put("root", *source(conversion, "source"))
+        _leaves(conversion, sheet)
     else:
         _livecd_stage3(conversion, source, place)
 
@@ -98,10 +97,15 @@ def _iso(conversion: Conversion, live: str, boot: str, place: Place) -> None:
 def _image(conversion: Conversion, kind: str, place: Place) -> Sheet:
     """The entry of a medium, whose file Catalyst would leave."""
     sheet = conversion.sheet("image", kind, place)
+    _leaves(conversion, sheet)
+    return sheet
+
+
+def _leaves(conversion: Conversion, sheet: Sheet) -> None:
+    """Say that an entry makes what Catalyst would leave."""
     for path in conversion.made.artifacts:
         whole = path if path.startswith("/") else f"builds/{path}"
         conversion.common.outputs.append(Output(sheet.name, whole, conversion.made))
-    return sheet
 
 
 def finish(conversion: Conversion) -> None:

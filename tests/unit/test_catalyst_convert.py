@@ -195,7 +195,9 @@ def test_a_netboot_of_several_kernels(world: World) -> None:
     text += "boot/kernel/misc-2/distkernel: yes\n"  # which has no effect there
     world.write("netboot", text)
     made = data(world, "netboot-amd64-small")
-    assert made["kernels"]["misc-2"] == {  # type: ignore[index]
+    kernels = made["kernels"]
+    assert isinstance(kernels, dict)
+    assert kernels["misc-2"] == {
         "sources": "sys-kernel/gentoo-sources",
         "build": "genkernel",
         "extraversion": "x",

@@ -28,6 +28,7 @@ ALL = {
     "system",
     "live",
     "boot",
+    "net",
     "live+boot.squashfs",
     "iso",
     "pxe",

@@ -28,7 +28,7 @@ CONFIG_D = "/etc/kernel/config.d/stagewright.config"
 
 
 KernelName = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,29}", "up to 30 letters, digits and _ . -")]
-"""The name of a kernel among several: its file in boot/, and part of its line in boot menus."""
+"""The name of a kernel among several: that of its file, and part of its line in boot menus."""
 
 
 class Builder(enum.StrEnum):

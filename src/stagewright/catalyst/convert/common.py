@@ -203,7 +203,8 @@ ROWS = (
         Status.HONOURED,
         "binrepo",
         "With the binhost of catalyst.conf the address in the result's binrepos.conf. Without one it has no effect, "
-        "nor for stage1 and embedded, whose clean root it does not reach in Catalyst either.",
+        "nor for stage1 and embedded, whose clean root it does not reach in Catalyst either, nor for netboot, which "
+        "leaves no root.",
         _binrepo,
     ),
     row(
@@ -213,6 +214,14 @@ ROWS = (
         "By xz, zstd, bzip2 and gzip, or plain tar, the same bytes each time; a squashfs is refused.",
         _compression,
         PACKED,
+    ),
+    row(
+        "compression_mode rename_regexp",
+        Status.HONOURED,
+        "",
+        "They are for tarballs, and this target leaves a folder, in Catalyst too.",
+        _nothing,
+        {Target.NETBOOT},
     ),
     row(
         "compression_mode",

@@ -129,7 +129,7 @@ class NetBoot(PackageStage, kind="netboot"):
         # Without Portage's binds: what lies on them is no part of the root.
         alone = replace(root, binds=(Bind(image, _IMAGE, writable=True),))
         for some in _portions(paths):
-            alone.run("cp", "-pPR", "--parents", "--", *some, _IMAGE)
+            alone.run("cp", "-pPRf", "--parents", "--", *some, _IMAGE)
         programs = inside(image, _programs)
         able = has_program(root, "strip")
         if programs and not able:

@@ -47,20 +47,20 @@ def _kernels(conversion: Conversion, entry: Entry) -> None:
     """Give each kernel its origin; the keys of each add what they say."""
     if conversion.target not in BUILT:
         return  # a livecd-stage3 has those of its payload; a stage4 is told by the keys of each kernel
-    payload = kernel_sheet(conversion)
+    sheet = kernel_sheet(conversion)
     for number, label in enumerate(entry.words):
         path, place = kernel_path(conversion, label), entry.word_place(number)
         if "." in label or label in entry.words[:number]:
             conversion.refuse(entry, f"{label} cannot be the name of a kernel", "write letters and digits", number)
             continue
         dist = is_dist(conversion, label)
-        payload.put(f"{path}.{'package' if dist else 'sources'}", DIST if dist else SOURCES, place)
+        sheet.put(f"{path}.{'package' if dist else 'sources'}", DIST if dist else SOURCES, place)
         if not dist:
-            payload.put(f"{path}.build", "genkernel", place)
+            sheet.put(f"{path}.build", "genkernel", place)
     if not all(is_dist(conversion, label) for label in entry.words):
-        payload.add("packages", [(GENKERNEL, entry.word_place())])  # Catalyst installs it by itself
+        sheet.add("packages", [(GENKERNEL, entry.word_place())])  # Catalyst installs it by itself
     if _FIRST in entry.words[1:] and conversion.target in MEDIA:
-        payload.put("default", _FIRST, entry.word_place(entry.words.index(_FIRST)))
+        sheet.put("default", _FIRST, entry.word_place(entry.words.index(_FIRST)))
 
 
 def _sources(conversion: Conversion, entry: Entry) -> None:

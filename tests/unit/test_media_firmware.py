@@ -12,7 +12,7 @@ from stagewright.arch import Arch
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import CHOSEN, choose_firmware, copy_firmware
-from stagewright.media.initramfs import Initramfs, Making, environment_lacks, make_initramfs
+from stagewright.media.initramfs import TOOLS, Initramfs, Making, environment_lacks, make_initramfs
 from stagewright.media.kernel import Capabilities
 from stagewright.media.loaders import BOOT_MBR, Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
@@ -105,7 +105,7 @@ def test_architectures_without_media_are_told() -> None:
 def test_what_dracut_would_drop_in_silence(tmp_path: Path) -> None:
     settings = Initramfs()
     assert "no dracut" in environment_lacks(settings, make_root(tmp_path / "a"), "it")[0].message
-    tools = {f"usr/bin/{name}*": "" for name in ("dracut", "mount", "depmod", "udevadm")}
+    tools = {f"usr/bin/{name}*": "" for name in ("dracut", *TOOLS)}
     root = make_root(tmp_path / "b", tools)
     (lack,) = environment_lacks(settings, root, "it")
     assert all(name in lack.message for name in ("ip ", "arping", "dhclient", "curl", "pgrep"))

@@ -162,7 +162,7 @@ def test_a_signal_stops_cleanly(number: signal.Signals, reference: Reference, fr
     """As by Ctrl-C on a terminal: the signal goes to the whole process group."""
     store = fresh()
     watched = Watched.start("iso", cwd=reference.project, store=store)
-    assert watched.wait_for(node="boot", phase="initramfs")
+    assert watched.wait_for(node="boot", phase="kernel gentoo")
     asked = time.monotonic()
     os.killpg(watched.process.pid, number)
     code = watched.end(30)

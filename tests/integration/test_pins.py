@@ -77,7 +77,7 @@ def test_locked_refuses_to_pin(pinned: Pinned) -> None:
     try:
         run = call("build", "--locked", "small", cwd=pinned.project, store=pinned.store, check=False)
         assert run.code == 2
-        assert "does not pin small" in run.stderr
+        assert "does not pin seed small" in run.stderr
         assert (pinned.project / "stagewright.lock").read_text() == pinned.lock
     finally:
         edit(pinned.project, '"gzip", "xz-utils"', '"gzip"')

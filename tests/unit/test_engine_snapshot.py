@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from integration.signing import Signer
 
 from stagewright.engine.snapshot import Snapshots
 from stagewright.errors import Reason, StagewrightError
@@ -48,6 +50,13 @@ class Place:
 
     def text(self, snapshot: Path) -> str:
         return subprocess.check_output(["unsquashfs", "-cat", snapshot, "file"], text=True)
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Iterator[Signer]:
+    made = Signer.make(tmp_path / "gpg")
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -115,19 +124,12 @@ def test_an_upstream_that_is_gone(place: Place) -> None:
     assert caught.value.reason is Reason.FETCH_FAILED
 
 
-def test_only_what_the_key_signed(tmp_path: Path) -> None:
-    home = tmp_path / "gpg"
-    home.mkdir(mode=0o700)
-    env = {**os.environ, "GNUPGHOME": str(home)}
-    make = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", "t@example.org", "ed25519", "sign"]
-    subprocess.run(make, env=env, check=True, capture_output=True)
-    key = tmp_path / "key.asc"
-    key.write_bytes(subprocess.check_output(["gpg", "--armor", "--export"], env=env))
-    place = Place(tmp_path, key)
+def test_only_what_the_key_signed(tmp_path: Path, signer: Signer) -> None:
+    place = Place(tmp_path, signer.public(tmp_path / "key.asc"))
     with pytest.raises(StagewrightError) as caught:
         place.snapshots.make("stable")
     assert caught.value.reason is Reason.NO_SIGNATURE
-    signed = commit(place.upstream, "signed", "-St@example.org", GNUPGHOME=str(home))
+    signed = commit(place.upstream, "signed", f"-S{signer.fingerprint}", GNUPGHOME=str(signer.home))
     assert place.text(place.snapshots.make("stable")) == "signed"
     commit(place.upstream, "not signed")
     with pytest.raises(StagewrightError):

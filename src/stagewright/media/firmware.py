@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.root.lacks import Lack, refuse
+from stagewright.root.lacks import Lack
 from stagewright.root.root import Root
 from stagewright.run import inside
 
@@ -33,23 +33,29 @@ class Firmware:
     microcode: tuple[str, ...]
 
 
-def choose_firmware(root: Root, patterns: Sequence[str], *, microcode: bool, where: str) -> Firmware:
-    """Copy what matches patterns (the shell's, below /lib/firmware) to where dracut looks.
-
-    Raises ``ENVIRONMENT_LACKS`` for each pattern that matches nothing, and for microcode that is not there.
-    """
-    found, unmatched = inside(root.path, _match, list(patterns))
-    codes = inside(root.path, _match, [f"{folder}/*" for folder in MICROCODE])[0] if microcode else []
+def firmware_lacks(root: Root, patterns: Sequence[str], *, microcode: bool, where: str) -> list[Lack]:
+    """Patterns (the shell's, below /lib/firmware) that match nothing, and microcode that is not there."""
+    _, unmatched = inside(root.path, _match, list(patterns))
     lacks = [
         Lack(f"{where} has no firmware {name} in {SOURCE}", "install linux-firmware there, or see the pattern")
         for name in unmatched
     ]
-    if microcode and not codes:
+    if microcode and not _microcode(root):
         hint = "install it: intel-microcode, amd64-microcode; or sys-firmware/intel-microcode, linux-firmware"
         lacks.append(Lack(f"{where} has no microcode in {SOURCE}", hint))
-    refuse(lacks)
+    return lacks
+
+
+def choose_firmware(root: Root, patterns: Sequence[str], *, microcode: bool) -> Firmware:
+    """Copy what matches patterns (the shell's, below /lib/firmware) to where dracut looks."""
+    found, _ = inside(root.path, _match, list(patterns))
+    codes = _microcode(root) if microcode else []
     inside(root.path, _copy, sorted({*found, *codes}))
     return Firmware(tuple(found), tuple(codes))
+
+
+def _microcode(root: Root) -> list[str]:
+    return inside(root.path, _match, [f"{folder}/*" for folder in MICROCODE])[0]
 
 
 def _match(patterns: list[str]) -> tuple[list[str], list[str]]:

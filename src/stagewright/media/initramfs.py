@@ -23,8 +23,8 @@ from stagewright.root.local import has_program
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
-TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev"}
-"""What every initramfs copies from the environment. Without mount dracut makes one that panics, and says nothing."""
+TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev", "lsinitrd": "dracut", "zstd": "zstd"}
+"""What every initramfs is made with, or copies. Without mount dracut makes one that panics, and says nothing."""
 
 NETWORK_TOOLS = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "curl": "curl", "pgrep": "procps"}
 """What the dracut modules for network boot copy from the environment, and the packages that bring it."""

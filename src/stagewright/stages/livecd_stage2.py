@@ -22,7 +22,7 @@ from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
-from stagewright.media.firmware import choose_firmware, copy_firmware
+from stagewright.media.firmware import choose_firmware, copy_firmware, firmware_lacks
 from stagewright.media.initramfs import HTTP, Initramfs, Making, environment_lacks, make_initramfs
 from stagewright.media.iso import digest_of
 from stagewright.media.kernel import capabilities, check_kernel, copy_out, image_of
@@ -138,7 +138,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         machine = machine_of(root.path)
         efi = EfiArch.of(machine.arch if machine else Arch.AMD64)
         self._check_environment(root, efi, portage, work.epoch)
-        firmware = choose_firmware(root, self.firmware, microcode=self.microcode, where=repr(self.root))
+        firmware = choose_firmware(root, self.firmware, microcode=self.microcode)
         (payload / "boot").mkdir()
         kernels = self._make_kernels(root, portage, work)
         if firmware.files:
@@ -176,6 +176,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             lacks += environment_lacks(self.initramfs, root, where)
         if any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in kernels):
             lacks += genkernel_lacks(root, where)
+        lacks += firmware_lacks(root, self.firmware, microcode=self.microcode, where=where)
         errors = [lack.error() for lack in lacks]
         for kernel in kernels:
             if not kernel.package and not kernel.from_sources:

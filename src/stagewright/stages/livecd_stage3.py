@@ -117,8 +117,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
     def expand(self, name: str, scope: Scope) -> None:
         """Two nodes: the squashfs, and the ISO that takes it and the payload."""
         info = scope.project.info
-        settings = SquashfsSettings(**{field: getattr(self, field) for field in SquashfsSettings.model_fields})
-        squashfs = scope.add(squashfs_node(scope, self.live, self.boot, settings))
+        squashfs = scope.add(squashfs_node(scope, self.live, self.boot, self))
         keys = self._keys(scope)
         node = self.node(
             name,

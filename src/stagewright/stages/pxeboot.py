@@ -114,8 +114,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     def expand(self, name: str, scope: Scope) -> None:
         """Two nodes: the squashfs, which an ISO of the same has too, and the folder."""
         info = scope.project.info
-        settings = SquashfsSettings(**{field: getattr(self, field) for field in SquashfsSettings.model_fields})
-        squashfs = scope.add(squashfs_node(scope, self.live, self.boot, settings))
+        squashfs = scope.add(squashfs_node(scope, self.live, self.boot, self))
         node = self.node(name, scope, title=self.title or f"{info.name} {info.version}", **about(scope))
         tools = (*node.tools, OBJCOPY.program) if self.uki or self.single_file else node.tools
         scope.add(replace(node, inputs={"boot": node.inputs["boot"], "squashfs": squashfs}, tools=tools))

@@ -108,7 +108,11 @@ def _folder(path: str) -> str:
 
 
 def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:
-    """The node that makes the squashfs of these two; stages that ask for the same share it."""
+    """The node that makes the squashfs of these two; stages that ask for the same share it.
+
+    ``settings`` may be those of a stage with more of them.
+    """
+    settings = SquashfsSettings(**{field: getattr(settings, field) for field in SquashfsSettings.model_fields})
     stage = Squashfs(live=live, boot=boot, **settings.model_dump())
     variant = "" if settings == SquashfsSettings() else "-" + "-".join(map(str, settings.model_dump().values()))
     names = (name.replace("+", "%2B") for name in (live, boot))  # a+b with c is not a with b+c

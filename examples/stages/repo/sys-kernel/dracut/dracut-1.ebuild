@@ -21,6 +21,6 @@ RDEPEND="
 	sys-libs/system-libs
 "
 
-SYSTEM_PROGRAMS="dracut"
+SYSTEM_PROGRAMS="dracut lsinitrd"
 SYSTEM_FILES="usr/lib/dracut"
 SYSTEM_OPTIONAL="etc/dracut.conf etc/dracut.conf.d"

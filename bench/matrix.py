@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.project.load import load
@@ -23,36 +24,51 @@ from stagewright.stages.registry import kinds
 ROOT = Path(__file__).parents[1]
 EXAMPLE, PAGE = ROOT / "examples" / "media", ROOT / "docs" / "media.md"
 BEGIN, END = "<!-- matrix: written by make media-matrix -->\n", "<!-- end of the matrix -->\n"
+COLUMNS = ("medium", "firmware", "as", "result", "login after", "memory available")
 VARIABLES, KEY = Path("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"), Path("/usr/share/ovmf/PkKek-1-snakeoil.key")
 """Keys that everybody has (package ovmf): good for trying Secure Boot out, and for nothing else."""
 
 
 def main() -> int:
-    """Build, boot, write the table. Returns 1 when a boot did not end as it should."""
-    parser = argparse.ArgumentParser(prog="python -m bench.matrix", description=__doc__)
+    """The matrix of media."""
+    return fill(Table(EXAMPLE, PAGE, BEGIN, COLUMNS, row, prepare), "python -m bench.matrix", __doc__)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of boots: the example whose tests they are, the page it is on, behind which line, and how it is made."""
+
+    example: Path
+    page: Path
+    begin: str
+    columns: Sequence[str]
+    rows: Callable[[Entry, Path], Iterable[str]]
+    prepare: Callable[[Path], Path]
+
+
+def fill(table: Table, prog: str, description: str | None) -> int:
+    """Build a copy of the example, boot, write the table. Returns 1 when a boot did not end as it should."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
+    parser.add_argument("--page", type=Path, default=table.page, help="the page with the table")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as name:
-        project = prepare(Path(name) / "media")
+        project = table.prepare(Path(name) / table.example.name)
         words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(options.store)]
-        lock = EXAMPLE / "stagewright.lock"
-        if lock.exists():
-            shutil.copy(lock, project)
         code = subprocess.run([*words, "build", "--keep-going"], check=False).returncode
-        lines = ["| medium | firmware | as | result | login after | memory available |", "|---|---|---|---|---|---|"]
-        lines += [line for entry in load(project, kinds()).entries["tests"].values() for line in row(entry, project)]
-    table = "".join(f"{line}\n" for line in lines)
-    print(table)
-    text = options.page.read_text()
-    before, rest = text.split(BEGIN)
-    options.page.write_text(before + BEGIN + table + END + rest.split(END)[1])
+        lines = [f"| {' | '.join(table.columns)} |", f"|{'---|' * len(table.columns)}"]
+        tests = load(project, kinds()).entries["tests"].values()
+        lines += [line for entry in tests for line in table.rows(entry, project)]
+    text = "".join(f"{line}\n" for line in lines)
+    print(text)
+    before, rest = options.page.read_text().split(table.begin)
+    options.page.write_text(before + table.begin + text + END + rest.split(END)[1])
     return code
 
 
 def prepare(project: Path) -> Path:
     """A copy of the example, with the media for Secure Boot where there are keys to sign them with."""
-    shutil.copytree(EXAMPLE, project, symlinks=False, ignore=shutil.ignore_patterns("out", "keys", "stagewright.lock"))
+    shutil.copytree(EXAMPLE, project, symlinks=False, ignore=shutil.ignore_patterns("out", "keys"))
     if VARIABLES.exists() and KEY.exists():
         keys = project / "keys"
         keys.mkdir()

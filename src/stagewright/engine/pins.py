@@ -145,7 +145,7 @@ def settle(
     listeners = list(listeners)
     subjects = unpinned(project, targets)
     if locked:
-        require_pins(project, targets)
+        _refuse(project, subjects)
     for subject in subjects:
         if subject.name in project.lock.pins(subject.table):
             text = f"the lock pins {subject} for other settings: it is looked up anew"
@@ -157,7 +157,11 @@ def settle(
 
 def require_pins(project: Project, targets: Iterable[str] = ()) -> None:
     """Raise ``LOCK_STALE`` with the names of what the targets need and the lock does not pin, or not as it is set."""
-    subjects = unpinned(project, targets)
+    _refuse(project, unpinned(project, targets))
+
+
+def _refuse(project: Project, subjects: Sequence[Subject]) -> None:
+    """Raise ``LOCK_STALE`` if these are any, or if there is no lock."""
     if subjects or not project.lock.file.exists():
         raise StagewrightError(
             Reason.LOCK_STALE,

@@ -24,8 +24,13 @@ IGNORED = frozenset({".git"})
 
 def file_digest(path: Path, info: os.stat_result | None = None) -> str:
     """The sha256 of a file's content, in hexadecimal."""
+    return digest_of(path, "sha256")
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """The digest of a file's content, in hexadecimal, by hashlib's name of the algorithm."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def tree_digest(path: Path, digest: FileDigest = file_digest) -> str:

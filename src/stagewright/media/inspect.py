@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.media.iso import digest_of
+from stagewright.graph.filedigest import digest_of
 from stagewright.media.menus import Line, is_menu, read_menu, traps_of, unified
 from stagewright.media.payload import INITRAMFS, KERNEL
 from stagewright.run import run

@@ -7,7 +7,6 @@ directly: grub-mkrescue hides options and is not reproducible (measured).
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.filedigest import digest_of
 from stagewright.run import run
 
 EFI_SYSTEM_PARTITION = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
@@ -133,12 +133,6 @@ def _esp_size(files: Mapping[str, Path], least: int) -> int:
             hint="set a larger `esp`, or leave it out, and the partition is as large as it must be",
         )
     return max(size, least)
-
-
-def digest_of(path: Path, algorithm: str) -> str:
-    """The digest of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def _lay_out(files: Mapping[str, Path], tree: Path, epoch: int) -> Path:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from stagewright.netboot.methods import (
     tftp_limits,
 )
 from stagewright.release.digests import LISTED, Digests, digests_of
+from stagewright.store.links import link
 
 UNIFIED, SINGLE = "boot.efi", "single.efi"
 """Kernel and initramfs as one program, without and with the image in it."""
@@ -116,11 +116,11 @@ class Written:
 def write_set(parts: Parts, wanted: NetSet, folder: Path, epoch: int) -> Written:
     """Fill an empty folder. Raises ``BUILD_FAILED`` for every file that exceeds what it may have."""
     for name, source in {KERNEL: parts.kernel, INITRAMFS: parts.initramfs, IMAGE: parts.image}.items():
-        _link(source, folder / name)
+        link(source, folder / name)
     for name, source in parts.programs.items():
-        _link(source, folder / name)
+        link(source, folder / name)
     if wanted.combined and parts.combined:
-        _link(parts.combined, folder / COMBINED)
+        link(parts.combined, folder / COMBINED)
     elif wanted.combined:
         write_combined(parts.initramfs, parts.image, folder / COMBINED)
     for name, text in _texts(wanted, parts.programs).items():
@@ -265,14 +265,6 @@ def _settle_times(folder: Path, parts: Parts, epoch: int) -> None:
     for name in _sizes(folder):
         if name not in linked:
             os.utime(folder / name, (epoch, epoch))
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
 
 
 def _render(template: str, **facts: object) -> str:

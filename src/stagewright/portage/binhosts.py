@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import checked_keys, first_problem
-from stagewright.graph.filedigest import tree_digest
+from stagewright.graph.filedigest import digest_of, tree_digest
 from stagewright.portage.confdir import make_conf
 from stagewright.portage.installed import read_entry
 from stagewright.portage.scripts import ask
@@ -303,10 +303,7 @@ def _names(path: Path) -> tuple[str, str]:
 def _is_from(tree: Path, package: str, file: Path) -> bool:
     """Whether an installed package was unpacked from a file."""
     recorded = read_entry(tree, package, "BINPKGMD5")
-    if not recorded:
-        return False
-    with file.open("rb") as stream:
-        return recorded == hashlib.file_digest(stream, "md5").hexdigest()
+    return bool(recorded) and recorded == digest_of(file, "md5")
 
 
 def _made(folder: Path) -> Path:

@@ -242,7 +242,7 @@ class Files:
         return self.elsewhere.get(relative) or self.folder / relative
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Project:
     """A project that has been read and found right."""
 

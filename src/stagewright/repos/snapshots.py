@@ -22,6 +22,7 @@ from stagewright.fetch.digests import compare, digests_of
 from stagewright.fetch.download import Progress, download
 from stagewright.fetch.openpgp import Keyring, Signature
 from stagewright.repos.trees import Shelf, check_repository, only_folder
+from stagewright.root.sandbox import Bind, unpacker
 from stagewright.run import run
 from stagewright.seeds.unpack import unpack
 from stagewright.store.store import remove_tree
@@ -224,10 +225,8 @@ def _check_signed(file: str, date: str, signature: Signature | None) -> None:
 
 def _unsquash(image: Path, target: Path, log: IO[str]) -> None:
     """Unpack a squashfs image where everything but the target is read-only."""
-    box = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/tmp", "--ro-bind", str(image.resolve()), "/tmp/image"]
-    box += ["--bind", str(target), "/mnt", "--unshare-net", "--unshare-pid", "--die-with-parent", "--"]
     words = ["unsquashfs", "-no-progress", "-no-xattrs", "-force", "-dest", "/mnt", "/tmp/image"]
-    result = run([*box, *words], check=False)
+    result = run(unpacker(target, "/mnt", words, binds=[Bind(image.resolve(), "/tmp/image")]), check=False)
     log.write(result.stdout + result.stderr)
     if result.code:
         shown = "\n".join(result.stderr.strip().splitlines()[:8])

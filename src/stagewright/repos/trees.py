@@ -16,7 +16,6 @@ at any time: ``stagewright fetch`` brings it back by the pins.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
@@ -29,6 +28,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import IGNORED
 from stagewright.project.model import tree_name
 from stagewright.run import run
+from stagewright.store.links import locked
 from stagewright.store.store import remove_tree, sync_folder
 
 
@@ -71,10 +71,8 @@ class Shelf:
 
         Commands that inherit the descriptor hold it until they end, even if this process is gone before.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{name}.lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield stream.fileno()
+        with locked(self.folder / f"{name}.lock") as descriptor:
+            yield descriptor
 
     @contextlib.contextmanager
     def filling(self, tree: str) -> Iterator[Path | None]:

@@ -67,3 +67,11 @@ def sandbox(
     for name, value in variables.items():
         words += ["--setenv", name, value]
     return [*words, "--", *command]
+
+
+def unpacker(target: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bind] = ()) -> list[str]:
+    """A program of the host's that unpacks what strangers made: all but the target is read-only, and no network."""
+    words = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/tmp"]
+    for bind in (*binds, Bind(target, inside, writable=True)):
+        words += bind.arguments()
+    return [*words, "--unshare-net", "--unshare-pid", "--die-with-parent", "--", *command]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.root.sandbox import unpacker
 from stagewright.run import NO_ROOM, PIPE, paste, pipeline, spawn, widen
 from stagewright.seeds.tarscan import Bounds, TarScan
 
@@ -94,9 +95,7 @@ def _tar(target: Path, bounds: Bounds) -> Sequence[str]:
     words = ["tar", "--extract", "--file=-", f"--directory={_INSIDE}", "--numeric-owner", "--same-permissions"]
     words += ["--xattrs", "--xattrs-include=*", "--delay-directory-restore"]
     words += ["--xattrs-exclude=trusted.overlay.*"]  # by these overlayfs would take folders for opaque or moved
-    box = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/tmp", "--bind", str(target), _INSIDE]
-    box += ["--unshare-net", "--unshare-pid", "--die-with-parent", "--"]
-    return [*box, "prlimit", f"--fsize={bounds.size}", "--", *words]
+    return unpacker(target, _INSIDE, ["prlimit", f"--fsize={bounds.size}", "--", *words])
 
 
 def _judge(name: str, code: int, said: str, damage: StagewrightError | None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
@@ -19,7 +19,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node
 from stagewright.project.fields import FilePath, FilesRef, Word
 from stagewright.stages.base import Built, Scope, Work
-from stagewright.stages.guest_test import EVIDENCE, GuestTest
+from stagewright.stages.guest_test import EVIDENCE, MachineTest
 from stagewright.stages.tools import QEMU, QEMU_ARM64
 from stagewright.vm import accel
 from stagewright.vm.boot import boot
@@ -60,14 +60,11 @@ class Attach(enum.StrEnum):
         )
 
 
-class BootTest(GuestTest, kind="boots", table="tests"):
+class BootTest(MachineTest, kind="boots", table="tests"):
     """A test with ``boots``."""
 
     needs = (QEMU,)
     uses = (QEMU_ARM64,)
-    wants_cores = 2
-    wants_memory = 2560  # the default guest, and QEMU's translated code
-    exclusive = "vm"
 
     boots: FilesRef
     """The stage whose image is started."""
@@ -79,10 +76,6 @@ class BootTest(GuestTest, kind="boots", table="tests"):
     """UEFI variables to start with, such as OVMF's with keys of one's own; default: the firmware's own."""
     refused: bool = False
     """The firmware must refuse to start it, as secure firmware does without the right signature."""
-    memory: Annotated[int, Field(ge=64)] = 1024
-    """The machine's memory, in MiB."""
-    cpus: Annotated[int, Field(ge=1, le=64)] = 2
-    """Its processors."""
 
     @model_validator(mode="after")
     def _fits(self) -> BootTest:

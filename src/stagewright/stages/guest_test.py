@@ -91,3 +91,16 @@ class GuestTest(TestStage):
             if (folder / name).exists():
                 shutil.move(folder / name, tree / name)
         return Built(tree, (), {"seconds": report.seconds, "milestones": report.milestones})
+
+
+class MachineTest(GuestTest):
+    """Base of tests that start a virtual machine."""
+
+    wants_cores = 2
+    wants_memory = 2560  # the default guest, and QEMU's translated code
+    exclusive = "vm"
+
+    memory: Annotated[int, Field(ge=64)] = 1024
+    """The machine's memory, in MiB."""
+    cpus: Annotated[int, Field(ge=1, le=64)] = 2
+    """Its processors."""

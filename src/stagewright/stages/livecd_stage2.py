@@ -19,12 +19,12 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.graph.filedigest import digest_of
 from stagewright.graph.node import Node, Yields
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import choose_firmware, copy_firmware, firmware_lacks
 from stagewright.media.initramfs import HTTP, Initramfs, Making, environment_lacks, make_initramfs
-from stagewright.media.iso import digest_of
 from stagewright.media.kernel import capabilities, check_kernel, copy_out, image_of
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
@@ -24,7 +24,7 @@ from stagewright.netboot.serve import FileServer
 from stagewright.netboot.writer import SCRIPT
 from stagewright.project.fields import FilesRef, Word
 from stagewright.stages.base import Built, Work
-from stagewright.stages.guest_test import EVIDENCE, GuestTest
+from stagewright.stages.guest_test import EVIDENCE, MachineTest
 from stagewright.stages.tools import QEMU
 from stagewright.vm import accel
 from stagewright.vm.boot import boot
@@ -57,14 +57,11 @@ class NetStart(enum.StrEnum):
                 return SCRIPT
 
 
-class NetbootTest(GuestTest, kind="netboots", table="tests"):
+class NetbootTest(MachineTest, kind="netboots", table="tests"):
     """A test with ``netboots``."""
 
     needs = (QEMU,)
     traces = ("qemu-system-x86_64",)
-    wants_cores = 2
-    wants_memory = 2560  # the default guest, and QEMU's translated code
-    exclusive = "vm"
 
     netboots: FilesRef
     """The stage whose set is served: a pxeboot."""
@@ -74,10 +71,6 @@ class NetbootTest(GuestTest, kind="netboots", table="tests"):
     """What starts it: `uefi` or `bios`; QEMU's network card brings iPXE for both."""
     method: Annotated[Method, Word()] | None = None
     """How the image gets there, for iPXE; default: the set's own."""
-    memory: Annotated[int, Field(ge=64)] = 1024
-    """The machine's memory, in MiB."""
-    cpus: Annotated[int, Field(ge=1, le=64)] = 2
-    """Its processors."""
 
     @model_validator(mode="after")
     def _fits(self) -> NetbootTest:

@@ -13,8 +13,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stagewright.graph.filedigest import digest_of
 from stagewright.graph.node import Node, Yields
-from stagewright.media.iso import digest_of
 from stagewright.media.layout import IMAGE
 from stagewright.media.payload import FIRMWARE, MODULES
 from stagewright.portage.installed import INSTALLED, as_data, packages_of

@@ -37,9 +37,12 @@ def link(source: Path, target: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, which stays; who else wants to write what it stands for waits."""
+def locked(path: Path) -> Iterator[int]:
+    """Hold the lock of a file, which stays; who else wants to write what it stands for waits.
+
+    Yields the descriptor that holds it: commands that inherit it hold the lock until they end, too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        yield stream.fileno()

@@ -132,9 +132,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         entry = project.entry(self.netboots)
         base_url = str(getattr(entry and entry.model, "base_url", None) or "")
         if self.start is NetStart.HTTP_BOOT and self.method is not Method.INITRD and base_url.startswith("https:"):
-            problem = (
-                f"start: {UNIFIED} of {self.netboots!r} fetches the image by HTTPS, for which tests have no keys"
-            )
+            problem = f"start: {UNIFIED} of {self.netboots!r} fetches the image by HTTPS, for which tests have no keys"
             hint = 'set method = "initrd" to test single.efi, or an http base_url'
             yield ("start",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
 

@@ -99,8 +99,9 @@ class MachineSpec:
         return [path for path in (self.cdrom, self.disk, self.usb, self.kernel, self.initrd, self.variables) if path]
 
     def boot_options(self) -> int:
-        """How many things its firmware can try to boot from."""
-        return sum(map(bool, (self.cdrom, self.disk, self.usb, self.kernel, self.network != "none")))
+        """How many things its firmware can try to boot from; UEFI tries PXE and then HTTP where there is no iPXE."""
+        network = {"none": 0, "user": 1, "tap": 2 if self.is_uefi else 1}[self.network]
+        return sum(map(bool, (self.cdrom, self.disk, self.usb, self.kernel))) + network
 
 
 def command_line(

@@ -26,13 +26,18 @@ pytestmark = pytest.mark.real
 SHARED = ("boot/gentoo", "boot/gentoo.igz", "image.squashfs")
 
 TESTS = """
+[stages.web]
+extends = "pxe"
+uki = true
+base_url = "http://boot.example.org/live"
+
 [tests.pxe-uefi]
-netboots = "pxe"
-method = "http"
+netboots = "web"
+start = "http-boot"
 expect = ["the live system is ready"]
 login = { user = "root" }
 commands = [
-	{ run = "cat /proc/cmdline", expect = "root=live:http://10.0.2.2:" },
+	{ run = "cat /proc/cmdline", expect = "root=live:http://boot.example.org/live/image.squashfs" },
 	{ run = "touch /written && hello there", expect = "hello, there" },
 ]
 poweroff = true
@@ -65,6 +70,7 @@ class Site:
 def site(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     project = copy_project(DEMO, tmp_path_factory.mktemp("netboot") / "demo")
     shutil.copy(warm.lock, project)
+    edit(project, 'loaders = ["systemd-boot", "grub"]', 'loaders = ["systemd-boot", "uki"]')
     with (project / "stagewright.toml").open("a") as stream:
         stream.write(TESTS)
     store = warm.copy(["seed:debian", "seed:debian-boot", "system"], binpkgs=False)
@@ -247,13 +253,13 @@ def test_broken_media_leave_nothing(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.boot
-def test_uefi_over_http(site: Site) -> None:
-    """iPXE from the card's ROM, script and image over HTTP; the image is fetched once and is writable."""
+def test_uefi_http_boot(site: Site) -> None:
+    """The firmware loads boot.efi, which fetches the image once, both from where the set believes to be."""
     build("pxe-uefi", cwd=site.project, store=site.store)
     events = [json.loads(line) for line in (site.project / "out/pxe-uefi/requests.jsonl").read_text().splitlines()]
     served = {event["path"]: event["size"] for event in events if event["event"] == "FileServed" and event["complete"]}
-    assert {"/boot.ipxe", "/boot/gentoo", "/boot/gentoo.igz", "/image.squashfs"} <= set(served)
-    assert served["/image.squashfs"] == (site.set / "image.squashfs").stat().st_size
+    assert {"/live/boot.efi", "/live/image.squashfs"} <= set(served)
+    assert served["/live/image.squashfs"] == (site.set / "image.squashfs").stat().st_size
 
 
 @pytest.mark.boot

@@ -14,6 +14,7 @@ from stagewright.media.arguments import InitramfsKind
 from stagewright.media.payload import BootKernel, Payload
 from stagewright.netboot.methods import Method
 from stagewright.project.load import load
+from stagewright.stages.netboot_test import _Place
 from stagewright.stages.pxeboot import PxeBoot, _programs
 from stagewright.stages.registry import graph_of, kinds
 
@@ -92,6 +93,12 @@ def test_what_is_wrong_is_told_with_place_and_remedy(
         ('start = "pxelinux"\nfirmware = "bios"\n', False),
         ('start = "grub"\nmethod = "http"\n', True),
         ('start = "ipxe-tftp"\nmethod = "http"\n', False),
+        ('start = "undionly"\n', True),
+        ('start = "undionly"\nfirmware = "bios"\nmethod = "http"\n', False),
+        ('start = "snponly"\n', False),
+        ('start = "snponly"\nmethod = "http"\n', True),
+        ('start = "http-boot"\nfirmware = "bios"\n', True),
+        ('start = "http-boot"\nmethod = "initrd"\n', False),
     ],
 )
 def test_ways_that_do_not_exist(tmp_path: Path, line: str, found: bool) -> None:
@@ -101,6 +108,39 @@ def test_ways_that_do_not_exist(tmp_path: Path, line: str, found: bool) -> None:
         assert (problem.reason, bool(problem.hint)) == (Reason.INVALID_VALUE, True)
     else:
         project(tmp_path, change)
+
+
+HTTPS = PXE + 'base_url = "https://server/x"\nuki = true\n'
+UNIFIED = BOOT + 'loaders = ["uki", "systemd-boot"]\n'
+
+
+def test_a_program_that_fetches_by_https_cannot_be_tested(tmp_path: Path) -> None:
+    change = ('netboots = "pxe"\n', 'netboots = "pxe"\nstart = "http-boot"\n')
+    (problem,) = problems(tmp_path, change, (PXE, HTTPS), (BOOT, UNIFIED))
+    assert (problem.reason, "HTTPS" in problem.message) == (Reason.INVALID_VALUE, True)
+    (tmp_path / "single").mkdir()
+    project(tmp_path / "single", (change[0], f'{change[1]}method = "initrd"\n'), (PXE, HTTPS), (BOOT, UNIFIED))
+
+
+@pytest.mark.parametrize(
+    ("base_url", "place"),
+    [
+        ("", ("10.0.2.2", 80, "", "http://10.0.2.2")),
+        ("http://server", ("server", 80, "", "http://server")),
+        ("http://server:8080/a%20b/c/", ("server", 8080, "a b/c", "http://server:8080/a%20b/c")),
+        ("http://[fd00::1]/x", ("fd00::1", 80, "x", "http://[fd00::1]/x")),
+    ],
+)
+def test_where_a_set_believes_to_be(base_url: str, place: tuple[str, int, str, str]) -> None:
+    found = _Place.of(base_url)
+    assert (found.host, found.port, found.path, found.url(found.port)) == place
+
+
+def test_programs_of_the_host_are_asked_for_where_they_are_needed(tmp_path: Path) -> None:
+    (tmp_path / "lan").mkdir()
+    assert "dnsmasq" not in project(tmp_path).nodes["test:loads"].tools
+    change = ('netboots = "pxe"\n', 'netboots = "pxe"\nstart = "snponly"\n')
+    assert "dnsmasq" in project(tmp_path / "lan", change).nodes["test:loads"].tools
 
 
 KERNEL = BootKernel("gentoo", "6", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, False, True, False)

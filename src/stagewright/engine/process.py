@@ -34,9 +34,10 @@ class Worker:
         """Start a worker on a job in its work folder."""
         job.write(folder)
         Path(job.log).parent.mkdir(parents=True, exist_ok=True)
-        keeper = cgroup.keeper(folder.name) if by_kind()[job.kind].contained else None
+        kind = by_kind()[job.kind]
+        keeper = cgroup.keeper(folder.name) if kind.contained else None
         with open(job.log, "ab") as log:  # noqa: PTH123
-            words = command(folder, mode)
+            words = command(folder, mode, own_network=kind.own_network)
             process = spawn(words, env=network(), stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
         assert process.stdout
         os.set_blocking(process.stdout.fileno(), False)

@@ -38,14 +38,15 @@ FETCHED = "fetched.json"
 SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
 
 
-def command(folder: Path, mode: str = "build", *arguments: str) -> list[str]:
+def command(folder: Path, mode: str = "build", *arguments: str, own_network: bool = False) -> list[str]:
     """The command that runs the job in a work folder, as a child that dies with this process."""
-    return isolated(python("stagewright.engine.worker", mode, str(folder), *arguments))
+    return isolated(python("stagewright.engine.worker", mode, str(folder), *arguments), own_network=own_network)
 
 
-def isolated(inner: list[str]) -> list[str]:
-    """A command with mounts and processes of its own, which ends when this process does."""
+def isolated(inner: list[str], *, own_network: bool = False) -> list[str]:
+    """A command with mounts, processes and, if asked for, a network of its own, which ends when this process does."""
     namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts"]
+    namespaces += ["--net"] if own_network else []
     return ["setpriv", "--pdeathsig", "KILL", "--", *namespaces, "--fork", "--kill-child", "--mount-proc", *inner]
 
 

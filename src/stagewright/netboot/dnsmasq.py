@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,12 +26,18 @@ def programs_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix in (".kpxe", ".efi", ".0"))
 
 
-def configuration(folder: Path, address: str, base_url: str, *, proxy_dhcp: bool) -> str:
-    """What dnsmasq is told: TFTP for a folder at an address, and where to point machines that ask by DHCP."""
+def configuration(
+    folder: Path, address: str, base_url: str, *, proxy_dhcp: bool, programs: Sequence[str] | None = None
+) -> str:
+    """What dnsmasq is told: TFTP for a folder at an address, and where to point machines that ask by DHCP.
+
+    ``programs`` are those to choose from; default: all that lie in the folder.
+    """
     common = [f"listen-address={address}", "bind-interfaces"]
     if not proxy_dhcp:
         return "\n".join(["port=0", "enable-tftp", f"tftp-root={folder}", *common, ""])
-    text = dnsmasq_configuration("netboot", programs_in(folder), base_url, address=address, folder=str(folder))
+    known = programs_in(folder) if programs is None else programs
+    text = dnsmasq_configuration("netboot", known, base_url, address=address, folder=str(folder))
     return "\n".join([text, *common, ""])
 
 

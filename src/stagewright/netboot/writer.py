@@ -191,7 +191,7 @@ def _texts(wanted: NetSet, programs: Mapping[str, Path]) -> dict[str, str]:
     texts = {SCRIPT: _render(SCRIPT, set=view)}
     if view.entries:
         texts |= {"pxelinux.cfg/default": _render("pxelinux.cfg", set=view), "grub.cfg": _render("grub.cfg", set=view)}
-    if any(name for name in programs if name not in (UNIFIED, SINGLE)):
+    if programs:
         texts["dnsmasq.conf"] = dnsmasq_configuration(wanted.title, programs, wanted.base_url)
     return texts
 
@@ -205,7 +205,19 @@ def dnsmasq_configuration(
     script = f"{base_url}/{SCRIPT}" if base_url else SCRIPT
     facts = {"address": address, "folder": folder, "script": script, "bios": bios, "efi": efi}
     ipxe = "undionly.kpxe" in programs or "ipxe.efi" in programs
-    return _render("dnsmasq.conf", set={"title": title.replace('"', "'")}, ipxe=ipxe, **facts)
+    unified = next((name for name in (SINGLE, UNIFIED) if name in programs), None)
+    http = http_boot(f"{base_url or 'http://192.0.2.1'}/{unified}") if unified else []
+    return _render("dnsmasq.conf", set={"title": title.replace('"', "'")}, ipxe=ipxe, http=http, **facts)
+
+
+def http_boot(url: str) -> list[str]:
+    """What a network's DHCP server, being dnsmasq, is told so that UEFI HTTP Boot takes a program (UEFI 2.10, 24.7)."""
+    return [
+        "dhcp-match=set:http,option:client-arch,16",
+        "dhcp-vendorclass=set:http,HTTPClient",
+        "dhcp-option-force=tag:http,60,HTTPClient",
+        f"dhcp-boot=tag:http,{url}",
+    ]
 
 
 def _readme(

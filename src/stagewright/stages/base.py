@@ -182,6 +182,7 @@ class Stage(Section):
     wants_memory: ClassVar[int] = 512
     exclusive: ClassVar[str] = ""
     contained: ClassVar[bool] = False  # starts a container, whose control group must be gone in the end
+    own_network: ClassVar[bool] = False  # works in a network namespace of its own, which leads nowhere
     publishes: ClassVar[bool] = False  # its files are linked into the project's output folder
     moves: ClassVar[bool] = False  # what it stands for changes with time, and is pinned in the lock
 

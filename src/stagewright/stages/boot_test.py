@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
@@ -74,6 +74,9 @@ class BootTest(MachineTest, kind="boots", table="tests"):
     """What starts it; `uefi-secure` starts nothing that is not signed."""
     variables: FilePath | None = None
     """UEFI variables to start with, such as OVMF's with keys of one's own; default: the firmware's own."""
+    entry: Annotated[int, Field(ge=1, le=100)] = 1
+    """Which line of the boot menu to start, counted from the first, which starts by itself; takes a menu on the console
+    (`console=ttyS0` among the arguments of the medium's kernel)."""
     refused: bool = False
     """The firmware must refuse to start it, as secure firmware does without the right signature."""
 
@@ -82,6 +85,8 @@ class BootTest(MachineTest, kind="boots", table="tests"):
         if self.variables and self.firmware == "bios":
             facts = {"hint": "leave it out, or set firmware to uefi or uefi-secure"}
             raise PydanticCustomError("firmware", "`variables`: a BIOS has none", facts)
+        if self.entry > 1 and self.refused:
+            raise PydanticCustomError("entry", "`entry`: what is refused has no boot menu", {"hint": "leave it out"})
         if self.refused and (self.expect or self.login or self.commands or self.poweroff):
             facts = {"hint": "leave `expect`, `login`, `commands` and `poweroff` out"}
             raise PydanticCustomError("refused", "`refused`: what the firmware refuses to start says nothing", facts)
@@ -89,7 +94,7 @@ class BootTest(MachineTest, kind="boots", table="tests"):
 
     def script(self) -> BootScript:
         """What the machine is put through."""
-        script = super().script()
+        script = replace(super().script(), entry=self.entry)
         return replace(script, expect=(REFUSED,)) if self.refused else script
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:

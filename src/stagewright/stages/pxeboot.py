@@ -145,7 +145,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         written = write_set(parts, wanted, tree, work.epoch)
         self._manifest(work, tree, written.digests[IMAGE])
         work.notice(summary(written))
-        return Built(tree, (), {"script": SCRIPT, **written.to_dict()})
+        return Built(tree, (), {"script": SCRIPT, "base_url": wanted.base_url, **written.to_dict()})
 
     def _modules(self) -> list[str]:
         """The modules of dracut without which the initramfs could not do what is asked for."""

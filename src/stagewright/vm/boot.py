@@ -7,6 +7,7 @@ A folder keeps the evidence whatever happened: ``console.log`` (raw), ``screen.p
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from stagewright import run
 from stagewright.errors import StagewrightError
 from stagewright.vm.accel import Acceleration
-from stagewright.vm.console import FAILURES, NOTHING_LOADED, Failure
+from stagewright.vm.console import FAILURES, NOTHING_LOADED, Console, Failure
 from stagewright.vm.firmware import Firmware
 from stagewright.vm.follow import Followed
 from stagewright.vm.machine import Machine
@@ -24,6 +25,12 @@ from stagewright.vm.spec import MachineSpec, check
 
 EMULATOR_PANIC = "IO-APIC + timer doesn't work!"
 """A panic of Linux in a virtual processor that got no time at the wrong moment: it says nothing about the image."""
+
+MENU = r"BdsDxe: starting|GNU GRUB|(ISO|SYS)LINUX \d"
+"""What a serial console shows when a boot menu is there or about to be."""
+
+_SETTLE, _BETWEEN = 2.0, 0.3  # seconds until a menu listens, and between keys
+_DOWN, _ENTER = "\x1b[B", "\r"
 
 LANDMARKS = {
     "firmware": r"BdsDxe: starting|SeaBIOS \(version|iPXE",
@@ -117,10 +124,21 @@ class _Attempt:
             self.command = machine.command
             machine.console.failures = _failures(self.spec)
             try:
+                if self.script.entry > 1:
+                    self._choose(machine.console, end)
                 # the picture is taken before the end, since a machine that was switched off has no screen
                 self.found.follow(machine, end, lambda: self._photograph(machine))
             finally:
                 self._photograph(machine)
+
+    def _choose(self, console: Console, end: float) -> None:
+        """Choose a line of the boot menu by keys, which firmware and loaders take from a serial console too."""
+        self.on_phase(f"choose line {self.script.entry} of the boot menu")
+        console.expect(re.compile(MENU), max(end - time.monotonic(), 0), what="a boot menu")
+        time.sleep(_SETTLE)
+        for key in [*[_DOWN] * (self.script.entry - 1), _ENTER]:
+            console.send(key)
+            time.sleep(_BETWEEN)
 
     def _photograph(self, machine: Machine) -> None:
         """Keep a picture of the screen once; a machine that is gone has none, which is no failure of its own."""

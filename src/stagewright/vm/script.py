@@ -36,6 +36,7 @@ class BootScript:
 
     ``expect`` and ``prompt`` are regular expressions, searched with MULTILINE. Without ``login`` the commands wait for
     a prompt (a console that logs in by itself). ``poweroff`` asks the guest to switch itself off and waits for it.
+    ``entry`` is the line of the boot menu to start, counted from 1, the one that starts by itself.
     """
 
     expect: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class BootScript:
     commands: tuple[BootCommand, ...] = ()
     poweroff: bool = False
     seconds: float = 300.0
+    entry: int = 1
 
     def __post_init__(self) -> None:
         login = (self.login.login_prompt, self.login.password_prompt) if self.login else ()

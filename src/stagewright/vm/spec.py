@@ -16,6 +16,9 @@ from stagewright.vm.firmware import Firmware
 
 QEMU = "qemu-system-x86_64"
 
+TAP = "tap0"
+"""The interface of this computer that a machine with ``network="tap"`` is plugged into."""
+
 FirmwareKind = Literal["uefi", "uefi-secure", "bios"]
 """What starts a machine; ``uefi-secure`` starts nothing that is not signed."""
 
@@ -58,7 +61,7 @@ class MachineSpec:
     kernel: Path | None = None
     initrd: Path | None = None
     append: str = ""
-    network: Literal["none", "user"] = "none"
+    network: Literal["none", "user", "tap"] = "none"
     user_network: tuple[str, ...] = ()
     keep_writes: bool = False
     extra: tuple[str, ...] = ()
@@ -96,8 +99,9 @@ class MachineSpec:
         return [path for path in (self.cdrom, self.disk, self.usb, self.kernel, self.initrd, self.variables) if path]
 
     def boot_options(self) -> int:
-        """How many things its firmware can try to boot from."""
-        return sum(map(bool, (self.cdrom, self.disk, self.usb, self.kernel, self.network == "user")))
+        """How many things its firmware can try to boot from; UEFI tries PXE and then HTTP where there is no iPXE."""
+        network = {"none": 0, "user": 1, "tap": 2 if self.is_uefi else 1}[self.network]
+        return sum(map(bool, (self.cdrom, self.disk, self.usb, self.kernel))) + network
 
 
 def command_line(
@@ -151,7 +155,10 @@ def _direct(spec: MachineSpec) -> list[str]:
 def _network(spec: MachineSpec) -> list[str]:
     if spec.network == "none":
         return []
-    backend = ",".join(["user", "id=net", *spec.user_network])
+    if spec.network == "tap":
+        backend = f"tap,id=net,ifname={TAP},script=no,downscript=no"
+    else:
+        backend = ",".join(["user", "id=net", *spec.user_network])
     return ["-netdev", backend, "-device", "virtio-net-pci,netdev=net,bootindex=3"]
 
 

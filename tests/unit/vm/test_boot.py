@@ -39,6 +39,21 @@ def play(stage: Path, script: BootScript, *scenes: object, spec: MachineSpec = B
     return boot(spec, script, stage / "out", TCG, qemu=str(stage / "qemu-fake"), **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("said", ["BdsDxe: starting Boot0001", "GNU GRUB  version 2.06", "ISOLINUX 6.04"])
+def test_a_line_of_the_boot_menu(stage: Path, said: str) -> None:
+    script = BootScript(expect=("third line",), entry=3, seconds=30)
+    phases: list[str] = []
+    menu = [f"{said}\r\n", ["\x1b[B\x1b[B\r"], "the third line it is\r\n", "stay"]
+    assert play(stage, script, menu, on_phase=phases.append).passed
+    assert phases[1] == "choose line 3 of the boot menu"
+
+
+def test_no_boot_menu(stage: Path) -> None:
+    script = BootScript(expect=("x",), entry=2, seconds=2)
+    with pytest.raises(StagewrightError, match="a boot menu"):
+        play(stage, script, ["something else\r\n", "stay"])
+
+
 def result(stage: Path) -> dict:
     return json.loads((stage / "out/result.json").read_text())
 

@@ -56,6 +56,12 @@ def test_direct_boot() -> None:
     assert "pflash" not in " ".join(words)
 
 
+def test_a_machine_on_an_interface_of_this_computer() -> None:
+    text = line(MachineSpec(firmware="bios", network="tap"))
+    assert MachineSpec(network="tap").boot_options() == 2
+    assert "-netdev tap,id=net,ifname=tap0,script=no,downscript=no -device virtio-net-pci,netdev=net" in text
+
+
 def test_network_options_and_extra() -> None:
     spec = MachineSpec(firmware="bios", network="user", user_network=("tftp=/t", "bootfile=x"), extra=("-snapshot",))
     assert "-netdev user,id=net,tftp=/t,bootfile=x -device virtio-net-pci,netdev=net,bootindex=3 -snapshot" in line(

@@ -1,0 +1,67 @@
+"""The network that machines are tested on: names, TFTP and the web, as a machine finds them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.real
+
+CLIENT = """
+read go
+ip link set lo up && ip link set machine up
+ip address add 10.0.2.15/24 dev machine && ip route add default via 10.0.2.3
+busybox nslookup boot.example.org 10.0.2.3
+busybox tftp -g -r snponly.efi -l "$1/got" 10.0.2.2
+busybox wget -q -O "$1/fetched" http://192.0.2.7/snponly.efi
+"""
+"""What a machine does that starts from the network, in a namespace of its own."""
+
+NETWORK = """
+import json, subprocess, sys
+from pathlib import Path
+from stagewright.netboot.dnsmasq import configuration
+from stagewright.netboot.lan import SERVER, Lan, loopback
+from stagewright.netboot.serve import FileServer
+
+def do(words):
+    subprocess.run(words.split(), check=True)
+
+folder, client, said = sys.argv[1], sys.argv[2], []
+loopback()
+text = configuration(Path(folder), SERVER, "http://boot.example.org", proxy_dhcp=True, programs=["snponly.efi"])
+with (
+    Lan("tap0", lambda event: said.append(event.text), boot_server=text, host="192.0.2.7"),
+    FileServer(Path(folder), "0.0.0.0", 80),
+    subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", client, "client", folder],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as machine,
+):
+    do("ip link add port type veth peer name machine")
+    do("ip link set port master lan up")
+    while Path(f"/proc/{machine.pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink():
+        pass
+    do(f"ip link set machine netns {machine.pid}")
+    heard, _ = machine.communicate("go\\n", timeout=60)
+print(json.dumps({"client": heard, "said": said}))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces take root")
+def test_a_machine_finds_names_programs_and_the_web(tmp_path: Path) -> None:
+    (tmp_path / "snponly.efi").write_text("a program")
+    tmp_path.chmod(0o755)
+    words = ["unshare", "--net", sys.executable, "-c", NETWORK, tmp_path, CLIENT]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert "10.0.2.2" in found["client"].partition("boot.example.org")[2]
+    assert (tmp_path / "got").read_text() == "a program"  # TFTP, of the boot server
+    assert (tmp_path / "fetched").read_text() == "a program"  # by an address that is the set's own
+    assert any("snponly.efi to 10.0.2.15" in line for line in found["said"])

@@ -6,26 +6,30 @@ TFTP from QEMU. Yields what the machine said, and what it asked the server for. 
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Event
+from stagewright.events import Event, Listener
+from stagewright.graph.node import Node
 from stagewright.netboot.hints import GATEWAY
-from stagewright.netboot.methods import Method
+from stagewright.netboot.methods import IMAGE, Method
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
+from stagewright.netboot.storage import NbdServer, NfsServer
 from stagewright.netboot.writer import SCRIPT
 from stagewright.project.fields import FilesRef, Word
-from stagewright.stages.base import Built, Work
+from stagewright.stages.base import Built, Scope, Work
 from stagewright.stages.guest_test import EVIDENCE, MachineTest
-from stagewright.stages.tools import QEMU
+from stagewright.stages.tools import NBD_SERVER, NFS_SERVER, QEMU
 from stagewright.vm import accel
 from stagewright.vm.boot import boot
 from stagewright.vm.spec import MachineSpec
@@ -61,6 +65,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     """A test with ``netboots``."""
 
     needs = (QEMU,)
+    uses = (NFS_SERVER, NBD_SERVER)
     traces = ("qemu-system-x86_64",)
 
     netboots: FilesRef
@@ -70,7 +75,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     firmware: FirmwareKind = "uefi"
     """What starts it: `uefi` or `bios`; QEMU's network card brings iPXE for both."""
     method: Annotated[Method, Word()] | None = None
-    """How the image gets there, for iPXE; default: the set's own."""
+    """How the image gets there, for iPXE; default: the set's own. `nfs` and `nbd` start a server of their own."""
 
     @model_validator(mode="after")
     def _fits(self) -> NetbootTest:
@@ -81,6 +86,13 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             facts = {"start": str(self.start), "hint": "leave it out: menus have their first line for the default"}
             raise PydanticCustomError("method", "`method`: {start} is not told one", facts)
         return self
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node, with the server that its method takes."""
+        node = super().node(node_id, scope, **context)
+        servers = {Method.NFS: NFS_SERVER.program, Method.NBD: NBD_SERVER.program}
+        more = (servers[self.method],) if self.method in servers else ()
+        return replace(node, tools=(*node.tools, *more))
 
     def build(self, work: Work) -> Built:
         """Serve the set, boot the machine; the report is kept when the test passes, and shown when it does not."""
@@ -95,8 +107,9 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         _link_all(files, served)
         requests: list[Event] = []
         try:
-            with FileServer(served, listener=requests.append) as server:
-                (served / START).write_text(self._script(server.url(GATEWAY)))
+            with FileServer(served, listener=requests.append) as server, contextlib.ExitStack() as others:
+                addresses = {"base-url": server.url(GATEWAY), **self._serve(served, work, requests.append, others)}
+                (served / START).write_text(self._script(addresses))
                 machine = self.machine(served, server.port)
                 report = boot(machine, self.script(), folder, acceleration, work.phase)
         finally:
@@ -123,9 +136,20 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             extra=("-global", "virtio-net-pci.romfile=") if bare else (),
         )
 
-    def _script(self, url: str) -> str:
+    def _serve(self, served: Path, work: Work, listener: Listener, others: contextlib.ExitStack) -> Mapping[str, str]:
+        """Start what the method takes besides a web server; returns where it is, by iPXE's variable."""
+        if self.method is Method.NFS:
+            nfs = others.enter_context(NfsServer(served, work.new_folder("nfs"), listener))
+            return {self.method.address: nfs.url(GATEWAY)}
+        if self.method is Method.NBD:
+            nbd = others.enter_context(NbdServer(served / IMAGE, listener))
+            return {self.method.address: nbd.url(GATEWAY)}
+        return {}
+
+    def _script(self, addresses: Mapping[str, str]) -> str:
         method = [f"set method {self.method}"] if self.method else []
-        return "\n".join(["#!ipxe", *method, f"set base-url {url}", f"chain --replace {SCRIPT}", ""])
+        known = [f"set {name} {address}" for name, address in addresses.items()]
+        return "\n".join(["#!ipxe", *method, *known, f"chain --replace {SCRIPT}", ""])
 
 
 def _link_all(source: Path, target: Path) -> None:

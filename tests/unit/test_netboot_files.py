@@ -19,7 +19,7 @@ from stagewright.netboot.combined import write_combined
 from stagewright.netboot.from_iso import _options, _title
 from stagewright.netboot.initramfs import abilities
 from stagewright.netboot.methods import COMBINED, IMAGE, INITRAMFS, KERNEL, CommandLine, Method, tftp_limits
-from stagewright.netboot.writer import NetSet, Parts, add_digests, dnsmasq_configuration, write_set
+from stagewright.netboot.writer import NetSet, Parts, add_digests, dnsmasq_configuration, methods_of, write_set
 
 EPOCH = 1_700_000_000
 MIB = 1 << 20
@@ -202,6 +202,10 @@ def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: 
     }.items():
         section = script.partition(f"\n:{label}\n")[2].partition("\ngoto start")[0]
         assert f" {argument} ip=dhcp rd.neednet=1 " in section
+    assert methods_of(folder) == list(Method)
+    readme = (folder / "README.md").read_text()
+    assert re.search(r"\| stream: .* \| 320 MiB \| iPXE: `set method stream` before `chain` \|", readme)
+    assert "`set method nfs` and `set nfs-url ADDRESS` before `chain`" in readme
     assert "set nfs-url nfs" not in re.sub(r"^#.*$", "", script, flags=re.MULTILINE)  # nobody said where it is
 
 

@@ -25,7 +25,7 @@ from stagewright.netboot.methods import IMAGE, Method
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.storage import NbdServer, NfsServer
-from stagewright.netboot.writer import SCRIPT
+from stagewright.netboot.writer import SCRIPT, methods_of
 from stagewright.project.fields import FilesRef, Word
 from stagewright.stages.base import Built, Scope, Work
 from stagewright.stages.guest_test import EVIDENCE, MachineTest
@@ -101,6 +101,10 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         if not (files / program).exists():
             hint = f"see `network_loaders` of the payload and `loaders` of {self.netboots!r}"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{self.netboots!r} has no {program}", hint=hint)
+        if self.method and self.method not in (has := methods_of(files)):
+            what = f"{self.netboots!r} has no method {self.method}, only {', '.join(has)}"
+            hint = f"see `methods` of {self.netboots!r}, and `initramfs.modules` of its payload"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
         work.phase("probe acceleration")
         acceleration = accel.probe(cache=work.store.cache("acceleration.json"))
         folder, served = work.new_folder(EVIDENCE), work.new_folder("served")

@@ -42,6 +42,11 @@ commands = [
 ]
 poweroff = true
 
+[tests.pxe-stream]
+netboots = "pxe"
+method = "stream"
+expect = ["x"]
+
 [tests.pxe-pxelinux]
 netboots = "pxe"
 start = "pxelinux"
@@ -139,6 +144,11 @@ def test_a_set_for_another_address_touches_nothing_else(site: Site) -> None:
 def test_a_program_that_the_set_has_not(site: Site) -> None:
     run = build("pxe-pxelinux", cwd=site.project, store=site.store, check=False)
     assert run.reasons == {"test:pxe-pxelinux": "environment-lacks"}
+
+
+def test_a_method_that_the_set_has_not(site: Site) -> None:
+    run = build("pxe-stream", cwd=site.project, store=site.store, check=False)
+    assert run.reasons == {"test:pxe-stream": "environment-lacks"}
 
 
 def test_our_iso_gives_the_same_set(site: Site, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_console_that_leads_comes_last_and_once() -> None:
 
 def kernel(name: str = "gentoo", by: InitramfsKind = DRACUT, **more: Any) -> BootKernel:
     path, initramfs = paths_of(name, first=name == "gentoo")
-    facts = {"verifies": True, "network": True, "keymaps": True, **more}
+    facts = {"verifies": True, "network": (), "keymaps": True, **more}
     return BootKernel(name, "6.1", path, initramfs, by, **facts)
 
 

@@ -64,7 +64,7 @@ def payload(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     subprocess.run(["mksquashfs", folder / "root", folder / "image.squashfs", "-quiet", "-no-progress"], check=True)
-    kernel = BootKernel("gentoo", "6.1", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, True, True, True)
+    kernel = BootKernel("gentoo", "6.1", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, True, (), True)
     Payload("amd64", (kernel,)).write(folder)
     return folder
 

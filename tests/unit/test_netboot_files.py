@@ -14,11 +14,12 @@ import pytest
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind, KernelArguments
 from stagewright.media.inspect import Entry
+from stagewright.media.netmodules import NetModule
 from stagewright.netboot.combined import write_combined
 from stagewright.netboot.from_iso import _options, _title
 from stagewright.netboot.initramfs import abilities
 from stagewright.netboot.methods import COMBINED, IMAGE, INITRAMFS, KERNEL, CommandLine, Method, tftp_limits
-from stagewright.netboot.writer import NetSet, Parts, add_digests, dnsmasq_configuration, write_set
+from stagewright.netboot.writer import NetSet, Parts, add_digests, dnsmasq_configuration, methods_of, write_set
 
 EPOCH = 1_700_000_000
 MIB = 1 << 20
@@ -50,7 +51,7 @@ def parts(tmp_path: Path) -> Parts:
 
 def a_set(**changes: object) -> NetSet:
     command = CommandLine(InitramfsKind.DRACUT, InitramfsKind.DRACUT.for_network(KernelArguments(console=["ttyS0"])))
-    settings = {"title": "demo", "command": command, "network": True, "methods": [Method.INITRD, Method.HTTP]}
+    settings = {"title": "demo", "command": command, "methods": [Method.INITRD, Method.HTTP]}
     return NetSet(**{**settings, **changes})  # type: ignore[arg-type]
 
 
@@ -166,18 +167,19 @@ def test_every_line_that_starts_a_kernel_has_a_root(tmp_path: Path, parts: Parts
     folder = folder_of(tmp_path)
     command = CommandLine(by, by.for_network(KernelArguments()))
     fetches = by is InitramfsKind.DRACUT
-    methods = [Method.INITRD, Method.HTTP] if fetches else [Method.INITRD]
-    write_set(parts, a_set(command=command, methods=methods, base_url="http://server/x"), folder, EPOCH)
+    methods = list(Method) if fetches else [Method.INITRD]
+    urls = {"base_url": "http://server/x", "nfs_url": "nfs://server/x", "nbd_url": "nbd://server"}
+    write_set(parts, a_set(command=command, methods=methods, **urls), folder, EPOCH)
     texts = {name: (folder / name).read_text() for name in ("boot.ipxe", "pxelinux.cfg/default", "grub.cfg")}
     lines = re.findall(r"^\s*(?:kernel boot|APPEND|linux) ?.*$", "\n".join(texts.values()), re.MULTILINE)
-    assert len(lines) == (7 if fetches else 4)
+    assert len(lines) == (16 if fetches else 4)
     assert not [line for line in lines if not re.search(r" root=\S", line)]
-    assert not [line for line in lines if re.search(r"\broot=live:/[^ ]*(?<!\.img)( |$)", line)]
+    assert not [line for line in lines if re.search(r"\broot=live:/[^ ]*(?<!\.img)(?<!nbd0)( |$)", line)]
 
 
 def test_the_script_frees_images_before_it_loads_any(tmp_path: Path, parts: Parts) -> None:
     folder = folder_of(tmp_path)
-    write_set(parts, a_set(), folder, EPOCH)
+    write_set(parts, a_set(methods=list(Method)), folder, EPOCH)
     lines = (folder / "boot.ipxe").read_text().splitlines()
     assert lines[0] == "#!ipxe"
     commands = [line.split()[0] for line in lines if line and line[0] not in "#:"]
@@ -185,7 +187,40 @@ def test_the_script_frees_images_before_it_loads_any(tmp_path: Path, parts: Part
     labels = [line[1:] for line in lines if line.startswith(":")]
     jumps = re.findall(r"goto (\w+)", "\n".join(lines))
     assert set(jumps) - {"method"} <= set(labels)
-    assert {"initrd", "initrd_efi", "http"} <= set(labels)
+    assert {"initrd", "initrd_efi", "http", "stream", "nfs", "nbd", "no_nfs", "no_nbd"} <= set(labels)
+
+
+def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: Parts) -> None:
+    folder = folder_of(tmp_path)
+    write_set(parts, a_set(methods=list(Method)), folder, EPOCH)
+    script = (folder / "boot.ipxe").read_text()
+    for label, argument in {
+        "http": "root=live:${base-url}/image.squashfs",
+        "stream": "root=live:/dev/nbd0 rd.stagewright.stream=${base-url}/image.squashfs",
+        "nfs": "root=live:${nfs-url}/image.squashfs",
+        "nbd": "root=live:/dev/nbd0 rd.stagewright.stream=${nbd-url}",
+    }.items():
+        section = script.partition(f"\n:{label}\n")[2].partition("\ngoto start")[0]
+        assert f" {argument} ip=dhcp rd.neednet=1 " in section
+    assert methods_of(folder) == list(Method)
+    readme = (folder / "README.md").read_text()
+    assert re.search(r"\| stream: .* \| 320 MiB \| iPXE: `set method stream` before `chain` \|", readme)
+    assert "`set method nfs` and `set nfs-url ADDRESS` before `chain`" in readme
+    assert "set nfs-url nfs" not in re.sub(r"^#.*$", "", script, flags=re.MULTILINE)  # nobody said where it is
+
+
+def test_an_address_that_is_known_is_in_menus_and_script(tmp_path: Path, parts: Parts) -> None:
+    folder = folder_of(tmp_path)
+    write_set(parts, a_set(methods=[Method.NFS, Method.STREAM], nfs_url="nfs://server/x"), folder, EPOCH)
+    assert "isset ${nfs-url} || set nfs-url nfs://server/x\n" in (folder / "boot.ipxe").read_text()
+    menu = (folder / "grub.cfg").read_text()
+    assert "root=live:nfs://server/x/image.squashfs" in menu
+    assert "/dev/nbd0" not in menu  # no base_url
+
+
+def test_streaming_takes_the_same_memory_whatever_the_image(tmp_path: Path, parts: Parts) -> None:
+    for method in (Method.STREAM, Method.NFS, Method.NBD):
+        assert method.memory(5 << 30, 50 * MIB) == method.memory(MIB, 50 * MIB) <= 320
 
 
 def test_without_an_address_menus_do_not_fetch(tmp_path: Path, parts: Parts) -> None:
@@ -248,13 +283,13 @@ def test_dracut_tells_its_modules(tmp_path: Path, pack: str) -> None:
     (tmp_path / "initramfs").write_bytes(early + bytes(508) + data)
     found = abilities(tmp_path / "initramfs", tmp_path)
     assert found.by is InitramfsKind.DRACUT
-    assert found.network
+    assert found.network == (NetModule.LIVENET,)
 
 
 def test_genkernel_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "initramfs").write_bytes(gzip.compress(archive({"init": b"x", "etc/initrd.scripts": b"#"})))
     found = abilities(tmp_path / "initramfs", tmp_path)
-    assert (found.by, found.network) == (InitramfsKind.GENKERNEL, False)
+    assert (found.by, found.network) == (InitramfsKind.GENKERNEL, ())
 
 
 @pytest.mark.parametrize("data", [b"no initramfs at all", b"070701" + b"0" * 50, b"\x1f\x8bnot really"])

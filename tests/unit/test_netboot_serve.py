@@ -19,6 +19,7 @@ import pytest
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, FileProgress, FileServed
 from stagewright.netboot.hints import lines, outward_address
+from stagewright.netboot.methods import Method
 from stagewright.netboot.serve import CHUNK, FileServer
 
 IMAGE = bytes(range(256)) * 64
@@ -213,6 +214,9 @@ def test_what_to_type() -> None:
         found = lines("http://127.0.0.1:80", address, 80, [], tftp=Path("/srv"))
         assert "bootfile=http://10.0.2.2:80/boot.ipxe" in found["qemu"]
         assert "tftp=/srv,bootfile=boot.ipxe" in found["qemu_tftp"]
+        assert "ipxe_stream" not in found
+    found = lines("http://192.0.2.5:80", "192.0.2.5", 80, [], tftp=None, methods=[Method.INITRD, Method.STREAM])
+    assert found["ipxe_stream"] == "dhcp && set method stream && chain http://192.0.2.5:80/boot.ipxe"
     assert outward_address("192.0.2.5") == "192.0.2.5"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.keys import keys_of
 from stagewright.graph.node import Graph
 from stagewright.media.arguments import InitramfsKind
+from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import BootKernel, Payload
 from stagewright.netboot.methods import Method
 from stagewright.project.load import load
@@ -60,6 +62,14 @@ PARTS = PXE + 'live = "live"\nboot = "boot"\n'
 
 WRONG = {
     "http without livenet": ([(BOOT, DRACUT_ALONE), (PXE, PXE + 'methods = ["http"]\n')], Reason.ENVIRONMENT_LACKS),
+    "a stream without its module": ([(PXE, PXE + 'methods = ["initrd", "stream"]\n')], Reason.ENVIRONMENT_LACKS),
+    "nfs without its module": ([(PXE, PXE + 'methods = ["nfs"]\n')], Reason.ENVIRONMENT_LACKS),
+    "a module that is omitted": (
+        [(BOOT, BOOT + 'initramfs = { modules = ["dmsquash-live", "nfs"], omit = ["nfs"] }\n')],
+        Reason.INVALID_VALUE,
+    ),
+    "no address of NFS": ([(PXE, PXE + 'nfs_url = "server:/set"\n')], Reason.INVALID_VALUE),
+    "a port that dracut takes for a name": ([(PXE, PXE + 'nfs_url = "nfs://server:2050/set"\n')], Reason.INVALID_VALUE),
     "no payload": ([(PARTS, PARTS.replace('boot = "boot"', 'boot = "pack"'))], Reason.INVALID_VALUE),
     "a loader that the payload has not": ([(PXE, PXE + 'loaders = ["ipxe"]\n')], Reason.INVALID_VALUE),
     "a program that does not know where": (
@@ -136,20 +146,33 @@ def test_where_a_set_believes_to_be(base_url: str, place: tuple[str, int, str, s
     assert (found.host, found.port, found.path, found.url(found.port)) == place
 
 
-def test_programs_of_the_host_are_asked_for_where_they_are_needed(tmp_path: Path) -> None:
-    (tmp_path / "lan").mkdir()
-    assert "dnsmasq" not in project(tmp_path).nodes["test:loads"].tools
-    change = ('netboots = "pxe"\n', 'netboots = "pxe"\nstart = "snponly"\n')
-    assert "dnsmasq" in project(tmp_path / "lan", change).nodes["test:loads"].tools
+@pytest.mark.parametrize(
+    ("line", "programs"),
+    [
+        ("", set()),
+        ('start = "snponly"\n', {"dnsmasq"}),
+        ('firmware = "bios"\nmethod = "nfs"\n', {"ganesha.nfsd"}),
+        ('firmware = "bios"\nmethod = "nbd"\n', {"nbdkit"}),
+    ],
+)
+def test_programs_of_the_host_are_asked_for_where_they_are_needed(
+    tmp_path: Path, line: str, programs: set[str]
+) -> None:
+    tools = project(tmp_path, ('netboots = "pxe"\n', f'netboots = "pxe"\n{line}')).nodes["test:loads"].tools
+    assert set(tools) & {"dnsmasq", "ganesha.nfsd", "nbdkit"} == programs
 
 
-KERNEL = BootKernel("gentoo", "6", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, False, True, False)
+KERNEL = BootKernel(
+    "gentoo", "6", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, False, (NetModule.LIVENET,), False
+)
 
 
 def test_methods_are_those_that_the_payload_can() -> None:
     stage = PxeBoot(live="live", boot="boot")
     assert stage._wanted(KERNEL, "t").methods == [Method.INITRD, Method.HTTP]
-    genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, False, True)
+    streaming = replace(KERNEL, network=tuple(NetModule))
+    assert stage._wanted(streaming, "t").methods == list(Method)
+    genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, (), True)
     wanted = stage._wanted(genkernel, "t")
     assert wanted.methods == [Method.INITRD]
     assert "overlayfs" in wanted.command.options
@@ -157,10 +180,17 @@ def test_methods_are_those_that_the_payload_can() -> None:
 
 def test_a_payload_that_cannot_fetch_is_refused_when_it_is_there() -> None:
     """Such as genkernel's, of which the project does not tell."""
-    genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, False, True)
+    genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, (), True)
     with pytest.raises(StagewrightError) as caught:
         PxeBoot(live="live", boot="boot", methods=[Method.HTTP])._wanted(genkernel, "t")
     assert (caught.value.reason, bool(caught.value.hint)) == (Reason.ENVIRONMENT_LACKS, True)
+
+
+@pytest.mark.parametrize("method", [Method.STREAM, Method.NFS, Method.NBD])
+def test_a_payload_that_cannot_stream_is_refused_when_it_is_there(method: Method) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        PxeBoot(live="live", boot="boot", methods=[method])._wanted(KERNEL, "t")
+    assert method.modules[-1] in str(caught.value.hint)
 
 
 def test_programs_are_those_that_the_payload_has(tmp_path: Path) -> None:
@@ -174,4 +204,4 @@ def test_programs_are_those_that_the_payload_has(tmp_path: Path) -> None:
 
 def test_a_payload_is_read_back(tmp_path: Path) -> None:
     Payload(arch="amd64", kernels=(KERNEL,)).write(tmp_path)
-    assert Payload.read(tmp_path).kernels[0].network
+    assert Payload.read(tmp_path).kernels[0] == KERNEL

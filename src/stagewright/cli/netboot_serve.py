@@ -17,7 +17,7 @@ from stagewright.events import Event
 from stagewright.netboot.dnsmasq import Dnsmasq, configuration
 from stagewright.netboot.hints import ANY, lines, outward_address
 from stagewright.netboot.serve import FileServer
-from stagewright.netboot.writer import SCRIPT
+from stagewright.netboot.writer import SCRIPT, methods_of
 from stagewright.ui.jsonlines import JsonLines
 from stagewright.ui.plain import Plain
 from stagewright.vm import accel
@@ -59,7 +59,8 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
         if tftp or proxy_dhcp:
             text = configuration(server.folder, host, url, proxy_dhcp=proxy_dhcp)
             others.enter_context(Dnsmasq(text, tell))
-        found = lines(url, address, server.port, _acceleration(), tftp=server.folder if tftp else None)
+        seen = server.folder if tftp else None
+        found = lines(url, address, server.port, _acceleration(), tftp=seen, methods=methods_of(server.folder))
         if as_json:
             print(json.dumps({"event": "Serving", "url": url, "folder": str(server.folder), **found}), flush=True)
         else:
@@ -79,6 +80,10 @@ def _acceleration() -> Sequence[str]:
 def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
     print(f"serving {folder} at {url}/ until Ctrl-C")
     print(f"\nat the prompt of iPXE (Ctrl-B while it starts):\n  {found['ipxe']}")
+    if "ipxe_stream" in found:
+        print(
+            f"\nthe same with little memory, where the image is read while the system runs:\n  {found['ipxe_stream']}"
+        )
     print(f"\na virtual machine on this computer (Ctrl-A X ends it):\n  {found['qemu']}")
     if "qemu_tftp" in found:
         print(f"\nthe same by TFTP:\n  {found['qemu_tftp']}")

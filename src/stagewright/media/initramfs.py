@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.media import netmodules
 from stagewright.media.firmware import CHOSEN
 from stagewright.media.kernel import FOR_LIVE, Capabilities, module_names
+from stagewright.media.netmodules import NetModule
 from stagewright.project.fields import FolderPath, Section
 from stagewright.root.lacks import Lack
 from stagewright.root.local import has_program
@@ -26,22 +28,19 @@ from stagewright.root.sandbox import Bind
 TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev", "lsinitrd": "dracut", "zstd": "zstd"}
 """What every initramfs is made with, or copies. Without mount dracut makes one that panics, and says nothing."""
 
-NETWORK_TOOLS = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "curl": "curl", "pgrep": "procps"}
-"""What the dracut modules for network boot copy from the environment, and the packages that bring it."""
-
 OVERLAY = "/tmp/stagewright-initramfs"
 """Where the folder that is added to the initramfs shows up inside."""
 
 _NOT_THERE = re.compile(r"which can't be installed|cannot be found or installed")
 
-LIVE, HTTP = "dmsquash-live", "livenet"
+LIVE = "dmsquash-live"
 
 
 class Initramfs(Section):
     """What goes into the initramfs. Modules and drivers are dracut(8)'s; genkernel decides these by itself."""
 
-    modules: list[str] = [LIVE, HTTP]
-    """dracut modules to add; `dmsquash-live` finds the live system, `livenet` is for network boot."""
+    modules: list[str] = [LIVE, NetModule.LIVENET.value]
+    """dracut modules; `dmsquash-live` finds the system; for the network `livenet`, `nfs`, `stagewright-stream`."""
     omit: list[str] = []
     """dracut modules to leave out."""
     drivers: list[str] = []
@@ -58,6 +57,18 @@ class Initramfs(Section):
             facts = {"module": LIVE, "hint": f'add "{LIVE}"'}
             raise PydanticCustomError("modules", "an initramfs without {module} finds no live system", facts)
         return modules
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Initramfs:
+        if both := [name for name in self.modules if name in self.omit]:
+            facts = {"names": ", ".join(both), "hint": "take it out of one of them"}
+            raise PydanticCustomError("omit", "`omit`: {names} is in `modules` too", facts)
+        return self
+
+    @property
+    def network(self) -> list[NetModule]:
+        """The modules for network boot among them."""
+        return [module for module in NetModule if module in self.modules]
 
 
 @dataclass(frozen=True)
@@ -85,10 +96,14 @@ def environment_lacks(settings: Initramfs, root: Root, where: str) -> list[Lack]
     """What dracut would miss, before it drops a module with a word in a log or makes a dead initramfs."""
     if not has_program(root, "dracut"):
         return [Lack(f"{where} has no dracut", "add dracut to this environment")]
-    wanted = {**TOOLS, **(NETWORK_TOOLS if HTTP in settings.modules else {})}
+    lacks = [lack for module in settings.network for lack in module.lacks(root)]
+    wanted = TOOLS | {program: package for module in settings.network for program, package in module.tools.items()}
     missing = [f"{program} ({package})" for program, package in wanted.items() if not has_program(root, program)]
-    hint = 'add these; without network boot, leave "livenet" out of initramfs.modules'
-    return [Lack(f"{where} lacks what the initramfs needs: {', '.join(missing)}", hint)] if missing else []
+    if missing:
+        names = " and ".join(f'"{module}"' for module in settings.network)
+        hint = f"add these; without network boot, leave {names} out of initramfs.modules" if names else "add these"
+        lacks.append(Lack(f"{where} lacks what the initramfs needs: {', '.join(missing)}", hint))
+    return lacks
 
 
 @dataclass(frozen=True)
@@ -107,8 +122,12 @@ class Making:
         words = ["dracut", "--force", "--reproducible", "--no-hostonly", "--no-hostonly-cmdline", "--no-machineid"]
         words += ["--nolvmconf", "--nomdadmconf", "--zstd", "--tmpdir", "/var/tmp", "--fwdir", CHOSEN]
         words += ["--early-microcode" if self.microcode else "--no-early-microcode", "--kver", self.version]
-        for option, names in (("--add", settings.modules), ("--omit", settings.omit), ("--drivers", settings.drivers)):
+        network = [name for module in settings.network for name in module.drivers]
+        drivers = [*settings.drivers, *network] if settings.drivers else []
+        programs = [name for module in settings.network for name in module.installs]
+        for option, names in (("--add", settings.modules), ("--omit", settings.omit), ("--drivers", drivers)):
             words += [option, " ".join(names)] if names else []
+        words += ["--install", " ".join(programs)] if programs else []
         words += ["--include", OVERLAY, "/"] if self.overlay else []
         return [*words, *settings.arguments, *self.arguments, self.target]
 
@@ -121,6 +140,8 @@ class Making:
 def make_initramfs(settings: Initramfs, root: Root, making: Making, able: Capabilities) -> Contents:
     """Run dracut, then see that all is in that a live system starts by. Raises ``BUILD_FAILED`` with the remedy."""
     said: list[str] = []
+    if NetModule.STREAM in settings.modules:
+        netmodules.add_to(root, making.epoch)
     try:
         env = {"SOURCE_DATE_EPOCH": str(making.epoch)}
         root.run(*making.words(settings), binds=making.binds, env=env, on_line=said.append)
@@ -142,11 +163,11 @@ def make_initramfs(settings: Initramfs, root: Root, making: Making, able: Capabi
             f"dracut left {', '.join(dropped)} out of the initramfs of kernel {making.version}",
             hint="the log says what each misses; or it is omitted, or no dracut module is called so",
         )
-    _check_drivers(making.version, contents, able)
+    _check_drivers(making.version, contents, able, settings.network)
     return contents
 
 
-def _check_drivers(version: str, contents: Contents, able: Capabilities) -> None:
+def _check_drivers(version: str, contents: Contents, able: Capabilities, network: Sequence[NetModule]) -> None:
     """What the kernel has as a module must be in the initramfs, or it is not there when the image is to be mounted."""
     missing = [module for option, module in FOR_LIVE.items() if able.is_module(option, module)]
     missing = ["iso9660" if name == "isofs" else name for name in missing if name not in contents.drivers]
@@ -156,3 +177,10 @@ def _check_drivers(version: str, contents: Contents, able: Capabilities) -> None
             f"the initramfs of kernel {version} lacks drivers that every live system takes: {', '.join(missing)}",
             hint="add them to initramfs.drivers, or leave that out for all drivers",
         )
+    for module in network:
+        if missing := module.missing_drivers(able, contents.drivers):
+            raise StagewrightError(
+                Reason.BUILD_FAILED,
+                f"the initramfs of kernel {version} lacks drivers that {module} takes: {', '.join(missing)}",
+                hint=f"the kernel's configuration must have them, or leave {module} out of initramfs.modules",
+            )

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.media.arguments import InitramfsKind
+from stagewright.media.netmodules import NetModule
 
 KERNEL, INITRAMFS = "boot/gentoo", "boot/gentoo.igz"
 MODULES, FIRMWARE, LOADERS, MEMTEST = "modules", "firmware", "loaders", "memtest"
@@ -31,7 +32,7 @@ class BootKernel:
     """A kernel and its initramfs.
 
     ``kernel`` and ``initramfs`` are paths in the payload and on media. ``verifies`` says whether the initramfs can
-    check a medium, ``network`` whether it can fetch the image, ``keymaps`` whether it can set a keyboard's layout;
+    check a medium, ``network`` its modules for network boot, ``keymaps`` whether it can set a keyboard's layout;
     ``compressions`` are those of squashfs that the kernel reads, None where its configuration is unknown.
     """
 
@@ -41,7 +42,7 @@ class BootKernel:
     initramfs: str
     by: InitramfsKind
     verifies: bool
-    network: bool
+    network: tuple[NetModule, ...]
     keymaps: bool
     compressions: tuple[str, ...] | None = None
 
@@ -67,7 +68,14 @@ class Payload:
         """What the folder of a payload holds."""
         data = json.loads((folder / FILE).read_text())
         kernels = tuple(
-            BootKernel(**{**kernel, "by": InitramfsKind(kernel["by"]), "compressions": _tuple(kernel["compressions"])})
+            BootKernel(
+                **{
+                    **kernel,
+                    "by": InitramfsKind(kernel["by"]),
+                    "network": tuple(map(NetModule, kernel["network"])),
+                    "compressions": _tuple(kernel["compressions"]),
+                }
+            )
             for kernel in data.pop("kernels")
         )
         microcode, firmware = tuple(data.pop("microcode")), tuple(data.pop("firmware"))

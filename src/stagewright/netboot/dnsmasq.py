@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from stagewright import run
-from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Listener, ServerSaid
+from stagewright.events import Listener
+from stagewright.netboot.beside import Beside
 from stagewright.netboot.writer import dnsmasq_configuration
 
 GRACE = 1.0
@@ -41,53 +37,20 @@ def configuration(
     return "\n".join([text, *common, ""])
 
 
-class Dnsmasq:
+class Dnsmasq(Beside):
     """dnsmasq with a configuration, for as long as the context lasts; what it says becomes events.
 
     Raises ``MISSING_TOOL``, or ``HOST_FEATURE`` with what it said when it does not stay.
     """
 
     def __init__(self, text: str, listener: Listener) -> None:
-        self._text = text
-        self._listener = listener
-        self._said: list[str] = []
-
-    def __enter__(self) -> Self:
         # A process that changes its user loses its parent-death signal (prctl(2)). As root dnsmasq hands out only files
         # that everybody may read (dnsmasq(8), --tftp-secure).
         words = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/stdin", "--log-facility=-", "--pid-file"]
         words += ["--user=root", "--group=root"]
-        self._process = run.spawn(
-            ["setpriv", "--pdeathsig", "KILL", "--", *words],
-            stdin=run.PIPE,
-            stdout=run.PIPE,
-            stderr=run.STDOUT,
-            own_session=True,
-        )
-        assert self._process.stdin
-        self._process.stdin.write(self._text.encode())
-        self._process.stdin.close()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self._reader.join(GRACE)
-        if not self._reader.is_alive():
-            code = self._process.wait()
-            missing = code == 127
-            reason = Reason.MISSING_TOOL if missing else Reason.HOST_FEATURE
-            hint = "install dnsmasq: dnsmasq-base on Debian, net-dns/dnsmasq on Gentoo" if missing else HINT
-            raise StagewrightError(reason, "dnsmasq did not start", detail="\n".join(self._said), hint=hint)
-        return self
+        package = "dnsmasq-base on Debian, net-dns/dnsmasq on Gentoo"
+        super().__init__(words, package=package, hint=HINT, text=text, listener=listener)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        self._process.wait()
-        self._reader.join()
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            self._said.append(text)
-            self._listener(ServerSaid(program="dnsmasq", text=text))
+    def is_ready(self, seconds: float) -> bool:
+        """Whether it has stayed long enough."""
+        return seconds >= GRACE

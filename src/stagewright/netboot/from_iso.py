@@ -17,7 +17,7 @@ from stagewright.media.arguments import InitramfsKind
 from stagewright.media.inspect import Entry, Medium, inspect
 from stagewright.media.payload import INITRAMFS, KERNEL
 from stagewright.netboot.initramfs import Abilities, abilities
-from stagewright.netboot.methods import IMAGE, CommandLine, Method
+from stagewright.netboot.methods import IMAGE, CommandLine, Method, possible
 from stagewright.netboot.writer import NetSet, Parts, Written, write_set
 
 _OF_THE_MEDIUM = {
@@ -83,8 +83,7 @@ def _write(iso: Path, medium: Medium, work: Path, folder: Path, base_url: str, *
     wanted = NetSet(
         title=_title(entry) or medium.volume_id,
         command=CommandLine(by, _options(entry)),
-        network=able.network,
-        methods=[Method.INITRD, *([Method.HTTP] if able.network else [])],
+        methods=possible(able.network),
         base_url=base_url,
         combined=combined,
     )
@@ -168,7 +167,7 @@ def _notes(able: Abilities, by: InitramfsKind, base_url: str) -> Iterator[str]:
         yield f"the initramfs was made by neither dracut nor genkernel; its arguments look like {by}'s"
     if by is InitramfsKind.GENKERNEL:
         yield "genkernel's initramfs cannot fetch an image over HTTP: the image always comes as part of the initramfs"
-    elif not able.network:
+    elif Method.HTTP not in possible(able.network):
         yield "the initramfs has no livenet, so it cannot fetch the image: it always comes as part of the initramfs"
     elif not base_url:
         yield "without --base-url only iPXE can have the image fetched over HTTP"

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stagewright import run
+from stagewright.netboot.beside import LOOPBACK
+from stagewright.netboot.methods import Method
 from stagewright.netboot.writer import SCRIPT
 
 ANY = ("0.0.0.0", "::")  # noqa: S104  what is compared, not listened on
-LOOPBACK = "127.0.0.1"
 
 GATEWAY = "10.0.2.2"
 """This machine, as a guest on QEMU's user network sees its loopback."""
@@ -29,14 +30,25 @@ def outward_address(address: str) -> str:
         return found
 
 
-def lines(url: str, address: str, port: int, acceleration: Sequence[str], *, tftp: Path | None) -> Mapping[str, str]:
+def lines(
+    url: str,
+    address: str,
+    port: int,
+    acceleration: Sequence[str],
+    *,
+    tftp: Path | None,
+    methods: Sequence[Method] = (),
+) -> Mapping[str, str]:
     """What to type, by where: at iPXE's prompt, and for a virtual machine on this computer.
 
-    ``acceleration`` are arguments for QEMU, since it gives up where KVM is there and does not work.
+    ``acceleration`` are arguments for QEMU, since it gives up where KVM is there and does not work. ``methods`` are
+    those of the set; a web server is all that streaming takes.
     """
     local = address in ANY or address.startswith("127.")
     seen = f"http://{GATEWAY}:{port}" if local else url
     found = {"ipxe": f"dhcp && chain {url}/{SCRIPT}", "qemu": qemu(acceleration, f"bootfile={seen}/{SCRIPT}")}
+    if Method.STREAM in methods:
+        found["ipxe_stream"] = f"dhcp && set method {Method.STREAM} && chain {url}/{SCRIPT}"
     if tftp:
         found["qemu_tftp"] = qemu(acceleration, f"tftp={tftp}", f"bootfile={SCRIPT}")
     return found

@@ -11,7 +11,7 @@ from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind
-from stagewright.media.initramfs import HTTP
+from stagewright.media.netmodules import NetModule
 from stagewright.run import pipeline
 
 _MAGIC = (b"070701", b"070702")
@@ -33,10 +33,10 @@ _LONGEST = 1 << 20  # bytes of a list of modules that are read
 
 @dataclass(frozen=True)
 class Abilities:
-    """Who made an initramfs, None where nobody known did; and whether it can fetch an image over the network."""
+    """Who made an initramfs, None where nobody known did; and its modules for network boot."""
 
     by: InitramfsKind | None
-    network: bool
+    network: tuple[NetModule, ...]
 
 
 def abilities(path: Path, work: Path) -> Abilities:
@@ -51,8 +51,8 @@ def abilities(path: Path, work: Path) -> Abilities:
                     stream.seek(-size, os.SEEK_CUR)
                 genkernel = genkernel or name in _GENKERNEL
     if modules is not None:
-        return Abilities(InitramfsKind.DRACUT, HTTP in modules)
-    return Abilities(InitramfsKind.GENKERNEL if genkernel else None, network=False)
+        return Abilities(InitramfsKind.DRACUT, tuple(module for module in NetModule if module in modules))
+    return Abilities(InitramfsKind.GENKERNEL if genkernel else None, ())
 
 
 def _archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO[bytes]]:

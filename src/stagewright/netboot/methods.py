@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from stagewright.media.arguments import InitramfsKind
+from stagewright.media.netmodules import NetModule
 
 KERNEL, INITRAMFS, IMAGE, COMBINED = "boot/gentoo", "boot/gentoo.igz", "image.squashfs", "combined.igz"
 """Files of a set; the first three are also those of the ISO, a public interface (R45, R54)."""
@@ -29,11 +30,38 @@ CPIO_MOST = (1 << 32) - 1
 """The largest file in an archive of the kind that the kernel unpacks, in bytes (eight hexadecimal digits)."""
 
 
+STREAMING = 300
+"""MiB that a small system takes when its image stays on the server, whatever the size of that (measured)."""
+
+
 class Method(enum.StrEnum):
     """Where the running system finds its image."""
 
     INITRD = "initrd"
     HTTP = "http"
+    STREAM = "stream"
+    NFS = "nfs"
+    NBD = "nbd"
+
+    @property
+    def modules(self) -> tuple[NetModule, ...]:
+        """The modules of dracut that the initramfs must have for it."""
+        return {
+            "initrd": (),
+            "http": (NetModule.LIVENET,),
+            "stream": (NetModule.STREAM,),
+            "nfs": (NetModule.LIVENET, NetModule.NFS),
+            "nbd": (NetModule.STREAM,),
+        }[self.value]
+
+    @property
+    def address(self) -> str:
+        """What iPXE's scripts call the address that the kernel must be told; empty where there is none."""
+        return {"initrd": "", "nfs": "nfs-url", "nbd": "nbd-url"}.get(self.value, "base-url")
+
+    def image(self, address: str) -> str:
+        """The image's own address: what a folder's address ends in, but for NBD, which knows no folders."""
+        return address if self is Method.NBD or not address else f"{address}/{IMAGE}"
 
     def memory(self, image: int, initramfs: int) -> int:
         """The least memory, in MiB and rounded up to 64, for an image and a packed initramfs of these sizes in bytes.
@@ -47,6 +75,8 @@ class Method(enum.StrEnum):
                 need = max(2 * image + initramfs + 100 * MIB, image + 300 * MIB)
             case Method.HTTP:
                 need = image + 300 * MIB
+            case Method.STREAM | Method.NFS | Method.NBD:
+                need = STREAMING * MIB
         return -(-need // (64 * MIB)) * 64
 
     @property
@@ -55,6 +85,9 @@ class Method(enum.StrEnum):
         return {
             "initrd": "the image as part of the initramfs",
             "http": "the image fetched over HTTP",
+            "stream": "the image read over HTTP while the system runs",
+            "nfs": "the image read over NFS while the system runs",
+            "nbd": "the image read over NBD while the system runs",
         }[self.value]
 
 
@@ -90,7 +123,14 @@ class CommandLine:
             return ["root=/dev/ram0", "cdroot", "looptype=squashfs", f"loop=/{IN_INITRAMFS}"]
         if method is Method.INITRD:
             return [f"root=live:/{IN_INITRAMFS}"]
+        if method in (Method.STREAM, Method.NBD):
+            return ["root=live:/dev/nbd0", f"rd.stagewright.stream={image}", "ip=dhcp", "rd.neednet=1"]
         return [f"root=live:{image}", "ip=dhcp", "rd.neednet=1"]
+
+
+def possible(modules: Collection[NetModule]) -> list[Method]:
+    """The ways that an initramfs with these modules knows, the one that always works first."""
+    return [method for method in Method if all(module in modules for module in method.modules)]
 
 
 def tftp_limits(size: int) -> list[str]:

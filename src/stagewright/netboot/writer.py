@@ -69,19 +69,25 @@ _WHAT = {
 class NetSet:
     """What a set is to be.
 
-    ``network`` says whether the initramfs can fetch an image itself. ``methods`` are the ways it is meant for, the
-    first one being what happens when nobody chooses. ``base_url`` is where the folder will be on the web.
+    ``methods`` are the ways it is meant for, the first one being what happens when nobody chooses. ``base_url`` is
+    where the folder will be on the web, ``nfs_url`` where on an NFS server, ``nbd_url`` what serves the image by NBD.
     ``budgets`` are the most bytes that files may have, by patterns of their names.
     """
 
     title: str
     command: CommandLine
-    network: bool
     methods: Sequence[Method]
     base_url: str = ""
+    nfs_url: str = ""
+    nbd_url: str = ""
     timeout: int = 3  # seconds
     combined: bool = True
     budgets: Mapping[str, int] = field(default_factory=dict)
+
+    def image(self, method: Method) -> str:
+        """Where the image is for a method; empty where nobody said."""
+        known = {"base-url": self.base_url, "nfs-url": self.nfs_url, "nbd-url": self.nbd_url}
+        return method.image(known.get(method.address, ""))
 
 
 @dataclass(frozen=True)
@@ -157,8 +163,10 @@ class _View:
 
     def __init__(self, wanted: NetSet) -> None:
         self.title, self.base_url = wanted.title, wanted.base_url
-        self.network, self.timeout = wanted.network, wanted.timeout
-        self.methods = [str(method) for method in wanted.methods]
+        self.nfs_url, self.nbd_url = wanted.nfs_url, wanted.nbd_url
+        self.timeout = wanted.timeout
+        self.methods = list(wanted.methods)
+        self.over_the_network = [method for method in wanted.methods if method.address]
         self.combined = COMBINED if wanted.combined else ""
         self.serial = any(word.startswith("console=ttyS") for word in wanted.command.options)
         self.keymap = wanted.command.keymap
@@ -177,12 +185,11 @@ class _View:
 
 def _entries(wanted: NetSet) -> Iterator[Entry]:
     """Menus of loaders that can neither join files nor tell where they came from."""
-    images = {Method.HTTP: wanted.base_url}
     for method in wanted.methods:
         if method is Method.INITRD and wanted.combined:
             yield Entry("live", wanted.title, COMBINED, wanted.command.for_method(method, ""))
-        elif images.get(method):
-            arguments = wanted.command.for_method(method, f"{images[method]}/{IMAGE}")
+        elif image := wanted.image(method):
+            arguments = wanted.command.for_method(method, image)
             yield Entry(f"live-{method}", f"{wanted.title} ({method.what})", INITRAMFS, arguments)
 
 
@@ -227,16 +234,22 @@ def _readme(
     memory: Mapping[Method, int],
     limits: Sequence[str],
 ) -> str:
-    how = {
-        Method.INITRD: "works with every loader",
-        Method.HTTP: "iPXE: `set method http` before `chain`"
-        + ("; menus have a line for it" if wanted.base_url else ""),
-    }
     first = {wanted.methods[0]: "what happens when nobody chooses; "}
-    rows = [{"method": one, "memory": need, "how": first.get(one, "") + how[one]} for one, need in memory.items()]
+    rows = [
+        {"method": one, "memory": need, "how": first.get(one, "") + _how(one, wanted)} for one, need in memory.items()
+    ]
     files = [{"name": name, "size": size, "what": _WHAT[name]} for name, size in sizes.items()]
     listed = [{"name": name, "what": _WHAT[name]} for name in programs]
     return _render(README, set=_View(wanted), files=files, methods=rows, programs=listed, limits=limits)
+
+
+def _how(method: Method, wanted: NetSet) -> str:
+    """How one gets a method."""
+    if method is Method.INITRD:
+        return "works with every loader"
+    known = bool(wanted.image(method))
+    unknown = "" if known or method.address == "base-url" else f" and `set {method.address} ADDRESS`"
+    return f"iPXE: `set method {method}`{unknown} before `chain`" + ("; menus have a line for it" if known else "")
 
 
 def _check_budgets(sizes: Mapping[str, int], budgets: Mapping[str, int]) -> None:
@@ -255,6 +268,12 @@ def _check_budgets(sizes: Mapping[str, int], budgets: Mapping[str, int]) -> None
         problems.append(StagewrightError(Reason.BUILD_FAILED, what, hint=f"its files: {', '.join(sizes)}"))
     if problems:
         raise ProblemsError(problems)
+
+
+def methods_of(folder: Path) -> list[Method]:
+    """The ways to start that a set has, by the sections of its script for iPXE."""
+    script = (folder / SCRIPT).read_text(errors="replace")
+    return [method for method in Method if f"\n:{method}\n" in script]
 
 
 def add_digests(folder: Path, names: Iterable[str], epoch: int) -> list[Digests]:

@@ -24,10 +24,11 @@ from stagewright.graph.node import Node, Yields
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import choose_firmware, copy_firmware, firmware_lacks
-from stagewright.media.initramfs import HTTP, Initramfs, Making, environment_lacks, make_initramfs
+from stagewright.media.initramfs import Initramfs, Making, environment_lacks, make_initramfs
 from stagewright.media.kernel import capabilities, check_kernel, copy_out, image_of
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
+from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, paths_of
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
@@ -234,7 +235,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             initramfs=initramfs,
             by=settings.initramfs_by,
             verifies=contents.has_program("checkisomd5") if contents else "--b2sum" in settings.genkernel_arguments,
-            network=contents is not None and HTTP in contents.modules,
+            network=tuple(module for module in NetModule if contents and module in contents.modules),
             keymaps=contents is None or "i18n" in contents.modules,
             compressions=able.compressions,
         )

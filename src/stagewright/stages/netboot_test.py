@@ -22,19 +22,21 @@ from pydantic_core import PydanticCustomError
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, Listener
 from stagewright.graph.node import Node, Yields
+from stagewright.netboot.beside import LOOPBACK
 from stagewright.netboot.dnsmasq import configuration
-from stagewright.netboot.hints import ANY, GATEWAY, LOOPBACK
+from stagewright.netboot.hints import ANY, GATEWAY
 from stagewright.netboot.lan import SERVER, Lan, loopback
-from stagewright.netboot.methods import Method
+from stagewright.netboot.methods import IMAGE, Method
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
-from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot
+from stagewright.netboot.storage import NbdServer, NfsServer
+from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot, methods_of
 from stagewright.project.fields import FilesRef, Word
 from stagewright.project.model import Project
 from stagewright.project.source import Path_
 from stagewright.stages.base import Built, Scope, Work
 from stagewright.stages.guest_test import EVIDENCE, MachineTest
-from stagewright.stages.tools import DNSMASQ, IPROUTE, QEMU
+from stagewright.stages.tools import DNSMASQ, IPROUTE, NBD_SERVER, NFS_SERVER, QEMU
 from stagewright.vm import accel
 from stagewright.vm.boot import boot
 from stagewright.vm.spec import TAP, MachineSpec
@@ -98,7 +100,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     """A test with ``netboots``."""
 
     needs = (QEMU, IPROUTE)
-    uses = (DNSMASQ,)
+    uses = (DNSMASQ, NFS_SERVER, NBD_SERVER)
     traces = ("qemu-system-x86_64",)
     own_network = True
 
@@ -111,7 +113,8 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     firmware: FirmwareKind = "uefi"
     """What starts it: `uefi` or `bios`; QEMU's network card brings iPXE for both."""
     method: Annotated[Method, Word()] | None = None
-    """How the image gets there, for iPXE; default: the set's own. `http-boot` takes `single.efi` for `initrd`."""
+    """How the image gets there, for iPXE; default: the set's own. `nfs` and `nbd` start a server of their own,
+    `http-boot` takes `single.efi` for `initrd`."""
 
     @model_validator(mode="after")
     def _fits(self) -> NetbootTest:
@@ -137,9 +140,11 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             yield ("start",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node, with the programs that this way to start takes."""
+        """The node, with the servers that this test starts."""
         node = super().node(node_id, scope, **context)
-        return replace(node, tools=(*node.tools, *([DNSMASQ.program] if self.start.on_lan else [])))
+        servers = {Method.NFS: NFS_SERVER.program, Method.NBD: NBD_SERVER.program}
+        lan = [DNSMASQ.program] if self.start.on_lan else []
+        return replace(node, tools=(*node.tools, *lan, *([servers[self.method]] if self.method in servers else [])))
 
     def build(self, work: Work) -> Built:
         """Serve the set, boot the machine; the report is kept when the test passes, and shown when it does not."""
@@ -148,6 +153,10 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         if not (files / program).exists():
             hint = f"see `network_loaders` of the payload, and `loaders`, `uki`, `single_file` of {self.netboots!r}"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{self.netboots!r} has no {program}", hint=hint)
+        if self.method and self.method not in (has := methods_of(files)):
+            what = f"{self.netboots!r} has no method {self.method}, only {', '.join(has)}"
+            hint = f"see `methods` of {self.netboots!r}, and `initramfs.modules` of its payload"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
         work.phase("probe acceleration")
         acceleration = accel.probe(cache=work.store.cache("acceleration.json"))
         folder, site = work.new_folder(EVIDENCE), work.new_folder("served")
@@ -162,9 +171,10 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
                 address = ANY[0] if self.start.on_lan else LOOPBACK
                 server = running.enter_context(FileServer(site, address, place.port, said.append))
                 url = place.url(server.port)
-                (served / START).write_text(self._script(url))
                 if self.start.on_lan:
                     running.enter_context(self._lan(program, served, url, place.host, said.append))
+                addresses = {"base-url": url, **self._serve(served, work, said.append, running)}
+                (served / START).write_text(self._script(addresses))
                 report = boot(self.machine(served, server.port), self.script(), folder, acceleration, work.phase)
         finally:
             (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in said))
@@ -192,12 +202,23 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             extra=("-global", "virtio-net-pci.romfile=") if bare else (),
         )
 
-    def _script(self, url: str) -> str:
+    def _serve(self, served: Path, work: Work, listener: Listener, running: contextlib.ExitStack) -> Mapping[str, str]:
+        """Start what the method takes besides a web server; returns where it is, by iPXE's variable."""
+        if self.method is Method.NFS:
+            nfs = running.enter_context(NfsServer(served, work.new_folder("nfs"), listener))
+            return {self.method.address: nfs.url(GATEWAY)}
+        if self.method is Method.NBD:
+            nbd = running.enter_context(NbdServer(served / IMAGE, listener))
+            return {self.method.address: nbd.url(GATEWAY)}
+        return {}
+
+    def _script(self, addresses: Mapping[str, str]) -> str:
         """What iPXE is handed, over HTTP or TFTP; the one of the card hands over to the set's if that is wanted."""
         own = [f"iseq ${{netX/chip}} undionly || chain tftp://{GATEWAY}/undionly.kpxe"]
         first = own if self.start is NetStart.UNDIONLY else []
         method = [f"set method {self.method}"] if self.method else []
-        return "\n".join(["#!ipxe", *first, *method, f"set base-url {url}", f"chain --replace {SCRIPT}", ""])
+        known = [f"set {name} {address}" for name, address in addresses.items()]
+        return "\n".join(["#!ipxe", *first, *method, *known, f"chain --replace {SCRIPT}", ""])
 
     def _lan(self, program: str, served: Path, url: str, host: str, listener: Listener) -> Lan:
         """A network with a boot server as the set's dnsmasq.conf describes it, or with HTTP Boot by the DHCP server."""

@@ -20,13 +20,13 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.media.arguments import KernelArguments
 from stagewright.media.efi import EfiArch
-from stagewright.media.initramfs import HTTP
 from stagewright.media.layout import Settings, unfit
 from stagewright.media.loaders import Loader
+from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import LOADERS, BootKernel, Payload
 from stagewright.media.uki import Parts, make_uki
 from stagewright.netboot.combined import write_combined
-from stagewright.netboot.methods import COMBINED, IMAGE, CommandLine, Method
+from stagewright.netboot.methods import COMBINED, IMAGE, CommandLine, Method, possible
 from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
 from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, Written, add_digests, write_set
 from stagewright.netboot.writer import Parts as NetParts
@@ -47,6 +47,14 @@ from stagewright.stages.tools import OBJCOPY
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
 
 
+NfsUrl = Annotated[
+    str, Matching(r"nfs://[^\s/:]+(/[^\s]*)?|nfs4?:\S+:/\S*", "nfs://server/folder, or nfs:OPTIONS:server:/folder")
+]
+"""By dracut.cmdline(7): options such as port= only in the second form."""
+
+NbdUrl = Annotated[str, Matching(r"nbd://[^\s/]+(/[^\s]*)?", "a URL such as nbd://server:10809/name")]
+
+
 class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     """A stage of kind ``pxeboot``."""
 
@@ -65,9 +73,13 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     kernel_arguments: KernelArguments = KernelArguments()
     """The kernel's command line."""
     methods: list[Annotated[Method, Word()]] = []
-    """How the image gets there, the default first: `initrd`, `http`; default: all that is possible."""
+    """How the image gets there, the default first: `initrd`, `http`, `stream`, `nfs`, `nbd`; default: all possible."""
     base_url: Url | None = None
     """Where the folder will be on the web; iPXE knows by itself, PXELINUX and GRUB fetch the image only by this."""
+    nfs_url: NfsUrl | None = None
+    """Where the folder will be on an NFS server, for method `nfs`; iPXE can be told later."""
+    nbd_url: NbdUrl | None = None
+    """What hands out the image by NBD, for method `nbd`; iPXE can be told later."""
     combined: bool = True
     """Also make one file of initramfs and image, for PXELINUX, GRUB and old versions of iPXE on UEFI machines."""
     uki: bool = False
@@ -147,22 +159,22 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         work.notice(summary(written))
         return Built(tree, (), {"script": SCRIPT, "base_url": wanted.base_url, **written.to_dict()})
 
-    def _modules(self) -> list[str]:
+    def _modules(self) -> list[NetModule]:
         """The modules of dracut without which the initramfs could not do what is asked for."""
-        fetches = Method.HTTP in self.methods or self.uki
-        return [HTTP] if fetches else []
+        asked = [*self.methods, *([Method.HTTP] if self.uki else [])]
+        return list(dict.fromkeys(module for method in asked for module in method.modules))
 
     def _wanted(self, kernel: BootKernel, title: str) -> NetSet:
-        if self._modules() and not kernel.network:
-            raise _cannot_fetch(self.boot, [HTTP])
-        possible = [Method.INITRD, *([Method.HTTP] if kernel.network else [])]
+        if lacking := [module for module in self._modules() if module not in kernel.network]:
+            raise _cannot_fetch(self.boot, lacking)
         options = kernel.by.for_network(self.kernel_arguments)
         return NetSet(
             title=title,
             command=CommandLine(kernel.by, options, self.kernel_arguments.keymap),
-            network=kernel.network,
-            methods=self.methods or possible,
+            methods=self.methods or possible(kernel.network),
             base_url=(self.base_url or "").rstrip("/"),
+            nfs_url=(self.nfs_url or "").rstrip("/"),
+            nbd_url=self.nbd_url or "",
             timeout=self.timeout,
             combined=self.combined,
             budgets={pattern: parse_size(size) for pattern, size in self.budget.items()},

@@ -31,6 +31,8 @@ IMPLANTISOMD5 = Tool("implantisomd5", "isomd5sum", "app-cdr/isomd5sum")
 QEMU_ARM64 = Tool("qemu-system-aarch64", "qemu-system-arm", "app-emulation/qemu[qemu_softmmu_targets_aarch64]")
 DNSMASQ = Tool("dnsmasq", "dnsmasq-base", "net-dns/dnsmasq")
 IPROUTE = Tool("ip", "iproute2", "sys-apps/iproute2")
+NFS_SERVER = Tool("ganesha.nfsd", "nfs-ganesha-vfs", "nfs-ganesha (of an overlay)")
+NBD_SERVER = Tool("nbdkit", "nbdkit", "sys-block/nbdkit")
 NSPAWN = Tool("systemd-nspawn", "systemd-container", "sys-apps/systemd")
 
 

@@ -1,0 +1,90 @@
+"""The modules of dracut by which an initramfs gets an image over the network, and what each takes of its environment.
+
+``livenet`` and ``nfs`` are dracut's own. ``stagewright-stream`` is ours (folder ``stream``): it is written into the
+environment before dracut runs, and reads the image over HTTP or NBD while the system runs.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from importlib import resources
+
+from stagewright.media.kernel import Capabilities
+from stagewright.root import files
+from stagewright.root.lacks import Lack
+from stagewright.root.local import has_program
+from stagewright.root.root import Root
+
+_ONLINE = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "curl": "curl", "pgrep": "procps"}
+
+_DRACUT = ("/usr/lib/dracut/modules.d", "/lib/dracut/modules.d")
+_PLUGINS = ("/usr/lib/*/nbdkit/plugins", "/usr/lib64/nbdkit/plugins", "/usr/lib/nbdkit/plugins")
+
+
+class NetModule(enum.StrEnum):
+    """A module of dracut for network boot."""
+
+    LIVENET = "livenet"
+    NFS = "nfs"
+    STREAM = "stagewright-stream"
+
+    @property
+    def tools(self) -> Mapping[str, str]:
+        """The programs that it copies from the environment, and the packages that bring them."""
+        match self:
+            case NetModule.LIVENET:
+                return _ONLINE
+            case NetModule.NFS:
+                nfs = dict.fromkeys(("mount.nfs", "mount.nfs4", "rpc.statd"), "nfs-common or nfs-utils")
+                return {"rpcbind": "rpcbind", **nfs, "basename": "coreutils"}
+            case NetModule.STREAM:
+                return {**_ONLINE, "bash": "bash", "nbdkit": "nbdkit", "nbd-client": "nbd-client or nbd"}
+
+    @property
+    def installs(self) -> tuple[str, ...]:
+        """Programs that it uses and forgets to copy: dracut's url-lib calls basename(1) to mount by NFS (measured)."""
+        return ("basename",) if self is NetModule.NFS else ()
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """The kernel's drivers that it takes; the first is the one without which nothing goes."""
+        match self:
+            case NetModule.LIVENET:
+                return ()
+            case NetModule.NFS:
+                return ("nfs", "nfsv3", "nfsv4")
+            case NetModule.STREAM:
+                return ("nbd",)
+
+    def lacks(self, root: Root) -> list[Lack]:
+        """What the environment lacks for it besides programs."""
+        patterns = [f"{folder}/nbdkit-curl-plugin.so" for folder in _PLUGINS]
+        if (
+            self is not NetModule.STREAM
+            or not has_program(root, "nbdkit")
+            or any(files.find(root.path, patterns).values())
+        ):
+            return []
+        return [
+            Lack(
+                "nbdkit in the payload's environment has no plugin for curl",
+                "install nbdkit with its curl plugin (Gentoo: USE=curl)",
+            )
+        ]
+
+    def missing_drivers(self, able: Capabilities, drivers: frozenset[str]) -> list[str]:
+        """Drivers that a kernel has as modules and an initramfs with these has not, or that the kernel lacks."""
+        first, *_ = self.drivers or ("",)
+        known = able.modules | able.builtin
+        missing = [name for name in self.drivers if name in able.modules and name not in drivers]
+        return missing + ([first] if first and first not in known else [])
+
+
+def add_to(root: Root, epoch: int) -> None:
+    """Write our module to where dracut looks for modules in a root, as 90stagewright-stream."""
+    place = next((path for path in _DRACUT if files.exists(root.path, path)), _DRACUT[0])
+    for file in (resources.files(__package__) / "stream").iterdir():
+        if file.name.endswith(".sh"):
+            target = f"{place}/90{NetModule.STREAM}/{file.name}"
+            files.write_file(root.path, target, file.read_text(), epoch=epoch, mode=0o755)

@@ -1,0 +1,217 @@
+"""The modules for network boot: what they take of an environment, and our own module's script with real web servers."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from roots import EPOCH, as_root, make_root
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.media import netmodules
+from stagewright.media.initramfs import TOOLS, Initramfs, Making, environment_lacks
+from stagewright.media.kernel import Capabilities
+from stagewright.media.netmodules import NetModule
+from stagewright.netboot.serve import FileServer
+from stagewright.netboot.storage import NbdServer, NfsServer
+
+SCRIPT = Path(netmodules.__file__).parent / "stream" / "stream-root.sh"
+
+DRACUT = """
+getarg() { :; }
+info() { echo "info: $*"; }
+warn() { echo "warn: $*"; }
+die() { echo "die: $*"; exit 1; }
+modprobe() { echo "modprobe $*"; echo "url $url"; echo "host $host"; exit 0; }
+set -- eth0 "stagewright-stream:$URL"
+. "$SCRIPT"
+"""
+
+
+def said(url: str) -> str:
+    """What the script says until it would load the driver."""
+    env = {"URL": url, "SCRIPT": str(SCRIPT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["dash", "-c", DRACUT], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert not done.stderr.replace("curl: (63) Maximum file size exceeded", "").strip(), done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "image").write_bytes(b"hsqs" * 5000)
+    return tmp_path
+
+
+@pytest.fixture
+def plain(folder: Path) -> Iterator[str]:
+    """A web server without ranges: the standard library's."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def leading_away() -> Iterator[str]:
+    """A web server that answers with another place."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", self.path.lstrip("/"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_the_server_goes_by_its_address_and_knows_its_name(folder: Path) -> None:
+    with FileServer(folder) as server:
+        lines = said(f"http://localhost:{server.port}/a%20b/image").splitlines()
+    assert f"url http://127.0.0.1:{server.port}/a%20b/image" in lines
+    assert f"host localhost:{server.port}" in lines
+
+
+def test_another_place_is_followed_once(folder: Path, leading_away: str) -> None:
+    with FileServer(folder) as server:
+        place = f"http://127.0.0.1:{server.port}/a%20b/image"
+        assert f"url {place}" in said(f"{leading_away}/{place}").splitlines()
+
+
+def test_a_server_without_ranges_is_named_and_not_drained(plain: str) -> None:
+    text = said(f"{plain}/a%20b/image")
+    assert "die: " in text
+    assert "no ranges" in text
+    assert "modprobe" not in text
+
+
+def test_a_file_that_is_not_there(folder: Path) -> None:
+    with FileServer(folder) as server:
+        text = said(f"http://127.0.0.1:{server.port}/none")
+    assert "answers 404" in text
+    assert "modprobe" not in text
+
+
+@pytest.mark.parametrize("url", ["https://server/image", "ftp://server/image", ""])
+def test_what_cannot_be_streamed(url: str) -> None:
+    assert "die: " in said(url)
+
+
+def able(modules: set[str], builtin: set[str]) -> Capabilities:
+    return Capabilities(None, frozenset(modules), frozenset(builtin))
+
+
+@pytest.mark.parametrize(
+    ("modules", "builtin", "inside", "missing"),
+    [
+        ({"nfs", "nfsv4"}, set(), {"nfs", "nfsv4"}, []),
+        ({"nfs", "nfsv3", "nfsv4"}, set(), {"nfs"}, ["nfsv3", "nfsv4"]),
+        (set(), {"nfs"}, set(), []),
+        (set(), set(), set(), ["nfs"]),
+    ],
+)
+def test_drivers(modules: set[str], builtin: set[str], inside: set[str], missing: list[str]) -> None:
+    assert NetModule.NFS.missing_drivers(able(modules, builtin), frozenset(inside)) == missing
+
+
+def test_a_line_for_dracut_changes_with_the_modules_alone() -> None:
+    making = Making("6.1", "/out", False, 1)
+    before = making.words(Initramfs(drivers=["loop"]))
+    assert "--install" not in before
+    assert before[before.index("--drivers") + 1] == "loop"
+    words = making.words(Initramfs(modules=["dmsquash-live", "livenet", "nfs", "stagewright-stream"], drivers=["loop"]))
+    assert words[words.index("--drivers") + 1] == "loop nfs nfsv3 nfsv4 nbd"
+    assert words[words.index("--install") + 1] == "basename"
+    assert "--drivers" not in making.words(Initramfs(modules=["dmsquash-live", "stagewright-stream"]))  # all there are
+
+
+NETWORK = Initramfs(modules=["dmsquash-live", "livenet", "stagewright-stream"])
+PROGRAMS = [*TOOLS, *NetModule.STREAM.tools, "dracut", "sed"]
+
+
+@as_root
+def test_what_streaming_misses_is_named_with_the_package(tmp_path: Path) -> None:
+    texts = {f"usr/bin/{name}*": "" for name in PROGRAMS if name != "nbd-client"}
+    root = make_root(tmp_path, texts)
+    no_plugin, no_client = environment_lacks(NETWORK, root, "it")
+    assert "plugin" in no_plugin.message
+    assert "nbd-client (nbd-client or nbd)" in no_client.message
+    assert '"livenet" and "stagewright-stream"' in no_client.hint
+    for name in ("usr/bin/nbd-client", "usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-curl-plugin.so"):
+        (root.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (root.path / name).touch(mode=0o755)
+    assert environment_lacks(NETWORK, root, "it") == []
+
+
+@as_root
+def test_what_nfs_misses_is_named_with_the_package(tmp_path: Path) -> None:
+    root = make_root(tmp_path, {f"usr/bin/{name}*": "" for name in [*TOOLS, *NetModule.LIVENET.tools, "dracut"]})
+    (lack,) = environment_lacks(Initramfs(modules=["dmsquash-live", "livenet", "nfs"]), root, "it")
+    for name in ("rpcbind (rpcbind)", "mount.nfs (nfs-common or nfs-utils)", "rpc.statd"):
+        assert name in lack.message
+
+
+@as_root
+def test_the_module_lies_where_dracut_looks(tmp_path: Path) -> None:
+    root = make_root(tmp_path, {"usr/lib/dracut/modules.d/99base/x": ""})
+    netmodules.add_to(root, EPOCH)
+    folder = root.path / "usr/lib/dracut/modules.d/90stagewright-stream"
+    assert {path.name for path in folder.iterdir()} == {"module-setup.sh", "parse-stream.sh", "stream-root.sh"}
+    assert {(path.stat().st_mode & 0o777, path.stat().st_mtime) for path in folder.iterdir()} == {(0o755, EPOCH)}
+    for path in folder.iterdir():
+        subprocess.run(["bash", "-n", path], check=True)
+
+
+def ended(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.skipif(shutil.which("nbdkit") is None, reason="NOT TESTED: nbdkit is not installed")
+def test_an_image_by_nbd(folder: Path) -> None:
+    with NbdServer(folder / "a b" / "image") as server:
+        done = subprocess.run(
+            ["qemu-img", "convert", "-O", "raw", server.url("127.0.0.1"), folder / "copy"],
+            capture_output=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert (folder / "copy").read_bytes()[:20000] == b"hsqs" * 5000
+    assert ended(server.port)
+
+
+def test_a_file_that_cannot_be_served_is_told(tmp_path: Path) -> None:
+    if shutil.which("nbdkit") is None:
+        pytest.skip("NOT TESTED: nbdkit is not installed")
+    with pytest.raises(StagewrightError) as caught, NbdServer(tmp_path / "none"):
+        pass
+    assert (caught.value.reason, bool(caught.value.hint)) == (Reason.HOST_FEATURE, True)
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("ganesha.nfsd") is None, reason="NOT TESTED: nfs-ganesha is not installed")
+def test_a_folder_by_nfs(folder: Path, tmp_path: Path) -> None:
+    """That it listens and takes a call of NFS version 4; a kernel mounts it in the tests that boot."""
+    work = tmp_path / "work"
+    work.mkdir()
+    null = struct.pack(">11I", 0x80000028, 7, 0, 2, 100003, 4, 0, 0, 0, 0, 0)  # RFC 5531: a call of procedure 0
+    with NfsServer(folder, work) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+            client.sendall(null)
+            answer = client.recv(64)
+        assert server.url("10.0.2.2") == f"nfs:port={server.port}:10.0.2.2:/set"
+    assert struct.unpack(">7I", answer[:28]) == (0x80000018, 7, 1, 0, 0, 0, 0)  # accepted, done
+    assert ended(server.port)

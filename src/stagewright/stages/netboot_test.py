@@ -10,25 +10,25 @@ import enum
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event
+from stagewright.graph.node import Node
 from stagewright.netboot.hints import GATEWAY
 from stagewright.netboot.methods import Method
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.writer import SCRIPT
 from stagewright.project.fields import FilesRef, Word
-from stagewright.stages.base import Built, Work
+from stagewright.stages.base import Built, Scope, Work
 from stagewright.stages.guest_test import EVIDENCE, MachineTest
-from stagewright.stages.tools import QEMU
-from stagewright.vm import accel
 from stagewright.vm.boot import boot
-from stagewright.vm.spec import MachineSpec
+from stagewright.vm.spec import MachineSpec, architecture_of
 
 REQUESTS = "requests.jsonl"
 """What the machine asked the web server for, one event a line."""
@@ -46,11 +46,13 @@ class NetStart(enum.StrEnum):
     PXELINUX = "pxelinux"
     GRUB = "grub"
 
-    def program(self, firmware: FirmwareKind) -> str:
+    def program(self, firmware: FirmwareKind, arch: Arch) -> str:
         """The file of the set that it takes, beside kernel, initramfs and image."""
         match self:
             case NetStart.PXELINUX:
                 return "pxelinux.0"
+            case NetStart.GRUB if arch is Arch.ARM64:
+                return GrubNet.ARM64
             case NetStart.GRUB:
                 return GrubNet.BIOS if firmware == "bios" else GrubNet.EFI
             case _:
@@ -59,9 +61,6 @@ class NetStart(enum.StrEnum):
 
 class NetbootTest(MachineTest, kind="netboots", table="tests"):
     """A test with ``netboots``."""
-
-    needs = (QEMU,)
-    traces = ("qemu-system-x86_64",)
 
     netboots: FilesRef
     """The stage whose set is served: a pxeboot."""
@@ -82,22 +81,31 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             raise PydanticCustomError("method", "`method`: {start} is not told one", facts)
         return self
 
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node. Raises ``INVALID_VALUE`` where the network card of such machines brings no iPXE."""
+        node = super().node(node_id, scope, **context)
+        if node.context["arch"] == Arch.ARM64 and self.start is not NetStart.GRUB:
+            place = scope.project.entries[self.table][node_id.rpartition(":")[2]].place(("start",))
+            message = f"start: arm64 machines do not start by {self.start}: their network card brings no iPXE"
+            raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint='set start = "grub"')
+        return node
+
     def build(self, work: Work) -> Built:
         """Serve the set, boot the machine; the report is kept when the test passes, and shown when it does not."""
         files = work.artifact("netboots")
-        program = self.start.program(self.firmware)
+        arch = Arch(work.context["arch"])
+        program = self.start.program(self.firmware, arch)
         if not (files / program).exists():
             hint = f"see `network_loaders` of the payload and `loaders` of {self.netboots!r}"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{self.netboots!r} has no {program}", hint=hint)
-        work.phase("probe acceleration")
-        acceleration = accel.probe(cache=work.store.cache("acceleration.json"))
+        acceleration = self.acceleration(work)
         folder, served = work.new_folder(EVIDENCE), work.new_folder("served")
         _link_all(files, served)
         requests: list[Event] = []
         try:
             with FileServer(served, listener=requests.append) as server:
                 (served / START).write_text(self._script(server.url(GATEWAY)))
-                machine = self.machine(served, server.port)
+                machine = self.machine(served, server.port, arch)
                 report = boot(machine, self.script(), folder, acceleration, work.phase)
         finally:
             (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in requests))
@@ -105,17 +113,18 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         (folder / REQUESTS).rename(built.tree / REQUESTS)
         return built
 
-    def machine(self, served: Path, port: int) -> MachineSpec:
+    def machine(self, served: Path, port: int, arch: Arch = Arch.AMD64) -> MachineSpec:
         """A machine that starts from a folder, which a web server on this computer's loopback has at a port."""
         options: Mapping[NetStart, tuple[str, ...]] = {
             NetStart.IPXE_HTTP: (f"bootfile=http://{GATEWAY}:{port}/{START}",),
             NetStart.IPXE_TFTP: (f"tftp={served}", f"bootfile={START}"),
         }
-        program = self.start.program(self.firmware)
+        program = self.start.program(self.firmware, arch)
         # GRUB on UEFI uses the firmware's own driver, which the ROM of the card would take the place of
         bare = self.start is NetStart.GRUB and self.firmware == "uefi"
         return MachineSpec(
             firmware=self.firmware,
+            architecture=architecture_of(arch),
             memory=self.memory,
             cpus=self.cpus,
             network="user",

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from stagewright.arch import Arch
+from stagewright.cli.boot import _arch_of
 from stagewright.cli.main import run as stagewright
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
@@ -121,12 +123,16 @@ def test_an_iso_is_the_same_twice_and_starts_where_it_should(payload: Path, tmp_
 def test_an_iso_says_which_machines_start_it(payload: Path, tmp_path: Path) -> None:
     for name, loader, arches in (("a", Loader.GRUB, ["amd64"]), ("b", Loader.ISOLINUX, [])):
         (tmp_path / f"look-{name}").mkdir()
-        assert arches_of(make(payload, tmp_path / name, loader), tmp_path / f"look-{name}") == arches
+        image = make(payload, tmp_path / name, loader)
+        assert arches_of(image, tmp_path / f"look-{name}") == arches
+        assert _arch_of(image, Arch.ARM64) == (arches or ["arm64"])[0]
     folder = tmp_path / "arm"
     shutil.copytree(payload, folder)
     (folder / "payload.json").write_text((folder / "payload.json").read_text().replace('"amd64"', '"arm64"'))
     (folder / "loaders/grub/BOOTX64.EFI").rename(folder / "loaders/grub/BOOTAA64.EFI")
-    medium = look(make(folder, tmp_path / "c", Loader.GRUB), tmp_path / "look")
+    image = make(folder, tmp_path / "c", Loader.GRUB)
+    assert _arch_of(image, Arch.AMD64) is Arch.ARM64
+    medium = look(image, tmp_path / "look")
     assert {way.arches for way in medium.ways} == {("arm64",)}
 
 

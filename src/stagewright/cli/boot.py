@@ -47,18 +47,16 @@ def command(
     """Start a virtual machine with the image of a STAGE or with a FILE, its serial console on this terminal."""
     store = store_of(ctx)
     path = Path(image)
-    found = Arch(arch) if arch else None
-    if path.is_file():
-        found = found or _arch_of(path)
-    else:
+    told = host_machine().arch
+    if not path.is_file():
         path = _of_stage(ctx, image)
-        found = found or Arch(Scope(project_of(ctx)).arch(image))
+        told = Arch(Scope(project_of(ctx)).arch(image))
     machine = Attach(attach).machine(
         path.absolute(),
         memory=memory,
         cpus=cpus,
         firmware=cast("FirmwareKind", firmware),
-        arch=found,
+        arch=Arch(arch) if arch else _arch_of(path, told),
         variables=variables and variables.absolute(),
     )
     acceleration = accel.of(machine.architecture, cache=store.cache("acceleration.json"))
@@ -68,15 +66,14 @@ def command(
         return session.run()
 
 
-def _arch_of(path: Path) -> Arch:
-    """The architecture that an ISO is for, if it tells; one that starts on several is for this computer's."""
-    own = host_machine().arch
+def _arch_of(path: Path, told: Arch) -> Arch:
+    """The architecture of machines that start an image: one that an ISO has a program for, ``told`` if that is one."""
     if path.suffix != ".iso":
-        return own
+        return told
     with tempfile.TemporaryDirectory(prefix="stagewright-boot-", dir="/var/tmp") as folder:
         found = arches_of(path, Path(folder))
     known = [arch for arch in Arch if arch in found]
-    return own if own in known or not known else known[0]
+    return told if told in known or not known else known[0]
 
 
 def _of_stage(ctx: click.Context, name: str) -> Path:

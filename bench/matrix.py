@@ -1,6 +1,7 @@
-"""``make media-matrix``: every medium of examples/media in every way that it is meant for, as a table in docs/media.md.
+"""``make media-matrix``: every medium of examples/media and examples/arm64 in every way that it is meant for.
 
-Each line is a boot test of that project, one at a time. Times are those of the machine that ran it.
+It writes a table in docs/media.md. Each line is a boot test of these projects, one at a time. Times are those of the
+machine that ran it.
 """
 
 from __future__ import annotations
@@ -12,53 +13,62 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.project.load import load
 from stagewright.project.model import Entry
 from stagewright.stages.boot_test import BootTest
-from stagewright.stages.registry import kinds
+from stagewright.stages.guest_test import MachineTest
+from stagewright.stages.registry import graph_of, kinds
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE, PAGE = ROOT / "examples" / "media", ROOT / "docs" / "media.md"
+MEDIA, ARM64, PAGE = ROOT / "examples" / "media", ROOT / "examples" / "arm64", ROOT / "docs" / "media.md"
 BEGIN, END = "<!-- matrix: written by make media-matrix -->\n", "<!-- end of the matrix -->\n"
-COLUMNS = ("medium", "firmware", "as", "result", "login after", "memory available")
+COLUMNS = ("medium", "machine", "as", "result", "login after", "memory available")
 VARIABLES, KEY = Path("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"), Path("/usr/share/ovmf/PkKek-1-snakeoil.key")
 """Keys that everybody has (package ovmf): good for trying Secure Boot out, and for nothing else."""
 
 
 def main() -> int:
     """The matrix of media."""
-    return fill(Table(EXAMPLE, PAGE, BEGIN, COLUMNS, row, prepare), "python -m bench.matrix", __doc__)
+    return fill(
+        Table({MEDIA: prepare, ARM64: copy}, PAGE, BEGIN, COLUMNS, BootTest, row), "python -m bench.matrix", __doc__
+    )
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of boots: the example whose tests they are, the page it is on, behind which line, and how it is made."""
+    """A table of boots: the page it is on, behind which line, which tests its rows are and how these are made.
 
-    example: Path
+    ``examples`` are those that have such tests, each with what makes a copy of it that can be built.
+    """
+
+    examples: Mapping[Path, Callable[[Path, Path], Path]]
     page: Path
     begin: str
     columns: Sequence[str]
+    tests: type[MachineTest]
     rows: Callable[[Entry, Path], Iterable[str]]
-    prepare: Callable[[Path], Path]
 
 
 def fill(table: Table, prog: str, description: str | None) -> int:
-    """Build a copy of the example, boot, write the table. Returns 1 when a boot did not end as it should."""
+    """Build copies of the examples, boot, write the table. Returns 1 when a boot did not end as it should."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--page", type=Path, default=table.page, help="the page with the table")
     options = parser.parse_args()
+    lines, code = [f"| {' | '.join(table.columns)} |", f"|{'---|' * len(table.columns)}"], 0
     with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as name:
-        project = table.prepare(Path(name) / table.example.name)
-        words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(options.store)]
-        code = subprocess.run([*words, "build", "--keep-going"], check=False).returncode
-        lines = [f"| {' | '.join(table.columns)} |", f"|{'---|' * len(table.columns)}"]
-        tests = load(project, kinds()).entries["tests"].values()
-        lines += [line for entry in tests for line in table.rows(entry, project)]
+        for example, make in table.examples.items():
+            project = make(example, Path(name) / example.name)
+            entries = load(project, kinds()).entries["tests"].values()
+            tests = [entry for entry in entries if isinstance(entry.model, table.tests)]
+            words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(options.store)]
+            words += ["build", "--keep-going", *(entry.name for entry in tests)]
+            code = max(code, subprocess.run(words, check=False).returncode)
+            lines += [line for entry in tests for line in table.rows(entry, project)]
     text = "".join(f"{line}\n" for line in lines)
     print(text)
     before, rest = options.page.read_text().split(table.begin)
@@ -66,9 +76,23 @@ def fill(table: Table, prog: str, description: str | None) -> int:
     return code
 
 
-def prepare(project: Path) -> Path:
-    """A copy of the example, with the media for Secure Boot where there are keys to sign them with."""
-    shutil.copytree(EXAMPLE, project, symlinks=False, ignore=shutil.ignore_patterns("out", "keys"))
+def copy(example: Path, project: Path) -> Path:
+    """A copy of an example."""
+    return shutil.copytree(example, project, symlinks=False, ignore=shutil.ignore_patterns("out", "keys"))
+
+
+def machine_of(entry: Entry, project: Path) -> str:
+    """What is started: the firmware, and the architecture where that is not amd64."""
+    test = entry.model
+    assert isinstance(test, MachineTest)
+    node = graph_of(load(project, kinds())).nodes[test.node_name(entry.name)]
+    arch = node.context["arch"]
+    return test.firmware if arch == "amd64" else f"{arch} {test.firmware}"
+
+
+def prepare(example: Path, project: Path) -> Path:
+    """A copy of examples/media, with the media for Secure Boot where there are keys to sign them with."""
+    copy(example, project)
     if VARIABLES.exists() and KEY.exists():
         keys = project / "keys"
         keys.mkdir()
@@ -95,7 +119,7 @@ def row(entry: Entry, project: Path) -> Iterator[str]:
     login = report["milestones"].get("login prompt")
     memory = report.get("memory_available")
     said = ("refused, as it should" if test.refused else "works") if report["passed"] else "FAILED"
-    cells = [test.boots, test.firmware, str(test.attach), said]
+    cells = [test.boots, machine_of(entry, project), str(test.attach), said]
     cells += [f"{login:.0f} s" if login else "-", f"{memory >> 10} of {test.memory} MiB" if memory else "-"]
     yield f"| {' | '.join(cells)} |"
 

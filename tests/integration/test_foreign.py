@@ -83,7 +83,7 @@ def example(store_path: Path) -> Iterator[Example]:
         store = warm.copy(["seed:debian"], binpkgs=False)
         edit(folder / "project", "accept_keywords", "binpkgs = false\naccept_keywords")  # packing them takes its time
         shutil.rmtree(folder / "project" / "out", ignore_errors=True)
-        yield Example(folder / "project", store, build(cwd=folder / "project", store=store))
+        yield Example(folder / "project", store, build("packed", cwd=folder / "project", store=store))
         shutil.rmtree(store)
 
 
@@ -103,7 +103,7 @@ def test_the_seed_was_pinned_for_it(example: Example) -> None:
     assert 'arch = "arm64"' in (example.project / "stagewright.lock").read_text()
     (seed,) = (node for node in manifest(example)["lineage"] if node["id"] == "seed:debian")
     assert seed["pin"]["arch"] == "arm64"
-    keys = json.loads(call("plan", "--keys", cwd=example.project, store=example.store).stdout)
+    keys = json.loads(call("plan", "packed", "--keys", cwd=example.project, store=example.store).stdout)
     assert re.fullmatch(r"\d+\.\d+.*", keys["seed:debian"]["tools"]["qemu-aarch64-static"])
 
 

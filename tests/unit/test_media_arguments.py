@@ -147,10 +147,7 @@ def ready(folder: Path, *loaders: Loader, names: tuple[str, ...] = ("gentoo",)) 
 def test_old_paths_stay_whatever_the_loader(tmp_path: Path, loader: Loader) -> None:
     payload = ready(tmp_path / "payload", loader, names=("gentoo", "old"))
     folder, work = tmp_path / "payload", tmp_path / "work"
-    with (tmp_path / "log").open("w") as log:
-        image = image_of(
-            settings_of(loader, memtest=True), payload, folder, Squashed(folder / "image.squashfs"), work, 0, log
-        )
+    image = image_of(settings_of(loader, memtest=True), payload, folder, Squashed(folder / "image.squashfs"), work, 0)
     assert {"boot/gentoo", "boot/gentoo.igz", "boot/old", "boot/old.igz", "image.squashfs"} <= set(image.files)
     assert bool(image.efi_files) is loader.is_efi
     assert bool(image.bios) is loader.is_bios

@@ -16,6 +16,7 @@ from stagewright.media.initramfs import TOOLS, Initramfs, Making, environment_la
 from stagewright.media.kernel import Capabilities
 from stagewright.media.loaders import BOOT_MBR, Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
+from stagewright.netboot.programs import NetLoader
 from stagewright.root.root import Root
 
 pytestmark = as_root
@@ -57,11 +58,11 @@ def test_what_is_not_there_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_memtest_is_found_where_distributions_put_it(tmp_path: Path) -> None:
-    assert memtest_lacks(make_root(tmp_path / "without"))
+    assert memtest_lacks(make_root(tmp_path / "without"), X64)
     gentoo = {"boot/memtest86plus/memtest.efi64": "efi", "boot/memtest86plus/memtest64.bios": "bin"}
     for number, texts in enumerate(({"boot/memtest86+x64.efi": "efi", "boot/memtest86+x64.bin": "bin"}, gentoo)):
         root = make_root(tmp_path / str(number), texts)
-        assert memtest_lacks(root) == []
+        assert memtest_lacks(root, X64) == []
         target = tmp_path / f"taken{number}"
         target.mkdir()
         take_memtest(root, target)
@@ -95,6 +96,18 @@ def test_loaders_are_taken_from_where_gentoo_puts_them(tmp_path: Path) -> None:
     Loader.SYSTEMD_BOOT.take(root, arm, taken, "/unused")
     assert (taken / "BOOTAA64.EFI").read_text() == "systemd-bootaa64.efi"
     assert list(Loader.GRUB_HYBRID.lacks(root, arm))
+
+
+def test_what_is_for_pcs_alone(tmp_path: Path) -> None:
+    arm, root = EfiArch.of(Arch.ARM64), make_root(tmp_path)
+    lacks = [*memtest_lacks(root, arm), *NetLoader.IPXE.lacks(root, arm), *NetLoader.PXELINUX.lacks(root, arm)]
+    assert len(lacks) == 3
+    assert all("amd64 and x86" in lack.message for lack in lacks)
+    (grub,) = Loader.GRUB.lacks(root, arm)
+    assert "grub-efi-arm64-bin" in grub.hint
+    assert "grub-pc-bin" not in grub.hint
+    (net,) = NetLoader.GRUB.lacks(root, arm)
+    assert "arm64-efi" in net.message
 
 
 def test_architectures_without_media_are_told() -> None:

@@ -1,4 +1,4 @@
-"""ISOs from ready parts, by the real xorriso, mtools, objcopy and osslsigncode: the same twice, and read back.
+"""ISOs from ready parts, by the real xorriso, mtools and osslsigncode: the same twice, and read back.
 
 The parts are stand-ins with the marks that these programs look for; that real ones boot is shown by boot tests.
 """
@@ -6,6 +6,7 @@ The parts are stand-ins with the marks that these programs look for; that real o
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import struct
@@ -15,19 +16,21 @@ from pathlib import Path
 
 import pytest
 
+from stagewright.arch import Arch
+from stagewright.cli.boot import _arch_of
 from stagewright.cli.main import run as stagewright
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
-from stagewright.media.inspect import Medium, Way, inspect
+from stagewright.media.inspect import Medium, Way, arches_of, inspect
 from stagewright.media.iso import implant_md5, make_esp, make_iso
 from stagewright.media.layout import Settings, Squashed, image_of
 from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
 from stagewright.media.payload import BootKernel, Payload
 from stagewright.media.signing import SecureBoot, sign
-from stagewright.media.uki import free_address
+from stagewright.media.uki import Parts, Stub, make_uki
 
 EPOCH = 20_000 * 86400
-TOOLS = ("xorriso", "mcopy", "mkfs.vfat", "objcopy", "unsquashfs", "mksquashfs")
+TOOLS = ("xorriso", "mcopy", "mkfs.vfat", "unsquashfs", "mksquashfs")
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in TOOLS), reason=f"NOT TESTED: not all of {', '.join(TOOLS)} are here"
@@ -40,10 +43,10 @@ def efi_program() -> bytes:
     coff = struct.pack("<4sHHIIIHH", b"PE\0\0", 0x8664, 1, 0, 0, 0, 240, 0x22E)
     optional = struct.pack("<HBBIIIII", 0x20B, 0, 0, 512, 0, 0, 0x1000, 0x1000)
     optional += struct.pack(
-        "<QIIHHHHHHIIIIHHQQQQII", 0, 4096, 512, *([0] * 6), 0, 0x2000, 512, 0, 10, 0, *([0] * 5), 16
+        "<QIIHHHHHHIIIIHHQQQQII", 0, 4096, 512, *([0] * 6), 0, 0x2000, 1024, 0, 10, 0, *([0] * 5), 16
     )
-    section = struct.pack("<8sIIIIIIHHI", b".text", 16, 0x1000, 512, 512, 0, 0, 0, 0, 0x60000020)
-    headers = (stub.ljust(0x80, b"\0") + coff + optional.ljust(240, b"\0") + section).ljust(512, b"\0")
+    section = struct.pack("<8sIIIIIIHHI", b".text", 16, 0x1000, 512, 1024, 0, 0, 0, 0, 0x60000020)
+    headers = (stub.ljust(0x80, b"\0") + coff + optional.ljust(240, b"\0") + section).ljust(1024, b"\0")
     return headers + b"\xc3" * 512
 
 
@@ -77,7 +80,7 @@ def make(payload: Path, work: Path, loader: Loader, **more: object) -> Path:
     for name in ("loader", "media"):
         (work / name).mkdir()
     squashfs = Squashed(payload / "image.squashfs")
-    image = image_of(settings, Payload.read(payload), payload, squashfs, work / "loader", EPOCH, io.StringIO())
+    image = image_of(settings, Payload.read(payload), payload, squashfs, work / "loader", EPOCH)
     target = work / "out.iso"
     make_iso(image, target, work / "media", EPOCH, io.StringIO())
     return target
@@ -106,6 +109,7 @@ def test_an_iso_is_the_same_twice_and_starts_where_it_should(payload: Path, tmp_
     assert first.read_bytes() == second.read_bytes()
     medium = look(first, tmp_path / "look")
     assert {(way.firmware, way.attach) for way in medium.ways} == WAYS[loader]
+    assert {way.arches for way in medium.ways} == {("amd64",) if way.firmware == "uefi" else () for way in medium.ways}
     assert medium.problems == []
     assert medium.volume_id == "LIVE"
     assert {check.against for check in medium.checks} == {"sha512sums"}
@@ -114,6 +118,22 @@ def test_an_iso_is_the_same_twice_and_starts_where_it_should(payload: Path, tmp_
     assert {entry.title for entry in medium.entries if "memory" in entry.title} or not loader.has_menu
     assert all(entry.arguments.startswith("root=live:CDLABEL=LIVE ") for entry in medium.entries)
     assert medium.entries
+
+
+def test_an_iso_says_which_machines_start_it(payload: Path, tmp_path: Path) -> None:
+    for name, loader, arches in (("a", Loader.GRUB, ["amd64"]), ("b", Loader.ISOLINUX, [])):
+        (tmp_path / f"look-{name}").mkdir()
+        image = make(payload, tmp_path / name, loader)
+        assert arches_of(image, tmp_path / f"look-{name}") == arches
+        assert _arch_of(image, Arch.ARM64) == (arches or ["arm64"])[0]
+    folder = tmp_path / "arm"
+    shutil.copytree(payload, folder)
+    (folder / "payload.json").write_text((folder / "payload.json").read_text().replace('"amd64"', '"arm64"'))
+    (folder / "loaders/grub/BOOTX64.EFI").rename(folder / "loaders/grub/BOOTAA64.EFI")
+    image = make(folder, tmp_path / "c", Loader.GRUB)
+    assert _arch_of(image, Arch.AMD64) is Arch.ARM64
+    medium = look(image, tmp_path / "look")
+    assert {way.arches for way in medium.ways} == {("arm64",)}
 
 
 def test_a_theme_is_on_the_medium_and_in_the_menu(payload: Path, tmp_path: Path) -> None:
@@ -190,11 +210,43 @@ def test_signatures_are_the_same_twice(tmp_path: Path) -> None:
 
 
 def test_what_is_no_efi_program(tmp_path: Path) -> None:
-    assert free_address(_written(tmp_path / "good", efi_program())) == (0x2000, 4096)
+    stub = Stub.of(efi_program(), "stub")
+    assert (stub.sections, stub.address, stub.end) == (1, 0x1010, 1536)
     for data in (b"", b"MZ" * 40, efi_program().replace(b"PE\0\0", b"NE\0\0")):
         with pytest.raises(StagewrightError) as caught:
-            free_address(_written(tmp_path / "bad", data))
+            Stub.of(data, "stub")
         assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+@pytest.mark.parametrize("machine", [0x8664, 0xAA64])
+def test_a_unified_kernel_image_of_any_architecture(tmp_path: Path, machine: int) -> None:
+    stub = bytearray(efi_program() + b"symbols")
+    struct.pack_into("<H", stub, 0x84, machine)
+    for name, data in {"stub": bytes(stub), "kernel": b"k" * 5000, "initramfs": b"i" * 100}.items():
+        (tmp_path / name).write_bytes(data)
+    parts = Parts(*(tmp_path / name for name in ("stub", "kernel", "initramfs")), "root=x", "ID=live\n", "6.1")
+    make_uki(parts, tmp_path / "out.efi", EPOCH)
+    made = (tmp_path / "out.efi").read_bytes()
+    assert made[:2] == b"MZ"
+    header = struct.unpack_from("<4sHHIII", made, 0x80)
+    assert header == (b"PE\0\0", machine, 6, EPOCH, 0, 0)
+    table = [struct.unpack_from("<8sIIII", made, 0x80 + 24 + 240 + 40 * number) for number in range(6)]
+    found = {name.rstrip(b"\0"): made[offset : offset + size] for name, size, _, _, offset in table}
+    assert found[b".linux"] == b"k" * 5000
+    assert found[b".initrd"] == b"i" * 100
+    assert found[b".cmdline"] == b"root=x\0"
+    # one behind the other, in the file without gaps, which signatures count on, and in memory on pages
+    assert all(one[4] + one[3] == other[4] for one, other in itertools.pairwise(table))
+    assert all(one[2] + one[1] <= other[2] and other[2] % 4096 == 0 for one, other in itertools.pairwise(table))
+    assert table[-1][4] + table[-1][3] == len(made)
+    assert struct.unpack_from("<I", made, 0x80 + 24 + 56)[0] >= table[-1][2] + 5000
+
+
+def test_a_stub_without_room(tmp_path: Path) -> None:
+    stub = Stub.of(efi_program(), "stub")
+    with pytest.raises(StagewrightError) as caught:
+        stub.with_sections(efi_program(), [bytes(40)] * (stub.room + 1), 0, EPOCH)
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS
 
 
 def _written(path: Path, data: bytes) -> Path:

@@ -6,6 +6,7 @@ writes files of the same names to the same places.
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import shutil
@@ -25,6 +26,7 @@ from stagewright.media.kernel import (
     capabilities,
     check_kernel,
     check_tools,
+    copy_image,
     image_of,
     module_names,
 )
@@ -208,3 +210,15 @@ def test_all_that_compiling_lacks_is_named_at_once(tmp_path: Path) -> None:
 def test_settings_that_contradict_each_other(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Kernel.model_validate(settings)
+
+
+def test_an_image_that_firmware_can_start(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "root", {"boot/stub": "MZ and more", "boot/none": "a.out"})
+    (root.path / "boot/packed").write_bytes(gzip.compress(b"MZ unpacked"))
+    for name, content in {"stub": b"MZ and more", "packed": b"MZ unpacked"}.items():
+        copy_image(root, f"/boot/{name}", tmp_path / name, efi=True)
+        assert (tmp_path / name).read_bytes() == content
+    copy_image(root, "/boot/none", tmp_path / "none", efi=False)
+    with pytest.raises(StagewrightError) as caught:
+        copy_image(root, "/boot/none", tmp_path / "none", efi=True)
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS

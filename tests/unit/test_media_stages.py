@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.engine.plan import make_plan
-from stagewright.errors import ProblemsError, Reason
+from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.project.load import load
 from stagewright.stages.registry import graph_of, kinds
 from stagewright.store.store import Store
@@ -105,12 +105,12 @@ def test_only_programs_that_are_needed_are_asked_for(tmp_path: Path) -> None:
         nodes = graph_of(load(write(tmp_path, **settings), kinds())).nodes
         return {name: set(nodes[name].tools) for name in ("boot", "iso")}
 
-    more = {"osslsigncode", "objcopy", "implantisomd5"}
+    more = {"osslsigncode", "implantisomd5"}
     plain = tools()
     assert not more & (plain["boot"] | plain["iso"])
     signed = tools(boot={"loaders": '["uki"]', "secure_boot": SIGNED}, iso={"loader": '"uki"'})
     assert signed["boot"] & more == {"osslsigncode"}
-    assert signed["iso"] & more == {"osslsigncode", "objcopy"}
+    assert signed["iso"] & more == {"osslsigncode"}
     assert tools(iso={"entries": '["verify"]'})["iso"] & more == {"implantisomd5"}
 
 
@@ -129,6 +129,24 @@ def test_the_certificate_is_part_of_keys_and_the_secret_is_not(tmp_path: Path) -
     assert key() != before
 
 
+@pytest.mark.parametrize(
+    ("test", "hint"), [({"firmware": '"bios"'}, "uefi"), ({"boots": "", "netboots": '"pxe"'}, "grub")]
+)
+def test_tests_that_machines_of_arm_cannot_do(tmp_path: Path, test: Mapping[str, str], hint: str) -> None:
+    text = (write(tmp_path, test=test) / "stagewright.toml").read_text()
+    pxe = '[stages.pxe]\nkind = "pxeboot"\nlive = "live"\nboot = "boot"\n'
+    arm = text.replace('file = "seed.tar"\n', 'file = "seed.tar"\narch = "arm64"\n')
+    (tmp_path / "stagewright.toml").write_text(arm + pxe)
+    with pytest.raises(StagewrightError) as caught:
+        graph_of(load(tmp_path, kinds()))
+    assert caught.value.reason is Reason.INVALID_VALUE
+    assert caught.value.place and caught.value.place.line > 1
+    assert hint in caught.value.hint
+    (tmp_path / "stagewright.toml").write_text(f'{arm}start = "grub"\n{pxe}' if "boots" in test else text)
+    node = graph_of(load(tmp_path, kinds())).nodes["test:it-boots"]
+    assert node.tools == (("qemu-system-aarch64",) if "boots" in test else ("qemu-system-x86_64",))
+
+
 def test_machines_of_other_firmware_and_architecture(tmp_path: Path) -> None:
     secure = Firmware(tmp_path / "code", tmp_path / "vars", features=frozenset({"secure-boot", "requires-smm"}))
     (tmp_path / "vars").write_text("variables")
@@ -141,4 +159,4 @@ def test_machines_of_other_firmware_and_architecture(tmp_path: Path) -> None:
     line = command_line(arm, accel.of("aarch64"), [], firmware=secure, variables=tmp_path / "vars")
     assert line[0] == "qemu-system-aarch64"
     assert line[line.index("-machine") + 1] == "virt"
-    assert "virtio-gpu-pci" in line
+    assert "ramfb" in line

@@ -260,7 +260,7 @@ def test_programs_for_bios_have_a_limit(tmp_path: Path, parts: Parts) -> None:
 @pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="NOT TESTED: dnsmasq is not installed")
 @pytest.mark.parametrize("address", ["", "192.0.2.7"])
 def test_dnsmasq_understands_its_configuration(tmp_path: Path, address: str) -> None:
-    names = ["undionly.kpxe", "ipxe.efi", "pxelinux.0"]
+    names = ["undionly.kpxe", "ipxe.efi", "pxelinux.0", "grubaa64.efi"]
     text = dnsmasq_configuration('a "title"', names, "http://server/x", address=address, folder=str(tmp_path))
     (tmp_path / "dnsmasq.conf").write_text(text)
     done = subprocess.run(
@@ -269,6 +269,7 @@ def test_dnsmasq_understands_its_configuration(tmp_path: Path, address: str) -> 
     assert done.returncode == 0, done.stderr
     assert ("192.0.2.7" in text) == bool(address)
     assert "undionly.kpxe" in text
+    assert "ARM64_EFI" in text
 
 
 MODULES = b"base\ndmsquash-live\nlivenet\n"

@@ -18,7 +18,7 @@ import pytest
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, FileProgress, FileServed
-from stagewright.netboot.hints import lines, outward_address
+from stagewright.netboot.hints import lines, outward_address, qemu_arm64
 from stagewright.netboot.methods import Method
 from stagewright.netboot.serve import CHUNK, FileServer
 
@@ -255,3 +255,9 @@ def test_the_command_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "--address" in done.stderr
+
+
+def test_a_machine_of_arm_loads_grub(tmp_path: Path) -> None:
+    line = qemu_arm64(["-cpu", "max"], Path("/fw/CODE.fd"), tmp_path)
+    assert line.startswith("qemu-system-aarch64 -M virt -cpu max ")
+    assert f"tftp={tmp_path},bootfile=grubaa64.efi" in line

@@ -7,10 +7,12 @@ import sys
 
 import click
 
+from stagewright.arch import host_machine
 from stagewright.cli.common import project_of, store_of
 from stagewright.engine.doctor import examine, host_summary
 from stagewright.errors import Exit, Reason, StagewrightError
 from stagewright.stages.registry import by_kind, graph_of
+from stagewright.vm.spec import PLATFORMS
 
 
 @click.command(name="doctor")
@@ -30,7 +32,8 @@ def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
     except StagewrightError as error:
         if error.reason is not Reason.NO_PROJECT:
             raise
-        kinds, programs, repos = set(by_kind()), set(), []
+        own = [platform.qemu for name, platform in PLATFORMS.items() if name == host_machine().qemu]
+        kinds, programs, repos = set(by_kind()), set(own), []
     store = store_of(ctx)
     checks = examine(store, kinds, programs, repos)
     if as_json:

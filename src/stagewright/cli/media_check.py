@@ -67,7 +67,8 @@ def _report(medium: Medium) -> Iterator[str]:
             image = f", {medium.squashfs}" if name == SHARED[-1] else ""
             yield f"    {name}: {size(medium.files[name])}{image}"
     for way in medium.ways:
-        yield f"  boots: {way.firmware.upper()} from {way.attach.upper()}, by {way.by}"
+        arches = f" of {', '.join(way.arches)}" if way.arches else ""
+        yield f"  boots: {way.firmware.upper()}{arches} from {way.attach.upper()}, by {way.by}"
     yield f"  loaders: {', '.join(medium.loaders) or 'none'}"
     for entry in medium.entries:
         yield f"  {entry.file}: {entry.title}"

@@ -15,12 +15,14 @@ import click
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event
 from stagewright.netboot.dnsmasq import Dnsmasq, configuration
-from stagewright.netboot.hints import ANY, lines, outward_address
+from stagewright.netboot.hints import ANY, lines, outward_address, qemu_arm64
+from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.writer import SCRIPT, methods_of
 from stagewright.ui.jsonlines import JsonLines
 from stagewright.ui.plain import Plain
 from stagewright.vm import accel
+from stagewright.vm.spec import MachineSpec
 
 
 @click.command(name="serve")
@@ -61,6 +63,8 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
             others.enter_context(Dnsmasq(text, tell))
         seen = server.folder if tftp else None
         found = lines(url, address, server.port, _acceleration(), tftp=seen, methods=methods_of(server.folder))
+        if (server.folder / GrubNet.ARM64).is_file():
+            found = {name: line for name, line in found.items() if name.startswith("ipxe")} | _on_arm64(server.folder)
         if as_json:
             print(json.dumps({"event": "Serving", "url": url, "folder": str(server.folder), **found}), flush=True)
         else:
@@ -77,6 +81,15 @@ def _acceleration() -> Sequence[str]:
         return accel.tcg("").arguments
 
 
+def _on_arm64(folder: Path) -> dict[str, str]:
+    """The line for a machine of arm64, where there is firmware for one."""
+    try:
+        firmware = MachineSpec(architecture="aarch64").find_firmware()
+    except StagewrightError:
+        return {}
+    return {"qemu": qemu_arm64(accel.of("aarch64").arguments, firmware.code, folder)} if firmware else {}
+
+
 def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
     print(f"serving {folder} at {url}/ until Ctrl-C")
     print(f"\nat the prompt of iPXE (Ctrl-B while it starts):\n  {found['ipxe']}")
@@ -84,7 +97,8 @@ def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
         print(
             f"\nthe same with little memory, where the image is read while the system runs:\n  {found['ipxe_stream']}"
         )
-    print(f"\na virtual machine on this computer (Ctrl-A X ends it):\n  {found['qemu']}")
+    if "qemu" in found:
+        print(f"\na virtual machine on this computer (Ctrl-A X ends it):\n  {found['qemu']}")
     if "qemu_tftp" in found:
         print(f"\nthe same by TFTP:\n  {found['qemu_tftp']}")
     print(flush=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from stagewright.stages.registry import by_kind, tool_of
 from stagewright.stages.tools import SANDBOX, TAR, Tool
 from stagewright.store.store import Store
 from stagewright.vm import firmware
+from stagewright.vm.spec import PLATFORMS
 
 BASE = (
     Tool("unshare", "util-linux", "sys-apps/util-linux"),
@@ -65,7 +66,8 @@ def examine(
     """All checks for building these kinds with this store; ``programs`` are tools of nodes, beyond what kinds need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
     tools = [*(tool for model in models for tool in model.needs), *map(tool_of, programs), *_tools_of(repos)]
-    return [_rights(), *_tools([*BASE, *tools]), *_kernel(store), _disk(store), *_firmware(models), *_cgroups(models)]
+    checks = [_rights(), *_tools([*BASE, *tools]), *_kernel(store), _disk(store)]
+    return [*checks, *_firmware(models, {tool.program for tool in tools}), *_cgroups(models)]
 
 
 def require(store: Store, nodes: Iterable[Node]) -> None:
@@ -145,14 +147,17 @@ def _disk(store: Store) -> Check:
     return Check("disk", free >= ROOM, found, Reason.DISK_FULL, remedy)
 
 
-def _firmware(models: Iterable[type[Stage]]) -> Iterator[Check]:
-    if BootTest not in models or not shutil.which("qemu-system-x86_64", path=PATH):
-        return
-    try:
-        found = firmware.find(firmware.machine_type("q35"), architecture="x86_64")
-        yield Check("UEFI firmware", True, str(found.code))
-    except StagewrightError as error:
-        yield Check("UEFI firmware", False, error.message, Reason.NO_FIRMWARE, error.hint)
+def _firmware(models: Iterable[type[Stage]], programs: Collection[str]) -> Iterator[Check]:
+    """Firmware for the machines that are to be started, where what makes these is there."""
+    for architecture, platform in PLATFORMS.items() if BootTest in models else ():
+        if platform.qemu not in programs or not shutil.which(platform.qemu, path=PATH):
+            continue
+        name = f"UEFI firmware for {architecture}"
+        try:
+            found = firmware.find(firmware.machine_type(platform.machine, platform.qemu), architecture=architecture)
+            yield Check(name, True, str(found.code))
+        except StagewrightError as error:
+            yield Check(name, False, error.message, Reason.NO_FIRMWARE, error.hint)
 
 
 def _cgroups(models: Iterable[type[Stage]]) -> Iterator[Check]:

@@ -10,10 +10,12 @@ from stagewright.errors import Reason, StagewrightError
 
 @dataclass(frozen=True)
 class EfiArch:
-    """An architecture to UEFI: its short name, and GRUB's name of the platform."""
+    """An architecture to UEFI: its short name, GRUB's name of the platform, Debian's of the package, and the bits."""
 
     short: str
     grub: str
+    debian: str
+    bits: int = 64
 
     @classmethod
     def of(cls, arch: Arch) -> EfiArch:
@@ -25,13 +27,24 @@ class EfiArch:
         return _ARCHES[arch]
 
     @property
+    def is_arm(self) -> bool:
+        """Whether it is Arm's: there is no BIOS, and what runs on PCs alone is not there."""
+        return self.short == "aa64"
+
+    @classmethod
+    def starts(cls, program: str) -> Arch | None:
+        """The architecture whose firmware starts a program by its path, or None for one that none starts by itself."""
+        name = program.upper().rpartition("EFI/BOOT/")[2]
+        return next((arch for arch, efi in _ARCHES.items() if efi.program == name), None)
+
+    @property
     def program(self) -> str:
         """The name that firmware starts from removable media, in EFI/BOOT."""
         return f"BOOT{self.short.upper()}.EFI"
 
 
 _ARCHES = {
-    Arch.AMD64: EfiArch("x64", "x86_64-efi"),
-    Arch.ARM64: EfiArch("aa64", "arm64-efi"),
-    Arch.X86: EfiArch("ia32", "i386-efi"),
+    Arch.AMD64: EfiArch("x64", "x86_64-efi", "amd64"),
+    Arch.ARM64: EfiArch("aa64", "arm64-efi", "arm64"),
+    Arch.X86: EfiArch("ia32", "i386-efi", "ia32", 32),
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.filedigest import digest_of
+from stagewright.media.efi import EfiArch
 from stagewright.media.menus import Line, is_menu, read_menu, traps_of, unified
 from stagewright.media.payload import INITRAMFS, KERNEL
 from stagewright.run import run
@@ -31,11 +32,15 @@ _DIGEST = {128: ("sha512", "blake2b"), 64: ("sha256",), 40: ("sha1",)}  # by its
 
 @dataclass(frozen=True)
 class Way:
-    """A way to start: firmware (``uefi``, ``bios``), ``cd`` or ``usb``, and by what on the medium."""
+    """A way to start: firmware (``uefi``, ``bios``), ``cd`` or ``usb``, and by what on the medium.
+
+    ``arches`` are the architectures that UEFI finds a program for, by Gentoo's names where they are known.
+    """
 
     firmware: str
     attach: str
     by: str
+    arches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,15 @@ def inspect(path: Path, work: Path) -> Medium:
     )
 
 
+def arches_of(path: Path, work: Path) -> list[str]:
+    """The architectures whose UEFI starts an ISO, by its EFI system partition; ``work`` is an empty folder."""
+    _volume(path)
+    places = _Places.of(_xorriso(path, "-report_el_torito", "plain", "-report_system_area", "plain"))
+    for place in places.esp[:1]:
+        _mcopy(path, place, work)
+    return sorted({arch for way in places.ways(_sizes(work)) for arch in way.arches})
+
+
 def _folder(path: Path) -> Medium:
     files = _sizes(path)
     if not any(name in files for name in SHARED):
@@ -187,11 +201,12 @@ class _Places:
 
     def ways(self, esp: Mapping[str, int]) -> Iterator[Way]:
         """The ways that have something behind them; an EFI system partition without a program is none."""
-        starts = any(re.fullmatch(r"EFI/BOOT/BOOT\w+\.EFI", name, re.IGNORECASE) for name in esp)
-        if "UEFI" in self.cd and starts:
-            yield Way("uefi", "cd", "El Torito image with an EFI system partition")
-        if self.efi_partition and starts:
-            yield Way("uefi", "usb", "EFI system partition in the partition table")
+        programs = [name for name in esp if re.fullmatch(r"EFI/BOOT/BOOT\w+\.EFI", name, re.IGNORECASE)]
+        arches = tuple(sorted({str(EfiArch.starts(name) or name.rpartition("/")[2]) for name in programs}))
+        if "UEFI" in self.cd and arches:
+            yield Way("uefi", "cd", "El Torito image with an EFI system partition", arches)
+        if self.efi_partition and arches:
+            yield Way("uefi", "usb", "EFI system partition in the partition table", arches)
         if "BIOS" in self.cd:
             yield Way("bios", "cd", "El Torito boot image")
         if self.bios_sector:

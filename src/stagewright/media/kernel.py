@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -22,10 +23,12 @@ IMAGES = (
     "/lib/modules/{version}/vmlinuz",
     "/boot/kernel-{version}",
     "/boot/kernel-genkernel-x86_64-{version}",
+    "/boot/kernel-genkernel-arm64-{version}",
     "/usr/src/linux-{version}/arch/x86/boot/bzImage",
+    "/usr/src/linux-{version}/arch/arm64/boot/vmlinuz.efi",
     "/usr/src/linux-{version}/arch/arm64/boot/Image",
 )
-"""Where packages and tools put a kernel's image."""
+"""Where packages and tools put a kernel's image. On arm64 ``vmlinuz.efi`` unpacks itself (CONFIG_EFI_ZBOOT)."""
 
 CONFIGURATIONS = ("/boot/config-{version}", "/lib/modules/{version}/config", "/lib/modules/{version}/build/.config")
 
@@ -33,6 +36,9 @@ FOR_LIVE = {"SQUASHFS": "squashfs", "OVERLAY_FS": "overlay", "BLK_DEV_LOOP": "lo
 """What a live system needs of its kernel: options of its configuration, and the modules that they are."""
 
 COMPRESSIONS = {"zstd": "SQUASHFS_ZSTD", "xz": "SQUASHFS_XZ", "gzip": "SQUASHFS_ZLIB", "lz4": "SQUASHFS_LZ4"}
+
+_GZIP, _PROGRAM = b"\x1f\x8b", b"MZ"
+"""How packed files (RFC 1952) and programs for UEFI (PE format) begin."""
 
 _CONFIG = "/tmp/stagewright-kernel.config"
 _OVERLAY = "/tmp/stagewright-initramfs"
@@ -113,6 +119,26 @@ def copy_out(root: Root, path: str, target: Path) -> None:
     """Copy a file of a root, links followed inside it, to a place outside."""
     real = inside(root.path, os.path.realpath, path)
     shutil.copyfile(root.path / real.lstrip("/"), target)
+
+
+def copy_image(root: Root, path: str, target: Path, *, efi: bool) -> None:
+    """Copy the image of a kernel out; one packed by gzip, which is arm64's default, is unpacked: UEFI starts no such.
+
+    Raises ``ENVIRONMENT_LACKS`` for what UEFI cannot start, where it is to (Documentation/admin-guide/efi-stub.rst).
+    """
+    copy_out(root, path, target)
+    with target.open("rb") as stream:
+        packed = stream.read(2) == _GZIP
+    if packed:
+        part = target.with_name(f"{target.name}.part")
+        with gzip.open(target) as source, part.open("wb") as plain:
+            shutil.copyfileobj(source, plain)
+        part.replace(target)
+    with target.open("rb") as stream:
+        if efi and stream.read(2) != _PROGRAM:
+            message = f"the kernel's image {path} is no program for UEFI"
+            hint = "set CONFIG_EFI_STUB in its configuration, or take another kernel"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
 
 
 def image_of(root: Root, version: str, where: str) -> str:

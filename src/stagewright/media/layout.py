@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
@@ -120,9 +119,7 @@ def menu_of(settings: Settings, payload: Payload) -> Menu:
     )
 
 
-def image_of(
-    settings: Settings, payload: Payload, folder: Path, squashfs: Squashed, work: Path, epoch: int, log: IO[str]
-) -> Image:
+def image_of(settings: Settings, payload: Payload, folder: Path, squashfs: Squashed, work: Path, epoch: int) -> Image:
     """The files of an ISO, with a payload's ``folder``; what is generated is written into ``work``.
 
     Raises ``ENVIRONMENT_LACKS`` when the payload does not carry the loader.
@@ -144,7 +141,7 @@ def image_of(
         case Loader.SYSTEMD_BOOT:
             efi |= {**written, **kernels, **memtest}
         case Loader.UKI:
-            efi[f"EFI/BOOT/{program}"] = _unified(settings, payload, folder, work, epoch, log)
+            efi[f"EFI/BOOT/{program}"] = _unified(settings, payload, folder, work, epoch)
         case Loader.GRUB | Loader.GRUB_HYBRID:
             efi |= {name: path for name, path in written.items() if name.startswith("EFI/")}
             files |= {**efi, **written, **_theme(settings, programs)}  # on a disc it is read from the ISO file system
@@ -164,7 +161,7 @@ def image_of(
     return Image(settings.volume_id, files, efi, bios, settings.esp, sums, known)
 
 
-def _unified(settings: Settings, payload: Payload, folder: Path, work: Path, epoch: int, log: IO[str]) -> Path:
+def _unified(settings: Settings, payload: Payload, folder: Path, work: Path, epoch: int) -> Path:
     """The first kernel as a unified kernel image."""
     kernel, efi = payload.kernels[0], EfiArch.of(Arch(payload.arch))
     (entry, *_) = entries_of(settings, payload)
@@ -176,10 +173,8 @@ def _unified(settings: Settings, payload: Payload, folder: Path, work: Path, epo
         os_release=f'ID=live\nNAME="{settings.title}"\nPRETTY_NAME="{settings.title}"\n',
         version=kernel.version,
     )
-    texts = work / "uki"
-    texts.mkdir()
     target = work / efi.program
-    make_uki(parts, target, texts, epoch, log)
+    make_uki(parts, target, epoch)
     os.utime(target, (epoch, epoch))
     return target
 

@@ -104,7 +104,7 @@ class Loader(enum.StrEnum):
 
     def lacks(self, root: Root, efi: EfiArch) -> Iterator[Lack]:
         """What of it is missing in an environment."""
-        if self.is_bios and efi.short == "aa64":
+        if self.is_bios and efi.is_arm:
             yield Lack(f"{self} starts under BIOS, which arm64 has not", "use systemd-boot or grub")
         elif self.is_grub:
             yield from _grub_lacks(self, root, efi)
@@ -171,7 +171,10 @@ def _grub_lacks(loader: Loader, root: Root, efi: EfiArch) -> Iterator[Lack]:
     missing = [_grub_folder(name) for name in platforms if not files.exists(root.path, _grub_folder(name))]
     missing += [] if grub_mkimage(root) else ["grub-mkimage"]
     if missing:
-        hint = "install grub-common, grub-efi-amd64-bin, grub-pc-bin; or sys-boot/grub[grub_platforms_efi-64,_pc]"
+        pc = loader is Loader.GRUB_HYBRID
+        debian = ["grub-common", f"grub-efi-{efi.debian}-bin", *(["grub-pc-bin"] if pc else [])]
+        gentoo = f"sys-boot/grub[grub_platforms_efi-{efi.bits}{',grub_platforms_pc' if pc else ''}]"
+        hint = f"install {', '.join(debian)}; or {gentoo}"
         yield Lack(f"the environment has no {loader} ({', '.join(missing)})", hint)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from stagewright import run
 from stagewright.netboot.beside import LOOPBACK
 from stagewright.netboot.methods import Method
+from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.writer import SCRIPT
 
 ANY = ("0.0.0.0", "::")  # noqa: S104  what is compared, not listened on
@@ -52,6 +53,14 @@ def lines(
     if tftp:
         found["qemu_tftp"] = qemu(acceleration, f"tftp={tftp}", f"bootfile={SCRIPT}")
     return found
+
+
+def qemu_arm64(acceleration: Sequence[str], firmware: Path, folder: Path) -> str:
+    """The same for a machine of arm64, whose firmware loads GRUB over TFTP, from QEMU itself."""
+    nic = f"user,model=virtio-net-pci,tftp={folder},bootfile={GrubNet.ARM64}"
+    words = ["qemu-system-aarch64", "-M", "virt", *acceleration, "-smp", "2", "-m", "1536"]
+    words += ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware}", "-nographic"]
+    return run.paste([*words, "-nic", nic, "-global", "virtio-net-pci.romfile="])
 
 
 def qemu(acceleration: Sequence[str], *network: str) -> str:

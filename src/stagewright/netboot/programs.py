@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.media.efi import EfiArch
 from stagewright.media.kernel import copy_out
 from stagewright.media.loaders import grub_mkimage
 from stagewright.root import files
@@ -48,16 +49,17 @@ class GrubNet(enum.StrEnum):
 
     BIOS = "grub.0"
     EFI = "grubx64.efi"
+    ARM64 = "grubaa64.efi"
 
     @property
     def image_format(self) -> str:
         """What grub-mkimage(1) calls it."""
-        return "i386-pc-pxe" if self is GrubNet.BIOS else "x86_64-efi"
+        return "i386-pc-pxe" if self is GrubNet.BIOS else self.platform
 
     @property
     def platform(self) -> str:
         """Where its modules lie."""
-        return "i386-pc" if self is GrubNet.BIOS else "x86_64-efi"
+        return {"grub.0": "i386-pc", "grubx64.efi": "x86_64-efi", "grubaa64.efi": "arm64-efi"}[self.value]
 
     @property
     def modules(self) -> list[str]:
@@ -81,7 +83,7 @@ class NetLoader(enum.StrEnum):
         return {
             "ipxe": "ipxe on Debian, sys-firmware/ipxe on Gentoo",
             "pxelinux": "pxelinux and syslinux-common on Debian, sys-boot/syslinux on Gentoo",
-            "grub": "grub-common with grub-pc-bin or grub-efi-amd64-bin on Debian, "
+            "grub": "grub-common with grub-pc-bin, grub-efi-amd64-bin or grub-efi-arm64-bin on Debian, "
             "sys-boot/grub[grub_platforms_pc,grub_platforms_efi-64] on Gentoo",
         }[self.value]
 
@@ -92,21 +94,25 @@ class NetLoader(enum.StrEnum):
             return tuple(GrubNet)
         return tuple(program.name for program in _FILES[self])
 
-    def lacks(self, root: Root) -> list[Lack]:
+    def lacks(self, root: Root, efi: EfiArch) -> list[Lack]:
         """What the environment misses for it."""
+        if self is not NetLoader.GRUB and efi.is_arm:
+            what = {"ipxe": "distributions build iPXE", "pxelinux": "PXELINUX is"}[self.value]
+            return [Lack(f"{what} for amd64 and x86 alone", 'arm64 machines take network_loaders = ["grub"]')]
         if self is NetLoader.GRUB:
             missing = [] if grub_mkimage(root) else ["grub-mkimage"]
-            missing += [] if _platforms(root) else ["GRUB's modules for i386-pc or x86_64-efi"]
+            names = " or ".join(program.platform for program in _wanted(efi))
+            missing += [] if _platforms(root, efi) else [f"GRUB's modules for {names}"]
         else:
             wanted = [program for program in _FILES[self] if program.name != _SNPONLY]
             missing = [program.name for program in wanted if not _find(root, program)]
         what = f"the environment has no {self} for the network ({', '.join(missing)})"
         return [Lack(what, f"install {self.packages}")] if missing else []
 
-    def take(self, root: Root, target: Path, inside_root: str) -> None:
+    def take(self, root: Root, efi: EfiArch, target: Path, inside_root: str) -> None:
         """Put its programs into ``target``, which the root sees as ``inside_root``."""
         if self is NetLoader.GRUB:
-            for program in _platforms(root):
+            for program in _platforms(root, efi):
                 _make_grub(root, program, target, inside_root)
             return
         for file in _FILES[self]:
@@ -119,8 +125,13 @@ def _find(root: Root, program: Program) -> str | None:
     return next((path for path in program.paths if files.exists(root.path, path)), None)
 
 
-def _platforms(root: Root) -> list[GrubNet]:
-    return [program for program in GrubNet if files.exists(root.path, f"/usr/lib/grub/{program.platform}/net.mod")]
+def _wanted(efi: EfiArch) -> list[GrubNet]:
+    """GRUB's programs for machines of an architecture."""
+    return [GrubNet.ARM64] if efi.is_arm else [GrubNet.BIOS, GrubNet.EFI]
+
+
+def _platforms(root: Root, efi: EfiArch) -> list[GrubNet]:
+    return [one for one in _wanted(efi) if files.exists(root.path, f"/usr/lib/grub/{one.platform}/net.mod")]
 
 
 def _make_grub(root: Root, program: GrubNet, target: Path, inside_root: str) -> None:

@@ -62,6 +62,7 @@ _WHAT = {
     "ldlinux.c32": "what PXELINUX loads next",
     known.GrubNet.BIOS.value: "GRUB for BIOS machines",
     known.GrubNet.EFI.value: "GRUB for UEFI machines",
+    known.GrubNet.ARM64.value: "GRUB for arm64 machines with UEFI",
 }
 
 
@@ -210,7 +211,8 @@ def dnsmasq_configuration(
     bios = next((name for name in ("undionly.kpxe", "pxelinux.0", known.GrubNet.BIOS) if name in programs), None)
     efi = next((name for name in ("snponly.efi", "ipxe.efi", known.GrubNet.EFI) if name in programs), None)
     script = f"{base_url}/{SCRIPT}" if base_url else SCRIPT
-    facts = {"address": address, "folder": folder, "script": script, "bios": bios, "efi": efi}
+    arm64 = known.GrubNet.ARM64 if known.GrubNet.ARM64 in programs else None
+    facts = {"address": address, "folder": folder, "script": script, "bios": bios, "efi": efi, "arm64": arm64}
     ipxe = "undionly.kpxe" in programs or "ipxe.efi" in programs
     unified = next((name for name in (SINGLE, UNIFIED) if name in programs), None)
     http = http_boot(f"{base_url or 'http://192.0.2.1'}/{unified}") if unified else []

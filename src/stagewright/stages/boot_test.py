@@ -9,22 +9,19 @@ from __future__ import annotations
 import enum
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node
 from stagewright.project.fields import FilePath, FilesRef, Word
-from stagewright.stages.base import Built, Scope, Work
+from stagewright.stages.base import Built, Work
 from stagewright.stages.guest_test import EVIDENCE, MachineTest
-from stagewright.stages.tools import QEMU, QEMU_ARM64
-from stagewright.vm import accel
 from stagewright.vm.boot import boot
 from stagewright.vm.script import BootScript
-from stagewright.vm.spec import FirmwareKind, MachineSpec
+from stagewright.vm.spec import FirmwareKind, MachineSpec, architecture_of
 
 REFUSED = r"BdsDxe: failed to load .*(Access Denied|Security Violation)"
 """What OVMF says of a program without a signature that it knows."""
@@ -50,7 +47,7 @@ class Attach(enum.StrEnum):
         """A machine that has the image attached like this."""
         return MachineSpec(
             firmware=firmware,
-            architecture="aarch64" if arch is Arch.ARM64 else "x86_64",
+            architecture=architecture_of(arch),
             variables=variables,
             memory=memory,
             cpus=cpus,
@@ -63,15 +60,10 @@ class Attach(enum.StrEnum):
 class BootTest(MachineTest, kind="boots", table="tests"):
     """A test with ``boots``."""
 
-    needs = (QEMU,)
-    uses = (QEMU_ARM64,)
-
     boots: FilesRef
     """The stage whose image is started."""
     attach: Annotated[Attach, Word()] = Attach.CD
     """How the image is put into the machine: as a disc, a USB stick, or a disk."""
-    firmware: FirmwareKind = "uefi"
-    """What starts it; `uefi-secure` starts nothing that is not signed."""
     variables: FilePath | None = None
     """UEFI variables to start with, such as OVMF's with keys of one's own; default: the firmware's own."""
     entry: Annotated[int, Field(ge=1, le=100)] = 1
@@ -97,17 +89,9 @@ class BootTest(MachineTest, kind="boots", table="tests"):
         script = replace(super().script(), entry=self.entry)
         return replace(script, expect=(REFUSED,)) if self.refused else script
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node, with the architecture of what is started."""
-        arch = Arch(scope.arch(self.boots))
-        tool = QEMU_ARM64 if arch is Arch.ARM64 else QEMU
-        node = super().node(node_id, scope, arch=str(arch), **context)
-        return replace(node, tools=(*node.tools, tool.program))
-
     def build(self, work: Work) -> Built:
         """Boot the image; the report is kept when the test passes, and shown when it does not."""
         image = image_of(work.artifact("boots"))
-        work.phase("probe acceleration")
         machine = self.attach.machine(
             image,
             memory=self.memory,
@@ -116,7 +100,7 @@ class BootTest(MachineTest, kind="boots", table="tests"):
             arch=Arch(work.context["arch"]),
             variables=work.files[self.variables] if self.variables else None,
         )
-        acceleration = accel.of(machine.architecture, cache=work.store.cache("acceleration.json"))
+        acceleration = self.acceleration(work)
         folder = work.new_folder(EVIDENCE)
         report = boot(machine, self.script(), folder, acceleration, work.phase)
         return self.kept(report, folder, work)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.errors import StagewrightError
-from stagewright.graph.node import Yields
+from stagewright.arch import Arch
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Node, Yields
 from stagewright.project.fields import Section
-from stagewright.stages.base import Built, Stage, Work
+from stagewright.stages.base import Built, Scope, Stage, Work
+from stagewright.stages.tools import QEMU, QEMU_ARM64, Tool
+from stagewright.vm import accel
+from stagewright.vm.accel import Acceleration
 from stagewright.vm.script import BootCommand, BootScript, Login, Report
+from stagewright.vm.spec import PLATFORMS, FirmwareKind, architecture_of
 
 EVIDENCE = "boot"
 """The folder, in the work folder, for all that a guest said and showed."""
@@ -94,13 +100,35 @@ class GuestTest(TestStage):
 
 
 class MachineTest(GuestTest):
-    """Base of tests that start a virtual machine."""
+    """Base of tests that start a virtual machine: of the architecture of what they start."""
 
+    uses: ClassVar[tuple[Tool, ...]] = (QEMU, QEMU_ARM64)
     wants_cores = 2
     wants_memory = 2560  # the default guest, and QEMU's translated code
     exclusive = "vm"
 
+    firmware: FirmwareKind = "uefi"
+    """What starts it; `uefi-secure` starts nothing that is not signed."""
     memory: Annotated[int, Field(ge=64)] = 1024
     """The machine's memory, in MiB."""
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
     """Its processors."""
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node, with the architecture of what is started and the program that makes such machines.
+
+        Raises ``INVALID_VALUE`` for firmware that these do not have.
+        """
+        node = super().node(node_id, scope, **context)
+        arch = Arch(scope.arch(next(iter(node.refs.values()))))
+        platform = PLATFORMS[architecture_of(arch)]
+        if self.firmware == "bios" and not platform.bios:
+            place = scope.project.entries[self.table][node_id.rpartition(":")[2]].place(("firmware",))
+            message = f"firmware: machines of {arch} have no BIOS"
+            raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint='set firmware = "uefi"')
+        return replace(node, context={**node.context, "arch": str(arch)}, tools=(*node.tools, platform.qemu))
+
+    def acceleration(self, work: Work) -> Acceleration:
+        """How the machine runs here; finding that out takes a moment."""
+        work.phase("probe acceleration")
+        return accel.of(architecture_of(Arch(work.context["arch"])), cache=work.store.cache("acceleration.json"))

@@ -25,7 +25,7 @@ from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import choose_firmware, copy_firmware, firmware_lacks
 from stagewright.media.initramfs import Initramfs, Making, environment_lacks, make_initramfs
-from stagewright.media.kernel import capabilities, check_kernel, copy_out, image_of
+from stagewright.media.kernel import capabilities, check_kernel, copy_image, copy_out, image_of
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
 from stagewright.media.netmodules import NetModule
@@ -37,6 +37,7 @@ from stagewright.portage.modules import install_kernel, rebuild_modules
 from stagewright.project.fields import Matching, Word
 from stagewright.root import files
 from stagewright.root.emulation import machine_of
+from stagewright.root.lacks import Lack
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import inside
@@ -170,14 +171,16 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         """All that the environment lacks, at once and before any of it takes time. Raises ``ENVIRONMENT_LACKS``."""
         where = repr(self.root)
         lacks = [lack for loader in self.loaders for lack in loader.lacks(root, efi)]
-        lacks += [lack for loader in self.network_loaders for lack in loader.lacks(root)]
-        lacks += memtest_lacks(root) if self.memtest else []
+        lacks += [lack for loader in self.network_loaders for lack in loader.lacks(root, efi)]
+        lacks += memtest_lacks(root, efi) if self.memtest else []
         kernels = self._named().values()
         if any(kernel.initramfs_by is InitramfsKind.DRACUT for kernel in kernels):
             lacks += environment_lacks(self.initramfs, root, where)
         if any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in kernels):
             lacks += genkernel_lacks(root, where)
-        lacks += firmware_lacks(root, self.firmware, microcode=self.microcode, where=where)
+        if self.microcode and efi.is_arm:
+            lacks.append(Lack("microcode is for the processors of amd64 and x86", "leave `microcode` out"))
+        lacks += firmware_lacks(root, self.firmware, microcode=self.microcode and not efi.is_arm, where=where)
         errors = [lack.error() for lack in lacks]
         for kernel in kernels:
             if not kernel.package and not kernel.from_sources:
@@ -215,7 +218,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         dracut = settings.initramfs_by is InitramfsKind.DRACUT
         efi = any(loader.is_efi for loader in self.loaders)
         check_kernel(version, able, compressor="ZSTD" if dracut else "", efi=efi)
-        copy_out(root, image_of(root, version, repr(self.root)), payload / kernel)
+        copy_image(root, image_of(root, version, repr(self.root)), payload / kernel, efi=efi)
         if self.secure_boot:
             sign(payload / kernel, self.secure_boot, work.files, work.epoch, work.log)
         root.run("depmod", version)
@@ -251,7 +254,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
                     sign(program, self.secure_boot, work.files, work.epoch, work.log)
         for server in self.network_loaders:
             (payload / PROGRAMS / server).mkdir(parents=True)
-            server.take(root, payload / PROGRAMS / server, f"{_OUT}/{PROGRAMS}/{server}")
+            server.take(root, efi, payload / PROGRAMS / server, f"{_OUT}/{PROGRAMS}/{server}")
         if self.memtest:
             (payload / MEMTEST).mkdir()
             take_memtest(root, payload / MEMTEST)

@@ -30,7 +30,7 @@ from stagewright.stages.base import Built, Scope, Stage, Work
 from stagewright.stages.livecd_stage2 import LiveStage2
 from stagewright.stages.released import about, release
 from stagewright.stages.squashfs import SHA512, SquashfsSettings, squashfs_node
-from stagewright.stages.tools import IMPLANTISOMD5, OBJCOPY, SIGN, Tool
+from stagewright.stages.tools import IMPLANTISOMD5, SIGN, Tool
 
 VolumeId = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,32}", "at most 32 letters, digits and _ . - without spaces")]
 """A volume id: at most 32 characters (ISO 9660), and no spaces, since kernels find the medium by it."""
@@ -51,7 +51,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
         Tool("mcopy", "mtools", "sys-fs/mtools"),
         Tool("mkfs.vfat", "dosfstools", "sys-fs/dosfstools"),
     )
-    uses = (SIGN, OBJCOPY, IMPLANTISOMD5)
+    uses = (SIGN, IMPLANTISOMD5)
     traces = ("xorriso", "mcopy", "mkfs.vfat")
 
     live: StageRef
@@ -142,8 +142,6 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
     def _more_tools(self, *, signs: bool) -> Iterator[str]:
         if signs:
             yield SIGN.program
-        if self.loader is Loader.UKI:
-            yield OBJCOPY.program
         if self.kernel_arguments.verify or Mode.VERIFY in self.entries:
             yield IMPLANTISOMD5.program
 
@@ -158,7 +156,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
         made = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key).facts
         squashfs = Squashed(work.artifact("squashfs") / IMAGE, made[SHA512])
-        image = image_of(settings, payload, folder, squashfs, work.new_folder("loader"), work.epoch, work.log)
+        image = image_of(settings, payload, folder, squashfs, work.new_folder("loader"), work.epoch)
         if work.context["secure_boot"]:
             for program in image.efi_files.values():  # the one that was made here, see _keys
                 sign(program, SecureBoot(**work.context["secure_boot"]), work.files, work.epoch, work.log)

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, Listener
 from stagewright.graph.node import Node, Yields
@@ -36,10 +37,9 @@ from stagewright.project.model import Project
 from stagewright.project.source import Path_
 from stagewright.stages.base import Built, Scope, Work
 from stagewright.stages.guest_test import EVIDENCE, MachineTest
-from stagewright.stages.tools import DNSMASQ, IPROUTE, NBD_SERVER, NFS_SERVER, QEMU
-from stagewright.vm import accel
+from stagewright.stages.tools import DNSMASQ, IPROUTE, NBD_SERVER, NFS_SERVER
 from stagewright.vm.boot import boot
-from stagewright.vm.spec import TAP, MachineSpec
+from stagewright.vm.spec import TAP, MachineSpec, architecture_of
 
 REQUESTS = "requests.jsonl"
 """What the machine asked servers for, and what they said, one event a line."""
@@ -61,11 +61,13 @@ class NetStart(enum.StrEnum):
     SNPONLY = "snponly"
     HTTP_BOOT = "http-boot"
 
-    def program(self, firmware: FirmwareKind, method: Method | None) -> str:
+    def program(self, firmware: FirmwareKind, arch: Arch, method: Method | None) -> str:
         """The file of the set that it takes, beside kernel, initramfs and image."""
         match self:
             case NetStart.PXELINUX:
                 return "pxelinux.0"
+            case NetStart.GRUB if arch is Arch.ARM64:
+                return GrubNet.ARM64
             case NetStart.GRUB:
                 return GrubNet.BIOS if firmware == "bios" else GrubNet.EFI
             case NetStart.UNDIONLY:
@@ -99,9 +101,8 @@ class NetStart(enum.StrEnum):
 class NetbootTest(MachineTest, kind="netboots", table="tests"):
     """A test with ``netboots``."""
 
-    needs = (QEMU, IPROUTE)
-    uses = (DNSMASQ, NFS_SERVER, NBD_SERVER)
-    traces = ("qemu-system-x86_64",)
+    needs = (IPROUTE,)
+    uses = (*MachineTest.uses, DNSMASQ, NFS_SERVER, NBD_SERVER)
     own_network = True
 
     netboots: FilesRef
@@ -140,8 +141,15 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             yield ("start",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
 
     def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node, with the servers that this test starts."""
+        """The node, with the servers that this test starts.
+
+        Raises ``INVALID_VALUE`` where the network card of such machines brings no iPXE.
+        """
         node = super().node(node_id, scope, **context)
+        if node.context["arch"] == Arch.ARM64 and self.start is not NetStart.GRUB:
+            place = scope.project.entries[self.table][node_id.rpartition(":")[2]].place(("start",))
+            message = f"start: arm64 machines do not start by {self.start}: their network card brings no iPXE"
+            raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint='set start = "grub"')
         servers = {Method.NFS: NFS_SERVER.program, Method.NBD: NBD_SERVER.program}
         lan = [DNSMASQ.program] if self.start.on_lan else []
         return replace(node, tools=(*node.tools, *lan, *([servers[self.method]] if self.method in servers else [])))
@@ -149,7 +157,8 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     def build(self, work: Work) -> Built:
         """Serve the set, boot the machine; the report is kept when the test passes, and shown when it does not."""
         files = work.artifact("netboots")
-        program = self.start.program(self.firmware, self.method)
+        arch = Arch(work.context["arch"])
+        program = self.start.program(self.firmware, arch, self.method)
         if not (files / program).exists():
             hint = f"see `network_loaders` of the payload, and `loaders`, `uki`, `single_file` of {self.netboots!r}"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{self.netboots!r} has no {program}", hint=hint)
@@ -157,8 +166,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             what = f"{self.netboots!r} has no method {self.method}, only {', '.join(has)}"
             hint = f"see `methods` of {self.netboots!r}, and `initramfs.modules` of its payload"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
-        work.phase("probe acceleration")
-        acceleration = accel.probe(cache=work.store.cache("acceleration.json"))
+        acceleration = self.acceleration(work)
         folder, site = work.new_folder(EVIDENCE), work.new_folder("served")
         facts = work.store.meta(Yields.ARTIFACT, work.inputs["netboots"].key).facts
         place = _Place.of(facts["base_url"]) if self.start.on_lan else _Place()
@@ -175,14 +183,15 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
                     running.enter_context(self._lan(program, served, url, place.host, said.append))
                 addresses = {"base-url": url, **self._serve(served, work, said.append, running)}
                 (served / START).write_text(self._script(addresses))
-                report = boot(self.machine(served, server.port), self.script(), folder, acceleration, work.phase)
+                machine = self.machine(served, server.port, arch)
+                report = boot(machine, self.script(), folder, acceleration, work.phase)
         finally:
             (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in said))
         built = self.kept(report, folder, work)
         (folder / REQUESTS).rename(built.tree / REQUESTS)
         return built
 
-    def machine(self, served: Path, port: int) -> MachineSpec:
+    def machine(self, served: Path, port: int, arch: Arch = Arch.AMD64) -> MachineSpec:
         """A machine that starts from a folder, which a web server on this computer's loopback has at a port."""
         by_http = (f"bootfile=http://{GATEWAY}:{port}/{START}",)
         options: Mapping[NetStart, tuple[str, ...]] = {
@@ -190,11 +199,12 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             NetStart.IPXE_TFTP: (f"tftp={served}", f"bootfile={START}"),
             NetStart.UNDIONLY: (f"tftp={served}", *by_http),
         }
-        program = self.start.program(self.firmware, self.method)
+        program = self.start.program(self.firmware, arch, self.method)
         # these use the firmware's own driver, which the ROM of the card would take the place of
         bare = self.start.on_lan or (self.start is NetStart.GRUB and self.firmware == "uefi")
         return MachineSpec(
             firmware=self.firmware,
+            architecture=architecture_of(arch),
             memory=self.memory,
             cpus=self.cpus,
             network="tap" if self.start.on_lan else "user",

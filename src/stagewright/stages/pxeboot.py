@@ -42,7 +42,6 @@ from stagewright.stages.livecd_stage2 import LiveStage2
 from stagewright.stages.livecd_stage3 import Title
 from stagewright.stages.released import about
 from stagewright.stages.squashfs import SquashfsSettings, squashfs_node
-from stagewright.stages.tools import OBJCOPY
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
 
@@ -60,7 +59,6 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
 
     yields = Yields.ARTIFACT
     publishes = True
-    uses = (OBJCOPY,)
 
     live: StageRef
     """The live root, a livecd-stage1."""
@@ -128,8 +126,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         info = scope.project.info
         squashfs = scope.add(squashfs_node(scope, self.live, self.boot, self))
         node = self.node(name, scope, title=self.title or f"{info.name} {info.version}", **about(scope))
-        tools = (*node.tools, OBJCOPY.program) if self.uki or self.single_file else node.tools
-        scope.add(replace(node, inputs={"boot": node.inputs["boot"], "squashfs": squashfs}, tools=tools))
+        scope.add(replace(node, inputs={"boot": node.inputs["boot"], "squashfs": squashfs}))
         scope.targets[name] = (name,)
 
     def build(self, work: Work) -> Built:
@@ -196,9 +193,8 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
             made[SINGLE] = folder / COMBINED, Method.INITRD
         for name, (initramfs, method) in made.items():
             arguments = wanted.command.for_method(method, f"{wanted.base_url}/{IMAGE}")
-            (folder / f"{name}.texts").mkdir()
             unified = Parts(stub, parts.kernel, initramfs, arguments, release, kernel.version)
-            make_uki(unified, folder / name, folder / f"{name}.texts", work.epoch, work.log)
+            make_uki(unified, folder / name, work.epoch)
             os.utime(folder / name, (work.epoch, work.epoch))
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
 

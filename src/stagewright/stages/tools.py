@@ -24,9 +24,8 @@ class Tool:
 
 SANDBOX = Tool("bwrap", "bubblewrap", "sys-apps/bubblewrap")
 TAR = Tool("tar", "tar", "app-arch/tar")
-QEMU = Tool("qemu-system-x86_64", "qemu-system-x86", "app-emulation/qemu")
+QEMU = Tool("qemu-system-x86_64", "qemu-system-x86", "app-emulation/qemu[qemu_softmmu_targets_x86_64]")
 SIGN = Tool("osslsigncode", "osslsigncode", "app-crypt/osslsigncode")
-OBJCOPY = Tool("objcopy", "binutils", "sys-devel/binutils")
 IMPLANTISOMD5 = Tool("implantisomd5", "isomd5sum", "app-cdr/isomd5sum")
 QEMU_ARM64 = Tool("qemu-system-aarch64", "qemu-system-arm", "app-emulation/qemu[qemu_softmmu_targets_aarch64]")
 DNSMASQ = Tool("dnsmasq", "dnsmasq-base", "net-dns/dnsmasq")

@@ -44,6 +44,9 @@ SECTOR = bytes.fromhex(
     "0000000000000000 00000000009a2000"  # GDT: null, 64-bit code
     "0f00 807c0000"  #                   its limit and address
 )
+PROBED = "x86_64"
+"""What the guest is for."""
+
 PROVEN = 42 << 1 | 1
 """QEMU's exit code when the guest wrote 42 to isa-debug-exit (hw/misc/debugexit.c: ``(value << 1) | 1``)."""
 
@@ -69,15 +72,22 @@ def kvm(why: str) -> Acceleration:
     return Acceleration("kvm", ("-accel", "kvm", "-cpu", "max"), why)
 
 
-def tcg(why: str) -> Acceleration:
+def tcg(why: str, cpu: str = "max") -> Acceleration:
     """QEMU translates the guest's instructions."""
-    return Acceleration("tcg", ("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"), why)
+    return Acceleration("tcg", ("-accel", "tcg,thread=multi,tb-size=512", "-cpu", cpu), why)
+
+
+TCG_CPUS = {"aarch64": "max,pauth-impdef=on"}
+"""Processors to emulate, where that is not plain ``max``: with Arm's own algorithm for signed pointers everything takes
+several times as long (QEMU's manual, Arm CPU features)."""
 
 
 def of(architecture: str, cache: Path | None = None) -> Acceleration:
     """How guests of an architecture (by QEMU's name) run on this computer."""
-    own = host_machine().qemu
-    return probe(cache=cache) if architecture == own else tcg(f"{architecture} is emulated on {own}")
+    own, cpu = host_machine().qemu, TCG_CPUS.get(architecture, "max")
+    if architecture != own:
+        return tcg(f"{architecture} is emulated on {own}", cpu)
+    return probe(cache=cache) if own == PROBED else tcg(f"whether KVM works is only found out on {PROBED} yet", cpu)
 
 
 def probe(
@@ -108,7 +118,9 @@ def probe(
     return kvm(entry.why) if entry.works else tcg(entry.why)
 
 
-INSTALL = "install QEMU: package qemu-system-x86 on Debian and Ubuntu, app-emulation/qemu on Gentoo"
+INSTALL = (
+    "install QEMU: qemu-system-x86 (for arm64: qemu-system-arm) on Debian and Ubuntu; app-emulation/qemu on Gentoo"
+)
 
 
 def _try_kvm(program: str, limit: float) -> tuple[_Entry, bool]:

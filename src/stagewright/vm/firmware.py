@@ -26,18 +26,28 @@ SYSTEM_DIRECTORIES = (Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware
 ON_REQUEST = frozenset({"requires-smm", "enrolled-keys", "secure-boot"})
 """Features that change what a guest may do; firmware with them is taken only when they were asked for."""
 
-KNOWN_PATHS = (
-    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),  # Debian, Ubuntu
-    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-    ("/usr/share/edk2/OvmfX64/OVMF_CODE.fd", "/usr/share/edk2/OvmfX64/OVMF_VARS.fd"),  # Gentoo
-    ("/usr/share/edk2-ovmf/OVMF_CODE.fd", "/usr/share/edk2-ovmf/OVMF_VARS.fd"),  # Gentoo before 2024
-    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),  # Arch
-    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),  # Fedora
-    ("/usr/share/qemu/edk2-x86_64-code.fd", "/usr/share/qemu/edk2-i386-vars.fd"),  # QEMU's own
-)
-"""Pairs of code and variables of images without Secure Boot, tried when no descriptor fits."""
+KNOWN_PATHS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "x86_64": (
+        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),  # Debian, Ubuntu
+        ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+        ("/usr/share/edk2/OvmfX64/OVMF_CODE.fd", "/usr/share/edk2/OvmfX64/OVMF_VARS.fd"),  # Gentoo
+        ("/usr/share/edk2-ovmf/OVMF_CODE.fd", "/usr/share/edk2-ovmf/OVMF_VARS.fd"),  # Gentoo before 2024
+        ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),  # Arch
+        ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),  # Fedora
+        ("/usr/share/qemu/edk2-x86_64-code.fd", "/usr/share/qemu/edk2-i386-vars.fd"),  # QEMU's own
+    ),
+    "aarch64": (
+        ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),  # Debian, Ubuntu
+        ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),  # Fedora
+        ("/usr/share/qemu/edk2-aarch64-code.fd", "/usr/share/qemu/edk2-arm-vars.fd"),  # QEMU's own
+    ),
+}
+"""Pairs of code and variables of images without Secure Boot by architecture, tried when no descriptor fits."""
 
-HINT = "install OVMF: package ovmf on Debian and Ubuntu, sys-firmware/edk2-bin on Gentoo"
+HINTS = {
+    "x86_64": "install OVMF: package ovmf on Debian and Ubuntu, sys-firmware/edk2-bin on Gentoo",
+    "aarch64": "install EDK2: package qemu-efi-aarch64 on Debian and Ubuntu, sys-firmware/edk2-bin on Gentoo",
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ def find(
     architecture: str = "x86_64",
     want: Collection[str] = (),
     folders: Sequence[Path] | None = None,
-    known: Iterable[tuple[str, str]] = KNOWN_PATHS,
+    known: Iterable[tuple[str, str]] | None = None,
 ) -> Firmware:
     """The first firmware that fits a concrete machine type (see :func:`machine_type`) and has all wanted features.
 
@@ -113,8 +123,8 @@ def find(
         if isinstance(answer, Firmware):
             return answer
         tried.append(f"{path}: {answer}")
-    if not want and architecture == "x86_64":
-        for code, variables in known:
+    if not want:
+        for code, variables in KNOWN_PATHS.get(architecture, ()) if known is None else known:
             missing = [name for name in (code, variables) if not Path(name).is_file()]
             if not missing:
                 return Firmware(Path(code), Path(variables))
@@ -124,7 +134,7 @@ def find(
     raise StagewrightError(
         Reason.NO_FIRMWARE,
         f"no UEFI firmware{asked} for a {architecture} machine {machine}",
-        hint=HINT,
+        hint=HINTS[architecture],
         detail="\n".join(f"  {line}" for line in (where, *tried)),
     )
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from stagewright import run
+from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import firmware as uefi
 from stagewright.vm.accel import INSTALL, Acceleration
 from stagewright.vm.firmware import Firmware
-
-QEMU = "qemu-system-x86_64"
 
 TAP = "tap0"
 """The interface of this computer that a machine with ``network="tap"`` is plugged into."""
@@ -25,18 +24,34 @@ FirmwareKind = Literal["uefi", "uefi-secure", "bios"]
 
 @dataclass(frozen=True)
 class Platform:
-    """A kind of machine that QEMU makes: the program, the name of the newest such machine, a display."""
+    """A kind of machine that QEMU makes: the program, the name of the newest such machine, a display.
+
+    ``bios`` says whether QEMU has a BIOS for it.
+    """
 
     qemu: str
     machine: str
     display: tuple[str, ...]
+    bios: bool = False
 
 
 PLATFORMS = {
-    "x86_64": Platform(QEMU, "q35", ("-vga", "std")),
-    "aarch64": Platform("qemu-system-aarch64", "virt", ("-device", "virtio-gpu-pci")),
+    "x86_64": Platform("qemu-system-x86_64", "q35", ("-vga", "std"), bios=True),
+    # a frame buffer that firmware hands on: with a virtio-gpu the screen stays black until Linux has loaded a driver
+    "aarch64": Platform("qemu-system-aarch64", "virt", ("-device", "ramfb")),
 }
 """By QEMU's name of the architecture."""
+
+Architecture = Literal["x86_64", "aarch64"]
+
+
+def architecture_of(arch: Arch) -> Architecture:
+    """The machines that programs of an architecture run on. Raises ``HOST_FEATURE`` where there are none yet."""
+    known: Mapping[Arch, Architecture] = {Arch.AMD64: "x86_64", Arch.X86: "x86_64", Arch.ARM64: "aarch64"}
+    if arch not in known:
+        message = f"virtual machines for {arch} are not there yet; they are for {', '.join(known)}"
+        raise StagewrightError(Reason.HOST_FEATURE, message, hint="boot it on a machine of its own")
+    return known[arch]
 
 
 @dataclass(frozen=True)
@@ -45,13 +60,13 @@ class MachineSpec:
 
     ``firmware`` None stands for a kernel started directly, with no boot loader; ``variables`` are UEFI variables to
     start with, such as ones with keys of one's own. Disks are raw unless named ``.qcow2``. What a guest writes to
-    ``disk`` and ``usb`` is thrown away unless ``keep_writes``: a test must not change what it tests. Firmware tries CD,
-    USB, disk, network in that order. ``user_network`` adds options to ``-netdev user`` (``tftp=...``, ``bootfile=...``,
-    ``hostfwd=...``); ``extra`` goes to QEMU as it is.
+    ``disk`` and ``usb`` is thrown away unless ``keep_writes``: a test must not change what it tests. Firmware tries
+    kernel, CD, USB, disk, network in that order. ``user_network`` adds options to ``-netdev user`` (``tftp=...``,
+    ``bootfile=...``, ``hostfwd=...``); ``extra`` goes to QEMU as it is.
     """
 
     firmware: FirmwareKind | None = "uefi"
-    architecture: Literal["x86_64", "aarch64"] = "x86_64"
+    architecture: Architecture = "x86_64"
     variables: Path | None = None
     memory: int = 1536  # MiB
     cpus: int = 2
@@ -71,6 +86,9 @@ class MachineSpec:
             raise StagewrightError(Reason.INVALID_VALUE, "a machine without firmware needs a kernel to start")
         if self.kernel is None and (self.initrd or self.append):
             raise StagewrightError(Reason.INVALID_VALUE, "initrd and append are of use only with a kernel")
+        if self.firmware == "bios" and not self.platform.bios:
+            message = f"machines of {self.architecture} have no BIOS"
+            raise StagewrightError(Reason.INVALID_VALUE, message, hint="take UEFI")
 
     @property
     def platform(self) -> Platform:
@@ -131,18 +149,21 @@ def command_line(
 
 
 def _media(spec: MachineSpec) -> list[str]:
-    """CD by virtio-scsi, since small kernels of cloud images have no AHCI; OVMF and SeaBIOS both boot from it."""
+    """CD by virtio-scsi, since small kernels of cloud images have no AHCI; UEFI and SeaBIOS both boot from it.
+
+    The first place in the order is taken where QEMU starts a kernel itself, on a machine with a BIOS.
+    """
     words: list[str] = []
     if spec.cdrom:
         words += ["-drive", f"if=none,id=cdrom,format=raw,readonly=on,media=cdrom,file={_quoted(spec.cdrom)}"]
-        words += ["-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-cd,bus=scsi.0,drive=cdrom,bootindex=0"]
+        words += ["-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-cd,bus=scsi.0,drive=cdrom,bootindex=1"]
     keep = "" if spec.keep_writes else "snapshot=on,"
     if spec.usb:
         words += ["-drive", f"if=none,id=usb,{keep}format={_format(spec.usb)},file={_quoted(spec.usb)}"]
-        words += ["-device", "qemu-xhci", "-device", "usb-storage,drive=usb,removable=on,bootindex=1"]
+        words += ["-device", "qemu-xhci", "-device", "usb-storage,drive=usb,removable=on,bootindex=2"]
     if spec.disk:
         words += ["-drive", f"if=none,id=disk,{keep}format={_format(spec.disk)},file={_quoted(spec.disk)}"]
-        words += ["-device", "virtio-blk-pci,drive=disk,bootindex=2"]
+        words += ["-device", "virtio-blk-pci,drive=disk,bootindex=3"]
     return words
 
 
@@ -159,7 +180,7 @@ def _network(spec: MachineSpec) -> list[str]:
         backend = f"tap,id=net,ifname={TAP},script=no,downscript=no"
     else:
         backend = ",".join(["user", "id=net", *spec.user_network])
-    return ["-netdev", backend, "-device", "virtio-net-pci,netdev=net,bootindex=3"]
+    return ["-netdev", backend, "-device", "virtio-net-pci,netdev=net,bootindex=4"]
 
 
 def _format(path: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import accel
 
@@ -91,3 +92,11 @@ def test_no_qemu(tmp_path: Path) -> None:
 
 def test_sector_leaves_room_for_its_signature() -> None:
     assert len(accel.SECTOR) == 150
+
+
+def test_signed_pointers_are_cheap_where_arm_is_emulated() -> None:
+    found = accel.of("aarch64")
+    if host_machine().qemu != "aarch64":
+        assert "emulated" in found.why
+    assert found.name == "tcg"  # nothing finds out yet whether KVM works on Arm's machines
+    assert found.arguments[-1] == "max,pauth-impdef=on"

@@ -106,6 +106,16 @@ def test_error_tells_all_that_was_tried(folders: list[Path]) -> None:
     assert "/nonexistent/code.fd" in caught.value.detail
 
 
+def test_firmware_of_arm(folders: list[Path]) -> None:
+    describe(folders[0], "10-pc")
+    describe(folders[0], "20-arm", targets=[{"architecture": "aarch64", "machines": ["virt-*"]}])
+    found = firmware.find("virt-7.2", architecture="aarch64", folders=folders, known=())
+    assert found.descriptor == folders[0] / "20-arm.json"
+    with pytest.raises(StagewrightError) as caught:
+        firmware.find("virt-7.2", architecture="aarch64", folders=folders[1:], known=())
+    assert "qemu-efi-aarch64" in caught.value.hint
+
+
 def test_user_folder_follows_xdg() -> None:
     assert firmware.directories({"XDG_CONFIG_HOME": "/c"})[-1] == Path("/c/qemu/firmware")
     assert firmware.directories({"HOME": "/h"})[-1] == Path("/h/.config/qemu/firmware")

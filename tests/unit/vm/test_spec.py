@@ -1,13 +1,15 @@
 """Command lines of machines."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import accel
 from stagewright.vm.firmware import Firmware
-from stagewright.vm.spec import MachineSpec, check, command_line, prepare
+from stagewright.vm.spec import MachineSpec, architecture_of, check, command_line, prepare
 
 TCG = accel.tcg("test")
 OVMF = Firmware(Path("/fw/CODE.fd"), Path("/fw/VARS.fd"))
@@ -26,7 +28,7 @@ def test_uefi_cd() -> None:
     assert "-drive if=pflash,unit=0,format=raw,readonly=on,file=/fw/CODE.fd" in text
     assert "-drive if=pflash,unit=1,format=raw,file=/t/variables.fd" in text
     assert "file=/a/live.iso" in text
-    assert "scsi-cd,bus=scsi.0,drive=cdrom,bootindex=0" in text
+    assert "scsi-cd,bus=scsi.0,drive=cdrom,bootindex=1" in text
     assert "-netdev" not in text
 
 
@@ -64,12 +66,28 @@ def test_a_machine_on_an_interface_of_this_computer() -> None:
 
 def test_network_options_and_extra() -> None:
     spec = MachineSpec(firmware="bios", network="user", user_network=("tftp=/t", "bootfile=x"), extra=("-snapshot",))
-    assert "-netdev user,id=net,tftp=/t,bootfile=x -device virtio-net-pci,netdev=net,bootindex=3 -snapshot" in line(
+    assert "-netdev user,id=net,tftp=/t,bootfile=x -device virtio-net-pci,netdev=net,bootindex=4 -snapshot" in line(
         spec
     )
 
 
-@pytest.mark.parametrize("settings", [{"firmware": None}, {"append": "quiet"}, {"initrd": Path("/i")}])
+def test_a_kernel_and_a_disc_do_not_claim_one_place() -> None:
+    places = re.findall(
+        r"bootindex=(\d+)", line(MachineSpec("bios", kernel=Path("/k"), cdrom=Path("/c"), usb=Path("/u")))
+    )
+    assert len(places) == len(set(places)) == 2
+    assert "0" not in places  # where QEMU puts a kernel of its own
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"firmware": None},
+        {"append": "quiet"},
+        {"initrd": Path("/i")},
+        {"architecture": "aarch64", "firmware": "bios"},
+    ],
+)
 def test_settings_that_make_no_machine(settings: dict[str, object]) -> None:
     with pytest.raises(StagewrightError) as caught:
         MachineSpec(**settings)  # type: ignore[arg-type]
@@ -91,3 +109,11 @@ def test_each_machine_has_its_own_variables(tmp_path: Path) -> None:
     command = prepare(MachineSpec(), TCG, tmp_path, [], firmware=Firmware(OVMF.code, template))
     assert (tmp_path / "variables.fd").read_bytes() == b"template"
     assert f"if=pflash,unit=1,format=raw,file={tmp_path}/variables.fd" in command
+
+
+def test_architectures_without_machines_are_told() -> None:
+    assert architecture_of(Arch.X86) == "x86_64"
+    assert architecture_of(Arch.ARM64) == "aarch64"
+    with pytest.raises(StagewrightError) as caught:
+        architecture_of(Arch.RISCV)
+    assert caught.value.reason is Reason.HOST_FEATURE

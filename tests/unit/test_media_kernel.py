@@ -185,7 +185,7 @@ def test_genkernel_is_told_what_the_project_says(sources: Root, tmp_path: Path) 
     assert made == "6.6.0"
     said = (sources.path / "said").read_text().split()
     assert said[-2:] == ["--lvm", "all"]
-    assert {"--no-mountboot", "--kerneldir=/usr/src/linux", "--makeopts=-j3"} <= set(said)
+    assert {"--no-mountboot", "--no-module-rebuild", "--kerneldir=/usr/src/linux", "--makeopts=-j3"} <= set(said)
     assert {word.partition("=")[0] for word in said} >= {"--mrproper", "--kernel-config", "--initramfs-overlay"}
     with pytest.raises(StagewrightError) as caught:  # nothing new came of it
         build_by_genkernel(sources, Sources("/usr/src/linux", None, "", 3, EPOCH), [], None)

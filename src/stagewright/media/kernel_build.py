@@ -189,8 +189,12 @@ def build_by_make(root: Root, sources: Sources, done: Configured) -> str:
 
 
 def build_by_genkernel(root: Root, sources: Sources, arguments: Sequence[str], overlay: Path | None) -> str:
-    """Have genkernel(8) build a kernel, its modules and its initramfs inside the root. Returns the kernel's version."""
-    words = ["genkernel", "--no-color", "--no-mountboot", "--no-menuconfig", f"--kerneldir={sources.tree}"]
+    """Have genkernel(8) build a kernel, its modules and its initramfs inside the root. Returns the kernel's version.
+
+    Packages with modules are built again afterwards, with their sources fetched, so genkernel leaves them alone.
+    """
+    words = ["genkernel", "--no-color", "--no-mountboot", "--no-menuconfig", "--no-module-rebuild"]
+    words += [f"--kerneldir={sources.tree}"]
     words += [f"--makeopts=-j{sources.jobs}", "--kernel-filename=vmlinuz-%%KV%%"]
     words += ["--initramfs-filename=initramfs-%%KV%%.img", "--systemmap-filename=System.map-%%KV%%"]
     # Without mrproper genkernel prefers the .config that it finds in the sources to the one it is told.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -256,10 +257,12 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             version = compile_kernel(settings, sources, root, work, overlay)
         else:
             version = provide_kernel(settings, root, portage, work)
+        made = time.time()
         if settings.packages:
             portage.install(settings.packages)
         if settings.installs:
-            rebuild_modules(settings, version, root, portage)
+            configured_here = settings.from_sources or settings.config is not None
+            rebuild_modules(settings, version, root, portage, since=made if configured_here else 0)
         able = capabilities(root, version)
         dracut = settings.initramfs_by is InitramfsKind.DRACUT
         check_kernel(version, able, self._demand(settings))

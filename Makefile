@@ -6,12 +6,14 @@ STAGEWRIGHT := $(VENV)/bin/stagewright
 DEMO := examples/demo
 STAGES := examples/stages
 CATALYST := examples/catalyst
+KERNEL := examples/kernel
 
-.PHONY: help setup demo demo-stages demo-catalyst media-matrix netboot-matrix test test-fast lint bench clean
+.PHONY: help setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix test test-fast lint bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
 	@echo "make demo-stages  build stage1, stage2, stage3 and two stage4s, each inside the one before"
+	@echo "make demo-kernel  compile two kernels and a module for each, and boot them (half an hour without KVM)"
 	@echo "make demo-catalyst  build a release of Catalyst's specs by a script that calls catalyst"
 	@echo "make media-matrix boot every kind of medium in every way (an hour without KVM), write docs/media.md's table"
 	@echo "make netboot-matrix  boot from the network in every way (half an hour without KVM), write docs/netboot.md's table"
@@ -43,6 +45,12 @@ demo-stages: setup
 	@echo "To look into a stage: $(STAGEWRIGHT) -C $(STAGES) shell desk"
 	@echo "More: $(STAGEWRIGHT) -C $(STAGES) build selfhost stage1-systemd-starts"
 
+demo-kernel: setup
+	$(STAGEWRIGHT) -C $(KERNEL) build
+	@echo
+	@echo "What the booted machines said:"
+	@grep -ahE '^6\.1\.8-|hello from' $(KERNEL)/out/gentoo/console.log $(KERNEL)/out/dist/console.log
+
 demo-catalyst: export PATH := $(CURDIR)/$(CATALYST)/out/bin:$(CURDIR)/$(VENV)/bin:$(PATH)
 demo-catalyst: setup
 	mkdir -p $(CATALYST)/out/bin
@@ -71,4 +79,4 @@ bench: setup
 	$(VENV)/bin/python -m bench
 
 clean:
-	rm -rf $(VENV) $(DEMO)/out $(STAGES)/out $(CATALYST)/out $(CATALYST)/seed/out
+	rm -rf $(VENV) $(DEMO)/out $(STAGES)/out $(CATALYST)/out $(CATALYST)/seed/out $(KERNEL)/out

@@ -94,6 +94,14 @@ def test_every_kernel_has_its_lines_with_the_words_of_its_initramfs() -> None:
     assert len({entry.title for entry in entries}) == 6
 
 
+def test_a_medium_may_start_another_kernel_than_the_first() -> None:
+    payload = Payload("amd64", (kernel(), kernel("new"), kernel("old")))
+    entries = entries_of(settings_of(), payload.led_by("old"))
+    assert [entry.id for entry in entries] == ["live", "gentoo", "new"]
+    assert [entry.kernel for entry in entries] == ["boot/old", "boot/gentoo", "boot/new"]
+    assert payload.led_by(None) == payload
+
+
 @pytest.mark.parametrize("loader", [Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.GRUB_HYBRID, Loader.ISOLINUX])
 def test_all_loaders_say_the_same(loader: Loader) -> None:
     """What is read back from each loader's own files is the menu that they were made of."""

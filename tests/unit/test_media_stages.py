@@ -57,6 +57,7 @@ WRONG = [
     ("iso", {"loader": '"grub"'}),  # the payload carries systemd-boot
     ("iso", {"boot": '"live"'}),
     ("iso", {"memtest": "true"}),
+    ("iso", {"kernel": '"hardened"'}),  # the payload has no kernel called so
     ("iso", {"theme": '"."'}),
     ("iso", {"title": "'say \"x\"'"}),
     ("iso", {"kernel_arguments": '{ extra = ["root=/dev/sda"] }'}),
@@ -160,3 +161,30 @@ def test_machines_of_other_firmware_and_architecture(tmp_path: Path) -> None:
     assert line[0] == "qemu-system-aarch64"
     assert line[line.index("-machine") + 1] == "virt"
     assert "ramfb" in line
+
+
+def test_a_medium_chooses_among_the_kernels_of_its_payload(tmp_path: Path) -> None:
+    kernels = '{ gentoo = {}, hardened = { tree = "/usr/src/linux" } }'
+    plain = graph_of(load(write(tmp_path, boot={"kernels": kernels}), kinds())).nodes
+    chosen = write(tmp_path, boot={"kernels": kernels}, iso={"kernel": '"hardened"'})
+    nodes = graph_of(load(chosen, kinds())).nodes
+    assert "kernel" not in plain["iso"].options
+    assert nodes["iso"].options["kernel"] == "hardened"
+    assert nodes["live+boot.squashfs"] == plain["live+boot.squashfs"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_configuration_that_rules_out_a_live_system_is_told_when_planning(tmp_path: Path, several: bool) -> None:
+    kernel = '{ tree = "/usr/src/linux", config = "small.config" }'
+    boot = {"kernels": f"{{ small = {kernel} }}"} if several else {"kernel": kernel}
+    folder = write(tmp_path, boot=boot)
+    (folder / "small.config").write_text("CONFIG_SQUASHFS=y\n")  # what is not said may still be set by others
+    load(folder, kinds())
+    (folder / "small.config").write_text("# CONFIG_SQUASHFS is not set\n# CONFIG_OVERLAY_FS is not set\n")
+    with pytest.raises(ProblemsError) as caught:
+        load(folder, kinds())
+    (problem,) = caught.value.problems
+    assert problem.reason is Reason.INVALID_VALUE
+    assert problem.place and problem.place.line
+    assert all(name in problem.message for name in ("small.config", "CONFIG_SQUASHFS", "CONFIG_OVERLAY_FS"))
+    assert ("kernels.small.config:" if several else "kernel.config:") in problem.message

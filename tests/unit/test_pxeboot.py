@@ -78,6 +78,7 @@ WRONG = {
     ),
     "a stub that the payload has not": ([(PXE, PXE + "single_file = true\n")], Reason.INVALID_VALUE),
     "no web address": ([(PXE, PXE + 'base_url = "server/x"\n')], Reason.INVALID_VALUE),
+    "a kernel that the payload has not": ([(PXE, PXE + 'kernel = "hardened"\n')], Reason.UNKNOWN_NAME),
     "no method": ([(PXE, PXE + 'methods = ["ftp"]\n')], Reason.INVALID_VALUE),
     "a method twice": ([(PXE, PXE + 'methods = ["http", "http"]\n')], Reason.INVALID_VALUE),
     "no size": ([(PXE, PXE + 'budget = { "combined.igz" = "much" }\n')], Reason.INVALID_VALUE),

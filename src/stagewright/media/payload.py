@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagewright.media.arguments import InitramfsKind
@@ -58,6 +58,10 @@ class Payload:
     microcode: tuple[str, ...] = ()
     firmware: tuple[str, ...] = ()
     sha512: Mapping[str, str] = field(default_factory=dict)  # of kernels and initramfs, by path
+
+    def led_by(self, name: str | None) -> Payload:
+        """The same with this kernel first, as a medium or a set wants it that names one."""
+        return replace(self, kernels=tuple(sorted(self.kernels, key=lambda kernel: name not in (None, kernel.name))))
 
     def write(self, folder: Path) -> None:
         """Write the file into a payload's folder."""

@@ -23,6 +23,9 @@ PKGDIR = "/var/cache/binpkgs"
 TMPDIR = "/var/tmp"
 CCACHE = "/var/cache/ccache"
 
+CCACHE_ENV = {"CCACHE_DIR": CCACHE, "CCACHE_COMPILERCHECK": "content", "CCACHE_UMASK": "002"}
+"""The environment of ccache(1); clamped times and sizes do not tell one compiler from another."""
+
 MEMORY_PER_JOB = 2048
 """MiB that one compiler may need."""
 
@@ -107,8 +110,8 @@ def _of_stage(settings: PortageSettings) -> dict[str, str]:
     features = " ".join([*(["ccache"] if settings.ccache else []), settings.make_conf.get("FEATURES", "")]).strip()
     if features:
         own["FEATURES"] = f"${{FEATURES}} {features}"
-    if settings.ccache:  # clamped times and sizes do not tell one compiler from another
-        own = {"CCACHE_DIR": CCACHE, "CCACHE_COMPILERCHECK": "content", "CCACHE_UMASK": "002", **own}
+    if settings.ccache:
+        own = {**CCACHE_ENV, **own}
     return own
 
 

@@ -46,6 +46,7 @@ class Owner:
     counter: int
     brings: frozenset[str]
     fits: frozenset[str]
+    built: int  # seconds since 1970, of a binary package when that was made
 
     @property
     def only_modules(self) -> bool:
@@ -63,11 +64,19 @@ def install_kernel(settings: KernelSettings, root: Root, portage: Portage, epoch
     return version
 
 
-def rebuild_modules(settings: KernelSettings, version: str, root: Root, portage: Portage) -> None:
-    """Build packages with modules again if they were made for another kernel; see that all have some for this one."""
+def rebuild_modules(settings: KernelSettings, version: str, root: Root, portage: Portage, *, since: float = 0) -> None:
+    """Build packages with modules again if they were made for another kernel; see that all have some for this one.
+
+    With a configuration of the project's own a version says little: what fits was built after the kernel, at ``since``
+    (seconds since 1970) or later, and is no binary package from before.
+    """
     owners = inside(root.path, _owners)
     merged = max((owner.counter for owner in owners if version in owner.brings), default=0)
-    stale = [owner for owner in owners if owner.only_modules and (owner.counter < merged or version not in owner.fits)]
+    stale = [
+        owner
+        for owner in owners
+        if owner.only_modules and (owner.counter < merged or version not in owner.fits or owner.built < int(since))
+    ]
     if settings.rebuild_modules and stale:
         portage.install([f"={owner.name}" for owner in stale], options=["--oneshot", "--usepkg=n", "--buildpkg=n"])
         owners = inside(root.path, _owners)
@@ -115,8 +124,11 @@ def _owners() -> list[Owner]:
         text = contents.read_text(errors="replace")
         brings, fits = frozenset(_KERNEL.findall(text)), frozenset(_MODULE.findall(text))
         if brings or fits:
-            counter = contents.with_name("COUNTER")
-            number = int(counter.read_text()) if counter.exists() else 0
             folder = contents.parent
-            found.append(Owner(f"{folder.parent.name}/{folder.name}", number, brings, fits))
+            number, built = _number(folder / "COUNTER"), _number(folder / "BUILD_TIME")
+            found.append(Owner(f"{folder.parent.name}/{folder.name}", number, brings, fits, built))
     return found
+
+
+def _number(path: Path) -> int:
+    return int(path.read_text()) if path.exists() else 0

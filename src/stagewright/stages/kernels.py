@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,19 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind
-from stagewright.media.kernel import Sources, build_by_genkernel, build_by_make, check_tools
+from stagewright.media.kernel import Demand
+from stagewright.media.kernel_build import (
+    Sources,
+    build_by_genkernel,
+    build_by_make,
+    check_configured,
+    check_tools,
+    configure,
+)
+from stagewright.portage.confdir import CCACHE_ENV
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB
-from stagewright.portage.modules import KernelSettings, install_kernel
+from stagewright.portage.modules import SOURCES, KernelSettings, install_kernel
 from stagewright.project.fields import Atom, FilePath, Matching, Word, package_of
 from stagewright.root import files
 from stagewright.root.lacks import Lack
@@ -105,22 +115,53 @@ def genkernel_lacks(root: Root, where: str) -> list[Lack]:
     return [] if has_program(root, "genkernel") else [missing]
 
 
-def provide_kernel(settings: Kernel, root: Root, portage: Portage, work: Work, overlay: Path | None, where: str) -> str:
-    """See to it that a kernel and its modules are installed in the root. Returns its version."""
-    if not settings.from_sources:
-        if settings.config and settings.package:
-            _install_configured(settings.package, work.files[settings.config], root, portage, work.epoch)
-        return install_kernel(settings, root, portage, work.epoch)
+def prepare_sources(
+    settings: Kernel, root: Root, portage: Portage, work: Work, demand: Demand | None, *, where: str, ccache: bool
+) -> Sources:
+    """Install sources and configure them; see, before they are compiled, that they can be and are of use.
+
+    Raises ``ENVIRONMENT_LACKS`` with all that is amiss. ``demand`` is what a live system asks of its kernel.
+    """
     if settings.sources:
         portage.install([settings.sources])
     tree = settings.tree or _tree_of(settings.sources or "", root)
     check_tools(root, tree, where)
     config = work.files[settings.config] if settings.config else None
-    sources = Sources(tree, config, settings.extraversion or "", work.cores, work.epoch)
-    work.phase(f"compile {tree}")
+    sources = Sources(
+        tree, config, settings.extraversion or "", work.cores, work.epoch, ccache=CCACHE_ENV if ccache else {}
+    )
+    if config or settings.build is Builder.MAKE:  # else genkernel has a configuration of its own
+        work.phase(f"configure {tree}")
+        done = configure(root, sources)
+        if done.dropped:
+            work.notice(f"{settings.config or tree}: not in effect, as others rule them out: {_few(done.dropped)}")
+        check_configured(root, tree, done, demand, where)
+    return sources
+
+
+def compile_kernel(settings: Kernel, sources: Sources, root: Root, work: Work, overlay: Path | None) -> str:
+    """Compile and install a kernel from sources that were prepared. Returns its version."""
+    work.phase(f"compile {sources.tree}")
     if settings.build is Builder.GENKERNEL:
-        return build_by_genkernel(root, sources, settings.genkernel_arguments, overlay)
-    return build_by_make(root, sources)
+        version = build_by_genkernel(root, sources, settings.genkernel_arguments, overlay)
+    else:  # once more, since another kernel may have been configured in the same folder
+        version = build_by_make(root, sources, configure(root, sources))
+    link, parent = f"{SOURCES}/linux", f"{SOURCES}/"
+    if sources.tree != link and sources.tree.startswith(parent):  # where packages with modules look for it
+        files.make_link(root.path, link, sources.tree.removeprefix(parent), epoch=sources.epoch)
+    return version
+
+
+def provide_kernel(settings: Kernel, root: Root, portage: Portage, work: Work) -> str:
+    """See to it that a kernel which is not from sources is installed, with its modules. Returns its version."""
+    if settings.config and settings.package:
+        _install_configured(settings.package, work.files[settings.config], root, portage, work.epoch)
+    return install_kernel(settings, root, portage, work.epoch)
+
+
+def _few(options: Sequence[str]) -> str:
+    names = [f"CONFIG_{option}" for option in options]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _install_configured(package: str, config: Path, root: Root, portage: Portage, epoch: int) -> None:

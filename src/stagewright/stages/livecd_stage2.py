@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,14 +19,15 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
-from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.filedigest import digest_of
 from stagewright.graph.node import Node, Yields
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import choose_firmware, copy_firmware, firmware_lacks
 from stagewright.media.initramfs import Initramfs, Making, environment_lacks, make_initramfs
-from stagewright.media.kernel import capabilities, check_kernel, copy_image, copy_out, image_of
+from stagewright.media.kernel import Demand, capabilities, check_kernel, copy_image, copy_out, image_of, ruled_out
+from stagewright.media.kernel_build import Sources
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
 from stagewright.media.netmodules import NetModule
@@ -35,6 +37,8 @@ from stagewright.netboot.programs import PROGRAMS, NetLoader
 from stagewright.portage.emerge import Portage, Wanted
 from stagewright.portage.modules import install_kernel, rebuild_modules
 from stagewright.project.fields import Matching, Word
+from stagewright.project.model import Project
+from stagewright.project.source import Path_
 from stagewright.root import files
 from stagewright.root.emulation import machine_of
 from stagewright.root.lacks import Lack
@@ -42,7 +46,14 @@ from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import inside
 from stagewright.stages.base import Built, Scope, Work
-from stagewright.stages.kernels import Kernel, KernelName, genkernel_lacks, provide_kernel
+from stagewright.stages.kernels import (
+    Kernel,
+    KernelName,
+    compile_kernel,
+    genkernel_lacks,
+    prepare_sources,
+    provide_kernel,
+)
 from stagewright.stages.packages import PackageStage
 from stagewright.stages.tools import SIGN
 
@@ -111,9 +122,26 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         options = {**node.options, "default": self._first() if self.kernels else None}
         return replace(node, options=options, tools=(*node.tools, *([SIGN.program] if self.secure_boot else [])))
 
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """A configuration that says itself that its kernel could start no live system."""
+        yield from super().check(project)
+        for name, kernel in self._named().items():
+            path = project.path(kernel.config) if kernel.config else None
+            if path and path.is_file() and (options := ruled_out(path.read_text(errors="replace"))):
+                where = ("kernels", name, "config") if self.kernels else ("kernel", "config")
+                listing = ", ".join(f"CONFIG_{option}" for option in options)
+                what = f"{'.'.join(where)}: {kernel.config} rules out what every live system takes: {listing}"
+                yield where, StagewrightError(Reason.INVALID_VALUE, what, hint="set these to y or m there")
+
     def lacks(self) -> Iterator[StagewrightError]:
         """What of the keys is not on this machine."""
         yield from self.secure_boot.lacks() if self.secure_boot else ()
+
+    def unknown_kernel(self, name: str | None, called: str) -> Iterator[tuple[Path_, StagewrightError]]:
+        """The error of a stage whose ``kernel`` this payload, called so, does not have."""
+        if name is not None and name not in self._named():
+            what = f"kernel: {called!r} has no kernel called {name!r}"
+            yield ("kernel",), StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(name, self._named()))
 
     def _named(self) -> dict[str, Kernel]:
         return self.kernels or {"gentoo": self.kernel}
@@ -139,10 +167,10 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             portage.install(self.packages)
         machine = machine_of(root.path)
         efi = EfiArch.of(machine.arch if machine else Arch.AMD64)
-        self._check_environment(root, efi, portage, work.epoch)
+        prepared = self._check_environment(root, efi, portage, work)
         firmware = choose_firmware(root, self.firmware, microcode=self.microcode)
         (payload / "boot").mkdir()
-        kernels = self._make_kernels(root, portage, work)
+        kernels = self._make_kernels(root, portage, work, prepared)
         if firmware.files:
             copy_firmware(root, firmware, payload / FIRMWARE)
         self._take_loaders(root, payload, efi, work)
@@ -167,35 +195,55 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         (work.folder / "payload").mkdir(exist_ok=True)
         return self.portage(work, _binds(work.folder / "payload"))[0]
 
-    def _check_environment(self, root: Root, efi: EfiArch, portage: Portage, epoch: int) -> None:
-        """All that the environment lacks, at once and before any of it takes time. Raises ``ENVIRONMENT_LACKS``."""
+    def _check_environment(self, root: Root, efi: EfiArch, portage: Portage, work: Work) -> dict[str, Sources]:
+        """All that the environment lacks, at once and before any of it takes time. Returns sources, by kernel.
+
+        Sources are installed and configured for that, but not compiled. Raises ``ENVIRONMENT_LACKS``.
+        """
         where = repr(self.root)
         lacks = [lack for loader in self.loaders for lack in loader.lacks(root, efi)]
         lacks += [lack for loader in self.network_loaders for lack in loader.lacks(root, efi)]
         lacks += memtest_lacks(root, efi) if self.memtest else []
-        kernels = self._named().values()
-        if any(kernel.initramfs_by is InitramfsKind.DRACUT for kernel in kernels):
+        kernels = self._named()
+        if any(kernel.initramfs_by is InitramfsKind.DRACUT for kernel in kernels.values()):
             lacks += environment_lacks(self.initramfs, root, where)
-        if any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in kernels):
+        if any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in kernels.values()):
             lacks += genkernel_lacks(root, where)
         if self.microcode and efi.is_arm:
             lacks.append(Lack("microcode is for the processors of amd64 and x86", "leave `microcode` out"))
         lacks += firmware_lacks(root, self.firmware, microcode=self.microcode and not efi.is_arm, where=where)
         errors = [lack.error() for lack in lacks]
-        for kernel in kernels:
-            if not kernel.package and not kernel.from_sources:
-                try:
-                    image_of(root, install_kernel(kernel, root, portage, epoch), where)
-                except StagewrightError as error:
-                    errors.append(error)
+        prepared: dict[str, Sources] = {}
+        for name in self._ordered():
+            kernel = kernels[name]
+            try:
+                if kernel.from_sources:
+                    demand = self._demand(kernel)
+                    prepared[name] = prepare_sources(
+                        kernel, root, portage, work, demand, where=where, ccache=self.ccache
+                    )
+                elif not kernel.package:
+                    image_of(root, install_kernel(kernel, root, portage, work.epoch), where)
+            except ProblemsError as several:
+                errors += several.problems
+            except StagewrightError as error:
+                errors.append(error)
         if errors:
-            raise ProblemsError(errors)
+            raise ProblemsError(list({str(error): error for error in errors}.values()))
+        return prepared
 
-    def _make_kernels(self, root: Root, portage: Portage, work: Work) -> tuple[BootKernel, ...]:
+    def _demand(self, kernel: Kernel) -> Demand:
+        """What is asked of a kernel."""
+        compressor = "ZSTD" if kernel.initramfs_by is InitramfsKind.DRACUT else ""
+        return Demand(compressor, any(loader.is_efi for loader in self.loaders))
+
+    def _make_kernels(
+        self, root: Root, portage: Portage, work: Work, prepared: Mapping[str, Sources]
+    ) -> tuple[BootKernel, ...]:
         """All kernels, one after the other. Raises ``BUILD_FAILED`` when one would take the place of another."""
         made: list[BootKernel] = []
         for name in self._ordered():
-            kernel = self._kernel(name, root, portage, work)
+            kernel = self._kernel(name, root, portage, work, prepared.get(name))
             same = [other.name for other in made if other.version == kernel.version]
             if same and self._named()[name].from_sources:
                 message = f"the kernels {same[0]} and {name} are both {kernel.version}, so their modules would be mixed"
@@ -203,22 +251,26 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             made.append(kernel)
         return tuple(made)
 
-    def _kernel(self, name: str, root: Root, portage: Portage, work: Work) -> BootKernel:
+    def _kernel(self, name: str, root: Root, portage: Portage, work: Work, sources: Sources | None) -> BootKernel:
         """One kernel with the packages for it and its initramfs, copied out before the next one is made."""
         settings, payload = self._named()[name], work.folder / "payload"
         kernel, initramfs = paths_of(name, first=name == self._first())
         work.phase(f"kernel {name}")
         overlay = work.files[self.initramfs.overlay] if self.initramfs.overlay else None
-        version = provide_kernel(settings, root, portage, work, overlay, repr(self.root))
+        if sources:
+            version = compile_kernel(settings, sources, root, work, overlay)
+        else:
+            version = provide_kernel(settings, root, portage, work)
+        made = time.time()
         if settings.packages:
             portage.install(settings.packages)
         if settings.installs:
-            rebuild_modules(settings, version, root, portage)
+            configured_here = settings.from_sources or settings.config is not None
+            rebuild_modules(settings, version, root, portage, since=made if configured_here else 0)
         able = capabilities(root, version)
         dracut = settings.initramfs_by is InitramfsKind.DRACUT
-        efi = any(loader.is_efi for loader in self.loaders)
-        check_kernel(version, able, compressor="ZSTD" if dracut else "", efi=efi)
-        copy_image(root, image_of(root, version, repr(self.root)), payload / kernel, efi=efi)
+        check_kernel(version, able, demand := self._demand(settings))
+        copy_image(root, image_of(root, version, repr(self.root)), payload / kernel, efi=demand.efi)
         if self.secure_boot:
             sign(payload / kernel, self.secure_boot, work.files, work.epoch, work.log)
         root.run("depmod", version)
@@ -265,6 +317,8 @@ def _binds(payload: Path) -> list[Bind]:
 
 
 def _copy_modules(root: Root, version: str, target: Path) -> None:
-    modules = inside(root.path, os.path.realpath, f"/lib/modules/{version}")
-    ignored = shutil.ignore_patterns("build", "source", "vmlinuz")
-    shutil.copytree(root.path / modules.lstrip("/"), target, symlinks=True, ignore=ignored, dirs_exist_ok=True)
+    """Without the image, and without links to the sources, which distribution kernels have several of."""
+    modules = root.path / inside(root.path, os.path.realpath, f"/lib/modules/{version}").lstrip("/")
+    links = {path.name for path in modules.iterdir() if path.is_symlink()}
+    ignored = shutil.ignore_patterns("vmlinuz", *links)
+    shutil.copytree(modules, target, symlinks=True, ignore=ignored, dirs_exist_ok=True)

@@ -27,6 +27,7 @@ from stagewright.project.source import Path_
 from stagewright.release.digests import digests_of
 from stagewright.root.budget import Size, parse_size
 from stagewright.stages.base import Built, Scope, Stage, Work
+from stagewright.stages.kernels import KernelName
 from stagewright.stages.livecd_stage2 import LiveStage2
 from stagewright.stages.released import about, release
 from stagewright.stages.squashfs import SHA512, SquashfsSettings, squashfs_node
@@ -58,6 +59,8 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
     """The live root, a livecd-stage1."""
     boot: FilesRef
     """The payload, a livecd-stage2."""
+    kernel: KernelName | None = Field(default=None, exclude_if=lambda name: name is None)
+    """Which of the payload's `kernels` starts by itself, or is in a unified kernel image; default: its first."""
     volume_id: VolumeId | None = None
     """The volume id, by which the kernel finds the medium; default: the project's name in capitals."""
     loader: Annotated[Loader, Word()] = Loader.SYSTEMD_BOOT
@@ -105,6 +108,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
             if entry:
                 yield ("boot",), error
             return
+        yield from payload.unknown_kernel(self.kernel, self.boot)
         if self.loader not in payload.loaders:
             hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
             message = f"loader: the payload {self.boot!r} carries no {self.loader}"
@@ -149,7 +153,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
         """Lay out the files and write the ISO."""
         work.phase("assemble")
         folder = work.artifact("boot")
-        payload, settings = Payload.read(folder), self._settings(work)
+        payload, settings = Payload.read(folder).led_by(self.kernel), self._settings(work)
         wrong = unfit(settings, payload, self.compression)
         if wrong:
             message, hint = wrong

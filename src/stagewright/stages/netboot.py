@@ -26,7 +26,7 @@ from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import inside
 from stagewright.stages.base import Built, Work
-from stagewright.stages.kernels import Builder, Kernel, KernelName, genkernel_lacks, provide_kernel
+from stagewright.stages.kernels import Builder, Kernel, KernelName, compile_kernel, genkernel_lacks, prepare_sources
 from stagewright.stages.packages import PackageStage
 
 _IMAGE = "/tmp/stagewright-image"
@@ -151,7 +151,8 @@ class NetBoot(PackageStage, kind="netboot"):
         arguments = [*words, *self.kernels[name].genkernel_arguments]
         settings = self.kernels[name].model_copy(update={"genkernel_arguments": arguments})
         seeing = root.with_binds(*(Bind(file, place) for _, file, place in own))
-        version = provide_kernel(settings, seeing, portage, work, image, repr(self.root))
+        sources = prepare_sources(settings, seeing, portage, work, None, where=repr(self.root), ccache=self.ccache)
+        version = compile_kernel(settings, sources, seeing, work, image)
         copy_out(root, image_of(root, version, repr(self.root)), target / name)
         copy_out(root, f"/boot/initramfs-{version}.img", target / f"misc/{name}.igz")
         if files.exists(root.path, f"/boot/System.map-{version}"):

@@ -38,6 +38,7 @@ from stagewright.release.digests import Digests
 from stagewright.release.manifest import SUFFIX, write_manifest
 from stagewright.root.budget import Size, parse_size
 from stagewright.stages.base import Built, Scope, Stage, Work
+from stagewright.stages.kernels import KernelName
 from stagewright.stages.livecd_stage2 import LiveStage2
 from stagewright.stages.livecd_stage3 import Title
 from stagewright.stages.released import about
@@ -63,7 +64,9 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     live: StageRef
     """The live root, a livecd-stage1."""
     boot: FilesRef
-    """The payload, a livecd-stage2; of several kernels the first is taken."""
+    """The payload, a livecd-stage2."""
+    kernel: KernelName | None = Field(default=None, exclude_if=lambda name: name is None)
+    """Which of the payload's `kernels` machines get; default: its first."""
     title: Title | None = None
     """The line in boot menus; default: the project's name and version."""
     timeout: Annotated[int, Field(ge=0, le=3600)] = 3
@@ -107,6 +110,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
                 problem, hint = f"boot: {self.boot!r} is no payload", "name a stage of kind livecd-stage2"
                 yield ("boot",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
             return
+        yield from entry.model.unknown_kernel(self.kernel, self.boot)
         lacking = [module for module in self._modules() if module not in entry.model.initramfs.modules]
         if lacking:
             named = [name for name in ("methods", "uki") if getattr(self, name)]
@@ -133,7 +137,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         """Link the parts, write what is generated, and digest all of it."""
         work.phase("assemble")
         folder = work.artifact("boot")
-        payload = Payload.read(folder)
+        payload = Payload.read(folder).led_by(self.kernel)
         check_payload(folder, self.loaders or [], self.boot)
         fitting = self.kernel_arguments.model_copy(update={"verify": False})
         wrong = unfit(Settings(Loader.UKI, fitting, self.title or "", ""), payload, self.compression)

@@ -1,0 +1,91 @@
+"""Kernels from sources in a payload: what their configurations lack is told before the first of them is compiled.
+
+The sources are a stand-in, a Makefile with the targets that a kernel's has, and make is the real one: a real kernel
+takes minutes, and is what `make demo-kernel` builds and boots.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from integration.archives import busybox_root, link, member
+from integration.support import build, edit, notices, write_project
+from stagewright.media.kernel import FOR_INITRAMFS, FOR_LIVE
+
+pytestmark = pytest.mark.real
+
+PROJECT = """
+[seeds.it]
+file = "seed.tar"
+[stages.boot]
+kind = "livecd-stage2"
+root = "it"
+default = "gentoo"
+[stages.boot.kernels.gentoo]
+tree = "/usr/src/linux"
+config = "kernel.config"
+[stages.boot.kernels.signed]
+tree = "/usr/src/linux-signed"
+config = "signed.config"
+"""
+
+MAKEFILE = b"""
+all:
+\t@echo COMPILED
+olddefconfig:
+\tsed -i -e /CONFIG_ORPHAN=/d .config
+"""
+
+ENOUGH = "".join(f"CONFIG_{option}=y\n" for option in (*FOR_INITRAMFS, *FOR_LIVE, "RD_ZSTD", "EFI_STUB"))
+
+
+def real_make() -> dict[str, bytes]:
+    """This machine's make, and what it is linked with, by their places."""
+    found = shutil.which("make")
+    assert found, "make is in packages/apt.txt"
+    linked = subprocess.run(["ldd", found], check=True, capture_output=True, text=True).stdout
+    return {name[1:]: Path(name).read_bytes() for name in [found, *re.findall(r"(/\S+) \(", linked)]}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    found = shutil.which("busybox")
+    if found is None:
+        pytest.skip("NOT TESTED: no busybox (package busybox-static)")
+    path = write_project(tmp_path / "project", PROJECT)
+    members = [member(name, data, mode=0o755) for name, data in real_make().items()]
+    members += [link(f"bin/{name}", "busybox") for name in ("cp", "echo", "sed")]
+    members += [member(f"usr/src/{name}/Makefile", MAKEFILE) for name in ("linux", "linux-signed")]
+    busybox_root(path / "seed.tar", Path(found), members)
+    (path / "kernel.config").write_text(ENOUGH.replace("CONFIG_SQUASHFS=y\n", "CONFIG_ORPHAN=m\n"))
+    (path / "signed.config").write_text(f"{ENOUGH}CONFIG_MODULE_SIG=y\nCONFIG_DEBUG_INFO_BTF=y\nCONFIG_KERNEL_ZSTD=y\n")
+    return path
+
+
+def test_all_that_kernels_lack_is_told_before_one_is_compiled(project: Path, tmp_path: Path) -> None:
+    done = build("boot", cwd=project, store=tmp_path / "store", check=False)
+    assert done.reasons["boot"] == "environment-lacks"
+    wanted = [
+        *("/usr/src/linux could not start a live system: it lacks CONFIG_SQUASHFS (squashfs)", "has no dracut"),
+        *("lacks openssl, ", "header openssl/opensslv.h, ", "lacks pahole, ", "because of CONFIG_DEBUG_INFO_BTF"),
+        *("lacks zstd, which building the kernel takes because of CONFIG_KERNEL_ZSTD", "systemd-boot"),
+    ]
+    for words in wanted:
+        assert words in done.stderr, words
+    assert [text for text in notices(done) if "CONFIG_ORPHAN" in text]
+    phases = [event["phase"] for event in done.events if event["event"] == "NodePhase"]
+    assert any("configure /usr/src/linux-signed" in phase for phase in phases)
+    assert not any("compile" in phase for phase in phases)
+
+
+def test_a_configuration_that_rules_squashfs_out_is_told_when_planning(project: Path, tmp_path: Path) -> None:
+    edit(project, "CONFIG_ORPHAN=m", "# CONFIG_SQUASHFS is not set", "kernel.config")
+    done = build("boot", cwd=project, store=tmp_path / "store", check=False)
+    assert not done.built()
+    assert "stagewright.toml:" in done.stderr
+    assert "kernel.config rules out what every live system takes: CONFIG_SQUASHFS" in done.stderr

@@ -119,7 +119,7 @@ def row(entry: Entry, project: Path) -> Iterator[str]:
     login = report["milestones"].get("login prompt")
     memory = report.get("memory_available")
     said = ("refused, as it should" if test.refused else "works") if report["passed"] else "FAILED"
-    cells = [test.boots, machine_of(entry, project), str(test.attach), said]
+    cells = [test.boots, machine_of(entry, project), f"{test.attach}, line {test.entry}" if test.entry > 1 else str(test.attach), said]
     cells += [f"{login:.0f} s" if login else "-", f"{memory >> 10} of {test.memory} MiB" if memory else "-"]
     yield f"| {' | '.join(cells)} |"
 

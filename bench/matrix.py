@@ -119,7 +119,8 @@ def row(entry: Entry, project: Path) -> Iterator[str]:
     login = report["milestones"].get("login prompt")
     memory = report.get("memory_available")
     said = ("refused, as it should" if test.refused else "works") if report["passed"] else "FAILED"
-    cells = [test.boots, machine_of(entry, project), f"{test.attach}, line {test.entry}" if test.entry > 1 else str(test.attach), said]
+    how = f"{test.attach}, line {test.entry}" if test.entry > 1 else str(test.attach)
+    cells = [test.boots, machine_of(entry, project), how, said]
     cells += [f"{login:.0f} s" if login else "-", f"{memory >> 10} of {test.memory} MiB" if memory else "-"]
     yield f"| {' | '.join(cells)} |"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -68,3 +70,15 @@ def with_shell(root: Root) -> Root:
     for name in ("dev", "proc", "run", "tmp"):
         (root.path / name).mkdir(exist_ok=True)
     return root
+
+
+def cpio(files: Mapping[str, bytes]) -> bytes:
+    """An archive as the kernel unpacks it into an initramfs, by busybox's cpio."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        names = "\n".join(str(path.relative_to(folder)) for path in sorted(Path(folder).rglob("*")))
+        command = ["busybox", "cpio", "-o", "-H", "newc"]
+        return subprocess.run(command, cwd=folder, input=names.encode(), capture_output=True, check=True).stdout

@@ -128,7 +128,7 @@ def test_drivers(modules: set[str], builtin: set[str], inside: set[str], missing
 
 
 def test_a_line_for_dracut_changes_with_the_modules_alone() -> None:
-    making = Making("6.1", "/out", False, 1)
+    making = Making("6.1", "/out", Path("/out"), False, 1)
     before = making.words(Initramfs(drivers=["loop"]))
     assert "--install" not in before
     assert before[before.index("--drivers") + 1] == "loop"

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import io
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from roots import cpio
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind, KernelArguments
 from stagewright.media.inspect import Entry
-from stagewright.media.netmodules import NetModule
 from stagewright.netboot.combined import write_combined
 from stagewright.netboot.from_iso import _options, _title
-from stagewright.netboot.initramfs import abilities
 from stagewright.netboot.methods import COMBINED, IMAGE, INITRAMFS, KERNEL, CommandLine, Method, tftp_limits
 from stagewright.netboot.writer import NetSet, Parts, add_digests, dnsmasq_configuration, methods_of, write_set
 
@@ -25,25 +23,11 @@ EPOCH = 1_700_000_000
 MIB = 1 << 20
 
 
-def archive(files: dict[str, bytes]) -> bytes:
-    """An archive as the kernel unpacks it, by busybox's cpio in a folder of its own."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        for name, data in files.items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        names = "\n".join(str(path.relative_to(folder)) for path in sorted(Path(folder).rglob("*")))
-        command = ["busybox", "cpio", "-o", "-H", "newc"]
-        return subprocess.run(command, cwd=folder, input=names.encode(), capture_output=True, check=True).stdout
-
-
 @pytest.fixture
 def parts(tmp_path: Path) -> Parts:
     sources = tmp_path / "sources"
     sources.mkdir()
-    for name, data in {"kernel": b"K" * 999, "initramfs": gzip.compress(archive({"init": b"x" * 101}))}.items():
+    for name, data in {"kernel": b"K" * 999, "initramfs": gzip.compress(cpio({"init": b"x" * 101}))}.items():
         (sources / name).write_bytes(data)
     (sources / "image").write_bytes(bytes(range(256)) * 17 + b"end")
     return Parts(sources / "kernel", sources / "initramfs", sources / "image")
@@ -63,7 +47,7 @@ def folder_of(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("rest", range(4))
 def test_the_image_in_the_combined_file_is_where_the_kernel_looks(tmp_path: Path, rest: int) -> None:
-    base = archive({"init": b"x"})
+    base = cpio({"init": b"x"})
     base = base + bytes((rest - len(base)) % 4)  # the kernel takes zeros between archives
     (tmp_path / "base").write_bytes(base)
     (tmp_path / "image").write_bytes(b"image" * 1001)
@@ -270,40 +254,6 @@ def test_dnsmasq_understands_its_configuration(tmp_path: Path, address: str) -> 
     assert ("192.0.2.7" in text) == bool(address)
     assert "undionly.kpxe" in text
     assert "ARM64_EFI" in text
-
-
-MODULES = b"base\ndmsquash-live\nlivenet\n"
-
-
-@pytest.mark.parametrize("pack", ["gzip", "xz", "zstd", "none"])
-def test_dracut_tells_its_modules(tmp_path: Path, pack: str) -> None:
-    data = archive({"init": b"x", "usr/lib/dracut/modules.txt": MODULES, "etc/z": b"z" * 77})
-    if pack != "none":
-        data = subprocess.run([pack, "-c"], input=data, capture_output=True, check=True).stdout
-    early = archive({"kernel/x86/microcode/AuthenticAMD.bin": b"m" * 33})
-    (tmp_path / "initramfs").write_bytes(early + bytes(508) + data)
-    found = abilities(tmp_path / "initramfs", tmp_path)
-    assert found.by is InitramfsKind.DRACUT
-    assert found.network == (NetModule.LIVENET,)
-
-
-def test_genkernel_is_recognised(tmp_path: Path) -> None:
-    (tmp_path / "initramfs").write_bytes(gzip.compress(archive({"init": b"x", "etc/initrd.scripts": b"#"})))
-    found = abilities(tmp_path / "initramfs", tmp_path)
-    assert (found.by, found.network) == (InitramfsKind.GENKERNEL, ())
-
-
-@pytest.mark.parametrize("data", [b"no initramfs at all", b"070701" + b"0" * 50, b"\x1f\x8bnot really"])
-def test_what_is_no_initramfs_is_told(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "initramfs").write_bytes(data)
-    with pytest.raises(StagewrightError) as caught:
-        abilities(tmp_path / "initramfs", tmp_path)
-    assert caught.value.reason in (Reason.BAD_ARCHIVE, Reason.COMMAND_FAILED)
-
-
-def test_an_initramfs_of_unknown_make(tmp_path: Path) -> None:
-    (tmp_path / "initramfs").write_bytes(io.BytesIO(archive({"init": b"x"})).getvalue())
-    assert abilities(tmp_path / "initramfs", tmp_path).by is None
 
 
 def entry(title: str = "t", arguments: str = "") -> Entry:

@@ -16,8 +16,9 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media import netmodules
+from stagewright.media.contents import Contents
 from stagewright.media.firmware import CHOSEN
-from stagewright.media.kernel import FOR_LIVE, Capabilities, module_names
+from stagewright.media.kernel import FOR_LIVE, Capabilities
 from stagewright.media.netmodules import NetModule
 from stagewright.project.fields import FolderPath, Section
 from stagewright.root.lacks import Lack
@@ -25,7 +26,7 @@ from stagewright.root.local import has_program
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
-TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev", "lsinitrd": "dracut", "zstd": "zstd"}
+TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev", "zstd": "zstd"}
 """What every initramfs is made with, or copies. Without mount dracut makes one that panics, and says nothing."""
 
 OVERLAY = "/tmp/stagewright-initramfs"
@@ -71,27 +72,6 @@ class Initramfs(Section):
         return [module for module in NetModule if module in self.modules]
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What an initramfs holds: dracut's modules, kernel modules, paths of files."""
-
-    modules: frozenset[str]
-    drivers: frozenset[str]
-    paths: frozenset[str]
-
-    @classmethod
-    def of(cls, root: Root, path: str) -> Contents:
-        """By lsinitrd(1), inside the root."""
-        modules = root.ask("lsinitrd", "--mod", path).splitlines()
-        listed = root.ask("lsinitrd", path).splitlines()
-        paths = frozenset(line.split(" -> ")[0].split()[-1] for line in listed if line[:1] in "-dlcbps" and " " in line)
-        return cls(frozenset(line.strip() for line in modules), module_names(paths), paths)
-
-    def has_program(self, name: str) -> bool:
-        """Whether it has a program of this name."""
-        return any(path.endswith(f"bin/{name}") for path in self.paths)
-
-
 def environment_lacks(settings: Initramfs, root: Root, where: str) -> list[Lack]:
     """What dracut would miss, before it drops a module with a word in a log or makes a dead initramfs."""
     if not has_program(root, "dracut"):
@@ -108,10 +88,11 @@ def environment_lacks(settings: Initramfs, root: Root, where: str) -> list[Lack]
 
 @dataclass(frozen=True)
 class Making:
-    """One run of dracut: kernel, where the result goes (in the root), what else the project says."""
+    """One run of dracut: kernel, where the result goes, as a path in the root and here, what else the project says."""
 
     version: str
     target: str
+    result: Path
     microcode: bool
     epoch: int
     arguments: Sequence[str] = ()
@@ -155,8 +136,8 @@ def make_initramfs(settings: Initramfs, root: Root, making: Making, able: Capabi
             detail="\n".join(f"  {line}" for line in missing),
             hint="take what is needed out of initramfs.omit, or install what brings it",
         ) from error
-    contents = Contents.of(root, making.target)
-    dropped = [name for name in settings.modules if name not in contents.modules]
+    contents = Contents.of(making.result, making.result.parent)
+    dropped = [name for name in settings.modules if name not in (contents.modules or ())]
     if dropped:
         raise StagewrightError(
             Reason.ENVIRONMENT_LACKS,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind
+from stagewright.media.contents import Contents
 from stagewright.media.inspect import Entry, Medium, inspect
 from stagewright.media.payload import INITRAMFS, KERNEL
-from stagewright.netboot.initramfs import Abilities, abilities
 from stagewright.netboot.methods import IMAGE, CommandLine, Method, possible
 from stagewright.netboot.writer import NetSet, Parts, Written, write_set
 
@@ -78,19 +78,19 @@ def _write(iso: Path, medium: Medium, work: Path, folder: Path, base_url: str, *
     trees = (work / "iso", work / "esp")
     entry, kernel, initramfs = _entry(medium, trees)
     image = _image(entry, medium, trees[0])
-    able = abilities(initramfs, work)
-    by = able.by or _by_arguments(entry)
+    contents = Contents.of(initramfs, work)
+    by = contents.by or _by_arguments(entry)
     wanted = NetSet(
         title=_title(entry) or medium.volume_id,
         command=CommandLine(by, _options(entry)),
-        methods=possible(able.network),
+        methods=possible(contents.network),
         base_url=base_url,
         combined=combined,
     )
     written = write_set(Parts(kernel, initramfs, image), wanted, folder, int(iso.stat().st_mtime))
     places = {"kernel": kernel, "initramfs": initramfs, "image": image}
     parts = {role: str(path.relative_to(work)).partition("/")[2] for role, path in places.items()}
-    return Extracted(written, entry, parts, by, list(_notes(able, by, base_url)))
+    return Extracted(written, entry, parts, by, list(_notes(contents, by, base_url)))
 
 
 def _entry(medium: Medium, trees: Sequence[Path]) -> tuple[Entry, Path, Path]:
@@ -161,13 +161,13 @@ def _options(entry: Entry) -> list[str]:
     ]
 
 
-def _notes(able: Abilities, by: InitramfsKind, base_url: str) -> Iterator[str]:
+def _notes(contents: Contents, by: InitramfsKind, base_url: str) -> Iterator[str]:
     """What this set cannot do, and why."""
-    if able.by is None:
+    if contents.by is None:
         yield f"the initramfs was made by neither dracut nor genkernel; its arguments look like {by}'s"
     if by is InitramfsKind.GENKERNEL:
         yield "genkernel's initramfs cannot fetch an image over HTTP: the image always comes as part of the initramfs"
-    elif Method.HTTP not in possible(able.network):
+    elif Method.HTTP not in possible(contents.network):
         yield "the initramfs has no livenet, so it cannot fetch the image: it always comes as part of the initramfs"
     elif not base_url:
         yield "without --base-url only iPXE can have the image fetched over HTTP"

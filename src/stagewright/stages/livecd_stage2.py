@@ -30,7 +30,6 @@ from stagewright.media.kernel import Demand, capabilities, check_kernel, copy_im
 from stagewright.media.kernel_build import Sources
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import memtest_lacks, take_memtest
-from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, paths_of
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
@@ -278,7 +277,8 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         contents = None
         if dracut:
             more = settings.dracut_arguments
-            making = Making(version, f"{_OUT}/{initramfs}", self.microcode, work.epoch, more, overlay)
+            result = payload / initramfs
+            making = Making(version, f"{_OUT}/{initramfs}", result, self.microcode, work.epoch, more, overlay)
             contents = make_initramfs(self.initramfs, root, making, able)
         else:
             copy_out(root, f"/boot/initramfs-{version}.img", payload / initramfs)
@@ -290,8 +290,8 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             initramfs=initramfs,
             by=settings.initramfs_by,
             verifies=contents.has_program("checkisomd5") if contents else "--b2sum" in settings.genkernel_arguments,
-            network=tuple(module for module in NetModule if contents and module in contents.modules),
-            keymaps=contents is None or "i18n" in contents.modules,
+            network=contents.network if contents else (),
+            keymaps=contents is None or "i18n" in (contents.modules or ()),
             compressions=able.compressions,
         )
 

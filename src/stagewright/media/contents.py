@@ -1,4 +1,4 @@
-"""What an initramfs can do, read from outside: who made it, and whether it can fetch an image (N3)."""
+"""What an initramfs holds, read as the kernel reads it: from outside, whoever made it, running nothing of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind
+from stagewright.media.kernel import module_names
 from stagewright.media.netmodules import NetModule
 from stagewright.run import pipeline
 
@@ -27,32 +28,51 @@ _COMPRESSORS = {
 """By the first bytes, as the kernel tells them apart (lib/decompress.c)."""
 
 _MODULES = ("usr/lib/dracut/modules.txt", "lib/dracut/modules.txt")
-_GENKERNEL = ("etc/initrd.scripts", "etc/build_id")
+_GENKERNEL = frozenset(("etc/initrd.scripts", "etc/build_id"))
 _LONGEST = 1 << 20  # bytes of a list of modules that are read
 
 
 @dataclass(frozen=True)
-class Abilities:
-    """Who made an initramfs, None where nobody known did; and its modules for network boot."""
+class Contents:
+    """Paths of the files in an initramfs; dracut's modules, None where it was not dracut that made it."""
 
-    by: InitramfsKind | None
-    network: tuple[NetModule, ...]
+    paths: frozenset[str]
+    modules: frozenset[str] | None
 
+    @classmethod
+    def of(cls, path: Path, work: Path) -> Contents:
+        """Look into an initramfs; ``work`` takes a temporary file. Raises ``BAD_ARCHIVE`` for what is none."""
+        modules: list[str] | None = None
+        paths: set[str] = set()
+        with path.open("rb") as packed, tempfile.TemporaryFile(dir=work) as unpacked:
+            for stream in _archives(path, packed, unpacked):
+                for name, size in _names(stream):
+                    paths.add(name)
+                    if name in _MODULES and size < _LONGEST:
+                        modules = stream.read(size).decode(errors="replace").split()
+                        stream.seek(-size, os.SEEK_CUR)
+        return cls(frozenset(paths), None if modules is None else frozenset(modules))
 
-def abilities(path: Path, work: Path) -> Abilities:
-    """Look into an initramfs; ``work`` takes a temporary file. Raises ``BAD_ARCHIVE`` for what is none."""
-    modules: list[str] | None = None
-    genkernel = False
-    with path.open("rb") as packed, tempfile.TemporaryFile(dir=work) as unpacked:
-        for stream in _archives(path, packed, unpacked):
-            for name, size in _names(stream):
-                if name in _MODULES and size < _LONGEST:
-                    modules = stream.read(size).decode(errors="replace").split()
-                    stream.seek(-size, os.SEEK_CUR)
-                genkernel = genkernel or name in _GENKERNEL
-    if modules is not None:
-        return Abilities(InitramfsKind.DRACUT, tuple(module for module in NetModule if module in modules))
-    return Abilities(InitramfsKind.GENKERNEL if genkernel else None, ())
+    @property
+    def by(self) -> InitramfsKind | None:
+        """Who made it, None where nobody known did."""
+        if self.modules is not None:
+            return InitramfsKind.DRACUT
+        return InitramfsKind.GENKERNEL if self.paths & _GENKERNEL else None
+
+    @property
+    def network(self) -> tuple[NetModule, ...]:
+        """Its modules for network boot."""
+        return tuple(module for module in NetModule if module in (self.modules or ()))
+
+    @property
+    def drivers(self) -> frozenset[str]:
+        """The names of the kernel modules in it."""
+        return module_names(self.paths)
+
+    def has_program(self, name: str) -> bool:
+        """Whether it has a program of this name."""
+        return any(path.endswith(f"bin/{name}") for path in self.paths)
 
 
 def _archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO[bytes]]:

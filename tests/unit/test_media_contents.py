@@ -1,0 +1,54 @@
+"""What an initramfs holds, read from outside."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+from pathlib import Path
+
+import pytest
+from roots import cpio
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.media.arguments import InitramfsKind
+from stagewright.media.contents import Contents
+from stagewright.media.netmodules import NetModule
+
+MODULES = b"base\ndmsquash-live\nlivenet\n"
+
+
+def look(folder: Path, data: bytes) -> Contents:
+    (folder / "initramfs").write_bytes(data)
+    return Contents.of(folder / "initramfs", folder)
+
+
+@pytest.mark.parametrize("pack", ["gzip", "xz", "zstd", "none"])
+def test_dracut_tells_its_modules(tmp_path: Path, pack: str) -> None:
+    driver = "usr/lib/modules/6.1/kernel/fs/squashfs/squashfs.ko.xz"
+    files = {"init": b"x", "usr/lib/dracut/modules.txt": MODULES, driver: b"d", "usr/bin/checkisomd5": b"c" * 77}
+    data = cpio(files)
+    if pack != "none":
+        data = subprocess.run([pack, "-c"], input=data, capture_output=True, check=True).stdout
+    early = cpio({"kernel/x86/microcode/AuthenticAMD.bin": b"m" * 33})
+    found = look(tmp_path, early + bytes(508) + data)
+    assert found.by is InitramfsKind.DRACUT
+    assert found.network == (NetModule.LIVENET,)
+    assert found.drivers == {"squashfs"}
+    assert {"kernel/x86/microcode/AuthenticAMD.bin", *files} <= found.paths  # in all archives, one behind the other
+    assert (found.has_program("checkisomd5"), found.has_program("isomd5")) == (True, False)
+
+
+def test_genkernel_is_recognised(tmp_path: Path) -> None:
+    found = look(tmp_path, gzip.compress(cpio({"init": b"x", "etc/initrd.scripts": b"#"})))
+    assert (found.by, found.modules, found.network) == (InitramfsKind.GENKERNEL, None, ())
+
+
+@pytest.mark.parametrize("data", [b"no initramfs at all", b"070701" + b"0" * 50, b"\x1f\x8bnot really"])
+def test_what_is_no_initramfs_is_told(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        look(tmp_path, data)
+    assert caught.value.reason in (Reason.BAD_ARCHIVE, Reason.COMMAND_FAILED)
+
+
+def test_an_initramfs_of_unknown_make(tmp_path: Path) -> None:
+    assert look(tmp_path, cpio({"init": b"x"})).by is None

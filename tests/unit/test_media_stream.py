@@ -105,6 +105,37 @@ def test_a_file_that_is_not_there(folder: Path) -> None:
     assert "modprobe" not in text
 
 
+OUTLIVES = """
+getarg() { :; }
+info() { echo "info: $*"; }
+die() { echo "die: $*"; exit 1; }
+sed -e "s,^SOCKET=.*,SOCKET=$FOLDER/socket," -e "s,^CONNECTED=.*,CONNECTED=$FOLDER/connected," \\
+    -e "s,/dev/kmsg,$FOLDER/said,g" -e "s,^make_device$,," \\
+    -e "s,^exec /sbin/dmsquash.*,exit 0," "$SCRIPT" > "$FOLDER/script"
+nbd-client() { echo "$*" > "$FOLDER/client"; }
+udevadm() { :; }
+(set -- eth0 "stagewright-stream:$URL" && . "$FOLDER/script") || exit 9
+sleep 1
+qemu-img convert -O raw "nbd+unix:///?socket=$FOLDER/socket" "$FOLDER/copy"
+cp "/proc/$(cat "$FOLDER/socket.pid")/cmdline" "$FOLDER/cmdline"
+"""
+
+
+@pytest.mark.skipif(shutil.which("nbdkit") is None, reason="NOT TESTED: nbdkit is not installed")
+@as_root
+def test_what_serves_outlives_the_script_and_is_spared_by_systemd(folder: Path) -> None:
+    """As in an initramfs: the script is a child of process 1, and ends; nobody ends what it left."""
+    with FileServer(folder) as server:
+        url = f"http://127.0.0.1:{server.port}/a%20b/image"
+        env = {"URL": url, "SCRIPT": str(SCRIPT), "FOLDER": str(folder), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", OUTLIVES]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done
+    assert (folder / "copy").read_bytes()[:20000] == b"hsqs" * 5000
+    assert (folder / "cmdline").read_bytes().startswith(b"@nbdkit\0")
+    assert "/dev/nbd0 -systemd-mark" in (folder / "client").read_text()
+
+
 @pytest.mark.parametrize("url", ["https://server/image", "ftp://server/image", ""])
 def test_what_cannot_be_streamed(url: str) -> None:
     assert "die: " in said(url)

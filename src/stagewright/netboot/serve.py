@@ -131,6 +131,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server_version = "stagewright"
     sys_version = ""
     timeout = PATIENCE
+    disable_nagle_algorithm = True  # the end of a small range would wait for the client's delayed acknowledgement
     root: Path
     listener: Listener
 

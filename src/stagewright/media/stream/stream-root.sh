@@ -61,17 +61,20 @@ make_device() {
     done
 }
 
-# systemd leaves alone what calls itself @ (systemd.io/ROOT_STORAGE_DAEMONS). A web server that is away is waited for.
+# systemd leaves alone what calls itself @ (systemd.io/ROOT_STORAGE_DAEMONS). In the foreground, where it tells the console
+# of errors, nbdkit ends with its parent (measured), so that has to be process 1. A web server that is away is waited for.
 connect_http() {
-    setsid bash -c 'exec -a "@nbdkit" nbdkit "$@"' nbdkit --foreground --readonly --unix "$SOCKET" \
+    # shellcheck disable=SC2016
+    setsid --fork bash -c '
+        echo -1000 > /proc/self/oom_score_adj
+        while read -r _ _ _ parent _ < "/proc/$$/stat" && [ "$parent" != 1 ]; do sleep 0.1; done
+        exec -a "@nbdkit" nbdkit "$@"' nbdkit --foreground --readonly --unix "$SOCKET" --pidfile "$SOCKET.pid" \
         --filter=retry curl "url=$url" "header=Host: $host" tcp-keepalive=true \
-        retries=1000000 retry-delay=5 retry-exponential=no < /dev/null > /dev/kmsg 2>&1 &
-    server=$!
-    echo -1000 > "/proc/$server/oom_score_adj"
+        retries=1000000 retry-delay=5 retry-exponential=no < /dev/null > /dev/kmsg 2>&1
     tries=0
-    while [ ! -S "$SOCKET" ]; do
+    while [ ! -s "$SOCKET.pid" ]; do
         tries=$((tries + 1))
-        [ -d "/proc/$server" ] && [ "$tries" -lt 300 ] || die "nbdkit did not start, the lines above say why"
+        [ "$tries" -lt 300 ] || die "nbdkit did not start, the lines above say why"
         sleep 0.1
     done
     nbd-client -unix "$SOCKET" "$DEVICE" -systemd-mark > /dev/kmsg 2>&1

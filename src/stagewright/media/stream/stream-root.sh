@@ -51,14 +51,21 @@ find_http() {
     esac
 }
 
-make_device() {
-    modprobe nbd nbds_max=1
-    tries=0
-    while [ ! -b "$DEVICE" ]; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 100 ] || die "the kernel made no $DEVICE: has the initramfs the driver nbd?"
+# wait_for SECONDS WHAT-ELSE TEST...: until a test is true, or end with what is wrong.
+wait_for() {
+    tries=$(($1 * 10))
+    wrong=$2
+    shift 2
+    until [ "$@" ]; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || die "$wrong"
         sleep 0.1
     done
+}
+
+make_device() {
+    modprobe nbd nbds_max=1
+    wait_for 10 "the kernel made no $DEVICE: has the initramfs the driver nbd?" -b "$DEVICE"
 }
 
 # systemd leaves alone what calls itself @ (systemd.io/ROOT_STORAGE_DAEMONS). In the foreground, where it tells the console
@@ -71,12 +78,7 @@ connect_http() {
         exec -a "@nbdkit" nbdkit "$@"' nbdkit --foreground --readonly --unix "$SOCKET" --pidfile "$SOCKET.pid" \
         --filter=retry curl "url=$url" "header=Host: $host" tcp-keepalive=true \
         retries=1000000 retry-delay=5 retry-exponential=no < /dev/null > /dev/kmsg 2>&1
-    tries=0
-    while [ ! -s "$SOCKET.pid" ]; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 300 ] || die "nbdkit did not start, the lines above say why"
-        sleep 0.1
-    done
+    wait_for 30 "nbdkit did not start, the lines above say why" -s "$SOCKET.pid"
     nbd-client -unix "$SOCKET" "$DEVICE" -systemd-mark > /dev/kmsg 2>&1
 }
 

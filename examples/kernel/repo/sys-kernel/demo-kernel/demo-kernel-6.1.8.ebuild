@@ -49,12 +49,13 @@ src_install() {
 	[[ ! -e tools/objtool/objtool ]] || cp --parents -t "${ED}${tree}" tools/objtool/objtool || die
 	find "${ED}${tree}" \( -name '*.o' -o -name '.*.cmd' \) -delete || die
 
+	# Whole paths, which are right whether or not /lib is a link to /usr/lib.
 	local link
 	rm -f "${ED}/lib/modules/${version}"/{build,source} || die
 	for link in build source; do
-		dosym "../../..${tree}" "/lib/modules/${version}/${link}"
+		dosym "${tree}" "/lib/modules/${version}/${link}"
 	done
-	dosym "../../..${tree}/.config" "/lib/modules/${version}/config"
-	dosym "../../..${tree}/System.map" "/lib/modules/${version}/System.map"
-	dosym "../../..${tree}/arch/x86/boot/bzImage" "/lib/modules/${version}/vmlinuz"
+	dosym "${tree}/.config" "/lib/modules/${version}/config"
+	dosym "${tree}/System.map" "/lib/modules/${version}/System.map"
+	dosym "${tree}/arch/x86/boot/bzImage" "/lib/modules/${version}/vmlinuz"
 }

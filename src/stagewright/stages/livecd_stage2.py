@@ -58,6 +58,8 @@ from stagewright.stages.tools import SIGN
 
 _OUT = "/mnt/payload"
 
+_TO_COMPILE = 4  # cores: make(1) keeps those it began with, and a kernel takes longer than whatever runs beside it
+
 
 class LiveStage2(PackageStage, kind="livecd-stage2"):
     """A stage of kind ``livecd-stage2``."""
@@ -119,7 +121,13 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         """
         node = super().node(node_id, scope, **context)
         options = {**node.options, "default": self._first() if self.kernels else None}
-        return replace(node, options=options, tools=(*node.tools, *([SIGN.program] if self.secure_boot else [])))
+        compiles = any(kernel.from_sources for kernel in self._named().values())
+        return replace(
+            node,
+            options=options,
+            tools=(*node.tools, *([SIGN.program] if self.secure_boot else [])),
+            cores=_TO_COMPILE if compiles else node.cores,
+        )
 
     def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
         """A configuration that says itself that its kernel could start no live system."""

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.matrix import ARM64, ROOT, Table, copy, fill, machine_of
+from stagewright.netboot.methods import Method
 from stagewright.project.model import Entry
-from stagewright.stages.netboot_test import NetbootTest
+from stagewright.stages.netboot_test import NetbootTest, NetStart
 
 EXAMPLE, PAGE = ROOT / "examples" / "netboot", ROOT / "docs" / "netboot.md"
 BEGIN = "<!-- matrix: written by make netboot-matrix -->\n"
@@ -35,7 +36,8 @@ def row(entry: Entry, project: Path) -> Iterator[str]:
     login = report["milestones"].get("login prompt")
     memory = report.get("memory_available")
     result = "works" if report["passed"] else "FAILED"
-    cells = [machine_of(entry, project), str(test.start), str(test.method or "initrd"), result]
+    method = test.method or (Method.HTTP if test.start is NetStart.HTTP_BOOT else Method.INITRD)
+    cells = [machine_of(entry, project), str(test.start), str(method), result]
     cells += [f"{login:.0f} s" if login else "-", f"{memory >> 10} of {test.memory} MiB" if memory else "-"]
     yield f"| {' | '.join(cells)} |"
 

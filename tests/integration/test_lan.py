@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,29 @@ def test_a_machine_finds_names_programs_and_the_web(tmp_path: Path) -> None:
     assert (tmp_path / "got").read_text() == "a program"  # TFTP, of the boot server
     assert (tmp_path / "fetched").read_text() == "a program"  # by an address that is the set's own
     assert any("snponly.efi to 10.0.2.15" in line for line in found["said"])
+
+
+SERVERS = """
+import sys
+from pathlib import Path
+from stagewright.netboot.lan import loopback
+from stagewright.netboot.storage import NbdServer, NfsServer
+
+folder = Path(sys.argv[1])
+loopback()
+with NfsServer(folder / "set", folder) as nfs, NbdServer(folder / "set/image") as nbd:
+    print(nfs.url("server"), nbd.url("server"))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces take root")
+@pytest.mark.skipif(
+    not (shutil.which("ganesha.nfsd") and shutil.which("nbdkit")), reason="NOT TESTED: no nfs-ganesha, no nbdkit"
+)
+def test_servers_of_images_start_where_there_is_no_network(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/image").write_bytes(bytes(4096))
+    words = ["unshare", "--net", sys.executable, "-c", SERVERS, tmp_path]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("nfs:port=")

@@ -28,12 +28,18 @@ SERVER = GATEWAY
 """The boot server's address: that of this computer on QEMU's user network too, so that scripts fit both."""
 
 _DHCP, _MACHINE, _PREFIX = "10.0.2.3", "10.0.2.15", 24
+_SOME_ADDRESS = "192.0.2.1"  # of RFC 5737; nothing listens there
 _ARP_IGNORE = Path("/proc/sys/net/ipv4/conf/all/arp_ignore")
 
 
 def loopback() -> None:
-    """Switch the loopback interface on, which is off in a new network namespace."""
+    """Switch the loopback interface on, which is off in a new network namespace.
+
+    It gets an address besides its own: where a computer has none, getaddrinfo(3) finds not even 127.0.0.1 for programs
+    that ask with AI_ADDRCONFIG, as ganesha.nfsd does.
+    """
     _ip("link set lo up")
+    _ip(f"address add {_SOME_ADDRESS}/32 dev lo")
 
 
 class Lan:

@@ -13,12 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.project.load import load
-from stagewright.project.model import Entry
 from stagewright.stages.boot_test import BootTest
 from stagewright.stages.guest_test import MachineTest
 from stagewright.stages.registry import graph_of, kinds
@@ -26,7 +25,7 @@ from stagewright.stages.registry import graph_of, kinds
 ROOT = Path(__file__).parents[1]
 MEDIA, ARM64, PAGE = ROOT / "examples" / "media", ROOT / "examples" / "arm64", ROOT / "docs" / "media.md"
 BEGIN, END = "<!-- matrix: written by make media-matrix -->\n", "<!-- end of the matrix -->\n"
-COLUMNS = ("medium", "machine", "as", "result", "login after", "memory available")
+COLUMNS = ("medium", "machine", "as")
 VARIABLES, KEY = Path("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"), Path("/usr/share/ovmf/PkKek-1-snakeoil.key")
 """Keys that everybody has (package ovmf): good for trying Secure Boot out, and for nothing else."""
 
@@ -34,15 +33,16 @@ VARIABLES, KEY = Path("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"), Path("/usr/sh
 def main() -> int:
     """The matrix of media."""
     return fill(
-        Table({MEDIA: prepare, ARM64: copy}, PAGE, BEGIN, COLUMNS, BootTest, row), "python -m bench.matrix", __doc__
+        Table({MEDIA: prepare, ARM64: copy}, PAGE, BEGIN, COLUMNS, BootTest, cells), "python -m bench.matrix", __doc__
     )
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of boots: the page it is on, behind which line, which tests its rows are and how these are made.
+    """A table of boots: the page it is on, behind which line, its first columns, and which tests its rows are.
 
-    ``examples`` are those that have such tests, each with what makes a copy of it that can be built.
+    ``examples`` are those that have such tests, each with what makes a copy of it that can be built. ``cells`` says of
+    a test, with the machine that it starts, what stands in the first columns.
     """
 
     examples: Mapping[Path, Callable[[Path, Path], Path]]
@@ -50,7 +50,7 @@ class Table:
     begin: str
     columns: Sequence[str]
     tests: type[MachineTest]
-    rows: Callable[[Entry, Path], Iterable[str]]
+    cells: Callable[[MachineTest, str], list[str]]
 
 
 def fill(table: Table, prog: str, description: str | None) -> int:
@@ -59,16 +59,21 @@ def fill(table: Table, prog: str, description: str | None) -> int:
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--page", type=Path, default=table.page, help="the page with the table")
     options = parser.parse_args()
-    lines, code = [f"| {' | '.join(table.columns)} |", f"|{'---|' * len(table.columns)}"], 0
+    columns = [*table.columns, "result", "login after", "memory available"]
+    lines, code = [_line(columns), f"|{'---|' * len(columns)}"], 0
     with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as name:
         for example, make in table.examples.items():
             project = make(example, Path(name) / example.name)
-            entries = load(project, kinds()).entries["tests"].values()
-            tests = [entry for entry in entries if isinstance(entry.model, table.tests)]
+            loaded = load(project, kinds())
+            models = {name: entry.model for name, entry in loaded.entries["tests"].items()}
+            tests = {name: model for name, model in models.items() if isinstance(model, table.tests)}
             words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(options.store)]
-            words += ["build", "--keep-going", *(entry.name for entry in tests)]
+            words += ["build", "--keep-going", *tests]
             code = max(code, subprocess.run(words, check=False).returncode)
-            lines += [line for entry in tests for line in table.rows(entry, project)]
+            for name, test in tests.items():
+                arch = graph_of(loaded).nodes[test.node_name(name)].context["arch"]
+                machine = test.firmware if arch == "amd64" else f"{arch} {test.firmware}"
+                lines.append(_line([*table.cells(test, machine), *_outcome(test, project / "out" / name)]))
     text = "".join(f"{line}\n" for line in lines)
     print(text)
     before, rest = options.page.read_text().split(table.begin)
@@ -76,18 +81,23 @@ def fill(table: Table, prog: str, description: str | None) -> int:
     return code
 
 
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _outcome(test: MachineTest, out: Path) -> list[str]:
+    """How a test ended, the time to its login, and the memory that was available there."""
+    result = out / "result.json"
+    report = json.loads(result.read_text()) if result.exists() else {"passed": False, "milestones": {}}
+    refused = isinstance(test, BootTest) and test.refused
+    said = ("refused, as it should" if refused else "works") if report["passed"] else "FAILED"
+    login, memory = report["milestones"].get("login prompt"), report.get("memory_available")
+    return [said, f"{login:.0f} s" if login else "-", f"{memory >> 10} of {test.memory} MiB" if memory else "-"]
+
+
 def copy(example: Path, project: Path) -> Path:
     """A copy of an example."""
     return shutil.copytree(example, project, symlinks=False, ignore=shutil.ignore_patterns("out", "keys"))
-
-
-def machine_of(entry: Entry, project: Path) -> str:
-    """What is started: the firmware, and the architecture where that is not amd64."""
-    test = entry.model
-    assert isinstance(test, MachineTest)
-    node = graph_of(load(project, kinds())).nodes[test.node_name(entry.name)]
-    arch = node.context["arch"]
-    return test.firmware if arch == "amd64" else f"{arch} {test.firmware}"
 
 
 def prepare(example: Path, project: Path) -> Path:
@@ -110,19 +120,11 @@ def prepare(example: Path, project: Path) -> Path:
     return project
 
 
-def row(entry: Entry, project: Path) -> Iterator[str]:
-    """The line of one test."""
-    test = entry.model
+def cells(test: MachineTest, machine: str) -> list[str]:
+    """The first cells of a test's line."""
     assert isinstance(test, BootTest)
-    result = project / "out" / entry.name / "result.json"
-    report = json.loads(result.read_text()) if result.exists() else {"passed": False, "milestones": {}}
-    login = report["milestones"].get("login prompt")
-    memory = report.get("memory_available")
-    said = ("refused, as it should" if test.refused else "works") if report["passed"] else "FAILED"
     how = f"{test.attach}, line {test.entry}" if test.entry > 1 else str(test.attach)
-    cells = [test.boots, machine_of(entry, project), how, said]
-    cells += [f"{login:.0f} s" if login else "-", f"{memory >> 10} of {test.memory} MiB" if memory else "-"]
-    yield f"| {' | '.join(cells)} |"
+    return [test.boots, machine, how]
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from pathlib import Path
 from bench.measure import DEMO, Row, copy_of_demo, median_of, peak_memory, stagewright
 from stagewright.engine.plan import make_plan
 from stagewright.graph.node import Yields
+from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
-from stagewright.stages.registry import kinds
 from stagewright.store.store import Store
 
 ROUNDS = 3

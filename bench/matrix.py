@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.kinds.common.guest import MachineTest
+from stagewright.kinds.registry import graph_of, kinds
+from stagewright.kinds.tests.boots import BootTest
 from stagewright.project.load import load
-from stagewright.stages.boot_test import BootTest
-from stagewright.stages.guest_test import MachineTest
-from stagewright.stages.registry import graph_of, kinds
 
 ROOT = Path(__file__).parents[1]
 MEDIA, ARM64, PAGE = ROOT / "examples" / "media", ROOT / "examples" / "arm64", ROOT / "docs" / "media.md"
@@ -61,9 +61,9 @@ def fill(table: Table, prog: str, description: str | None) -> int:
     options = parser.parse_args()
     columns = [*table.columns, "result", "login after", "memory available"]
     lines, code = [_line(columns), f"|{'---|' * len(columns)}"], 0
-    with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as folder:
         for example, make in table.examples.items():
-            project = make(example, Path(name) / example.name)
+            project = make(example, Path(folder) / example.name)
             loaded = load(project, kinds())
             models = {name: entry.model for name, entry in loaded.entries["tests"].items()}
             tests = {name: model for name, model in models.items() if isinstance(model, table.tests)}

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from stagewright.engine.plan import make_plan
 from stagewright.graph.node import Yields
+from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
-from stagewright.stages.registry import kinds
 from stagewright.store.store import Store
 
 DEMO = Path(__file__).parents[1] / "examples" / "demo"

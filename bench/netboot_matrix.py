@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 
 from bench.matrix import ARM64, ROOT, Table, copy, fill
+from stagewright.kinds.common.guest import MachineTest
+from stagewright.kinds.tests.netboots import NetbootTest, NetStart
 from stagewright.netboot.methods import Method
-from stagewright.stages.guest_test import MachineTest
-from stagewright.stages.netboot_test import NetbootTest, NetStart
 
 EXAMPLE, PAGE = ROOT / "examples" / "netboot", ROOT / "docs" / "netboot.md"
 BEGIN = "<!-- matrix: written by make netboot-matrix -->\n"

@@ -74,7 +74,7 @@ def site(store_path: Path, warm: Warm, tmp_path_factory: pytest.TempPathFactory)
     (top / "bin").mkdir()
     catalyst = top / "bin/catalyst"
     catalyst.write_text(
-        f"#!/bin/sh\nexec {sys.executable} -c 'from stagewright.cli.dropin import main; main()' \"$@\"\n"
+        f"#!/bin/sh\nexec {sys.executable} -c 'from stagewright.dropin.main import main; main()' \"$@\"\n"
     )
     catalyst.chmod(0o755)
     stagewright = top / "bin/stagewright"

@@ -15,7 +15,7 @@ import pytest
 
 from integration.archives import busybox_root, link, member
 from integration.support import build, edit, notices, write_project
-from stagewright.media.kernel import FOR_INITRAMFS, FOR_LIVE
+from stagewright.kernel.find import FOR_INITRAMFS, FOR_LIVE
 
 pytestmark = pytest.mark.real
 

@@ -72,7 +72,7 @@ SERVERS = """
 import sys
 from pathlib import Path
 from stagewright.netboot.lan import loopback
-from stagewright.netboot.storage import NbdServer, NfsServer
+from stagewright.netboot.image_servers import NbdServer, NfsServer
 
 folder = Path(sys.argv[1])
 loopback()

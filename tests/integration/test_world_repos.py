@@ -22,9 +22,9 @@ from stagewright.engine.pins import look_up, movable, pin, settle
 from stagewright.engine.repositories import bring
 from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.events import Event, NodeNotice
+from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 from stagewright.repos.trees import trees_of
-from stagewright.stages.registry import kinds
 from stagewright.store.store import Store
 
 pytestmark = pytest.mark.real

@@ -28,10 +28,10 @@ from integration.gentoo_mirror import AUTOBUILDS, STAMP, VARIANT, GentooMirror, 
 from integration.signing import Signer
 from integration.support import write_project
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kinds.common.base import Built, Stage, Work
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
 from stagewright.seeds.gentoo import KEYRING
-from stagewright.stages.base import Built, Stage, Work
-from stagewright.stages.registry import graph_of, kinds
 from stagewright.store.store import Store
 
 pytestmark = pytest.mark.real

@@ -8,11 +8,11 @@ from stagewright.catalyst.keys import Kind, Target
 from stagewright.catalyst.release import Member
 from stagewright.catalyst.spec import read_spec
 from stagewright.catalyst.tokens import fill
-from stagewright.cli.catalyst_project import Loaded, load_release
-from stagewright.graph.filedigest import tree_digest
+from stagewright.dropin.project import Loaded, load_release
+from stagewright.graph.file_digest import tree_digest
 from stagewright.graph.keys import Key, KeySources, keys_of
+from stagewright.kinds.registry import graph_of
 from stagewright.project.model import Project
-from stagewright.stages.registry import graph_of
 
 STAMP = "20260628T164555Z"
 

@@ -13,12 +13,12 @@ from stagewright.engine.outputs import publish
 from stagewright.engine.plan import make_plan
 from stagewright.errors import ProblemsError, Reason
 from stagewright.graph.node import Graph, Yields
+from stagewright.kinds.artifacts.binhost import BinhostStage
+from stagewright.kinds.common.base import Input, Work
+from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.registry import by_kind, graph_of, kinds
 from stagewright.project.load import load
 from stagewright.project.model import Project
-from stagewright.stages.base import Input, Work
-from stagewright.stages.binhost import BinhostStage
-from stagewright.stages.packages import PackageStage
-from stagewright.stages.registry import by_kind, graph_of, kinds
 from stagewright.store.store import Meta, Store
 
 KEY = "0123456789ABCDEF" * 2 + "01234567"
@@ -118,7 +118,7 @@ def test_secrets_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "secret").touch()
     sign = {"key": KEY, "secret": "~/secret", "passphrase": str(tmp_path / "none")}
     stage = BinhostStage.model_validate({"roots": ["system"], "sign": sign})
-    assert [(problem.reason, problem.message.partition(":")[0]) for problem in stage.lacks()] == [
+    assert [(problem.reason, problem.message.partition(":")[0]) for problem in stage.missing()] == [
         (Reason.MISSING_FILE, "sign.passphrase")
     ]
 

@@ -13,10 +13,10 @@ from stagewright.catalyst.convert.group import group
 from stagewright.catalyst.convert.names import FileNames, bare
 from stagewright.catalyst.convert.sheet import Sheet, text
 from stagewright.cli.main import run
-from stagewright.engine.storedir import Layout
+from stagewright.dropin.storedir import Layout
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
+from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
-from stagewright.stages.registry import kinds
 
 
 @pytest.fixture

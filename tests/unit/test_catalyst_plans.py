@@ -16,11 +16,11 @@ from releases import World, keys_in
 from test_catalyst_corpus import CORPUS, SPECS
 
 from stagewright.catalyst.graph import Made
-from stagewright.cli.catalyst_project import Loaded
 from stagewright.cli.main import run
+from stagewright.dropin.project import Loaded
 from stagewright.errors import Exit
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
-from stagewright.stages.registry import graph_of, kinds
 
 GOLDEN = Path(__file__).parents[1] / "data" / "catalyst" / "plans.json"
 

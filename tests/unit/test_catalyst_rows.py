@@ -18,8 +18,8 @@ from stagewright.catalyst.graph import make_graph
 from stagewright.catalyst.keys import KEYS, Key, Kind, Target
 from stagewright.catalyst.release import Member, Release
 from stagewright.catalyst.spec import parse
-from stagewright.cli.catalyst_project import Loaded
 from stagewright.cli.main import run
+from stagewright.dropin.project import Loaded
 from stagewright.errors import Exit
 
 PAGE = Path(__file__).parents[2] / "docs" / "catalyst-keys.md"

@@ -10,12 +10,12 @@ import pytest
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
+from stagewright.kinds.registry import graph_of, kinds
+from stagewright.kinds.tests.rebuilds import RebuildTest, _keep_flags, _rebuilt, _seconds
+from stagewright.kinds.tests.starts import StartTest
 from stagewright.portage.installed import contents
 from stagewright.project.load import load
 from stagewright.root.root import Root
-from stagewright.stages.rebuild_test import RebuildTest, _keep_flags, _rebuilt, _seconds
-from stagewright.stages.registry import graph_of, kinds
-from stagewright.stages.start_test import StartTest
 from stagewright.vm.console import Console
 from stagewright.vm.container import _Terminal, nspawn
 

@@ -18,7 +18,7 @@ import pytest
 
 from stagewright.cli.main import COMMANDS, run
 from stagewright.errors import Exit
-from stagewright.stages.registry import by_kind
+from stagewright.kinds.registry import by_kind
 
 PROJECT = """
 format = 1

@@ -9,10 +9,10 @@ from drafts import Draft
 from pydantic import ValidationError
 
 from stagewright.errors import ProblemsError, Reason
+from stagewright.kinds.media.diskimage_stage1 import DiskImage1, DiskType
+from stagewright.kinds.media.diskimage_stage2 import DiskImage2
+from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
-from stagewright.stages.diskimage_stage1 import DiskImage1, DiskType
-from stagewright.stages.diskimage_stage2 import DiskImage2
-from stagewright.stages.registry import kinds
 
 HEAD = """format = 1
 [project]

@@ -10,8 +10,8 @@ import pytest
 from stagewright.cli.kinds import reference
 from stagewright.cli.main import COMMANDS
 from stagewright.errors import Exit, Reason
+from stagewright.kinds.registry import by_kind
 from stagewright.project.describe import settings
-from stagewright.stages.registry import by_kind
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

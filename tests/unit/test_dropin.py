@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from test_engine_snapshot import commit, git
 
-from stagewright.cli.dropin import main
-from stagewright.engine.history import history
-from stagewright.engine.ledger import Record, remember
+from stagewright.dropin.history import history
+from stagewright.dropin.ledger import Record, remember
+from stagewright.dropin.main import main
 
 LINE = re.compile(
     r"\d\d [A-Z][a-z]{2} 20\d\d \d\d:\d\d:\d\d \S+: (DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL) *: (?P<text>.*)"

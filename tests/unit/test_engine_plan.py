@@ -10,10 +10,10 @@ from test_graph_keys import PROJECT, lay_out
 from stagewright.engine.pins import Subject, request_of, unpinned
 from stagewright.engine.plan import Plan, State, make_plan
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kinds.common.base import Stage
+from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 from stagewright.project.model import Project
-from stagewright.stages.base import Stage
-from stagewright.stages.registry import kinds
 from stagewright.store.store import Meta, Store
 
 ALL = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from integration.signing import Signer
 
-from stagewright.engine.snapshot import Snapshots
+from stagewright.dropin.snapshot import Snapshots
 from stagewright.errors import Reason, StagewrightError
 
 pytestmark = pytest.mark.skipif(

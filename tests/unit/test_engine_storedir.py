@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from stagewright.engine.ledger import Record, forget, recall, remember
+from stagewright.dropin.ledger import Record, forget, recall, remember
+from stagewright.dropin.storedir import DigestStyle, Layout, Placed, publish
 from stagewright.engine.plan import Plan, State, Step
-from stagewright.engine.storedir import DigestStyle, Layout, Placed, publish
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.release.digests import digests_of, write_digests

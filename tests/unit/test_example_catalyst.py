@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stagewright.cli.catalyst_project import Loaded, load_release
+from stagewright.dropin.project import Loaded, load_release
 from stagewright.engine.plan import make_plan
 from stagewright.store.store import Store
 

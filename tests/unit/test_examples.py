@@ -12,9 +12,9 @@ import pytest
 
 from stagewright.engine.plan import State, make_plan
 from stagewright.errors import ProblemsError
+from stagewright.kinds.registry import kinds
 from stagewright.project.fields import package_of
 from stagewright.project.load import load
-from stagewright.stages.registry import kinds
 from stagewright.store.store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 import stagewright
-from stagewright.graph.codedigest import NEUTRAL, _closure
-from stagewright.stages.registry import by_kind, module_of
+from stagewright.graph.code_digest import NEUTRAL, _closure
+from stagewright.kinds.registry import by_kind, module_of
 
 PACKAGE = Path(stagewright.__file__).parent
 
 ASK = """
 import json
-from stagewright.graph.codedigest import code_digest
-from stagewright.stages.registry import by_kind, module_of
+from stagewright.graph.code_digest import code_digest
+from stagewright.kinds.registry import by_kind, module_of
 print(json.dumps({kind: code_digest(module_of(kind)) for kind in by_kind()}))
 """
 
@@ -55,12 +55,12 @@ def changed(folder: Path, name: str, text: str = "\n# changed\n") -> set[str]:
 
 
 def test_a_kind_changes_with_its_own_module(copy: Path) -> None:
-    assert "tarball" in changed(copy, "stages/tarball.py")
-    assert changed(copy, "stages/tarball.py") == {"tarball"}
+    assert "tarball" in changed(copy, "kinds/artifacts/tarball.py")
+    assert changed(copy, "kinds/artifacts/tarball.py") == {"tarball"}
 
 
 def test_all_kinds_change_with_what_they_all_use(copy: Path) -> None:
-    assert changed(copy, "stages/base.py") == set(by_kind())
+    assert changed(copy, "kinds/common/base.py") == set(by_kind())
     assert changed(copy, "root/root.py") == set(by_kind())
 
 
@@ -88,10 +88,10 @@ def test_no_kind_changes_with_how_work_is_arranged_and_shown(copy: Path, name: s
 
 
 def test_no_kind_changes_with_what_running_leaves(copy: Path) -> None:
-    folder = copy / "stagewright" / "stages" / "__pycache__"
+    folder = copy / "stagewright" / "kinds" / "__pycache__"
     folder.mkdir()
     try:
-        assert changed(copy, "stages/__pycache__/base.cpython-311.pyc.140234") == set()
+        assert changed(copy, "kinds/__pycache__/base.cpython-311.pyc.140234") == set()
     finally:
         folder.rmdir()
 
@@ -100,5 +100,5 @@ def test_no_kind_changes_with_what_running_leaves(copy: Path) -> None:
 def test_the_closure_holds_modules_with_a_say(kind: str) -> None:
     closure = _closure(module_of(kind))
     assert module_of(kind) in closure
-    assert "stagewright.stages.base" in closure
+    assert "stagewright.kinds.common.base" in closure
     assert not {name.split(".")[1] for name in closure} & NEUTRAL

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.filedigest import file_digest, tree_digest, walk
+from stagewright.graph.file_digest import file_digest, tree_digest, walk
 
 
 @pytest.fixture

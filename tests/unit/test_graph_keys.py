@@ -13,8 +13,8 @@ import pytest
 from stagewright.errors import Place
 from stagewright.graph.keys import KEY_FORMAT, Key, KeySources, differences, key_of, keys_of
 from stagewright.graph.node import Graph, Node, Yields
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
-from stagewright.stages.registry import graph_of, kinds
 
 GOLDEN = Path(__file__).parents[1] / "data" / "keys" / "demo.json"
 

@@ -12,9 +12,10 @@ SOURCE = Path(__file__).parents[2] / "src" / "stagewright"
 
 LAYERS = (
     {"cli", "__main__"},
+    {"dropin"},
     {"ui", "engine"},
-    {"stages"},
-    {"media", "netboot", "portage", "release", "repos", "seeds", "vm"},
+    {"kinds"},
+    {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
     {"fetch", "root", "store"},
     {"catalyst", "graph", "project"},
     {"arch", "errors", "events", "run"},
@@ -29,6 +30,9 @@ BESIDE = {
     ("root", "graph"),
     ("store", "graph"),
     ("events", "errors"),
+    ("kernel", "portage"),
+    ("media", "kernel"),
+    ("netboot", "kernel"),
     ("netboot", "media"),
     ("netboot", "release"),
     ("fetch", "store"),
@@ -101,7 +105,7 @@ def test_the_core_does_not_print(path: Path) -> None:
 
 
 def test_a_kind_has_a_module_of_its_own() -> None:
-    from stagewright.stages.registry import by_kind
+    from stagewright.kinds.registry import by_kind
 
     homes = [model.__module__ for model in by_kind().values()]
     assert len(homes) == len(set(homes))

@@ -10,13 +10,13 @@ from roots import EPOCH, as_root, cpio, in_sandbox, make_root, with_shell
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kernel.find import Capabilities
 from stagewright.media.contents import Contents
 from stagewright.media.efi import EfiArch
-from stagewright.media.firmware import CHOSEN, choose_firmware, copy_firmware, firmware_lacks
-from stagewright.media.initramfs import TOOLS, Initramfs, Making, environment_lacks, make_initramfs
-from stagewright.media.kernel import Capabilities
+from stagewright.media.firmware import CHOSEN, choose_firmware, copy_firmware, missing_firmware
+from stagewright.media.initramfs import TOOLS, Initramfs, Making, make_initramfs, missing_environment
 from stagewright.media.loaders import BOOT_MBR, Loader
-from stagewright.media.memtest import memtest_lacks, take_memtest
+from stagewright.media.memtest import missing_memtest, take_memtest
 from stagewright.netboot.programs import NetLoader
 from stagewright.root.root import Root
 
@@ -52,18 +52,18 @@ def test_what_matches_comes_with_what_it_links_to(root: Root, tmp_path: Path) ->
 
 
 def test_what_is_not_there_is_told_at_once(tmp_path: Path) -> None:
-    lacks = firmware_lacks(make_root(tmp_path), ["wifi-*", "gpu"], microcode=True, where="it")
+    lacks = missing_firmware(make_root(tmp_path), ["wifi-*", "gpu"], microcode=True, where="it")
     assert [word in lack.message for lack, word in zip(lacks, ("wifi-*", "gpu", "microcode"), strict=True)] == [
         True
     ] * 3
 
 
 def test_memtest_is_found_where_distributions_put_it(tmp_path: Path) -> None:
-    assert memtest_lacks(make_root(tmp_path / "without"), X64)
+    assert missing_memtest(make_root(tmp_path / "without"), X64)
     gentoo = {"boot/memtest86plus/memtest.efi64": "efi", "boot/memtest86plus/memtest64.bios": "bin"}
     for number, texts in enumerate(({"boot/memtest86+x64.efi": "efi", "boot/memtest86+x64.bin": "bin"}, gentoo)):
         root = make_root(tmp_path / str(number), texts)
-        assert memtest_lacks(root, X64) == []
+        assert missing_memtest(root, X64) == []
         target = tmp_path / f"taken{number}"
         target.mkdir()
         take_memtest(root, target)
@@ -75,7 +75,7 @@ def test_memtest_is_found_where_distributions_put_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("loader", list(Loader))
 def test_a_loader_that_is_not_there_is_named(tmp_path: Path, loader: Loader) -> None:
-    (lack, *_) = loader.lacks(make_root(tmp_path), X64)
+    (lack, *_) = loader.missing(make_root(tmp_path), X64)
     assert str(loader) in lack.message
     assert "install" in lack.hint
 
@@ -87,27 +87,27 @@ def test_loaders_are_taken_from_where_gentoo_puts_them(tmp_path: Path) -> None:
     root = make_root(tmp_path / "root", texts)
     taken = tmp_path / "taken"
     taken.mkdir()
-    assert not list(Loader.ISOLINUX.lacks(root, X64))
+    assert not list(Loader.ISOLINUX.missing(root, X64))
     Loader.ISOLINUX.take(root, X64, taken, "/unused")
     assert (taken / BOOT_MBR).read_text() == "isohdpfx.bin"
     assert {path.name for path in taken.iterdir()} == {*names, BOOT_MBR} - {"isohdpfx.bin"}
-    assert list(Loader.SYSTEMD_BOOT.lacks(root, X64))
+    assert list(Loader.SYSTEMD_BOOT.missing(root, X64))
     arm = EfiArch.of(Arch.ARM64)
-    assert not list(Loader.SYSTEMD_BOOT.lacks(root, arm))
+    assert not list(Loader.SYSTEMD_BOOT.missing(root, arm))
     Loader.SYSTEMD_BOOT.take(root, arm, taken, "/unused")
     assert (taken / "BOOTAA64.EFI").read_text() == "systemd-bootaa64.efi"
-    assert list(Loader.GRUB_HYBRID.lacks(root, arm))
+    assert list(Loader.GRUB_HYBRID.missing(root, arm))
 
 
 def test_what_is_for_pcs_alone(tmp_path: Path) -> None:
     arm, root = EfiArch.of(Arch.ARM64), make_root(tmp_path)
-    lacks = [*memtest_lacks(root, arm), *NetLoader.IPXE.lacks(root, arm), *NetLoader.PXELINUX.lacks(root, arm)]
+    lacks = [*missing_memtest(root, arm), *NetLoader.IPXE.missing(root, arm), *NetLoader.PXELINUX.missing(root, arm)]
     assert len(lacks) == 3
     assert all("amd64 and x86" in lack.message for lack in lacks)
-    (grub,) = Loader.GRUB.lacks(root, arm)
+    (grub,) = Loader.GRUB.missing(root, arm)
     assert "grub-efi-arm64-bin" in grub.hint
     assert "grub-pc-bin" not in grub.hint
-    (net,) = NetLoader.GRUB.lacks(root, arm)
+    (net,) = NetLoader.GRUB.missing(root, arm)
     assert "arm64-efi" in net.message
 
 
@@ -119,12 +119,12 @@ def test_architectures_without_media_are_told() -> None:
 
 def test_what_dracut_would_drop_in_silence(tmp_path: Path) -> None:
     settings = Initramfs()
-    assert "no dracut" in environment_lacks(settings, make_root(tmp_path / "a"), "it")[0].message
+    assert "no dracut" in missing_environment(settings, make_root(tmp_path / "a"), "it")[0].message
     tools = {f"usr/bin/{name}*": "" for name in ("dracut", *TOOLS)}
     root = make_root(tmp_path / "b", tools)
-    (lack,) = environment_lacks(settings, root, "it")
+    (lack,) = missing_environment(settings, root, "it")
     assert all(name in lack.message for name in ("ip ", "arping", "dhclient", "curl", "pgrep"))
-    assert environment_lacks(Initramfs(modules=["dmsquash-live"]), root, "it") == []
+    assert missing_environment(Initramfs(modules=["dmsquash-live"]), root, "it") == []
 
 
 DRACUT = """#!/bin/sh

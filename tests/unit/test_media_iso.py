@@ -204,9 +204,9 @@ def test_signatures_are_the_same_twice(tmp_path: Path) -> None:
         sign(tmp_path / "a.efi", secure, files, EPOCH, io.StringIO())
     assert caught.value.reason is Reason.BUILD_FAILED
     assert (tmp_path / "a.efi").read_bytes() == signed[0]
-    assert not list(secure.lacks())
+    assert not list(secure.missing())
     key.unlink()
-    assert [lack.reason for lack in secure.lacks()] == [Reason.MISSING_FILE]
+    assert [lack.reason for lack in secure.missing()] == [Reason.MISSING_FILE]
 
 
 def test_what_is_no_efi_program(tmp_path: Path) -> None:

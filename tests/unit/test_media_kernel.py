@@ -18,7 +18,16 @@ from pydantic import ValidationError
 from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.media.kernel import (
+from stagewright.kernel.build import (
+    Configured,
+    Sources,
+    build_by_genkernel,
+    build_by_make,
+    check_configured,
+    check_tools,
+    configure,
+)
+from stagewright.kernel.find import (
     FOR_INITRAMFS,
     Capabilities,
     Demand,
@@ -29,17 +38,8 @@ from stagewright.media.kernel import (
     module_names,
     ruled_out,
 )
-from stagewright.media.kernel_build import (
-    Configured,
-    Sources,
-    build_by_genkernel,
-    build_by_make,
-    check_configured,
-    check_tools,
-    configure,
-)
+from stagewright.kinds.common.kernels import Kernel
 from stagewright.root.root import Root
-from stagewright.stages.kernels import Kernel
 
 UEFI = Demand("ZSTD", efi=True)
 

@@ -9,8 +9,8 @@ import pytest
 
 from stagewright.engine.plan import make_plan
 from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
-from stagewright.stages.registry import graph_of, kinds
 from stagewright.store.store import Store
 from stagewright.vm import accel
 from stagewright.vm.firmware import Firmware

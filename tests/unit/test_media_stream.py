@@ -16,12 +16,12 @@ import pytest
 from roots import EPOCH, as_root, make_root
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kernel.find import Capabilities
 from stagewright.media import netmodules
-from stagewright.media.initramfs import TOOLS, Initramfs, Making, environment_lacks
-from stagewright.media.kernel import Capabilities
+from stagewright.media.initramfs import TOOLS, Initramfs, Making, missing_environment
 from stagewright.media.netmodules import NetModule
+from stagewright.netboot.image_servers import NbdServer, NfsServer
 from stagewright.netboot.serve import FileServer
-from stagewright.netboot.storage import NbdServer, NfsServer
 
 SCRIPT = Path(netmodules.__file__).parent / "stream" / "stream-root.sh"
 
@@ -177,20 +177,20 @@ PROGRAMS = [*TOOLS, *NetModule.STREAM.tools, "dracut", "sed"]
 def test_what_streaming_misses_is_named_with_the_package(tmp_path: Path) -> None:
     texts = {f"usr/bin/{name}*": "" for name in PROGRAMS if name != "nbd-client"}
     root = make_root(tmp_path, texts)
-    no_plugin, no_client = environment_lacks(NETWORK, root, "it")
+    no_plugin, no_client = missing_environment(NETWORK, root, "it")
     assert "plugin" in no_plugin.message
     assert "nbd-client (nbd-client or nbd)" in no_client.message
     assert '"livenet" and "stagewright-stream"' in no_client.hint
     for name in ("usr/bin/nbd-client", "usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-curl-plugin.so"):
         (root.path / name).parent.mkdir(parents=True, exist_ok=True)
         (root.path / name).touch(mode=0o755)
-    assert environment_lacks(NETWORK, root, "it") == []
+    assert missing_environment(NETWORK, root, "it") == []
 
 
 @as_root
 def test_what_nfs_misses_is_named_with_the_package(tmp_path: Path) -> None:
     root = make_root(tmp_path, {f"usr/bin/{name}*": "" for name in [*TOOLS, *NetModule.LIVENET.tools, "dracut"]})
-    (lack,) = environment_lacks(Initramfs(modules=["dmsquash-live", "livenet", "nfs"]), root, "it")
+    (lack,) = missing_environment(Initramfs(modules=["dmsquash-live", "livenet", "nfs"]), root, "it")
     for name in ("rpcbind (rpcbind)", "mount.nfs (nfs-common or nfs-utils)", "rpc.statd"):
         assert name in lack.message
 

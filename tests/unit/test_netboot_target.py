@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from stagewright.kinds.media.netboot import NetBoot
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
-from stagewright.stages.netboot import NetBoot
-from stagewright.stages.registry import graph_of, kinds
 
 SOURCES = {"sources": "sys-kernel/gentoo-sources", "build": "genkernel"}
 TREE = {"tree": "/usr/src/linux", "build": "genkernel"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, toolchain_of
-from stagewright.portage.repos import Repository
+from stagewright.portage.repositories import Repository
 from stagewright.portage.settings import PortageSettings
 
 PACKAGE = "app-misc/hello"

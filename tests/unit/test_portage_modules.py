@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 from roots import as_root, make_root
 
+from stagewright.kernel.modules import KernelSettings, rebuild_modules
 from stagewright.portage.emerge import Portage
-from stagewright.portage.modules import KernelSettings, rebuild_modules
 from stagewright.root.root import Root
 
 V = "6.6.0"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.portage.repos import Repository, has_package, like_package, main_of, profile_chain, profile_link
+from stagewright.kinds.registry import kinds
+from stagewright.portage.repositories import Repository, has_package, like_package, main_of, profile_chain, profile_link
 from stagewright.project.load import load
-from stagewright.stages.registry import kinds
 
 
 def write(path: Path, text: str = "") -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from stagewright.kinds.registry import kinds
 from stagewright.project.schema import schema
-from stagewright.stages.registry import kinds
 
 jsonschema = pytest.importorskip("jsonschema", reason="NOT TESTED: jsonschema is not installed")
 

@@ -11,14 +11,14 @@ from test_graph_keys import PROJECT, SOURCES, lay_out
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.keys import keys_of
 from stagewright.graph.node import Graph
+from stagewright.kinds.media.pxeboot import PxeBoot, _programs
+from stagewright.kinds.registry import graph_of, kinds
+from stagewright.kinds.tests.netboots import _Place
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import BootKernel, Payload
 from stagewright.netboot.methods import Method
 from stagewright.project.load import load
-from stagewright.stages.netboot_test import _Place
-from stagewright.stages.pxeboot import PxeBoot, _programs
-from stagewright.stages.registry import graph_of, kinds
 
 PXE = '[stages.pxe]\nkind = "pxeboot"\n'
 BOOT = '[stages.boot]\nkind = "livecd-stage2"\n'

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import ProblemsError, Reason
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
 from stagewright.seeds import gentoo
 from stagewright.seeds.oci import split
-from stagewright.stages.registry import graph_of, kinds
 from stagewright.store.collect import collect, unused_seeds
 from stagewright.store.store import Store
 

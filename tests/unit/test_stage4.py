@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
-from stagewright.root.lacks import Lack, refuse
-from stagewright.stages.registry import graph_of, kinds
+from stagewright.root.requirements import MissingRequirement, raise_missing
 
 HEAD = """format = 1
 project = { name = "p", version = "1" }
@@ -87,11 +87,11 @@ def test_any_root_to_any_depth(tmp_path: Path) -> None:
 def test_refusals_survive_the_way_to_the_terminal() -> None:
     """Between processes an error is plain data; none of several may be lost."""
     with pytest.raises(ProblemsError) as caught:
-        refuse(
+        raise_missing(
             [
-                Lack("no group a", "make it"),
-                Lack("no shell b", name="bsh", known=("bash",)),
-                Lack("no group a", "make it"),
+                MissingRequirement("no group a", "make it"),
+                MissingRequirement("no shell b", name="bsh", known=("bash",)),
+                MissingRequirement("no group a", "make it"),
             ]
         )
     told = StagewrightError.from_dict(caught.value.to_dict())
@@ -99,11 +99,11 @@ def test_refusals_survive_the_way_to_the_terminal() -> None:
     assert "2 errors" in told.message
     assert "no group a" in str(told) and "make it" in str(told) and "did you mean 'bash'?" in str(told)
     with pytest.raises(ProblemsError) as caught:
-        refuse([Lack("no group a", "make it")])
+        raise_missing([MissingRequirement("no group a", "make it")])
     assert StagewrightError.from_dict(caught.value.to_dict()).message == "no group a"
-    refuse([])
+    raise_missing([])
 
 
 def test_long_lists_are_not_printed() -> None:
     known = tuple(f"name{number}" for number in range(100))
-    assert Lack("x", "do something", "quite-different", known).error().hint == "do something"
+    assert MissingRequirement("x", "do something", "quite-different", known).error().hint == "do something"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from roots import EPOCH, as_root, in_sandbox, links_of, make_root, with_shell
 
 from stagewright.root.root import Root
-from stagewright.root.services import Services, apply_services, service_lacks
+from stagewright.root.services import Services, apply_services, missing_service
 from stagewright.run import inside
 
 UNITS = {
@@ -48,13 +48,13 @@ def root_with(path: Path, texts: Mapping[str, str], links: Mapping[str, str] | N
     return make_root(path, texts, links=links)
 
 
-def lacks(root: Root, **settings: Any) -> list[tuple[str, str]]:
-    found = inside(root.path, service_lacks, Services(**settings))
+def missing(root: Root, **settings: Any) -> list[tuple[str, str]]:
+    found = inside(root.path, missing_service, Services(**settings))
     return [(lack.message, lack.error().hint) for lack in found]
 
 
 def apply(root: Root, **settings: Any) -> None:
-    assert lacks(root, **settings) == []
+    assert missing(root, **settings) == []
     apply_services(Services(**settings), root, EPOCH)
 
 
@@ -90,7 +90,7 @@ REFUSED_BY_OPENRC: dict[str, tuple[dict[str, Any], str, str]] = {
 @as_root
 @pytest.mark.parametrize(("settings", "message", "hint"), REFUSED_BY_OPENRC.values(), ids=REFUSED_BY_OPENRC)
 def test_refused_by_openrc(tmp_path: Path, settings: Any, message: str, hint: str) -> None:
-    ((found, remedy),) = lacks(root_with(tmp_path, OPENRC, RUNLEVELS), **settings)
+    ((found, remedy),) = missing(root_with(tmp_path, OPENRC, RUNLEVELS), **settings)
     assert message in found
     assert hint in remedy
 
@@ -171,7 +171,7 @@ def test_mask_and_target(tmp_path: Path) -> None:
     }
     apply(root, target="multi-user.target")
     assert links_of(root, "etc/systemd/system")["default.target"] == "/usr/lib/systemd/system/multi-user.target"
-    ((message, hint),) = lacks(root, enable=["sshd.socket"])
+    ((message, hint),) = missing(root, enable=["sshd.socket"])
     assert "masked" in message
     assert "remove /etc/systemd/system/sshd.socket" in hint
 
@@ -231,7 +231,7 @@ def test_refused_by_systemd(tmp_path: Path, settings: Any, message: str, hint: s
         "etc/systemd/system/dead.service": "/dev/null",
     }
     more = {**MORE, f"{units}/always.service": "[Install]\nWantedBy=x.target\n"}
-    ((found, remedy),) = lacks(root_with(tmp_path, {**SYSTEMD, **more}, links), **settings)
+    ((found, remedy),) = missing(root_with(tmp_path, {**SYSTEMD, **more}, links), **settings)
     assert message in found
     assert hint in remedy
 
@@ -242,10 +242,10 @@ def test_refused_by_systemd(tmp_path: Path, settings: Any, message: str, hint: s
 @as_root
 def test_no_init_at_all(tmp_path: Path) -> None:
     root = root_with(tmp_path, {"etc/init.d/sshd*": ""})
-    ((message, hint),) = lacks(root, enable=["sshd"], target="x", runlevels={"boot": ["y"]})
+    ((message, hint),) = missing(root, enable=["sshd"], target="x", runlevels={"boot": ["y"]})
     assert "no init system" in message
     assert "openrc" in hint
-    assert lacks(root) == []
+    assert missing(root) == []
 
 
 @as_root
@@ -259,7 +259,9 @@ def test_both_inits(tmp_path: Path) -> None:
 
 @as_root
 def test_all_refusals_at_once(tmp_path: Path) -> None:
-    found = lacks(root_with(tmp_path, SYSTEMD), enable=["a", "static"], target="b", runlevels={"c": ["d"]}, mask=["e"])
+    found = missing(
+        root_with(tmp_path, SYSTEMD), enable=["a", "static"], target="b", runlevels={"c": ["d"]}, mask=["e"]
+    )
     assert len(found) == 5
 
 

@@ -10,8 +10,8 @@ import pytest
 from stagewright.arch import Arch, host_machine
 from stagewright.errors import ProblemsError
 from stagewright.graph.node import Graph, Node
+from stagewright.kinds.registry import by_kind, graph_of, kinds, tool_of
 from stagewright.project.load import load
-from stagewright.stages.registry import by_kind, graph_of, kinds, tool_of
 
 ANOTHER = Arch.ARM64 if host_machine().arch is not Arch.ARM64 else Arch.AMD64
 EMULATOR = f"qemu-{ANOTHER.port.qemu}-static"
@@ -84,7 +84,7 @@ def test_an_architecture_is_one_of_gentoo(tmp_path: Path, wrong: str) -> None:
 
 
 def test_every_tool_in_a_key_has_a_package(tmp_path: Path) -> None:
-    for program in {program for model in by_kind().values() for program in model.traces}:
+    for program in {program for model in by_kind().values() for program in model.key_tools}:
         assert tool_of(program).remedy
     assert "qemu-user-static" in tool_of(EMULATOR).remedy
     assert f"qemu_user_targets_{ANOTHER.port.qemu}]" in tool_of(EMULATOR).remedy

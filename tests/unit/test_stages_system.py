@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
+from stagewright.kinds.common.base import Work
+from stagewright.kinds.common.system import select_toolchain, settle_places
 from stagewright.root.root import Root
-from stagewright.stages.base import Work
-from stagewright.stages.system import select_toolchain, settle_places
 
 pytestmark = [as_root, in_sandbox]
 

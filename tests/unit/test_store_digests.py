@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.filedigest import file_digest
-from stagewright.store.digests import SETTLED, DigestMemory, ToolVersions
+from stagewright.graph.file_digest import file_digest
+from stagewright.store.digest_cache import SETTLED, DigestMemory, ToolVersions
 
 
 def age(path: Path, seconds: float = 100) -> os.stat_result:
@@ -84,7 +84,7 @@ def test_a_full_disk_is_only_lost_time(file: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    program = "import sys; from pathlib import Path; from stagewright.store.digests import DigestMemory\n"
+    program = "import sys; from pathlib import Path; from stagewright.store.digest_cache import DigestMemory\n"
     program += "f = Path(sys.argv[1])\nwith DigestMemory(Path(sys.argv[2]) / 'd.db') as d: print(d(f, f.stat()))"
     full = tmp_path / "full"
     full.mkdir()

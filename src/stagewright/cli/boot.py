@@ -13,9 +13,9 @@ from stagewright.arch import Arch, host_machine
 from stagewright.cli.common import project_of, store_of
 from stagewright.engine.plan import make_plan
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kinds.common.base import Scope
+from stagewright.kinds.tests.boots import Attach, image_of
 from stagewright.media.inspect import arches_of
-from stagewright.stages.base import Scope
-from stagewright.stages.boot_test import Attach, image_of
 from stagewright.vm import accel
 from stagewright.vm.interactive import terminal
 from stagewright.vm.spec import FirmwareKind

@@ -5,28 +5,22 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import click
 
 from stagewright.cli.common import face, locked_option, progress_option, project_of, store_of, targets_argument
-from stagewright.engine.doctor import require
+from stagewright.engine.carry_out import carry_out, raise_failures
 from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import settle
 from stagewright.engine.plan import Plan, check_targets
 from stagewright.engine.prepare import planned
-from stagewright.engine.record import Record
-from stagewright.engine.scheduler import Outcome, Resources, Scheduler
-from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.events import Listener, Published
-from stagewright.graph.node import Node
+from stagewright.engine.scheduler import Resources
+from stagewright.events import Published
+from stagewright.kinds.registry import graph_of
 from stagewright.project.model import Project
-from stagewright.stages.base import Stage
-from stagewright.stages.guest_test import EVIDENCE
-from stagewright.stages.registry import graph_of
 from stagewright.store.store import Store
 from stagewright.ui.text import duration
 
@@ -115,62 +109,6 @@ def build(
         raise_failures(plan, store, outcome)
     if how.progress not in ("json", "quiet"):
         _report(plan, outputs, time.monotonic() - started)
-
-
-def carry_out(
-    plan: Plan, store: Store, resources: Resources, listener: Listener, *, keep_going: bool
-) -> Outcome | None:
-    """Build what a plan says, after looking whether this machine can; None when there is nothing to build."""
-    store.register(plan.project.folder, plan.keys())
-    if not plan.to_build:
-        return None
-    require(store, [step.node for step in plan.to_build])
-    problems = [problem for step in plan.to_build for problem in _lacks(plan.project, step.node)]
-    if problems:
-        raise ProblemsError(problems)
-    listeners = [listener]
-    scheduler = Scheduler(plan, store, resources, listeners, keep_going=keep_going)
-    with Record(store, scheduler.run_id) as record:
-        listeners.append(record)
-        return scheduler.run()
-
-
-def _lacks(project: Project, node: Node) -> Iterator[StagewrightError]:
-    """What an entry of the project needs of this machine and is not there."""
-    entry = project.entry(node.id)
-    if entry and isinstance(entry.model, Stage):
-        yield from (problem.at(entry.place()) for problem in entry.model.lacks())
-
-
-def raise_failures(plan: Plan, store: Store, outcome: Outcome) -> None:
-    """Raise what went wrong in a run, with the way to see more of it."""
-    if outcome.interrupted:
-        raise StagewrightError(
-            Reason.INTERRUPTED, "stopped", hint="run the same command again: it goes on from what is finished"
-        )
-    if outcome.errors:
-        problems = []
-        for name, error in outcome.errors.items():
-            kept = store.failed(plan.project.info.name, name)
-            problems.append(_with_way_in(plan.graph.nodes[name], error, kept))
-        raise ProblemsError(problems)
-
-
-def _with_way_in(node: Node, error: StagewrightError, kept: Path) -> StagewrightError:
-    """The error of a node, with the place of its stage in the project and where to see more."""
-    name = node.id.rpartition(":")[2]
-    more = f"stagewright log {name} shows everything"
-    if error.reason in (Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED, Reason.BUILD_FAILED, Reason.DEPENDENCIES):
-        more += f", stagewright shell {name} enters the root as the build left it"
-    if error.reason is Reason.BOOT_FAILED:
-        more = f"the whole console and what goes with it: {kept / EVIDENCE}"
-    return StagewrightError(
-        error.reason,
-        f"{node.id}: {error.message}",
-        place=error.place or node.place,
-        detail=error.detail,
-        hint=f"{error.hint}\n        {more}" if error.hint else more,
-    )
 
 
 def _report(plan: Plan, outputs: Mapping[str, list[str]], seconds: float) -> None:

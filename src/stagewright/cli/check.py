@@ -6,7 +6,7 @@ import click
 
 from stagewright.cli.common import locked_option, project_of
 from stagewright.engine.pins import require_pins
-from stagewright.stages.registry import graph_of
+from stagewright.kinds.registry import graph_of
 
 
 @click.command(name="check")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any, TypeVar
 import click
 
 from stagewright.events import Listener
+from stagewright.kinds.registry import kinds
 from stagewright.project.load import find, load
 from stagewright.project.model import Project
 from stagewright.repos.trees import trees_of
-from stagewright.stages.registry import kinds
-from stagewright.store.store import Store
+from stagewright.store.store import Store, default_store
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,13 +36,6 @@ def store_path(ctx: click.Context) -> Path:
     """Where the store lies that the command uses."""
     path: Path = ctx.obj["store"] or default_store()
     return path.absolute()
-
-
-def default_store() -> Path:
-    """Where the store lies when nobody says: the system's cache for root, the user's otherwise."""
-    if os.geteuid() == 0:
-        return Path("/var/cache/stagewright")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stagewright"
 
 
 def targets_argument(function: Function) -> Function:

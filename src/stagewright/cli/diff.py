@@ -11,7 +11,7 @@ import click
 
 from stagewright.cli.common import project_of, store_of
 from stagewright.engine.compare import compare
-from stagewright.engine.sides import Side, sides
+from stagewright.engine.diff_sources import Side, sides
 from stagewright.ui.text import shown, size
 
 SHOWN = 20

@@ -11,7 +11,7 @@ from stagewright.arch import host_machine
 from stagewright.cli.common import project_of, store_of
 from stagewright.engine.doctor import examine, host_summary
 from stagewright.errors import Exit, Reason, StagewrightError
-from stagewright.stages.registry import by_kind, graph_of
+from stagewright.kinds.registry import by_kind, graph_of
 from stagewright.vm.spec import PLATFORMS
 
 

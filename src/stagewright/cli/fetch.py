@@ -9,18 +9,18 @@ from pathlib import Path
 
 import click
 
-from stagewright.cli.build import carry_out, raise_failures
 from stagewright.cli.common import face, locked_option, progress_option, project_of, store_of, targets_argument
+from stagewright.engine.carry_out import carry_out, raise_failures
 from stagewright.engine.fetching import Sources, fetch_sources, names_of
 from stagewright.engine.pins import needed, settle
 from stagewright.engine.plan import check_targets, make_plan
 from stagewright.engine.repositories import bring, missing
 from stagewright.engine.scheduler import Resources
 from stagewright.events import Listener
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.portage.mirror import check_mirror, write_mirror
 from stagewright.project.load import load
 from stagewright.project.model import Project
-from stagewright.stages.registry import graph_of, kinds
 from stagewright.store.store import Store
 from stagewright.ui.text import size
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.kinds.common.base import Stage
+from stagewright.kinds.registry import by_kind, kinds, summary
 from stagewright.project.describe import settings
-from stagewright.stages.base import Stage
-from stagewright.stages.registry import by_kind, kinds, summary
 
 _WRITTEN = {
     "seeds": "[seeds.NAME], with the key that names the kind",

@@ -11,7 +11,7 @@ import click
 from stagewright.cli.common import project_of, stage_argument, store_of
 from stagewright.engine.plan import check_targets
 from stagewright.errors import Reason, StagewrightError
-from stagewright.stages.registry import graph_of
+from stagewright.kinds.registry import graph_of
 from stagewright.store.store import Store
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from stagewright.catalyst.tokens import settings
+from stagewright.dropin.project import Specs
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.draw import Picture
 
@@ -23,16 +23,6 @@ def picture_option(default: Picture) -> Callable[[Function], Function]:
     return click.option(
         "--as", "picture", type=click.Choice([item.value for item in Picture]), default=default.value, show_default=True
     )
-
-
-@dataclass(frozen=True)
-class Specs:
-    """Which specs to read, with the configurations, the values of tokens, and the folders of ebuild repositories."""
-
-    files: tuple[Path, ...]
-    conf: tuple[Path, ...]
-    given: dict[str, str]
-    repos: dict[str, Path]
 
 
 def specs_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,8 +6,8 @@ import json
 
 import click
 
+from stagewright.kinds.registry import kinds
 from stagewright.project.schema import schema
-from stagewright.stages.registry import kinds
 
 
 @click.command(name="schema")

@@ -14,9 +14,9 @@ from stagewright.arch import Arch, host_machine
 from stagewright.cli.common import project_of
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import keyring as keyring_of
+from stagewright.kinds.seeds.mirror import Mirror
 from stagewright.project.model import Project
 from stagewright.seeds import gentoo
-from stagewright.stages.seed_mirror import Mirror
 from stagewright.ui.text import size
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stagewright.engine.sides import Side
+from stagewright.engine.diff_sources import Side
 from stagewright.engine.worker import isolated
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.installed import Package, from_data, packages_of

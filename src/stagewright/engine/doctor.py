@@ -14,12 +14,12 @@ from pathlib import Path
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node
+from stagewright.kinds.common.base import Stage
+from stagewright.kinds.common.tools import SANDBOX, TAR, Tool
+from stagewright.kinds.registry import by_kind, tool_of
+from stagewright.kinds.tests.boots import BootTest
 from stagewright.project.model import Repo
 from stagewright.run import PATH, run
-from stagewright.stages.base import Stage
-from stagewright.stages.boot_test import BootTest
-from stagewright.stages.registry import by_kind, tool_of
-from stagewright.stages.tools import SANDBOX, TAR, Tool
 from stagewright.store.store import Store
 from stagewright.vm import firmware
 from stagewright.vm.spec import PLATFORMS
@@ -65,7 +65,7 @@ def examine(
 ) -> list[Check]:
     """All checks for building these kinds with this store; ``programs`` are tools of nodes, beyond what kinds need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
-    tools = [*(tool for model in models for tool in model.needs), *map(tool_of, programs), *_tools_of(repos)]
+    tools = [*(tool for model in models for tool in model.required_tools), *map(tool_of, programs), *_tools_of(repos)]
     checks = [_rights(), *_tools([*BASE, *tools]), *_kernel(store), _disk(store)]
     return [*checks, *_firmware(models, {tool.program for tool in tools}), *_cgroups(models)]
 

@@ -17,13 +17,13 @@ from typing import Any
 from stagewright.engine.job import Job
 from stagewright.engine.pins import attend
 from stagewright.engine.plan import Plan, State, Step
-from stagewright.engine.process import Worker
 from stagewright.engine.worker import FETCHED
+from stagewright.engine.worker_process import Worker
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Event, Listener, NodeFinished, NodeNotice, NodeStarted, Status
 from stagewright.graph.node import Yields
-from stagewright.stages.packages import PackageStage
-from stagewright.stages.registry import by_kind
+from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.registry import by_kind
 from stagewright.store.store import Store
 
 UNTOLD = (Reason.DEPENDENCIES, Reason.ENVIRONMENT_LACKS, Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stagewright.engine.plan import Plan
-from stagewright.stages.registry import by_kind
+from stagewright.kinds.registry import by_kind
 from stagewright.store.links import link
 from stagewright.store.store import Store
 

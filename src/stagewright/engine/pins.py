@@ -11,18 +11,18 @@ from typing import Any
 
 from stagewright.engine.doctor import require, require_for_repos
 from stagewright.engine.job import Job
-from stagewright.engine.process import Worker
 from stagewright.engine.repositories import REPO, origin
+from stagewright.engine.worker_process import Worker
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.events import Event, Listener, NodeFinished, NodeNotice, NodeStarted
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph
+from stagewright.kinds.common.base import Stage
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
 from stagewright.project.lock import Lock, Pin, request_digest
 from stagewright.project.model import Entry, Project
 from stagewright.repos.git import Between
-from stagewright.stages.base import Stage
-from stagewright.stages.registry import graph_of, kinds
 from stagewright.store.store import Store, write_atomically
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.graph.codedigest import code_digest
-from stagewright.graph.filedigest import tree_digest
+from stagewright.graph.code_digest import code_digest
+from stagewright.graph.file_digest import tree_digest
 from stagewright.graph.keys import Difference, Key, KeySources, differences, keys_of
 from stagewright.graph.node import Graph, Node, Yields
+from stagewright.kinds.registry import graph_of, module_of, tool_of
 from stagewright.project.model import Project
-from stagewright.stages.registry import graph_of, module_of, tool_of
-from stagewright.store.digests import DigestMemory, ToolVersions
+from stagewright.store.digest_cache import DigestMemory, ToolVersions
 from stagewright.store.store import Store
 
 ABSENT = "not there"

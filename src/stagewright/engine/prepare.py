@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from stagewright.engine.plan import Plan, make_plan
 from stagewright.engine.repositories import bring, missing
 from stagewright.events import Listener
+from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 from stagewright.project.model import Project
-from stagewright.stages.registry import kinds
 from stagewright.store.store import Store
 
 

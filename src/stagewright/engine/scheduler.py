@@ -19,7 +19,7 @@ from pathlib import Path
 from stagewright.engine.job import Job
 from stagewright.engine.lineage import lineage
 from stagewright.engine.plan import Plan, State
-from stagewright.engine.process import Worker
+from stagewright.engine.worker_process import Worker
 from stagewright.errors import StagewrightError
 from stagewright.events import Event, Listener, NodeFinished, NodeStarted, NodeWaiting, RunFinished, RunStarted, Status
 from stagewright.graph.node import Node

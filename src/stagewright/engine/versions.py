@@ -13,16 +13,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stagewright.graph.filedigest import file_digest
+from stagewright.graph.file_digest import file_digest
 from stagewright.graph.node import Yields
+from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.packages import PackageStage
 from stagewright.portage.installed import Package, installed
 from stagewright.portage.versions import Ebuild, best, ebuilds, split
 from stagewright.project.lock import Pin
 from stagewright.project.model import Project
 from stagewright.repos.trees import Shelf
 from stagewright.run import inside
-from stagewright.stages.base import Scope
-from stagewright.stages.packages import PackageStage
 from stagewright.store.store import Store
 
 

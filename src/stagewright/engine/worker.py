@@ -25,11 +25,11 @@ from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.node import Yields
+from stagewright.kinds.common.base import Built, Input, Stage, Work
+from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.registry import by_kind
 from stagewright.portage.binpkgs import toolchain_of
 from stagewright.run import interactive, lifeline, python
-from stagewright.stages.base import Built, Input, Stage, Work
-from stagewright.stages.packages import PackageStage
-from stagewright.stages.registry import by_kind
 from stagewright.store.store import Meta, Store, is_full, tree_size
 
 FETCHED = "fetched.json"

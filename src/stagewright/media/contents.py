@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kernel.find import module_names
 from stagewright.media.arguments import InitramfsKind
-from stagewright.media.kernel import module_names
 from stagewright.media.netmodules import NetModule
 from stagewright.run import pipeline
 

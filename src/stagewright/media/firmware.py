@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.root.lacks import Lack
+from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 from stagewright.run import inside
 
@@ -33,16 +33,18 @@ class Firmware:
     microcode: tuple[str, ...]
 
 
-def firmware_lacks(root: Root, patterns: Sequence[str], *, microcode: bool, where: str) -> list[Lack]:
+def missing_firmware(root: Root, patterns: Sequence[str], *, microcode: bool, where: str) -> list[MissingRequirement]:
     """Patterns (the shell's, below /lib/firmware) that match nothing, and microcode that is not there."""
     _, unmatched = inside(root.path, _match, list(patterns))
     lacks = [
-        Lack(f"{where} has no firmware {name} in {SOURCE}", "install linux-firmware there, or see the pattern")
+        MissingRequirement(
+            f"{where} has no firmware {name} in {SOURCE}", "install linux-firmware there, or see the pattern"
+        )
         for name in unmatched
     ]
     if microcode and not _microcode(root):
         hint = "install it: intel-microcode, amd64-microcode; or sys-firmware/intel-microcode, linux-firmware"
-        lacks.append(Lack(f"{where} has no microcode in {SOURCE}", hint))
+        lacks.append(MissingRequirement(f"{where} has no microcode in {SOURCE}", hint))
     return lacks
 
 

@@ -15,14 +15,14 @@ from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kernel.find import FOR_LIVE, Capabilities
 from stagewright.media import netmodules
 from stagewright.media.contents import Contents
 from stagewright.media.firmware import CHOSEN
-from stagewright.media.kernel import FOR_LIVE, Capabilities
 from stagewright.media.netmodules import NetModule
 from stagewright.project.fields import FolderPath, Section
-from stagewright.root.lacks import Lack
 from stagewright.root.local import has_program
+from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
@@ -72,17 +72,17 @@ class Initramfs(Section):
         return [module for module in NetModule if module in self.modules]
 
 
-def environment_lacks(settings: Initramfs, root: Root, where: str) -> list[Lack]:
+def missing_environment(settings: Initramfs, root: Root, where: str) -> list[MissingRequirement]:
     """What dracut would miss, before it drops a module with a word in a log or makes a dead initramfs."""
     if not has_program(root, "dracut"):
-        return [Lack(f"{where} has no dracut", "add dracut to this environment")]
-    lacks = [lack for module in settings.network for lack in module.lacks(root)]
+        return [MissingRequirement(f"{where} has no dracut", "add dracut to this environment")]
+    lacks = [lack for module in settings.network for lack in module.missing(root)]
     wanted = TOOLS | {program: package for module in settings.network for program, package in module.tools.items()}
     missing = [f"{program} ({package})" for program, package in wanted.items() if not has_program(root, program)]
     if missing:
         names = " and ".join(f'"{module}"' for module in settings.network)
         hint = f"add these; without network boot, leave {names} out of initramfs.modules" if names else "add these"
-        lacks.append(Lack(f"{where} lacks what the initramfs needs: {', '.join(missing)}", hint))
+        lacks.append(MissingRequirement(f"{where} lacks what the initramfs needs: {', '.join(missing)}", hint))
     return lacks
 
 

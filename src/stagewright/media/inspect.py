@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.filedigest import digest_of
+from stagewright.graph.file_digest import digest_of
 from stagewright.media.efi import EfiArch
 from stagewright.media.menus import Line, is_menu, read_menu, traps_of, unified
 from stagewright.media.payload import INITRAMFS, KERNEL

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.filedigest import digest_of
+from stagewright.graph.file_digest import digest_of
 from stagewright.run import run
 
 EFI_SYSTEM_PARTITION = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.kernel.find import copy_out
 from stagewright.media.efi import EfiArch
-from stagewright.media.kernel import copy_out
 from stagewright.media.render import render
 from stagewright.root import files
-from stagewright.root.lacks import Lack
 from stagewright.root.local import has_program
+from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 
 ELTORITO, BOOT_MBR = "eltorito.img", "boot_mbr.img"
@@ -102,17 +102,17 @@ class Loader(enum.StrEnum):
         """Whether Secure Boot reaches the kernel with keys of one's own: GRUB asks shim, which has others."""
         return self in (Loader.SYSTEMD_BOOT, Loader.UKI)
 
-    def lacks(self, root: Root, efi: EfiArch) -> Iterator[Lack]:
+    def missing(self, root: Root, efi: EfiArch) -> Iterator[MissingRequirement]:
         """What of it is missing in an environment."""
         if self.is_bios and efi.is_arm:
-            yield Lack(f"{self} starts under BIOS, which arm64 has not", "use systemd-boot or grub")
+            yield MissingRequirement(f"{self} starts under BIOS, which arm64 has not", "use systemd-boot or grub")
         elif self.is_grub:
             yield from _grub_lacks(self, root, efi)
         else:
             for name in self._files(efi):
                 if not _place_of(root, name):
                     hint = "install isolinux and syslinux-common" if self is Loader.ISOLINUX else _SYSTEMD_HINT
-                    yield Lack(f"the environment has no {self} ({name})", hint)
+                    yield MissingRequirement(f"the environment has no {self} ({name})", hint)
 
     def _files(self, efi: EfiArch) -> tuple[str, ...]:
         """Its files, by their name in packages."""
@@ -166,7 +166,7 @@ def grub_mkimage(root: Root) -> str | None:
     return next((name for name in ("grub-mkimage", "grub2-mkimage") if has_program(root, name)), None)
 
 
-def _grub_lacks(loader: Loader, root: Root, efi: EfiArch) -> Iterator[Lack]:
+def _grub_lacks(loader: Loader, root: Root, efi: EfiArch) -> Iterator[MissingRequirement]:
     platforms = [efi.grub, *(["i386-pc"] if loader is Loader.GRUB_HYBRID else [])]
     missing = [_grub_folder(name) for name in platforms if not files.exists(root.path, _grub_folder(name))]
     missing += [] if grub_mkimage(root) else ["grub-mkimage"]
@@ -175,7 +175,7 @@ def _grub_lacks(loader: Loader, root: Root, efi: EfiArch) -> Iterator[Lack]:
         debian = ["grub-common", f"grub-efi-{efi.debian}-bin", *(["grub-pc-bin"] if pc else [])]
         gentoo = f"sys-boot/grub[grub_platforms_efi-{efi.bits}{',grub_platforms_pc' if pc else ''}]"
         hint = f"install {', '.join(debian)}; or {gentoo}"
-        yield Lack(f"the environment has no {loader} ({', '.join(missing)})", hint)
+        yield MissingRequirement(f"the environment has no {loader} ({', '.join(missing)})", hint)
 
 
 def _make_grub(root: Root, platform: str, modules: str, target: Path, inside: str, name: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stagewright.kernel.find import copy_out
 from stagewright.media.efi import EfiArch
-from stagewright.media.kernel import copy_out
 from stagewright.root import files
-from stagewright.root.lacks import Lack
+from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 
 _PLACES = {
@@ -25,14 +25,14 @@ def _found(root: Root, name: str) -> str | None:
     return next((path for path in _PLACES[name] if files.exists(root.path, path)), None)
 
 
-def memtest_lacks(root: Root, efi: EfiArch) -> list[Lack]:
+def missing_memtest(root: Root, efi: EfiArch) -> list[MissingRequirement]:
     """What is missing of it in an environment."""
     if efi.is_arm:
-        return [Lack("memtest86+ is for amd64 and x86", "leave `memtest` out")]
+        return [MissingRequirement("memtest86+ is for amd64 and x86", "leave `memtest` out")]
     missing = [name for name in _PLACES if not _found(root, name)]
     looked = ", ".join(path for name in missing for path in _PLACES[name])
     hint = "install memtest86+ (Debian) or sys-apps/memtest86+[uefi64,bios64] (Gentoo)"
-    return [Lack(f"the environment has no memtest86+ (looked for {looked})", hint)] if missing else []
+    return [MissingRequirement(f"the environment has no memtest86+ (looked for {looked})", hint)] if missing else []
 
 
 def take_memtest(root: Root, target: Path) -> None:

@@ -10,10 +10,10 @@ import enum
 from collections.abc import Mapping
 from importlib import resources
 
-from stagewright.media.kernel import Capabilities
+from stagewright.kernel.find import Capabilities
 from stagewright.root import files
-from stagewright.root.lacks import Lack
 from stagewright.root.local import has_program
+from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 
 _ONLINE = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "curl": "curl", "pgrep": "procps"}
@@ -57,7 +57,7 @@ class NetModule(enum.StrEnum):
             case NetModule.STREAM:
                 return ("nbd",)
 
-    def lacks(self, root: Root) -> list[Lack]:
+    def missing(self, root: Root) -> list[MissingRequirement]:
         """What the environment lacks for it besides programs."""
         patterns = [f"{folder}/nbdkit-curl-plugin.so" for folder in _PLUGINS]
         if (
@@ -67,7 +67,7 @@ class NetModule(enum.StrEnum):
         ):
             return []
         return [
-            Lack(
+            MissingRequirement(
                 "nbdkit in the payload's environment has no plugin for curl",
                 "install nbdkit with its curl plugin (Gentoo: USE=curl)",
             )

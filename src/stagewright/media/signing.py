@@ -29,7 +29,7 @@ class SecureBoot(Section):
         """The file of the private key."""
         return Path(self.key).expanduser()
 
-    def lacks(self) -> Iterator[StagewrightError]:
+    def missing(self) -> Iterator[StagewrightError]:
         """The private key, where it is not there: a build may take hours until it is needed."""
         if not self.secret.is_file():
             hint = "build on a machine that has it"

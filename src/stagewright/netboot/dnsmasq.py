@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stagewright.events import Listener
-from stagewright.netboot.beside import Beside
+from stagewright.netboot.companions import Beside
 from stagewright.netboot.writer import dnsmasq_configuration
 
 GRACE = 1.0

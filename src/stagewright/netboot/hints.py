@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stagewright import run
-from stagewright.netboot.beside import LOOPBACK
+from stagewright.netboot.companions import LOOPBACK
 from stagewright.netboot.methods import Method
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.writer import SCRIPT

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kernel.find import copy_out
 from stagewright.media.efi import EfiArch
-from stagewright.media.kernel import copy_out
 from stagewright.media.loaders import grub_mkimage
 from stagewright.root import files
-from stagewright.root.lacks import Lack
+from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 
 PROGRAMS = "network"
@@ -94,11 +94,13 @@ class NetLoader(enum.StrEnum):
             return tuple(GrubNet)
         return tuple(program.name for program in _FILES[self])
 
-    def lacks(self, root: Root, efi: EfiArch) -> list[Lack]:
+    def missing(self, root: Root, efi: EfiArch) -> list[MissingRequirement]:
         """What the environment misses for it."""
         if self is not NetLoader.GRUB and efi.is_arm:
             what = {"ipxe": "distributions build iPXE", "pxelinux": "PXELINUX is"}[self.value]
-            return [Lack(f"{what} for amd64 and x86 alone", 'arm64 machines take network_loaders = ["grub"]')]
+            return [
+                MissingRequirement(f"{what} for amd64 and x86 alone", 'arm64 machines take network_loaders = ["grub"]')
+            ]
         if self is NetLoader.GRUB:
             missing = [] if grub_mkimage(root) else ["grub-mkimage"]
             names = " or ".join(program.platform for program in _wanted(efi))
@@ -107,7 +109,7 @@ class NetLoader(enum.StrEnum):
             wanted = [program for program in _FILES[self] if program.name != _SNPONLY]
             missing = [program.name for program in wanted if not _find(root, program)]
         what = f"the environment has no {self} for the network ({', '.join(missing)})"
-        return [Lack(what, f"install {self.packages}")] if missing else []
+        return [MissingRequirement(what, f"install {self.packages}")] if missing else []
 
     def take(self, root: Root, efi: EfiArch, target: Path, inside_root: str) -> None:
         """Put its programs into ``target``, which the root sees as ``inside_root``."""

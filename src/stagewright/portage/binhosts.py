@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import checked_keys, first_problem
-from stagewright.graph.filedigest import digest_of, tree_digest
+from stagewright.graph.file_digest import digest_of, tree_digest
 from stagewright.portage.confdir import make_conf
 from stagewright.portage.installed import read_entry
 from stagewright.portage.scripts import ask

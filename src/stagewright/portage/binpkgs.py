@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagewright.graph.filedigest import tree_digest
+from stagewright.graph.file_digest import tree_digest
 from stagewright.portage.installed import read_entry
-from stagewright.portage.repos import Repository, profile_chain
+from stagewright.portage.repositories import Repository, profile_chain
 from stagewright.portage.settings import PortageSettings
 
 COMPARED_BY_PORTAGE = frozenset(

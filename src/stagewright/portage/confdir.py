@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.graph.filedigest import IGNORED
-from stagewright.portage.repos import Repository, main_of, profile_link
+from stagewright.graph.file_digest import IGNORED
+from stagewright.portage.repositories import Repository, main_of, profile_link
 from stagewright.portage.settings import PortageSettings
 
 DISTDIR = "/var/cache/distfiles"

@@ -12,7 +12,7 @@ from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import PKGDIR, TMPDIR
 from stagewright.portage.distfiles import Distfiles
 from stagewright.portage.output import Output, gist
-from stagewright.portage.repos import Repository
+from stagewright.portage.repositories import Repository
 from stagewright.portage.scripts import QUIET, ask, last_line
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind

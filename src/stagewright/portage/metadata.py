@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.portage.repos import Repository
+from stagewright.portage.repositories import Repository
 from stagewright.portage.scripts import QUIET
 from stagewright.root.overlay import mount_layers, mount_overlay
 from stagewright.root.root import Root

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.fetch.digests import compare, digests_of
+from stagewright.fetch.checksums import compare, digests_of
 from stagewright.fetch.download import Progress, download
 from stagewright.fetch.openpgp import Keyring, Signature
 from stagewright.repos.trees import Shelf, check_repository, only_folder

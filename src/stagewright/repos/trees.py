@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.filedigest import IGNORED
+from stagewright.graph.file_digest import IGNORED
 from stagewright.project.model import tree_name
 from stagewright.run import run
 from stagewright.store.links import locked

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.filedigest import IGNORED
+from stagewright.graph.file_digest import IGNORED
 from stagewright.run import inside
 
 

@@ -11,25 +11,25 @@ from pathlib import Path
 
 from stagewright.root.accounts import Accounts, Home
 from stagewright.root.files import names_in
-from stagewright.root.lacks import Lack
+from stagewright.root.requirements import MissingRequirement
 
 SKELETON = "/etc/skel"
 
 _KEY = re.compile(r"(?:^|\s)(?:sk-)?(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-nistp\d+)(?:@openssh\.com)? AAAA[0-9A-Za-z+/]+=*")
 
 
-def read_keys(name: str, text: str) -> tuple[tuple[str, ...], list[Lack]]:
+def read_keys(name: str, text: str) -> tuple[tuple[str, ...], list[MissingRequirement]]:
     """The lines of a file of public keys, and what is wrong with it (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
     hint = "name the file of the public key, which ends in .pub"
     if "PRIVATE KEY" in text:
-        return (), [Lack(f"{name} holds a private key", hint)]
+        return (), [MissingRequirement(f"{name} holds a private key", hint)]
     lines = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
     bad = [
         number for number, line in enumerate(text.splitlines(), 1) if line.strip() in lines and not _KEY.search(line)
     ]
     if bad or not lines:
         where = f"line {bad[0]} is no public key" if bad else "there is no key in it"
-        return (), [Lack(f"{name}: {where}", hint)]
+        return (), [MissingRequirement(f"{name}: {where}", hint)]
     return lines, []
 
 

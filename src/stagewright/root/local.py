@@ -15,7 +15,7 @@ from typing import Annotated
 from stagewright.project.fields import Matching, Section
 from stagewright.root import files
 from stagewright.root.files import names_in
-from stagewright.root.lacks import Lack, refuse
+from stagewright.root.requirements import MissingRequirement, raise_missing
 from stagewright.root.root import Root
 from stagewright.run import inside
 
@@ -48,34 +48,38 @@ class Local(Section):
     """The keyboard of the console, such as de-latin1-nodeadkeys: a file of the root's keymaps."""
 
 
-def local_lacks(settings: Local, root: Root) -> list[Lack]:
+def missing_local(settings: Local, root: Root) -> list[MissingRequirement]:
     """What the root cannot give."""
     lacks = inside(root.path, _lacks_inside, settings)
     if not has_program(root, "locale-gen"):
         for name in _missing_locales(settings, root):
             hint = "it has no locale-gen to make it: add the package that brings locale-gen or the locale"
-            lacks.append(Lack(f"locale: the root has no locale {name}", hint))
+            lacks.append(MissingRequirement(f"locale: the root has no locale {name}", hint))
     return lacks
 
 
-def _lacks_inside(settings: Local) -> list[Lack]:
+def _lacks_inside(settings: Local) -> list[MissingRequirement]:
     lacks = []
     if settings.timezone and not Path(f"{ZONES}/{settings.timezone}").is_file():
         hint = "" if Path(ZONES).is_dir() else "the root has no time zones: add sys-libs/timezone-data"
         zones = tuple(path.removeprefix(f"{ZONES}/") for path in _files_below(ZONES))
-        lacks.append(Lack(f"timezone: there is no {ZONES}/{settings.timezone}", hint, settings.timezone, zones))
+        lacks.append(
+            MissingRequirement(f"timezone: there is no {ZONES}/{settings.timezone}", hint, settings.timezone, zones)
+        )
     if settings.keymap:
         found = [Path(path).name for folder in KEYMAPS for path in _files_below(folder)]
         keymaps = tuple(sorted({name.partition(".map")[0] for name in found if ".map" in name}))
         if settings.keymap not in keymaps:
             hint = "" if keymaps else "the root has no keymaps: add sys-apps/kbd"
-            lacks.append(Lack(f"keymap: there is no keymap {settings.keymap}", hint, settings.keymap, keymaps))
+            lacks.append(
+                MissingRequirement(f"keymap: there is no keymap {settings.keymap}", hint, settings.keymap, keymaps)
+            )
     supported = _supported()
     if supported and _program("locale-gen"):
         known = tuple(line.split()[0] for line in supported)
         for name in _wanted(settings):
             if name not in known:
-                lacks.append(Lack(f"locale: glibc knows no locale {name}", "", name, known))
+                lacks.append(MissingRequirement(f"locale: glibc knows no locale {name}", "", name, known))
     return lacks
 
 
@@ -89,7 +93,10 @@ def apply_local(settings: Local, root: Root, epoch: int) -> None:
         write(LOCALE_GEN, inside(root.path, _locale_gen, _wanted(settings)))
         if _missing_locales(settings, root):
             root.run("locale-gen")
-            refuse(Lack(f"locale: locale-gen has not made {name}") for name in _missing_locales(settings, root))
+            raise_missing(
+                MissingRequirement(f"locale: locale-gen has not made {name}")
+                for name in _missing_locales(settings, root)
+            )
     if settings.locale:
         write("/etc/locale.conf", _set(files.read_file(root.path, "/etc/locale.conf"), "LANG", settings.locale))
         if files.exists(root.path, "/etc/env.d"):

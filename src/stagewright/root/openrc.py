@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stagewright.root.files import names_in
-from stagewright.root.lacks import Lack
+from stagewright.root.requirements import MissingRequirement
 
 SCRIPTS = "/etc/init.d"
 RUNLEVELS = "/etc/runlevels"
@@ -29,17 +29,19 @@ def known() -> tuple[str, ...]:
     return tuple(name for name in names_in(SCRIPTS) if exists(name))
 
 
-def lacks(runlevels: Mapping[str, Sequence[str]]) -> Iterator[Lack]:
+def missing(runlevels: Mapping[str, Sequence[str]]) -> Iterator[MissingRequirement]:
     """Runlevels and services that are not there."""
     levels = tuple(dict.fromkeys([*names_in(RUNLEVELS), *USUAL]))
     for level, names in runlevels.items():
         if level not in levels:
             hint = f"an overlay with a folder {RUNLEVELS.lstrip('/')}/{level} makes a new one"
-            yield Lack(f"services.runlevels: there is no runlevel {level}", hint, level, levels)
+            yield MissingRequirement(f"services.runlevels: there is no runlevel {level}", hint, level, levels)
         for name in names:
             if not exists(name):
                 message = f"services.runlevels.{level}: there is no script {SCRIPTS}/{name} that can be run"
-                yield Lack(message, "add the package that brings it, or put it into an overlay", name, known())
+                yield MissingRequirement(
+                    message, "add the package that brings it, or put it into an overlay", name, known()
+                )
 
 
 def apply(enable: Sequence[str], disable: Sequence[str], runlevels: Mapping[str, Sequence[str]], epoch: int) -> None:

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.project.fields import Matching, Section
 from stagewright.root import openrc, presets, systemd
-from stagewright.root.lacks import Lack
+from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 from stagewright.run import inside
 
@@ -82,31 +82,36 @@ class Services(Section):
         return self != Services()
 
 
-def service_lacks(settings: Services) -> list[Lack]:
+def missing_service(settings: Services) -> list[MissingRequirement]:
     """What cannot be done in the root that this process is in."""
     return list(_lacks(settings)) if settings.wanted else []
 
 
-def _lacks(settings: Services) -> Iterator[Lack]:
+def _lacks(settings: Services) -> Iterator[MissingRequirement]:
     here = _here()
     if not here:
-        yield Lack("services: the root has no init system", "install sys-apps/openrc or sys-apps/systemd in it")
+        yield MissingRequirement(
+            "services: the root has no init system", "install sys-apps/openrc or sys-apps/systemd in it"
+        )
         return
     for init in Init:
         if init not in here:
             asked = [name for name in init.settings if getattr(settings, name)]
             hint = f"the root has {' and '.join(here)}: use enable and disable, or {', '.join(here[0].settings)}"
-            yield from (Lack(f"services.{name} is for {init}, which the root does not have", hint) for name in asked)
+            yield from (
+                MissingRequirement(f"services.{name} is for {init}, which the root does not have", hint)
+                for name in asked
+            )
     for name in (*settings.enable, *settings.disable):
         yield from _missing(name, here)
     if Init.SYSTEMD in here:
         units = [name for name in settings.enable if systemd.exists(name) or here == [Init.SYSTEMD]]
-        yield from systemd.lacks(units, settings.disable, settings.mask, settings.target)
+        yield from systemd.missing(units, settings.disable, settings.mask, settings.target)
     if Init.OPENRC in here:
-        yield from openrc.lacks(settings.runlevels)
+        yield from openrc.missing(settings.runlevels)
 
 
-def _missing(name: str, here: list[Init]) -> Iterator[Lack]:
+def _missing(name: str, here: list[Init]) -> Iterator[MissingRequirement]:
     """A service that none of the init systems knows."""
     exists = {Init.SYSTEMD: systemd.exists, Init.OPENRC: openrc.exists}
     if not any(exists[init](name) for init in here):
@@ -114,7 +119,7 @@ def _missing(name: str, here: list[Init]) -> Iterator[Lack]:
         names = tuple(dict.fromkeys(word for init in here for word in known[init]))
         hint = "add the package that brings it, or put it into an overlay"
         like = name if Init.SYSTEMD in here else name.removesuffix(".service")
-        yield Lack(f"services: {' and '.join(here)} has no service {name}", hint, like, names)
+        yield MissingRequirement(f"services: {' and '.join(here)} has no service {name}", hint, like, names)
 
 
 def _here() -> list[Init]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.root.files import names_in
-from stagewright.root.lacks import Lack
+from stagewright.root.requirements import MissingRequirement
 
 ADMIN = "/etc/systemd/system"
 FOLDERS = (ADMIN, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -117,7 +117,9 @@ def known(like: str) -> tuple[str, ...]:
     return tuple(name if full else name.removesuffix(".service") for name in all_names())
 
 
-def lacks(enable: Sequence[str], disable: Sequence[str], mask: Sequence[str], target: str | None) -> Iterator[Lack]:
+def missing(
+    enable: Sequence[str], disable: Sequence[str], mask: Sequence[str], target: str | None
+) -> Iterator[MissingRequirement]:
     """What cannot be done with units. That services to enable and disable exist has been seen to."""
     for name in enable:
         unit = find(unit_name(name))
@@ -126,28 +128,34 @@ def lacks(enable: Sequence[str], disable: Sequence[str], mask: Sequence[str], ta
     for name in disable:
         fixed = [path for folder in FOLDERS[1:] for path in Path(folder).glob(f"*.wants/{unit_name(name)}")]
         if fixed:
-            yield Lack(f"services: {name} cannot be disabled, since {fixed[0]} starts it", "mask it")
+            yield MissingRequirement(f"services: {name} cannot be disabled, since {fixed[0]} starts it", "mask it")
     for name in mask:
         full = unit_name(name)
         if find(full) is None:
-            yield Lack(f"services.mask: there is no unit {full}", "", name, known(name))
+            yield MissingRequirement(f"services.mask: there is no unit {full}", "", name, known(name))
         elif Path(f"{ADMIN}/{full}").is_file() and not Path(f"{ADMIN}/{full}").is_symlink():
-            yield Lack(f"services.mask: {ADMIN}/{full} is a file of its own", "remove the file instead of masking it")
+            yield MissingRequirement(
+                f"services.mask: {ADMIN}/{full} is a file of its own", "remove the file instead of masking it"
+            )
     if target is not None and not exists(unit_name(target, ".target")):
         targets = tuple(name.removesuffix(".target") for name in all_names() if name.endswith(".target"))
-        yield Lack(f"services.target: there is no target {target}", "", target.removesuffix(".target"), targets)
+        yield MissingRequirement(
+            f"services.target: there is no target {target}", "", target.removesuffix(".target"), targets
+        )
 
 
-def _hindrance(unit: Unit) -> Iterator[Lack]:
+def _hindrance(unit: Unit) -> Iterator[MissingRequirement]:
     if unit.masked:
-        yield Lack(f"services: {unit.name} is masked", f"remove {unit.path}")
+        yield MissingRequirement(f"services: {unit.name} is masked", f"remove {unit.path}")
     elif unit.alias_of:
-        yield Lack(f"services: {unit.name} is another name of {unit.alias_of}", f"enable {unit.alias_of}")
+        yield MissingRequirement(f"services: {unit.name} is another name of {unit.alias_of}", f"enable {unit.alias_of}")
     elif not any(unit.install.get(key) for key in _INSTALL):
         hint = "other units start it; to start it at boot, give it WantedBy= in an overlay"
-        yield Lack(f"services: {unit.name} has no [Install] section, so it cannot be enabled", hint)
+        yield MissingRequirement(f"services: {unit.name} has no [Install] section, so it cannot be enabled", hint)
     elif unit.link_name is None:
-        yield Lack(f"services: {unit.name} is a template", f"enable an instance: {unit.name.replace('@.', '@NAME.')}")
+        yield MissingRequirement(
+            f"services: {unit.name} is a template", f"enable an instance: {unit.name.replace('@.', '@NAME.')}"
+        )
 
 
 def enable(name: str, seen: set[str] | None = None) -> None:

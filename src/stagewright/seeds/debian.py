@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from stagewright.arch import Arch, Port
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.filedigest import file_digest
+from stagewright.graph.file_digest import file_digest
 from stagewright.root.files import clamp_times
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind

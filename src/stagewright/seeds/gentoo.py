@@ -24,7 +24,7 @@ from typing import TypeVar
 from stagewright.arch import Arch
 from stagewright.catalyst.subarches import subarches
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.fetch.digests import compare
+from stagewright.fetch.checksums import compare
 from stagewright.fetch.download import Progress, download
 from stagewright.fetch.openpgp import Keyring, Signed
 

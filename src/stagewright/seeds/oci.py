@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.fetch.digests import compare
+from stagewright.fetch.checksums import compare
 from stagewright.fetch.download import fetching
 from stagewright.root.overlay import mount_layers
 from stagewright.run import network, pipeline, run

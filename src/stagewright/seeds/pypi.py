@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.filedigest import file_digest
+from stagewright.graph.file_digest import file_digest
 from stagewright.run import run
 from stagewright.store.store import remove_tree
 

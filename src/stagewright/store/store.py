@@ -324,3 +324,10 @@ def tree_size(path: Path) -> int:
                 seen.add((info.st_dev, info.st_ino))
                 total += info.st_blocks * 512
     return total
+
+
+def default_store() -> Path:
+    """Where the store lies when nobody says: the system's cache for root, the user's otherwise."""
+    if os.geteuid() == 0:
+        return Path("/var/cache/stagewright")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stagewright"

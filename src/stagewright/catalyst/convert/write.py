@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stagewright.catalyst.convert.group import Group, group
 from stagewright.catalyst.convert.release import Converted
-from stagewright.graph.filedigest import IGNORED
+from stagewright.graph.file_digest import IGNORED
 from stagewright.project import toml
 from stagewright.project.lock import Lock
 from stagewright.project.model import FILE_NAME, Project

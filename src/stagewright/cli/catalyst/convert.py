@@ -1,0 +1,59 @@
+"""``stagewright catalyst convert``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from stagewright.catalyst.convert.write import write_project
+from stagewright.cli.common import store_of
+from stagewright.cli.options import specs_options
+from stagewright.dropin.project import Specs, load_specs
+from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
+from stagewright.ui.text import error_text, plural
+
+
+@click.command(name="convert")
+@specs_options
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The project folder, new or empty."
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    specs: Specs,
+    output: Path,
+) -> int:
+    """Write the project that specs are: move from Catalyst when you like.
+
+    What the project builds has the keys of what the specs build, so nothing is built
+    twice. Confdirs, scripts and the like are copied below files/, seeds and
+    repositories given by --repo are links. Specs that differ in words only become one entry with a
+    matrix; @TIMESTAMP@ and @DATESTAMP@ become variables. Comments name the specs.
+
+    What cannot be honoured is told, left out, and listed at the top of the project;
+    the exit code is 2 then.
+
+    \b
+      stagewright catalyst convert releases/specs/amd64 --conf catalyst.conf -o amd64
+      stagewright -C amd64 plan
+    """
+    store = store_of(ctx)
+    if output.exists() and (not output.is_dir() or os.listdir(output)):  # noqa: PTH208  one name is enough
+        hint = "name a new folder, or empty this one"
+        raise StagewrightError(Reason.USAGE, "there is something already", place=Place(output), hint=hint)
+    loaded = load_specs(specs, store)
+    project = loaded.to_look_at()
+    for name, source in write_project(loaded.converted, project, output, store.path.absolute()):
+        print(f"{name}\t{source}", file=sys.stderr)
+    for problem in project.missing:
+        print(f"missing: {problem.place}: {problem.hint}", file=sys.stderr)
+    stages = sum(sheet.table == "stages" for sheet in loaded.converted.sheets)
+    print(f"{output}: {plural(len(loaded.release.members), 'spec')}, {plural(stages, 'stage')}")
+    if loaded.converted.refused:
+        print(error_text(ProblemsError(loaded.converted.refused)), file=sys.stderr)
+        return Exit.INVALID
+    return Exit.OK

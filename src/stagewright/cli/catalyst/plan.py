@@ -1,0 +1,89 @@
+"""``stagewright catalyst plan``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from stagewright.cli.common import store_of
+from stagewright.cli.options import specs_options
+from stagewright.cli.plan import as_data, show
+from stagewright.dropin.project import Loaded, Specs, load_specs
+from stagewright.engine.plan import Plan, make_plan
+from stagewright.errors import Exit, ProblemsError, StagewrightError
+from stagewright.ui.text import error_text, plural
+
+
+@click.command(name="plan")
+@specs_options
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.option("--keys", is_flag=True, help="Print everything that goes into each key.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    specs: Specs,
+    as_json: bool,
+    keys: bool,
+) -> int:
+    """Show what a build of specs would make, and why; builds nothing.
+
+    SPEC is a file, or a folder in which all *.spec files are read; the sets of a
+    catalyst-auto configuration need none. Each spec becomes one or several entries
+    of a project, such as the live root, the payload and the ISO of a livecd-stage2.
+
+    Seeds, snapshots and files that are not there are named, and the plan goes on
+    without them. Keys that are refused are errors, which follow the plan.
+
+    \b
+      stagewright catalyst plan releases/specs/amd64 --conf catalyst.conf
+      stagewright catalyst plan x.spec --repo gentoo=/var/db/repos/gentoo --json
+    """
+    store = store_of(ctx)
+    loaded = load_specs(specs, store)
+    plan = make_plan(loaded.to_look_at(), store)
+    refused = loaded.converted.refused
+    if as_json:
+        print(json.dumps(_data(loaded, plan), indent=2))
+    elif keys:
+        print(json.dumps({name: step.key.data for name, step in plan.steps.items()}, indent=2, sort_keys=True))
+    else:
+        _print(loaded, plan)
+    if refused and not as_json:
+        sys.stdout.flush()
+        print(f"\n{plural(len(refused), 'word')} of the specs cannot be honoured:", file=sys.stderr)
+        print(error_text(ProblemsError(refused)), file=sys.stderr)
+    return Exit.INVALID if refused else Exit.OK
+
+
+def _print(loaded: Loaded, plan: Plan) -> None:
+    for notice in sorted(loaded.converted.notices, key=lambda notice: notice.place):
+        print(f"note: {notice}", file=sys.stderr)
+    missing: dict[str, list[StagewrightError]] = {}
+    for problem in plan.project.missing:
+        missing.setdefault(problem.hint, []).append(problem)
+    show(plan)
+    if missing:
+        print(f"{plural(len(missing), 'file')} missing, which a build needs first:")
+    for hint, problems in missing.items():
+        more = f" and {plural(len(problems) - 1, 'other place')}" if len(problems) > 1 else ""
+        print(f"  {problems[0].place}{more}: {hint}")
+
+
+def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
+    outputs: dict[str, list[str]] = {}
+    specs: dict[str, str] = {sheet.name: sheet.comment for sheet in loaded.converted.sheets if sheet.table == "stages"}
+    for output, placed in loaded.placed(plan.project):
+        outputs.setdefault(output.entry, []).append(str(placed.path))
+    data = as_data(plan)
+    for node in data["nodes"]:
+        node["spec"] = specs.get(node["node"])
+        node["outputs"] = outputs.get(node["node"], [])
+    errors: dict[str, list[StagewrightError]] = {
+        "missing": list(plan.project.missing),
+        "refused": loaded.converted.refused,
+    }
+    told = {name: [error.to_dict() for error in found] for name, found in errors.items()}
+    return {**data, **told, "notices": [notice.to_dict() for notice in loaded.notices]}

@@ -1,0 +1,1 @@
+"""Acting as Catalyst: its storedir, its snapshots, its command line."""

@@ -1,0 +1,46 @@
+"""The specs that the sources of a spec were made by, as far as the ledger of the storedir knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stagewright.catalyst.load import load
+from stagewright.catalyst.spec import parse, read_spec
+from stagewright.dropin.ledger import Record, recall
+from stagewright.errors import StagewrightError
+
+_NEWEST = "-latest"
+
+
+def history(spec: Path, conf: Sequence[Path], folder: Path) -> Mapping[Path, Record]:
+    """The specs below a spec, by the files that hold them now; texts whose file is gone are written into ``folder``.
+
+    A source that ends in ``-latest`` is what an earlier release left: it stays a seed, or this had no end.
+    """
+    found: dict[Path, Record] = {}
+    while True:
+        release, graph = load([spec, *found], conf, {})
+        wanted = {source for made in graph.made for source in made.seeds.values() if not source.endswith(_NEWEST)}
+        records = ((source, recall(Path(release.config.storedir), source)) for source in sorted(wanted))
+        new = {
+            _file(record, folder / f"{len(found)}-{number}.spec"): record
+            for number, (_, record) in enumerate(records)
+            if record
+        }
+        new = {file: record for file, record in new.items() if file not in found and file != spec}
+        if not new:
+            return found
+        found |= new
+
+
+def _file(record: Record, spare: Path) -> Path:
+    """The file that the spec was read from, if it still says the same, else a new one."""
+    values = parse(record.text, record.file).values
+    try:
+        if read_spec(record.file).values == values:
+            return record.file
+    except StagewrightError:
+        pass
+    spare.write_text(record.text)
+    return spare

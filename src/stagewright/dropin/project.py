@@ -1,0 +1,135 @@
+"""What ``catalyst check``, ``plan``, ``build`` and ``convert`` share: specs as a project."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.catalyst.auto import Notice
+from stagewright.catalyst.convert.conversion import Output
+from stagewright.catalyst.convert.release import STAMPS, Converted, convert
+from stagewright.catalyst.graph import ReleaseGraph
+from stagewright.catalyst.load import load
+from stagewright.catalyst.release import Release
+from stagewright.catalyst.tokens import fill
+from stagewright.dropin.storedir import Layout, Placed
+from stagewright.errors import ProblemsError, StagewrightError
+from stagewright.kinds.registry import kinds
+from stagewright.project.load import of_tables
+from stagewright.project.model import Project
+from stagewright.repos.snapshots import tree_of
+from stagewright.repos.trees import Shelf
+from stagewright.store.store import Store
+
+_STOREDIR = "/var/tmp/catalyst"
+"""The storedir of the machines that official releases are made on, which specs name."""
+
+
+@dataclass(frozen=True)
+class Specs:
+    """Which specs to read, with the configurations, the values of tokens, and the folders of ebuild repositories."""
+
+    files: tuple[Path, ...]
+    conf: tuple[Path, ...]
+    given: dict[str, str]
+    repos: dict[str, Path]
+
+
+@dataclass
+class Loaded:
+    """Specs that were read, checked and converted; what is wrong with them is in ``release.problems``."""
+
+    release: Release
+    graph: ReleaseGraph
+    converted: Converted
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What is not wrong but worth a look, by place."""
+        return sorted([*self.release.notices, *self.converted.notices], key=lambda notice: notice.place)
+
+    def project(self, *, lenient: bool = False) -> Project:
+        """The project that they are. Raises :class:`ProblemsError` with everything that is wrong, at the specs' lines.
+
+        Where ``lenient``, seeds, snapshots and files that are not there do not stop it.
+        """
+        tables = self.converted.named()
+        return of_tables(self.converted.head, tables, self.converted.files, kinds(), [], lenient=lenient)
+
+    def model_problems(self) -> list[StagewrightError]:
+        """What is wrong with the project that they are, but for files that are not there and what is refused anyway."""
+        refused = {problem.place for problem in self.converted.refused}
+        try:
+            self.project(lenient=True)
+        except ProblemsError as error:
+            return [problem for problem in error.problems if problem.place not in refused]
+        return []
+
+    def to_look_at(self) -> Project:
+        """The project as far as it is there. Raises with everything that is wrong, and what is refused."""
+        wrong = [*self.release.problems, *self.model_problems()]
+        if wrong:
+            raise ProblemsError([*wrong, *self.converted.refused])
+        return self.project(lenient=True)
+
+    def complete(self) -> Project:
+        """The project, to be built. Raises with everything that is wrong, is refused, or is not there."""
+        problems = [*self.release.problems, *self.converted.refused]
+        known = {problem.place for problem in problems}
+        try:
+            project = self.project()
+        except ProblemsError as error:
+            new = [problem for problem in error.problems if problem.place not in known]
+            raise ProblemsError([*problems, *new]) from error
+        if problems:
+            raise ProblemsError(problems)
+        return project
+
+    def placed(self, project: Project) -> list[tuple[Output, Placed]]:
+        """What is made for people, and where it goes in the storedir."""
+        found = []
+        for output in self.converted.outputs:
+            files = Layout.FOLDER if output.path.endswith("/") else Layout.FILE
+            layout = Layout.PACKAGES if output.folder else files
+            path = Path(fill(output.path, project.variables))
+            if path.is_relative_to(_STOREDIR):
+                path = path.relative_to(_STOREDIR)
+            found.append((output, Placed(output.entry, project.folder / path, layout)))
+        return found
+
+
+def load_specs(specs: Specs, store: Store | None = None) -> Loaded:
+    """The specs that a command line names."""
+    return load_release(specs.files, specs.conf, specs.given, specs.repos, store)
+
+
+def load_release(
+    specs: Sequence[Path],
+    conf: Sequence[Path],
+    given: Mapping[str, str],
+    repos: Mapping[str, Path],
+    store: Store | None = None,
+) -> Loaded:
+    """Read specs, check them, and convert them.
+
+    Without a repository in ``repos`` the snapshot is that of the storedir, unpacked into the store if there is one.
+    """
+    now = {name: value for name, value in given.items() if name not in STAMPS}
+    release, graph = load(specs, conf, now)
+    found = dict(repos)
+    name = release.config.repo_name
+    if name not in found and store and (snapshot := _snapshot(release)):
+        found[name] = tree_of(snapshot, Shelf.of(store.path), io.StringIO())
+    return Loaded(release, graph, convert(release, graph, given, found))
+
+
+def _snapshot(release: Release) -> Path | None:
+    """The squashfs of the commit that the specs name, where the storedir has it."""
+    for treeish in {member.spec.text("snapshot_treeish") for member in release.members}:
+        name = f"{release.config.repo_name}-{treeish.replace('/', '-')}.sqfs"
+        file = Path(release.config.storedir) / "snapshots" / name
+        if treeish and "\0" not in treeish and file.is_file():
+            return file
+    return None

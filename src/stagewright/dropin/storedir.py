@@ -1,0 +1,189 @@
+"""What a build made, laid out as Catalyst lays out its storedir, for all that reads one.
+
+::
+
+    builds/<rel_type>/<target>-<subarch>-<version_stamp>.tar.xz    or what rename_regexp makes of it
+    builds/<rel_type>/<name>.iso, <name>.qcow2
+        each with .CONTENTS.gz, .DIGESTS, .sha256 and .manifest.json
+    packages/<rel_type>/<target>-<subarch>/       a binary package host, with the packages of all runs
+    snapshots/<repo>-<treeish>.sqfs               by dropin/snapshot.py
+    .stagewright/<identity>.json                  by dropin/ledger.py
+
+Files are hard links to the store's where the file system allows. A file of the same name is replaced, as Catalyst does,
+but at once, and what goes with an artifact is there before it. There is no kerncache: kernels are kept in the store.
+Catalyst also leaves a tarball of the live root beside each ISO, and the folder it was made from; nothing reads these.
+"""
+
+from __future__ import annotations
+
+import enum
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.engine.plan import Plan
+from stagewright.portage.index import merge_indexes
+from stagewright.release.digests import ALGORITHMS, LISTED, Digests, beside, digests_of
+from stagewright.release.manifest import SUFFIX, read_manifest
+from stagewright.run import run
+from stagewright.store.links import link, locked
+from stagewright.store.store import Store, write_atomically
+
+INDEX = "Packages"
+
+
+class Layout(enum.StrEnum):
+    """How the files of a node lie in the storedir."""
+
+    FILE = "file"  # one artifact with what goes with it
+    FOLDER = "folder"  # all files in a folder of their own
+    PACKAGES = "packages"  # a folder of binary packages, added to those that are there
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The files of a node, and where they go: the whole path of the artifact or folder."""
+
+    node: str
+    path: Path
+    layout: Layout = Layout.FILE
+
+
+@dataclass(frozen=True)
+class DigestStyle:
+    """Which digests are written, by Python's names, and how their lines look: ``linux`` or ``bsd``.
+
+    Catalyst writes none without ``digests`` in its configuration; those of Gentoo's releases are taken then.
+    """
+
+    names: Sequence[str] = LISTED
+    form: str = "linux"
+
+    @classmethod
+    def of(cls, digests: Sequence[str], form: str) -> DigestStyle:
+        """What a configuration says."""
+        return cls(tuple(digests) or LISTED, form)
+
+    def lines(self, file: Digests, names: Iterable[str] | None = None) -> str:
+        """The lines of one file."""
+        return "".join(
+            f"# {name.upper()} HASH\n{self._line(name, file)}\n" for name in (self.names if names is None else names)
+        )
+
+    def _line(self, name: str, file: Digests) -> str:
+        if self.form == "bsd":
+            return f"{name.upper()} ({file.file}) = {file.digests[name]}"
+        return f"{file.digests[name]}  {file.file}"
+
+
+def publish(placed: Iterable[Placed], plan: Plan, store: Store, style: DigestStyle) -> list[Path]:
+    """Put what has been built into the storedir; returns the paths of it. What was not built is left out."""
+    done = []
+    for one in placed:
+        step = plan.steps[one.node]
+        if not store.has(step.node.yields, step.key.digest):
+            continue
+        tree = store.tree(step.node.yields, step.key.digest)
+        if one.layout is Layout.FILE:
+            _file(tree / store.meta(step.node.yields, step.key.digest).facts["file"], one.path, style)
+        elif one.layout is Layout.FOLDER:
+            _folder(tree, one.path)
+        else:
+            with locked(one.path.with_name(f".{one.path.name}.lock")):
+                _packages(tree, one.path)
+        done.append(one.path)
+    return done
+
+
+def _file(source: Path, target: Path, style: DigestStyle) -> None:
+    """One artifact under its name here, which may be another than in the store."""
+    known = read_manifest(beside(source, SUFFIX))
+    files = [_named(known["artifact"], target.name)]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    listing = beside(target, "CONTENTS.gz")
+    if "contents" in known:
+        link(beside(source, "CONTENTS.gz"), listing)
+        files.append(_named(known["contents"], listing.name))
+    elif source.suffix == ".iso":
+        _write_listing(source, listing)
+        files.append(digests_of(listing))
+    paths = [source, listing]
+    more = [name for name in style.names if name not in ALGORITHMS]
+    every = [_with_more(file, path, more) for file, path in zip(files, paths, strict=False)]
+    write_atomically(beside(target, "DIGESTS"), "".join(style.lines(file) for file in every))
+    write_atomically(beside(target, "sha256"), style.lines(files[0], ["sha256"]))
+    if source.name == target.name:
+        link(beside(source, SUFFIX), beside(target, SUFFIX))
+    else:
+        named = dict(zip(("artifact", "contents"), (file.to_dict() for file in files), strict=False))
+        write_atomically(beside(target, SUFFIX), json.dumps({**known, **named}, indent=1, ensure_ascii=False) + "\n")
+    link(source, target)
+
+
+def _named(known: Mapping[str, object], name: str) -> Digests:
+    """The digests of a file from its manifest, under another name."""
+    size, digests = known["size"], known["digests"]
+    assert isinstance(size, int)
+    assert isinstance(digests, dict)
+    return Digests(name, size, digests)
+
+
+def _with_more(file: Digests, path: Path, names: Sequence[str]) -> Digests:
+    """The digests of a file with others that manifests do not have, for which it is read."""
+    more = {}
+    for name in names:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, name)
+        size = {"shake_128": 32, "shake_256": 64}.get(name)  # these two give as much as one asks for
+        more[name] = digest.hexdigest(size) if size else digest.hexdigest()  # type: ignore[call-arg]
+    return Digests(file.file, file.size, {**file.digests, **more})
+
+
+def _write_listing(image: Path, target: Path) -> None:
+    """What an ISO holds, as ``ls -l`` shows it."""
+    text = run(["xorriso", "-indev", image, "-find", "/", "-exec", "lsdl", "--"]).stdout
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as stream:
+        stream.write(text.encode())
+    temporary = target.with_name(f".{target.name}.new")
+    temporary.write_bytes(packed.getvalue())
+    temporary.replace(target)
+
+
+def _folder(tree: Path, target: Path) -> None:
+    """All files of a tree, and no others."""
+    wanted = {path.relative_to(tree) for path in tree.rglob("*") if path.is_file()}
+    for name in sorted(wanted):
+        link(tree / name, target / name)
+    for path in sorted(target.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(target) not in wanted:
+            path.unlink()
+
+
+def _packages(tree: Path, target: Path) -> None:
+    """Binary packages beside those that are there: several specs fill one folder, as in Catalyst's pkgcache.
+
+    Packages come before the index that names them. Those of earlier runs stay, and stay in the index.
+    """
+    for source in sorted(tree.rglob("*")):
+        name = source.relative_to(tree)
+        if source.is_file() and name.parts[0] not in (INDEX, f"{INDEX}.gz"):
+            link(source, target / name)
+    target.mkdir(parents=True, exist_ok=True)
+    old = target / INDEX
+    text = merge_indexes(
+        old.read_text() if old.is_file() else "", (tree / INDEX).read_text(), lambda path: (target / path).is_file()
+    )
+    if old.is_file() and old.read_text() == text:
+        return
+    packed = target / f".{INDEX}.gz.new"
+    packed.write_bytes(gzip.compress(text.encode(), mtime=0))
+    packed.replace(target / f"{INDEX}.gz")
+    write_atomically(old, text)

@@ -1,0 +1,88 @@
+"""A digest of the code that builds a kind of stage, so that a changed recipe rebuilds what it makes and nothing else.
+
+It covers the module of the kind and whatever that module imports of Stagewright, however far away, except the packages
+that decide how work is arranged and shown but not what comes out.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from pathlib import Path
+
+PACKAGE = "stagewright"
+
+NEUTRAL = frozenset({"cli", "dropin", "ui", "engine", "store", "graph", "project", "errors", "events", "run"})
+"""Modules directly below the package that have no say in what a build yields."""
+
+
+@functools.cache
+def code_digest(module: str) -> str:
+    """The digest of a module (dotted name) and of what it imports from the packages that have a say."""
+    total = hashlib.sha256()
+    for name in sorted(_closure(module)):
+        total.update(f"{name}\0{_file_digest(name)}\n".encode())
+    return total.hexdigest()
+
+
+def _closure(module: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(_imports(name))
+            waiting.extend(filter(_counts, [name.rpartition(".")[0]]))  # its package, for the data files there
+    return found
+
+
+@functools.cache
+def _imports(module: str) -> frozenset[str]:
+    tree = ast.parse(_source(module).read_bytes())
+    names: set[str] = set()
+    for statement in ast.walk(tree):
+        if isinstance(statement, ast.Import):
+            names.update(alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            names.add(statement.module)
+            names.update(f"{statement.module}.{alias.name}" for alias in statement.names)
+    return frozenset(name for name in names if _counts(name) and _exists(name))
+
+
+def _counts(name: str) -> bool:
+    package, _, rest = name.partition(".")
+    return package == PACKAGE and rest.partition(".")[0] not in NEUTRAL and bool(rest)
+
+
+@functools.cache
+def _exists(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # a name inside a module, not a module
+        return False
+
+
+@functools.cache
+def _source(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    assert spec and spec.origin
+    return Path(spec.origin)
+
+
+@functools.cache
+def _file_digest(module: str) -> str:
+    source = _source(module)
+    total = hashlib.sha256(source.read_bytes())
+    if source.name == "__init__.py":  # templates and other data of a package
+        for data in sorted(path for path in source.parent.glob("*/*") if _is_data(path)):
+            total.update(f"{data.name}\0".encode() + data.read_bytes())
+    return total.hexdigest()
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a file is no module: scripts that run inside roots are data too, their folder is no package."""
+    module = path.suffix == ".py" and (path.parent / "__init__.py").exists()
+    return path.is_file() and not module and path.parent.name != "__pycache__"

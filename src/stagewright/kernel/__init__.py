@@ -1,0 +1,1 @@
+"""Kernels: found in a root, chosen, configured, built, with the modules that fit them."""

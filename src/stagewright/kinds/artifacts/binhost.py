@@ -1,0 +1,206 @@
+"""binhost: the binary packages that went into roots, as a folder for a web server and Portage's --getbinpkg.
+
+Takes any number of roots; yields the packages of all their layers, each once, with the index that Portage makes of them
+(R25). Packages that came from other binary package hosts are left to those.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.file_digest import file_digest
+from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.base import Built, Scope, Stage, Work
+from stagewright.kinds.common.packages import FOREIGN, PackageStage
+from stagewright.kinds.common.tools import SANDBOX
+from stagewright.portage.confdir import PKGDIR
+from stagewright.portage.scripts import ask
+from stagewright.portage.settings import PortageSettings
+from stagewright.project.fields import Matching, SecretPath, Section, StageRef
+from stagewright.project.model import Project
+from stagewright.project.source import Path_
+from stagewright.root import files
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+
+PUBLIC_KEY = "signing-key.asc"
+"""The file beside the index with the public key, for those who configure a machine to take these packages."""
+
+_NUMBERED = re.compile(r"(?P<name>.+)-(?P<number>\d+)\.gpkg\.tar")
+
+
+class Signing(Section):
+    """How packages are signed."""
+
+    key: Annotated[str, Matching(r"[0-9A-Fa-f]{40}", "the whole fingerprint, 40 digits")]
+    """The fingerprint of the key."""
+    secret: SecretPath
+    """The file with the secret key, as `gpg --export-secret-keys` writes it; it is read by gpg in memory alone."""
+    passphrase: SecretPath | None = None
+    """A file whose first line is the key's passphrase."""
+
+    def paths(self) -> dict[str, Path]:
+        """The files, by setting."""
+        named = {"secret": self.secret, "passphrase": self.passphrase}
+        return {name: Path(path).expanduser() for name, path in named.items() if path}
+
+
+class BinhostStage(Stage, kind="binhost"):
+    """A stage of kind ``binhost``."""
+
+    yields = Yields.ARTIFACT
+    publishes = True
+    required_tools = (SANDBOX,)
+
+    roots: Annotated[list[StageRef], Field(min_length=1)]
+    """The stages whose packages are published, with those of all stages below them."""
+    sign: Signing | None = None
+    """Sign the packages; the root that builds the first stage needs gpg and gpg-agent for that."""
+
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """At least one of the roots must be made of packages."""
+        known = project.entries["stages"]
+        if all(name in known for name in self.roots) and not self._filled_by(project):
+            problem = "roots: none of them installs packages"
+            yield ("roots",), StagewrightError(Reason.INVALID_VALUE, problem, hint="name stages with packages")
+
+    def _filled_by(self, project: Project) -> PackageStage | None:
+        """The stage whose Portage writes the index: the first of the roots that has one, or the first below it."""
+        return next((found for root in self.roots for found in _with_portage(project, root)), None)
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node; the index is written by the Portage that filled the first of the roots, configured as there."""
+        node = super().node(node_id, scope, **context)
+        by = self._filled_by(scope.project)
+        assert by, "the project was checked"
+        settings = by.model_dump(mode="json", include={"root", *PortageSettings.model_fields})
+        theirs = by.node(node_id, scope)
+        return replace(
+            node,
+            inputs={**node.inputs, "root": theirs.inputs["root"]},
+            files={role: path for role, path in theirs.files.items() if role.startswith("repo:") or role in by.confdir},
+            context={
+                **node.context,
+                "repos": theirs.context["repos"],
+                "binhosts": [],
+                "portage": {**settings, "binhosts": [], "binpkgs": False},
+            },
+        )
+
+    def missing(self) -> Iterator[StagewrightError]:
+        """Files of the secret key that are not there: a build may take hours until they are needed."""
+        for name, path in self.sign.paths().items() if self.sign else ():
+            if not path.is_file():
+                yield StagewrightError(
+                    Reason.MISSING_FILE, f"sign.{name}: there is no file {path}", hint="build on a machine that has it"
+                )
+
+    def build(self, work: Work) -> Built:
+        """Collect the packages, sign them, and let Portage write the index."""
+        root, _ = PackageStage.model_validate(work.context["portage"]).portage(work)
+        folder = work.folder / "binpkgs"
+        work.phase("collect")
+        renumber = self._collect(work, folder)
+        packages = sorted(folder.rglob("*.gpkg.tar"))
+        self._tell_what_is_missing(work)
+        work.phase(f"sign {len(packages)} packages" if self.sign else "index")
+        self._write(root, packages, renumber, work)
+        _check_index(folder, len(packages))
+        for lock in folder.rglob(".*.portage_lockfile"):
+            lock.unlink()
+        size = sum(path.stat().st_size for path in packages)
+        signed = {"signed": self.sign.key.upper()} if self.sign else {}
+        return Built(folder, (), {"packages": len(packages), "bytes": size, **signed})
+
+    def _collect(self, work: Work, folder: Path) -> dict[str, int]:
+        """Link the packages of all layers, each once. Returns the new build ids of those whose name was taken.
+
+        Two builds that knew nothing of each other both begin with build id 1; another package under the same name gets
+        the next number that is free.
+        """
+        seen: dict[str, set[str]] = {}
+        renumber = {}
+        for source in self._sources(work):
+            match = _NUMBERED.fullmatch(source.name)
+            assert match, source
+            kind = f"{source.parent.parent.name}/{source.parent.name}"
+            digests = seen.setdefault(f"{kind}/{match['name']}", set())
+            if (digest := file_digest(source)) in digests:
+                continue
+            digests.add(digest)
+            number = int(match["number"])
+            while (target := folder / kind / f"{match['name']}-{number}.gpkg.tar").exists():
+                number += 1
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(source, target)
+            if number != int(match["number"]):
+                renumber[str(target.relative_to(folder))] = number
+        return renumber
+
+    def _sources(self, work: Work) -> Iterator[Path]:
+        for role in sorted(role for role in work.inputs if role.startswith("roots.")):
+            yield from work.store.binpkgs(work.inputs[role].key)
+
+    def _tell_what_is_missing(self, work: Work) -> None:
+        foreign: dict[str, set[str]] = {}
+        for role in work.inputs:
+            for key in work.store.meta(Yields.LAYER, work.inputs[role].key).stack:
+                for host, known in work.store.meta(Yields.LAYER, key).facts.get(FOREIGN, {}).items():
+                    foreign.setdefault(host, set()).update(known["packages"])
+        for host, names in sorted(foreign.items()):
+            work.notice(f"{len(names)} packages came from binhost {host} and are not published again")
+
+    def _write(self, root: Root, packages: list[Path], renumber: dict[str, int], work: Work) -> None:
+        binds, sign = [], None
+        if self.sign:
+            if not files.exists(root.path, "usr/bin/gpg-agent"):
+                raise StagewrightError(
+                    Reason.ENVIRONMENT_LACKS,
+                    f"{work.context['portage']['root']} has no gpg-agent, so it cannot sign packages",
+                    hint="add `gpg` and `gpg-agent` to the packages of a Debian seed, app-crypt/gnupg to a stage",
+                )
+            inner = {name: f"/run/stagewright/{name}" for name in self.sign.paths()}
+            binds = [Bind(path, inner[name]) for name, path in self.sign.paths().items()]
+            public = f"{PKGDIR}/{PUBLIC_KEY}"
+            sign = {"key": self.sign.key, "passphrase": None, **inner, "public": public}
+        request = {
+            "renumber": {f"{PKGDIR}/{path}": number for path, number in renumber.items()},
+            "packages": [f"{PKGDIR}/{path.relative_to(work.folder / 'binpkgs')}" for path in packages],
+            "sign": sign,
+        }
+        problem = ask(root, "publish_binpkgs.py", (work.folder / "publish.json", request), binds=binds)
+        if problem:
+            said, _, detail = problem.strip().partition("\n")
+            raise StagewrightError(
+                Reason.INVALID_VALUE,
+                f"sign.secret: {said}",
+                detail=detail,
+                hint="write it with `gpg --armor --export-secret-keys FINGERPRINT`, and its passphrase to a file",
+            )
+
+
+def _check_index(folder: Path, packages: int) -> None:
+    """Portage leaves out of an index what it finds wrong, and says so in passing."""
+    index = (folder / "Packages").read_text()
+    if (listed := len(re.findall(r"^CPV: ", index, re.MULTILINE))) != packages:
+        raise StagewrightError(
+            Reason.BUILD_FAILED,
+            f"Portage lists {listed} of {packages} packages in the index",
+            hint="the log has Portage's words on the others",
+        )
+
+
+def _with_portage(project: Project, name: str) -> Iterator[PackageStage]:
+    """A stage and those below it, as far as they install packages by a Portage of their root."""
+    while (entry := project.entry(name)) and entry.table == "stages":
+        if isinstance(entry.model, PackageStage) and entry.model.uses_portage:
+            yield entry.model
+        name = getattr(entry.model, "root", "")

@@ -1,0 +1,1 @@
+"""What kinds share: the base classes, tools, package settings, systems, releases."""

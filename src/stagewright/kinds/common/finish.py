@@ -1,0 +1,97 @@
+"""Changes to the files of a finished root, which several kinds offer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from stagewright.kinds.common.base import Work
+from stagewright.portage.emerge import Portage
+from stagewright.portage.installed import INSTALLED, as_data, packages_of
+from stagewright.project.fields import AnyAtom, FilePath, FolderPath, Matching, Section
+from stagewright.root import files
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+HostName = Annotated[str, Matching(rf"(?=.{{1,64}}$){_LABEL}(\.{_LABEL})*", "letters, digits, - and dots, as in box-1")]
+"""The name of a machine, see hostname(7)."""
+
+
+class Finish(Section):
+    """Changes to the files of a finished root, in the order of these settings."""
+
+    root_overlay: list[FolderPath] = []
+    """Folders copied into the root, in this order; what they hold is owned by root there."""
+    os_release: dict[str, str] = {}
+    """Entries of os-release(5) to set."""
+    hostname: HostName | None = None
+    """The name in /etc/hostname."""
+    issue: str | None = None
+    """The text of /etc/issue, which stands before a login."""
+    motd: str | None = None
+    """The text of /etc/motd, which stands after it."""
+    script: FilePath | None = None
+    """A program to run inside the root; one without a `#!` line is run by /bin/sh."""
+    unmerge: list[AnyAtom] = []
+    """Packages to remove by Portage, whatever needs them."""
+    rm: list[str] = []
+    """Patterns (the shell's, absolute inside the root) of what to remove. One that matches nothing is reported."""
+    empty: list[str] = []
+    """Folders whose content to remove."""
+
+
+def finish(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:
+    """Carry out the changes to a root's files; returns what is to be remembered of it (see :func:`conclude`)."""
+    with_files(settings, root, work)
+    return conclude(settings, root, work, portage)
+
+
+def with_files(settings: Finish, root: Root, work: Work) -> None:
+    """The first half: what is put into a root."""
+    work.phase("finish")
+    for name in settings.root_overlay:
+        files.copy_in(root.path, work.files[name], epoch=work.epoch)
+    if settings.os_release:
+        _os_release(settings, root, work)
+    if settings.hostname:
+        files.write_file(root.path, "/etc/hostname", f"{settings.hostname}\n", epoch=work.epoch)
+    for name, text in (("/etc/issue", settings.issue), ("/etc/motd", settings.motd)):
+        if text is not None:
+            files.write_file(
+                root.path, name, text if text.endswith("\n") or not text else f"{text}\n", epoch=work.epoch
+            )
+
+
+def conclude(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:
+    """The second half: the script, and what is taken out again.
+
+    Returns facts for the layer: its packages, if their records are among what was removed.
+    """
+    if settings.script:
+        _run_script(work.files[settings.script], root)
+    if settings.unmerge:
+        assert portage, "unmerge counts as a use of Portage"
+        portage.unmerge(settings.unmerge)
+    packages = packages_of(root.path)
+    for pattern in files.remove(root.path, settings.rm):
+        work.notice(f"rm: {pattern} matches nothing")
+    for pattern in files.empty(root.path, settings.empty):
+        work.notice(f"empty: there is no {pattern}")
+    return {INSTALLED: as_data(packages)} if packages and not packages_of(root.path) else {}
+
+
+def _os_release(settings: Finish, root: Root, work: Work) -> None:
+    text = files.read_file(root.path, "/etc/os-release") or ""
+    kept = [line for line in text.splitlines() if line.partition("=")[0] not in settings.os_release]
+    new = [f'{name}="{value}"' for name, value in settings.os_release.items()]
+    files.write_file(root.path, "/etc/os-release", "\n".join([*kept, *new]) + "\n", epoch=work.epoch)
+
+
+def _run_script(script: Path, root: Root) -> None:
+    inner = "/tmp/stagewright-script"
+    with script.open("rb") as stream:
+        first = stream.readline().decode(errors="replace")
+    # As the kernel reads the line, execve(2), but for a file that need not be executable.
+    interpreter = first[2:].strip().split(maxsplit=1) if first.startswith("#!") else ["/bin/sh"]
+    root.run(*interpreter, inner, binds=[Bind(script, inner)])

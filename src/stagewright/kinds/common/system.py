@@ -1,0 +1,95 @@
+"""What the stages of a whole system share: the compiler that they select, what they ship, the records they empty."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from stagewright.kinds.common.base import Work
+from stagewright.kinds.common.packages import PackageStage
+from stagewright.portage.emerge import Portage
+from stagewright.portage.repositories import profile_link
+from stagewright.project.fields import Matching, Section
+from stagewright.root import files
+from stagewright.root.local import LOCALE_GEN, has_program
+from stagewright.root.root import Root
+from stagewright.run import inside
+
+TOOLS = ("gcc", "binutils")
+"""What select_toolchain selects: each has a program NAME-config and profiles in /etc/env.d/NAME."""
+
+FACTORY = "/usr/share/zoneinfo/Factory"
+LOCALTIME = "/etc/localtime"
+MAKE_CONF = "/etc/portage/make.conf"
+WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
+
+
+BINREPOS = "/etc/portage/binrepos.conf/gentoo.conf"
+
+
+class Shipped(Section):
+    """What a system says to its users about binary packages."""
+
+    binrepo: (
+        Annotated[str, Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "http:// or https://, without a password")] | None
+    ) = Field(default=None, exclude_if=lambda value: value is None)
+    """The address of binary packages that the system's own binrepos.conf names; not used while it is built."""
+
+
+def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: Work) -> None:
+    """Write the profile link and make.conf that go with a system, so that it builds more as it was built (R4).
+
+    A stage without settings of its own leaves the make.conf of its root as it is. What the confdirs hold is for the
+    build alone; an overlay ships more.
+    """
+    if isinstance(stage, Shipped) and stage.binrepo:
+        text = f"[gentoobinhost]\npriority = 1\nsync-uri = {stage.binrepo}\n"
+        files.write_file(root.path, BINREPOS, text, epoch=work.epoch)
+    if stage.profile:
+        link = profile_link(stage.profile, portage.repos)
+        files.make_link(root.path, "/etc/portage/make.profile", f"../..{link}", epoch=work.epoch)
+    lists = {name: " ".join(words) for name, words in stage.lists.items()}
+    settings = {**stage.flags, **lists, **stage.make_conf}
+    if settings or not files.exists(root.path, MAKE_CONF):
+        text = "# These settings were used to build this system; see make.conf(5).\n"
+        text += "".join(f'{name}="{value}"\n' for name, value in settings.items())
+        files.write_file(root.path, MAKE_CONF, text, epoch=work.epoch)
+
+
+def select_toolchain(root: Root, work: Work) -> None:
+    """Select a compiler and a linker where the root has the programs for it and none is selected that is there.
+
+    A merge with ROOT= leaves that to whoever starts the new root first; see gcc-config(8).
+    """
+    for tool in TOOLS:
+        config, profiles = f"{tool}-config", inside(root.path, _profiles, f"/etc/env.d/{tool}")
+        if not profiles or not files.exists(root.path, f"/usr/bin/{config}"):
+            continue
+        if root.run(config, "--get-current-profile", check=False).code:
+            root.run(config, profiles[-1])
+            work.notice(f"{config}: {profiles[-1]}")
+
+
+def _profiles(folder: str) -> list[str]:
+    """The compilers or linkers of a root, the newest last."""
+    names = [path.name for path in Path(folder).glob("*") if not path.name.startswith(("config-", "."))]
+    return sorted(names, key=lambda name: [(part.isdigit(), part.zfill(9)) for part in re.split(r"(\d+)", name)])
+
+
+def settle_places(root: Root, work: Work) -> None:
+    """Give a new root the time zone of nowhere and a locale that all programs can use, as Gentoo's stages have them."""
+    if files.exists(root.path, FACTORY) and not files.exists(root.path, LOCALTIME):
+        files.make_link(root.path, LOCALTIME, f"..{FACTORY}", epoch=work.epoch)
+    if has_program(root, "locale-gen"):
+        files.write_file(root.path, LOCALE_GEN, "C.UTF-8 UTF-8\n", epoch=work.epoch)
+        root.run("locale-gen")
+
+
+def empty_world(root: Root, work: Work) -> None:
+    """Forget what was asked for by name: a system has its profile's set, and nothing more (R4)."""
+    for path in WORLD:
+        if files.exists(root.path, path):
+            files.write_file(root.path, path, "", epoch=work.epoch)

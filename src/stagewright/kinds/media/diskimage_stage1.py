@@ -1,0 +1,101 @@
+"""diskimage-stage1: a system made ready to run from a disk image: a stage4 that each copy of the image starts as new.
+
+Takes any root; yields a layer. ``type`` says how people get in, as ``diskimage/type`` of Gentoo's release builder does;
+what it stands for is added to the settings of a stage4. The image is made by diskimage-stage2.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.stages.stage4 import Stage4
+from stagewright.portage.emerge import Portage
+from stagewright.project.fields import FilePath, Word
+from stagewright.root import files
+from stagewright.root.accounts import User
+from stagewright.root.root import Root
+from stagewright.root.services import Services
+
+MACHINE_ID = "/etc/machine-id"
+"""Empty in an image, so that every machine gets an identity of its own (machine-id(5))."""
+
+NETWORK = "/etc/systemd/network/50-dhcp.network"
+_DHCP = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
+
+
+class DiskType(enum.StrEnum):
+    """How people get into the system of a disk image."""
+
+    GENERIC = "generic"
+    CONSOLE = "console"
+    SSH = "ssh"
+    CLOUD_INIT = "cloud-init"
+
+    @property
+    def services(self) -> Sequence[str]:
+        """The units of systemd that it takes."""
+        network = ("systemd-networkd.service", "systemd-resolved.service")
+        return {
+            DiskType.GENERIC: (),
+            DiskType.CONSOLE: network,
+            DiskType.SSH: (*network, "sshd.service"),
+            DiskType.CLOUD_INIT: (
+                "cloud-init-main.service",
+                "cloud-init-local.service",
+                "cloud-init-network.service",
+                "cloud-config.service",
+                "cloud-final.service",
+            ),
+        }[self]
+
+    @property
+    def dhcp(self) -> bool:
+        """Whether it configures the network by itself."""
+        return self in (DiskType.CONSOLE, DiskType.SSH)
+
+
+class DiskImage1(Stage4, kind="diskimage-stage1"):
+    """A stage of kind ``diskimage-stage1``."""
+
+    type: Annotated[DiskType, Word()] = DiskType.GENERIC
+    """How people get in, with systemd: `console` (root without a password), `ssh` or `cloud-init`; else `generic`."""
+    ssh_key: FilePath | None = None
+    """With `type = "ssh"`: public keys that may log in as root."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> DiskImage1:
+        if (self.type is DiskType.SSH) != (self.ssh_key is not None):
+            hint = 'write both type = "ssh" and ssh_key = "FILE", or neither'
+            raise PydanticCustomError("ssh_key", "`ssh_key` and `type = 'ssh'` go together", {"hint": hint})
+        if self.type is DiskType.CONSOLE and self.root_password is not None:
+            facts = {"hint": "leave root_password out, or take another type"}
+            raise PydanticCustomError("password", "`type = 'console'` gives root no password", facts)
+        return self
+
+    def build(self, work: Work) -> Built:
+        """Build the stage4 that the type stands for."""
+        return super(DiskImage1, self._with_type()).build(work)
+
+    def _with_type(self) -> DiskImage1:
+        services = [name for name in self.type.services if name not in self.services.enable]
+        enabled = {"enable": [*self.services.enable, *services]}
+        changes: dict[str, object] = {"services": Services(**{**self.services.model_dump(), **enabled})}
+        if self.type is DiskType.CONSOLE:
+            changes["root_password"] = "empty"  # noqa: S105  a word of the setting
+        if self.ssh_key:
+            root = self.users.get("root", User())
+            keys = [*root.authorized_keys, self.ssh_key]
+            changes["users"] = {**self.users, "root": root.model_copy(update={"authorized_keys": keys})}
+        return self.model_copy(update=changes)
+
+    def _packages(self, root: Root, portage: Portage, work: Work) -> None:
+        super()._packages(root, portage, work)
+        files.write_file(root.path, MACHINE_ID, "", epoch=work.epoch, mode=0o444)
+        if self.type.dhcp:
+            files.write_file(root.path, NETWORK, _DHCP, epoch=work.epoch)

@@ -1,0 +1,225 @@
+"""diskimage-stage2: a root and a payload become a disk image that UEFI machines start from.
+
+Takes any root and the payload of a livecd-stage2, which may be that of a live medium too; yields a raw or qcow2 image
+with digests and manifest. Kernels, initramfs and the boot loader lie in the EFI system partition, which the system
+mounts at /efi; kernel modules go into the root. No loop device is used.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.arch import host_machine
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.base import Built, Scope, Stage, Work
+from stagewright.kinds.common.released import about, release
+from stagewright.kinds.common.tools import TAR, Tool
+from stagewright.kinds.media.livecd_stage2 import LiveStage2
+from stagewright.kinds.media.livecd_stage3 import Console, Title
+from stagewright.kinds.media.squashfs import add_modules
+from stagewright.media.disk import MIB, ROOT_PARTITIONS, Layout, make_disk
+from stagewright.media.efi import EfiArch
+from stagewright.media.loaders import Entry, Loader, Menu
+from stagewright.media.payload import LOADERS, Payload
+from stagewright.portage.installed import packages_of
+from stagewright.project.fields import FilesRef, Matching, RootRef, Section, Word
+from stagewright.project.model import Project
+from stagewright.project.source import Path_
+from stagewright.release.archive import list_tree
+from stagewright.release.digests import digests_of
+from stagewright.root import files
+from stagewright.root.budget import Size, measure, parse_size
+from stagewright.root.emulation import machine_of
+from stagewright.root.root import Root
+from stagewright.run import run
+
+FSTAB = "/etc/fstab"
+_ESP_LABEL = "ESP"
+_LOADERS = (Loader.SYSTEMD_BOOT, Loader.GRUB)
+_GROWTH = 1.1  # what a file system takes besides the bytes of its files, in practice
+
+
+class Format(enum.StrEnum):
+    """The formats of images."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+
+    @property
+    def suffix(self) -> str:
+        """The ending of their names."""
+        return "qcow2" if self is Format.QCOW2 else "img"
+
+
+class DiskArguments(Section):
+    """The command line of an installed system's kernel."""
+
+    console: list[Console] = ["tty0"]
+    """The kernel's consoles, such as `ttyS0,115200`; the last one leads."""
+    quiet: bool = False
+    """Let the kernel say little."""
+    extra: list[Annotated[str, Matching(r"[^\s\"]+(?:\"[^\"\n]*\")?", "one argument a string")]] = []
+    """More arguments, as they are."""
+
+    @property
+    def words(self) -> list[str]:
+        """All of it."""
+        return [*(f"console={console}" for console in self.console), *(["quiet"] if self.quiet else []), *self.extra]
+
+
+class DiskImage2(Stage, kind="diskimage-stage2"):
+    """A stage of kind ``diskimage-stage2``."""
+
+    yields = Yields.ARTIFACT
+    publishes = True
+    required_tools = (
+        Tool("sfdisk", "fdisk", "sys-apps/util-linux[fdformat]"),
+        Tool("mkfs.ext4", "e2fsprogs", "sys-fs/e2fsprogs"),
+        Tool("debugfs", "e2fsprogs", "sys-fs/e2fsprogs"),
+        Tool("mkfs.vfat", "dosfstools", "sys-fs/dosfstools"),
+        Tool("mcopy", "mtools", "sys-fs/mtools"),
+        Tool("qemu-img", "qemu-utils", "app-emulation/qemu"),
+        Tool("dd", "coreutils", "sys-apps/coreutils"),
+        TAR,
+    )
+    key_tools = ("sfdisk", "mkfs.ext4", "mkfs.vfat", "mcopy", "qemu-img")
+    wants_memory = 1024
+
+    root: RootRef
+    """The system, such as a diskimage-stage1."""
+    boot: FilesRef
+    """The payload, a livecd-stage2: kernels, initramfs with the driver of ext4, modules and boot loader."""
+    format: Annotated[Format, Word()] = Format.QCOW2
+    """`qcow2`, compressed by zstd, or `raw`."""
+    size: Size = "8G"
+    """The size of the disk; what is not used takes no room."""
+    esp: Size = "512M"
+    """The size of the EFI system partition."""
+    loader: Annotated[Loader, Word()] = Loader.SYSTEMD_BOOT
+    """The boot loader."""
+    title: Title | None = None
+    """The line in the boot menu; default: the project's name and version."""
+    timeout: Annotated[int, Field(ge=0, le=3600)] = 3
+    """How long the boot menu waits, in seconds."""
+    kernel_arguments: DiskArguments = DiskArguments()
+    """The kernel's command line, after root= and rw."""
+
+    @field_validator("loader")
+    @classmethod
+    def _starts_disks(cls, loader: Loader) -> Loader:
+        if loader not in _LOADERS:
+            facts = {"loader": loader.value, "hint": f"set loader to {' or '.join(_LOADERS)}"}
+            raise PydanticCustomError("loader", "{loader} starts no disk images", facts)
+        return loader
+
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """What the payload does not carry, as far as the project tells."""
+        entry = project.entries["stages"].get(self.boot)
+        if entry and not isinstance(entry.model, LiveStage2):
+            hint = "name a stage of kind livecd-stage2"
+            yield ("boot",), StagewrightError(Reason.INVALID_VALUE, f"boot: {self.boot!r} is no payload", hint=hint)
+        elif entry and isinstance(entry.model, LiveStage2) and self.loader not in entry.model.loaders:
+            message = f"loader: the payload {self.boot!r} carries no {self.loader}"
+            hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
+            yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
+
+    def node(self, node_id: str, scope: Scope, **context: object) -> Node:
+        """The node, with the name of its file."""
+        info = scope.project.info
+        name = f"{info.name}-{node_id}-{scope.arch(self.root)}-{info.version}.{self.format.suffix}"
+        title = self.title or f"{info.name} {info.version}"
+        return super().node(node_id, scope, file_name=name, title=title, **about(scope), **context)
+
+    def build(self, work: Work) -> Built:
+        """Add what the disk has besides, write the image."""
+        payload = work.artifact("boot")
+        root = work.mount("root")
+        packages = packages_of(root.path, [work.store.meta(Yields.LAYER, key).facts for key in root.below])
+        layout = self._layout(work, root)
+        efi = self._efi_files(work, layout, payload)
+        add_modules(root, payload)
+        _write_fstab(layout, root, work)
+        files.clamp_times(root.upper, work.epoch)
+        self._check_room(layout, root)
+        work.phase("assemble")
+        target = work.new_folder("tree") / work.context["file_name"]
+        raw = target if self.format is Format.RAW else work.folder / "disk.img"
+        make_disk(layout, root.path, efi, raw, work.new_folder("media"), work.epoch, work.log)
+        contents = list_tree(root.path, target, epoch=work.epoch, log=work.log)
+        if raw != target:
+            work.phase("compress")
+            words = ["qemu-img", "convert", "-c", "-o", "compression_type=zstd", "-f", "raw", "-O", "qcow2"]
+            run([*words, raw, target], log=work.log)
+            raw.unlink()
+        work.phase("digest")
+        release(work, target, packages, digests_of(target), contents)
+        return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
+
+    def _layout(self, work: Work, root: Root) -> Layout:
+        machine = machine_of(root.path) or host_machine()
+        if machine.arch not in ROOT_PARTITIONS:
+            message = f"{self.root!r} is for {machine.arch}, and disk images are not made for that"
+            hint = f"disk images are made for {', '.join(ROOT_PARTITIONS)}"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
+        size, esp = (parse_size(text) // MIB * MIB for text in (self.size, self.esp))
+        return Layout(work.context["file_name"], machine.arch, size, esp)
+
+    def _efi_files(self, work: Work, layout: Layout, folder: Path) -> dict[str, Path]:
+        """What the EFI system partition holds, by path: the loader, its files, kernels and initramfs."""
+        program = EfiArch.of(layout.arch).program
+        root = [f"root=PARTUUID={layout.identifier('root')}", "rw"]
+        arguments = " ".join([*root, *self.kernel_arguments.words])
+        kernels = Payload.read(folder).kernels
+        entries = [
+            Entry(
+                kernel.name,
+                work.context["title"] + (f" ({kernel.name})" if number else ""),
+                arguments,
+                kernel.kernel,
+                kernel.initramfs,
+            )
+            for number, kernel in enumerate(kernels)
+        ]
+        serial = any(console.startswith("ttyS") for console in self.kernel_arguments.console)
+        menu = Menu(entries=entries, timeout=self.timeout, volume_id=_ESP_LABEL, serial=serial)
+        found = {f"EFI/BOOT/{program}": folder / LOADERS / self.loader / program}
+        found |= {path: folder / path for kernel in kernels for path in (kernel.kernel, kernel.initramfs)}
+        place = work.new_folder("loader")
+        for name, text in self.loader.configuration(menu).items():
+            path = place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            os.utime(path, (work.epoch, work.epoch))
+            found[name] = path
+        return found
+
+    def _check_room(self, layout: Layout, root: Root) -> None:
+        needed = int(measure(root.path).total() * _GROWTH) + 64 * MIB
+        if needed > layout.root:
+            least = -(-(needed + layout.esp + 2 * MIB) // MIB)
+            message = f"the root takes about {needed // MIB} MiB of a file system, and the disk has {self.size}"
+            raise StagewrightError(Reason.BUILD_FAILED, message, hint=f'write size = "{least}M" or more')
+
+
+def _write_fstab(layout: Layout, root: Root, work: Work) -> None:
+    """Say what is mounted where, unless the root says so already."""
+    files.make_folder(root.path, "/efi", epoch=work.epoch)
+    text = files.read_file(root.path, FSTAB) or ""
+    if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
+        work.notice(f"{FSTAB} of {work.context['file_name']} is that of the root")
+        return
+    lines = (
+        "# See fstab(5).",
+        f"PARTUUID={layout.identifier('root')}\t/\text4\tnoatime\t0 1",
+        f"PARTUUID={layout.identifier('esp')}\t/efi\tvfat\tumask=0077,nofail\t0 2",
+    )
+    files.write_file(root.path, FSTAB, "\n".join(lines) + "\n", epoch=work.epoch)

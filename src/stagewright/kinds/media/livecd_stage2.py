@@ -1,0 +1,334 @@
+"""livecd-stage2: the payload, which is kernels, initramfs, modules and boot loaders (R20).
+
+Takes a root of its own, separate from the live root, so that neither compilers nor firmware for the build ever reach
+the image (R18, R43). What it finds or builds there is copied out; nothing comes from the host (R26). What would end in
+a black screen is looked for here: a kernel that cannot read the image, an initramfs without what was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.arch import Arch
+from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
+from stagewright.graph.file_digest import digest_of
+from stagewright.graph.node import Node, Yields
+from stagewright.kernel.build import Sources
+from stagewright.kernel.find import Demand, capabilities, check_kernel, copy_image, copy_out, image_of, ruled_out
+from stagewright.kernel.modules import install_kernel, rebuild_modules
+from stagewright.kinds.common.base import Built, Scope, Work
+from stagewright.kinds.common.kernels import (
+    Kernel,
+    KernelName,
+    compile_kernel,
+    missing_genkernel,
+    prepare_sources,
+    provide_kernel,
+)
+from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.common.tools import SIGN
+from stagewright.media.arguments import InitramfsKind
+from stagewright.media.efi import EfiArch
+from stagewright.media.firmware import choose_firmware, copy_firmware, missing_firmware
+from stagewright.media.initramfs import Initramfs, Making, make_initramfs, missing_environment
+from stagewright.media.loaders import Loader
+from stagewright.media.memtest import missing_memtest, take_memtest
+from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, paths_of
+from stagewright.media.signing import SecureBoot, sign
+from stagewright.netboot.programs import PROGRAMS, NetLoader
+from stagewright.portage.emerge import Portage, Wanted
+from stagewright.project.fields import Matching, Word
+from stagewright.project.model import Project
+from stagewright.project.source import Path_
+from stagewright.root import files
+from stagewright.root.emulation import machine_of
+from stagewright.root.requirements import MissingRequirement
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+from stagewright.run import inside
+
+_OUT = "/mnt/payload"
+
+_TO_COMPILE = 4  # cores: make(1) keeps those it began with, and a kernel takes longer than whatever runs beside it
+
+
+class LiveStage2(PackageStage, kind="livecd-stage2"):
+    """A stage of kind ``livecd-stage2``."""
+
+    yields = Yields.ARTIFACT
+    optional_tools = (SIGN,)
+
+    kernel: Kernel = Kernel()
+    """Which kernel; without settings, the one that the environment has."""
+    kernels: dict[KernelName, Kernel] = {}
+    """Several kernels instead, by name. The first, or the `default` one, is boot/gentoo, others are boot/NAME."""
+    default: str | None = None
+    """Which of `kernels` is boot/gentoo."""
+    initramfs: Initramfs = Initramfs()
+    """What the initramfs holds."""
+    loaders: list[Annotated[Loader, Word()]] = [Loader.SYSTEMD_BOOT]
+    """The boot loaders to take from the environment."""
+    network_loaders: list[Annotated[NetLoader, Word()]] = []
+    """What boot servers hand out, to take from the environment too: `ipxe`, `pxelinux`, `grub`; for pxeboot stages."""
+    memtest: bool = False
+    """Take memtest86+ from the environment too."""
+    microcode: bool = False
+    """Put the processors' microcode into the initramfs, from the environment's /lib/firmware."""
+    firmware: list[Annotated[str, Matching(r"[^/\s][^\s]*", "a pattern below /lib/firmware, such as iwlwifi-*")]] = []
+    """Patterns of the firmware that initramfs and image get, below the environment's /lib/firmware; `*` is all."""
+    secure_boot: SecureBoot | None = None
+    """Sign kernels and boot loaders, so that firmware which knows the certificate starts them."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LiveStage2:
+        if self.kernels and self.kernel != Kernel():
+            facts = {"hint": "move `kernel` into `kernels`, under a name"}
+            raise PydanticCustomError("kernels", "`kernel` and `kernels` cannot both be set", facts)
+        if self.default is not None and self.default not in self.kernels:
+            facts = {"name": repr(self.default), "hint": f"known here: {', '.join(self.kernels) or 'none'}"}
+            raise PydanticCustomError("kernels", "`default`: there is no kernel called {name} in `kernels`", facts)
+        if "gentoo" in self._named() and self._first() != "gentoo":
+            facts = {"hint": 'choose another name, or set default = "gentoo"'}
+            raise PydanticCustomError("kernels", "boot/gentoo is the first kernel, which has another name", facts)
+        if self.microcode and any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in self._named().values()):
+            facts = {"hint": 'set genkernel_arguments = ["--microcode-initramfs"] for that kernel'}
+            raise PydanticCustomError(
+                "microcode", "`microcode` is put in by dracut, which genkernel does not use", facts
+            )
+        if self.secure_boot and (unfit := [loader for loader in self.loaders if not loader.checks_kernels]):
+            facts = {"loader": str(unfit[0]), "hint": "use systemd-boot or uki, where the firmware checks the kernel"}
+            raise PydanticCustomError("secure_boot", "{loader} cannot start with Secure Boot and own keys", facts)
+        return self
+
+    @property
+    def uses_portage(self) -> bool:
+        """Only where packages are to be installed."""
+        return bool(self.packages) or any(kernel.installs for kernel in self._named().values())
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node; the program that signs leaves traces where something is signed.
+
+        Which kernel is the first one is said in so many words, since the order of a table is no part of keys.
+        """
+        node = super().node(node_id, scope, **context)
+        options = {**node.options, "default": self._first() if self.kernels else None}
+        compiles = any(kernel.from_sources for kernel in self._named().values())
+        return replace(
+            node,
+            options=options,
+            tools=(*node.tools, *([SIGN.program] if self.secure_boot else [])),
+            cores=_TO_COMPILE if compiles else node.cores,
+        )
+
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """A configuration that says itself that its kernel could start no live system."""
+        yield from super().check(project)
+        for name, kernel in self._named().items():
+            path = project.path(kernel.config) if kernel.config else None
+            if path and path.is_file() and (options := ruled_out(path.read_text(errors="replace"))):
+                where = ("kernels", name, "config") if self.kernels else ("kernel", "config")
+                listing = ", ".join(f"CONFIG_{option}" for option in options)
+                what = f"{'.'.join(where)}: {kernel.config} rules out what every live system takes: {listing}"
+                yield where, StagewrightError(Reason.INVALID_VALUE, what, hint="set these to y or m there")
+
+    def missing(self) -> Iterator[StagewrightError]:
+        """What of the keys is not on this machine."""
+        yield from self.secure_boot.missing() if self.secure_boot else ()
+
+    def unknown_kernel(self, name: str | None, called: str) -> Iterator[tuple[Path_, StagewrightError]]:
+        """The error of a stage whose ``kernel`` this payload, called so, does not have."""
+        if name is not None and name not in self._named():
+            what = f"kernel: {called!r} has no kernel called {name!r}"
+            yield ("kernel",), StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(name, self._named()))
+
+    def _named(self) -> dict[str, Kernel]:
+        return self.kernels or {"gentoo": self.kernel}
+
+    def _first(self) -> str:
+        return self.default or next(iter(self._named()))
+
+    def _ordered(self) -> list[str]:
+        """The names of the kernels: the first one, then the others by name."""
+        return sorted(self._named(), key=lambda name: (name != self._first(), name))
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """The packages, the kernels, and what is built for each."""
+        yield Wanted(self.packages)
+        for kernel in self._named().values():
+            yield Wanted([*filter(None, [kernel.package, kernel.sources]), *kernel.packages])
+
+    def build(self, work: Work) -> Built:
+        """Install what is asked for, make kernels and initramfs, copy the parts out."""
+        payload = work.new_folder("payload")
+        root, portage = self.portage(work, _binds(payload))
+        if self.packages:
+            portage.install(self.packages)
+        machine = machine_of(root.path)
+        efi = EfiArch.of(machine.arch if machine else Arch.AMD64)
+        prepared = self._check_environment(root, efi, portage, work)
+        firmware = choose_firmware(root, self.firmware, microcode=self.microcode)
+        (payload / "boot").mkdir()
+        kernels = self._make_kernels(root, portage, work, prepared)
+        if firmware.files:
+            copy_firmware(root, firmware, payload / FIRMWARE)
+        self._take_loaders(root, payload, efi, work)
+        made = Payload(
+            arch=str(machine.arch if machine else Arch.AMD64),
+            kernels=kernels,
+            memtest=self.memtest,
+            signed=self.secure_boot is not None,
+            microcode=firmware.microcode,
+            firmware=firmware.files,
+            sha512={
+                path: digest_of(payload / path, "sha512") for one in kernels for path in (one.kernel, one.initramfs)
+            },
+        )
+        made.write(payload)
+        files.clamp_times(payload, work.epoch)
+        size = (payload / kernels[0].initramfs).stat().st_size
+        return Built(payload, (), {"kernel": kernels[0].version, "initramfs_bytes": size, "payload": asdict(made)})
+
+    def open(self, work: Work) -> Root:
+        """The payload's environment, with the parts made so far at /mnt/payload."""
+        (work.folder / "payload").mkdir(exist_ok=True)
+        return self.portage(work, _binds(work.folder / "payload"))[0]
+
+    def _check_environment(self, root: Root, efi: EfiArch, portage: Portage, work: Work) -> dict[str, Sources]:
+        """All that the environment lacks, at once and before any of it takes time. Returns sources, by kernel.
+
+        Sources are installed and configured for that, but not compiled. Raises ``ENVIRONMENT_LACKS``.
+        """
+        where = repr(self.root)
+        lacks = [lack for loader in self.loaders for lack in loader.missing(root, efi)]
+        lacks += [lack for loader in self.network_loaders for lack in loader.missing(root, efi)]
+        lacks += missing_memtest(root, efi) if self.memtest else []
+        kernels = self._named()
+        if any(kernel.initramfs_by is InitramfsKind.DRACUT for kernel in kernels.values()):
+            lacks += missing_environment(self.initramfs, root, where)
+        if any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in kernels.values()):
+            lacks += missing_genkernel(root, where)
+        if self.microcode and efi.is_arm:
+            lacks.append(
+                MissingRequirement("microcode is for the processors of amd64 and x86", "leave `microcode` out")
+            )
+        lacks += missing_firmware(root, self.firmware, microcode=self.microcode and not efi.is_arm, where=where)
+        errors = [lack.error() for lack in lacks]
+        prepared: dict[str, Sources] = {}
+        for name in self._ordered():
+            kernel = kernels[name]
+            try:
+                if kernel.from_sources:
+                    demand = self._demand(kernel)
+                    prepared[name] = prepare_sources(
+                        kernel, root, portage, work, demand, where=where, ccache=self.ccache
+                    )
+                elif not kernel.package:
+                    image_of(root, install_kernel(kernel, root, portage, work.epoch), where)
+            except ProblemsError as several:
+                errors += several.problems
+            except StagewrightError as error:
+                errors.append(error)
+        if errors:
+            raise ProblemsError(list({str(error): error for error in errors}.values()))
+        return prepared
+
+    def _demand(self, kernel: Kernel) -> Demand:
+        """What is asked of a kernel."""
+        compressor = "ZSTD" if kernel.initramfs_by is InitramfsKind.DRACUT else ""
+        return Demand(compressor, any(loader.is_efi for loader in self.loaders))
+
+    def _make_kernels(
+        self, root: Root, portage: Portage, work: Work, prepared: Mapping[str, Sources]
+    ) -> tuple[BootKernel, ...]:
+        """All kernels, one after the other. Raises ``BUILD_FAILED`` when one would take the place of another."""
+        made: list[BootKernel] = []
+        for name in self._ordered():
+            kernel = self._kernel(name, root, portage, work, prepared.get(name))
+            same = [other.name for other in made if other.version == kernel.version]
+            if same and self._named()[name].from_sources:
+                message = f"the kernels {same[0]} and {name} are both {kernel.version}, so their modules would be mixed"
+                raise StagewrightError(Reason.BUILD_FAILED, message, hint="set `extraversion` of one of them")
+            made.append(kernel)
+        return tuple(made)
+
+    def _kernel(self, name: str, root: Root, portage: Portage, work: Work, sources: Sources | None) -> BootKernel:
+        """One kernel with the packages for it and its initramfs, copied out before the next one is made."""
+        settings, payload = self._named()[name], work.folder / "payload"
+        kernel, initramfs = paths_of(name, first=name == self._first())
+        work.phase(f"kernel {name}")
+        overlay = work.files[self.initramfs.overlay] if self.initramfs.overlay else None
+        if sources:
+            version = compile_kernel(settings, sources, root, work, overlay)
+        else:
+            version = provide_kernel(settings, root, portage, work)
+        made = time.time()
+        if settings.packages:
+            portage.install(settings.packages)
+        if settings.installs:
+            configured_here = settings.from_sources or settings.config is not None
+            rebuild_modules(settings, version, root, portage, since=made if configured_here else 0)
+        able = capabilities(root, version)
+        dracut = settings.initramfs_by is InitramfsKind.DRACUT
+        check_kernel(version, able, demand := self._demand(settings))
+        copy_image(root, image_of(root, version, repr(self.root)), payload / kernel, efi=demand.efi)
+        if self.secure_boot:
+            sign(payload / kernel, self.secure_boot, work.files, work.epoch, work.log)
+        root.run("depmod", version)
+        work.phase(f"initramfs for {version}")
+        contents = None
+        if dracut:
+            more = settings.dracut_arguments
+            result = payload / initramfs
+            making = Making(version, f"{_OUT}/{initramfs}", result, self.microcode, work.epoch, more, overlay)
+            contents = make_initramfs(self.initramfs, root, making, able)
+        else:
+            copy_out(root, f"/boot/initramfs-{version}.img", payload / initramfs)
+        _copy_modules(root, version, payload / MODULES / version)
+        return BootKernel(
+            name=name,
+            version=version,
+            kernel=kernel,
+            initramfs=initramfs,
+            by=settings.initramfs_by,
+            verifies=contents.has_program("checkisomd5") if contents else "--b2sum" in settings.genkernel_arguments,
+            network=contents.network if contents else (),
+            keymaps=contents is None or "i18n" in (contents.modules or ()),
+            compressions=able.compressions,
+        )
+
+    def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work) -> None:
+        work.phase("boot loaders")
+        for loader in self.loaders:
+            folder = payload / LOADERS / loader
+            folder.mkdir(parents=True)
+            loader.take(root, efi, folder, f"{_OUT}/{LOADERS}/{loader}")
+            if self.secure_boot:
+                for program in sorted(folder.glob("BOOT*.EFI")):
+                    sign(program, self.secure_boot, work.files, work.epoch, work.log)
+        for server in self.network_loaders:
+            (payload / PROGRAMS / server).mkdir(parents=True)
+            server.take(root, efi, payload / PROGRAMS / server, f"{_OUT}/{PROGRAMS}/{server}")
+        if self.memtest:
+            (payload / MEMTEST).mkdir()
+            take_memtest(root, payload / MEMTEST)
+
+
+def _binds(payload: Path) -> list[Bind]:
+    return [Bind(payload, _OUT, writable=True)]
+
+
+def _copy_modules(root: Root, version: str, target: Path) -> None:
+    """Without the image, and without links to the sources, which distribution kernels have several of."""
+    modules = root.path / inside(root.path, os.path.realpath, f"/lib/modules/{version}").lstrip("/")
+    links = {path.name for path in modules.iterdir() if path.is_symlink()}
+    ignored = shutil.ignore_patterns("vmlinuz", *links)
+    shutil.copytree(modules, target, symlinks=True, ignore=ignored, dirs_exist_ok=True)

@@ -1,0 +1,236 @@
+"""pxeboot: payload and live root become a folder that any web server hands to machines on the network (R54, R64).
+
+Takes what livecd-stage3 takes, and shares its squashfs: kernel, initramfs and image are hard links to the very files
+that the ISO is made of (R63). Nothing is compiled, packed or unpacked for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.arch import Arch
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Yields
+from stagewright.kinds.common.base import Built, Scope, Stage, Work
+from stagewright.kinds.common.kernels import KernelName
+from stagewright.kinds.common.released import about
+from stagewright.kinds.media.livecd_stage2 import LiveStage2
+from stagewright.kinds.media.livecd_stage3 import Title
+from stagewright.kinds.media.squashfs import SquashfsSettings, squashfs_node
+from stagewright.media.arguments import KernelArguments
+from stagewright.media.efi import EfiArch
+from stagewright.media.layout import Settings, unfit
+from stagewright.media.loaders import Loader
+from stagewright.media.netmodules import NetModule
+from stagewright.media.payload import LOADERS, BootKernel, Payload
+from stagewright.media.uki import Parts, make_uki
+from stagewright.netboot.combined import write_combined
+from stagewright.netboot.methods import COMBINED, IMAGE, CommandLine, Method, possible
+from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
+from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, Written, add_digests, write_set
+from stagewright.netboot.writer import Parts as NetParts
+from stagewright.portage.installed import INSTALLED, from_data
+from stagewright.project.fields import FilesRef, Matching, StageRef, Word
+from stagewright.project.model import Project
+from stagewright.project.source import Path_
+from stagewright.release.digests import Digests
+from stagewright.release.manifest import SUFFIX, write_manifest
+from stagewright.root.budget import Size, parse_size
+
+Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
+
+
+NfsUrl = Annotated[
+    str, Matching(r"nfs://[^\s/:]+(/[^\s]*)?|nfs4?:\S+:/\S*", "nfs://server/folder, or nfs:OPTIONS:server:/folder")
+]
+"""By dracut.cmdline(7): options such as port= only in the second form."""
+
+NbdUrl = Annotated[str, Matching(r"nbd://[^\s/]+(/[^\s]*)?", "a URL such as nbd://server:10809/name")]
+
+
+class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
+    """A stage of kind ``pxeboot``."""
+
+    yields = Yields.ARTIFACT
+    publishes = True
+
+    live: StageRef
+    """The live root, a livecd-stage1."""
+    boot: FilesRef
+    """The payload, a livecd-stage2."""
+    kernel: KernelName | None = Field(default=None, exclude_if=lambda name: name is None)
+    """Which of the payload's `kernels` machines get; default: its first."""
+    title: Title | None = None
+    """The line in boot menus; default: the project's name and version."""
+    timeout: Annotated[int, Field(ge=0, le=3600)] = 3
+    """How long boot menus wait, in seconds."""
+    kernel_arguments: KernelArguments = KernelArguments()
+    """The kernel's command line."""
+    methods: list[Annotated[Method, Word()]] = []
+    """How the image gets there, the default first: `initrd`, `http`, `stream`, `nfs`, `nbd`; default: all possible."""
+    base_url: Url | None = None
+    """Where the folder will be on the web; iPXE knows by itself, PXELINUX and GRUB fetch the image only by this."""
+    nfs_url: NfsUrl | None = None
+    """Where the folder will be on an NFS server, for method `nfs`; iPXE can be told later."""
+    nbd_url: NbdUrl | None = None
+    """What hands out the image by NBD, for method `nbd`; iPXE can be told later."""
+    combined: bool = True
+    """Also make one file of initramfs and image, for PXELINUX, GRUB and old versions of iPXE on UEFI machines."""
+    uki: bool = False
+    """Also make `boot.efi` for UEFI HTTP Boot, which fetches the image from `base_url`; the payload carries `uki`."""
+    single_file: bool = False
+    """Also make `single.efi` for UEFI, with the image in it, which needs nothing else; the payload carries `uki`."""
+    loaders: list[Annotated[NetLoader, Word()]] | None = None
+    """Programs to put into the folder; default: those that the payload carries as `network_loaders`."""
+    budget: dict[str, Size] = {}
+    """The most that files of the folder may have, by pattern: { "combined.igz" = "600M" }; more is an error."""
+
+    @field_validator("methods")
+    @classmethod
+    def _once(cls, methods: list[Method]) -> list[Method]:
+        if len(set(methods)) != len(methods):
+            raise PydanticCustomError("methods", "a method is named twice", {"hint": "name each once"})
+        return methods
+
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """What the payload will not have can be told before it is made."""
+        if self.uki and not self.base_url:
+            problem = "uki: one program with the kernel in it must be told where the image is"
+            yield ("uki",), StagewrightError(Reason.MISSING_KEY, problem, hint="set base_url, or single_file instead")
+        entry = project.entry(self.boot)
+        if not entry or not isinstance(entry.model, LiveStage2):
+            if entry:
+                problem, hint = f"boot: {self.boot!r} is no payload", "name a stage of kind livecd-stage2"
+                yield ("boot",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
+            return
+        yield from entry.model.unknown_kernel(self.kernel, self.boot)
+        lacking = [module for module in self._modules() if module not in entry.model.initramfs.modules]
+        if lacking:
+            named = [name for name in ("methods", "uki") if getattr(self, name)]
+            yield (named[0],), _cannot_fetch(self.boot, lacking)
+        if (self.uki or self.single_file) and Loader.UKI not in entry.model.loaders:
+            problem = f"{self.boot!r} does not take the stub of unified kernel images from its environment"
+            hint = f'add "uki" to `loaders` of {self.boot!r}'
+            yield ("uki" if self.uki else "single_file",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
+        missing = [loader for loader in self.loaders or [] if loader not in entry.model.network_loaders]
+        if missing:
+            problem = f"loaders: {self.boot!r} does not take {', '.join(missing)} from its environment"
+            hint = f"add it to `network_loaders` of {self.boot!r}"
+            yield ("loaders",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
+
+    def expand(self, name: str, scope: Scope) -> None:
+        """Two nodes: the squashfs, which an ISO of the same has too, and the folder."""
+        info = scope.project.info
+        squashfs = scope.add(squashfs_node(scope, self.live, self.boot, self))
+        node = self.node(name, scope, title=self.title or f"{info.name} {info.version}", **about(scope))
+        scope.add(replace(node, inputs={"boot": node.inputs["boot"], "squashfs": squashfs}))
+        scope.targets[name] = (name,)
+
+    def build(self, work: Work) -> Built:
+        """Link the parts, write what is generated, and digest all of it."""
+        work.phase("assemble")
+        folder = work.artifact("boot")
+        payload = Payload.read(folder).led_by(self.kernel)
+        check_payload(folder, self.loaders or [], self.boot)
+        fitting = self.kernel_arguments.model_copy(update={"verify": False})
+        wrong = unfit(Settings(Loader.UKI, fitting, self.title or "", ""), payload, self.compression)
+        if wrong:
+            message, hint = wrong
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
+        kernel = payload.kernels[0]
+        wanted = self._wanted(kernel, work.context["title"])
+        parts = NetParts(
+            kernel=folder / kernel.kernel,
+            initramfs=folder / kernel.initramfs,
+            image=work.artifact("squashfs") / IMAGE,
+            programs=_programs(folder, self.loaders),
+        )
+        if self.uki or self.single_file:
+            parts = self._unify(parts, wanted, payload, work)
+        tree = work.new_folder("tree")
+        written = write_set(parts, wanted, tree, work.epoch)
+        self._manifest(work, tree, written.digests[IMAGE])
+        work.notice(summary(written))
+        return Built(tree, (), {"script": SCRIPT, "base_url": wanted.base_url, **written.to_dict()})
+
+    def _modules(self) -> list[NetModule]:
+        """The modules of dracut without which the initramfs could not do what is asked for."""
+        asked = [*self.methods, *([Method.HTTP] if self.uki else [])]
+        return list(dict.fromkeys(module for method in asked for module in method.modules))
+
+    def _wanted(self, kernel: BootKernel, title: str) -> NetSet:
+        if lacking := [module for module in self._modules() if module not in kernel.network]:
+            raise _cannot_fetch(self.boot, lacking)
+        options = kernel.by.for_network(self.kernel_arguments)
+        return NetSet(
+            title=title,
+            command=CommandLine(kernel.by, options, self.kernel_arguments.keymap),
+            methods=self.methods or possible(kernel.network),
+            base_url=(self.base_url or "").rstrip("/"),
+            nfs_url=(self.nfs_url or "").rstrip("/"),
+            nbd_url=self.nbd_url or "",
+            timeout=self.timeout,
+            combined=self.combined,
+            budgets={pattern: parse_size(size) for pattern, size in self.budget.items()},
+        )
+
+    def _unify(self, parts: NetParts, wanted: NetSet, payload: Payload, work: Work) -> NetParts:
+        """The same parts, with the unified kernel images that are asked for."""
+        work.phase("unified kernel images")
+        kernel, folder, efi = payload.kernels[0], work.new_folder("unified"), EfiArch.of(Arch(payload.arch))
+        stub = work.artifact("boot") / LOADERS / Loader.UKI / f"linux{efi.short}.efi.stub"
+        release = f'ID=live\nNAME="{wanted.title}"\nPRETTY_NAME="{wanted.title}"\n'
+        made: dict[str, tuple[Path, Method]] = {}
+        if self.uki:
+            made[UNIFIED] = parts.initramfs, Method.HTTP
+        if self.single_file:
+            parts = replace(parts, combined=folder / COMBINED)
+            write_combined(parts.initramfs, parts.image, folder / COMBINED)
+            os.utime(folder / COMBINED, (work.epoch, work.epoch))
+            made[SINGLE] = folder / COMBINED, Method.INITRD
+        for name, (initramfs, method) in made.items():
+            arguments = wanted.command.for_method(method, f"{wanted.base_url}/{IMAGE}")
+            unified = Parts(stub, parts.kernel, initramfs, arguments, release, kernel.version)
+            make_uki(unified, folder / name, work.epoch)
+            os.utime(folder / name, (work.epoch, work.epoch))
+        return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
+
+    def _manifest(self, work: Work, tree: Path, image: Digests) -> None:
+        """The manifest of the image, with the packages in it."""
+        meta = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key)
+        facts: dict[str, Any] = {
+            "artifact": image.to_dict(),
+            "project": {**work.context["project"], "source_date_epoch": work.epoch},
+            "stage": work.node,
+            "key": work.key,
+            "lineage": list(work.lineage),
+        }
+        write_manifest(tree / IMAGE, facts, from_data(meta.facts[INSTALLED]))
+        add_digests(tree, [f"{IMAGE}.{SUFFIX}"], work.epoch)
+
+
+def _cannot_fetch(payload: str, modules: Sequence[str]) -> StagewrightError:
+    names = ", ".join(f'"{module}"' for module in modules)
+    what = f"the initramfs of {payload!r} has no {names}, so it cannot get an image over the network like this"
+    hint = f'add {names} to `initramfs.modules` of {payload!r} (dracut), or set methods = ["initrd"]'
+    return StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
+
+
+def _programs(folder: Path, wanted: list[NetLoader] | None) -> Mapping[str, Path]:
+    """The programs of a payload, by their name in the set."""
+    loaders = [loader for loader in NetLoader if wanted is None or loader in wanted]
+    found = {name: folder / PROGRAMS / loader / name for loader in loaders for name in loader.names}
+    return {name: path for name, path in found.items() if path.exists()}
+
+
+def summary(written: Written) -> str:
+    """What people should know of a set, in a line."""
+    memory = ", ".join(f"{method} {need} MiB" for method, need in written.memory.items())
+    return "; ".join([f"least memory: {memory}", *written.limits])

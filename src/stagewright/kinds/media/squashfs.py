@@ -1,0 +1,119 @@
+"""squashfs: the live root and the modules of the payload's kernel, as one file that ISO and network boot share (R63).
+
+Takes a live root (livecd-stage1) and a payload (livecd-stage2); made by the stages that need it, not written by users.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from stagewright.graph.file_digest import digest_of
+from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.base import Built, Scope, Stage, Work
+from stagewright.kinds.common.tools import Tool
+from stagewright.media.layout import IMAGE
+from stagewright.media.payload import FIRMWARE, MODULES
+from stagewright.portage.installed import INSTALLED, as_data, packages_of
+from stagewright.project.fields import FilesRef, Section, StageRef, Word
+from stagewright.root import files
+from stagewright.root.root import Root
+from stagewright.run import inside, run
+
+SHA512 = "sha512"
+"""The fact that is the file's digest: all media of it list it, and none has to read the file again."""
+
+
+class SquashfsCompression(enum.StrEnum):
+    """Compressors of mksquashfs(1) that the kernels of live systems know."""
+
+    ZSTD = "zstd"
+    XZ = "xz"
+    GZIP = "gzip"
+    LZ4 = "lz4"
+
+    def arguments(self, level: int | None) -> list[str]:
+        """The compressor as arguments for mksquashfs(1)."""
+        if self in (SquashfsCompression.ZSTD, SquashfsCompression.GZIP) and level:
+            return ["-comp", self.value, "-Xcompression-level", str(level)]
+        return ["-comp", self.value]
+
+
+class SquashfsSettings(Section):
+    """How the live root is compressed."""
+
+    compression: Annotated[SquashfsCompression, Word()] = SquashfsCompression.ZSTD
+    """The compressor of the squashfs."""
+    level: Annotated[int, Field(ge=1, le=22)] | None = 3
+    """Its level: 1 to 22 for zstd, 1 to 9 for gzip; xz and lz4 have none."""
+    block_size: Annotated[str, Field(pattern=r"^\d+[KM]?$")] = "1M"
+    """The block size, 4K to 1M."""
+
+
+class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
+    """A node of kind ``squashfs``."""
+
+    yields = Yields.ARTIFACT
+    required_tools = (Tool("mksquashfs", "squashfs-tools", "sys-fs/squashfs-tools"),)
+    key_tools = ("mksquashfs",)
+    wants_memory = 1024
+
+    live: StageRef
+    boot: FilesRef
+
+    def build(self, work: Work) -> Built:
+        """Put the modules into the live root and compress it."""
+        root = work.mount("live")
+        packages = packages_of(root.path, [work.store.meta(Yields.LAYER, key).facts for key in root.below])
+        add_modules(root, work.artifact("boot"))
+        files.clamp_times(root.upper, work.epoch)
+        work.phase("compress")
+        target = work.new_folder("tree") / IMAGE
+        run(
+            [
+                "mksquashfs",
+                root.path,
+                target,
+                *self.compression.arguments(self.level),
+                *("-b", self.block_size),
+                *("-processors", str(work.cores)),
+                *("-noappend", "-no-progress", "-no-recovery"),
+            ],
+            env={"SOURCE_DATE_EPOCH": str(work.epoch)},
+            log=work.log,
+        )
+        facts = {"bytes": target.stat().st_size, SHA512: digest_of(target, "sha512"), INSTALLED: as_data(packages)}
+        return Built(target.parent, (), facts)
+
+
+def add_modules(root: Root, payload: Path) -> None:
+    """Put the modules of a payload's kernels, and its firmware, into a root."""
+    for modules in sorted((payload / MODULES).iterdir()):
+        place = inside(root.path, _folder, f"/lib/modules/{modules.name}")
+        shutil.copytree(modules, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
+    if (payload / FIRMWARE).is_dir():
+        place = inside(root.path, _folder, "/lib/firmware")
+        shutil.copytree(payload / FIRMWARE, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
+
+
+def _folder(path: str) -> str:
+    """A folder, made if need be, as a path with no link in it: /lib may lead to /usr/lib."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return os.path.realpath(path)
+
+
+def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:
+    """The node that makes the squashfs of these two; stages that ask for the same share it.
+
+    ``settings`` may be those of a stage with more of them.
+    """
+    settings = SquashfsSettings(**{field: getattr(settings, field) for field in SquashfsSettings.model_fields})
+    stage = Squashfs(live=live, boot=boot, **settings.model_dump())
+    variant = "" if settings == SquashfsSettings() else "-" + "-".join(map(str, settings.model_dump().values()))
+    names = (name.replace("+", "%2B") for name in (live, boot))  # a+b with c is not a with b+c
+    return stage.node(f"{'+'.join(names)}.squashfs{variant}", scope)

@@ -1,0 +1,63 @@
+"""All kinds, found by importing every module of this package; and the graph that a project becomes with them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from functools import cache, lru_cache
+
+import stagewright.kinds
+from stagewright.arch import MACHINES
+from stagewright.graph.node import Graph
+from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.tools import Tool, emulator
+from stagewright.project.model import Project
+
+TABLES = ("seeds", "stages", "tests", "")
+"""Where kinds are written in a project; the nameless table holds kinds that only other kinds make."""
+
+
+@cache
+def kinds() -> dict[str, dict[str, type[Stage]]]:
+    """Models of all kinds, by table and kind."""
+    for module in pkgutil.walk_packages(stagewright.kinds.__path__, f"{stagewright.kinds.__name__}."):
+        importlib.import_module(module.name)
+    return {table: dict(Stage.registry.get(table, {})) for table in TABLES}
+
+
+@cache
+def by_kind() -> dict[str, type[Stage]]:
+    """All kinds by the name that nodes carry."""
+    return {kind: model for table in kinds().values() for kind, model in table.items()}
+
+
+def module_of(kind: str) -> str:
+    """The module that builds a kind."""
+    return by_kind()[kind].__module__
+
+
+def summary(model: type[Stage]) -> str:
+    """The first line of the module that a kind lives in: what it is for. Requirement numbers are left out."""
+    line = (inspect.getdoc(inspect.getmodule(model)) or "").partition("\n")[0]
+    return re.sub(r" \(R\d+(, R\d+)*\)", "", line.partition(": ")[2] or line).rstrip(".")
+
+
+def tool_of(program: str) -> Tool:
+    """A program that some kind needs, or an emulator, with the packages that bring it."""
+    needs = [tool for model in by_kind().values() for tool in (*model.required_tools, *model.optional_tools)]
+    return next(tool for tool in [*needs, *map(emulator, MACHINES)] if tool.program == program)
+
+
+@lru_cache(maxsize=1)
+def graph_of(project: Project) -> Graph:
+    """The graph of a project: every entry's nodes, and the targets that people name.
+
+    Kept for the project that was asked for last: a command asks several times.
+    """
+    scope = Scope(project)
+    for entry in project.all_entries():
+        assert isinstance(entry.model, Stage)
+        entry.model.expand(entry.name, scope)
+    return Graph.of(scope.nodes.values(), scope.targets)

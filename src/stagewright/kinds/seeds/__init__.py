@@ -1,0 +1,1 @@
+"""Kinds of seeds: roots that a build starts from (stage 0)."""

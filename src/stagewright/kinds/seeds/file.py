@@ -1,0 +1,81 @@
+"""file: a root from a tarball or a folder of the project, unpacked once into a layer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.file_digest import file_digest, walk
+from stagewright.graph.node import Node
+from stagewright.kinds.common.archived import ArchiveSeed
+from stagewright.kinds.common.base import Built, Scope, Work
+from stagewright.project.fields import ProjectFile
+from stagewright.run import run
+from stagewright.seeds.unpack import unpack
+
+
+class SeedFile(ArchiveSeed, kind="file"):
+    """A seed with ``file``."""
+
+    file: Annotated[str, ProjectFile()]
+    """The tarball: plain, or compressed by xz, zstd, bzip2 or gzip; or a folder that is the root."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """The digest that a tarball must have."""
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node; of a folder the owners count too, which digests of a project's files leave out."""
+        path = scope.project.path(self.file)
+        if path.is_dir():
+            context["owners"] = _owners(path)
+        return super().node(node_id, scope, **context)
+
+    def build(self, work: Work) -> Built:
+        """Compare the digest, unpack the archive; or copy the folder, by way of an archive, so that it is as safe."""
+        source = work.files[self.file]
+        if source.is_dir():
+            return self._of_folder(work, source)
+        found = file_digest(source)
+        if self.sha256 and found != self.sha256:
+            raise StagewrightError(
+                Reason.DIGEST_MISMATCH,
+                f"{self.file} has sha256 {found}, the project says {self.sha256}",
+                hint="fetch the file again, or correct `sha256`",
+            )
+        return Built(self.unpack(work, source, self.file), (), {"archive": {"file": self.file, "sha256": found}})
+
+    def _of_folder(self, work: Work, source: Path) -> Built:
+        if self.sha256:
+            what = f"{self.file} is a folder, which has no sha256"
+            raise StagewrightError(
+                Reason.INVALID_VALUE, what, hint="leave out `sha256`; the content is part of the key"
+            )
+        archive = work.folder / "folder.tar"
+        words = [
+            "tar",
+            "--create",
+            f"--file={archive}",
+            "--numeric-owner",
+            "--xattrs",
+            "--xattrs-include=*",
+            "--sparse",
+        ]
+        run([*words, "--exclude-vcs", f"--directory={source}", "."], log=work.log)
+        bounds = replace(self.limits.bounds(archive.stat().st_size), members=10**9)  # it was here before, in full
+        tree = self.unpacked(work, lambda tree: unpack(archive, tree, work.log, bounds, name=self.file), self.file)
+        archive.unlink()
+        return Built(tree, (), {"archive": {"file": self.file, "owners": work.context["owners"]}})
+
+
+def _owners(folder: Path) -> str:
+    """A digest of who owns what in a folder."""
+    total = hashlib.sha256()
+    for entry, relative in walk(folder):
+        info = entry.stat(follow_symlinks=False)
+        total.update(f"{relative}\0{info.st_uid}:{info.st_gid}\n".encode(errors="surrogateescape"))
+    return f"{os.lstat(folder).st_uid}:{total.hexdigest()}"

@@ -1,0 +1,99 @@
+"""mirror: a stage3 of Gentoo's, the newest of its variant that a mirror has, signed by Gentoo's release keys (R8).
+
+Written as ``mirror = "https://..."`` with a ``variant``. Which file that is, and its digests, stand in the lock; later
+builds take exactly that one until ``stagewright update`` is asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.fetch.checksums import compare
+from stagewright.fetch.download import download
+from stagewright.fetch.openpgp import keyring
+from stagewright.kinds.common.archived import GNUPG, ArchiveSeed, Fingerprint, Url, kept, pin_of, progress
+from stagewright.kinds.common.base import Built, Work
+from stagewright.project.fields import FilePath, Matching
+from stagewright.project.lock import Pin
+from stagewright.seeds import gentoo
+
+OLD = 45
+"""Days after which the newest stage3 is worth a word: Gentoo makes most of them every week."""
+
+
+class Mirror(ArchiveSeed, kind="mirror"):
+    """A seed with ``mirror``."""
+
+    required_tools = (*ArchiveSeed.required_tools, GNUPG)
+    moves = True
+    sources = ArchiveSeed.sources | {"mirror", "keys", "keyring", "variant"}
+    pinned = ("file", "size", "sha512", "blake2b")
+
+    mirror: Url | Annotated[list[Url], Field(min_length=1)]
+    """A mirror of Gentoo's, such as `https://distfiles.gentoo.org`; of several, the first one that does."""
+    variant: Annotated[str, Matching(gentoo.VARIANT, "a variant such as stage3-amd64-systemd")]
+    """What it is called there without its date; `stagewright seeds` lists them."""
+    keys: Annotated[list[Fingerprint], Field(min_length=1)] = list(gentoo.RELEASE_KEYS)
+    """Whose signatures count: fingerprints of primary keys. Default: Gentoo's release keys."""
+    keyring: FilePath | None = None
+    """The keys themselves, as `gpg --export` writes them; default: those that Gentoo's package of them installs."""
+
+    def pin(self, work: Work) -> Pin:
+        """Ask the mirror what is newest, and fetch and verify it."""
+        known = work.context["pin"] or {}
+        work.phase("look up the newest")
+        with self._mirror(work) as mirror:
+            stage = mirror.latest(self.variant, gentoo.stamp_of(known.get("file", ""), self.variant))
+            if (days := gentoo.age(stage)) > OLD:
+                work.notice(f"{stage.file} is the newest there, and {days} days old")
+            found = mirror.digests(stage)
+            work.phase(f"fetch {stage.file}")
+            mirror.fetch(found, kept(work, found.sha512, stage.file), progress(work, stage.file))
+        return {
+            "arch": mirror.arch,
+            "file": stage.file,
+            "size": stage.size,
+            "sha512": found.sha512,
+            "blake2b": found.blake2b,
+            "signer": found.signer,
+        }
+
+    def build(self, work: Work) -> Built:
+        """Unpack the tarball that is pinned, fetched again if it is not there any more."""
+        pin = pin_of(work, *self.pinned)
+        name = pin["file"]
+        digests = {"sha512": pin["sha512"], "blake2b": pin["blake2b"]}
+        archive = kept(work, pin["sha512"], name)
+        urls = gentoo.urls(self.mirrors, gentoo.directory(self.variant, self.arch), gentoo.path_of(name, self.variant))
+        work.phase(f"fetch {name}")
+        try:
+            download(
+                urls,
+                archive,
+                size=pin["size"],
+                verify=lambda path: compare(path, name, digests),
+                progress=progress(work, name),
+            )
+        except StagewrightError as error:
+            if error.reason is not Reason.NOT_FOUND:
+                raise
+            hint = "mirrors keep a stage3 for some weeks only: stagewright update takes the newest"
+            raise StagewrightError(error.reason, error.message, detail=error.detail, hint=hint) from error
+        facts = {"file": name, "size": pin["size"], **digests}
+        return Built(self.unpack(work, archive, name), (), {"archive": facts})
+
+    @property
+    def mirrors(self) -> list[str]:
+        """The mirrors, in the order in which they are asked."""
+        return [self.mirror] if isinstance(self.mirror, str) else self.mirror
+
+    @contextlib.contextmanager
+    def _mirror(self, work: Work) -> Iterator[gentoo.Mirror]:
+        file = work.files[self.keyring] if self.keyring else gentoo.KEYRING
+        with keyring([gentoo.existing(file)], self.keys) as keys:
+            yield gentoo.Mirror(self.mirrors, gentoo.directory(self.variant, self.arch), keys, work.folder)

@@ -1,0 +1,60 @@
+"""oci: a root from a container registry, such as Gentoo's own images; pinned by the digest of its manifest (R8).
+
+Written as ``oci = "docker.io/gentoo/stage3:systemd"``. Logins are those of skopeo(1): ``skopeo login REGISTRY``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from stagewright.arch import Arch, host_machine
+from stagewright.kinds.common.archived import ArchiveSeed, kept, pin_of
+from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.tools import Tool
+from stagewright.project.fields import Matching
+from stagewright.project.lock import Pin
+from stagewright.seeds.oci import REFERENCE, Registry, split, unpack_layers, verify
+
+
+class SeedOci(ArchiveSeed, kind="oci"):
+    """A seed with ``oci``."""
+
+    required_tools = (*ArchiveSeed.required_tools, Tool("skopeo", "skopeo", "app-containers/skopeo"))
+    moves = True
+    sources = ArchiveSeed.sources | {"oci", "tls"}
+    pinned = ("digest",)
+
+    oci: Annotated[str, Matching(REFERENCE, "registry/name:tag or registry/name@sha256:...")]
+    """The image: registry, name, tag; of several architectures the one of `arch`."""
+    tls: bool = True
+    """Whether the registry is asked over TLS; `false` for one on this computer."""
+
+    def pin(self, work: Work) -> Pin:
+        """Ask the registry what the tag stands for, and fetch and verify it."""
+        image, reference = split(self.oci)
+        arch = Arch(self.arch or host_machine().arch)
+        work.phase("look up the image")
+        digest = self._registry(work).digest(reference, arch)
+        self._fetch(work, digest)
+        return {"arch": arch.value, "image": image, "tag": reference, "digest": digest}
+
+    def build(self, work: Work) -> Built:
+        """Unpack the image that is pinned, fetched again if it is not there any more."""
+        image, _ = split(self.oci)
+        digest = pin_of(work, *self.pinned)["digest"]
+        layers = verify(self._fetch(work, digest), digest, image)
+        bounds = self.limits.bounds(sum(layer.stat().st_size for layer in layers))
+
+        def fill(tree: Path) -> None:
+            unpack_layers(layers, work.folder, tree, work.log, bounds, image)
+
+        tree = self.unpacked(work, fill, self.oci)
+        return Built(tree, (), {"archive": {"image": image, "digest": digest, "layers": len(layers)}})
+
+    def _fetch(self, work: Work, digest: str) -> Path:
+        work.phase(f"fetch {self.oci}")
+        return self._registry(work).fetch(digest, kept(work, digest.partition(":")[2], "image"))
+
+    def _registry(self, work: Work) -> Registry:
+        return Registry(split(self.oci)[0], self.tls, work.folder, work.log)

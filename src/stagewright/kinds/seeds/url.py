@@ -1,0 +1,103 @@
+"""url: a root from a tarball on the web, by its digest or by who signed it.
+
+Written as ``url = "https://..."``. With a digest it is always that file; with ``signature`` and ``keys`` instead, the
+file that is there at first is verified and pinned in the lock, until ``stagewright update`` is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.fetch.checksums import compare, digests_of
+from stagewright.fetch.download import download
+from stagewright.fetch.openpgp import keyring
+from stagewright.fetch.web import shown
+from stagewright.kinds.common.archived import GNUPG, ArchiveSeed, Fingerprint, Url, kept, pin_of, progress
+from stagewright.kinds.common.base import Built, Work
+from stagewright.project.fields import FilePath, Matching
+from stagewright.project.lock import Pin
+
+
+class SeedUrl(ArchiveSeed, kind="url"):
+    """A seed with ``url``."""
+
+    required_tools = (*ArchiveSeed.required_tools, GNUPG)
+    moves = True
+    sources = ArchiveSeed.sources | {"url", "sha256", "sha512", "signature", "keys", "keyring"}
+    pinned = ("file", "sha512", "blake2b")
+
+    url: Url | Annotated[list[Url], Field(min_length=1)]
+    """Where the tarball is; of several addresses, the first one that has it."""
+    sha256: Annotated[str, Matching(r"[0-9a-f]{64}", "64 hexadecimal digits")] | None = None
+    """The digest that it must have."""
+    sha512: Annotated[str, Matching(r"[0-9a-f]{128}", "128 hexadecimal digits")] | None = None
+    """The digest that it must have."""
+    signature: Url | None = None
+    """Where its detached OpenPGP signature is."""
+    keys: list[Fingerprint] = []
+    """Whose signatures count: fingerprints of primary keys."""
+    keyring: FilePath | None = None
+    """The keys themselves, as `gpg --export` writes them."""
+
+    @model_validator(mode="after")
+    def _vouched_for(self) -> SeedUrl:
+        signed = [self.signature, self.keys, self.keyring]
+        if not (self.sha256 or self.sha512 or any(signed)):
+            facts = {"hint": "add `sha256` or `sha512`; or `signature`, `keys` and `keyring`"}
+            raise PydanticCustomError("unverified", "nothing says what the file must be", facts)
+        if any(signed) and not all(signed):
+            facts = {"hint": "a signature needs all of `signature`, `keys` and `keyring`"}
+            raise PydanticCustomError("unverified", "the signature could not be verified", facts)
+        return self
+
+    def pin(self, work: Work) -> Pin:
+        """Fetch the tarball and verify it."""
+        target = kept(work, hashlib.sha256(self._urls[0].encode()).hexdigest(), self._file)  # its own is not known yet
+        work.phase(f"fetch {self._file}")
+        download(self._urls, target, verify=lambda path: self._verify(work, path), progress=progress(work, self._file))
+        digests = digests_of(target, ("sha512", "blake2b"))
+        size = target.stat().st_size
+        final = kept(work, digests["sha512"], self._file)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        target.rename(final)
+        return {"file": self._file, "size": size, **digests}
+
+    def build(self, work: Work) -> Built:
+        """Unpack the tarball that is pinned, fetched again if it is not there any more."""
+        pin = pin_of(work, *self.pinned)
+        name, digests = pin["file"], {kind: pin[kind] for kind in ("sha512", "blake2b")}
+        work.phase(f"fetch {name}")
+        archive = download(
+            self._urls,
+            kept(work, digests["sha512"], name),
+            verify=lambda path: compare(path, name, digests),
+            progress=progress(work, name),
+        )
+        facts = {"file": name, "url": shown(self._urls[0]), **digests}
+        return Built(self.unpack(work, archive, name), (), {"archive": facts})
+
+    def _verify(self, work: Work, path: Path) -> None:
+        wanted = {kind: value for kind, value in (("sha256", self.sha256), ("sha512", self.sha512)) if value}
+        compare(path, self._file, wanted)
+        if self.signature and self.keyring:
+            signature = work.folder / "signature"
+            signature.unlink(missing_ok=True)
+            download([self.signature], signature, limit=1 << 20)
+            with keyring([work.files[self.keyring]], self.keys) as keys:
+                keys.verify(signature, path, self._file)
+
+    @property
+    def _urls(self) -> list[str]:
+        return [self.url] if isinstance(self.url, str) else self.url
+
+    @property
+    def _file(self) -> str:
+        """What it is called: the last part of its address."""
+        name = shown(self._urls[0]).partition("?")[0].rstrip("/").rpartition("/")[2]
+        return re.sub(r"[^A-Za-z0-9._+-]", "_", name).lstrip(".") or "seed"

@@ -1,0 +1,57 @@
+"""stage2: the toolchain built again by itself, in the root of a stage1 (R3).
+
+Takes a stage1; runs the tree's ``scripts/bootstrap.sh`` where there is one, else merges the profile's
+``packages.build`` with ``USE="-* bootstrap"``; yields a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.packages import PackageStage, layer
+from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
+from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.repositories import main_of
+from stagewright.root.root import Root
+
+
+class Stage2(PackageStage, Shipped, kind="stage2"):
+    """A stage of kind ``stage2``. ``packages`` are merged besides those of the bootstrap."""
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """What the profile says that a bootstrap builds, and the stage's own packages."""
+        wanted = portage.stage1_packages()
+        yield Wanted(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
+        yield Wanted(self.packages)
+
+    def build(self, work: Work) -> Built:
+        """Bootstrap."""
+        root, portage = self.portage(work)
+        script = self._script(portage)
+        if script:
+            self._bootstrap(root, portage, script, work)
+        else:
+            wanted = portage.stage1_packages()
+            options = ["--oneshot", "--jobs=1"]  # each package is built by those before it
+            portage.install(wanted.packages, options=options, use=f"-* bootstrap {wanted.bootstrap_use}")
+        portage.install(self.packages, options=["--oneshot"])
+        select_toolchain(root, work)
+        empty_world(root, work)
+        ship_configuration(self, root, portage, work)
+        return layer(root, work, portage, toolchain=work.key)
+
+    def _script(self, portage: Portage) -> str | None:
+        main = main_of(portage.repos)
+        if main and (main.path / "scripts" / "bootstrap.sh").exists():
+            return f"{main.location}/scripts/bootstrap.sh"
+        return None
+
+    def _bootstrap(self, root: Root, portage: Portage, script: str, work: Work) -> None:
+        work.phase("fetch")
+        try:
+            root.run("bash", script, "-f", network=True, binds=portage.fetch_only_binds, env=portage.environment)
+        finally:
+            portage.places.distfiles.keep()
+        work.phase("bootstrap")
+        root.run("bash", script, "-v", env=portage.environment)

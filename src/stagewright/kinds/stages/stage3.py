@@ -1,0 +1,40 @@
+"""stage3: the whole system of a profile, every package of it built again (R4).
+
+Takes a stage1 or stage2; ``emerge --emptytree @system``, depclean, an empty world; yields a layer. A user may stop
+here, and a Handbook installation begins here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.packages import PackageStage, layer
+from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
+from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.installed import installed
+
+OPTIONS = ("--emptytree", "--update", "--deep", "--with-bdeps=y")
+
+
+class Stage3(PackageStage, Shipped, kind="stage3"):
+    """A stage of kind ``stage3``. ``packages`` are merged besides the system set, and stay."""
+
+    depclean: bool = True
+    """Remove what the system does not need."""
+
+    def installs(self, portage: Portage) -> Iterator[Wanted]:
+        """The system set and everything below it."""
+        yield Wanted(["@system", *self.packages], options=OPTIONS)
+
+    def build(self, work: Work) -> Built:
+        """Build the system set."""
+        root, portage = self.portage(work)
+        portage.install(["@system", *self.packages], options=OPTIONS)
+        if self.depclean:
+            portage.depclean()
+        select_toolchain(root, work)
+        if not self.packages:
+            empty_world(root, work)
+        ship_configuration(self, root, portage, work)
+        return layer(root, work, portage, toolchain=work.key, packages=len(installed(root.path)))

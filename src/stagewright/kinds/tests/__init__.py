@@ -1,0 +1,1 @@
+"""Kinds of tests: nodes that run what other nodes built."""

@@ -1,0 +1,268 @@
+"""netboots: start a machine from the network and see that it does what it should (R71).
+
+Takes a stage that yields a set for network boot, and serves it to the one machine over HTTP; DHCP and TFTP are QEMU's,
+or dnsmasq's on a network made for it where machines are told different things. All of it is in a network namespace that
+leads nowhere. Yields what the machine said, and what it asked for. A test that failed fails the build.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from stagewright.arch import Arch
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, Listener
+from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.base import Built, Scope, Work
+from stagewright.kinds.common.guest import TEST_ARTIFACTS, MachineTest
+from stagewright.kinds.common.tools import DNSMASQ, IPROUTE, NBD_SERVER, NFS_SERVER
+from stagewright.netboot.companions import LOOPBACK
+from stagewright.netboot.dnsmasq import configuration
+from stagewright.netboot.hints import ANY, GATEWAY
+from stagewright.netboot.image_servers import NbdServer, NfsServer
+from stagewright.netboot.lan import SERVER, Lan, loopback
+from stagewright.netboot.methods import IMAGE, Method
+from stagewright.netboot.programs import GrubNet
+from stagewright.netboot.serve import FileServer
+from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot, methods_of
+from stagewright.project.fields import FilesRef, Word
+from stagewright.project.model import Project
+from stagewright.project.source import Path_
+from stagewright.vm.boot import boot
+from stagewright.vm.spec import TAP, MachineSpec, architecture_of
+
+REQUESTS = "requests.jsonl"
+"""What the machine asked servers for, and what they said, one event a line."""
+
+START = "start.ipxe"
+
+FirmwareKind = Literal["uefi", "bios"]
+
+
+class NetStart(enum.StrEnum):
+    """What the machine loads first, and from where."""
+
+    IPXE_HTTP = "ipxe-http"
+    IPXE_TFTP = "ipxe-tftp"
+    PXELINUX = "pxelinux"
+    GRUB = "grub"
+    UNDIONLY = "undionly"
+    IPXE_EFI = "ipxe-efi"
+    SNPONLY = "snponly"
+    HTTP_BOOT = "http-boot"
+
+    def program(self, firmware: FirmwareKind, arch: Arch, method: Method | None) -> str:
+        """The file of the set that it takes, beside kernel, initramfs and image."""
+        match self:
+            case NetStart.PXELINUX:
+                return "pxelinux.0"
+            case NetStart.GRUB if arch is Arch.ARM64:
+                return GrubNet.ARM64
+            case NetStart.GRUB:
+                return GrubNet.BIOS if firmware == "bios" else GrubNet.EFI
+            case NetStart.UNDIONLY:
+                return "undionly.kpxe"
+            case NetStart.IPXE_EFI:
+                return "ipxe.efi"
+            case NetStart.SNPONLY:
+                return "snponly.efi"
+            case NetStart.HTTP_BOOT:
+                return SINGLE if method is Method.INITRD else UNIFIED
+            case _:
+                return SCRIPT
+
+    @property
+    def firmware(self) -> FirmwareKind | None:
+        """The only firmware that it is for, if there is one."""
+        bios, uefi = (NetStart.PXELINUX, NetStart.UNDIONLY), (NetStart.IPXE_EFI, NetStart.SNPONLY, NetStart.HTTP_BOOT)
+        return "bios" if self in bios else "uefi" if self in uefi else None
+
+    @property
+    def takes_method(self) -> bool:
+        """Whether it can be told how the image gets there."""
+        return self in (NetStart.IPXE_HTTP, NetStart.IPXE_TFTP, NetStart.UNDIONLY, NetStart.HTTP_BOOT)
+
+    @property
+    def on_lan(self) -> bool:
+        """Whether it takes a DHCP server that tells machines apart, which QEMU's own does not."""
+        return self in (NetStart.IPXE_EFI, NetStart.SNPONLY, NetStart.HTTP_BOOT)
+
+
+class NetbootTest(MachineTest, kind="netboots", table="tests"):
+    """A test with ``netboots``."""
+
+    required_tools = (IPROUTE,)
+    optional_tools = (*MachineTest.optional_tools, DNSMASQ, NFS_SERVER, NBD_SERVER)
+    own_network = True
+
+    netboots: FilesRef
+    """The stage whose set is served: a pxeboot."""
+    start: Annotated[NetStart, Word()] = NetStart.IPXE_HTTP
+    """What the machine loads first: `ipxe-http` or `ipxe-tftp`, the script, for the iPXE of QEMU's network card; over
+    TFTP `pxelinux`, `grub`, or the set's own iPXE, `undionly`, `ipxe-efi` or `snponly`; or `http-boot`, which is
+    `boot.efi` by the firmware's HTTP Boot."""
+    firmware: FirmwareKind = "uefi"
+    """What starts it: `uefi` or `bios`; QEMU's network card brings iPXE for both."""
+    method: Annotated[Method, Word()] | None = None
+    """How the image gets there, for iPXE; default: the set's own. `nfs` and `nbd` start a server of their own,
+    `http-boot` takes `single.efi` for `initrd`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> NetbootTest:
+        if self.start.firmware not in (None, self.firmware):
+            facts = {"start": str(self.start), "fits": str(self.start.firmware)}
+            facts["hint"] = f'set firmware = "{self.start.firmware}", or another start'
+            raise PydanticCustomError("start", "`start`: {start} is for machines with {fits}", facts)
+        if self.method and not self.start.takes_method:
+            facts = {"start": str(self.start), "hint": "leave it out: the set's first method is what it takes"}
+            raise PydanticCustomError("method", "`method`: {start} is not told one", facts)
+        if self.start is NetStart.HTTP_BOOT and self.method not in (None, Method.HTTP, Method.INITRD):
+            facts = {"method": str(self.method), "hint": "set http for boot.efi, or initrd for single.efi"}
+            raise PydanticCustomError("method", "`method`: no program for HTTP Boot has {method} in it", facts)
+        return self
+
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """A program with an address in it is served under that address, which a server without certificates cannot."""
+        entry = project.entry(self.netboots)
+        base_url = str(getattr(entry and entry.model, "base_url", None) or "")
+        if self.start is NetStart.HTTP_BOOT and self.method is not Method.INITRD and base_url.startswith("https:"):
+            problem = f"start: {UNIFIED} of {self.netboots!r} fetches the image by HTTPS, for which tests have no keys"
+            hint = 'set method = "initrd" to test single.efi, or an http base_url'
+            yield ("start",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node, with the servers that this test starts.
+
+        Raises ``INVALID_VALUE`` where the network card of such machines brings no iPXE.
+        """
+        node = super().node(node_id, scope, **context)
+        if node.context["arch"] == Arch.ARM64 and self.start is not NetStart.GRUB:
+            place = scope.project.entries[self.table][node_id.rpartition(":")[2]].place(("start",))
+            message = f"start: arm64 machines do not start by {self.start}: their network card brings no iPXE"
+            raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint='set start = "grub"')
+        servers = {Method.NFS: NFS_SERVER.program, Method.NBD: NBD_SERVER.program}
+        lan = [DNSMASQ.program] if self.start.on_lan else []
+        return replace(node, tools=(*node.tools, *lan, *([servers[self.method]] if self.method in servers else [])))
+
+    def build(self, work: Work) -> Built:
+        """Serve the set, boot the machine; the report is kept when the test passes, and shown when it does not."""
+        files = work.artifact("netboots")
+        arch = Arch(work.context["arch"])
+        program = self.start.program(self.firmware, arch, self.method)
+        if not (files / program).exists():
+            hint = f"see `network_loaders` of the payload, and `loaders`, `uki`, `single_file` of {self.netboots!r}"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{self.netboots!r} has no {program}", hint=hint)
+        if self.method and self.method not in (has := methods_of(files)):
+            what = f"{self.netboots!r} has no method {self.method}, only {', '.join(has)}"
+            hint = f"see `methods` of {self.netboots!r}, and `initramfs.modules` of its payload"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
+        acceleration = self.acceleration(work)
+        folder, site = work.new_folder(TEST_ARTIFACTS), work.new_folder("served")
+        facts = work.store.meta(Yields.ARTIFACT, work.inputs["netboots"].key).facts
+        place = _Place.of(facts["base_url"]) if self.start.on_lan else _Place()
+        served = site / place.path
+        _link_all(files, served)
+        said: list[Event] = []
+        loopback()
+        try:
+            with contextlib.ExitStack() as running:
+                address = ANY[0] if self.start.on_lan else LOOPBACK
+                server = running.enter_context(FileServer(site, address, place.port, said.append))
+                url = place.url(server.port)
+                if self.start.on_lan:
+                    running.enter_context(self._lan(program, served, url, place.host, said.append))
+                addresses = {"base-url": url, **self._serve(served, work, said.append, running)}
+                (served / START).write_text(self._script(addresses))
+                machine = self.machine(served, server.port, arch)
+                report = boot(machine, self.script(), folder, acceleration, work.phase)
+        finally:
+            (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in said))
+        built = self.kept(report, folder, work)
+        (folder / REQUESTS).rename(built.tree / REQUESTS)
+        return built
+
+    def machine(self, served: Path, port: int, arch: Arch = Arch.AMD64) -> MachineSpec:
+        """A machine that starts from a folder, which a web server on this computer's loopback has at a port."""
+        by_http = (f"bootfile=http://{GATEWAY}:{port}/{START}",)
+        options: Mapping[NetStart, tuple[str, ...]] = {
+            NetStart.IPXE_HTTP: by_http,
+            NetStart.IPXE_TFTP: (f"tftp={served}", f"bootfile={START}"),
+            NetStart.UNDIONLY: (f"tftp={served}", *by_http),
+        }
+        program = self.start.program(self.firmware, arch, self.method)
+        # these use the firmware's own driver, which the ROM of the card would take the place of
+        bare = self.start.on_lan or (self.start is NetStart.GRUB and self.firmware == "uefi")
+        return MachineSpec(
+            firmware=self.firmware,
+            architecture=architecture_of(arch),
+            memory=self.memory,
+            cpus=self.cpus,
+            network="tap" if self.start.on_lan else "user",
+            user_network=options.get(self.start, (f"tftp={served}", f"bootfile={program}")),
+            extra=("-global", "virtio-net-pci.romfile=") if bare else (),
+        )
+
+    def _serve(self, served: Path, work: Work, listener: Listener, running: contextlib.ExitStack) -> Mapping[str, str]:
+        """Start what the method takes besides a web server; returns where it is, by iPXE's variable."""
+        if self.method is Method.NFS:
+            nfs = running.enter_context(NfsServer(served, work.new_folder("nfs"), listener))
+            return {self.method.address: nfs.url(GATEWAY)}
+        if self.method is Method.NBD:
+            nbd = running.enter_context(NbdServer(served / IMAGE, listener))
+            return {self.method.address: nbd.url(GATEWAY)}
+        return {}
+
+    def _script(self, addresses: Mapping[str, str]) -> str:
+        """What iPXE is handed, over HTTP or TFTP; the one of the card hands over to the set's if that is wanted."""
+        own = [f"iseq ${{netX/chip}} undionly || chain tftp://{GATEWAY}/undionly.kpxe"]
+        first = own if self.start is NetStart.UNDIONLY else []
+        method = [f"set method {self.method}"] if self.method else []
+        known = [f"set {name} {address}" for name, address in addresses.items()]
+        return "\n".join(["#!ipxe", *first, *method, *known, f"chain --replace {SCRIPT}", ""])
+
+    def _lan(self, program: str, served: Path, url: str, host: str, listener: Listener) -> Lan:
+        """A network with a boot server as the set's dnsmasq.conf describes it, or with HTTP Boot by the DHCP server."""
+        if self.start is NetStart.HTTP_BOOT:
+            return Lan(TAP, listener, dhcp=http_boot(f"{url}/{program}"), host=host)
+        text = configuration(served, SERVER, url, proxy_dhcp=True, programs=[program])
+        return Lan(TAP, listener, boot_server=text, host=host)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the set is on the machine's web: host, port (0: any that is free), path without slashes at its ends."""
+
+    host: str = GATEWAY
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def of(cls, base_url: str) -> _Place:
+        """Where the set itself believes to be."""
+        parts = urllib.parse.urlsplit(base_url or f"http://{SERVER}")
+        return cls(parts.hostname or SERVER, parts.port or 80, urllib.parse.unquote(parts.path).strip("/"))
+
+    def url(self, port: int) -> str:
+        """The address of the set, served at a port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        number = "" if port == 80 else f":{port}"
+        return f"http://{host}{number}/{urllib.parse.quote(self.path)}".rstrip("/")
+
+
+def _link_all(source: Path, target: Path) -> None:
+    """The files of a set in a folder where more can be put."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, place)

@@ -1,0 +1,192 @@
+"""rebuilds: build a stage's own packages again inside it, and see that the compiler still works (R12).
+
+Takes a stage with Portage and a compiler, and its Portage settings; merges packages that it has, of the same versions
+with the same USE flags, from source with its own tools into a layer that is thrown away; yields a report: how long each
+took, and which of its files came out different.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Node
+from stagewright.kinds.common.base import Built, Scope, Work
+from stagewright.kinds.common.guest import TestStage
+from stagewright.kinds.common.packages import PackageStage
+from stagewright.portage.emerge import Portage
+from stagewright.portage.installed import contents, installed
+from stagewright.portage.settings import PortageSettings
+from stagewright.project.fields import AnyAtom, StageRef
+from stagewright.project.model import Project
+from stagewright.project.source import Path_
+from stagewright.root import files
+from stagewright.root.requirements import MissingRequirement, raise_missing
+from stagewright.root.root import Root
+from stagewright.run import inside
+
+REPORT = "rebuild.json"
+
+FROM_SOURCE = ("--oneshot", "--usepkg=n", "--getbinpkg=n", "--buildpkg=n", "--jobs=1")
+"""One after the other, so that what is built again builds the next, and times are each package's own."""
+
+_EMERGE_LOG = "/var/log/emerge.log"
+_STEP = re.compile(
+    r"^(?P<time>\d+):  (?P<what>>>> emerge|::: completed emerge) \(\d+ of \d+\) (?P<package>\S+)", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """One package that was built again: its seconds, and the paths that it installs in another form, newly, no more."""
+
+    name: str  # category/name-version
+    seconds: int | None
+    differ: list[str]
+    added: list[str]
+    removed: list[str]
+
+    @property
+    def equal(self) -> bool:
+        """Whether it has installed the same."""
+        return not (self.differ or self.added or self.removed)
+
+
+class _Builder(PackageStage):
+    """The stage that is rebuilt, as far as Portage goes."""
+
+    kind = "rebuilds"
+
+
+class RebuildTest(TestStage, kind="rebuilds", table="tests"):
+    """A test with ``rebuilds``."""
+
+    required_tools = PackageStage.required_tools
+    wants_memory = PackageStage.wants_memory
+
+    rebuilds: StageRef
+    """The stage that builds its own packages again."""
+    packages: list[AnyAtom] = []
+    """Which of them: atoms and @sets; those of the profile's `packages.build` when none are given."""
+
+    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+        """Only stages that install packages have something to build again."""
+        entry = project.entry(self.rebuilds)
+        if entry and not isinstance(entry.model, PackageStage):
+            message = f"rebuilds: {self.rebuilds!r} is of kind {entry.kind}, which installs no packages"
+            yield (
+                ("rebuilds",),
+                StagewrightError(Reason.INVALID_VALUE, message, hint="name the stage that it is made of"),
+            )
+
+    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+        """The node, with the Portage settings of the stage."""
+        stage = scope.entry(self.rebuilds).model
+        assert isinstance(stage, PackageStage), "the project was checked"
+        settings = {**stage.model_dump(mode="json", include=set(PortageSettings.model_fields)), "binpkgs": False}
+        builder = _Builder(root=self.rebuilds, **settings).node(node_id, scope, **context)
+        node = super().node(node_id, scope, **builder.context, portage=settings)
+        return replace(node, inputs=builder.inputs, files=builder.files, hints=builder.hints)
+
+    def build(self, work: Work) -> Built:
+        """Build the packages again, try the compiler, and write the report."""
+        root, portage = self._builder(work).portage(work)
+        names = self._names(portage)
+        _keep_flags(portage.places.config, root, names)
+        before = inside(root.path, contents, Path("/"), names)
+        logged = len(files.read_file(root.path, _EMERGE_LOG) or "")
+        started = time.monotonic()
+        portage.install([f"={name}" for name in names], options=FROM_SOURCE)
+        seconds = time.monotonic() - started
+        work.phase("try the compiler")
+        compiler = _try(portage)
+        after = inside(root.path, contents, Path("/"), names)
+        taken = _seconds((files.read_file(root.path, _EMERGE_LOG) or "")[logged:])
+        rebuilt = [_rebuilt(name, taken.get(name), before[name], after[name]) for name in names]
+        return self._report(work, rebuilt, seconds, compiler)
+
+    def open(self, work: Work) -> Root:
+        """The root as the build sees it."""
+        return self._builder(work).open(work)
+
+    def _builder(self, work: Work) -> _Builder:
+        return _Builder(root=self.rebuilds, **work.context["portage"])
+
+    def _names(self, portage: Portage) -> list[str]:
+        """The installed packages to build again. Raises ``ENVIRONMENT_LACKS`` for all that is not there."""
+        wanted = self.packages or portage.stage1_packages().packages
+        if not wanted:
+            raise StagewrightError(
+                Reason.DEPENDENCIES,
+                f"the profile of {self.rebuilds} has no packages.build, so nothing says what a toolchain is",
+                hint="list packages in the test",
+            )
+        found = portage.installed_atoms(wanted)
+        lacking = [atom for atom, names in found.items() if not names]
+        if self.packages or len(lacking) == len(found):
+            raise_missing(MissingRequirement(f"{self.rebuilds} has no {atom} to build again") for atom in lacking)
+        return sorted({name for names in found.values() for name in names})
+
+    def _report(self, work: Work, rebuilt: Sequence[Rebuilt], seconds: float, compiler: str) -> Built:
+        other = [one.name for one in rebuilt if not one.equal]
+        same = len(rebuilt) - len(other)
+        changed = f"; other files in {', '.join(other)}" if other else ""
+        work.notice(f"{len(rebuilt)} packages built again, {same} with the same files{changed}")
+        report = {
+            "stage": self.rebuilds,
+            "seconds": round(seconds, 2),
+            "compiler": compiler,
+            "packages": [{**asdict(one), "equal": one.equal} for one in rebuilt],
+        }
+        tree = work.new_folder("tree")
+        (tree / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+        return Built(tree, (), {"packages": len(rebuilt), "equal": same, "seconds": round(seconds, 2)})
+
+
+def _keep_flags(config: Path, root: Root, names: Sequence[str]) -> None:
+    """Give each package the USE flags that it has, whatever the stage set them by."""
+    flags = {package.name: package.use for package in inside(root.path, installed, Path("/"))}
+    lines = [f"={name} -* {' '.join(flags[name])}\n" for name in names]
+    place = config / "package.use"
+    if not place.is_file():
+        place.mkdir(exist_ok=True)
+        place = place / "zz-rebuild"
+    with place.open("a") as stream:
+        stream.writelines(lines)
+
+
+def _try(portage: Portage) -> str:
+    try:
+        return portage.try_compiler()
+    except StagewrightError as error:
+        raise StagewrightError(
+            Reason.BUILD_FAILED, "the compiler does not work after the packages were built again", detail=error.detail
+        ) from error
+
+
+def _seconds(log: str) -> dict[str, int]:
+    """How long each package took, by emerge's own log."""
+    begun: dict[str, int] = {}
+    taken: dict[str, int] = {}
+    for step in _STEP.finditer(log):
+        if step["what"].startswith(">>>"):
+            begun[step["package"]] = int(step["time"])
+        elif step["package"] in begun:
+            taken[step["package"]] = int(step["time"]) - begun[step["package"]]
+    return taken
+
+
+def _rebuilt(name: str, seconds: int | None, before: Mapping[str, str], after: Mapping[str, str]) -> Rebuilt:
+    return Rebuilt(
+        name,
+        seconds,
+        differ=sorted(path for path in before.keys() & after.keys() if before[path] != after[path]),
+        added=sorted(after.keys() - before.keys()),
+        removed=sorted(before.keys() - after.keys()),
+    )

@@ -38,15 +38,15 @@ _PACK = '\n[stages.packed]\nkind = "tarball"\nroot = "system"\n'
 def measure(folder: Path, store: Path) -> list[Row]:
     """Ours and the floor in turns; also the unchanged build, and the peak memory over all of it."""
     project = copy_of_demo(folder, "embedded")
-    text = (project / "stagewright.toml").read_text() + _PACK
-    (project / "stagewright.toml").write_text(text)
+    text = (project / "stagewright.toml").read_text(encoding="utf-8") + _PACK
+    (project / "stagewright.toml").write_text(text, encoding="utf-8")
     stagewright(project, store, "build", "packed", "--progress=quiet")  # seeds, and every binary package
     if not (DEMO / "stagewright.lock").exists():
         shutil.copy(project / "stagewright.lock", DEMO / "stagewright.lock")
     ours, floors = [], []
     for number in range(ROUNDS):
         changed = text.replace('use = ["-shout"]', f'use = ["-shout"]\nhostname = "bench{time.time_ns()}"')
-        (project / "stagewright.toml").write_text(changed)
+        (project / "stagewright.toml").write_text(changed, encoding="utf-8")
         ours.append(stagewright(project, store, "build", "packed", "--progress=quiet"))
         floors.append(_by_hand(project, store, folder / f"hand{number}"))
     unchanged = median_of(lambda: stagewright(project, store, "build", "packed", "--progress=quiet"))
@@ -69,10 +69,13 @@ def _by_hand(project: Path, store: Path, work: Path) -> float:
     (work / "build").chmod(0o1777)
     (work / "config" / "make.conf").write_text(
         'FEATURES="-news -sandbox -usersandbox -network-sandbox -ipc-sandbox -pid-sandbox -merge-sync '
-        'binpkg-multi-instance -pkgdir-index-trusted"\nUSE="-shout"\nBINPKG_FORMAT="gpkg"\n'
+        'binpkg-multi-instance -pkgdir-index-trusted"\nUSE="-shout"\nBINPKG_FORMAT="gpkg"\n',
+        encoding="utf-8",
     )
     (work / "config" / "make.profile").symlink_to("/var/db/repos/demo/profiles/default/linux/amd64")
-    (work / "config" / "repos.conf").write_text("[DEFAULT]\nmain-repo = demo\n[demo]\nlocation = /var/db/repos/demo\n")
+    (work / "config" / "repos.conf").write_text(
+        "[DEFAULT]\nmain-repo = demo\n[demo]\nlocation = /var/db/repos/demo\n", encoding="utf-8"
+    )
     _link_packages(store / "cache" / "binpkgs", work / "binpkgs")
     env = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",

@@ -76,8 +76,8 @@ def fill(table: Table, prog: str, description: str | None) -> int:
                 lines.append(_line([*table.cells(test, machine), *_outcome(test, project / "out" / name)]))
     text = "".join(f"{line}\n" for line in lines)
     print(text)
-    before, rest = options.page.read_text().split(table.begin)
-    options.page.write_text(before + table.begin + text + END + rest.split(END)[1])
+    before, rest = options.page.read_text(encoding="utf-8").split(table.begin)
+    options.page.write_text(before + table.begin + text + END + rest.split(END)[1], encoding="utf-8")
     return code
 
 
@@ -88,7 +88,7 @@ def _line(cells: Iterable[str]) -> str:
 def _outcome(test: MachineTest, out: Path) -> list[str]:
     """How a test ended, the time to its login, and the memory that was available there."""
     result = out / "result.json"
-    report = json.loads(result.read_text()) if result.exists() else {"passed": False, "milestones": {}}
+    report = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {"passed": False, "milestones": {}}
     refused = isinstance(test, BootTest) and test.refused
     said = ("refused, as it should" if refused else "works") if report["passed"] else "FAILED"
     login, memory = report["milestones"].get("login prompt"), report.get("memory_available")
@@ -112,10 +112,16 @@ def prepare(example: Path, project: Path) -> Path:
         words = ["openssl", "pkey", "-in", str(KEY), "-passin", "pass:snakeoil", "-out", str(secret)]
         subprocess.run(words, check=True)
         signed = project / "signed.toml"
-        signed.write_text(signed.read_text().replace("~/keys/media.key", str(secret)))
+        signed.write_text(signed.read_text(encoding="utf-8").replace("~/keys/media.key", str(secret)), encoding="utf-8")
         file = project / "stagewright.toml"
         file.write_text(
-            re.sub(r"^format = 1\n", 'format = 1\ninclude = ["signed.toml"]\n', file.read_text(), flags=re.M)
+            re.sub(
+                r"^format = 1\n",
+                'format = 1\ninclude = ["signed.toml"]\n',
+                file.read_text(encoding="utf-8"),
+                flags=re.M,
+            ),
+            encoding="utf-8",
         )
     return project
 

@@ -63,7 +63,7 @@ def _assemble(parts: Path, work: Path) -> None:
     settings = Settings(Loader.SYSTEMD_BOOT, KernelArguments(), "T", "LIVE")
     for name in ("loader", "media"):
         (work / name).mkdir()
-    with (work / "log").open("w") as log:
+    with (work / "log").open("w", encoding="utf-8") as log:
         payload = Payload("amd64", (kernel,), sha512={"boot/gentoo": "0" * 128, "boot/gentoo.igz": "0" * 128})
         squashfs = Squashed(parts / "image.squashfs", "0" * 128)  # the stages that make these know their digests
         image = image_of(settings, payload, parts, squashfs, work / "loader", EPOCH, log)

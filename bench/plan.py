@@ -29,7 +29,7 @@ def measure(folder: Path, store: Path) -> list[Row]:
 def _synthetic(folder: Path) -> Path:
     (folder / "overlay" / "etc").mkdir(parents=True)
     for number in range(200):
-        (folder / "overlay" / "etc" / f"file{number}").write_text(f"{number}\n")
+        (folder / "overlay" / "etc" / f"file{number}").write_text(f"{number}\n", encoding="utf-8")
     with tarfile.open(folder / "seed.tar", "w") as archive:
         archive.add(folder / "overlay", "usr")
     lines = ["format = 1", '[project]\nname = "bench"\nsource_date_epoch = 0', '[seeds.seed]\nfile = "seed.tar"']
@@ -39,5 +39,5 @@ def _synthetic(folder: Path) -> Path:
             f'[stages.stage{number}]\nkind = "livecd-stage1"\nroot = "{below}"\n'
             f'root_overlay = ["overlay"]\nos_release = {{ VERSION = "{number}" }}\nrm = ["/tmp/*", "/var/tmp/*"]'
         )
-    (folder / "stagewright.toml").write_text("\n".join(lines) + "\n")
+    (folder / "stagewright.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

@@ -61,7 +61,7 @@ def measure(folder: Path, store: Path) -> list[Row]:
     for number in range(LAYERS):
         tree = base / "layers" / str(number).rjust(64, "0") / "tree" / "etc"
         tree.mkdir(parents=True)
-        (tree / f"file{number}").write_text("x\n")
+        (tree / f"file{number}").write_text("x\n", encoding="utf-8")
     rows = [
         Row(f"root ready, {count} layers", _seconds(_INSIDE, base, count) * 1000, 100, "ms", "median of 15 mounts")
         for count in (1, LAYERS)

@@ -47,5 +47,5 @@ def _synthetic(folder: Path) -> list[Path]:
             text = text.replace("update_seed", "# update_seed")
         if number % 20 == 0:
             text += "keep_repos:\n" + "".join(f"\tname{line}\n" for line in range(250))
-        (folder / f"{number}.spec").write_text(text)
+        (folder / f"{number}.spec").write_text(text, encoding="utf-8")
     return sorted(folder.iterdir())

@@ -64,12 +64,15 @@ def warm(store_path: Path, testrun_uid: str) -> Iterator[Warm]:
     The first process of a test run fills it, the others take it as it is; two runs on one machine take turns.
     """
     filled = store_path / "filled-by"
-    with (store_path / "session.lock").open("w") as use, (store_path / "fill.lock").open("w") as turn:
+    with (
+        (store_path / "session.lock").open("w", encoding="utf-8") as use,
+        (store_path / "fill.lock").open("w", encoding="utf-8") as turn,
+    ):
         fcntl.flock(turn, fcntl.LOCK_EX)
-        if not filled.exists() or filled.read_text() != testrun_uid:
+        if not filled.exists() or filled.read_text(encoding="utf-8") != testrun_uid:
             fcntl.flock(use, fcntl.LOCK_EX)
             Warm.fill(store_path, DEMO, "debian", "debian-boot", "system")
-            filled.write_text(testrun_uid)
+            filled.write_text(testrun_uid, encoding="utf-8")
         fcntl.flock(use, fcntl.LOCK_SH)
         found = Warm.of(store_path)
         fcntl.flock(turn, fcntl.LOCK_UN)

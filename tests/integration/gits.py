@@ -69,7 +69,7 @@ class Git:
         for name, text in files.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
 
     def commit(self, subject: str, signer: Signer | None = None, *, at: int | None = None, faked: str = "") -> str:
         """Commit everything; returns the id. ``faked`` is the clock by which a signature is made."""
@@ -81,7 +81,9 @@ class Git:
         if signer:
             program = self.folder.parent / f"gpg-{signer.fingerprint[:8]}{faked}"
             clock = f"--faked-system-time {faked}!" if faked else ""
-            program.write_text(f'#!/bin/sh\nexec gpg --homedir {signer.home} --batch --no-tty {clock} "$@"\n')
+            program.write_text(
+                f'#!/bin/sh\nexec gpg --homedir {signer.home} --batch --no-tty {clock} "$@"\n', encoding="utf-8"
+            )
             program.chmod(0o755)
             self("config", "gpg.program", str(program))
             words += [f"--gpg-sign={signer.fingerprint}"]

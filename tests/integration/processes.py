@@ -35,7 +35,7 @@ def processes() -> dict[int, Process]:
     for folder in PROC.iterdir():
         if folder.name.isdigit():
             with suppress(OSError):
-                name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(") ")
+                name, _, rest = (folder / "stat").read_text(encoding="utf-8").partition("(")[2].rpartition(") ")
                 words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 if rest[0] != "Z":
                     found[int(folder.name)] = Process(int(folder.name), int(rest.split()[1]), name, words)
@@ -68,13 +68,13 @@ def _mentions(process: Process, text: str) -> bool:
         if any(text in str((folder / name).readlink()) for name in ("cwd", "root")):
             return True
     with suppress(OSError):
-        return text in (folder / "mountinfo").read_text()
+        return text in (folder / "mountinfo").read_text(encoding="utf-8")
     return False
 
 
 def mounts_below(path: Path) -> list[str]:
     """Mounts of this process's namespace that lie below a path or come from it."""
-    return [line for line in (PROC / "self/mountinfo").read_text().splitlines() if str(path) in line]
+    return [line for line in (PROC / "self/mountinfo").read_text(encoding="utf-8").splitlines() if str(path) in line]
 
 
 def assert_nothing_left(store: Path, seconds: float = 15) -> None:

@@ -58,7 +58,7 @@ def serve(folder: Path) -> Iterator[Registry]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = folder / "config.yml"
-    config.write_text(_CONFIG.format(folder=folder / "data", port=port))
+    config.write_text(_CONFIG.format(folder=folder / "data", port=port), encoding="utf-8")
     process = subprocess.Popen(
         ["docker-registry", "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -119,6 +119,6 @@ def image(folder: Path, layers: Sequence[bytes], *, arch: str = "amd64", others:
         }
         top = blob(json.dumps(index).encode(), "index.v1+json")
     listing = {"schemaVersion": 2, "manifests": [{key: top[key] for key in ("mediaType", "digest", "size")}]}
-    (folder / "index.json").write_text(json.dumps(listing))
-    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (folder / "index.json").write_text(json.dumps(listing), encoding="utf-8")
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', encoding="utf-8")
     return str(entries[0]["digest"])

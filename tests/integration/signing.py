@@ -48,7 +48,7 @@ class Signer:
     def revoke(self) -> None:
         """Revoke the key by the certificate that gpg made along with it."""
         certificate = self.home / "openpgp-revocs.d" / f"{self.fingerprint}.rev"
-        text = certificate.read_text().replace(":-----BEGIN", "-----BEGIN")
+        text = certificate.read_text(encoding="utf-8").replace(":-----BEGIN", "-----BEGIN")
         self.gpg("--import", stdin=text.encode())
 
     def close(self) -> None:

@@ -122,16 +122,16 @@ def write_project(folder: Path, text: str, name: str = "test") -> Path:
     """A project with these tables, in a folder of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     head = f'format = 1\n[project]\nname = "{name}"\nversion = "1"\nsource_date_epoch = 2026-11-20\n'
-    (folder / "stagewright.toml").write_text(head + text)
+    (folder / "stagewright.toml").write_text(head + text, encoding="utf-8")
     return folder
 
 
 def edit(project: Path, old: str, new: str, name: str = "stagewright.toml") -> None:
     """Replace text that must be there in a file of a project."""
     file = project / name
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert old in text
-    file.write_text(text.replace(old, new))
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -189,5 +189,5 @@ class Warm:
 
 def seeds_of(project: Path) -> str:
     """The tables of a project's seeds, as text; the pins of its lock fit another project with the same tables."""
-    text = (project / "stagewright.toml").read_text()
+    text = (project / "stagewright.toml").read_text(encoding="utf-8")
     return text[text.index("[seeds.") : text.index("[stages.")]

@@ -142,7 +142,7 @@ class Site:
 
     def came_from(self) -> dict[str, set[str]]:
         """Which packages of the system came from which host, as the newest layer has it."""
-        metas = [json.loads(path.read_text()) for path in self.store.glob("layers/*/meta.json")]
+        metas = [json.loads(path.read_text(encoding="utf-8")) for path in self.store.glob("layers/*/meta.json")]
         newest = max((meta for meta in metas if meta["kind"] == "embedded"), key=lambda meta: meta["created"])
         return {name: set(known["packages"]) for name, known in newest["facts"].get("binhosts", {}).items()}
 
@@ -177,9 +177,9 @@ def published(seed: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     write_project(project, SEED + SYSTEM)
     parts = call("shell", "system", "--", "sh", "-c", MAKE_KEYS, cwd=project, store=store).stdout.split("====\n")
     for number, name in enumerate(("good", "other")):
-        (project / f"{name}.asc").write_text(parts[3 * number + 1])
-        (secrets / name).write_text(parts[3 * number + 2])
-    (secrets / "passphrase").write_text(f"{PHRASE}\n")
+        (project / f"{name}.asc").write_text(parts[3 * number + 1], encoding="utf-8")
+        (secrets / name).write_text(parts[3 * number + 2], encoding="utf-8")
+    (secrets / "passphrase").write_text(f"{PHRASE}\n", encoding="utf-8")
     keys = {"good": parts[0].strip(), "other": parts[3].strip()}
     write_project(project, SEED + SYSTEM + PUBLISHED.format(secrets=secrets, **keys))
     build(cwd=project, store=store)
@@ -205,7 +205,7 @@ def index_of(host: Path) -> dict[str, dict[str, str]]:
     """The entries of an index, by path."""
     blocks = [
         dict(re.findall(r"^(\w+): (.*)$", block, re.MULTILINE))
-        for block in (host / "Packages").read_text().split("\n\n")
+        for block in (host / "Packages").read_text(encoding="utf-8").split("\n\n")
     ]
     return {block["PATH"]: block for block in blocks if "PATH" in block}
 
@@ -223,21 +223,23 @@ def test_what_is_published(published: tuple[Path, Path]) -> None:
     uses = {entry["USE"] for path, entry in index.items() if "/hello/" in path}
     assert uses == {"static", "shout static"}, "both kinds of one version, each with a build id of its own"
     assert gzip.decompress((host / "Packages.gz").read_bytes()) == (host / "Packages").read_bytes()
-    assert (host / "signing-key.asc").read_text() == (project / "good.asc").read_text()
-    facts = [json.loads(path.read_text())["facts"] for path in store.glob("artifacts/*/meta.json")]
+    assert (host / "signing-key.asc").read_text(encoding="utf-8") == (project / "good.asc").read_text(encoding="utf-8")
+    facts = [json.loads(path.read_text(encoding="utf-8"))["facts"] for path in store.glob("artifacts/*/meta.json")]
     sizes = sum(path.stat().st_size for path in host.rglob("*.gpkg.tar"))
     assert {"packages": len(index), "bytes": sizes, "signed": fingerprint(project, "good")} in facts
 
 
 def fingerprint(project: Path, name: str) -> str:
-    found = re.search(rf'key = "(\w+)", secret = "[^"]*/{name}"', (project / "stagewright.toml").read_text())
+    found = re.search(
+        rf'key = "(\w+)", secret = "[^"]*/{name}"', (project / "stagewright.toml").read_text(encoding="utf-8")
+    )
     assert found
     return found[1]
 
 
 def test_no_secret_is_left_anywhere(published: tuple[Path, Path]) -> None:
     project, store = published
-    secret = (project.parent / "secrets/good").read_text().splitlines()
+    secret = (project.parent / "secrets/good").read_text(encoding="utf-8").splitlines()
     needles = [PHRASE.encode(), secret[3].encode(), b"PRIVATE KEY", b"private-keys-v1"]
     places = [project / "out", *(store / name for name in ("artifacts", "logs", "events", "history", "work", "cache"))]
     for path in (
@@ -302,12 +304,12 @@ def test_a_package_that_was_changed_together_with_the_index(site: Site) -> None:
     host = site.changed("good", "forged")
     path, entry = next((path, entry) for path, entry in index_of(host).items() if entry.get("USE") == "static")
     damage(host / path)
-    index = (host / "Packages").read_text()
+    index = (host / "Packages").read_text(encoding="utf-8")
     for name in ("md5", "sha1"):
         index = index.replace(entry[name.upper()], hashlib.new(name, (host / path).read_bytes()).hexdigest())
     for name in ("Packages", "Packages.gz"):
         (host / name).unlink()
-    (host / "Packages").write_text(index)
+    (host / "Packages").write_text(index, encoding="utf-8")
     run = site.refused("forged")
     assert run.reasons == {"system": "bad-signature"}
     assert Path(path).name in run.stderr
@@ -316,10 +318,12 @@ def test_a_package_that_was_changed_together_with_the_index(site: Site) -> None:
 def test_a_good_package_under_another_name(site: Site) -> None:
     """Signatures say nothing of the index: it could offer an old or another package that was signed once."""
     host = site.changed("good", "swapped")
-    index = (host / "Packages").read_text().replace("CPV: app-misc/greet-1.0", "CPV: app-misc/greet-1.1")
+    index = (
+        (host / "Packages").read_text(encoding="utf-8").replace("CPV: app-misc/greet-1.0", "CPV: app-misc/greet-1.1")
+    )
     for name in ("Packages", "Packages.gz"):
         (host / name).unlink()
-    (host / "Packages").write_text(index)
+    (host / "Packages").write_text(index, encoding="utf-8")
     shutil.copytree(site.project / "repo/app-misc/greet", site.project / "repo/app-misc/greet.new")
     ebuild = site.project / "repo/app-misc/greet/greet-1.0.ebuild"
     ebuild.rename(ebuild.with_name("greet-1.1.ebuild"))
@@ -344,8 +348,8 @@ def test_a_host_that_is_not_there(site: Site, host: str, said: str) -> None:
     [("-----BEGIN PGP PUBLIC KEY BLOCK-----\n", "no OpenPGP public keys"), ("secret", "secret keys")],
 )
 def test_keys_that_are_none(site: Site, published: tuple[Path, Path], content: str, said: str) -> None:
-    secret = (published[0].parent / "secrets/other").read_text()
-    (site.project / "bad.asc").write_text(secret if content == "secret" else content)
+    secret = (published[0].parent / "secrets/other").read_text(encoding="utf-8")
+    (site.project / "bad.asc").write_text(secret if content == "secret" else content, encoding="utf-8")
     run = site.refused("good", trust='keys = "bad.asc"')
     assert run.reasons == {"system": "invalid-value"}
     assert said in run.stderr
@@ -353,7 +357,7 @@ def test_keys_that_are_none(site: Site, published: tuple[Path, Path], content: s
 
 def test_a_root_without_gpg(site: Site, demo: Path, fresh: Callable[..., Path]) -> None:
     shutil.copy(site.project / "good.asc", demo)
-    with (demo / "stagewright.toml").open("a") as stream:
+    with (demo / "stagewright.toml").open("a", encoding="utf-8") as stream:
         stream.write(f'[binhosts.main]\nuri = "{site.uri}/good"\nkeys = "good.asc"\n')
     run = build("system", cwd=demo, store=fresh(binpkgs=False), check=False)
     assert run.reasons == {"system": "environment-lacks"}
@@ -372,8 +376,10 @@ def test_a_secret_that_is_not_there_is_told_before_anything_is_built(
     published: tuple[Path, Path], tmp_path: Path
 ) -> None:
     project, store = published
-    text = (project / "stagewright.toml").read_text().replace("secrets/other", "secrets/none")
-    (project / "stagewright.toml").write_text(text.replace('use = ["-shout"]', 'use = ["-shout", "new"]'))
+    text = (project / "stagewright.toml").read_text(encoding="utf-8").replace("secrets/other", "secrets/none")
+    (project / "stagewright.toml").write_text(
+        text.replace('use = ["-shout"]', 'use = ["-shout", "new"]'), encoding="utf-8"
+    )
     run = build(cwd=project, store=store, check=False)
     assert run.code == 2 and not run.events, run
     assert "sign.secret: there is no file" in run.stderr and "stagewright.toml:" in run.stderr

@@ -74,11 +74,14 @@ def site(store_path: Path, warm: Warm, tmp_path_factory: pytest.TempPathFactory)
     (top / "bin").mkdir()
     catalyst = top / "bin/catalyst"
     catalyst.write_text(
-        f"#!/bin/sh\nexec {sys.executable} -c 'from stagewright.dropin.main import main; main()' \"$@\"\n"
+        f"#!/bin/sh\nexec {sys.executable} -c 'from stagewright.dropin.main import main; main()' \"$@\"\n",
+        encoding="utf-8",
     )
     catalyst.chmod(0o755)
     stagewright = top / "bin/stagewright"
-    stagewright.write_text(f'#!/bin/sh\nexec {sys.executable} -m stagewright --store "{seed.store}" "$@"\n')
+    stagewright.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m stagewright --store "{seed.store}" "$@"\n', encoding="utf-8"
+    )
     stagewright.chmod(0o755)
     store = warm.copy([], binpkgs=False)
     env = {**os.environ, "PATH": f"{top}/bin:{os.environ['PATH']}", "STAGEWRIGHT_STORE": str(store)}
@@ -105,12 +108,12 @@ def test_results_lie_where_catalyst_leaves_them(built: Run, site: Site) -> None:
             assert (site.builds / f"{name}.{end}").is_file()
         check = ["sha256sum", "--check", f"{name}.sha256"]
         subprocess.run(check, cwd=site.builds, check=True, capture_output=True)
-        lines = (site.builds / f"{name}.DIGESTS").read_text().splitlines()
+        lines = (site.builds / f"{name}.DIGESTS").read_text(encoding="utf-8").splitlines()
         assert lines[0] == "# BLAKE2B HASH" and lines[1].endswith(f"  {name}")
         assert lines[2] == "# SHA512 HASH" and lines[7].endswith(f"  {name}.CONTENTS.gz")
     listing = gzip.decompress((site.builds / f"{names[-1]}.CONTENTS.gz").read_bytes()).decode()
     assert "image.squashfs" in listing
-    index = (site.storedir / "packages/demo/stage3-amd64/Packages").read_text()
+    index = (site.storedir / "packages/demo/stage3-amd64/Packages").read_text(encoding="utf-8")
     assert "CPV: sys-kernel/dracut-1" in index
 
 
@@ -126,7 +129,7 @@ def test_what_the_specs_say_is_in_the_results(built: Run, site: Site) -> None:
     assert "./usr/bin/greeter" in contents("system-amd64-greeting")
     assert "./usr/bin/greeter" not in contents("stage3-amd64-live")
     assert "./etc/portage/package.use/releng" not in contents("stage3-amd64-live")
-    manifest = json.loads((site.builds / f"live-amd64-{STAMP}.iso.manifest.json").read_text())
+    manifest = json.loads((site.builds / f"live-amd64-{STAMP}.iso.manifest.json").read_text(encoding="utf-8"))
     assert {"sys-kernel/live-kernel-1", "app-misc/greeter-1.0"} <= {package["name"] for package in manifest["packages"]}
 
 
@@ -145,7 +148,7 @@ def test_a_script_that_calls_catalyst_finds_everything_built(built: Run, site: S
     words = ["tools/build-release", "-c", "tools/catalyst-auto-demo.conf", "--catalyst-config", str(site.conf), "-k"]
     said = site.script(*words).stdout
     work = Path(said.split("logs and specs: ")[1].strip())
-    logs = {path.name: path.read_text() for path in (work / "log").iterdir()}
+    logs = {path.name: path.read_text(encoding="utf-8") for path in (work / "log").iterdir()}
     shutil.rmtree(work)
     assert f"release {STAMP} of {site.commit}" in said
     for spec in ("stage1-live", "stage3-live", "livecd-stage1", "livecd-stage2", "stage4-greeting"):
@@ -158,13 +161,15 @@ def test_a_script_that_calls_catalyst_finds_everything_built(built: Run, site: S
 
 def test_a_spec_that_fails_stops_its_set(built: Run, site: Site) -> None:
     spec = site.folder / "specs/stage3-live.spec"
-    text = spec.read_text()
-    spec.write_text(text.replace("profile: default/linux/amd64/live", "profile: default/linux/amd64/lively"))
+    text = spec.read_text(encoding="utf-8")
+    spec.write_text(
+        text.replace("profile: default/linux/amd64/live", "profile: default/linux/amd64/lively"), encoding="utf-8"
+    )
     words = ["tools/build-release", "-c", "tools/catalyst-auto-demo.conf", "--catalyst-config", str(site.conf)]
     try:
         done = site.script(*words, check=False)
     finally:
-        spec.write_text(text)
+        spec.write_text(text, encoding="utf-8")
     work = Path(done.stdout.split("logs and specs: ")[1].strip())
     shutil.rmtree(work)
     assert done.returncode == 1
@@ -179,10 +184,10 @@ def test_a_tarball_that_was_changed_is_a_seed(built: Run, site: Site, tmp_path: 
     tarball = site.builds / f"stage3-amd64-live-{STAMP}.tar.zst"
     content = tarball.read_bytes()
     spec = tmp_path / "stage4.spec"
-    text = (site.folder / "specs/stage4-greeting.spec").read_text()
+    text = (site.folder / "specs/stage4-greeting.spec").read_text(encoding="utf-8")
     for token, value in (("TIMESTAMP", STAMP), ("TREEISH", site.commit), ("REPO_DIR", str(site.folder))):
         text = text.replace(f"@{token}@", value)
-    spec.write_text(text)
+    spec.write_text(text, encoding="utf-8")
     tarball.unlink()
     tarball.write_bytes(content)
     done = site.script("catalyst", "-c", site.conf, "-f", spec)

@@ -98,8 +98,8 @@ def built(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buil
     shutil.copytree(DEMO / "repo", project / "repo")
     shutil.copy(warm.lock, project)
     (project / "repo/app-test/compiled").mkdir(parents=True)
-    (project / "repo/app-test/compiled/compiled-1.ebuild").write_text(EBUILD)
-    with (project / "repo/profiles/categories").open("a") as stream:
+    (project / "repo/app-test/compiled/compiled-1.ebuild").write_text(EBUILD, encoding="utf-8")
+    with (project / "repo/profiles/categories").open("a", encoding="utf-8") as stream:
         stream.write("app-test\n")
     put_ccache(project / "ccache")
     store = warm.copy(["seed:debian"], binpkgs=False)
@@ -116,7 +116,11 @@ def test_the_second_stage_is_served_by_the_first(built: Built) -> None:
 
 def test_nothing_of_it_is_shipped(built: Built) -> None:
     layers = [path.parent for path in (built.store / "layers").glob("*/meta.json")]
-    ours = [layer for layer in layers if json.loads((layer / "meta.json").read_text())["node"] in ("first", "second")]
+    ours = [
+        layer
+        for layer in layers
+        if json.loads((layer / "meta.json").read_text(encoding="utf-8"))["node"] in ("first", "second")
+    ]
     assert len(ours) == 2
     assert [path for layer in ours for path in layer.rglob("*ccache*")] == []
 

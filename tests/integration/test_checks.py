@@ -88,7 +88,7 @@ timeout = 60
 
 def groups() -> list[str]:
     """The control groups of containers that are there, in a hierarchy mounted wherever."""
-    mounts = re.findall(r"^\S+ (\S+) cgroup2 ", Path("/proc/mounts").read_text(), re.MULTILINE)
+    mounts = re.findall(r"^\S+ (\S+) cgroup2 ", Path("/proc/mounts").read_text(encoding="utf-8"), re.MULTILINE)
     return [name for mount in mounts for path, names, _ in os.walk(mount) for name in names if "stagewright-" in name]
 
 
@@ -116,10 +116,10 @@ class Site:
 def started(nspawn: None, store_path: Path) -> Iterator[Site]:
     """A Debian with systemd, in a store that is kept between test runs."""
     site = Site(store_path / "started", store_path / "started-store")
-    with (store_path / "started.lock").open("w") as lock:
+    with (store_path / "started.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_project(site.project, STARTED)
-        (site.project / "script").write_text("passwd --delete root\n")
+        (site.project / "script").write_text("passwd --delete root\n", encoding="utf-8")
         made = site.build("system", check=False)
         if made.code and "stagewright update" in made.stderr:
             call("update", cwd=site.project, store=site.store)
@@ -134,17 +134,17 @@ def test_systemd_starts_in_a_container(started: Site) -> None:
     run = started.build("target")
     assert run.built() == {"test:target"}
     out = started.project / "out/target"
-    report = json.loads((out / "result.json").read_text())
+    report = json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert report["passed"]
     assert list(report["milestones"]) == ["Reached target .*Multi-User System", "login: $", "off"]
-    assert "Multi-User System" in (out / "console.log").read_text(errors="replace")
+    assert "Multi-User System" in (out / "console.log").read_text(errors="replace", encoding="utf-8")
     assert states("target", cwd=started.project, store=started.store)["test:target"] == "cached"
     assert_all_gone(started.store)
 
 
 def test_a_session_in_it_and_nothing_of_it_stays(started: Site) -> None:
     started.build("session")
-    report = json.loads((started.project / "out/session/result.json").read_text())
+    report = json.loads((started.project / "out/session/result.json").read_text(encoding="utf-8"))
     assert {"login prompt", "shell", "systemctl is-system-running --wait", "off"} <= set(report["milestones"])
     for layer in (started.store / "layers").iterdir():
         assert not (layer / "tree/was-here").exists()
@@ -184,7 +184,7 @@ def others(nspawn: None, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -
 def test_other_inits_start_as_well(others: tuple[Site, Run]) -> None:
     site, run = others
     assert {"test:busybox", "test:script"} <= run.built(), run
-    assert "init is up" in (site.project / "out/busybox/console.log").read_text()
+    assert "init is up" in (site.project / "out/busybox/console.log").read_text(encoding="utf-8")
     assert_all_gone(site.store)
 
 
@@ -198,8 +198,8 @@ def test_a_failure_tells_the_end_of_the_console_and_where_the_rest_is(others: tu
     assert "process 1 speaks" in silent["detail"]
     kept = site.store / "failed/test/test%3Asilent/boot"
     assert str(kept) in run.stderr
-    assert "process 1 speaks" in (kept / "console.log").read_text()
-    assert json.loads((kept / "result.json").read_text())["passed"] is False
+    assert "process 1 speaks" in (kept / "console.log").read_text(encoding="utf-8")
+    assert json.loads((kept / "result.json").read_text(encoding="utf-8"))["passed"] is False
     assert re.search(r"test:empty: the container ended.*\n.*init.*No such file", run.stderr), run.stderr
 
 
@@ -256,7 +256,7 @@ def error(run: Run, node: str) -> dict[str, str]:
 def test_packages_are_built_again_and_compared(rebuilt: tuple[Site, Run]) -> None:
     site, run = rebuilt
     assert "test:selfhost" in run.built(), run
-    report = json.loads((site.project / "out/selfhost/rebuild.json").read_text())
+    report = json.loads((site.project / "out/selfhost/rebuild.json").read_text(encoding="utf-8"))
     assert report["stage"] == "tools"
     assert report["compiler"].endswith("gcc")
     found = {package["name"]: package for package in report["packages"]}

@@ -35,7 +35,7 @@ root_overlay = ["clash"]
 def make_project(folder: Path, text: str, more: str = "", name: str = "test") -> Path:
     write_project(folder, more, name)
     (folder / "overlay/etc").mkdir(parents=True)
-    (folder / "overlay/etc/motd").write_text(text)
+    (folder / "overlay/etc/motd").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -107,7 +107,7 @@ def test_clean_removes_failed_roots(project: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     write_project(project, PROJECT + FAILING)
     (project / "clash").mkdir()
-    (project / "clash/usr").write_text("a file where the root has a folder")
+    (project / "clash/usr").write_text("a file where the root has a folder", encoding="utf-8")
     assert build("broken", cwd=project, store=store, check=False).code == 1
     assert (store / "failed/test/broken").is_dir()
     left = store / "work" / f"{'0' * 64}.1234"

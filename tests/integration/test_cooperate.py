@@ -71,9 +71,12 @@ def test_a_run_that_waited_for_a_failure_tries_itself(demo: Path, fresh: Callabl
     """A failure leaves nothing in the store, so the waiting run makes its own attempt and reports it."""
     store = fresh()
     script = demo / "fail.sh"
-    script.write_text("sleep 3\nfalse\n")
+    script.write_text("sleep 3\nfalse\n", encoding="utf-8")
     toml = demo / "stagewright.toml"
-    toml.write_text(toml.read_text().replace('root_overlay = ["overlays/live"]', 'script = "fail.sh"'))
+    toml.write_text(
+        toml.read_text(encoding="utf-8").replace('root_overlay = ["overlays/live"]', 'script = "fail.sh"'),
+        encoding="utf-8",
+    )
     assert Watched.start("system", cwd=demo, store=store).end() == 0
     first = Watched.start("live", cwd=demo, store=store)
     assert first.wait_for(node="live", phase="finish")

@@ -58,14 +58,14 @@ def test_it_is_built_and_boots(demo: Built) -> None:
     assert demo.run.built() == {*AFTER_SYSTEM, "boot", TEST}
     out = demo.project / "out"
     assert [path.name for path in out.glob("*.iso")] == ["demo-iso-amd64-1.0.iso"]
-    console = (out / "iso-uefi/console.log").read_text(errors="replace")
+    console = (out / "iso-uefi/console.log").read_text(errors="replace", encoding="utf-8")
     assert "hello, there, from a program that Portage built" in console
-    assert json.loads((out / "iso-uefi/result.json").read_text())
+    assert json.loads((out / "iso-uefi/result.json").read_text(encoding="utf-8"))
 
 
 def test_events_are_complete(demo: Built) -> None:
     (record,) = (demo.store / "events").glob("*.jsonl")
-    events = parse_events(record.read_text().splitlines())
+    events = parse_events(record.read_text(encoding="utf-8").splitlines())
     assert events == [event for event in demo.run.events if event["event"] != "Published"]  # that is no part of the run
     assert [events[0]["event"], events[-1]["event"]] == ["RunStarted", "RunFinished"]
     assert events[-1]["status"] == "built"
@@ -101,14 +101,14 @@ def test_comments_change_nothing(demo: Built) -> None:
 
 def test_an_overlay_file_rebuilds_what_it_is_in(demo: Built) -> None:
     motd = demo.project / "overlays/live/etc/motd"
-    old = motd.read_text()
-    motd.write_text("Other words.\n")
+    old = motd.read_text(encoding="utf-8")
+    motd.write_text("Other words.\n", encoding="utf-8")
     try:
         assert demo.to_build() == {*AFTER_SYSTEM, TEST} - {"system"}
         step = plan(cwd=demo.project, store=demo.store)["live"]
         assert [reason["entry"] for reason in step["why"]] == ["files.overlays/live"]
     finally:
-        motd.write_text(old)
+        motd.write_text(old, encoding="utf-8")
     assert demo.to_build() == set()
 
 

@@ -171,7 +171,7 @@ def test_beginnings_of_keys(bench: Bench, tmp_path: Path) -> None:
 
 def test_what_cannot_be_compared(bench: Bench) -> None:
     edit(bench.project, 'root = "it"', 'root = "it"\nhostname = "second"')
-    (bench.project / "broken.manifest.json").write_text('{"format": 2}')
+    (bench.project / "broken.manifest.json").write_text('{"format": 2}', encoding="utf-8")
     for words, said in {
         ("base", "live"): "base is not built as the project is now",
         ("bse", "live"): "did you mean 'base'?",

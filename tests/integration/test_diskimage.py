@@ -56,7 +56,7 @@ poweroff = true
 
 @pytest.fixture
 def project(demo: Path) -> Path:
-    with (demo / "stagewright.toml").open("a") as file:
+    with (demo / "stagewright.toml").open("a", encoding="utf-8") as file:
         file.write(DISK)
     return demo
 
@@ -69,7 +69,7 @@ def test_a_disk_image_starts_and_is_the_same_again(project: Path, fresh: Callabl
     image = project / "out" / "demo-disk-amd64-1.0.qcow2"
     facts = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", image]))
     assert (facts["format"], facts["virtual-size"]) == ("qcow2", 1 << 30)
-    manifest = json.loads(image.with_name(f"{image.name}.manifest.json").read_text())
+    manifest = json.loads(image.with_name(f"{image.name}.manifest.json").read_text(encoding="utf-8"))
     assert any(package["name"].startswith("sys-apps/busybox-") for package in manifest["packages"])
 
     assert "/usr/bin/busybox" in read_contents(image.with_name(f"{image.name}.CONTENTS.gz")).entries
@@ -85,15 +85,15 @@ def test_a_disk_image_starts_and_is_the_same_again(project: Path, fresh: Callabl
     owner = subprocess.check_output(["debugfs", "-R", "stat /etc/shadow", system], stderr=subprocess.DEVNULL, text=True)
     assert "User:     0" in owner and "Mode:  06" in owner
 
-    first = raw.with_name(f"{raw.name}.sha256").read_text()
+    first = raw.with_name(f"{raw.name}.sha256").read_text(encoding="utf-8")
     again = fresh("seed:debian", "seed:debian-boot", "system")
     build("disk-raw", cwd=project, store=again, timeout=10 * MINUTES)
-    assert raw.with_name(f"{raw.name}.sha256").read_text() == first
+    assert raw.with_name(f"{raw.name}.sha256").read_text(encoding="utf-8") == first
 
 
 def test_what_has_no_room_is_told_with_the_size_that_has(project: Path, fresh: Callable[..., Path]) -> None:
-    text = (project / "stagewright.toml").read_text()
-    (project / "stagewright.toml").write_text(text.replace('size = "1G"', 'size = "100M"'))
+    text = (project / "stagewright.toml").read_text(encoding="utf-8")
+    (project / "stagewright.toml").write_text(text.replace('size = "1G"', 'size = "100M"'), encoding="utf-8")
     store = fresh("seed:debian", "seed:debian-boot", "system")
     run = build("disk", cwd=project, store=store, check=False, timeout=10 * MINUTES)
     assert run.reasons == {"disk": "build-failed"}

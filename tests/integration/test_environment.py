@@ -98,20 +98,20 @@ def test_a_root_without_portage(place: Place) -> None:
 
 def test_a_failing_script(place: Place, shell_seed: Callable[..., None]) -> None:
     shell_seed()
-    (place.project / "script").write_text("echo before the end\nexit 3\n")
+    (place.project / "script").write_text("echo before the end\nexit 3\n", encoding="utf-8")
     run = place.build(LIVE + 'script = "script"\n', seed=False)
     assert run.code == 1
     assert run.reasons == {"live": "command-failed"}
     assert "exit code 3" in run.stderr and "before the end" in run.stderr
     assert "stagewright shell live" in run.stderr
     assert "before the end" in call("log", "live", cwd=place.project, store=place.store).stdout
-    (place.project / "script").write_text("#!/bin/sh\necho made > /made\n")
+    (place.project / "script").write_text("#!/bin/sh\necho made > /made\n", encoding="utf-8")
     (place.project / "script").chmod(0o755)
     assert build(cwd=place.project, store=place.store).built() == {"live"}
 
 
 def test_a_script_without_its_interpreter(place: Place) -> None:
-    (place.project / "script").write_text("true\n")
+    (place.project / "script").write_text("true\n", encoding="utf-8")
     run = place.build(LIVE + 'script = "script"\n')
     assert run.code == 1
     assert run.reasons == {"live": "command-failed"}
@@ -123,7 +123,7 @@ def test_an_overlay_that_clashes(place: Place, kind: str) -> None:
     overlay = place.project / "overlay"
     overlay.mkdir()
     if kind == "file over folder":
-        (overlay / "usr").write_text("x")
+        (overlay / "usr").write_text("x", encoding="utf-8")
     else:
         (overlay / "etc/os-release").mkdir(parents=True)
     run = place.build(LIVE + 'root_overlay = ["overlay"]\n')
@@ -139,16 +139,16 @@ def test_links_of_a_root_lead_nowhere_outside(place: Place, tmp_path: Path) -> N
     """A root whose folders are links to folders of this machine: overlays, files and removals stay inside."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "sentinel").write_text("as it was")
+    (outside / "sentinel").write_text("as it was", encoding="utf-8")
     overlay = place.project / "overlay"
     (overlay / "opt/new").mkdir(parents=True)
-    (overlay / "opt/new/file").write_text("x")
+    (overlay / "opt/new/file").write_text("x", encoding="utf-8")
     settings = 'root_overlay = ["overlay"]\nhostname = "box"\nrm = ["/srv/*", "/opt/sentinel"]\nempty = ["/srv"]\n'
     settings += 'os_release = { NAME = "x" }\n'
     members = [link("opt", str(outside)), link("srv", "../" * 20 + str(outside)), link("etc/hostname", "/../x")]
     place.build(LIVE + settings, members)
     assert [path.name for path in outside.iterdir()] == ["sentinel"]
-    assert (outside / "sentinel").read_text() == "as it was"
+    assert (outside / "sentinel").read_text(encoding="utf-8") == "as it was"
 
 
 def test_removing_the_root_itself_is_refused(place: Place) -> None:

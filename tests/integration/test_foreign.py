@@ -75,7 +75,7 @@ class Example:
 def example(store_path: Path) -> Iterator[Example]:
     folder = store_path / "foreign"
     folder.mkdir(exist_ok=True)
-    with (store_path / "foreign.lock").open("w") as lock:
+    with (store_path / "foreign.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         shutil.rmtree(folder / "demo", ignore_errors=True)
         copy_project(DEMO, folder / "demo")
@@ -100,7 +100,7 @@ def test_packages_are_compiled_for_the_other_architecture(example: Example) -> N
 
 
 def test_the_seed_was_pinned_for_it(example: Example) -> None:
-    assert 'arch = "arm64"' in (example.project / "stagewright.lock").read_text()
+    assert 'arch = "arm64"' in (example.project / "stagewright.lock").read_text(encoding="utf-8")
     (seed,) = (node for node in manifest(example)["lineage"] if node["id"] == "seed:debian")
     assert seed["pin"]["arch"] == "arm64"
     keys = json.loads(call("plan", "packed", "--keys", cwd=example.project, store=example.store).stdout)
@@ -109,7 +109,7 @@ def test_the_seed_was_pinned_for_it(example: Example) -> None:
 
 def manifest(example: Example) -> dict[str, list[dict[str, dict[str, str]]]]:
     data: dict[str, list[dict[str, dict[str, str]]]] = json.loads(
-        example.tarball.with_name(f"{example.tarball.name}.manifest.json").read_text()
+        example.tarball.with_name(f"{example.tarball.name}.manifest.json").read_text(encoding="utf-8")
     )
     return data
 

@@ -62,8 +62,10 @@ def project(tmp_path: Path) -> Path:
     members += [link(f"bin/{name}", "busybox") for name in ("cp", "echo", "sed")]
     members += [member(f"usr/src/{name}/Makefile", MAKEFILE) for name in ("linux", "linux-signed")]
     busybox_root(path / "seed.tar", Path(found), members)
-    (path / "kernel.config").write_text(ENOUGH.replace("CONFIG_SQUASHFS=y\n", "CONFIG_ORPHAN=m\n"))
-    (path / "signed.config").write_text(f"{ENOUGH}CONFIG_MODULE_SIG=y\nCONFIG_DEBUG_INFO_BTF=y\nCONFIG_KERNEL_ZSTD=y\n")
+    (path / "kernel.config").write_text(ENOUGH.replace("CONFIG_SQUASHFS=y\n", "CONFIG_ORPHAN=m\n"), encoding="utf-8")
+    (path / "signed.config").write_text(
+        f"{ENOUGH}CONFIG_MODULE_SIG=y\nCONFIG_DEBUG_INFO_BTF=y\nCONFIG_KERNEL_ZSTD=y\n", encoding="utf-8"
+    )
     return path
 
 

@@ -71,7 +71,7 @@ def results(store: Path) -> dict[str, str]:
     """Digests of all finished results, except the seeds, by key. Fails when one is not whole."""
     found = {}
     for meta in sorted(store.glob("*/*/meta.json")):
-        data = json.loads(meta.read_text())
+        data = json.loads(meta.read_text(encoding="utf-8"))
         assert data["key"] == meta.parent.name
         assert (meta.parent / "tree").is_dir()
         if not data["node"].startswith("seed:"):
@@ -153,7 +153,7 @@ def forget(node: str, store: Path) -> None:
     order = ("system", "boot", "live", "live+boot.squashfs", "iso")
     gone = {name for name in order[order.index(node) :] if (node, name) != ("system", "boot")}
     for meta in sorted(store.glob("*/*/meta.json")):
-        if json.loads(meta.read_text())["node"] in gone:
+        if json.loads(meta.read_text(encoding="utf-8"))["node"] in gone:
             shutil.rmtree(meta.parent)
 
 

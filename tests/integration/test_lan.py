@@ -56,15 +56,15 @@ print(json.dumps({"client": heard, "said": said}))
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces take root")
 def test_a_machine_finds_names_programs_and_the_web(tmp_path: Path) -> None:
-    (tmp_path / "snponly.efi").write_text("a program")
+    (tmp_path / "snponly.efi").write_text("a program", encoding="utf-8")
     tmp_path.chmod(0o755)
     words = ["unshare", "--net", sys.executable, "-c", NETWORK, tmp_path, CLIENT]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert "10.0.2.2" in found["client"].partition("boot.example.org")[2]
-    assert (tmp_path / "got").read_text() == "a program"  # TFTP, of the boot server
-    assert (tmp_path / "fetched").read_text() == "a program"  # by an address that is the set's own
+    assert (tmp_path / "got").read_text(encoding="utf-8") == "a program"  # TFTP, of the boot server
+    assert (tmp_path / "fetched").read_text(encoding="utf-8") == "a program"  # by an address that is the set's own
     assert any("snponly.efi to 10.0.2.15" in line for line in found["said"])
 
 

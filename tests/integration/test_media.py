@@ -107,7 +107,7 @@ def media(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Medi
     words = ["openssl", "pkey", "-in", SNAKEOIL, "-passin", "pass:snakeoil", "-out", key]
     subprocess.run(words, check=True, capture_output=True)
     shutil.copy(SNAKEOIL.with_suffix(".pem"), project / "db.crt")
-    with (project / "stagewright.toml").open("a") as stream:
+    with (project / "stagewright.toml").open("a", encoding="utf-8") as stream:
         stream.write(STAGES.replace("{key}", str(key)))
     store = warm.copy(["seed:debian", "seed:debian-boot", "system"], binpkgs=True)
     build("hybrid", "uki", "iso", cwd=project, store=store)
@@ -117,7 +117,7 @@ def media(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Medi
 
 def test_a_payload_of_several_kernels(media: Media) -> None:
     folder = media.tree("boot-two")
-    facts = json.loads((folder / "payload.json").read_text())
+    facts = json.loads((folder / "payload.json").read_text(encoding="utf-8"))
     assert [kernel["kernel"] for kernel in facts["kernels"]] == ["boot/gentoo", "boot/second"]
     assert all(kernel["verifies"] and kernel["network"] for kernel in facts["kernels"])
     sizes = [(folder / kernel["initramfs"]).stat().st_size for kernel in facts["kernels"]]
@@ -159,5 +159,5 @@ def test_bios_starts_the_hybrid_and_its_initramfs_checks_it(media: Media) -> Non
 @pytest.mark.boot
 def test_secure_firmware_starts_what_is_signed_and_nothing_else(media: Media) -> None:
     build("uki-secure", "refused", cwd=media.project, store=media.store)
-    console = (media.project / "out/refused/console.log").read_text(errors="replace")
+    console = (media.project / "out/refused/console.log").read_text(errors="replace", encoding="utf-8")
     assert "Linux version" not in console

@@ -76,7 +76,7 @@ def site(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
     project = copy_project(DEMO, tmp_path_factory.mktemp("netboot") / "demo")
     shutil.copy(warm.lock, project)
     edit(project, 'loaders = ["systemd-boot", "grub"]', 'loaders = ["systemd-boot", "uki"]')
-    with (project / "stagewright.toml").open("a") as stream:
+    with (project / "stagewright.toml").open("a", encoding="utf-8") as stream:
         stream.write(TESTS)
     store = warm.copy(["seed:debian", "seed:debian-boot", "system"], binpkgs=False)
     assert {"boot", "iso"} <= build("iso", cwd=project, store=store).built()
@@ -116,7 +116,9 @@ def test_parts_are_links_to_what_the_iso_is_made_of(site: Site) -> None:
 
 
 def test_every_file_is_digested(site: Site) -> None:
-    listed = re.findall(r"^# SHA512 HASH\n(\w+)  (.+)$", (site.set / "DIGESTS").read_text(), re.MULTILINE)
+    listed = re.findall(
+        r"^# SHA512 HASH\n(\w+)  (.+)$", (site.set / "DIGESTS").read_text(encoding="utf-8"), re.MULTILINE
+    )
     found = digests(site.set)
     del found["DIGESTS"]
     assert {name: digest for digest, name in listed} == found
@@ -189,7 +191,7 @@ def official(site: Site, folder: Path, arguments: tuple[str, str], files: dict[s
     inside = folder / "initramfs"
     for name, text in files.items():
         (inside / name).parent.mkdir(parents=True, exist_ok=True)
-        (inside / name).write_text(text)
+        (inside / name).write_text(text, encoding="utf-8")
     names = "\n".join(str(path.relative_to(inside)) for path in sorted(inside.rglob("*")))
     command = ["busybox", "cpio", "-o", "-H", "newc"]
     packed = subprocess.run(command, cwd=inside, input=names.encode(), check=True, capture_output=True).stdout
@@ -197,7 +199,7 @@ def official(site: Site, folder: Path, arguments: tuple[str, str], files: dict[s
     for name in ("boot/gentoo", "image.squashfs"):
         os.link(site.set / name, tree / name)
     text = OFFICIAL.replace("ROOT", arguments[0]).replace("CACHED", arguments[1])
-    (tree / "boot/grub/grub.cfg").write_text(text)
+    (tree / "boot/grub/grub.cfg").write_text(text, encoding="utf-8")
     iso = folder / "install-amd64-minimal.iso"
     command = [
         "xorriso",
@@ -233,12 +235,12 @@ def test_official_media(
     done = call("netboot", "from-iso", str(iso), "-o", str(tmp_path / "set"), "--json", cwd=tmp_path, store=site.store)
     facts = json.loads(done.stdout)
     assert (facts["by"], list(facts["memory"]), len(facts["notes"])) == (by, ["initrd"], 1)
-    script = (tmp_path / "set/boot.ipxe").read_text()
+    script = (tmp_path / "set/boot.ipxe").read_text(encoding="utf-8")
     assert root in script
     assert "http:" not in "".join(line for line in script.splitlines() if line.startswith("kernel"))
     assert "dokeymap nodhcp" in script
     assert not re.search(r"CDLABEL|docache|rd\.live\.ram|squashimg", script)
-    (line,) = read_menu("grub.cfg", (tmp_path / "set/grub.cfg").read_text())
+    (line,) = read_menu("grub.cfg", (tmp_path / "set/grub.cfg").read_text(encoding="utf-8"))
     assert traps_of(line, "", ["boot/gentoo", "combined.igz", "image.squashfs.img"]) == []
     assert sha512(tmp_path / "set/image.squashfs") == sha512(site.set / "image.squashfs")
 
@@ -250,7 +252,7 @@ def test_broken_media_leave_nothing(site: Site, tmp_path: Path) -> None:
     (tmp_path / "no.iso").write_bytes(b"no" * 5000)
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "file").write_text("x")
+    (empty / "file").write_text("x", encoding="utf-8")
     subprocess.run(
         ["xorriso", "-as", "mkisofs", "-quiet", "-o", tmp_path / "empty.iso", empty], check=True, capture_output=True
     )
@@ -266,7 +268,10 @@ def test_broken_media_leave_nothing(site: Site, tmp_path: Path) -> None:
 def test_uefi_http_boot(site: Site) -> None:
     """The firmware loads boot.efi, which fetches the image once, both from where the set believes to be."""
     build("pxe-uefi", cwd=site.project, store=site.store)
-    events = [json.loads(line) for line in (site.project / "out/pxe-uefi/requests.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line)
+        for line in (site.project / "out/pxe-uefi/requests.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     served = {event["path"]: event["size"] for event in events if event["event"] == "FileServed" and event["complete"]}
     assert {"/live/boot.efi", "/live/image.squashfs"} <= set(served)
     assert served["/live/image.squashfs"] == (site.set / "image.squashfs").stat().st_size
@@ -275,7 +280,7 @@ def test_uefi_http_boot(site: Site) -> None:
 @pytest.mark.boot
 def test_the_page_leads_to_a_running_machine_in_five_minutes(site: Site, tmp_path: Path) -> None:
     """Its commands as they stand there, typed in an empty folder beside which the ISO lies; a machine without UEFI."""
-    page = (REPOSITORY / "docs" / "netboot.md").read_text()
+    page = (REPOSITORY / "docs" / "netboot.md").read_text(encoding="utf-8")
     section = page.partition("## In five minutes\n")[2].partition("\n## ")[0]
     commands = re.findall(r"^    (.+)$", section, re.MULTILINE)
     os.link(site.iso, tmp_path / "demo-iso-amd64-1.0.iso")
@@ -329,8 +334,8 @@ exit 8
 def test_dnsmasq_serves_beside_us_and_ends_with_us(site: Site, tmp_path: Path, signal: str, code: str) -> None:
     command = ["unshare", "--net", "bash", "-c", IN_A_NETWORK, sys.executable, str(site.set), signal]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
-    said = (tmp_path / "said").read_text()
+    said = (tmp_path / "said").read_text(encoding="utf-8")
     assert done.returncode == 0, (done, said)
-    assert (tmp_path / "code").read_text().strip() == code
+    assert (tmp_path / "code").read_text(encoding="utf-8").strip() == code
     assert sha512(tmp_path / "by-tftp") == sha512(site.set / "boot/gentoo")
     assert "proxy on subnet 10.9.0.1" in said

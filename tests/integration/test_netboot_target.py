@@ -72,7 +72,7 @@ def busybox() -> Path:
 def programs(path: Path) -> bytes:
     """A shared object with symbols that strip removes."""
     source, plain = path.with_suffix(".s"), path.with_suffix(".o")
-    source.write_text(".globl seen\nseen: .long 1\nunseen: .long 2\n")
+    source.write_text(".globl seen\nseen: .long 1\nunseen: .long 2\n", encoding="utf-8")
     subprocess.run(["as", source, "-o", plain], check=True)
     subprocess.run(["ld", "-shared", plain, "-o", path], check=True)
     return path.read_bytes()
@@ -118,7 +118,7 @@ def project(tmp_path: Path) -> Path:
         "linuxrc": "#!/bin/sh\n",
     }.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_text(text)
+        (path / name).write_text(text, encoding="utf-8")
     return path
 
 
@@ -135,10 +135,10 @@ def test_what_is_listed_is_the_whole_system(project: Path, tmp_path: Path) -> No
     out = project / "out/net"
     assert sorted(path.name for path in (out / "kernels").iterdir()) == ["large", "misc", "small"]
     assert sorted((path.name for path in (out / "kernels/misc").iterdir()), key=str.lower) == MISC
-    said = (out / "kernels/small").read_text().split()
+    said = (out / "kernels/small").read_text(encoding="utf-8").split()
     assert said[-3:] == ["--linuxrc=/tmp/stagewright-linuxrc", "--all-ramdisk-modules", "all"]
     assert "--netboot" in said
-    assert (out / "kernels/misc/System-large.map").read_text() == "#!/bin/sh\nCONFIG_ASH=y\n"
+    assert (out / "kernels/misc/System-large.map").read_text(encoding="utf-8") == "#!/bin/sh\nCONFIG_ASH=y\n"
     image = unpacked(out / "kernels/misc/small.igz", tmp_path / "image")
     found = {str(path.relative_to(image)) for path in image.rglob("*") if path.is_symlink() or not path.is_dir()}
     libraries = {name for name in found if name.startswith("lib/")}
@@ -151,7 +151,7 @@ def test_what_is_listed_is_the_whole_system(project: Path, tmp_path: Path) -> No
         "opt/late",
         "init.d/start",
     }
-    assert (image / "opt/tool-a").read_text() == "from the overlay"
+    assert (image / "opt/tool-a").read_text(encoding="utf-8") == "from the overlay"
     assert (image / "opt/data/out").readlink() == Path("/etc/shadow")  # nothing was followed
     assert (image / "opt/data/deep/file").stat().st_mode & 0o777 == 0o640
     sections = subprocess.run(["readelf", "-S", image / "opt/lib.so"], check=True, capture_output=True, text=True)

@@ -32,7 +32,7 @@ def pinned(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pin
     project = write_project(tmp_path_factory.mktemp("pins") / "project", SEED)
     store = warm.copy([], binpkgs=False)
     first = build("small", cwd=project, store=store)
-    yield Pinned(project, store, first, (project / "stagewright.lock").read_text())
+    yield Pinned(project, store, first, (project / "stagewright.lock").read_text(encoding="utf-8"))
     shutil.rmtree(store)
 
 
@@ -45,7 +45,7 @@ def test_the_first_build_pins_and_later_ones_look_up_nothing(pinned: Pinned) -> 
     assert re.search(r'^ +"gzip=\S+",$', pinned.lock, re.MULTILINE)
     again = build("small", cwd=pinned.project, store=pinned.store)
     assert kinds(again) == []
-    assert (pinned.project / "stagewright.lock").read_text() == pinned.lock
+    assert (pinned.project / "stagewright.lock").read_text(encoding="utf-8") == pinned.lock
 
 
 def test_an_empty_store_is_filled_from_the_lock(pinned: Pinned) -> None:
@@ -54,12 +54,12 @@ def test_an_empty_store_is_filled_from_the_lock(pinned: Pinned) -> None:
     shutil.rmtree(layer)
     again = build("--locked", "small", cwd=pinned.project, store=pinned.store)
     assert kinds(again) == ["bootstrap"]
-    assert (pinned.project / "stagewright.lock").read_text() == pinned.lock
+    assert (pinned.project / "stagewright.lock").read_text(encoding="utf-8") == pinned.lock
 
 
 def test_versions_that_are_not_to_be_had(pinned: Pinned) -> None:
     lock = pinned.project / "stagewright.lock"
-    lock.write_text(re.sub(r'"gzip=[^"]+"', '"gzip=0.1-1"', pinned.lock))
+    lock.write_text(re.sub(r'"gzip=[^"]+"', '"gzip=0.1-1"', pinned.lock), encoding="utf-8")
     try:
         run = build("small", cwd=pinned.project, store=pinned.store, check=False)
         assert run.code == 2, run
@@ -68,7 +68,7 @@ def test_versions_that_are_not_to_be_had(pinned: Pinned) -> None:
         assert "stagewright update" in run.stderr
         assert len(list((pinned.store / "layers").iterdir())) == 1
     finally:
-        lock.write_text(pinned.lock)
+        lock.write_text(pinned.lock, encoding="utf-8")
     assert states("small", cwd=pinned.project, store=pinned.store) == {"seed:small": "cached"}
 
 
@@ -78,6 +78,6 @@ def test_locked_refuses_to_pin(pinned: Pinned) -> None:
         run = call("build", "--locked", "small", cwd=pinned.project, store=pinned.store, check=False)
         assert run.code == 2
         assert "does not pin seed small" in run.stderr
-        assert (pinned.project / "stagewright.lock").read_text() == pinned.lock
+        assert (pinned.project / "stagewright.lock").read_text(encoding="utf-8") == pinned.lock
     finally:
         edit(pinned.project, '"gzip", "xz-utils"', '"gzip"')

@@ -18,7 +18,7 @@ def files_of(store: Path) -> dict[str, str]:
     """Digests of the files that people and loaders see, by node and name."""
     found = {}
     for meta in store.glob("artifacts/*/meta.json"):
-        node = json.loads(meta.read_text())["node"]
+        node = json.loads(meta.read_text(encoding="utf-8"))["node"]
         for path in (meta.parent / "tree").rglob("*"):
             if path.is_file() and not path.is_symlink():
                 name = f"{node} {path.relative_to(meta.parent / 'tree')}"
@@ -35,7 +35,7 @@ def test_two_builds_from_scratch_are_the_same(demo: Path, warm: Warm, tmp_path: 
         store = warm.copy(["seed:debian", "seed:debian-boot"], binpkgs=binpkgs)
         run = build("iso", cwd=project, store=store)
         assert run.built() == {"system", "live", "boot", "live+boot.squashfs", "iso"}
-        log = next((store / "logs/demo/system").iterdir()).read_text()
+        log = next((store / "logs/demo/system").iterdir()).read_text(encoding="utf-8")
         assert (">>> Emerging binary (" in log) == binpkgs
         results.append(files_of(store))
         shutil.rmtree(store)

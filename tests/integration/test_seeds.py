@@ -63,7 +63,7 @@ def listing(path: Path) -> list[tuple[str, int, int, int]]:
 def bench(tmp_path: Path) -> Bench:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "sentinel").write_text("as it was")
+    (outside / "sentinel").write_text("as it was", encoding="utf-8")
     (tmp_path / "project").mkdir()
     return Bench(tmp_path / "project", tmp_path / "store", outside)
 

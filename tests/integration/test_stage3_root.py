@@ -78,7 +78,7 @@ class Built:
 
     def log(self, node: str) -> str:
         (path,) = (self.store / "logs/test" / node).glob("*.log")
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -93,19 +93,19 @@ def built(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buil
     for name, text in ebuilds.items():
         folder = project / "repo/app-test" / name
         folder.mkdir(parents=True)
-        (folder / f"{name}-1.ebuild").write_text(text)
-    with (project / "repo/profiles/categories").open("a") as stream:
+        (folder / f"{name}-1.ebuild").write_text(text, encoding="utf-8")
+    with (project / "repo/profiles/categories").open("a", encoding="utf-8") as stream:
         stream.write("app-test\n")
     greeting = 'patched_greeting() {{ insinto /etc; newins - greeting <<< "{}"; }}\n'
-    (project / "repo/eclass/greeting.eclass").write_text(greeting.format("as upstream has it"))
+    (project / "repo/eclass/greeting.eclass").write_text(greeting.format("as upstream has it"), encoding="utf-8")
     (project / "patched/eclass").mkdir(parents=True)
-    (project / "patched/eclass/greeting.eclass").write_text(greeting.format("patched here"))
+    (project / "patched/eclass/greeting.eclass").write_text(greeting.format("patched here"), encoding="utf-8")
     (project / "patched/profiles").mkdir()
-    (project / "patched/profiles/repo_name").write_text("patched\n")
+    (project / "patched/profiles/repo_name").write_text("patched\n", encoding="utf-8")
     (project / "patched/metadata").mkdir()
-    (project / "patched/metadata/layout.conf").write_text("masters = demo\n")
+    (project / "patched/metadata/layout.conf").write_text("masters = demo\n", encoding="utf-8")
     (project / "confdir/package.use").mkdir(parents=True)
-    (project / "confdir/package.use/hello").write_text("app-misc/hello shout\n")
+    (project / "confdir/package.use/hello").write_text("app-misc/hello shout\n", encoding="utf-8")
     store = warm.copy(["seed:debian"], binpkgs=False)
     yield Built(project, store, build("--keep-going", cwd=project, store=store, check=False))
     shutil.rmtree(store)
@@ -123,7 +123,7 @@ def test_accounts_are_there_before_the_packages_that_need_them(built: Built) -> 
     order = re.findall(r">>> Emerging binary \(\d+ of \d+\) (\S+?)-\d", built.log("pristine"))
     assert order.index("sys-apps/demo-baselayout") < order.index("acct-group/demo") < order.index("acct-user/demo")
     assert order.index("acct-user/demo") < order.index("app-test/owned")
-    (user,) = re.findall(r"^demo:.*", (built.tree / "etc/passwd").read_text(), re.MULTILINE)
+    (user,) = re.findall(r"^demo:.*", (built.tree / "etc/passwd").read_text(encoding="utf-8"), re.MULTILINE)
     owned = (built.tree / "var/lib/owned").stat()
     assert user.split(":")[2:4] == [str(owned.st_uid), str(owned.st_gid)]
 
@@ -137,7 +137,7 @@ def test_files_of_unknown_owners_are_refused(built: Built) -> None:
 def test_settings_and_patched_eclasses_count(built: Built) -> None:
     said = call("shell", "look", "--", "/usr/bin/hello", "you", cwd=built.project, store=built.store).stdout
     assert said.startswith("HELLO, YOU")
-    assert (built.tree / "etc/greeting").read_text() == "patched here\n"
+    assert (built.tree / "etc/greeting").read_text(encoding="utf-8") == "patched here\n"
     edit(built.project, "patched here", "patched again", "patched/eclass/greeting.eclass")
     changed = states("pristine", cwd=built.project, store=built.store)
     edit(built.project, "patched again", "patched here", "patched/eclass/greeting.eclass")

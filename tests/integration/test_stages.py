@@ -49,12 +49,12 @@ def test_the_system_of_each_stage_can_be_built_inside_it(line: Line, stage: str)
     """``shell`` enters the root that a stage is built in, so each is asked through one more stage on top of it."""
     looks = f'\n[stages.look]\nkind = "stage4"\nroot = "{stage}"\nprofile = "default/linux/amd64"\n'
     file = line.project / "stagewright.toml"
-    text = file.read_text()
-    file.write_text(text + looks)
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text + looks, encoding="utf-8")
     try:
         said = line.inside("look", "emerge", "--pretend", "--emptytree", "--color=n", "@system")
     finally:
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
     assert said.code == 0, said
     assert "[ebuild" in said.stdout, said
     assert "/tmp/" not in said.stdout
@@ -70,25 +70,25 @@ def test_a_changed_package_of_the_last_stage_rebuilds_that_stage_alone(line: Lin
     before = states(*LINE, cwd=line.project, store=line.store)
     assert set(before.values()) == {"cached"}
     file = line.project / "stagewright.toml"
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     head, _, tail = text.partition("[stages.desk]")
-    file.write_text(head + "[stages.desk]" + tail.replace('"@world"]', '"@world"]\nuse = ["nls"]', 1))
+    file.write_text(head + "[stages.desk]" + tail.replace('"@world"]', '"@world"]\nuse = ["nls"]', 1), encoding="utf-8")
     try:
         changed = states(*LINE, cwd=line.project, store=line.store)
         assert {node for node, state in changed.items() if state == "build"} == {"desk"}
         assert build("desk", cwd=line.project, store=line.store).built() == {"desk"}
     finally:
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
 
 
 def test_the_toolchain_has_built_itself(line: Line) -> None:
-    report = json.loads((line.project / "out/selfhost/rebuild.json").read_text())
+    report = json.loads((line.project / "out/selfhost/rebuild.json").read_text(encoding="utf-8"))
     packages = {package["name"].rpartition("-")[0]: package["equal"] for package in report["packages"]}
     assert packages.get("sys-devel/gcc") is True, packages
 
 
 def test_a_stage1_of_a_systemd_profile_has_started(line: Line) -> None:
-    console = (line.project / "out/stage1-systemd-starts/console.log").read_text(errors="replace")
+    console = (line.project / "out/stage1-systemd-starts/console.log").read_text(errors="replace", encoding="utf-8")
     assert "login:" in console
 
 
@@ -98,5 +98,5 @@ def test_the_packed_stage3(line: Line) -> None:
     beside = {path.name.removeprefix(archive.name) for path in archive.parent.iterdir()}
     assert {".CONTENTS.gz", ".DIGESTS", ".sha256"} <= beside
     (manifest,) = archive.parent.glob("*.json")
-    packages = {package["name"] for package in json.loads(manifest.read_text())["packages"]}
+    packages = {package["name"] for package in json.loads(manifest.read_text(encoding="utf-8"))["packages"]}
     assert any(name.startswith("sys-devel/gcc-") for name in packages)

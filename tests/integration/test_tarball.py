@@ -144,7 +144,7 @@ def test_digests_are_those_that_the_usual_tools_find(built: tuple[Path, Path]) -
             for file in files
             for title, tool in (("BLAKE2B", "b2sum"), ("SHA512", "sha512sum"))
         )
-        assert (out / f"{name}.DIGESTS").read_text() == expected
+        assert (out / f"{name}.DIGESTS").read_text(encoding="utf-8") == expected
 
 
 def test_contents_are_those_that_tar_lists(built: tuple[Path, Path]) -> None:
@@ -161,7 +161,7 @@ def test_contents_are_those_that_tar_lists(built: tuple[Path, Path]) -> None:
 
 def test_the_manifest_tells_it_all(built: tuple[Path, Path]) -> None:
     project, _ = built
-    data = json.loads((project / "out/it-amd64-1.tar.xz.manifest.json").read_text())
+    data = json.loads((project / "out/it-amd64-1.tar.xz.manifest.json").read_text(encoding="utf-8"))
     archive = project / "out" / data["artifact"]["file"]
     assert data["artifact"]["size"] == archive.stat().st_size
     assert data["artifact"]["digests"]["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()

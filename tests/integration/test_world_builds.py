@@ -47,12 +47,12 @@ def builds(demo: Path, store: Path, seed: str) -> dict[str, object]:
     old = seeds_of(demo)
     edit(demo, old, seed.replace("[seeds.it]", "[seeds.debian]") + old[old.index("[seeds.debian-boot]") :])
     edit(demo, 'packages = ["virtual/demo-system", "app-misc/greet"]', 'packages = ["app-misc/greet"]')
-    with (demo / "stagewright.toml").open("a") as file:
+    with (demo / "stagewright.toml").open("a", encoding="utf-8") as file:
         file.write('\n[stages.packed]\nkind = "tarball"\nroot = "system"\n')
     run = build("packed", cwd=demo, store=store)
     assert "system" in run.built(), run
     (manifest,) = (demo / "out").rglob("*.manifest.json")
-    found: dict[str, object] = json.loads(manifest.read_text())
+    found: dict[str, object] = json.loads(manifest.read_text(encoding="utf-8"))
     return found
 
 
@@ -75,7 +75,7 @@ def test_the_demo_from_a_mirror(
     assert entry["kind"] == "mirror"
     assert entry["pin"]["file"] == f"{VARIANT}-{STAMP}.tar.xz"  # type: ignore[index]
     assert len(entry["pin"]["sha512"]) == 128  # type: ignore[index]
-    lock = (demo / "stagewright.lock").read_text()
+    lock = (demo / "stagewright.lock").read_text(encoding="utf-8")
     assert signer.fingerprint in lock
     shutil.rmtree(store / "layers")  # and with the mirror gone, what the lock pins is in the cache
     (store / "layers").mkdir()
@@ -199,7 +199,7 @@ def test_a_folder_and_another_project(tmp_path: Path) -> None:
     root = other / "root"
     (root / "etc").mkdir(parents=True)
     (root / "usr").mkdir()
-    (root / "etc/motd").write_text("hello\n")
+    (root / "etc/motd").write_text("hello\n", encoding="utf-8")
     (root / "etc/out").symlink_to("/etc/passwd")
     os.chown(root / "etc/motd", 7, 8)
     write_project(mine, '[seeds.base]\nproject = "../other"\nstage = "tree"\n', name="mine")
@@ -207,14 +207,17 @@ def test_a_folder_and_another_project(tmp_path: Path) -> None:
     assert run.reasons["seed:base"] == "not-built"
     build("tree", cwd=other, store=store)
     assert build("base", cwd=mine, store=store).built() == {"seed:base"}
-    lock = (mine / "stagewright.lock").read_text()
+    lock = (mine / "stagewright.lock").read_text(encoding="utf-8")
     key = call("plan", "--json", "tree", cwd=other, store=store).plan["seed:tree"]["key"]
     assert key in lock
     info = (store / "layers" / key / "tree/etc/motd").stat()
     assert (info.st_uid, info.st_gid) == (7, 8)
     assert (store / "layers" / key / "tree/etc/out").readlink() == Path("/etc/passwd")
     mine_key = call("plan", "--json", "base", cwd=mine, store=store).plan["seed:base"]["key"]
-    assert json.loads((store / "layers" / mine_key / "meta.json").read_text())["stack"] == [mine_key, key]
+    assert json.loads((store / "layers" / mine_key / "meta.json").read_text(encoding="utf-8"))["stack"] == [
+        mine_key,
+        key,
+    ]
     call("gc", cwd=mine, store=store)
     assert (store / "layers" / key / "meta.json").exists()
     os.chown(root / "etc/motd", 9, 8)

@@ -91,7 +91,7 @@ class World:
     @property
     def lock(self) -> str:
         file = self.project / "stagewright.lock"
-        return file.read_text() if file.exists() else ""
+        return file.read_text(encoding="utf-8") if file.exists() else ""
 
     def write(self, repo: str, more: str = "", *, verify: bool = False) -> None:
         """The project file with this repository; ``verify`` lets the good key alone count."""
@@ -103,7 +103,7 @@ class World:
             listed = [self.keys.good, self.keys.expired, self.keys.revoked]
             trust = f"verify = true\nkeyring = 'keys.asc'\nkeys = {[one.fingerprint for one in listed]}\n"
         head = 'format = 1\n[project]\nname = "w"\nversion = "1"\nsource_date_epoch = 2026-11-20\n'
-        (self.project / "stagewright.toml").write_text(f"{head}[repos.world]\n{repo}\n{trust}{more}")
+        (self.project / "stagewright.toml").write_text(f"{head}[repos.world]\n{repo}\n{trust}{more}", encoding="utf-8")
 
     def run(self, *words: str, check: bool = True) -> Run:
         return call(*words, cwd=self.project, store=self.folder / "store", check=check, env=PATIENT)
@@ -195,7 +195,9 @@ def test_a_commit_is_pinned_and_another_machine_has_the_same_tree(world: World, 
         assert pin["commit"] == world.git("rev-parse", "HEAD")
         assert pin["tree"] == f"git-tree:{world.git('rev-parse', 'HEAD^{tree}')}"
         (tree,) = world.trees()
-        files = {str(path.relative_to(tree)): path.read_text() for path in tree.rglob("*") if path.is_file()}
+        files = {
+            str(path.relative_to(tree)): path.read_text(encoding="utf-8") for path in tree.rglob("*") if path.is_file()
+        }
         assert files == tiny()
         shutil.rmtree(world.folder / "store")
         world.git.change("something else")
@@ -257,8 +259,10 @@ def test_a_tree_is_what_is_in_the_commit_whatever_attributes_ask(world: World, t
     """The user's configuration, umask and hooks have no say."""
     home = tmp_path / "home"
     home.mkdir()
-    (home / ".gitconfig").write_text("[core]\nautocrlf = true\nhooksPath = /x\n[init]\ntemplateDir = /x\n")
-    (world.git.folder / "profiles/crlf").write_text("one\ntwo\n")
+    (home / ".gitconfig").write_text(
+        "[core]\nautocrlf = true\nhooksPath = /x\n[init]\ntemplateDir = /x\n", encoding="utf-8"
+    )
+    (world.git.folder / "profiles/crlf").write_text("one\ntwo\n", encoding="utf-8")
     world.git.commit("lines")
     world.write(f'git = "{world.git.url}"')
     call("update", cwd=world.project, store=world.folder / "store", env={"HOME": str(home)})
@@ -328,7 +332,7 @@ def forged(world: World) -> None:
     world.git.change("signed", world.keys.good)
     raw = world.git("cat-file", "commit", "HEAD").replace("\n\nsigned", "\n\nforged")
     file = world.folder / "commit"
-    file.write_text(raw + "\n")
+    file.write_text(raw + "\n", encoding="utf-8")
     world.git("update-ref", "refs/heads/main", world.git("hash-object", "-t", "commit", "-w", str(file)))
 
 
@@ -458,12 +462,14 @@ def sums(world: World) -> Path:
 
 
 def alter_sums(world: World, image: Path) -> None:
-    text = sums(world).read_text()
-    sums(world).write_text(text.replace(f"gentoo-{TODAY}", f"gentoo-{day(0)}"))
+    text = sums(world).read_text(encoding="utf-8")
+    sums(world).write_text(text.replace(f"gentoo-{TODAY}", f"gentoo-{day(0)}"), encoding="utf-8")
 
 
 def add_to_sums(world: World, image: Path) -> None:
-    sums(world).write_text(sums(world).read_text() + f"{'0' * 128}  gentoo-{TODAY}.lzo.sqfs\n")
+    sums(world).write_text(
+        sums(world).read_text(encoding="utf-8") + f"{'0' * 128}  gentoo-{TODAY}.lzo.sqfs\n", encoding="utf-8"
+    )
 
 
 def unsigned_sums(world: World, image: Path) -> None:
@@ -644,7 +650,7 @@ def rot(world: World) -> None:
 
 
 def intruder(world: World) -> None:
-    (world.git.folder / "app-misc/one/one-2.ebuild").write_text("EAPI=8\n")
+    (world.git.folder / "app-misc/one/one-2.ebuild").write_text("EAPI=8\n", encoding="utf-8")
 
 
 MANIFESTS: dict[str, tuple[str, Callable[[World], None] | None, str]] = {
@@ -733,7 +739,7 @@ def test_a_lock_that_names_another_tree(world: World) -> None:
     world.write(f'git = "{world.git.url}"')
     pin = world.pin()
     lock = world.project / "stagewright.lock"
-    lock.write_text(world.lock.replace(pin["tree"], f"git-tree:{'0' * 40}"))
+    lock.write_text(world.lock.replace(pin["tree"], f"git-tree:{'0' * 40}"), encoding="utf-8")
     store = Store(world.folder / "store")
     project = load(world.project, kinds(), trees_of(store.path))
     with pytest.raises(StagewrightError) as caught:

@@ -68,7 +68,9 @@ class House:
 
 
 def files_of(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def manifest(content: bytes) -> str:
@@ -89,12 +91,12 @@ def house(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hous
         git.commit("a package with a source")
         project = folder / "project"
         (project / "portage").mkdir(parents=True)
-        (project / "portage" / "make.conf").write_text(MAKE_CONF)
+        (project / "portage" / "make.conf").write_text(MAKE_CONF, encoding="utf-8")
         shutil.copy(warm.lock, project)
-        head = (DEMO / "stagewright.toml").read_text().partition("# The ebuilds")[0]
+        head = (DEMO / "stagewright.toml").read_text(encoding="utf-8").partition("# The ebuilds")[0]
         seed = seeds_of(DEMO).partition("# Another one")[0]
         repo = f'[repos.demo]\ngit = "{url}/demo"\n\n'
-        (project / "stagewright.toml").write_text(head + repo + seed + HOUSE.format(mirror=site.url))
+        (project / "stagewright.toml").write_text(head + repo + seed + HOUSE.format(mirror=site.url), encoding="utf-8")
         yield House(project, store, git, site, warm)
     shutil.rmtree(store)
 
@@ -117,12 +119,14 @@ def test_it_is_pinned_fetched_and_built(house: House) -> None:
     run = build(cwd=house.project, store=house.store)
     started = [(event["node"], event["kind"]) for event in run.events if event["event"] == "NodeStarted"]
     assert started == [("repo:demo", "pin"), ("house", "embedded")]
-    assert f'commit = "{house.git("rev-parse", "HEAD")}"' in (house.project / "stagewright.lock").read_text()
+    assert f'commit = "{house.git("rev-parse", "HEAD")}"' in (house.project / "stagewright.lock").read_text(
+        encoding="utf-8"
+    )
     layer = house.store / "layers" / plan(cwd=house.project, store=house.store)["house"]["key"]
     assert (layer / "tree/usr/share/data-1.txt").read_bytes() == DATA
     assert not list((layer / "tree").rglob("md5-cache"))
     tree = house.git("rev-parse", "HEAD^{tree}")
-    data: dict[str, Any] = json.loads((layer / "meta.json").read_text())["data"]
+    data: dict[str, Any] = json.loads((layer / "meta.json").read_text(encoding="utf-8"))["data"]
     assert data["files"]["repo:demo"] == f"git-tree:{tree}"
     assert (house.store / "cache/distfiles/data-1.txt").read_bytes() == DATA
 
@@ -188,7 +192,7 @@ def test_a_mirror_of_what_the_project_needs(house: House, tmp_path: Path) -> Non
         "distfiles/layout.conf": "[structure]\n0=filename-hash BLAKE2B 8\n",
         f"distfiles/{bucket}/data-1.txt": DATA.decode(),
     }
-    (out / "distfiles" / bucket / "old-1.txt").write_text("not needed")
+    (out / "distfiles" / bucket / "old-1.txt").write_text("not needed", encoding="utf-8")
     assert "old-1.txt" in call(*words, cwd=house.project, store=house.store).stdout
     assert not (out / "distfiles" / bucket / "old-1.txt").exists()
     shutil.rmtree(house.site.root / "upstream")

@@ -113,7 +113,7 @@ class Bench:
         assert isinstance(stage, Stage)
         place = self.store / "work" / "it"
         place.mkdir(parents=True)
-        with open(self.store / "log", "a") as log:
+        with open(self.store / "log", "a", encoding="utf-8") as log:
             work = Work(
                 node=node.id,
                 folder=place,
@@ -416,7 +416,7 @@ class Image:
         return self.registry.blob(self.digest)
 
     def layer(self) -> Path:
-        return self.registry.blob(json.loads(self.manifest().read_text())["layers"][0]["digest"])
+        return self.registry.blob(json.loads(self.manifest().read_text(encoding="utf-8"))["layers"][0]["digest"])
 
 
 def in_manifest(old: bytes, new: bytes) -> Callable[[Image], None]:
@@ -513,7 +513,7 @@ def test_an_older_one_than_the_one_that_is_pinned(bench: Bench) -> None:
     bench.seed(bench.table())
     shutil.rmtree(bench.store / "work" / "it")
     lock = f'format = 1\nsource_date_epoch = 1\n[seeds.it]\nfile = "{NAME}"\n'
-    (bench.project / "stagewright.lock").write_text(lock)
+    (bench.project / "stagewright.lock").write_text(lock, encoding="utf-8")
     bench.mirror.announce({f"{OLDER}/{VARIANT}-{OLDER}.tar.xz": len(GOOD)})
     with pytest.raises(StagewrightError) as caught:
         bench.seed(bench.table())

@@ -144,14 +144,14 @@ class World:
         self.specs.mkdir(parents=True)
         self.storedir.mkdir()
         (self.repo / "profiles").mkdir(parents=True)
-        (self.repo / "profiles" / "repo_name").write_text("gentoo\n")
-        self.conf.write_text(f'storedir = "{self.storedir}"\n')
+        (self.repo / "profiles" / "repo_name").write_text("gentoo\n", encoding="utf-8")
+        self.conf.write_text(f'storedir = "{self.storedir}"\n', encoding="utf-8")
         self.given = {"REPO_DIR": str(folder), "TIMESTAMP": STAMP, "DATESTAMP": "20260629"}
 
     def write(self, name: str, text: str, head: str = HEAD) -> Path:
         """Write a spec, and make what it names."""
         file = self.specs / f"{name}.spec"
-        file.write_text(head + text)
+        file.write_text(head + text, encoding="utf-8")
         self.provide(file)
         return file
 
@@ -198,15 +198,15 @@ class World:
         path.parent.mkdir(parents=True, exist_ok=True)
         if folder:
             path.mkdir()
-            (path / "file").write_text(path.name)
+            (path / "file").write_text(path.name, encoding="utf-8")
         else:
-            path.write_text(path.name)
+            path.write_text(path.name, encoding="utf-8")
 
     def seed(self, name: str) -> Path:
         """Make a file below builds."""
         path = self.storedir / "builds" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
+        path.write_text(name, encoding="utf-8")
         return path
 
     def load(self, *specs: Path, **given: str) -> Loaded:

@@ -42,7 +42,7 @@ def make_root(path: Path, texts: Mapping[str, str] | None = None, *, links: Mapp
     for name, text in {**base, **(texts or {})}.items():
         file = path / name.rstrip("*")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         file.chmod(0o755 if name.endswith("*") else 0o644)
     for name, target in (links or {}).items():
         link = path / name

@@ -60,7 +60,7 @@ def project(folder: Path, more: str = "") -> Project:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name in ("keys.asc", "script"):
         (folder / name).touch()
-    (folder / "stagewright.toml").write_text(PROJECT + more)
+    (folder / "stagewright.toml").write_text(PROJECT + more, encoding="utf-8")
     return load(folder, kinds())
 
 
@@ -143,10 +143,10 @@ def work(tmp_path: Path, *layers: dict[str, str]) -> Work:
         for path, content in packages.items():
             file = folder / "binpkgs" / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content)
+            file.write_text(content, encoding="utf-8")
         (folder / "tree").mkdir(parents=True)
         meta = Meta(f"k{number}", f"n{number}", "embedded", 0, 0, {}, [f"k{number}"])
-        (folder / "meta.json").write_text(json.dumps(dataclasses.asdict(meta)))
+        (folder / "meta.json").write_text(json.dumps(dataclasses.asdict(meta)), encoding="utf-8")
         inputs[f"roots.{number:03}"] = Input(Yields.LAYER, f"k{number}", folder / "tree")
     return Work("packages", tmp_path, store, inputs, {}, {}, "key", 1, 1024, io.StringIO(), lambda _: None)
 
@@ -156,7 +156,10 @@ def test_each_package_is_taken_once_and_another_of_its_name_gets_another_build_i
     layers = {first: "one", second: "two"}, {first: "two"}, {first: "three", "a/b/b-1-r2-1.gpkg.tar": "b"}
     stage = BinhostStage.model_validate({"roots": ["x"]})
     assert stage._collect(work(tmp_path, *layers), tmp_path / "out") == {"a/hello/hello-1-3.gpkg.tar": 3}
-    found = {str(path.relative_to(tmp_path / "out")): path.read_text() for path in (tmp_path / "out").rglob("*.tar")}
+    found = {
+        str(path.relative_to(tmp_path / "out")): path.read_text(encoding="utf-8")
+        for path in (tmp_path / "out").rglob("*.tar")
+    }
     assert found == {first: "one", second: "two", "a/hello/hello-1-3.gpkg.tar": "three", "a/b/b-1-r2-1.gpkg.tar": "b"}
 
 
@@ -167,12 +170,12 @@ def test_what_is_published_no_more_leaves_the_output_folder(tmp_path: Path) -> N
     tree = store.tree(Yields.ARTIFACT, step.key.digest)
     (tree / "a").mkdir(parents=True)
     for name in ("Packages", "a/new"):
-        (tree / name).write_text("x")
+        (tree / name).write_text("x", encoding="utf-8")
     meta = Meta(step.key.digest, "packages", "binhost", 0, 0, {})
-    (tree.parent / "meta.json").write_text(json.dumps(dataclasses.asdict(meta)))
+    (tree.parent / "meta.json").write_text(json.dumps(dataclasses.asdict(meta)), encoding="utf-8")
     old = tmp_path / "out/packages/b/old"
     old.parent.mkdir(parents=True)
-    old.write_text("x")
+    old.write_text("x", encoding="utf-8")
     publish(plan, store, tmp_path / "out")
     left = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
     assert left == ["packages", "packages/Packages", "packages/a", "packages/a/new"]

@@ -37,7 +37,7 @@ def checked(tmp_path: Path) -> Checked:
 
     def call(*texts: str, **given: str) -> Release:
         for number, text in enumerate(texts):
-            (tmp_path / f"{number}.spec").write_text(text)
+            (tmp_path / f"{number}.spec").write_text(text, encoding="utf-8")
         return load([tmp_path], [], given)[0]
 
     return call
@@ -153,9 +153,12 @@ def test_kernel_configs_are_found_by_their_base_names(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "kconfig/amd64/here.config").touch()
     text = LIVECD2.replace("kernel: gentoo", "kernel: one two") + "boot/kernel/one/config: ../../x/here.config\n"
-    (tmp_path / "specs/a.spec").write_text(text + "boot/kernel/two/config: /y/there.config\n")
+    (tmp_path / "specs/a.spec").write_text(text + "boot/kernel/two/config: /y/there.config\n", encoding="utf-8")
     conf = tmp_path / "tools" / "auto.conf"
-    conf.write_text('SPECS_DIR=${REPO_DIR}/specs\nKCONFIG_DIR=${REPO_DIR}/kconfig\nSETS="s"\nSET_s_SPECS="a.spec"\n')
+    conf.write_text(
+        'SPECS_DIR=${REPO_DIR}/specs\nKCONFIG_DIR=${REPO_DIR}/kconfig\nSETS="s"\nSET_s_SPECS="a.spec"\n',
+        encoding="utf-8",
+    )
     release = load([], [conf], {})[0]
     assert (Reason.MISSING_FILE, 11, 25) in found(release)
     assert [line for reason, line, _ in found(release) if reason is Reason.MISSING_FILE] == [11]
@@ -165,9 +168,12 @@ def test_kernel_configs_are_found_by_their_base_names(tmp_path: Path) -> None:
 
 
 def test_sets_name_specs_that_are_not_there(tmp_path: Path) -> None:
-    (tmp_path / "a.spec").write_text(STAGE3)
+    (tmp_path / "a.spec").write_text(STAGE3, encoding="utf-8")
     conf = tmp_path / "auto.conf"
-    conf.write_text(f'SPECS_DIR={tmp_path}\nSETS="s"\nSET_s_SPECS="a.spec b.spec"\nSET_s_OPTIONAL_SPECS="a.spec"\n')
+    conf.write_text(
+        f'SPECS_DIR={tmp_path}\nSETS="s"\nSET_s_SPECS="a.spec b.spec"\nSET_s_OPTIONAL_SPECS="a.spec"\n',
+        encoding="utf-8",
+    )
     release = load([tmp_path / "a.spec"], [conf], {})[0]
     assert (Reason.MISSING_FILE, 3, 1) in found(release)
     (member,) = release.members
@@ -209,7 +215,7 @@ LINES = st.tuples(st.sampled_from(NAMES), st.lists(st.sampled_from(ODD), max_siz
 def test_any_values_are_checked(specs: list[tuple[str, list[str]]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         for number, (head, lines) in enumerate(specs):
-            (Path(name) / f"{number}.spec").write_text(head + "\n".join(lines))
+            (Path(name) / f"{number}.spec").write_text(head + "\n".join(lines), encoding="utf-8")
         release, graph = load([Path(name)], [], {})
         assert estimate(graph, 2).specs == len(graph.made) <= len(specs)
         assert all(problem.place and problem.hint for problem in release.problems)

@@ -32,11 +32,11 @@ def folder(tmp_path: Path) -> Path:
     for name in ("specs", "tools"):
         (tmp_path / name).mkdir()
     one = SPEC.format(target="stage1", source="stage3-amd64-openrc-latest")
-    (tmp_path / "specs/stage1.spec").write_text(one)
+    (tmp_path / "specs/stage1.spec").write_text(one, encoding="utf-8")
     three = SPEC.format(target="stage3", source="stage1-amd64-openrc-@TIMESTAMP@")
-    (tmp_path / "specs/stage3.spec").write_text(three)
+    (tmp_path / "specs/stage3.spec").write_text(three, encoding="utf-8")
     auto = 'SPECS_DIR=${REPO_DIR}/specs\nSETS="openrc"\nSET_openrc_SPECS="stage1.spec"\n'
-    (tmp_path / "tools/auto.conf").write_text(f'{auto}SET_openrc_OPTIONAL_SPECS="stage3.spec"\n')
+    (tmp_path / "tools/auto.conf").write_text(f'{auto}SET_openrc_OPTIONAL_SPECS="stage3.spec"\n', encoding="utf-8")
     return tmp_path
 
 
@@ -58,9 +58,9 @@ def test_check(catalyst: Call) -> None:
 
 
 def test_check_reports_all_mistakes(catalyst: Call, folder: Path) -> None:
-    with (folder / "specs/stage1.spec").open("a") as file:
+    with (folder / "specs/stage1.spec").open("a", encoding="utf-8") as file:
         file.write("chostt: x\nportage_prefix: a#b\n")
-    with (folder / "specs/stage3.spec").open("a") as file:
+    with (folder / "specs/stage3.spec").open("a", encoding="utf-8") as file:
         file.write("rel_typ: x\n")
     done = catalyst("check", "specs")
     assert done.returncode == Exit.INVALID
@@ -73,7 +73,7 @@ def test_check_reports_all_mistakes(catalyst: Call, folder: Path) -> None:
 
 
 def test_strict_alone_decides_about_surprises(catalyst: Call, folder: Path) -> None:
-    with (folder / "specs/stage1.spec").open("a") as file:
+    with (folder / "specs/stage1.spec").open("a", encoding="utf-8") as file:
         file.write("portage_prefix: a#b\n")
     plain, strict = catalyst("check", "specs"), catalyst("check", "specs", "--strict")
     assert (plain.returncode, strict.returncode) == (Exit.OK, Exit.INVALID)
@@ -82,7 +82,7 @@ def test_strict_alone_decides_about_surprises(catalyst: Call, folder: Path) -> N
 
 
 def test_check_as_json(catalyst: Call, folder: Path) -> None:
-    with (folder / "specs/stage1.spec").open("a") as file:
+    with (folder / "specs/stage1.spec").open("a", encoding="utf-8") as file:
         file.write("chostt: x\nportage_prefix: a#b\ncbuild: x\n")
     done = catalyst("check", "specs", "--json")
     assert done.returncode == Exit.INVALID

@@ -20,7 +20,7 @@ def config(tmp_path: Path, *texts: str) -> tuple[Config, list[StagewrightError]]
     files = []
     for number, text in enumerate(texts):
         files.append(tmp_path / f"catalyst{number}.conf")
-        files[-1].write_text(text)
+        files[-1].write_text(text, encoding="utf-8")
     problems: list[StagewrightError] = []
     return read_config(files, problems), problems
 
@@ -104,9 +104,9 @@ if true; then SETS=x; fi
 
 def auto(tmp_path: Path, text: str, **given: str) -> tuple[AutoConf, list[StagewrightError], list[Notice]]:
     (tmp_path / "tools").mkdir(exist_ok=True)
-    (tmp_path / "tools" / "common").write_text("SPECS_DIR=${REPO_DIR}/specs\nARCH=amd64\n")
+    (tmp_path / "tools" / "common").write_text("SPECS_DIR=${REPO_DIR}/specs\nARCH=amd64\n", encoding="utf-8")
     file = tmp_path / "tools" / "a.conf"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     problems: list[StagewrightError] = []
     notices: list[Notice] = []
     return read_auto(file, given, problems, notices), problems, notices
@@ -142,7 +142,7 @@ def test_single_quotes_keep_what_bash_would(tmp_path: Path) -> None:
 
 def test_given_values_win(tmp_path: Path) -> None:
     (tmp_path / "else" / "tools").mkdir(parents=True)
-    (tmp_path / "else" / "tools" / "common").write_text("")
+    (tmp_path / "else" / "tools" / "common").write_text("", encoding="utf-8")
     text = "ARCH=x86\nSPECS_DIR=$REPO_DIR/${ARCH}\nsource ${REPO_DIR}/tools/common\n"
     conf, problems, _ = auto(tmp_path, text, ARCH="arm", REPO_DIR=str(tmp_path / "else"))
     assert problems == []
@@ -185,7 +185,7 @@ def test_nonsense_is_told_of(tmp_path: Path, text: str) -> None:
     [("SETS=x", True), ("# a\nsource x", True), ('storedir = "/x"', False), ("f() {\n}", True), ("", False)],
 )
 def test_which_of_the_two_a_file_is(tmp_path: Path, text: str, expected: bool) -> None:
-    (tmp_path / "x.conf").write_text(text)
+    (tmp_path / "x.conf").write_text(text, encoding="utf-8")
     assert looks_like_auto(tmp_path / "x.conf") is expected
 
 

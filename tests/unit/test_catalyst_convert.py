@@ -237,7 +237,7 @@ def test_where_results_go(world: World) -> None:
 
 def test_packages_for_people(world: World) -> None:
     world.write_all()
-    world.conf.write_text(f'storedir = "{world.storedir}"\noptions = ["pkgcache"]\n')
+    world.conf.write_text(f'storedir = "{world.storedir}"\noptions = ["pkgcache"]\n', encoding="utf-8")
     loaded = world.load()
     places = {placed.node: placed.path for _, placed in loaded.placed(loaded.complete())}
     assert places["stage3-amd64-openrc.packages"] == world.storedir / "packages/1.0/stage3-amd64"
@@ -248,7 +248,9 @@ def test_where_the_result_finds_binary_packages(world: World) -> None:
     world.write("stage3", SPECS["stage3"] + "binrepo_path: amd64/binpackages\n")
     world.write("stage1", SPECS["stage1"] + "binrepo_path: amd64/binpackages\n")
     assert "binrepo" not in data(world, "stage3-amd64-openrc")
-    world.conf.write_text(f'storedir = "{world.storedir}"\nbinhost = "https://example.org/releases/"\n')
+    world.conf.write_text(
+        f'storedir = "{world.storedir}"\nbinhost = "https://example.org/releases/"\n', encoding="utf-8"
+    )
     assert data(world, "stage3-amd64-openrc")["binrepo"] == "https://example.org/releases/amd64/binpackages"
     assert "binrepo" not in data(world, "stage1-amd64-openrc")
     assert world.load().complete()
@@ -311,7 +313,9 @@ def test_what_models_find_is_told_at_the_spec(world: World) -> None:
         path.rmdir()
     world.seed(f"1.0/stage3-amd64-openrc-{STAMP}.tar.zst")
     found = {(problem.reason, problem.place) for problem in problems(world, file)}
-    line = next(number for number, text in enumerate(file.read_text().splitlines(), 1) if "/packages" in text)
+    line = next(
+        number for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1) if "/packages" in text
+    )
     assert found == {(Reason.BAD_ATOM, Place(file, line, 34)), (Reason.BAD_ATOM, Place(file, line, 50))}
 
 
@@ -419,7 +423,7 @@ def test_repositories_of_specs(world: World) -> None:
     world.write_all()
     world.write("stage3", SPECS["stage3"] + "repos: ../local\n")
     (world.folder / "local/profiles").mkdir()
-    (world.folder / "local/profiles/repo_name").write_text("mine\n")
+    (world.folder / "local/profiles/repo_name").write_text("mine\n", encoding="utf-8")
     project = world.load().complete()
     assert project.path(project.repos["mine"].path) == world.folder / "local"
     assert project.repos["gentoo"].main
@@ -559,8 +563,8 @@ def test_comments_name_the_specs(world: World, tmp_path: Path) -> None:
         run(["--store", str(tmp_path / "s"), "catalyst", "convert", str(world.specs), *options, "-o", str(out)])
         == Exit.OK
     )
-    written = (out / "stagewright.toml").read_text()
+    written = (out / "stagewright.toml").read_text(encoding="utf-8")
     assert all(f"# {name}.spec\n" in written for name in SPECS)
     assert tomllib.loads(written)["variables"]["TIMESTAMP"] == "{date}T000000Z"
-    assert (out / "files/portage/stages/file").read_text() == "stages"
+    assert (out / "files/portage/stages/file").read_text(encoding="utf-8") == "stages"
     assert (out / "repos/gentoo").is_symlink()

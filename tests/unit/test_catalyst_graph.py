@@ -50,7 +50,7 @@ def read(tmp_path: Path) -> Read:
 
     def call(**texts: str) -> tuple[Release, ReleaseGraph]:
         for name, text in texts.items():
-            (tmp_path / f"{name}.spec").write_text(text)
+            (tmp_path / f"{name}.spec").write_text(text, encoding="utf-8")
         return load([tmp_path], [], {})
 
     return call
@@ -186,7 +186,7 @@ def test_a_source_that_nobody_makes(read: Read, tmp_path: Path) -> None:
     assert release.problems == []
     assert {item.place.file.stem for item in release.notices} == {"a", "b"}
     conf = tmp_path / "auto.conf"
-    conf.write_text(f'SPECS_DIR={tmp_path}\nSETS="x"\nSET_x_SPECS="a.spec b.spec"\n')
+    conf.write_text(f'SPECS_DIR={tmp_path}\nSETS="x"\nSET_x_SPECS="a.spec b.spec"\n', encoding="utf-8")
     assert reasons(load([], [conf], {})[0]) == [(Reason.UNKNOWN_NAME, "a", 7), (Reason.UNKNOWN_NAME, "b", 7)]
 
 
@@ -199,8 +199,8 @@ def test_a_misspelt_source_names_the_nearest(read: Read, source: str) -> None:
 
 def test_a_source_that_lies_in_the_storedir(tmp_path: Path) -> None:
     (tmp_path / "store/builds/s").mkdir(parents=True)
-    (tmp_path / "a.spec").write_text(spec("stage3", "a", "s/seed"))
-    (tmp_path / "catalyst.conf").write_text(f'storedir = "{tmp_path}/store"\n')
+    (tmp_path / "a.spec").write_text(spec("stage3", "a", "s/seed"), encoding="utf-8")
+    (tmp_path / "catalyst.conf").write_text(f'storedir = "{tmp_path}/store"\n', encoding="utf-8")
     words = ([tmp_path / "a.spec"], [tmp_path / "catalyst.conf"], {})
     assert [notice.place.line for notice in load(*words)[0].notices] == [7]
     (tmp_path / "store/builds/s/seed.tar.xz").touch()

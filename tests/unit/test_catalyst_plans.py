@@ -98,15 +98,15 @@ def test_the_plans(loaded: Loaded, world: World) -> None:
     """A changed golden file is a decision: official specs become something else."""
     text = json.dumps(plans(loaded, world), indent=1, sort_keys=True) + "\n"
     actual = GOLDEN.with_suffix(".json.actual")
-    if text != (GOLDEN.read_text() if GOLDEN.exists() else ""):
+    if text != (GOLDEN.read_text(encoding="utf-8") if GOLDEN.exists() else ""):
         GOLDEN.parent.mkdir(exist_ok=True)
-        actual.write_text(text)
+        actual.write_text(text, encoding="utf-8")
         pytest.fail(f"real specs become something else now: if that is meant, mv {actual} {GOLDEN}")
     actual.unlink(missing_ok=True)
 
 
 def test_every_spec_has_a_plan() -> None:
-    assert len(json.loads(GOLDEN.read_text())) == len(SPECS) == 25
+    assert len(json.loads(GOLDEN.read_text(encoding="utf-8"))) == len(SPECS) == 25
 
 
 def test_the_written_project_has_the_same_keys(loaded: Loaded, world: World, tmp_path: Path) -> None:

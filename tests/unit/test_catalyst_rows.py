@@ -122,7 +122,9 @@ def picture(loaded: Loaded) -> object:
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text() == markdown(lines(list(Target))), f"run: stagewright catalyst keys --markdown > {PAGE}"
+    assert PAGE.read_text(encoding="utf-8") == markdown(lines(list(Target))), (
+        f"run: stagewright catalyst keys --markdown > {PAGE}"
+    )
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def node(folder: Path, text: str) -> Node:
-    (folder / "stagewright.toml").write_text(PROJECT + text)
+    (folder / "stagewright.toml").write_text(PROJECT + text, encoding="utf-8")
     return graph_of(load(folder, kinds())).nodes["test:t"]
 
 
@@ -132,7 +132,8 @@ def test_contents_are_read_whatever_the_names(tmp_path: Path) -> None:
         "dir /usr/share/a b\n"
         "obj /usr/share/a b/x -> y 0123456789abcdef0123456789abcdef 17\n"
         "sym /usr/share/link -> a b/x 17\n"
-        "fif /run/pipe\n"
+        "fif /run/pipe\n",
+        encoding="utf-8",
     )
     assert contents(tmp_path, ["a/b-1", "a/none-1"]) == {
         "a/b-1": {
@@ -172,19 +173,23 @@ def test_each_package_keeps_the_flags_that_it_has(tmp_path: Path, known: str) ->
     record.mkdir(parents=True)
     config.mkdir()
     for name, text in (("PF", "b-1"), ("USE", "amd64 ssl")):
-        (record / name).write_text(text + "\n")
+        (record / name).write_text(text + "\n", encoding="utf-8")
     place = config / "package.use"
     if known == "file":
-        place.write_text("a/b zlib\n")
+        place.write_text("a/b zlib\n", encoding="utf-8")
     elif known == "folder":
         place.mkdir()
-        (place / "mine").write_text("a/b zlib\n")
+        (place / "mine").write_text("a/b zlib\n", encoding="utf-8")
     if os.geteuid() != 0:
         pytest.skip("NOT TESTED: looks into a root, which takes root")
     _keep_flags(config, Root(root, root), ["a/b-1"])
     last = place if known == "file" else sorted(place.iterdir())[-1]
-    assert last.read_text().splitlines()[-1] == "=a/b-1 -* amd64 ssl"
-    texts = [place.read_text()] if known == "file" else [path.read_text() for path in place.iterdir()]
+    assert last.read_text(encoding="utf-8").splitlines()[-1] == "=a/b-1 -* amd64 ssl"
+    texts = (
+        [place.read_text(encoding="utf-8")]
+        if known == "file"
+        else [path.read_text(encoding="utf-8") for path in place.iterdir()]
+    )
     assert known == "nothing" or any(text.startswith("a/b zlib\n") for text in texts)
 
 

@@ -68,7 +68,7 @@ def project(tmp_path: Path) -> Path:
     (folder / "overlay" / "etc").mkdir(parents=True)
     with tarfile.open(folder / "seed.tar", "w") as seed:
         seed.add(folder / "overlay", "etc")
-    (folder / "stagewright.toml").write_text(PROJECT)
+    (folder / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
     return folder
 
 
@@ -159,7 +159,7 @@ def test_mistakes_on_the_command_line(cli: Callable[..., Said], words: list[str]
 
 def test_every_command_reports_all_mistakes_of_a_project(cli: Callable[..., Said], project: Path) -> None:
     text = PROJECT.replace("root_overlay", "root_overlai").replace('"seed.tar"', '"none.tar"')
-    (project / "stagewright.toml").write_text(text)
+    (project / "stagewright.toml").write_text(text, encoding="utf-8")
     for words in (["check"], ["plan"], ["build"], ["graph"], ["gc"], ["log", "live"], ["shell", "live"], ["doctor"]):
         said = cli(*words)
         assert said.code == Exit.INVALID, words
@@ -186,7 +186,7 @@ def test_a_project_is_found_from_a_folder_in_it(project: Path, tmp_path: Path) -
 
 def test_a_store_of_another_format(cli: Callable[..., Said], tmp_path: Path) -> None:
     cli("plan")
-    (tmp_path / "store" / "format").write_text("0")
+    (tmp_path / "store" / "format").write_text("0", encoding="utf-8")
     assert cli("plan").code == Exit.STORE
 
 
@@ -209,7 +209,7 @@ def test_without_rights(cli: Callable[..., Said]) -> None:
     try:
         hidden = cli("plan")
         with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-            (Path(folder) / "stagewright.toml").write_text('format = 1\n[project]\nname = "p"\n')
+            (Path(folder) / "stagewright.toml").write_text('format = 1\n[project]\nname = "p"\n', encoding="utf-8")
             code = run(["-C", folder, "--store", "/var/lib/stagewright-test", "plan"])
     finally:
         os.seteuid(0)
@@ -222,7 +222,7 @@ def test_a_defect_shows_its_traceback(cli: Callable[..., Said], tmp_path: Path) 
     """A store whose meta data somebody has edited is no user error that we know of."""
     cli("plan")
     broken = tmp_path / "store" / "projects" / "x.json"
-    broken.write_text('{"project": 3}')
+    broken.write_text('{"project": 3}', encoding="utf-8")
     said = cli("gc", "-n")
     assert said.code == Exit.BUG
     assert "Traceback" in said.err
@@ -255,7 +255,7 @@ def test_interrupted(project: Path, tmp_path: Path) -> None:
     ]
     log = tmp_path / "store" / "logs" / "small" / "live" / "1.log"
     log.parent.mkdir(parents=True)
-    log.write_text("a line\n")
+    log.write_text("a line\n", encoding="utf-8")
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout
         assert child.stderr
@@ -372,7 +372,7 @@ def test_logs(cli: Callable[..., Said], tmp_path: Path) -> None:
     folder = tmp_path / "store" / "logs" / "small" / "live"
     folder.mkdir(parents=True)
     for number, name in enumerate(["old", "new"]):
-        (folder / f"{name}.log").write_text(f"{name}\n")
+        (folder / f"{name}.log").write_text(f"{name}\n", encoding="utf-8")
         os.utime(folder / f"{name}.log", (number, number))
     assert cli("log", "live").out == "new\n"
     assert [Path(line).name for line in cli("log", "--list", "live").out.splitlines()] == ["old.log", "new.log"]
@@ -416,7 +416,7 @@ def test_a_project_of_many_stages(cli: Callable[..., Said], project: Path) -> No
         f'root_overlay = ["overlay"]\nrm = ["/{number}"]\n'
         for number in range(1, 500)
     ]
-    (project / "stagewright.toml").write_text(PROJECT.partition("[stages.live]")[0] + "".join(stages))
+    (project / "stagewright.toml").write_text(PROJECT.partition("[stages.live]")[0] + "".join(stages), encoding="utf-8")
     nodes = json.loads(cli("plan", "--json").out)["nodes"]
     assert len(nodes) == 500
     assert len({row["key"] for row in nodes}) == 500

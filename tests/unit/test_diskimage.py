@@ -86,7 +86,7 @@ def test_loaders_that_start_no_disks(loader: str) -> None:
 def test_mistakes_are_told_where_they_are(draft: Draft, settings: str, place: str) -> None:
     (draft.folder / "seed.tar").touch()
     text = f"{HEAD}{settings}\n"
-    (draft.folder / "stagewright.toml").write_text(text)
+    (draft.folder / "stagewright.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ProblemsError) as caught:
         load(draft.folder, kinds())
     (problem,) = caught.value.problems

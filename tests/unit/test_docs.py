@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 def test_the_reference_of_kinds_is_current() -> None:
     expected = reference()
     page = ROOT / "docs" / "kinds.md"
-    assert page.read_text() == expected, "run: stagewright kinds --markdown > docs/kinds.md"
+    assert page.read_text(encoding="utf-8") == expected, "run: stagewright kinds --markdown > docs/kinds.md"
 
 
 @pytest.mark.parametrize("kind", sorted(by_kind()))
@@ -31,7 +31,7 @@ def test_every_setting_is_explained(kind: str) -> None:
 
 
 def test_every_exit_code_and_reason_is_documented() -> None:
-    page = (ROOT / "docs" / "exit-codes.md").read_text()
+    page = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
     rows = {int(row[1]): row[0] for row in re.finditer(r"^\| (\d+) \|.*$", page, re.MULTILINE)}
     assert set(rows) == {int(code) for code in Exit}
     for reason in Reason:
@@ -39,17 +39,17 @@ def test_every_exit_code_and_reason_is_documented() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in COMMANDS if f"`{name}" not in text and f"`{name}`" not in text] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not link.startswith("http") and not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_the_pages_exist(page: Path) -> None:
-    used = re.findall(r"(?:`|bin/| {4})stagewright (?!update`)([a-z]+)", page.read_text())
+    used = re.findall(r"(?:`|bin/| {4})stagewright (?!update`)([a-z]+)", page.read_text(encoding="utf-8"))
     assert [name for name in used if name not in COMMANDS] == []

@@ -50,7 +50,7 @@ Catalyst = Callable[..., Said]
 def catalyst(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Catalyst:
     """The command with a catalyst.conf of its own."""
     conf = tmp_path / "catalyst.conf"
-    conf.write_text(f'storedir = "{tmp_path}/storedir"\n')
+    conf.write_text(f'storedir = "{tmp_path}/storedir"\n', encoding="utf-8")
     monkeypatch.setenv("STAGEWRIGHT_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("STAGEWRIGHT_OFFLINE", raising=False)
 
@@ -65,7 +65,9 @@ def catalyst(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 def spec(folder: Path, name: str = "stage1", treeish: str = "0" * 40, **more: str) -> Path:
     file = folder / f"{name}.spec"
-    file.write_text(STAGE1.format(treeish=treeish) + "".join(f"{key}: {value}\n" for key, value in more.items()))
+    file.write_text(
+        STAGE1.format(treeish=treeish) + "".join(f"{key}: {value}\n" for key, value in more.items()), encoding="utf-8"
+    )
     return file
 
 
@@ -100,7 +102,7 @@ def test_a_snapshot_spec_is_one_too(catalyst: Catalyst, tmp_path: Path) -> None:
     commit_id = commit(tmp_path / "upstream", "one")
     git("clone", "-q", "--bare", tmp_path / "upstream", gitdir, cwd=tmp_path)
     file = tmp_path / "snapshot.spec"
-    file.write_text(f"target: snapshot\nsnapshot_treeish: {commit_id}\n")
+    file.write_text(f"target: snapshot\nsnapshot_treeish: {commit_id}\n", encoding="utf-8")
     assert catalyst("-f", file).code == 0
     assert (tmp_path / f"storedir/snapshots/gentoo-{commit_id}.sqfs").is_file()
 
@@ -158,7 +160,7 @@ def test_no_configuration(catalyst: Catalyst, tmp_path: Path) -> None:
 
 def test_of_several_configurations_the_last_word_counts(catalyst: Catalyst, tmp_path: Path) -> None:
     other = tmp_path / "other.conf"
-    other.write_text('repo_name = "mine"\n')
+    other.write_text('repo_name = "mine"\n', encoding="utf-8")
     said = catalyst("-c", other, "-s", "stable", "--offline")
     assert f"{tmp_path}/storedir/repos/mine.git" in said.out
 
@@ -187,8 +189,8 @@ def test_nothing_outside_of_the_storedir_is_purged(catalyst: Catalyst, tmp_path:
 def test_the_log_in_a_file_and_by_level(catalyst: Catalyst, tmp_path: Path) -> None:
     log = tmp_path / "catalyst.log"
     assert catalyst("--log-file", log, "-T", "-f", spec(tmp_path)).out == ""
-    assert all(LINE.fullmatch(line) for line in log.read_text().splitlines())
-    assert "Processing spec file" in log.read_text()
+    assert all(LINE.fullmatch(line) for line in log.read_text(encoding="utf-8").splitlines())
+    assert "Processing spec file" in log.read_text(encoding="utf-8")
     assert catalyst("--log-level", "error", "-T", "-f", spec(tmp_path)).out == ""
     assert "\033[1;35m" in catalyst("--color", "-f", "nowhere").out
 
@@ -196,18 +198,18 @@ def test_the_log_in_a_file_and_by_level(catalyst: Catalyst, tmp_path: Path) -> N
 def test_what_made_the_sources_is_looked_up(tmp_path: Path) -> None:
     storedir = tmp_path / "storedir"
     conf = tmp_path / "catalyst.conf"
-    conf.write_text(f'storedir = "{storedir}"\n')
+    conf.write_text(f'storedir = "{storedir}"\n', encoding="utf-8")
     stage1 = spec(tmp_path)
     tarball = storedir / "builds/demo/stage1-amd64-20261120T000000Z.tar.xz"
     tarball.parent.mkdir(parents=True)
     tarball.touch()
-    record = Record(stage1, stage1.read_text(), "k")
+    record = Record(stage1, stage1.read_text(encoding="utf-8"), "k")
     remember(storedir, "demo/stage1-amd64-20261120T000000Z", record, [tarball])
     stage3 = spec(tmp_path, "stage3", target="stage3", source_subpath="demo/stage1-amd64-20261120T000000Z")
     spare = tmp_path / "spare"
     spare.mkdir()
     assert history(stage3, [conf], spare) == {stage1: record}
-    stage1.write_text("target: stage1\n")
+    stage1.write_text("target: stage1\n", encoding="utf-8")
     (found,) = history(stage3, [conf], spare)
     assert found.parent == spare, "a spec that has changed since is taken as it was"
     latest = spec(tmp_path, "latest", source_subpath="demo/stage1-amd64-latest")

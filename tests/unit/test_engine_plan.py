@@ -51,7 +51,7 @@ class Site:
         self.write(PROJECT)
 
     def write(self, text: str) -> None:
-        (self.folder / "stagewright.toml").write_text(text)
+        (self.folder / "stagewright.toml").write_text(text, encoding="utf-8")
 
     @property
     def project(self) -> Project:
@@ -211,7 +211,7 @@ def test_a_seed_that_moves_must_be_pinned_for_what_it_is_now(site: Site) -> None
     seed = project.entries["seeds"]["debian"].model
     assert isinstance(seed, Stage)
     pin = {"request": request_of(seed), "packages": ["gcc=1"]}
-    (site.folder / "stagewright.lock").write_text(project.lock.with_seed("debian", pin).text())
+    (site.folder / "stagewright.lock").write_text(project.lock.with_seed("debian", pin).text(), encoding="utf-8")
     assert unpinned(site.project, ["system"]) == []
     site.write(PROJECT.replace('"gcc", ', ""))
     assert unpinned(site.project, ["system"]) == [Subject("seeds", "debian")]
@@ -221,11 +221,11 @@ def test_what_a_pin_stands_for_is_part_of_the_key(site: Site) -> None:
     site.build()
     pin = {"request": "r", "resolved": "2026-01-01", "packages": ["gcc=1"]}
     lock = site.project.lock.with_seed("debian", pin)
-    (site.folder / "stagewright.lock").write_text(lock.text())
+    (site.folder / "stagewright.lock").write_text(lock.text(), encoding="utf-8")
     assert {"seed:debian", "system"} <= site.states()[State.BUILD]
     site.build()
     again = lock.with_seed("debian", {**pin, "request": "s", "resolved": "2026-02-02"})
-    (site.folder / "stagewright.lock").write_text(again.text())
+    (site.folder / "stagewright.lock").write_text(again.text(), encoding="utf-8")
     assert site.plan().to_build == []
 
 

@@ -31,7 +31,7 @@ def commit(folder: Path, text: str, *more: str, **env: str) -> str:
     folder.mkdir(exist_ok=True)
     if not (folder / ".git").exists():
         git("init", "-q", cwd=folder)
-    (folder / "file").write_text(text)
+    (folder / "file").write_text(text, encoding="utf-8")
     git("add", "file", cwd=folder)
     git("commit", "-q", "-m", text, *more, cwd=folder, **env)
     return git("rev-parse", "HEAD", cwd=folder)

@@ -64,7 +64,7 @@ def test_a_tarball_with_all_that_goes_with_it(store: Store, tmp_path: Path) -> N
     assert target.samefile(source)
     names = {f"stage3-amd64-1.tar.xz{end}" for end in ("", ".CONTENTS.gz", ".DIGESTS", ".sha256", ".manifest.json")}
     assert {path.name for path in target.parent.iterdir()} == names
-    lines = (target.parent / "stage3-amd64-1.tar.xz.DIGESTS").read_text().splitlines()
+    lines = (target.parent / "stage3-amd64-1.tar.xz.DIGESTS").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("#")] == ["# BLAKE2B HASH", "# SHA512 HASH"] * 2
     assert lines[1] == f"{hashlib.blake2b(target.read_bytes()).hexdigest()}  stage3-amd64-1.tar.xz"
     assert lines[5].endswith("  stage3-amd64-1.tar.xz.CONTENTS.gz")
@@ -77,8 +77,8 @@ def test_another_name_is_in_all_texts(store: Store, tmp_path: Path) -> None:
     artifact(store, "stage4-amd64-1.tar.xz")
     target = tmp_path / "builds/stage4-amd64-1.wsl"
     publish([Placed("it", target)], plan(), store, DigestStyle())
-    assert "tar.xz" not in target.with_name("stage4-amd64-1.wsl.DIGESTS").read_text()
-    manifest = json.loads(target.with_name("stage4-amd64-1.wsl.manifest.json").read_text())
+    assert "tar.xz" not in target.with_name("stage4-amd64-1.wsl.DIGESTS").read_text(encoding="utf-8")
+    manifest = json.loads(target.with_name("stage4-amd64-1.wsl.manifest.json").read_text(encoding="utf-8"))
     assert manifest["artifact"]["file"] == "stage4-amd64-1.wsl"
     assert manifest["contents"]["file"] == "stage4-amd64-1.wsl.CONTENTS.gz"
 
@@ -87,7 +87,7 @@ def test_digests_as_the_configuration_says(store: Store, tmp_path: Path) -> None
     source = artifact(store, "it.tar.xz")
     target = tmp_path / "it.tar.xz"
     publish([Placed("it", target)], plan(), store, DigestStyle.of(["sha3_256", "md5", "shake_128"], "bsd"))
-    lines = target.with_name("it.tar.xz.DIGESTS").read_text().splitlines()
+    lines = target.with_name("it.tar.xz.DIGESTS").read_text(encoding="utf-8").splitlines()
     assert lines[:4] == [
         "# SHA3_256 HASH",
         f"SHA3_256 (it.tar.xz) = {hashlib.sha3_256(source.read_bytes()).hexdigest()}",
@@ -116,7 +116,7 @@ def test_what_was_not_built_is_left_out(store: Store, tmp_path: Path) -> None:
 def test_a_folder_holds_what_was_made_and_nothing_else(store: Store, tmp_path: Path) -> None:
     tree = store.path / "incoming"
     (tree / "kernels").mkdir(parents=True)
-    (tree / "kernels/gentoo").write_text("kernel")
+    (tree / "kernels/gentoo").write_text("kernel", encoding="utf-8")
     commit(store, tree, {})
     target = tmp_path / "netboot-1"
     (target / "old").mkdir(parents=True)
@@ -132,9 +132,11 @@ def packages(store: Store, *names: str) -> None:
     for name in names:
         file = tree / name
         file.parent.mkdir(parents=True)
-        file.write_text(name)
+        file.write_text(name, encoding="utf-8")
         rows.append(f"BUILD_ID: 1\nCPV: {name.partition('.')[0]}\nPATH: {name}\nSIZE: {len(name)}\n")
-    (tree / "Packages").write_text(f"ARCH: amd64\nPACKAGES: {len(names)}\nVERSION: 0\n\n" + "\n".join(rows) + "\n")
+    (tree / "Packages").write_text(
+        f"ARCH: amd64\nPACKAGES: {len(names)}\nVERSION: 0\n\n" + "\n".join(rows) + "\n", encoding="utf-8"
+    )
     commit(store, tree, {})
 
 
@@ -145,7 +147,7 @@ def test_packages_of_several_runs_are_in_one_index(tmp_path: Path) -> None:
         store = Store(tmp_path / f"store{number}")
         packages(store, *names)
         publish([Placed("it", target, Layout.PACKAGES)], plan(), store, DigestStyle())
-    index = (target / "Packages").read_text()
+    index = (target / "Packages").read_text(encoding="utf-8")
     assert [line for line in index.splitlines() if line.startswith(("CPV", "PACKAGES"))] == [
         "PACKAGES: 3",
         "CPV: a/one",
@@ -156,18 +158,18 @@ def test_packages_of_several_runs_are_in_one_index(tmp_path: Path) -> None:
     (target / "b/two.gpkg.tar").unlink()
     store = Store(tmp_path / "store1")
     publish([Placed("it", target, Layout.PACKAGES)], plan(), store, DigestStyle())
-    assert "b/two" not in (target / "Packages").read_text(), "what somebody removed is not offered"
+    assert "b/two" not in (target / "Packages").read_text(encoding="utf-8"), "what somebody removed is not offered"
 
 
 def test_the_ledger_knows_a_tarball_until_it_is_touched(tmp_path: Path) -> None:
     tarball = tmp_path / "builds/23.0/stage1-amd64-1.tar.xz"
     tarball.parent.mkdir(parents=True)
-    tarball.write_text("tarball")
+    tarball.write_text("tarball", encoding="utf-8")
     record = Record(Path("/specs/stage1.spec"), "target: stage1\n", KEY)
     remember(tmp_path, "23.0/stage1-amd64-1", record, [tarball])
     assert recall(tmp_path, "23.0/stage1-amd64-1") == record
     assert recall(tmp_path, "23.0/stage1-amd64-2") is None
-    tarball.write_text("another")
+    tarball.write_text("another", encoding="utf-8")
     assert recall(tmp_path, "23.0/stage1-amd64-1") is None
     remember(tmp_path, "23.0/stage1-amd64-1", record, [tarball])
     tarball.unlink()
@@ -180,13 +182,13 @@ def test_the_ledger_knows_a_tarball_until_it_is_touched(tmp_path: Path) -> None:
 def test_a_damaged_ledger_knows_nothing(text: str, tmp_path: Path) -> None:
     path = tmp_path / ".stagewright/x/y.json"
     path.parent.mkdir(parents=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     assert recall(tmp_path, "x/y") is None
 
 
 def test_a_link_that_leads_nowhere_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "source").write_text("x")
+    (tmp_path / "source").write_text("x", encoding="utf-8")
     (tmp_path / "target").symlink_to("nowhere")
     assert link(tmp_path / "source", tmp_path / "target")
     assert not link(tmp_path / "source", tmp_path / "target")
-    assert (tmp_path / "target").read_text() == "x"
+    assert (tmp_path / "target").read_text(encoding="utf-8") == "x"

@@ -27,7 +27,7 @@ def test_every_reason_has_its_exit_code(reason: Reason) -> None:
 
 
 def test_exit_codes_are_documented() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "exit-codes.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "exit-codes.md").read_text(encoding="utf-8")
     for code in Exit:
         assert f"| {code.value} |" in text
     for reason in Reason:

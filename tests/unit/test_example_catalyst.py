@@ -24,7 +24,10 @@ def conf(tmp_path: Path) -> Path:
     seed.parent.mkdir(parents=True)
     seed.touch()
     conf = tmp_path / "catalyst.conf"
-    conf.write_text((RELEASE / "catalyst.conf.in").read_text().replace("@STOREDIR@", str(tmp_path)))
+    conf.write_text(
+        (RELEASE / "catalyst.conf.in").read_text(encoding="utf-8").replace("@STOREDIR@", str(tmp_path)),
+        encoding="utf-8",
+    )
     return conf
 
 
@@ -34,10 +37,10 @@ def filled(tmp_path: Path) -> Path:
     folder = tmp_path / "specs"
     folder.mkdir()
     for spec in (RELEASE / "specs").glob("*.spec"):
-        text = spec.read_text().replace("@REPO_DIR@", str(RELEASE))
+        text = spec.read_text(encoding="utf-8").replace("@REPO_DIR@", str(RELEASE))
         for token, value in GIVEN.items():
             text = text.replace(f"@{token}@", value)
-        (folder / spec.name).write_text(text)
+        (folder / spec.name).write_text(text, encoding="utf-8")
     return folder
 
 

@@ -41,12 +41,12 @@ def example(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of an example with stand-ins for what its README asks to be put beside it."""
     folder = tmp_path / request.param
     shutil.copytree(EXAMPLES / request.param, folder, ignore=shutil.ignore_patterns("out", "gentoo", "*.tar.xz"))
-    data = tomllib.loads((folder / "stagewright.toml").read_text())
+    data = tomllib.loads((folder / "stagewright.toml").read_text(encoding="utf-8"))
     for package in atoms(data):
         (folder / "gentoo" / package).mkdir(parents=True)
     for stage in data["stages"].values():
         (folder / "gentoo/profiles" / stage.get("profile", "")).mkdir(parents=True, exist_ok=True)
-    (folder / "gentoo/profiles/repo_name").write_text("gentoo\n")
+    (folder / "gentoo/profiles/repo_name").write_text("gentoo\n", encoding="utf-8")
     (folder / "stage3-seed.tar.xz").touch()
     return folder
 
@@ -60,12 +60,12 @@ def test_an_example_can_be_planned(example: Path, tmp_path: Path) -> None:
 def test_without_tree_and_seed_both_are_named(example: Path) -> None:
     shutil.rmtree(example / "gentoo")
     (example / "stage3-seed.tar.xz").unlink()
-    by_file = 'file = "stage3-seed.tar.xz"' in (example / "stagewright.toml").read_text()
+    by_file = 'file = "stage3-seed.tar.xz"' in (example / "stagewright.toml").read_text(encoding="utf-8")
     with pytest.raises(ProblemsError) as caught:
         load(example, kinds())
     said = "\n".join(str(problem) for problem in caught.value.problems)
     assert "'gentoo' does not exist" in said
     assert ("'stage3-seed.tar.xz' does not exist" in said) == by_file
-    readme = (example / "README.md").read_text()
+    readme = (example / "README.md").read_text(encoding="utf-8")
     assert "gentoo.git gentoo" in readme
     assert ("stage3-seed.tar.xz" in readme) == by_file

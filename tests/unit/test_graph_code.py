@@ -45,12 +45,12 @@ def changed(folder: Path, name: str, text: str = "\n# changed\n") -> set[str]:
     """The kinds whose digest changes with a file of the package."""
     before = digests(folder)
     file = folder / "stagewright" / name
-    old = file.read_text() if file.exists() else None
-    file.write_text((old or "") + text)
+    old = file.read_text(encoding="utf-8") if file.exists() else None
+    file.write_text((old or "") + text, encoding="utf-8")
     try:
         after = digests(folder)
     finally:
-        file.unlink() if old is None else file.write_text(old)
+        file.unlink() if old is None else file.write_text(old, encoding="utf-8")
     return {kind for kind in before if before[kind] != after[kind]}
 
 

@@ -19,14 +19,14 @@ def tree(tmp_path: Path) -> Path:
     root = tmp_path / "tree"
     (root / "etc" / "deep").mkdir(parents=True)
     (root / "empty").mkdir()
-    (root / "etc" / "motd").write_text("hello\n")
+    (root / "etc" / "motd").write_text("hello\n", encoding="utf-8")
     (root / "etc" / "deep" / ".hidden").write_bytes(b"\x00\xff")
     (root / "bin").symlink_to("usr/bin")
     return root
 
 
 def swap(root: Path) -> None:
-    (root / "etc" / "x").write_text("hello\n")
+    (root / "etc" / "x").write_text("hello\n", encoding="utf-8")
     (root / "etc" / "motd").unlink()
     (root / "etc" / "x").rename(root / "etc" / "motd2")
 
@@ -37,7 +37,7 @@ def relink(root: Path, target: str) -> None:
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
-    "content": lambda root: (root / "etc/motd").write_text("hullo\n"),
+    "content": lambda root: (root / "etc/motd").write_text("hullo\n", encoding="utf-8"),
     "hidden content": lambda root: (root / "etc/deep/.hidden").write_bytes(b""),
     "a name": swap,
     "a new file": lambda root: (root / "etc/new").touch(),
@@ -48,7 +48,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "mode of a folder": lambda root: (root / "empty").chmod(0o700),
     "a link": lambda root: relink(root, "usr/sbin"),
     "how a link is written": lambda root: relink(root, "./usr//bin"),
-    "a file for a link": lambda root: ((root / "bin").unlink(), (root / "bin").write_text("usr/bin")),
+    "a file for a link": lambda root: ((root / "bin").unlink(), (root / "bin").write_text("usr/bin", encoding="utf-8")),
     "a file elsewhere": lambda root: (root / "etc/motd").rename(root / "empty/motd"),
 }
 
@@ -72,7 +72,7 @@ def own(root: Path) -> None:
 
 def add_history(root: Path) -> None:
     (root / ".git" / "objects").mkdir(parents=True)
-    (root / "etc" / ".git").write_text("gitdir: elsewhere")
+    (root / "etc" / ".git").write_text("gitdir: elsewhere", encoding="utf-8")
 
 
 NO_CHANGES: dict[str, Callable[[Path], object]] = {
@@ -106,7 +106,7 @@ def test_a_copy_has_the_same_digest(tree: Path, tmp_path: Path) -> None:
 
 def test_one_file(tmp_path: Path) -> None:
     file, link = tmp_path / "file", tmp_path / "link"
-    file.write_text("x")
+    file.write_text("x", encoding="utf-8")
     link.symlink_to("file")
     before = tree_digest(file)
     assert tree_digest(link) == before

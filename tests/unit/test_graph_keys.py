@@ -132,7 +132,7 @@ def lay_out(folder: Path) -> None:
 def graph(tmp_path: Path) -> Graph:
     """A small project with every kind in it."""
     lay_out(tmp_path)
-    (tmp_path / "stagewright.toml").write_text(PROJECT)
+    (tmp_path / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
     return graph_of(load(tmp_path, kinds()))
 
 
@@ -141,18 +141,18 @@ def test_what_keys_are_made_of(graph: Graph) -> None:
     found = {name: key.data for name, key in keys_of(graph, SOURCES).items()}
     text = json.dumps(found, indent=1, sort_keys=True) + "\n"
     actual = GOLDEN.with_suffix(".json.actual")
-    if text != (GOLDEN.read_text() if GOLDEN.exists() else ""):
-        actual.write_text(text)
+    if text != (GOLDEN.read_text(encoding="utf-8") if GOLDEN.exists() else ""):
+        actual.write_text(text, encoding="utf-8")
         pytest.fail(
             f"keys are made of other entries now: if that is meant, mv {actual} {GOLDEN}\n"
-            + "\n".join(str(item) for item in differences(json.loads(GOLDEN.read_text()), found))
+            + "\n".join(str(item) for item in differences(json.loads(GOLDEN.read_text(encoding="utf-8")), found))
         )
     actual.unlink(missing_ok=True)
 
 
 def test_every_kind_is_in_the_golden_file() -> None:
     known = {kind for table in kinds().values() for kind in table}
-    assert {data["kind"] for data in json.loads(GOLDEN.read_text()).values()} == known
+    assert {data["kind"] for data in json.loads(GOLDEN.read_text(encoding="utf-8")).values()} == known
 
 
 NODE = Node(

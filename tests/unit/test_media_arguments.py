@@ -147,7 +147,7 @@ def ready(folder: Path, *loaders: Loader, names: tuple[str, ...] = ("gentoo",)) 
         files += [f"loaders/{loader}/BOOTX64.EFI"] if loader.is_efi else []
     for name in [*files, "image.squashfs"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
+        (folder / name).write_text(name, encoding="utf-8")
     return payload
 
 

@@ -29,7 +29,7 @@ def tree(folder: Path) -> Path:
     """A root with what file systems differ about: times, links, names with blanks, permissions."""
     (folder / "etc").mkdir(parents=True)
     for number in range(40):
-        (folder / "etc" / f"file {number}").write_text("x" * number * 100)
+        (folder / "etc" / f"file {number}").write_text("x" * number * 100, encoding="utf-8")
     (folder / "etc/link").symlink_to("file 1")
     os.link(folder / "etc/file 2", folder / "etc/hard")
     (folder / "etc/file 3").chmod(0o4750)

@@ -67,7 +67,7 @@ def test_memtest_is_found_where_distributions_put_it(tmp_path: Path) -> None:
         target = tmp_path / f"taken{number}"
         target.mkdir()
         take_memtest(root, target)
-        assert {path.name: path.read_text() for path in target.iterdir()} == {
+        assert {path.name: path.read_text(encoding="utf-8") for path in target.iterdir()} == {
             "memtest.efi": "efi",
             "memtest.bin": "bin",
         }
@@ -89,13 +89,13 @@ def test_loaders_are_taken_from_where_gentoo_puts_them(tmp_path: Path) -> None:
     taken.mkdir()
     assert not list(Loader.ISOLINUX.missing(root, X64))
     Loader.ISOLINUX.take(root, X64, taken, "/unused")
-    assert (taken / BOOT_MBR).read_text() == "isohdpfx.bin"
+    assert (taken / BOOT_MBR).read_text(encoding="utf-8") == "isohdpfx.bin"
     assert {path.name for path in taken.iterdir()} == {*names, BOOT_MBR} - {"isohdpfx.bin"}
     assert list(Loader.SYSTEMD_BOOT.missing(root, X64))
     arm = EfiArch.of(Arch.ARM64)
     assert not list(Loader.SYSTEMD_BOOT.missing(root, arm))
     Loader.SYSTEMD_BOOT.take(root, arm, taken, "/unused")
-    assert (taken / "BOOTAA64.EFI").read_text() == "systemd-bootaa64.efi"
+    assert (taken / "BOOTAA64.EFI").read_text(encoding="utf-8") == "systemd-bootaa64.efi"
     assert list(Loader.GRUB_HYBRID.missing(root, arm))
 
 
@@ -174,7 +174,7 @@ def test_a_dracut_that_gives_up_is_explained(maker: Root) -> None:
         made(maker, Initramfs(), Capabilities(None, frozenset(), frozenset()), FAIL="1")
     assert caught.value.reason is Reason.BUILD_FAILED
     assert "'dm'" in caught.value.detail
-    (maker.path / "usr/bin/dracut").write_text("#!/bin/sh\nexit 1\n")
+    (maker.path / "usr/bin/dracut").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
         made(maker, Initramfs(), Capabilities(None, frozenset(), frozenset()))
     assert caught.value.reason is Reason.COMMAND_FAILED

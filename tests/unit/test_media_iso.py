@@ -128,7 +128,9 @@ def test_an_iso_says_which_machines_start_it(payload: Path, tmp_path: Path) -> N
         assert _arch_of(image, Arch.ARM64) == (arches or ["arm64"])[0]
     folder = tmp_path / "arm"
     shutil.copytree(payload, folder)
-    (folder / "payload.json").write_text((folder / "payload.json").read_text().replace('"amd64"', '"arm64"'))
+    (folder / "payload.json").write_text(
+        (folder / "payload.json").read_text(encoding="utf-8").replace('"amd64"', '"arm64"'), encoding="utf-8"
+    )
     (folder / "loaders/grub/BOOTX64.EFI").rename(folder / "loaders/grub/BOOTAA64.EFI")
     image = make(folder, tmp_path / "c", Loader.GRUB)
     assert _arch_of(image, Arch.AMD64) is Arch.ARM64
@@ -199,7 +201,7 @@ def test_signatures_are_the_same_twice(tmp_path: Path) -> None:
         time.sleep(1.1)
     assert signed[0] == signed[1]
     assert len(signed[0]) > len(efi_program())
-    key.write_text("no key")
+    key.write_text("no key", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
         sign(tmp_path / "a.efi", secure, files, EPOCH, io.StringIO())
     assert caught.value.reason is Reason.BUILD_FAILED
@@ -284,7 +286,7 @@ def test_what_is_no_medium(payload: Path, tmp_path: Path) -> None:
 
 def test_an_iso_that_cannot_boot_is_told(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
-    (tmp_path / "tree/readme").write_text("x")
+    (tmp_path / "tree/readme").write_text("x", encoding="utf-8")
     image = tmp_path / "data.iso"
     subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", image, tmp_path / "tree"], check=True)
     medium = look(image, tmp_path / "look")
@@ -303,7 +305,7 @@ def test_the_command(payload: Path, tmp_path: Path, capfd: pytest.CaptureFixture
     said = capfd.readouterr().out
     assert said.count("the same on all") == 3
     assert "boots: BIOS from USB" in said
-    (folder / "boot/gentoo").write_text("other")
+    (folder / "boot/gentoo").write_text("other", encoding="utf-8")
     assert stagewright(["media", "check", "--json", str(image), str(folder)]) == 1
     data = json.loads(capfd.readouterr().out)
     assert data["same"] == {"boot/gentoo": False, "boot/gentoo.igz": True, "image.squashfs": True}

@@ -145,11 +145,11 @@ def sources(tmp_path: Path) -> Root:
 @in_sandbox
 def test_sources_become_a_kernel_by_make(sources: Root, tmp_path: Path) -> None:
     config = tmp_path / "config"
-    config.write_text(f"{GOOD}CONFIG_MODULES=y\n")
+    config.write_text(f"{GOOD}CONFIG_MODULES=y\n", encoding="utf-8")
     described = Sources("/usr/src/linux", config, "live", 2, EPOCH)
     version = build_by_make(sources, described, configure(sources, described))
     assert version == "6.6.0-live"
-    image = (sources.path / f"boot/vmlinuz-{version}").read_text()
+    image = (sources.path / f"boot/vmlinuz-{version}").read_text(encoding="utf-8")
     assert image == f"image of 6.6.0-live at @{EPOCH} by stagewright@stagewright\n"
     able = capabilities(sources, version)
     assert able.options and able.options["DEFAULT"] == "y"
@@ -162,7 +162,7 @@ def test_sources_become_a_kernel_by_make(sources: Root, tmp_path: Path) -> None:
 def test_a_kernel_without_modules_or_configuration(sources: Root) -> None:
     described = Sources("/usr/src/linux", None, "", 1, EPOCH)
     version = build_by_make(sources, described, configure(sources, described))
-    config = (sources.path / f"boot/config-{version}").read_text()
+    config = (sources.path / f"boot/config-{version}").read_text(encoding="utf-8")
     assert config == "CONFIG_FROM_DEFCONFIG=y\nCONFIG_DEFAULT=y\n"
     assert (sources.path / f"lib/modules/{version}/modules.builtin").exists()
     assert not (sources.path / f"lib/modules/{version}/kernel").exists()
@@ -171,7 +171,9 @@ def test_a_kernel_without_modules_or_configuration(sources: Root) -> None:
 @as_root
 @in_sandbox
 def test_a_build_that_fails_is_told_from_inside(sources: Root) -> None:
-    (sources.path / "usr/src/linux/Makefile").write_text("olddefconfig defconfig:\n\ttouch .config\nall:\n\tfalse\n")
+    (sources.path / "usr/src/linux/Makefile").write_text(
+        "olddefconfig defconfig:\n\ttouch .config\nall:\n\tfalse\n", encoding="utf-8"
+    )
     with pytest.raises(StagewrightError) as caught:
         described = Sources("/usr/src/linux", None, "", 1, EPOCH)
         build_by_make(sources, described, configure(sources, described))
@@ -182,10 +184,10 @@ def test_a_build_that_fails_is_told_from_inside(sources: Root) -> None:
 @in_sandbox
 def test_genkernel_is_told_what_the_project_says(sources: Root, tmp_path: Path) -> None:
     config = tmp_path / "config"
-    config.write_text(GOOD)
+    config.write_text(GOOD, encoding="utf-8")
     made = build_by_genkernel(sources, Sources("/usr/src/linux", config, "", 3, EPOCH), ["--lvm"], tmp_path)
     assert made == "6.6.0"
-    said = (sources.path / "said").read_text().split()
+    said = (sources.path / "said").read_text(encoding="utf-8").split()
     assert said[-2:] == ["--lvm", "all"]
     assert {"--no-mountboot", "--no-module-rebuild", "--kerneldir=/usr/src/linux", "--makeopts=-j3"} <= set(said)
     assert {word.partition("=")[0] for word in said} >= {"--mrproper", "--kernel-config", "--initramfs-overlay"}
@@ -213,9 +215,11 @@ def test_all_that_compiling_lacks_is_named_at_once(tmp_path: Path) -> None:
 def test_the_finished_configuration_tells_what_was_asked_in_vain(sources: Root, tmp_path: Path) -> None:
     """Kconfig takes out without a word what depends on something that is not set."""
     makefile = MAKEFILE.replace("echo CONFIG_DEFAULT=y >> .config", "echo CONFIG_OTHER=m > .config")
-    (sources.path / "usr/src/linux/Makefile").write_text(makefile)
+    (sources.path / "usr/src/linux/Makefile").write_text(makefile, encoding="utf-8")
     config = tmp_path / "config"
-    config.write_text('CONFIG_SQUASHFS=y\nCONFIG_OTHER=y\nCONFIG_NAME="x"\n# CONFIG_ISO9660_FS is not set\n')
+    config.write_text(
+        'CONFIG_SQUASHFS=y\nCONFIG_OTHER=y\nCONFIG_NAME="x"\n# CONFIG_ISO9660_FS is not set\n', encoding="utf-8"
+    )
     done = configure(sources, Sources("/usr/src/linux", config, "", 1, EPOCH))
     assert done == Configured({"OTHER": "m"}, ("SQUASHFS",))
     with pytest.raises(ProblemsError) as caught:
@@ -251,10 +255,14 @@ def test_a_configuration_may_say_by_itself_that_it_starts_no_live_system() -> No
 @in_sandbox
 def test_make_compiles_through_ccache(sources: Root) -> None:
     makefile = MAKEFILE.replace("image of $(V)", "$(CC) in $(CCACHE_DIR)")
-    (sources.path / "usr/src/linux/Makefile").write_text(makefile)
+    (sources.path / "usr/src/linux/Makefile").write_text(makefile, encoding="utf-8")
     described = Sources("/usr/src/linux", None, "", 1, EPOCH, ccache={"CCACHE_DIR": "/var/cache/ccache"})
     version = build_by_make(sources, described, configure(sources, described))
-    assert (sources.path / f"boot/vmlinuz-{version}").read_text().startswith("ccache gcc in /var/cache/ccache at")
+    assert (
+        (sources.path / f"boot/vmlinuz-{version}")
+        .read_text(encoding="utf-8")
+        .startswith("ccache gcc in /var/cache/ccache at")
+    )
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def write(folder: Path, **settings: Mapping[str, str]) -> Path:
         text += f"[stages.{name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
     lines = {**TEST, **settings.get("test", {})}
     text += "[tests.it-boots]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
-    (folder / "stagewright.toml").write_text(text)
+    (folder / "stagewright.toml").write_text(text, encoding="utf-8")
     for name in ("seed.tar", "db.crt", "variables.fd"):
         (folder / name).touch()
     return folder
@@ -87,7 +87,7 @@ def test_what_cannot_be_is_told_with_its_place(tmp_path: Path, where: str, setti
     with pytest.raises(ProblemsError) as caught:
         load(write(tmp_path, **{where: settings}), kinds())
     header = "[tests.it-boots]" if where == "test" else f"[stages.{where}]"
-    lines = (tmp_path / "stagewright.toml").read_text().splitlines()
+    lines = (tmp_path / "stagewright.toml").read_text(encoding="utf-8").splitlines()
     begin = lines.index(header) + 1
     for problem in caught.value.problems:
         assert problem.reason in (Reason.INVALID_VALUE, Reason.UNKNOWN_NAME, Reason.MISSING_FILE, Reason.UNKNOWN_KEY)
@@ -122,11 +122,11 @@ def test_the_certificate_is_part_of_keys_and_the_secret_is_not(tmp_path: Path) -
     def key() -> str:
         return make_plan(load(folder, kinds()), Store(tmp_path / "store")).steps["boot"].key.digest
 
-    secret.write_text("one")
+    secret.write_text("one", encoding="utf-8")
     before = key()
-    secret.write_text("another")
+    secret.write_text("another", encoding="utf-8")
     assert key() == before
-    (folder / "db.crt").write_text("another certificate")
+    (folder / "db.crt").write_text("another certificate", encoding="utf-8")
     assert key() != before
 
 
@@ -134,23 +134,25 @@ def test_the_certificate_is_part_of_keys_and_the_secret_is_not(tmp_path: Path) -
     ("test", "hint"), [({"firmware": '"bios"'}, "uefi"), ({"boots": "", "netboots": '"pxe"'}, "grub")]
 )
 def test_tests_that_machines_of_arm_cannot_do(tmp_path: Path, test: Mapping[str, str], hint: str) -> None:
-    text = (write(tmp_path, test=test) / "stagewright.toml").read_text()
+    text = (write(tmp_path, test=test) / "stagewright.toml").read_text(encoding="utf-8")
     pxe = '[stages.pxe]\nkind = "pxeboot"\nlive = "live"\nboot = "boot"\n'
     arm = text.replace('file = "seed.tar"\n', 'file = "seed.tar"\narch = "arm64"\n')
-    (tmp_path / "stagewright.toml").write_text(arm + pxe)
+    (tmp_path / "stagewright.toml").write_text(arm + pxe, encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
         graph_of(load(tmp_path, kinds()))
     assert caught.value.reason is Reason.INVALID_VALUE
     assert caught.value.place and caught.value.place.line > 1
     assert hint in caught.value.hint
-    (tmp_path / "stagewright.toml").write_text(f'{arm}start = "grub"\n{pxe}' if "boots" in test else text)
+    (tmp_path / "stagewright.toml").write_text(
+        f'{arm}start = "grub"\n{pxe}' if "boots" in test else text, encoding="utf-8"
+    )
     node = graph_of(load(tmp_path, kinds())).nodes["test:it-boots"]
     assert node.tools == (("qemu-system-aarch64",) if "boots" in test else ("qemu-system-x86_64",))
 
 
 def test_machines_of_other_firmware_and_architecture(tmp_path: Path) -> None:
     secure = Firmware(tmp_path / "code", tmp_path / "vars", features=frozenset({"secure-boot", "requires-smm"}))
-    (tmp_path / "vars").write_text("variables")
+    (tmp_path / "vars").write_text("variables", encoding="utf-8")
     (tmp_path / "work").mkdir()
     spec = MachineSpec(firmware="uefi-secure", cdrom=Path("/x.iso"))
     line = prepare(spec, accel.tcg(""), tmp_path / "work", [], firmware=secure)
@@ -179,9 +181,13 @@ def test_a_configuration_that_rules_out_a_live_system_is_told_when_planning(tmp_
     kernel = '{ tree = "/usr/src/linux", config = "small.config" }'
     boot = {"kernels": f"{{ small = {kernel} }}"} if several else {"kernel": kernel}
     folder = write(tmp_path, boot=boot)
-    (folder / "small.config").write_text("CONFIG_SQUASHFS=y\n")  # what is not said may still be set by others
+    (folder / "small.config").write_text(
+        "CONFIG_SQUASHFS=y\n", encoding="utf-8"
+    )  # what is not said may still be set by others
     load(folder, kinds())
-    (folder / "small.config").write_text("# CONFIG_SQUASHFS is not set\n# CONFIG_OVERLAY_FS is not set\n")
+    (folder / "small.config").write_text(
+        "# CONFIG_SQUASHFS is not set\n# CONFIG_OVERLAY_FS is not set\n", encoding="utf-8"
+    )
     with pytest.raises(ProblemsError) as caught:
         load(folder, kinds())
     (problem,) = caught.value.problems

@@ -133,7 +133,7 @@ def test_what_serves_outlives_the_script_and_is_spared_by_systemd(folder: Path) 
     assert done.returncode == 0, done
     assert (folder / "copy").read_bytes()[:20000] == b"hsqs" * 5000
     assert (folder / "cmdline").read_bytes().startswith(b"@nbdkit\0")
-    assert "/dev/nbd0 -systemd-mark" in (folder / "client").read_text()
+    assert "/dev/nbd0 -systemd-mark" in (folder / "client").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("url", ["https://server/image", "ftp://server/image", ""])

@@ -125,14 +125,14 @@ def test_parts_are_links_and_all_is_digested(tmp_path: Path, parts: Parts) -> No
         assert (folder / name).samefile(source)
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == set(written.files)
-    (folder / "more").write_text("more")
+    (folder / "more").write_text("more", encoding="utf-8")
     add_digests(folder, ["more"], EPOCH)
-    sums = re.findall(r"^# SHA512 HASH\n(.*)$", (folder / "DIGESTS").read_text(), re.MULTILINE)
+    sums = re.findall(r"^# SHA512 HASH\n(.*)$", (folder / "DIGESTS").read_text(encoding="utf-8"), re.MULTILINE)
     assert {line.split()[1] for line in sums} == (files | {"more"}) - {"DIGESTS"}
     check = ["sha512sum", "--check", "--quiet", "--strict"]
     subprocess.run(check, cwd=folder, input="\n".join(sums).encode() + b"\n", check=True)
     (folder / "boot.ipxe").chmod(0o644)
-    (folder / "boot.ipxe").write_text("#!ipxe\n")
+    (folder / "boot.ipxe").write_text("#!ipxe\n", encoding="utf-8")
     assert subprocess.run(check, cwd=folder, input="\n".join(sums).encode() + b"\n", check=False).returncode == 1
 
 
@@ -141,7 +141,7 @@ def test_a_set_is_the_same_each_time(tmp_path: Path, parts: Parts) -> None:
     for folder in folders:
         folder.mkdir()
         write_set(parts, a_set(), folder, EPOCH)
-    digests = [(folder / "DIGESTS").read_text() for folder in folders]
+    digests = [(folder / "DIGESTS").read_text(encoding="utf-8") for folder in folders]
     assert digests[0] == digests[1]
     assert {(folders[0] / name).stat().st_mtime for name in ("boot.ipxe", COMBINED, "DIGESTS")} == {EPOCH}
 
@@ -154,7 +154,9 @@ def test_every_line_that_starts_a_kernel_has_a_root(tmp_path: Path, parts: Parts
     methods = list(Method) if fetches else [Method.INITRD]
     urls = {"base_url": "http://server/x", "nfs_url": "nfs://server/x", "nbd_url": "nbd://server"}
     write_set(parts, a_set(command=command, methods=methods, **urls), folder, EPOCH)
-    texts = {name: (folder / name).read_text() for name in ("boot.ipxe", "pxelinux.cfg/default", "grub.cfg")}
+    texts = {
+        name: (folder / name).read_text(encoding="utf-8") for name in ("boot.ipxe", "pxelinux.cfg/default", "grub.cfg")
+    }
     lines = re.findall(r"^\s*(?:kernel boot|APPEND|linux) ?.*$", "\n".join(texts.values()), re.MULTILINE)
     assert len(lines) == (16 if fetches else 4)
     assert not [line for line in lines if not re.search(r" root=\S", line)]
@@ -164,7 +166,7 @@ def test_every_line_that_starts_a_kernel_has_a_root(tmp_path: Path, parts: Parts
 def test_the_script_frees_images_before_it_loads_any(tmp_path: Path, parts: Parts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(methods=list(Method)), folder, EPOCH)
-    lines = (folder / "boot.ipxe").read_text().splitlines()
+    lines = (folder / "boot.ipxe").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "#!ipxe"
     commands = [line.split()[0] for line in lines if line and line[0] not in "#:"]
     assert commands[0] == "imgfree"
@@ -177,7 +179,7 @@ def test_the_script_frees_images_before_it_loads_any(tmp_path: Path, parts: Part
 def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: Parts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(methods=list(Method)), folder, EPOCH)
-    script = (folder / "boot.ipxe").read_text()
+    script = (folder / "boot.ipxe").read_text(encoding="utf-8")
     for label, argument in {
         "http": "root=live:${base-url}/image.squashfs",
         "stream": "root=live:/dev/nbd0 rd.stagewright.stream=${base-url}/image.squashfs",
@@ -187,7 +189,7 @@ def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: 
         section = script.partition(f"\n:{label}\n")[2].partition("\ngoto start")[0]
         assert f" {argument} ip=dhcp rd.neednet=1 " in section
     assert methods_of(folder) == list(Method)
-    readme = (folder / "README.md").read_text()
+    readme = (folder / "README.md").read_text(encoding="utf-8")
     assert re.search(r"\| stream: .* \| 320 MiB \| iPXE: `set method stream` before `chain` \|", readme)
     assert "`set method nfs` and `set nfs-url ADDRESS` before `chain`" in readme
     assert "set nfs-url nfs" not in re.sub(r"^#.*$", "", script, flags=re.MULTILINE)  # nobody said where it is
@@ -196,8 +198,8 @@ def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: 
 def test_an_address_that_is_known_is_in_menus_and_script(tmp_path: Path, parts: Parts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(methods=[Method.NFS, Method.STREAM], nfs_url="nfs://server/x"), folder, EPOCH)
-    assert "isset ${nfs-url} || set nfs-url nfs://server/x\n" in (folder / "boot.ipxe").read_text()
-    menu = (folder / "grub.cfg").read_text()
+    assert "isset ${nfs-url} || set nfs-url nfs://server/x\n" in (folder / "boot.ipxe").read_text(encoding="utf-8")
+    menu = (folder / "grub.cfg").read_text(encoding="utf-8")
     assert "root=live:nfs://server/x/image.squashfs" in menu
     assert "/dev/nbd0" not in menu  # no base_url
 
@@ -210,9 +212,9 @@ def test_streaming_takes_the_same_memory_whatever_the_image(tmp_path: Path, part
 def test_without_an_address_menus_do_not_fetch(tmp_path: Path, parts: Parts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(), folder, EPOCH)
-    assert "http" not in (folder / "grub.cfg").read_text()
-    assert "root=live:${base-url}/image.squashfs" in (folder / "boot.ipxe").read_text()
-    assert "set base-url ${cwduri}" in (folder / "boot.ipxe").read_text()
+    assert "http" not in (folder / "grub.cfg").read_text(encoding="utf-8")
+    assert "root=live:${base-url}/image.squashfs" in (folder / "boot.ipxe").read_text(encoding="utf-8")
+    assert "set base-url ${cwduri}" in (folder / "boot.ipxe").read_text(encoding="utf-8")
 
 
 def test_without_the_combined_file_new_versions_of_ipxe_join(tmp_path: Path, parts: Parts) -> None:
@@ -220,7 +222,7 @@ def test_without_the_combined_file_new_versions_of_ipxe_join(tmp_path: Path, par
     write_set(parts, a_set(combined=False), folder, EPOCH)
     assert not (folder / COMBINED).exists()
     assert not (folder / "grub.cfg").exists()
-    assert "initrd=initrd.magic" in (folder / "boot.ipxe").read_text()
+    assert "initrd=initrd.magic" in (folder / "boot.ipxe").read_text(encoding="utf-8")
 
 
 def test_budgets_are_kept(tmp_path: Path, parts: Parts) -> None:
@@ -246,7 +248,7 @@ def test_programs_for_bios_have_a_limit(tmp_path: Path, parts: Parts) -> None:
 def test_dnsmasq_understands_its_configuration(tmp_path: Path, address: str) -> None:
     names = ["undionly.kpxe", "ipxe.efi", "pxelinux.0", "grubaa64.efi"]
     text = dnsmasq_configuration('a "title"', names, "http://server/x", address=address, folder=str(tmp_path))
-    (tmp_path / "dnsmasq.conf").write_text(text)
+    (tmp_path / "dnsmasq.conf").write_text(text, encoding="utf-8")
     done = subprocess.run(
         ["dnsmasq", "--test", f"--conf-file={tmp_path}/dnsmasq.conf"], capture_output=True, check=False
     )

@@ -29,10 +29,10 @@ IMAGE = bytes(range(256)) * 64
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "set"
     (folder / "boot").mkdir(parents=True)
-    (folder / "boot.ipxe").write_text("#!ipxe\n")
+    (folder / "boot.ipxe").write_text("#!ipxe\n", encoding="utf-8")
     (folder / "image.squashfs").write_bytes(IMAGE)
-    (folder / "boot/a b&<c").write_text("odd")
-    (tmp_path / "secret").write_text("secret")
+    (folder / "boot/a b&<c").write_text("odd", encoding="utf-8")
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
     return folder
 
 

@@ -68,7 +68,8 @@ def test_its_files_are_part_of_its_key(tmp_path: Path) -> None:
         'format = 1\nproject = { name = "p", version = "1" }\n[seeds.it]\nfile = "seed.tar"\n'
         '[stages.net]\nkind = "netboot"\nroot = "it"\noverlay = ["image"]\nroot_overlay = ["more"]\n'
         'busybox_config = "busybox.config"\nlinuxrc = "linuxrc"\n'
-        '[stages.net.kernels.a]\ntree = "/usr/src/linux"\nbuild = "genkernel"\nconfig = "a.config"\n'
+        '[stages.net.kernels.a]\ntree = "/usr/src/linux"\nbuild = "genkernel"\nconfig = "a.config"\n',
+        encoding="utf-8",
     )
     for name in ("seed.tar", "busybox.config", "linuxrc", "a.config"):
         (tmp_path / name).touch()

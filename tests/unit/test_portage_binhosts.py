@@ -35,7 +35,7 @@ PATH: app-misc/other/other-1-1.gpkg.tar
 
 def write(path: Path, text: str = "x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -117,8 +117,8 @@ def test_a_package_that_the_host_has_anew_takes_the_place_of_the_old_one(host: H
     fetched = write(second.folder / f"{PACKAGE}.partial", "new")
     fetched.rename(second.folder / PACKAGE)
     second.keep()
-    assert (host.cache / PACKAGE).read_text() == "new"
-    assert (host.folder / PACKAGE).read_text() == "old", "another build still has what it began with"
+    assert (host.cache / PACKAGE).read_text(encoding="utf-8") == "new"
+    assert (host.folder / PACKAGE).read_text(encoding="utf-8") == "old", "another build still has what it began with"
 
 
 def test_a_host_without_an_index_is_told(hosts: Binhosts, tmp_path: Path) -> None:

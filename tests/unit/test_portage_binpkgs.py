@@ -16,7 +16,7 @@ PACKAGE = "app-misc/hello"
 
 def write(path: Path, text: str = "x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -97,7 +97,7 @@ def test_the_faster_of_two_builds_wins(provenance: Provenance, tmp_path: Path) -
         write(tmp_path / name / PACKAGE / "hello-1-1.gpkg.tar", name)
         BinaryPackages(tmp_path / "cache", tmp_path / name, provenance).take()
     kept = list((tmp_path / "cache").rglob("*.gpkg.tar"))
-    assert [path.read_text() for path in kept] == ["first"]
+    assert [path.read_text(encoding="utf-8") for path in kept] == ["first"]
 
 
 def test_the_compiler_is_that_of_the_stage_which_says_so() -> None:

@@ -20,19 +20,23 @@ def distfiles(tmp_path: Path) -> Distfiles:
 
 def test_only_whole_files_that_were_downloaded_are_shared(distfiles: Distfiles) -> None:
     own, shared = distfiles.own, distfiles.shared
-    (shared / "old").write_text("old")
-    (shared / "wrong").write_text("cut")
+    (shared / "old").write_text("old", encoding="utf-8")
+    (shared / "wrong").write_text("cut", encoding="utf-8")
     (own / "old").symlink_to(shared / "old")
     for name in ("new", "wrong", ".new.portage_lockfile", "part.__download__", "bad._checksum_failure_.x1"):
-        (own / name).write_text(name)
+        (own / name).write_text(name, encoding="utf-8")
     distfiles.keep()
     distfiles.keep()
-    assert {path.name: path.read_text() for path in shared.iterdir()} == {"old": "old", "new": "new", "wrong": "wrong"}
+    assert {path.name: path.read_text(encoding="utf-8") for path in shared.iterdir()} == {
+        "old": "old",
+        "new": "new",
+        "wrong": "wrong",
+    }
     assert distfiles.names() == ["new", "old", "wrong"]
 
 
 def test_a_shared_file_outlives_what_portage_does_to_its_own(distfiles: Distfiles) -> None:
-    (distfiles.own / "one").write_text("one")
+    (distfiles.own / "one").write_text("one", encoding="utf-8")
     distfiles.keep()
     (distfiles.own / "one").rename(distfiles.own / "one._checksum_failure_.abc")
     distfiles.keep()
@@ -42,8 +46,8 @@ def test_a_shared_file_outlives_what_portage_does_to_its_own(distfiles: Distfile
 def test_a_mirror_folder_is_seen_by_names_alone(distfiles: Distfiles) -> None:
     folder = distfiles.folder
     assert folder
-    (folder / "ab/one").write_text("one")
-    (folder / "two").write_text("two")
+    (folder / "ab/one").write_text("one", encoding="utf-8")
+    (folder / "two").write_text("two", encoding="utf-8")
     (folder / "layout.conf").touch()
     binds = {bind.target: bind.source for bind in distfiles.binds()}
     flat = binds[FLAT]
@@ -53,7 +57,7 @@ def test_a_mirror_folder_is_seen_by_names_alone(distfiles: Distfiles) -> None:
     }
     (distfiles.own / "one").symlink_to(f"{FLAT}/one")
     distfiles.copy_in()
-    assert (distfiles.shared / "one").read_text() == "one"
+    assert (distfiles.shared / "one").read_text(encoding="utf-8") == "one"
     assert not any(bind.writable for bind in distfiles.binds())
 
 
@@ -73,13 +77,13 @@ def test_a_mirror_has_exactly_what_is_wanted(tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
     for name in ("one", "two"):
-        (source / name).write_text(name)
+        (source / name).write_text(name, encoding="utf-8")
     assert write_mirror(out, ["one", "two"], source) == []
-    assert (out / "distfiles" / place_of("one")).read_text() == "one"
-    (source / "one").write_text("another")
+    assert (out / "distfiles" / place_of("one")).read_text(encoding="utf-8") == "one"
+    (source / "one").write_text("another", encoding="utf-8")
     (gone,) = write_mirror(out, ["one"], source)
     assert gone.name == "two" and not gone.exists()
-    assert (out / "distfiles" / place_of("one")).read_text() == "another"
+    assert (out / "distfiles" / place_of("one")).read_text(encoding="utf-8") == "another"
 
 
 def test_names_are_placed_as_glep_75_says() -> None:
@@ -94,7 +98,7 @@ def test_other_folders_are_left_alone(tmp_path: Path, layout: str | None) -> Non
     (tmp_path / "distfiles").mkdir()
     (tmp_path / "precious").touch()
     if layout:
-        (tmp_path / "distfiles/layout.conf").write_text(layout)
+        (tmp_path / "distfiles/layout.conf").write_text(layout, encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
         write_mirror(tmp_path, [], tmp_path)
     assert caught.value.reason is Reason.INVALID_VALUE

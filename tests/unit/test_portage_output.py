@@ -14,7 +14,11 @@ SAMPLES = Path(__file__).parents[1] / "data" / "emerge"
 
 def read(name: str) -> tuple[Output, list[tuple[int, int, str]]]:
     output = Output()
-    steps = [step for line in (SAMPLES / f"{name}.txt").read_text().splitlines() if (step := output.read(line))]
+    steps = [
+        step
+        for line in (SAMPLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        if (step := output.read(line))
+    ]
     return output, steps
 
 

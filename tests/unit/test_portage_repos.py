@@ -14,7 +14,7 @@ from stagewright.project.load import load
 
 def write(path: Path, text: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_profile_that_is_not_there(repos: list[Repository]) -> None:
 
 def test_parents_that_lead_nowhere_are_all_told_with_their_lines(repos: list[Repository]) -> None:
     parents = repos[1].path / "profiles/default/linux/amd64/systemd/parent"
-    parents.write_text("..\n../nowhere\nzoo:targets/ape\n")
+    parents.write_text("..\n../nowhere\nzoo:targets/ape\n", encoding="utf-8")
     with pytest.raises(ProblemsError) as caught:
         profile_chain("default/linux/amd64/systemd", repos)
     assert [(problem.reason, str(problem.place)) for problem in caught.value.problems] == [
@@ -149,7 +149,7 @@ WRONG = {
 def test_a_stage_is_checked_before_anything_is_built(repos: list[Repository], case: str) -> None:
     text, line, reason = WRONG[case]
     folder = repos[0].path.parent
-    (folder / "stagewright.toml").write_text(HEAD + text + "\n")
+    (folder / "stagewright.toml").write_text(HEAD + text + "\n", encoding="utf-8")
     with pytest.raises(ProblemsError) as caught:
         load(folder, kinds())
     assert [(problem.place.line, problem.reason) for problem in caught.value.problems if problem.place] == [
@@ -160,7 +160,7 @@ def test_a_stage_is_checked_before_anything_is_built(repos: list[Repository], ca
 def test_what_is_removed_need_not_be_in_a_repository(repos: list[Repository]) -> None:
     folder = repos[0].path.parent
     text = 'profile = "farm:barn"\npackages = ["app-farm/cow", "@world"]\nunmerge = ["old/thing"]\n'
-    (folder / "stagewright.toml").write_text(HEAD + text)
+    (folder / "stagewright.toml").write_text(HEAD + text, encoding="utf-8")
     assert load(folder, kinds()).entries["stages"]["a"].kind == "stage4"
 
 
@@ -169,7 +169,7 @@ def test_a_profile_may_come_from_a_confdir(repos: list[Repository]) -> None:
     (folder / "confdir").mkdir()
     (folder / "confdir/make.profile").symlink_to("/var/db/repos/gentoo/profiles/base")
     text = 'confdir = ["confdir"]\npackages = ["app-farm/cow"]\n'
-    (folder / "stagewright.toml").write_text(HEAD + text)
+    (folder / "stagewright.toml").write_text(HEAD + text, encoding="utf-8")
     assert load(folder, kinds()).entries["stages"]["a"].kind == "stage4"
 
 
@@ -178,7 +178,9 @@ def test_a_profile_link_that_dangles(repos: list[Repository], link: str) -> None
     folder = repos[0].path.parent
     (folder / "confdir").mkdir()
     (folder / "confdir/make.profile").symlink_to(link)
-    (folder / "stagewright.toml").write_text(HEAD + 'confdir = ["confdir"]\npackages = ["app-farm/cow"]\n')
+    (folder / "stagewright.toml").write_text(
+        HEAD + 'confdir = ["confdir"]\npackages = ["app-farm/cow"]\n', encoding="utf-8"
+    )
     with pytest.raises(ProblemsError) as caught:
         load(folder, kinds())
     (problem,) = caught.value.problems
@@ -198,7 +200,7 @@ def test_a_profile_link_that_dangles(repos: list[Repository], link: str) -> None
 def test_names_of_repositories(repos: list[Repository], file: str, text: str, message: str) -> None:
     folder = repos[0].path.parent
     write(folder / file, text)
-    (folder / "stagewright.toml").write_text(HEAD)
+    (folder / "stagewright.toml").write_text(HEAD, encoding="utf-8")
     with pytest.raises(ProblemsError) as caught:
         load(folder, kinds())
     (problem,) = caught.value.problems

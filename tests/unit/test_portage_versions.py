@@ -46,11 +46,11 @@ def test_splitting() -> None:
 def write(tree: Path, version: str, keywords: str, slot: str = "0", cache: str = "") -> None:
     folder = tree / "app-misc/one"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"one-{version}.ebuild").write_text(f'EAPI=8\nSLOT="{slot}"\n\tKEYWORDS="{keywords}"\n')
+    (folder / f"one-{version}.ebuild").write_text(f'EAPI=8\nSLOT="{slot}"\n\tKEYWORDS="{keywords}"\n', encoding="utf-8")
     if cache:
         path = tree / "metadata/md5-cache/app-misc" / f"one-{version}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(cache)
+        path.write_text(cache, encoding="utf-8")
 
 
 def test_the_best_of_what_is_stable_or_being_tested(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ VALUES = st.recursive(
 def test_what_is_written_is_read_back(epoch: int, seeds: dict[str, dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lock = Lock(Path(folder) / "stagewright.lock", epoch, seeds)
-        lock.file.write_text(lock.text(), newline="")
+        lock.file.write_text(lock.text(), newline="", encoding="utf-8")
         again = Lock.load(Path(folder))
     assert again == lock
     assert again.text() == lock.text()
@@ -53,7 +53,7 @@ def test_pins_stand_one_to_a_line_in_the_order_of_their_names(tmp_path: Path) ->
 def test_repositories_are_pinned_beside_seeds(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "stagewright.lock", 0, {"s": {"request": "1"}})
     lock = lock.with_pin("repos", "r", {"request": "2", "tree": TREE})
-    lock.file.write_text(lock.text())
+    lock.file.write_text(lock.text(), encoding="utf-8")
     again = Lock.load(tmp_path)
     assert again == lock
     assert again.pins("repos") == {"r": {"request": "2", "tree": TREE}}
@@ -62,14 +62,14 @@ def test_repositories_are_pinned_beside_seeds(tmp_path: Path) -> None:
 
 def test_a_lock_of_the_former_format_is_read(tmp_path: Path) -> None:
     file = tmp_path / "stagewright.lock"
-    file.write_text('format = 1\nsource_date_epoch = 5\n[seeds."a"]\nrequest = "1"\n')
+    file.write_text('format = 1\nsource_date_epoch = 5\n[seeds."a"]\nrequest = "1"\n', encoding="utf-8")
     lock = Lock.load(tmp_path)
     assert (lock.epoch, dict(lock.seeds), dict(lock.repos)) == (5, {"a": {"request": "1"}}, {})
     assert "format = 2" in lock.text()
 
 
 def test_the_lock_gives_the_time_stamp_unless_the_project_does(draft: Draft) -> None:
-    (draft.folder / "stagewright.lock").write_text("format = 1\nsource_date_epoch = 5\n")
+    (draft.folder / "stagewright.lock").write_text("format = 1\nsource_date_epoch = 5\n", encoding="utf-8")
     assert draft.write("").load().epoch == 5
     draft.write("", head="format = 1\n[project]\nname = 'p'\nsource_date_epoch = 0\n")
     assert draft.load().epoch == 0
@@ -94,7 +94,7 @@ def test_the_lock_gives_the_time_stamp_unless_the_project_does(draft: Draft) -> 
 )
 def test_a_damaged_lock_is_refused(draft: Draft, text: str, reason: Reason) -> None:
     draft.write("")
-    (draft.folder / "stagewright.lock").write_text(text)
+    (draft.folder / "stagewright.lock").write_text(text, encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
         draft.load()
     assert caught.value.reason is reason

@@ -24,7 +24,7 @@ def validator() -> Any:
 
 def demo() -> dict[str, Any]:
     """The demo's project as editors see it: dates are text there."""
-    data: dict[str, Any] = json.loads(json.dumps(tomllib.loads(DEMO.read_text()), default=str))
+    data: dict[str, Any] = json.loads(json.dumps(tomllib.loads(DEMO.read_text(encoding="utf-8")), default=str))
     return data
 
 

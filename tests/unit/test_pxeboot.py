@@ -30,7 +30,7 @@ def project(folder: Path, *changes: tuple[str, str]) -> Graph:
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
-    (folder / "stagewright.toml").write_text(text)
+    (folder / "stagewright.toml").write_text(text, encoding="utf-8")
     return graph_of(load(folder, kinds()))
 
 

@@ -188,13 +188,13 @@ def test_a_strange_tree_comes_back(base: Path) -> None:
     root = base / "root"
     deep = root.joinpath(*["deep" * 25] * 8)
     deep.mkdir(parents=True)
-    (deep / "end").write_text("x")
+    (deep / "end").write_text("x", encoding="utf-8")
     (root / "ping").write_bytes(b"\x7fELF")
     os.setxattr(root / "ping", "security.capability", CAPABILITY)
     (root / "listed").mkdir()
     os.setxattr(root / "listed", "system.posix_acl_access", ACL)
     os.setxattr(root / "listed", "system.posix_acl_default", ACL)
-    (root / "a link to b").write_text("y")
+    (root / "a link to b").write_text("y", encoding="utf-8")
     os.link(root / "a link to b", root / "c link to d")
     come_back(base)
     assert os.getxattr(base / "again/ping", "security.capability") == CAPABILITY
@@ -243,7 +243,7 @@ def test_tar_reads_what_each_compressor_writes(kind: Compression, base: Path) ->
 
 @real
 def test_a_listing_without_a_tarball_is_that_of_the_tarball(base: Path) -> None:
-    (base / "root/file").write_text("x")
+    (base / "root/file").write_text("x", encoding="utf-8")
     packed = pack(base / "root", base / "it.tar", COMPRESSOR, epoch=EPOCH)
     (base / "alone").mkdir()
     listed = list_tree(base / "root", base / "alone" / "it.tar", epoch=EPOCH)

@@ -25,18 +25,18 @@ def test_a_file_is_digested_while_it_is_written(pieces: list[bytes], tmp_path: P
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "it").write_text("kept")
+    (tmp_path / "it").write_text("kept", encoding="utf-8")
     with pytest.raises(FileExistsError):
         DigestedFile(tmp_path / "it")
-    assert (tmp_path / "it").read_text() == "kept"
+    assert (tmp_path / "it").read_text(encoding="utf-8") == "kept"
 
 
 def test_the_texts(tmp_path: Path) -> None:
     for name in ("it.iso", "it.iso.CONTENTS.gz"):
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text(name, encoding="utf-8")
     main, contents = (digests_of(tmp_path / name) for name in ("it.iso", "it.iso.CONTENTS.gz"))
     write_digests(tmp_path / "it.iso", [main, contents])
-    assert (tmp_path / "it.iso.DIGESTS").read_text().splitlines() == [
+    assert (tmp_path / "it.iso.DIGESTS").read_text(encoding="utf-8").splitlines() == [
         "# BLAKE2B HASH",
         f"{main.digests['blake2b']}  it.iso",
         "# SHA512 HASH",
@@ -46,4 +46,6 @@ def test_the_texts(tmp_path: Path) -> None:
         "# SHA512 HASH",
         f"{contents.digests['sha512']}  it.iso.CONTENTS.gz",
     ]
-    assert (tmp_path / "it.iso.sha256").read_text() == f"# SHA256 HASH\n{main.digests['sha256']}  it.iso\n"
+    assert (tmp_path / "it.iso.sha256").read_text(
+        encoding="utf-8"
+    ) == f"# SHA256 HASH\n{main.digests['sha256']}  it.iso\n"

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("mksquashfs"), reason="NOT TEST
 def snapshot(tmp_path: Path) -> Path:
     """A squashfs with a repository of one file."""
     (tmp_path / "repo/profiles").mkdir(parents=True)
-    (tmp_path / "repo/profiles/repo_name").write_text("gentoo\n")
+    (tmp_path / "repo/profiles/repo_name").write_text("gentoo\n", encoding="utf-8")
     file = tmp_path / "gentoo.sqfs"
     subprocess.run(["mksquashfs", tmp_path / "repo", file, "-quiet", "-no-progress"], check=True, capture_output=True)
     return file
@@ -29,7 +29,7 @@ def snapshot(tmp_path: Path) -> Path:
 def test_a_snapshot_is_unpacked_once(snapshot: Path, tmp_path: Path) -> None:
     shelf = Shelf.of(tmp_path / "store")
     tree = tree_of(snapshot, shelf, io.StringIO())
-    assert (tree / "profiles/repo_name").read_text() == "gentoo\n"
+    assert (tree / "profiles/repo_name").read_text(encoding="utf-8") == "gentoo\n"
     (tree / "marker").touch()
     copy = tmp_path / "other-name.sqfs"
     shutil.copy(snapshot, copy)
@@ -40,7 +40,7 @@ def test_a_snapshot_is_unpacked_once(snapshot: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_squashfs_leaves_nothing(tmp_path: Path) -> None:
     shelf = Shelf.of(tmp_path / "store")
-    (tmp_path / "x.sqfs").write_text("nothing of the kind")
+    (tmp_path / "x.sqfs").write_text("nothing of the kind", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
         tree_of(tmp_path / "x.sqfs", shelf, io.StringIO())
     assert caught.value.reason is Reason.BAD_ARCHIVE

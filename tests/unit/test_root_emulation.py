@@ -80,18 +80,18 @@ def test_a_replaced_emulator_is_registered_anew(tmp_path: Path, monkeypatch: pyt
     (kernel / "register").touch()
     monkeypatch.setattr(emulation, "BINFMT", kernel)
     emulation.register(ARM64, program)
-    words = (kernel / "register").read_text().split(":")
+    words = (kernel / "register").read_text(encoding="utf-8").split(":")
     assert words[2] == "M"
     assert words[6:] == [str(program), "POF"]
     ours = kernel / words[1]
-    ours.write_text(DEBIAN)
+    ours.write_text(DEBIAN, encoding="utf-8")
     assert unserved([ARM64]) == []
     program.write_bytes(program.read_bytes() + b"new")
     os.utime(program, ns=(1, 1))
     assert unserved([ARM64]) == [ARM64]
     emulation.register(ARM64, program)
-    assert ours.read_text() == "-1"  # by which the kernel forgets it
-    assert (kernel / "register").read_text().split(":")[1] != words[1]
+    assert ours.read_text(encoding="utf-8") == "-1"  # by which the kernel forgets it
+    assert (kernel / "register").read_text(encoding="utf-8").split(":")[1] != words[1]
 
 
 def test_own_programs_need_nothing() -> None:
@@ -107,7 +107,7 @@ def program_for(machine: Machine, path: Path) -> None:
 def test_what_a_root_is_for(tmp_path: Path) -> None:
     assert machine_of(tmp_path) is None
     (tmp_path / "usr/bin").mkdir(parents=True)
-    (tmp_path / "usr/bin/script").write_text("#!/bin/sh\n")
+    (tmp_path / "usr/bin/script").write_text("#!/bin/sh\n", encoding="utf-8")
     os.mkfifo(tmp_path / "usr/bin/a-pipe")
     assert machine_of(tmp_path) is None
     program_for(RISCV, tmp_path / "usr/bin/tool")

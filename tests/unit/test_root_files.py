@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
     for name in ("bin", "lib"):
         (root / name).symlink_to(f"usr/{name}")
     (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "precious").write_text("precious")
+    (tmp_path / "outside" / "precious").write_text("precious", encoding="utf-8")
     return root
 
 
@@ -51,7 +51,7 @@ def fill(folder: Path, *names: str) -> None:
         elif name.endswith("/"):
             path.mkdir(exist_ok=True)
         else:
-            path.write_text(name)
+            path.write_text(name, encoding="utf-8")
 
 
 def listing(folder: Path) -> dict[str, tuple[int, ...] | str]:
@@ -59,7 +59,9 @@ def listing(folder: Path) -> dict[str, tuple[int, ...] | str]:
     found: dict[str, tuple[int, ...] | str] = {}
     for path in sorted([folder, *folder.rglob("*")]):
         info = path.lstat()
-        content = str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else ""
+        content = (
+            str(path.readlink()) if path.is_symlink() else path.read_text(encoding="utf-8") if path.is_file() else ""
+        )
         found[str(path.relative_to(folder))] = (
             info.st_mode,
             info.st_uid,
@@ -76,7 +78,7 @@ def listing(folder: Path) -> dict[str, tuple[int, ...] | str]:
 def test_copies_files_folders_and_links(root: Path, overlay: Path) -> None:
     fill(overlay, "etc/motd", "opt/empty/", "etc/link -> /nowhere", ".git/config", "srv/.git")
     copy_in(root, overlay, epoch=EPOCH)
-    assert (root / "etc/motd").read_text() == "etc/motd"
+    assert (root / "etc/motd").read_text(encoding="utf-8") == "etc/motd"
     assert (root / "opt/empty").is_dir()
     assert str((root / "etc/link").readlink()) == "/nowhere"
     assert not (root / ".git").exists()
@@ -101,10 +103,10 @@ def test_a_file_replaces_a_file_and_a_link(root: Path, overlay: Path) -> None:
     fill(root, "etc/a", "etc/b -> /outside", "etc/c -> c")
     (root / "etc/hard").hardlink_to(root / "etc/a")
     fill(overlay, "etc/a", "etc/b", "etc/c")
-    (overlay / "etc/a").write_text("new")
+    (overlay / "etc/a").write_text("new", encoding="utf-8")
     copy_in(root, overlay, epoch=EPOCH)
-    assert (root / "etc/a").read_text() == "new"
-    assert (root / "etc/hard").read_text() == "etc/a"
+    assert (root / "etc/a").read_text(encoding="utf-8") == "new"
+    assert (root / "etc/hard").read_text(encoding="utf-8") == "etc/a"
     assert not (root / "etc/b").is_symlink()
     assert not (root / "etc/c").is_symlink()
 
@@ -268,7 +270,7 @@ def build(folder: Path, outside: Path, entries: list[tuple[str, str]]) -> None:
         if what == "folder":
             path.mkdir()
         elif what == "file":
-            path.write_text("file")
+            path.write_text("file", encoding="utf-8")
         else:
             path.symlink_to(what.replace("OUTSIDE", str(outside)))
 
@@ -290,7 +292,7 @@ def test_nothing_outside_a_root_ever_changes(
         root, overlay, outside = folder / "root", folder / "overlay", folder / "outside"
         for made in (root, overlay, outside):
             made.mkdir()
-        (outside / "precious").write_text("precious")
+        (outside / "precious").write_text("precious", encoding="utf-8")
         build(root, outside, there)
         build(overlay, outside, new)
         before = listing(outside), listing(overlay), sorted(folder.iterdir())

@@ -46,7 +46,7 @@ def test_the_environment_is_minimal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_program_is_looked_up_in_the_path_of_the_command(tmp_path: Path) -> None:
-    (tmp_path / "tool").write_text("#!/bin/sh\necho fake")
+    (tmp_path / "tool").write_text("#!/bin/sh\necho fake", encoding="utf-8")
     (tmp_path / "tool").chmod(0o755)
     assert run(["tool"], env={"PATH": str(tmp_path)}).stdout == "fake\n"
 
@@ -71,11 +71,11 @@ def test_only_the_descriptors_that_were_named_are_open() -> None:
 
 def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
     lines: list[str] = []
-    with (tmp_path / "log").open("w") as log:
+    with (tmp_path / "log").open("w", encoding="utf-8") as log:
         result = run(["sh", "-c", "echo one; echo two >&2; printf three"], log=log, on_line=lines.append)
     assert lines == ["one", "two", "three"]
     assert result.stdout == "one\ntwo\nthree"
-    head, *rest = (tmp_path / "log").read_text().splitlines()
+    head, *rest = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
     assert head.startswith("+ sh -c ")
     assert rest == lines
 
@@ -255,10 +255,10 @@ def test_the_lifeline_ends_a_process_whose_parent_is_gone() -> None:
 def test_a_pipeline_hands_on_what_it_makes(tmp_path: Path) -> None:
     found: list[bytes] = []
     log = tmp_path / "log"
-    with log.open("w") as stream:
+    with log.open("w", encoding="utf-8") as stream:
         pipeline([["printf", "b\\na\\n"], ["sort"], ["sh", "-c", "echo said >&2; cat"]], found.append, log=stream)
     assert b"".join(found) == b"a\nb\n"
-    assert log.read_text() == "+ printf 'b\\na\\n' | sort | sh -c 'echo said >&2; cat'\nsaid\n"
+    assert log.read_text(encoding="utf-8") == "+ printf 'b\\na\\n' | sort | sh -c 'echo said >&2; cat'\nsaid\n"
 
 
 @pytest.mark.parametrize(

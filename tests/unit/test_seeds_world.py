@@ -22,7 +22,7 @@ MIRROR = 'mirror = "https://example.org"\nvariant = "stage3-amd64-systemd"\n'
 
 
 def write(folder: Path, text: str) -> Path:
-    (folder / "stagewright.toml").write_text(HEAD + text)
+    (folder / "stagewright.toml").write_text(HEAD + text, encoding="utf-8")
     return folder
 
 
@@ -60,7 +60,7 @@ def test_what_is_wrong(tmp_path: Path, case: str) -> None:
 
 
 def test_where_it_comes_from_is_no_part_of_the_key(tmp_path: Path) -> None:
-    (tmp_path / "keys.asc").write_text("keys")
+    (tmp_path / "keys.asc").write_text("keys", encoding="utf-8")
     nodes = []
     for text in (
         MIRROR,

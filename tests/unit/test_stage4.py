@@ -24,8 +24,8 @@ root = "s"
 def project(folder: Path, text: str) -> Path:
     (folder / "seed.tar").touch()
     (folder / "keys").mkdir(exist_ok=True)
-    (folder / "keys/larry.pub").write_text("ssh-ed25519 AAAA larry\n")
-    (folder / "stagewright.toml").write_text(HEAD + text)
+    (folder / "keys/larry.pub").write_text("ssh-ed25519 AAAA larry\n", encoding="utf-8")
+    (folder / "stagewright.toml").write_text(HEAD + text, encoding="utf-8")
     return folder
 
 

@@ -34,7 +34,7 @@ def apply(root: Root, *args: Any) -> None:
 
 
 def row(root: Root, table: str, name: str) -> list[str]:
-    lines = (root.path / "etc" / table).read_text().splitlines()
+    lines = (root.path / "etc" / table).read_text(encoding="utf-8").splitlines()
     (found,) = [line for line in lines if line.split(":")[0] == name]
     return found.split(":")
 
@@ -65,7 +65,7 @@ def test_a_new_user(tmp_path: Path) -> None:
     assert owner(home / ".config/app.conf") == (1000, 1001, 0o644)
     assert owner(home / ".ssh") == (1000, 1001, 0o700)
     assert owner(home / ".ssh/authorized_keys") == (1000, 1001, 0o600)
-    assert (home / ".ssh/authorized_keys").read_text() == KEY + "\n"
+    assert (home / ".ssh/authorized_keys").read_text(encoding="utf-8") == KEY + "\n"
     assert (home / ".bashrc").stat().st_mtime == EPOCH
 
 
@@ -80,9 +80,9 @@ def test_what_is_not_touched_stays(tmp_path: Path) -> None:
         ("gshadow", GSHADOW, 0o640, 42),
     ):
         file = tmp_path / "etc" / name
-        assert file.read_text().startswith(text)
+        assert file.read_text(encoding="utf-8").startswith(text)
         assert owner(file) == (0, group, mode)
-        assert file.read_text().count("\n") == text.count("\n") + 1
+        assert file.read_text(encoding="utf-8").count("\n") == text.count("\n") + 1
     assert sorted(path.name for path in (tmp_path / "etc").iterdir() if path.is_file()) == sorted(
         ["passwd", "group", "shadow", "gshadow", "shells"]
     )
@@ -93,9 +93,9 @@ def test_once_more_changes_nothing(tmp_path: Path) -> None:
     root = make_root(tmp_path)
     users: dict[str, dict[str, Any]] = {"larry": {"groups": ["wheel"], "authorized_keys": ["k"], "password": HASH}}
     apply(root, users)
-    before = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    before = {path: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file()}
     apply(root, users)
-    assert {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert {path: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @as_root
@@ -148,7 +148,7 @@ def test_numbers(tmp_path: Path) -> None:
 def test_a_home_that_an_overlay_brought(tmp_path: Path) -> None:
     root = make_root(tmp_path, {"home/larry/.bashrc": "mine\n", "home/larry/bin/run*": "", "srv/data/file": ""})
     apply(root, {"larry": {}, "other": {"home": "/srv/data"}})
-    assert (tmp_path / "home/larry/.bashrc").read_text() == "mine\n"
+    assert (tmp_path / "home/larry/.bashrc").read_text(encoding="utf-8") == "mine\n"
     assert owner(tmp_path / "home/larry/.bashrc")[:2] == (1000, 1000)
     assert owner(tmp_path / "home/larry/bin/run") == (1000, 1000, 0o755)
     assert owner(tmp_path / "home/larry") == (1000, 1000, 0o700)
@@ -161,7 +161,7 @@ def test_a_root_without_accounts(tmp_path: Path) -> None:
     for name in ("passwd", "group", "shadow", "gshadow"):
         (tmp_path / "etc" / name).unlink()
     apply(root, {"root": {"password": "empty"}})
-    assert (tmp_path / "etc/passwd").read_text() == "root:x:0:0::/root:/bin/bash\n"
+    assert (tmp_path / "etc/passwd").read_text(encoding="utf-8") == "root:x:0:0::/root:/bin/bash\n"
     assert row(root, "shadow", "root")[1] == ""
     assert not (tmp_path / "etc/gshadow").exists()
     assert owner(tmp_path / "etc/shadow") == (0, 0, 0o640)

@@ -28,7 +28,7 @@ GENERATES = {
 
 
 def text(root: Root, name: str) -> str:
-    return (root.path / "etc" / name).read_text()
+    return (root.path / "etc" / name).read_text(encoding="utf-8")
 
 
 @as_root

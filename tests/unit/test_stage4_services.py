@@ -182,7 +182,7 @@ def test_a_root_with_systemctl_uses_it(tmp_path: Path) -> None:
     program = {"usr/bin/systemctl*": '#!/bin/sh\necho "$SYSTEMD_OFFLINE $*" >> /calls\n'}
     root = with_shell(root_with(tmp_path, {**SYSTEMD, **program}))
     apply(root, enable=["sshd", "getty@tty7"], disable=["cron.timer"], mask=["display"], target="graphical")
-    assert (tmp_path / "calls").read_text().splitlines() == [
+    assert (tmp_path / "calls").read_text(encoding="utf-8").splitlines() == [
         "1 --root=/ --no-reload disable cron.timer display.service",
         "1 --root=/ --no-reload enable sshd.service getty@tty7.service",
         "1 --root=/ --no-reload mask display.service",
@@ -196,7 +196,7 @@ def test_presets_keep_what_stages_below_have_said(tmp_path: Path) -> None:
     root = root_with(tmp_path, SYSTEMD)
     apply(root, enable=["sshd", "getty@tty1"], presets=["disable *"])
     apply(root, enable=["getty@tty2", "getty@tty3"], disable=["sshd"])
-    lines = (tmp_path / "etc/systemd/system-preset/00-stagewright.preset").read_text().splitlines()[1:]
+    lines = (tmp_path / "etc/systemd/system-preset/00-stagewright.preset").read_text(encoding="utf-8").splitlines()[1:]
     assert lines == [
         "disable sshd.service",
         "enable getty@.service tty2 tty3 tty1",

@@ -31,7 +31,7 @@ root = "system"
 
 def graph(folder: Path, text: str, head: str = HEAD) -> Graph:
     (folder / "seed.tar").touch()
-    (folder / "stagewright.toml").write_text(head + text)
+    (folder / "stagewright.toml").write_text(head + text, encoding="utf-8")
     return graph_of(load(folder, kinds()))
 
 
@@ -68,9 +68,9 @@ def test_the_emulator_of_a_foreign_bootstrap_is_a_tool(tmp_path: Path) -> None:
     assert graph(tmp_path, BOOTSTRAP + said(ANOTHER)).nodes["seed:it"].tools == (EMULATOR,)
     assert graph(tmp_path, FILE + said(ANOTHER)).nodes["seed:it"].tools == ()
     lock = 'format = 1\nsource_date_epoch = 1\n[seeds.it]\nrequest = "0"\npackages = []\n'
-    (tmp_path / "stagewright.lock").write_text(lock)
+    (tmp_path / "stagewright.lock").write_text(lock, encoding="utf-8")
     assert graph(tmp_path, BOOTSTRAP).nodes["seed:it"].tools == ()
-    (tmp_path / "stagewright.lock").write_text(lock + said(ANOTHER))  # written on another computer
+    (tmp_path / "stagewright.lock").write_text(lock + said(ANOTHER), encoding="utf-8")  # written on another computer
     assert graph(tmp_path, BOOTSTRAP).nodes["seed:it"].tools == (EMULATOR,)
     assert graph(tmp_path, BOOTSTRAP + said(host_machine().arch)).nodes["seed:it"].tools == ()
 

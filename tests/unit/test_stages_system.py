@@ -55,16 +55,18 @@ def toolchain(tmp_path: Path) -> Root:
 def test_the_newest_compiler_is_selected(toolchain: Root) -> None:
     told = Told()
     select_toolchain(toolchain, told.work)
-    assert (toolchain.path / "etc/env.d/gcc/config-chosen").read_text() == "x86_64-pc-linux-gnu-15\n"
-    assert (toolchain.path / "etc/env.d/binutils/config-chosen").read_text() == "x86_64-pc-linux-gnu-2.45\n"
+    assert (toolchain.path / "etc/env.d/gcc/config-chosen").read_text(encoding="utf-8") == "x86_64-pc-linux-gnu-15\n"
+    assert (toolchain.path / "etc/env.d/binutils/config-chosen").read_text(
+        encoding="utf-8"
+    ) == "x86_64-pc-linux-gnu-2.45\n"
     assert told.notices == ["gcc-config: x86_64-pc-linux-gnu-15", "binutils-config: x86_64-pc-linux-gnu-2.45"]
 
 
 def test_a_selected_compiler_stays(toolchain: Root) -> None:
     chosen = toolchain.path / "etc/env.d/gcc/config-chosen"
-    chosen.write_text("x86_64-pc-linux-gnu-14\n")
+    chosen.write_text("x86_64-pc-linux-gnu-14\n", encoding="utf-8")
     select_toolchain(toolchain, Told().work)
-    assert chosen.read_text() == "x86_64-pc-linux-gnu-14\n"
+    assert chosen.read_text(encoding="utf-8") == "x86_64-pc-linux-gnu-14\n"
 
 
 def test_a_root_without_these_programs_is_left_alone(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_time_zone_and_locale(tmp_path: Path) -> None:
     root = root_with(tmp_path, {"usr/share/zoneinfo/Factory": "", "usr/bin/locale-gen*": program})
     settle_places(root, Told().work)
     assert (root.path / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/Factory")
-    assert (root.path / "made").read_text() == "C.UTF-8 UTF-8\n"
+    assert (root.path / "made").read_text(encoding="utf-8") == "C.UTF-8 UTF-8\n"
 
 
 def test_a_time_zone_that_is_there_stays(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def put(store: Store, key: str, *below: str, size: int = 1, yields: Yields = LAY
     """Bring a result into the store as a build does."""
     tree = store.new_work(key) / "tree"
     (tree / "etc").mkdir(parents=True)
-    (tree / "etc" / "name").write_text(key)
+    (tree / "etc" / "name").write_text(key, encoding="utf-8")
     store.commit(tree, yields, meta(key, *below, size=size))
     tree.parent.rmdir()
 
@@ -67,7 +67,7 @@ def test_what_was_committed_is_there(store: Store) -> None:
     assert store.has(LAYER, "k2")
     assert not store.has(ARTIFACT, "k2")
     assert store.meta(LAYER, "k2") == meta("k2", "k1")
-    assert (store.tree(LAYER, "k2") / "etc" / "name").read_text() == "k2"
+    assert (store.tree(LAYER, "k2") / "etc" / "name").read_text(encoding="utf-8") == "k2"
     assert store.stack("k2") == [store.tree(LAYER, "k2"), store.tree(LAYER, "k1")]
     assert Store(store.path).has(LAYER, "k1")
 
@@ -164,7 +164,7 @@ def test_a_failed_root_is_kept_until_the_next_one(store: Store) -> None:
 
 @pytest.mark.parametrize("stamp", ["0", "2", "", "x"])
 def test_another_format_is_refused(store: Store, stamp: str) -> None:
-    (store.path / "format").write_text(stamp)
+    (store.path / "format").write_text(stamp, encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
         Store(store.path)
     assert caught.value.reason is Reason.STORE_FORMAT
@@ -178,7 +178,11 @@ def test_a_half_made_store_is_completed(store: Store) -> None:
 
 
 def test_the_store_tells_backup_programs_to_pass_it_over(store: Store) -> None:
-    assert (store.path / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+    assert (
+        (store.path / "CACHEDIR.TAG")
+        .read_text(encoding="utf-8")
+        .startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+    )
 
 
 @needs_root
@@ -292,7 +296,7 @@ def test_the_last_key_of_a_node_is_remembered(store: Store) -> None:
     store.remember("demo", "test:x", {"a": 3})
     assert store.remembered("demo", "seed:x") == {"a": 2}
     assert store.remembered("other", "seed:x") is None
-    (store.path / "history" / "demo" / "seed%3Ax.json").write_text("{")
+    (store.path / "history" / "demo" / "seed%3Ax.json").write_text("{", encoding="utf-8")
     assert store.remembered("demo", "seed:x") is None
 
 
@@ -349,4 +353,4 @@ def test_removing_a_tree_follows_no_link(tmp_path: Path) -> None:
 
 def test_meta_data_are_json(store: Store) -> None:
     put(store, "k1")
-    assert json.loads((store.folder(LAYER, "k1") / "meta.json").read_text())["kind"] == "root"
+    assert json.loads((store.folder(LAYER, "k1") / "meta.json").read_text(encoding="utf-8"))["kind"] == "root"

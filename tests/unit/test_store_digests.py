@@ -36,7 +36,7 @@ def memory(tmp_path: Path) -> Path:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "file"
-    path.write_text("one")
+    path.write_text("one", encoding="utf-8")
     return path
 
 
@@ -44,13 +44,13 @@ def test_an_old_file_is_read_once(memory: Path, file: Path) -> None:
     info = age(file)
     first = ask(memory, file, info)
     assert first == file_digest(file)
-    file.write_text("two")  # the same inode, and we say that nothing else changed
+    file.write_text("two", encoding="utf-8")  # the same inode, and we say that nothing else changed
     assert ask(memory, file, info) == first
 
 
 def test_a_changed_file_is_read_again(memory: Path, file: Path) -> None:
     ask(memory, file, age(file, 100))
-    file.write_text("two")
+    file.write_text("two", encoding="utf-8")
     assert ask(memory, file, age(file, 50)) == file_digest(file)
 
 
@@ -58,13 +58,13 @@ def test_a_young_file_is_not_remembered(memory: Path, file: Path) -> None:
     """It can change again within the grain of its time stamps."""
     info = age(file, SETTLED / 2)
     ask(memory, file, info)
-    file.write_text("two")
+    file.write_text("two", encoding="utf-8")
     assert ask(memory, file, info) == file_digest(file)
 
 
 def test_two_files_are_two(memory: Path, file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    other.write_text("two")
+    other.write_text("two", encoding="utf-8")
     assert ask(memory, file, age(file)) != ask(memory, other, age(other))
 
 
@@ -108,7 +108,7 @@ class Tools:
 
     def make(self, name: str, body: str) -> None:
         path = self.folder / name
-        path.write_text(f'#!/bin/sh\necho "$0 $*" >> {self.calls}\n{body}\n')
+        path.write_text(f'#!/bin/sh\necho "$0 $*" >> {self.calls}\n{body}\n', encoding="utf-8")
         path.chmod(0o755)
 
     def ask(self, name: str) -> str:
@@ -116,7 +116,7 @@ class Tools:
 
     @property
     def asked(self) -> int:
-        return len(self.calls.read_text().splitlines()) if self.calls.exists() else 0
+        return len(self.calls.read_text(encoding="utf-8").splitlines()) if self.calls.exists() else 0
 
 
 @pytest.fixture
@@ -168,5 +168,5 @@ def test_a_program_that_is_not_there(tools: Tools) -> None:
 @pytest.mark.parametrize("content", ["", "{", "null", "[]"])
 def test_a_damaged_memory_of_tools_is_only_lost_time(tools: Tools, content: str) -> None:
     tools.make("tool", "echo 1.2")
-    tools.memory.write_text(content)
+    tools.memory.write_text(content, encoding="utf-8")
     assert tools.ask("tool") == "1.2"

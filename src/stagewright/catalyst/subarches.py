@@ -31,7 +31,7 @@ class Subarch:
 @functools.cache
 def subarches() -> Mapping[str, Subarch]:
     """All of them, by name."""
-    text = resources.files("stagewright.catalyst").joinpath("data/subarches.toml").read_text()
+    text = resources.files("stagewright.catalyst").joinpath("data/subarches.toml").read_text(encoding="utf-8")
     found: dict[str, Subarch] = {}
     for arch, table in tomllib.loads(text).items():
         setarch = table.pop("setarch", None)

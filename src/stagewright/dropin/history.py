@@ -42,5 +42,5 @@ def _file(record: Record, spare: Path) -> Path:
             return record.file
     except StagewrightError:
         pass
-    spare.write_text(record.text)
+    spare.write_text(record.text, encoding="utf-8")
     return spare

@@ -53,7 +53,7 @@ def remember(storedir: Path, identity: str, record: Record, artifacts: Sequence[
 def recall(storedir: Path, identity: str) -> Record | None:
     """What made an identity; None when nobody knows, or when its artifacts are not those that were made."""
     try:
-        data = json.loads(_path(storedir, identity).read_text())
+        data = json.loads(_path(storedir, identity).read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
             return None
         if any(_stamp(storedir / name) != stamp for name, stamp in data["artifacts"].items()):

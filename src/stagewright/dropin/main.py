@@ -154,7 +154,7 @@ def _stream(file: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        stream = file.open("a")
+        stream = file.open("a", encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"--log-file {file}: {error.strerror}") from error
     with stream:

@@ -179,9 +179,11 @@ def _packages(tree: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     old = target / INDEX
     text = merge_indexes(
-        old.read_text() if old.is_file() else "", (tree / INDEX).read_text(), lambda path: (target / path).is_file()
+        old.read_text(encoding="utf-8") if old.is_file() else "",
+        (tree / INDEX).read_text(encoding="utf-8"),
+        lambda path: (target / path).is_file(),
     )
-    if old.is_file() and old.read_text() == text:
+    if old.is_file() and old.read_text(encoding="utf-8") == text:
         return
     packed = target / f".{INDEX}.gz.new"
     packed.write_bytes(gzip.compress(text.encode(), mtime=0))

@@ -39,7 +39,7 @@ def compare(old: Side, new: Side) -> dict[str, Any]:
         )
     with tempfile.TemporaryDirectory(prefix="stagewright-diff-") as name:
         job = Path(name) / "sides.json"
-        job.write_text(json.dumps([old.to_dict(), new.to_dict()]))
+        job.write_text(json.dumps([old.to_dict(), new.to_dict()]), encoding="utf-8")
         said = run(isolated(python("stagewright.engine.compare", str(job)))).stdout
     result: dict[str, Any] = json.loads(said)
     return result
@@ -47,7 +47,7 @@ def compare(old: Side, new: Side) -> dict[str, Any]:
 
 def main(job: Path) -> None:
     """Compare the sides of a job, in namespaces that end with this process."""
-    both = [Side(**side) for side in json.loads(job.read_text())]
+    both = [Side(**side) for side in json.loads(job.read_text(encoding="utf-8"))]
     sys.stdout.write(json.dumps(_compare(both, job.parent)))
 
 

@@ -162,7 +162,7 @@ def _firmware(models: Iterable[type[Stage]], programs: Collection[str]) -> Itera
 
 def _cgroups(models: Iterable[type[Stage]]) -> Iterator[Check]:
     if any(model.contained for model in models):
-        fine = "cgroup2" in Path("/proc/filesystems").read_text().split()
+        fine = "cgroup2" in Path("/proc/filesystems").read_text(encoding="utf-8").split()
         remedy = "containers need control groups: a kernel with CONFIG_CGROUPS"
         yield Check("cgroup2", fine, "in the kernel" if fine else "not in the kernel", remedy=remedy)
 
@@ -171,5 +171,9 @@ def host_summary() -> str:
     """The machine in a line."""
     release = os.uname().release
     cores = len(os.sched_getaffinity(0))
-    memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
+    memory = next(
+        int(line.split()[1])
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        if "MemTotal" in line
+    )
     return f"Linux {release}, {cores} cores, {memory / (1 << 20):.1f} GiB of memory"

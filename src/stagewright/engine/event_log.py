@@ -13,7 +13,7 @@ class Record:
 
     def __init__(self, store: Store, run_id: str) -> None:
         self.path = store.path / "events" / f"{run_id}.jsonl"
-        self._stream = self.path.open("a", buffering=1)
+        self._stream = self.path.open("a", buffering=1, encoding="utf-8")
 
     def __call__(self, event: Event) -> None:
         """Take an event."""

@@ -93,7 +93,7 @@ def _fetch(plan: Plan, step: Step, store: Store, emit: Callable[[Event], None]) 
         emit(result)
         if error:
             raise error
-        files = json.loads(Path(folder, FETCHED).read_text())
+        files = json.loads(Path(folder, FETCHED).read_text(encoding="utf-8"))
     return Sources(node.id, tuple(files))
 
 

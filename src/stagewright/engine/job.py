@@ -73,10 +73,10 @@ class Job:
     def write(self, folder: Path) -> Path:
         """Write the job into its work folder."""
         path = folder / FILE_NAME
-        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True))
+        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
         return path
 
     @classmethod
     def read(cls, folder: Path) -> Job:
         """The job of a work folder."""
-        return cls(**json.loads((folder / FILE_NAME).read_text()))
+        return cls(**json.loads((folder / FILE_NAME).read_text(encoding="utf-8")))

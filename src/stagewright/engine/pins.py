@@ -302,7 +302,7 @@ def _ask(project: Project, store: Store, entry: Entry, listeners: Sequence[Liste
         _tell(listeners, ended)
         if result.error:
             raise StagewrightError.from_dict(result.error)
-        found: Mapping[str, Any] = json.loads(Path(folder, "pin.json").read_text())
+        found: Mapping[str, Any] = json.loads(Path(folder, "pin.json").read_text(encoding="utf-8"))
     return found
 
 

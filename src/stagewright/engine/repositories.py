@@ -37,7 +37,7 @@ def origin(project: Project, store: Store, name: str, kind: str, listeners: Sequ
     error: StagewrightError | None = None
     emit(NodeStarted(node=node, kind=kind, key=request_digest(repo.request), log=str(log)))
     try:
-        with log.open("a") as stream:
+        with log.open("a", encoding="utf-8") as stream:
             yield Origin(
                 name=name,
                 repo=repo,

@@ -40,7 +40,7 @@ class Resources:
     @classmethod
     def of_machine(cls) -> Resources:
         """All cores that this process may use, and nine tenths of the memory that is free."""
-        text = Path("/proc/meminfo").read_text()
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
         free = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
         return cls(len(os.sched_getaffinity(0)), free * 9 // 10 // 1024)
 

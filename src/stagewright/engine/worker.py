@@ -56,7 +56,7 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
     if mode == "shell":
         return _shell(job, folder, arguments)
     lifeline()
-    out = os.fdopen(os.dup(1), "w", buffering=1)
+    out = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # nothing but events may reach the engine
 
     def emit(event: Event) -> None:
@@ -65,7 +65,7 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
     started = time.monotonic()
     error: StagewrightError | None = None
     size = 0
-    log = open(job.log, "a", buffering=1)  # noqa: PTH123, SIM115  line buffering; closing it may fail on a full disk
+    log = open(job.log, "a", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115  line buffering; closing it may fail on a full disk
     try:
         stage, work = _prepare(job, folder, log, emit)
         if mode == "pin":
@@ -141,16 +141,16 @@ def _protect(tree: Path) -> None:
 
 
 def _pin(stage: Stage, work: Work, folder: Path) -> None:
-    (folder / "pin.json").write_text(json.dumps(stage.pin(work)))
+    (folder / "pin.json").write_text(json.dumps(stage.pin(work)), encoding="utf-8")
 
 
 def _fetch(stage: Stage, work: Work, folder: Path) -> None:
     assert isinstance(stage, PackageStage), "the engine asks no other kind"
-    (folder / FETCHED).write_text(json.dumps(stage.fetch(work)))
+    (folder / FETCHED).write_text(json.dumps(stage.fetch(work)), encoding="utf-8")
 
 
 def _shell(job: Job, folder: Path, arguments: list[str]) -> int:
-    with open(job.log, "a", buffering=1) as log:  # noqa: PTH123  line buffering
+    with open(job.log, "a", encoding="utf-8", buffering=1) as log:  # noqa: PTH123  line buffering
         stage, work = _prepare(job, folder, log, lambda _: None)
         root = stage.open(work)
     inside = next((shell for shell in SHELL if os.path.lexists(root.path / shell.lstrip("/"))), None)

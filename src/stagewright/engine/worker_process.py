@@ -97,5 +97,5 @@ class Worker:
 
 def _tail(path: Path, lines: int = 10) -> str:
     with contextlib.suppress(FileNotFoundError):
-        return "\n".join(path.read_text(errors="replace").rstrip().splitlines()[-lines:])
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()[-lines:])
     return ""

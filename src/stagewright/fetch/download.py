@@ -209,7 +209,7 @@ class _Download:
 
     def _known(self) -> _Part | None:
         try:
-            return _Part(**json.loads(self.memory.read_text()))
+            return _Part(**json.loads(self.memory.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -348,7 +348,7 @@ def fetching(target: Path) -> Iterator[None]:
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f"{target.name}.fetching")
     while True:
-        with path.open("w") as stream:
+        with path.open("w", encoding="utf-8") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             try:
                 if not os.path.samestat(path.stat(), os.fstat(stream.fileno())):

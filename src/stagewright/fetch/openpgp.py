@@ -175,7 +175,7 @@ def keyring(files: Iterable[Path], fingerprints: Iterable[str] = ()) -> Iterator
     wanted = {fingerprint.replace(" ", "").upper() for fingerprint in fingerprints}
     with tempfile.TemporaryDirectory(prefix="gnupg-") as name:
         home = Path(name)
-        (home / "gpg.conf").write_text(_OPTIONS)
+        (home / "gpg.conf").write_text(_OPTIONS, encoding="utf-8")
         present: set[str] = set()
         for file in files:
             mine = set(public_keys(file, home))

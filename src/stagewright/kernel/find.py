@@ -104,11 +104,11 @@ def capabilities(root: Root, version: str) -> Capabilities:
 
 def _capabilities(version: str) -> Capabilities:
     texts = [Path(path.format(version=version)) for path in CONFIGURATIONS]
-    text = next((path.read_text(errors="replace") for path in texts if path.is_file()), None)
+    text = next((path.read_text(errors="replace", encoding="utf-8") for path in texts if path.is_file()), None)
     options = None if text is None else options_of(text)
     folder = Path("/lib/modules", version)
     builtin = folder / "modules.builtin"
-    lines = builtin.read_text().splitlines() if builtin.is_file() else []
+    lines = builtin.read_text(encoding="utf-8").splitlines() if builtin.is_file() else []
     found = (name for _, _, names in os.walk(folder / "kernel") for name in names)
     return Capabilities(options, module_names(found), module_names(lines))
 

@@ -121,7 +121,7 @@ def _owners() -> list[Owner]:
     """The packages in the root that this process is in which have to do with kernels."""
     found = []
     for contents in sorted(Path("/", VDB).glob("*/*/CONTENTS")):
-        text = contents.read_text(errors="replace")
+        text = contents.read_text(errors="replace", encoding="utf-8")
         brings, fits = frozenset(_KERNEL.findall(text)), frozenset(_MODULE.findall(text))
         if brings or fits:
             folder = contents.parent
@@ -131,4 +131,4 @@ def _owners() -> list[Owner]:
 
 
 def _number(path: Path) -> int:
-    return int(path.read_text()) if path.exists() else 0
+    return int(path.read_text(encoding="utf-8")) if path.exists() else 0

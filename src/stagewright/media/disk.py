@@ -102,7 +102,7 @@ def make_ext4(layout: Layout, root: Path, target: Path, epoch: int, log: IO[str]
     with target.open("wb") as stream:
         stream.truncate(layout.root)
     config = target.with_name(f"{target.name}.conf")
-    config.write_text(_MKE2FS)
+    config.write_text(_MKE2FS, encoding="utf-8")
     env = {"SOURCE_DATE_EPOCH": str(epoch), "E2FSPROGS_FAKE_TIME": str(epoch), "MKE2FS_CONFIG": str(config)}
     options = f"hash_seed={layout.identifier('directories')},lazy_itable_init=1"
     words = ["mkfs.ext4", "-q", "-F", "-L", "root", "-U", layout.identifier("file system"), "-E", options]

@@ -250,7 +250,7 @@ def _lines(tree: Path, files: Iterable[str]) -> Iterator[Line]:
     """The lines of all boot menus among files."""
     for name in files:
         if is_menu(name):
-            yield from read_menu(name, (tree / name).read_text(errors="replace"))
+            yield from read_menu(name, (tree / name).read_text(errors="replace", encoding="utf-8"))
         elif re.fullmatch(r"EFI/(BOOT|Linux)/[^/]+\.EFI", name, re.IGNORECASE):
             line = unified(name, (tree / name).read_bytes())
             if line:
@@ -288,7 +288,7 @@ def _checks(tree: Path, files: Mapping[str, int]) -> Iterator[Check]:
     """The lists of digests on a medium, against its files."""
     for name in (*_SUMS, "DIGESTS"):
         if name in files:
-            yield _check(name, (tree / name).read_text(errors="replace"), tree)
+            yield _check(name, (tree / name).read_text(errors="replace", encoding="utf-8"), tree)
 
 
 def _beside(path: Path) -> Iterator[Check]:
@@ -296,7 +296,7 @@ def _beside(path: Path) -> Iterator[Check]:
     for suffix in ("DIGESTS", "sha256"):
         beside = path.with_name(f"{path.name}.{suffix}")
         if beside.is_file():
-            yield _check(beside.name, beside.read_text(errors="replace"), path.parent, only=path.name)
+            yield _check(beside.name, beside.read_text(errors="replace", encoding="utf-8"), path.parent, only=path.name)
 
 
 def _check(name: str, text: str, folder: Path, only: str = "") -> Check:

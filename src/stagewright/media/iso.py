@@ -76,7 +76,7 @@ def make_iso(image: Image, target: Path, work: Path, epoch: int, log: IO[str]) -
         known = image.known if algorithm == "sha512" else {}
         listed = {path: source for path, source in image.files.items() if path not in patched}
         sums = {path: known.get(path) or digest_of(source, algorithm) for path, source in sorted(listed.items())}
-        (tree / name).write_text("".join(f"{digest}  ./{path}\n" for path, digest in sums.items()))
+        (tree / name).write_text("".join(f"{digest}  ./{path}\n" for path, digest in sums.items()), encoding="utf-8")
         os.utime(tree / name, (epoch, epoch))
     os.utime(tree, (epoch, epoch))
     words = ["xorriso", "-as", "mkisofs", "-quiet", "-iso-level", "3", "-rational-rock", "-r"]

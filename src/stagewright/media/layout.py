@@ -206,7 +206,7 @@ def _write(texts: Mapping[str, str], folder: Path, epoch: int) -> dict[str, Path
     for name, text in texts.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         os.utime(path, (epoch, epoch))
         written[name] = path
     return written

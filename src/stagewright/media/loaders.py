@@ -189,7 +189,7 @@ def _make_grub(root: Root, platform: str, modules: str, target: Path, inside: st
     words = [program, f"--format={platform}", f"--prefix={'/boot/grub' if bios else '/EFI/BOOT'}"]
     early = target / "early.cfg"
     if not bios:
-        early.write_text(_GRUB_EARLY)
+        early.write_text(_GRUB_EARLY, encoding="utf-8")
         words.append(f"--config={inside}/early.cfg")
     root.run(*words, f"--output={inside}/{name}", *modules.split(), *_GRUB_MODULES.split())
     early.unlink(missing_ok=True)

@@ -87,4 +87,4 @@ def add_to(root: Root, epoch: int) -> None:
     for file in (resources.files(__package__) / "stream").iterdir():
         if file.name.endswith(".sh"):
             target = f"{place}/90{NetModule.STREAM}/{file.name}"
-            files.write_file(root.path, target, file.read_text(), epoch=epoch, mode=0o755)
+            files.write_file(root.path, target, file.read_text(encoding="utf-8"), epoch=epoch, mode=0o755)

@@ -65,12 +65,12 @@ class Payload:
 
     def write(self, folder: Path) -> None:
         """Write the file into a payload's folder."""
-        (folder / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        (folder / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Payload:
         """What the folder of a payload holds."""
-        data = json.loads((folder / FILE).read_text())
+        data = json.loads((folder / FILE).read_text(encoding="utf-8"))
         kernels = tuple(
             BootKernel(
                 **{

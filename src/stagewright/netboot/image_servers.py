@@ -20,7 +20,7 @@ class NfsServer(OnLoopback):
         self.port = free_port()
         facts = {"folder": folder, "shared": _SHARED, "port": self.port, "address": LOOPBACK, "work": work}
         configuration = work / "ganesha.conf"
-        configuration.write_text(render("stagewright.netboot", "ganesha.conf", **facts))
+        configuration.write_text(render("stagewright.netboot", "ganesha.conf", **facts), encoding="utf-8")
         words = [NFS_SERVER, "-F", "-f", str(configuration), "-p", str(work / "ganesha.pid"), "-L", "STDOUT"]
         package = "nfs-ganesha-vfs on Debian, and in overlays of Gentoo"
         hint = "it takes root, and a file system with file handles, which overlayfs is not"

@@ -89,7 +89,7 @@ class Lan:
         with contextlib.suppress(ValueError):  # a name: the DHCP server answers for all of them
             if ipaddress.ip_address(self._host) != ipaddress.ip_address(SERVER):
                 _ip(f"address add {self._host} dev lan")
-        _ARP_IGNORE.write_text("1")  # each interface answers for its own address only
+        _ARP_IGNORE.write_text("1", encoding="utf-8")  # each interface answers for its own address only
         for interface in ("lan", "dhcp"):
             _ip(f"link set {interface} up")
 

@@ -138,7 +138,7 @@ def _platforms(root: Root, efi: EfiArch) -> list[GrubNet]:
 
 def _make_grub(root: Root, program: GrubNet, target: Path, inside_root: str) -> None:
     early = target / "early.cfg"
-    early.write_text(_GRUB_EARLY)
+    early.write_text(_GRUB_EARLY, encoding="utf-8")
     words = [
         str(grub_mkimage(root)),
         f"--format={program.image_format}",

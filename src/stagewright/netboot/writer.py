@@ -132,7 +132,7 @@ def write_set(parts: Parts, wanted: NetSet, folder: Path, epoch: int) -> Written
         write_combined(parts.initramfs, parts.image, folder / COMBINED)
     for name, text in _texts(wanted, parts.programs).items():
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
     sizes = _sizes(folder)
     _check_budgets(sizes, wanted.budgets)
     image, initramfs = parts.image.stat().st_size, parts.initramfs.stat().st_size
@@ -140,7 +140,7 @@ def write_set(parts: Parts, wanted: NetSet, folder: Path, epoch: int) -> Written
     limits = [
         f"{name}: {what}" for name in (COMBINED, IMAGE, INITRAMFS) if name in sizes for what in tftp_limits(sizes[name])
     ]
-    (folder / README).write_text(_readme(wanted, parts.programs, sizes, memory, limits))
+    (folder / README).write_text(_readme(wanted, parts.programs, sizes, memory, limits), encoding="utf-8")
     digests = add_digests(folder, _sizes(folder), epoch)
     _settle_times(folder, parts, epoch)
     return Written(_sizes(folder), memory, limits, {file.file: file for file in digests})
@@ -274,14 +274,14 @@ def _check_budgets(sizes: Mapping[str, int], budgets: Mapping[str, int]) -> None
 
 def methods_of(folder: Path) -> list[Method]:
     """The ways to start that a set has, by the sections of its script for iPXE."""
-    script = (folder / SCRIPT).read_text(errors="replace")
+    script = (folder / SCRIPT).read_text(errors="replace", encoding="utf-8")
     return [method for method in Method if f"\n:{method}\n" in script]
 
 
 def add_digests(folder: Path, names: Iterable[str], epoch: int) -> list[Digests]:
     """Have DIGESTS cover these files too, in the form of Gentoo's releases; paths are those below the folder (R72)."""
     files = [replace(digests_of(folder / name), file=name) for name in names]
-    with (folder / DIGESTS).open("a") as stream:
+    with (folder / DIGESTS).open("a", encoding="utf-8") as stream:
         stream.write("".join(file.lines(*LISTED) for file in files))
     os.utime(folder / DIGESTS, (epoch, epoch))
     return files

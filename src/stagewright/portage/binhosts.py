@@ -147,12 +147,12 @@ class Binhosts:
                 hint="3.0.83 is known to work; or set `binhosts = []`",
             )
         self._tell_apart()
-        (self.config / "make.conf" / "99-binhosts").write_text(make_conf(SETTINGS))
+        (self.config / "make.conf" / "99-binhosts").write_text(make_conf(SETTINGS), encoding="utf-8")
         conf = self.config / CONF
         if conf.is_dir():  # of a confdir
             shutil.rmtree(conf)
-        conf.write_text(binrepos_conf(self.hosts, frozen=True))
-        self._fetching.write_text(binrepos_conf(self.hosts, frozen=False))
+        conf.write_text(binrepos_conf(self.hosts, frozen=True), encoding="utf-8")
+        self._fetching.write_text(binrepos_conf(self.hosts, frozen=False), encoding="utf-8")
         signed = [host for host in self.hosts if host.keys]
         self._make_keyring(root, KEYRING, signed)  # Portage knows one keyring for all hosts
         for host in signed:
@@ -254,7 +254,7 @@ class Binhosts:
     def _index(self, host: Host) -> dict[str, str]:
         """The packages that a host offers: category/package-version by path."""
         found, entry = {}, dict[str, str]()
-        text = (self._indexes / host.index).read_text(errors="replace")
+        text = (self._indexes / host.index).read_text(errors="replace", encoding="utf-8")
         for line in [*text.splitlines(), ""]:
             name, colon, value = line.partition(": ")
             if colon:
@@ -286,7 +286,7 @@ class Binhosts:
             listing = keyring.ask(*gpg, "--show-keys", inner, check=False)
             trusted = checked_keys(listing, host.keys, f"binhosts.{host.name}.keys")
             keyring.ask(*gpg, "--import", inner)
-            trust.write_text("".join(f"{fingerprint}:6:\n" for fingerprint in trusted))
+            trust.write_text("".join(f"{fingerprint}:6:\n" for fingerprint in trusted), encoding="utf-8")
             keyring.with_binds(Bind(trust, inner)).ask(*gpg, "--import-ownertrust", inner)
         root.with_binds(Bind(folder, home, writable=True)).ask(*gpg, "--check-trustdb")
         for path in folder.rglob("*"):

@@ -76,7 +76,7 @@ class Provenance:
     def keeps(self, package: str) -> bool:
         """Whether a package can be kept at all: kernel modules fit one kernel, which no fingerprint knows."""
         ebuilds = (ebuild for repo in self.repos for ebuild in (repo.path / package).glob("*.ebuild"))
-        return not any(_FOR_A_KERNEL.search(ebuild.read_text(errors="replace")) for ebuild in ebuilds)
+        return not any(_FOR_A_KERNEL.search(ebuild.read_text(errors="replace", encoding="utf-8")) for ebuild in ebuilds)
 
     def fingerprint(self, package: str) -> str:
         """The fingerprint of a package, given as category/name."""

@@ -75,12 +75,12 @@ def assemble(
     folder.mkdir()
     defaults = folder / "make.conf"
     defaults.mkdir()
-    (defaults / "10-stagewright").write_text(make_conf({**_defaults(parallel), **(more or {})}))
+    (defaults / "10-stagewright").write_text(make_conf({**_defaults(parallel), **(more or {})}), encoding="utf-8")
     for confdir in confdirs:
         _merge(confdir, folder)
-    (defaults / "90-stage").write_text(make_conf(_of_stage(settings)))
+    (defaults / "90-stage").write_text(make_conf(_of_stage(settings)), encoding="utf-8")
     (folder / "repos.conf").mkdir(exist_ok=True)
-    (folder / "repos.conf" / "stagewright.conf").write_text(_repos_conf(repos))
+    (folder / "repos.conf" / "stagewright.conf").write_text(_repos_conf(repos), encoding="utf-8")
     if settings.profile:
         (folder / "make.profile").unlink(missing_ok=True)
         (folder / "make.profile").symlink_to(profile_link(settings.profile, repos))

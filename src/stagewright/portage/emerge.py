@@ -242,7 +242,7 @@ class Portage:
         package = output.failed[0]
         log = self.places.build / "portage" / package / "temp" / "build.log"
         if log.exists():
-            detail = gist(log.read_text(errors="replace").splitlines())
+            detail = gist(log.read_text(errors="replace", encoding="utf-8").splitlines())
             reason = Reason.DISK_FULL if NO_ROOM in detail else error.reason
             return StagewrightError(reason, error.message, detail=detail, hint=error.hint)
         return error

@@ -66,7 +66,7 @@ def contents(root: Path, packages: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def _contents(record: Path) -> dict[str, str]:
-    found = _INSTALLED.finditer(record.read_text(errors="surrogateescape")) if record.exists() else ()
+    found = _INSTALLED.finditer(record.read_text(encoding="utf-8", errors="surrogateescape")) if record.exists() else ()
     return {line["file"] or line["link"] or line["other"]: line["md5"] or line["target"] or "" for line in found}
 
 
@@ -94,19 +94,24 @@ def settle(root: Path, epoch: int) -> None:
     for folder in _entries(root):
         contents = folder / "CONTENTS"
         if contents.exists():
-            contents.write_text(_TIMED.sub(lambda match: match[1] + _earlier(match[2], epoch), contents.read_text()))
+            contents.write_text(
+                _TIMED.sub(lambda match: match[1] + _earlier(match[2], epoch), contents.read_text(encoding="utf-8")),
+                encoding="utf-8",
+            )
         build_time = folder / "BUILD_TIME"
         if build_time.exists():
-            build_time.write_text(_earlier(_read(build_time), epoch) + "\n")
+            build_time.write_text(_earlier(_read(build_time), epoch) + "\n", encoding="utf-8")
         summary = folder / "metadata"
         if summary.exists():
             text = re.sub(
                 r"^(BUILD_TIME=)(\d+)$",
                 lambda match: match[1] + _earlier(match[2], epoch),
-                summary.read_text(),
+                summary.read_text(encoding="utf-8"),
                 flags=re.MULTILINE,
             )
-            summary.write_text(re.sub(r"^#dir_mtime=\d+$", f"#dir_mtime={epoch * _NANO}", text, flags=re.MULTILINE))
+            summary.write_text(
+                re.sub(r"^#dir_mtime=\d+$", f"#dir_mtime={epoch * _NANO}", text, flags=re.MULTILINE), encoding="utf-8"
+            )
 
 
 def _earlier(seconds: str, epoch: int) -> str:
@@ -119,6 +124,6 @@ def _entries(root: Path) -> list[Path]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""

@@ -32,7 +32,7 @@ def check_mirror(folder: Path) -> None:
         raise StagewrightError(
             Reason.INVALID_VALUE, f"{folder} has files in it, and is no mirror", hint="name a new or an empty folder"
         )
-    if (distfiles / _CONF).is_file() and (distfiles / _CONF).read_text() != LAYOUT:
+    if (distfiles / _CONF).is_file() and (distfiles / _CONF).read_text(encoding="utf-8") != LAYOUT:
         raise StagewrightError(
             Reason.INVALID_VALUE, f"{folder} is a mirror of another layout", hint="name a new or an empty folder"
         )
@@ -46,7 +46,7 @@ def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]
     check_mirror(folder)
     distfiles = folder / "distfiles"
     distfiles.mkdir(parents=True, exist_ok=True)
-    (distfiles / _CONF).write_text(LAYOUT)
+    (distfiles / _CONF).write_text(LAYOUT, encoding="utf-8")
     wanted = {distfiles / place_of(name): source / name for name in names}
     for target, file in wanted.items():
         if not _same(target, file):

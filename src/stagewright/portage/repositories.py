@@ -109,7 +109,7 @@ def _stack(
 ) -> Iterator[Path]:
     """A profile after its parents; a parent line is a relative path, or ``repository:path`` below its profiles."""
     parents = folder / "parent"
-    lines = parents.read_text(errors="replace").splitlines() if parents.is_file() else []
+    lines = parents.read_text(errors="replace", encoding="utf-8").splitlines() if parents.is_file() else []
     for number, text in enumerate(lines, start=1):
         line = text.partition("#")[0].strip()
         if not line:
@@ -144,7 +144,7 @@ def _find(profile: str, repos: Sequence[Repository]) -> tuple[Repository, str]:
 def _profiles(repo: Repository) -> Iterator[str]:
     """The profiles that a repository offers to people, by its profiles.desc."""
     listing = repo.path / "profiles" / "profiles.desc"
-    for line in listing.read_text(errors="replace").splitlines() if listing.is_file() else ():
+    for line in listing.read_text(errors="replace", encoding="utf-8").splitlines() if listing.is_file() else ():
         words = line.partition("#")[0].split()
         if len(words) > 1:
             yield words[1]

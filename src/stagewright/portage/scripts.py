@@ -33,7 +33,7 @@ def ask(
     seen, words = list(binds), list(arguments)
     if request:
         path, asked = request
-        path.write_text(json.dumps(asked))
+        path.write_text(json.dumps(asked), encoding="utf-8")
         seen.append(Bind(path, _REQUEST))
         words.insert(0, _REQUEST)
     return json.loads(last_line(root, script, arguments=words, binds=seen, env=env))

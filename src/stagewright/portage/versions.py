@@ -52,7 +52,7 @@ def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
         if not _VERSION.fullmatch(version):
             continue
         cache = tree / "metadata" / "md5-cache" / category / path.stem
-        text = (cache if cache.is_file() else path).read_text(errors="replace")
+        text = (cache if cache.is_file() else path).read_text(errors="replace", encoding="utf-8")
         slot, keywords = (_setting(setting, text) for setting in ("SLOT", "KEYWORDS"))
         yield Ebuild(version, "" if "$" in slot else slot.partition("/")[0], frozenset(keywords.split()), path)
 

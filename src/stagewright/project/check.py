@@ -75,13 +75,13 @@ def check_repos(project: Project, tables: Mapping[str, Table], problems: Problem
 def layout_of(repo: Path) -> dict[str, str]:
     """The settings in a repository's metadata/layout.conf."""
     path = repo / "metadata" / "layout.conf"
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    lines = path.read_text(errors="replace", encoding="utf-8").splitlines() if path.is_file() else []
     pairs = (line.partition("#")[0].partition("=") for line in lines)
     return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
 
 def _first_line(path: Path) -> str:
-    return path.read_text(errors="replace").partition("\n")[0].strip() if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip() if path.is_file() else ""
 
 
 def _check_names(named: Named, problems: Problems) -> None:

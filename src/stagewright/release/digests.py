@@ -44,8 +44,8 @@ class Digests:
 
 def write_digests(artifact: Path, files: Sequence[Digests]) -> None:
     """Write ``.DIGESTS`` for the files and ``.sha256`` for the first of them, the artifact itself."""
-    beside(artifact, "DIGESTS").write_text("".join(file.lines(*LISTED) for file in files))
-    beside(artifact, "sha256").write_text(files[0].lines("sha256"))
+    beside(artifact, "DIGESTS").write_text("".join(file.lines(*LISTED) for file in files), encoding="utf-8")
+    beside(artifact, "sha256").write_text(files[0].lines("sha256"), encoding="utf-8")
 
 
 def beside(artifact: Path, suffix: str) -> Path:

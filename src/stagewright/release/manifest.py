@@ -36,13 +36,13 @@ SUFFIX = "manifest.json"
 def write_manifest(artifact: Path, facts: Mapping[str, Any], packages: Sequence[Package]) -> None:
     """Write the manifest of an artifact beside it."""
     data = {"format": FORMAT, **facts, "packages": as_data(packages)}
-    beside(artifact, SUFFIX).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    beside(artifact, SUFFIX).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """A manifest. Raises ``FORMAT`` for anything else."""
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         assert data["format"] == FORMAT
         assert isinstance(data["packages"], list)
     except (ValueError, KeyError, TypeError, AssertionError) as error:

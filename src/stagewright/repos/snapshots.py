@@ -91,7 +91,7 @@ class Mirror:
                     signed = keyring.clearsigned(sums)
                 text, signature = signed.text.decode(errors="replace"), signed.signature
             else:
-                text = sums.read_text(errors="replace")
+                text = sums.read_text(errors="replace", encoding="utf-8")
         lines = [match for line in text.splitlines() if (match := _LINE.match(line.rstrip())) and self._ours(match)]
         if not lines:
             what = f"{self.url}/{SUMS} lists no snapshot of {' or '.join(self.names)}"
@@ -178,7 +178,7 @@ class Mirror:
                 what = f"{self.url}/{name} has no signature beside it"
                 raise StagewrightError(Reason.NO_SIGNATURE, what, hint="try another mirror, or `verify = false`")
             sums = self._try(f"{name}.md5sum", Path(aside))
-            expected = sums.read_text(errors="replace").split()[:1] if sums else []
+            expected = sums.read_text(errors="replace", encoding="utf-8").split()[:1] if sums else []
         if expected:
             compare(file, name, {"md5": expected[0]})
         return None

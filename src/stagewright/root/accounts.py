@@ -209,7 +209,7 @@ class Accounts:
 
 def _shells() -> tuple[str, ...]:
     try:
-        with Path("/etc/shells").open() as stream:
+        with Path("/etc/shells").open(encoding="utf-8") as stream:
             found = [line.strip() for line in stream if line.startswith("/")]
     except FileNotFoundError:
         found = []

@@ -36,7 +36,7 @@ def enter(name: str) -> None:
         run(["mount", "-t", "cgroup2", "cgroup2", MOUNT])
         group = Path(f"{MOUNT}{_path(name)}")
         group.mkdir()
-        (group / "cgroup.procs").write_text(str(os.getpid()))
+        (group / "cgroup.procs").write_text(str(os.getpid()), encoding="utf-8")
     except (OSError, StagewrightError) as error:
         raise StagewrightError(
             Reason.HOST_FEATURE,
@@ -54,5 +54,5 @@ def keeper(name: str) -> Process:
 
 def _path(name: str) -> str:
     """Where the group lies below the mount: in the group that this process is in."""
-    found = re.search(r"^0::(/.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
+    found = re.search(r"^0::(/.*)$", Path("/proc/self/cgroup").read_text(encoding="utf-8"), re.MULTILINE)
     return f"{found[1].rstrip('/') if found else ''}/stagewright-{name}"

@@ -120,11 +120,11 @@ def register(machine: Machine, program: Path) -> None:
     magic, mask = ("".join(f"\\x{byte:02x}" for byte in data) for data in machine.magic)
     try:
         with contextlib.suppress(FileExistsError):  # another worker was faster
-            (BINFMT / "register").write_text(f":{name}:M::{magic}:{mask}:{program}:{FLAGS}")
+            (BINFMT / "register").write_text(f":{name}:M::{magic}:{mask}:{program}:{FLAGS}", encoding="utf-8")
         for former in BINFMT.glob(f"{_prefix(machine)}*"):
             if former.name != name:
                 with contextlib.suppress(FileNotFoundError):
-                    former.write_text("-1")
+                    former.write_text("-1", encoding="utf-8")
     except OSError as error:
         raise _refused(str(error)) from error
 
@@ -150,7 +150,7 @@ def _handlers() -> list[Handler]:
     for path in BINFMT.iterdir():
         if path.name not in ("register", "status"):
             with contextlib.suppress(FileNotFoundError):  # taken back by another worker just now
-                handlers.append(Handler.read(path.name, path.read_text()))
+                handlers.append(Handler.read(path.name, path.read_text(encoding="utf-8")))
     return [handler for handler in handlers if handler]
 
 

@@ -81,7 +81,7 @@ def _write(path: str, text: str, mode: int, epoch: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         target.unlink()
-    target.write_text(text)
+    target.write_text(text, encoding="utf-8")
     target.chmod(mode)
     os.utime(target, (epoch, epoch))
 
@@ -118,7 +118,7 @@ def read_file(root: Path, path: str) -> str | None:
 
 def _read(path: str) -> str | None:
     try:
-        return Path("/", path.lstrip("/")).read_text(errors="replace")
+        return Path("/", path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
             return None

@@ -95,9 +95,9 @@ def _authorize(home: Home, epoch: int) -> None:
     path = f"{folder}/authorized_keys"
     old = []
     if Path(path).exists():
-        with Path(path).open() as stream:
+        with Path(path).open(encoding="utf-8") as stream:
             old = stream.read().splitlines()
-    with Path(path).open("w") as stream:
+    with Path(path).open("w", encoding="utf-8") as stream:
         stream.write("".join(f"{line}\n" for line in dict.fromkeys([*old, *home.keys])))
         os.fchown(stream.fileno(), home.uid, home.gid)
         os.fchmod(stream.fileno(), 0o600)

@@ -148,13 +148,13 @@ def _locale_files() -> list[str]:
 def _supported() -> list[str]:
     """The lines of glibc's list of locales and their character sets."""
     path = Path("/usr/share/i18n/SUPPORTED")
-    return [line for line in path.read_text().splitlines() if " " in line] if path.exists() else []
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if " " in line] if path.exists() else []
 
 
 def _locale_gen(wanted: Sequence[str]) -> str:
     """The text of /etc/locale.gen with these locales added, each with its character set."""
     path = Path(LOCALE_GEN)
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     sets = {line.split()[0]: line.split()[1] for line in _supported()}
     for name in wanted:
         codeset = name.partition(".")[2].partition("@")[0] or "ISO-8859-1"

@@ -28,7 +28,7 @@ class Table:
     def read(cls, path: str, mode: int, width: int) -> Table:
         """The table in a file, empty when there is none."""
         try:
-            lines = Path(path).read_text(errors="surrogateescape").splitlines()
+            lines = Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         except FileNotFoundError:
             return cls(path, mode, width)
         return cls(path, mode, width, [line.split(":") for line in lines], present=True)
@@ -62,7 +62,7 @@ class Table:
         with contextlib.suppress(FileNotFoundError):
             Path(new).unlink()
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", errors="surrogateescape") as stream:
+        with os.fdopen(descriptor, "w", errors="surrogateescape", encoding="utf-8") as stream:
             stream.write(text)
             self._dress(stream.fileno(), target, group)
         os.utime(new, (epoch, epoch))

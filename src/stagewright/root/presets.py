@@ -33,7 +33,7 @@ def write(enable: Sequence[str], disable: Sequence[str], rules: Sequence[str], e
             new.append(f"enable {template} {' '.join(_instances(template, enable, old))}")
     lines = dict.fromkeys([*new, *rules, *old])
     Path(FILE).parent.mkdir(parents=True, exist_ok=True)
-    with Path(FILE).open("w") as stream:
+    with Path(FILE).open("w", encoding="utf-8") as stream:
         stream.write("\n".join([HEADER, *lines]) + "\n")
     os.utime(FILE, (epoch, epoch))
 
@@ -51,7 +51,7 @@ def _instances(template: str, enable: Sequence[str], old: Sequence[str]) -> dict
 def _lines(path: str) -> Iterator[str]:
     if not Path(path).exists():
         return
-    with Path(path).open(errors="replace") as stream:
+    with Path(path).open(encoding="utf-8", errors="replace") as stream:
         for line in stream:
             words = line.split()
             if words and words[0][0] not in "#;":

@@ -226,7 +226,7 @@ def _install(name: str, path: str) -> dict[str, list[str]]:
     """The [Install] section of a unit file with its drop-ins."""
     values: dict[str, list[str]] = {}
     for part in (*([] if _is_null(path) else [path]), *_drop_ins(name)):
-        with Path(part).open(errors="replace") as stream:
+        with Path(part).open(encoding="utf-8", errors="replace") as stream:
             text = stream.read().replace("\\\n", " ")
         section = ""
         for raw in text.splitlines():

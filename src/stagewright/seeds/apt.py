@@ -23,7 +23,7 @@ _LEFT_OUT = ("Acquire::IndexTargets", "Acquire::Languages", "Acquire::Compressio
 
 def codename() -> str:
     """The release of the machine, such as ``bookworm`` (os-release(5))."""
-    for line in Path("/etc/os-release").read_text().splitlines():
+    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition("=")
         if name == "VERSION_CODENAME":
             return value.strip('"')
@@ -72,7 +72,7 @@ def fetch_binds(folder: Path, memory: Path) -> list[Bind]:
         return []
     state = _state()
     try:
-        known = json.loads(memory.read_text())
+        known = json.loads(memory.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         known = {}
     if known.get("state") != state:
@@ -82,8 +82,8 @@ def fetch_binds(folder: Path, memory: Path) -> list[Bind]:
             return []
         write_atomically(memory, json.dumps(known))
     folder.mkdir(exist_ok=True)
-    (folder / "sources.list").write_text("\n".join(known["sources"]) + "\n")
-    (folder / "apt.conf").write_text(known["options"])
+    (folder / "sources.list").write_text("\n".join(known["sources"]) + "\n", encoding="utf-8")
+    (folder / "apt.conf").write_text(known["options"], encoding="utf-8")
     return [Bind(folder, INSIDE)]
 
 

@@ -135,7 +135,7 @@ def bootstrap(request: Request, pin: Mapping[str, Any], folder: Path, cache: Pat
 
 def _arguments(request: Request, folder: Path) -> list[str | Path]:
     configuration = folder / "apt.conf"
-    configuration.write_text(apt.options())
+    configuration.write_text(apt.options(), encoding="utf-8")
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNUSED]
     return [
         "--mode=root",
@@ -157,7 +157,7 @@ def _arguments(request: Request, folder: Path) -> list[str | Path]:
 
 def _sources(request: Request, folder: Path) -> Path:
     path = folder / "sources.list"
-    path.write_text("\n".join(apt.sources(request.suite)) + "\n")
+    path.write_text("\n".join(apt.sources(request.suite)) + "\n", encoding="utf-8")
     return path
 
 

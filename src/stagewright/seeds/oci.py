@@ -137,7 +137,7 @@ class Registry:
         policy = []
         if not any(place.exists() for place in places):
             own = self.folder / "policy.json"
-            own.write_text(_POLICY)
+            own.write_text(_POLICY, encoding="utf-8")
             policy = ["--policy", str(own)]
         return ["skopeo", *policy, "--command-timeout", "2h", *words]
 

@@ -94,7 +94,7 @@ def collect(store: Store, garbage: list[Garbage]) -> int:
 
 def _registered(store: Store) -> Iterator[str]:
     for path in (store.path / "projects").glob("*.json"):
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
         if Path(data["project"]).exists():
             yield from data["keys"].values()
 

@@ -80,7 +80,7 @@ class ToolVersions:
         self._remedy = remedy
         self._search = search
         try:
-            known = json.loads(path.read_text())
+            known = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             known = None
         self._known: dict[str, str] = known if isinstance(known, dict) else {}

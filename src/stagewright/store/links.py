@@ -43,6 +43,6 @@ def locked(path: Path) -> Iterator[int]:
     Yields the descriptor that holds it: commands that inherit it hold the lock until they end, too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
+    with path.open("w", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield stream.fileno()

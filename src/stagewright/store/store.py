@@ -101,9 +101,9 @@ class Store:
                 (self.path / name).chmod(0o700)  # programs in roots may be setuid, and are nobody's to run from here
             for name in ("distfiles", "binpkgs"):
                 (self.path / "cache" / name).mkdir(parents=True, exist_ok=True)
-            (self.path / "CACHEDIR.TAG").write_text(_TAG)
+            (self.path / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
             write_atomically(stamp, FORMAT + "\n")
-        elif (found := stamp.read_text().strip()) != FORMAT:
+        elif (found := stamp.read_text(encoding="utf-8").strip()) != FORMAT:
             raise StagewrightError(
                 Reason.STORE_FORMAT,
                 f"{self.path} has store format {found}, this version reads {FORMAT}",
@@ -129,7 +129,7 @@ class Store:
     def meta(self, yields: Yields, key: str) -> Meta:
         """What is known of a result. Raises ``NOT_BUILT`` when it is not there."""
         try:
-            return Meta(**json.loads((self.folder(yields, key) / "meta.json").read_text()))
+            return Meta(**json.loads((self.folder(yields, key) / "meta.json").read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise StagewrightError(
                 Reason.NOT_BUILT, f"nothing with key {key[:12]} is in the store", hint="stagewright build makes it"
@@ -157,7 +157,7 @@ class Store:
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[bool]:
         """Try to become the one who builds this key: yields whether that worked. Never waits."""
-        with (self.path / "locks" / f"{key}.lock").open("w") as stream:
+        with (self.path / "locks" / f"{key}.lock").open("w", encoding="utf-8") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -247,14 +247,16 @@ class Store:
     def former(self, project: str, node: str) -> list[str]:
         """The digests of the last different keys with which a node was built, newest last."""
         try:
-            return (self.path / "history" / project / f"{file_name(node)}.keys").read_text().split()
+            return (self.path / "history" / project / f"{file_name(node)}.keys").read_text(encoding="utf-8").split()
         except FileNotFoundError:
             return []
 
     def remembered(self, project: str, node: str) -> KeyData | None:
         """The key data of the last build of a node, if there was one."""
         try:
-            data: KeyData = json.loads((self.path / "history" / project / f"{file_name(node)}.json").read_text())
+            data: KeyData = json.loads(
+                (self.path / "history" / project / f"{file_name(node)}.json").read_text(encoding="utf-8")
+            )
         except (FileNotFoundError, ValueError):
             return None
         return data
@@ -280,7 +282,7 @@ def file_name(name: str) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that it is either the old one or the whole new one, even across a power cut."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with temporary.open("w") as stream:
+    with temporary.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

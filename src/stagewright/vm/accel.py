@@ -152,7 +152,7 @@ def _try_kvm(program: str, limit: float) -> tuple[_Entry, bool]:
         finally:
             process.kill()
             process.wait()
-        text = said.read_text(errors="replace")
+        text = said.read_text(encoding="utf-8", errors="replace")
     if code == PROVEN:
         return _Entry(works=True, why="a guest ran under KVM"), True
     if code is not None or _FATAL in text:
@@ -172,7 +172,7 @@ def _await_exit(process: run.Process, said: Path, limit: float) -> int | None:
     end = time.monotonic() + limit
     while time.monotonic() < end:
         code = process.poll()
-        if code is not None or _FATAL in said.read_text(errors="replace"):
+        if code is not None or _FATAL in said.read_text(encoding="utf-8", errors="replace"):
             return code
         time.sleep(0.02)
     return None
@@ -184,7 +184,7 @@ def _key(program: Path) -> str:
 
 
 def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
@@ -199,5 +199,5 @@ def _remember(cache: Path, key: str, entry: _Entry) -> None:
     """Write the one answer; those of other kernels and QEMUs are stale and go."""
     cache.parent.mkdir(parents=True, exist_ok=True)
     part = cache.with_name(f"{cache.name}.{os.getpid()}")
-    part.write_text(json.dumps({key: entry.model_dump()}, indent=1) + "\n")
+    part.write_text(json.dumps({key: entry.model_dump()}, indent=1) + "\n", encoding="utf-8")
     part.replace(cache)

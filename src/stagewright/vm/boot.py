@@ -97,9 +97,9 @@ class _Attempt:
         try:
             self._boot()
         except StagewrightError as error:
-            (self.folder / "result.json").write_text(self.report(error.message).to_json())
+            (self.folder / "result.json").write_text(self.report(error.message).to_json(), encoding="utf-8")
             raise
-        (self.folder / "result.json").write_text(self.report().to_json())
+        (self.folder / "result.json").write_text(self.report().to_json(), encoding="utf-8")
 
     def report(self, error: str = "") -> BootReport:
         """What is known now."""

@@ -39,7 +39,7 @@ def start(root: Path, script: BootScript, folder: Path, on_phase: Callable[[str]
     def report(error: str = "") -> Report:
         told = run.paste(command)
         made = Report(passed=not error, command=told, console=folder / "console.log", error=error, **found.facts())
-        (folder / "result.json").write_text(made.to_json())
+        (folder / "result.json").write_text(made.to_json(), encoding="utf-8")
         return made
 
     on_phase("start")
@@ -103,7 +103,7 @@ class Container:
     def _fate(self) -> str:
         """How it ended, for a reader of a console that fell silent."""
         code = self._process.wait()
-        said = (self._folder / "container.log").read_text(errors="replace").strip().splitlines()
+        said = (self._folder / "container.log").read_text(errors="replace", encoding="utf-8").strip().splitlines()
         how = "the container ended" if code == 0 else f"the container ended with {code}"
         return f"{how}: {said[-1].rstrip('.')}" if said else how
 

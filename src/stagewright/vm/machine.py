@@ -91,7 +91,7 @@ class Machine:
             self._qmp.greet()
         except (EOFError, OSError) as error:
             self._end()
-            said = messages.read_text(errors="replace").rstrip()
+            said = messages.read_text(errors="replace", encoding="utf-8").rstrip()
             detail = f"  $ {run.paste(self.command)}\n{said}"
             raise StagewrightError(Reason.BOOT_FAILED, "QEMU did not start", detail=detail) from error
         except BaseException:
@@ -152,7 +152,7 @@ class Machine:
         code = self.wait(2)
         if code is None:
             return "the machine closed its serial port"
-        said = (self.folder / "qemu.log").read_text(errors="replace").strip().splitlines()
+        said = (self.folder / "qemu.log").read_text(errors="replace", encoding="utf-8").strip().splitlines()
         how = "the machine ended" if code == 0 else f"QEMU ended with {code}"
         return f"{how}: {said[-1]}" if said and code else how
 

@@ -33,7 +33,7 @@ def answer(connection: socket.socket) -> None:
     stream = connection.makefile("r")
     for line in stream:
         request = json.loads(line)
-        with (HERE / "qmp.log").open("a") as log:
+        with (HERE / "qmp.log").open("a", encoding="utf-8") as log:
             log.write(line)
         if request["execute"] == "screendump":
             Path(request["arguments"]["filename"]).write_bytes(png())
@@ -72,10 +72,10 @@ def main() -> None:
     if words == "-machine help":
         print("q35  Standard PC (alias of pc-q35-7.2)")
         return
-    scenes = json.loads((HERE / "scenes.json").read_text())
+    scenes = json.loads((HERE / "scenes.json").read_text(encoding="utf-8"))
     count = HERE / "starts"
-    number = int(count.read_text()) if count.exists() else 0
-    count.write_text(str(number + 1))
+    number = int(count.read_text(encoding="utf-8")) if count.exists() else 0
+    count.write_text(str(number + 1), encoding="utf-8")
     if scenes[number] is None:
         print("qemu: no such device", file=sys.stderr)
         sys.exit(1)

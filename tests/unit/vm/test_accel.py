@@ -21,14 +21,14 @@ def device(tmp_path: Path) -> Path:
 def fake(tmp_path: Path, body: str) -> str:
     """A QEMU that notes each start in ``calls``."""
     program = tmp_path / "qemu-fake"
-    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n{body}\n')
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n{body}\n', encoding="utf-8")
     program.chmod(0o755)
     return str(program)
 
 
 def calls(tmp_path: Path) -> int:
     path = tmp_path / "calls"
-    return len(path.read_text().splitlines()) if path.exists() else 0
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
 def test_guest_that_ran(tmp_path: Path, device: Path) -> None:
@@ -68,13 +68,13 @@ def test_answer_is_remembered_until_qemu_changes(tmp_path: Path, device: Path) -
     qemu = fake(tmp_path, "exit 1")
     assert accel.probe(qemu, device=device, cache=cache).name == "tcg"
     assert calls(tmp_path) == 2
-    assert len(json.loads(cache.read_text())) == 1
+    assert len(json.loads(cache.read_text(encoding="utf-8"))) == 1
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', "\0"])
 def test_damaged_cache_is_no_answer(tmp_path: Path, device: Path, content: str) -> None:
     cache = tmp_path / "accel.json"
-    cache.write_text(content)
+    cache.write_text(content, encoding="utf-8")
     assert accel.probe(fake(tmp_path, f"exit {accel.PROVEN}"), device=device, cache=cache).name == "kvm"
 
 

@@ -27,15 +27,15 @@ def stage(tmp_path: Path) -> Path:
     """A folder with the program; its path has a space and is too long for a socket."""
     folder = tmp_path / ("deep folder " * 10)
     folder.mkdir()
-    source = Path(__file__).with_name("qemu_fake.py").read_text()
+    source = Path(__file__).with_name("qemu_fake.py").read_text(encoding="utf-8")
     program = folder / "qemu-fake"
-    program.write_text(f"#!{sys.executable}\n{source}")
+    program.write_text(f"#!{sys.executable}\n{source}", encoding="utf-8")
     program.chmod(0o755)
     return folder
 
 
 def play(stage: Path, script: BootScript, *scenes: object, spec: MachineSpec = BIOS, **more: object) -> BootReport:
-    (stage / "scenes.json").write_text(json.dumps(scenes))
+    (stage / "scenes.json").write_text(json.dumps(scenes), encoding="utf-8")
     return boot(spec, script, stage / "out", TCG, qemu=str(stage / "qemu-fake"), **more)  # type: ignore[arg-type]
 
 
@@ -55,7 +55,7 @@ def test_no_boot_menu(stage: Path) -> None:
 
 
 def result(stage: Path) -> dict:
-    return json.loads((stage / "out/result.json").read_text())
+    return json.loads((stage / "out/result.json").read_text(encoding="utf-8"))
 
 
 def test_whole_script(stage: Path) -> None:
@@ -92,13 +92,13 @@ def test_prompt_split_from_its_line_is_no_prompt(stage: Path) -> None:
 def test_power_button_without_a_shell(stage: Path) -> None:
     report = play(stage, BootScript(expect=("up",), poweroff=True, seconds=60), ["up\r\n", "stay"])
     assert "off" in report.milestones
-    assert "system_powerdown" in (stage / "qmp.log").read_text()
+    assert "system_powerdown" in (stage / "qmp.log").read_text(encoding="utf-8")
 
 
 def test_emulator_panic_is_tried_once_more(stage: Path) -> None:
     report = play(stage, BootScript(expect=("up",), seconds=60), PANIC, ["up\r\n", "stay"])
     assert report.attempts == 2
-    assert "IO-APIC" in (stage / "out/console-1.log").read_text()
+    assert "IO-APIC" in (stage / "out/console-1.log").read_text(encoding="utf-8")
     assert (stage / "out/console.log").read_bytes() == b"up\r\n"
 
 
@@ -114,7 +114,7 @@ def test_other_panics_are_not_retried(stage: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         play(stage, BootScript(expect=("up",), seconds=60), scene)
     assert "No working init" in caught.value.detail
-    assert (stage / "starts").read_text() == "1"
+    assert (stage / "starts").read_text(encoding="utf-8") == "1"
     found = result(stage)
     assert found["passed"] is False
     assert "panicked" in found["error"]
@@ -175,7 +175,7 @@ def test_bad_pattern_is_found_before_the_boot() -> None:
 
 
 def test_leaving_ends_the_program_whatever_happens(stage: Path) -> None:
-    (stage / "scenes.json").write_text(json.dumps([["hi", "stay"]]))
+    (stage / "scenes.json").write_text(json.dumps([["hi", "stay"]]), encoding="utf-8")
     machine = Machine(BIOS, TCG, stage / "out", qemu=str(stage / "qemu-fake"))
     with pytest.raises(KeyboardInterrupt), machine:
         machine.console.expect("hi", 30)
@@ -187,7 +187,7 @@ def test_leaving_ends_the_program_whatever_happens(stage: Path) -> None:
 def test_terminal_tells_how_to_leave(stage: Path) -> None:
     template = stage / "VARS.fd"
     template.touch()
-    (stage / "scenes.json").write_text(json.dumps([None]))
+    (stage / "scenes.json").write_text(json.dumps([None]), encoding="utf-8")
     qemu = str(stage / "qemu-fake")
     made = terminal(MachineSpec(), stage / "out", TCG, firmware=Firmware(template, template), qemu=qemu)
     assert "Ctrl-A X" in made.notice

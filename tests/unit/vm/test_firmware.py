@@ -39,7 +39,7 @@ def describe(folder: Path, name: str, *features: str, missing: bool = False, **c
         **changes,
     }
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
@@ -94,7 +94,7 @@ def test_error_tells_all_that_was_tried(folders: list[Path]) -> None:
     describe(folders[0], "40-arm", targets=[{"architecture": "aarch64", "machines": ["virt-*"]}])
     describe(folders[0], "45-old", targets=[{"architecture": "x86_64", "machines": ["pc-i440fx-*"]}])
     describe(folders[0], "50-smm", "requires-smm")
-    (folders[1] / "60-broken.json").write_text("{")
+    (folders[1] / "60-broken.json").write_text("{", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
         firmware.find(Q35, folders=folders, known=[("/nonexistent/code.fd", "/nonexistent/vars.fd")])
     assert caught.value.reason is Reason.NO_FIRMWARE
@@ -127,7 +127,8 @@ def test_alias_is_resolved(tmp_path: Path) -> None:
         "#!/bin/sh\ncat <<'END'\nSupported machines are:\n"
         "pc                   Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-7.2)\n"
         "q35                  Standard PC (Q35 + ICH9, 2009) (alias of pc-q35-7.2)\n"
-        "pc-q35-7.2           Standard PC (Q35 + ICH9, 2009)\nEND\n"
+        "pc-q35-7.2           Standard PC (Q35 + ICH9, 2009)\nEND\n",
+        encoding="utf-8",
     )
     qemu.chmod(0o755)
     assert firmware.machine_type("q35", str(qemu)) == Q35

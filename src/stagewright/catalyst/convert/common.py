@@ -89,8 +89,9 @@ def _repos(conversion: Conversion, entry: Entry) -> None:
 def _repo_name(path: Path) -> str:
     """What a repository calls itself, else the name of its folder."""
     file = path / "profiles" / "repo_name"
-    first = file.read_text(errors="replace").partition("\n")[0].strip() if os.path.isfile(file) else ""  # noqa: PTH113
-    return first or path.name
+    if not os.path.isfile(file):  # noqa: PTH113  pathlib raises for names that are too long
+        return path.name
+    return file.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip() or path.name
 
 
 def _compression(conversion: Conversion, entry: Entry) -> None:

@@ -93,7 +93,7 @@ def _cdtar(conversion: Conversion, entry: Entry) -> None:
 def _motd(conversion: Conversion, entry: Entry) -> None:
     file = conversion.found(entry.text)
     try:
-        conversion.root.put("motd", plain(file.read_text(errors="replace")), entry.word_place())
+        conversion.root.put("motd", plain(file.read_text(errors="replace", encoding="utf-8")), entry.word_place())
     except (OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
         conversion.refuse(entry, f"{file} cannot be read: {what}", "name a text file")

@@ -71,9 +71,11 @@ def write_project(converted: Converted, project: Project, folder: Path, caches: 
             shutil.copy2(source, target)
         yield name, source
     if project.info.source_date_epoch is None:
-        (folder / project.lock.file.name).write_text(Lock(folder / project.lock.file.name, project.epoch).text())
+        (folder / project.lock.file.name).write_text(
+            Lock(folder / project.lock.file.name, project.epoch).text(), encoding="utf-8"
+        )
     specs = os.path.commonpath([made.member.spec.file.absolute() for made, _, _ in converted.applied] or [folder])
-    (folder / FILE_NAME).write_text(project_text(converted, Path(specs)))
+    (folder / FILE_NAME).write_text(project_text(converted, Path(specs)), encoding="utf-8")
 
 
 def _ignored(_: str, names: Iterable[str]) -> set[str]:

@@ -189,7 +189,7 @@ class BinhostStage(Stage, kind="binhost"):
 
 def _check_index(folder: Path, packages: int) -> None:
     """Portage leaves out of an index what it finds wrong, and says so in passing."""
-    index = (folder / "Packages").read_text()
+    index = (folder / "Packages").read_text(encoding="utf-8")
     if (listed := len(re.findall(r"^CPV: ", index, re.MULTILINE))) != packages:
         raise StagewrightError(
             Reason.BUILD_FAILED,

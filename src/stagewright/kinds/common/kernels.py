@@ -166,7 +166,7 @@ def _few(options: Sequence[str]) -> str:
 
 def _install_configured(package: str, config: Path, root: Root, portage: Portage, epoch: int) -> None:
     """Install a kernel that is built with more configuration, which no binary package of it tells."""
-    text = config.read_text(errors="surrogateescape")
+    text = config.read_text(encoding="utf-8", errors="surrogateescape")
     files.write_file(root.path, CONFIG_D, text, epoch=epoch)
     portage.install([package], options=["--newuse", "--deep", "--usepkg=n", "--buildpkg=n"])
 
@@ -188,8 +188,8 @@ def _trees(package: str) -> list[str]:
     found = []
     for contents in Path("/", VDB).glob(f"{package}-*/CONTENTS"):
         counter = contents.with_name("COUNTER")
-        number = int(counter.read_text()) if counter.exists() else 0
-        lines = contents.read_text(errors="replace").splitlines()
+        number = int(counter.read_text(encoding="utf-8")) if counter.exists() else 0
+        lines = contents.read_text(errors="replace", encoding="utf-8").splitlines()
         found += [
             (number, line[4:]) for line in lines if line.startswith("dir /usr/src/linux") and line.count("/") == 3
         ]

@@ -197,7 +197,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
         for name, text in self.loader.configuration(menu).items():
             path = place / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
             os.utime(path, (work.epoch, work.epoch))
             found[name] = path
         return found

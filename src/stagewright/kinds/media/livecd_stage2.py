@@ -134,7 +134,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         yield from super().check(project)
         for name, kernel in self._named().items():
             path = project.path(kernel.config) if kernel.config else None
-            if path and path.is_file() and (options := ruled_out(path.read_text(errors="replace"))):
+            if path and path.is_file() and (options := ruled_out(path.read_text(errors="replace", encoding="utf-8"))):
                 where = ("kernels", name, "config") if self.kernels else ("kernel", "config")
                 listing = ", ".join(f"CONFIG_{option}" for option in options)
                 what = f"{'.'.join(where)}: {kernel.config} rules out what every live system takes: {listing}"

@@ -119,7 +119,7 @@ class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
         lacks: list[MissingRequirement] = []
         for user, settings in self.users.items():
             for name in settings.authorized_keys:
-                lines, wrong = read_keys(name, work.files[name].read_text(errors="replace"))
+                lines, wrong = read_keys(name, work.files[name].read_text(errors="replace", encoding="utf-8"))
                 keys[user] = (*keys.get(user, ()), *lines)
                 lacks += wrong
         return keys, lacks

@@ -182,11 +182,11 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
                 if self.start.on_lan:
                     running.enter_context(self._lan(program, served, url, place.host, said.append))
                 addresses = {"base-url": url, **self._serve(served, work, said.append, running)}
-                (served / START).write_text(self._script(addresses))
+                (served / START).write_text(self._script(addresses), encoding="utf-8")
                 machine = self.machine(served, server.port, arch)
                 report = boot(machine, self.script(), folder, acceleration, work.phase)
         finally:
-            (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in said))
+            (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in said), encoding="utf-8")
         built = self.kept(report, folder, work)
         (folder / REQUESTS).rename(built.tree / REQUESTS)
         return built

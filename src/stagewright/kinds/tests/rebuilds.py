@@ -145,7 +145,7 @@ class RebuildTest(TestStage, kind="rebuilds", table="tests"):
             "packages": [{**asdict(one), "equal": one.equal} for one in rebuilt],
         }
         tree = work.new_folder("tree")
-        (tree / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+        (tree / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         return Built(tree, (), {"packages": len(rebuilt), "equal": same, "seconds": round(seconds, 2)})
 
 
@@ -157,7 +157,7 @@ def _keep_flags(config: Path, root: Root, names: Sequence[str]) -> None:
     if not place.is_file():
         place.mkdir(exist_ok=True)
         place = place / "zz-rebuild"
-    with place.open("a") as stream:
+    with place.open("a", encoding="utf-8") as stream:
         stream.writelines(lines)
 
 

@@ -29,10 +29,10 @@ def prepare(sign):
     signed = gpg(*phrase, "--local-user", sign["key"], "--output", os.devnull, "--yes", "--sign", sys.argv[1])
     if signed.returncode:
         return f"the key does not sign: {signed.stderr}"
-    Path(HOME, "trust").write_text(f"{sign['key'].upper()}:6:\n")
+    Path(HOME, "trust").write_text(f"{sign['key'].upper()}:6:\n", encoding="utf-8")
     gpg("--import-ownertrust", f"{HOME}/trust")
     gpg("--check-trustdb")
-    Path(sign["public"]).write_text(gpg("--armor", "--export", sign["key"]).stdout)
+    Path(sign["public"]).write_text(gpg("--armor", "--export", sign["key"]).stdout, encoding="utf-8")
     os.environ |= {
         "BINPKG_GPG_SIGNING_BASE_COMMAND": " ".join(
             ["/usr/bin/gpg --sign --armor --pinentry-mode loopback", *phrase, "[PORTAGE_CONFIG]"]
@@ -66,4 +66,4 @@ def publish(request):
     return None
 
 
-print(json.dumps(publish(json.loads(Path(sys.argv[1]).read_text()))))
+print(json.dumps(publish(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))

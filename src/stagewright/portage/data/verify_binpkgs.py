@@ -37,7 +37,7 @@ def wrong(entry):
     return None if name == entry["cpv"] else (f"it is {name}, not {entry['cpv']} as the index says", "")
 
 
-problems = [(entry, wrong(entry)) for entry in json.loads(Path(sys.argv[1]).read_text())]
+problems = [(entry, wrong(entry)) for entry in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
 print(
     json.dumps(
         [

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 
 REPOS = "/var/db/repos"
 
@@ -74,7 +74,7 @@ def profile_chain(profile: str, repos: Sequence[Repository]) -> tuple[Path, ...]
 
 def check_profile(
     profile: str | None, confdirs: Sequence[Path], repos: Sequence[Repository]
-) -> Iterator[tuple[Path_, StagewrightError]]:
+) -> Iterator[tuple[KeyPath, StagewrightError]]:
     """What is wrong with the profile of a stage, given by name or as a link in one of its confdirs: where, and what."""
     links = [folder / "make.profile" for folder in confdirs if os.path.lexists(folder / "make.profile")]
     where = ("profile",) if profile else ("confdir",)

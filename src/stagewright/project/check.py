@@ -11,7 +11,7 @@ from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields, circles, cycle_error
 from stagewright.project.fields import ProjectFile, Ref, Section, marked
 from stagewright.project.model import NAME, Entry, Files, Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.project.tables import Problems, Table
 
 Named = Mapping[str, Mapping[str, Table]]
@@ -145,7 +145,7 @@ def _check_references(
     return found
 
 
-def check_paths(model: Section, files: Files, place: Callable[[Path_], Place], problems: Problems) -> None:
+def check_paths(model: Section, files: Files, place: Callable[[KeyPath], Place], problems: Problems) -> None:
     """Check that the files and folders which a model names are there, and are what they should be."""
     for path, mark, value in marked(model, ProjectFile):
         target = files.path(value)

@@ -16,13 +16,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import PydanticCustomError, core_schema
 
 from stagewright.graph.node import Yields
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 
 
 class Section(BaseModel):
     """Base of every model that is read from a project file: unknown keys are errors, values are of the type they say.
 
-    A field whose type is an enumeration is written ``Annotated[Kind, Word()]``, since files hold its word.
+    Strict mode rejects texts for enumerations. A field with one is written ``Annotated[Kind, ByValue()]``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -35,8 +35,8 @@ def section_of(annotation: Any) -> type[Section] | None:
     return next(filter(None, map(section_of, getattr(annotation, "__args__", ()))), None)
 
 
-def Word() -> Any:  # noqa: N802  reads like pydantic's Field
-    """Marks a field that takes a member of an enumeration by its word."""
+def ByValue() -> Any:  # noqa: N802  reads like pydantic's Field
+    """Mark a field whose type is an enumeration: files hold the value of the member."""
     return Field(strict=False)
 
 
@@ -183,7 +183,7 @@ def marked(model: BaseModel, marker: type) -> Iterator[tuple[tuple[str | int, ..
                 yield from (((name, *rest), mark, item) for rest, item in _items(value))
 
 
-def _items(value: Any) -> Iterator[tuple[Path_, Any]]:
+def _items(value: Any) -> Iterator[tuple[KeyPath, Any]]:
     """What a list holds, and the lists in it, with the way to each."""
     for number, item in enumerate(value):
         if isinstance(item, (list, tuple)):

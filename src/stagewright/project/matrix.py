@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.project.tables import Problems, Table, fill
 
 EXCLUDE = "exclude"
@@ -73,7 +73,7 @@ def _rows(table: Table, problems: Problems) -> Iterator[Row]:
         _wrong("this is no matrix", ("matrix",), table, problems)
 
 
-def _wrong(message: str, path: Path_, table: Table, problems: Problems, hint: str = _HINT) -> None:
+def _wrong(message: str, path: KeyPath, table: Table, problems: Problems, hint: str = _HINT) -> None:
     error = StagewrightError(Reason.INVALID_VALUE, f"matrix: {message}", place=table.place(path), hint=hint)
     problems.append(error)
 
@@ -106,7 +106,7 @@ def _product(matrix: Mapping[str, Any], table: Table, problems: Problems) -> Ite
 
 
 def _check_exclusion(
-    pattern: Mapping[str, Any], axes: Mapping[str, list[str]], path: Path_, table: Table, problems: Problems
+    pattern: Mapping[str, Any], axes: Mapping[str, list[str]], path: KeyPath, table: Table, problems: Problems
 ) -> None:
     """An exclusion must name values that there are."""
     for name, value in pattern.items():
@@ -134,12 +134,12 @@ def _listed(matrix: list[dict[str, Any]], table: Table, problems: Problems) -> I
         yield from matrix
 
 
-def _check_axis(name: str, path: Path_, table: Table, problems: Problems) -> None:
+def _check_axis(name: str, path: KeyPath, table: Table, problems: Problems) -> None:
     if not _AXIS.fullmatch(name):
         hint = "names of variables are letters, digits and _"
         _wrong(f"{name!r} cannot be the name of a variable", path, table, problems, hint)
 
 
-def _check_value(value: Any, path: Path_, table: Table, problems: Problems) -> None:
+def _check_value(value: Any, path: KeyPath, table: Table, problems: Problems) -> None:
     if not isinstance(value, str):
         _wrong(f"{value!r} is no text", path, table, problems, 'write text in quotes: "text"')

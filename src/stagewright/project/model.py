@@ -15,7 +15,7 @@ from stagewright.arch import host_machine
 from stagewright.errors import Place, StagewrightError
 from stagewright.project.fields import FilePath, FolderPath, Matching, RepoRef, Section
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
-from stagewright.project.source import Path_, written
+from stagewright.project.source import KeyPath, written
 
 FORMAT = 1
 """The format of project files that this version reads (docs/format-changelog.md)."""
@@ -215,9 +215,9 @@ class Entry:
     table: str
     kind: str
     model: Section
-    places: Mapping[Path_, Place] = field(default_factory=dict)
+    places: Mapping[KeyPath, Place] = field(default_factory=dict)
 
-    def place(self, path: Path_ = ()) -> Place:
+    def place(self, path: KeyPath = ()) -> Place:
         """Where a value of this entry is written, or the nearest thing around it."""
         return written(path, self.places) or Place(Path())
 
@@ -226,7 +226,7 @@ class Entry:
 class Checked(Protocol):
     """An entry's model that can tell more of what is wrong in a project than types can."""
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """What is wrong, and with which value of the entry."""
 
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tree_sitter import Node as Syntax
     from tree_sitter import Parser
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """The way to a value: ``("stages", "base", "packages", 0)``."""
 
 
-def written(path: Path_, *tables: Mapping[Path_, Place]) -> Place | None:
+def written(path: KeyPath, *tables: Mapping[KeyPath, Place]) -> Place | None:
     """The place of a value, or of the nearest thing around it, in the first of the tables that has it."""
     for length in range(len(path), -1, -1):
         for table in tables:
@@ -40,10 +40,10 @@ class Source:
 
     file: Path
     data: dict[str, Any]
-    keys: dict[Path_, Place] = field(default_factory=dict)
-    values: dict[Path_, Place] = field(default_factory=dict)
+    keys: dict[KeyPath, Place] = field(default_factory=dict)
+    values: dict[KeyPath, Place] = field(default_factory=dict)
 
-    def place(self, path: Path_, *, of_key: bool = False) -> Place:
+    def place(self, path: KeyPath, *, of_key: bool = False) -> Place:
         """The place of a value (or of its key), or of the nearest thing around it that is written in the file."""
         tables = (self.keys, self.values) if of_key else (self.values, self.keys)
         return written(path, *tables) or Place(self.file, 1, 1)
@@ -112,9 +112,9 @@ def _parser() -> Parser:
     return Parser(Language(tree_sitter_toml.language()))
 
 
-def _positions(content: bytes) -> Iterator[tuple[Path_, Syntax, Syntax]]:
+def _positions(content: bytes) -> Iterator[tuple[KeyPath, Syntax, Syntax]]:
     """Every path with what is written for its key and its value; where a path is written twice, the first counts."""
-    counts: dict[Path_, int] = {}
+    counts: dict[KeyPath, int] = {}
     for item in _parser().parse(content).root_node.named_children:
         if item.type == "pair":
             yield from _pair(item, ())
@@ -132,9 +132,9 @@ def _positions(content: bytes) -> Iterator[tuple[Path_, Syntax, Syntax]]:
                     yield from _pair(child, path)
 
 
-def _resolve(names: list[str], counts: dict[Path_, int]) -> Path_:
+def _resolve(names: list[str], counts: dict[KeyPath, int]) -> KeyPath:
     """The path of a table's name, with the index of the newest element for each array of tables on the way."""
-    path: Path_ = ()
+    path: KeyPath = ()
     for number, name in enumerate(names):
         path = (*path, name)
         if path in counts and number < len(names) - 1:
@@ -142,7 +142,7 @@ def _resolve(names: list[str], counts: dict[Path_, int]) -> Path_:
     return path
 
 
-def _pair(pair: Syntax, prefix: Path_) -> Iterator[tuple[Path_, Syntax, Syntax]]:
+def _pair(pair: Syntax, prefix: KeyPath) -> Iterator[tuple[KeyPath, Syntax, Syntax]]:
     key, value = [child for child in pair.named_children if child.type != "comment"][:2]
     path = (*prefix, *_names(key))
     for length in range(len(prefix) + 1, len(path) + 1):
@@ -150,7 +150,7 @@ def _pair(pair: Syntax, prefix: Path_) -> Iterator[tuple[Path_, Syntax, Syntax]]
     yield from _inside(value, path)
 
 
-def _inside(value: Syntax, path: Path_) -> Iterator[tuple[Path_, Syntax, Syntax]]:
+def _inside(value: Syntax, path: KeyPath) -> Iterator[tuple[KeyPath, Syntax, Syntax]]:
     children = [child for child in value.named_children if child.type != "comment"]
     if value.type == "inline_table":
         for child in children:

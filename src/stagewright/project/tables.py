@@ -10,7 +10,7 @@ from typing import Any
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import cycle_error
-from stagewright.project.source import Path_, Source, read, written
+from stagewright.project.source import KeyPath, Source, read, written
 
 NAMED = ("repos", "binhosts", "templates", "seeds", "stages", "tests")
 """Tables of named entries, which included files may add to."""
@@ -26,11 +26,11 @@ class Table:
     """The values of one entry and where each is written. Paths are relative to the entry."""
 
     data: dict[str, Any]
-    places: dict[Path_, Place] = field(default_factory=dict)
-    keys: dict[Path_, Place] = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+    keys: dict[KeyPath, Place] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)  # its own, as a variant of a matrix has them
 
-    def place(self, path: Path_, *, of_key: bool = False) -> Place:
+    def place(self, path: KeyPath, *, of_key: bool = False) -> Place:
         """The place of a value or its key, or of the nearest thing around it."""
         tables = (self.keys, self.places) if of_key else (self.places, self.keys)
         return written(path, *tables) or Place(Path())
@@ -123,9 +123,9 @@ def _entries(source: Source, name: str, problems: Problems) -> Iterator[tuple[st
         yield key, Table(data, values.get(key, {}), keys.get(key, {}))
 
 
-def _by_entry(places: Mapping[Path_, Place], table: str) -> dict[str | int, dict[Path_, Place]]:
+def _by_entry(places: Mapping[KeyPath, Place], table: str) -> dict[str | int, dict[KeyPath, Place]]:
     """The places of each entry of a table, by its name, with paths relative to the entry."""
-    entries: dict[str | int, dict[Path_, Place]] = {}
+    entries: dict[str | int, dict[KeyPath, Place]] = {}
     for path, place in places.items():
         if len(path) > 1 and path[0] == table:
             entries.setdefault(path[1], {})[path[2:]] = place
@@ -179,7 +179,7 @@ def extend(stages: dict[str, Table], templates: Mapping[str, Table], problems: P
 def _merge(parent: Table, child: Table) -> Table:
     places, keys = dict(parent.places), dict(parent.keys)
 
-    def merge(old: dict[str, Any], new: dict[str, Any], path: Path_) -> dict[str, Any]:
+    def merge(old: dict[str, Any], new: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         result = dict(old)
         for key, value in new.items():
             here = (*path, key)
@@ -204,14 +204,14 @@ def _merge(parent: Table, child: Table) -> Table:
     return merged
 
 
-def _take(into: dict[Path_, Place], source: Mapping[Path_, Place], prefix: Path_) -> None:
+def _take(into: dict[KeyPath, Place], source: Mapping[KeyPath, Place], prefix: KeyPath) -> None:
     for path in [path for path in into if path[: len(prefix)] == prefix]:
         del into[path]
     into.update({path: place for path, place in source.items() if path[: len(prefix)] == prefix})
 
 
 def _splice(
-    old: list[Any], new: list[Any], here: Path_, places: dict[Path_, Place], child: Mapping[Path_, Place]
+    old: list[Any], new: list[Any], here: KeyPath, places: dict[KeyPath, Place], child: Mapping[KeyPath, Place]
 ) -> list[Any]:
     """A list with the inherited items in it; each item keeps the place where it is written."""
     inherited = dict(places)
@@ -225,12 +225,12 @@ def _splice(
     return result
 
 
-def _move(source: Mapping[Path_, Place], old: Path_, into: dict[Path_, Place], new: Path_) -> None:
+def _move(source: Mapping[KeyPath, Place], old: KeyPath, into: dict[KeyPath, Place], new: KeyPath) -> None:
     """Take over the places of a value and of what is in it, under another path."""
     into.update({(*new, *path[len(old) :]): place for path, place in source.items() if path[: len(old)] == old})
 
 
-def fill(value: Any, variables: Mapping[str, str], table: Table, path: Path_, problems: Problems) -> Any:
+def fill(value: Any, variables: Mapping[str, str], table: Table, path: KeyPath, problems: Problems) -> Any:
     """The value with ``{name}`` replaced in every string; ``{{`` and ``}}`` are braces, ``${name}`` is the shell's."""
     if isinstance(value, dict):
         return {key: fill(item, variables, table, (*path, key), problems) for key, item in value.items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stagewright.catalyst.convert.sheet import Sheet
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 
 _VARIANT = "variant"
 _NAME = ("",)  # the path of an entry's own name among its leaves
@@ -76,7 +76,7 @@ def _merged(members: Sequence[Sheet]) -> Group | None:
     names = vectors[_NAME]
     prefix, suffix = _ends(names)
     variables = {_VARIANT: [name[len(prefix) : len(name) - len(suffix)] for name in names]}
-    texts: dict[Path_, str] = {}
+    texts: dict[KeyPath, str] = {}
     for path, vector in varying.items():
         text = _written(vector, variables)
         if text is None:
@@ -92,7 +92,7 @@ def _merged(members: Sequence[Sheet]) -> Group | None:
     return Group(members[0].table, texts[_NAME], data, comments, rows)
 
 
-def _leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """All texts in a value with the way to each."""
     if isinstance(value, dict):
         for name, item in value.items():
@@ -129,7 +129,7 @@ def _written(vector: Sequence[str], variables: dict[str, list[str]]) -> str | No
     return None
 
 
-def _variable(path: Path_, variables: dict[str, list[str]]) -> str:
+def _variable(path: KeyPath, variables: dict[str, list[str]]) -> str:
     """A name for the variable of a setting."""
     words = [str(step) for step in path if isinstance(step, str)]
     name = re.sub(r"\W", "_", words[-1] if words else "value").lower()
@@ -140,7 +140,7 @@ def _variable(path: Path_, variables: dict[str, list[str]]) -> str:
     return name
 
 
-def _with(value: Any, path: Path_, texts: dict[Path_, str]) -> Any:
+def _with(value: Any, path: KeyPath, texts: dict[KeyPath, str]) -> Any:
     """A value with other texts at some paths."""
     if isinstance(value, dict):
         return {name: _with(item, (*path, name), texts) for name, item in value.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from stagewright.catalyst.spec import Entry
 from stagewright.catalyst.tokens import TOKEN
 from stagewright.errors import Place
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.project.tables import Table
 
 _BRACE = re.compile(r"[{}]")
@@ -35,7 +35,7 @@ class Sheet:
     comment: str
     place: Place
     data: dict[str, Any] = field(default_factory=dict)
-    places: dict[Path_, Place] = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
 
     def put(self, path: str, value: Any, place: Place) -> None:
         """Set a value; ``path`` has dots for tables in tables. Texts must be such as :func:`text` makes."""

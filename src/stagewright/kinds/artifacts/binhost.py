@@ -26,7 +26,7 @@ from stagewright.portage.scripts import ask
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Matching, SecretPath, Section, StageRef
 from stagewright.project.model import Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
@@ -65,7 +65,7 @@ class BinhostStage(Stage, kind="binhost"):
     sign: Signing | None = None
     """Sign the packages; the root that builds the first stage needs gpg and gpg-agent for that."""
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """At least one of the roots must be made of packages."""
         known = project.entries["stages"]
         if all(name in known for name in self.roots) and not self._filled_by(project):

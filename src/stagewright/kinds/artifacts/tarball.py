@@ -18,7 +18,7 @@ from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.base import Built, Scope, Stage, Work
 from stagewright.kinds.common.released import about, layers_of, look_at, release
 from stagewright.kinds.common.tools import TAR, Tool
-from stagewright.project.fields import RootRef, Word
+from stagewright.project.fields import ByValue, RootRef
 from stagewright.project.model import NAME
 from stagewright.release.archive import MEMORY, Compression, pack
 
@@ -47,7 +47,7 @@ class Tarball(Stage, kind="tarball"):
     """The stage or seed to pack."""
     name: Annotated[str, Field(pattern=NAME)] | None = None
     """The file's name without its ending; default: stage, architecture and version, as in stage3-amd64-20261120."""
-    compression: Annotated[Compression, Word()] = Compression.ZSTD
+    compression: Annotated[Compression, ByValue()] = Compression.ZSTD
     """How to compress: `zst`, `xz`, `bz2`, `gz` or `none`."""
     level: Annotated[int, Field(ge=1, le=19)] | None = None
     """The compressor's level, up to 19 for zstd and 9 for the others; default: 6 for xz, 9 for the others."""

@@ -18,7 +18,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeNotice, NodePhase, NodeProgress
 from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.tools import Tool, emulator
-from stagewright.project.fields import ProjectFile, Ref, Section, Word, marked
+from stagewright.project.fields import ByValue, ProjectFile, Ref, Section, marked
 from stagewright.project.lock import Pin
 from stagewright.project.model import Entry, Project
 from stagewright.root.emulation import find_emulator, machine_of, register, unserved
@@ -260,7 +260,7 @@ class Stage(Section):
 class Seed(Stage, table="seeds"):
     """Base of all seeds."""
 
-    arch: Annotated[Arch, Word()] | None = Field(default=None, exclude_if=lambda arch: arch is None)
+    arch: Annotated[Arch, ByValue()] | None = Field(default=None, exclude_if=lambda arch: arch is None)
     """Its architecture by Gentoo's name, such as `arm64`; default: this computer's, or that of a file's programs."""
 
     def node_name(self, name: str) -> str:

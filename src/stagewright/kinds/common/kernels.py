@@ -26,7 +26,7 @@ from stagewright.media.arguments import InitramfsKind
 from stagewright.portage.confdir import CCACHE_ENV
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB
-from stagewright.project.fields import Atom, FilePath, Matching, Word, package_of
+from stagewright.project.fields import Atom, ByValue, FilePath, Matching, package_of
 from stagewright.root import files
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement
@@ -62,7 +62,7 @@ class Kernel(KernelSettings):
     With `package`, what Gentoo's distribution kernels merge into their own (/etc/kernel/config.d)."""
     extraversion: Annotated[str, Matching(r"[A-Za-z0-9._+-]{1,40}", "letters, digits and . _ + -")] | None = None
     """What is added to the version of a kernel from sources."""
-    build: Annotated[Builder, Word()] = Builder.MAKE
+    build: Annotated[Builder, ByValue()] = Builder.MAKE
     """What builds sources: `make`, or `genkernel`, which makes the initramfs too."""
     genkernel_arguments: list[str] = []
     """More arguments for genkernel(8); `--b2sum` lets its initramfs verify media."""

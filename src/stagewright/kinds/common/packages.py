@@ -23,7 +23,7 @@ from stagewright.portage.repositories import Repository, check_profile, has_pack
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Atom, FromRepos, RootRef, marked, package_of
 from stagewright.project.model import Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
@@ -69,7 +69,7 @@ class PackageStage(PortageSettings, Stage):
         chosen = _chosen(self.repos, project.repos).items()
         return [Repository.of(project.repo_path(name), {"name": name, **repo.layout}) for name, repo in chosen]
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Look for the profile and the packages in the repositories."""
         repos = self._repositories(project)
         if not all(repo.path.is_dir() for repo in repos):

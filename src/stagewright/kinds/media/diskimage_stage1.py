@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.stages.stage4 import Stage4
 from stagewright.portage.emerge import Portage
-from stagewright.project.fields import FilePath, Word
+from stagewright.project.fields import ByValue, FilePath
 from stagewright.root import files
 from stagewright.root.accounts import User
 from stagewright.root.root import Root
@@ -63,7 +63,7 @@ class DiskType(enum.StrEnum):
 class DiskImage1(Stage4, kind="diskimage-stage1"):
     """A stage of kind ``diskimage-stage1``."""
 
-    type: Annotated[DiskType, Word()] = DiskType.GENERIC
+    type: Annotated[DiskType, ByValue()] = DiskType.GENERIC
     """How people get in, with systemd: `console` (root without a password), `ssh` or `cloud-init`; else `generic`."""
     ssh_key: FilePath | None = None
     """With `type = "ssh"`: public keys that may log in as root."""

@@ -31,9 +31,9 @@ from stagewright.media.efi import EfiArch
 from stagewright.media.loaders import Entry, Loader, Menu
 from stagewright.media.payload import LOADERS, Payload
 from stagewright.portage.installed import packages_of
-from stagewright.project.fields import FilesRef, Matching, RootRef, Section, Word
+from stagewright.project.fields import ByValue, FilesRef, Matching, RootRef, Section
 from stagewright.project.model import Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.release.archive import list_tree
 from stagewright.release.digests import digests_of
 from stagewright.root import files
@@ -98,13 +98,13 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
     """The system, such as a diskimage-stage1."""
     boot: FilesRef
     """The payload, a livecd-stage2: kernels, initramfs with the driver of ext4, modules and boot loader."""
-    format: Annotated[Format, Word()] = Format.QCOW2
+    format: Annotated[Format, ByValue()] = Format.QCOW2
     """`qcow2`, compressed by zstd, or `raw`."""
     size: Size = "8G"
     """The size of the disk; what is not used takes no room."""
     esp: Size = "512M"
     """The size of the EFI system partition."""
-    loader: Annotated[Loader, Word()] = Loader.SYSTEMD_BOOT
+    loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
     """The boot loader."""
     title: Title | None = None
     """The line in the boot menu; default: the project's name and version."""
@@ -121,7 +121,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
             raise PydanticCustomError("loader", "{loader} starts no disk images", facts)
         return loader
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """What the payload does not carry, as far as the project tells."""
         entry = project.entries["stages"].get(self.boot)
         if entry and not isinstance(entry.model, LiveStage2):

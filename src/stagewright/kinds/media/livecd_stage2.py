@@ -46,9 +46,9 @@ from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootK
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
 from stagewright.portage.emerge import Portage, Wanted
-from stagewright.project.fields import Matching, Word
+from stagewright.project.fields import ByValue, Matching
 from stagewright.project.model import Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.emulation import machine_of
 from stagewright.root.requirements import MissingRequirement
@@ -75,9 +75,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     """Which of `kernels` is boot/gentoo."""
     initramfs: Initramfs = Initramfs()
     """What the initramfs holds."""
-    loaders: list[Annotated[Loader, Word()]] = [Loader.SYSTEMD_BOOT]
+    loaders: list[Annotated[Loader, ByValue()]] = [Loader.SYSTEMD_BOOT]
     """The boot loaders to take from the environment."""
-    network_loaders: list[Annotated[NetLoader, Word()]] = []
+    network_loaders: list[Annotated[NetLoader, ByValue()]] = []
     """What boot servers hand out, to take from the environment too: `ipxe`, `pxelinux`, `grub`; for pxeboot stages."""
     memtest: bool = False
     """Take memtest86+ from the environment too."""
@@ -129,7 +129,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             cores=_TO_COMPILE if compiles else node.cores,
         )
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """A configuration that says itself that its kernel could start no live system."""
         yield from super().check(project)
         for name, kernel in self._named().items():
@@ -144,7 +144,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         """What of the keys is not on this machine."""
         yield from self.secure_boot.missing() if self.secure_boot else ()
 
-    def unknown_kernel(self, name: str | None, called: str) -> Iterator[tuple[Path_, StagewrightError]]:
+    def unknown_kernel(self, name: str | None, called: str) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """The error of a stage whose ``kernel`` this payload, called so, does not have."""
         if name is not None and name not in self._named():
             what = f"kernel: {called!r} has no kernel called {name!r}"

@@ -27,9 +27,9 @@ from stagewright.media.loaders import Loader
 from stagewright.media.payload import Payload
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.portage.installed import INSTALLED, from_data
-from stagewright.project.fields import FilesRef, FolderPath, Matching, StageRef, Word
+from stagewright.project.fields import ByValue, FilesRef, FolderPath, Matching, StageRef
 from stagewright.project.model import Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.release.digests import digests_of
 from stagewright.root.budget import Size, parse_size
 
@@ -63,7 +63,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
     """Which of the payload's `kernels` starts by itself, or is in a unified kernel image; default: its first."""
     volume_id: VolumeId | None = None
     """The volume id, by which the kernel finds the medium; default: the project's name in capitals."""
-    loader: Annotated[Loader, Word()] = Loader.SYSTEMD_BOOT
+    loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
     """The boot loader. `grub-hybrid` starts under UEFI and BIOS, `isolinux` under BIOS alone, `uki` is one EFI file."""
     title: Title | None = None
     """The line in the boot menu; default: the project's name and version."""
@@ -71,7 +71,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
     """How long the boot menu waits, in seconds."""
     kernel_arguments: KernelArguments = KernelArguments()
     """The kernel's command line."""
-    entries: list[Annotated[Mode, Word()]] = []
+    entries: list[Annotated[Mode, ByValue()]] = []
     """More lines in the boot menu: copy to memory, check the medium first, keep changes."""
     consoles: list[Console] = []
     """A further line in the boot menu for each of these consoles, which leads there."""
@@ -98,7 +98,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
             raise PydanticCustomError("loader", "`esp`: {loader} starts under BIOS, which has no such partition", facts)
         return self
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """What the payload does not carry, as far as the project tells."""
         entry = project.entries["stages"].get(self.boot)
         payload = entry.model if entry else None

@@ -37,9 +37,9 @@ from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
 from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, Written, add_digests, write_set
 from stagewright.netboot.writer import Parts as NetParts
 from stagewright.portage.installed import INSTALLED, from_data
-from stagewright.project.fields import FilesRef, Matching, StageRef, Word
+from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.release.digests import Digests
 from stagewright.release.manifest import SUFFIX, write_manifest
 from stagewright.root.budget import Size, parse_size
@@ -73,7 +73,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     """How long boot menus wait, in seconds."""
     kernel_arguments: KernelArguments = KernelArguments()
     """The kernel's command line."""
-    methods: list[Annotated[Method, Word()]] = []
+    methods: list[Annotated[Method, ByValue()]] = []
     """How the image gets there, the default first: `initrd`, `http`, `stream`, `nfs`, `nbd`; default: all possible."""
     base_url: Url | None = None
     """Where the folder will be on the web; iPXE knows by itself, PXELINUX and GRUB fetch the image only by this."""
@@ -87,7 +87,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     """Also make `boot.efi` for UEFI HTTP Boot, which fetches the image from `base_url`; the payload carries `uki`."""
     single_file: bool = False
     """Also make `single.efi` for UEFI, with the image in it, which needs nothing else; the payload carries `uki`."""
-    loaders: list[Annotated[NetLoader, Word()]] | None = None
+    loaders: list[Annotated[NetLoader, ByValue()]] | None = None
     """Programs to put into the folder; default: those that the payload carries as `network_loaders`."""
     budget: dict[str, Size] = {}
     """The most that files of the folder may have, by pattern: { "combined.igz" = "600M" }; more is an error."""
@@ -99,7 +99,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
             raise PydanticCustomError("methods", "a method is named twice", {"hint": "name each once"})
         return methods
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """What the payload will not have can be told before it is made."""
         if self.uki and not self.base_url:
             problem = "uki: one program with the kernel in it must be told where the image is"

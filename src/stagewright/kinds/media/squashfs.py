@@ -20,7 +20,7 @@ from stagewright.kinds.common.tools import Tool
 from stagewright.media.layout import IMAGE
 from stagewright.media.payload import FIRMWARE, MODULES
 from stagewright.portage.installed import INSTALLED, as_data, packages_of
-from stagewright.project.fields import FilesRef, Section, StageRef, Word
+from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.run import inside, run
@@ -47,7 +47,7 @@ class SquashfsCompression(enum.StrEnum):
 class SquashfsSettings(Section):
     """How the live root is compressed."""
 
-    compression: Annotated[SquashfsCompression, Word()] = SquashfsCompression.ZSTD
+    compression: Annotated[SquashfsCompression, ByValue()] = SquashfsCompression.ZSTD
     """The compressor of the squashfs."""
     level: Annotated[int, Field(ge=1, le=22)] | None = 3
     """Its level: 1 to 22 for zstd, 1 to 9 for gzip; xz and lz4 have none."""

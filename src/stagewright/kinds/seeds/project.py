@@ -21,7 +21,7 @@ from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 from stagewright.project.lock import Pin
 from stagewright.project.model import FILE_NAME, Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 
 
 class SeedProject(Seed, kind="project"):
@@ -35,7 +35,7 @@ class SeedProject(Seed, kind="project"):
     stage: str
     """The stage or seed of the other project: one that leaves a root."""
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """See that the other project is there; what is wrong inside it is for its own `stagewright check`."""
         folder = self._folder(project.folder)
         if not (folder / FILE_NAME).is_file():

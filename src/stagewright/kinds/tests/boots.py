@@ -18,7 +18,7 @@ from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.guest import TEST_ARTIFACTS, MachineTest
-from stagewright.project.fields import FilePath, FilesRef, Word
+from stagewright.project.fields import ByValue, FilePath, FilesRef
 from stagewright.vm.boot import boot
 from stagewright.vm.script import BootScript
 from stagewright.vm.spec import FirmwareKind, MachineSpec, architecture_of
@@ -62,7 +62,7 @@ class BootTest(MachineTest, kind="boots", table="tests"):
 
     boots: FilesRef
     """The stage whose image is started."""
-    attach: Annotated[Attach, Word()] = Attach.CD
+    attach: Annotated[Attach, ByValue()] = Attach.CD
     """How the image is put into the machine: as a disc, a USB stick, or a disk."""
     variables: FilePath | None = None
     """UEFI variables to start with, such as OVMF's with keys of one's own; default: the firmware's own."""

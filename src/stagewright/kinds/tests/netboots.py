@@ -35,9 +35,9 @@ from stagewright.netboot.methods import IMAGE, Method
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot, methods_of
-from stagewright.project.fields import FilesRef, Word
+from stagewright.project.fields import ByValue, FilesRef
 from stagewright.project.model import Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.vm.boot import boot
 from stagewright.vm.spec import TAP, MachineSpec, architecture_of
 
@@ -107,13 +107,13 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
 
     netboots: FilesRef
     """The stage whose set is served: a pxeboot."""
-    start: Annotated[NetStart, Word()] = NetStart.IPXE_HTTP
+    start: Annotated[NetStart, ByValue()] = NetStart.IPXE_HTTP
     """What the machine loads first: `ipxe-http` or `ipxe-tftp`, the script, for the iPXE of QEMU's network card; over
     TFTP `pxelinux`, `grub`, or the set's own iPXE, `undionly`, `ipxe-efi` or `snponly`; or `http-boot`, which is
     `boot.efi` by the firmware's HTTP Boot."""
     firmware: FirmwareKind = "uefi"
     """What starts it: `uefi` or `bios`; QEMU's network card brings iPXE for both."""
-    method: Annotated[Method, Word()] | None = None
+    method: Annotated[Method, ByValue()] | None = None
     """How the image gets there, for iPXE; default: the set's own. `nfs` and `nbd` start a server of their own,
     `http-boot` takes `single.efi` for `initrd`."""
 
@@ -131,7 +131,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             raise PydanticCustomError("method", "`method`: no program for HTTP Boot has {method} in it", facts)
         return self
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """A program with an address in it is served under that address, which a server without certificates cannot."""
         entry = project.entry(self.netboots)
         base_url = str(getattr(entry and entry.model, "base_url", None) or "")

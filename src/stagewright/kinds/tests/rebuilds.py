@@ -25,7 +25,7 @@ from stagewright.portage.installed import contents, installed
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import AnyAtom, StageRef
 from stagewright.project.model import Project
-from stagewright.project.source import Path_
+from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.requirements import MissingRequirement, raise_missing
 from stagewright.root.root import Root
@@ -75,7 +75,7 @@ class RebuildTest(TestStage, kind="rebuilds", table="tests"):
     packages: list[AnyAtom] = []
     """Which of them: atoms and @sets; those of the profile's `packages.build` when none are given."""
 
-    def check(self, project: Project) -> Iterator[tuple[Path_, StagewrightError]]:
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Only stages that install packages have something to build again."""
         entry = project.entry(self.rebuilds)
         if entry and not isinstance(entry.model, PackageStage):

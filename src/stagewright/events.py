@@ -7,11 +7,13 @@ a line; the engine adds its own and hands all of them to listeners (terminal, pl
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import json
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -169,4 +171,54 @@ class ServerSaid(Event):
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListenerDropped(Event):
+    """A listener raised an exception and gets no further events. ``problem`` is the exception as text."""
+
+    listener: str
+    problem: str
+
+
 Listener = Callable[[Event], None]
+
+
+class Listeners:
+    """The listeners of a run, called as one. A listener that raises is dropped; the others get every event.
+
+    Each dropped listener is reported once: as a warning of the logger ``stagewright`` (on standard error unless the
+    program configures logging), and to the remaining listeners as :class:`ListenerDropped`. Not thread-safe.
+    """
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = list(listeners)
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event to every listener that is left."""
+        for listener in list(self._listeners):
+            if listener not in self._listeners:  # dropped while an earlier one was reported
+                continue
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  a defect of a listener must not end the run
+                self._drop(listener, error)
+
+    @contextlib.contextmanager
+    def also(self, listener: Listener) -> Iterator[None]:
+        """Add a listener for the length of a block."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+    def _drop(self, listener: Listener, error: Exception) -> None:
+        self._listeners.remove(listener)
+        name = getattr(listener, "__qualname__", type(listener).__qualname__)
+        problem = str(error) or type(error).__name__
+        text = "listener %s failed and gets no further events (%s)"
+        _LOGGER.warning(text, name, problem, exc_info=None if isinstance(error, OSError) else error)
+        self(ListenerDropped(listener=name, problem=problem))
+
+
+_LOGGER = logging.getLogger("stagewright")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from stagewright import events
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Event, NodeFinished, NodeNotice, RunFinished, Status
+from stagewright.events import Event, ListenerDropped, Listeners, NodeFinished, NodeNotice, RunFinished, Status
 
 ERROR = StagewrightError(Reason.BUILD_FAILED, "m", detail="a\nb").to_dict()
 VALUES: dict[str, Any] = {
@@ -28,6 +29,7 @@ VALUES: dict[str, Any] = {
     },
     **{"phase": "fetch", "done": 1, "total": 2, "name": "a/b-1", "text": 'say "é"', "seconds": 1.5, "size": 3},
     **{"client": "::1", "method": "GET", "path": "/a b", "start": 7, "complete": False, "program": "dnsmasq"},
+    **{"listener": "JsonLines", "problem": "Broken pipe"},
     **{"error": ERROR, "outputs": {"iso": ["/out/x.iso"]}},
 }
 TYPES = [
@@ -88,3 +90,56 @@ LINES = [
 def test_what_is_no_event_is_refused(line: str) -> None:
     with pytest.raises((ValueError, KeyError)):
         Event.from_json(line)
+
+
+# listeners
+
+NOTICE = NodeNotice(node="a", text="t")
+
+
+def broken(error: BaseException) -> Any:
+    def listener(event: Event) -> None:
+        raise error
+
+    return listener
+
+
+def test_a_listener_that_fails_is_dropped_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    first: list[Event] = []
+    last: list[Event] = []
+    listeners = Listeners(first.append, broken(BrokenPipeError(32, "Broken pipe")), last.append)
+    with caplog.at_level(logging.WARNING):
+        listeners(NOTICE)
+        listeners(NOTICE)
+    assert [type(event) for event in first] == [NodeNotice, ListenerDropped, NodeNotice]
+    assert [type(event) for event in last] == [ListenerDropped, NodeNotice, NodeNotice]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "Broken pipe" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_the_defect_of_a_listener_is_shown_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    Listeners(broken(ValueError("odd")))(NOTICE)
+    assert "Traceback" in caplog.text
+    assert "ValueError: odd" in caplog.text
+
+
+def test_listeners_that_all_fail_are_all_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    listeners = Listeners(broken(OSError("one")), broken(OSError("two")), broken(OSError("three")))
+    listeners(NOTICE)
+    listeners(NOTICE)
+    assert sorted(record.getMessage().partition("(")[2] for record in caplog.records) == ["one)", "three)", "two)"]
+
+
+def test_an_interrupt_in_a_listener_is_passed_on() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Listeners(broken(KeyboardInterrupt()))(NOTICE)
+
+
+def test_a_listener_can_be_added_for_a_block() -> None:
+    seen: list[Event] = []
+    listeners = Listeners()
+    with listeners.also(seen.append):
+        listeners(NOTICE)
+    listeners(NOTICE)
+    assert seen == [NOTICE]

@@ -7,12 +7,14 @@ without systemd on this machine: no manager is asked for anything.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from stagewright import run
 from stagewright.errors import StagewrightError
@@ -71,30 +73,38 @@ class Container:
         self.console: Console
 
     def __enter__(self) -> Container:
-        """Start it. Raises ``MISSING_TOOL``; what else keeps it from starting shows as its end."""
+        """Start the container. Raises ``MISSING_TOOL`` without systemd-nspawn.
+
+        Any other reason why it does not start is its end, which the first wait on the console reports.
+        """
         STATE.mkdir(parents=True, exist_ok=True)
         run.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", STATE])
-        ours, its = os.openpty()
-        termios.tcsetwinsize(its, (50, COLUMNS))
-        try:
-            with (self._folder / "container.log").open("wb") as messages:
-                self._process = run.spawn(
-                    self._command, env={"TERM": "dumb"}, stdin=its, stdout=its, stderr=messages, own_session=True
-                )
-        except BaseException:
-            os.close(ours)
-            raise
-        finally:
-            os.close(its)
-        self.console = Console(_Terminal(ours), self._folder / "console.log", fate=self._fate)
+        with contextlib.ExitStack() as stack:
+            ours, its = os.openpty()
+            with os.fdopen(its, "wb", buffering=0) as inner:
+                terminal = stack.enter_context(contextlib.closing(_Terminal(ours)))
+                termios.tcsetwinsize(its, (50, COLUMNS))
+                self._process = self._spawn(inner)
+            stack.callback(self._stop)
+            self.console = Console(terminal, self._folder / "console.log", fate=self._fate)
+            stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
+        self.console.close()
+
+    def _spawn(self, terminal: IO[bytes]) -> run.Process:
+        with (self._folder / "container.log").open("wb") as messages:
+            return run.spawn(
+                self._command, env={"TERM": "dumb"}, stdin=terminal, stdout=terminal, stderr=messages, own_session=True
+            )
+
+    def _stop(self) -> None:
         self._process.kill()
         self._process.wait()
-        self.console.close()
 
     def powerdown(self) -> None:
         """Have nspawn ask the init to shut down, by the signal that systemd takes for that."""

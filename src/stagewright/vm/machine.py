@@ -1,12 +1,13 @@
-"""A QEMU machine that runs.
+"""Run a QEMU machine.
 
-The serial port and QMP are socket pairs whose one end QEMU inherits by number. So there is nothing to poll for, nothing
-said before a connection is lost, no path can be too long for a socket (108 bytes, unix(7)), and the end of QEMU is the
-end of the stream.
+The serial port and QMP are socket pairs. QEMU inherits one end of each by its descriptor number. Nothing has to be
+polled, no output is lost before a connection, no socket path exceeds 108 bytes (unix(7)), and the stream ends when QEMU
+ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 import zlib
@@ -23,11 +24,11 @@ from stagewright.vm.spec import MachineSpec, check, prepare
 
 
 class Machine:
-    """A running machine, as a context manager: on leaving, QEMU is gone, whatever happened.
+    """A running machine, as a context manager that stops QEMU on every way out.
 
-    ``folder`` takes the console log, QEMU's own messages, the UEFI variables and the guest's discarded writes. QEMU
-    gets a parent-death signal, so no kill of ours leaves it behind. That signal comes when the *thread* that entered
-    the machine ends (prctl(2)): enter and leave in one that lives as long as the machine.
+    ``folder`` holds the console log, QEMU's messages, the UEFI variables and the guest's discarded writes. QEMU has a
+    parent-death signal, so it also ends if Stagewright is killed. The kernel sends this signal when the *thread* that
+    entered the machine ends (prctl(2)): enter and leave in a thread that lives as long as the machine.
     """
 
     def __init__(
@@ -47,26 +48,36 @@ class Machine:
         self._firmware = firmware
         self._qemu = qemu
         self._process: run.Process | None = None
+        self._resources = contextlib.ExitStack()
         self._qmp: Qmp
 
     @property
     def log(self) -> Path:
-        """What the guest wrote to its serial port, byte by byte."""
+        """Path of the log with every byte that the guest wrote to its serial port."""
         return self.folder / "console.log"
 
     @property
+    def _messages(self) -> Path:
+        """Path of QEMU's own output."""
+        return self.folder / "qemu.log"
+
+    @property
     def pid(self) -> int:
-        """QEMU's process id."""
+        """Process id of QEMU."""
         assert self._process
         return self._process.pid
 
     def __enter__(self) -> Machine:
-        """Start QEMU. Raises ``MISSING_TOOL``, ``MISSING_FILE``, or ``BOOT_FAILED`` with what QEMU said."""
+        """Start QEMU.
+
+        Raises ``MISSING_TOOL`` or ``MISSING_FILE``, or ``BOOT_FAILED`` with QEMU's messages. On every error QEMU is
+        stopped and its sockets and logs are closed.
+        """
         check(self.spec, self._qemu)
         self.folder.mkdir(parents=True, exist_ok=True)
-        serial, serial_end = socket.socketpair()
-        control, control_end = socket.socketpair()
-        with serial_end, control_end:
+        with contextlib.ExitStack() as stack:
+            serial, serial_end = map(stack.enter_context, socket.socketpair())
+            control, control_end = map(stack.enter_context, socket.socketpair())
             ends = (serial_end.fileno(), control_end.fileno())
             wires = [
                 *("-chardev", f"socket,id=serial,fd={ends[0]}", "-serial", "chardev:serial"),
@@ -75,58 +86,65 @@ class Machine:
             self.command = prepare(
                 self.spec, self._acceleration, self.folder, wires, firmware=self._firmware, qemu=self._qemu
             )
-            messages = self.folder / "qemu.log"
-            with messages.open("wb") as stream:
-                self._process = run.spawn(
-                    ["setpriv", "--pdeathsig", "KILL", "--", *self.command],
-                    env={"TMPDIR": str(self.folder.resolve())},  # where snapshot=on keeps what a guest writes
-                    stdout=stream,
-                    stderr=run.STDOUT,
-                    own_session=True,
-                    pass_fds=ends,
-                )
-        self._qmp = Qmp(control)
-        self.console = Console(serial, self.log, fate=self._fate)
-        try:
-            self._qmp.greet()
-        except (EOFError, OSError) as error:
-            self._end()
-            said = messages.read_text(errors="replace", encoding="utf-8").rstrip()
-            detail = f"  $ {run.paste(self.command)}\n{said}"
-            raise StagewrightError(Reason.BOOT_FAILED, "QEMU did not start", detail=detail) from error
-        except BaseException:
-            self._end()
-            raise
+            self._qmp = Qmp(control)
+            self.console = Console(serial, self.log, fate=self._fate)
+            stack.callback(self.console.close)
+            stack.callback(self._stop)  # runs before the console is closed, so that the log is complete
+            self._process = self._spawn(ends)
+            serial_end.close()
+            control_end.close()
+            self._greet()
+            self._resources = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.running():
-            try:
-                self._qmp.execute("quit", limit=5)
-                self.wait(5)
-            except (EOFError, OSError, ValueError, StagewrightError):
-                pass  # it went on its own, or is stuck: the signals below settle it
-        self._end()
+        with self._resources:
+            if self.running():
+                # QEMU may have ended meanwhile, or hang: the signals of _stop end it then
+                with contextlib.suppress(EOFError, OSError, ValueError, StagewrightError):
+                    self._qmp.execute("quit", limit=5)
+                    self.wait(5)
 
-    def _end(self) -> None:
-        """Terminate, then kill, by pid; then close what led to it."""
-        assert self._process
+    def _spawn(self, ends: tuple[int, int]) -> run.Process:
+        """Start the QEMU process, which inherits its ends of the sockets."""
+        with self._messages.open("wb") as stream:
+            return run.spawn(
+                ["setpriv", "--pdeathsig", "KILL", "--", *self.command],
+                env={"TMPDIR": str(self.folder.resolve())},  # snapshot=on keeps the guest's writes there
+                stdout=stream,
+                stderr=run.STDOUT,
+                own_session=True,
+                pass_fds=ends,
+            )
+
+    def _greet(self) -> None:
+        """Open the QMP session. Raises ``BOOT_FAILED`` with QEMU's messages if QEMU ended or does not answer."""
+        try:
+            self._qmp.greet()
+        except (EOFError, OSError) as error:
+            self._stop()  # QEMU's messages are complete only after its end
+            said = self._messages.read_text(errors="replace", encoding="utf-8").rstrip()
+            detail = f"  $ {run.paste(self.command)}\n{said}"
+            raise StagewrightError(Reason.BOOT_FAILED, "QEMU did not start", detail=detail) from error
+
+    def _stop(self) -> None:
+        """Terminate QEMU by its pid, kill it after 5 s, and reap it."""
+        if self._process is None:
+            return
         if self.running():
             self._process.terminate()
             if self.wait(5) is None:
                 self._process.kill()
         self._process.wait()
-        self._qmp.close()
-        self.console.close()
 
     def running(self) -> bool:
-        """Whether QEMU is alive."""
+        """Return True if QEMU is running."""
         return self._process is not None and self._process.poll() is None
 
     def wait(self, limit: float) -> int | None:
-        """QEMU's exit code as soon as it ends, or None when it still runs after ``limit`` seconds."""
+        """Wait up to ``limit`` seconds for QEMU to end. Return its exit code, or None if it still runs."""
         assert self._process
         end = time.monotonic() + limit
         while self._process.poll() is None and time.monotonic() < end:
@@ -134,31 +152,34 @@ class Machine:
         return self._process.poll()
 
     def powerdown(self) -> None:
-        """Press the power button; a guest that handles ACPI events shuts down."""
+        """Press the power button. A guest that handles ACPI events shuts down."""
         self._qmp.execute("system_powerdown")
 
     def screenshot(self, path: Path) -> Path:
-        """Save the screen as a PNG file (QMP screendump, format since QEMU 7.1). Raises ``BOOT_FAILED``."""
+        """Save the screen as a PNG file and return its path (QMP screendump; ``format`` needs QEMU 7.1).
+
+        Raises ``BOOT_FAILED`` if QEMU does not answer or writes no valid PNG.
+        """
         try:
             self._qmp.execute("screendump", filename=str(path.resolve()), format="png", limit=20)
         except (EOFError, OSError) as error:
-            raise StagewrightError(Reason.BOOT_FAILED, f"no picture of the screen: {error}") from error
+            raise StagewrightError(Reason.BOOT_FAILED, f"screenshot failed: {error}") from error
         if not is_png(path):
-            raise StagewrightError(Reason.BOOT_FAILED, f"QEMU wrote no PNG to {path}")
+            raise StagewrightError(Reason.BOOT_FAILED, f"screenshot: QEMU wrote no valid PNG to {path}")
         return path
 
     def _fate(self) -> str:
-        """How QEMU ended, for a reader of a console that fell silent."""
+        """Return a sentence that says how QEMU ended, for errors of the console."""
         code = self.wait(2)
         if code is None:
             return "the machine closed its serial port"
-        said = (self.folder / "qemu.log").read_text(errors="replace", encoding="utf-8").strip().splitlines()
-        how = "the machine ended" if code == 0 else f"QEMU ended with {code}"
+        said = self._messages.read_text(errors="replace", encoding="utf-8").strip().splitlines()
+        how = "the machine ended" if code == 0 else f"QEMU ended with exit code {code}"
         return f"{how}: {said[-1]}" if said and code else how
 
 
 def is_png(path: Path) -> bool:
-    """Whether a file is a PNG whose first and last chunks are whole (signature, IHDR and its CRC, IEND)."""
+    """Return True if a file is a PNG with complete first and last chunks (signature, IHDR with its CRC, IEND)."""
     data = path.read_bytes() if path.is_file() else b""
     header, crc = data[12:29], data[29:33]
     return (

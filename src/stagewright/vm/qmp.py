@@ -49,5 +49,5 @@ class Qmp:
                 raise EOFError("QEMU closed its control socket")
             self._pending += data
         line, _, self._pending = self._pending.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
+        message: dict[str, Any] = json.loads(line.decode(errors="replace"))
         return message

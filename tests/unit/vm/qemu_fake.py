@@ -29,7 +29,8 @@ def png() -> bytes:
 
 
 def answer(connection: socket.socket) -> None:
-    connection.sendall(b'{"QMP": {}}\r\n')
+    greeting = HERE / "greeting"
+    connection.sendall(greeting.read_bytes() if greeting.exists() else b'{"QMP": {}}\r\n')
     stream = connection.makefile("r")
     for line in stream:
         request = json.loads(line)

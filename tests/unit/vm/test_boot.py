@@ -1,6 +1,7 @@
 """Boot tests with a program that acts as QEMU."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -182,6 +183,52 @@ def test_leaving_ends_the_program_whatever_happens(stage: Path) -> None:
         pid = machine.pid
         raise KeyboardInterrupt
     assert not Path(f"/proc/{pid}").exists()
+
+
+def machine(stage: Path, *scene: object, spec: MachineSpec = BIOS, firmware: Firmware | None = None) -> Machine:
+    (stage / "scenes.json").write_text(json.dumps([scene]), encoding="utf-8")
+    return Machine(spec, TCG, stage / "out", firmware=firmware, qemu=str(stage / "qemu-fake"))
+
+
+def descriptors() -> set[str]:
+    """The open files and sockets of this process."""
+    return {f"{path.name} {os.readlink(path)}" for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+
+
+def test_a_console_log_that_cannot_be_opened_leaves_neither_qemu_nor_sockets(stage: Path) -> None:
+    (stage / "out/console.log").mkdir(parents=True)
+    before = descriptors()
+    with pytest.raises(IsADirectoryError), machine(stage, "stay"):
+        pass
+    assert not (stage / "starts").exists()
+    assert descriptors() == before
+
+
+def test_a_failing_preparation_leaves_no_sockets(stage: Path) -> None:
+    missing = stage / "VARS.fd"
+    before = descriptors()
+    with (
+        pytest.raises(FileNotFoundError),
+        machine(stage, "stay", spec=MachineSpec(), firmware=Firmware(missing, missing)),
+    ):
+        pass
+    assert descriptors() == before
+
+
+def test_an_error_after_the_start_ends_qemu_and_closes_its_sockets(stage: Path) -> None:
+    (stage / "greeting").write_bytes(b"no JSON\n")
+    guest = machine(stage, "stay")
+    before = descriptors()
+    with pytest.raises(ValueError, match="Expecting value"), guest:
+        pass
+    assert not Path(f"/proc/{guest.pid}").exists()
+    assert descriptors() == before
+
+
+def test_answers_of_qemu_that_are_no_utf8_are_read(stage: Path) -> None:
+    (stage / "greeting").write_bytes(b'{"QMP": {"package": "\xe9\xff"}}\r\n')
+    with machine(stage, "hi", "stay") as guest:
+        guest.console.expect("hi", 30)
 
 
 def test_terminal_tells_how_to_leave(stage: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.project.fields import Atom, BinhostRef, FilePath, FolderPath, RepoRef, RootRef, Section, StageRef
-from stagewright.project.load import load
+from stagewright.project.load import Kinds, load
 from stagewright.project.model import Project
 
 HEAD = 'format = 1\nproject = { name = "p", version = "1" }\n'
@@ -51,7 +51,7 @@ class BootTest(Section):
     boots: StageRef
 
 
-KINDS: dict[str, dict[str, type[Section]]] = {
+KINDS: Kinds = {
     "seeds": {"file": FileSeed, "bootstrap": BootstrapSeed},
     "stages": {"root": RootStage, "image": ImageStage},
     "tests": {"boots": BootTest},
@@ -64,6 +64,7 @@ class Draft:
 
     folder: Path
     expected: list[Place] = field(default_factory=list)
+    kinds: Kinds = field(default_factory=lambda: KINDS)
 
     def write(self, text: str, name: str = "stagewright.toml", *, head: str = HEAD) -> Draft:
         """Write a file, after the head that every project has if it is the main one."""
@@ -78,8 +79,8 @@ class Draft:
         return self
 
     def load(self) -> Project:
-        """Read the project with this file's kinds."""
-        return load(self.folder, KINDS)
+        """Read the project."""
+        return load(self.folder, self.kinds)
 
     def problems(self) -> list[StagewrightError]:
         """All that is wrong with it."""

@@ -50,7 +50,7 @@ def test_keyboard(tmp_path: Path) -> None:
     settings = Local(keymap="de-latin1-nodeadkeys")
     assert missing_local(settings, root) == []
     apply_local(settings, root, EPOCH)
-    assert text(root, "vconsole.conf") == "FONT=x\nKEYMAP=de-latin1-nodeadkeys\n"
+    assert text(root, "vconsole.conf") == 'FONT=x\nKEYMAP="de-latin1-nodeadkeys"\n'
     assert text(root, "conf.d/keymaps") == '# x\nwindowkeys="YES"\nkeymap="de-latin1-nodeadkeys"\n'
 
 
@@ -62,7 +62,7 @@ def test_locales_are_made(tmp_path: Path) -> None:
     assert missing_local(settings, root) == []
     apply_local(settings, root, EPOCH)
     assert text(root, "locale.gen") == "# some comment\nfr_FR.UTF-8 UTF-8\nde_DE.UTF-8 UTF-8\nde_DE@euro ISO-8859-15\n"
-    assert text(root, "locale.conf") == "LANG=de_DE.UTF-8\n"
+    assert text(root, "locale.conf") == 'LANG="de_DE.UTF-8"\n'
     assert text(root, "env.d/02locale") == 'LANG="de_DE.UTF-8"\n'
     assert (tmp_path / "usr/lib/locale/de_DE@euro").is_dir()
 
@@ -74,7 +74,7 @@ def test_locales_that_are_there(tmp_path: Path, locale: str) -> None:
     settings = Local(locale=locale)
     assert missing_local(settings, root) == []
     apply_local(settings, root, EPOCH)
-    assert text(root, "locale.conf") == f"LANG={locale}\n"
+    assert text(root, "locale.conf") == f'LANG="{locale}"\n'
     assert not (tmp_path / "etc/env.d").exists()
 
 

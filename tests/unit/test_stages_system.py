@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +11,9 @@ import pytest
 from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
 from stagewright.kinds.common.base import Work
-from stagewright.kinds.common.system import select_toolchain, settle_places
+from stagewright.kinds.common.system import select_toolchain, settle_places, ship_configuration
+from stagewright.kinds.stages.stage2 import Stage2
+from stagewright.portage.emerge import Portage
 from stagewright.root.root import Root
 
 pytestmark = [as_root, in_sandbox]
@@ -91,3 +94,15 @@ def test_a_time_zone_that_is_there_stays(tmp_path: Path) -> None:
     root = root_with(tmp_path, files, links={"etc/localtime": "../usr/share/zoneinfo/UTC"})
     settle_places(root, Told().work)
     assert (root.path / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/UTC")
+
+
+def test_the_make_conf_of_a_system_holds_the_values_that_were_given(tmp_path: Path) -> None:
+    root = root_with(tmp_path, {})
+    values = {"CFLAGS": '-DNAME="a b" -DPATH=c:\\d', "USE": "-x y"}
+    stage = Stage2(root="seed", make_conf=values)
+    ship_configuration(stage, root, cast("Portage", None), Told().work)
+    made = root.path / "etc/portage/make.conf"
+    shown = subprocess.run(
+        ["sh", "-c", f'. {made}; printf "%s\\0" "$CFLAGS" "$USE"'], capture_output=True, check=True, text=True
+    )
+    assert shown.stdout.split("\0")[:-1] == list(values.values())

@@ -18,6 +18,7 @@ from stagewright.media.iso import GENKERNEL_SUMS, SUMS, Bios, Image
 from stagewright.media.loaders import BOOT_MBR, ELTORITO, Entry, Loader, Menu
 from stagewright.media.payload import LOADERS, MEMTEST, BootKernel, Payload
 from stagewright.media.uki import Parts, make_uki
+from stagewright.root.sourced import titled_os_release
 
 IMAGE = "image.squashfs"
 """The squashfs's name on media, a public interface (R45, R54)."""
@@ -170,7 +171,7 @@ def _unified(settings: Settings, payload: Payload, folder: Path, work: Path, epo
         kernel=folder / kernel.kernel,
         initramfs=folder / kernel.initramfs,
         arguments=entry.arguments,
-        os_release=f'ID=live\nNAME="{settings.title}"\nPRETTY_NAME="{settings.title}"\n',
+        os_release=titled_os_release(settings.title),
         version=kernel.version,
     )
     target = work / efi.program

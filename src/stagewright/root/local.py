@@ -17,6 +17,7 @@ from stagewright.root import files
 from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement, raise_missing
 from stagewright.root.root import Root
+from stagewright.root.sourced import assignments, with_assignments
 from stagewright.run import inside
 
 ZONES = "/usr/share/zoneinfo"
@@ -98,22 +99,18 @@ def apply_local(settings: Local, root: Root, epoch: int) -> None:
                 for name in _missing_locales(settings, root)
             )
     if settings.locale:
-        write("/etc/locale.conf", _set(files.read_file(root.path, "/etc/locale.conf"), "LANG", settings.locale))
+        language = {"LANG": settings.locale}
+        write("/etc/locale.conf", with_assignments(files.read_file(root.path, "/etc/locale.conf"), language))
         if files.exists(root.path, "/etc/env.d"):
-            write("/etc/env.d/02locale", _set(None, "LANG", f'"{settings.locale}"'))
+            write("/etc/env.d/02locale", assignments(language))
             if has_program(root, "env-update"):
                 root.run("env-update", "--no-ldconfig")
     if settings.keymap:
-        write("/etc/vconsole.conf", _set(files.read_file(root.path, "/etc/vconsole.conf"), "KEYMAP", settings.keymap))
+        old = files.read_file(root.path, "/etc/vconsole.conf")
+        write("/etc/vconsole.conf", with_assignments(old, {"KEYMAP": settings.keymap}))
         old = files.read_file(root.path, "/etc/conf.d/keymaps")
         if old is not None:
-            write("/etc/conf.d/keymaps", _set(old, "keymap", f'"{settings.keymap}"'))
-
-
-def _set(text: str | None, name: str, value: str) -> str:
-    """A file of NAME=value lines with this one set, the others as they are."""
-    kept = [line for line in (text or "").splitlines() if line.partition("=")[0].strip() != name]
-    return "".join(f"{line}\n" for line in [*kept, f"{name}={value}"])
+            write("/etc/conf.d/keymaps", with_assignments(old, {"keymap": settings.keymap}))
 
 
 def _wanted(settings: Local) -> list[str]:

@@ -12,6 +12,7 @@ from stagewright.project.fields import AnyAtom, FilePath, FolderPath, Matching, 
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
+from stagewright.root.sourced import OneLine, VariableName, with_assignments
 
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 HostName = Annotated[str, Matching(rf"(?=.{{1,64}}$){_LABEL}(\.{_LABEL})*", "letters, digits, - and dots, as in box-1")]
@@ -23,7 +24,7 @@ class Finish(Section):
 
     root_overlay: list[FolderPath] = []
     """Folders copied into the root, in this order; what they hold is owned by root there."""
-    os_release: dict[str, str] = {}
+    os_release: dict[VariableName, OneLine] = {}
     """Entries of os-release(5) to set."""
     hostname: HostName | None = None
     """The name in /etc/hostname."""
@@ -82,10 +83,8 @@ def conclude(settings: Finish, root: Root, work: Work, portage: Portage | None) 
 
 
 def _os_release(settings: Finish, root: Root, work: Work) -> None:
-    text = files.read_file(root.path, "/etc/os-release") or ""
-    kept = [line for line in text.splitlines() if line.partition("=")[0] not in settings.os_release]
-    new = [f'{name}="{value}"' for name, value in settings.os_release.items()]
-    files.write_file(root.path, "/etc/os-release", "\n".join([*kept, *new]) + "\n", epoch=work.epoch)
+    text = files.read_file(root.path, "/etc/os-release")
+    files.write_file(root.path, "/etc/os-release", with_assignments(text, settings.os_release), epoch=work.epoch)
 
 
 def _run_script(script: Path, root: Root) -> None:

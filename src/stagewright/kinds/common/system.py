@@ -10,6 +10,7 @@ from pydantic import Field
 
 from stagewright.kinds.common.base import Work
 from stagewright.kinds.common.packages import PackageStage
+from stagewright.portage.confdir import make_conf
 from stagewright.portage.emerge import Portage
 from stagewright.portage.repositories import profile_link
 from stagewright.project.fields import Matching, Section
@@ -55,7 +56,7 @@ def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: 
     settings = {**stage.flags, **lists, **stage.make_conf}
     if settings or not files.exists(root.path, MAKE_CONF):
         text = "# These settings were used to build this system; see make.conf(5).\n"
-        text += "".join(f'{name}="{value}"\n' for name, value in settings.items())
+        text += make_conf(settings)
         files.write_file(root.path, MAKE_CONF, text, epoch=work.epoch)
 
 

@@ -43,6 +43,7 @@ from stagewright.project.source import KeyPath
 from stagewright.release.digests import Digests
 from stagewright.release.manifest import SUFFIX, write_manifest
 from stagewright.root.budget import Size, parse_size
+from stagewright.root.sourced import titled_os_release
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
 
@@ -186,7 +187,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         work.phase("unified kernel images")
         kernel, folder, efi = payload.kernels[0], work.new_folder("unified"), EfiArch.of(Arch(payload.arch))
         stub = work.artifact("boot") / LOADERS / Loader.UKI / f"linux{efi.short}.efi.stub"
-        release = f'ID=live\nNAME="{wanted.title}"\nPRETTY_NAME="{wanted.title}"\n'
+        release = titled_os_release(wanted.title)
         made: dict[str, tuple[Path, Method]] = {}
         if self.uki:
             made[UNIFIED] = parts.initramfs, Method.HTTP

@@ -74,6 +74,7 @@ test-fast: setup
 
 lint: setup
 	$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check && $(VENV)/bin/mypy
+	$(VENV)/bin/python -m tools.language
 
 bench: setup
 	$(VENV)/bin/python -m bench

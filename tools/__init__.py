@@ -1,0 +1,1 @@
+"""Checks of this repository; not a part of the package."""

@@ -15,7 +15,7 @@ import pytest
 
 from integration.archives import busybox_root, link, member
 from integration.support import build, edit, notices, write_project
-from stagewright.kernel.find import FOR_INITRAMFS, FOR_LIVE
+from stagewright.kernel.options import INITRAMFS_OPTIONS, LIVE_SYSTEM_OPTIONS
 
 pytestmark = pytest.mark.real
 
@@ -41,7 +41,7 @@ olddefconfig:
 \tsed -i -e /CONFIG_ORPHAN=/d .config
 """
 
-ENOUGH = "".join(f"CONFIG_{option}=y\n" for option in (*FOR_INITRAMFS, *FOR_LIVE, "RD_ZSTD", "EFI_STUB"))
+ENOUGH = "".join(f"CONFIG_{option}=y\n" for option in (*INITRAMFS_OPTIONS, *LIVE_SYSTEM_OPTIONS, "RD_ZSTD", "EFI_STUB"))
 
 
 def real_make() -> dict[str, bytes]:
@@ -69,13 +69,13 @@ def project(tmp_path: Path) -> Path:
     return path
 
 
-def test_all_that_kernels_lack_is_told_before_one_is_compiled(project: Path, tmp_path: Path) -> None:
+def test_everything_that_kernels_lack_is_reported_before_one_is_compiled(project: Path, tmp_path: Path) -> None:
     done = build("boot", cwd=project, store=tmp_path / "store", check=False)
     assert done.reasons["boot"] == "environment-lacks"
     wanted = [
-        *("/usr/src/linux could not start a live system: it lacks CONFIG_SQUASHFS (squashfs)", "has no dracut"),
-        *("lacks openssl, ", "header openssl/opensslv.h, ", "lacks pahole, ", "because of CONFIG_DEBUG_INFO_BTF"),
-        *("lacks zstd, which building the kernel takes because of CONFIG_KERNEL_ZSTD", "systemd-boot"),
+        *("/usr/src/linux cannot start a live system: missing CONFIG_SQUASHFS (squashfs)", "has no dracut"),
+        *("lacks openssl, ", "header openssl/opensslv.h, ", "lacks pahole, ", "requires for CONFIG_DEBUG_INFO_BTF"),
+        *("lacks zstd, which the kernel build requires for CONFIG_KERNEL_ZSTD", "systemd-boot"),
     ]
     for words in wanted:
         assert words in done.stderr, words
@@ -85,9 +85,9 @@ def test_all_that_kernels_lack_is_told_before_one_is_compiled(project: Path, tmp
     assert not any("compile" in phase for phase in phases)
 
 
-def test_a_configuration_that_rules_squashfs_out_is_told_when_planning(project: Path, tmp_path: Path) -> None:
+def test_a_configuration_that_disables_squashfs_is_reported_before_the_build(project: Path, tmp_path: Path) -> None:
     edit(project, "CONFIG_ORPHAN=m", "# CONFIG_SQUASHFS is not set", "kernel.config")
     done = build("boot", cwd=project, store=tmp_path / "store", check=False)
     assert not done.built()
     assert "stagewright.toml:" in done.stderr
-    assert "kernel.config rules out what every live system takes: CONFIG_SQUASHFS" in done.stderr
+    assert "kernel.config disables what every live system requires: CONFIG_SQUASHFS" in done.stderr

@@ -10,7 +10,7 @@ from roots import EPOCH, as_root, cpio, in_sandbox, make_root, with_shell
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.find import Capabilities
+from stagewright.kernel.options import KernelFeatures
 from stagewright.media.contents import Contents
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import CHOSEN, choose_firmware, copy_firmware, missing_firmware
@@ -148,7 +148,7 @@ def maker(tmp_path: Path) -> Root:
     return Root(root.path, root.upper, log=io.StringIO())
 
 
-def made(root: Root, settings: Initramfs, able: Capabilities, **env: str) -> Contents:
+def made(root: Root, settings: Initramfs, able: KernelFeatures, **env: str) -> Contents:
     making = Making("6.1", "/initramfs", root.path / "initramfs", microcode=False, epoch=EPOCH)
     return make_initramfs(settings, root.with_binds(**env), making, able)
 
@@ -157,24 +157,24 @@ def made(root: Root, settings: Initramfs, able: Capabilities, **env: str) -> Con
 def test_an_initramfs_is_looked_into(maker: Root) -> None:
     settings = Initramfs(modules=["dmsquash-live"])
     builtin = frozenset({"overlay", "loop", "isofs"})
-    contents = made(maker, settings, Capabilities(None, frozenset({"squashfs"}), builtin))
+    contents = made(maker, settings, KernelFeatures(None, frozenset({"squashfs"}), builtin))
     assert contents.has_program("checkisomd5")
     options = {"SQUASHFS": "m", "OVERLAY_FS": "m", "BLK_DEV_LOOP": "y", "ISO9660_FS": "m"}
     with pytest.raises(StagewrightError, match="overlay, iso9660") as caught:
-        made(maker, settings, Capabilities(options, frozenset(), frozenset()))
+        made(maker, settings, KernelFeatures(options, frozenset(), frozenset()))
     assert caught.value.reason is Reason.BUILD_FAILED
     with pytest.raises(StagewrightError, match="livenet") as caught:
-        made(maker, Initramfs(), Capabilities(None, frozenset(), builtin))
+        made(maker, Initramfs(), KernelFeatures(None, frozenset(), builtin))
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
 
 
 @in_sandbox
 def test_a_dracut_that_gives_up_is_explained(maker: Root) -> None:
     with pytest.raises(StagewrightError) as caught:
-        made(maker, Initramfs(), Capabilities(None, frozenset(), frozenset()), FAIL="1")
+        made(maker, Initramfs(), KernelFeatures(None, frozenset(), frozenset()), FAIL="1")
     assert caught.value.reason is Reason.BUILD_FAILED
     assert "'dm'" in caught.value.detail
     (maker.path / "usr/bin/dracut").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
-        made(maker, Initramfs(), Capabilities(None, frozenset(), frozenset()))
+        made(maker, Initramfs(), KernelFeatures(None, frozenset(), frozenset()))
     assert caught.value.reason is Reason.COMMAND_FAILED

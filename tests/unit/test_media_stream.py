@@ -16,7 +16,7 @@ import pytest
 from roots import EPOCH, as_root, make_root
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.find import Capabilities
+from stagewright.kernel.options import KernelFeatures
 from stagewright.media import netmodules
 from stagewright.media.initramfs import TOOLS, Initramfs, Making, missing_environment
 from stagewright.media.netmodules import NetModule
@@ -141,8 +141,8 @@ def test_what_cannot_be_streamed(url: str) -> None:
     assert "die: " in said(url)
 
 
-def able(modules: set[str], builtin: set[str]) -> Capabilities:
-    return Capabilities(None, frozenset(modules), frozenset(builtin))
+def able(modules: set[str], builtin: set[str]) -> KernelFeatures:
+    return KernelFeatures(None, frozenset(modules), frozenset(builtin))
 
 
 @pytest.mark.parametrize(

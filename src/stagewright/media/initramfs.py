@@ -15,7 +15,7 @@ from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.find import FOR_LIVE, Capabilities
+from stagewright.kernel.options import LIVE_SYSTEM_OPTIONS, KernelFeatures
 from stagewright.media import netmodules
 from stagewright.media.contents import Contents
 from stagewright.media.firmware import CHOSEN
@@ -118,7 +118,7 @@ class Making:
         return [Bind(self.overlay, OVERLAY)] if self.overlay else []
 
 
-def make_initramfs(settings: Initramfs, root: Root, making: Making, able: Capabilities) -> Contents:
+def make_initramfs(settings: Initramfs, root: Root, making: Making, features: KernelFeatures) -> Contents:
     """Run dracut, then see that all is in that a live system starts by. Raises ``BUILD_FAILED`` with the remedy."""
     said: list[str] = []
     if NetModule.STREAM in settings.modules:
@@ -144,13 +144,13 @@ def make_initramfs(settings: Initramfs, root: Root, making: Making, able: Capabi
             f"dracut left {', '.join(dropped)} out of the initramfs of kernel {making.version}",
             hint="the log says what each misses; or it is omitted, or no dracut module is called so",
         )
-    _check_drivers(making.version, contents, able, settings.network)
+    _check_drivers(making.version, contents, features, settings.network)
     return contents
 
 
-def _check_drivers(version: str, contents: Contents, able: Capabilities, network: Sequence[NetModule]) -> None:
+def _check_drivers(version: str, contents: Contents, features: KernelFeatures, network: Sequence[NetModule]) -> None:
     """What the kernel has as a module must be in the initramfs, or it is not there when the image is to be mounted."""
-    missing = [module for option, module in FOR_LIVE.items() if able.is_module(option, module)]
+    missing = [module for option, module in LIVE_SYSTEM_OPTIONS.items() if features.is_module(option, module)]
     missing = ["iso9660" if name == "isofs" else name for name in missing if name not in contents.drivers]
     if missing:
         raise StagewrightError(
@@ -159,7 +159,7 @@ def _check_drivers(version: str, contents: Contents, able: Capabilities, network
             hint="add them to initramfs.drivers, or leave that out for all drivers",
         )
     for module in network:
-        if missing := module.missing_drivers(able, contents.drivers):
+        if missing := module.missing_drivers(features, contents.drivers):
             raise StagewrightError(
                 Reason.BUILD_FAILED,
                 f"the initramfs of kernel {version} lacks drivers that {module} takes: {', '.join(missing)}",

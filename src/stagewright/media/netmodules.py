@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from importlib import resources
 
-from stagewright.kernel.find import Capabilities
+from stagewright.kernel.options import KernelFeatures
 from stagewright.root import files
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement
@@ -73,11 +73,11 @@ class NetModule(enum.StrEnum):
             )
         ]
 
-    def missing_drivers(self, able: Capabilities, drivers: frozenset[str]) -> list[str]:
+    def missing_drivers(self, features: KernelFeatures, drivers: frozenset[str]) -> list[str]:
         """Drivers that a kernel has as modules and an initramfs with these has not, or that the kernel lacks."""
         first, *_ = self.drivers or ("",)
-        known = able.modules | able.builtin
-        missing = [name for name in self.drivers if name in able.modules and name not in drivers]
+        known = features.modules | features.builtin
+        missing = [name for name in self.drivers if name in features.modules and name not in drivers]
         return missing + ([first] if first and first not in known else [])
 
 

@@ -22,11 +22,7 @@ from stagewright.arch import Arch
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Node, Yields
-from stagewright.kernel.build import Sources
-from stagewright.kernel.find import Demand, capabilities, check_kernel, copy_image, copy_out, image_of, ruled_out
-from stagewright.kernel.modules import install_kernel, rebuild_modules
-from stagewright.kinds.common.base import Built, Scope, Work
-from stagewright.kinds.common.kernels import (
+from stagewright.kernel.choose import (
     Kernel,
     KernelName,
     compile_kernel,
@@ -34,6 +30,12 @@ from stagewright.kinds.common.kernels import (
     prepare_sources,
     provide_kernel,
 )
+from stagewright.kernel.configure import KernelSources
+from stagewright.kernel.find import copy_image, copy_out, find_image
+from stagewright.kernel.modules import install_kernel, rebuild_modules
+from stagewright.kernel.options import LiveRequirements, check_features, disabled_requirements, read_features
+from stagewright.kinds.common.base import Built, Scope, Work
+from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.tools import SIGN
 from stagewright.media.arguments import InitramfsKind
@@ -99,7 +101,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         if "gentoo" in self._named() and self._first() != "gentoo":
             facts = {"hint": 'choose another name, or set default = "gentoo"'}
             raise PydanticCustomError("kernels", "boot/gentoo is the first kernel, which has another name", facts)
-        if self.microcode and any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in self._named().values()):
+        if self.microcode and any(kernel.has_own_initramfs for kernel in self._named().values()):
             facts = {"hint": 'set genkernel_arguments = ["--microcode-initramfs"] for that kernel'}
             raise PydanticCustomError(
                 "microcode", "`microcode` is put in by dracut, which genkernel does not use", facts
@@ -134,11 +136,12 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         yield from super().check(project)
         for name, kernel in self._named().items():
             path = project.path(kernel.config) if kernel.config else None
-            if path and path.is_file() and (options := ruled_out(path.read_text(errors="replace", encoding="utf-8"))):
+            text = path.read_text(errors="replace", encoding="utf-8") if path and path.is_file() else ""
+            if disabled := disabled_requirements(text):
                 where = ("kernels", name, "config") if self.kernels else ("kernel", "config")
-                listing = ", ".join(f"CONFIG_{option}" for option in options)
-                what = f"{'.'.join(where)}: {kernel.config} rules out what every live system takes: {listing}"
-                yield where, StagewrightError(Reason.INVALID_VALUE, what, hint="set these to y or m there")
+                options = ", ".join(f"CONFIG_{option}" for option in disabled)
+                message = f"{'.'.join(where)}: {kernel.config} disables what every live system requires: {options}"
+                yield where, StagewrightError(Reason.INVALID_VALUE, message, hint="set these options to y or m there")
 
     def missing(self) -> Iterator[StagewrightError]:
         """What of the keys is not on this machine."""
@@ -202,7 +205,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         (work.folder / "payload").mkdir(exist_ok=True)
         return self.portage(work, _binds(work.folder / "payload"))[0]
 
-    def _check_environment(self, root: Root, efi: EfiArch, portage: Portage, work: Work) -> dict[str, Sources]:
+    def _check_environment(self, root: Root, efi: EfiArch, portage: Portage, work: Work) -> dict[str, KernelSources]:
         """All that the environment lacks, at once and before any of it takes time. Returns sources, by kernel.
 
         Sources are installed and configured for that, but not compiled. Raises ``ENVIRONMENT_LACKS``.
@@ -212,9 +215,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         lacks += [lack for loader in self.network_loaders for lack in loader.missing(root, efi)]
         lacks += missing_memtest(root, efi) if self.memtest else []
         kernels = self._named()
-        if any(kernel.initramfs_by is InitramfsKind.DRACUT for kernel in kernels.values()):
+        if not all(kernel.has_own_initramfs for kernel in kernels.values()):
             lacks += missing_environment(self.initramfs, root, where)
-        if any(kernel.initramfs_by is InitramfsKind.GENKERNEL for kernel in kernels.values()):
+        if any(kernel.has_own_initramfs for kernel in kernels.values()):
             lacks += missing_genkernel(root, where)
         if self.microcode and efi.is_arm:
             lacks.append(
@@ -222,17 +225,15 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             )
         lacks += missing_firmware(root, self.firmware, microcode=self.microcode and not efi.is_arm, where=where)
         errors = [lack.error() for lack in lacks]
-        prepared: dict[str, Sources] = {}
+        environment = kernel_environment(self, root, portage, work)
+        prepared: dict[str, KernelSources] = {}
         for name in self._ordered():
             kernel = kernels[name]
             try:
                 if kernel.from_sources:
-                    demand = self._demand(kernel)
-                    prepared[name] = prepare_sources(
-                        kernel, root, portage, work, demand, where=where, ccache=self.ccache
-                    )
+                    prepared[name] = prepare_sources(kernel, environment, self._requirements(kernel))
                 elif not kernel.package:
-                    image_of(root, install_kernel(kernel, root, portage, work.epoch), where)
+                    find_image(root, install_kernel(kernel, root, portage, work.epoch), where)
             except ProblemsError as several:
                 errors += several.problems
             except StagewrightError as error:
@@ -241,13 +242,13 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             raise ProblemsError(list({str(error): error for error in errors}.values()))
         return prepared
 
-    def _demand(self, kernel: Kernel) -> Demand:
-        """What is asked of a kernel."""
-        compressor = "ZSTD" if kernel.initramfs_by is InitramfsKind.DRACUT else ""
-        return Demand(compressor, any(loader.is_efi for loader in self.loaders))
+    def _requirements(self, kernel: Kernel) -> LiveRequirements:
+        """Return what the payload requires of a kernel."""
+        compressor = "" if kernel.has_own_initramfs else "ZSTD"
+        return LiveRequirements(compressor, any(loader.is_efi for loader in self.loaders))
 
     def _make_kernels(
-        self, root: Root, portage: Portage, work: Work, prepared: Mapping[str, Sources]
+        self, root: Root, portage: Portage, work: Work, prepared: Mapping[str, KernelSources]
     ) -> tuple[BootKernel, ...]:
         """All kernels, one after the other. Raises ``BUILD_FAILED`` when one would take the place of another."""
         made: list[BootKernel] = []
@@ -260,36 +261,36 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             made.append(kernel)
         return tuple(made)
 
-    def _kernel(self, name: str, root: Root, portage: Portage, work: Work, sources: Sources | None) -> BootKernel:
+    def _kernel(self, name: str, root: Root, portage: Portage, work: Work, sources: KernelSources | None) -> BootKernel:
         """One kernel with the packages for it and its initramfs, copied out before the next one is made."""
         settings, payload = self._named()[name], work.folder / "payload"
         kernel, initramfs = paths_of(name, first=name == self._first())
         work.phase(f"kernel {name}")
         overlay = work.files[self.initramfs.overlay] if self.initramfs.overlay else None
+        environment = kernel_environment(self, root, portage, work)
         if sources:
-            version = compile_kernel(settings, sources, root, work, overlay)
+            version = compile_kernel(settings, sources, environment, overlay)
         else:
-            version = provide_kernel(settings, root, portage, work)
+            version = provide_kernel(settings, environment)
         made = time.time()
         if settings.packages:
             portage.install(settings.packages)
         if settings.installs:
             configured_here = settings.from_sources or settings.config is not None
             rebuild_modules(settings, version, root, portage, since=made if configured_here else 0)
-        able = capabilities(root, version)
-        dracut = settings.initramfs_by is InitramfsKind.DRACUT
-        check_kernel(version, able, demand := self._demand(settings))
-        copy_image(root, image_of(root, version, repr(self.root)), payload / kernel, efi=demand.efi)
+        features, requirements = read_features(root, version), self._requirements(settings)
+        check_features(version, features, requirements)
+        copy_image(root, find_image(root, version, repr(self.root)), payload / kernel, efi=requirements.efi)
         if self.secure_boot:
             sign(payload / kernel, self.secure_boot, work.files, work.epoch, work.log)
         root.run("depmod", version)
         work.phase(f"initramfs for {version}")
         contents = None
-        if dracut:
+        if not settings.has_own_initramfs:
             more = settings.dracut_arguments
             result = payload / initramfs
             making = Making(version, f"{_OUT}/{initramfs}", result, self.microcode, work.epoch, more, overlay)
-            contents = make_initramfs(self.initramfs, root, making, able)
+            contents = make_initramfs(self.initramfs, root, making, features)
         else:
             copy_out(root, f"/boot/initramfs-{version}.img", payload / initramfs)
         _copy_modules(root, version, payload / MODULES / version)
@@ -298,11 +299,11 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             version=version,
             kernel=kernel,
             initramfs=initramfs,
-            by=settings.initramfs_by,
+            by=InitramfsKind.GENKERNEL if settings.has_own_initramfs else InitramfsKind.DRACUT,
             verifies=contents.has_program("checkisomd5") if contents else "--b2sum" in settings.genkernel_arguments,
             network=contents.network if contents else (),
             keymaps=contents is None or "i18n" in (contents.modules or ()),
-            compressions=able.compressions,
+            compressions=features.compressions,
         )
 
     def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work) -> None:

@@ -16,16 +16,17 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.graph.node import Yields
-from stagewright.kernel.find import copy_out, image_of
-from stagewright.kinds.common.base import Built, Work
-from stagewright.kinds.common.kernels import (
-    Builder,
+from stagewright.kernel.choose import (
     Kernel,
+    KernelBuilder,
     KernelName,
     compile_kernel,
     missing_genkernel,
     prepare_sources,
 )
+from stagewright.kernel.find import copy_out, find_image
+from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.portage.emerge import Portage, Wanted
 from stagewright.project.fields import FilePath, FolderPath, Matching
@@ -86,7 +87,7 @@ class NetBoot(PackageStage, kind="netboot"):
             if name == "misc":
                 hint = "choose another name: kernels/misc is the folder of the initramfs"
                 raise PydanticCustomError("kernels", "a kernel cannot be called {name}", {**facts, "hint": hint})
-            if kernel.build is not Builder.GENKERNEL:
+            if kernel.build is not KernelBuilder.GENKERNEL:
                 facts["hint"] = 'set `sources` or `tree`, and build = "genkernel", which makes the initramfs'
                 raise PydanticCustomError("kernels", "the kernel {name} is not built by genkernel", facts)
             if kernel.packages:
@@ -161,10 +162,11 @@ class NetBoot(PackageStage, kind="netboot"):
         words = ["--netboot", *(f"{option}={place}" for option, _, place in own)]
         arguments = [*words, *self.kernels[name].genkernel_arguments]
         settings = self.kernels[name].model_copy(update={"genkernel_arguments": arguments})
-        seeing = root.with_binds(*(Bind(file, place) for _, file, place in own))
-        sources = prepare_sources(settings, seeing, portage, work, None, where=repr(self.root), ccache=self.ccache)
-        version = compile_kernel(settings, sources, seeing, work, image)
-        copy_out(root, image_of(root, version, repr(self.root)), target / name)
+        with_files = root.with_binds(*(Bind(file, place) for _, file, place in own))
+        environment = kernel_environment(self, with_files, portage, work)
+        sources = prepare_sources(settings, environment, None)
+        version = compile_kernel(settings, sources, environment, image)
+        copy_out(root, find_image(root, version, repr(self.root)), target / name)
         copy_out(root, f"/boot/initramfs-{version}.img", target / f"misc/{name}.igz")
         if files.exists(root.path, f"/boot/System.map-{version}"):
             copy_out(root, f"/boot/System.map-{version}", target / f"misc/System-{name}.map")

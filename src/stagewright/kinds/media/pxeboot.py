@@ -18,8 +18,8 @@ from pydantic_core import PydanticCustomError
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
+from stagewright.kernel.choose import KernelName
 from stagewright.kinds.common.base import Built, Scope, Stage, Work
-from stagewright.kinds.common.kernels import KernelName
 from stagewright.kinds.common.released import about
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
 from stagewright.kinds.media.livecd_stage3 import Title

@@ -1,4 +1,4 @@
-"""Kernels of a payload: what they must be able to do, and building them by the real make and a stand-in genkernel.
+"""Kernels of a payload: what they must be features to do, and building them by the real make and a stand-in genkernel.
 
 A real kernel takes minutes, so the sources here are a stand-in: a Makefile with the targets that a kernel's has, which
 writes files of the same names to the same places.
@@ -18,32 +18,30 @@ from pydantic import ValidationError
 from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.kernel.build import (
-    Configured,
-    Sources,
-    build_by_genkernel,
-    build_by_make,
-    check_configured,
-    check_tools,
+from stagewright.kernel.build import build_with_genkernel, build_with_make
+from stagewright.kernel.choose import Kernel
+from stagewright.kernel.configure import (
+    Configuration,
+    KernelSources,
+    check_build_tools,
+    check_configuration,
     configure,
 )
-from stagewright.kernel.find import (
-    FOR_INITRAMFS,
-    Capabilities,
-    Demand,
-    capabilities,
-    check_kernel,
-    copy_image,
-    image_of,
+from stagewright.kernel.find import copy_image, find_image
+from stagewright.kernel.options import (
+    INITRAMFS_OPTIONS,
+    KernelFeatures,
+    LiveRequirements,
+    check_features,
+    disabled_requirements,
     module_names,
-    ruled_out,
+    read_features,
 )
-from stagewright.kinds.common.kernels import Kernel
 from stagewright.root.root import Root
 
-UEFI = Demand("ZSTD", efi=True)
+UEFI = LiveRequirements("ZSTD", efi=True)
 
-LIVE = "".join(f"CONFIG_{option}=y\n" for option in FOR_INITRAMFS)
+LIVE = "".join(f"CONFIG_{option}=y\n" for option in INITRAMFS_OPTIONS)
 LIVE += "CONFIG_SQUASHFS=y\nCONFIG_OVERLAY_FS=m\nCONFIG_BLK_DEV_LOOP=m\nCONFIG_ISO9660_FS=y\n"
 GOOD = f"{LIVE}CONFIG_RD_ZSTD=y\nCONFIG_EFI_STUB=y\nCONFIG_SQUASHFS_ZSTD=y\nCONFIG_SQUASHFS_XZ=y\n"
 
@@ -71,32 +69,32 @@ echo made by genkernel > /boot/initramfs-6.6.0.img
 """
 
 
-def options(text: str) -> Capabilities:
-    return Capabilities(dict(re.findall(r"CONFIG_(\w+)=(\w)", text)), frozenset(), frozenset())
+def options(text: str) -> KernelFeatures:
+    return KernelFeatures(dict(re.findall(r"CONFIG_(\w+)=(\w)", text)), frozenset(), frozenset())
 
 
 @pytest.mark.parametrize(
     "missing", ["SQUASHFS", "OVERLAY_FS", "BLK_DEV_LOOP", "ISO9660_FS", "RD_ZSTD", "EFI_STUB", "DEVTMPFS"]
 )
 def test_a_kernel_that_would_end_in_a_black_screen_is_refused(missing: str) -> None:
-    able = options(re.sub(rf"CONFIG_{missing}=.\n", "", GOOD))
+    features = options(re.sub(rf"CONFIG_{missing}=.\n", "", GOOD))
     with pytest.raises(StagewrightError, match=rf"CONFIG_{missing}\b") as caught:
-        check_kernel("6.6", able, UEFI)
+        check_features("6.6", features, UEFI)
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
-    check_kernel("6.6", options(GOOD), UEFI)
+    check_features("6.6", options(GOOD), UEFI)
 
 
 def test_a_bios_needs_no_efi_stub() -> None:
-    check_kernel("6.6", options(GOOD.replace("CONFIG_EFI_STUB=y\n", "")), Demand("ZSTD", efi=False))
+    check_features("6.6", options(GOOD.replace("CONFIG_EFI_STUB=y\n", "")), LiveRequirements("ZSTD", efi=False))
 
 
 def test_without_a_configuration_the_modules_tell() -> None:
-    able = Capabilities(None, frozenset({"squashfs", "loop"}), frozenset({"overlay", "isofs"}))
-    check_kernel("6.6", able, UEFI)
-    assert able.compressions is None
-    assert [able.is_module("X", name) for name in ("loop", "overlay")] == [True, False]
+    features = KernelFeatures(None, frozenset({"squashfs", "loop"}), frozenset({"overlay", "isofs"}))
+    check_features("6.6", features, UEFI)
+    assert features.compressions is None
+    assert [features.is_module("X", name) for name in ("loop", "overlay")] == [True, False]
     with pytest.raises(StagewrightError, match="ISO9660_FS"):
-        check_kernel("6.6", Capabilities(None, able.modules, frozenset({"overlay"})), UEFI)
+        check_features("6.6", KernelFeatures(None, features.modules, frozenset({"overlay"})), UEFI)
 
 
 def test_names_of_modules() -> None:
@@ -112,12 +110,12 @@ def test_what_a_kernel_can_do_is_read_from_its_root(tmp_path: Path) -> None:
         "lib/modules/6.6/kernel/drivers/block/loop.ko.xz": "",
     }
     root = make_root(tmp_path, texts)
-    able = capabilities(root, "6.6")
-    assert able.compressions == ("zstd", "xz")
-    assert (able.modules, able.builtin) == ({"loop"}, {"isofs"})
-    assert image_of(root, "6.6", "it") == "/boot/vmlinuz-6.6"
+    features = read_features(root, "6.6")
+    assert features.compressions == ("zstd", "xz")
+    assert (features.modules, features.builtin) == ({"loop"}, {"isofs"})
+    assert find_image(root, "6.6", "it") == "/boot/vmlinuz-6.6"
     with pytest.raises(StagewrightError) as caught:
-        image_of(root, "6.7", "it")
+        find_image(root, "6.7", "it")
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
 
 
@@ -146,22 +144,22 @@ def sources(tmp_path: Path) -> Root:
 def test_sources_become_a_kernel_by_make(sources: Root, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(f"{GOOD}CONFIG_MODULES=y\n", encoding="utf-8")
-    described = Sources("/usr/src/linux", config, "live", 2, EPOCH)
-    version = build_by_make(sources, described, configure(sources, described))
+    described = KernelSources("/usr/src/linux", config, "live", 2, EPOCH)
+    version = build_with_make(sources, described, configure(sources, described))
     assert version == "6.6.0-live"
     image = (sources.path / f"boot/vmlinuz-{version}").read_text(encoding="utf-8")
     assert image == f"image of 6.6.0-live at @{EPOCH} by stagewright@stagewright\n"
-    able = capabilities(sources, version)
-    assert able.options and able.options["DEFAULT"] == "y"
-    assert able.modules == {"loop"}
-    check_kernel(version, able, UEFI)
+    features = read_features(sources, version)
+    assert features.options and features.options["DEFAULT"] == "y"
+    assert features.modules == {"loop"}
+    check_features(version, features, UEFI)
 
 
 @as_root
 @in_sandbox
 def test_a_kernel_without_modules_or_configuration(sources: Root) -> None:
-    described = Sources("/usr/src/linux", None, "", 1, EPOCH)
-    version = build_by_make(sources, described, configure(sources, described))
+    described = KernelSources("/usr/src/linux", None, "", 1, EPOCH)
+    version = build_with_make(sources, described, configure(sources, described))
     config = (sources.path / f"boot/config-{version}").read_text(encoding="utf-8")
     assert config == "CONFIG_FROM_DEFCONFIG=y\nCONFIG_DEFAULT=y\n"
     assert (sources.path / f"lib/modules/{version}/modules.builtin").exists()
@@ -175,8 +173,8 @@ def test_a_build_that_fails_is_told_from_inside(sources: Root) -> None:
         "olddefconfig defconfig:\n\ttouch .config\nall:\n\tfalse\n", encoding="utf-8"
     )
     with pytest.raises(StagewrightError) as caught:
-        described = Sources("/usr/src/linux", None, "", 1, EPOCH)
-        build_by_make(sources, described, configure(sources, described))
+        described = KernelSources("/usr/src/linux", None, "", 1, EPOCH)
+        build_with_make(sources, described, configure(sources, described))
     assert caught.value.reason is Reason.COMMAND_FAILED
 
 
@@ -185,14 +183,14 @@ def test_a_build_that_fails_is_told_from_inside(sources: Root) -> None:
 def test_genkernel_is_told_what_the_project_says(sources: Root, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(GOOD, encoding="utf-8")
-    made = build_by_genkernel(sources, Sources("/usr/src/linux", config, "", 3, EPOCH), ["--lvm"], tmp_path)
+    made = build_with_genkernel(sources, KernelSources("/usr/src/linux", config, "", 3, EPOCH), ["--lvm"], tmp_path)
     assert made == "6.6.0"
     said = (sources.path / "said").read_text(encoding="utf-8").split()
     assert said[-2:] == ["--lvm", "all"]
     assert {"--no-mountboot", "--no-module-rebuild", "--kerneldir=/usr/src/linux", "--makeopts=-j3"} <= set(said)
     assert {word.partition("=")[0] for word in said} >= {"--mrproper", "--kernel-config", "--initramfs-overlay"}
     with pytest.raises(StagewrightError) as caught:  # nothing new came of it
-        build_by_genkernel(sources, Sources("/usr/src/linux", None, "", 3, EPOCH), [], None)
+        build_with_genkernel(sources, KernelSources("/usr/src/linux", None, "", 3, EPOCH), [], None)
     assert caught.value.reason is Reason.BUILD_FAILED
 
 
@@ -202,12 +200,12 @@ def test_all_that_compiling_lacks_is_named_at_once(tmp_path: Path) -> None:
     parts = ("Makefile", "scripts/kconfig/lexer.l", "scripts/kconfig/parser.y", "kernel/time/timeconst.bc")
     root = make_root(tmp_path, {f"{tree}/{name}": "" for name in parts})
     with pytest.raises(ProblemsError) as caught:
-        check_tools(root, f"/{tree}", "'env'")
+        check_build_tools(root, f"/{tree}", "'env'")
     assert {problem.reason for problem in caught.value.problems} == {Reason.ENVIRONMENT_LACKS}
     said = str(caught.value)
     assert all(f"lacks {name}" in said for name in ("make", "flex", "bison", "bc", "gcc", "ld"))
     with pytest.raises(StagewrightError, match="no kernel sources at /usr/src/other"):
-        check_tools(root, "/usr/src/other", "'env'")
+        check_build_tools(root, "/usr/src/other", "'env'")
 
 
 @as_root
@@ -220,35 +218,41 @@ def test_the_finished_configuration_tells_what_was_asked_in_vain(sources: Root, 
     config.write_text(
         'CONFIG_SQUASHFS=y\nCONFIG_OTHER=y\nCONFIG_NAME="x"\n# CONFIG_ISO9660_FS is not set\n', encoding="utf-8"
     )
-    done = configure(sources, Sources("/usr/src/linux", config, "", 1, EPOCH))
-    assert done == Configured({"OTHER": "m"}, ("SQUASHFS",))
+    done = configure(sources, KernelSources("/usr/src/linux", config, "", 1, EPOCH))
+    assert done == Configuration({"OTHER": "m"}, ("SQUASHFS",))
     with pytest.raises(ProblemsError) as caught:
-        check_configured(sources, "/usr/src/linux", done, UEFI, "'env'")
+        check_configuration(sources, "/usr/src/linux", done, UEFI, "'env'")
     (problem,) = caught.value.problems
     assert problem.reason is Reason.ENVIRONMENT_LACKS
-    assert problem.hint and "it has CONFIG_SQUASHFS already" in problem.hint
-    check_configured(sources, "/usr/src/linux", done, None, "'env'")  # not for a live system
+    assert problem.hint and "CONFIG_SQUASHFS is set there, but Kconfig removed it" in problem.hint
+    check_configuration(sources, "/usr/src/linux", done, None, "'env'")  # not for a live system
 
 
 @as_root
 def test_what_only_this_configuration_takes_is_named_before_the_compile(tmp_path: Path) -> None:
-    able = {"usr/bin/openssl*": "", "usr/bin/xz*": "", "usr/include/gelf.h": "", "usr/include/zlib.h": ""}
-    root = make_root(tmp_path, able)
+    features = {"usr/bin/openssl*": "", "usr/bin/xz*": "", "usr/include/gelf.h": "", "usr/include/zlib.h": ""}
+    root = make_root(tmp_path, features)
     wanted = ("KERNEL_ZSTD", "MODULE_SIG", "DEBUG_INFO_BTF", "UNWINDER_ORC", "IKHEADERS", "MODULE_COMPRESS_XZ")
-    done = Configured(dict.fromkeys(wanted, "y") | options(GOOD.replace("CONFIG_SQUASHFS=y", "")).options, ())
+    done = Configuration(dict.fromkeys(wanted, "y") | options(GOOD.replace("CONFIG_SQUASHFS=y", "")).options, ())
     with pytest.raises(ProblemsError) as caught:
-        check_configured(root, "/usr/src/linux", done, UEFI, "'env'")
+        check_configuration(root, "/usr/src/linux", done, UEFI, "'env'")
     said = [str(problem) for problem in caught.value.problems]
     assert len(said) == 5
-    for words in ("lacks CONFIG_SQUASHFS (squashfs)", "lacks zstd,", "header openssl/opensslv.h,", "pahole,", "cpio,"):
+    for words in (
+        "missing CONFIG_SQUASHFS (squashfs)",
+        "lacks zstd,",
+        "header openssl/opensslv.h,",
+        "pahole,",
+        "cpio,",
+    ):
         assert sum(words in one for one in said) == 1, words
-    assert any("because of CONFIG_DEBUG_INFO_BTF" in one for one in said)
+    assert any("requires for CONFIG_DEBUG_INFO_BTF" in one for one in said)
 
 
 def test_a_configuration_may_say_by_itself_that_it_starts_no_live_system() -> None:
     text = "# CONFIG_SQUASHFS is not set\nCONFIG_TMPFS=n\nCONFIG_UNIX=y\n# CONFIG_EXT4_FS is not set\n"
-    assert ruled_out(text) == ["SQUASHFS", "TMPFS"]
-    assert not ruled_out(GOOD)
+    assert disabled_requirements(text) == ["SQUASHFS", "TMPFS"]
+    assert not disabled_requirements(GOOD)
 
 
 @as_root
@@ -256,8 +260,8 @@ def test_a_configuration_may_say_by_itself_that_it_starts_no_live_system() -> No
 def test_make_compiles_through_ccache(sources: Root) -> None:
     makefile = MAKEFILE.replace("image of $(V)", "$(CC) in $(CCACHE_DIR)")
     (sources.path / "usr/src/linux/Makefile").write_text(makefile, encoding="utf-8")
-    described = Sources("/usr/src/linux", None, "", 1, EPOCH, ccache={"CCACHE_DIR": "/var/cache/ccache"})
-    version = build_by_make(sources, described, configure(sources, described))
+    described = KernelSources("/usr/src/linux", None, "", 1, EPOCH, ccache={"CCACHE_DIR": "/var/cache/ccache"})
+    version = build_with_make(sources, described, configure(sources, described))
     assert (
         (sources.path / f"boot/vmlinuz-{version}")
         .read_text(encoding="utf-8")

@@ -1,0 +1,135 @@
+"""Kernel options: what a kernel supports, and what a live system requires of its kernel.
+
+A kernel without these options boots into a black screen or a panic. Stagewright therefore compares both at build time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.root.root import Root
+from stagewright.run import inside
+
+CONFIGURATIONS = ("/boot/config-{version}", "/lib/modules/{version}/config", "/lib/modules/{version}/build/.config")
+
+LIVE_SYSTEM_OPTIONS = {"SQUASHFS": "squashfs", "OVERLAY_FS": "overlay", "BLK_DEV_LOOP": "loop", "ISO9660_FS": "isofs"}
+"""Options that a live system requires, and the module that each option builds."""
+
+INITRAMFS_OPTIONS = (
+    *("DEVTMPFS", "TMPFS", "PROC_FS", "SYSFS", "BINFMT_ELF", "BINFMT_SCRIPT"),
+    *("UNIX", "EPOLL", "SIGNALFD", "TIMERFD", "INOTIFY_USER"),
+)
+"""Options that scripts and udev in an initramfs require (README of systemd). Small configurations omit some."""
+
+SQUASHFS_OPTIONS = {"zstd": "SQUASHFS_ZSTD", "xz": "SQUASHFS_XZ", "gzip": "SQUASHFS_ZLIB", "lz4": "SQUASHFS_LZ4"}
+"""The option for each compression of squashfs."""
+
+_OPTION = re.compile(r"^CONFIG_([A-Za-z0-9_]+)=(.+)$", re.MULTILINE)
+_UNSET = re.compile(r"^# CONFIG_([A-Za-z0-9_]+) is not set$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class LiveRequirements:
+    """What a payload requires of its kernels, in addition to what every live system requires.
+
+    ``compressor`` is the compression of the initramfs as in ``CONFIG_RD_ZSTD``, or "" if the tool that makes the
+    initramfs chooses it. ``efi`` is True if UEFI starts the kernel.
+    """
+
+    compressor: str
+    efi: bool
+
+
+@dataclass(frozen=True)
+class KernelFeatures:
+    """What a kernel supports.
+
+    ``options`` are the options of its configuration with their values, or None if the root does not have the
+    configuration. ``modules`` are the names of its modules, ``builtin`` those of modules that are compiled in, from
+    modules.builtin. Names have ``_`` for ``-``.
+    """
+
+    options: Mapping[str, str] | None
+    modules: frozenset[str]
+    builtin: frozenset[str]
+
+    def missing(self, requirements: LiveRequirements) -> Iterator[tuple[str, str]]:
+        """Yield each option that a live system requires and this kernel does not have, with its purpose."""
+        yield from ((name, module) for name, module in LIVE_SYSTEM_OPTIONS.items() if not self.has(name, module))
+        if self.options is None:
+            return
+        more = dict.fromkeys(INITRAMFS_OPTIONS, "for every initramfs")
+        if requirements.compressor:
+            more[f"RD_{requirements.compressor}"] = f"for an initramfs packed with {requirements.compressor.lower()}"
+        if requirements.efi:
+            more["EFI_STUB"] = "for UEFI to start the kernel"
+        yield from ((option, purpose) for option, purpose in more.items() if option not in self.options)
+
+    def has(self, option: str, module: str) -> bool:
+        """Return True if an option is set; without a configuration, if its module exists or is compiled in."""
+        return option in self.options if self.options is not None else module in self.modules | self.builtin
+
+    def is_module(self, option: str, module: str) -> bool:
+        """Return True if the driver is a loadable module, which the initramfs must then contain."""
+        return module not in self.builtin if self.options is None else self.options.get(option) == "m"
+
+    @property
+    def compressions(self) -> tuple[str, ...] | None:
+        """The compressions of squashfs that the kernel reads; None if its configuration is unknown."""
+        if self.options is None:
+            return None
+        return tuple(name for name, option in SQUASHFS_OPTIONS.items() if option in self.options)
+
+
+def read_features(root: Root, version: str) -> KernelFeatures:
+    """Return what the kernel with this version in a root supports."""
+    return inside(root.path, _read_features, version)
+
+
+def _read_features(version: str) -> KernelFeatures:
+    texts = [Path(path.format(version=version)) for path in CONFIGURATIONS]
+    text = next((path.read_text(errors="replace", encoding="utf-8") for path in texts if path.is_file()), None)
+    options = None if text is None else parse_options(text)
+    folder = Path("/lib/modules", version)
+    builtin = folder / "modules.builtin"
+    lines = builtin.read_text(encoding="utf-8").splitlines() if builtin.is_file() else []
+    found = (name for _, _, names in os.walk(folder / "kernel") for name in names)
+    return KernelFeatures(options, module_names(found), module_names(lines))
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """Return the options that a configuration sets, with their values: y, m, a number, or a quoted string."""
+    return {option: value for option, value in _OPTION.findall(text) if value != "n"}
+
+
+def disabled_requirements(text: str) -> list[str]:
+    """Return the options that every live system requires and that a configuration explicitly disables."""
+    unset = set(_UNSET.findall(text)) | {option for option, value in _OPTION.findall(text) if value == "n"}
+    return [option for option in (*LIVE_SYSTEM_OPTIONS, *INITRAMFS_OPTIONS) if option in unset]
+
+
+def module_names(paths: Iterable[str]) -> frozenset[str]:
+    """Return the names of the kernel modules among paths, with ``_`` for ``-`` as modprobe(8) compares them."""
+    found = (re.fullmatch(r"(?:.*/)?([^/]+)\.ko(?:\.(?:gz|xz|zst))?", path) for path in paths)
+    return frozenset(match[1].replace("-", "_") for match in found if match)
+
+
+def check_features(version: str, features: KernelFeatures, requirements: LiveRequirements) -> None:
+    """Check that a kernel can start a live system. Raises ``ENVIRONMENT_LACKS`` with the missing options."""
+    missing = list(features.missing(requirements))
+    if missing:
+        raise StagewrightError(
+            Reason.ENVIRONMENT_LACKS,
+            f"kernel {version} cannot start a live system: missing {format_options(missing)}",
+            hint="set these options in the kernel's configuration (`kernel.config`), or use another kernel",
+        )
+
+
+def format_options(missing: Iterable[tuple[str, str]]) -> str:
+    """Return options and their purposes as one line."""
+    return ", ".join(f"CONFIG_{option} ({purpose})" for option, purpose in missing)

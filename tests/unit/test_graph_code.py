@@ -1,17 +1,21 @@
-"""The digest of a kind's code: it changes with what the kind is built by, and with nothing else."""
+"""The digest of a kind's code: it changes with the code that builds the kind, and with nothing else."""
 
 from __future__ import annotations
 
+import ast
+import functools
+import io
 import json
 import shutil
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
 
 import stagewright
-from stagewright.graph.code_digest import NEUTRAL, _closure
+from stagewright.graph.code_digest import NEUTRAL, closure_of
 from stagewright.kinds.registry import by_kind, module_of
 
 PACKAGE = Path(stagewright.__file__).parent
@@ -41,9 +45,15 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def changed(folder: Path, name: str, text: str = "\n# changed\n") -> set[str]:
+@functools.cache
+def digests_before(folder: Path) -> dict[str, str]:
+    """The digests of the unchanged copy; every change is undone."""
+    return digests(folder)
+
+
+def changed(folder: Path, name: str, text: str = "\nCHANGED = 1\n") -> set[str]:
     """The kinds whose digest changes with a file of the package."""
-    before = digests(folder)
+    before = digests_before(folder)
     file = folder / "stagewright" / name
     old = file.read_text(encoding="utf-8") if file.exists() else None
     file.write_text((old or "") + text, encoding="utf-8")
@@ -87,6 +97,48 @@ def test_no_kind_changes_with_how_work_is_arranged_and_shown(copy: Path, name: s
     assert changed(copy, name) == set()
 
 
+def test_no_kind_changes_with_comments_and_docstrings(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "stagewright", ignore=shutil.ignore_patterns("__pycache__"))
+    before = digests(tmp_path)
+    total = 0
+    for file in tmp_path.rglob("*.py"):
+        if (file.parent / "__init__.py").exists():  # other files are scripts that run inside roots: data
+            text, count = reworded(file.read_text(encoding="utf-8"))
+            file.write_text(text, encoding="utf-8")
+            total += count
+    assert total > 2500
+    assert digests(tmp_path) == before
+
+
+def reworded(text: str) -> tuple[str, int]:
+    """A module with other words, more lines and more blank lines in every docstring and comment, and their number."""
+    lines = text.splitlines(keepends=True)
+    spans = [
+        (
+            (node.lineno, node.col_offset),
+            (node.end_lineno or 0, node.end_col_offset or 0),
+            f'"""Other\n\nwords {node.lineno}.\n"""',
+        )
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    spans += [
+        (token.start, token.end, "# other words\n\n  # and more")
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+    ]
+    for (first, left), (last, right), words in sorted(spans, reverse=True):
+        start = lines[first - 1].encode()[:left].decode() if words[0] == '"' else lines[first - 1][:left]
+        end = lines[last - 1].encode()[right:].decode() if words[0] == '"' else lines[last - 1][right:]
+        lines[first - 1 : last] = [start + words + end]
+    return "".join(lines), len(spans)
+
+
+def test_kinds_change_with_comments_of_what_becomes_part_of_results(copy: Path) -> None:
+    assert changed(copy, "media/templates/grub.cfg", "\n# changed\n") >= {"livecd-stage3"}
+    assert changed(copy, "portage/data/publish_binpkgs.py", "\n# changed\n") >= {"stage1"}
+
+
 def test_no_kind_changes_with_what_running_leaves(copy: Path) -> None:
     folder = copy / "stagewright" / "kinds" / "__pycache__"
     folder.mkdir()
@@ -97,8 +149,8 @@ def test_no_kind_changes_with_what_running_leaves(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(by_kind()))
-def test_the_closure_holds_modules_with_a_say(kind: str) -> None:
-    closure = _closure(module_of(kind))
+def test_theclosure_of_holds_modules_with_a_say(kind: str) -> None:
+    closure = closure_of(module_of(kind))
     assert module_of(kind) in closure
     assert "stagewright.kinds.common.base" in closure
     assert not {name.split(".")[1] for name in closure} & NEUTRAL

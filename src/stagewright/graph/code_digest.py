@@ -1,7 +1,9 @@
-"""A digest of the code that builds a kind of stage, so that a changed recipe rebuilds what it makes and nothing else.
+"""The digest of the code that builds a kind, so that a changed recipe rebuilds what it makes and nothing else.
 
-It covers the module of the kind and whatever that module imports of Stagewright, however far away, except the packages
-that decide how work is arranged and shown but not what comes out.
+It covers the module of the kind and all modules of Stagewright that this one imports, directly or not. The packages in
+``NEUTRAL`` do not count: they arrange and show the work and have no influence on the result. Of a module the code
+counts, not its comments and docstrings (``graph/code_text.py``). Data files, such as templates and scripts that run
+inside roots, count whole: they become part of the result.
 """
 
 from __future__ import annotations
@@ -12,22 +14,25 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
+from stagewright.graph.code_text import code_text
+
 PACKAGE = "stagewright"
 
 NEUTRAL = frozenset({"cli", "dropin", "ui", "engine", "store", "graph", "project", "errors", "events", "run"})
-"""Modules directly below the package that have no say in what a build yields."""
+"""Modules and packages directly below ``stagewright`` that do not influence what a build yields."""
 
 
 @functools.cache
 def code_digest(module: str) -> str:
-    """The digest of a module (dotted name) and of what it imports from the packages that have a say."""
+    """Return the digest of a module (dotted name) and of the modules that it imports, outside of ``NEUTRAL``."""
     total = hashlib.sha256()
-    for name in sorted(_closure(module)):
+    for name in sorted(closure_of(module)):
         total.update(f"{name}\0{_file_digest(name)}\n".encode())
     return total.hexdigest()
 
 
-def _closure(module: str) -> set[str]:
+def closure_of(module: str) -> set[str]:
+    """Return the modules whose code the digest of a module covers, the module included."""
     found: set[str] = set()
     waiting = [module]
     while waiting:
@@ -75,14 +80,14 @@ def _source(module: str) -> Path:
 @functools.cache
 def _file_digest(module: str) -> str:
     source = _source(module)
-    total = hashlib.sha256(source.read_bytes())
-    if source.name == "__init__.py":  # templates and other data of a package
+    total = hashlib.sha256(code_text(source.read_bytes()).encode(errors="surrogatepass"))
+    if source.name == "__init__.py":
         for data in sorted(path for path in source.parent.glob("*/*") if _is_data(path)):
             total.update(f"{data.name}\0".encode() + data.read_bytes())
     return total.hexdigest()
 
 
 def _is_data(path: Path) -> bool:
-    """Whether a file is no module: scripts that run inside roots are data too, their folder is no package."""
+    """True for a file that is not a module. Scripts in folders without ``__init__.py`` run inside roots: data, too."""
     module = path.suffix == ".py" and (path.parent / "__init__.py").exists()
     return path.is_file() and not module and path.parent.name != "__pycache__"

@@ -1,4 +1,4 @@
-"""The embedded stage from binary packages, against the same emerge and tar by hand in an overlay of the same seed."""
+"""An embedded stage from binary packages, against the same emerge and tar by hand in an overlay of the same seed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from bench.measure import DEMO, Row, copy_of_demo, median_of, peak_memory, stagewright
-from stagewright.engine.plan import make_plan
-from stagewright.graph.node import Yields
-from stagewright.kinds.registry import kinds
-from stagewright.project.load import load
-from stagewright.store.store import Store
+from bench.measure import Row, Setting, copy_of_demo, median_of, peak_memory, seed_tree, stagewright
 
 ROUNDS = 3
 
@@ -32,24 +27,32 @@ tar -C "$WORK/target" --sort=name --numeric-owner --xattrs --xattrs-include="*" 
   -cf "$WORK/out.tar.zst" .
 """
 
+_LEAST = "sys-apps/demo-baselayout"
+"""A package without dependencies, which nothing is compiled for."""
+
 _PACK = '\n[stages.packed]\nkind = "tarball"\nroot = "system"\n'
 
 
-def measure(folder: Path, store: Path) -> list[Row]:
-    """Ours and the floor in turns; also the unchanged build, and the peak memory over all of it."""
-    project = copy_of_demo(folder, "embedded")
+def measure(setting: Setting) -> list[Row]:
+    """Measure Stagewright and the floor in turns, an unchanged build, and the peak memory of all these."""
+    store, project = setting.store, copy_of_demo(setting, "embedded")
     text = (project / "stagewright.toml").read_text(encoding="utf-8") + _PACK
+    if setting.tiny:
+        text = text.replace('"virtual/demo-system", "app-misc/greet"', f'"{_LEAST}"')
     (project / "stagewright.toml").write_text(text, encoding="utf-8")
     stagewright(project, store, "build", "packed", "--progress=quiet")  # seeds, and every binary package
-    if not (DEMO / "stagewright.lock").exists():
-        shutil.copy(project / "stagewright.lock", DEMO / "stagewright.lock")
+    if not (setting.demo / "stagewright.lock").exists():
+        shutil.copy(project / "stagewright.lock", setting.demo)  # the next run finds the seed of this one
+    packages = _LEAST if setting.tiny else "virtual/demo-system app-misc/greet"
     ours, floors = [], []
-    for number in range(ROUNDS):
+    for number in range(setting.count(ROUNDS)):
         changed = text.replace('use = ["-shout"]', f'use = ["-shout"]\nhostname = "bench{time.time_ns()}"')
         (project / "stagewright.toml").write_text(changed, encoding="utf-8")
         ours.append(stagewright(project, store, "build", "packed", "--progress=quiet"))
-        floors.append(_by_hand(project, store, folder / f"hand{number}"))
-    unchanged = median_of(lambda: stagewright(project, store, "build", "packed", "--progress=quiet"))
+        floors.append(_by_hand(project, store, setting.folder / f"hand{number}", packages))
+    unchanged = median_of(
+        lambda: stagewright(project, store, "build", "packed", "--progress=quiet"), setting.count(ROUNDS)
+    )
     mine, floor = statistics.median(ours), statistics.median(floors)
     return [
         Row("embedded stage and tarball / by hand", mine / floor, 1.3, "", f"{mine:.1f} s against {floor:.1f} s"),
@@ -58,12 +61,8 @@ def measure(folder: Path, store: Path) -> list[Row]:
     ]
 
 
-def _by_hand(project: Path, store: Path, work: Path) -> float:
-    """The same emerge and tar as a shell script; returns its wall time in seconds."""
-    loaded = load(project, kinds())
-    opened = Store(store)
-    steps = make_plan(loaded, opened, ["system"]).steps
-    seed = opened.tree(Yields.LAYER, steps["seed:debian"].key.digest)
+def _by_hand(project: Path, store: Path, work: Path, packages: str) -> float:
+    """Run the same emerge and tar as a shell script, and return its wall time in seconds."""
     for name in ("upper", "work", "root", "target", "build", "config"):
         (work / name).mkdir(parents=True)
     (work / "build").chmod(0o1777)
@@ -79,12 +78,12 @@ def _by_hand(project: Path, store: Path, work: Path) -> float:
     _link_packages(store / "cache" / "binpkgs", work / "binpkgs")
     env = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "SEED": str(seed),
+        "SEED": str(seed_tree(project, store)),
         "WORK": str(work),
         "REPO": str(project / "repo"),
         "CONFIG": str(work / "config"),
         "CACHE": str(store / "cache"),
-        "PACKAGES": "virtual/demo-system app-misc/greet",
+        "PACKAGES": packages,
     }
     started = time.perf_counter()
     subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", _BY_HAND], check=True, env=env)
@@ -92,7 +91,8 @@ def _by_hand(project: Path, store: Path, work: Path) -> float:
 
 
 def _link_packages(cache: Path, target: Path) -> None:
-    """A PKGDIR with every binary package of the cache."""
+    """Make a PKGDIR with every binary package of the cache."""
+    target.mkdir()
     for source in cache.glob("*/*/*/*.gpkg.tar"):
         place = target / source.relative_to(cache).parts[0] / source.parts[-3] / source.name
         place.parent.mkdir(parents=True, exist_ok=True)

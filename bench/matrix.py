@@ -1,7 +1,7 @@
-"""``make media-matrix``: every medium of examples/media and examples/arm64 in every way that it is meant for.
+"""``make media-matrix``: boot every medium of examples/media and examples/arm64 in every way it supports.
 
-It writes a table in docs/media.md. Each line is a boot test of these projects, one at a time. Times are those of the
-machine that ran it.
+It writes a table in docs/media.md. Each line is a boot test of these projects; the tests run one at a time. The times
+are those of the machine that ran them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stagewright.kinds.common.guest import MachineTest
 from stagewright.kinds.registry import graph_of, kinds
@@ -27,11 +28,11 @@ MEDIA, ARM64, PAGE = ROOT / "examples" / "media", ROOT / "examples" / "arm64", R
 BEGIN, END = "<!-- matrix: written by make media-matrix -->\n", "<!-- end of the matrix -->\n"
 COLUMNS = ("medium", "machine", "as")
 VARIABLES, KEY = Path("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"), Path("/usr/share/ovmf/PkKek-1-snakeoil.key")
-"""Keys that everybody has (package ovmf): good for trying Secure Boot out, and for nothing else."""
+"""Public keys of the package ovmf, private key included: they can only be used to try out Secure Boot."""
 
 
 def main() -> int:
-    """The matrix of media."""
+    """Write the matrix of media."""
     return fill(
         Table({MEDIA: prepare, ARM64: copy}, PAGE, BEGIN, COLUMNS, BootTest, cells), "python -m bench.matrix", __doc__
     )
@@ -39,10 +40,10 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of boots: the page it is on, behind which line, its first columns, and which tests its rows are.
+    """A table of boots: its page, the line in front of it, its first columns, and the kind of test of its rows.
 
-    ``examples`` are those that have such tests, each with what makes a copy of it that can be built. ``cells`` says of
-    a test, with the machine that it starts, what stands in the first columns.
+    ``examples`` maps each example with tests of that kind to a function that makes a copy to build. ``cells`` returns
+    the first cells of a row from its test and the machine that the test starts.
     """
 
     examples: Mapping[Path, Callable[[Path, Path], Path]]
@@ -54,7 +55,7 @@ class Table:
 
 
 def fill(table: Table, prog: str, description: str | None) -> int:
-    """Build copies of the examples, boot, write the table. Returns 1 when a boot did not end as it should."""
+    """Build copies of the examples, boot them and write the table; return 1 if a test failed."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--page", type=Path, default=table.page, help="the page with the table")
@@ -86,9 +87,11 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _outcome(test: MachineTest, out: Path) -> list[str]:
-    """How a test ended, the time to its login, and the memory that was available there."""
+    """Return the result of a test, the time to its login, and the memory that was available then."""
     result = out / "result.json"
-    report = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {"passed": False, "milestones": {}}
+    report: dict[str, Any] = {"passed": False, "milestones": {}}
+    if result.exists():
+        report = json.loads(result.read_text(encoding="utf-8"))
     refused = isinstance(test, BootTest) and test.refused
     said = ("refused, as it should" if refused else "works") if report["passed"] else "FAILED"
     login, memory = report["milestones"].get("login prompt"), report.get("memory_available")
@@ -96,12 +99,12 @@ def _outcome(test: MachineTest, out: Path) -> list[str]:
 
 
 def copy(example: Path, project: Path) -> Path:
-    """A copy of an example."""
+    """Copy an example."""
     return shutil.copytree(example, project, symlinks=False, ignore=shutil.ignore_patterns("out", "keys"))
 
 
 def prepare(example: Path, project: Path) -> Path:
-    """A copy of examples/media, with the media for Secure Boot where there are keys to sign them with."""
+    """Copy examples/media, with the media for Secure Boot if this machine has the keys to sign them."""
     copy(example, project)
     if VARIABLES.exists() and KEY.exists():
         keys = project / "keys"
@@ -127,7 +130,7 @@ def prepare(example: Path, project: Path) -> Path:
 
 
 def cells(test: MachineTest, machine: str) -> list[str]:
-    """The first cells of a test's line."""
+    """Return the first cells of a test's row."""
     assert isinstance(test, BootTest)
     how = f"{test.attach}, line {test.entry}" if test.entry > 1 else str(test.attach)
     return [test.boots, machine, how]

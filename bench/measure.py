@@ -1,7 +1,8 @@
-"""Timing a command, and the table of results."""
+"""What the benchmarks share: their inputs, timing a command, and the table of results."""
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -13,18 +14,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.engine.plan import make_plan
-from stagewright.graph.node import Yields
-from stagewright.kinds.registry import kinds
-from stagewright.project.load import load
-from stagewright.store.store import Store
-
 DEMO = Path(__file__).parents[1] / "examples" / "demo"
 
 
 @dataclass(frozen=True)
+class Setting:
+    """Where a benchmark works, on how much, and which project it builds.
+
+    ``folder`` is empty and removed afterwards; ``store`` is kept between runs. ``tiny`` shrinks every input, so that a
+    test can run all benchmarks in seconds; the numbers then say nothing.
+    """
+
+    folder: Path
+    store: Path
+    tiny: bool = False
+    demo: Path = DEMO
+
+    def bytes(self, full: int) -> int:
+        """Return the size of an input in bytes."""
+        return full >> 10 if self.tiny else full
+
+    def count(self, full: int) -> int:
+        """Return how many inputs to make, or how often to measure."""
+        return max(1, full // 50) if self.tiny else full
+
+
+@dataclass(frozen=True)
 class Row:
-    """One measured number and the most that it may be."""
+    """One measured number and its limit, both in ``unit``; ratios have no unit."""
 
     what: str
     value: float
@@ -34,7 +51,7 @@ class Row:
 
     @property
     def fine(self) -> bool:
-        """Whether it keeps its limit."""
+        """True if the number keeps its limit."""
         return self.value <= self.limit
 
 
@@ -47,8 +64,8 @@ def show(rows: Sequence[Row]) -> None:
         print(f"{mark} {row.what:<{width}} {value} {row.unit:<6} (at most {row.limit:g})  {row.note}")
 
 
-def median_of(function: Callable[[], object], times: int = 5) -> float:
-    """The median of the wall times of some calls, in seconds."""
+def median_of(function: Callable[[], object], times: int) -> float:
+    """Return the median of the wall times of some calls, in seconds."""
     seconds = []
     for _ in range(times):
         started = time.perf_counter()
@@ -57,38 +74,59 @@ def median_of(function: Callable[[], object], times: int = 5) -> float:
     return statistics.median(seconds)
 
 
-def cost(function: Callable[[], object]) -> tuple[float, float]:
-    """The seconds that something takes by the clock, and of processors, its processes included."""
-    before = os.times()
-    function()
-    after = os.times()
-    return after.elapsed - before.elapsed, sum(after[:4]) - sum(before[:4])
+def timed(function: Callable[..., object], *args: object, **named: object) -> tuple[float, float]:
+    """Return the wall time and the processor time of a call in seconds, child processes included."""
+    started, before = time.perf_counter(), os.times()
+    function(*args, **named)
+    return time.perf_counter() - started, sum(os.times()[:4]) - sum(before[:4])
+
+
+def best(costs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the least wall time and the least processor time: other load on the machine only adds."""
+    wall, processor = zip(*costs, strict=True)
+    return min(wall), min(processor)
 
 
 def stagewright(folder: Path, store: Path, *words: str) -> float:
-    """Run the command in a project; returns its wall time in seconds."""
-    command = [sys.executable, "-m", "stagewright", "-C", str(folder), "--store", str(store), *words]
+    """Run the command in a project and return its wall time in seconds."""
     started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=dict(os.environ))
+    subprocess.run(_command(folder, store, *words), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
+def _command(folder: Path, store: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "stagewright", "-C", str(folder), "--store", str(store), *words]
+
+
 def peak_memory() -> float:
-    """The most memory that any child took so far, in MiB (its own, not that of its children)."""
+    """Return the largest memory of a single child process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
-def copy_of_demo(folder: Path, name: str) -> Path:
-    """A copy of the demo to change, with its lock where there is one."""
-    target = folder / name
-    shutil.copytree(DEMO, target, ignore=shutil.ignore_patterns("out"))
+def copy_of_demo(setting: Setting, name: str) -> Path:
+    """Copy the demo, with its lock file if it has one, and return the folder."""
+    target = setting.folder / name
+    shutil.copytree(setting.demo, target, ignore=shutil.ignore_patterns("out"))
     return target
 
 
-def seed_of_demo(folder: Path, store: Path, name: str) -> Path:
-    """The tree of the demo's seed in a store, built if it is not there yet."""
-    project = copy_of_demo(folder, name)
-    stagewright(project, store, "build", "debian", "--progress=quiet")
-    opened = Store(store)
-    steps = make_plan(load(project, kinds()), opened, ["debian"]).steps
-    return opened.tree(Yields.LAYER, steps["seed:debian"].key.digest)
+def seed_tree(project: Path, store: Path) -> Path:
+    """Return the tree of the project's seed ``debian``, which is built already."""
+    words = _command(project, store, "plan", "debian", "--json")
+    plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    (key,) = (step["key"] for step in plan["nodes"] if step["node"] == "seed:debian")
+    return store / "layers" / str(key) / "tree"
+
+
+def tree_to_pack(setting: Setting, name: str) -> Path:
+    """Return a root to pack: the demo's seed, or a few files if the input shall be tiny."""
+    if setting.tiny:
+        root = setting.folder / name
+        for number in range(20):
+            file = root / f"usr/lib/python3.11/file{number}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{number}\n" * 1000, encoding="utf-8")
+        return root
+    project = copy_of_demo(setting, name)
+    stagewright(project, setting.store, "build", "debian", "--progress=quiet")
+    return seed_tree(project, setting.store)

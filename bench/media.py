@@ -1,4 +1,4 @@
-"""An ISO from ready parts, against the programs that it takes called by hand on the same files."""
+"""Making an ISO from ready parts, against the same programs called by hand on the same files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.measure import Row, cost
+from bench.measure import Row, Setting, best, timed
 from stagewright.media.arguments import InitramfsKind, KernelArguments
 from stagewright.media.iso import EFI_SYSTEM_PARTITION, make_iso
 from stagewright.media.layout import Settings, Squashed, image_of
@@ -18,7 +18,7 @@ from stagewright.media.payload import BootKernel, Payload
 EPOCH = 1795132800
 ROUNDS = 5
 SIZES = {"boot/gentoo": 8 << 20, "boot/gentoo.igz": 40 << 20, "image.squashfs": 400 << 20}
-"""A small live system's parts, in bytes."""
+"""Parts of a small live system, in bytes."""
 
 _BY_HAND = f"""
 truncate -s 50M "$2/esp.img" && mkfs.vfat "$2/esp.img" > "$2/log" && mcopy -s -i "$2/esp.img" "$1/esp"/* :: &&
@@ -28,25 +28,25 @@ xorriso -as mkisofs -quiet -iso-level 3 -rational-rock -r -volid LIVE -partition
 """
 
 
-def measure(folder: Path, store: Path) -> list[Row]:
-    """Both in turns, the best of each: whatever else the machine does only adds."""
-    del store  # nothing is built
-    parts = _parts(folder / "parts")
+def measure(setting: Setting) -> list[Row]:
+    """Measure Stagewright and the floor in turns."""
+    folder = setting.folder
+    parts = _parts(folder / "parts", setting)
     ours, floors = [], []
-    for number in range(ROUNDS):
-        ours.append(_once(folder / f"ours{number}", lambda work: _assemble(parts, work)))
-        floors.append(_once(folder / f"hand{number}", lambda work: _by_hand(parts, work)))
-    (mine, my_cpu), (floor, its_cpu) = (map(min, zip(*costs, strict=True)) for costs in (ours, floors))
+    for number in range(setting.count(ROUNDS)):
+        ours.append(_once(folder / f"ours{number}", _assemble, parts))
+        floors.append(_once(folder / f"hand{number}", _by_hand, parts))
+    (mine, my_cpu), (floor, its_cpu) = map(best, (ours, floors))
     note = f"{mine:.2f} s against {floor:.2f} s, of processors {my_cpu:.2f} s against {its_cpu:.2f} s"
     return [Row("ISO from ready parts / the same by hand", mine / floor, 1.3, "", note)]
 
 
-def _parts(folder: Path) -> Path:
-    """A payload's folder and, for the call by hand, the same files laid out as they go onto a medium."""
+def _parts(folder: Path, setting: Setting) -> Path:
+    """Write the folder of a payload and, for the call by hand, the same files laid out as on a medium."""
     for name, size in SIZES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.urandom(size))
+        path.write_bytes(os.urandom(setting.bytes(size)))
         for tree in ("iso", *([] if name == "image.squashfs" else ["esp"])):
             (folder / tree / name).parent.mkdir(parents=True, exist_ok=True)
             os.link(path, folder / tree / name)
@@ -59,14 +59,14 @@ def _parts(folder: Path) -> Path:
 
 
 def _assemble(parts: Path, work: Path) -> None:
-    kernel = BootKernel("gentoo", "6.1", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, True, True, True)
+    kernel = BootKernel("gentoo", "6.1", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, True, (), True)
     settings = Settings(Loader.SYSTEMD_BOOT, KernelArguments(), "T", "LIVE")
     for name in ("loader", "media"):
         (work / name).mkdir()
     with (work / "log").open("w", encoding="utf-8") as log:
         payload = Payload("amd64", (kernel,), sha512={"boot/gentoo": "0" * 128, "boot/gentoo.igz": "0" * 128})
         squashfs = Squashed(parts / "image.squashfs", "0" * 128)  # the stages that make these know their digests
-        image = image_of(settings, payload, parts, squashfs, work / "loader", EPOCH, log)
+        image = image_of(settings, payload, parts, squashfs, work / "loader", EPOCH)
         make_iso(image, work / "out.iso", work / "media", EPOCH, log)
 
 
@@ -74,9 +74,9 @@ def _by_hand(parts: Path, work: Path) -> None:
     subprocess.run(["sh", "-ec", _BY_HAND, "sh", parts, work], check=True, capture_output=True)
 
 
-def _once(work: Path, function: Callable[[Path], None]) -> tuple[float, float]:
-    """What it takes in a fresh folder, which is removed afterwards."""
+def _once(work: Path, function: Callable[[Path, Path], None], parts: Path) -> tuple[float, float]:
+    """Return the cost of a call in a fresh folder, which is removed afterwards."""
     work.mkdir()
-    seconds = cost(lambda: function(work))
+    seconds = timed(function, parts, work)
     shutil.rmtree(work)
     return seconds

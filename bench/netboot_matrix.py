@@ -1,7 +1,7 @@
-"""``make netboot-matrix``: every way to start from the network, in examples/netboot and examples/arm64.
+"""``make netboot-matrix``: start machines from the network in every way, by examples/netboot and examples/arm64.
 
-It writes a table in docs/netboot.md. Each line is a test of these projects, one at a time. Times are those of the
-machine that ran it.
+It writes a table in docs/netboot.md. Each line is a test of these projects; the tests run one at a time. The times are
+those of the machine that ran them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ COLUMNS = ("machine", "loads first", "image")
 
 
 def main() -> int:
-    """The matrix of network boots."""
+    """Write the matrix of network boots."""
     table = Table({EXAMPLE: copy, ARM64: copy}, PAGE, BEGIN, COLUMNS, NetbootTest, cells)
     return fill(table, "python -m bench.netboot_matrix", __doc__)
 
 
 def cells(test: MachineTest, machine: str) -> list[str]:
-    """The first cells of a test's line."""
+    """Return the first cells of a test's row."""
     assert isinstance(test, NetbootTest)
     method = test.method or (Method.HTTP if test.start is NetStart.HTTP_BOOT else Method.INITRD)
     return [machine, str(test.start), str(method)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from bench.measure import Row, cost, seed_of_demo
+from bench.measure import Row, Setting, best, timed, tree_to_pack
 from stagewright.release.archive import Compression, pack
 
 EPOCH = 1795132800
@@ -15,22 +15,23 @@ _TAR = "tar --sort=name --numeric-owner --xattrs --xattrs-include='*' -C \"$1\" 
 BY_HAND = {Compression.ZSTD: "zstd -q -T0 -9", Compression.XZ: "xz -T2 -6"}
 
 
-def measure(folder: Path, store: Path) -> list[Row]:
-    """The seed of the demo by zstd; a part of it by xz, which is slow."""
-    seed = seed_of_demo(folder, store, "packing")
+def measure(setting: Setting) -> list[Row]:
+    """Pack the demo's seed by zstd, and a part of it by xz, which is slow."""
+    seed = tree_to_pack(setting, "packing")
     (python,) = (seed / "usr/lib").glob("python3.*")
-    return [_row(Compression.ZSTD, seed, folder, 5), _row(Compression.XZ, python, folder, 4)]
+    return [_row(Compression.ZSTD, seed, setting, 5), _row(Compression.XZ, python, setting, 4)]
 
 
-def _row(kind: Compression, tree: Path, folder: Path, rounds: int) -> Row:
-    """Both in turns, the best of each: whatever else the machine does only adds."""
+def _row(kind: Compression, tree: Path, setting: Setting, rounds: int) -> Row:
+    """Measure Stagewright and the floor in turns."""
+    folder = setting.folder
     ours, floors = [], []
-    for number in range(rounds):
+    for number in range(setting.count(rounds)):
         target = folder / f"pack{number}" / f"it.tar.{kind}"
         target.parent.mkdir(exist_ok=True)
-        floors.append(cost(lambda: _by_hand(kind, tree, folder / f"hand.{kind}")))
-        ours.append(cost(lambda target=target: pack(tree, target, kind.command(kind.level, 2), epoch=EPOCH)))
-    (mine, my_cpu), (floor, its_cpu) = (map(min, zip(*costs, strict=True)) for costs in (ours, floors))
+        floors.append(timed(_by_hand, kind, tree, folder / f"hand.{kind}"))
+        ours.append(timed(pack, tree, target, kind.command(kind.level, 2), epoch=EPOCH))
+    (mine, my_cpu), (floor, its_cpu) = map(best, (ours, floors))
     note = f"{mine:.2f} s against {floor:.2f} s, of processors {my_cpu:.2f} s against {its_cpu:.2f} s"
     return Row(f"packing with digests / tar | {BY_HAND[kind]}", mine / floor, 1.1, "", note)
 

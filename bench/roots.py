@@ -1,13 +1,12 @@
-"""Roots: how long it takes until the root of a stage is ready, and until what it made is the root of the next."""
+"""Roots: the time to mount the root of a stage, and to hand a finished root to the next stage."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-from bench.measure import Row
+from bench.measure import Row, Setting
 
 LAYERS = 30
 
@@ -15,7 +14,7 @@ _INSIDE = """
 import json, statistics, sys, time
 from pathlib import Path
 from stagewright.root.root import Root
-base, count, times = Path(sys.argv[1]), int(sys.argv[2]), 15
+base, count, times = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 layers = [base / "layers" / str(number).rjust(64, "0") / "tree" for number in range(count)]
 seconds = []
 for attempt in range(times):
@@ -36,7 +35,7 @@ from stagewright.root.root import Root
 from stagewright.store.store import Meta, Store
 store = Store(Path(sys.argv[1]))
 stack, seconds = [], []
-for number in range(10):
+for number in range(int(sys.argv[2])):
     work = store.path / "work" / f"stage-{number}"
     root = Root.mount(work, store.stack(stack[0])) if stack else None
     upper = root.upper if root else work / "upper"
@@ -55,19 +54,28 @@ print(json.dumps(statistics.median(seconds)))
 """
 
 
-def measure(folder: Path, store: Path) -> list[Row]:
-    """Mount overlays, and hand layers over, in a mount namespace of their own."""
-    base = folder / "roots"
+def measure(setting: Setting) -> list[Row]:
+    """Mount overlays and hand layers over, in a separate mount namespace."""
+    base, mounts, stages = setting.folder / "roots", setting.count(15), setting.count(10)
     for number in range(LAYERS):
         tree = base / "layers" / str(number).rjust(64, "0") / "tree" / "etc"
         tree.mkdir(parents=True)
         (tree / f"file{number}").write_text("x\n", encoding="utf-8")
     rows = [
-        Row(f"root ready, {count} layers", _seconds(_INSIDE, base, count) * 1000, 100, "ms", "median of 15 mounts")
+        Row(
+            f"root ready, {count} layers",
+            _seconds(_INSIDE, base, count, mounts) * 1000,
+            100,
+            "ms",
+            f"median of {mounts} mounts",
+        )
         for count in (1, LAYERS)
     ]
-    handed = _seconds(_HANDED, folder / "handed") * 1000
-    return [*rows, Row("root handed to the next stage", handed, 100, "ms", "commit and mount, median of 10 stages")]
+    handed = _seconds(_HANDED, setting.folder / "handed", stages) * 1000
+    return [
+        *rows,
+        Row("root handed to the next stage", handed, 100, "ms", f"commit and mount, median of {stages} stages"),
+    ]
 
 
 def _seconds(program: str, *arguments: object) -> float:

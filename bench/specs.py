@@ -1,14 +1,15 @@
-"""Catalyst's specs: how fast they are read, and how long the graph of a release of the official size takes."""
+"""Catalyst's specs: reading them, and the graph of a release of the official size."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bench.measure import Row, median_of, stagewright
+from bench.measure import Row, Setting, median_of, stagewright
 from stagewright.catalyst.spec import read_spec
 
 SPECS = 406
-"""As many as the official releases have."""
+"""Number of specs in the official releases."""
+ROUNDS = 5
 
 _SHORT = """\
 subarch: amd64
@@ -26,20 +27,23 @@ portage_prefix: releng
 """
 
 
-def measure(folder: Path, store: Path) -> list[Row]:
-    """Short specs by the hundreds, as in the official releases, and some long ones."""
-    files = _synthetic(folder / "specs")
-    seconds = median_of(lambda: [read_spec(file) for file in files])
-    command = median_of(lambda: stagewright(folder, store, "catalyst", "graph", str(folder / "specs"), "--json"))
+def measure(setting: Setting) -> list[Row]:
+    """Measure hundreds of short specs, as the official releases have, and some long ones."""
+    folder, rounds = setting.folder, setting.count(ROUNDS)
+    files = _synthetic(folder / "specs", setting.count(SPECS))
+    specs = len(files)
+    seconds = median_of(lambda: [read_spec(file) for file in files], rounds)
+    words = ("catalyst", "graph", str(folder / "specs"), "--json")
+    command = median_of(lambda: stagewright(folder, setting.store, *words), rounds)
     return [
-        Row(f"reading {SPECS} specs", seconds, SPECS / 2000, "s", f"{SPECS / seconds:.0f} specs a second"),
-        Row(f"catalyst graph of {SPECS} specs", command, 1.5, "s", "the whole command, checks included"),
+        Row(f"reading {specs} specs", seconds, specs / 2000, "s", f"{specs / seconds:.0f} specs a second"),
+        Row(f"catalyst graph of {specs} specs", command, 1.5, "s", "the whole command, checks included"),
     ]
 
 
-def _synthetic(folder: Path) -> list[Path]:
+def _synthetic(folder: Path, specs: int) -> list[Path]:
     folder.mkdir()
-    for number in range(SPECS):
+    for number in range(specs):
         target = "stage3" if number % 2 else "stage1"
         source = f"stage1-amd64-v{number - 1}-@TIMESTAMP@" if number % 2 else f"stage3-amd64-v{number + 1}-latest"
         text = _SHORT.format(target=target, number=number, source=source)

@@ -88,7 +88,9 @@ def test_a_node_comes_back_from_its_job(tmp_path: Path) -> None:
     assert stage.roots == roots
 
 
-@pytest.mark.parametrize(("root", "said"), [("pack", "leaves files, and no root"), ("plain", "none of them installs")])
+@pytest.mark.parametrize(
+    ("root", "said"), [("pack", "must yield a root (tarball yields files)"), ("plain", "none of them installs")]
+)
 def test_roots_that_are_none(tmp_path: Path, root: str, said: str) -> None:
     with pytest.raises(ProblemsError) as caught:
         graph(tmp_path, PACKAGES + f'roots = ["{root}"]')

@@ -1,4 +1,4 @@
-"""Checks across a project: names that must exist, files that must be there, stages that must not need each other."""
+"""Checks across a project: references to entries, files, repositories, and cycles."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Named = Mapping[str, Mapping[str, Table]]
 def check_entries(
     entries: Mapping[str, Mapping[str, Entry]], named: Named, files: Files, problems: Problems, missing: Problems
 ) -> None:
-    """Check names, references, files and cycles of all entries; what is wrong is added to ``problems``.
+    """Check names, references, files and cycles of all entries. Append errors to ``problems``.
 
-    Files that are not there are added to ``missing``.
+    Errors about missing files are appended to ``missing``.
     """
     _check_names(named, problems)
     edges: dict[str, set[str]] = {}
@@ -34,18 +34,18 @@ def check_entries(
 
 
 def check_version(version: str, head: Table, problems: Problems) -> None:
-    """Check that the version can be part of a file's name."""
+    """Check that the version is valid in file names."""
     if not re.fullmatch(NAME, version):
-        message = f"project.version: {version!r} cannot be part of a file's name"
-        hint = "write letters, digits and . _ + -, starting with a letter or digit"
+        message = f"project.version: {version!r} is not valid in file names"
+        hint = "use letters, digits and . _ + -, starting with a letter or digit"
         place = head.place(("project", "version"))
         problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
 
 
 def check_repos(project: Project, tables: Mapping[str, Table], problems: Problems) -> None:
-    """Check that repositories and the project agree about their names (PMS 4.3).
+    """Check that repositories have the names that the project gives them, and that their masters exist (PMS 4.3).
 
-    A folder that is not there was told already; a tree from elsewhere is checked once it was fetched.
+    Missing folders are already reported. Trees that are not fetched yet are checked after their fetch.
     """
     repos = project.repos
     for name, repo in repos.items():
@@ -54,7 +54,7 @@ def check_repos(project: Project, tables: Mapping[str, Table], problems: Problem
             continue
         for number, other in enumerate(repo.eclass_overrides):
             if other not in repos:
-                message = f"eclass_overrides.{number}: there is no repository called {other!r}"
+                message = f"eclass_overrides.{number}: repository {other!r} not found"
                 place = tables[name].place(("eclass_overrides", number))
                 problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=nearest(other, repos)))
         layout = layout_of(path)
@@ -62,18 +62,18 @@ def check_repos(project: Project, tables: Mapping[str, Table], problems: Problem
         if own and own != name:
             place = tables[name].place((), of_key=True)
             where = repo.path or getattr(repo, repo.origin)
-            message = f"the repository in {where!r} calls itself {own!r}, so Portage would not find it as {name!r}"
+            message = f"repos.{name}: the repository in {where!r} has another name ({own!r})"
             problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=f"write [repos.{own}]"))
         for master in layout.get("masters", "").split():
             if master not in repos:
                 place = tables[name].place((), of_key=True)
-                message = f"repository {name!r} builds on {master!r}, which the project does not have"
+                message = f"repos.{name}: its master repository {master!r} is missing in the project"
                 hint = f"add [repos.{master}]"
                 problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=hint))
 
 
 def layout_of(repo: Path) -> dict[str, str]:
-    """The settings in a repository's metadata/layout.conf."""
+    """Return the settings in a repository's metadata/layout.conf."""
     path = repo / "metadata" / "layout.conf"
     lines = path.read_text(errors="replace", encoding="utf-8").splitlines() if path.is_file() else []
     pairs = (line.partition("#")[0].partition("=") for line in lines)
@@ -91,9 +91,9 @@ def _check_names(named: Named, problems: Problems) -> None:
                 problems.append(
                     StagewrightError(
                         Reason.INVALID_VALUE,
-                        f"{name!r} cannot be a name",
+                        f"invalid name {name!r}",
                         place=table.place((), of_key=True),
-                        hint="names are letters, digits and . _ + -, starting with a letter or digit",
+                        hint="use letters, digits and . _ + -, starting with a letter or digit",
                     )
                 )
             earlier = next((other for other in _TARGETS[: _position(table_name)] if name in named[other]), None)
@@ -101,16 +101,16 @@ def _check_names(named: Named, problems: Problems) -> None:
                 problems.append(
                     StagewrightError(
                         Reason.DUPLICATE_NAME,
-                        f"{table_name}.{name}: there is also {earlier}.{name}, "
+                        f"{table_name}.{name}: the name is already used by {earlier}.{name} "
                         f"at {named[earlier][name].place((), of_key=True)}",
                         place=table.place((), of_key=True),
-                        hint="rename one of the two: commands know seeds, stages and tests by their names alone",
+                        hint="rename one of the two: seeds, stages and tests must have different names",
                     )
                 )
 
 
 _TARGETS = ("seeds", "stages", "tests")
-"""Tables whose names are targets, and so must differ from each other."""
+"""Tables whose names are targets of commands. Their names must differ from each other."""
 
 
 def _position(table: str) -> int:
@@ -127,9 +127,10 @@ def _check_references(
             found.add(f"{table}.{value}")
             target = entries.get(table, {}).get(value)
             if target and mark.yields and getattr(target.model, "yields", mark.yields) is not mark.yields:
-                left = "a root, and no files" if mark.yields is Yields.ARTIFACT else "files, and no root"
-                message = f"{'.'.join(map(str, path))}: {value!r} is of kind {target.kind}, which leaves {left}"
-                hint = "name another stage: one that it is made of, or one that is made of it"
+                wanted = "files" if mark.yields is Yields.ARTIFACT else "a root"
+                made = "a root" if mark.yields is Yields.ARTIFACT else "files"
+                message = f"{'.'.join(map(str, path))}: {value!r} must yield {wanted} ({target.kind} yields {made})"
+                hint = f"name a stage that yields {wanted}"
                 problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=entry.place(path), hint=hint))
             continue
         known = [name for table in mark.tables for name in named[table]]
@@ -137,7 +138,7 @@ def _check_references(
         problems.append(
             StagewrightError(
                 Reason.UNKNOWN_NAME,
-                f"{'.'.join(map(str, path))}: there is no {what} called {value!r}",
+                f"{'.'.join(map(str, path))}: {what} {value!r} not found",
                 place=entry.place(path),
                 hint=nearest(value, known),
             )
@@ -146,17 +147,17 @@ def _check_references(
 
 
 def check_paths(model: Section, files: Files, place: Callable[[KeyPath], Place], problems: Problems) -> None:
-    """Check that the files and folders which a model names are there, and are what they should be."""
+    """Check that the files and folders that a model names exist and have the required type."""
     for path, mark, value in marked(model, ProjectFile):
         target = files.path(value)
         if Path(value).is_absolute() or ".." in Path(value).parts:
-            problem, hint = "leads out of the project", "copy or link it into the project"
+            problem, hint = "is outside of the project", "copy or link it into the project"
         elif not os.path.exists(target):  # noqa: PTH110  pathlib raises for names that are too long
             problem, hint = "does not exist", f"looked for {target}"
         elif mark.folder is True and not target.is_dir():
-            problem, hint = "is no folder", "name the folder that holds the files"
+            problem, hint = "is not a folder", "name the folder of the files"
         elif mark.folder is False and not target.is_file():
-            problem, hint = "is no file", "name one file"
+            problem, hint = "is not a file", "name one file"
         else:
             continue
         message = f"{'.'.join(map(str, path))}: {value!r} {problem}"

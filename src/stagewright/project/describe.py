@@ -1,4 +1,4 @@
-"""What the settings of a model mean, read from the strings below its fields: for help, the schema, and the docs."""
+"""Descriptions of a model's settings, read from the docstrings below its fields, for help, schema and docs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stagewright.project.fields import Section, section_of
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its name (dotted inside a section), its default in TOML's words, and what it means."""
+    """A setting: its name (dotted inside a section), its default as TOML, and its description."""
 
     name: str
     default: str
@@ -27,7 +27,7 @@ class Setting:
 
 
 def settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
-    """The settings of a model, required ones first; those of a section follow the section."""
+    """Yield the settings of a model, required ones first. The settings of a section follow the section."""
     texts = docstrings(model)
     for name, info in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
         section = section_of(info.annotation)
@@ -40,13 +40,13 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
 
 
 def plain(value: Any) -> str:
-    """A default as one would write it."""
+    """Return a default value as text; ``none`` for None."""
     return "none" if value is None else json.dumps(value)
 
 
 @functools.cache
 def docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """The string below each field of a model and of the models that it is made of."""
+    """Return the docstring of each field of a model and of its base models."""
     found: dict[str, str] = {}
     for part in reversed(model.__mro__):
         if issubclass(part, Section) and part is not Section:

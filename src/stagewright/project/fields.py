@@ -1,7 +1,7 @@
-"""The types of values that models share: atoms, names of other entries, files of the project.
+"""Types of values that models share: atoms, names of other entries, paths of project files.
 
-A marker in the type says what a value is, so that checks, graph edges, file digests and the schema all come from the
-one declaration in the model.
+A marker in the type declares what a value is. Checks, graph edges, file digests and the schema follow from this one
+declaration in the model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stagewright.project.source import KeyPath
 
 
 class Section(BaseModel):
-    """Base of every model that is read from a project file: unknown keys are errors, values are of the type they say.
+    """Base of every model that is read from a project file. Unknown keys and values of another type are errors.
 
     Strict mode rejects texts for enumerations. A field with one is written ``Annotated[Kind, ByValue()]``.
     """
@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 def section_of(annotation: Any) -> type[Section] | None:
-    """The section that a field's type is or holds, in a list, by name, or as one of several."""
+    """Return the section model in a field's type: the type itself, or inside a list, mapping or union."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next(filter(None, map(section_of, getattr(annotation, "__args__", ()))), None)
@@ -42,9 +42,9 @@ def ByValue() -> Any:  # noqa: N802  reads like pydantic's Field
 
 @dataclass(frozen=True)
 class Ref:
-    """Marks a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``, ``binhosts``).
+    """Marker of a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``, ``binhosts``).
 
-    ``yields`` is what the entry must leave: a root, or files.
+    ``yields`` is the required result of that entry: a root, or files.
     """
 
     tables: tuple[str, ...]
@@ -53,19 +53,19 @@ class Ref:
 
 @dataclass(frozen=True)
 class ProjectFile:
-    """Marks a value that is the path of a file or folder, relative to the project."""
+    """Marker of a path of a file or folder, relative to the project."""
 
     folder: bool | None = None  # True: must be a folder, False: must be a file, None: either
 
 
 @dataclass(frozen=True)
 class FromRepos:
-    """Marks an atom whose package a repository must have."""
+    """Marker of an atom whose package must exist in a repository."""
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Marks a text that must match a pattern as a whole; ``what`` says to people what such a text is."""
+    """Marker of a text that must match a pattern completely. ``what`` describes the text in hints."""
 
     pattern: str
     what: str
@@ -82,10 +82,10 @@ class Matching:
         if re.fullmatch(self.pattern, value, re.ASCII):
             return value
         facts = {"value": repr(value), "hint": f"write {self.what}"}
-        raise PydanticCustomError("matching", "{value} is not valid here", facts)
+        raise PydanticCustomError("matching", "invalid value {value}", facts)
 
 
-# Names and versions as the Package Manager Specification has them (PMS 8, sections 3.1, 3.2 and 8.3).
+# Names and versions of the Package Manager Specification (PMS 8, sections 3.1, 3.2 and 8.3).
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9+_-]*"
 _CATEGORY = r"[A-Za-z0-9_][A-Za-z0-9+_.-]*"
 _VERSION = r"\d+(?:\.\d+)*[a-z]?(?:_(?:alpha|beta|pre|rc|p)\d*)*(?:-r\d+)?"
@@ -103,7 +103,7 @@ _SET = re.compile(r"@[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def check_atom(value: str) -> str:
-    """Accept a package atom or a set, raise for anything else with a word on what is amiss."""
+    """Return a valid package atom or set. Raises PydanticCustomError ``bad_atom`` with a hint for anything else."""
     if _SET.fullmatch(value):
         return value
     found = _VERSIONED.fullmatch(value)
@@ -111,67 +111,67 @@ def check_atom(value: str) -> str:
     found = found or _PLAIN.fullmatch(value)
     if found and fits and not _ENDS_IN_VERSION.fullmatch(found["name"]):
         return value
-    facts = {"value": repr(value), "hint": _amiss(value)}
-    raise PydanticCustomError("bad_atom", "{value} is no package atom", facts)
+    facts = {"value": repr(value), "hint": _atom_hint(value)}
+    raise PydanticCustomError("bad_atom", "{value} is not a package atom", facts)
 
 
 def package_of(atom: str) -> str | None:
-    """The package (category/name) of an atom; None for a set."""
+    """Return the package (category/name) of an atom, or None for a set."""
     found = _VERSIONED.fullmatch(atom) or _PLAIN.fullmatch(atom)
     return f"{found['category']}/{found['name']}" if found else None
 
 
-def _amiss(value: str) -> str:
+def _atom_hint(value: str) -> str:
     if re.search(r"\s", value):
-        return "it has a space in it"
+        return "remove the space, or write several atoms"
     if "/" not in value:
-        return "no category: write category/package"
+        return "the category is missing: write category/package"
     if value.count("[") != value.count("]"):
-        return "a bracket is not closed"
+        return "close the bracket"
     if _VERSIONED.fullmatch(f"={value}"):
         return f"a version needs an operator: write ={value}"
     if value[0] in "<>=~" and not re.search(r"-\d", value):
-        return "an operator needs a version"
+        return "add a version, or remove the operator"
     if (versioned := _VERSIONED.fullmatch(value)) and versioned["glob"]:
-        return "a version with * goes with the operator = alone"
+        return "'*' is only allowed with the = operator"
     return "write category/package, >=category/package-1.2, category/package:slot[use] or @set"
 
 
 AnyAtom = Annotated[str, AfterValidator(check_atom)]
-"""A package atom as emerge takes it (PMS 8.3), or a ``@set``."""
+"""A package atom in emerge's syntax (PMS 8.3), or a ``@set``."""
 
 Atom = Annotated[AnyAtom, FromRepos()]
-"""An atom of what is to be installed."""
+"""An atom of a package to install."""
 
 RootRef = Annotated[str, Ref(("stages", "seeds"), Yields.LAYER)]
-"""The name of a stage or a seed that leaves a root."""
+"""Name of a stage or seed whose result is a root."""
 
 StageRef = Annotated[str, Ref(("stages",), Yields.LAYER)]
-"""The name of a stage that leaves a root."""
+"""Name of a stage whose result is a root."""
 
 FilesRef = Annotated[str, Ref(("stages",), Yields.ARTIFACT)]
-"""The name of a stage that leaves files: an image, a payload."""
+"""Name of a stage whose result is files: an image, a payload."""
 
 RepoRef = Annotated[str, Ref(("repos",))]
-"""The name of an ebuild repository of the project."""
+"""Name of an ebuild repository of the project."""
 
 BinhostRef = Annotated[str, Ref(("binhosts",))]
-"""The name of a binary package host of the project."""
+"""Name of a binary package host of the project."""
 
 FolderPath = Annotated[str, ProjectFile(folder=True)]
-"""A folder, relative to the project."""
+"""Path of a folder, relative to the project."""
 
 FilePath = Annotated[str, ProjectFile(folder=False)]
-"""A file, relative to the project."""
+"""Path of a file, relative to the project."""
 
-SecretPath = Annotated[str, Matching(r"(/|~/).+", "a whole path, such as ~/keys/binhost.asc, outside of the project")]
-"""A file that is read when it is needed and copied nowhere: not part of keys, nor of anything in the store."""
+SecretPath = Annotated[str, Matching(r"(/|~/).+", "an absolute path outside of the project, like ~/keys/binhost.asc")]
+"""Path of a secret file. Stagewright reads it when it is needed, and copies it neither into keys nor into the store."""
 
 Minutes = Annotated[float, Field(gt=0)]
 
 
 def marked(model: BaseModel, marker: type) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
-    """Values of a model whose type carries a marker: path, marker, value; also inside lists and nested sections."""
+    """Yield the path, marker and value of each value whose type has a marker, also in lists and nested sections."""
     for name, marks in _marked_fields(type(model), marker):
         value = getattr(model, name)
         for path, section in _sections(value):
@@ -184,7 +184,7 @@ def marked(model: BaseModel, marker: type) -> Iterator[tuple[tuple[str | int, ..
 
 
 def _items(value: Any) -> Iterator[tuple[KeyPath, Any]]:
-    """What a list holds, and the lists in it, with the way to each."""
+    """Yield the path and value of each item of a list and of the lists in it."""
     for number, item in enumerate(value):
         if isinstance(item, (list, tuple)):
             yield from (((number, *path), inner) for path, inner in _items(item))
@@ -193,7 +193,7 @@ def _items(value: Any) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def _sections(value: Any) -> Iterator[tuple[tuple[str | int, ...], BaseModel]]:
-    """The sections that a value is or holds, in a list or by name, with the way to each."""
+    """Yield the path and model of each section in a value: the value itself, or inside a list or mapping."""
     if isinstance(value, BaseModel):
         yield (), value
     elif isinstance(value, (list, tuple)):
@@ -204,7 +204,7 @@ def _sections(value: Any) -> Iterator[tuple[tuple[str | int, ...], BaseModel]]:
 
 @functools.cache
 def _marked_fields(model: type[BaseModel], marker: type) -> list[tuple[str, list[Any]]]:
-    """The fields of a model that carry a marker, and those that hold sections which might."""
+    """Return the fields of a model that have a marker or contain sections, each with its markers."""
     fields = [(name, _markers(info.annotation, info.metadata, marker)) for name, info in model.model_fields.items()]
     return [(name, marks) for name, marks in fields if marks or _holds_section(model.model_fields[name].annotation)]
 

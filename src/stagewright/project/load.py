@@ -1,6 +1,6 @@
-"""Reading a project: all files, all checks, all errors at once.
+"""Read a project: all files, all checks, all errors at once.
 
-The kinds of seeds, stages and tests are given by the caller as models, so that this package knows none of them.
+The caller gives the models of all kinds, so this package depends on none of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from stagewright.project.source import Source, read
 from stagewright.project.tables import NAMED, Problems, Table, extend, fill, gather
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
-"""Models by table and kind. A stage names its kind; a seed or a test has the key that is the kind's name."""
+"""Models by table and kind. A stage names its kind. A seed or test has a key with the name of its kind."""
 
 Model = TypeVar("Model", bound=Section)
 
@@ -46,22 +46,25 @@ MANIFOLD = ("seeds", "stages", "tests")
 
 
 def find(start: Path) -> Path:
-    """The project folder: ``start`` itself or the nearest folder above it with a project file."""
+    """Return the project folder: ``start`` or the nearest parent folder with a project file.
+
+    Raises ``NO_PROJECT`` if none has one.
+    """
     start = start.absolute()
     for folder in [start, *start.parents]:
-        if os.path.isfile(folder / FILE_NAME):  # noqa: PTH113  pathlib raises where one may not look
+        if os.path.isfile(folder / FILE_NAME):  # noqa: PTH113  pathlib raises without permission to look
             return folder
     raise StagewrightError(
         Reason.NO_PROJECT,
-        f"no {FILE_NAME} in {start} or above it",
-        hint="change to a project folder, or give one with -C DIR",
+        f"{FILE_NAME} not found in {start} or its parent folders",
+        hint="change to a project folder, or name one with -C DIR",
     )
 
 
 def load(folder: Path, kinds: Kinds, trees: Path | None = None) -> Project:
-    """Read the project in a folder. Raises :class:`ProblemsError` with everything that is wrong with it.
+    """Read the project in a folder. Raises :class:`ProblemsError` with all errors.
 
-    ``trees`` is where a store keeps the trees of repositories from elsewhere; what is not there yet is not checked.
+    ``trees`` is the store's folder of fetched repository trees. Trees that are not fetched yet are not checked.
     """
     folder = folder.absolute()
     main = read(folder / FILE_NAME)
@@ -81,11 +84,10 @@ def of_tables(
     trees: Path | None = None,
     lenient: bool = False,
 ) -> Project:
-    """The project that plain tables are, wherever they come from; ``problems`` are what was wrong with reading them.
+    """Return the project that plain tables describe. ``problems`` are the errors from reading these tables.
 
-    ``named`` must have all tables of ``NAMED``; ``trees`` is as in :func:`load`. Where ``lenient``, files that are not
-    there do not stop it; ``missing`` of the project tells them. Raises :class:`ProblemsError` with everything that is
-    wrong.
+    ``named`` must have all tables of ``NAMED``; ``trees`` is as in :func:`load`. With ``lenient``, missing files are
+    no errors, and ``missing`` of the project lists them. Raises :class:`ProblemsError` with all errors.
     """
     missing: Problems = [] if lenient else problems
     lock = Lock.load(files.folder)
@@ -108,10 +110,10 @@ def of_tables(
     check_entries(entries, named, files, problems, missing)
     if info is None:
         raise ProblemsError(_unique(problems))
-    told = tuple(_unique(missing)) if lenient else ()
-    places = {name: _told_at(repo, named["repos"][name]) for name, repo in repos.items()}
+    absent = tuple(_unique(missing)) if lenient else ()
+    places = {name: _repo_place(repo, named["repos"][name]) for name, repo in repos.items()}
     project = Project(
-        files, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places, missing=told
+        files, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places, missing=absent
     )
     check_repos(project, named["repos"], problems)
     for entry in project.all_entries():
@@ -126,8 +128,8 @@ def _check_format(main: Source) -> None:
     found = main.data.get("format")
     if found == FORMAT and isinstance(found, int) and not isinstance(found, bool):
         return
-    message = "there is no `format`" if found is None else f"format {found!r} is not supported"
-    hint = f"this version reads format {FORMAT}: write `format = {FORMAT}` at the top"
+    message = "`format` is missing" if found is None else f"format {found!r} is not supported"
+    hint = f"write `format = {FORMAT}` at the top"
     raise StagewrightError(Reason.FORMAT, message, place=main.place(("format",)), hint=hint)
 
 
@@ -140,14 +142,14 @@ def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
     if not isinstance(head.data.get("project"), dict):
         hint = 'write [project] with name = "..."'
         problems.append(
-            StagewrightError(Reason.MISSING_KEY, "there is no [project]", place=head.place(("project",)), hint=hint)
+            StagewrightError(Reason.MISSING_KEY, "[project] is missing", place=head.place(("project",)), hint=hint)
         )
         return None
     return _validate(ProjectInfo, head.below("project"), "project", problems)
 
 
-def _told_at(repo: Repo, table: Table) -> Place:
-    """Where the project says which state of a repository it wants, or else where it comes from."""
+def _repo_place(repo: Repo, table: Table) -> Place:
+    """Return the place of the key that selects a repository's state, or else of its origin."""
     which = next((name for name in ("ref", "tag", "commit", "date") if getattr(repo, name) is not None), repo.origin)
     return table.place((which,))
 
@@ -175,7 +177,7 @@ def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Prob
             hint = 'write [variables] with name = "value"'
             problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
         elif key in builtin:
-            message, hint = f"there is a variable {key!r} already, built in", "choose another name"
+            message, hint = f"variable {key!r} is built in and cannot be set", "choose another name"
             place = head.place(("variables", key), of_key=True)
             problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
         else:
@@ -190,7 +192,7 @@ def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Prob
 def _sections(
     model: type[Model], tables: Mapping[str, Table], label: str, files: Files, problems: Problems, missing: Problems
 ) -> dict[str, Model]:
-    """The entries of a table that has no kinds, as far as they are right."""
+    """Return the valid entries of a table that has no kinds."""
     found = {}
     for name, table in tables.items():
         if section := _validate(model, table, label, problems):
@@ -222,19 +224,19 @@ def _kind(
         found = [kind for kind in kinds if kind in table.data]
         if len(found) == 1:
             return found[0]
-        what = "has none of" if not found else "has more than one of"
-        message = f"{table_name[:-1]} {name} {what} the keys {', '.join(sorted(kinds))}"
+        known, given = ", ".join(sorted(kinds)), " and ".join(sorted(found)) or "none"
+        message = f"{table_name[:-1]} {name} needs exactly one of the keys {known} (found {given})"
         near = {key: nearest(key, kinds) for key in table.data}
         key = next((key for key, hint in near.items() if hint.startswith("did")), None) if not found else None
         place = table.place((key,) if key else (), of_key=True)
-        hint = near[key] if key else "write exactly one of them: it says what the entry is"
+        hint = near[key] if key else f"write exactly one of them: it is the kind of the {table_name[:-1]}"
         problems.append(StagewrightError(Reason.UNKNOWN_KIND, message, place=place, hint=hint))
         return None
     kind = table.data.get("kind")
     if isinstance(kind, str) and kind in kinds:
         return kind
     if kind is None:
-        place, hint = table.place((), of_key=True), f"known here: {', '.join(sorted(kinds))}"
+        place, hint = table.place((), of_key=True), f"add kind = one of {', '.join(sorted(kinds))}"
         problems.append(StagewrightError(Reason.MISSING_KEY, f"stage {name} has no kind", place=place, hint=hint))
     else:
         place, hint = table.place(("kind",)), nearest(str(kind), kinds)
@@ -251,7 +253,7 @@ def _validate(model: type[Model], table: Table, label: str, problems: Problems) 
 
 
 def _problem(model: type[Section], table: Table, label: str, detail: dict[str, Any]) -> StagewrightError:
-    at = (detail.get("ctx") or {}).get("at")  # where a check of the whole model says it is
+    at = (detail.get("ctx") or {}).get("at")  # the key, in errors of a check of the whole model
     path = (*(step for step in detail["loc"] if step != "[key]"), *([at] if at else []))
     name = ".".join(str(step) for step in path)
     if detail["type"] == "extra_forbidden":
@@ -274,10 +276,10 @@ def _problem(model: type[Section], table: Table, label: str, detail: dict[str, A
 
 
 _REASONS = {"bad_atom": Reason.BAD_ATOM, "no_origin": Reason.MISSING_KEY}
-"""Reasons of what our own checks raise, by the type that they give it."""
+"""Reasons of errors from our own checks, by their error type."""
 
 _HINTS = {
-    "string": 'write text in quotes: "text"',
+    "string": 'write a text in quotes: "text"',
     "list": 'write a list: ["one", "two"]',
     "dict": 'write a table: { name = "value" }',
     "model": 'write a table: { name = "value" }',
@@ -285,11 +287,11 @@ _HINTS = {
     "float": "write a number without quotes",
     "bool": "write true or false, without quotes",
 }
-"""What to write instead, by the type that pydantic missed."""
+"""Hints by the type that pydantic expected."""
 
 
 def _keys(model: type[Section], path: tuple[str | int, ...]) -> list[str]:
-    """The keys that are valid in the section that a path leads to."""
+    """Return the valid keys of the section at a path."""
     current: type[Section] = model
     for step in path:
         if isinstance(step, int) or step not in current.model_fields:
@@ -299,9 +301,9 @@ def _keys(model: type[Section], path: tuple[str | int, ...]) -> list[str]:
 
 
 def _unique(problems: Problems) -> Problems:
-    """Without what an inherited mistake repeats for each stage that extends its owner.
+    """Remove the repetitions of an inherited error: each stage that extends its owner has it too.
 
-    A value has one mistake of a kind, but a table can lack several keys, and a text can name several variables.
+    A value has at most one error of each reason. But a table can lack several keys, and a text several variables.
     """
     several = (Reason.MISSING_KEY, Reason.UNKNOWN_NAME)
     seen: dict[tuple[Place | None, Reason, str], StagewrightError] = {}

@@ -1,4 +1,4 @@
-"""``stagewright.lock``: what moves in the world, pinned, so that the same project and the same lock give the same keys.
+"""``stagewright.lock``: pins of seeds and repositories. The same project with the same lock gives the same keys.
 
 ::
 
@@ -8,17 +8,17 @@
 
     [repos.gentoo]
     request = "77aa..."               digest of the settings that were resolved
-    resolved = "2026-11-20"           the day of the look-up
-    date = "2026-11-20 06:41:02"      of what was found; UTC
+    resolved = "2026-11-20"           day of the look-up
+    date = "2026-11-20 06:41:02"      time stamp of the commit or snapshot, UTC
     commit = "5d3f..."
-    tree = "git-tree:90ab..."         what stands for it in keys
+    tree = "git-tree:90ab..."         id of the tree, part of keys
 
     [seeds.debian]
     request = "0a1b..."
     resolved = "2026-11-20"
     packages = [ "base-files=12.4", ... ]
 
-``update`` moves pins; ``build`` only adds those that are missing.
+``update`` changes pins. ``build`` only adds missing ones.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ from stagewright.project.toml import key, string, value
 FILE_NAME = "stagewright.lock"
 FORMAT = 2
 READABLE = (1, FORMAT)
-"""Formats that are read; format 1 had no repositories (docs/format-changelog.md)."""
+"""Formats that this version reads. Format 1 had no repositories (docs/format-changelog.md)."""
 
-_HEAD = "# Written by stagewright; keep it under version control. `stagewright update` moves what is pinned here.\n"
+_HEAD = "# Written by stagewright; keep it under version control. `stagewright update` changes these pins.\n"
 
 _TREE = "[a-z0-9-]+:[0-9a-f]{40,128}"
-"""What stands for a repository in keys, and names its folder in the store."""
+"""Pattern of tree ids, which keys contain and which name folders in the store."""
 
 LAST_EPOCH = 253402214400
-"""The last time stamp that is accepted, in seconds since 1970: the last day of the year 9999."""
+"""Last accepted time stamp, in seconds since 1970: the last day of the year 9999."""
 
 TABLES = ("repos", "seeds")
-"""What is pinned, in the order of the file."""
+"""Tables of the lock, in the order of the file."""
 
 Pin = Mapping[str, Any]
 
 
 def request_digest(settings: Mapping[str, Any]) -> str:
-    """The digest of the settings that a pin answers; a pin with another one is stale."""
+    """Return the digest of the settings that a pin is resolved from. A pin with another digest is stale."""
     return Key.of(dict(settings)).digest
 
 
 @dataclass(frozen=True)
 class Lock:
-    """The pins of a project. ``file`` is where it lies, whether it is there yet or not."""
+    """Pins of a project. ``file`` is the path of the lock, which may not exist yet."""
 
     file: Path
     epoch: int
@@ -70,7 +70,10 @@ class Lock:
 
     @classmethod
     def load(cls, folder: Path) -> Lock:
-        """The lock of a project folder, or an empty one stamped with the present moment."""
+        """Read the lock of a project folder, or return an empty lock with the current time.
+
+        Raises ``FORMAT`` if the file is not a lock of a known format.
+        """
         file = folder / FILE_NAME
         if not file.exists():
             return cls(file, int(time.time()))
@@ -84,28 +87,28 @@ class Lock:
         if data.get("format") not in READABLE or not dated or not whole:
             raise StagewrightError(
                 Reason.FORMAT,
-                f"this is no lock file of format {FORMAT}",
+                f"not a lock file of format {FORMAT}",
                 place=Place(file, 1),
-                hint="remove it and run stagewright update",
+                hint="remove it and run `stagewright update`",
             )
         return cls(file, data["source_date_epoch"], **tables)
 
     def pins(self, table: str) -> Mapping[str, Pin]:
-        """The pins of ``seeds`` or of ``repos``, by name."""
+        """Return the pins of ``seeds`` or ``repos`` by name."""
         found: Mapping[str, Pin] = getattr(self, table)
         return found
 
     def with_pin(self, table: str, name: str, pin: Pin) -> Lock:
-        """The same lock with one seed or repository pinned anew."""
+        """Return a copy of the lock with a new pin for one seed or repository."""
         pins = {**self.pins(table), name: pin}
         return replace(self, seeds=pins) if table == "seeds" else replace(self, repos=pins)
 
     def with_seed(self, name: str, pin: Pin) -> Lock:
-        """The same lock with one seed pinned anew."""
+        """Return a copy of the lock with a new pin for one seed."""
         return self.with_pin("seeds", name, pin)
 
     def text(self) -> str:
-        """The file's content, in a stable order, one fact a line."""
+        """Return the content of the file: sorted tables, one value per line."""
         lines = [_HEAD + f"format = {FORMAT}", f"source_date_epoch = {self.epoch}"]
         for table in TABLES:
             for name, pin in sorted(self.pins(table).items()):

@@ -1,4 +1,4 @@
-"""What a project file says, apart from the kinds of stages: the tables at the top and the project as a whole."""
+"""Models of a project: the tables that belong to no kind, an entry, and the project as a whole."""
 
 from __future__ import annotations
 
@@ -18,46 +18,47 @@ from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
 from stagewright.project.source import KeyPath, written
 
 FORMAT = 1
-"""The format of project files that this version reads (docs/format-changelog.md)."""
+"""Format of the project files that this version reads (docs/format-changelog.md)."""
 
 FILE_NAME = "stagewright.toml"
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-"""What stages, seeds, tests, repositories and the like may be called: a file name that no shell trips over."""
+"""Pattern of the names of stages, seeds, tests and repositories: file names that need no quoting in a shell."""
 
 
 def _check_epoch(value: Any) -> Any:
     fits = isinstance(value, (int, datetime.date)) and not isinstance(value, bool)
     if fits and 0 <= epoch_of(value) <= LAST_EPOCH:
         return value
-    raise PydanticCustomError("epoch", "no date from 1970 to 9999: write one such as 2026-11-20, or seconds since 1970")
+    facts = {"hint": "write a date like 2026-11-20, or seconds since 1970"}
+    raise PydanticCustomError("epoch", "the date must be between 1970 and 9999", facts)
 
 
 class ProjectInfo(Section):
-    """``[project]``: what is built, and the facts that every stage shares."""
+    """``[project]``: name, version and architecture of the project, shared by all stages."""
 
     name: Annotated[str, Field(pattern=NAME)]
-    version: str = "{date}"  # part of file names
+    version: str = "{date}"
     arch: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", default_factory=lambda: host_machine().arch.value)]
-    """Gentoo's keyword, for names of files; seeds that say their own come first. Default: this computer's."""
+    """Gentoo's keyword of the architecture, for file names. Default: this computer's. A seed's `arch` overrides it."""
     source_date_epoch: Annotated[int | datetime.date | datetime.datetime | None, BeforeValidator(_check_epoch)] = None
-    """The time stamp on everything that is made; without it the moment when ``stagewright.lock`` was first written."""
+    """The time stamp of all results. Default: the time when ``stagewright.lock`` was first written."""
 
 
-_WEB = Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "http:// or https://, without a password")
+_WEB = Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "an http:// or https:// address without a password")
 
 Fingerprint = Annotated[
     str, Matching("[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}", "the fingerprint of a primary key, without spaces")
 ]
 
-_GIT_NAME = Matching(r"[A-Za-z0-9_][A-Za-z0-9._+@/-]*", "its name, such as main")
+_GIT_NAME = Matching(r"[A-Za-z0-9_][A-Za-z0-9._+@/-]*", "its name, like main")
 
 
 class Repo(Section):
-    """``[repos.NAME]``: an ebuild repository. The one with ``main = true``, else the first, is Portage's main one.
+    """``[repos.NAME]``: an ebuild repository.
 
-    Exactly one of ``path``, ``git``, ``squashfs`` and ``snapshot`` says where it comes from; what is not a folder of
-    the project is pinned in the lock.
+    Portage's main repository is the one with ``main = true``, or the first one. Exactly one of ``path``, ``git``,
+    ``squashfs`` and ``snapshot`` is the origin. Every origin except ``path`` is pinned in the lock.
     """
 
     path: FolderPath | None = None
@@ -65,92 +66,90 @@ class Repo(Section):
     git: (
         Annotated[str, Matching(r"(https?|ssh|git|file)://[^\s:/@]*(@?[^\s@]*)", "https://, ssh:// or file://")] | None
     ) = None
-    """A git repository; without `ref`, `tag` or `commit` the branch that its HEAD names."""
+    """A git repository. Default branch: the one that its HEAD names."""
     ref: Annotated[str, _GIT_NAME] | None = None
     """The branch to follow."""
     tag: Annotated[str, _GIT_NAME] | None = None
-    """The tag to take."""
-    commit: Annotated[str, Matching("[0-9a-f]{40}|[0-9a-f]{64}", "the whole id of a commit, in lower case")] | None = (
-        None
-    )
-    """The commit to take."""
+    """The tag to use."""
+    commit: Annotated[str, Matching("[0-9a-f]{40}|[0-9a-f]{64}", "the full commit id in lower case")] | None = None
+    """The commit to use."""
     squashfs: Annotated[str, _WEB] | None = None
-    """A folder of squashfs snapshots on a mirror, with their `sha512sum.txt`."""
+    """Address of a mirror's folder with squashfs snapshots and their `sha512sum.txt`."""
     snapshot: Annotated[str, _WEB] | None = None
-    """A folder of tarballs on a mirror, with their signatures."""
-    date: Annotated[str, Matching(r"20\d{6}", "the day of a snapshot, such as 20261120")] | None = None
-    """The day of the snapshot to take; default: the newest."""
+    """Address of a mirror's folder with tarballs and their signatures."""
+    date: Annotated[str, Matching(r"20\d{6}", "the day of a snapshot, like 20261120")] | None = None
+    """The day of the snapshot to use. Default: the newest."""
     verify: bool | None = None
-    """Check signatures by `keys`. Default: of snapshots yes, of commits no."""
+    """Check signatures by `keys`. Default: yes for snapshots, no for commits."""
     keys: list[Fingerprint] = []
-    """Fingerprints of the primary keys whose signatures are good; default: Gentoo's own for repositories."""
+    """Fingerprints of the accepted primary keys. Default: Gentoo's keys for repositories."""
     keyring: FilePath | None = None
-    """A file with these keys, as `gpg --export` writes it; default: those that the system has of Gentoo."""
+    """A file with these keys in the format of `gpg --export`. Default: Gentoo's keys that the system has installed."""
     manifests: bool = False
     """Check the tree against its own signed Manifests (GLEP 74) with gemato before it is used."""
     main: bool = False
     priority: int = 0
     eclass_overrides: list[RepoRef] = []
-    """Repositories whose eclasses are taken instead of this one's own, the last one first (portage(5))."""
+    """Repositories whose eclasses replace those of this one. The last one has priority (portage(5))."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Repo:
         given = [name for name in ORIGINS if getattr(self, name) is not None]
         if len(given) != 1:
             one_of = f"one of {', '.join(ORIGINS)}"
-            facts = {"hint": "write exactly one of them: it says where the repository comes from"}
+            facts = {"hint": f"write exactly one of {', '.join(ORIGINS)}"}
             if not given:
                 raise PydanticCustomError("no_origin", f"a repository needs {one_of}", facts)
-            what = f"a repository has only {one_of}, not {' and '.join(given)}"
+            what = f"a repository must have only {one_of} (found {' and '.join(given)})"
             raise PydanticCustomError("origin", what, {**facts, "at": given[-1]})
-        self._fitting(given[0])
+        self._check_options(given[0])
         return self
 
-    def _fitting(self, origin: str) -> None:
-        """Raise for settings that mean nothing for where the repository comes from."""
-        for name, origins in _FITTING.items():
+    def _check_options(self, origin: str) -> None:
+        """Raise PydanticCustomError for settings that do not apply to the origin."""
+        for name, origins in _ORIGINS_OF_OPTION.items():
             if getattr(self, name) not in (None, [], False) and origin not in origins:
-                facts = {"hint": f"it goes with {' or '.join(origins)}; leave it out", "at": name}
-                raise PydanticCustomError("origin", f"`{name}` means nothing beside `{origin}`", facts)
+                facts = {"hint": f"remove it; it applies to {', '.join(origins)}", "at": name}
+                raise PydanticCustomError("origin", f"`{name}` does not apply to a repository with `{origin}`", facts)
         which = [name for name in ("ref", "tag", "commit") if getattr(self, name) is not None]
         if len(which) > 1:
-            facts = {"hint": "leave one of them out", "at": which[-1]}
-            raise PydanticCustomError("origin", f"`{which[0]}` and `{which[-1]}` cannot both be", facts)
+            facts = {"hint": "remove one of them", "at": which[-1]}
+            raise PydanticCustomError("origin", f"`{which[0]}` and `{which[-1]}` exclude each other", facts)
         for name in ("keys", "keyring"):
             if getattr(self, name) and not (self.verified or self.manifests):
-                facts = {"hint": "write `verify = true`, or leave it out", "at": name}
-                raise PydanticCustomError("origin", f"`{name}` is of no use where nothing is verified", facts)
+                facts = {"hint": f"write `verify = true`, or remove `{name}`", "at": name}
+                raise PydanticCustomError("origin", f"`{name}` has no effect: signatures are not verified", facts)
 
     @property
     def origin(self) -> str:
-        """The key that says where it comes from: one of ``ORIGINS``."""
+        """Name of the key that gives the origin: one of ``ORIGINS``."""
         return next(name for name in ORIGINS if getattr(self, name) is not None)
 
     @property
     def moves(self) -> bool:
-        """Whether it comes from elsewhere, and so is pinned in the lock."""
+        """True if the repository is outside of the project and so pinned in the lock."""
         return self.path is None
 
     @property
     def verified(self) -> bool:
-        """Whether signatures are checked."""
+        """True if signatures are checked."""
         return self.git is None if self.verify is None else self.verify
 
     @property
     def request(self) -> dict[str, Any]:
-        """What a pin answers: the settings that say which state of which repository it is, and who vouches for it."""
+        """Settings that a pin is resolved from: origin, state and accepted signatures."""
         return self.model_dump(mode="json", exclude={"path", "main", "priority", "eclass_overrides"})
 
     @property
     def layout(self) -> dict[str, Any]:
-        """What Portage is told of it."""
+        """Settings for Portage's repos.conf."""
         return self.model_dump(include={"main", "priority", "eclass_overrides"})
 
 
 ORIGINS = ("path", "git", "squashfs", "snapshot")
-"""Where a repository can come from."""
+"""Keys that give the origin of a repository."""
 
-_FITTING = {
+_ORIGINS_OF_OPTION = {
     "ref": ("git",),
     "tag": ("git",),
     "commit": ("git",),
@@ -160,43 +159,43 @@ _FITTING = {
     "keyring": ("git", "squashfs", "snapshot"),
     "manifests": ("git", "squashfs", "snapshot"),
 }
-"""Which settings go with which origins."""
+"""Origins that each setting applies to."""
 
 
 class Binhost(Section):
-    """``[binhosts.NAME]``: a host of binary packages, and whose signatures are good for what it serves."""
+    """``[binhosts.NAME]``: a binary package host and the keys that its packages must be signed with."""
 
     uri: Annotated[str, _WEB]
-    """Where its index `Packages` lies; part of keys and manifests, so it has no password in it."""
+    """Address of the folder with the index `Packages`, without a password: keys and manifests contain it."""
     keys: FilePath | None = None
-    """The OpenPGP public keys that its packages must be signed with, as `gpg --export` writes them."""
+    """File of the OpenPGP public keys that packages must be signed with, in the format of `gpg --export`."""
     verify: bool = True
-    """Refuse what is not signed with one of the keys; `false` takes whatever the host serves."""
+    """Refuse packages that are not signed with one of the keys. `false` accepts every package."""
     priority: int = 0
-    """Of two hosts with the same package, the one with the higher priority is taken."""
+    """If two hosts have the same package, the host with the higher priority is used."""
 
     @model_validator(mode="after")
     def _keys_or_none(self) -> Binhost:
         if self.verify and self.keys is None:
-            facts = {"hint": "name the file of its public keys, or write `verify = false` to trust whatever it serves"}
-            raise PydanticCustomError("keys", "there are no `keys` to verify the packages with", facts)
+            facts = {"hint": "name the file of the public keys, or write `verify = false` to accept every package"}
+            raise PydanticCustomError("keys", "`keys` are missing: packages cannot be verified", facts)
         if self.keys is not None and not self.verify:
-            facts = {"hint": "leave out one of the two"}
-            raise PydanticCustomError("keys", "`verify = false` leaves the `keys` unused", facts)
+            facts = {"hint": "remove one of the two"}
+            raise PydanticCustomError("keys", "`keys` have no effect with `verify = false`", facts)
         return self
 
 
 class Distfiles(Section):
-    """``[distfiles]``: where sources of packages come from first. None of it changes what is built, nor a key."""
+    """``[distfiles]``: places to look for package sources first. These settings change neither results nor keys."""
 
     mirrors: list[Annotated[str, _WEB]] = []
-    """Mirrors that are asked before upstream, in this order (GENTOO_MIRRORS of make.conf(5))."""
+    """Mirrors to ask before upstream, in this order (GENTOO_MIRRORS of make.conf(5))."""
     folder: Annotated[str, Matching(r"\S(.*\S)?", "a folder")] | None = None
-    """A folder of such files, such as a mirror of one's own: relative to the project, absolute, or below `~`."""
+    """A folder of source files: relative to the project, absolute, or below `~`."""
 
 
 class Defaults(Section):
-    """The tables that need no kind to be understood, as one model for the JSON schema."""
+    """The tables that belong to no kind, as one model for the JSON schema."""
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
     project: ProjectInfo
@@ -209,7 +208,7 @@ class Defaults(Section):
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of ``[seeds]``, ``[stages]`` or ``[tests]``, validated, with the places of its values."""
+    """A validated entry of ``[seeds]``, ``[stages]`` or ``[tests]`` with the places of its values."""
 
     name: str
     table: str
@@ -218,33 +217,33 @@ class Entry:
     places: Mapping[KeyPath, Place] = field(default_factory=dict)
 
     def place(self, path: KeyPath = ()) -> Place:
-        """Where a value of this entry is written, or the nearest thing around it."""
+        """Return the place of a value of this entry, or of the nearest enclosing table."""
         return written(path, self.places) or Place(Path())
 
 
 @runtime_checkable
 class Checked(Protocol):
-    """An entry's model that can tell more of what is wrong in a project than types can."""
+    """Model of an entry with checks that need the whole project."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """What is wrong, and with which value of the entry."""
+        """Yield each error with the path of the value that causes it."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where the files of a project lie: below its folder, but for those that are ``elsewhere``, by the whole path."""
+    """Locations of a project's files: below its folder, except those in ``elsewhere`` (project path to real path)."""
 
     folder: Path
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
 
     def path(self, relative: str) -> Path:
-        """A file of the project, by the path that the project calls it."""
+        """Return the real path of a file that the project names."""
         return self.elsewhere.get(relative) or self.folder / relative
 
 
 @dataclass(frozen=True, eq=False)
 class Project:
-    """A project that has been read and found right."""
+    """A project that was read and is valid."""
 
     files: Files
     info: ProjectInfo
@@ -255,37 +254,37 @@ class Project:
     entries: Mapping[str, Mapping[str, Entry]]  # table -> name -> entry
     lock: Lock
     distfiles: Distfiles = field(default_factory=Distfiles)
-    trees: Path | None = None  # where the trees of repositories that come from elsewhere are kept
+    trees: Path | None = None  # folder of the fetched repository trees
     repo_places: Mapping[str, Place] = field(default_factory=dict)
-    missing: tuple[StagewrightError, ...] = ()  # files that are not there, of a project that is only looked at
+    missing: tuple[StagewrightError, ...] = ()  # missing files, where the caller accepted them
 
     @property
     def folder(self) -> Path:
-        """The folder of the project."""
+        """Folder of the project."""
         return self.files.folder
 
     def path(self, relative: str) -> Path:
-        """A file of the project."""
+        """Return the real path of a file that the project names."""
         return self.files.path(relative)
 
     def pinned_tree(self, name: str) -> str | None:
-        """The id of the tree that a repository from elsewhere is pinned to; None without a pin that fits.
+        """Return the tree id that a repository is pinned to, or None without a matching pin.
 
-        It is the same wherever the pin is used, and stands for the repository in keys.
+        Keys contain this id instead of a digest of the files.
         """
         pin = self.lock.repos.get(name)
         fits = pin is not None and pin.get("request") == request_digest(self.repos[name].request)
         return str(pin["tree"]) if fits and pin is not None else None
 
     def repo_path(self, name: str) -> Path:
-        """The folder of a repository: of the project, or of its pinned tree, which may not be there yet."""
+        """Return the folder of a repository: the project's own, or that of its pinned tree (not fetched yet, maybe)."""
         repo = self.repos[name]
         if repo.path is not None:
             return self.path(repo.path)
         return (self.trees or Path("/nonexistent")) / tree_name(self.pinned_tree(name) or f"unpinned:{name}")
 
     def known_trees(self) -> dict[Path, str]:
-        """What stands in keys for the folders of repositories that come from elsewhere, known without reading them."""
+        """Return the tree ids of fetched repositories by folder. Keys use them instead of the folder's digest."""
         return {
             self.repo_path(name): self.pinned_tree(name) or f"unpinned:{name}"
             for name, repo in self.repos.items()
@@ -293,23 +292,23 @@ class Project:
         }
 
     def entry(self, name: str) -> Entry | None:
-        """The stage or seed of this name."""
+        """Return the stage or seed of this name, or None."""
         return self.entries.get("stages", {}).get(name) or self.entries.get("seeds", {}).get(name)
 
     def all_entries(self) -> Iterator[Entry]:
-        """Seeds, stages and tests."""
+        """Yield all seeds, stages and tests."""
         for table in self.entries.values():
             yield from table.values()
 
 
 def tree_name(tree: str) -> str:
-    """A tree id as the name of a folder."""
+    """Return the name of the folder for a tree id."""
     kind, _, rest = tree.partition(":")
     return f"{kind}-{rest[:64]}"
 
 
 def epoch_of(value: int | datetime.date | datetime.datetime) -> int:
-    """A time stamp as seconds since 1970 in UTC."""
+    """Return a time stamp as seconds since 1970 in UTC."""
     if isinstance(value, int):
         return value
     if not isinstance(value, datetime.datetime):

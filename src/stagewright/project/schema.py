@@ -1,4 +1,4 @@
-"""The JSON schema of project files, from the same models that read them."""
+"""The JSON schema of project files, made from the models that read them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABLES = ("seeds", "stages", "tests")
 
 _ROW = {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1}
 _MATRIX: dict[str, Any] = {
-    "description": "One entry, many variants: lists of values, of which all combinations are made, or rows of values.",
+    "description": "Expands the entry into variants: all combinations of lists of values, or one variant per row.",
     "anyOf": [
         {
             "type": "object",
@@ -28,7 +28,7 @@ _MATRIX: dict[str, Any] = {
 
 
 def schema(kinds: Kinds) -> dict[str, Any]:
-    """A schema (draft 2020-12) for ``stagewright.toml`` and the files that it includes."""
+    """Return a schema (draft 2020-12) for ``stagewright.toml`` and the files that it includes."""
     models: list[type[Section]] = [Defaults, *(model for table in TABLES for model in kinds[table].values())]
     references, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/$defs/{model}"
@@ -47,7 +47,7 @@ def schema(kinds: Kinds) -> dict[str, Any]:
                 shape = dict(shapes[name])
                 more = {"kind": {"const": kind}, "extends": {"type": "string"}, "matrix": _MATRIX}
                 needed = {"required": ["kind", *shape.pop("required", [])]}
-                inherits = {"required": ["extends"]}  # what is needed may stand in the other stage
+                inherits = {"required": ["extends"]}  # the other stage may have the required keys
                 properties = {**more, **shape["properties"]}
                 shapes[name] = {**shape, "properties": properties, "anyOf": [inherits, needed]}
             options.append({"$ref": f"#/$defs/{name}"})
@@ -59,7 +59,7 @@ def schema(kinds: Kinds) -> dict[str, Any]:
 
 
 def _explain(shape: dict[str, Any], model: type[Section]) -> None:
-    """Put the meaning of each setting where editors show it."""
+    """Add the description of each setting, which editors show."""
     for name, text in docstrings(model).items():
         if name in shape["properties"]:
             shape["properties"][name]["description"] = text

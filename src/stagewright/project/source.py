@@ -1,7 +1,7 @@
 """TOML with positions: values from the standard library, the place of each key and value from tree-sitter.
 
-``tomllib`` gives no positions of what it read, and an error without a place is half an error (R: every mistake as
-``file:line:column``). Columns count characters, as editors show them, not bytes; a byte order mark is no character.
+``tomllib`` gives no positions, but every error must name ``file:line:column``. Columns count characters, as editors
+do, and not bytes. A byte order mark is not counted.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tree_sitter import Parser
 
 KeyPath = tuple[str | int, ...]
-"""The way to a value: ``("stages", "base", "packages", 0)``."""
+"""Path of keys and list numbers to a value: ``("stages", "base", "packages", 0)``."""
 
 
 def written(path: KeyPath, *tables: Mapping[KeyPath, Place]) -> Place | None:
-    """The place of a value, or of the nearest thing around it, in the first of the tables that has it."""
+    """Return the place of a value or of its nearest enclosing value, from the first table that has it, or None."""
     for length in range(len(path), -1, -1):
         for table in tables:
             if path[:length] in table:
@@ -36,7 +36,7 @@ def written(path: KeyPath, *tables: Mapping[KeyPath, Place]) -> Place | None:
 
 @dataclass(frozen=True)
 class Source:
-    """One file: its values, and the places of keys and values by their path."""
+    """A TOML file: its values, and the places of keys and values by path."""
 
     file: Path
     data: dict[str, Any]
@@ -44,13 +44,13 @@ class Source:
     values: dict[KeyPath, Place] = field(default_factory=dict)
 
     def place(self, path: KeyPath, *, of_key: bool = False) -> Place:
-        """The place of a value (or of its key), or of the nearest thing around it that is written in the file."""
+        """Return the place of a value (or of its key), or of the nearest enclosing value in the file."""
         tables = (self.keys, self.values) if of_key else (self.values, self.keys)
         return written(path, *tables) or Place(self.file, 1, 1)
 
 
 def read(file: Path) -> Source:
-    """Read one TOML file. Raises :class:`StagewrightError` with the place for anything that is no TOML 1.0."""
+    """Read a TOML 1.0 file. Raises ``SYNTAX``, ``DUPLICATE_NAME`` or ``MISSING_FILE`` with the place."""
     text = read_text(file)
     content = text.encode()
     try:
@@ -63,7 +63,7 @@ def read(file: Path) -> Source:
         raise _syntax_error(file, text, str(error)) from error
     except RecursionError as error:
         raise StagewrightError(
-            Reason.SYNTAX, "values are nested too deeply", place=Place(file, 1), hint="no setting needs such a depth"
+            Reason.SYNTAX, "values are nested too deeply", place=Place(file, 1), hint="remove levels of nesting"
         ) from error
     except ValueError as error:  # a number with thousands of digits
         raise StagewrightError(Reason.SYNTAX, str(error), place=Place(file, 1), hint="write a shorter value") from error
@@ -71,15 +71,19 @@ def read(file: Path) -> Source:
 
 
 def read_text(file: Path) -> str:
-    """The text of a file, without a byte order mark. Raises :class:`StagewrightError` for anything that is no text."""
+    """Return the text of a UTF-8 file without a byte order mark.
+
+    Raises ``MISSING_FILE`` if the file cannot be read, ``SYNTAX`` if it is not a regular file of UTF-8 text.
+    """
     try:
         if not file.is_file() and file.exists():
-            what = "this is a folder, not a file" if file.is_dir() else "this is no regular file"
-            raise StagewrightError(Reason.SYNTAX, what, place=Place(file), hint="put a text file here")
+            found = "a folder" if file.is_dir() else "a device, pipe or socket"
+            message = f"not a regular file (found {found})"
+            raise StagewrightError(Reason.SYNTAX, message, place=Place(file), hint="replace it with a text file")
         content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
         return content.decode()
     except OSError as error:
-        hint = "see that the file is there and may be read"
+        hint = "check that the file exists and can be read"
         raise StagewrightError(
             Reason.MISSING_FILE, f"cannot be read: {error.strerror}", place=Place(file), hint=hint
         ) from error
@@ -87,7 +91,7 @@ def read_text(file: Path) -> str:
         line = content[: error.start].count(b"\n") + 1
         column = len(content[: error.start].rpartition(b"\n")[2].decode()) + 1
         raise StagewrightError(
-            Reason.SYNTAX, "this is no UTF-8 text", place=Place(file, line, column), hint="write it in UTF-8"
+            Reason.SYNTAX, "not UTF-8 text", place=Place(file, line, column), hint="save the file as UTF-8"
         ) from error
 
 
@@ -98,7 +102,7 @@ def _syntax_error(file: Path, text: str, message: str) -> StagewrightError:
     prose = message[: found.start()] if found else message
     prose = prose[:1].lower() + prose[1:]
     if "overwrite" in prose or "declare" in prose:
-        hint, reason = "a name may be defined once; rename or remove one of the two", Reason.DUPLICATE_NAME
+        hint, reason = "rename or remove one of the two definitions", Reason.DUPLICATE_NAME
     else:
         hint, reason = "see toml.io/en/v1.0.0 for the syntax", Reason.SYNTAX
     return StagewrightError(reason, prose, place=Place(file, line, column), hint=hint)
@@ -113,7 +117,7 @@ def _parser() -> Parser:
 
 
 def _positions(content: bytes) -> Iterator[tuple[KeyPath, Syntax, Syntax]]:
-    """Every path with what is written for its key and its value; where a path is written twice, the first counts."""
+    """Yield every path with the syntax nodes of its key and value. A path may occur several times."""
     counts: dict[KeyPath, int] = {}
     for item in _parser().parse(content).root_node.named_children:
         if item.type == "pair":

@@ -1,4 +1,4 @@
-"""From files to plain tables: includes merged, ``extends`` resolved, variables filled in; every value has its place."""
+"""Read files into plain tables: merge includes, resolve ``extends``, replace variables. Each value keeps its place."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from stagewright.graph.node import cycle_error
 from stagewright.project.source import KeyPath, Source, read, written
 
 NAMED = ("repos", "binhosts", "templates", "seeds", "stages", "tests")
-"""Tables of named entries, which included files may add to."""
+"""Tables of named entries. Included files may add entries to them."""
 
 INHERITED = "..."
-"""In a list of a stage that extends another: the other's items stand here."""
+"""In a list of a stage that extends another: replaced by the items of the other's list."""
 
 _VARIABLE = re.compile(r"\{\{|\}\}|(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass
 class Table:
-    """The values of one entry and where each is written. Paths are relative to the entry."""
+    """Values of an entry and their places. Paths are relative to the entry."""
 
     data: dict[str, Any]
     places: dict[KeyPath, Place] = field(default_factory=dict)
     keys: dict[KeyPath, Place] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)  # its own, as a variant of a matrix has them
+    variables: Mapping[str, str] = field(default_factory=dict)  # those of a matrix, in its variants
 
     def place(self, path: KeyPath, *, of_key: bool = False) -> Place:
-        """The place of a value or its key, or of the nearest thing around it."""
+        """Return the place of a value (or of its key), or of the nearest enclosing value."""
         tables = (self.keys, self.places) if of_key else (self.places, self.keys)
         return written(path, *tables) or Place(Path())
 
     def below(self, key: str) -> Table:
-        """The table under a key, which must be one."""
+        """Return the table at a key."""
         places, keys = (
             {path[1:]: place for path, place in known.items() if path[:1] == (key,)}
             for known in (self.places, self.keys)
@@ -48,7 +48,7 @@ Problems = list[StagewrightError]
 
 
 def gather(main: Source, folder: Path, problems: Problems) -> tuple[Table, dict[str, dict[str, Table]]]:
-    """All files of a project: the top of the main file, and the named tables of it and of the files it includes."""
+    """Read all files of a project. Return the top of the main file, and the named tables of all files."""
     top = {key: value for key, value in main.data.items() if key not in NAMED}
     head = Table(top, {(): Place(main.file, 1, 1), **main.values}, dict(main.keys))
     named: dict[str, dict[str, Table]] = {name: {} for name in NAMED}
@@ -71,9 +71,9 @@ def gather(main: Source, folder: Path, problems: Problems) -> tuple[Table, dict[
             problems.extend(
                 StagewrightError(
                     Reason.UNKNOWN_KEY,
-                    f"{key!r} cannot stand in an included file",
+                    f"{key!r} is not allowed in an included file",
                     place=source.place((key,), of_key=True),
-                    hint=f"move it to {main.file.name}; included files hold {', '.join(NAMED)}",
+                    hint=f"move it to {main.file.name}",
                 )
                 for key in source.data
                 if key not in NAMED
@@ -82,7 +82,7 @@ def gather(main: Source, folder: Path, problems: Problems) -> tuple[Table, dict[
 
 
 def _included(main: Source, folder: Path, problems: Problems) -> Iterator[Source]:
-    """The files that the main one includes, each once, however many patterns match it."""
+    """Yield the files that the main file includes, each once."""
     patterns = main.data.get("include", [])
     seen = {main.file}
     for number, pattern in enumerate(patterns if isinstance(patterns, list) else [patterns]):
@@ -91,17 +91,15 @@ def _included(main: Source, folder: Path, problems: Problems) -> Iterator[Source
             if not isinstance(patterns, list) or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
                 raise ValueError
             files = sorted(folder.glob(pattern))
-        except (ValueError, TypeError, IndexError):  # what pathlib says to "", "**x" and "."
-            hint = 'includes are a list of patterns relative to the project, such as ["stages/*.toml"]'
-            problems.append(
-                StagewrightError(Reason.INVALID_VALUE, f"{pattern!r}: no such include", place=place, hint=hint)
-            )
+        except (ValueError, TypeError, IndexError):  # pathlib raises these for "", "**x" and "."
+            message = f"include: invalid pattern {pattern!r}"
+            hint = 'write a list of patterns relative to the project: ["stages/*.toml"]'
+            problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
             continue
         if not files:
-            hint = f"patterns are relative to {folder}"
-            problems.append(
-                StagewrightError(Reason.MISSING_FILE, f"no file matches {pattern!r}", place=place, hint=hint)
-            )
+            message = f"include: no file matches {pattern!r} in {folder}"
+            hint = "correct the pattern, or create the file"
+            problems.append(StagewrightError(Reason.MISSING_FILE, message, place=place, hint=hint))
         for file in files:
             if file not in seen:
                 seen.add(file)
@@ -124,7 +122,7 @@ def _entries(source: Source, name: str, problems: Problems) -> Iterator[tuple[st
 
 
 def _by_entry(places: Mapping[KeyPath, Place], table: str) -> dict[str | int, dict[KeyPath, Place]]:
-    """The places of each entry of a table, by its name, with paths relative to the entry."""
+    """Return the places of each entry of a table by its name. Paths are relative to the entry."""
     entries: dict[str | int, dict[KeyPath, Place]] = {}
     for path, place in places.items():
         if len(path) > 1 and path[0] == table:
@@ -135,14 +133,15 @@ def _by_entry(places: Mapping[KeyPath, Place], table: str) -> dict[str | int, di
 def extend(stages: dict[str, Table], templates: Mapping[str, Table], problems: Problems) -> dict[str, Table]:
     """Resolve ``extends`` of stages and of the templates that they extend.
 
-    Tables merge, values replace, and ``"..."`` in a list stands for the inherited items.
+    Tables are merged and values replaced. ``"..."`` in a list is replaced by the inherited items.
     """
     done: dict[str, Table] = {}
     tables = {**templates, **stages}
     for name in sorted(templates.keys() & stages.keys()):
-        message = f"there is also templates.{name}, at {templates[name].place((), of_key=True)}"
+        where = templates[name].place((), of_key=True)
+        message = f"stages.{name}: the name is already used by templates.{name} at {where}"
         place = stages[name].place((), of_key=True)
-        hint = "rename one of the two: `extends` could mean either"
+        hint = "rename one of the two: `extends` needs a unique name"
         problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
 
     def resolve(name: str, way: list[str]) -> Table:
@@ -157,7 +156,7 @@ def extend(stages: dict[str, Table], templates: Mapping[str, Table], problems: P
             problems.append(
                 StagewrightError(
                     Reason.UNKNOWN_NAME,
-                    f"{name} extends {parent!r}, which is neither a stage nor a template",
+                    f"{name}.extends: stage or template {parent!r} not found",
                     place=table.place(("extends",)),
                     hint=nearest(str(parent), tables),
                 )
@@ -213,7 +212,7 @@ def _take(into: dict[KeyPath, Place], source: Mapping[KeyPath, Place], prefix: K
 def _splice(
     old: list[Any], new: list[Any], here: KeyPath, places: dict[KeyPath, Place], child: Mapping[KeyPath, Place]
 ) -> list[Any]:
-    """A list with the inherited items in it; each item keeps the place where it is written."""
+    """Return a list with the inherited items in it. Each item keeps its place."""
     inherited = dict(places)
     _take(places, {here: child[here]} if here in child else {}, here)
     result: list[Any] = []
@@ -226,12 +225,15 @@ def _splice(
 
 
 def _move(source: Mapping[KeyPath, Place], old: KeyPath, into: dict[KeyPath, Place], new: KeyPath) -> None:
-    """Take over the places of a value and of what is in it, under another path."""
+    """Copy the places of a value and of the values in it to another path."""
     into.update({(*new, *path[len(old) :]): place for path, place in source.items() if path[: len(old)] == old})
 
 
 def fill(value: Any, variables: Mapping[str, str], table: Table, path: KeyPath, problems: Problems) -> Any:
-    """The value with ``{name}`` replaced in every string; ``{{`` and ``}}`` are braces, ``${name}`` is the shell's."""
+    """Return the value with ``{name}`` replaced in every string.
+
+    ``{{`` and ``}}`` are literal braces. ``${name}`` stays as it is, for the shell.
+    """
     if isinstance(value, dict):
         return {key: fill(item, variables, table, (*path, key), problems) for key, item in value.items()}
     if isinstance(value, list):
@@ -243,10 +245,9 @@ def fill(value: Any, variables: Mapping[str, str], table: Table, path: KeyPath, 
         if match[1] is None:
             return match[0][0]
         if match[1] not in variables:
-            hint = f"{nearest(match[1], variables)}; a brace itself is written {{{{"
-            problems.append(
-                StagewrightError(Reason.UNKNOWN_NAME, f"no variable {match[1]!r}", place=table.place(path), hint=hint)
-            )
+            hint = f"{nearest(match[1], variables)}; write {{{{ for a literal brace"
+            message = f"variable {match[1]!r} not found"
+            problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=table.place(path), hint=hint))
         return variables.get(match[1], match[0])
 
     return _VARIABLE.sub(one, value)

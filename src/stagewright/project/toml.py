@@ -1,4 +1,4 @@
-"""Values as TOML 1.0, for the files that Stagewright writes."""
+"""Format values as TOML 1.0, for the files that Stagewright writes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH = 100
-"""Lists longer than this get a line for each item."""
+"""Longest list in characters that is written in one line."""
 
 
 def key(name: str) -> str:
-    """A key, bare where it can be."""
+    """Return a key, quoted only if necessary."""
     return name if re.fullmatch("[A-Za-z0-9_-]+", name) else string(name)
 
 
 def string(text: str) -> str:
-    """A basic string of TOML: JSON's, but for one character that JSON lets pass."""
+    """Return a basic string of TOML. Unlike JSON, TOML requires an escape for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def value(item: Any, width: int = WIDTH) -> str:
-    """A value in one line, or a list of many lines where one would be longer than ``width``."""
+    """Return a value in one line, or a list in several lines if one would be longer than ``width``."""
     if isinstance(item, datetime.datetime):
         return item.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(item, Mapping):
@@ -37,7 +37,7 @@ def value(item: Any, width: int = WIDTH) -> str:
 
 
 def table(name: Sequence[str], data: Mapping[str, Any]) -> str:
-    """A table with its head; tables in it that are not empty get heads of their own."""
+    """Return a table with its header. Non-empty tables in it get their own headers."""
     head = ".".join(map(key, name))
     inner = {one: item for one, item in data.items() if isinstance(item, Mapping) and item}
     lines = [f"{key(one)} = {value(item)}" for one, item in data.items() if one not in inner]

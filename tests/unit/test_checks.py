@@ -87,7 +87,7 @@ def node(folder: Path, text: str) -> Node:
         (
             '[tests.t]\nboots = "system"\nexpect = ["x"]',
             Reason.INVALID_VALUE,
-            "must yield files (stage4 yields a root)",
+            "must yield files (stage2 yields a root)",
         ),
         (
             '[stages.t]\nkind = "tarball"\nroot = "pack"',

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from integration.support import MINUTES, build, call
-from stagewright.release.contents import read_contents
+from stagewright.release.listing import read_contents
 
 pytestmark = pytest.mark.real
 

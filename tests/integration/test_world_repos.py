@@ -24,7 +24,7 @@ from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.events import Event, NodeNotice
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
-from stagewright.repos.trees import trees_of
+from stagewright.repos.repository_cache import trees_folder
 from stagewright.store.store import Store
 
 pytestmark = pytest.mark.real
@@ -111,7 +111,7 @@ class World:
     def moved(self, *, dry: bool = False) -> dict[str, Any]:
         """What an update moves, as its JSON tells it; in this process, which is quicker than a command."""
         store = Store(self.folder / "store")
-        project = load(self.project, kinds(), trees_of(store.path))
+        project = load(self.project, kinds(), trees_folder(store.path))
         _, (moved,) = (look_up if dry else pin)(project, store, movable(project), [])
         return moved.to_dict()
 
@@ -700,7 +700,7 @@ def test_a_build_with_a_stale_lock_says_so(world: World) -> None:
     world.write(f'git = "{world.git.url}"\nref = "next"')
     told: list[Event] = []
     store = Store(world.folder / "store")
-    project = load(world.project, kinds(), trees_of(store.path))
+    project = load(world.project, kinds(), trees_folder(store.path))
     with pytest.raises(StagewrightError) as caught:
         settle(project, store, [], [told.append], locked=True)
     assert caught.value.reason == "lock-stale" and "repository world" in caught.value.message
@@ -719,7 +719,7 @@ def test_a_tree_that_was_thrown_away_is_brought_back_by_its_pin(world: World) ->
     (tree,) = world.trees()
     shutil.rmtree(world.shelf)
     store = Store(world.folder / "store")
-    project = load(world.project, kinds(), trees_of(store.path))
+    project = load(world.project, kinds(), trees_folder(store.path))
     bring(project, store, ["world"], [])
     assert world.trees() == [tree]
     assert project.known_trees() == {tree: pin["tree"]}
@@ -741,7 +741,7 @@ def test_a_lock_that_names_another_tree(world: World) -> None:
     lock = world.project / "stagewright.lock"
     lock.write_text(world.lock.replace(pin["tree"], f"git-tree:{'0' * 40}"), encoding="utf-8")
     store = Store(world.folder / "store")
-    project = load(world.project, kinds(), trees_of(store.path))
+    project = load(world.project, kinds(), trees_folder(store.path))
     with pytest.raises(StagewrightError) as caught:
         bring(project, store, ["world"], [])
     assert caught.value.reason == "digest-mismatch"

@@ -17,7 +17,7 @@ import pytest
 from integration.gits import Git, smart_http
 from integration.support import DEMO, Run, Warm, build, call, command, edit, plan, seeds_of, states
 from integration.web import Site, serve
-from stagewright.portage.metadata import WORTH
+from stagewright.portage.metadata import LEAST_EBUILDS
 
 pytestmark = pytest.mark.real
 
@@ -87,7 +87,7 @@ def house(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hous
         git = Git.make(folder / "git" / "demo", files_of(DEMO / "repo"))
         git.write({"app-misc/data/data-1.ebuild": EBUILD.format(url=f"{site.url}/upstream")})
         git.write({"app-misc/data/Manifest": manifest(DATA)})
-        git.write({f"app-misc/more/more-{number}.ebuild": EBUILD.format(url="x") for number in range(WORTH)})
+        git.write({f"app-misc/more/more-{number}.ebuild": EBUILD.format(url="x") for number in range(LEAST_EBUILDS)})
         git.commit("a package with a source")
         project = folder / "project"
         (project / "portage").mkdir(parents=True)

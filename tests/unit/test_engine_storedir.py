@@ -16,7 +16,7 @@ from stagewright.dropin.storedir import DigestStyle, Layout, Placed, publish
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph, Node, Yields
-from stagewright.release.digests import digests_of, write_digests
+from stagewright.release.artifact_digests import digest_artifact, write_digests
 from stagewright.release.manifest import write_manifest
 from stagewright.store.links import link
 from stagewright.store.store import Meta, Store
@@ -30,11 +30,11 @@ def artifact(store: Store, name: str, *, contents: bool = True) -> Path:
     tree.mkdir()
     file = tree / name
     file.write_bytes(name.encode() * 100)
-    files = [digests_of(file)]
+    files = [digest_artifact(file)]
     if contents:
         listing = tree / f"{name}.CONTENTS.gz"
         listing.write_bytes(gzip.compress(b"-rw-r--r-- 0/0 1 2026-11-20 00:00 ./x\n", mtime=0))
-        files.append(digests_of(listing))
+        files.append(digest_artifact(listing))
     write_digests(file, files)
     named = dict(zip(("artifact", "contents"), (one.to_dict() for one in files), strict=False))
     write_manifest(file, named, [])

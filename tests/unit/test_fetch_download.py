@@ -17,9 +17,9 @@ import pytest
 from integration import web
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.fetch.download import OVERLAP, Patience, download
+from stagewright.fetch.download import OVERLAP, RetryPolicy, download
 
-QUICK = Patience(stall=0.4, attempts=2, pause=0.01)
+QUICK = RetryPolicy(stall=0.4, attempts=2, pause=0.01)
 DATA = random.Random(7).randbytes(900_000)
 
 
@@ -79,7 +79,7 @@ def test_resumed_by_a_later_call(site: web.Site, tmp_path: Path) -> None:
     site.hooks["/file.bin"] = web.cut_after(100_000, times=5)
     for _ in range(2):
         with pytest.raises(StagewrightError) as caught:
-            download([f"{site.url}/file.bin"], target, verify=right, patience=Patience(1, 1, 0))
+            download([f"{site.url}/file.bin"], target, verify=right, patience=RetryPolicy(1, 1, 0))
         assert caught.value.reason is Reason.FETCH_CUT
     assert left(target.parent) == ["file.part", "file.part.json"]
     fetch(site, target, verify=right)
@@ -91,7 +91,7 @@ def test_resumed_elsewhere(site: web.Site, tmp_path: Path) -> None:
     site.hooks["/file.bin"] = web.cut_after(500_000, times=9)
     target = tmp_path / "to" / "file"
     urls = [f"{site.url}/file.bin", f"{site.url}/mirror.bin"]
-    download(urls, target, verify=right, patience=Patience(1, 1, 0))
+    download(urls, target, verify=right, patience=RetryPolicy(1, 1, 0))
     assert site.sent["/mirror.bin"] == len(DATA) - 500_000 + OVERLAP
 
 
@@ -99,7 +99,7 @@ def test_a_part_of_another_file_is_noticed(site: web.Site, tmp_path: Path) -> No
     site.put("bad.bin", DATA[:400_000] + bytes(len(DATA) - 400_000))
     site.hooks["/bad.bin"] = web.cut_after(500_000, times=9)
     target = tmp_path / "to" / "file"
-    download([f"{site.url}/bad.bin", f"{site.url}/file.bin"], target, verify=right, patience=Patience(1, 2, 0))
+    download([f"{site.url}/bad.bin", f"{site.url}/file.bin"], target, verify=right, patience=RetryPolicy(1, 2, 0))
     assert target.read_bytes() == DATA
 
 
@@ -108,7 +108,7 @@ def test_a_poisoned_part_costs_one_more_download(site: web.Site, tmp_path: Path)
     site.put("bad.bin", b"x" * 1000 + DATA[1000:])
     site.hooks["/bad.bin"] = web.cut_after(500_000, times=9)
     target = tmp_path / "to" / "file"
-    download([f"{site.url}/bad.bin", f"{site.url}/file.bin"], target, verify=right, patience=Patience(1, 1, 0))
+    download([f"{site.url}/bad.bin", f"{site.url}/file.bin"], target, verify=right, patience=RetryPolicy(1, 1, 0))
     assert target.read_bytes() == DATA
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_changed_meanwhile(site: web.Site, tmp_path: Path) -> None:
     target = tmp_path / "to" / "file"
     site.hooks["/file.bin"] = web.cut_after(300_000)
     with pytest.raises(StagewrightError):
-        download([f"{site.url}/file.bin"], target, patience=Patience(1, 1, 0))
+        download([f"{site.url}/file.bin"], target, patience=RetryPolicy(1, 1, 0))
     site.put("file.bin", DATA[::-1])
     fetch(site, target)
     assert target.read_bytes() == DATA[::-1]
@@ -126,7 +126,7 @@ def test_a_part_that_is_whole_already(site: web.Site, tmp_path: Path) -> None:
     target = tmp_path / "to" / "file"
     site.hooks["/file.bin"] = web.cut_after(300_000)
     with pytest.raises(StagewrightError):
-        download([f"{site.url}/file.bin"], target, patience=Patience(1, 1, 0))
+        download([f"{site.url}/file.bin"], target, patience=RetryPolicy(1, 1, 0))
     (tmp_path / "to" / "file.part").write_bytes(DATA)
     site.sent.clear()
     fetch(site, target, verify=right)

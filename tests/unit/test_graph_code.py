@@ -79,7 +79,7 @@ def test_kinds_change_with_the_scripts_that_run_inside_roots(copy: Path) -> None
 
 
 def test_kinds_change_with_what_they_import_however_far_away(copy: Path) -> None:
-    packages = changed(copy, "portage/output.py")
+    packages = changed(copy, "portage/emerge_output.py")
     assert {"embedded", "livecd-stage1", "livecd-stage2"} <= packages
     assert not {"file", "tarball", "boots"} & packages
 

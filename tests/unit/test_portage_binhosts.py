@@ -13,7 +13,7 @@ import pytest
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.binhosts import Binhosts, Host, binrepos_conf
-from stagewright.portage.output import Output
+from stagewright.portage.emerge_output import EmergeOutput
 from stagewright.root.root import Root
 from stagewright.store.collect import unused_packages
 from stagewright.store.store import Store
@@ -90,11 +90,11 @@ def test_the_fetch_step_alone_may_write_and_ask(hosts: Binhosts) -> None:
 def test_what_was_fetched_is_kept_for_this_host_and_these_keys(host: Host, tmp_path: Path) -> None:
     fetched = write(host.folder / PACKAGE)
     write(host.folder / f"{PACKAGE}.partial")
-    assert host.new() == [fetched]
-    host.keep()
-    assert not host.new()
+    assert host.downloaded() == [fetched]
+    host.cache_new()
+    assert not host.downloaded()
     second = replace(host, folder=tmp_path / "second")
-    second.lend()
+    second.link_cached()
     assert [path for path in second.folder.rglob("*") if path.is_file()] == [second.folder / PACKAGE]
     assert (second.folder / PACKAGE).samefile(fetched)
     assert second.keys
@@ -105,18 +105,18 @@ def test_what_was_fetched_is_kept_for_this_host_and_these_keys(host: Host, tmp_p
     ]
     for number, other in enumerate(others):
         stranger = replace(other, folder=tmp_path / f"stranger{number}")
-        stranger.lend()
+        stranger.link_cached()
         assert not stranger.folder.exists()
 
 
 def test_a_package_that_the_host_has_anew_takes_the_place_of_the_old_one(host: Host, tmp_path: Path) -> None:
     write(host.folder / PACKAGE, "old")
-    host.keep()
+    host.cache_new()
     second = replace(host, folder=tmp_path / "second")
-    second.lend()
+    second.link_cached()
     fetched = write(second.folder / f"{PACKAGE}.partial", "new")
     fetched.rename(second.folder / PACKAGE)
-    second.keep()
+    second.cache_new()
     assert (host.cache / PACKAGE).read_text(encoding="utf-8") == "new"
     assert (host.folder / PACKAGE).read_text(encoding="utf-8") == "old", "another build still has what it began with"
 
@@ -128,7 +128,7 @@ def test_a_host_without_an_index_is_told(hosts: Binhosts, tmp_path: Path) -> Non
     assert "https://example.org:81/a/b/" in caught.value.detail and "Connection refused" in caught.value.detail
     indexed(hosts)
     hosts.check(nowhere(tmp_path), {})
-    hosts.lend()
+    hosts.prepare_fetch()
     with pytest.raises(StagewrightError):  # an index of before is none
         hosts.check(nowhere(tmp_path), {})
 
@@ -157,7 +157,7 @@ def test_collection_spares_what_was_used_of_late(tmp_path: Path, hosts: Binhosts
     for path in (PACKAGE, "app-misc/other/other-1-1.gpkg.tar"):
         write(host.cache / path)
         os.utime((host.cache / path).parent, (time.time() - 50 * 86400,) * 2)
-    host.in_use([host.folder / PACKAGE])
+    host.mark_used([host.folder / PACKAGE])
     assert [garbage.path.name for garbage in unused_packages(store, 30)] == ["other"]
 
 
@@ -181,14 +181,14 @@ CHANGED = """
 
 
 def test_what_emerge_says_of_hosts() -> None:
-    output = Output()
+    output = EmergeOutput()
     for line in [*SAID.splitlines(), *["something else"] * 2000]:
         output.read(line)
     assert output.hosts == {"main": "<urlopen error [Errno 111] Connection refused>"}
 
 
 def test_a_package_that_is_not_what_the_index_says() -> None:
-    output = Output()
+    output = EmergeOutput()
     for line in CHANGED.splitlines():
         output.read(line)
     error = output.failure(fetching=True)

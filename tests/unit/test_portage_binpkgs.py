@@ -81,21 +81,21 @@ def test_a_package_is_lent_to_builds_that_fit_and_to_no_others(provenance: Prove
     first = BinaryPackages(tmp_path / "cache", tmp_path / "first", provenance)
     made = write(tmp_path / "first" / PACKAGE / "hello-1-1.gpkg.tar", "binary")
     write(tmp_path / "first" / PACKAGE / "hello-1-2.gpkg.tar.partial", "half")
-    first.take()
+    first.cache_new()
     second = BinaryPackages(tmp_path / "cache", tmp_path / "second", provenance)
-    second.lend()
+    second.link_cached()
     lent = tmp_path / "second" / PACKAGE / "hello-1-1.gpkg.tar"
     assert lent.samefile(made)
     assert [path.name for path in lent.parent.iterdir()] == [lent.name]
     other = BinaryPackages(tmp_path / "cache", tmp_path / "third", replace(provenance, toolchain="stage1"))
-    other.lend()
+    other.link_cached()
     assert not (tmp_path / "third").exists()
 
 
 def test_the_faster_of_two_builds_wins(provenance: Provenance, tmp_path: Path) -> None:
     for name in ("first", "second"):
         write(tmp_path / name / PACKAGE / "hello-1-1.gpkg.tar", name)
-        BinaryPackages(tmp_path / "cache", tmp_path / name, provenance).take()
+        BinaryPackages(tmp_path / "cache", tmp_path / name, provenance).cache_new()
     kept = list((tmp_path / "cache").rglob("*.gpkg.tar"))
     assert [path.read_text(encoding="utf-8") for path in kept] == ["first"]
 

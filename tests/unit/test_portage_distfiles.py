@@ -7,26 +7,26 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.portage.distfiles import FLAT, Distfiles
-from stagewright.portage.mirror import place_of, write_mirror
+from stagewright.portage.distfiles import FLAT, BuildDistfiles
+from stagewright.portage.distfiles_mirror import path_in_mirror, write_mirror
 
 
 @pytest.fixture
-def distfiles(tmp_path: Path) -> Distfiles:
+def distfiles(tmp_path: Path) -> BuildDistfiles:
     for name in ("own", "shared", "nas/ab", "nas/cd"):
         (tmp_path / name).mkdir(parents=True)
-    return Distfiles(tmp_path / "shared", tmp_path / "own", ("http://one", "http://two"), tmp_path / "nas")
+    return BuildDistfiles(tmp_path / "shared", tmp_path / "own", ("http://one", "http://two"), tmp_path / "nas")
 
 
-def test_only_whole_files_that_were_downloaded_are_shared(distfiles: Distfiles) -> None:
+def test_only_whole_files_that_were_downloaded_are_shared(distfiles: BuildDistfiles) -> None:
     own, shared = distfiles.own, distfiles.shared
     (shared / "old").write_text("old", encoding="utf-8")
     (shared / "wrong").write_text("cut", encoding="utf-8")
     (own / "old").symlink_to(shared / "old")
     for name in ("new", "wrong", ".new.portage_lockfile", "part.__download__", "bad._checksum_failure_.x1"):
         (own / name).write_text(name, encoding="utf-8")
-    distfiles.keep()
-    distfiles.keep()
+    distfiles.share()
+    distfiles.share()
     assert {path.name: path.read_text(encoding="utf-8") for path in shared.iterdir()} == {
         "old": "old",
         "new": "new",
@@ -35,15 +35,15 @@ def test_only_whole_files_that_were_downloaded_are_shared(distfiles: Distfiles) 
     assert distfiles.names() == ["new", "old", "wrong"]
 
 
-def test_a_shared_file_outlives_what_portage_does_to_its_own(distfiles: Distfiles) -> None:
+def test_a_shared_file_outlives_what_portage_does_to_its_own(distfiles: BuildDistfiles) -> None:
     (distfiles.own / "one").write_text("one", encoding="utf-8")
-    distfiles.keep()
+    distfiles.share()
     (distfiles.own / "one").rename(distfiles.own / "one._checksum_failure_.abc")
-    distfiles.keep()
+    distfiles.share()
     assert [path.name for path in distfiles.shared.iterdir()] == ["one"]
 
 
-def test_a_mirror_folder_is_seen_by_names_alone(distfiles: Distfiles) -> None:
+def test_a_mirror_folder_is_seen_by_names_alone(distfiles: BuildDistfiles) -> None:
     folder = distfiles.folder
     assert folder
     (folder / "ab/one").write_text("one", encoding="utf-8")
@@ -56,20 +56,20 @@ def test_a_mirror_folder_is_seen_by_names_alone(distfiles: Distfiles) -> None:
         "two": "/var/cache/distfiles.folder/two",
     }
     (distfiles.own / "one").symlink_to(f"{FLAT}/one")
-    distfiles.copy_in()
+    distfiles.copy_from_mirror()
     assert (distfiles.shared / "one").read_text(encoding="utf-8") == "one"
     assert not any(bind.writable for bind in distfiles.binds())
 
 
-def test_what_make_conf_says(distfiles: Distfiles) -> None:
+def test_what_make_conf_says(distfiles: BuildDistfiles) -> None:
     assert distfiles.variables["GENTOO_MIRRORS"] == "http://one http://two"
     assert FLAT in distfiles.variables["PORTAGE_RO_DISTDIRS"].split()
-    assert "GENTOO_MIRRORS" not in Distfiles(distfiles.shared, distfiles.own).variables
+    assert "GENTOO_MIRRORS" not in BuildDistfiles(distfiles.shared, distfiles.own).variables
 
 
-def test_a_mirror_folder_that_is_not_there(distfiles: Distfiles) -> None:
+def test_a_mirror_folder_that_is_not_there(distfiles: BuildDistfiles) -> None:
     with pytest.raises(StagewrightError) as caught:
-        Distfiles(distfiles.shared, distfiles.own, (), distfiles.shared / "none").binds()
+        BuildDistfiles(distfiles.shared, distfiles.own, (), distfiles.shared / "none").binds()
     assert caught.value.reason is Reason.MISSING_FILE and caught.value.hint
 
 
@@ -79,18 +79,18 @@ def test_a_mirror_has_exactly_what_is_wanted(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (source / name).write_text(name, encoding="utf-8")
     assert write_mirror(out, ["one", "two"], source) == []
-    assert (out / "distfiles" / place_of("one")).read_text(encoding="utf-8") == "one"
+    assert (out / "distfiles" / path_in_mirror("one")).read_text(encoding="utf-8") == "one"
     (source / "one").write_text("another", encoding="utf-8")
     (gone,) = write_mirror(out, ["one"], source)
     assert gone.name == "two" and not gone.exists()
-    assert (out / "distfiles" / place_of("one")).read_text(encoding="utf-8") == "another"
+    assert (out / "distfiles" / path_in_mirror("one")).read_text(encoding="utf-8") == "another"
 
 
 def test_names_are_placed_as_glep_75_says() -> None:
     """By its example: filename-hash BLAKE2B of foo-1.tar.gz, 8 bits."""
     import hashlib
 
-    assert place_of("foo-1.tar.gz") == f"{hashlib.blake2b(b'foo-1.tar.gz').digest()[0]:02x}/foo-1.tar.gz"
+    assert path_in_mirror("foo-1.tar.gz") == f"{hashlib.blake2b(b'foo-1.tar.gz').digest()[0]:02x}/foo-1.tar.gz"
 
 
 @pytest.mark.parametrize("layout", [None, "[structure]\n0=flat\n"])

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.release.archive import MEMORY, Compression, list_tree, pack
-from stagewright.release.contents import read_contents
-from stagewright.release.digests import beside
-from stagewright.release.tree import changes, read_tree
+from stagewright.release.artifact_digests import companion
+from stagewright.release.listing import read_contents
+from stagewright.release.tree import path_changes, read_tree
 
 EPOCH = 1795132800
 NANO = 1_000_000_000
@@ -170,7 +170,7 @@ def come_back(base: Path) -> None:
     assert pack(base / "again", base / "twice" / archive.name, COMPRESSOR, epoch=EPOCH) == packed
     tree = read_tree(root)
     if not any(" -> " in path for path in tree.entries):  # in a listing nobody knows what belongs to the name
-        assert changes(tree, read_contents(beside(archive, "CONTENTS.gz"))) == []
+        assert path_changes(tree, read_contents(companion(archive, "CONTENTS.gz"))) == []
 
 
 @real

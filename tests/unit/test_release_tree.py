@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stagewright.release.tree import Change, Entry, Tree, changes, read_tree
+from stagewright.release.tree import PathChange, Tree, TreeEntry, path_changes, read_tree
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 def differing(pair: tuple[Path, Path]) -> dict[str, tuple[str, ...]]:
     old, new = map(read_tree, pair)
-    return {change.path: change.what for change in changes(old, new)}
+    return {change.path: change.what for change in path_changes(old, new)}
 
 
 def test_a_copy_is_the_same(pair: tuple[Path, Path]) -> None:
@@ -62,7 +62,7 @@ def test_sizes_count_hard_links_once(pair: tuple[Path, Path]) -> None:
     old = read_tree(pair[0])
     assert old.size == 3_000_000
     (pair[1] / "usr/more").hardlink_to(pair[1] / "usr/file")
-    (found,) = changes(old, read_tree(pair[1]))
+    (found,) = path_changes(old, read_tree(pair[1]))
     assert (found.path, found.growth, found.size) == ("/usr/more", 0, 0)
     assert read_tree(pair[1]).size == 3_000_000
 
@@ -70,14 +70,14 @@ def test_sizes_count_hard_links_once(pair: tuple[Path, Path]) -> None:
 def test_what_one_side_does_not_know_is_not_compared(pair: tuple[Path, Path]) -> None:
     listed = Tree(
         {
-            path: Entry(entry.mode, entry.owner, entry.size, entry.target)
+            path: TreeEntry(entry.mode, entry.owner, entry.size, entry.target)
             for path, entry in read_tree(pair[0]).entries.items()
         }
     )
     (pair[1] / "usr/file").write_bytes(b"z" * 3_000_000)
-    assert changes(listed, read_tree(pair[1])) == []
+    assert path_changes(listed, read_tree(pair[1])) == []
     (pair[1] / "usr/file").write_bytes(b"z")
-    first, *_ = changes(listed, read_tree(pair[1]))
+    first, *_ = path_changes(listed, read_tree(pair[1]))
     assert (first.path, first.growth) == ("/usr/file", 1 - 3_000_000)
 
 
@@ -86,8 +86,12 @@ def test_left_out(pair: tuple[Path, Path]) -> None:
 
 
 def test_growth() -> None:
-    small, large = Entry("-rw-r--r--", "0/0", 1), Entry("-rw-r--r--", "0/0", 10)
-    assert (Change("/a", small, large).growth, Change("/a", large, None).growth, Change("/a", None, small).size) == (
+    small, large = TreeEntry("-rw-r--r--", "0/0", 1), TreeEntry("-rw-r--r--", "0/0", 10)
+    assert (
+        PathChange("/a", small, large).growth,
+        PathChange("/a", large, None).growth,
+        PathChange("/a", None, small).size,
+    ) == (
         9,
         -10,
         1,

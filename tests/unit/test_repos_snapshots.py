@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.repos.snapshots import tree_of
-from stagewright.repos.trees import Shelf
+from stagewright.repos.repository_cache import RepositoryCache
+from stagewright.repos.snapshots import unpacked_snapshot
 
 pytestmark = pytest.mark.skipif(not shutil.which("mksquashfs"), reason="NOT TESTED: mksquashfs is not installed")
 
@@ -27,21 +27,21 @@ def snapshot(tmp_path: Path) -> Path:
 
 
 def test_a_snapshot_is_unpacked_once(snapshot: Path, tmp_path: Path) -> None:
-    shelf = Shelf.of(tmp_path / "store")
-    tree = tree_of(snapshot, shelf, io.StringIO())
+    cache = RepositoryCache.of(tmp_path / "store")
+    tree = unpacked_snapshot(snapshot, cache, io.StringIO())
     assert (tree / "profiles/repo_name").read_text(encoding="utf-8") == "gentoo\n"
     (tree / "marker").touch()
     copy = tmp_path / "other-name.sqfs"
     shutil.copy(snapshot, copy)
-    assert tree_of(copy, shelf, io.StringIO()) == tree
+    assert unpacked_snapshot(copy, cache, io.StringIO()) == tree
     assert (tree / "marker").exists()
     assert [path.name for path in tree.parent.iterdir()] == [tree.name]
 
 
 def test_what_is_no_squashfs_leaves_nothing(tmp_path: Path) -> None:
-    shelf = Shelf.of(tmp_path / "store")
+    cache = RepositoryCache.of(tmp_path / "store")
     (tmp_path / "x.sqfs").write_text("nothing of the kind", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
-        tree_of(tmp_path / "x.sqfs", shelf, io.StringIO())
+        unpacked_snapshot(tmp_path / "x.sqfs", cache, io.StringIO())
     assert caught.value.reason is Reason.BAD_ARCHIVE
-    assert list((shelf.folder / "trees").iterdir()) == []
+    assert list((cache.folder / "trees").iterdir()) == []

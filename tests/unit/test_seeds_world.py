@@ -12,7 +12,7 @@ from stagewright.errors import ProblemsError, Reason
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
 from stagewright.seeds import gentoo
-from stagewright.seeds.oci import split
+from stagewright.seeds.oci_image import split_reference
 from stagewright.store.collect import collect, unused_seeds
 from stagewright.store.store import Store
 
@@ -91,9 +91,9 @@ def test_the_folder_of_a_variant(variant: str, folder: str) -> None:
 
 
 def test_names_of_images() -> None:
-    assert split("docker.io/gentoo/stage3:systemd") == ("docker.io/gentoo/stage3", "systemd")
-    assert split("localhost:5000/x/y") == ("localhost:5000/x/y", "latest")
-    assert split(f"ghcr.io/x/y:tag@sha256:{DIGEST}") == ("ghcr.io/x/y", f"sha256:{DIGEST}")
+    assert split_reference("docker.io/gentoo/stage3:systemd") == ("docker.io/gentoo/stage3", "systemd")
+    assert split_reference("localhost:5000/x/y") == ("localhost:5000/x/y", "latest")
+    assert split_reference(f"ghcr.io/x/y:tag@sha256:{DIGEST}") == ("ghcr.io/x/y", f"sha256:{DIGEST}")
 
 
 def test_the_moment_in_a_name() -> None:

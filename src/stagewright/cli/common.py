@@ -14,7 +14,7 @@ from stagewright.events import Listener
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import find, load
 from stagewright.project.model import Project
-from stagewright.repos.trees import trees_of
+from stagewright.repos.repository_cache import trees_folder
 from stagewright.store.store import Store, default_store
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -24,7 +24,7 @@ PROGRESS = ("auto", "live", "plain", "json", "quiet")
 
 def project_of(ctx: click.Context) -> Project:
     """The project that the command is about."""
-    return load(find(ctx.obj["directory"]), kinds(), trees_of(store_path(ctx)))
+    return load(find(ctx.obj["directory"]), kinds(), trees_folder(store_path(ctx)))
 
 
 def store_of(ctx: click.Context) -> Store:

@@ -18,7 +18,7 @@ from stagewright.engine.repositories import bring, missing
 from stagewright.engine.scheduler import Resources
 from stagewright.events import Listener
 from stagewright.kinds.registry import graph_of, kinds
-from stagewright.portage.mirror import check_mirror, write_mirror
+from stagewright.portage.distfiles_mirror import check_mirror, write_mirror
 from stagewright.project.load import load
 from stagewright.project.model import Project
 from stagewright.store.store import Store

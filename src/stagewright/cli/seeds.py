@@ -57,8 +57,11 @@ def command(
     mirrors = list(mirror) or (first.mirrors if first else [gentoo.MIRROR])
     keys = list(key) or (first.keys if first else list(gentoo.RELEASE_KEYS))
     file = keyring or (project.path(first.keyring) if project and first and first.keyring else gentoo.KEYRING)
-    with tempfile.TemporaryDirectory(prefix="seeds-") as folder, keyring_of([gentoo.existing(file)], keys) as trusted:
-        found = gentoo.Mirror(mirrors, gentoo.folder_of(machine), trusted, Path(folder)).listing()
+    with (
+        tempfile.TemporaryDirectory(prefix="seeds-") as folder,
+        keyring_of([gentoo.existing_keyring(file)], keys) as trusted,
+    ):
+        found = gentoo.ReleaseMirror(mirrors, gentoo.folder_of(machine), trusted, Path(folder)).listing()
     pins = project.lock.seeds if project else {}
     takers = {
         stage.variant: [_taker(name, pins) for name, one in seeds.items() if one.variant == stage.variant]
@@ -93,7 +96,9 @@ def _taker(name: str, pins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"name": name, "pinned": pins.get(name, {}).get("file")}
 
 
-def _print_json(mirrors: Sequence[str], arch: str, found: Sequence[gentoo.Stage], takers: Mapping[str, Any]) -> None:
+def _print_json(
+    mirrors: Sequence[str], arch: str, found: Sequence[gentoo.StageTarball], takers: Mapping[str, Any]
+) -> None:
     variants = [
         {
             "variant": stage.variant,
@@ -107,14 +112,14 @@ def _print_json(mirrors: Sequence[str], arch: str, found: Sequence[gentoo.Stage]
     print(json.dumps({"mirrors": list(mirrors), "arch": arch, "variants": variants}, indent=2))
 
 
-def _print(found: Sequence[gentoo.Stage], takers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def _print(found: Sequence[gentoo.StageTarball], takers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     width = max(len(stage.variant) for stage in found)
     for stage in found:
         notes = [_note(taker, stage) for taker in takers[stage.variant]]
         print(f"{stage.variant:<{width}}  {stage.date}  {size(stage.size):>9}  {', '.join(notes)}".rstrip())
 
 
-def _note(taker: Mapping[str, Any], stage: gentoo.Stage) -> str:
+def _note(taker: Mapping[str, Any], stage: gentoo.StageTarball) -> str:
     pinned = taker["pinned"]
     if pinned is None:
         return f"seed {taker['name']}, not pinned yet"

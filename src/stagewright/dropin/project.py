@@ -19,8 +19,8 @@ from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import of_tables
 from stagewright.project.model import Project
-from stagewright.repos.snapshots import tree_of
-from stagewright.repos.trees import Shelf
+from stagewright.repos.repository_cache import RepositoryCache
+from stagewright.repos.snapshots import unpacked_snapshot
 from stagewright.store.store import Store
 
 _STOREDIR = "/var/tmp/catalyst"
@@ -121,7 +121,7 @@ def load_release(
     found = dict(repos)
     name = release.config.repo_name
     if name not in found and store and (snapshot := _snapshot(release)):
-        found[name] = tree_of(snapshot, Shelf.of(store.path), io.StringIO())
+        found[name] = unpacked_snapshot(snapshot, RepositoryCache.of(store.path), io.StringIO())
     return Loaded(release, graph, convert(release, graph, given, found))
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from stagewright.engine.plan import Plan
 from stagewright.portage.index import merge_indexes
-from stagewright.release.digests import ALGORITHMS, LISTED, Digests, beside, digests_of
+from stagewright.release.artifact_digests import ALGORITHMS, LISTED, FileDigests, companion, digest_artifact
 from stagewright.release.manifest import SUFFIX, read_manifest
 from stagewright.run import run
 from stagewright.store.links import link, locked
@@ -68,13 +68,13 @@ class DigestStyle:
         """What a configuration says."""
         return cls(tuple(digests) or LISTED, form)
 
-    def lines(self, file: Digests, names: Iterable[str] | None = None) -> str:
+    def lines(self, file: FileDigests, names: Iterable[str] | None = None) -> str:
         """The lines of one file."""
         return "".join(
             f"# {name.upper()} HASH\n{self._line(name, file)}\n" for name in (self.names if names is None else names)
         )
 
-    def _line(self, name: str, file: Digests) -> str:
+    def _line(self, name: str, file: FileDigests) -> str:
         if self.form == "bsd":
             return f"{name.upper()} ({file.file}) = {file.digests[name]}"
         return f"{file.digests[name]}  {file.file}"
@@ -101,38 +101,38 @@ def publish(placed: Iterable[Placed], plan: Plan, store: Store, style: DigestSty
 
 def _file(source: Path, target: Path, style: DigestStyle) -> None:
     """One artifact under its name here, which may be another than in the store."""
-    known = read_manifest(beside(source, SUFFIX))
+    known = read_manifest(companion(source, SUFFIX))
     files = [_named(known["artifact"], target.name)]
     target.parent.mkdir(parents=True, exist_ok=True)
-    listing = beside(target, "CONTENTS.gz")
+    listing = companion(target, "CONTENTS.gz")
     if "contents" in known:
-        link(beside(source, "CONTENTS.gz"), listing)
+        link(companion(source, "CONTENTS.gz"), listing)
         files.append(_named(known["contents"], listing.name))
     elif source.suffix == ".iso":
         _write_listing(source, listing)
-        files.append(digests_of(listing))
+        files.append(digest_artifact(listing))
     paths = [source, listing]
     more = [name for name in style.names if name not in ALGORITHMS]
     every = [_with_more(file, path, more) for file, path in zip(files, paths, strict=False)]
-    write_atomically(beside(target, "DIGESTS"), "".join(style.lines(file) for file in every))
-    write_atomically(beside(target, "sha256"), style.lines(files[0], ["sha256"]))
+    write_atomically(companion(target, "DIGESTS"), "".join(style.lines(file) for file in every))
+    write_atomically(companion(target, "sha256"), style.lines(files[0], ["sha256"]))
     if source.name == target.name:
-        link(beside(source, SUFFIX), beside(target, SUFFIX))
+        link(companion(source, SUFFIX), companion(target, SUFFIX))
     else:
         named = dict(zip(("artifact", "contents"), (file.to_dict() for file in files), strict=False))
-        write_atomically(beside(target, SUFFIX), json.dumps({**known, **named}, indent=1, ensure_ascii=False) + "\n")
+        write_atomically(companion(target, SUFFIX), json.dumps({**known, **named}, indent=1, ensure_ascii=False) + "\n")
     link(source, target)
 
 
-def _named(known: Mapping[str, object], name: str) -> Digests:
+def _named(known: Mapping[str, object], name: str) -> FileDigests:
     """The digests of a file from its manifest, under another name."""
     size, digests = known["size"], known["digests"]
     assert isinstance(size, int)
     assert isinstance(digests, dict)
-    return Digests(name, size, digests)
+    return FileDigests(name, size, digests)
 
 
-def _with_more(file: Digests, path: Path, names: Sequence[str]) -> Digests:
+def _with_more(file: FileDigests, path: Path, names: Sequence[str]) -> FileDigests:
     """The digests of a file with others that manifests do not have, for which it is read."""
     more = {}
     for name in names:
@@ -140,7 +140,7 @@ def _with_more(file: Digests, path: Path, names: Sequence[str]) -> Digests:
             digest = hashlib.file_digest(stream, name)
         size = {"shake_128": 32, "shake_256": 64}.get(name)  # these two give as much as one asks for
         more[name] = digest.hexdigest(size) if size else digest.hexdigest()  # type: ignore[call-arg]
-    return Digests(file.file, file.size, {**file.digests, **more})
+    return FileDigests(file.file, file.size, {**file.digests, **more})
 
 
 def _write_listing(image: Path, target: Path) -> None:

@@ -18,9 +18,9 @@ from stagewright.engine.diff_sources import Side
 from stagewright.engine.worker import isolated
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.installed import Package, from_data, packages_of
-from stagewright.release.contents import read_contents
-from stagewright.release.packages import package_changes
-from stagewright.release.tree import Change, Entry, Tree, changes, read_tree
+from stagewright.release.listing import read_contents
+from stagewright.release.package_changes import package_changes
+from stagewright.release.tree import PathChange, Tree, TreeEntry, path_changes, read_tree
 from stagewright.root.overlay import mount_layers
 from stagewright.run import python, run
 
@@ -55,7 +55,7 @@ def _compare(both: Sequence[Side], folder: Path) -> dict[str, Any]:
     looked = [_look(side, folder / str(number)) for number, side in enumerate(both)]
     (old_tree, old_packages), (new_tree, new_packages) = looked
     packages = package_changes(old_packages, new_packages)
-    files = changes(old_tree, new_tree) if old_tree and new_tree else None
+    files = path_changes(old_tree, new_tree) if old_tree and new_tree else None
     return {
         "equal": not packages and not files and (files is not None or both[0].key == both[1].key),
         "packages": {
@@ -76,7 +76,7 @@ def _look(side: Side, target: Path) -> tuple[Tree | None, list[Package]]:
     return read_tree(root, side.skip), packages
 
 
-def _files(old: Tree, new: Tree, found: Sequence[Change]) -> dict[str, Any]:
+def _files(old: Tree, new: Tree, found: Sequence[PathChange]) -> dict[str, Any]:
     return {
         "added": [{"path": change.path, "size": change.growth} for change in found if not change.old],
         "removed": [{"path": change.path, "size": -change.growth} for change in found if not change.new],
@@ -85,7 +85,7 @@ def _files(old: Tree, new: Tree, found: Sequence[Change]) -> dict[str, Any]:
     }
 
 
-def _changed(change: Change, old: Entry, new: Entry) -> Mapping[str, Any]:
+def _changed(change: PathChange, old: TreeEntry, new: TreeEntry) -> Mapping[str, Any]:
     return {"path": change.path, "old_size": old.size, "new_size": new.size, "what": list(change.what)}
 
 

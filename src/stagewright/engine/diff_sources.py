@@ -14,7 +14,7 @@ from stagewright.graph.node import Yields
 from stagewright.kinds.registry import graph_of
 from stagewright.portage.installed import INSTALLED
 from stagewright.project.model import Project
-from stagewright.release.digests import beside
+from stagewright.release.artifact_digests import companion
 from stagewright.release.manifest import SUFFIX, read_manifest
 from stagewright.store.store import Meta, Store
 
@@ -56,11 +56,11 @@ def sides(words: Sequence[str], store: Store, project: Callable[[], Project]) ->
 
 def _of_path(path: Path) -> Side:
     artifact = path.with_name(path.name.removesuffix(f".{SUFFIX}"))
-    manifest = path if path.name.endswith(SUFFIX) else beside(path, SUFFIX)
+    manifest = path if path.name.endswith(SUFFIX) else companion(path, SUFFIX)
     if not manifest.exists():
         raise StagewrightError(Reason.MISSING_FILE, f"there is no {manifest}", hint=f"get {manifest.name} too")
     data = read_manifest(manifest)
-    return _of_manifest(str(path), data, beside(artifact, "CONTENTS.gz"))
+    return _of_manifest(str(path), data, companion(artifact, "CONTENTS.gz"))
 
 
 def _of_manifest(name: str, data: Mapping[str, Any], contents: Path) -> Side:
@@ -119,7 +119,7 @@ def _of_result(name: str, yields: Yields, key: str, store: Store) -> Side:
         return Side(name, key, [str(tree) for tree in store.stack(key)], facts=facts)
     tree = store.tree(yields, key)
     artifact = tree / str(meta.facts.get("file", ""))
-    manifest, contents = beside(artifact, SUFFIX), beside(artifact, "CONTENTS.gz")
+    manifest, contents = companion(artifact, SUFFIX), companion(artifact, "CONTENTS.gz")
     packages = read_manifest(manifest)["packages"] if manifest.exists() else meta.facts.get(INSTALLED, [])
     if contents.exists():
         return Side(name, key, contents=str(contents), packages=packages)

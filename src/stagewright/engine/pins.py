@@ -22,7 +22,7 @@ from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
 from stagewright.project.lock import Lock, Pin, request_digest
 from stagewright.project.model import Entry, Project
-from stagewright.repos.git import Between
+from stagewright.repos.git import CommitRange
 from stagewright.store.store import Store, write_atomically
 
 
@@ -49,7 +49,7 @@ class Moved:
     subject: Subject
     old: Pin | None
     new: Pin
-    between: Between | None = None
+    between: CommitRange | None = None
 
     @property
     def same(self) -> bool:
@@ -275,14 +275,14 @@ def _look_up(project: Project, store: Store, subject: Subject, listeners: Sequen
 
 def _resolve(
     project: Project, store: Store, subject: Subject, listeners: Sequence[Listener]
-) -> tuple[Mapping[str, Any], Between | None]:
+) -> tuple[Mapping[str, Any], CommitRange | None]:
     """What something stands for now, and for a repository the commits since its last pin."""
     try:
         if subject.table == "seeds":
             return _ask(project, store, project.entries["seeds"][subject.name], listeners), None
         with origin(project, store, subject.name, "pin", listeners) as source:
             found = source.find(_pin_of(project, subject))
-            between = source.between(project.lock.repos.get(subject.name), found)
+            between = source.commits_between(project.lock.repos.get(subject.name), found)
         return found, between
     except StagewrightError as error:
         place = place_of(project, subject)

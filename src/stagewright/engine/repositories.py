@@ -12,8 +12,8 @@ from stagewright.events import Listener, NodeFinished, NodePhase, NodeProgress, 
 from stagewright.graph.node import Node
 from stagewright.project.lock import request_digest
 from stagewright.project.model import Project
-from stagewright.repos.origin import Origin
-from stagewright.repos.trees import Shelf
+from stagewright.repos.repository_cache import RepositoryCache
+from stagewright.repos.repository_source import RepositorySource
 from stagewright.store.store import Store
 
 REPO = "repo:"
@@ -21,7 +21,9 @@ REPO = "repo:"
 
 
 @contextlib.contextmanager
-def origin(project: Project, store: Store, name: str, kind: str, listeners: Sequence[Listener]) -> Iterator[Origin]:
+def origin(
+    project: Project, store: Store, name: str, kind: str, listeners: Sequence[Listener]
+) -> Iterator[RepositorySource]:
     """Where a repository comes from, with events and a log around what is done with it in the block."""
     repo, node, started = project.repos[name], f"{REPO}{name}", time.monotonic()
     log = store.log_folder(project.info.name, node) / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}.log"
@@ -38,11 +40,11 @@ def origin(project: Project, store: Store, name: str, kind: str, listeners: Sequ
     emit(NodeStarted(node=node, kind=kind, key=request_digest(repo.request), log=str(log)))
     try:
         with log.open("a", encoding="utf-8") as stream:
-            yield Origin(
+            yield RepositorySource(
                 name=name,
                 repo=repo,
                 keyring=project.path(repo.keyring) if repo.keyring else None,
-                shelf=Shelf.of(store.path),
+                cache=RepositoryCache.of(store.path),
                 log=stream,
                 on_phase=lambda phase: emit(NodePhase(node=node, phase=phase)),
                 on_progress=progress,
@@ -58,10 +60,10 @@ def origin(project: Project, store: Store, name: str, kind: str, listeners: Sequ
 
 def missing(project: Project, store: Store, nodes: Iterable[Node]) -> list[str]:
     """The repositories that these nodes see and whose pinned trees are not in the store."""
-    shelf = Shelf.of(store.path)
+    cache = RepositoryCache.of(store.path)
     names = {name.removeprefix(REPO) for node in nodes for name in node.files if name.startswith(REPO)}
     trees = {name: project.pinned_tree(name) for name in sorted(names) if project.repos[name].moves}
-    return [name for name, tree in trees.items() if tree and not shelf.has(tree)]
+    return [name for name, tree in trees.items() if tree and not cache.has(tree)]
 
 
 def bring(project: Project, store: Store, names: Iterable[str], listeners: Sequence[Listener]) -> None:

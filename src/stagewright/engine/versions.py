@@ -17,11 +17,11 @@ from stagewright.graph.file_digest import file_digest
 from stagewright.graph.node import Yields
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.packages import PackageStage
+from stagewright.portage.ebuilds import Ebuild, best_ebuild, ebuilds, split_version
 from stagewright.portage.installed import Package, installed
-from stagewright.portage.versions import Ebuild, best, ebuilds, split
 from stagewright.project.lock import Pin
 from stagewright.project.model import Project
-from stagewright.repos.trees import Shelf
+from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.run import inside
 from stagewright.store.store import Store
 
@@ -50,10 +50,10 @@ def changes(project: Project, store: Store, repo: str, old: Pin | None, new: Pin
 
     Nothing can be told without a former tree in the store.
     """
-    shelf = Shelf.of(store.path)
-    if not old or old["tree"] == new["tree"] or not shelf.has(old["tree"]):
+    cache = RepositoryCache.of(store.path)
+    if not old or old["tree"] == new["tree"] or not cache.has(old["tree"]):
         return []
-    before, after = shelf.tree(old["tree"]), shelf.tree(new["tree"])
+    before, after = cache.path(old["tree"]), cache.path(new["tree"])
     found = []
     for name, stage, packages in _stages(project, store):
         arch = Scope(project).arch(name)
@@ -72,11 +72,11 @@ def _stages(project: Project, store: Store) -> Iterator[tuple[str, PackageStage,
 
 
 def _change(stage: str, package: Package, before: Path, after: Path, arch: str, testing: bool) -> Change | None:
-    name, version = split(package.name)
+    name, version = split_version(package.name)
     there = [_in_slot(tree, name, package.slot) for tree in (before, after)]
     mine = next((ebuild for ebuild in there[0] if ebuild.version == version), None)
     testing = testing or (mine is not None and arch not in mine.keywords)
-    old, new = (best(found, arch, testing=testing) for found in there)
+    old, new = (best_ebuild(found, arch, testing=testing) for found in there)
     if old and new and old.version == new.version and file_digest(old.path) == file_digest(new.path):
         return None
     if old is None and new is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from stagewright.errors import Reason, StagewrightError
 
 
-def digests_of(path: Path, kinds: Iterable[str]) -> dict[str, str]:
+def checksums_of(path: Path, kinds: Iterable[str]) -> dict[str, str]:
     """The digests of a file in hexadecimal, by hashlib's names of them; the file is read once."""
     hashes = {kind: hashlib.new(kind) for kind in kinds}
     with path.open("rb") as stream:
@@ -19,9 +19,9 @@ def digests_of(path: Path, kinds: Iterable[str]) -> dict[str, str]:
     return {kind: one.hexdigest() for kind, one in hashes.items()}
 
 
-def compare(path: Path, name: str, expected: Mapping[str, str]) -> None:
+def check_checksums(path: Path, name: str, expected: Mapping[str, str]) -> None:
     """Raise ``DIGEST_MISMATCH`` for a file that has not these digests; ``name`` is what the error calls it."""
-    found = digests_of(path, expected)
+    found = checksums_of(path, expected)
     for kind, digest in expected.items():
         if found[kind] != digest:
             raise StagewrightError(

@@ -28,7 +28,17 @@ from urllib.parse import urlsplit
 import httpx
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.fetch.web import HEADERS, ask, has_length, is_page, page, shown, stalled, told, total_in
+from stagewright.fetch.web import (
+    HEADERS,
+    has_length,
+    is_page,
+    page_error,
+    send_request,
+    stall_error,
+    total_in,
+    translated_errors,
+    without_password,
+)
 from stagewright.store.store import sync_folder, write_atomically
 
 LIMIT = 64 << 30
@@ -53,7 +63,7 @@ Verify = Callable[[Path], None]
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait and how often to try. ``stall``: seconds without data; ``pause``: seconds before a retry.
 
     ``attempts`` are those in a row at one mirror that brought nothing; one that brought something starts anew.
@@ -64,7 +74,7 @@ class Patience:
     pause: float = 1.0
 
     @classmethod
-    def of_environment(cls) -> Patience:
+    def of_environment(cls) -> RetryPolicy:
         """As users have it: ``STAGEWRIGHT_STALL`` is the seconds that a server may be silent."""
         try:
             stall = float(os.environ[STALL])
@@ -81,7 +91,7 @@ _WORTHLESS = {Reason.WRONG_LENGTH, Reason.NOT_A_FILE}
 
 
 @dataclass(frozen=True)
-class _Part:
+class _PartFile:
     """What is known of a part: whence it is, the validator that its server gave, the size of the whole (0: unknown)."""
 
     url: str
@@ -105,7 +115,7 @@ def download(
     limit: int = LIMIT,
     verify: Verify = _nothing_to_verify,
     progress: Progress = _no_progress,
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
 ) -> Path:
     """Fetch a file from the first of several addresses that has it, unless it is there already, and return its path.
 
@@ -117,13 +127,13 @@ def download(
     reasons of each.
     """
     assert urls
-    with fetching(target):
+    with download_lock(target):
         if target.exists():
             with contextlib.suppress(StagewrightError):
                 verify(target)
                 return target
             target.unlink()
-        job = _Download(target, size, min(limit, size or limit), progress, patience or Patience.of_environment())
+        job = _Download(target, size, min(limit, size or limit), progress, patience or RetryPolicy.of_environment())
         failures = []
         for url in urls:
             try:
@@ -142,7 +152,7 @@ class _Download:
     size: int | None
     limit: int
     progress: Progress
-    patience: Patience
+    patience: RetryPolicy
 
     @property
     def part(self) -> Path:
@@ -207,9 +217,9 @@ class _Download:
         except FileNotFoundError:
             return 0
 
-    def _known(self) -> _Part | None:
+    def _known(self) -> _PartFile | None:
         try:
-            return _Part(**json.loads(self.memory.read_text(encoding="utf-8")))
+            return _PartFile(**json.loads(self.memory.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -217,8 +227,8 @@ class _Download:
         """One request, and what comes of it."""
         start, headers = self._range(url)
         timeout = httpx.Timeout(self.patience.stall, connect=min(self.patience.stall, CONNECT))
-        with told(url), httpx.Client(timeout=timeout, headers=HEADERS) as client:
-            response = ask(client, url, headers)
+        with translated_errors(url), httpx.Client(timeout=timeout, headers=HEADERS) as client:
+            response = send_request(client, url, headers)
             try:
                 self._take(response, url, start)
             finally:
@@ -242,25 +252,29 @@ class _Download:
             if total and total == self._there() == (self.size or total):
                 return
             self._forget()
-            raise StagewrightError(Reason.FETCH_CUT, f"{shown(url)}: the file is shorter than the part that was there")
+            raise StagewrightError(
+                Reason.FETCH_CUT, f"{without_password(url)}: the file is shorter than the part that was there"
+            )
         self._check(response, url)
         if code != httpx.codes.PARTIAL_CONTENT:
             start = 0
         elif not start and not response.headers.get("content-range"):
-            raise StagewrightError(Reason.FETCH_FAILED, f"{shown(url)}: an answer in part to a question for the whole")
+            raise StagewrightError(
+                Reason.FETCH_FAILED, f"{without_password(url)}: an answer in part to a question for the whole"
+            )
         total = self._total_of(response, url, start)
         self._receive(response, url, start, total)
 
     def _check(self, response: httpx.Response, url: str) -> None:
         code, kind = response.status_code, response.headers.get("content-type", "")
         if code in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
-            raise StagewrightError(Reason.NOT_FOUND, f"{shown(url)}: there is no such file ({code})")
+            raise StagewrightError(Reason.NOT_FOUND, f"{without_password(url)}: there is no such file ({code})")
         if code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise StagewrightError(
-                Reason.FETCH_FAILED, f"{shown(url)}: the server answers {code} {response.reason_phrase}"
+                Reason.FETCH_FAILED, f"{without_password(url)}: the server answers {code} {response.reason_phrase}"
             )
         if kind.startswith("text/html") and not self.wants_page:
-            raise page(url)
+            raise page_error(url)
 
     def _total_of(self, response: httpx.Response, url: str, start: int) -> int:
         """The size of the whole file by the headers of an answer, 0 if they do not say; refuses what does not fit."""
@@ -269,16 +283,20 @@ class _Download:
             first = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
             if not first or int(first[1]) != start:
                 self._forget()
-                raise StagewrightError(Reason.FETCH_CUT, f"{shown(url)}: the answer is for another part of the file")
+                raise StagewrightError(
+                    Reason.FETCH_CUT, f"{without_password(url)}: the answer is for another part of the file"
+                )
         else:
             total = int(response.headers["content-length"]) if has_length(response) else 0
         if self.size is not None and total not in (0, self.size):
             raise StagewrightError(
-                Reason.WRONG_LENGTH, f"{shown(url)}: it has {total} bytes there, not {self.size} as it should"
+                Reason.WRONG_LENGTH,
+                f"{without_password(url)}: it has {total} bytes there, not {self.size} as it should",
             )
         if total > self.limit:
             raise StagewrightError(
-                Reason.WRONG_LENGTH, f"{shown(url)}: it has {total} bytes, more than the {self.limit} that are accepted"
+                Reason.WRONG_LENGTH,
+                f"{without_password(url)}: it has {total} bytes, more than the {self.limit} that are accepted",
             )
         return total
 
@@ -288,17 +306,18 @@ class _Download:
             validator = response.headers.get("last-modified", "")
         if not start:
             self._forget()
-        write_atomically(self.memory, json.dumps(asdict(_Part(url, validator, total))))
+        write_atomically(self.memory, json.dumps(asdict(_PartFile(url, validator, total))))
         with self.part.open("r+b" if start else "wb") as part:
             there = self._there()
             part.seek(start)
             done = start
             for chunk in self._chunks(response, url):
                 if not done and is_page(chunk) and not self.wants_page:
-                    raise page(url)
+                    raise page_error(url)
                 if done + len(chunk) > self.limit:
                     raise StagewrightError(
-                        Reason.WRONG_LENGTH, f"{shown(url)}: more than the {self.limit} bytes that are accepted came"
+                        Reason.WRONG_LENGTH,
+                        f"{without_password(url)}: more than the {self.limit} bytes that are accepted came",
                     )
                 if done < there:
                     self._compare(part, chunk[: there - done], url)
@@ -309,12 +328,14 @@ class _Download:
             part.truncate()
         whole = total or self.size or done
         if done < whole or not done:
-            raise StagewrightError(Reason.FETCH_CUT, f"{shown(url)}: {done} of {whole} bytes came")
+            raise StagewrightError(Reason.FETCH_CUT, f"{without_password(url)}: {done} of {whole} bytes came")
 
     def _compare(self, part: IO[bytes], chunk: bytes, url: str) -> None:
         if part.read(len(chunk)) != chunk:
             part.truncate(0)
-            raise StagewrightError(Reason.FETCH_CUT, f"{shown(url)}: the part that was there is of another file")
+            raise StagewrightError(
+                Reason.FETCH_CUT, f"{without_password(url)}: the part that was there is of another file"
+            )
 
     def _chunks(self, response: httpx.Response, url: str) -> Iterator[bytes]:
         """What comes, as long as it comes fast enough."""
@@ -325,7 +346,7 @@ class _Download:
             seconds = time.monotonic() - since
             if seconds > self.patience.stall:
                 if got < seconds * SLOWEST:
-                    raise stalled(url, f"{got} bytes in {seconds:.0f} seconds")
+                    raise stall_error(url, f"{got} bytes in {seconds:.0f} seconds")
                 since, got = time.monotonic(), 0
 
 
@@ -343,7 +364,7 @@ def _failed(name: str, failures: Sequence[tuple[str, StagewrightError]]) -> Stag
 
 
 @contextlib.contextmanager
-def fetching(target: Path) -> Iterator[None]:
+def download_lock(target: Path) -> Iterator[None]:
     """Hold the lock of a target, so that of several processes that want it one fetches it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f"{target.name}.fetching")

@@ -62,7 +62,7 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class Signed:
+class SignedText:
     """A text without its signature: exactly what was signed."""
 
     text: bytes
@@ -70,7 +70,7 @@ class Signed:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _SignatureStatus:
     """One signature in GnuPG's words: the status line that says how it fared, and that of its facts, split."""
 
     line: Sequence[str]
@@ -95,30 +95,30 @@ class Keyring:
             raise StagewrightError(
                 Reason.BAD_SIGNATURE, f"{signature.name} is a signed text, not a signature of a file"
             )
-        with _of(name or file.name):
+        with _naming(name or file.name):
             return self.judge(status)
 
-    def clearsigned(self, path: Path, name: str = "") -> Signed:
+    def clearsigned(self, path: Path, name: str = "") -> SignedText:
         """The text of a clear-signed file. Raises the reason why its signature is not good; ``name`` is for that.
 
         Text around the signed one is refused (``UNSIGNED_TEXT``): whoever reads the file would take it for signed.
         """
         if path.stat().st_size > LARGEST_TEXT:
             raise StagewrightError(Reason.BAD_SIGNATURE, f"{path.name} is larger than any signed text", hint=_ASK)
-        with _of(name or path.name):
+        with _naming(name or path.name):
             _check_frame(path.read_bytes())
             with tempfile.TemporaryDirectory(dir=self.home) as folder:
                 text = Path(folder, "text")
                 status = self._gpg("--output", str(text), "--decrypt", str(path))
                 signature = self.judge(status)
-                return Signed(text.read_bytes(), signature)
+                return SignedText(text.read_bytes(), signature)
 
     def commit(self, repository: Path, commit: str) -> Signature:
         """Verify the signature of a commit in a git repository. Raises the reason why it is not good."""
         words = ["git", "-c", "gpg.program=gpg", "-c", f"safe.directory={repository}", "-C", str(repository)]
         env = {"GNUPGHOME": str(self.home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
         said = run([*words, "verify-commit", "--raw", commit], env=env, check=False)
-        with _of(f"commit {commit}"):
+        with _naming(f"commit {commit}"):
             return self.judge(said.stderr)
 
     def judge(self, status: str) -> Signature:
@@ -137,7 +137,7 @@ class Keyring:
         hints = {Reason.EXPIRED_KEY: _RENEW, Reason.REVOKED_KEY: _RENEW, Reason.UNKNOWN_SIGNER: _TRUST}
         raise StagewrightError(reason, what, detail=status.strip(), hint=hints.get(reason, _ASK))
 
-    def _problem(self, found: _Found) -> tuple[Reason, str] | None:
+    def _problem(self, found: _SignatureStatus) -> tuple[Reason, str] | None:
         """Why a signature does not count, None if it does."""
         problem = problem_of(found.line)
         if problem:
@@ -243,20 +243,20 @@ def first_problem(status: str) -> tuple[Reason, str]:
     return Reason.BAD_SIGNATURE, "its signature is not good"
 
 
-def _signatures(status: str) -> Iterator[_Found]:
+def _signatures(status: str) -> Iterator[_SignatureStatus]:
     """The signatures that gpg saw, with what it says of each."""
     line: list[str] = []
     for text in status.splitlines():
         words = text.removeprefix(_STATUS).split() if text.startswith(_STATUS) else [""]
         if words and words[0] in _SIGNATURES:
             if line:
-                yield _Found(line)
+                yield _SignatureStatus(line)
             line = words
         elif words and words[0] == "VALIDSIG" and line:
-            yield _Found(line, words)
+            yield _SignatureStatus(line, words)
             line = []
     if line:
-        yield _Found(line)
+        yield _SignatureStatus(line)
 
 
 def _check_frame(data: bytes) -> None:
@@ -273,7 +273,7 @@ def _check_frame(data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _of(name: str) -> Iterator[None]:
+def _naming(name: str) -> Iterator[None]:
     """Name in an error what it is about."""
     try:
         yield

@@ -17,12 +17,12 @@ REDIRECTS = 8
 HEADERS = {"User-Agent": f"stagewright/{__version__}", "Accept-Encoding": "identity", "Accept": "*/*"}
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """An address as people may see it: without the password that may be in it."""
     return re.sub(r"//[^/@]*@", "//", url)
 
 
-def ask(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Response:
+def send_request(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Response:
     """Ask, and follow a server that sends us elsewhere, but only over HTTP(S)."""
     where = httpx.URL(url)
     for _ in range(REDIRECTS):
@@ -33,35 +33,38 @@ def ask(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Respon
         target = where.join(response.headers["location"])
         if target.scheme not in ("http", "https"):
             raise StagewrightError(
-                Reason.BAD_REDIRECT, f"{shown(url)}: the server sends us to {shown(str(target))}, which is not HTTP"
+                Reason.BAD_REDIRECT,
+                f"{without_password(url)}: the server sends us to {without_password(str(target))}, which is not HTTP",
             )
         where = target
-    raise StagewrightError(Reason.BAD_REDIRECT, f"{shown(url)}: sent elsewhere more than {REDIRECTS} times")
+    raise StagewrightError(Reason.BAD_REDIRECT, f"{without_password(url)}: sent elsewhere more than {REDIRECTS} times")
 
 
 @contextlib.contextmanager
-def told(url: str) -> Iterator[None]:
+def translated_errors(url: str) -> Iterator[None]:
     """What the library raises, as the reason that it is."""
     try:
         yield
     except httpx.TimeoutException as error:
-        raise stalled(url, type(error).__name__) from error
+        raise stall_error(url, type(error).__name__) from error
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-        raise StagewrightError(Reason.FETCH_CUT, f"{shown(url)}: the connection ended early", detail=str(error)) from (
-            error
-        )
+        raise StagewrightError(
+            Reason.FETCH_CUT, f"{without_password(url)}: the connection ended early", detail=str(error)
+        ) from (error)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise StagewrightError(Reason.FETCH_FAILED, f"{shown(url)}: {error or type(error).__name__}") from error
+        raise StagewrightError(
+            Reason.FETCH_FAILED, f"{without_password(url)}: {error or type(error).__name__}"
+        ) from error
 
 
-def page(url: str) -> StagewrightError:
+def page_error(url: str) -> StagewrightError:
     """The error for a page where a file was asked for."""
-    return StagewrightError(Reason.NOT_A_FILE, f"{shown(url)}: a page for people came, not a file")
+    return StagewrightError(Reason.NOT_A_FILE, f"{without_password(url)}: a page for people came, not a file")
 
 
-def stalled(url: str, how: str) -> StagewrightError:
+def stall_error(url: str, how: str) -> StagewrightError:
     """The error for a server that has fallen silent."""
-    return StagewrightError(Reason.FETCH_STALLED, f"{shown(url)}: the server does not go on ({how})")
+    return StagewrightError(Reason.FETCH_STALLED, f"{without_password(url)}: the server does not go on ({how})")
 
 
 def has_length(response: httpx.Response) -> bool:

@@ -36,7 +36,7 @@ from stagewright.netboot.methods import (
     Method,
     tftp_limits,
 )
-from stagewright.release.digests import LISTED, Digests, digests_of
+from stagewright.release.artifact_digests import LISTED, FileDigests, digest_artifact
 from stagewright.store.links import link
 
 UNIFIED, SINGLE = "boot.efi", "single.efi"
@@ -112,7 +112,7 @@ class Written:
     files: Mapping[str, int]
     memory: Mapping[Method, int]
     limits: Sequence[str]
-    digests: Mapping[str, Digests]
+    digests: Mapping[str, FileDigests]
 
     def to_dict(self) -> dict[str, Any]:
         """For facts and machines."""
@@ -278,9 +278,9 @@ def methods_of(folder: Path) -> list[Method]:
     return [method for method in Method if f"\n:{method}\n" in script]
 
 
-def add_digests(folder: Path, names: Iterable[str], epoch: int) -> list[Digests]:
+def add_digests(folder: Path, names: Iterable[str], epoch: int) -> list[FileDigests]:
     """Have DIGESTS cover these files too, in the form of Gentoo's releases; paths are those below the folder (R72)."""
-    files = [replace(digests_of(folder / name), file=name) for name in names]
+    files = [replace(digest_artifact(folder / name), file=name) for name in names]
     with (folder / DIGESTS).open("a", encoding="utf-8") as stream:
         stream.write("".join(file.lines(*LISTED) for file in files))
     os.utime(folder / DIGESTS, (epoch, epoch))

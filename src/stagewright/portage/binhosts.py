@@ -83,21 +83,21 @@ class Host:
         place = urlsplit(self.uri)
         return "/".join(filter(None, [place.hostname, place.path.strip("/"), "Packages"]))
 
-    def lend(self) -> None:
+    def link_cached(self) -> None:
         """Link everything of the cache into the folder of the build."""
         for source in self.cache.rglob(f"*{_SUFFIX}"):
             _link(source, self.folder / source.relative_to(self.cache))
 
-    def new(self) -> list[Path]:
-        """What was downloaded since the last call of :meth:`keep`."""
+    def downloaded(self) -> list[Path]:
+        """What was downloaded since the last call of :meth:`cache_new`."""
         return sorted(path for path in self.folder.rglob(f"*{_SUFFIX}") if path.stat().st_nlink == 1)
 
-    def keep(self) -> None:
+    def cache_new(self) -> None:
         """Take what was downloaded and found good into the cache."""
-        for source in self.new():
+        for source in self.downloaded():
             _link(source, self.cache / source.relative_to(self.folder))
 
-    def in_use(self, paths: Iterable[Path]) -> None:
+    def mark_used(self, paths: Iterable[Path]) -> None:
         """Note what was used: collection goes by the times of folders, since those of files are the host's."""
         for path in paths:
             if (kept := self.cache / path.relative_to(self.folder)).exists():
@@ -184,12 +184,12 @@ class Binhosts:
             Bind(self._fetching, f"{CONFDIR}/{CONF}"),
         ]
 
-    def lend(self) -> None:
+    def prepare_fetch(self) -> None:
         """Offer what was fetched before, and forget the indexes, so that the hosts are asked what they have now."""
         shutil.rmtree(self._indexes)
         _made(self._indexes)
         for host in self.hosts:
-            host.lend()
+            host.link_cached()
 
     def check(self, root: Root, said: Mapping[str, str]) -> None:
         """See what the fetch step brought, and keep it. ``said`` is what Portage complained about, by host.
@@ -208,11 +208,11 @@ class Binhosts:
             )
         self._refuse(root)
         for host in self.hosts:
-            host.keep()
+            host.cache_new()
 
     def _refuse(self, root: Root) -> None:
         """Raise for new packages that Portage's own check, with the keys of their host, does not pass."""
-        new = [(host, path) for host in self.hosts if host.keys for path in host.new()]
+        new = [(host, path) for host in self.hosts if host.keys for path in host.downloaded()]
         if not new:
             return
         request = [
@@ -246,7 +246,7 @@ class Binhosts:
                 for name in _names(path.relative_to(host.folder))
             ]
             taken = [(path, name) for path, name in fetched if _is_from(tree, name, path)]
-            host.in_use(path for path, _ in taken)
+            host.mark_used(path for path, _ in taken)
             if taken:
                 found[host.name] = {"uri": host.uri, "packages": sorted({name for _, name in taken})}
         return found

@@ -73,7 +73,7 @@ class Provenance:
     def _profiles(self) -> Sequence[Path]:
         return profile_chain(self.settings.profile, self.repos) if self.settings.profile else ()
 
-    def keeps(self, package: str) -> bool:
+    def is_cacheable(self, package: str) -> bool:
         """Whether a package can be kept at all: kernel modules fit one kernel, which no fingerprint knows."""
         ebuilds = (ebuild for repo in self.repos for ebuild in (repo.path / package).glob("*.ebuild"))
         return not any(_FOR_A_KERNEL.search(ebuild.read_text(errors="replace", encoding="utf-8")) for ebuild in ebuilds)
@@ -106,11 +106,11 @@ class BinaryPackages:
     view: Path
     provenance: Provenance
 
-    def lend(self) -> None:
+    def link_cached(self) -> None:
         """Link every package of the cache that fits into the PKGDIR."""
         for folder in self.cache.glob("*/*"):
             package = f"{folder.parent.name}/{folder.name}"
-            if not self.provenance.keeps(package):
+            if not self.provenance.is_cacheable(package):
                 continue
             fitting = folder / self.provenance.fingerprint(package)
             if fitting.is_dir():
@@ -118,13 +118,13 @@ class BinaryPackages:
             for source in fitting.glob("*.gpkg.tar"):
                 link_to(source, self.view / package / source.name)
 
-    def take(self) -> None:
+    def cache_new(self) -> None:
         """Take into the cache what the build has finished since the last call."""
         for source in self.view.glob("*/*/*.gpkg.tar"):
             info = source.stat()
             if info.st_nlink == 1 and info.st_size:  # Portage reserves a name by an empty file
                 package = f"{source.parent.parent.name}/{source.parent.name}"
-                if not self.provenance.keeps(package):
+                if not self.provenance.is_cacheable(package):
                     continue
                 link_to(source, self.cache / package / self.provenance.fingerprint(package) / source.name)
 

@@ -30,7 +30,7 @@ LAYOUT = "layout.conf"
 
 
 @dataclass(frozen=True)
-class Distfiles:
+class BuildDistfiles:
     """The folders of one build: ``own`` is its DISTDIR, ``shared`` that of the store, ``folder`` one of the project."""
 
     shared: Path
@@ -53,7 +53,7 @@ class Distfiles:
         """What the networked step sees besides."""
         return [Bind(self.own, DISTDIR, writable=True)]
 
-    def keep(self) -> None:
+    def share(self) -> None:
         """Take what was downloaded into the shared folder; of two files of one name the newer is as good as any."""
         for name in self._files():
             mine, shared = self.own / name, self.shared / name
@@ -66,7 +66,7 @@ class Distfiles:
         """The files that the build has asked for up to now."""
         return sorted(self._files())
 
-    def copy_in(self) -> None:
+    def copy_from_mirror(self) -> None:
         """Take what was found in the mirror folder into the shared one, so that it is there without the mirror."""
         for name in self._files():
             target = os.readlink(self.own / name) if (self.own / name).is_symlink() else ""  # noqa: PTH115

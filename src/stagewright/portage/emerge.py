@@ -10,8 +10,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.binhosts import INDEX, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import PKGDIR, TMPDIR
-from stagewright.portage.distfiles import Distfiles
-from stagewright.portage.output import Output, gist
+from stagewright.portage.distfiles import BuildDistfiles
+from stagewright.portage.emerge_output import EmergeOutput, failure_excerpt
 from stagewright.portage.repositories import Repository
 from stagewright.portage.scripts import QUIET, ask, last_line
 from stagewright.root.root import Root
@@ -35,7 +35,7 @@ class Stage1Packages:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class InstallRequest:
     """Packages that a stage will install, as :meth:`Portage.install` is told."""
 
     atoms: Sequence[str]
@@ -45,11 +45,11 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Places:
+class PortageFolders:
     """Folders on disk that Portage works with, this node's own but for what it shares of distfiles."""
 
     config: Path  # the assembled /etc/portage
-    distfiles: Distfiles
+    distfiles: BuildDistfiles
     binpkgs: Path  # PKGDIR
     build: Path  # PORTAGE_TMPDIR
     metadata: Path  # what Portage learns of ebuilds that have no metadata; of no use to whoever gets the root
@@ -71,7 +71,7 @@ class Portage:
     """Portage of one root, for one node. ``fetch_binds`` are seen by the networked step alone."""
 
     root: Root
-    places: Places
+    folders: PortageFolders
     repos: Sequence[Repository]
     epoch: int
     jobs: int = 1  # packages at a time
@@ -103,7 +103,7 @@ class Portage:
             return
         words = self._emerge(target, [*(["--usepkgonly"] if binary else []), *options, *atoms])
         if self.binpkgs:
-            self.binpkgs.lend()
+            self.binpkgs.link_cached()
         env = {name: value for name, value in {"USE": use, "FEATURES": features}.items() if value is not None}
         if not binary:
             self.on_phase("fetch")
@@ -118,17 +118,17 @@ class Portage:
 
     def _fetch(self, words: Sequence[str], env: Mapping[str, str]) -> None:
         """Bring everything that the build step needs, which has no network."""
-        output = Output()
+        output = EmergeOutput()
         if self.binhosts:
-            self.binhosts.lend()
+            self.binhosts.prepare_fetch()
         try:
             self._run(words, env, fetching=True, output=output)
         finally:
-            self.places.distfiles.keep()
+            self.folders.distfiles.share()
             if self.binhosts:
                 self.binhosts.check(self.root, output.hosts)
 
-    def fetch_sources(self, wanted: Wanted, *, elsewhere: bool = False) -> None:
+    def fetch_sources(self, wanted: InstallRequest, *, elsewhere: bool = False) -> None:
         """Fetch the sources of packages and of all that they need, and build nothing.
 
         ``elsewhere`` is for a root that is not the one that will build: what is installed in it says nothing, so that
@@ -141,7 +141,7 @@ class Portage:
             try:
                 self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
             finally:
-                self.places.distfiles.keep()
+                self.folders.distfiles.share()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -153,11 +153,11 @@ class Portage:
     def fetch_only_binds(self) -> list[Bind]:
         """What a networked step sees besides: writable distfiles, and the machine's package sources."""
         hosts = self.binhosts.fetch_binds() if self.binhosts else []
-        return [*self.places.distfiles.fetch_binds(), *hosts, *self.fetch_binds]
+        return [*self.folders.distfiles.fetch_binds(), *hosts, *self.fetch_binds]
 
     def _take(self) -> None:
         if self.binpkgs:
-            self.binpkgs.take()
+            self.binpkgs.cache_new()
 
     def unmerge(self, atoms: Sequence[str], *, target: str = "/") -> None:
         """Remove packages without asking whether others need them."""
@@ -211,9 +211,9 @@ class Portage:
         env: Mapping[str, str] | None = None,
         *,
         fetching: bool = False,
-        output: Output | None = None,
+        output: EmergeOutput | None = None,
     ) -> None:
-        output = output or Output()
+        output = output or EmergeOutput()
 
         def on_line(line: str) -> None:
             if step := output.read(line):
@@ -231,18 +231,18 @@ class Portage:
         if result.code:
             raise self._explained(output.failure(fetching), output)
 
-    def _explained(self, error: StagewrightError, output: Output) -> StagewrightError:
+    def _explained(self, error: StagewrightError, output: EmergeOutput) -> StagewrightError:
         """The error with paths of this machine in its hint, and with the failed package's own log for emerge's."""
         if error.reason is Reason.FETCH_FAILED and "could not fetch" in error.message:
             hint = "stagewright fetch brings all sources while there is a network; "
-            hint += f"or put the file into {self.places.distfiles.shared}, or mend SRC_URI"
+            hint += f"or put the file into {self.folders.distfiles.shared}, or mend SRC_URI"
             return StagewrightError(error.reason, error.message, detail=error.detail, hint=hint)
         if error.reason is not Reason.PACKAGE_FAILED or not output.failed:
             return error
         package = output.failed[0]
-        log = self.places.build / "portage" / package / "temp" / "build.log"
+        log = self.folders.build / "portage" / package / "temp" / "build.log"
         if log.exists():
-            detail = gist(log.read_text(errors="replace", encoding="utf-8").splitlines())
+            detail = failure_excerpt(log.read_text(errors="replace", encoding="utf-8").splitlines())
             reason = Reason.DISK_FULL if NO_ROOM in detail else error.reason
             return StagewrightError(reason, error.message, detail=detail, hint=error.hint)
         return error

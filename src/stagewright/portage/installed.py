@@ -86,7 +86,7 @@ def from_data(packages: Sequence[Mapping[str, Any]]) -> list[Package]:
     return [Package(**{**package, "use": tuple(package["use"])}) for package in packages]
 
 
-def settle(root: Path, epoch: int) -> None:
+def clamp_records(root: Path, epoch: int) -> None:
     """Make the database agree with files whose times are about to be clamped to ``epoch``, and hide when it was built.
 
     Portage leaves a file alone on unmerge when its time is not the recorded one, so the records must follow.

@@ -23,12 +23,12 @@ from stagewright.root.sandbox import Bind
 
 CACHE = "metadata/md5-cache"
 
-WORTH = 20
+LEAST_EBUILDS = 20
 """How many ebuilds make it worth while: for fewer, starting egencache takes longer than Portage itself does."""
 
 
 @dataclass(frozen=True)
-class Metadata:
+class MetadataCache:
     """The cache of one store, and the folder of one build. ``digests`` are those of repositories, by name."""
 
     cache: Path
@@ -81,4 +81,4 @@ class Metadata:
 
 def _is_worth_it(repo: Repository) -> bool:
     found = repo.path.glob("*/*/*.ebuild")
-    return sum(1 for _, _ in zip(range(WORTH), found, strict=False)) == WORTH
+    return sum(1 for _, _ in zip(range(LEAST_EBUILDS), found, strict=False)) == LEAST_EBUILDS

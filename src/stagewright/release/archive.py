@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import StagewrightError
-from stagewright.release.contents import write_contents
-from stagewright.release.digests import DigestedFile, Digests, beside
+from stagewright.release.artifact_digests import DigestedFile, FileDigests, companion
+from stagewright.release.listing import write_contents
 from stagewright.run import pipeline
 
 MEMORY = 2048
@@ -88,8 +88,8 @@ class Compression(enum.StrEnum):
 class Packed:
     """What packing made: the tarball and its listing."""
 
-    archive: Digests
-    contents: Digests
+    archive: FileDigests
+    contents: FileDigests
 
 
 def pack(
@@ -108,7 +108,7 @@ def pack(
     """
     reader, writer = os.pipe()
     command = _tar(root, epoch, f"/dev/fd/{writer}")
-    with DigestedFile(target) as archive, DigestedFile(beside(target, "CONTENTS.gz")) as contents:
+    with DigestedFile(target) as archive, DigestedFile(companion(target, "CONTENTS.gz")) as contents:
         with ThreadPoolExecutor(1) as thread:
             listing = thread.submit(_list, reader, contents, epoch, progress)
             try:
@@ -123,14 +123,14 @@ def pack(
     return Packed(archive.digests, contents.digests)
 
 
-def list_tree(root: Path, target: Path, *, epoch: int, log: IO[str] | None = None) -> Digests:
+def list_tree(root: Path, target: Path, *, epoch: int, log: IO[str] | None = None) -> FileDigests:
     """List the tree below ``root`` in ``<target>.CONTENTS.gz`` as a tarball of it would be, without making one.
 
     GNU tar reads no file that would go to /dev/null.
     """
     reader, writer = os.pipe()
     command = ["--file=/dev/null" if word == "--file=-" else word for word in _tar(root, epoch, f"/dev/fd/{writer}")]
-    with DigestedFile(beside(target, "CONTENTS.gz")) as contents, ThreadPoolExecutor(1) as thread:
+    with DigestedFile(companion(target, "CONTENTS.gz")) as contents, ThreadPoolExecutor(1) as thread:
         listing = thread.submit(_list, reader, contents, epoch, lambda _: None)
         try:
             pipeline([command], lambda _: None, log=log, pass_fds=[writer])

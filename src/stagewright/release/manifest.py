@@ -26,7 +26,7 @@ from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.installed import Package, as_data
-from stagewright.release.digests import beside
+from stagewright.release.artifact_digests import companion
 
 FORMAT = 1
 
@@ -36,7 +36,7 @@ SUFFIX = "manifest.json"
 def write_manifest(artifact: Path, facts: Mapping[str, Any], packages: Sequence[Package]) -> None:
     """Write the manifest of an artifact beside it."""
     data = {"format": FORMAT, **facts, "packages": as_data(packages)}
-    beside(artifact, SUFFIX).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    companion(artifact, SUFFIX).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Entry:
+class TreeEntry:
     """One file, folder, link or device.
 
     ``mode`` is as ls(1) shows it, ``owner`` is ``uid/gid``, ``size`` in bytes (0 but for files); ``target`` is where a
@@ -29,7 +29,7 @@ class Entry:
     again: bool = field(default=False, compare=False)
     identity: tuple[int, ...] = field(default=(), compare=False)  # equal ones are the same file on disk
 
-    def as_link(self) -> Entry:
+    def as_link(self) -> TreeEntry:
         """The same file under another name."""
         return replace(self, again=True)
 
@@ -38,7 +38,7 @@ class Entry:
 class Tree:
     """Entries by absolute path. ``base`` is the folder where their content is, if it is at hand."""
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, TreeEntry]
     base: Path | None = None
 
     @property
@@ -48,12 +48,12 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Change:
+class PathChange:
     """A path that differs: the entry then and now (None: not there), and what is different about it."""
 
     path: str
-    old: Entry | None
-    new: Entry | None
+    old: TreeEntry | None
+    new: TreeEntry | None
     what: tuple[str, ...] = ()
 
     @property
@@ -67,7 +67,7 @@ class Change:
         return max(_weight(self.old), _weight(self.new))
 
 
-def _weight(entry: Entry | None) -> int:
+def _weight(entry: TreeEntry | None) -> int:
     return entry.size if entry and not entry.again else 0
 
 
@@ -90,7 +90,7 @@ def _walk(folder: str) -> Iterator[str]:
             yield from _walk(entry.path)
 
 
-def _entry(path: str, seen: set[tuple[int, int]]) -> Entry:
+def _entry(path: str, seen: set[tuple[int, int]]) -> TreeEntry:
     info = os.lstat(path)
     kind = info.st_mode
     target = ""
@@ -101,7 +101,7 @@ def _entry(path: str, seen: set[tuple[int, int]]) -> Entry:
     file = (info.st_dev, info.st_ino)
     again = stat.S_ISREG(kind) and info.st_nlink > 1 and file in seen
     seen.add(file)
-    return Entry(
+    return TreeEntry(
         mode=stat.filemode(kind),
         owner=f"{info.st_uid}/{info.st_gid}",
         size=info.st_size if stat.S_ISREG(kind) else 0,
@@ -111,15 +111,15 @@ def _entry(path: str, seen: set[tuple[int, int]]) -> Entry:
     )
 
 
-def changes(old: Tree, new: Tree) -> list[Change]:
+def path_changes(old: Tree, new: Tree) -> list[PathChange]:
     """The paths in which two trees differ, sorted. Trees of one store share files, which are not read (overlayfs)."""
     found = []
     for path in sorted(old.entries.keys() | new.entries.keys()):
         before, after = old.entries.get(path), new.entries.get(path)
         if before is None or after is None:
-            found.append(Change(path, before, after))
+            found.append(PathChange(path, before, after))
         elif what := tuple(_differences(old, new, path)):
-            found.append(Change(path, before, after, what))
+            found.append(PathChange(path, before, after, what))
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.repos.trees import Shelf, check_repository
+from stagewright.repos.repository_cache import RepositoryCache, check_repository
 from stagewright.run import Result, network, run
 from stagewright.store.store import remove_tree
 
@@ -54,7 +54,7 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class Between:
+class CommitRange:
     """What lies between two commits: how many, and their first lines, newest first (not all of them)."""
 
     count: int
@@ -62,17 +62,17 @@ class Between:
 
 
 @dataclass(frozen=True)
-class Remote:
+class GitRemote:
     """A git repository elsewhere, and what this store has of it."""
 
     url: str
-    shelf: Shelf
+    cache: RepositoryCache
     log: IO[str] | None = None
 
     @property
     def folder(self) -> Path:
         """The bare repository with the commits that were asked for."""
-        return self.shelf.place("git", self.url)
+        return self.cache.folder_for("git", self.url)
 
     def find(self, *, ref: str | None = None, tag: str | None = None, commit: str | None = None) -> Commit:
         """Fetch the commit that a branch, a tag or an id stands for now; without any, that of the default branch.
@@ -104,18 +104,18 @@ class Remote:
     def tree(self, commit: Commit) -> str:
         """The id of a commit's files in keys; the files are written unless they are there."""
         tree = f"{TREE}:{commit.tree}"
-        with self.shelf.filling(tree) as folder:
+        with self.cache.new_entry(tree) as folder:
             if folder is not None:
                 self._check_out(commit, folder)
                 check_repository(folder, self.url)
         return tree
 
-    def between(self, old: str, new: str, since: int, most: int) -> Between | None:
+    def commits_between(self, old: str, new: str, since: int, most: int) -> CommitRange | None:
         """The commits after ``old`` up to ``new``; None when the one does not lie before the other, or nobody can tell.
 
         ``since`` is when ``old`` was made (seconds). Commits are fetched without their files where the server can.
         """
-        folder = self.shelf.place("history", self.url)
+        folder = self.cache.folder_for("history", self.url)
         since = max(1, since - _DAY)
         with self._held(folder, len(new)) as lock:
             fetch = ["fetch", "--no-tags", "--quiet", "--filter=tree:0", f"--shallow-since={since}", self.url]
@@ -125,7 +125,7 @@ class Remote:
             span = f"{old}..{new}"
             count = int(self._git(folder, "rev-list", "--count", span).stdout)
             subjects = self._git(folder, "log", f"--max-count={most}", "--format=%s", span).stdout
-        return Between(count, tuple(subjects.splitlines()))
+        return CommitRange(count, tuple(subjects.splitlines()))
 
     def _names(self) -> dict[str, str]:
         """The ids of branches and tags by their full names; HEAD has the name of the default branch."""
@@ -199,7 +199,7 @@ class Remote:
     @contextlib.contextmanager
     def _held(self, folder: Path, length: int) -> Iterator[int]:
         """A bare repository that nobody else writes to; made if it is not there, without what a killed git left."""
-        with self.shelf.held(f"{folder.parent.name}-{folder.name}") as lock:
+        with self.cache.lock(f"{folder.parent.name}-{folder.name}") as lock:
             if not (folder / "HEAD").exists() or not (folder / "objects").is_dir():
                 remove_tree(folder)
                 kind = "sha256" if length == 64 else "sha1"

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.fetch.checksums import compare, digests_of
+from stagewright.fetch.checksums import check_checksums, checksums_of
 from stagewright.fetch.download import Progress, download
 from stagewright.fetch.openpgp import Keyring, Signature
-from stagewright.repos.trees import Shelf, check_repository, only_folder
+from stagewright.repos.repository_cache import RepositoryCache, check_repository, only_folder
 from stagewright.root.sandbox import Bind, unpacker
 from stagewright.run import run
 from stagewright.seeds.unpack import unpack
@@ -50,7 +50,7 @@ Trust = Callable[[], AbstractContextManager[Keyring]] | None
 
 
 @dataclass(frozen=True)
-class Found:
+class Snapshot:
     """A snapshot: its file at the mirror, its day (YYYYMMDD), its digest; who signed it, and when (seconds)."""
 
     file: str
@@ -66,21 +66,21 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Mirror:
+class SnapshotMirror:
     """A folder of snapshots on a mirror, whose names begin with one of ``names``: the repository's, or Gentoo's."""
 
     url: str
     names: Sequence[str]
-    shelf: Shelf
+    cache: RepositoryCache
     log: IO[str]
     progress: Progress
 
     @property
     def folder(self) -> Path:
         """Where its files are kept while they are needed."""
-        return self.shelf.place("files", self.url)
+        return self.cache.folder_for("files", self.url)
 
-    def find_squashfs(self, date: str | None, trust: Trust) -> Found:
+    def find_squashfs(self, date: str | None, trust: Trust) -> Snapshot:
         """The image of a day, or the newest. Raises ``NOT_FOUND`` for a day that the mirror has not got."""
         self.folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as aside:
@@ -105,7 +105,7 @@ class Mirror:
         _check_signed(best["file"], day, signature)
         return _found(best["file"], day, best["digest"], signature)
 
-    def find_tarball(self, date: str | None, trust: Trust) -> Found:
+    def find_tarball(self, date: str | None, trust: Trust) -> Snapshot:
         """The tarball of a day, or the newest one of the last days, fetched and verified.
 
         Raises ``NOT_FOUND`` if there is none.
@@ -115,7 +115,7 @@ class Mirror:
         try:
             signature = self._verify_tarball(name, file, trust)
             _check_signed(name, day, signature)
-            digest = digests_of(file, ["sha512"])["sha512"]
+            digest = checksums_of(file, ["sha512"])["sha512"]
         except BaseException:
             file.unlink()
             raise
@@ -127,9 +127,9 @@ class Mirror:
         tree = f"{TREE}:{sha512}"
 
         def verify(path: Path) -> None:
-            compare(path, file, {"sha512": sha512})
+            check_checksums(path, file, {"sha512": sha512})
 
-        with self.shelf.filling(tree) as folder:
+        with self.cache.new_entry(tree) as folder:
             if folder is not None:
                 archive = download([f"{self.url}/{file}"], self.folder / file, verify=verify, progress=self.progress)
                 try:
@@ -180,20 +180,20 @@ class Mirror:
             sums = self._try(f"{name}.md5sum", Path(aside))
             expected = sums.read_text(errors="replace", encoding="utf-8").split()[:1] if sums else []
         if expected:
-            compare(file, name, {"md5": expected[0]})
+            check_checksums(file, name, {"md5": expected[0]})
         return None
 
 
-def tree_of(snapshot: Path, shelf: Shelf, log: IO[str]) -> Path:
+def unpacked_snapshot(snapshot: Path, cache: RepositoryCache, log: IO[str]) -> Path:
     """The folder with the repository that a snapshot at hand holds; unpacked unless it is there already.
 
     Raises ``BAD_ARCHIVE`` for a file that cannot be read, or that holds no repository.
     """
-    tree = f"{TREE}:{digests_of(snapshot, [TREE])[TREE]}"
-    with shelf.filling(tree) as folder:
+    tree = f"{TREE}:{checksums_of(snapshot, [TREE])[TREE]}"
+    with cache.new_entry(tree) as folder:
         if folder is not None:
             _unpack(snapshot, folder, log)
-    return shelf.tree(tree)
+    return cache.path(tree)
 
 
 def _unpack(archive: Path, folder: Path, log: IO[str]) -> None:
@@ -210,8 +210,10 @@ def _unpack(archive: Path, folder: Path, log: IO[str]) -> None:
     remove_tree(aside)
 
 
-def _found(file: str, date: str, digest: str, signature: Signature | None) -> Found:
-    return Found(file, date, digest, signature.primary, signature.made) if signature else Found(file, date, digest)
+def _found(file: str, date: str, digest: str, signature: Signature | None) -> Snapshot:
+    return (
+        Snapshot(file, date, digest, signature.primary, signature.made) if signature else Snapshot(file, date, digest)
+    )
 
 
 def _check_signed(file: str, date: str, signature: Signature | None) -> None:

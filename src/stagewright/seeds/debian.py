@@ -74,7 +74,7 @@ _LEFTOVERS = (
 
 
 @dataclass(frozen=True)
-class Request:
+class DebianRequest:
     """What a bootstrapped root is to be: release, Debian packages, Portage's version (none if empty), architecture."""
 
     suite: str
@@ -83,7 +83,7 @@ class Request:
     arch: Arch
 
 
-def resolve(request: Request, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
+def resolve(request: DebianRequest, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
     """What the request stands for now: every package with its version, and the digests of Portage's files.
 
     Raises ``INVALID_VALUE`` for an architecture that the release has not.
@@ -113,12 +113,14 @@ def resolve(request: Request, folder: Path, cache: Path, log: IO[str]) -> dict[s
         raise StagewrightError(Reason.BUILD_FAILED, "mmdebstrap named no package", detail=result.stderr[-2000:])
     pin: dict[str, Any] = {"suite": request.suite, "arch": request.arch.value}
     if request.portage:
-        pin["portage"] = file_digest(pypi.fetch(f"portage=={request.portage}", cache, source=True))
-        pin["meson"] = file_digest(pypi.fetch("meson", cache, source=False))
+        pin["portage"] = file_digest(pypi.fetch_package(f"portage=={request.portage}", cache, source=True))
+        pin["meson"] = file_digest(pypi.fetch_package("meson", cache, source=False))
     return {**pin, "packages": packages}
 
 
-def bootstrap(request: Request, pin: Mapping[str, Any], folder: Path, cache: Path, epoch: int, log: IO[str]) -> Path:
+def bootstrap(
+    request: DebianRequest, pin: Mapping[str, Any], folder: Path, cache: Path, epoch: int, log: IO[str]
+) -> Path:
     """Make the root that a pin stands for. Raises ``LOCK_STALE`` when the sources do not have it any more."""
     tree = folder / "tree"
     words: list[str | Path] = ["mmdebstrap", "--format=directory", *_arguments(request, folder), request.suite, tree]
@@ -133,7 +135,7 @@ def bootstrap(request: Request, pin: Mapping[str, Any], folder: Path, cache: Pat
     return tree
 
 
-def _arguments(request: Request, folder: Path) -> list[str | Path]:
+def _arguments(request: DebianRequest, folder: Path) -> list[str | Path]:
     configuration = folder / "apt.conf"
     configuration.write_text(apt.options(), encoding="utf-8")
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNUSED]
@@ -155,7 +157,7 @@ def _arguments(request: Request, folder: Path) -> list[str | Path]:
     ]
 
 
-def _sources(request: Request, folder: Path) -> Path:
+def _sources(request: DebianRequest, folder: Path) -> Path:
     path = folder / "sources.list"
     path.write_text("\n".join(apt.sources(request.suite)) + "\n", encoding="utf-8")
     return path
@@ -180,10 +182,10 @@ def _check_versions(root: Root, pin: Mapping[str, Any]) -> None:
         )
 
 
-def _install_portage(root: Root, pin: Mapping[str, Any], request: Request, folder: Path, cache: Path) -> None:
+def _install_portage(root: Root, pin: Mapping[str, Any], request: DebianRequest, folder: Path, cache: Path) -> None:
     """Install from the source distribution by meson: the wheel puts files where no system looks for them."""
-    sdist = pypi.fetch(f"portage=={request.portage}", cache, source=True, digest=pin["portage"])
-    meson = pypi.fetch("meson", cache, source=False, digest=pin["meson"])
+    sdist = pypi.fetch_package(f"portage=={request.portage}", cache, source=True, digest=pin["portage"])
+    meson = pypi.fetch_package("meson", cache, source=False, digest=pin["meson"])
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "portage", filter="data")
     (source,) = (folder / "portage").iterdir()

@@ -24,9 +24,9 @@ from typing import TypeVar
 from stagewright.arch import Arch
 from stagewright.catalyst.subarches import subarches
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.fetch.checksums import compare
+from stagewright.fetch.checksums import check_checksums
 from stagewright.fetch.download import Progress, download
-from stagewright.fetch.openpgp import Keyring, Signed
+from stagewright.fetch.openpgp import Keyring, SignedText
 
 RELEASE_KEYS = (
     "13EBBDBEDE7A12775DFDB1BABB572E0E2D182910",  # Automated Weekly Release Key
@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageTarball:
     """A tarball that a listing names: its path below ``autobuilds``, size in bytes, and the moment of its build."""
 
     variant: str
@@ -78,17 +78,17 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Found:
+class SignedTarball:
     """A tarball with the digests that are signed, and who signed them."""
 
-    stage: Stage
+    stage: StageTarball
     sha512: str
     blake2b: str
     signer: str
 
 
 @dataclass(frozen=True)
-class Mirror:
+class ReleaseMirror:
     """One or several mirrors that have the same, asked in this order."""
 
     urls: Sequence[str]
@@ -96,14 +96,14 @@ class Mirror:
     keys: Keyring
     folder: Path  # for what is fetched to be read and thrown away
 
-    def latest(self, variant: str, known: str = "") -> Stage:
+    def latest(self, variant: str, known: str = "") -> StageTarball:
         """The newest tarball of a variant.
 
         ``known`` is the moment of one that was seen before: an older one is refused (``REPLAYED``). Raises
         ``UNKNOWN_NAME`` for a variant that the mirror has not, with the nearest that it has.
         """
 
-        def check(signed: Signed) -> Stage:
+        def check(signed: SignedText) -> StageTarball:
             (stage,) = _only(_stages(signed), f"latest-{variant}.txt")
             if stage.variant != variant:
                 what = f"latest-{variant}.txt names {stage.file}, which is another variant"
@@ -124,7 +124,7 @@ class Mirror:
             what = f"{self.urls[0]} has no {variant} for {self.arch}"
             raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(variant, have)) from error
 
-    def listing(self) -> list[Stage]:
+    def listing(self) -> list[StageTarball]:
         """All stage3s of the architecture, by name. Raises ``UNKNOWN_NAME`` for one that the mirror has not."""
         try:
             return sorted(self._signed("latest-stage3.txt", _stages), key=lambda stage: stage.variant)
@@ -135,15 +135,15 @@ class Mirror:
             hint = "`arch` is Gentoo's name of the architecture, such as amd64 or arm64"
             raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=hint) from error
 
-    def digests(self, stage: Stage) -> Found:
+    def digests(self, stage: StageTarball) -> SignedTarball:
         """What the signed files beside a tarball say of it."""
         both, signer = self._signed(f"{stage.path}.DIGESTS", lambda signed: (_digests(signed, stage.file), signed))
         if missing := {"SHA512", "BLAKE2B"} - set(both):
             what = f"{stage.file}.DIGESTS has no {' and no '.join(sorted(missing))}"
             raise StagewrightError(Reason.BAD_LISTING, what, hint=_ASK)
-        return Found(stage, both["SHA512"], both["BLAKE2B"], signer.signature.primary)
+        return SignedTarball(stage, both["SHA512"], both["BLAKE2B"], signer.signature.primary)
 
-    def fetch(self, found: Found, target: Path, progress: Progress) -> Path:
+    def fetch(self, found: SignedTarball, target: Path, progress: Progress) -> Path:
         """The tarball, verified in every way that there is: digests, the .sha256, its detached signature."""
         stage = found.stage
         weaker = self._signed(f"{stage.path}.sha256", lambda signed: _digests(signed, stage.file))
@@ -152,13 +152,15 @@ class Mirror:
         signature = self._small(f"{stage.path}.asc", lambda path: None)
 
         def verify(path: Path) -> None:
-            compare(path, stage.file, {"sha512": found.sha512, "blake2b": found.blake2b, "sha256": weaker["SHA256"]})
+            check_checksums(
+                path, stage.file, {"sha512": found.sha512, "blake2b": found.blake2b, "sha256": weaker["SHA256"]}
+            )
             self.keys.verify(signature, path, stage.file)
 
         where = urls(self.urls, self.arch, stage.path)
         return download(where, target, size=stage.size, verify=verify, progress=progress)
 
-    def _signed(self, path: str, read: Callable[[Signed], T]) -> T:
+    def _signed(self, path: str, read: Callable[[SignedText], T]) -> T:
         """What a clear-signed file says, from the first mirror where it is as it must be."""
         said: list[T] = []
         self._small(path, lambda file: said.append(read(self.keys.clearsigned(file, path.rpartition("/")[2]))))
@@ -205,7 +207,7 @@ def path_of(file: str, variant: str) -> str:
     return f"{stamp_of(file, variant)}/{file}"
 
 
-def existing(file: Path) -> Path:
+def existing_keyring(file: Path) -> Path:
     """The keyring, if it is there. Raises ``NO_KEYS``."""
     if not file.is_file():
         hint = (
@@ -216,13 +218,13 @@ def existing(file: Path) -> Path:
     return file
 
 
-def age(stage: Stage) -> int:
+def age(stage: StageTarball) -> int:
     """How many days ago it was built."""
     built = time.mktime(time.strptime(stage.stamp, "%Y%m%dT%H%M%SZ")) - time.timezone
     return int((time.time() - built) // 86400)
 
 
-def _stages(signed: Signed) -> list[Stage]:
+def _stages(signed: SignedText) -> list[StageTarball]:
     """The tarballs in a listing. Raises ``BAD_LISTING`` for one that makes no sense."""
     text = signed.text.decode(errors="replace")
     found = []
@@ -232,19 +234,19 @@ def _stages(signed: Signed) -> list[Stage]:
             if not match:
                 raise StagewrightError(Reason.BAD_LISTING, f"the listing has a strange line: {line!r}", hint=_ASK)
             path = line.partition(" ")[0]
-            found.append(Stage(match["variant"], match["stamp"], path, int(match["size"])))
+            found.append(StageTarball(match["variant"], match["stamp"], path, int(match["size"])))
     if not found or not _WHEN.search(text):
         raise StagewrightError(Reason.BAD_LISTING, "the listing names nothing, or has no date", hint=_ASK)
     return found
 
 
-def _only(stages: list[Stage], name: str) -> list[Stage]:
+def _only(stages: list[StageTarball], name: str) -> list[StageTarball]:
     if len(stages) != 1:
         raise StagewrightError(Reason.BAD_LISTING, f"{name} names {len(stages)} files instead of one", hint=_ASK)
     return stages
 
 
-def _digests(signed: Signed, name: str) -> dict[str, str]:
+def _digests(signed: SignedText, name: str) -> dict[str, str]:
     """The digests of a file by kind. Raises ``WRONG_NAME`` when there are only those of other files."""
     kind, found, names = "", dict[str, str](), set[str]()
     for line in signed.text.decode(errors="replace").splitlines():

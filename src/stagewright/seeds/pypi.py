@@ -12,7 +12,7 @@ from stagewright.run import run
 from stagewright.store.store import remove_tree
 
 
-def fetch(requirement: str, cache: Path, *, source: bool, digest: str | None = None) -> Path:
+def fetch_package(requirement: str, cache: Path, *, source: bool, digest: str | None = None) -> Path:
     """The sdist (``source``) or wheel of a requirement such as ``portage==3.0.83``.
 
     With a digest, the file of exactly that content: from the cache, or fetched and compared. Raises

@@ -13,10 +13,10 @@
     failed/<project>/<node>/     the work folder of the last failed attempt, for ``stagewright shell``
     locks/<key>.lock             flock(2): held by the run that builds this node
     cache/distfiles              shared by all nodes, which see them read-only (portage/distfiles.py)
-    cache/repos                  repositories from elsewhere (repos/trees.py)
+    cache/repos                  repositories from elsewhere (repos/repository_cache.py)
     cache/binpkgs                shared by all nodes, by what they were built from (portage/binpkgs.py)
     cache/binhosts               what other machines served, by host and keys (portage/binhosts.py)
-    cache/seeds                  tarballs and images that seeds are made of, by digest (fetch/download.py, seeds/oci.py)
+    cache/seeds                  tarballs and images of seeds, by digest (fetch/download.py, seeds/oci_image.py)
     cache/*.db, *.json           remembered digests, tool versions, acceleration
     logs/<project>/<node>/       <time>.log, newest last
     events/<run>.jsonl           the events of each run

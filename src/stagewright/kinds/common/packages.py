@@ -15,10 +15,10 @@ from stagewright.kinds.common.tools import SANDBOX
 from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in, toolchain_of
 from stagewright.portage.confdir import CCACHE, Parallel, assemble
-from stagewright.portage.distfiles import Distfiles
-from stagewright.portage.emerge import PORTAGE_UID, Places, Portage, Wanted
-from stagewright.portage.installed import settle
-from stagewright.portage.metadata import Metadata
+from stagewright.portage.distfiles import BuildDistfiles
+from stagewright.portage.emerge import PORTAGE_UID, InstallRequest, Portage, PortageFolders
+from stagewright.portage.installed import clamp_records
+from stagewright.portage.metadata import MetadataCache
 from stagewright.portage.repositories import Repository, check_profile, has_package, like_package
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Atom, FromRepos, RootRef, marked, package_of
@@ -93,21 +93,21 @@ class PackageStage(PortageSettings, Stage):
         repos = [Repository.of(work.files[f"repo:{repo['name']}"], repo) for repo in work.context["repos"]]
         confdirs = [work.files[name] for name in self.confdir]
         parallel = Parallel.of(work.cores, work.memory)
-        distfiles = Distfiles(
+        distfiles = BuildDistfiles(
             shared=_for_portage(work.store.cache("distfiles")),
             own=_for_portage(work.folder / "distfiles"),
             mirrors=tuple(work.hints.get("mirrors", ())),
             folder=Path(work.hints["distfolder"]) if "distfolder" in work.hints else None,
         )
-        places = Places(
+        folders = PortageFolders(
             config=self._config(work, confdirs, repos, parallel, distfiles.variables),
             distfiles=distfiles,
             binpkgs=_for_portage(work.folder / "binpkgs"),
             build=_for_portage(work.folder / "build"),
             metadata=_for_portage(work.folder / "metadata"),
         )
-        hosts = self._binhosts(work, places)
-        binds = [*places.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
+        hosts = self._binhosts(work, folders)
+        binds = [*folders.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
         if self.ccache:
             binds.append(Bind(_for_portage(work.store.cache("ccache")), CCACHE, writable=True))
         root = work.mount("root", [*binds, *extra])
@@ -118,12 +118,12 @@ class PackageStage(PortageSettings, Stage):
             hosts.prepare(root)
         portage = Portage(
             root=root,
-            places=places,
+            folders=folders,
             repos=repos,
             epoch=work.epoch,
             jobs=parallel.packages,
             protect=self.protects,
-            binpkgs=self._binary_packages(work, places, repos, confdirs) if self.binpkgs else None,
+            binpkgs=self._binary_packages(work, folders, repos, confdirs) if self.binpkgs else None,
             binhosts=hosts,
             fetch_binds=tuple(fetch_binds(work.folder / "apt", work.store.cache("apt.json"))),
             on_phase=work.phase,
@@ -146,13 +146,13 @@ class PackageStage(PortageSettings, Stage):
             )
 
     def _binary_packages(
-        self, work: Work, places: Places, repos: Sequence[Repository], confdirs: Sequence[Path]
+        self, work: Work, folders: PortageFolders, repos: Sequence[Repository], confdirs: Sequence[Path]
     ) -> BinaryPackages:
         meta = work.store.meta(Yields.LAYER, work.inputs["root"].key)
         provenance = Provenance(repos, self, confdirs, toolchain_of(meta.stack, meta.facts))
-        return BinaryPackages(work.store.cache("binpkgs"), places.binpkgs, provenance)
+        return BinaryPackages(work.store.cache("binpkgs"), folders.binpkgs, provenance)
 
-    def _binhosts(self, work: Work, places: Places) -> Binhosts | None:
+    def _binhosts(self, work: Work, folders: PortageFolders) -> Binhosts | None:
         folder = work.folder / "binhosts"
         hosts = [
             Host(
@@ -165,12 +165,12 @@ class PackageStage(PortageSettings, Stage):
             )
             for host in work.context["binhosts"]
         ]
-        return Binhosts(hosts, places.config, folder) if hosts else None
+        return Binhosts(hosts, folders.config, folder) if hosts else None
 
-    def _metadata(self, work: Work) -> Metadata:
+    def _metadata(self, work: Work) -> MetadataCache:
         cache = work.store.cache("repos") / "md5-cache"
         digests = {name.removeprefix("repo:"): digest for name, digest in work.digests.items()}
-        return Metadata(cache, work.folder, digests, work.cores, work.phase)
+        return MetadataCache(cache, work.folder, digests, work.cores, work.phase)
 
     def _config(
         self,
@@ -183,17 +183,17 @@ class PackageStage(PortageSettings, Stage):
         folder = work.folder / "etc-portage"
         return folder if folder.exists() else assemble(folder, self, confdirs, repos, parallel, more)
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """What the build will install, as far as that is known before it, for ``stagewright fetch``."""
-        yield Wanted(self.packages)
+        yield InstallRequest(self.packages)
 
     def fetch(self, work: Work) -> list[str]:
         """Fetch the sources of all packages that the build will install; returns the names of the files."""
         portage = self.fetching(work)
         for wanted in self.installs(portage):
             portage.fetch_sources(wanted, elsewhere=work.hints["elsewhere"])
-        portage.places.distfiles.copy_in()
-        return portage.places.distfiles.names()
+        portage.folders.distfiles.copy_from_mirror()
+        return portage.folders.distfiles.names()
 
     def fetching(self, work: Work) -> Portage:
         """The Portage that fetches; packages of binary package hosts are no sources."""
@@ -214,9 +214,9 @@ class OwnRootStage(PackageStage):
         _, portage = self.portage(work, [Bind(folder, TARGET, writable=True)])
         return Root(folder, folder, log=work.log), portage
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """What will be installed into the clean root."""
-        yield Wanted(self.packages, target=TARGET)
+        yield InstallRequest(self.packages, target=TARGET)
 
     def fetching(self, work: Work) -> Portage:
         """The Portage that fetches, with an empty root to fill."""
@@ -244,10 +244,10 @@ def layer(root: Root, work: Work, portage: Portage, **facts: Any) -> Built:
     work.phase("commit")
     for path in sorted((root.upper / "etc").rglob("._cfg[0-9]*_*")):
         work.notice(f"a package has a newer file than the one that the root keeps: /{path.relative_to(root.upper)}")
-    kept = link_packages(packages_in(portage.places.binpkgs, root.upper), work.new_folder("used"))
+    kept = link_packages(packages_in(portage.folders.binpkgs, root.upper), work.new_folder("used"))
     if portage.binhosts and (foreign := portage.binhosts.used(root.upper)):
         facts[FOREIGN] = foreign
-    settle(root.upper, work.epoch)
+    clamp_records(root.upper, work.epoch)
     files.clamp_times(root.upper, work.epoch)
     return Built(root.upper, root.below, facts, kept)
 

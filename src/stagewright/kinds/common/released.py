@@ -9,7 +9,7 @@ from typing import Any
 from stagewright.graph.node import Yields
 from stagewright.kinds.common.base import Scope, Work
 from stagewright.portage.installed import Package, packages_of
-from stagewright.release.digests import Digests, write_digests
+from stagewright.release.artifact_digests import FileDigests, write_digests
 from stagewright.release.manifest import write_manifest
 from stagewright.root.overlay import mount_layers
 from stagewright.store.store import Meta
@@ -34,7 +34,7 @@ def layers_of(work: Work, role: str) -> list[Meta]:
 
 
 def release(
-    work: Work, artifact: Path, packages: Sequence[Package], digests: Digests, *others: Digests, **more: Any
+    work: Work, artifact: Path, packages: Sequence[Package], digests: FileDigests, *others: FileDigests, **more: Any
 ) -> None:
     """Write DIGESTS, .sha256 and manifest for an artifact.
 
@@ -53,6 +53,6 @@ def release(
     write_manifest(artifact, facts, packages)
 
 
-def _role(artifact: Path, other: Digests) -> str:
+def _role(artifact: Path, other: FileDigests) -> str:
     """What a file is to the artifact beside it: ``contents`` for ``<artifact>.CONTENTS.gz``."""
     return other.file.removeprefix(f"{artifact.name}.").partition(".")[0].lower()

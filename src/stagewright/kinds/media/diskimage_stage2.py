@@ -35,7 +35,7 @@ from stagewright.project.fields import ByValue, FilesRef, Matching, RootRef, Sec
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.archive import list_tree
-from stagewright.release.digests import digests_of
+from stagewright.release.artifact_digests import digest_artifact
 from stagewright.root import files
 from stagewright.root.budget import Size, measure, parse_size
 from stagewright.root.emulation import machine_of
@@ -161,7 +161,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
             run([*words, raw, target], log=work.log)
             raw.unlink()
         work.phase("digest")
-        release(work, target, packages, digests_of(target), contents)
+        release(work, target, packages, digest_artifact(target), contents)
         return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
 
     def _layout(self, work: Work, root: Root) -> Layout:

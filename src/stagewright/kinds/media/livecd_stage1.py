@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.finish import Finish, finish
 from stagewright.kinds.common.packages import PackageStage, layer
-from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.emerge import InstallRequest, Portage
 
 OPTIONS = ("--newuse", "--deep", "--update")
 
@@ -26,9 +26,9 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
         """Only to install or remove packages; a root without Portage is fine otherwise."""
         return bool(self.packages or self.unmerge)
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """The packages, and what they need in their newest versions."""
-        yield Wanted(self.packages, options=OPTIONS)
+        yield InstallRequest(self.packages, options=OPTIONS)
 
     def build(self, work: Work) -> Built:
         """Change the root, keep the changes as a layer."""

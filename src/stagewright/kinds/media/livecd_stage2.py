@@ -47,7 +47,7 @@ from stagewright.media.memtest import missing_memtest, take_memtest
 from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, paths_of
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
-from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.project.fields import ByValue, Matching
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
@@ -163,11 +163,11 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         """The names of the kernels: the first one, then the others by name."""
         return sorted(self._named(), key=lambda name: (name != self._first(), name))
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """The packages, the kernels, and what is built for each."""
-        yield Wanted(self.packages)
+        yield InstallRequest(self.packages)
         for kernel in self._named().values():
-            yield Wanted([*filter(None, [kernel.package, kernel.sources]), *kernel.packages])
+            yield InstallRequest([*filter(None, [kernel.package, kernel.sources]), *kernel.packages])
 
     def build(self, work: Work) -> Built:
         """Install what is asked for, make kernels and initramfs, copy the parts out."""

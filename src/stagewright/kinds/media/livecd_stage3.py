@@ -30,7 +30,7 @@ from stagewright.portage.installed import INSTALLED, from_data
 from stagewright.project.fields import ByValue, FilesRef, FolderPath, Matching, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
-from stagewright.release.digests import digests_of
+from stagewright.release.artifact_digests import digest_artifact
 from stagewright.root.budget import Size, parse_size
 
 VolumeId = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,32}", "at most 32 letters, digits and _ . - without spaces")]
@@ -169,7 +169,7 @@ class LiveStage3(Stage, SquashfsSettings, kind="livecd-stage3"):
         if settings.verifies and any(kernel.by is InitramfsKind.DRACUT for kernel in payload.kernels):
             implant_md5(target, work.log)
         work.phase("digest")
-        release(work, target, from_data(made[INSTALLED]), digests_of(target), payload=asdict(payload))
+        release(work, target, from_data(made[INSTALLED]), digest_artifact(target), payload=asdict(payload))
         return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
 
     def _settings(self, work: Work) -> Settings:

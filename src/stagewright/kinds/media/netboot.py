@@ -28,7 +28,7 @@ from stagewright.kernel.find import copy_out, find_image
 from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
-from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.project.fields import FilePath, FolderPath, Matching
 from stagewright.root import files
 from stagewright.root.local import has_program
@@ -104,10 +104,10 @@ class NetBoot(PackageStage, kind="netboot"):
         """Not where the root has everything already, the sources of the kernels too."""
         return bool(self.packages) or any(kernel.installs for kernel in self.kernels.values())
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """The packages, and the sources of kernels."""
-        yield Wanted(self.packages, options=_OPTIONS)
-        yield Wanted([kernel.sources for kernel in self.kernels.values() if kernel.sources])
+        yield InstallRequest(self.packages, options=_OPTIONS)
+        yield InstallRequest([kernel.sources for kernel in self.kernels.values() if kernel.sources])
 
     def build(self, work: Work) -> Built:
         """Fill the root, gather the image, have the kernels built, copy them out."""

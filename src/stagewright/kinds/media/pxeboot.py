@@ -40,7 +40,7 @@ from stagewright.portage.installed import INSTALLED, from_data
 from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
-from stagewright.release.digests import Digests
+from stagewright.release.artifact_digests import FileDigests
 from stagewright.release.manifest import SUFFIX, write_manifest
 from stagewright.root.budget import Size, parse_size
 from stagewright.root.sourced import titled_os_release
@@ -203,7 +203,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
             os.utime(folder / name, (work.epoch, work.epoch))
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
 
-    def _manifest(self, work: Work, tree: Path, image: Digests) -> None:
+    def _manifest(self, work: Work, tree: Path, image: FileDigests) -> None:
         """The manifest of the image, with the packages in it."""
         meta = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key)
         facts: dict[str, Any] = {

@@ -17,7 +17,7 @@ from stagewright.kinds.common.base import Built, Scope, Seed, Work
 from stagewright.kinds.common.tools import SANDBOX, Tool, emulator
 from stagewright.project.lock import Pin
 from stagewright.seeds.apt import codename
-from stagewright.seeds.debian import Request, bootstrap, resolve
+from stagewright.seeds.debian import DebianRequest, bootstrap, resolve
 
 DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
@@ -65,8 +65,8 @@ class Bootstrap(Seed, kind="bootstrap"):
         tree = bootstrap(request, pin, work.folder, work.store.cache("pypi"), work.epoch, work.log)
         return Built(tree, (), {"packages": pin["packages"]})
 
-    def _request(self, pin: Pin | None) -> Request:
-        return Request(self.suite or codename(), tuple(sorted(self.packages)), self.portage, self._arch(pin))
+    def _request(self, pin: Pin | None) -> DebianRequest:
+        return DebianRequest(self.suite or codename(), tuple(sorted(self.packages)), self.portage, self._arch(pin))
 
     def _arch(self, pin: Pin | None) -> Arch:
         """A pin is of one architecture, whatever computer it is used on."""

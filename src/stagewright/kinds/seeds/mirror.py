@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.fetch.checksums import compare
+from stagewright.fetch.checksums import check_checksums
 from stagewright.fetch.download import download
 from stagewright.fetch.openpgp import keyring
 from stagewright.kinds.common.archived import GNUPG, ArchiveSeed, Fingerprint, Url, kept, pin_of, progress
@@ -76,7 +76,7 @@ class Mirror(ArchiveSeed, kind="mirror"):
                 urls,
                 archive,
                 size=pin["size"],
-                verify=lambda path: compare(path, name, digests),
+                verify=lambda path: check_checksums(path, name, digests),
                 progress=progress(work, name),
             )
         except StagewrightError as error:
@@ -93,7 +93,7 @@ class Mirror(ArchiveSeed, kind="mirror"):
         return [self.mirror] if isinstance(self.mirror, str) else self.mirror
 
     @contextlib.contextmanager
-    def _mirror(self, work: Work) -> Iterator[gentoo.Mirror]:
+    def _mirror(self, work: Work) -> Iterator[gentoo.ReleaseMirror]:
         file = work.files[self.keyring] if self.keyring else gentoo.KEYRING
-        with keyring([gentoo.existing(file)], self.keys) as keys:
-            yield gentoo.Mirror(self.mirrors, gentoo.directory(self.variant, self.arch), keys, work.folder)
+        with keyring([gentoo.existing_keyring(file)], self.keys) as keys:
+            yield gentoo.ReleaseMirror(self.mirrors, gentoo.directory(self.variant, self.arch), keys, work.folder)

@@ -14,7 +14,7 @@ from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.tools import Tool
 from stagewright.project.fields import Matching
 from stagewright.project.lock import Pin
-from stagewright.seeds.oci import REFERENCE, Registry, split, unpack_layers, verify
+from stagewright.seeds.oci_image import REFERENCE, ImageRegistry, split_reference, unpack_layers, verified_layers
 
 
 class SeedOci(ArchiveSeed, kind="oci"):
@@ -32,7 +32,7 @@ class SeedOci(ArchiveSeed, kind="oci"):
 
     def pin(self, work: Work) -> Pin:
         """Ask the registry what the tag stands for, and fetch and verify it."""
-        image, reference = split(self.oci)
+        image, reference = split_reference(self.oci)
         arch = Arch(self.arch or host_machine().arch)
         work.phase("look up the image")
         digest = self._registry(work).digest(reference, arch)
@@ -41,9 +41,9 @@ class SeedOci(ArchiveSeed, kind="oci"):
 
     def build(self, work: Work) -> Built:
         """Unpack the image that is pinned, fetched again if it is not there any more."""
-        image, _ = split(self.oci)
+        image, _ = split_reference(self.oci)
         digest = pin_of(work, *self.pinned)["digest"]
-        layers = verify(self._fetch(work, digest), digest, image)
+        layers = verified_layers(self._fetch(work, digest), digest, image)
         bounds = self.limits.bounds(sum(layer.stat().st_size for layer in layers))
 
         def fill(tree: Path) -> None:
@@ -56,5 +56,5 @@ class SeedOci(ArchiveSeed, kind="oci"):
         work.phase(f"fetch {self.oci}")
         return self._registry(work).fetch(digest, kept(work, digest.partition(":")[2], "image"))
 
-    def _registry(self, work: Work) -> Registry:
-        return Registry(split(self.oci)[0], self.tls, work.folder, work.log)
+    def _registry(self, work: Work) -> ImageRegistry:
+        return ImageRegistry(split_reference(self.oci)[0], self.tls, work.folder, work.log)

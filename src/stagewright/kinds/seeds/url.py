@@ -14,10 +14,10 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.fetch.checksums import compare, digests_of
+from stagewright.fetch.checksums import check_checksums, checksums_of
 from stagewright.fetch.download import download
 from stagewright.fetch.openpgp import keyring
-from stagewright.fetch.web import shown
+from stagewright.fetch.web import without_password
 from stagewright.kinds.common.archived import GNUPG, ArchiveSeed, Fingerprint, Url, kept, pin_of, progress
 from stagewright.kinds.common.base import Built, Work
 from stagewright.project.fields import FilePath, Matching
@@ -61,7 +61,7 @@ class SeedUrl(ArchiveSeed, kind="url"):
         target = kept(work, hashlib.sha256(self._urls[0].encode()).hexdigest(), self._file)  # its own is not known yet
         work.phase(f"fetch {self._file}")
         download(self._urls, target, verify=lambda path: self._verify(work, path), progress=progress(work, self._file))
-        digests = digests_of(target, ("sha512", "blake2b"))
+        digests = checksums_of(target, ("sha512", "blake2b"))
         size = target.stat().st_size
         final = kept(work, digests["sha512"], self._file)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -76,15 +76,15 @@ class SeedUrl(ArchiveSeed, kind="url"):
         archive = download(
             self._urls,
             kept(work, digests["sha512"], name),
-            verify=lambda path: compare(path, name, digests),
+            verify=lambda path: check_checksums(path, name, digests),
             progress=progress(work, name),
         )
-        facts = {"file": name, "url": shown(self._urls[0]), **digests}
+        facts = {"file": name, "url": without_password(self._urls[0]), **digests}
         return Built(self.unpack(work, archive, name), (), {"archive": facts})
 
     def _verify(self, work: Work, path: Path) -> None:
         wanted = {kind: value for kind, value in (("sha256", self.sha256), ("sha512", self.sha512)) if value}
-        compare(path, self._file, wanted)
+        check_checksums(path, self._file, wanted)
         if self.signature and self.keyring:
             signature = work.folder / "signature"
             signature.unlink(missing_ok=True)
@@ -99,5 +99,5 @@ class SeedUrl(ArchiveSeed, kind="url"):
     @property
     def _file(self) -> str:
         """What it is called: the last part of its address."""
-        name = shown(self._urls[0]).partition("?")[0].rstrip("/").rpartition("/")[2]
+        name = without_password(self._urls[0]).partition("?")[0].rstrip("/").rpartition("/")[2]
         return re.sub(r"[^A-Za-z0-9._+-]", "_", name).lstrip(".") or "seed"

@@ -13,7 +13,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, settle_places, ship_configuration
-from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import installed
 
 BASELAYOUT = "sys-apps/baselayout"
@@ -27,13 +27,13 @@ class Stage1(OwnRootStage, kind="stage1"):
     update_seed_command: list[str] = ["--update", "--deep", "--newuse", "@world"]
     """What emerge(1) is told to do for that."""
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """What updates the seed, and what the profile says that a stage1 is made of."""
         if self.update_seed:
-            yield Wanted(self.update_seed_command)
+            yield InstallRequest(self.update_seed_command)
         wanted = portage.stage1_packages()
         options, use = ["--oneshot", "--implicit-system-deps=n"], f"-* build {wanted.bootstrap_use}"
-        yield Wanted([*wanted.packages, *self.packages], TARGET, options, use)
+        yield InstallRequest([*wanted.packages, *self.packages], TARGET, options, use)
 
     def build(self, work: Work) -> Built:
         """Merge the packages into a fresh folder."""

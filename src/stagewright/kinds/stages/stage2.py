@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.packages import PackageStage, layer
 from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
-from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.repositories import main_of
 from stagewright.root.root import Root
 
@@ -19,11 +19,11 @@ from stagewright.root.root import Root
 class Stage2(PackageStage, Shipped, kind="stage2"):
     """A stage of kind ``stage2``. ``packages`` are merged besides those of the bootstrap."""
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """What the profile says that a bootstrap builds, and the stage's own packages."""
         wanted = portage.stage1_packages()
-        yield Wanted(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
-        yield Wanted(self.packages)
+        yield InstallRequest(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
+        yield InstallRequest(self.packages)
 
     def build(self, work: Work) -> Built:
         """Bootstrap."""
@@ -52,6 +52,6 @@ class Stage2(PackageStage, Shipped, kind="stage2"):
         try:
             root.run("bash", script, "-f", network=True, binds=portage.fetch_only_binds, env=portage.environment)
         finally:
-            portage.places.distfiles.keep()
+            portage.folders.distfiles.share()
         work.phase("bootstrap")
         root.run("bash", script, "-v", env=portage.environment)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.packages import PackageStage, layer
 from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
-from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import installed
 
 OPTIONS = ("--emptytree", "--update", "--deep", "--with-bdeps=y")
@@ -23,9 +23,9 @@ class Stage3(PackageStage, Shipped, kind="stage3"):
     depclean: bool = True
     """Remove what the system does not need."""
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """The system set and everything below it."""
-        yield Wanted(["@system", *self.packages], options=OPTIONS)
+        yield InstallRequest(["@system", *self.packages], options=OPTIONS)
 
     def build(self, work: Work) -> Built:
         """Build the system set."""

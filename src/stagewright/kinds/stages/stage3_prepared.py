@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
-from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import installed
 from stagewright.project.fields import Atom, BinhostRef
 
@@ -33,11 +33,11 @@ class RootSettings(OwnRootStage):
             portage.install(group, target=TARGET, options=["--oneshot", "--nodeps"], binary=binary)
         portage.install(self.packages, target=TARGET, binary=binary)
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """What :meth:`merge` installs."""
         for group in self.first:
-            yield Wanted(group, TARGET, ["--oneshot", "--nodeps"])
-        yield Wanted(self.packages, TARGET)
+            yield InstallRequest(group, TARGET, ["--oneshot", "--nodeps"])
+        yield InstallRequest(self.packages, TARGET)
 
 
 class Prepared(RootSettings, kind="stage3-root.prepared", table=""):

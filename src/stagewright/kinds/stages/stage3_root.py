@@ -15,7 +15,7 @@ from stagewright.kinds.common.packages import layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, settle_places, ship_configuration
 from stagewright.kinds.stages.stage3_prepared import Prepared, RootSettings
 from stagewright.portage.binpkgs import link_packages
-from stagewright.portage.emerge import PORTAGE_UID, Portage, Wanted
+from stagewright.portage.emerge import PORTAGE_UID, InstallRequest, Portage
 from stagewright.portage.installed import installed
 from stagewright.root import files
 from stagewright.root.owners import check_owners
@@ -52,7 +52,7 @@ class RootStage3(RootSettings, kind="stage3-root"):
         ship_configuration(self, target, portage, work)
         return layer(target, work, portage, toolchain=work.key, packages=len(installed(target.path)))
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """None: everything comes from the binary packages of the prepared root."""
         yield from ()
 
@@ -62,7 +62,7 @@ class RootStage3(RootSettings, kind="stage3-root"):
 
     def _rooms_with_packages(self, work: Work) -> tuple[Root, Portage]:
         target, portage = self.rooms(work)
-        link_packages(work.store.binpkgs(work.inputs["prepared"].key), portage.places.binpkgs)
+        link_packages(work.store.binpkgs(work.inputs["prepared"].key), portage.folders.binpkgs)
         return target, replace(portage, binpkgs=None)
 
     def _accounts(self, work: Work) -> list[list[str]]:

@@ -20,7 +20,7 @@ from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.finish import Finish, conclude, with_files
 from stagewright.kinds.common.packages import PackageStage, layer
 from stagewright.kinds.common.system import Shipped, ship_configuration
-from stagewright.portage.emerge import Portage, Wanted
+from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import packages_of
 from stagewright.root.accounts import AccountName, Accounts, Group, Password, User, check_numbers, plan_accounts
 from stagewright.root.budget import Size, check_size
@@ -73,10 +73,10 @@ class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
         """To install or remove packages, and to set the profile; a root without Portage is fine otherwise."""
         return bool(self.packages or self.unmerge or self.kernel or self.profile or self.depclean)
 
-    def installs(self, portage: Portage) -> Iterator[Wanted]:
+    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """The kernel, and the packages."""
         kernel = [self.kernel.package] if self.kernel and self.kernel.package else []
-        yield Wanted([*kernel, *self.packages], options=["--newuse", "--deep", "--update"])
+        yield InstallRequest([*kernel, *self.packages], options=["--newuse", "--deep", "--update"])
 
     def build(self, work: Work) -> Built:
         """Change the root, keep the changes as a layer."""

@@ -98,7 +98,7 @@ class RebuildTest(TestStage, kind="rebuilds", table="tests"):
         """Build the packages again, try the compiler, and write the report."""
         root, portage = self._builder(work).portage(work)
         names = self._names(portage)
-        _keep_flags(portage.places.config, root, names)
+        _keep_flags(portage.folders.config, root, names)
         before = inside(root.path, contents, Path("/"), names)
         logged = len(files.read_file(root.path, _EMERGE_LOG) or "")
         started = time.monotonic()

@@ -20,8 +20,8 @@ from typing import IO, Any
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.fetch.checksums import compare
-from stagewright.fetch.download import fetching
+from stagewright.fetch.checksums import check_checksums
+from stagewright.fetch.download import download_lock
 from stagewright.root.overlay import mount_layers
 from stagewright.run import network, pipeline, run
 from stagewright.seeds.tarscan import Bounds
@@ -68,7 +68,7 @@ _SAYINGS = (
 
 
 @dataclass(frozen=True)
-class Registry:
+class ImageRegistry:
     """Images of one name in a registry. Without ``tls`` it is asked in the clear."""
 
     image: str
@@ -97,7 +97,7 @@ class Registry:
 
     def fetch(self, digest: str, target: Path) -> Path:
         """The image in a folder, as skopeo's ``dir:`` has it; every blob is what its digest says."""
-        with fetching(target):
+        with download_lock(target):
             if target.exists():
                 return target
             part = target.with_name(f"{target.name}.part")
@@ -106,7 +106,7 @@ class Registry:
             options = ["--preserve-digests", f"--src-tls-verify={str(self.tls).lower()}"]
             try:
                 self._skopeo("copy", *options, source, f"dir:{part}")
-                verify(part, digest, self.image)
+                verified_layers(part, digest, self.image)
             except BaseException:
                 remove_tree(part)
                 raise
@@ -142,14 +142,14 @@ class Registry:
         return ["skopeo", *policy, "--command-timeout", "2h", *words]
 
 
-def split(reference: str) -> tuple[str, str]:
+def split_reference(reference: str) -> tuple[str, str]:
     """The name of an image, and its digest or tag (default: ``latest``)."""
     found = re.fullmatch(REFERENCE, reference)
     assert found, "the model has checked it"
     return found["image"], found["digest"] or found["tag"] or "latest"
 
 
-def verify(folder: Path, digest: str, name: str) -> list[Path]:
+def verified_layers(folder: Path, digest: str, name: str) -> list[Path]:
     """The layers of an image in a folder, lowest first, all compared with their digests, the manifest with this one.
 
     Raises ``DIGEST_MISMATCH``, or ``BAD_LISTING`` for an image that is not made of tarballs.
@@ -165,7 +165,7 @@ def verify(folder: Path, digest: str, name: str) -> list[Path]:
         if not path.is_file() or path.stat().st_size != layer.get("size"):
             what = f"{name}: layer {found[0]} is not as large as the manifest says"
             raise StagewrightError(Reason.WRONG_LENGTH, what, hint="nothing of it was kept; try again")
-        compare(path, f"{name}: layer {found[0]}", {"sha256": found[1]})
+        check_checksums(path, f"{name}: layer {found[0]}", {"sha256": found[1]})
         layers.append(path)
     if not layers:
         raise _nonsense(name, "it has no layers")
@@ -176,7 +176,7 @@ def unpack_layers(layers: Sequence[Path], work: Path, target: Path, log: IO[str]
     """Unpack layers (lowest first) and put them together in an empty folder. Needs the right to mount."""
     if len(layers) == 1:
         unpack(layers[0], target, log, bounds, name=name)
-        translate(target)
+        translate_whiteouts(target)
         return
     trees = []
     for number, layer in enumerate(layers):
@@ -184,7 +184,7 @@ def unpack_layers(layers: Sequence[Path], work: Path, target: Path, log: IO[str]
         tree.mkdir()
         trees.append(tree)
         bounds = bounds.less(unpack(layer, tree, log, bounds, name=name))
-        translate(tree)
+        translate_whiteouts(tree)
     whole = mount_layers(trees[::-1], work / "layers")
     run(["cp", "--archive", "--no-target-directory", whole, target])
     run(["umount", whole])
@@ -192,7 +192,7 @@ def unpack_layers(layers: Sequence[Path], work: Path, target: Path, log: IO[str]
         remove_tree(tree)
 
 
-def translate(tree: Path) -> None:
+def translate_whiteouts(tree: Path) -> None:
     """Turn a layer's markers into overlayfs' own: a device 0/0 for what is removed, an attribute for opaque folders."""
     for folder, _, names in os.walk(tree):
         markers = [name for name in names if name.startswith(_WHITEOUT)]

@@ -15,11 +15,11 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.download import Progress
 from stagewright.fetch.openpgp import Keyring, keyring
 from stagewright.project.model import Repo
-from stagewright.repos.git import Between, Commit, Remote
-from stagewright.repos.snapshots import Found, Mirror
-from stagewright.repos.trees import Shelf
+from stagewright.repos.git import Commit, CommitRange, GitRemote
+from stagewright.repos.repository_cache import RepositoryCache
+from stagewright.repos.snapshots import Snapshot, SnapshotMirror
 from stagewright.run import python, run
-from stagewright.seeds.gentoo import KEYRING, existing
+from stagewright.seeds.gentoo import KEYRING, existing_keyring
 
 GENTOO_KEYS = (
     "DCD05B71EAB94199527F44ACDB6B8C1F96D8BF6D",  # ebuild repository signing key
@@ -32,7 +32,7 @@ SUBJECTS = 20
 
 
 @dataclass(frozen=True)
-class Origin:
+class RepositorySource:
     """One repository of a project that comes from elsewhere, and where a store keeps it.
 
     ``keyring`` is the file of keys that the project names, if it does.
@@ -41,7 +41,7 @@ class Origin:
     name: str
     repo: Repo
     keyring: Path | None
-    shelf: Shelf
+    cache: RepositoryCache
     log: IO[str]
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda *_: None
@@ -65,7 +65,7 @@ class Origin:
 
     def fetch(self, pin: Mapping[str, Any]) -> None:
         """Bring back the files that a pin names, unless they are there."""
-        if not self.shelf.has(pin["tree"]):
+        if not self.cache.has(pin["tree"]):
             self.on_phase("fetch")
             if self.repo.git is not None:
                 tree = self._remote.tree(self._remote.fetch(pin["commit"]))
@@ -75,33 +75,33 @@ class Origin:
                 what = f"{self.name}: the pinned commit has other files than the lock says"
                 raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="stagewright update pins it anew")
 
-    def between(self, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Between | None:
+    def commits_between(self, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> CommitRange | None:
         """The commits between two pins, where that can be told."""
         if not old or self.repo.git is None or "commit" not in old or old["commit"] == new["commit"]:
             return None
         since = calendar.timegm(time.strptime(old["date"], "%Y-%m-%d %H:%M:%S"))
-        return self._remote.between(old["commit"], new["commit"], since, SUBJECTS)
+        return self._remote.commits_between(old["commit"], new["commit"], since, SUBJECTS)
 
     def _check_manifests(self, tree: str) -> None:
         """Verify a tree by its own signed Manifests, if the project asks for it; the pin says that it was done."""
         if self.repo.manifests:
             self.on_phase("verify the Manifests")
             with self._trusted() as trusted:
-                _gemato(self.shelf.tree(tree), trusted, self.log, self.name)
+                _gemato(self.cache.path(tree), trusted, self.log, self.name)
 
     @property
-    def _remote(self) -> Remote:
+    def _remote(self) -> GitRemote:
         assert self.repo.git is not None
-        return Remote(self.repo.git, self.shelf, self.log)
+        return GitRemote(self.repo.git, self.cache, self.log)
 
     @property
-    def _mirror(self) -> Mirror:
+    def _mirror(self) -> SnapshotMirror:
         url = self.repo.squashfs or self.repo.snapshot
         assert url
         names = tuple(dict.fromkeys([self.name, "gentoo", "portage"]))
-        return Mirror(url.rstrip("/"), names, self.shelf, self.log, self.on_progress)
+        return SnapshotMirror(url.rstrip("/"), names, self.cache, self.log, self.on_progress)
 
-    def _find_snapshot(self) -> Found:
+    def _find_snapshot(self) -> Snapshot:
         trust = self._trusted if self.repo.verified else None
         find = self._mirror.find_tarball if self.repo.snapshot else self._mirror.find_squashfs
         return find(self.repo.date, trust)
@@ -115,7 +115,7 @@ class Origin:
                 signer = {"signer": trusted.commit(self._remote.folder, commit.id).primary}
         return {"date": date, "commit": commit.id, "tree": f"git-tree:{commit.tree}", **signer}
 
-    def _pin_of_snapshot(self, found: Found, old: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _pin_of_snapshot(self, found: Snapshot, old: Mapping[str, Any] | None) -> dict[str, Any]:
         self._check_newer(found.date, old)
         signer = {"signer": found.signer} if found.signer else {}
         return {"date": found.date, "file": found.file, "sha512": found.sha512, "tree": found.tree, **signer}
@@ -130,7 +130,7 @@ class Origin:
 
     @property
     def _keyring_file(self) -> Path:
-        return existing(self.keyring or KEYRING)
+        return existing_keyring(self.keyring or KEYRING)
 
     @contextlib.contextmanager
     def _trusted(self) -> Iterator[Keyring]:

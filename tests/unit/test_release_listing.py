@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.release.contents import read_contents, write_contents
-from stagewright.release.digests import DigestedFile
-from stagewright.release.tree import Entry
+from stagewright.release.artifact_digests import DigestedFile
+from stagewright.release.listing import read_contents, write_contents
+from stagewright.release.tree import TreeEntry
 
 EPOCH = 1795132800
 
@@ -53,19 +53,19 @@ def test_the_same_bytes_each_time(tmp_path: Path) -> None:
 def test_everything_is_understood(tmp_path: Path) -> None:
     written(LISTING, tmp_path / "it.gz")
     tree = read_contents(tmp_path / "it.gz")
-    suid = Entry("-rwsr-xr-t", "1000/100", 12345)
+    suid = TreeEntry("-rwsr-xr-t", "1000/100", 12345)
     assert tree.entries == {
-        "/": Entry("drwxr-xr-x", "0/0", 0),
+        "/": TreeEntry("drwxr-xr-x", "0/0", 0),
         "/a file": suid,
-        "/far": Entry("-rw-r--r--", "0/0", 1),
-        "/old": Entry("-rw-r--r--", "0/0", 1),
-        "/before": Entry("-rw-r--r--", "3000000/4294967294", 1),
+        "/far": TreeEntry("-rw-r--r--", "0/0", 1),
+        "/old": TreeEntry("-rw-r--r--", "0/0", 1),
+        "/before": TreeEntry("-rw-r--r--", "3000000/4294967294", 1),
         "/b link to c": suid,
-        "/link": Entry("lrwxrwxrwx", "0/0", 0, "../a b"),
-        "/null": Entry("crw-------", "0/0", 0, "1,3"),
-        "/disk": Entry("brw-------", "0/0", 0, "259,1048575"),
-        "/pipe": Entry("prw-r--r--", "0/0", 0),
-        "/new\nline \udcff\\ ä": Entry("-rw-r--r--", "0/0", 0),
+        "/link": TreeEntry("lrwxrwxrwx", "0/0", 0, "../a b"),
+        "/null": TreeEntry("crw-------", "0/0", 0, "1,3"),
+        "/disk": TreeEntry("brw-------", "0/0", 0, "259,1048575"),
+        "/pipe": TreeEntry("prw-r--r--", "0/0", 0),
+        "/new\nline \udcff\\ ä": TreeEntry("-rw-r--r--", "0/0", 0),
     }
     assert tree.size == 12345 + 3, "a hard link weighs nothing"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from stagewright.portage.installed import Package, as_data, from_data
-from stagewright.release.packages import PackageChange, package_changes, split
+from stagewright.release.package_changes import PackageChange, package_changes, split_version
 
 GCC = Package("sys-devel/gcc-13.2.1_p20240210", "13", "gentoo", ("nls", "openmp"), "GPL-3+", 100)
 
@@ -24,7 +24,7 @@ GCC = Package("sys-devel/gcc-13.2.1_p20240210", "13", "gentoo", ("nls", "openmp"
     ],
 )
 def test_names_and_versions(name: str, parts: tuple[str, str]) -> None:
-    assert split(name) == parts
+    assert split_version(name) == parts
 
 
 def test_what_counts_as_a_change() -> None:

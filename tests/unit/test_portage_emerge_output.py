@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason
-from stagewright.portage.output import Output
+from stagewright.portage.emerge_output import EmergeOutput
 
 SAMPLES = Path(__file__).parents[1] / "data" / "emerge"
 
 
-def read(name: str) -> tuple[Output, list[tuple[int, int, str]]]:
-    output = Output()
+def read(name: str) -> tuple[EmergeOutput, list[tuple[int, int, str]]]:
+    output = EmergeOutput()
     steps = [
         step
         for line in (SAMPLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_what_the_manifest_says(name: str) -> None:
 
 
 def test_long_runs_keep_memory_small() -> None:
-    output = Output()
+    output = EmergeOutput()
     for number in range(10_000):
         output.read(f"line {number}")
     assert len(output.lines) < 1000

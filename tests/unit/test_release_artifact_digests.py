@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stagewright.release.digests import DigestedFile, digests_of, write_digests
+from stagewright.release.artifact_digests import DigestedFile, digest_artifact, write_digests
 
 
 @pytest.mark.parametrize("pieces", [[], [b""], [b"a"], [b"a" * 5, b"b" * (1 << 21), b"", b"c" * 20_000]])
@@ -17,7 +17,7 @@ def test_a_file_is_digested_while_it_is_written(pieces: list[bytes], tmp_path: P
             file.write(piece)
     whole = b"".join(pieces)
     assert (tmp_path / "it").read_bytes() == whole
-    assert file.digests == digests_of(tmp_path / "it")
+    assert file.digests == digest_artifact(tmp_path / "it")
     assert file.digests.size == len(whole)
     assert file.digests.digests == {
         name: hashlib.new(name, whole).hexdigest() for name in ("blake2b", "sha512", "sha256")
@@ -34,7 +34,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 def test_the_texts(tmp_path: Path) -> None:
     for name in ("it.iso", "it.iso.CONTENTS.gz"):
         (tmp_path / name).write_text(name, encoding="utf-8")
-    main, contents = (digests_of(tmp_path / name) for name in ("it.iso", "it.iso.CONTENTS.gz"))
+    main, contents = (digest_artifact(tmp_path / name) for name in ("it.iso", "it.iso.CONTENTS.gz"))
     write_digests(tmp_path / "it.iso", [main, contents])
     assert (tmp_path / "it.iso.DIGESTS").read_text(encoding="utf-8").splitlines() == [
         "# BLAKE2B HASH",

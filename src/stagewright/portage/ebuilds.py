@@ -17,7 +17,7 @@ _ORDER = {"alpha": -4, "beta": -3, "pre": -2, "rc": -1, "p": 1}
 _SETTING = r'^[ \t]*{name}=["\']?(?P<value>[^"\'\n]*)'
 
 
-def compare(left: str, right: str) -> int:
+def compare_versions(left: str, right: str) -> int:
     """Less than 0, 0 or more than 0, as one version comes before, with or after another."""
     one, two = _VERSION.fullmatch(left), _VERSION.fullmatch(right)
     if not one or not two:
@@ -30,7 +30,7 @@ def compare(left: str, right: str) -> int:
     )
 
 
-by_version = functools.cmp_to_key(compare)
+by_version = functools.cmp_to_key(compare_versions)
 """Versions as keys for sorting."""
 
 
@@ -57,14 +57,14 @@ def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
         yield Ebuild(version, "" if "$" in slot else slot.partition("/")[0], frozenset(keywords.split()), path)
 
 
-def best(found: Sequence[Ebuild], arch: str, *, testing: bool) -> Ebuild | None:
+def best_ebuild(found: Sequence[Ebuild], arch: str, *, testing: bool) -> Ebuild | None:
     """The highest ebuild that is stable on an architecture, or that is being tested there."""
     wanted = {arch, "*", *([f"~{arch}", "~*"] if testing else [])}
     fit = [ebuild for ebuild in found if wanted & ebuild.keywords]
     return max(fit, key=lambda ebuild: by_version(ebuild.version), default=None)
 
 
-def split(cpv: str) -> tuple[str, str]:
+def split_version(cpv: str) -> tuple[str, str]:
     """A package and its version, of category/name-version."""
     found = re.fullmatch(rf"(.+?)-({_VERSION.pattern})", cpv, re.ASCII)
     return (found[1], found[2]) if found else (cpv, "")

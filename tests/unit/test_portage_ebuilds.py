@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagewright.portage.versions import best, by_version, compare, ebuilds, split
+from stagewright.portage.ebuilds import best_ebuild, by_version, compare_versions, ebuilds, split_version
 
 ASCENDING = """
 0.9 1_alpha 1_alpha2 1_beta1 1_pre 1_rc1_p1 1_rc2 1 1-r1 1_p1_pre2 1_p1 1_p2 1a 1b
@@ -19,12 +19,12 @@ ASCENDING = """
 
 @pytest.mark.parametrize(("low", "high"), list(pairwise(ASCENDING)))
 def test_order(low: str, high: str) -> None:
-    assert compare(low, high) < 0 < compare(high, low)
+    assert compare_versions(low, high) < 0 < compare_versions(high, low)
 
 
 @pytest.mark.parametrize(("one", "two"), [("1", "1"), ("1-r0", "1"), ("01", "1"), ("1_p", "1_p0"), ("1.010", "1.01")])
 def test_the_same_version_in_two_ways(one: str, two: str) -> None:
-    assert compare(one, two) == 0
+    assert compare_versions(one, two) == 0
 
 
 VERSIONS = st.from_regex(r"\d{1,2}(\.\d{1,2}){0,2}[a-b]?(_(alpha|beta|pre|rc|p)\d?){0,2}(-r\d)?", fullmatch=True)
@@ -33,14 +33,16 @@ VERSIONS = st.from_regex(r"\d{1,2}(\.\d{1,2}){0,2}[a-b]?(_(alpha|beta|pre|rc|p)\
 @given(VERSIONS, VERSIONS, VERSIONS)
 def test_it_is_an_order(one: str, two: str, three: str) -> None:
     low, middle, high = sorted((one, two, three), key=by_version)
-    assert compare(low, high) <= 0
-    assert compare(one, two) == -compare(two, one) or (compare(one, two) < 0) == (compare(two, one) > 0)
-    assert compare(low, middle) <= 0 and compare(middle, high) <= 0
+    assert compare_versions(low, high) <= 0
+    assert compare_versions(one, two) == -compare_versions(two, one) or (compare_versions(one, two) < 0) == (
+        compare_versions(two, one) > 0
+    )
+    assert compare_versions(low, middle) <= 0 and compare_versions(middle, high) <= 0
 
 
 def test_splitting() -> None:
-    assert split("app-misc/hello-world-1.2_p3-r1") == ("app-misc/hello-world", "1.2_p3-r1")
-    assert split("app-misc/hello") == ("app-misc/hello", "")
+    assert split_version("app-misc/hello-world-1.2_p3-r1") == ("app-misc/hello-world", "1.2_p3-r1")
+    assert split_version("app-misc/hello") == ("app-misc/hello", "")
 
 
 def write(tree: Path, version: str, keywords: str, slot: str = "0", cache: str = "") -> None:
@@ -62,7 +64,7 @@ def test_the_best_of_what_is_stable_or_being_tested(tmp_path: Path) -> None:
     assert {ebuild.version: ebuild.slot for ebuild in found} == {"1.9": "0", "1.10": "2", "9999": "0"}
 
     def version(arch: str, *, testing: bool) -> str | None:
-        chosen = best(found, arch, testing=testing)
+        chosen = best_ebuild(found, arch, testing=testing)
         return chosen and chosen.version
 
     assert version("amd64", testing=False) == "1.9"

@@ -26,7 +26,7 @@ _SMALL = 1 << 14  # below this a thread costs more than it gives
 
 
 @dataclass(frozen=True)
-class Digests:
+class FileDigests:
     """The digests of one file, in hexadecimal by algorithm, and its size in bytes."""
 
     file: str
@@ -42,18 +42,18 @@ class Digests:
         return asdict(self)
 
 
-def write_digests(artifact: Path, files: Sequence[Digests]) -> None:
+def write_digests(artifact: Path, files: Sequence[FileDigests]) -> None:
     """Write ``.DIGESTS`` for the files and ``.sha256`` for the first of them, the artifact itself."""
-    beside(artifact, "DIGESTS").write_text("".join(file.lines(*LISTED) for file in files), encoding="utf-8")
-    beside(artifact, "sha256").write_text(files[0].lines("sha256"), encoding="utf-8")
+    companion(artifact, "DIGESTS").write_text("".join(file.lines(*LISTED) for file in files), encoding="utf-8")
+    companion(artifact, "sha256").write_text(files[0].lines("sha256"), encoding="utf-8")
 
 
-def beside(artifact: Path, suffix: str) -> Path:
+def companion(artifact: Path, suffix: str) -> Path:
     """The file of that kind that belongs to an artifact."""
     return artifact.with_name(f"{artifact.name}.{suffix}")
 
 
-def digests_of(path: Path) -> Digests:
+def digest_artifact(path: Path) -> FileDigests:
     """The digests of a file that is there already."""
     with path.open("rb") as stream, Digester() as digester:
         while chunk := stream.read(CHUNK):
@@ -78,9 +78,9 @@ class Digester:
         else:
             list(self._pool.map(lambda one: one.update(data), self._hashes.values()))
 
-    def result(self, file: str) -> Digests:
+    def result(self, file: str) -> FileDigests:
         """The digests of what came so far, under the name of a file."""
-        return Digests(file, self._size, {name: one.hexdigest() for name, one in self._hashes.items()})
+        return FileDigests(file, self._size, {name: one.hexdigest() for name, one in self._hashes.items()})
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +109,7 @@ class DigestedFile(Digester):
         self._stream.flush()
 
     @property
-    def digests(self) -> Digests:
+    def digests(self) -> FileDigests:
         """The digests of what was written so far."""
         return self.result(self._path.name)
 

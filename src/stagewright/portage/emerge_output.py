@@ -96,7 +96,7 @@ KEPT = 400
 
 
 @dataclass
-class Output:
+class EmergeOutput:
     """Reads the lines of one emerge run as they come."""
 
     lines: list[str] = field(default_factory=list)
@@ -156,7 +156,7 @@ class Output:
             return StagewrightError(Reason.FETCH_FAILED, what, detail=self.tail(), hint=hint)
         package, phase = self.failed or ("emerge", "")
         where = f" in its {phase} phase" if phase else ""
-        return StagewrightError(Reason.PACKAGE_FAILED, f"{package} failed{where}", detail=gist(self.lines))
+        return StagewrightError(Reason.PACKAGE_FAILED, f"{package} failed{where}", detail=failure_excerpt(self.lines))
 
     def tail(self, count: int = 25) -> str:
         """The last lines that say something."""
@@ -166,7 +166,7 @@ class Output:
         return [line for line in self.lines[number : number + 20] if line.strip()]
 
 
-def gist(lines: Sequence[str], before: int = 20) -> str:
+def failure_excerpt(lines: Sequence[str], before: int = 20) -> str:
     """What a build log says about its failure: the lines before Portage's report, and the first words of that.
 
     Without a report it is the end of the log.

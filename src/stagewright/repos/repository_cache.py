@@ -32,41 +32,41 @@ from stagewright.store.links import locked
 from stagewright.store.store import remove_tree, sync_folder
 
 
-def trees_of(store: Path) -> Path:
+def trees_folder(store: Path) -> Path:
     """Where a store keeps the trees; known before the store is opened, since a project is read first."""
     return store / "cache" / "repos" / "trees"
 
 
 @dataclass(frozen=True)
-class Shelf:
+class RepositoryCache:
     """The folder ``cache/repos`` of a store."""
 
     folder: Path
 
     @classmethod
-    def of(cls, store: Path) -> Shelf:
+    def of(cls, store: Path) -> RepositoryCache:
         """That of the store in this folder."""
-        return cls(trees_of(store).parent)
+        return cls(trees_folder(store).parent)
 
-    def tree(self, tree: str) -> Path:
+    def path(self, tree: str) -> Path:
         """Where the tree with this id lies, or would lie."""
         return self.folder / "trees" / tree_name(tree)
 
     def has(self, tree: str) -> bool:
         """Whether a tree is there; one that is looked for counts as used, for collection."""
         with contextlib.suppress(FileNotFoundError):
-            os.utime(self.tree(tree))
+            os.utime(self.path(tree))
             return True
         return False
 
-    def place(self, kind: str, address: str) -> Path:
+    def folder_for(self, kind: str, address: str) -> Path:
         """A folder for what comes from an address."""
         folder = self.folder / kind / hashlib.sha256(address.encode()).hexdigest()[:32]
         folder.parent.mkdir(parents=True, exist_ok=True)
         return folder
 
     @contextlib.contextmanager
-    def held(self, name: str) -> Iterator[int]:
+    def lock(self, name: str) -> Iterator[int]:
         """Wait until nobody else fills the thing of this name; yields the descriptor that holds it.
 
         Commands that inherit the descriptor hold it until they end, even if this process is gone before.
@@ -75,10 +75,10 @@ class Shelf:
             yield descriptor
 
     @contextlib.contextmanager
-    def filling(self, tree: str) -> Iterator[Path | None]:
+    def new_entry(self, tree: str) -> Iterator[Path | None]:
         """A new folder that becomes the tree when the block ends well; None when the tree is there already."""
         name = tree_name(tree)
-        with self.held(name):
+        with self.lock(name):
             if self.has(tree):
                 yield None
                 return
@@ -90,7 +90,7 @@ class Shelf:
                 yield folder
                 _settle(folder)
                 run(["sync", "-f", folder])
-                folder.rename(self.tree(tree))
+                folder.rename(self.path(tree))
                 sync_folder(folder.parent)
             finally:
                 remove_tree(folder)

@@ -20,7 +20,7 @@ LAYOUT = "[structure]\n0=filename-hash BLAKE2B 8\n"
 _CONF = "layout.conf"
 
 
-def place_of(name: str) -> str:
+def path_in_mirror(name: str) -> str:
     """Where a file lies below the folder distfiles of a mirror."""
     return f"{hashlib.blake2b(name.encode()).hexdigest()[:2]}/{name}"
 
@@ -47,7 +47,7 @@ def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]
     distfiles = folder / "distfiles"
     distfiles.mkdir(parents=True, exist_ok=True)
     (distfiles / _CONF).write_text(LAYOUT, encoding="utf-8")
-    wanted = {distfiles / place_of(name): source / name for name in names}
+    wanted = {distfiles / path_in_mirror(name): source / name for name in names}
     for target, file in wanted.items():
         if not _same(target, file):
             target.parent.mkdir(exist_ok=True)

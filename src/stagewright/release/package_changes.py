@@ -13,7 +13,7 @@ _VERSION = re.compile(r"(.+?)-(\d+(?:\.\d+)*[a-z]?(?:_(?:alpha|beta|pre|rc|p)\d*
 """A package's name and its version (PMS 3.2)."""
 
 
-def split(name: str) -> tuple[str, str]:
+def split_version(name: str) -> tuple[str, str]:
     """Category/package and version of an installed package's name."""
     found = _VERSION.fullmatch(name)
     return (found[1], found[2]) if found else (name, "")
@@ -54,7 +54,7 @@ def _by_name(packages: Sequence[Package]) -> dict[str, dict[str, Package]]:
     """Packages by category/package, then by slot."""
     table: dict[str, dict[str, Package]] = {}
     for package in packages:
-        table.setdefault(split(package.name)[0], {})[_slot(package)] = package
+        table.setdefault(split_version(package.name)[0], {})[_slot(package)] = package
     return table
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.release.digests import DigestedFile
-from stagewright.release.tree import Entry, Tree
+from stagewright.release.artifact_digests import DigestedFile
+from stagewright.release.tree import Tree, TreeEntry
 
 _LINE = re.compile(
     rb"(?P<head>(?P<mode>[^\s.+*]{10})[.+*]? +(?P<owner>\d+/\d+) +(?P<size>\d+|\d+,\d+) )"
@@ -51,7 +51,7 @@ def _later(date: bytes, last: bytes) -> bool:
 
 def read_contents(path: Path) -> Tree:
     """The tree that a listing describes. Raises ``BAD_ARCHIVE`` for anything that is none."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, TreeEntry] = {}
     try:
         with gzip.open(path) as stream:
             for line in stream:
@@ -67,14 +67,14 @@ def read_contents(path: Path) -> Tree:
     return Tree(entries)
 
 
-def _entry(found: re.Match[bytes], known: dict[str, Entry]) -> tuple[str, Entry]:
+def _entry(found: re.Match[bytes], known: dict[str, TreeEntry]) -> tuple[str, TreeEntry]:
     mode, name, target = found["mode"].decode(), found["name"], b""
     if mode[0] == "h":
         return _hard_link(name, known)
     if mode[0] == "l":
         name, _, target = name.partition(b" -> ")
     device = mode[0] in "bc"
-    return _path(name), Entry(
+    return _path(name), TreeEntry(
         mode=mode,
         owner=found["owner"].decode(),
         size=0 if device else int(found["size"]),
@@ -82,7 +82,7 @@ def _entry(found: re.Match[bytes], known: dict[str, Entry]) -> tuple[str, Entry]
     )
 
 
-def _hard_link(name: bytes, known: dict[str, Entry]) -> tuple[str, Entry]:
+def _hard_link(name: bytes, known: dict[str, TreeEntry]) -> tuple[str, TreeEntry]:
     """A further name of a file. A name may itself hold the words between the two; the file is one that is known."""
     words = name.split(b" link to ")
     splits = [(b" link to ".join(words[:count]), b" link to ".join(words[count:])) for count in range(1, len(words))]

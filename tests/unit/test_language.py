@@ -33,7 +33,7 @@ def test_no_area_has_more_turns_than_it_may() -> None:
         ('"""What a root holds."""\n', (1, "What")),
         ('x = 1\n"""Whether it holds."""\n', (2, "Whether")),
         ("# The user is told.\n", (1, "told")),
-        ("# The kernel is\n# none.\n", (1, "is none")),
+        ("# The kernel is\n# none.\n", (1, "kernel is none")),
         ('raise_("the disk has not", "an end")\n', (1, "has not")),
         ('say(f"{root} lies beside {other}")\n', (1, "beside")),
         ('say("the root "\n    "is made anew")\n', (2, "anew")),

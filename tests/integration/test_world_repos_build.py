@@ -206,7 +206,7 @@ def test_a_mirror_of_what_the_project_needs(house: House, tmp_path: Path) -> Non
         run = build("--locked", cwd=house.project, store=house.store) if not mirror else offline("build", house=house)
         assert run.code == 0, run
     refused = call("fetch", f"--mirror-out={house.project}", cwd=house.project, store=house.store, check=False)
-    assert refused.code == 2 and "is no mirror" in refused.stderr
+    assert refused.code == 2 and "not a mirror" in refused.stderr
 
 
 def test_a_wrong_manifest_leaves_the_shared_file_alone(house: House) -> None:

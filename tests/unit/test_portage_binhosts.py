@@ -1,4 +1,4 @@
-"""Binary packages from other machines: what Portage is told of their hosts, and what is kept of what they serve."""
+"""Binary packages of other machines: the configuration of their hosts, and the cache of their packages."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def indexed(hosts: Binhosts, text: str = INDEX) -> None:
     write(hosts.folder / "index/example.org/a/b/Packages", text)
 
 
-def nowhere(tmp_path: Path) -> Root:
-    """A root that nothing may be run in: there is nothing to check."""
+def no_root(tmp_path: Path) -> Root:
+    """Return a root that does not exist: a test that runs a command in it fails."""
     return Root(tmp_path / "none", tmp_path / "none")
 
 
@@ -76,7 +76,7 @@ def test_binrepos_conf(host: Host) -> None:
     assert parser["main"]["frozen"] == "no"
 
 
-def test_the_fetch_step_alone_may_write_and_ask(hosts: Binhosts) -> None:
+def test_only_the_fetch_step_can_write_and_sees_live_hosts(hosts: Binhosts) -> None:
     assert [(bind.target, bind.writable) for bind in hosts.binds()] == [
         ("/var/cache/binhost/main", False),
         ("/var/cache/edb/binhost", True),
@@ -87,7 +87,7 @@ def test_the_fetch_step_alone_may_write_and_ask(hosts: Binhosts) -> None:
     ]
 
 
-def test_what_was_fetched_is_kept_for_this_host_and_these_keys(host: Host, tmp_path: Path) -> None:
+def test_packages_are_cached_by_host_and_keys(host: Host, tmp_path: Path) -> None:
     fetched = write(host.folder / PACKAGE)
     write(host.folder / f"{PACKAGE}.partial")
     assert host.downloaded() == [fetched]
@@ -109,7 +109,7 @@ def test_what_was_fetched_is_kept_for_this_host_and_these_keys(host: Host, tmp_p
         assert not stranger.folder.exists()
 
 
-def test_a_package_that_the_host_has_anew_takes_the_place_of_the_old_one(host: Host, tmp_path: Path) -> None:
+def test_a_newer_package_of_the_host_replaces_the_cached_one(host: Host, tmp_path: Path) -> None:
     write(host.folder / PACKAGE, "old")
     host.cache_new()
     second = replace(host, folder=tmp_path / "second")
@@ -118,31 +118,31 @@ def test_a_package_that_the_host_has_anew_takes_the_place_of_the_old_one(host: H
     fetched.rename(second.folder / PACKAGE)
     second.cache_new()
     assert (host.cache / PACKAGE).read_text(encoding="utf-8") == "new"
-    assert (host.folder / PACKAGE).read_text(encoding="utf-8") == "old", "another build still has what it began with"
+    assert (host.folder / PACKAGE).read_text(encoding="utf-8") == "old", "the package of another build must stay"
 
 
-def test_a_host_without_an_index_is_told(hosts: Binhosts, tmp_path: Path) -> None:
+def test_a_host_without_an_index_is_reported(hosts: Binhosts, tmp_path: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
-        hosts.check(nowhere(tmp_path), {"main": "Connection refused"})
+        hosts.check(no_root(tmp_path), {"main": "Connection refused"})
     assert caught.value.reason is Reason.FETCH_FAILED
     assert "https://example.org:81/a/b/" in caught.value.detail and "Connection refused" in caught.value.detail
     indexed(hosts)
-    hosts.check(nowhere(tmp_path), {})
+    hosts.check(no_root(tmp_path), {})
     hosts.prepare_fetch()
-    with pytest.raises(StagewrightError):  # an index of before is none
-        hosts.check(nowhere(tmp_path), {})
+    with pytest.raises(StagewrightError):  # an index of an earlier fetch step does not count
+        hosts.check(no_root(tmp_path), {})
 
 
-def test_without_keys_everything_is_kept(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
+def test_without_keys_packages_are_cached_unverified(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
     trusting = replace(hosts, hosts=[replace(host, keys=None)])
     indexed(trusting)
     write(host.folder / PACKAGE)
-    trusting.check(nowhere(tmp_path), {})
+    trusting.check(no_root(tmp_path), {})
     assert (trusting.hosts[0].cache / PACKAGE).exists()
 
 
-def test_which_packages_came_from_a_host(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
-    assert hosts.used(tmp_path / "tree") == {}, "a stage that installed nothing"
+def test_the_installed_packages_of_a_host(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
+    assert hosts.used(tmp_path / "tree") == {}, "a stage that has installed nothing"
     write(host.folder / PACKAGE, "hello")
     write(host.folder / "app-misc/other/other-1-1.gpkg.tar", "other")
     records = tmp_path / "tree/var/db/pkg/app-misc"
@@ -151,7 +151,7 @@ def test_which_packages_came_from_a_host(hosts: Binhosts, host: Host, tmp_path: 
     assert hosts.used(tmp_path / "tree") == {"main": {"uri": host.uri, "packages": ["app-misc/hello-1.0"]}}
 
 
-def test_collection_spares_what_was_used_of_late(tmp_path: Path, hosts: Binhosts, host: Host) -> None:
+def test_garbage_collection_keeps_recently_used_packages(tmp_path: Path, hosts: Binhosts, host: Host) -> None:
     store = Store(tmp_path)
     host = replace(host, caches=store.cache("binhosts"))
     for path in (PACKAGE, "app-misc/other/other-1-1.gpkg.tar"):
@@ -161,10 +161,10 @@ def test_collection_spares_what_was_used_of_late(tmp_path: Path, hosts: Binhosts
     assert [garbage.path.name for garbage in unused_packages(store, 30)] == ["other"]
 
 
-def test_two_hosts_on_two_ports_of_one_machine_have_one_index(hosts: Binhosts, host: Host) -> None:
-    replace(hosts, hosts=[host, replace(host, name="b", uri="https://example.org:81/c")])._tell_apart()
+def test_two_hosts_that_differ_only_in_the_port_are_rejected(hosts: Binhosts, host: Host) -> None:
+    replace(hosts, hosts=[host, replace(host, name="b", uri="https://example.org:81/c")])._check_indexes()
     with pytest.raises(StagewrightError) as caught:
-        replace(hosts, hosts=[host, replace(host, name="b", uri="https://example.org:82/a/b")])._tell_apart()
+        replace(hosts, hosts=[host, replace(host, name="b", uri="https://example.org:82/a/b")])._check_indexes()
     assert caught.value.reason is Reason.INVALID_VALUE and caught.value.hint
 
 
@@ -180,14 +180,14 @@ CHANGED = """
 """
 
 
-def test_what_emerge_says_of_hosts() -> None:
+def test_errors_of_hosts_are_read_from_the_output_of_emerge() -> None:
     output = EmergeOutput()
     for line in [*SAID.splitlines(), *["something else"] * 2000]:
         output.read(line)
     assert output.hosts == {"main": "<urlopen error [Errno 111] Connection refused>"}
 
 
-def test_a_package_that_is_not_what_the_index_says() -> None:
+def test_a_package_that_does_not_match_the_index_is_reported() -> None:
     output = EmergeOutput()
     for line in CHANGED.splitlines():
         output.read(line)

@@ -1,7 +1,8 @@
-"""Which binary packages a build may take."""
+"""The cache of binary packages: which packages a build may use."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def changed(provenance: Provenance, **settings: object) -> Provenance:
     return replace(provenance, settings=provenance.settings.model_copy(update=settings))
 
 
-def test_what_portage_compares_itself_does_not_count(provenance: Provenance, tmp_path: Path) -> None:
+def test_settings_that_portage_compares_do_not_change_the_fingerprint(provenance: Provenance, tmp_path: Path) -> None:
     before = provenance.fingerprint(PACKAGE)
     write(tmp_path / "confdir" / "package.use" / "a", "app-misc/hello -shout")
     write(tmp_path / "repo" / "app-misc" / "other" / "other-1.ebuild", "EAPI=8 # edited")
@@ -59,13 +60,13 @@ def test_what_portage_compares_itself_does_not_count(provenance: Provenance, tmp
         "confdir/bashrc",
     ],
 )
-def test_an_edited_file_counts(provenance: Provenance, tmp_path: Path, path: str) -> None:
+def test_an_edited_file_changes_the_fingerprint(provenance: Provenance, tmp_path: Path, path: str) -> None:
     before = provenance.fingerprint(PACKAGE)
     write(tmp_path / path, "edited")
     assert replace(provenance).fingerprint(PACKAGE) != before
 
 
-def test_flags_profile_and_compiler_count(provenance: Provenance) -> None:
+def test_flags_profile_and_compiler_change_the_fingerprint(provenance: Provenance) -> None:
     others = [
         changed(provenance, make_conf={"CFLAGS": "-O3"}),
         changed(provenance, profile="hardened"),
@@ -77,7 +78,7 @@ def test_flags_profile_and_compiler_count(provenance: Provenance) -> None:
     assert len(set(prints)) == len(prints)
 
 
-def test_a_package_is_lent_to_builds_that_fit_and_to_no_others(provenance: Provenance, tmp_path: Path) -> None:
+def test_only_builds_with_the_same_fingerprint_get_a_cached_package(provenance: Provenance, tmp_path: Path) -> None:
     first = BinaryPackages(tmp_path / "cache", tmp_path / "first", provenance)
     made = write(tmp_path / "first" / PACKAGE / "hello-1-1.gpkg.tar", "binary")
     write(tmp_path / "first" / PACKAGE / "hello-1-2.gpkg.tar.partial", "half")
@@ -92,7 +93,25 @@ def test_a_package_is_lent_to_builds_that_fit_and_to_no_others(provenance: Prove
     assert not (tmp_path / "third").exists()
 
 
-def test_the_faster_of_two_builds_wins(provenance: Provenance, tmp_path: Path) -> None:
+def test_a_package_is_read_once_for_all_emerge_runs_of_a_build(provenance: Provenance, tmp_path: Path) -> None:
+    binpkgs = BinaryPackages(tmp_path / "cache", tmp_path / "view", provenance)
+    write(tmp_path / "view" / PACKAGE / "hello-1-1.gpkg.tar", "binary")
+    binpkgs.cache_new()
+    (kept,) = (tmp_path / "cache").rglob("*.gpkg.tar")
+    shutil.rmtree(tmp_path / "repo")
+    shutil.rmtree(tmp_path / "view")
+    binpkgs.link_cached()
+    assert (tmp_path / "view" / PACKAGE / "hello-1-1.gpkg.tar").samefile(kept)
+
+
+def test_packages_with_kernel_modules_are_not_cached(provenance: Provenance, tmp_path: Path) -> None:
+    write(tmp_path / "repo" / PACKAGE / "hello-1.ebuild", "EAPI=8\ninherit linux-mod-r1\n")
+    write(tmp_path / "view" / PACKAGE / "hello-1-1.gpkg.tar", "binary")
+    BinaryPackages(tmp_path / "cache", tmp_path / "view", provenance).cache_new()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_first_of_two_builds_wins(provenance: Provenance, tmp_path: Path) -> None:
     for name in ("first", "second"):
         write(tmp_path / name / PACKAGE / "hello-1-1.gpkg.tar", name)
         BinaryPackages(tmp_path / "cache", tmp_path / name, provenance).cache_new()
@@ -100,6 +119,6 @@ def test_the_faster_of_two_builds_wins(provenance: Provenance, tmp_path: Path) -
     assert [path.read_text(encoding="utf-8") for path in kept] == ["first"]
 
 
-def test_the_compiler_is_that_of_the_stage_which_says_so() -> None:
+def test_the_toolchain_is_that_of_the_stage_that_names_it() -> None:
     assert toolchain_of(["top", "base"], {}) == "base"
     assert toolchain_of(["top", "base"], {"toolchain": "stage3"}) == "stage3"

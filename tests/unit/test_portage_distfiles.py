@@ -1,4 +1,4 @@
-"""What builds share of distfiles, and mirrors of them."""
+"""Distfiles that builds share, and mirrors of distfiles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def distfiles(tmp_path: Path) -> BuildDistfiles:
     return BuildDistfiles(tmp_path / "shared", tmp_path / "own", ("http://one", "http://two"), tmp_path / "nas")
 
 
-def test_only_whole_files_that_were_downloaded_are_shared(distfiles: BuildDistfiles) -> None:
+def test_only_complete_downloaded_files_are_shared(distfiles: BuildDistfiles) -> None:
     own, shared = distfiles.own, distfiles.shared
     (shared / "old").write_text("old", encoding="utf-8")
     (shared / "wrong").write_text("cut", encoding="utf-8")
@@ -35,7 +35,7 @@ def test_only_whole_files_that_were_downloaded_are_shared(distfiles: BuildDistfi
     assert distfiles.names() == ["new", "old", "wrong"]
 
 
-def test_a_shared_file_outlives_what_portage_does_to_its_own(distfiles: BuildDistfiles) -> None:
+def test_a_shared_file_stays_when_portage_renames_its_own(distfiles: BuildDistfiles) -> None:
     (distfiles.own / "one").write_text("one", encoding="utf-8")
     distfiles.share()
     (distfiles.own / "one").rename(distfiles.own / "one._checksum_failure_.abc")
@@ -43,7 +43,7 @@ def test_a_shared_file_outlives_what_portage_does_to_its_own(distfiles: BuildDis
     assert [path.name for path in distfiles.shared.iterdir()] == ["one"]
 
 
-def test_a_mirror_folder_is_seen_by_names_alone(distfiles: BuildDistfiles) -> None:
+def test_a_mirror_folder_is_mounted_as_links_by_file_name(distfiles: BuildDistfiles) -> None:
     folder = distfiles.folder
     assert folder
     (folder / "ab/one").write_text("one", encoding="utf-8")
@@ -61,19 +61,19 @@ def test_a_mirror_folder_is_seen_by_names_alone(distfiles: BuildDistfiles) -> No
     assert not any(bind.writable for bind in distfiles.binds())
 
 
-def test_what_make_conf_says(distfiles: BuildDistfiles) -> None:
+def test_the_variables_of_make_conf(distfiles: BuildDistfiles) -> None:
     assert distfiles.variables["GENTOO_MIRRORS"] == "http://one http://two"
     assert FLAT in distfiles.variables["PORTAGE_RO_DISTDIRS"].split()
     assert "GENTOO_MIRRORS" not in BuildDistfiles(distfiles.shared, distfiles.own).variables
 
 
-def test_a_mirror_folder_that_is_not_there(distfiles: BuildDistfiles) -> None:
+def test_a_missing_mirror_folder_is_reported(distfiles: BuildDistfiles) -> None:
     with pytest.raises(StagewrightError) as caught:
         BuildDistfiles(distfiles.shared, distfiles.own, (), distfiles.shared / "none").binds()
     assert caught.value.reason is Reason.MISSING_FILE and caught.value.hint
 
 
-def test_a_mirror_has_exactly_what_is_wanted(tmp_path: Path) -> None:
+def test_a_mirror_holds_exactly_the_requested_files(tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
     for name in ("one", "two"):
@@ -86,15 +86,15 @@ def test_a_mirror_has_exactly_what_is_wanted(tmp_path: Path) -> None:
     assert (out / "distfiles" / path_in_mirror("one")).read_text(encoding="utf-8") == "another"
 
 
-def test_names_are_placed_as_glep_75_says() -> None:
-    """By its example: filename-hash BLAKE2B of foo-1.tar.gz, 8 bits."""
+def test_the_layout_is_that_of_glep_75() -> None:
+    """The example of GLEP 75: filename-hash BLAKE2B of foo-1.tar.gz, 8 bits."""
     import hashlib
 
     assert path_in_mirror("foo-1.tar.gz") == f"{hashlib.blake2b(b'foo-1.tar.gz').digest()[0]:02x}/foo-1.tar.gz"
 
 
 @pytest.mark.parametrize("layout", [None, "[structure]\n0=flat\n"])
-def test_other_folders_are_left_alone(tmp_path: Path, layout: str | None) -> None:
+def test_a_folder_that_is_no_mirror_stays_unchanged(tmp_path: Path, layout: str | None) -> None:
     (tmp_path / "distfiles").mkdir()
     (tmp_path / "precious").touch()
     if layout:

@@ -1,4 +1,4 @@
-"""Versions of ebuilds are ordered as the Package Manager Specification says, and the best one is found."""
+"""The order of versions follows the Package Manager Specification, and the best ebuild is found."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_order(low: str, high: str) -> None:
 
 
 @pytest.mark.parametrize(("one", "two"), [("1", "1"), ("1-r0", "1"), ("01", "1"), ("1_p", "1_p0"), ("1.010", "1.01")])
-def test_the_same_version_in_two_ways(one: str, two: str) -> None:
+def test_versions_that_are_equal(one: str, two: str) -> None:
     assert compare_versions(one, two) == 0
 
 
@@ -31,7 +31,7 @@ VERSIONS = st.from_regex(r"\d{1,2}(\.\d{1,2}){0,2}[a-b]?(_(alpha|beta|pre|rc|p)\
 
 
 @given(VERSIONS, VERSIONS, VERSIONS)
-def test_it_is_an_order(one: str, two: str, three: str) -> None:
+def test_the_order_is_total(one: str, two: str, three: str) -> None:
     low, middle, high = sorted((one, two, three), key=by_version)
     assert compare_versions(low, high) <= 0
     assert compare_versions(one, two) == -compare_versions(two, one) or (compare_versions(one, two) < 0) == (
@@ -55,7 +55,7 @@ def write(tree: Path, version: str, keywords: str, slot: str = "0", cache: str =
         path.write_text(cache, encoding="utf-8")
 
 
-def test_the_best_of_what_is_stable_or_being_tested(tmp_path: Path) -> None:
+def test_the_best_stable_or_testing_ebuild(tmp_path: Path) -> None:
     write(tmp_path, "1.9", "amd64 ~arm64")
     write(tmp_path, "1.10", "~amd64 arm64", slot="2/3")
     write(tmp_path, "9999", "")
@@ -73,7 +73,7 @@ def test_the_best_of_what_is_stable_or_being_tested(tmp_path: Path) -> None:
     assert version("riscv", testing=True) is None
 
 
-def test_metadata_says_more_than_an_ebuild_that_computes(tmp_path: Path) -> None:
+def test_the_metadata_cache_has_values_that_an_ebuild_computes(tmp_path: Path) -> None:
     write(tmp_path, "1", "${MINE}", slot="${PV}")
     assert next(ebuilds(tmp_path, "app-misc/one")).slot == ""
     write(tmp_path, "1", "${MINE}", slot="${PV}", cache="KEYWORDS=amd64\nSLOT=1/2\n")

@@ -1,4 +1,4 @@
-"""What emerge prints, read from samples of real runs."""
+"""The output of emerge, parsed from samples of real runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_progress_names_every_package_once(name: str) -> None:
     assert "sys-apps/busybox-1.35.0" in [package for _, _, package in steps]
 
 
-def test_fetching_is_progress_too() -> None:
+def test_fetching_is_progress() -> None:
     _, steps = read("fetch")
     assert steps
     assert all("/" in package for _, _, package in steps)
@@ -68,7 +68,7 @@ def test_a_failing_compiler_names_package_phase_and_cause(name: str) -> None:
         ("fail-profile-parent", "the profile is invalid"),
     ],
 )
-def test_dependencies_that_cannot_be_met(name: str, word: str) -> None:
+def test_unsatisfied_dependencies_are_reported(name: str, word: str) -> None:
     error = read(name)[0].failure(fetching=True)
     assert error.reason is Reason.DEPENDENCIES
     assert word in error.message
@@ -84,12 +84,12 @@ def test_dependencies_that_cannot_be_met(name: str, word: str) -> None:
         ("fail-package-mask", "It has been replaced by app-misc/lamp"),
     ],
 )
-def test_dependencies_come_with_what_emerge_says_of_them(name: str, evidence: str) -> None:
+def test_dependency_errors_quote_emerge(name: str, evidence: str) -> None:
     assert evidence in read(name)[0].failure(fetching=True).detail
 
 
 @pytest.mark.parametrize("name", ["fail-fetch-missing", "fail-build-missing-distfile-offline"])
-def test_a_missing_file(name: str) -> None:
+def test_a_missing_distfile_is_reported(name: str) -> None:
     error = read(name)[0].failure(fetching=name == "fail-fetch-missing")
     assert error.reason is Reason.FETCH_FAILED
     assert "no-such-source-1.tar.gz" in error.message
@@ -97,14 +97,14 @@ def test_a_missing_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["fail-manifest", "fail-fetch-manifest"])
-def test_a_file_that_is_not_what_the_manifest_says(name: str) -> None:
+def test_a_distfile_that_does_not_match_the_manifest_is_reported(name: str) -> None:
     error = read(name)[0].failure(fetching=False)
     assert error.reason is Reason.FETCH_FAILED
     assert "busybox-1.35.0.tar.bz2" in error.message
     assert "Manifest" in error.message
 
 
-def test_long_runs_keep_memory_small() -> None:
+def test_only_the_last_lines_of_a_long_run_are_kept() -> None:
     output = EmergeOutput()
     for number in range(10_000):
         output.read(f"line {number}")

@@ -1,4 +1,4 @@
-"""Repositories and profiles as they lie on disk, and what is found wrong with a stage that uses them."""
+"""Repositories and profiles on disk, and the errors of stages that use them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write(path: Path, text: str = "") -> None:
 
 @pytest.fixture
 def repos(tmp_path: Path) -> list[Repository]:
-    """A main repository and an overlay that builds on it."""
+    """Return a main repository and an overlay that inherits from it."""
     main, overlay = tmp_path / "gentoo", tmp_path / "farm"
     profiles = main / "profiles"
     write(profiles / "repo_name", "gentoo\n")
@@ -44,7 +44,7 @@ def names(folders: tuple[Path, ...], repos: list[Repository]) -> list[str]:
     return [str(folder.relative_to(root)) for folder in folders]
 
 
-def test_profiles_come_after_their_parents(repos: list[Repository]) -> None:
+def test_a_profile_comes_after_its_parents(repos: list[Repository]) -> None:
     assert names(profile_chain("default/linux/amd64/systemd", repos), repos) == [
         "gentoo/profiles/base",
         "gentoo/profiles/default/linux/amd64",
@@ -57,7 +57,7 @@ def test_profiles_come_after_their_parents(repos: list[Repository]) -> None:
     ]
 
 
-def test_where_a_profile_is_inside_a_root(repos: list[Repository]) -> None:
+def test_the_path_of_a_profile_inside_a_root(repos: list[Repository]) -> None:
     assert profile_link("default/linux/amd64", repos) == "/var/db/repos/gentoo/profiles/default/linux/amd64"
     assert profile_link("farm:barn", repos) == "/var/db/repos/farm/profiles/barn"
     assert main_of(repos) is repos[1]
@@ -65,16 +65,26 @@ def test_where_a_profile_is_inside_a_root(repos: list[Repository]) -> None:
     assert main_of([]) is None
 
 
-def test_a_profile_that_is_not_there(repos: list[Repository]) -> None:
+@pytest.mark.parametrize(
+    ("profile", "seen", "message", "hint"),
+    [
+        ("default/linux/amd46", 2, "profile 'default/linux/amd46' not found in repositories farm, gentoo", "amd64'"),
+        ("farm:base", 2, "profile 'base' not found in repository farm", "name a folder below profiles/"),
+        ("gentooo:base", 2, "profile 'base' not found: this stage has no repository 'gentooo'", "'gentoo'"),
+        ("base", 0, "profile 'base' not found: this stage has no repositories", "[repos.NAME]"),
+    ],
+)
+def test_a_missing_profile_is_reported_with_a_hint(
+    repos: list[Repository], profile: str, seen: int, message: str, hint: str
+) -> None:
     with pytest.raises(StagewrightError) as caught:
-        profile_chain("default/linux/amd46", repos)
+        profile_chain(profile, repos[:seen])
     assert caught.value.reason is Reason.MISSING_FILE
-    assert "'default/linux/amd64'" in caught.value.hint
-    with pytest.raises(StagewrightError):
-        profile_chain("farm:default/linux/amd64", repos)
+    assert caught.value.message == message
+    assert hint in caught.value.hint
 
 
-def test_parents_that_lead_nowhere_are_all_told_with_their_lines(repos: list[Repository]) -> None:
+def test_all_missing_parents_are_reported_with_their_lines(repos: list[Repository]) -> None:
     parents = repos[1].path / "profiles/default/linux/amd64/systemd/parent"
     parents.write_text("..\n../nowhere\nzoo:targets/ape\n", encoding="utf-8")
     with pytest.raises(ProblemsError) as caught:
@@ -86,7 +96,7 @@ def test_parents_that_lead_nowhere_are_all_told_with_their_lines(repos: list[Rep
     assert "'zoo'" in caught.value.problems[1].hint
 
 
-def test_a_profile_that_is_its_own_parent(repos: list[Repository]) -> None:
+def test_a_profile_that_inherits_from_itself_is_reported(repos: list[Repository]) -> None:
     write(repos[1].path / "profiles/base/parent", "../default/linux/amd64\n")
     with pytest.raises(ProblemsError) as caught:
         profile_chain("default/linux/amd64", repos)
@@ -97,7 +107,7 @@ def test_a_profile_that_is_its_own_parent(repos: list[Repository]) -> None:
     ("package", "hint"),
     [("app-misc/helo", "'app-misc/hello'"), ("misc/hello", "'app-misc/hello'"), ("zoo/ape", "category zoo")],
 )
-def test_packages_that_are_not_there(repos: list[Repository], package: str, hint: str) -> None:
+def test_a_missing_package_is_reported_with_the_nearest_name(repos: list[Repository], package: str, hint: str) -> None:
     assert not has_package(package, repos)
     assert hint in like_package(package, repos)
     assert has_package("app-farm/cow", repos)
@@ -157,7 +167,7 @@ def test_a_stage_is_checked_before_anything_is_built(repos: list[Repository], ca
     ]
 
 
-def test_what_is_removed_need_not_be_in_a_repository(repos: list[Repository]) -> None:
+def test_packages_to_remove_need_no_repository(repos: list[Repository]) -> None:
     folder = repos[0].path.parent
     text = 'profile = "farm:barn"\npackages = ["app-farm/cow", "@world"]\nunmerge = ["old/thing"]\n'
     (folder / "stagewright.toml").write_text(HEAD + text, encoding="utf-8")
@@ -174,7 +184,7 @@ def test_a_profile_may_come_from_a_confdir(repos: list[Repository]) -> None:
 
 
 @pytest.mark.parametrize("link", ["/var/db/repos/gentoo/profiles/bas", "../../var/db/repos/gentoo/profiles/bas/"])
-def test_a_profile_link_that_dangles(repos: list[Repository], link: str) -> None:
+def test_a_dangling_profile_link_is_reported(repos: list[Repository], link: str) -> None:
     folder = repos[0].path.parent
     (folder / "confdir").mkdir()
     (folder / "confdir/make.profile").symlink_to(link)
@@ -197,7 +207,9 @@ def test_a_profile_link_that_dangles(repos: list[Repository], link: str) -> None
         ("farm/metadata/layout.conf", "masters = gentoo guru\n", "[repos.guru]"),
     ],
 )
-def test_names_of_repositories(repos: list[Repository], file: str, text: str, message: str) -> None:
+def test_a_wrong_name_or_master_of_a_repository_is_reported(
+    repos: list[Repository], file: str, text: str, message: str
+) -> None:
     folder = repos[0].path.parent
     write(folder / file, text)
     (folder / "stagewright.toml").write_text(HEAD, encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Portage as a builder drives it: its configuration, emerge runs and their progress, what is installed."""
+"""Portage: its configuration, runs of emerge, caches of packages and distfiles, and records of installed packages."""

@@ -1,13 +1,13 @@
-"""Binary packages from other machines: fetched, checked against the keys of their host, and only then used.
+"""Binary packages of other machines: fetched, verified with the keys of their host, and then used.
 
-Portage downloads what it chooses in the fetch step, into one folder for each host (``location`` of binrepos.conf); the
-build step has no network and uses these folders and the indexes of that moment (``frozen``). In between everything new
-is checked inside the root by Portage's own code, with a keyring that holds the keys of that host alone; Portage checks
-again while it merges. What passed is kept for other builds, by host and keys::
+In the fetch step, Portage downloads packages into one folder for each host (``location`` of binrepos.conf). Then
+Portage's own code verifies the new packages inside the root, with a keyring that holds only the keys of that host. The
+build step has no network; it uses these folders and the downloaded indexes (``frozen``), and Portage verifies again
+while it merges. Verified packages are kept for other builds::
 
-    cache/binhosts/<uri and keys>/<path on the host>
+    cache/binhosts/<digest of uri and keys>/<path on the host>
 
-None of it enters the cache of what was built here (``portage/binpkgs.py``): no fingerprint describes it.
+They do not enter the cache of packages built here (``portage/binpkgs.py``), since no fingerprint describes them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from stagewright.root.sandbox import Bind
 
 LOCATION = "/var/cache/binhost"
 INDEX = "/var/cache/edb/binhost"
-"""Where Portage keeps the indexes of remote hosts, in every root that it works on."""
+"""Folder of a root in which Portage keeps the indexes of remote hosts."""
 
 CONF = "binrepos.conf"
 KEYRING, KEYRINGS = "gnupg", "gnupg.hosts"
@@ -45,7 +45,7 @@ SETTINGS = {
     "PORTAGE_TRUST_HELPER": "",
     "BINPKG_GPG_VERIFY_GPG_HOME": f"{CONFDIR}/{KEYRING}",
 }
-"""Variables of make.conf over all others: no other hosts, and no keys but those of the project."""
+"""Variables of make.conf that override all others: only the hosts and keys of the project are used."""
 
 _SUFFIX = ".gpkg.tar"
 
@@ -57,96 +57,96 @@ assert {"frozen", "location"} <= set(BinRepoConfig.__slots__)
 
 @dataclass(frozen=True)
 class Host:
-    """One host: what the project says of it, the store's cache for it, and the folder of one build."""
+    """One host: its settings in the project, its cache in the store, and its folder in one build."""
 
     name: str
     uri: str
     priority: int
-    keys: Path | None  # None: whatever it serves is taken
+    keys: Path | None  # None: packages are not verified
     caches: Path
     folder: Path
 
     @property
     def location(self) -> str:
-        """Where its packages lie inside the root."""
+        """Folder of its packages inside the root."""
         return f"{LOCATION}/{self.name}"
 
     @property
     def cache(self) -> Path:
-        """Where what it served is kept for other builds; with other keys, none of it."""
+        """Folder of the store with its verified packages. Other keys give another folder."""
         trusted = tree_digest(self.keys) if self.keys else "anything"
         return self.caches / hashlib.sha256(f"{self.uri} {trusted}".encode()).hexdigest()[:32]
 
     @property
     def index(self) -> str:
-        """Its index below Portage's folder of indexes, which knows no ports."""
+        """Path of its index below :data:`INDEX`. Portage leaves the port out of it."""
         place = urlsplit(self.uri)
         return "/".join(filter(None, [place.hostname, place.path.strip("/"), "Packages"]))
 
     def link_cached(self) -> None:
-        """Link everything of the cache into the folder of the build."""
+        """Link all packages of the cache into the folder of the build."""
         for source in self.cache.rglob(f"*{_SUFFIX}"):
             _link(source, self.folder / source.relative_to(self.cache))
 
     def downloaded(self) -> list[Path]:
-        """What was downloaded since the last call of :meth:`cache_new`."""
+        """Return the packages downloaded since the last call of :meth:`cache_new`."""
         return sorted(path for path in self.folder.rglob(f"*{_SUFFIX}") if path.stat().st_nlink == 1)
 
     def cache_new(self) -> None:
-        """Take what was downloaded and found good into the cache."""
+        """Link downloaded packages into the cache. The caller has verified them."""
         for source in self.downloaded():
             _link(source, self.cache / source.relative_to(self.folder))
 
     def mark_used(self, paths: Iterable[Path]) -> None:
-        """Note what was used: collection goes by the times of folders, since those of files are the host's."""
+        """Mark packages as used by the times of their folders; the host sets the times of files."""
         for path in paths:
             if (kept := self.cache / path.relative_to(self.folder)).exists():
                 os.utime(kept.parent)
 
-    def refused(self, problem: Mapping[str, str]) -> str:
-        """A line on a package that is not taken, and why: what was found, or what gpg says of its signature."""
+    def rejection(self, problem: Mapping[str, str]) -> str:
+        """Return a line about a rejected package: the error found, or gpg's verdict on its signature."""
         what = problem["what"] or first_problem(problem["detail"])[1]
         return f"{problem['path']} from binhost {self.name}: {what}"
 
 
 def _link(source: Path, target: Path) -> None:
-    """Link a file in one step, instead of another that the host had there before."""
+    """Link a file atomically. It replaces an older file of the host."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     os.link(source, temporary)
     temporary.rename(target)
-    temporary.unlink(missing_ok=True)  # nothing is renamed when both are the same file already
+    temporary.unlink(missing_ok=True)  # rename(2) does nothing if both are the same file
 
 
 @dataclass(frozen=True)
 class Binhosts:
-    """The hosts of one build. ``config`` is its /etc/portage, ``folder`` is where else it writes."""
+    """The hosts of one build. ``config`` is its /etc/portage, ``folder`` is for indexes and requests."""
 
     hosts: Sequence[Host]
     config: Path
     folder: Path
 
     def prepare(self, root: Root) -> None:
-        """Write binrepos.conf, and make the keyrings by the root's own gpg.
+        """Write binrepos.conf, and make the keyrings with the root's gpg.
 
-        Raises ``ENVIRONMENT_LACKS`` for a root that cannot check signatures or keep the packages of others apart,
-        ``INVALID_VALUE`` for keys that are none.
+        Raises ``ENVIRONMENT_LACKS`` if the root has no gpg or its Portage is too old, ``INVALID_VALUE`` for invalid
+        keys.
         """
-        if (self.config / KEYRING).exists():  # a root that is entered again
+        if (self.config / KEYRING).exists():  # the configuration of this build exists already
             return
         if not files.exists(root.path, "usr/bin/gpg"):
             raise StagewrightError(
                 Reason.ENVIRONMENT_LACKS,
-                "the root has no gpg, so it cannot check the signatures of binary packages",
-                hint="add `gpg` to the packages of a Debian seed, app-crypt/gnupg to a stage; or set `binhosts = []`",
+                "binary package hosts: the root has no gpg to verify signatures",
+                hint="add `gpg` to a Debian seed or app-crypt/gnupg to a stage, or set `binhosts = []`",
             )
         if root.run("python3", "-c", _NEEDED, check=False).code:
             raise StagewrightError(
                 Reason.ENVIRONMENT_LACKS,
-                "the root's Portage is too old for binary package hosts",
-                hint="3.0.83 is known to work; or set `binhosts = []`",
+                "binary package hosts: the root's Portage is too old",
+                hint="use Portage 3.0.83 or newer, or set `binhosts = []`",
             )
-        self._tell_apart()
+        self._check_indexes()
         (self.config / "make.conf" / "99-binhosts").write_text(make_conf(SETTINGS), encoding="utf-8")
         conf = self.config / CONF
         if conf.is_dir():  # of a confdir
@@ -158,60 +158,60 @@ class Binhosts:
         for host in signed:
             self._make_keyring(root, f"{KEYRINGS}/{host.name}", [host])
 
-    def _tell_apart(self) -> None:
-        """Raise for hosts whose indexes Portage would write to the same file."""
+    def _check_indexes(self) -> None:
+        """Raise ``INVALID_VALUE`` for hosts whose indexes Portage would write to the same file."""
         by_index = {host.index: host for host in self.hosts}
         for host in self.hosts:
             if (other := by_index[host.index]) is not host:
                 raise StagewrightError(
                     Reason.INVALID_VALUE,
-                    f"Portage cannot tell the binhosts {host.name} and {other.name} apart",
+                    f"binhosts {host.name} and {other.name}: Portage keeps both indexes in one file",
                     detail=f"{host.uri}\n{other.uri}",
-                    hint="give them other paths, or name one of them in the `binhosts` of a stage",
+                    hint="change the path of one URI, or name only one of them in `binhosts` of a stage",
                 )
 
     def binds(self) -> list[Bind]:
-        """What every command inside the root sees."""
+        """Return the mounts for every command inside the root."""
         return [
             *(Bind(_made(host.folder), host.location) for host in self.hosts),
             Bind(_made(self._indexes), INDEX, writable=True),
         ]
 
     def fetch_binds(self) -> list[Bind]:
-        """What the networked step sees besides."""
+        """Return the additional mounts of the fetch step."""
         return [
             *(Bind(host.folder, host.location, writable=True) for host in self.hosts),
             Bind(self._fetching, f"{CONFDIR}/{CONF}"),
         ]
 
     def prepare_fetch(self) -> None:
-        """Offer what was fetched before, and forget the indexes, so that the hosts are asked what they have now."""
+        """Link cached packages, and remove the indexes, so that Portage downloads the current ones."""
         shutil.rmtree(self._indexes)
         _made(self._indexes)
         for host in self.hosts:
             host.link_cached()
 
     def check(self, root: Root, said: Mapping[str, str]) -> None:
-        """See what the fetch step brought, and keep it. ``said`` is what Portage complained about, by host.
+        """Verify the packages of the fetch step and cache them. ``said`` are Portage's error messages, by host.
 
-        Raises ``FETCH_FAILED`` for hosts that gave no index, ``BAD_SIGNATURE`` for packages that are not to be trusted.
+        Raises ``FETCH_FAILED`` if a host has sent no index, ``BAD_SIGNATURE`` for packages that are not trusted.
         """
         silent = [host for host in self.hosts if not (self._indexes / host.index).exists()]
         if silent:
-            lines = [f"{host.name} ({host.uri}): {said.get(host.name, 'it has no index')}" for host in silent]
+            lines = [f"{host.name} ({host.uri}): {said.get(host.name, 'no index')}" for host in silent]
             names = ", ".join(host.name for host in silent)
             raise StagewrightError(
                 Reason.FETCH_FAILED,
-                f"cannot reach binhost {names}",
+                f"binhost {names}: cannot fetch its index",
                 detail="\n".join(lines),
-                hint="try again when it is up; or leave it out (`binhosts = []`), and packages are built from source",
+                hint="try again later, or set `binhosts = []` to build from source",
             )
-        self._refuse(root)
+        self._verify(root)
         for host in self.hosts:
             host.cache_new()
 
-    def _refuse(self, root: Root) -> None:
-        """Raise for new packages that Portage's own check, with the keys of their host, does not pass."""
+    def _verify(self, root: Root) -> None:
+        """Raise ``BAD_SIGNATURE`` for new packages that Portage rejects with the keys of their host."""
         new = [(host, path) for host in self.hosts if host.keys for path in host.downloaded()]
         if not new:
             return
@@ -228,16 +228,16 @@ class Binhosts:
         problems = ask(root, "verify_binpkgs.py", (self.folder / "verify.json", request))
         if problems:
             by_name = {host.name: host for host in self.hosts}
-            lines = [by_name[problem["host"]].refused(problem) for problem in problems]
+            lines = [by_name[problem["host"]].rejection(problem) for problem in problems]
             raise StagewrightError(
                 Reason.BAD_SIGNATURE,
-                lines[0] if len(lines) == 1 else f"{len(lines)} binary packages are refused",
+                lines[0] if len(lines) == 1 else f"{len(lines)} binary packages are rejected",
                 detail="\n".join(lines) if len(lines) > 1 else problems[0]["detail"],
-                hint="ask who runs the host; if it has new keys, put them into the file that `keys` names",
+                hint="if the host has new keys, put them into the file that `keys` names; else report it to the host",
             )
 
     def used(self, tree: Path) -> dict[str, Any]:
-        """Which of the packages recorded in a tree came from which host, and whence that is."""
+        """Return the packages recorded in a tree that came from these hosts, with the URI, by host."""
         found = {}
         for host in self.hosts:
             fetched = [
@@ -252,7 +252,7 @@ class Binhosts:
         return found
 
     def _index(self, host: Host) -> dict[str, str]:
-        """The packages that a host offers: category/package-version by path."""
+        """Return the packages in the index of a host: category/package-version by path."""
         found, entry = {}, dict[str, str]()
         text = (self._indexes / host.index).read_text(errors="replace", encoding="utf-8")
         for line in [*text.splitlines(), ""]:
@@ -274,7 +274,7 @@ class Binhosts:
         return self.folder / CONF
 
     def _make_keyring(self, root: Root, name: str, hosts: Iterable[Host]) -> None:
-        """A keyring with the keys of hosts, all of them trusted: as getuto(1) makes it, but for this build alone."""
+        """Make a keyring with the keys of hosts, all trusted, like getuto(1), but only for this build."""
         folder, home, inner = self.config / name, f"{CONFDIR}/{name}", "/tmp/keys"
         folder.mkdir(parents=True)
         folder.chmod(0o700)
@@ -290,18 +290,18 @@ class Binhosts:
             keyring.with_binds(Bind(trust, inner)).ask(*gpg, "--import-ownertrust", inner)
         root.with_binds(Bind(folder, home, writable=True)).ask(*gpg, "--check-trustdb")
         for path in folder.rglob("*"):
-            path.chmod(0o755 if path.is_dir() else 0o644)  # Portage checks as a user without rights
+            path.chmod(0o755 if path.is_dir() else 0o644)  # Portage verifies as an unprivileged user
         folder.chmod(0o755)
 
 
 def _names(path: Path) -> tuple[str, str]:
-    """What the package in a file can be called (category/package-version): its name may end in a build id."""
+    """Return the possible names (category/package-version) of the package in a file, with and without a build id."""
     category, name = path.parts[0], path.name.removesuffix(_SUFFIX)
     return f"{category}/{name}", f"{category}/{name.rpartition('-')[0]}"
 
 
 def _is_from(tree: Path, package: str, file: Path) -> bool:
-    """Whether an installed package was unpacked from a file."""
+    """True if an installed package was unpacked from a file."""
     recorded = read_entry(tree, package, "BINPKGMD5")
     return bool(recorded) and recorded == digest_of(file, "md5")
 
@@ -312,7 +312,7 @@ def _made(folder: Path) -> Path:
 
 
 def binrepos_conf(hosts: Sequence[Host], *, frozen: bool) -> str:
-    """binrepos.conf of portage(5). A frozen host is not asked anew what it has."""
+    """Return a binrepos.conf of portage(5). With ``frozen``, Portage does not download the indexes again."""
     lines = []
     for host in hosts:
         lines += [

@@ -1,13 +1,13 @@
-"""Binary packages, kept by what they were built from.
+"""The cache of binary packages, in which a fingerprint stands for everything that a package was built from.
 
-Portage takes a binary package for an ebuild when version, USE and CHOST fit; it does not notice an ebuild that was
-edited without a new revision, other compiler flags, or another compiler. So the shared cache keeps packages by a
-fingerprint of these, and each build gets a PKGDIR of its own with links to those that fit::
+Portage uses a binary package if version, USE and CHOST match. It does not notice an ebuild that was edited without a
+new revision, other compiler flags, or another compiler. The fingerprint covers these. Each build has its own PKGDIR
+with hard links to the packages whose fingerprints match::
 
     cache/binpkgs/<category>/<name>/<fingerprint>/<name>-<version>-<build id>.gpkg.tar
 
-What a build adds is taken into the cache as soon as Portage has finished it, so a killed build loses one package at the
-most. Nothing is ever changed in place: builds that run at the same time cannot disturb each other.
+A new package enters the cache as soon as Portage has finished it, so a killed build loses at most one package. Files
+in the cache never change, so concurrent builds cannot disturb each other.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ COMPARED_BY_PORTAGE = frozenset(
         *("package.mask", "package.unmask", "package.properties", "sets", "repos.conf", "binrepos.conf"),
     }
 )
-"""Entries of /etc/portage whose effect Portage sees for itself when it chooses a binary package."""
+"""Entries of /etc/portage that Portage itself compares when it chooses a binary package."""
 
 FETCHING = frozenset({"FETCHCOMMAND", "RESUMECOMMAND", "GENTOO_MIRRORS", "MAKEOPTS", "PORTAGE_NICENESS", "USE"})
-"""Variables that leave no trace in a package, or that Portage compares."""
+"""Variables that do not change a package, or that Portage compares."""
 
 OF_PROFILES = frozenset({"make.defaults", "profile.bashrc", "package.bashrc", "package.env", "env"})
-"""Entries of a profile with flags for compilers, and code that every build runs (portage(5))."""
+"""Entries of a profile that hold compiler flags, or code that every build runs (portage(5))."""
 
 _FOR_A_KERNEL = re.compile(r"\blinux-mod(?:-r\d+)?\b")
-"""Eclasses of packages with kernel modules, in an ebuild's text."""
+"""Eclasses of packages with kernel modules, in the text of an ebuild."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What packages are built from, besides their ebuilds: repositories, flags, and the key of the compiler's stage."""
+    """The inputs of all packages of a build: repositories, flags, and the key of the compiler's stage."""
 
     repos: Sequence[Repository]
     settings: PortageSettings
@@ -57,7 +57,7 @@ class Provenance:
 
     @functools.cached_property
     def common(self) -> str:
-        """The digest of what all packages of a build share."""
+        """The digest of all inputs that the packages of a build share."""
         make_conf = {name: value for name, value in self.settings.make_conf.items() if name not in FETCHING}
         parts = {
             "toolchain": self.toolchain,
@@ -74,21 +74,34 @@ class Provenance:
         return profile_chain(self.settings.profile, self.repos) if self.settings.profile else ()
 
     def is_cacheable(self, package: str) -> bool:
-        """Whether a package can be kept at all: kernel modules fit one kernel, which no fingerprint knows."""
+        """True if a package may enter the cache. Kernel modules may not: the fingerprint does not cover the kernel."""
         ebuilds = (ebuild for repo in self.repos for ebuild in (repo.path / package).glob("*.ebuild"))
         return not any(_FOR_A_KERNEL.search(ebuild.read_text(errors="replace", encoding="utf-8")) for ebuild in ebuilds)
 
     def fingerprint(self, package: str) -> str:
-        """The fingerprint of a package, given as category/name."""
+        """Return the fingerprint of a package, given as category/name."""
         total = hashlib.sha256(self.common.encode())
         for repo in self.repos:
             if (repo.path / package).is_dir():
                 total.update(f"{repo.name} {tree_digest(repo.path / package)}\n".encode())
         return total.hexdigest()[:32]
 
+    def cached_as(self, package: str) -> str | None:
+        """Return the fingerprint under which the cache holds a package, or None if it may not enter the cache.
+
+        Each package is read once for this object: emerge runs several times in a build, and the cache is large.
+        """
+        if package not in self._fingerprints:
+            self._fingerprints[package] = self.fingerprint(package) if self.is_cacheable(package) else None
+        return self._fingerprints[package]
+
+    @functools.cached_property
+    def _fingerprints(self) -> dict[str, str | None]:
+        return {}
+
 
 def _profile(folder: Path) -> dict[str, str]:
-    """What a folder of a profile says of building, beyond what Portage compares, by the digests of its files."""
+    """Return the digests of the files of a profile folder that affect packages and that Portage does not compare."""
     return {path.name: tree_digest(path) for path in sorted(folder.iterdir()) if path.name in OF_PROFILES}
 
 
@@ -100,51 +113,49 @@ def _entries(confdir: Path) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class BinaryPackages:
-    """The cache that all nodes share, and the PKGDIR of one build."""
+    """The cache of the store (shared by all builds), and the PKGDIR of one build (``view``)."""
 
     cache: Path
     view: Path
     provenance: Provenance
 
     def link_cached(self) -> None:
-        """Link every package of the cache that fits into the PKGDIR."""
+        """Link every package of the cache whose fingerprint matches into the PKGDIR."""
         for folder in self.cache.glob("*/*"):
             package = f"{folder.parent.name}/{folder.name}"
-            if not self.provenance.is_cacheable(package):
+            fingerprint = self.provenance.cached_as(package)
+            if not fingerprint or not (folder / fingerprint).is_dir():
                 continue
-            fitting = folder / self.provenance.fingerprint(package)
-            if fitting.is_dir():
-                os.utime(fitting)  # in use: collection goes by this time
-            for source in fitting.glob("*.gpkg.tar"):
+            os.utime(folder / fingerprint)  # garbage collection reads this time as the last use
+            for source in (folder / fingerprint).glob("*.gpkg.tar"):
                 link_to(source, self.view / package / source.name)
 
     def cache_new(self) -> None:
-        """Take into the cache what the build has finished since the last call."""
+        """Link the packages that the build has finished since the last call into the cache."""
         for source in self.view.glob("*/*/*.gpkg.tar"):
             info = source.stat()
             if info.st_nlink == 1 and info.st_size:  # Portage reserves a name by an empty file
                 package = f"{source.parent.parent.name}/{source.parent.name}"
-                if not self.provenance.is_cacheable(package):
-                    continue
-                link_to(source, self.cache / package / self.provenance.fingerprint(package) / source.name)
+                if fingerprint := self.provenance.cached_as(package):
+                    link_to(source, self.cache / package / fingerprint / source.name)
 
 
 def link_packages(packages: Iterable[Path], target: Path) -> Path:
-    """Link binary packages into a PKGDIR, each at its category and name; returns that."""
+    """Link binary packages into a PKGDIR, each below its category and name. Return the PKGDIR."""
     for source in packages:
         link_to(source, target.joinpath(*source.parts[-3:]))
     return target
 
 
 def link_to(source: Path, target: Path) -> None:
-    """Make a hard link, and the folders above it; a file that is there already stays, since another was faster."""
+    """Make a hard link and the folders above it. An existing file stays: another build made the same package."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.link(source, target)
 
 
 def packages_in(pkgdir: Path, tree: Path) -> Iterator[Path]:
-    """Those binary packages of a PKGDIR that the packages recorded in a tree come from."""
+    """Yield the binary packages of a PKGDIR from which the packages recorded in a tree were installed."""
     for source in pkgdir.glob("*/*/*.gpkg.tar"):
         version, _, number = source.name.removesuffix(".gpkg.tar").rpartition("-")
         if read_entry(tree, f"{source.parent.parent.name}/{version}", "BUILD_ID") == number:
@@ -152,5 +163,5 @@ def packages_in(pkgdir: Path, tree: Path) -> Iterator[Path]:
 
 
 def toolchain_of(stack: Sequence[str], facts: Mapping[str, Any]) -> str:
-    """The key of the stage whose compiler a root has: said by its layer, else its lowest layer."""
+    """Return the key of the stage that provides a root's compiler: a fact of its layer, else its lowest layer."""
     return str(facts.get("toolchain") or stack[-1])

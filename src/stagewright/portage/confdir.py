@@ -1,8 +1,13 @@
-"""The /etc/portage that a build sees: assembled in a folder of its own and bound over the root's.
+"""The /etc/portage of a build, assembled in its own folder and mounted over that of the root.
 
-Nothing of it is left in what is built; a project that wants to ship configuration says so with an overlay.
-``make.conf`` is a folder whose files Portage reads in order (portage(5)): our defaults, the project's confdirs, the
-stage's own settings.
+It does not stay in the built root; a project ships configuration by an overlay. ``make.conf`` is a folder whose files
+Portage reads in order (portage(5))::
+
+    make.conf/10-stagewright    defaults of Stagewright
+    make.conf/4N-<confdir>      make.conf of each confdir of the project
+    make.conf/90-stage          settings of the stage
+    make.conf/99-binhosts       settings of binary package hosts (portage/binhosts.py)
+    repos.conf/stagewright.conf the repositories that the stage sees
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ TMPDIR = "/var/tmp"
 CCACHE = "/var/cache/ccache"
 
 CCACHE_ENV = {"CCACHE_DIR": CCACHE, "CCACHE_COMPILERCHECK": "content", "CCACHE_UMASK": "002"}
-"""The environment of ccache(1); clamped times and sizes do not tell one compiler from another."""
+"""The environment of ccache(1). It compares compilers by content, since clamped times are equal for all."""
 
 MEMORY_PER_JOB = 2048
 """MiB that one compiler may need."""
@@ -32,14 +37,14 @@ MEMORY_PER_JOB = 2048
 FEATURES = (
     "-news",
     "-ebuild-locks",
-    "-sandbox",  # our own is around everything, and foreign seeds have no sys-apps/sandbox
+    "-sandbox",  # bubblewrap isolates the whole build, and other distributions have no sys-apps/sandbox
     "-usersandbox",
     "-network-sandbox",  # the whole build step has no network
     "-ipc-sandbox",
     "-pid-sandbox",
     "-userfetch",
-    "-pkgdir-index-trusted",  # each build has a PKGDIR of its own, without an index
-    "-merge-sync",  # a commit syncs once, at its end
+    "-pkgdir-index-trusted",  # each build has its own PKGDIR, without an index
+    "-merge-sync",  # Stagewright syncs once, when it commits the layer
     "binpkg-multi-instance",
     "parallel-fetch",
 )
@@ -47,14 +52,14 @@ FEATURES = (
 
 @dataclass(frozen=True)
 class Parallel:
-    """How much Portage does at a time: jobs of make(1) in one package, and packages."""
+    """The number of parallel jobs: of make(1) in one package, and of packages."""
 
     make: int
     packages: int
 
     @classmethod
     def of(cls, cores: int, memory: int) -> Parallel:
-        """As much as cores and memory (MiB) allow, so that a big package does not bring the host down (R96)."""
+        """Return as many jobs as cores and memory (MiB) allow, so that a big package does not exhaust the memory."""
         room = max(1, memory // MEMORY_PER_JOB)
         make = min(cores, room)
         return cls(make, min(cores, room // make))
@@ -68,9 +73,9 @@ def assemble(
     parallel: Parallel,
     more: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the configuration into ``folder``, with ``more`` variables among our defaults.
+    """Write the configuration into ``folder``, with ``more`` variables added to the defaults, and return it.
 
-    Raises ``MISSING_FILE`` for a profile that no repository has.
+    Raises ``MISSING_FILE`` if no repository has the profile.
     """
     folder.mkdir()
     defaults = folder / "make.conf"
@@ -104,7 +109,7 @@ def _defaults(parallel: Parallel) -> dict[str, str]:
 
 
 def _of_stage(settings: PortageSettings) -> dict[str, str]:
-    """The stage's variables; a file of the folder make.conf replaces what those before it set, unless it names it."""
+    """Return the stage's variables. They replace earlier values; lists and FEATURES refer to those and add to them."""
     lists = {name: f"${{{name}}} {' '.join(words)}" for name, words in settings.lists.items()}
     own = {**lists, **settings.flags, **settings.make_conf}
     features = " ".join([*(["ccache"] if settings.ccache else []), settings.make_conf.get("FEATURES", "")]).strip()
@@ -116,12 +121,12 @@ def _of_stage(settings: PortageSettings) -> dict[str, str]:
 
 
 def make_conf(variables: Mapping[str, str]) -> str:
-    """Variables as a file of make.conf(5)."""
+    """Return variables as the text of a make.conf(5)."""
     return "".join(f'{name}="{_quoted(value)}"\n' for name, value in variables.items())
 
 
 def _quoted(value: str) -> str:
-    # Portage reads make.conf with shlex, where ${NAME} in double quotes is expanded; that is left to the user.
+    # Portage reads make.conf with shlex and expands ${NAME} in double quotes. Users may use that, so $ stays.
     return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
@@ -136,7 +141,7 @@ def _repos_conf(repos: Sequence[Repository]) -> str:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Copy a confdir over what is there. A file ``make.conf`` becomes one of the files of the folder make.conf."""
+    """Copy a confdir over the configuration. A file ``make.conf`` becomes a file in the folder make.conf."""
     for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
         place = target / entry.name
         if entry.name in IGNORED:

@@ -1,9 +1,14 @@
-"""Distfiles: a folder of each build's own, in front of those that all builds share.
+"""Distfiles: one DISTDIR for each build, and a read-only folder that all builds share.
 
-Portage renames a file that does not match the Manifest at hand, and the Manifest may be the one that is wrong. So no
-build can write to the shared folder: it sees that read-only beside its own DISTDIR (PORTAGE_RO_DISTDIRS of
-make.conf(5)), where Portage puts links to what fits and downloads what does not. What was downloaded, and so was
-verified by a Manifest, is then taken into the shared folder. A mirror folder of the project is seen in the same way.
+Portage renames a file that does not match the Manifest, but the Manifest may be wrong. So builds cannot write to the
+shared folder. They see it read-only (PORTAGE_RO_DISTDIRS of make.conf(5)): Portage links matching files into the
+DISTDIR and downloads the others there. Downloaded files, which Portage has verified by a Manifest, are then linked into
+the shared folder. A mirror folder of the project is read-only in the same way::
+
+    /var/cache/distfiles           DISTDIR of the build; writable in the fetch step
+    /var/cache/distfiles.shared    cache/distfiles of the store
+    /var/cache/distfiles.folder    mirror folder of the project, if there is one
+    /var/cache/distfiles.mirror    links by file name to everything in the mirror folder
 """
 
 from __future__ import annotations
@@ -22,16 +27,16 @@ from stagewright.root.sandbox import Bind
 SHARED = "/var/cache/distfiles.shared"
 FLAT = "/var/cache/distfiles.mirror"
 MIRROR = "/var/cache/distfiles.folder"
-"""Where the shared folder, and a mirror folder of the project, show up inside a root."""
+"""Paths inside a root: of the shared folder, of links to the files of a mirror folder, and of that folder."""
 
 
 LAYOUT = "layout.conf"
-"""The file in which a mirror says how it is arranged (GLEP 75)."""
+"""The file of a mirror that describes its layout (GLEP 75)."""
 
 
 @dataclass(frozen=True)
 class BuildDistfiles:
-    """The folders of one build: ``own`` is its DISTDIR, ``shared`` that of the store, ``folder`` one of the project."""
+    """The folders of one build: ``own`` (its DISTDIR), ``shared`` (of the store), ``folder`` (a mirror)."""
 
     shared: Path
     own: Path
@@ -40,21 +45,21 @@ class BuildDistfiles:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What make.conf(5) says of it."""
+        """The variables of make.conf(5) for these folders."""
         found = {"PORTAGE_RO_DISTDIRS": f"{SHARED} {FLAT}" if self.folder else SHARED}
         return {**found, "GENTOO_MIRRORS": " ".join(self.mirrors)} if self.mirrors else found
 
     def binds(self) -> list[Bind]:
-        """What every command inside the root sees."""
+        """Return the mounts for every command inside the root."""
         mirror = [Bind(self._flat(self.folder), FLAT), Bind(self.folder, MIRROR)] if self.folder else []
         return [Bind(self.own, DISTDIR), Bind(self.shared, SHARED), *mirror]
 
     def fetch_binds(self) -> list[Bind]:
-        """What the networked step sees besides."""
+        """Return the additional mounts of the fetch step."""
         return [Bind(self.own, DISTDIR, writable=True)]
 
     def share(self) -> None:
-        """Take what was downloaded into the shared folder; of two files of one name the newer is as good as any."""
+        """Link downloaded files into the shared folder. The newer of two files of the same name replaces the older."""
         for name in self._files():
             mine, shared = self.own / name, self.shared / name
             if not mine.is_symlink() and not (shared.exists() and shared.samefile(mine)):
@@ -63,11 +68,11 @@ class BuildDistfiles:
                 temporary.rename(shared)
 
     def names(self) -> list[str]:
-        """The files that the build has asked for up to now."""
+        """Return the names of all files that the build has used so far."""
         return sorted(self._files())
 
     def copy_from_mirror(self) -> None:
-        """Take what was found in the mirror folder into the shared one, so that it is there without the mirror."""
+        """Copy the used files of the mirror folder into the shared folder. Later builds then need no mirror."""
         for name in self._files():
             target = os.readlink(self.own / name) if (self.own / name).is_symlink() else ""  # noqa: PTH115
             if self.folder and target.startswith(FLAT):
@@ -77,7 +82,7 @@ class BuildDistfiles:
                 temporary.rename(self.shared / name)
 
     def _files(self) -> Iterator[str]:
-        """Whole files: not what Portage is downloading, has set aside, or keeps for itself."""
+        """Yield the names of complete files, without temporary, rejected and internal files of Portage."""
         for entry in os.scandir(self.own):
             aside = (
                 entry.name.startswith(".")
@@ -88,11 +93,11 @@ class BuildDistfiles:
                 yield entry.name
 
     def _flat(self, folder: Path) -> Path:
-        """Links by name alone to everything in a mirror, however its folders are arranged."""
+        """Return a folder with a link by file name to everything in a mirror, whatever its layout is."""
         if not folder.is_dir():
             raise StagewrightError(
                 Reason.MISSING_FILE,
-                f"distfiles.folder: there is no folder {folder}",
+                f"distfiles.folder: folder {folder} not found",
                 hint="mount it, or correct the path",
             )
         flat = self.own.with_name("distfiles.mirror")
@@ -100,7 +105,7 @@ class BuildDistfiles:
         for here, _, names in os.walk(folder):
             inner = os.path.normpath(os.path.join(MIRROR, os.path.relpath(here, folder)))  # noqa: PTH118
             for name in names:
-                # With the layout of the mirror Portage would look for files in the folders that are left out here.
+                # Portage would apply layout.conf to the flat folder and not find the files.
                 if name != LAYOUT and not (flat / name).is_symlink():
                     (flat / name).symlink_to(f"{inner}/{name}")
         return flat

@@ -1,9 +1,9 @@
-"""A mirror of distfiles that Portage takes as one of GENTOO_MIRRORS: GLEP 75, by digests of names.
+"""A folder of distfiles that Portage can use as one of GENTOO_MIRRORS (GLEP 75, layout by hashes of file names).
 
 ::
 
     <folder>/distfiles/layout.conf
-    <folder>/distfiles/<two digits>/<file>     the first byte of the BLAKE2B of the file's name
+    <folder>/distfiles/<two digits>/<file>     the first byte of the BLAKE2B of the file name
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ _CONF = "layout.conf"
 
 
 def path_in_mirror(name: str) -> str:
-    """Where a file lies below the folder distfiles of a mirror."""
+    """Return the path of a file below the folder distfiles of a mirror."""
     return f"{hashlib.blake2b(name.encode()).hexdigest()[:2]}/{name}"
 
 
 def check_mirror(folder: Path) -> None:
-    """Raise ``INVALID_VALUE`` for a folder that has something in it and is no mirror of ours."""
+    """Raise ``INVALID_VALUE`` if a folder is neither empty nor a mirror with this layout."""
     distfiles = folder / "distfiles"
     if folder.exists() and any(folder.iterdir()) and not (distfiles / _CONF).is_file():
         raise StagewrightError(
-            Reason.INVALID_VALUE, f"{folder} has files in it, and is no mirror", hint="name a new or an empty folder"
+            Reason.INVALID_VALUE, f"{folder}: not a mirror, and not empty", hint="name a new or an empty folder"
         )
     if (distfiles / _CONF).is_file() and (distfiles / _CONF).read_text(encoding="utf-8") != LAYOUT:
         raise StagewrightError(
-            Reason.INVALID_VALUE, f"{folder} is a mirror of another layout", hint="name a new or an empty folder"
+            Reason.INVALID_VALUE, f"{folder}: a mirror with another layout", hint="name a new or an empty folder"
         )
 
 
 def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]:
-    """Make a folder a mirror of exactly these files of ``source``; returns what was removed of it as not needed.
+    """Make a folder a mirror of exactly these files of ``source``. Return the removed files.
 
-    Raises what :func:`check_mirror` does, before anything is written.
+    Raises the errors of :func:`check_mirror` before it writes anything.
     """
     check_mirror(folder)
     distfiles = folder / "distfiles"
@@ -62,7 +62,7 @@ def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]
 
 
 def _same(target: Path, file: Path) -> bool:
-    """Whether a mirrored file needs no copy: a file that changed has another size or time."""
+    """True if a mirrored file has the size and the time of its source."""
     if not target.exists():
         return False
     one, two = target.stat(), file.stat()

@@ -1,4 +1,4 @@
-"""Versions of ebuilds: their order (PMS 8, section 3.3), and which ones a tree offers for an architecture."""
+"""Ebuilds of a package: the order of their versions (PMS 8, section 3.3), and the best one for an architecture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SETTING = r'^[ \t]*{name}=["\']?(?P<value>[^"\'\n]*)'
 
 
 def compare_versions(left: str, right: str) -> int:
-    """Less than 0, 0 or more than 0, as one version comes before, with or after another."""
+    """Return a number less than 0, 0, or more than 0, if ``left`` is older than, equal to, or newer than ``right``."""
     one, two = _VERSION.fullmatch(left), _VERSION.fullmatch(right)
     if not one or not two:
         return (left > right) - (left < right)
@@ -31,12 +31,12 @@ def compare_versions(left: str, right: str) -> int:
 
 
 by_version = functools.cmp_to_key(compare_versions)
-"""Versions as keys for sorting."""
+"""Sort key of a version."""
 
 
 @dataclass(frozen=True)
 class Ebuild:
-    """One ebuild: its version, slot (empty where it is computed), keywords, and file."""
+    """One ebuild: its version, slot ("" if the ebuild computes it), keywords, and file."""
 
     version: str
     slot: str
@@ -45,7 +45,7 @@ class Ebuild:
 
 
 def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
-    """The ebuilds of a package (category/name) in a repository, by its metadata cache where it has one."""
+    """Yield the ebuilds of a package (category/name) in a repository, from its metadata cache if it has one."""
     category, _, name = package.partition("/")
     for path in sorted((tree / package).glob(f"{name}-*.ebuild")):
         version = path.stem[len(name) + 1 :]
@@ -58,14 +58,14 @@ def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
 
 
 def best_ebuild(found: Sequence[Ebuild], arch: str, *, testing: bool) -> Ebuild | None:
-    """The highest ebuild that is stable on an architecture, or that is being tested there."""
+    """Return the newest ebuild with a stable keyword for an architecture; with ``testing``, also with a ~keyword."""
     wanted = {arch, "*", *([f"~{arch}", "~*"] if testing else [])}
     fit = [ebuild for ebuild in found if wanted & ebuild.keywords]
     return max(fit, key=lambda ebuild: by_version(ebuild.version), default=None)
 
 
 def split_version(cpv: str) -> tuple[str, str]:
-    """A package and its version, of category/name-version."""
+    """Return category/name and the version of category/name-version; the version is "" if there is none."""
     found = re.fullmatch(rf"(.+?)-({_VERSION.pattern})", cpv, re.ASCII)
     return (found[1], found[2]) if found else (cpv, "")
 

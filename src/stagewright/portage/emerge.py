@@ -1,4 +1,4 @@
-"""emerge, driven as a command inside a root: first everything is fetched, then it is built without network."""
+"""Runs of emerge(1) inside a root: first a fetch step with network, then a build step without network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Stage1Packages:
-    """What a profile says of stage1: the atoms of packages.build, and BOOTSTRAP_USE."""
+    """The stage1 settings of a profile: the atoms of packages.build, and BOOTSTRAP_USE."""
 
     packages: list[str]
     bootstrap_use: str
@@ -36,7 +36,7 @@ class Stage1Packages:
 
 @dataclass(frozen=True)
 class InstallRequest:
-    """Packages that a stage will install, as :meth:`Portage.install` is told."""
+    """Arguments for one call of :meth:`Portage.install`."""
 
     atoms: Sequence[str]
     target: str = "/"
@@ -46,16 +46,16 @@ class InstallRequest:
 
 @dataclass(frozen=True)
 class PortageFolders:
-    """Folders on disk that Portage works with, this node's own but for what it shares of distfiles."""
+    """Folders on disk that Portage uses. All belong to one node, except the shared distfiles."""
 
     config: Path  # the assembled /etc/portage
     distfiles: BuildDistfiles
     binpkgs: Path  # PKGDIR
     build: Path  # PORTAGE_TMPDIR
-    metadata: Path  # what Portage learns of ebuilds that have no metadata; of no use to whoever gets the root
+    metadata: Path  # metadata that Portage makes for ebuilds without any; not part of the built root
 
     def binds(self, repos: Sequence[Repository]) -> list[Bind]:
-        """How they show up inside a root; distfiles can be written in the fetch step alone."""
+        """Return the mounts of these folders. Only the fetch step can write distfiles."""
         return [
             *(Bind(repo.path, repo.location) for repo in repos),
             *self.distfiles.binds(),
@@ -68,16 +68,16 @@ class PortageFolders:
 
 @dataclass(frozen=True)
 class Portage:
-    """Portage of one root, for one node. ``fetch_binds`` are seen by the networked step alone."""
+    """Portage of one root, for one node. Only the fetch step sees ``fetch_binds``."""
 
     root: Root
     folders: PortageFolders
     repos: Sequence[Repository]
     epoch: int
     jobs: int = 1  # packages at a time
-    protect: bool = False  # keep files of /etc that were changed, and put new ones beside them (CONFIG_PROTECT)
-    binpkgs: BinaryPackages | None = None  # where binary packages come from and go to
-    binhosts: Binhosts | None = None  # where more of them come from
+    protect: bool = False  # keep changed files of /etc and write new versions as ._cfg files (CONFIG_PROTECT)
+    binpkgs: BinaryPackages | None = None  # the cache of binary packages built here
+    binhosts: Binhosts | None = None  # binary packages of other machines
     fetch_binds: tuple[Bind, ...] = ()
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda *_: None
@@ -92,12 +92,12 @@ class Portage:
         features: str | None = None,
         binary: bool = False,
     ) -> None:
-        """Merge packages into the root, or into the folder ``target`` of it (ROOT of emerge(1)).
+        """Merge packages into the root, or into its folder ``target`` (ROOT of emerge(1)).
 
-        ``use`` are USE flags over all others, as in the environment of emerge; ``-*`` clears what profile and
-        configuration set. ``features`` are added to FEATURES. ``binary`` takes nothing but what is in PKGDIR.
-        Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with what emerge said, and what
-        :meth:`Binhosts.check` raises.
+        ``use`` are USE flags that override all others, as in the environment of emerge; ``-*`` clears the flags of
+        profile and configuration. ``features`` are added to FEATURES. ``binary`` allows only packages in PKGDIR.
+        Raises ``DEPENDENCIES``, ``FETCH_FAILED`` or ``PACKAGE_FAILED`` with the output of emerge, and the errors of
+        :meth:`Binhosts.check`.
         """
         if not atoms:
             return
@@ -117,7 +117,7 @@ class Portage:
             self.root.run("rm", "-rf", f"{target}{INDEX}")
 
     def _fetch(self, words: Sequence[str], env: Mapping[str, str]) -> None:
-        """Bring everything that the build step needs, which has no network."""
+        """Fetch everything that the build step needs."""
         output = EmergeOutput()
         if self.binhosts:
             self.binhosts.prepare_fetch()
@@ -129,10 +129,10 @@ class Portage:
                 self.binhosts.check(self.root, output.hosts)
 
     def fetch_sources(self, wanted: InstallRequest, *, elsewhere: bool = False) -> None:
-        """Fetch the sources of packages and of all that they need, and build nothing.
+        """Fetch the sources of packages and of all their dependencies, without building.
 
-        ``elsewhere`` is for a root that is not the one that will build: what is installed in it says nothing, so that
-        everything counts as needed. Raises what :meth:`install` does before it builds.
+        Set ``elsewhere`` if another root will build the packages: the packages installed in this root are ignored, and
+        the sources of all dependencies are fetched. Raises the errors of the fetch step of :meth:`install`.
         """
         if wanted.atoms:
             options = ["--usepkg=n", *wanted.options, *(["--emptytree"] if elsewhere else [])]
@@ -145,13 +145,13 @@ class Portage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What emerge sees besides the sandbox's own variables: the time stamp, and no colour anywhere."""
+        """Variables of emerge in addition to those of the sandbox: the time stamp, and no colours."""
         protect = {} if self.protect else {"CONFIG_PROTECT": "-*"}
         return {"SOURCE_DATE_EPOCH": str(self.epoch), **QUIET, **protect}
 
     @property
     def fetch_only_binds(self) -> list[Bind]:
-        """What a networked step sees besides: writable distfiles, and the machine's package sources."""
+        """Additional mounts of the fetch step: writable distfiles, and the package sources of this machine."""
         hosts = self.binhosts.fetch_binds() if self.binhosts else []
         return [*self.folders.distfiles.fetch_binds(), *hosts, *self.fetch_binds]
 
@@ -160,35 +160,35 @@ class Portage:
             self.binpkgs.cache_new()
 
     def unmerge(self, atoms: Sequence[str], *, target: str = "/") -> None:
-        """Remove packages without asking whether others need them."""
+        """Remove packages, even if others need them."""
         if atoms:
             self.on_phase("unmerge")
             self._run(self._emerge(target, ["--unmerge", *atoms]))
 
     def depclean(self, *, keep_build: bool = True) -> None:
-        """Remove what neither the system set nor the world needs, build dependencies of these kept or not."""
+        """Remove packages that neither @system nor @world needs. ``keep_build``: keep build dependencies too."""
         self.on_phase("depclean")
         self._run(["emerge", "--color=n", "--depclean", f"--with-bdeps={'y' if keep_build else 'n'}"])
 
     def stage1_packages(self) -> Stage1Packages:
-        """What the profile says that a stage1 is made of."""
+        """Return the stage1 packages and BOOTSTRAP_USE of the profile."""
         return Stage1Packages(**ask(self.root, "stage1_packages.py", env=self.environment))
 
     def installed_atoms(self, atoms: Sequence[str]) -> dict[str, list[str]]:
-        """The installed packages (category/name-version) that atoms and @sets stand for.
+        """Return the installed packages (category/name-version) that match atoms and @sets.
 
-        A virtual stands for what satisfies it.
+        A virtual matches the packages that satisfy it.
         """
         found: dict[str, list[str]] = ask(self.root, "installed_atoms.py", arguments=atoms, env=self.environment)
         return found
 
     def try_compiler(self) -> str:
-        """See that the root's compiler makes a program that runs, and return its name."""
+        """Compile and run a test program with the root's compiler. Return the compiler's name."""
         return last_line(self.root, "try_compiler.sh", env=self.environment)
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
-        # In an empty ROOT Portage 3.0.83 takes the libc that it adds to RDEPEND itself for a change of dependencies.
-        # Our own packages need no such comparison, they are known by what they were built from; those of others do.
+        # In an empty ROOT, Portage 3.0.83 mistakes the libc that it adds to RDEPEND for changed dependencies.
+        # Packages built here need no comparison: their fingerprint covers it. Packages of other machines do.
         changed = "y" if self.binhosts and target == "/" else "n"
         taking = ["--usepkg=y", "--binpkg-respect-use=y", f"--binpkg-changed-deps={changed}"]
         return [
@@ -201,7 +201,7 @@ class Portage:
             f"--jobs={self.jobs}",
             *(["--buildpkg=y"] if self.binpkgs else []),
             *(taking if self.binpkgs or self.binhosts else []),
-            f"--getbinpkg={'y' if self.binhosts else 'n'}",  # whatever a confdir says: only hosts that are declared
+            f"--getbinpkg={'y' if self.binhosts else 'n'}",  # a confdir cannot add undeclared hosts
             *words,
         ]
 
@@ -232,10 +232,10 @@ class Portage:
             raise self._explained(output.failure(fetching), output)
 
     def _explained(self, error: StagewrightError, output: EmergeOutput) -> StagewrightError:
-        """The error with paths of this machine in its hint, and with the failed package's own log for emerge's."""
+        """Return the error with a path of this machine in its hint, and the build log of the failed package."""
         if error.reason is Reason.FETCH_FAILED and "could not fetch" in error.message:
-            hint = "stagewright fetch brings all sources while there is a network; "
-            hint += f"or put the file into {self.folders.distfiles.shared}, or mend SRC_URI"
+            hint = "run `stagewright fetch` with a network, "
+            hint += f"or put the file into {self.folders.distfiles.shared}, or correct SRC_URI"
             return StagewrightError(error.reason, error.message, detail=error.detail, hint=hint)
         if error.reason is not Reason.PACKAGE_FAILED or not output.failed:
             return error

@@ -1,6 +1,6 @@
-"""What emerge prints, understood: progress lines and the causes of failure.
+"""A parser of the output of emerge(1): progress, and the causes of failures.
 
-The lines are those of Portage 3.0.83; samples of real runs lie in ``tests/data/emerge``.
+It knows the lines of Portage 3.0.83. ``tests/data/emerge`` has samples of real runs.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _MASKED_BY = re.compile(r"^- \S+ \(masked by: (?P<why>.+)\)")
 
 @dataclass(frozen=True)
 class _Cause:
-    """A line by which emerge says why it cannot work out what to do, what that means, and what helps."""
+    """A line by which emerge reports an error of dependencies, its meaning, and a hint."""
 
     line: re.Pattern[str]
     message: str
     hint: str
 
     def error(self, match: re.Match[str], said: Sequence[str]) -> StagewrightError:
-        """The error; ``said`` is what emerge printed from that line on."""
+        """Return the error; ``said`` is the output of emerge from that line on."""
         message = self.message.format(**match.groupdict())
         why = sorted({masked["why"] for line in said if (masked := _MASKED_BY.match(line))})
         message += f" by {', '.join(why)}" if why else ""
@@ -46,13 +46,13 @@ _CAUSES = (
     _Cause(
         re.compile(r'^emerge: there are no (?:ebuilds|binary packages) to satisfy "(?P<atom>[^"]+)"'),
         "no ebuild for {atom}",
-        "add the repository that has it, or mend the package that asks for it",
+        "add the repository that has it, or correct the dependency of the package",
     ),
     _Cause(
         re.compile(r'^!!! All ebuilds that could satisfy "(?P<atom>[^"]+)"(?: for \S+)? have been masked'),
         "{atom} is masked",
-        "accept_keywords helps against keywords; package.accept_keywords, package.unmask and package.license are files "
-        "of a confdir",
+        "set `accept_keywords` for keywords, or write package.accept_keywords, package.unmask or package.license in a "
+        "confdir",
     ),
     _Cause(
         re.compile(r'^emerge: there are no ebuilds built with USE flags to satisfy "(?P<atom>[^"]+)"'),
@@ -67,22 +67,22 @@ _CAUSES = (
     _Cause(
         re.compile(r"^The following (?P<what>\w+) changes are necessary to proceed"),
         "{what} changes are necessary",
-        "write them into accept_keywords, accept_license or a confdir",
+        "set `accept_keywords` or `accept_license`, or write them in a confdir",
     ),
     _Cause(
         re.compile(r"^!!! Multiple package instances within a single package slot"),
         "slot conflict",
-        "ask for versions, or USE flags, that go together",
+        "request versions or USE flags that do not conflict",
     ),
     _Cause(
         re.compile(r"^ \* Error: circular dependencies"),
         "circular dependencies",
-        "build one of the packages in a stage before, with the USE flags off that make it need the other",
+        "build one of the packages in an earlier stage, without the USE flags that need the other",
     ),
     _Cause(
         re.compile(r"^!!! Your current profile is invalid|^!!! .*make\.profile is not a symlink"),
         "the profile is invalid",
-        "see the profile and its parents",
+        "check the profile and its parents",
     ),
     _Cause(
         re.compile(r"^!!! The ebuild selected to satisfy \"(?P<atom>[^\"]+)\" has unmet requirements"),
@@ -92,18 +92,18 @@ _CAUSES = (
 )
 
 KEPT = 400
-"""How many of the last lines of emerge are kept to explain a failure."""
+"""The number of last lines of emerge that are kept to explain a failure."""
 
 
 @dataclass
 class EmergeOutput:
-    """Reads the lines of one emerge run as they come."""
+    """The output of one run of emerge, read line by line."""
 
     lines: list[str] = field(default_factory=list)
-    hosts: dict[str, str] = field(default_factory=dict)  # what is wrong with hosts of binary packages, by name
+    hosts: dict[str, str] = field(default_factory=dict)  # errors of binary package hosts, by name
 
     def read(self, line: str) -> tuple[int, int, str] | None:
-        """Take a line; returns (n, of m, category/package-version) when it begins another package."""
+        """Read a line. Return (n, total, category/package-version) if it starts a package, else None."""
         line = _COLOUR.sub("", line)
         self.lines.append(line)
         if about := _BINHOST.match(line):
@@ -117,7 +117,7 @@ class EmergeOutput:
 
     @property
     def failed(self) -> tuple[str, str] | None:
-        """The package that failed and its phase, where emerge says so."""
+        """The failed package and its phase, or None if emerge does not name it."""
         for line in self.lines:
             if match := _FAILED.match(line):
                 return match["package"], match["phase"]
@@ -127,7 +127,7 @@ class EmergeOutput:
         return None
 
     def failure(self, fetching: bool) -> StagewrightError:
-        """The error that explains why this run failed."""
+        """Return the error that explains the failure of this run."""
         for cause in _CAUSES:
             for number, line in enumerate(self.lines):
                 if match := cause.line.match(line):
@@ -136,9 +136,9 @@ class EmergeOutput:
         if tampered:
             return StagewrightError(
                 Reason.DIGEST_MISMATCH,
-                f"{tampered[0]['file']} from binhost {tampered[0]['host']} is not what the index of the host says",
+                f"{tampered[0]['file']} from binhost {tampered[0]['host']} does not match the index of the host",
                 detail=self.tail(),
-                hint="ask who runs the host: the package or the index `Packages` there is wrong",
+                hint="report it to the host: its package or its index `Packages` is wrong",
             )
         mismatch = [match for line in self.lines if (match := _MISMATCH.match(line))]
         if mismatch:
@@ -147,19 +147,19 @@ class EmergeOutput:
                 Reason.FETCH_FAILED,
                 f"{name} does not match the Manifest",
                 detail=self.tail(),
-                hint="the file or the Manifest of the package is wrong: compare both with upstream",
+                hint="compare the file and the Manifest of the package with upstream; one of them is wrong",
             )
         files = sorted({match["file"] or match["package"] for line in self.lines if (match := _FETCH.match(line))})
         if fetching or files:
             what = f"could not fetch {', '.join(files)}" if files else "fetching failed"
-            hint = "put the file into cache/distfiles of the store, or mend SRC_URI"
+            hint = "put the file into cache/distfiles of the store, or correct SRC_URI"
             return StagewrightError(Reason.FETCH_FAILED, what, detail=self.tail(), hint=hint)
         package, phase = self.failed or ("emerge", "")
         where = f" in its {phase} phase" if phase else ""
         return StagewrightError(Reason.PACKAGE_FAILED, f"{package} failed{where}", detail=failure_excerpt(self.lines))
 
     def tail(self, count: int = 25) -> str:
-        """The last lines that say something."""
+        """Return the last non-empty lines."""
         return "\n".join([line for line in self.lines if line.strip()][-count:])
 
     def _from(self, number: int) -> list[str]:
@@ -167,9 +167,9 @@ class EmergeOutput:
 
 
 def failure_excerpt(lines: Sequence[str], before: int = 20) -> str:
-    """What a build log says about its failure: the lines before Portage's report, and the first words of that.
+    """Return the part of a build log that explains its failure: the lines before Portage's report, and its first lines.
 
-    Without a report it is the end of the log.
+    Without a report, return the end of the log.
     """
     said = [_COLOUR.sub("", line) for line in lines if line.strip()]
     for number, line in enumerate(said):

@@ -1,4 +1,4 @@
-"""``Packages``, the index of a folder of binary packages: stanzas of ``NAME: value``, the first about the rest."""
+"""``Packages``, the index of a folder of binary packages: stanzas of ``NAME: value`` lines; the first is a header."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _COUNT = re.compile(r"^PACKAGES: \d+$", re.MULTILINE)
 
 
 def merge_indexes(old: str, new: str, is_there: Callable[[str], bool]) -> str:
-    """The index of two folders in one: the new header, all packages, of those at one path the new one.
+    """Return the merged index of two folders: the new header and all packages; new entries replace old ones.
 
-    ``is_there`` tells whether a path below the folder holds a file; packages that are gone are left out.
+    ``is_there`` returns True if a path below the folder holds a file. Packages whose file is missing are left out.
     """
     head, rows = _stanzas(new)
     known = {**_by_path(_stanzas(old)[1]), **_by_path(rows)}

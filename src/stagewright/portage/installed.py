@@ -1,4 +1,4 @@
-"""Installed packages as Portage's database records them (/var/db/pkg; PMS section 13 and portage's dbapi/vartree)."""
+"""Installed packages, as recorded in Portage's database (/var/db/pkg; PMS section 13; dbapi/vartree of Portage)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stagewright.run import inside
 VDB = "var/db/pkg"
 
 INSTALLED = "installed"
-"""The fact in which a layer keeps the packages of its root when it removes their records."""
+"""The fact that lists the packages of a layer whose root has no records of them."""
 
 _TIMED = re.compile(r"^((?:obj .* [0-9a-f]{32}|sym .* -> .*) )(\d+)$", re.MULTILINE)
 _NANO = 1_000_000_000
@@ -27,7 +27,7 @@ _INSTALLED = re.compile(
 
 @dataclass(frozen=True)
 class Package:
-    """One installed package. ``size`` is in bytes, ``use`` are the flags that were on."""
+    """One installed package. ``size`` is in bytes, ``use`` are the enabled flags."""
 
     name: str  # category/package-version
     slot: str
@@ -38,7 +38,7 @@ class Package:
 
 
 def installed(root: Path) -> list[Package]:
-    """The packages in a root, by name."""
+    """Return the packages in a root, sorted by name."""
     return [
         Package(
             name=f"{folder.parent.name}/{folder.name}",
@@ -53,14 +53,14 @@ def installed(root: Path) -> list[Package]:
 
 
 def read_entry(root: Path, package: str, entry: str) -> str:
-    """What the records say of an installed package (category/package-version), such as its BUILD_ID; "" if nothing."""
+    """Return an entry, for example BUILD_ID, of an installed package (category/package-version); "" if missing."""
     return _read(root / VDB / package / entry)
 
 
 def contents(root: Path, packages: Sequence[str]) -> dict[str, dict[str, str]]:
-    """What packages (category/name-version) have installed, as recorded: the paths of each.
+    """Return the recorded files of packages (category/name-version), by package and path.
 
-    With a path goes the digest of a file or the target of a link.
+    The value of a path is the MD5 digest of a file, the target of a link, or "" for anything else.
     """
     return {name: _contents(root / VDB / name / "CONTENTS") for name in packages}
 
@@ -71,25 +71,25 @@ def _contents(record: Path) -> dict[str, str]:
 
 
 def packages_of(root: Path, layers: Iterable[Mapping[str, Any]] = ()) -> list[Package]:
-    """The packages of a root: as its records say, else as the facts of its topmost layer do that knows them."""
+    """Return the packages of a root from its records, else from the facts of the topmost layer that lists packages."""
     found = inside(root, installed, Path("/"))
     return found or from_data(next((facts[INSTALLED] for facts in layers if facts.get(INSTALLED)), []))
 
 
 def as_data(packages: Sequence[Package]) -> list[dict[str, Any]]:
-    """Packages as JSON-able data."""
+    """Return packages as JSON-able data."""
     return [{**asdict(package), "use": list(package.use)} for package in packages]
 
 
 def from_data(packages: Sequence[Mapping[str, Any]]) -> list[Package]:
-    """The packages that :func:`as_data` told."""
+    """Return the packages in data from :func:`as_data`."""
     return [Package(**{**package, "use": tuple(package["use"])}) for package in packages]
 
 
 def clamp_records(root: Path, epoch: int) -> None:
-    """Make the database agree with files whose times are about to be clamped to ``epoch``, and hide when it was built.
+    """Clamp the file times in the records to ``epoch`` (seconds), and remove the build times.
 
-    Portage leaves a file alone on unmerge when its time is not the recorded one, so the records must follow.
+    The caller clamps the files themselves. Portage does not unmerge a file whose time differs from its record.
     """
     for folder in _entries(root):
         contents = folder / "CONTENTS"

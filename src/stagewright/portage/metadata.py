@@ -1,9 +1,12 @@
-"""Metadata of ebuilds for repositories that come without: worked out once by egencache(1), and lent to every build.
+"""Metadata of ebuilds, for repositories without it: generated once by egencache(1), and used by every build.
 
-Without it Portage runs each ebuild to learn its dependencies, in every stage anew. The entries (md5-dict of
-portage(5)) carry the digests of the ebuild and the eclasses that they were made from, and Portage passes over one that
-does not fit; so what lies here can be old or gone without a build coming out different. A build sees the repository
-with the folder ``metadata/md5-cache`` laid over it.
+Without metadata, Portage runs each ebuild in every stage to find its dependencies. The entries (md5-dict of portage(5))
+hold the digests of the ebuild and of its eclasses. Portage ignores an entry that does not match, so old or missing
+entries do not change a build. A build sees the repository with ``metadata/md5-cache`` mounted over it::
+
+    cache/repos/md5-cache/<digest>/metadata/md5-cache/<category>/<package>-<version>
+
+The digest is that of the repository's name and of the content of all repositories that the stage sees.
 """
 
 from __future__ import annotations
@@ -24,12 +27,12 @@ from stagewright.root.sandbox import Bind
 CACHE = "metadata/md5-cache"
 
 LEAST_EBUILDS = 20
-"""How many ebuilds make it worth while: for fewer, starting egencache takes longer than Portage itself does."""
+"""The least number of ebuilds. For fewer, Portage itself is faster than the start of egencache."""
 
 
 @dataclass(frozen=True)
 class MetadataCache:
-    """The cache of one store, and the folder of one build. ``digests`` are those of repositories, by name."""
+    """The metadata cache of one store, and the folder of one build. ``digests`` are those of repositories, by name."""
 
     cache: Path
     folder: Path
@@ -38,7 +41,7 @@ class MetadataCache:
     on_phase: Callable[[str], None]
 
     def binds(self, root: Root, repos: Sequence[Repository]) -> list[Bind]:
-        """Repositories without metadata, that of the cache laid over them; made by this root if it is not there."""
+        """Return mounts of the repositories without metadata, with that of the cache; generate it if it is missing."""
         lacking = [repo for repo in repos if not (repo.path / CACHE).is_dir() and _is_worth_it(repo)]
         return [Bind(self._merged(root, repo, repos), repo.location) for repo in lacking]
 
@@ -46,16 +49,16 @@ class MetadataCache:
         kept = self.cache / self._name(repo, repos)
         if not kept.is_dir():
             self._make(root, repo, kept)
-        os.utime(kept)  # collection goes by when it was last used
+        os.utime(kept)  # garbage collection reads this time as the last use
         return mount_layers([kept, repo.path], self.folder / "repos" / repo.name)
 
     def _name(self, repo: Repository, repos: Sequence[Repository]) -> str:
-        """Metadata follows from the ebuilds and from the eclasses that they inherit, whichever repository has them."""
+        """Return the digest of all inputs of the metadata: eclasses may come from any repository."""
         others = sorted(self.digests[other.name] for other in repos)
         return hashlib.sha256(" ".join([repo.name, self.digests[repo.name], *others]).encode()).hexdigest()
 
     def _make(self, root: Root, repo: Repository, kept: Path) -> None:
-        """Have egencache write into an overlay of the repository, and keep what it wrote, be it complete or not."""
+        """Run egencache on an overlay of the repository, and keep its output, even if it is incomplete."""
         self.on_phase(f"metadata of {repo.name}")
         work = self.folder / "egencache" / repo.name
         mount_overlay([repo.path], work / "upper", work / "tree")
@@ -70,7 +73,7 @@ class MetadataCache:
         made.rename(temporary)
         try:
             temporary.rename(kept)
-        except OSError:  # another build made it meanwhile
+        except OSError:  # another build has made it in the meantime
             self._discard(temporary, kept)
 
     def _discard(self, temporary: Path, kept: Path) -> None:

@@ -1,4 +1,9 @@
-"""Ebuild repositories and their profiles, read from outside a root (PMS 8, chapters 4 and 5; portage(5))."""
+"""Ebuild repositories and their profiles, read outside of a root (PMS 8, chapters 4 and 5; portage(5)).
+
+One word for each idea: a :class:`stagewright.project.model.Repo` is what a project file says of a repository, a
+:class:`Repository` is a repository on disk, a :class:`stagewright.repos.repository_source.RepositorySource` fetches one
+into the store.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,7 @@ REPOS = "/var/db/repos"
 
 @dataclass(frozen=True)
 class Repository:
-    """An ebuild repository on disk, under the name the project gives it."""
+    """An ebuild repository on disk, under the name that the project gives it."""
 
     name: str
     path: Path
@@ -28,7 +33,7 @@ class Repository:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the project says of it, as JSON-able data; :meth:`of` reads it back."""
+        """Return the settings of the project as JSON-able data; :meth:`of` reads them back."""
         return {
             **{name: value for name, value in asdict(self).items() if name != "path"},
             "eclass_overrides": [*self.eclass_overrides],
@@ -36,37 +41,37 @@ class Repository:
 
     @classmethod
     def of(cls, path: Path, settings: Mapping[str, Any]) -> Repository:
-        """The repository in a folder, with what :attr:`settings` told."""
+        """Return the repository in a folder, with settings from :attr:`settings`."""
         return cls(**{**settings, "path": path, "eclass_overrides": tuple(settings["eclass_overrides"])})
 
     @property
     def location(self) -> str:
-        """Where it is bound inside a root."""
+        """Path of the repository inside a root."""
         return f"{REPOS}/{self.name}"
 
 
 def main_of(repos: Sequence[Repository]) -> Repository | None:
-    """Portage's main repository: the one that the project calls so, else its first."""
+    """Return Portage's main repository: the one marked ``main`` in the project, else the first."""
     return next((repo for repo in repos if repo.main), repos[0] if repos else None)
 
 
 def profile_link(profile: str, repos: Sequence[Repository]) -> str:
-    """The folder of a profile inside a root. Raises ``MISSING_FILE`` for one that no repository has."""
+    """Return the folder of a profile inside a root. Raises ``MISSING_FILE`` if no repository has the profile."""
     repo, path = _find(profile, repos)
     return f"{repo.location}/profiles/{path}"
 
 
 def linked_profile(link: Path) -> str | None:
-    """The profile to which a link make.profile leads inside a root, as ``repository:path``; None for any other file."""
+    """Return the target of a link make.profile as ``repository:path``; None if the file is not a link to a profile."""
     target = str(link.readlink()) if link.is_symlink() else ""
     found = re.fullmatch(rf"(?:\.\./)*(?:\.\.)?{REPOS}/([^/]+)/profiles/(.+?)/?", target)
     return f"{found[1]}:{found[2]}" if found else None
 
 
 def profile_chain(profile: str, repos: Sequence[Repository]) -> tuple[Path, ...]:
-    """The folders of a profile on disk, each after its parents, as Portage stacks them.
+    """Return the folders of a profile on disk, each after its parents, in the order in which Portage stacks them.
 
-    Raises ``MISSING_FILE`` for a profile that no repository has, and everything that is wrong with its parents.
+    Raises ``MISSING_FILE`` if no repository has the profile, and all errors of its parents at once.
     """
     repo, path = _find(profile, repos)
     return _chain(repo, path, tuple(repos))
@@ -75,7 +80,7 @@ def profile_chain(profile: str, repos: Sequence[Repository]) -> tuple[Path, ...]
 def check_profile(
     profile: str | None, confdirs: Sequence[Path], repos: Sequence[Repository]
 ) -> Iterator[tuple[KeyPath, StagewrightError]]:
-    """What is wrong with the profile of a stage, given by name or as a link in one of its confdirs: where, and what."""
+    """Yield the errors of a stage's profile (a name, or a link in a confdir), each with the key that it concerns."""
     links = [folder / "make.profile" for folder in confdirs if os.path.lexists(folder / "make.profile")]
     where = ("profile",) if profile else ("confdir",)
     chosen = profile or next(filter(None, map(linked_profile, links)), None)
@@ -88,7 +93,12 @@ def check_profile(
             yield where, problem
     elif not links:
         hint = 'write profile = "..." with a folder below profiles/ of a repository'
-        yield (), StagewrightError(Reason.MISSING_KEY, "a stage that installs packages needs a profile", hint=hint)
+        yield (
+            (),
+            StagewrightError(
+                Reason.MISSING_KEY, "profile: missing; a stage that installs packages needs one", hint=hint
+            ),
+        )
 
 
 @functools.cache
@@ -107,7 +117,7 @@ def _stack(
     below: tuple[Path, ...],
     problems: list[StagewrightError],
 ) -> Iterator[Path]:
-    """A profile after its parents; a parent line is a relative path, or ``repository:path`` below its profiles."""
+    """Yield a profile after its parents. A parent line is a relative path or ``repository:path``."""
     parents = folder / "parent"
     lines = parents.read_text(errors="replace", encoding="utf-8").splitlines() if parents.is_file() else []
     for number, text in enumerate(lines, start=1):
@@ -121,10 +131,10 @@ def _stack(
             yield from _stack(owner, above, repos, (*below, folder), problems)
             continue
         if above in (*below, folder):
-            error = StagewrightError(Reason.CYCLE, f"the profile is its own parent by way of {line!r}")
+            error = StagewrightError(Reason.CYCLE, f"parent profile {line!r}: the profile inherits from itself")
         else:
             hint = "" if owner else f"add a repository {name!r} to the project, and to the stage"
-            error = StagewrightError(Reason.MISSING_FILE, f"there is no parent profile {line!r}", hint=hint)
+            error = StagewrightError(Reason.MISSING_FILE, f"parent profile {line!r} not found", hint=hint)
         problems.append(error.at(Place(parents, number)))
     yield folder
 
@@ -135,14 +145,26 @@ def _find(profile: str, repos: Sequence[Repository]) -> tuple[Repository, str]:
     for repo in sorted(candidates, key=lambda repo: not repo.main):
         if (repo.path / "profiles" / path).is_dir():
             return repo, path
-    looked = ", ".join(repo.name for repo in candidates) or "no repository"
-    known = [name for repo in candidates for name in _profiles(repo)]
-    hint = nearest(path, known) if known else "profiles are folders below profiles/"
-    raise StagewrightError(Reason.MISSING_FILE, f"there is no profile {path!r} in {looked}", hint=hint)
+    raise _profile_not_found(path, name, candidates, repos)
+
+
+def _profile_not_found(
+    path: str, name: str, candidates: Sequence[Repository], repos: Sequence[Repository]
+) -> StagewrightError:
+    if not repos:
+        where, hint = ": this stage has no repositories", "add a repository to the project: [repos.NAME]"
+    elif not candidates:
+        where, hint = f": this stage has no repository {name!r}", nearest(name, [repo.name for repo in repos])
+    else:
+        kind = "repository" if len(candidates) == 1 else "repositories"
+        where = f" in {kind} {', '.join(repo.name for repo in candidates)}"
+        known = [profile for repo in candidates for profile in _profiles(repo)]
+        hint = nearest(path, known) if known else "name a folder below profiles/ of the repository"
+    return StagewrightError(Reason.MISSING_FILE, f"profile {path!r} not found{where}", hint=hint)
 
 
 def _profiles(repo: Repository) -> Iterator[str]:
-    """The profiles that a repository offers to people, by its profiles.desc."""
+    """Yield the profiles that profiles.desc of a repository lists."""
     listing = repo.path / "profiles" / "profiles.desc"
     for line in listing.read_text(errors="replace", encoding="utf-8").splitlines() if listing.is_file() else ():
         words = line.partition("#")[0].split()
@@ -151,12 +173,12 @@ def _profiles(repo: Repository) -> Iterator[str]:
 
 
 def has_package(package: str, repos: Iterable[Repository]) -> bool:
-    """Whether one of the repositories has a package, given as category/name."""
+    """True if one of the repositories has a package, given as category/name."""
     return any((repo.path / package).is_dir() for repo in repos)
 
 
 def like_package(package: str, repos: Iterable[Repository]) -> str:
-    """A hint at what could have been meant by a package (category/name) that no repository has."""
+    """Return a hint for a package (category/name) that no repository has: the most similar names."""
     category, _, name = package.partition("/")
     repos = list(repos)
     found = sorted({f"{path.parent.name}/{name}" for repo in repos for path in repo.path.glob(f"*/{name}")})

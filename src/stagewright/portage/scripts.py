@@ -1,4 +1,4 @@
-"""Our own scripts (``portage/data``), run inside a root with its Python and its Portage."""
+"""Runs of the scripts in ``portage/data`` inside a root, with its Python and its Portage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
 QUIET = {"PYTHONDONTWRITEBYTECODE": "1", "NOCOLOR": "true", "NO_COLOR": "1"}
-"""Variables that keep Portage from leaving bytecode, and from colours."""
+"""Variables that disable bytecode files and colours."""
 
 _REQUEST = "/tmp/request.json"
 
@@ -26,9 +26,9 @@ def ask(
     binds: Sequence[Bind] = (),
     env: Mapping[str, str] | None = None,
 ) -> Any:
-    """Run a script and return what it answers: the JSON in the last line that it prints.
+    """Run a script and return its answer: the JSON in the last line of its output.
 
-    ``request`` is what it is asked, and a file to write that to; the script finds it as its first argument.
+    ``request`` is a file and the JSON-able data to write into it. The script gets the file as its first argument.
     """
     seen, words = list(binds), list(arguments)
     if request:
@@ -47,7 +47,7 @@ def last_line(
     binds: Sequence[Bind] = (),
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a script, of Python or of the shell, and return the last line that it prints."""
+    """Run a Python or shell script and return the last line of its output."""
     inner, interpreter = f"/tmp/{script}", "python3" if script.endswith(".py") else "sh"
     with resources.as_file(resources.files("stagewright.portage") / "data" / script) as source:
         seen = [*binds, Bind(source, inner)]

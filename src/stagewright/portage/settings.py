@@ -1,4 +1,4 @@
-"""The settings of Portage that every stage which installs packages shares."""
+"""The Portage settings of every stage that installs packages."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ MakeVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 COMPILERS_FLAGS = ("CFLAGS", "CXXFLAGS", "FCFLAGS", "FFLAGS")
-"""What COMMON_FLAGS are for, as in Gentoo's own make.conf."""
+"""The variables that take their value from COMMON_FLAGS, as in Gentoo's make.conf."""
 
 
 class PortageSettings(Section):
-    """What a stage says about how its packages are built."""
+    """Settings for building the packages of a stage."""
 
     profile: str | None = None
     """The profile: a path below `profiles/` of the main repository, or `repository:path`."""
     repos: list[RepoRef] | None = None
-    """The repositories that the stage sees; all of the project when not given."""
+    """The repositories that the stage sees (default: all of the project)."""
     confdir: list[FolderPath] = []
-    """Folders merged in this order onto /etc/portage (`portage_confdir` of Catalyst)."""
+    """Folders that are merged in this order into /etc/portage (`portage_confdir` of Catalyst)."""
     use: list[str] = []
-    """USE flags, over those of the profile and the confdirs."""
+    """USE flags. They override those of the profile and the confdirs."""
     accept_keywords: list[str] = []
     """ACCEPT_KEYWORDS."""
     accept_license: list[str] = []
     """ACCEPT_LICENSE."""
     install_mask: list[str] = []
-    """INSTALL_MASK of make.conf(5): patterns of files that packages shall not install, such as /usr/share/doc."""
+    """INSTALL_MASK of make.conf(5): patterns of files that packages must not install, for example /usr/share/doc."""
     chost: str | None = None
-    """CHOST: the system that is built for, such as x86_64-pc-linux-gnu."""
+    """CHOST: the target system, for example x86_64-pc-linux-gnu."""
     common_flags: str | None = None
-    """COMMON_FLAGS, which become CFLAGS, CXXFLAGS, FCFLAGS and FFLAGS."""
+    """COMMON_FLAGS: the value of CFLAGS, CXXFLAGS, FCFLAGS and FFLAGS."""
     make_conf: dict[MakeVariable, str] = {}
-    """Variables of make.conf(5); they come last and win. FEATURES are added to those that a build needs."""
+    """Variables of make.conf(5). They override all other settings; FEATURES are added to those that a build needs."""
     binpkgs: bool = True
-    """Take binary packages from the cache that all stages share, and leave new ones there."""
+    """Use the cache of binary packages that all stages share, and add new packages to it."""
     binhosts: list[BinhostRef] | None = None
-    """The hosts whose binary packages are taken where they fit; all of the project when not given."""
+    """The hosts whose binary packages are used where they match (default: all of the project)."""
     ccache: bool = False
-    """Compile through ccache(1), which the root must have; what it keeps is shared by all stages and never shipped."""
+    """Compile with ccache(1), which the root must have. All stages share its cache, which is never shipped."""
 
     @property
     def lists(self) -> dict[str, list[str]]:
-        """Variables of make.conf(5) that are lists of words, without those that are empty."""
+        """The variables of make.conf(5) that are non-empty lists of words."""
         lists = {
             "USE": self.use,
             "ACCEPT_KEYWORDS": self.accept_keywords,
@@ -58,7 +58,7 @@ class PortageSettings(Section):
 
     @property
     def flags(self) -> dict[str, str]:
-        """Variables of make.conf(5) that say what is built for, and how compilers are called."""
+        """The variables of make.conf(5) for the target system and the compilers."""
         flags = {"CHOST": self.chost} if self.chost else {}
         if self.common_flags is not None:
             flags["COMMON_FLAGS"] = self.common_flags

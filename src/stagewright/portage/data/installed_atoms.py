@@ -1,6 +1,6 @@
-"""Runs inside a root, with its Python and its Portage: prints the installed packages that atoms and @sets stand for.
+"""Print the installed packages that match atoms and @sets. Runs inside a root, with its Python and its Portage.
 
-A virtual stands for what satisfies it, since there is nothing to build in itself. See PMS 8.3 and emerge(1).
+A virtual matches the packages that satisfy it, since it has no files. See PMS 8.3 and emerge(1).
 """
 
 import json
@@ -17,14 +17,14 @@ known = sets.getSets()
 
 
 def atoms(word: str) -> list[str]:
-    """A set's atoms, or the one atom."""
+    """Return the atoms of a set, or the atom itself."""
     if not word.startswith("@"):
         return [word]
     return [str(atom) for atom in sets.getSetAtoms(word[1:])] if word[1:] in known else []
 
 
 def packages(word: str) -> list[str]:
-    """The installed packages, as category/name-version."""
+    """Return the installed packages, as category/name-version."""
     parts = [part for atom in atoms(word) for part in expand_new_virt(database, atom)]
     return sorted({cpv for part in parts for cpv in database.match(part)})
 

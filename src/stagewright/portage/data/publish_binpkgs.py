@@ -1,6 +1,6 @@
-"""Give binary packages other build ids, sign them, and write their index, by Portage's code. Runs inside a root.
+"""Renumber and sign binary packages, and write their index, with Portage's code. Runs inside a root.
 
-The last line of the output is the JSON of what went wrong: a text, or null.
+The last line of the output is JSON: an error message, or null.
 """
 
 import json
@@ -10,17 +10,17 @@ import sys
 from pathlib import Path
 
 HOME = "/run/stagewright/gnupg"
-"""In memory, and gone with the sandbox: what was imported there is written nowhere."""
+"""A folder in memory, so that the secret key is never written to a disk."""
 
 
 def gpg(*words):
-    """Run gpg on the keyring; returns how it ended."""
+    """Run gpg on the keyring and return its result."""
     line = ["gpg", "--homedir", HOME, "--batch", "--no-tty", "--quiet", "--pinentry-mode", "loopback", *words]
     return subprocess.run(line, capture_output=True, text=True, check=False)
 
 
 def prepare(sign):
-    """Import the secret key and tell Portage how to sign; returns what is wrong with the key."""
+    """Import the secret key and configure Portage to sign. Return an error message, or None."""
     Path(HOME).mkdir(mode=0o700, parents=True)
     phrase = ["--passphrase-file", sign["passphrase"]] if sign["passphrase"] else []
     imported = gpg("--import", sign["secret"])
@@ -28,7 +28,7 @@ def prepare(sign):
         return f"the file holds no secret key {sign['key']}\n{imported.stderr}"
     signed = gpg(*phrase, "--local-user", sign["key"], "--output", os.devnull, "--yes", "--sign", sys.argv[1])
     if signed.returncode:
-        return f"the key does not sign: {signed.stderr}"
+        return f"the key cannot sign: {signed.stderr}"
     Path(HOME, "trust").write_text(f"{sign['key'].upper()}:6:\n", encoding="utf-8")
     gpg("--import-ownertrust", f"{HOME}/trust")
     gpg("--check-trustdb")
@@ -39,7 +39,7 @@ def prepare(sign):
         ),
         "BINPKG_GPG_SIGNING_GPG_HOME": HOME,
         "BINPKG_GPG_SIGNING_KEY": sign["key"],
-        "BINPKG_GPG_VERIFY_GPG_HOME": HOME,  # the index is made of packages whose new signatures are good
+        "BINPKG_GPG_VERIFY_GPG_HOME": HOME,  # emaint verifies the new signatures
         "GPG_VERIFY_USER_DROP": "root",
         "GPG_VERIFY_GROUP_DROP": "root",
     }
@@ -47,10 +47,10 @@ def prepare(sign):
 
 
 def publish(request):
-    """Do what is asked for."""
+    """Carry out the request. Return an error message, or None."""
     if request["sign"] and (problem := prepare(request["sign"])):
         return problem
-    import portage  # noqa: PLC0415  it reads the variables above
+    import portage  # noqa: PLC0415  Portage reads the variables above on import
     from portage import gpkg  # noqa: PLC0415
 
     for path, number in request["renumber"].items():

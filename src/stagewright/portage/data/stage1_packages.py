@@ -1,7 +1,7 @@
-"""Runs inside a root, with its Python and its Portage: prints what a stage1 is made of, as JSON.
+"""Print the packages of a stage1 as JSON. Runs inside a root, with its Python and its Portage.
 
-``packages`` are the atoms of the profile's packages.build, each in the form that its ``packages`` file gives to it
-where it does (that may ask for a version); ``bootstrap_use`` is the profile's BOOTSTRAP_USE. See portage(5).
+``packages`` are the atoms of the profile's packages.build. The profile's ``packages`` file may replace an atom, for
+example by one with a version. ``bootstrap_use`` is the profile's BOOTSTRAP_USE. See portage(5).
 """
 
 import json
@@ -12,7 +12,7 @@ from portage.util import grabfile_package, stack_lists
 
 
 def stacked(name: str) -> list[str]:
-    """The lines of a file of the profile, each profile after its parents."""
+    """Return the lines of a file of the profile, each profile after its parents."""
     files = [grabfile_package(f"{profile}/{name}") for profile in portage.settings.profiles]
     return stack_lists(files, incremental=1)
 

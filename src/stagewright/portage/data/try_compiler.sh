@@ -1,5 +1,5 @@
-# Runs inside a root: whether its compiler, with its headers, linker and libc, makes a program that runs.
-# Prints the compiler.
+# Compile and run a program with the compiler, headers, linker and libc of a root. Runs inside the root.
+# The last line of the output is the compiler.
 set -e
 compiler=
 for name in "$(portageq envvar CC)" "$(portageq envvar CHOST)-gcc" "$(portageq envvar CHOST)-clang" cc; do
@@ -8,7 +8,7 @@ for name in "$(portageq envvar CC)" "$(portageq envvar CHOST)-gcc" "$(portageq e
 	break
 done
 if [ -z "$compiler" ]; then
-	echo "there is no compiler: neither CC of make.conf, nor one of CHOST, nor cc"
+	echo "no compiler found: tried CC of make.conf, CHOST-gcc, CHOST-clang and cc"
 	exit 1
 fi
 cd /tmp

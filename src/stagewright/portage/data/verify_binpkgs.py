@@ -1,6 +1,6 @@
-"""Check binary packages against the keys of their hosts, by Portage's own code. Runs inside a root.
+"""Verify binary packages with the keys of their hosts, by Portage's own code. Runs inside a root.
 
-The last line of the output is a JSON list of what is not to be used: host, path, what is wrong, and gpg's words on it.
+The last line of the output is a JSON list of the rejected packages: host, path, error, and the output of gpg.
 """
 
 import contextlib
@@ -13,10 +13,10 @@ import portage
 from portage import exception, gpkg
 
 
-def wrong(entry):
-    """What is wrong with a package, and gpg's words on it; nothing when all is well.
+def error_of(entry):
+    """Return the error of a package and the output of gpg, or None if the package is good.
 
-    Of a signature that is not good gpg's status lines say what is wrong: the first text is empty then.
+    The error is "" for an invalid signature, which gpg's status lines explain.
     """
     settings = portage.config(clone=portage.settings)
     settings["BINPKG_GPG_VERIFY_GPG_HOME"] = entry["home"]
@@ -28,16 +28,16 @@ def wrong(entry):
             package._verify_binpkg()
             found = {name: text.decode().strip() for name, text in package.get_metadata().items() if name.isupper()}
     except exception.MissingSignature:
-        return "it is not signed", said.getvalue()
+        return "not signed", said.getvalue()
     except exception.InvalidSignature:
         return "", said.getvalue()
     except Exception as error:  # noqa: BLE001  whatever is in the file
-        return f"it is damaged: {error}", said.getvalue()
+        return f"damaged ({error})", said.getvalue()
     name = f"{found.get('CATEGORY')}/{found.get('PF')}"
-    return None if name == entry["cpv"] else (f"it is {name}, not {entry['cpv']} as the index says", "")
+    return None if name == entry["cpv"] else (f"the file is {name}, but the index says {entry['cpv']}", "")
 
 
-problems = [(entry, wrong(entry)) for entry in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
+problems = [(entry, error_of(entry)) for entry in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
 print(
     json.dumps(
         [

@@ -174,6 +174,9 @@ class StagewrightError(Exception):
         head = f"{self.place}: {self.message}" if self.place else self.message
         return "\n".join(filter(None, [head, self.detail, self.hint and f"  hint: {self.hint}"]))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StagewrightError.from_dict, (self.to_dict(),)
+
     def at(self, place: Place) -> StagewrightError:
         """The same error with this place, unless it has one of its own."""
         return StagewrightError(

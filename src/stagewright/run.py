@@ -1,69 +1,112 @@
 """The only module that starts processes.
 
-Commands get a minimal environment, a closed standard input and no shell. A failing command raises an error that shows a
-line which can be pasted into a terminal and the end of what the command printed.
+Commands get a minimal environment, a closed standard input and no shell. The error of a failing command shows a line
+that can be pasted into a terminal, and the end of the command's output. Output is decoded as UTF-8, whatever the
+locale; bytes that are not UTF-8 become U+FFFD.
+
+Every process that starts here has one owner, which ends and reaps it on every way out: :class:`Process` is a context
+manager.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import os
-import pickle
+import select
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from types import TracebackType
+from typing import IO, Any, Self
 
+import stagewright
 from stagewright.errors import Reason, StagewrightError
 
 Command = Sequence[str | os.PathLike[str]]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 TAIL_LINES = 25
-"""How many of its last lines an error shows of a failing command."""
+"""Number of the last output lines that the error of a failing command shows."""
+
+GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL for a command that has to end."""
 
 NO_ROOM = "No space left on device"
-"""What every program says on a full disk (strerror(3))."""
+"""Message of ENOSPC (strerror(3)), which programs print on a full disk."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Search path of every command: the system's directories, whatever the caller's shell has."""
+"""Search path of every command: the system's directories, independent of the caller's shell."""
+
+PIPE = subprocess.PIPE
+STDOUT = subprocess.STDOUT
+
+PIPE_SIZE = 1 << 20
+"""Bytes that a pipe for bulk data holds: the unprivileged maximum (pipe(7)). Fewer context switches."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left: its exit code and, where they were captured, its output and its error output."""
+    """The exit code of a command and, if they were captured, its output and its error output."""
 
     code: int
     stdout: str = ""
     stderr: str = ""
 
 
+class Process(subprocess.Popen[bytes]):
+    """A running command. On leaving its context the command is ended and reaped, and its pipes are closed."""
+
+    def end(self, grace: float = GRACE) -> int:
+        """End the command if it runs, reap it, and return its exit code (negative: the number of the signal).
+
+        SIGTERM lets the command clean up. SIGCONT wakes a stopped one, which would not see SIGTERM. SIGKILL follows
+        after ``grace`` seconds, and at once if waiting is interrupted.
+        """
+        if self.poll() is None:
+            self.send_signal(signal.SIGCONT)
+            self.terminate()
+            try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return self.wait(grace)
+            finally:
+                self.kill()
+        return self.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream:
+                with contextlib.suppress(OSError):  # what was not written yet has no reader any more
+                    stream.close()
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment that commands get: search path, UTC, C.UTF-8, a home; ``extra`` comes on top."""
+    """Return the environment of commands: search path, UTC, C.UTF-8, a home; ``extra`` adds and replaces variables."""
     return {"PATH": PATH, "LANG": "C.UTF-8", "TZ": "UTC", "HOME": os.environ.get("HOME", "/root"), **(extra or {})}
 
 
-def paste(command: Command, *, cwd: Path | None = None) -> str:
-    """The command as one line for a shell."""
-    line = shlex.join(os.fspath(word) for word in command)
-    return f"cd {shlex.quote(str(cwd))} && {line}" if cwd else line
-
-
 def network() -> dict[str, str]:
-    """What this process was told of proxies, certificates and logins, for the few commands that use the network."""
+    """Return this process's variables for proxies, certificates and logins, for commands that use the network."""
     names = {"http_proxy", "https_proxy", "no_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_dir", "stagewright_stall"}
     names |= {"ssh_auth_sock", "registry_auth_file", "docker_config", "xdg_runtime_dir"}  # containers-auth.json(5)
     return {name: value for name, value in os.environ.items() if name.lower() in names}
+
+
+def paste(command: Command, *, cwd: Path | None = None) -> str:
+    """Return the command as one line for a shell."""
+    line = shlex.join(os.fspath(word) for word in command)
+    return f"cd {shlex.quote(str(cwd))} && {line}" if cwd else line
 
 
 def run(
@@ -81,34 +124,25 @@ def run(
     """Run a command to its end.
 
     Without ``log`` and ``on_line`` the output is captured and returned. With either, output and error output are one
-    stream whose lines go to the log file and to the callback as they come. ``check`` turns a code other than 0 into
-    :class:`StagewrightError` (``COMMAND_FAILED``); a program that does not exist is ``MISSING_TOOL`` always.
-    ``timeout`` is in seconds and works only for captured commands.
+    stream, and each line goes to the log file and to the callback as it is printed. If the callback or the log raises,
+    the command is ended and the exception is passed on. ``timeout`` is in seconds; only captured commands can have one.
+
+    Raises: COMMAND_FAILED if the exit code is not 0 (only with ``check``) or the time is over, DISK_FULL if the command
+    reported a full disk, MISSING_TOOL if the program is not installed, MISSING_FILE if ``cwd`` is not a folder.
     """
-    streamed = log is not None or on_line is not None
-    if streamed:
+    if log is not None or on_line is not None:
         assert stdin is None and timeout is None
         return _stream(command, cwd=cwd, env=env, log=log, on_line=on_line, check=check, pass_fds=pass_fds)
-    words = [os.fspath(word) for word in command]
-    try:
-        done = subprocess.run(
-            words,
-            cwd=cwd,
-            env=environment(env),
-            check=False,
-            capture_output=True,
-            pass_fds=pass_fds,
-            timeout=timeout,
-            input=stdin or b"",
-        )
-    except OSError as error:
-        raise _unstarted(words, error) from error
-    except subprocess.TimeoutExpired as error:
-        raise _failed(command, cwd, f"took more than {timeout:g} seconds", "") from error
-    result = Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
-    if check and result.code:
-        raise _failed(command, cwd, _describe(result.code), result.stdout + result.stderr)
-    return result
+    source = subprocess.DEVNULL if stdin is None else PIPE
+    with spawn(command, cwd=cwd, env=env, stdin=source, stdout=PIPE, stderr=PIPE, pass_fds=pass_fds) as process:
+        try:
+            output, errors = map(_text, process.communicate(stdin, timeout))
+        except subprocess.TimeoutExpired as error:
+            raise _failed(command, cwd, f"took more than {timeout:g} seconds", "") from error
+    code = process.returncode
+    if check and code:
+        raise _failed(command, cwd, describe(code), output + errors)
+    return Result(code, output, errors)
 
 
 def _stream(
@@ -121,26 +155,26 @@ def _stream(
     check: bool,
     pass_fds: Sequence[int],
 ) -> Result:
+    """Run a command and hand on its lines, see :func:`run`."""
     if log:
         log.write(f"+ {paste(command, cwd=cwd)}\n")
         log.flush()
-    tail: list[str] = []
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
     no_room = False
-    process = spawn(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=pass_fds)
-    assert process.stdout
-    with process.stdout as stream:
-        for raw in stream:
-            line = raw.decode(errors="replace").rstrip("\n")
-            tail = [*tail[-TAIL_LINES + 1 :], line]
+    with spawn(command, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT, pass_fds=pass_fds) as process:
+        assert process.stdout
+        for raw in process.stdout:
+            line = _text(raw).rstrip("\n")
+            tail.append(line)
             no_room = no_room or NO_ROOM in line
             if log:
                 log.write(line + "\n")
                 log.flush()
             if on_line:
                 on_line(line)
-    code = process.wait()
+        code = process.wait()
     if check and code:
-        raise _failed(command, cwd, _describe(code), "\n".join(tail), no_room=no_room)
+        raise _failed(command, cwd, describe(code), "\n".join(tail), no_room=no_room)
     return Result(code, stdout="\n".join(tail))
 
 
@@ -154,11 +188,14 @@ def spawn(
     stderr: int | IO[Any] | None = None,
     own_session: bool = False,
     pass_fds: Sequence[int] = (),
-) -> subprocess.Popen[bytes]:
-    """Start a command and return at once. ``own_session`` keeps a terminal's Ctrl-C away from it."""
+) -> Process:
+    """Start a command and return at once. With ``own_session`` the terminal's Ctrl-C does not reach it.
+
+    Raises: MISSING_TOOL, MISSING_FILE or COMMAND_FAILED if the command cannot be started.
+    """
     words = [os.fspath(word) for word in command]
     try:
-        return subprocess.Popen(
+        return Process(
             words,
             cwd=cwd,
             env=environment(env),
@@ -172,12 +209,8 @@ def spawn(
         raise _unstarted(words, error) from error
 
 
-PIPE_SIZE = 1 << 20
-"""Bytes that a pipe for bulk data holds: the most that the kernel gives anyone (pipe(7)); fewer turns of processes."""
-
-
 def widen(pipe: IO[bytes]) -> None:
-    """Let a pipe hold more, if the kernel grants it."""
+    """Enlarge the buffer of a pipe to ``PIPE_SIZE``, if the kernel permits it."""
     with contextlib.suppress(OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
 
@@ -190,23 +223,24 @@ def pipeline(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> None:
-    """Run commands side by side, each reading what the one before it prints; ``sink`` gets what the last one prints.
+    """Run commands at the same time, each reading the output of the one before it; ``sink`` gets the last output.
 
-    It is called with a mebibyte at a time; an exception from it ends all commands and is passed on. A command that
-    fails, fails the whole (``COMMAND_FAILED``): the error names the first one that did so by itself, not for lack of a
-    reader. What they say to their error output goes to the log. ``pass_fds`` stay open for the first one.
+    ``sink`` is called with up to a mebibyte at a time. An exception from it ends all commands and is passed on. The
+    error output of all commands goes to the log. ``pass_fds`` stay open for the first command.
+
+    Raises: COMMAND_FAILED if a command fails. The error names the first one that failed for another reason than a
+    missing reader (SIGPIPE).
     """
-    with tempfile.TemporaryFile() as said, contextlib.ExitStack() as ends:
+    with tempfile.TemporaryFile() as errors, contextlib.ExitStack() as ends:
         parts: list[Process] = []
         source: IO[bytes] | None = None
         for command in commands:
             fds = () if parts else pass_fds
             stdin = source or subprocess.DEVNULL
-            part = spawn(command, env=env, stdin=stdin, stdout=PIPE, stderr=said, pass_fds=fds)
+            part = spawn(command, env=env, stdin=stdin, stdout=PIPE, stderr=errors, pass_fds=fds)
             parts.append(ends.enter_context(part))
-            ends.callback(part.kill)
             if source:
-                source.close()  # or who writes there would never see its reader go
+                source.close()  # else the writer would not get SIGPIPE when its reader ends
             source = part.stdout
             assert source
             widen(source)
@@ -214,41 +248,64 @@ def pipeline(
         while chunk := source.read(1 << 20):
             sink(chunk)
         codes = [part.wait() for part in parts]
-        said.seek(0)
-        text = said.read().decode(errors="replace")
+        errors.seek(0)
+        text = _text(errors.read())
     if log:
         log.write("+ " + " | ".join(paste(command) for command in commands) + f"\n{text}")
     failed = [(command, code) for command, code in zip(commands, codes, strict=True) if code]
-    for command, code in sorted(failed, key=lambda one: one[1] == -signal.SIGPIPE):
-        raise _failed(command, None, _describe(code), text)
-
-
-PIPE = subprocess.PIPE
-STDOUT = subprocess.STDOUT
-Process = subprocess.Popen[bytes]
+    if failed:
+        command, code = min(failed, key=lambda one: one[1] == -signal.SIGPIPE)
+        raise _failed(command, None, describe(code), text)
 
 
 def interactive(command: Command, *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:
-    """Run a command that owns the terminal (a shell, a machine's console) and return its exit code."""
-    words = [os.fspath(word) for word in command]
+    """Run a command that owns the terminal (a shell, a machine's console) and return its exit code.
+
+    Signals from the keyboard are for the command: this process ignores them meanwhile, as system(3) does.
+    """
     terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+    with _keyboard_ignored(), spawn(command, cwd=cwd, env={**terminal, **(env or {})}, stdin=0) as process:
+        return process.wait()
+
+
+@contextlib.contextmanager
+def _keyboard_ignored() -> Iterator[None]:
+    """Ignore SIGINT and SIGQUIT by a handler, which a new program does not inherit, unlike SIG_IGN."""
+    old: dict[int, Any] = {}
+    with contextlib.suppress(ValueError):  # only the main thread can set handlers
+        for number in (int(signal.SIGINT), int(signal.SIGQUIT)):
+            old[number] = signal.signal(number, lambda _number, _frame: None)
     try:
-        return subprocess.run(words, cwd=cwd, env=environment({**terminal, **(env or {})}), check=False).returncode
-    except OSError as error:
-        raise _unstarted(words, error) from error
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def package_path() -> str:
+    """Return the folder (or the zip file) that this process imported Stagewright from."""
+    return str(Path(stagewright.__file__).absolute().parent.parent)
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs one of our own modules with the interpreter and the import path of this process."""
-    return [sys.executable, "-m", module, *arguments]
+    """Return the command that runs a module with the interpreter and the import path of this process.
+
+    The new process imports the same Stagewright, be it installed, a checkout or a zip file. It never imports from the
+    working directory, which is that of the user's project.
+    """
+    return [*interpreter(), "-m", module, *arguments]
 
 
-def inside(root: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function in a child process whose root directory is ``root``, and return what it returned.
+def interpreter() -> list[str]:
+    """Return the first words of a command that runs Python as this process does, see :func:`python`."""
+    path = dict.fromkeys([package_path(), *(str(Path(entry).absolute()) for entry in sys.path if entry)])
+    return ["env", f"PYTHONPATH={os.pathsep.join(path)}", sys.executable, "-P"]
 
-    Links inside a root point wherever its builders liked; from within, none of them can lead outside. The function and
-    what it needs must be imported already, since the interpreter's files are out of reach there; arguments pass
-    by fork, the result by pickle. Open file descriptors stay usable.
+
+def fork(call: Callable[[IO[bytes]], object]) -> tuple[bytes, int]:
+    """Call a function in a fork of this process; return the bytes that it wrote to its argument, and the exit code.
+
+    A process with several threads must not fork: another thread may hold a lock, which would stay locked in the child.
     """
     reader, writer = os.pipe()
     sys.stdout.flush()
@@ -256,69 +313,63 @@ def inside(root: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     if child == 0:
         try:
             os.close(reader)
-            _answer(writer, root, functools.partial(function, *args, **kwargs))
+            with os.fdopen(writer, "wb") as stream:
+                call(stream)
         finally:
             os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        data = stream.read()
-    os.waitpid(child, 0)
-    if not data:
-        raise RuntimeError(f"{function.__name__} died inside {root}")
-    fine, value = pickle.loads(data)  # noqa: S301  our own child wrote it
-    if fine:
-        return value  # type: ignore[no-any-return]
-    raise StagewrightError.from_dict(value) if isinstance(value, dict) else value
-
-
-def _answer(writer: int, root: Path, function: Callable[[], Any]) -> None:
     try:
-        os.chroot(root)
-        os.chdir("/")
-        data = pickle.dumps((True, function()))
-    except BaseException as error:  # noqa: BLE001  crosses the process boundary
-        data = pickle.dumps((False, _portable(error)))
-    with os.fdopen(writer, "wb") as stream:
-        stream.write(data)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as stream:
+            data = stream.read()
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(child, 0)
+    return data, os.waitstatus_to_exitcode(status)
 
 
-def _portable(error: BaseException) -> Any:
-    if isinstance(error, StagewrightError):
-        return error.to_dict()
-    if isinstance(error, OSError) and error.errno is not None:
-        return OSError(error.errno, error.strerror, error.filename)
-    return RuntimeError("".join(traceback.format_exception(error)))
+def exit_if_orphaned() -> None:
+    """Exit if the process at the other end of standard input, a pipe, is gone.
 
-
-def lifeline() -> None:
-    """End this process when whoever holds the other end of its standard input is gone, however that happened."""
-
-    def watch() -> None:
-        while os.read(0, 4096):
-            pass
+    For children started by ``setpriv --pdeathsig``: the kernel ends them when their parent ends, but not if it ended
+    before setpriv(1) made the request. This check comes after the request, so one of the two always works.
+    """
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    if any(events & select.POLLHUP for _, events in poll.poll(0)):
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+
+def describe(code: int) -> str:
+    """Return how a process ended, in words: ``exit code 2``, or ``ended by SIGKILL (signal 9)``."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):  # real-time signals have no name
+        return f"ended by {signal.Signals(-code).name} (signal {-code})"
+    return f"ended by signal {-code}"
 
 
-def _describe(code: int) -> str:
-    return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
 
 
 def _unstarted(words: Sequence[str], error: OSError) -> StagewrightError:
-    if error.filename not in (None, words[0]):  # the working directory is what is missing
+    """Return the error for a command that could not be started."""
+    if error.filename not in (None, words[0]):
         return StagewrightError(
-            Reason.MISSING_FILE, f"no such folder: {error.filename}", hint="make it, or see why not"
+            Reason.MISSING_FILE, f"working directory not found: {error.filename}", hint=f"mkdir -p {error.filename}"
         )
     if not isinstance(error, FileNotFoundError):
         what = f"{words[0]} cannot be started: {error.strerror}"
         return StagewrightError(Reason.COMMAND_FAILED, what, detail=f"  $ {paste(words)}")
     return StagewrightError(
-        Reason.MISSING_TOOL, f"{words[0]} is not installed", hint="stagewright doctor names the package that brings it"
+        Reason.MISSING_TOOL, f"{words[0]} is not installed", hint="stagewright doctor names its package"
     )
 
 
 def _failed(command: Command, cwd: Path | None, why: str, output: str, *, no_room: bool = False) -> StagewrightError:
+    """Return the error for a command that failed."""
     tail = "\n".join(output.rstrip().splitlines()[-TAIL_LINES:])
     name = Path(os.fspath(command[0])).name
     reason = Reason.DISK_FULL if no_room or NO_ROOM in tail else Reason.COMMAND_FAILED

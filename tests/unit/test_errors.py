@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def test_exit_codes_are_documented() -> None:
 
 PLACES = st.none() | st.builds(Place, st.just(Path("a/b.toml")), st.integers(0, 9), st.integers(0, 9))
 ERRORS = st.builds(StagewrightError, st.sampled_from(Reason), st.text(), place=PLACES, hint=st.text(), detail=st.text())
+
+
+def test_an_error_can_be_pickled() -> None:
+    error = StagewrightError(Reason.CYCLE, "m", place=Place(Path("f"), 1, 2), hint="h", detail="d")
+    assert pickle.loads(pickle.dumps(error)).to_dict() == error.to_dict()
+    assert pickle.loads(pickle.dumps(ProblemsError([error]))).to_dict() == error.to_dict()
 
 
 @given(ERRORS)

@@ -18,7 +18,7 @@ LAYERS = (
     {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
     {"fetch", "root", "store"},
     {"catalyst", "graph", "project"},
-    {"arch", "errors", "events", "run"},
+    {"arch", "chroot", "errors", "events", "run"},
 )
 """From the top to the base: a module imports from layers below, and from its own part."""
 
@@ -38,6 +38,8 @@ BESIDE = {
     ("fetch", "store"),
     ("release", "portage"),
     ("repos", "seeds"),
+    ("chroot", "errors"),
+    ("chroot", "run"),
     ("run", "errors"),
     ("run", "events"),
 }

@@ -1,20 +1,37 @@
-"""Running commands: what they get, what their failure says, and functions that run inside a root."""
+"""Running commands: what they get, what their failure says, and how they end."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stagewright.errors import Place, Reason, StagewrightError
-from stagewright.run import PATH, TAIL_LINES, environment, inside, interactive, paste, pipeline, run, spawn
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: changing into a root needs root")
+import stagewright
+from stagewright.errors import Reason, StagewrightError
+from stagewright.run import (
+    GRACE,
+    PATH,
+    PIPE,
+    TAIL_LINES,
+    describe,
+    environment,
+    interactive,
+    interpreter,
+    paste,
+    pipeline,
+    python,
+    run,
+    spawn,
+)
 
 
 def failure(*words: str | Path, **options: Any) -> StagewrightError:
@@ -102,7 +119,7 @@ def test_a_failure_shows_a_line_to_paste_and_the_end_of_the_output(tmp_path: Pat
 
 
 def test_a_signal_is_named() -> None:
-    assert "signal 9" in failure("sh", "-c", "kill -9 $$").message
+    assert "SIGKILL (signal 9)" in failure("sh", "-c", "kill -9 $$").message
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -156,97 +173,118 @@ def test_pasting() -> None:
     assert paste(["true"], cwd=Path("/a b")) == "cd '/a b' && true"
 
 
-# inside a root
+# ends of processes
 
 
-def fail(error: BaseException) -> None:
-    raise error
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
-def die() -> None:
-    os._exit(0)
+def test_a_callback_that_raises_ends_the_command() -> None:
+    pids: list[int] = []
+
+    def refuse(line: str) -> None:
+        pids.append(int(line))
+        raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        run(["sh", "-c", "echo $$; exec sleep 4321"], on_line=refuse)
+    assert not is_running(pids[0])
 
 
-def give(value: Any) -> Any:
-    return value
+class FullLog(io.StringIO):
+    """A log on a disk that becomes full after the first line."""
+
+    def write(self, text: str) -> int:
+        if not text.startswith("+ "):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
 
 
-@needs_root
-def test_inside_sees_the_root_and_gives_back_what_it_found(tmp_path: Path) -> None:
-    (tmp_path / "only-here").touch()
-    assert inside(tmp_path, os.listdir, "/") == ["only-here"]
-    assert inside(tmp_path, Path.cwd) == Path("/")
-    assert inside(tmp_path, give, {"a": [1, Path("x")]}) == {"a": [1, Path("x")]}
-    assert inside(tmp_path, give, None) is None
-    assert Path("/etc").exists()
+def test_a_log_that_cannot_be_written_ends_the_command(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space"):
+        run(["sh", "-c", f"echo $$ > {tmp_path}/pid; echo; exec sleep 4321"], log=FullLog())
+    assert not is_running(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
-@needs_root
-def test_inside_keeps_open_descriptors(tmp_path: Path) -> None:
-    descriptor = os.open("/etc", os.O_RDONLY)
-    try:
-        assert "passwd" in inside(tmp_path, os.listdir, descriptor)
-    finally:
-        os.close(descriptor)
+def test_a_command_is_ended_with_its_context() -> None:
+    with spawn(["sleep", "4321"]) as process:
+        assert is_running(process.pid)
+    assert process.returncode == -signal.SIGTERM
+    assert not is_running(process.pid)
 
 
-@needs_root
-def test_inside_passes_our_errors_on(tmp_path: Path) -> None:
-    error = StagewrightError(Reason.BUILD_FAILED, "m", place=Place(Path("x"), 1, 2), hint="h", detail="d")
-    with pytest.raises(StagewrightError) as caught:
-        inside(tmp_path, fail, error)
-    assert caught.value.to_dict() == error.to_dict()
+def test_a_stopped_command_is_ended_at_once() -> None:
+    with spawn(["sleep", "4321"]) as process:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        started = time.monotonic()
+        assert process.end() == -signal.SIGTERM
+    assert time.monotonic() - started < GRACE
 
 
-@needs_root
-def test_inside_passes_errors_of_the_system_on(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught:
-        inside(tmp_path, os.listdir, "/none")
-    assert caught.value.filename == "/none"
+def test_a_command_may_tidy_up_when_it_is_ended(tmp_path: Path) -> None:
+    words = ["sh", "-c", f"trap 'echo done > {tmp_path}/done; exit 3' TERM; echo; while :; do sleep 0.01; done"]
+    with spawn(words, stdout=PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+    assert process.returncode == 3
+    assert (tmp_path / "done").exists()
 
 
-@needs_root
+def test_a_command_that_ignores_sigterm_is_killed() -> None:
+    with spawn(["sh", "-c", "trap '' TERM; echo; while :; do sleep 0.01; done"], stdout=PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert process.end(grace=0.05) == -signal.SIGKILL
+
+
+def test_ending_a_command_twice_tells_the_same() -> None:
+    with spawn(["sh", "-c", "exit 3"]) as process:
+        process.wait()
+        assert process.end() == 3
+        assert process.end() == 3
+
+
+def test_the_keyboard_of_an_interactive_command_is_its_own() -> None:
+    assert interactive(["sh", "-c", "kill -INT $PPID; sleep 0.1; exit 5"]) == 5
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interactive_command_can_be_interrupted() -> None:
+    assert interactive(["sh", "-c", "kill -INT $$; exit 5"]) == -signal.SIGINT
+
+
+@pytest.mark.parametrize(("close", "end"), [(True, "orphaned"), (False, "up")])
+def test_a_process_without_a_parent_ends(close: bool, end: str) -> None:
+    program = "import sys; from stagewright.run import exit_if_orphaned; exit_if_orphaned(); print('up')"
+    reader, writer = os.pipe()
+    if close:
+        os.close(writer)
+    done = subprocess.run([sys.executable, "-c", program], stdin=reader, capture_output=True, text=True, check=False)
+    os.close(reader)
+    if not close:
+        os.close(writer)
+    assert (done.returncode, done.stdout) == ((1, "") if end == "orphaned" else (0, "up\n"))
+
+
 @pytest.mark.parametrize(
-    ("function", "argument"),
-    [
-        (fail, ValueError("the cause")),
-        (fail, OSError("the cause")),
-        (fail, SystemExit("the cause")),
-        (give, lambda: "the cause cannot be pickled"),
-    ],
+    ("code", "said"), [(3, "exit code 3"), (-9, "ended by SIGKILL (signal 9)"), (-40, "ended by signal 40")]
 )
-def test_anything_else_inside_is_a_bug_with_its_cause(
-    tmp_path: Path, function: Callable[[Any], Any], argument: Any
-) -> None:
-    with pytest.raises(RuntimeError) as caught:
-        inside(tmp_path, function, argument)
-    assert "the cause" in str(caught.value) or "pickle" in str(caught.value)
+def test_the_end_of_a_process_in_words(code: int, said: str) -> None:
+    assert describe(code) == said
 
 
-@needs_root
-def test_a_death_inside_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError):
-        inside(tmp_path, die)
-    with pytest.raises(ChildProcessError):  # and nobody is left behind
-        os.waitpid(-1, os.WNOHANG)
+# our own modules in other processes
 
 
-@needs_root
-def test_a_root_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        inside(tmp_path / "none", os.getcwd)
-
-
-def test_the_lifeline_ends_a_process_whose_parent_is_gone() -> None:
-    program = "import time; from stagewright.run import lifeline; lifeline(); print('up', flush=True); time.sleep(60)"
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout
-        assert child.stdin
-        assert child.stdout.readline() == "up\n"
-        child.stdin.close()
-        assert child.wait(timeout=30) == 1
+def test_a_module_of_ours_comes_from_the_tree_of_this_process(tmp_path: Path) -> None:
+    """A folder named stagewright in the working directory, which is that of a user's project, does not count."""
+    (tmp_path / "stagewright").mkdir()
+    (tmp_path / "stagewright" / "__init__.py").write_text("raise SystemExit('the wrong one')", encoding="utf-8")
+    program = "import stagewright; print(stagewright.__file__)"
+    assert run([*interpreter(), "-c", program], cwd=tmp_path).stdout.strip() == stagewright.__file__
+    assert run(python("stagewright", "--version"), cwd=tmp_path).stdout.strip()
 
 
 # commands side by side
@@ -267,8 +305,8 @@ def test_a_pipeline_hands_on_what_it_makes(tmp_path: Path) -> None:
         ([["sh", "-c", "echo no >&2; exit 2"], ["cat"]], "sh: exit code 2"),
         ([["sh", "-c", "exit 2"], ["sh", "-c", "cat; exit 3"]], "sh: exit code 2"),
         ([["yes"], ["sh", "-c", "exit 3"]], "sh: exit code 3"),
-        ([["yes"], ["true"]], "yes: ended by signal 13"),
-        ([["yes"], ["head", "-c5"], ["cat"]], "yes: ended by signal 13"),
+        ([["yes"], ["true"]], "yes: ended by SIGPIPE (signal 13)"),
+        ([["yes"], ["head", "-c5"], ["cat"]], "yes: ended by SIGPIPE (signal 13)"),
     ],
 )
 def test_a_pipeline_fails_with_its_parts(commands: list[list[str]], said: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 from roots import EPOCH, GROUP, GSHADOW, PASSWD, SHADOW, as_root, make_root
 
+from stagewright.chroot import inside
 from stagewright.root.accounts import Accounts, Group, User, plan_accounts
 from stagewright.root.homes import apply_accounts, read_keys
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 HASH = "$6$saltsalt$" + "a" * 86
 YESCRYPT = "$y$j9T$IN3b3.x7Of9ZKMtBAuS4l1$ZrbhLNwbPYSMKHhMpkDvJcQPmCHaHu/nbeVWnVF5qS4"

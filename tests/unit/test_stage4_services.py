@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 from roots import EPOCH, as_root, in_sandbox, links_of, make_root, with_shell
 
+from stagewright.chroot import inside
 from stagewright.root.root import Root
 from stagewright.root.services import Services, apply_services, missing_service
-from stagewright.run import inside
 
 UNITS = {
     "sshd.service": "[Unit]\n[Install]\nWantedBy=multi-user.target\nAlias=ssh.service\nAlso=sshd.socket\n",

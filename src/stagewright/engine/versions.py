@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stagewright.chroot import inside
 from stagewright.graph.file_digest import file_digest
 from stagewright.graph.node import Yields
 from stagewright.kinds.common.base import Scope
@@ -22,7 +23,6 @@ from stagewright.portage.installed import Package, installed
 from stagewright.project.lock import Pin
 from stagewright.project.model import Project
 from stagewright.repos.repository_cache import RepositoryCache
-from stagewright.run import inside
 from stagewright.store.store import Store
 
 

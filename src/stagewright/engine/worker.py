@@ -29,7 +29,7 @@ from stagewright.kinds.common.base import Built, Input, Stage, Work
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.registry import by_kind
 from stagewright.portage.binpkgs import toolchain_of
-from stagewright.run import interactive, lifeline, python
+from stagewright.run import exit_if_orphaned, interactive, python
 from stagewright.store.store import Meta, Store, is_full, tree_size
 
 FETCHED = "fetched.json"
@@ -55,7 +55,7 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
     job = Job.read(folder)
     if mode == "shell":
         return _shell(job, folder, arguments)
-    lifeline()
+    exit_if_orphaned()
     out = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # nothing but events may reach the engine
 

@@ -18,7 +18,7 @@ from stagewright.graph.code_text import code_text
 
 PACKAGE = "stagewright"
 
-NEUTRAL = frozenset({"cli", "dropin", "ui", "engine", "store", "graph", "project", "errors", "events", "run"})
+NEUTRAL = frozenset({"cli", "dropin", "ui", "engine", "store", "graph", "project", "chroot", "errors", "events", "run"})
 """Modules and packages directly below ``stagewright`` that do not influence what a build yields."""
 
 

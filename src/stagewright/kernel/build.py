@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.configure import CONFIG_INSIDE, Configuration, KernelSources
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.run import inside
 
 _OVERLAY = "/tmp/stagewright-initramfs"
 

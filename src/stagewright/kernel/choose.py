@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.build import build_with_genkernel, build_with_make
 from stagewright.kernel.configure import KernelSources, check_build_tools, check_configuration, configure
@@ -28,7 +29,6 @@ from stagewright.root import files
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 CONFIG_D = "/etc/kernel/config.d/stagewright.config"
 """File that kernel-build.eclass merges into the configuration of a distribution kernel."""

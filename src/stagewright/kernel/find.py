@@ -7,10 +7,10 @@ import os
 import shutil
 from pathlib import Path
 
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root import files
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 IMAGES = (
     "/boot/vmlinuz-{version}",

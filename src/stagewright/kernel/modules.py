@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB
@@ -19,7 +20,6 @@ from stagewright.project.fields import Atom, Section
 from stagewright.root import files
 from stagewright.root.files import names_in
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 MODULES = "/lib/modules"
 SOURCES = "/usr/src"

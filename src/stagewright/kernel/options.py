@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 CONFIGURATIONS = ("/boot/config-{version}", "/lib/modules/{version}/config", "/lib/modules/{version}/build/.config")
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.chroot import inside
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 SOURCE = "/lib/firmware"
 

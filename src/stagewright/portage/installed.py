@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stagewright.run import inside
+from stagewright.chroot import inside
 
 VDB = "var/db/pkg"
 

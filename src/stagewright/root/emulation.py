@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.arch import HEADER, Machine, matches
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.files import exists
-from stagewright.run import PATH, inside, run
+from stagewright.run import PATH, run
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 

@@ -1,4 +1,4 @@
-"""Changes to the files of a root, made from inside it, where no link can lead outside (see :func:`run.inside`)."""
+"""Changes to the files of a root, made from inside it, where no link can lead outside (``chroot.inside``)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED
-from stagewright.run import inside
 
 
 def copy_in(root: Path, source: Path, *, epoch: int, target: str = "/") -> None:

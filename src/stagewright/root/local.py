@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+from stagewright.chroot import inside
 from stagewright.project.fields import Matching, Section
 from stagewright.root import files
 from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement, raise_missing
 from stagewright.root.root import Root
 from stagewright.root.sourced import assignments, with_assignments
-from stagewright.run import inside
 
 ZONES = "/usr/share/zoneinfo"
 KEYMAPS = ("/usr/share/keymaps", "/usr/share/kbd/keymaps")

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.passwd import Table
-from stagewright.run import inside
 
 SHOWN = 10
 """How many files an error names."""

@@ -1,6 +1,6 @@
 """The files passwd(5), group(5), shadow(5) and gshadow(5) of a root, as tables of fields; lines not touched stay as is.
 
-Everything here runs inside the root (see :func:`run.inside`).
+Everything here runs inside the root (see :func:`stagewright.chroot.inside`).
 """
 
 from __future__ import annotations

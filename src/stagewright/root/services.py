@@ -15,11 +15,11 @@ from typing import Annotated
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from stagewright.chroot import inside
 from stagewright.project.fields import Matching, Section
 from stagewright.root import openrc, presets, systemd
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 Name = Annotated[str, Matching(r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]*", "a service, such as sshd or getty@tty1.service")]
 """A service as OpenRC or systemd calls it."""

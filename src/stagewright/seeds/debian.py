@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from stagewright.arch import Arch, Port
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.root.files import clamp_times
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.run import inside, run
+from stagewright.run import run
 from stagewright.seeds import apt, pypi
 from stagewright.store.store import remove_tree
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stagewright.chroot import inside
 from stagewright.kinds.common.base import Work
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.portage.confdir import make_conf
@@ -17,7 +18,6 @@ from stagewright.project.fields import Matching, Section
 from stagewright.root import files
 from stagewright.root.local import LOCALE_GEN, has_program
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 TOOLS = ("gcc", "binutils")
 """What select_toolchain selects: each has a program NAME-config and profiles in /etc/env.d/NAME."""

@@ -19,6 +19,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
+from stagewright.chroot import inside
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Node, Yields
@@ -56,7 +57,6 @@ from stagewright.root.emulation import machine_of
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.run import inside
 
 _OUT = "/mnt/payload"
 

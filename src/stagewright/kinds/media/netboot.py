@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from stagewright.chroot import inside
 from stagewright.graph.node import Yields
 from stagewright.kernel.choose import (
     Kernel,
@@ -35,7 +36,6 @@ from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement, raise_missing
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.run import inside
 
 _IMAGE = "/tmp/stagewright-image"
 _BUSYBOX = "/tmp/stagewright-busybox.config"

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stagewright.chroot import inside
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.base import Built, Scope, Stage, Work
@@ -23,7 +24,7 @@ from stagewright.portage.installed import INSTALLED, as_data, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
 from stagewright.root import files
 from stagewright.root.root import Root
-from stagewright.run import inside, run
+from stagewright.run import run
 
 SHA512 = "sha512"
 """The fact that is the file's digest: all media of it list it, and none has to read the file again."""

@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from stagewright.chroot import inside
 from stagewright.kernel.modules import KernelSettings, install_kernel, rebuild_modules
 from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.finish import Finish, conclude, with_files
@@ -29,7 +30,6 @@ from stagewright.root.local import Local, apply_local, missing_local
 from stagewright.root.requirements import MissingRequirement, raise_missing
 from stagewright.root.root import Root
 from stagewright.root.services import Services, apply_services, missing_service
-from stagewright.run import inside
 
 
 class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):

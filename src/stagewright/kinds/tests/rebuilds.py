@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node
 from stagewright.kinds.common.base import Built, Scope, Work
@@ -29,7 +30,6 @@ from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.requirements import MissingRequirement, raise_missing
 from stagewright.root.root import Root
-from stagewright.run import inside
 
 REPORT = "rebuild.json"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stagewright.catalyst.keys import Kind, Target
 from stagewright.catalyst.release import Member
 from stagewright.catalyst.spec import read_spec
+from stagewright.catalyst.spec_keys import Target, ValueType
 from stagewright.catalyst.tokens import fill
 from stagewright.dropin.project import Loaded, load_release
 from stagewright.graph.file_digest import tree_digest
@@ -171,9 +171,9 @@ class World:
                 (self.repo / "profiles" / words[0]).mkdir(parents=True, exist_ok=True)
             if name.endswith("/packages") or name.endswith("/sources"):
                 self.packages(words)
-            if key and key.kind.path and entry.value is not None:
+            if key and key.value_type.path and entry.value is not None:
                 for word in words:
-                    self.file(file.parent / word, folder=key.kind is Kind.PATHS or name == "portage_confdir")
+                    self.file(file.parent / word, folder=key.value_type is ValueType.PATHS or name == "portage_confdir")
         if "boot/kernel" in spec.entries:
             self.packages(["sys-kernel/genkernel"])
         if any("distkernel" in name for name in spec.entries):

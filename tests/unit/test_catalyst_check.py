@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stagewright.catalyst.estimate import estimate
-from stagewright.catalyst.keys import KEYS
-from stagewright.catalyst.load import load
+from stagewright.catalyst.load_release import load
 from stagewright.catalyst.release import Release
+from stagewright.catalyst.spec_keys import KEYS
 from stagewright.errors import ProblemsError, Reason
 
 STAGE3 = """\
@@ -217,7 +217,7 @@ def test_any_values_are_checked(specs: list[tuple[str, list[str]]]) -> None:
         for number, (head, lines) in enumerate(specs):
             (Path(name) / f"{number}.spec").write_text(head + "\n".join(lines), encoding="utf-8")
         release, graph = load([Path(name)], [], {})
-        assert estimate(graph, 2).specs == len(graph.made) <= len(specs)
+        assert estimate(graph, 2).specs == len(graph.results) <= len(specs)
         assert all(problem.place and problem.hint for problem in release.problems)
         if not release.problems:
-            assert len(graph.graph().nodes) >= len(graph.made)
+            assert len(graph.graph().nodes) >= len(graph.results)

@@ -11,12 +11,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from stagewright.catalyst.auto import AutoConf, Notice, looks_like_auto, read_auto
-from stagewright.catalyst.config import Config, ending, read_config
-from stagewright.catalyst.tokens import STAMP, fill, settings
+from stagewright.catalyst.catalyst_conf import CatalystConfig, ending, read_config
+from stagewright.catalyst.tokens import STAMP, fill, parse_settings
 from stagewright.errors import Reason, StagewrightError
 
 
-def config(tmp_path: Path, *texts: str) -> tuple[Config, list[StagewrightError]]:
+def config(tmp_path: Path, *texts: str) -> tuple[CatalystConfig, list[StagewrightError]]:
     files = []
     for number, text in enumerate(texts):
         files.append(tmp_path / f"catalyst{number}.conf")
@@ -32,17 +32,17 @@ def test_several_files_and_defaults(tmp_path: Path) -> None:
         'storedir = "/srv/two/"\ncompression_mode = "pixz"\ndigests = ["blake2b"]\n',
     )
     assert problems == []
-    expected = Config(
+    expected = CatalystConfig(
         storedir="/srv/two/", compression_mode="pixz", digests=["blake2b"], options=["pkgcache", "kerncache"]
     )
     assert found == expected
     assert found.builds == "/srv/two/builds"
-    assert config(tmp_path)[0] == Config("/var/tmp/catalyst", "/usr/share/catalyst", "gentoo", "lbzip2")
+    assert config(tmp_path)[0] == CatalystConfig("/var/tmp/catalyst", "/usr/share/catalyst", "gentoo", "lbzip2")
 
 
 def test_digests_that_nobody_computes(tmp_path: Path) -> None:
     found, problems = config(tmp_path, 'digests = ["sha512", "blake3b"]\ndigest_format = "dos"\n')
-    assert found == Config()
+    assert found == CatalystConfig()
     assert [(item.reason, str(item.place).rpartition("conf")[2]) for item in problems] == [
         (Reason.INVALID_VALUE, ":1:22"),
         (Reason.INVALID_VALUE, ":2:17"),
@@ -52,7 +52,7 @@ def test_digests_that_nobody_computes(tmp_path: Path) -> None:
 def test_everything_wrong_at_once(tmp_path: Path) -> None:
     text = 'storedirr = "/x"\njobs = "4"\noptions = ["pkgcach"]\ncompression_mode = "zip"\ndigests = [1]\nbinhost = 1\n'
     found, problems = config(tmp_path, text, "storedir = \n")
-    assert found == Config()
+    assert found == CatalystConfig()
     assert [(item.reason, item.place.line, item.place.column) for item in problems if item.place] == [
         (Reason.UNKNOWN_KEY, 1, 1),
         (Reason.INVALID_VALUE, 2, 8),
@@ -190,7 +190,7 @@ def test_which_of_the_two_a_file_is(tmp_path: Path, text: str, expected: bool) -
 
 
 def test_tokens() -> None:
-    values = settings(["TIMESTAMP=20260628T164555Z", "REPO_DIR=/srv/releng"])
+    values = parse_settings(["TIMESTAMP=20260628T164555Z", "REPO_DIR=/srv/releng"])
     assert fill("a-@TIMESTAMP@-@TREEISH@", values) == "a-20260628T164555Z-@TREEISH@"
     assert fill("@REPO_DIR@/@REPO_DIR@", values) == "/srv/releng//srv/releng"
     assert fill("user@host", values) == "user@host"
@@ -199,7 +199,7 @@ def test_tokens() -> None:
 @pytest.mark.parametrize("word", ["X", "=x", "X=", "1=x", "X=a b", "X=a#b", "X=a:b", "X=50%", 'X="a"'])
 def test_values_that_a_spec_could_not_hold(word: str) -> None:
     with pytest.raises(StagewrightError) as caught:
-        settings([word])
+        parse_settings([word])
     assert caught.value.reason is Reason.USAGE
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from releases import HEAD, SPECS, STAMP, World, keys_in
 
-from stagewright.catalyst.convert.group import group
-from stagewright.catalyst.convert.names import FileNames, bare
-from stagewright.catalyst.convert.sheet import Sheet, text
+from stagewright.catalyst.convert.entry_draft import EntryDraft, text
+from stagewright.catalyst.convert.entry_names import FileNames, bare
+from stagewright.catalyst.convert.matrices import group
 from stagewright.cli.main import run
 from stagewright.dropin.storedir import Layout
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
@@ -31,7 +31,7 @@ def problems(world: World, *specs: Path) -> list[StagewrightError]:
 
 
 def data(world: World, name: str) -> dict[str, object]:
-    return next(sheet.data for sheet in world.load().converted.sheets if sheet.name == name)
+    return next(draft.data for draft in world.load().converted.drafts if draft.name == name)
 
 
 def test_a_release_of_all_targets(world: World) -> None:
@@ -427,7 +427,7 @@ def test_repositories_of_specs(world: World) -> None:
     project = world.load().complete()
     assert project.path(project.repos["mine"].path) == world.folder / "local"
     assert project.repos["gentoo"].main
-    stages = {sheet.name: sheet.data.get("repos") for sheet in world.load().converted.sheets}
+    stages = {draft.name: draft.data.get("repos") for draft in world.load().converted.drafts}
     assert stages["stage3-amd64-openrc"] == ["gentoo", "mine"]
     assert stages["stage1-amd64-openrc"] == ["gentoo"]
 
@@ -509,7 +509,7 @@ def test_specs_of_one_name_are_told_apart(world: World) -> None:
     world.write("one", SPECS["stage1"])
     world.write("two", SPECS["stage1"], HEAD.replace("rel_type: 1.0", "rel_type: 2.0"))
     world.write("b", SPECS["stage1"].replace("stage1\n", "stage2\n").replace("update_seed", "#"))
-    names = {sheet.name for sheet in world.load().converted.sheets if sheet.table == "stages"}
+    names = {draft.name for draft in world.load().converted.drafts if draft.table == "stages"}
     assert {"1.0-stage1-amd64-openrc", "2.0-stage1-amd64-openrc", "stage2-amd64-openrc"} <= names
 
 
@@ -529,28 +529,28 @@ def test_words_as_texts_of_a_project(word: str) -> None:
     assert text(word) == TEXTS[word]
 
 
-def sheets(*names: str, **different: list[str]) -> list[Sheet]:
+def drafts(*names: str, **different: list[str]) -> list[EntryDraft]:
     found = []
     for number, name in enumerate(names):
-        sheet = Sheet("stages", name, f"{name}.spec", Place(Path("x")))
-        sheet.data = {"kind": "stage3", "root": f"{name}-seed", "profile": "default", "use": ["a", "b"]}
-        sheet.data |= {key: values[number] for key, values in different.items()}
-        found.append(sheet)
+        draft = EntryDraft("stages", name, f"{name}.spec", Place(Path("x")))
+        draft.data = {"kind": "stage3", "root": f"{name}-seed", "profile": "default", "use": ["a", "b"]}
+        draft.data |= {key: values[number] for key, values in different.items()}
+        found.append(draft)
     return found
 
 
 def test_entries_that_differ_in_words_become_one() -> None:
-    (one,) = group(sheets("stage3-amd64-openrc", "stage3-arm64-openrc", chost=["x86", "arm"]))
+    (one,) = group(drafts("stage3-amd64-openrc", "stage3-arm64-openrc", chost=["x86", "arm"]))
     assert one.name == "stage3-{variant}-openrc"
     assert one.data["root"] == "stage3-{variant}-openrc-seed"
     assert one.data["chost"] == "{chost}"
     assert one.matrix == [{"variant": "amd64", "chost": "x86"}, {"variant": "arm64", "chost": "arm"}]
-    (same,) = group(sheets("a-1", "a-2", "a-3"))
+    (same,) = group(drafts("a-1", "a-2", "a-3"))
     assert same.matrix == {"variant": ["1", "2", "3"]}
 
 
 def test_entries_of_other_shapes_stay_apart() -> None:
-    first, second = sheets("a-1", "a-2")
+    first, second = drafts("a-1", "a-2")
     second.data["depclean"] = True
     assert len(group([first, second])) == 2
 

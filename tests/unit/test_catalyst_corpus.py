@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from stagewright.catalyst.estimate import estimate
-from stagewright.catalyst.graph import Made, ReleaseGraph
-from stagewright.catalyst.load import load
+from stagewright.catalyst.load_release import load
 from stagewright.catalyst.release import Release
+from stagewright.catalyst.release_graph import ReleaseGraph, SpecResult
 from stagewright.catalyst.spec import parse, read_spec, write
 from stagewright.cli.main import run
 from stagewright.errors import Exit
@@ -166,7 +166,7 @@ def corpus() -> tuple[Release, ReleaseGraph]:
     return load([CORPUS], [], {})
 
 
-def name_of(item: Made) -> str:
+def name_of(item: SpecResult) -> str:
     return str(item.member.spec.file.relative_to(CORPUS).with_suffix(""))
 
 
@@ -178,15 +178,15 @@ def test_nothing_is_wrong_with_them(corpus: tuple[Release, ReleaseGraph]) -> Non
 
 
 def test_the_graph_of_all(corpus: tuple[Release, ReleaseGraph]) -> None:
-    found = {name_of(item): (item.identity, *item.sources.values(), *item.artifacts) for item in corpus[1].made}
+    found = {name_of(item): (item.identity, *item.sources.values(), *item.artifacts) for item in corpus[1].results}
     assert found == EXPECTED
 
 
 def test_who_stands_on_whom(corpus: tuple[Release, ReleaseGraph]) -> None:
-    names = {item.name: name_of(item) for item in corpus[1].made}
-    edges = {(names[source], name_of(item)) for item in corpus[1].made for source in item.inputs.values()}
+    names = {item.name: name_of(item) for item in corpus[1].results}
+    edges = {(names[source], name_of(item)) for item in corpus[1].results for source in item.inputs.values()}
     assert edges == {("specs/amd64/stage1-openrc-23", "specs/amd64/stage3d-openrc-23")}
-    assert [len(twins) for twins in corpus[1].twins.values()] == [2, 2]
+    assert [len(twins) for twins in corpus[1].shared_identities.values()] == [2, 2]
 
 
 def test_the_estimate(corpus: tuple[Release, ReleaseGraph]) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from stagewright.catalyst.config import Config
+from stagewright.catalyst.catalyst_conf import CatalystConfig
 from stagewright.catalyst.estimate import estimate, makespan
-from stagewright.catalyst.graph import Made, ReleaseGraph, source_identity
-from stagewright.catalyst.load import load
+from stagewright.catalyst.load_release import load
 from stagewright.catalyst.release import Release
+from stagewright.catalyst.release_graph import ReleaseGraph, SpecResult, source_identity
 from stagewright.errors import ProblemsError, Reason
 from stagewright.graph.draw import Picture, draw
 
@@ -56,8 +56,8 @@ def read(tmp_path: Path) -> Read:
     return call
 
 
-def by_spec(graph: ReleaseGraph) -> dict[str, Made]:
-    return {item.member.spec.file.stem: item for item in graph.made}
+def by_spec(graph: ReleaseGraph) -> dict[str, SpecResult]:
+    return {item.member.spec.file.stem: item for item in graph.results}
 
 
 T = "@TIMESTAMP@"
@@ -140,8 +140,8 @@ def test_livecd_stage3_has_two_sources(read: Read) -> None:
     "path", ["a/b-1", "a/b-1.tar.xz", "a/b-1.tar", "a/b-1.sqfs", "/var/tmp/catalyst/builds/a/b-1.tar.bz2", "a/b-1/"]
 )
 def test_sources_with_and_without_endings(path: str) -> None:
-    assert source_identity(path, Config()) == "a/b-1"
-    assert source_identity("a/b-2024.1", Config()) == "a/b-2024.1"
+    assert source_identity(path, CatalystConfig()) == "a/b-1"
+    assert source_identity("a/b-2024.1", CatalystConfig()) == "a/b-2024.1"
 
 
 def reasons(release: Release) -> list[tuple[Reason, str, int]]:
@@ -174,7 +174,7 @@ def test_two_specs_of_one_identity_take_turns(read: Read) -> None:
     assert release.problems == []
     assert [item.place.file.stem for item in release.notices if "take turns" in item.text] == ["b"]
     identity = f"23.0-default/livecd-stage2-amd64-{T}"
-    assert graph.twins == {identity: [f"{identity} [a.iso]", f"{identity} [b.iso]"]}
+    assert graph.shared_identities == {identity: [f"{identity} [a.iso]", f"{identity} [b.iso]"]}
     times = estimate(graph, 2)
     assert (times.makespan, times.with_turns) == (1, 2)
     assert {node.exclusive for node in graph.graph() if node.kind == "livecd-stage2"} == {identity}

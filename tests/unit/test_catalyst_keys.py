@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from stagewright.catalyst.keys import KEYS, OF_EACH, Kind, Target
+from stagewright.catalyst.spec_keys import KEYS, PLACEHOLDERS, Target, ValueType
 from stagewright.catalyst.subarches import subarches
 
 COUNTS = {
@@ -41,7 +41,7 @@ def test_the_table_of_keys_is_sound() -> None:
         assert key.required <= key.targets, key.name
         assert key.effective <= key.targets, key.name
         assert key.meaning, key.name
-        part = [part for part in OF_EACH if part in key.name]
+        part = [part for part in PLACEHOLDERS if part in key.name]
         assert len(part) == ("<" in key.name), key.name
 
 
@@ -68,19 +68,19 @@ def test_required_keys(target: Target) -> None:
 
 
 KNOWN = [
-    ("stage4", "stage4/ssh_public_keys", Kind.LIST),
-    ("livecd-stage2", "livecd/iso_extra_partition", Kind.WORD),
-    ("livecd-stage2", "livecd/cdtar", Kind.PATH),
-    ("diskimage-stage2", "diskimage/qcow2", Kind.OUTPUT),
-    ("netboot", "netboot/packages/<package>/files", Kind.LIST),
-    ("embedded", "embedded/unmerge", Kind.LIST),
-    ("stage3", "cflags", Kind.TEXT),
+    ("stage4", "stage4/ssh_public_keys", ValueType.LIST),
+    ("livecd-stage2", "livecd/iso_extra_partition", ValueType.WORD),
+    ("livecd-stage2", "livecd/cdtar", ValueType.PATH),
+    ("diskimage-stage2", "diskimage/qcow2", ValueType.OUTPUT),
+    ("netboot", "netboot/packages/<package>/files", ValueType.LIST),
+    ("embedded", "embedded/unmerge", ValueType.LIST),
+    ("stage3", "cflags", ValueType.TEXT),
 ]
 
 
-@pytest.mark.parametrize(("target", "name", "kind"), KNOWN)
-def test_some_keys(target: str, name: str, kind: Kind) -> None:
-    assert Target(target).keys[name].kind is kind
+@pytest.mark.parametrize(("target", "name", "value_type"), KNOWN)
+def test_some_keys(target: str, name: str, value_type: ValueType) -> None:
+    assert Target(target).keys[name].value_type is value_type
 
 
 REFUSED = [

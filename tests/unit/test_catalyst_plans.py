@@ -15,7 +15,7 @@ import pytest
 from releases import World, keys_in
 from test_catalyst_corpus import CORPUS, SPECS
 
-from stagewright.catalyst.graph import Made
+from stagewright.catalyst.release_graph import SpecResult
 from stagewright.cli.main import run
 from stagewright.dropin.project import Loaded
 from stagewright.errors import Exit
@@ -48,7 +48,7 @@ def loaded(world: World) -> Loaded:
     return world.load()
 
 
-def name_of(made: Made, world: World) -> str:
+def name_of(made: SpecResult, world: World) -> str:
     return str(made.member.spec.file.relative_to(world.specs).with_suffix(""))
 
 
@@ -65,15 +65,15 @@ def plans(loaded: Loaded, world: World) -> dict[str, Any]:
     project = loaded.project(lenient=True)
     nodes = graph_of(project).nodes
     found: dict[str, Any] = {}
-    for made in loaded.graph.made:
+    for made in loaded.graph.results:
         spec = made.member.spec
-        sheets = [
-            sheet for sheet in loaded.converted.sheets if sheet.table == "stages" and sheet.place.file == spec.file
+        drafts = [
+            draft for draft in loaded.converted.drafts if draft.table == "stages" and draft.place.file == spec.file
         ]
-        places = [placed for output, placed in loaded.placed(project) if output.made is made]
+        places = [placed for output, placed in loaded.placed(project) if output.result is made]
         found[name_of(made, world)] = {
-            "entries": {sheet.name: shown(sheet.data) for sheet in sheets},
-            "inputs": {sheet.name: dict(nodes[sheet.name].inputs) for sheet in sheets},
+            "entries": {draft.name: shown(draft.data) for draft in drafts},
+            "inputs": {draft.name: dict(nodes[draft.name].inputs) for draft in drafts},
             "results": {placed.node: str(placed.path).removeprefix(f"{world.storedir}/") for placed in places},
             "refused": [
                 f"{error.place and error.place.line}: {error.message}"

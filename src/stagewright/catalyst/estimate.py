@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from stagewright.catalyst.graph import ReleaseGraph
+from stagewright.catalyst.release_graph import ReleaseGraph
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Estimate:
 
 def estimate(graph: ReleaseGraph, jobs: int) -> Estimate:
     """The estimate for some specs at a time; 0 for as many as can be."""
-    inputs = {item.name: set(item.inputs.values()) for item in graph.made}
-    turns = list(graph.twins.values())
+    inputs = {item.name: set(item.inputs.values()) for item in graph.results}
+    turns = list(graph.shared_identities.values())
     depth = _depths(inputs)
     counts = Counter(depth.values())
     return Estimate(

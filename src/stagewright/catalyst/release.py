@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.catalyst.auto import AutoConf, Notice, looks_like_auto, read_auto
-from stagewright.catalyst.config import Config, read_config
-from stagewright.catalyst.keys import OF_EACH, Key, Target
+from stagewright.catalyst.catalyst_conf import CatalystConfig, read_config
 from stagewright.catalyst.spec import Spec, read_spec
-from stagewright.catalyst.tokens import fill_spec
+from stagewright.catalyst.spec_keys import PLACEHOLDERS, SpecKey, Target
+from stagewright.catalyst.tokens import replace_spec_tokens
 from stagewright.errors import Place, Reason, StagewrightError
 
 
@@ -31,12 +31,12 @@ class Member:
         return Target(word) if word in set(Target) else None
 
     @functools.cached_property
-    def keys(self) -> Mapping[str, Key]:
+    def keys(self) -> Mapping[str, SpecKey]:
         """The keys that it may have, by their names with kernels and packages filled in."""
-        found: dict[str, Key] = {}
+        found: dict[str, SpecKey] = {}
         for name, key in self.target.keys.items() if self.target else ():
-            part = next((part for part in OF_EACH if part in name), None)
-            names = [name.replace(part, word) for word in self.spec.words(OF_EACH[part])] if part else [name]
+            part = next((part for part in PLACEHOLDERS if part in name), None)
+            names = [name.replace(part, word) for word in self.spec.words(PLACEHOLDERS[part])] if part else [name]
             found |= dict.fromkeys(names, key)
         return found
 
@@ -46,7 +46,7 @@ class Release:
     """Everything that was read, and what is wrong with reading it."""
 
     members: list[Member] = field(default_factory=list)
-    config: Config = field(default_factory=Config)
+    config: CatalystConfig = field(default_factory=CatalystConfig)
     autos: list[AutoConf] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)  # given ones, where files of other machines are looked for
     problems: list[StagewrightError] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Release:
         return {path.name: path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def gather(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str, str]) -> Release:
+def read_release(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str, str]) -> Release:
     """Read a release.
 
     ``paths`` are specs and folders of them, ``conf`` files of Catalyst and catalyst-auto, ``given`` the values of
@@ -95,7 +95,7 @@ def gather(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str, str]
         except StagewrightError as error:
             release.problems.append(error)
             continue
-        fill_spec(spec, given)
+        replace_spec_tokens(spec, given)
         release.members.append(Member(spec, tuple(sets), any(optional)))
     return release
 

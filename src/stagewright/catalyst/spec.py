@@ -31,7 +31,7 @@ _WIDE = re.compile(r"%(?:\((?:[^()]|\([^()]*\))*\))?[-#0+ ]*(?:\d{4}|\d*\.\d{4})
 
 
 @dataclass
-class Entry:
+class SpecEntry:
     """One key with its words, and where each is written."""
 
     key: str
@@ -61,7 +61,7 @@ class Spec:
     """One spec: its entries in the order in which they came to be, what is wrong with its text, and what surprises."""
 
     file: Path
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, SpecEntry] = field(default_factory=dict)
     problems: list[StagewrightError] = field(default_factory=list)
     findings: list[StagewrightError] = field(default_factory=list)
 
@@ -115,8 +115,8 @@ class _Reader:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.entries: dict[str, Entry] = {}
-        self.current: Entry | None = None
+        self.entries: dict[str, SpecEntry] = {}
+        self.current: SpecEntry | None = None
 
     def at(self, line: int, column: int) -> Place:
         """A place in this file; columns come as offsets."""
@@ -158,11 +158,11 @@ class _Reader:
         entry = self.current = self.opened(key, place)
         self.add(entry, filled, line, None if "%" in value else offset, start)
 
-    def opened(self, key: str, place: Place) -> Entry:
+    def opened(self, key: str, place: Place) -> SpecEntry:
         """A new entry without words; an earlier one of this key is emptied, and keeps its rank."""
         earlier = self.entries.get(key)
         if earlier is None:
-            return self.entries.setdefault(key, Entry(key, place))
+            return self.entries.setdefault(key, SpecEntry(key, place))
         message = f"{key!r} is given twice; what line {earlier.place.line} says is dropped"
         self.find(message, place, "keep one of the two", Reason.DUPLICATE_NAME)
         earlier.place, earlier.words, earlier.spots = place, [], []
@@ -174,7 +174,7 @@ class _Reader:
             key = code.split(maxsplit=1)[0]
             place = self.at(line, indent)
             self.find(f"there is no key above: {key!r} becomes a key", place, "write KEY: first")
-            self.current = self.entries.setdefault(key, Entry(key, place))
+            self.current = self.entries.setdefault(key, SpecEntry(key, place))
             rest = code[len(key) :]
             self.add(self.current, rest, line, indent + len(key))
             return
@@ -183,7 +183,7 @@ class _Reader:
             self.find(message, self.at(line, 0), "indent it, or write the colon that makes it a key")
         self.add(self.current, code, line, indent)
 
-    def add(self, entry: Entry, text: str, line: int, offset: int | None, start: int = 0) -> None:
+    def add(self, entry: SpecEntry, text: str, line: int, offset: int | None, start: int = 0) -> None:
         """Take the words of a text that stands at an offset; where it was filled in, all stand at its start."""
         column = 0
         for word in text.split():

@@ -14,7 +14,7 @@ STAMP = re.compile(r"(?:@(?:TIMESTAMP|DATESTAMP)@|20\d\d[0-9.]*(?:T\d+Z?)?)")
 """What tells builds of one thing apart: a token that is left standing, or a date."""
 
 
-def settings(words: Iterable[str]) -> dict[str, str]:
+def parse_settings(words: Iterable[str]) -> dict[str, str]:
     """The values of ``NAME=VALUE`` words. Raises :class:`StagewrightError` for anything else."""
     found: dict[str, str] = {}
     for word in words:
@@ -34,7 +34,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return TOKEN.sub(lambda found: values.get(found[1], found[0]), text) if "@" in text else text
 
 
-def fill_spec(spec: Spec, values: Mapping[str, str]) -> None:
+def replace_spec_tokens(spec: Spec, values: Mapping[str, str]) -> None:
     """Replace the tokens in all words of a spec, in place. No value holds what would make other words of them."""
     for entry in spec.entries.values() if values else ():
         entry.words = [fill(word, values) for word in entry.words]

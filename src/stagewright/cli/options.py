@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from stagewright.catalyst.tokens import settings
+from stagewright.catalyst.tokens import parse_settings
 from stagewright.dropin.project import Specs
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.draw import Picture
@@ -37,7 +37,7 @@ def specs_options(function: Callable[..., Any]) -> Callable[..., Any]:
         repos: tuple[str, ...],
         **others: Any,
     ) -> Any:
-        found = Specs(specs, conf, settings(given), repositories(repos))
+        found = Specs(specs, conf, parse_settings(given), repositories(repos))
         return function(*arguments, specs=found, **others)
 
     text = "An ebuild repository as a folder, instead of the storedir's snapshot. May be repeated."

@@ -63,9 +63,9 @@ def _plan(loaded: Loaded, spec: Path, store: Store) -> Plan:
 
 def _targets(loaded: Loaded, spec: Path) -> list[str]:
     """The entries that make what people get of a spec; of media without a file all that they would be made of."""
-    wanted = [output.entry for output in loaded.converted.outputs if output.made.member.spec.file == spec]
+    wanted = [output.entry for output in loaded.converted.outputs if output.result.member.spec.file == spec]
     return wanted or [
-        sheet.name for sheet in loaded.converted.sheets if sheet.table == "stages" and sheet.place.file == spec
+        draft.name for draft in loaded.converted.drafts if draft.table == "stages" and draft.place.file == spec
     ]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from stagewright.catalyst.config import Config
-from stagewright.catalyst.convert.conversion import Output
+from stagewright.catalyst.catalyst_conf import CatalystConfig
+from stagewright.catalyst.convert.conversion import SpecOutput
 from stagewright.catalyst.spec import write
 from stagewright.dropin.ledger import Record, remember
 from stagewright.dropin.storedir import DigestStyle, Placed, publish
@@ -14,7 +14,9 @@ from stagewright.engine.plan import Plan
 from stagewright.store.store import Store
 
 
-def deliver(placed: Iterable[tuple[Output, Placed]], plan: Plan, store: Store, config: Config) -> dict[str, list[str]]:
+def deliver(
+    placed: Iterable[tuple[SpecOutput, Placed]], plan: Plan, store: Store, config: CatalystConfig
+) -> dict[str, list[str]]:
     """Publish what was built of these outputs; returns the paths by entry of the project."""
     style = DigestStyle.of(config.digests, config.digest_format)
     found: dict[str, list[str]] = {}
@@ -24,7 +26,7 @@ def deliver(placed: Iterable[tuple[Output, Placed]], plan: Plan, store: Store, c
             continue
         found.setdefault(place.node, []).append(str(place.path))
         if step.node.kind == "tarball":
-            spec, root = output.made.member.spec, step.node.inputs["root"]
+            spec, root = output.result.member.spec, step.node.inputs["root"]
             record = Record(spec.file.absolute(), write(spec.values), plan.steps[root].key.digest)
-            remember(Path(config.storedir), output.made.identity, record, [place.path])
+            remember(Path(config.storedir), output.result.identity, record, [place.path])
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stagewright.catalyst.load import load
+from stagewright.catalyst.load_release import load
 from stagewright.catalyst.spec import parse, read_spec
 from stagewright.dropin.ledger import Record, recall
 from stagewright.errors import StagewrightError
@@ -21,7 +21,7 @@ def history(spec: Path, conf: Sequence[Path], folder: Path) -> Mapping[Path, Rec
     found: dict[Path, Record] = {}
     while True:
         release, graph = load([spec, *found], conf, {})
-        wanted = {source for made in graph.made for source in made.seeds.values() if not source.endswith(_NEWEST)}
+        wanted = {source for made in graph.results for source in made.seeds.values() if not source.endswith(_NEWEST)}
         records = ((source, recall(Path(release.config.storedir), source)) for source in sorted(wanted))
         new = {
             _file(record, folder / f"{len(found)}-{number}.spec"): record

@@ -14,9 +14,9 @@ from typing import Any, TextIO
 import click
 
 from stagewright import __version__
-from stagewright.catalyst.config import Config, read_config
-from stagewright.catalyst.keys import Target
+from stagewright.catalyst.catalyst_conf import CatalystConfig, read_config
 from stagewright.catalyst.spec import read_spec
+from stagewright.catalyst.spec_keys import Target
 from stagewright.dropin.build import build
 from stagewright.dropin.purge import purge
 from stagewright.dropin.snapshot import Snapshots
@@ -217,7 +217,7 @@ def _do(asked: Asked, log: CatalystLog) -> None:
             build(asked.file, files, store, log, Path(folder))
 
 
-def _snapshots(config: Config, log: CatalystLog) -> Snapshots:
+def _snapshots(config: CatalystConfig, log: CatalystLog) -> Snapshots:
     storedir = Path(config.storedir)
     repos = Path(config.repos_storedir) if config.repos_storedir else storedir / "repos"
     key = Path(config.repo_openpgp_key_path) if config.repo_openpgp_key_path else None

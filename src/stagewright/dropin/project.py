@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.catalyst.auto import Notice
-from stagewright.catalyst.convert.conversion import Output
-from stagewright.catalyst.convert.release import STAMPS, Converted, convert
-from stagewright.catalyst.graph import ReleaseGraph
-from stagewright.catalyst.load import load
+from stagewright.catalyst.convert.conversion import SpecOutput
+from stagewright.catalyst.convert.converter import STAMPS, ConvertedRelease, convert
+from stagewright.catalyst.load_release import load
 from stagewright.catalyst.release import Release
+from stagewright.catalyst.release_graph import ReleaseGraph
 from stagewright.catalyst.tokens import fill
 from stagewright.dropin.storedir import Layout, Placed
 from stagewright.errors import ProblemsError, StagewrightError
@@ -43,7 +43,7 @@ class Loaded:
 
     release: Release
     graph: ReleaseGraph
-    converted: Converted
+    converted: ConvertedRelease
 
     @property
     def notices(self) -> list[Notice]:
@@ -87,7 +87,7 @@ class Loaded:
             raise ProblemsError(problems)
         return project
 
-    def placed(self, project: Project) -> list[tuple[Output, Placed]]:
+    def placed(self, project: Project) -> list[tuple[SpecOutput, Placed]]:
         """What is made for people, and where it goes in the storedir."""
         found = []
         for output in self.converted.outputs:

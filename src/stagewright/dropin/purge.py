@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stagewright.catalyst.config import Config
-from stagewright.catalyst.graph import identity_of, package_cache
+from stagewright.catalyst.catalyst_conf import CatalystConfig
 from stagewright.catalyst.release import Member
+from stagewright.catalyst.release_graph import identity_of, package_cache
 from stagewright.catalyst.spec import Spec
 from stagewright.store.store import Store, remove_tree
 from stagewright.ui.catalyst import CatalystLog
 
 
-def purge(spec: Spec, config: Config, store: Store, log: CatalystLog, *, packages: bool) -> None:
+def purge(spec: Spec, config: CatalystConfig, store: Store, log: CatalystLog, *, packages: bool) -> None:
     """Remove what earlier builds of a spec left besides results.
 
     There are no chroots and no autoresume files: half-done work lies in the store, and is swept there. ``tmp`` of the
@@ -33,7 +33,7 @@ def purge(spec: Spec, config: Config, store: Store, log: CatalystLog, *, package
     log.notice(f"swept {len(swept)} interrupted builds" if swept else "no half-done work is left")
 
 
-def _folders(member: Member, config: Config, *, packages: bool) -> Iterator[str]:
+def _folders(member: Member, config: CatalystConfig, *, packages: bool) -> Iterator[str]:
     """What to remove, below the storedir unless the spec has a whole path."""
     identity = identity_of(member, config)
     if identity:

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.catalyst.auto import Notice
-from stagewright.catalyst.check import find_file
-from stagewright.catalyst.convert.names import FileNames
-from stagewright.catalyst.convert.sheet import Sheet, text
-from stagewright.catalyst.graph import Made
-from stagewright.catalyst.keys import Kind, Target
+from stagewright.catalyst.convert.entry_draft import EntryDraft, text
+from stagewright.catalyst.convert.entry_names import FileNames
 from stagewright.catalyst.release import Release
-from stagewright.catalyst.spec import Entry, Spec
+from stagewright.catalyst.release_graph import SpecResult
+from stagewright.catalyst.spec import Spec, SpecEntry
+from stagewright.catalyst.spec_check import find_file
+from stagewright.catalyst.spec_keys import Target, ValueType
 from stagewright.errors import Place, Reason, StagewrightError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+_-]*")
 
 
 @dataclass(frozen=True)
-class Output:
+class SpecOutput:
     """A file or folder that Catalyst would leave, and the entry of the project that makes it.
 
     ``path`` is relative to the storedir, or absolute where the spec says so; tokens in it are filled in. One that ends
@@ -31,18 +31,18 @@ class Output:
 
     entry: str
     path: str
-    made: Made
+    result: SpecResult
     folder: bool = False  # of binary packages
 
 
 @dataclass
-class Common:
+class ConversionContext:
     """What the conversions of all specs of a release share."""
 
     release: Release
     names: dict[str, str]  # of entries, by names in the graph
     files: FileNames
-    outputs: list[Output] = field(default_factory=list)
+    outputs: list[SpecOutput] = field(default_factory=list)
     refused: list[StagewrightError] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     repos: dict[str, Path] = field(default_factory=dict)  # more ebuild repositories that specs name
@@ -57,51 +57,51 @@ class Conversion:
     others are what that is made of (``live`` or ``root``, ``payload``), or what is made of it (``tar``).
     """
 
-    made: Made
+    result: SpecResult
     target: Target
     name: str
-    common: Common
-    sheets: dict[str, Sheet] = field(default_factory=dict)
+    context: ConversionContext
+    drafts: dict[str, EntryDraft] = field(default_factory=dict)
 
     @property
     def spec(self) -> Spec:
         """The spec."""
-        return self.made.member.spec
+        return self.result.member.spec
 
-    def sheet(self, role: str, kind: str, place: Place) -> Sheet:
+    def new_draft(self, role: str, kind: str, place: Place) -> EntryDraft:
         """A new entry of the spec; all but ``main`` and ``image`` carry their role in their name."""
         name = self.name if role in ("main", "image") else f"{self.name}.{role}"
-        sheet = Sheet("stages", name, f"{self.spec.file}", place)
-        sheet.put("kind", kind, place)
-        self.sheets[role] = sheet
-        return sheet
+        draft = EntryDraft("stages", name, f"{self.spec.file}", place)
+        draft.put("kind", kind, place)
+        self.drafts[role] = draft
+        return draft
 
     @property
-    def main(self) -> Sheet:
+    def main(self) -> EntryDraft:
         """What the spec makes."""
-        return self.sheets["main"]
+        return self.drafts["main"]
 
     @property
-    def root(self) -> Sheet:
+    def root(self) -> EntryDraft:
         """The entry that changes files of a root: of media that of the root on them, else what the spec makes."""
-        return next(self.sheets[role] for role in ("live", "root", "main") if role in self.sheets)
+        return next(self.drafts[role] for role in ("live", "root", "main") if role in self.drafts)
 
     @property
-    def builders(self) -> list[Sheet]:
+    def builders(self) -> list[EntryDraft]:
         """The entries that work with Portage."""
-        return [self.sheets[role] for role in ("live", "root", "payload") if role in self.sheets] or [self.main]
+        return [self.drafts[role] for role in ("live", "root", "payload") if role in self.drafts] or [self.main]
 
-    def say(self, place: Place, words: str) -> None:
+    def notice(self, place: Place, words: str) -> None:
         """Tell something that is not wrong, but worth a look."""
-        self.common.notices.append(Notice(place, words))
+        self.context.notices.append(Notice(place, words))
 
-    def refuse(self, entry: Entry, why: str, hint: str, number: int = 0) -> None:
+    def refuse(self, entry: SpecEntry, why: str, hint: str, number: int = 0) -> None:
         """Refuse a key or one of its words."""
         message = f"{entry.key}: {why}"
         place = entry.word_place(number)
-        self.common.refused.append(StagewrightError(Reason.NOT_SUPPORTED, message, place=place, hint=hint))
+        self.context.refused.append(StagewrightError(Reason.NOT_SUPPORTED, message, place=place, hint=hint))
 
-    def atom(self, word: str, entry: Entry, number: int) -> str | None:
+    def atom(self, word: str, entry: SpecEntry, number: int) -> str | None:
         """A package as a project names it; to a name alone comes the one category that has it.
 
         None where only the snapshot could tell the category, and it is not at hand.
@@ -109,11 +109,11 @@ class Conversion:
         if not _NAME.fullmatch(word):
             return text(word)
         place = entry.word_place(number)
-        if not self.common.trees:
-            self.say(place, f"{entry.key}: {word} has no category; the snapshot will tell it")
+        if not self.context.trees:
+            self.notice(place, f"{entry.key}: {word} has no category; the snapshot will tell it")
             return None
         found = sorted(
-            {path.parent.parent.name for tree in self.common.trees for path in tree.glob(f"*/{word}/*.ebuild")}
+            {path.parent.parent.name for tree in self.context.trees for path in tree.glob(f"*/{word}/*.ebuild")}
         )
         if len(found) == 1:
             return text(f"{found[0]}/{word}")
@@ -123,19 +123,19 @@ class Conversion:
             return None
         return text(word)
 
-    def put(self, sheets: Iterable[Sheet], path: str, entry: Entry) -> None:
+    def put(self, drafts: Iterable[EntryDraft], path: str, entry: SpecEntry) -> None:
         """Set a value of entries to the text of a key."""
-        for sheet in sheets:
-            sheet.put(path, text(entry.text), entry.word_place())
+        for draft in drafts:
+            draft.put(path, text(entry.text), entry.word_place())
 
-    def file(self, word: str, kind: Kind = Kind.PATH) -> str:
+    def file(self, word: str, value_type: ValueType = ValueType.PATH) -> str:
         """The name in the project of a file that a spec names; relative ones start from the folder of the spec."""
-        return text(self.common.files.of(self.found(word, kind)))
+        return text(self.context.files.of(self.found(word, value_type)))
 
-    def found(self, word: str, kind: Kind = Kind.PATH) -> Path:
+    def found(self, word: str, value_type: ValueType = ValueType.PATH) -> Path:
         """The file that a spec names."""
-        return Path(os.path.abspath(find_file(word, kind, self.spec, self.common.release)))  # noqa: PTH100  keeps links
+        return Path(os.path.abspath(find_file(word, value_type, self.spec, self.context.release)))  # noqa: PTH100  keeps links
 
-    def add_files(self, sheet: Sheet, path: str, entry: Entry) -> None:
+    def add_files(self, draft: EntryDraft, path: str, entry: SpecEntry) -> None:
         """Add the files that a key names to a list."""
-        sheet.add(path, ((self.file(word), entry.word_place(number)) for number, word in enumerate(entry.words)))
+        draft.add(path, ((self.file(word), entry.word_place(number)) for number, word in enumerate(entry.words)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stagewright.catalyst.convert.write import write_project
+from stagewright.catalyst.convert.write_project import write_project
 from stagewright.cli.common import store_of
 from stagewright.cli.options import specs_options
 from stagewright.dropin.project import Specs, load_specs
@@ -51,7 +51,7 @@ def command(
         print(f"{name}\t{source}", file=sys.stderr)
     for problem in project.missing:
         print(f"missing: {problem.place}: {problem.hint}", file=sys.stderr)
-    stages = sum(sheet.table == "stages" for sheet in loaded.converted.sheets)
+    stages = sum(draft.table == "stages" for draft in loaded.converted.drafts)
     print(f"{output}: {plural(len(loaded.release.members), 'spec')}, {plural(stages, 'stage')}")
     if loaded.converted.refused:
         print(error_text(ProblemsError(loaded.converted.refused)), file=sys.stderr)

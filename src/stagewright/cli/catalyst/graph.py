@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from stagewright.catalyst.estimate import Estimate, estimate
-from stagewright.catalyst.graph import Made, ReleaseGraph
-from stagewright.catalyst.load import load
-from stagewright.catalyst.tokens import settings
+from stagewright.catalyst.load_release import load
+from stagewright.catalyst.release_graph import ReleaseGraph, SpecResult
+from stagewright.catalyst.tokens import parse_settings
 from stagewright.cli.options import picture_option, release_options
 from stagewright.errors import ProblemsError
 from stagewright.graph.draw import Picture, draw
@@ -50,7 +50,7 @@ def command(
       stagewright catalyst graph --conf tools/catalyst-auto-amd64.conf --jobs 4
       stagewright catalyst graph releases/specs --as dot | dot -Tpdf > graph.pdf
     """
-    release, graph = load(specs, conf, settings(given))
+    release, graph = load(specs, conf, parse_settings(given))
     if release.problems:
         raise ProblemsError(release.problems)
     times = estimate(graph, jobs) if jobs else None
@@ -67,11 +67,11 @@ def command(
 
 def as_data(graph: ReleaseGraph) -> list[dict[str, Any]]:
     """An object for each spec, in the order in which they were read."""
-    identities = {item.name: item.identity for item in graph.made}
-    return [_row(item, identities) for item in graph.made]
+    identities = {item.name: item.identity for item in graph.results}
+    return [_row(item, identities) for item in graph.results]
 
 
-def _row(item: Made, identities: dict[str, str]) -> dict[str, Any]:
+def _row(item: SpecResult, identities: dict[str, str]) -> dict[str, Any]:
     made = {role: identities[name] for role, name in item.inputs.items()}
     return {
         "spec": str(item.member.spec.file),
@@ -92,7 +92,7 @@ def _sentences(times: Estimate, graph: ReleaseGraph) -> list[str]:
         f"the longest way is {times.critical_path}",
         f"with {times.jobs} at a time: {plural(times.makespan, 'step')}, when each spec takes one",
     ]
-    if graph.twins:
+    if graph.shared_identities:
         lines.append(f"{plural(times.with_turns, 'step')}, as specs of one identity take turns")
     if graph.shared_caches:
         lines.append(f"{plural(times.with_caches, 'step')}, if specs that share a package cache take turns too")

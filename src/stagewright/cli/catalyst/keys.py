@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from stagewright.catalyst.convert.describe import Line, lines, markdown
-from stagewright.catalyst.keys import Target
+from stagewright.catalyst.convert.key_table import KeyLine, lines, markdown
+from stagewright.catalyst.spec_keys import Target
 from stagewright.ui.text import plural
 
 _TARGETS = click.Choice([target.value for target in Target])
@@ -42,7 +42,7 @@ def command(targets: tuple[str, ...], as_json: bool, as_markdown: bool) -> None:
         _print(found)
 
 
-def _print(found: Sequence[Line]) -> None:
+def _print(found: Sequence[KeyLine]) -> None:
     for line in found:
         print(f"{line.key}: {line.meaning}")
         print(f"    {', '.join(line.targets)}: {line.status}{f' by {line.setting}' if line.setting else ''}")

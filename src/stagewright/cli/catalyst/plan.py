@@ -74,7 +74,7 @@ def _print(loaded: Loaded, plan: Plan) -> None:
 
 def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
     outputs: dict[str, list[str]] = {}
-    specs: dict[str, str] = {sheet.name: sheet.comment for sheet in loaded.converted.sheets if sheet.table == "stages"}
+    specs: dict[str, str] = {draft.name: draft.comment for draft in loaded.converted.drafts if draft.table == "stages"}
     for output, placed in loaded.placed(plan.project):
         outputs.setdefault(output.entry, []).append(str(placed.path))
     data = as_data(plan)

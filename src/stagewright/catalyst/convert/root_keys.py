@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 
 from stagewright.catalyst.convert.conversion import Conversion
-from stagewright.catalyst.convert.row import Row, Status, row
-from stagewright.catalyst.convert.sheet import text
-from stagewright.catalyst.keys import Target
-from stagewright.catalyst.spec import Entry
+from stagewright.catalyst.convert.entry_draft import text
+from stagewright.catalyst.convert.rule import ConversionRule, KeyStatus, rule
+from stagewright.catalyst.spec import SpecEntry
+from stagewright.catalyst.spec_keys import Target
 
 _NAMED = re.compile(r"(?P<name>[^=]+)(?:=(?P<value>.*))?")
 
-PIECES = {Target.STAGE4, Target.LIVECD1, Target.DISKIMAGE1, Target.EMBEDDED, Target.NETBOOT}
+WITH_PACKAGES = {Target.STAGE4, Target.LIVECD1, Target.DISKIMAGE1, Target.EMBEDDED, Target.NETBOOT}
 """Targets that install packages."""
 
 
-def _use(conversion: Conversion, entry: Entry) -> None:
+def _use(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.main.add_words("use", entry)
 
 
-def _packages(conversion: Conversion, entry: Entry) -> None:
+def _packages(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         if word.startswith("-"):
             hint = "list packages only; how they are built is said by portage_confdir"
@@ -29,9 +29,9 @@ def _packages(conversion: Conversion, entry: Entry) -> None:
             conversion.main.add("packages", [(atom, entry.word_place(number))])
 
 
-def _list(name: str) -> Row:
+def _list(name: str) -> ConversionRule:
     """A key that is a list of ours by the same name."""
-    return row(f"*/{name}", Status.HONOURED, name, _WORDS[name], lambda c, e: c.root.add_words(name, e))
+    return rule(f"*/{name}", KeyStatus.HONOURED, name, _WORDS[name], lambda c, e: c.root.add_words(name, e))
 
 
 _WORDS = {
@@ -42,15 +42,15 @@ _WORDS = {
 }
 
 
-def _script(conversion: Conversion, entry: Entry) -> None:
+def _script(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.root.put("script", conversion.file(entry.text), entry.word_place())
 
 
-def _overlay(conversion: Conversion, entry: Entry) -> None:
+def _overlay(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.add_files(conversion.root, "root_overlay", entry)
 
 
-def _services_on(conversion: Conversion, entry: Entry) -> None:
+def _services_on(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         service, _, runlevel = word.partition("|")
         level = text(runlevel or "default")
@@ -60,13 +60,13 @@ def _services_on(conversion: Conversion, entry: Entry) -> None:
         conversion.root.add(f"services.runlevels.{level}", [(text(service), entry.word_place(number))])
 
 
-def _services_off(conversion: Conversion, entry: Entry) -> None:
+def _services_off(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         service = word.partition("|")[0]
         conversion.root.add("services.disable", [(text(service), entry.word_place(number))])
 
 
-def _users(conversion: Conversion, entry: Entry) -> None:
+def _users(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         found = _NAMED.fullmatch(word)
         if not found or "." in found["name"]:
@@ -79,7 +79,7 @@ def _users(conversion: Conversion, entry: Entry) -> None:
         conversion.root.add(path, ((text(group), place) for group in groups))
 
 
-def _groups(conversion: Conversion, entry: Entry) -> None:
+def _groups(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         if "." in word:
             conversion.refuse(entry, f"{word} cannot be the name of a group", "write letters and digits", number)
@@ -87,7 +87,7 @@ def _groups(conversion: Conversion, entry: Entry) -> None:
         conversion.root.put(f"groups.{text(word)}", {}, entry.word_place(number))
 
 
-def _keys(conversion: Conversion, entry: Entry) -> None:
+def _keys(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         name, separator, file = word.partition("=")
         if not separator or not name or not file or "." in name:
@@ -97,71 +97,71 @@ def _keys(conversion: Conversion, entry: Entry) -> None:
         conversion.root.add(f"users.{text(name)}.authorized_keys", [(conversion.file(file), place)])
 
 
-ROWS = (
-    row(
+RULES = (
+    rule(
         "*/use",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "use",
         "USE, over that of the profile and portage_confdir. livecd and diskimage get the flag of their name.",
         _use,
-        PIECES,
+        WITH_PACKAGES,
     ),
-    row(
+    rule(
         "*/packages",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "packages",
         "Atoms; a name alone gets the one category that has it, options of emerge are refused. Of embedded, their "
         "dependencies are installed as well, where Catalyst takes the named packages alone.",
         _packages,
-        PIECES,
+        WITH_PACKAGES,
     ),
     _list("rm"),
     _list("empty"),
     _list("unmerge"),
-    row(
+    rule(
         "*/fsscript",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "script",
         "Run inside the root without network, by /bin/sh where it has no #! line. It sees none of the clst_ variables.",
         _script,
         {Target.STAGE4, Target.LIVECD2, Target.LIVECD3, Target.DISKIMAGE2},
     ),
-    row(
+    rule(
         "*/root_overlay",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "root_overlay",
         "Copied in order, owned by root. One that is not there is an error, where Catalyst passes over it.",
         _overlay,
         {Target.STAGE4, Target.LIVECD2, Target.LIVECD3, Target.EMBEDDED, Target.NETBOOT},
     ),
-    row(
+    rule(
         "*/rcadd",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "services.runlevels",
         "service|runlevel, without a runlevel default. A service that the root has not is an error.",
         _services_on,
         {Target.STAGE4, Target.LIVECD2, Target.DISKIMAGE2},
     ),
-    row(
+    rule(
         "*/rcdel",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "services.disable",
         "The service is removed from all runlevels, not from the named one alone.",
         _services_off,
         {Target.STAGE4, Target.LIVECD2, Target.DISKIMAGE2},
     ),
-    row(
+    rule(
         "*/users",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "users",
         "name=group,group; Catalyst fails at this form. The users' folders are made from /etc/skel.",
         _users,
         {Target.STAGE4},
     ),
-    row("*/groups", Status.HONOURED, "groups", "Groups with the first free number.", _groups, {Target.STAGE4}),
-    row(
+    rule("*/groups", KeyStatus.HONOURED, "groups", "Groups with the first free number.", _groups, {Target.STAGE4}),
+    rule(
         "*/ssh_public_keys",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "users.NAME.authorized_keys",
         "name=file; ~/.ssh is made for it, and belongs to the user.",
         _keys,

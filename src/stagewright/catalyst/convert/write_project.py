@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stagewright.catalyst.convert.group import Group, group
-from stagewright.catalyst.convert.release import Converted
+from stagewright.catalyst.convert.converter import ConvertedRelease
+from stagewright.catalyst.convert.matrices import FileEntry, group
 from stagewright.graph.file_digest import IGNORED
 from stagewright.project import toml
 from stagewright.project.lock import Lock
@@ -17,7 +17,7 @@ from stagewright.project.model import FILE_NAME, Project
 _ORDER = ("repos", "seeds", "stages")
 
 
-def project_text(converted: Converted, folder: Path) -> str:
+def project_text(converted: ConvertedRelease, folder: Path) -> str:
     """The text of ``stagewright.toml``; comments name specs relative to ``folder`` where they lie below it."""
     head = dict(converted.head.data)
     lines = ["# Converted from Catalyst's specs by `stagewright catalyst convert`; the comments name them."]
@@ -27,11 +27,11 @@ def project_text(converted: Converted, folder: Path) -> str:
     lines += ["", f"format = {head.pop('format')}"]
     text = "\n".join(lines) + "\n"
     text += "".join("\n" + toml.table((name,), data) for name, data in head.items())
-    sheets = sorted(converted.sheets, key=lambda sheet: _ORDER.index(sheet.table))
-    return text + "".join(_entry(one, folder) for one in group(sheets))
+    drafts = sorted(converted.drafts, key=lambda draft: _ORDER.index(draft.table))
+    return text + "".join(_entry(one, folder) for one in group(drafts))
 
 
-def _entry(one: Group, folder: Path) -> str:
+def _entry(one: FileEntry, folder: Path) -> str:
     comments = [f"# {_short(spec, folder)}\n" for spec in dict.fromkeys(one.comments)]
     data = dict(one.data)
     if one.rows:
@@ -50,7 +50,9 @@ def _short(text: str, folder: Path) -> str:
     return text.removeprefix(f"{folder}/")
 
 
-def write_project(converted: Converted, project: Project, folder: Path, caches: Path) -> Iterator[tuple[str, Path]]:
+def write_project(
+    converted: ConvertedRelease, project: Project, folder: Path, caches: Path
+) -> Iterator[tuple[str, Path]]:
     """Write the folder; yields each file that is copied or linked with where it came from.
 
     Seeds and repositories are links unless they lie below ``caches``, where nobody keeps them for long; everything else
@@ -74,7 +76,7 @@ def write_project(converted: Converted, project: Project, folder: Path, caches: 
         (folder / project.lock.file.name).write_text(
             Lock(folder / project.lock.file.name, project.epoch).text(), encoding="utf-8"
         )
-    specs = os.path.commonpath([made.member.spec.file.absolute() for made, _, _ in converted.applied] or [folder])
+    specs = os.path.commonpath([result.member.spec.file.absolute() for result, _, _ in converted.applied] or [folder])
     (folder / FILE_NAME).write_text(project_text(converted, Path(specs)), encoding="utf-8")
 
 
@@ -82,7 +84,7 @@ def _ignored(_: str, names: Iterable[str]) -> set[str]:
     return {name for name in names if name in IGNORED}
 
 
-def _files(converted: Converted, project: Project) -> Iterator[tuple[str, Path]]:
+def _files(converted: ConvertedRelease, project: Project) -> Iterator[tuple[str, Path]]:
     """Names and sources of all files that the project has."""
     yield from converted.files.elsewhere.items()
     for entry in project.entries["seeds"].values():

@@ -3,55 +3,55 @@
 from __future__ import annotations
 
 from stagewright.catalyst.convert.conversion import Conversion
-from stagewright.catalyst.convert.row import Row, Status, refused, row
-from stagewright.catalyst.convert.sheet import text
-from stagewright.catalyst.keys import Target
-from stagewright.catalyst.spec import Entry
+from stagewright.catalyst.convert.entry_draft import text
+from stagewright.catalyst.convert.rule import ConversionRule, KeyStatus, refused, rule
+from stagewright.catalyst.spec import SpecEntry
+from stagewright.catalyst.spec_keys import Target
 
 NETBOOT = {Target.NETBOOT}
 
 
-def _files(conversion: Conversion, entry: Entry) -> None:
+def _files(conversion: Conversion, entry: SpecEntry) -> None:
     """Catalyst copies from the root's first folder, so that a path without a slash starts there too."""
     words = enumerate(entry.words)
     conversion.main.add("files", ((text(f"/{word.lstrip('/')}"), entry.word_place(number)) for number, word in words))
 
 
-def _overlay(conversion: Conversion, entry: Entry) -> None:
+def _overlay(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.add_files(conversion.main, "overlay", entry)
 
 
-def _file(conversion: Conversion, entry: Entry) -> None:
+def _file(conversion: Conversion, entry: SpecEntry) -> None:
     name = entry.key.rpartition("/")[2]
     conversion.main.put(name, conversion.file(entry.text), entry.word_place())
 
 
-ROWS: tuple[Row, ...] = (
-    row(
+RULES: tuple[ConversionRule, ...] = (
+    rule(
         "netboot/packages/<package>/files netboot/extra_files",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "files",
         "Paths and shell patterns, without braces; links stay links, and libraries must be listed too, as in Catalyst. "
         "What the root has not is an error, and so is anything below /dev, /proc, /run and /tmp.",
         _files,
     ),
-    row(
+    rule(
         "netboot/overlay",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "overlay",
         "Copied over the listed files in order, owned by root. One that is not there is an error.",
         _overlay,
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/initramfs_overlay",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "overlay",
         "All kernels of a spec share one image, and it gets these folders too.",
         _overlay,
         NETBOOT,
     ),
-    row("netboot/busybox_config", Status.HONOURED, "busybox_config", "--busybox-config of genkernel.", _file),
-    row("*/linuxrc", Status.HONOURED, "linuxrc", "--linuxrc of genkernel.", _file, NETBOOT),
+    rule("netboot/busybox_config", KeyStatus.HONOURED, "busybox_config", "--busybox-config of genkernel.", _file),
+    rule("*/linuxrc", KeyStatus.HONOURED, "linuxrc", "--linuxrc of genkernel.", _file, NETBOOT),
     refused(
         "boot/kernel/<kernel>/packages",
         "what is built after a kernel comes too late for its initramfs, which is the whole system",

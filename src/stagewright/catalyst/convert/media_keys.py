@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 from stagewright.catalyst.convert.conversion import Conversion
-from stagewright.catalyst.convert.kernels import is_dist, kernel_path
-from stagewright.catalyst.convert.row import Row, Status, of_structure, refused, row
-from stagewright.catalyst.convert.sheet import plain, text
-from stagewright.catalyst.keys import Target
-from stagewright.catalyst.spec import Entry
+from stagewright.catalyst.convert.entry_draft import plain, text
+from stagewright.catalyst.convert.kernel_keys import is_dist, kernel_path
+from stagewright.catalyst.convert.rule import ConversionRule, KeyStatus, part_of_structure, refused, rule
+from stagewright.catalyst.spec import SpecEntry
+from stagewright.catalyst.spec_keys import Target
 
 _LOADERS = {"grub": "grub-hybrid", "isolinux": "isolinux", "syslinux": "isolinux"}
 """What the name of a cdtar says of the loader."""
@@ -23,7 +23,7 @@ _LEVEL = {"-Xcompression-level": "level", "-b": "block_size", "-comp": "compress
 _USER_GROUPS = ("users", "wheel", "audio", "plugdev", "games", "cdrom", "disk", "floppy", "usb")
 
 
-def _type(conversion: Conversion, entry: Entry) -> None:
+def _type(conversion: Conversion, entry: SpecEntry) -> None:
     place = entry.word_place()
     conversion.root.put("hostname", "livecd", place)
     conversion.root.put("timezone", "UTC", place)
@@ -35,25 +35,25 @@ def _type(conversion: Conversion, entry: Entry) -> None:
         conversion.root.add("users.gentoo.groups", ((group, place) for group in _USER_GROUPS))
 
 
-def _volid(conversion: Conversion, entry: Entry) -> None:
-    conversion.sheets["image"].put("volume_id", text("-".join(entry.words)), entry.word_place())
+def _volid(conversion: Conversion, entry: SpecEntry) -> None:
+    conversion.drafts["image"].put("volume_id", text("-".join(entry.words)), entry.word_place())
 
 
-def _bootargs(conversion: Conversion, entry: Entry) -> None:
-    conversion.sheets["image"].add_words("kernel_arguments.extra", entry)
+def _bootargs(conversion: Conversion, entry: SpecEntry) -> None:
+    conversion.drafts["image"].add_words("kernel_arguments.extra", entry)
 
 
-def _modules_off(conversion: Conversion, entry: Entry) -> None:
+def _modules_off(conversion: Conversion, entry: SpecEntry) -> None:
     words = text(f"modprobe.blacklist={','.join(entry.words)}")
-    conversion.sheets["image"].add("kernel_arguments.extra", [(words, entry.word_place())])
+    conversion.drafts["image"].add("kernel_arguments.extra", [(words, entry.word_place())])
 
 
-def _fstype(conversion: Conversion, entry: Entry) -> None:
+def _fstype(conversion: Conversion, entry: SpecEntry) -> None:
     if entry.text != "squashfs":
         conversion.refuse(entry, f"live media have a squashfs, not {entry.text!r}", "write squashfs")
 
 
-def _fsops(conversion: Conversion, entry: Entry) -> None:
+def _fsops(conversion: Conversion, entry: SpecEntry) -> None:
     """Options of mksquashfs(1) that there is a setting for."""
     words = list(enumerate(entry.words))
     for (number, option), (_, value) in zip(words[::2], words[1::2], strict=False):
@@ -63,7 +63,7 @@ def _fsops(conversion: Conversion, entry: Entry) -> None:
             continue
         size = re.sub(r"k$", "K", value)
         found: str | int = int(value) if setting == "level" and value.isdecimal() else text(size)
-        conversion.sheets["image"].put(setting, found, entry.word_place(number))
+        conversion.drafts["image"].put(setting, found, entry.word_place(number))
     if len(words) % 2:
         conversion.refuse(entry, f"{words[-1][1]} has no value", _KNOWN, len(words) - 1)
 
@@ -71,26 +71,26 @@ def _fsops(conversion: Conversion, entry: Entry) -> None:
 _KNOWN = "known are -comp, -b and -Xcompression-level, each with a value"
 
 
-def _verify(conversion: Conversion, entry: Entry) -> None:
-    image = conversion.sheets["image"]
+def _verify(conversion: Conversion, entry: SpecEntry) -> None:
+    image = conversion.drafts["image"]
     image.add("entries", [("verify", entry.word_place())])
     if conversion.target is Target.LIVECD2:
         for label in conversion.spec.words("boot/kernel"):
             if not is_dist(conversion, label) and "." not in label:
                 path = f"{kernel_path(conversion, label)}.genkernel_arguments"
-                conversion.sheets["payload"].add(path, [("--b2sum", entry.word_place())])
+                conversion.drafts["payload"].add(path, [("--b2sum", entry.word_place())])
 
 
-def _cdtar(conversion: Conversion, entry: Entry) -> None:
+def _cdtar(conversion: Conversion, entry: SpecEntry) -> None:
     if conversion.target is Target.LIVECD3:
         return  # its payload, see targets.py
     found = next((loader for word, loader in _LOADERS.items() if word in Path(entry.text).name.lower()), None)
     if found:
-        conversion.sheets["payload"].put("loaders", [found], entry.word_place())
-        conversion.sheets["image"].put("loader", found, entry.word_place())
+        conversion.drafts["payload"].put("loaders", [found], entry.word_place())
+        conversion.drafts["image"].put("loader", found, entry.word_place())
 
 
-def _motd(conversion: Conversion, entry: Entry) -> None:
+def _motd(conversion: Conversion, entry: SpecEntry) -> None:
     file = conversion.found(entry.text)
     try:
         conversion.root.put("motd", plain(file.read_text(errors="replace", encoding="utf-8")), entry.word_place())
@@ -99,75 +99,75 @@ def _motd(conversion: Conversion, entry: Entry) -> None:
         conversion.refuse(entry, f"{file} cannot be read: {what}", "name a text file")
 
 
-def _depclean(conversion: Conversion, entry: Entry) -> None:
+def _depclean(conversion: Conversion, entry: SpecEntry) -> None:
     if entry.text not in ("no", "keepbdeps"):
         conversion.refuse(entry, f"{entry.text!r} means nothing", "write no, or keepbdeps")
 
 
-ROWS: tuple[Row, ...] = (
-    row(
+RULES: tuple[ConversionRule, ...] = (
+    rule(
         "livecd/iso",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "the file",
         "An absolute path stays one, a name goes below builds. Without it no ISO is made.",
-        of_structure,
+        part_of_structure,
     ),
-    row(
+    rule(
         "livecd/type",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "hostname, timezone, users",
         "The name livecd, the time zone UTC, for gentoo-release-livecd the user gentoo without a password. Nothing is "
         "written into the files of other packages (sshd_config, sudoers, bashrc): a root_overlay does that.",
         _type,
         LIVE,
     ),
-    row(
+    rule(
         "*/volid",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "volume_id",
         "Blanks become dashes, since the kernel looks for the medium by this name; with Catalyst's own default, which "
         "holds a blank, dracut does not find it.",
         _volid,
         LIVE,
     ),
-    row("*/bootargs", Status.HONOURED, "kernel_arguments.extra", "In every entry of the menu.", _bootargs, LIVE),
-    row(
+    rule("*/bootargs", KeyStatus.HONOURED, "kernel_arguments.extra", "In every entry of the menu.", _bootargs, LIVE),
+    rule(
         "*/modblacklist",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "kernel_arguments.extra",
         "modprobe.blacklist= on the kernel's command line, which holds in the initramfs as well.",
         _modules_off,
         LIVE | {Target.DISKIMAGE2},
     ),
-    row("livecd/fstype", Status.HONOURED, "", "squashfs; any other is refused.", _fstype),
-    row(
+    rule("livecd/fstype", KeyStatus.HONOURED, "", "squashfs; any other is refused.", _fstype),
+    rule(
         "*/fsops",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "compression, level, block_size",
         f"{_KNOWN[:1].upper()}{_KNOWN[1:]}; other options of mksquashfs are refused.",
         _fsops,
         LIVE,
     ),
-    row(
+    rule(
         "livecd/cdtar",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "loader; of livecd-stage3 boot",
         "Boot loaders come from the root that the kernel is made in; nothing of the archive is put onto the medium. "
         "One with grub in its name asks for GRUB (UEFI and BIOS), one with isolinux for that; else it is systemd-boot. "
         "Of livecd-stage3 it is the payload of a livecd-stage2 of the same run.",
         _cdtar,
     ),
-    row(
+    rule(
         "*/verify",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "entries",
         "A line in the menu that checks the medium first, by whichever initramfs; any word means so.",
         _verify,
         LIVE,
     ),
-    row(
+    rule(
         "*/depclean",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "depclean",
         "As in Catalyst nothing is cleaned without unmerge, or by `no`. keepbdeps keeps build dependencies.",
         _depclean,
@@ -175,9 +175,9 @@ ROWS: tuple[Row, ...] = (
     ),
     refused("livecd/overlay", "there is no setting for more files on the medium", "put them into a root_overlay"),
     refused("livecd/iso_extra_partition", "the ISO has no further partition", "leave it out"),
-    row(
+    rule(
         "*/motd",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "motd",
         "The text of the file at the time when specs are read; nothing is added to it.",
         _motd,

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagewright.catalyst.auto import Notice
-from stagewright.catalyst.check import there
-from stagewright.catalyst.config import Config, ending
-from stagewright.catalyst.keys import Target
+from stagewright.catalyst.catalyst_conf import CatalystConfig, ending
 from stagewright.catalyst.release import Member, Release
+from stagewright.catalyst.spec_check import exists
+from stagewright.catalyst.spec_keys import Target
 from stagewright.catalyst.tokens import STAMP
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import Graph, Node, Yields, circles, cycle_error
@@ -29,12 +29,12 @@ from stagewright.run import run
 _ENDING = re.compile(r"\.(?:tar(?:\.[a-z0-9]+)?|tbz2|tgz|txz|sfs|sqfs|squashfs)$")
 _LATEST = "-latest"
 _STAMPED = re.compile(rf"(.+?)-{STAMP.pattern}")
-_CLOSE = 0.8
+_SIMILAR = 0.8
 _SECONDS = 2
 
 
 @dataclass(frozen=True)
-class Made:
+class SpecResult:
     """What one spec makes, and from what: ``sources`` are identities by role."""
 
     name: str  # the identity, with the artifact where several specs have one identity
@@ -55,35 +55,35 @@ class Made:
 class ReleaseGraph:
     """The graph: what is made, in the order in which it was read."""
 
-    made: list[Made]
+    results: list[SpecResult]
 
     @functools.cached_property
     def shared_caches(self) -> dict[str, list[str]]:
         """Package caches that several specs fill, with their names; complete when the last of them is done."""
         table: dict[str, list[str]] = defaultdict(list)
-        for item in self.made:
+        for item in self.results:
             if item.package_cache:
                 table[item.package_cache].append(item.name)
         return {path: names for path, names in table.items() if len(names) > 1}
 
     @functools.cached_property
-    def twins(self) -> dict[str, list[str]]:
+    def shared_identities(self) -> dict[str, list[str]]:
         """Identities of several specs, with the names of these: they use the same folders, so they take turns."""
         table: dict[str, list[str]] = defaultdict(list)
-        for item in self.made:
+        for item in self.results:
             table[item.identity].append(item.name)
         return {identity: names for identity, names in table.items() if len(names) > 1}
 
     def graph(self) -> Graph:
         """The graph to draw: seeds, what is made, and where package caches join."""
         nodes = {}
-        for item in self.made:
+        for item in self.results:
             for seed in item.seeds.values():
                 nodes[seed] = Node(seed, "seed", Yields.LAYER)
-        for item in self.made:
+        for item in self.results:
             kind = item.member.target or Target.SNAPSHOT
             inputs = {role: item.inputs.get(role, source) for role, source in item.sources.items()}
-            exclusive = item.identity if item.identity in self.twins else ""
+            exclusive = item.identity if item.identity in self.shared_identities else ""
             place = item.member.spec.place("target")
             nodes[item.name] = Node(item.name, kind, Yields.ARTIFACT, inputs=inputs, exclusive=exclusive, place=place)
         for path, names in self.shared_caches.items():
@@ -95,12 +95,12 @@ class ReleaseGraph:
 def make_graph(release: Release) -> ReleaseGraph:
     """The graph of a release; what is wrong is added to the release. Specs without a full identity are left out."""
     snapshots = {_snapshot(member, release.config) for member in release.members if member.target is Target.SNAPSHOT}
-    made = [item for member in release.members if (item := _made(member, release, snapshots))]
-    made = _told_apart(made, release)
-    makers: dict[str, list[Made]] = defaultdict(list)
-    for item in made:
+    results = [item for member in release.members if (item := _result_of(member, release, snapshots))]
+    results = _with_unique_names(results, release)
+    makers: dict[str, list[SpecResult]] = defaultdict(list)
+    for item in results:
         makers[item.identity].append(item)
-    linked = {item.name: replace(item, inputs=_exact(item, makers)) for item in made}
+    linked = {item.name: replace(item, inputs=_exact(item, makers)) for item in results}
     _break_circles(linked, release)
     _link_latest(linked, makers)
     for item in linked.values():
@@ -108,7 +108,7 @@ def make_graph(release: Release) -> ReleaseGraph:
     return ReleaseGraph(list(linked.values()))
 
 
-def identity_of(member: Member, config: Config) -> str:
+def identity_of(member: Member, config: CatalystConfig) -> str:
     """The identity of what a spec makes; empty when a part is missing."""
     spec = member.spec
     if member.target is Target.SNAPSHOT:
@@ -117,18 +117,18 @@ def identity_of(member: Member, config: Config) -> str:
     return f"{parts[0]}/{'-'.join(parts[1:])}" if all(parts) and member.target else ""
 
 
-def _snapshot(member: Member, config: Config) -> str:
+def _snapshot(member: Member, config: CatalystConfig) -> str:
     treeish = member.spec.text("snapshot_treeish")
     return f"snapshots/{config.repo_name}-{treeish}" if treeish else ""
 
 
-def source_identity(path: str, config: Config) -> str:
+def source_identity(path: str, config: CatalystConfig) -> str:
     """The identity that a path names: below ``builds`` or not, with the ending of a file or without."""
     path = path.removeprefix(f"{config.builds}/").strip("/")
     return _ENDING.sub("", path)
 
 
-def _made(member: Member, release: Release, snapshots: set[str]) -> Made | None:
+def _result_of(member: Member, release: Release, snapshots: set[str]) -> SpecResult | None:
     identity = identity_of(member, release.config)
     if not identity:
         return None
@@ -142,7 +142,7 @@ def _made(member: Member, release: Release, snapshots: set[str]) -> Made | None:
     if snapshot in snapshots and member.target is not Target.SNAPSHOT:  # else catalyst -s makes it, which is no spec
         sources["snapshot"] = snapshot
     cache = package_cache(member, config)
-    return Made(identity, identity, member, _artifacts(member, identity, release), cache, sources)
+    return SpecResult(identity, identity, member, _artifacts(member, identity, release), cache, sources)
 
 
 def _artifacts(member: Member, identity: str, release: Release) -> tuple[str, ...]:
@@ -183,7 +183,7 @@ def _renamed(name: str, script: str, place: Place, release: Release) -> str:
     return text.removeprefix(top)
 
 
-def package_cache(member: Member, config: Config) -> str:
+def package_cache(member: Member, config: CatalystConfig) -> str:
     """The folder of binary packages, by default one for all stamps of a target and sub-architecture."""
     spec = member.spec
     if member.target is Target.SNAPSHOT:
@@ -192,13 +192,13 @@ def package_cache(member: Member, config: Config) -> str:
     return spec.text("pkgcache_path").removeprefix(f"{config.storedir.rstrip('/')}/") or default
 
 
-def _told_apart(made: list[Made], release: Release) -> list[Made]:
+def _with_unique_names(results: list[SpecResult], release: Release) -> list[SpecResult]:
     """Names for specs that share an identity; those that would even write the same file are mistakes."""
-    counts = Counter(item.identity for item in made)
-    first: dict[str, Made] = {}
-    writers: dict[str, Made] = {}
-    result: list[Made] = []
-    for item in made:
+    counts = Counter(item.identity for item in results)
+    first: dict[str, SpecResult] = {}
+    writers: dict[str, SpecResult] = {}
+    result: list[SpecResult] = []
+    for item in results:
         if counts[item.identity] > 1:
             spec = item.member.spec
             files = ", ".join(Path(file).name for file in item.artifacts) or str(spec.file)
@@ -221,12 +221,12 @@ def _told_apart(made: list[Made], release: Release) -> list[Made]:
     return result
 
 
-def _exact(item: Made, makers: Mapping[str, list[Made]]) -> dict[str, str]:
+def _exact(item: SpecResult, makers: Mapping[str, list[SpecResult]]) -> dict[str, str]:
     """The sources that a spec of this run makes, by role."""
     return {role: makers[source][0].name for role, source in item.sources.items() if source in makers}
 
 
-def _break_circles(linked: dict[str, Made], release: Release) -> None:
+def _break_circles(linked: dict[str, SpecResult], release: Release) -> None:
     """Report specs that need each other, and take what closes the circle as a seed."""
     for way in list(circles({name: set(item.inputs.values()) for name, item in linked.items()})):
         item = linked[way[0]]
@@ -235,7 +235,7 @@ def _break_circles(linked: dict[str, Made], release: Release) -> None:
             linked[name] = replace(linked[name], inputs={})
 
 
-def _link_latest(linked: dict[str, Made], makers: Mapping[str, list[Made]]) -> None:
+def _link_latest(linked: dict[str, SpecResult], makers: Mapping[str, list[SpecResult]]) -> None:
     """Give ``-latest`` sources the spec of this run that makes them, where it does not stand on the one that asks."""
     stamped: dict[str, list[str]] = defaultdict(list)
     for identity in sorted(makers, reverse=True):
@@ -245,12 +245,12 @@ def _link_latest(linked: dict[str, Made], makers: Mapping[str, list[Made]]) -> N
         for role, source in item.seeds.items():
             for identity in stamped.get(source, []):
                 maker = makers[identity][0].name
-                if name not in _below(maker, linked):
+                if name not in _ancestors(maker, linked):
                     linked[name] = replace(item, inputs={**linked[name].inputs, role: maker})
                     break
 
 
-def _below(name: str, linked: Mapping[str, Made]) -> set[str]:
+def _ancestors(name: str, linked: Mapping[str, SpecResult]) -> set[str]:
     """What a spec stands on, itself included."""
     found: set[str] = set()
     waiting = [name]
@@ -262,14 +262,14 @@ def _below(name: str, linked: Mapping[str, Made]) -> set[str]:
     return found
 
 
-def _check_seeds(item: Made, identities: list[str], release: Release) -> None:
+def _check_seeds(item: SpecResult, identities: list[str], release: Release) -> None:
     """Tell of sources that nobody makes: a mistake where the release is complete, or another spec's name is close."""
     for role, source in item.seeds.items():
         key = "livecd/cdtar" if role == "medium" else "source_subpath"
         entry = item.member.spec.entries[key]
         if source.endswith(_LATEST) or source in identities or _stored(source, entry.text, release.config):
             continue  # one of these that is not linked closes a circle
-        close = _close(source, identities)
+        close = _similar_identity(source, identities)
         message = f"{key}: no spec here makes {source}"
         if close or release.complete:
             hint = nearest(source, [close]) if close else "add its spec to a set, or mend the name"
@@ -279,10 +279,10 @@ def _check_seeds(item: Made, identities: list[str], release: Release) -> None:
             release.notices.append(Notice(entry.word_place(), f"{message}; it must lie in {release.config.builds}"))
 
 
-def _stored(source: str, written: str, config: Config) -> bool:
+def _stored(source: str, written: str, config: CatalystConfig) -> bool:
     """Whether a source lies in the storedir already."""
     builds = Path(config.builds)
-    if there(builds / written):
+    if exists(builds / written):
         return True
     try:
         return any(_ENDING.sub("", file.name) == Path(source).name for file in (builds / source).parent.iterdir())
@@ -290,7 +290,7 @@ def _stored(source: str, written: str, config: Config) -> bool:
         return False
 
 
-def _close(source: str, identities: list[str]) -> str:
+def _similar_identity(source: str, identities: list[str]) -> str:
     """An identity that differs from a source by a slip of the pen in its stamp or rel_type only."""
 
     def parts(text: str) -> tuple[str, str]:
@@ -305,7 +305,7 @@ def _close(source: str, identities: list[str]) -> str:
         if (folder == its_folder) == (name == its_name):
             continue
         pair = (folder, its_folder) if name == its_name else (name, its_name)
-        if difflib.SequenceMatcher(None, *pair).ratio() >= _CLOSE:
+        if difflib.SequenceMatcher(None, *pair).ratio() >= _SIMILAR:
             return identity
     return ""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stagewright.catalyst.convert.sheet import Sheet
+from stagewright.catalyst.convert.entry_draft import EntryDraft
 from stagewright.project.source import KeyPath
 
 _VARIANT = "variant"
@@ -16,7 +16,7 @@ _NAME = ("",)  # the path of an entry's own name among its leaves
 
 
 @dataclass
-class Group:
+class FileEntry:
     """One entry of the file: name and data with variables in braces, the rows of its matrix, where it comes from."""
 
     table: str
@@ -34,19 +34,19 @@ class Group:
         return self.rows
 
 
-def group(sheets: Sequence[Sheet]) -> list[Group]:
+def group(drafts: Sequence[EntryDraft]) -> list[FileEntry]:
     """The entries of a file, in the order of their first member."""
-    shapes: dict[object, list[Sheet]] = {}
-    for sheet in sheets:
-        shapes.setdefault((sheet.table, _role(sheet.name), _shape(sheet.data)), []).append(sheet)
-    merged = {id(members[0]): made for members in shapes.values() if (made := _merged(members))}
-    inside = {id(sheet) for members in shapes.values() if id(members[0]) in merged for sheet in members}
+    shapes: dict[object, list[EntryDraft]] = {}
+    for draft in drafts:
+        shapes.setdefault((draft.table, _role(draft.name), _shape(draft.data)), []).append(draft)
+    merged = {id(members[0]): entry for members in shapes.values() if (entry := _merged(members))}
+    inside = {id(draft) for members in shapes.values() if id(members[0]) in merged for draft in members}
     found = []
-    for sheet in sheets:
-        if id(sheet) in merged:
-            found.append(merged[id(sheet)])
-        elif id(sheet) not in inside:
-            found.append(Group(sheet.table, sheet.name, sheet.data, [sheet.comment] if sheet.comment else []))
+    for draft in drafts:
+        if id(draft) in merged:
+            found.append(merged[id(draft)])
+        elif id(draft) not in inside:
+            found.append(FileEntry(draft.table, draft.name, draft.data, [draft.comment] if draft.comment else []))
     return found
 
 
@@ -65,11 +65,11 @@ def _shape(value: Any) -> object:
     return "text" if isinstance(value, str) else (type(value).__name__, value)
 
 
-def _merged(members: Sequence[Sheet]) -> Group | None:
+def _merged(members: Sequence[EntryDraft]) -> FileEntry | None:
     """One entry for all of these, if that is shorter and clearer than many."""
     if len(members) < 2 or members[0].table == "repos":
         return None
-    columns = [dict(_leaves({**sheet.data, "": sheet.name})) for sheet in members]
+    columns = [dict(_leaves({**draft.data, "": draft.name})) for draft in members]
     paths = list(columns[0])
     vectors = {path: [column[path] for column in columns] for path in paths}
     varying = {path: vector for path, vector in vectors.items() if len(set(vector)) > 1}
@@ -87,9 +87,9 @@ def _merged(members: Sequence[Sheet]) -> Group | None:
     if (len(members) - 1) * len(paths) <= len(members) * len(variables):
         return None
     rows = [{name: vector[number] for name, vector in variables.items()} for number in range(len(members))]
-    comments = [sheet.comment for sheet in members if sheet.comment]
+    comments = [draft.comment for draft in members if draft.comment]
     data = _with(members[0].data, (), texts)
-    return Group(members[0].table, texts[_NAME], data, comments, rows)
+    return FileEntry(members[0].table, texts[_NAME], data, comments, rows)
 
 
 def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 
 from stagewright.catalyst.convert.conversion import Conversion
-from stagewright.catalyst.convert.row import Row, Status, refused, row
-from stagewright.catalyst.convert.sheet import Sheet, text
-from stagewright.catalyst.keys import Kind, Target
-from stagewright.catalyst.spec import Entry
+from stagewright.catalyst.convert.entry_draft import EntryDraft, text
+from stagewright.catalyst.convert.rule import ConversionRule, KeyStatus, refused, rule
+from stagewright.catalyst.spec import SpecEntry
+from stagewright.catalyst.spec_keys import Target, ValueType
 
 MEDIA = {Target.LIVECD2, Target.DISKIMAGE2}
 
@@ -22,14 +22,14 @@ GENKERNEL = "sys-kernel/genkernel"
 _FIRST = "gentoo"  # what boot/gentoo is called, which stays the first kernel's
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: SpecEntry) -> str:
     """The kernel that a key is about."""
     return entry.key.removeprefix("boot/kernel/").rpartition("/")[0]
 
 
-def kernel_sheet(conversion: Conversion) -> Sheet:
+def kernel_draft(conversion: Conversion) -> EntryDraft:
     """The entry that makes the kernels: of media the payload, of netboot the only one."""
-    return conversion.sheets.get("payload") or conversion.main
+    return conversion.drafts.get("payload") or conversion.main
 
 
 def kernel_path(conversion: Conversion, label: str) -> str:
@@ -43,27 +43,27 @@ def is_dist(conversion: Conversion, label: str) -> bool:
     return conversion.target in MEDIA and conversion.spec.text(f"boot/kernel/{label}/distkernel") == "yes"
 
 
-def _kernels(conversion: Conversion, entry: Entry) -> None:
+def _kernels(conversion: Conversion, entry: SpecEntry) -> None:
     """Give each kernel its origin; the keys of each add what they say."""
     if conversion.target not in BUILT:
         return  # a livecd-stage3 has those of its payload; a stage4 is told by the keys of each kernel
-    sheet = kernel_sheet(conversion)
+    draft = kernel_draft(conversion)
     for number, label in enumerate(entry.words):
         path, place = kernel_path(conversion, label), entry.word_place(number)
         if "." in label or label in entry.words[:number]:
             conversion.refuse(entry, f"{label} cannot be the name of a kernel", "write letters and digits", number)
             continue
         dist = is_dist(conversion, label)
-        sheet.put(f"{path}.{'package' if dist else 'sources'}", DIST if dist else SOURCES, place)
+        draft.put(f"{path}.{'package' if dist else 'sources'}", DIST if dist else SOURCES, place)
         if not dist:
-            sheet.put(f"{path}.build", "genkernel", place)
+            draft.put(f"{path}.build", "genkernel", place)
     if not all(is_dist(conversion, label) for label in entry.words):
-        sheet.add("packages", [(GENKERNEL, entry.word_place())])  # Catalyst installs it by itself
+        draft.add("packages", [(GENKERNEL, entry.word_place())])  # Catalyst installs it by itself
     if _FIRST in entry.words[1:] and conversion.target in MEDIA:
-        sheet.put("default", _FIRST, entry.word_place(entry.words.index(_FIRST)))
+        draft.put("default", _FIRST, entry.word_place(entry.words.index(_FIRST)))
 
 
-def _sources(conversion: Conversion, entry: Entry) -> None:
+def _sources(conversion: Conversion, entry: SpecEntry) -> None:
     atom = entry.text if "/" in entry.text else f"sys-kernel/{entry.text}"
     if conversion.target is Target.STAGE4:
         if "gentoo-kernel" not in atom and "vanilla-kernel" not in atom:
@@ -73,27 +73,27 @@ def _sources(conversion: Conversion, entry: Entry) -> None:
         return
     label = _label(entry)
     setting = "package" if is_dist(conversion, label) else "sources"
-    kernel_sheet(conversion).put(f"{kernel_path(conversion, label)}.{setting}", text(atom), entry.word_place())
+    kernel_draft(conversion).put(f"{kernel_path(conversion, label)}.{setting}", text(atom), entry.word_place())
 
 
-def _dist(conversion: Conversion, entry: Entry) -> None:
+def _dist(conversion: Conversion, entry: SpecEntry) -> None:
     """That it is one has been seen by `boot/kernel`."""
 
 
-def _config(conversion: Conversion, entry: Entry) -> None:
-    name = conversion.file(entry.text, Kind.CONFIG)
-    kernel_sheet(conversion).put(f"{kernel_path(conversion, _label(entry))}.config", name, entry.word_place())
+def _config(conversion: Conversion, entry: SpecEntry) -> None:
+    name = conversion.file(entry.text, ValueType.CONFIG)
+    kernel_draft(conversion).put(f"{kernel_path(conversion, _label(entry))}.config", name, entry.word_place())
 
 
-def _extraversion(conversion: Conversion, entry: Entry) -> None:
+def _extraversion(conversion: Conversion, entry: SpecEntry) -> None:
     label = _label(entry)
     if is_dist(conversion, label):
         conversion.refuse(entry, "a distribution kernel has the version of its package", "leave it out")
     else:
-        conversion.put([kernel_sheet(conversion)], f"{kernel_path(conversion, label)}.extraversion", entry)
+        conversion.put([kernel_draft(conversion)], f"{kernel_path(conversion, label)}.extraversion", entry)
 
 
-def shell_words(entry: Entry) -> list[str]:
+def shell_words(entry: SpecEntry) -> list[str]:
     """The words of a key as the shell takes them: quotes hold words together."""
     try:
         return shlex.split(entry.text)
@@ -101,46 +101,46 @@ def shell_words(entry: Entry) -> list[str]:
         return entry.words
 
 
-def _genkernel(conversion: Conversion, entry: Entry) -> None:
+def _genkernel(conversion: Conversion, entry: SpecEntry) -> None:
     label = _label(entry)
     if is_dist(conversion, label):
         conversion.refuse(entry, "a distribution kernel is not built by genkernel", "leave it out")
         return
     words = ((text(word), entry.word_place()) for word in shell_words(entry))
-    kernel_sheet(conversion).add(f"{kernel_path(conversion, label)}.genkernel_arguments", words)
+    kernel_draft(conversion).add(f"{kernel_path(conversion, label)}.genkernel_arguments", words)
 
 
-def _genkernel_all(conversion: Conversion, entry: Entry) -> None:
+def _genkernel_all(conversion: Conversion, entry: SpecEntry) -> None:
     labels = [label for label in conversion.spec.words("boot/kernel") if not is_dist(conversion, label)]
     if not labels:
-        conversion.say(entry.place, f"{entry.key}: no kernel of this spec is built by genkernel")
+        conversion.notice(entry.place, f"{entry.key}: no kernel of this spec is built by genkernel")
     for label in labels:
         if "." not in label:
             words = ((text(word), entry.word_place()) for word in shell_words(entry))
-            conversion.sheets["payload"].add(f"{kernel_path(conversion, label)}.genkernel_arguments", words)
+            conversion.drafts["payload"].add(f"{kernel_path(conversion, label)}.genkernel_arguments", words)
 
 
-def _dracut(conversion: Conversion, entry: Entry) -> None:
+def _dracut(conversion: Conversion, entry: SpecEntry) -> None:
     label = _label(entry)
     if not is_dist(conversion, label):
         conversion.refuse(entry, "genkernel makes the initramfs of this kernel", "leave it out, or set distkernel: yes")
         return
-    payload = conversion.sheets["payload"]
+    payload = conversion.drafts["payload"]
     place = entry.word_place()
     payload.put("initramfs.modules", ["dmsquash-live"], place)
     words = ((text(word), place) for word in shell_words(entry))
     payload.add(f"{kernel_path(conversion, label)}.dracut_arguments", words)
 
 
-def _overlay(conversion: Conversion, entry: Entry) -> None:
-    payload = conversion.sheets["payload"]
+def _overlay(conversion: Conversion, entry: SpecEntry) -> None:
+    payload = conversion.drafts["payload"]
     name = conversion.file(entry.text)
     if payload.data.get("initramfs", {}).get("overlay", name) != name:
         conversion.refuse(entry, "all kernels of a spec have one overlay", "merge the folders")
     payload.put("initramfs.overlay", name, entry.word_place())
 
 
-def _packages(conversion: Conversion, entry: Entry) -> None:
+def _packages(conversion: Conversion, entry: SpecEntry) -> None:
     skip = False
     for number, word in enumerate(entry.words):
         if skip or word in ("--usepkg", "--usepkg=n"):
@@ -149,26 +149,26 @@ def _packages(conversion: Conversion, entry: Entry) -> None:
         if word.startswith("-"):
             conversion.refuse(entry, f"{word} is an option for emerge", "list packages only", number)
         elif atom := conversion.atom(word, entry, number):
-            payload = conversion.sheets.get("payload")
+            payload = conversion.drafts.get("payload")
             path = f"{kernel_path(conversion, _label(entry))}.packages" if payload else "packages"
             (payload or conversion.main).add(path, [(atom, entry.word_place(number))])
 
 
-def _consoles(conversion: Conversion, entry: Entry) -> None:
-    image = conversion.sheets["image"]
+def _consoles(conversion: Conversion, entry: SpecEntry) -> None:
+    image = conversion.drafts["image"]
     for number, word in enumerate(entry.words):
         known = {console.partition(",")[0]: console for console in image.data.get("consoles", [])}
         device = word.partition(",")[0]
         if device not in known:
             image.add("consoles", [(text(word), entry.word_place(number))])
         elif known[device] != text(word):
-            conversion.say(entry.word_place(number), f"{entry.key}: the menu has a line for {known[device]} already")
+            conversion.notice(entry.word_place(number), f"{entry.key}: the menu has a line for {known[device]} already")
 
 
-ROWS: tuple[Row, ...] = (
-    row(
+RULES: tuple[ConversionRule, ...] = (
+    rule(
         "boot/kernel",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "the payload: kernel, kernels",
         "A livecd-stage2 of ours, made beside the live root rather than in it, so that compilers never reach the "
         "medium; genkernel is installed there for kernels from sources. One kernel is boot/gentoo; of several, gentoo "
@@ -176,99 +176,99 @@ ROWS: tuple[Row, ...] = (
         _kernels,
         MEDIA | {Target.LIVECD3, Target.STAGE4},
     ),
-    row(
+    rule(
         "boot/kernel",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "kernels",
         "Each is built by genkernel, which is installed for it, with --netboot, and is called as Catalyst calls it: "
         "kernels/NAME, its initramfs kernels/misc/NAME.igz, beside it System-NAME.map.",
         _kernels,
         {Target.NETBOOT},
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/sources",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "kernel.sources, kernel.package",
         "sys-kernel/ goes before a bare name. The default is gentoo-sources, or gentoo-kernel with distkernel.",
         _sources,
         BUILT,
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/sources",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "kernel.package",
         "A package that installs a kernel. Sources are refused: build them as a medium's.",
         _sources,
         {Target.STAGE4},
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/distkernel",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "kernel.package",
         f"yes: {DIST}, with dracut. Anything else: sources, built by genkernel, where Catalyst does half of each.",
         _dist,
         MEDIA,
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/config",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "kernel.config",
         "Of a kernel from sources the configuration, of a distribution kernel what it merges into its own. Found by "
         "its base name below KCONFIG_DIR, as catalyst-auto does.",
         _config,
         BUILT,
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/extraversion",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "kernel.extraversion",
         "Of a kernel from sources; a distribution kernel has none, and it is refused.",
         _extraversion,
         BUILT,
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/gk_kernargs",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "kernel.genkernel_arguments",
         "Quotes hold words together, as in the shell. Refused for a distribution kernel.",
         _genkernel,
         BUILT,
     ),
-    row(
+    rule(
         "*/gk_mainargs",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "kernel.genkernel_arguments",
         "For all kernels that genkernel builds.",
         _genkernel_all,
         MEDIA,
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/dracut_args",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "kernel.dracut_arguments",
         "Words for dracut, quotes as in the shell. The module dmsquash-live is always there.",
         _dracut,
         MEDIA,
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/initramfs_overlay",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "initramfs.overlay",
         "One folder for all kernels of a spec; several are refused.",
         _overlay,
         MEDIA,
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/packages",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "kernel.packages",
         "`--usepkg n` is left out, as binary packages are only taken where they fit; other options are refused.",
         _packages,
         MEDIA | {Target.STAGE4},
     ),
-    row(
+    rule(
         "boot/kernel/<kernel>/console",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "consoles",
         "A line in the menu for each, for all kernels of the spec; the first setting of a device counts.",
         _consoles,

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.catalyst.auto import Notice
-from stagewright.catalyst.config import ENDINGS, ending
-from stagewright.catalyst.convert import targets
-from stagewright.catalyst.convert.common import COMPRESSIONS, EARLY, PACKED
-from stagewright.catalyst.convert.conversion import Common, Conversion, Output
-from stagewright.catalyst.convert.names import FileNames, of_seeds, of_specs
-from stagewright.catalyst.convert.row import Row
-from stagewright.catalyst.convert.rows import row_of
-from stagewright.catalyst.convert.seeds import arch_of, seed_file
-from stagewright.catalyst.convert.sheet import Sheet, text
-from stagewright.catalyst.graph import Made, ReleaseGraph
-from stagewright.catalyst.keys import Target
+from stagewright.catalyst.catalyst_conf import ENDINGS, ending
+from stagewright.catalyst.convert import target_entries
+from stagewright.catalyst.convert.common_keys import COMPRESSIONS, EARLY, TARBALL_TARGETS
+from stagewright.catalyst.convert.conversion import Conversion, ConversionContext, SpecOutput
+from stagewright.catalyst.convert.entry_draft import EntryDraft, text
+from stagewright.catalyst.convert.entry_names import FileNames, seed_names, spec_names
+from stagewright.catalyst.convert.rule import ConversionRule
+from stagewright.catalyst.convert.rule_table import rule_for
+from stagewright.catalyst.convert.seed_files import arch_of, seed_file
 from stagewright.catalyst.release import Release
+from stagewright.catalyst.release_graph import ReleaseGraph, SpecResult
+from stagewright.catalyst.spec_keys import Target
 from stagewright.catalyst.tokens import fill
 from stagewright.errors import Place, Reason, StagewrightError
 from stagewright.project.model import FORMAT, Files
@@ -34,7 +34,7 @@ _MOMENT = re.compile(r"(20\d\d)(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z")
 
 
 @dataclass
-class Converted:
+class ConvertedRelease:
     """A release as tables of a project, with what goes with them.
 
     ``refused`` are keys that cannot be honoured; a project without them is not what the specs say. ``applied`` tells
@@ -42,46 +42,46 @@ class Converted:
     """
 
     head: Table
-    sheets: list[Sheet]
+    drafts: list[EntryDraft]
     files: Files
-    outputs: list[Output]
+    outputs: list[SpecOutput]
     refused: list[StagewrightError] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
-    applied: list[tuple[Made, str, Row]] = field(default_factory=list)
+    applied: list[tuple[SpecResult, str, ConversionRule]] = field(default_factory=list)
 
     def named(self) -> dict[str, dict[str, Table]]:
         """The tables of names, as the loader takes them."""
         tables: dict[str, dict[str, Table]] = {name: {} for name in NAMED}
-        for sheet in self.sheets:
-            tables[sheet.table][sheet.name] = sheet.made()
+        for draft in self.drafts:
+            tables[draft.table][draft.name] = draft.table_with_places()
         return tables
 
 
 def convert(
     release: Release, graph: ReleaseGraph, given: Mapping[str, str], repos: Mapping[str, Path] | None = None
-) -> Converted:
+) -> ConvertedRelease:
     """The project that a release is; nothing is raised, and nothing is written.
 
     ``given`` are values of tokens that were left standing in the specs (see :data:`STAMPS`), ``repos`` the folders of
     ebuild repositories by name.
     """
-    common = Common(release, of_specs(graph.made), FileNames({}))
-    converter = _Release(release, graph, common, given)
-    common.trees += (path for path in (repos or {}).values() if path.is_dir())
-    for made in graph.made:
-        if made.member.target is not Target.SNAPSHOT:
-            converter.spec(made)
+    context = ConversionContext(release, spec_names(graph.results), FileNames({}))
+    converter = _Release(release, graph, context, given)
+    context.trees += (path for path in (repos or {}).values() if path.is_dir())
+    for result in graph.results:
+        if result.member.target is not Target.SNAPSHOT:
+            converter.spec(result)
     converter.inherit_flags()
     converter.package_folders()
     converter.repositories(dict(repos or {}))
-    elsewhere = {**common.files.taken, **converter.folders}
-    return Converted(
+    elsewhere = {**context.files.taken, **converter.folders}
+    return ConvertedRelease(
         converter.head(),
-        converter.sheets,
+        converter.drafts,
         Files(Path(release.config.storedir).absolute(), elsewhere),
-        common.outputs,
-        common.refused,
-        common.notices,
+        context.outputs,
+        context.refused,
+        context.notices,
         converter.applied,
     )
 
@@ -89,63 +89,65 @@ def convert(
 class _Release:
     """What the loop over the specs keeps."""
 
-    def __init__(self, release: Release, graph: ReleaseGraph, common: Common, given: Mapping[str, str]) -> None:
-        self.release, self.graph, self.common, self.given = release, graph, common, given
-        self.sheets: list[Sheet] = []
-        self.applied: list[tuple[Made, str, Row]] = []
+    def __init__(
+        self, release: Release, graph: ReleaseGraph, context: ConversionContext, given: Mapping[str, str]
+    ) -> None:
+        self.release, self.graph, self.context, self.given = release, graph, context, given
+        self.drafts: list[EntryDraft] = []
+        self.applied: list[tuple[SpecResult, str, ConversionRule]] = []
         self.folders: dict[str, Path] = {}
-        self.seeds: dict[str, Sheet] = {}
+        self.seeds: dict[str, EntryDraft] = {}
         self.treeish: tuple[str, Place] | None = None
-        every = [source for made in graph.made for source in made.seeds.values()]
-        self.seed_names = of_seeds(every)
+        every = [source for result in graph.results for source in result.seeds.values()]
+        self.seed_names = seed_names(every)
 
     @property
     def tokens(self) -> dict[str, str]:
         """Values of the stamps, as far as they are known before the project is read."""
         return {name: self.given[name] for name in STAMPS if name in self.given}
 
-    def spec(self, made: Made) -> None:
+    def spec(self, result: SpecResult) -> None:
         """Convert one spec: first its entries, then its keys, in the order of the table."""
-        target = made.member.target
+        target = result.member.target
         assert target
-        conversion = Conversion(made, target, self.common.names[made.name], self.common)
+        conversion = Conversion(result, target, self.context.names[result.name], self.context)
         self._snapshot(conversion)
-        targets.lay_out(conversion, self.source)
+        target_entries.make_entries(conversion, self.source)
         first = "boot/kernel"  # what the keys of each kernel add to
-        for name, entry in sorted(made.member.spec.entries.items(), key=lambda item: item[0] != first):
-            key = made.member.keys.get(name)
+        for name, entry in sorted(result.member.spec.entries.items(), key=lambda item: item[0] != first):
+            key = result.member.keys.get(name)
             if key is None:
                 continue  # told by the check of the spec
-            row = row_of(key, target)
-            self.applied.append((made, name, row))
+            rule = rule_for(key, target)
+            self.applied.append((result, name, rule))
             if entry.value is not None:
-                row.convert(conversion, entry)
-        targets.finish(conversion)
-        if target in PACKED:
+                rule.convert(conversion, entry)
+        target_entries.finish_entries(conversion)
+        if target in TARBALL_TARGETS:
             self._packed(conversion)
-        self.sheets += conversion.sheets.values()
+        self.drafts += conversion.drafts.values()
 
     def source(self, conversion: Conversion, role: str) -> tuple[str, Place]:
         """The name of the entry that a spec starts from, and where the spec says so."""
-        made = conversion.made
+        result = conversion.result
         key = "livecd/cdtar" if role == "medium" else "source_subpath"
-        place = made.member.spec.place(key)
-        if role in made.inputs:
-            return self.common.names[made.inputs[role]], place
-        identity = made.sources.get(role, "")
+        place = result.member.spec.place(key)
+        if role in result.inputs:
+            return self.context.names[result.inputs[role]], place
+        identity = result.sources.get(role, "")
         if identity and identity not in self.seeds:
             self.seeds[identity] = self._seed(identity, conversion, place)
         return (self.seeds[identity].name if identity else ""), place
 
-    def _seed(self, identity: str, conversion: Conversion, place: Place) -> Sheet:
+    def _seed(self, identity: str, conversion: Conversion, place: Place) -> EntryDraft:
         spec = conversion.spec
-        sheet = Sheet("seeds", self.seed_names[identity], f"{spec.file}", place)
+        draft = EntryDraft("seeds", self.seed_names[identity], f"{spec.file}", place)
         order = spec.words("decompressor_search_order")
-        sheet.put("file", text(seed_file(identity, order, self.release.config, self.tokens)), place)
+        draft.put("file", text(seed_file(identity, order, self.release.config, self.tokens)), place)
         if arch := arch_of(spec.text("subarch")):
-            sheet.put("arch", str(arch), spec.place("subarch"))
-        self.sheets.append(sheet)
-        return sheet
+            draft.put("arch", str(arch), spec.place("subarch"))
+        self.drafts.append(draft)
+        return draft
 
     def _snapshot(self, conversion: Conversion) -> None:
         """All specs must mean one snapshot."""
@@ -162,88 +164,88 @@ class _Release:
 
         Catalyst reads them from the make.conf there, and not from its table.
         """
-        sheets = {sheet.name: sheet for sheet in self.sheets}
-        made = {self.common.names[item.name]: item for item in self.graph.made}
+        drafts = {draft.name: draft for draft in self.drafts}
+        waiting = {self.context.names[item.name]: item for item in self.graph.results}
 
-        def settle(name: str) -> None:
-            item = made.pop(name, None)
+        def inherit(name: str) -> None:
+            item = waiting.pop(name, None)
             if item is None or item.member.target in EARLY or "source" not in item.inputs:
                 return
-            source = self.common.names[item.inputs["source"]]
-            settle(source)
-            for sheet in (sheets.get(name), sheets.get(f"{name}.live"), sheets.get(f"{name}.payload")):
-                if sheet and source in sheets and "profile" in sheet.data:
-                    _take_flags(sheet, sheets[source])
+            source = self.context.names[item.inputs["source"]]
+            inherit(source)
+            for draft in (drafts.get(name), drafts.get(f"{name}.live"), drafts.get(f"{name}.payload")):
+                if draft and source in drafts and "profile" in draft.data:
+                    _take_flags(draft, drafts[source])
 
-        for name in list(made):
-            settle(name)
+        for name in list(waiting):
+            inherit(name)
 
     def _packed(self, conversion: Conversion) -> None:
         """The tarball of a stage. Its name is that of Catalyst without ``rename_regexp``, which its output has."""
-        made, spec = conversion.made, conversion.spec
+        result, spec = conversion.result, conversion.spec
         place = spec.place("version_stamp")
-        sheet = conversion.sheets["tar"]
-        sheet.put("root", conversion.name, place)
-        sheet.put("name", text(made.identity.rpartition("/")[2]), place)
+        draft = conversion.drafts["tar"]
+        draft.put("root", conversion.name, place)
+        draft.put("name", text(result.identity.rpartition("/")[2]), place)
         mode = self.release.config.compression_mode
-        if "compression" not in sheet.data and "compression_mode" not in spec.entries:
+        if "compression" not in draft.data and "compression_mode" not in spec.entries:
             tail = ending(mode)
             if tail not in COMPRESSIONS:
                 modes = ", ".join(mode for mode, tail in ENDINGS.items() if tail in COMPRESSIONS)
                 message = f"compression_mode: results cannot be packed by {mode!r} of catalyst.conf"
                 hint = f"write one of {modes}"
                 error = StagewrightError(Reason.NOT_SUPPORTED, message, place=spec.place("target"), hint=hint)
-                self.common.refused.append(error)
+                self.context.refused.append(error)
             else:
-                sheet.put("compression", COMPRESSIONS[tail], spec.place("target"))
-        self.common.outputs.append(Output(sheet.name, f"builds/{made.artifacts[0]}", made))
+                draft.put("compression", COMPRESSIONS[tail], spec.place("target"))
+        self.context.outputs.append(SpecOutput(draft.name, f"builds/{result.artifacts[0]}", result))
 
     def package_folders(self) -> None:
         """Folders of binary packages for people, with Portage's index, where catalyst.conf has the option pkgcache."""
         if "pkgcache" not in self.release.config.options:
             return
-        folders: dict[str, list[Made]] = {}
-        for made in self.graph.made:
-            if made.package_cache and made.member.target in PACKED:
-                folders.setdefault(made.package_cache, []).append(made)
+        folders: dict[str, list[SpecResult]] = {}
+        for result in self.graph.results:
+            if result.package_cache and result.member.target in TARBALL_TARGETS:
+                folders.setdefault(result.package_cache, []).append(result)
         for path, makers in folders.items():
             place = makers[0].member.spec.place("target")
-            sheet = Sheet(
-                "stages", f"{self.common.names[makers[0].name]}.packages", f"{makers[0].member.spec.file}", place
+            draft = EntryDraft(
+                "stages", f"{self.context.names[makers[0].name]}.packages", f"{makers[0].member.spec.file}", place
             )
-            sheet.put("kind", "binhost", place)
-            sheet.add("roots", [(self.common.names[made.name], place) for made in makers])
-            self.sheets.append(sheet)
-            self.common.outputs.append(Output(sheet.name, path, makers[0], folder=True))
+            draft.put("kind", "binhost", place)
+            draft.add("roots", [(self.context.names[result.name], place) for result in makers])
+            self.drafts.append(draft)
+            self.context.outputs.append(SpecOutput(draft.name, path, makers[0], folder=True))
 
     def repositories(self, repos: dict[str, Path]) -> None:
         """The repositories of the project: the snapshot, and those that specs name."""
         main = self.release.config.repo_name
         treeish, place = self.treeish or ("", Place(Path(self.release.config.storedir)))
-        for name in (main, *(name for name in {**repos, **self.common.repos} if name != main)):
-            sheet = Sheet("repos", name, "", place)
-            sheet.put("path", f"repos/{name}", place)
+        for name in (main, *(name for name in {**repos, **self.context.repos} if name != main)):
+            draft = EntryDraft("repos", name, "", place)
+            draft.put("path", f"repos/{name}", place)
             if name == main:
-                sheet.put("main", True, place)
+                draft.put("main", True, place)
             snapshot = Path(
                 self.release.config.storedir, "snapshots", f"{name}-{(treeish or 'x').replace('/', '-')}.sqfs"
             )
-            path = repos.get(name) or self.common.repos.get(name) or snapshot  # where it is looked for
+            path = repos.get(name) or self.context.repos.get(name) or snapshot  # where it is looked for
             self.folders[f"repos/{name}"] = path.absolute()
-            self.sheets.append(sheet)
+            self.drafts.append(draft)
         seen = [(name, place) for name in (main, *(name for name in repos if name != main))]
-        for sheet in self.sheets:
-            if sheet.table == "stages" and "profile" in sheet.data:  # said each time: others' repositories never count
+        for draft in self.drafts:
+            if draft.table == "stages" and "profile" in draft.data:  # said each time: others' repositories never count
                 own = [
-                    (name, sheet.places[("repos", number)]) for number, name in enumerate(sheet.data.get("repos", []))
+                    (name, draft.places[("repos", number)]) for number, name in enumerate(draft.data.get("repos", []))
                 ]
-                sheet.put("repos", [], place)
-                sheet.add("repos", [*seen, *own])
+                draft.put("repos", [], place)
+                draft.add("repos", [*seen, *own])
 
     def head(self) -> Table:
         """The top of the project."""
         used = {
-            name for sheet in self.sheets for value in _texts(sheet.data) for name in re.findall(r"\{(\w+)\}", value)
+            name for draft in self.drafts for value in _texts(draft.data) for name in re.findall(r"\{(\w+)\}", value)
         }
         variables = {name: self.given.get(name, default) for name, default in STAMPS.items() if name in used}
         moment = self._moment()
@@ -261,21 +263,21 @@ class _Release:
 
     def _moment(self) -> datetime.datetime | None:
         """The time stamp of everything: the newest version_stamp (catalyst-auto gives them the time of the commit)."""
-        stamps = [fill(made.member.spec.text("version_stamp"), self.tokens) for made in self.graph.made]
+        stamps = [fill(result.member.spec.text("version_stamp"), self.tokens) for result in self.graph.results]
         found = [_moment(match) for stamp in stamps for match in _MOMENT.finditer(stamp)]
         return max((moment for moment in found if moment), default=None)
 
 
-def _take_flags(sheet: Sheet, source: Sheet) -> None:
+def _take_flags(draft: EntryDraft, source: EntryDraft) -> None:
     """Take over what is in a make.conf that Catalyst leaves."""
-    place = sheet.places[("root",)]
+    place = draft.places[("root",)]
     for setting in ("chost", "common_flags"):
         if setting in source.data:
-            sheet.put(setting, source.data[setting], place)
-        elif setting in sheet.data:
-            del sheet.data[setting]
+            draft.put(setting, source.data[setting], place)
+        elif setting in draft.data:
+            del draft.data[setting]
     for name, value in source.data.get("make_conf", {}).items():
-        sheet.put(f"make_conf.{name}", value, place)
+        draft.put(f"make_conf.{name}", value, place)
 
 
 def _moment(match: re.Match[str]) -> datetime.datetime | None:

@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from releases import HEAD, SPECS, World
 
-from stagewright.catalyst.convert.describe import lines, markdown
-from stagewright.catalyst.convert.release import convert
-from stagewright.catalyst.convert.row import Status
-from stagewright.catalyst.convert.rows import ROWS, row_of
-from stagewright.catalyst.graph import make_graph
-from stagewright.catalyst.keys import KEYS, Key, Kind, Target
+from stagewright.catalyst.convert.converter import convert
+from stagewright.catalyst.convert.key_table import lines, markdown
+from stagewright.catalyst.convert.rule import KeyStatus
+from stagewright.catalyst.convert.rule_table import RULES, rule_for
 from stagewright.catalyst.release import Member, Release
+from stagewright.catalyst.release_graph import make_graph
 from stagewright.catalyst.spec import parse
+from stagewright.catalyst.spec_keys import KEYS, SpecKey, Target, ValueType
 from stagewright.cli.main import run
 from stagewright.dropin.project import Loaded
 from stagewright.errors import Exit
@@ -28,24 +28,29 @@ PAIRS = [(key, target) for key in KEYS for target in Target if target in key.tar
 
 
 @pytest.mark.parametrize(("key", "target"), PAIRS, ids=lambda item: getattr(item, "name", str(item)))
-def test_every_key_has_a_row(key: Key, target: Target) -> None:
-    row = row_of(key, target)
-    assert row.words
-    assert (row.status is Status.NO_EFFECT) == (target not in key.effective)
+def test_every_key_has_a_row(key: SpecKey, target: Target) -> None:
+    rule = rule_for(key, target)
+    assert rule.explanation
+    assert (rule.status is KeyStatus.NO_EFFECT) == (target not in key.effective)
 
 
 def test_every_row_is_of_some_key() -> None:
-    used = {id(row_of(key, target)) for key, target in PAIRS}
-    assert [row.names for row in ROWS if id(row) not in used] == []
+    used = {id(rule_for(key, target)) for key, target in PAIRS}
+    assert [rule.names for rule in RULES if id(rule) not in used] == []
 
 
-def spec_with(key: Key, target: Target) -> str:
+def spec_with(key: SpecKey, target: Target) -> str:
     """A spec of a target that has a key."""
     base = SPECS.get(target, f"target: {target}\nversion_stamp: x\nsource_subpath: 1.0/stage3-amd64-openrc-latest\n")
     if target is Target.LIVECD3:
         base += "livecd/iso: x.iso\nlivecd/cdtar: 1.0/livecd-stage2-amd64-@TIMESTAMP@\n"
     name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
-    words = {Kind.YES: "yes", Kind.PATH: "files/x", Kind.PATHS: "files/x", Kind.CONFIG: "files/x"}.get(key.kind, "x=y")
+    words = {
+        ValueType.YES: "yes",
+        ValueType.PATH: "files/x",
+        ValueType.PATHS: "files/x",
+        ValueType.CONFIG: "files/x",
+    }.get(key.value_type, "x=y")
     words = {
         "rename_regexp": "s_amd64_AMD_",
         "livecd/iso": "other.iso",
@@ -63,19 +68,19 @@ def spec_with(key: Key, target: Target) -> str:
 
 
 @pytest.mark.parametrize(("key", "target"), PAIRS, ids=lambda item: getattr(item, "name", str(item)))
-def test_every_row_is_really_used(key: Key, target: Target, tmp_path: Path) -> None:
+def test_every_row_is_really_used(key: SpecKey, target: Target, tmp_path: Path) -> None:
     """A key is converted by its row, and what refuses says so with the key's place."""
     world = World(tmp_path)
     file = world.write("x", spec_with(key, target), "")
     loaded = world.load(file)
-    row = row_of(key, target)
+    rule = rule_for(key, target)
     name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
-    applied = {key: row for _, key, row in loaded.converted.applied}
+    applied = {key: rule for _, key, rule in loaded.converted.applied}
     if target is Target.SNAPSHOT:
         assert applied == {}  # made by catalyst -s
     else:
-        assert applied[name] is row
-        if row.status is Status.REFUSED:
+        assert applied[name] is rule
+        if rule.status is KeyStatus.REFUSED:
             assert name in {error.message.partition(":")[0] for error in loaded.converted.refused}
 
 
@@ -85,12 +90,12 @@ ELSEWHERE = ("snapshot_treeish", "binrepo_path", "decompressor_search_order", "l
 """Keys that change nothing by themselves in a good spec; tests of their own are in test_catalyst_convert.py."""
 
 
-def _changes(key: Key, target: Target) -> bool:
-    row = row_of(key, target)
+def _changes(key: SpecKey, target: Target) -> bool:
+    rule = rule_for(key, target)
     alone = key.name in ELSEWHERE or key.name.endswith(("/depclean", "/sshkey"))
     if key.name == "boot/kernel" or (key.name == "livecd/cdtar" and target is Target.LIVECD2):
         alone = True
-    done = row.status in (Status.HONOURED, Status.DIFFERS) and row.convert.__name__ != "_nothing"
+    done = rule.status in (KeyStatus.HONOURED, KeyStatus.DIFFERS) and rule.convert.__name__ != "_nothing"
     return done and not alone and target is not Target.SNAPSHOT
 
 
@@ -98,7 +103,7 @@ CHANGES = [(key, target) for key, target in PAIRS if _changes(key, target)]
 
 
 @pytest.mark.parametrize(("key", "target"), CHANGES, ids=lambda item: getattr(item, "name", str(item)))
-def test_what_is_honoured_changes_something(key: Key, target: Target, tmp_path: Path) -> None:
+def test_what_is_honoured_changes_something(key: SpecKey, target: Target, tmp_path: Path) -> None:
     world = World(tmp_path)
     text = spec_with(key, target)
     name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
@@ -116,7 +121,7 @@ def test_what_is_honoured_changes_something(key: Key, target: Target, tmp_path: 
 def picture(loaded: Loaded) -> object:
     """Everything that conversion gives but places."""
     converted = loaded.converted
-    entries = [(sheet.table, sheet.name, sheet.data) for sheet in converted.sheets]
+    entries = [(draft.table, draft.name, draft.data) for draft in converted.drafts]
     outputs = [(output.entry, output.path) for output in converted.outputs]
     return entries, outputs, [error.message for error in converted.refused], [item.text for item in converted.notices]
 
@@ -136,8 +141,12 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "stage4/packages" in capsys.readouterr().out
 
 
-def test_the_words_of_rows_are_sentences() -> None:
-    assert [row.words for row in ROWS if not row.words.endswith(".") and row.status is not Status.REFUSED] == []
+def test_the_explanations_of_rules_are_sentences() -> None:
+    assert [
+        rule.explanation
+        for rule in RULES
+        if not rule.explanation.endswith(".") and rule.status is not KeyStatus.REFUSED
+    ] == []
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
@@ -162,4 +171,4 @@ def test_conversion_of_any_spec_gives_tables_or_errors(
 @given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=300))
 def test_conversion_of_any_text_gives_tables_or_errors(text: str, tmp_path: Path) -> None:
     release = Release([Member(parse(text, tmp_path / "x.spec"))])
-    assert convert(release, make_graph(release), {}).sheets is not None
+    assert convert(release, make_graph(release), {}).drafts is not None

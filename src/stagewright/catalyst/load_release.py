@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stagewright.catalyst.check import check_member
-from stagewright.catalyst.graph import ReleaseGraph, make_graph
-from stagewright.catalyst.release import Release, gather
+from stagewright.catalyst.release import Release, read_release
+from stagewright.catalyst.release_graph import ReleaseGraph, make_graph
+from stagewright.catalyst.spec_check import check_member
 
 
 def load(specs: Sequence[Path], conf: Sequence[Path], given: Mapping[str, str]) -> tuple[Release, ReleaseGraph]:
@@ -15,7 +15,7 @@ def load(specs: Sequence[Path], conf: Sequence[Path], given: Mapping[str, str]) 
 
     Everything that is wrong is in ``problems`` of the release; the graph holds what has an identity nevertheless.
     """
-    release = gather(specs, conf, given)
+    release = read_release(specs, conf, given)
     for member in release.members:
         check_member(member, release)
     return release, make_graph(release)

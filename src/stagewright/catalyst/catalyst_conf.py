@@ -67,7 +67,7 @@ ENDINGS = {
 
 
 @dataclass(frozen=True)
-class Config:
+class CatalystConfig:
     """What Catalyst's configuration says, with Catalyst's defaults."""
 
     storedir: str = "/var/tmp/catalyst"
@@ -87,12 +87,12 @@ class Config:
         return f"{self.storedir.rstrip('/')}/builds"
 
 
-_USED = {item.name for item in fields(Config)}
+_USED = {item.name for item in fields(CatalystConfig)}
 
 
-def read_config(files: Iterable[Path], problems: list[StagewrightError]) -> Config:
+def read_config(files: Iterable[Path], problems: list[StagewrightError]) -> CatalystConfig:
     """The configuration that these files give; what is wrong in them is added to ``problems``."""
-    config = Config()
+    config = CatalystConfig()
     for file in files:
         try:
             source = read(file)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.catalyst.graph import Made
+from stagewright.catalyst.release_graph import SpecResult
 from stagewright.catalyst.tokens import STAMP
 
 _STRANGE = re.compile(r"[^A-Za-z0-9._+-]+")
@@ -25,12 +25,12 @@ def clean(text: str) -> str:
     return _STRANGE.sub("-", text).strip("-.") or "x"
 
 
-def of_specs(made: Iterable[Made]) -> dict[str, str]:
+def spec_names(results: Iterable[SpecResult]) -> dict[str, str]:
     """A name for each spec of a release, by its name in the graph.
 
     Specs of one name are told apart by their release type, then by their file's name, then by its folders.
     """
-    items = list(made)
+    items = list(results)
     ways = [
         {item.name: bare(item.identity) for item in items},
         {item.name: f"{clean(item.identity.rpartition('/')[0])}-{bare(item.identity)}" for item in items},
@@ -40,13 +40,13 @@ def of_specs(made: Iterable[Made]) -> dict[str, str]:
     return _first_unique(ways, {item.name for item in items})
 
 
-def _stem(item: Made) -> str:
+def _stem(item: SpecResult) -> str:
     """The part of a file's name that says more than the target does."""
     stem = clean(Path(item.member.spec.file).stem)
     return stem.removeprefix(f"{item.member.target}-")
 
 
-def of_seeds(identities: Iterable[str]) -> dict[str, str]:
+def seed_names(identities: Iterable[str]) -> dict[str, str]:
     """A name for each seed, by the identity that sources call it."""
     known = sorted(set(identities))
     ways = [

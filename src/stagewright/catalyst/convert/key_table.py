@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stagewright.catalyst.convert.row import Row
-from stagewright.catalyst.convert.rows import row_of
-from stagewright.catalyst.keys import KEYS, Key, Target
+from stagewright.catalyst.convert.rule import ConversionRule
+from stagewright.catalyst.convert.rule_table import rule_for
+from stagewright.catalyst.spec_keys import KEYS, SpecKey, Target
 
 
 @dataclass(frozen=True)
-class Line:
+class KeyLine:
     """A key, the targets for which it is treated in one way, and that way."""
 
     key: str
@@ -27,20 +27,20 @@ class Line:
         return asdict(self)
 
 
-def lines(targets: Sequence[Target]) -> list[Line]:
+def lines(targets: Sequence[Target]) -> list[KeyLine]:
     """The table for these targets; targets that treat a key alike share a line."""
     return [line for key in KEYS for line in _of_key(key, [target for target in targets if target in key.targets])]
 
 
-def _of_key(key: Key, targets: Iterable[Target]) -> Iterable[Line]:
-    ways: dict[Row, list[str]] = {}
+def _of_key(key: SpecKey, targets: Iterable[Target]) -> Iterable[KeyLine]:
+    ways: dict[ConversionRule, list[str]] = {}
     for target in sorted(targets, key=list(Target).index):
-        ways.setdefault(row_of(key, target), []).append(target.value)
-    for row, names in ways.items():
-        yield Line(key.name, key.meaning, tuple(names), row.status.value, row.setting, row.words)
+        ways.setdefault(rule_for(key, target), []).append(target.value)
+    for rule, names in ways.items():
+        yield KeyLine(key.name, key.meaning, tuple(names), rule.status.value, rule.setting, rule.explanation)
 
 
-def markdown(found: Iterable[Line]) -> str:
+def markdown(found: Iterable[KeyLine]) -> str:
     """The table as a page."""
     head = (
         "# What becomes of each key of Catalyst's specs\n\n"
@@ -51,7 +51,7 @@ def markdown(found: Iterable[Line]) -> str:
     return head + "".join(f"| {' | '.join(_cells(line))} |\n" for line in found)
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: KeyLine) -> list[str]:
     setting = f"`{line.setting}`" if line.setting else ""
     cells = [f"`{line.key}`", ", ".join(line.targets), line.status, setting, line.words]
     return [cell.replace("|", "\\|") for cell in cells]

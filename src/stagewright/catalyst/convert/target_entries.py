@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stagewright.catalyst.convert.conversion import Conversion, Output
-from stagewright.catalyst.convert.sheet import Sheet
-from stagewright.catalyst.keys import Target
+from stagewright.catalyst.convert.conversion import Conversion, SpecOutput
+from stagewright.catalyst.convert.entry_draft import EntryDraft
+from stagewright.catalyst.spec_keys import Target
 from stagewright.errors import Place
 
 Source = Callable[[Conversion, str], tuple[str, Place]]
@@ -30,22 +30,22 @@ _USE = {Target.LIVECD1: "livecd", Target.DISKIMAGE1: "diskimage"}
 """The flag that Catalyst adds to USE."""
 
 
-def lay_out(conversion: Conversion, source: Source) -> None:
+def make_entries(conversion: Conversion, source: Source) -> None:
     """Make the entries of a spec, with their inputs."""
     place = conversion.spec.place("target")
     target = conversion.target
     if target in _KINDS:
-        sheet = conversion.sheet("main", _KINDS[target], place)
-        sheet.put("root", *source(conversion, "source"))
-        conversion.sheet("tar", "tarball", place)
+        draft = conversion.new_draft("main", _KINDS[target], place)
+        draft.put("root", *source(conversion, "source"))
+        conversion.new_draft("tar", "tarball", place)
     elif target is Target.LIVECD2:
         _livecd_stage2(conversion, source, place)
     elif target is Target.DISKIMAGE2:
         _diskimage_stage2(conversion, source, place)
     elif target is Target.NETBOOT:
-        sheet = conversion.sheet("main", "netboot", place)
-        sheet.put("root", *source(conversion, "source"))
-        _leaves(conversion, sheet)
+        draft = conversion.new_draft("main", "netboot", place)
+        draft.put("root", *source(conversion, "source"))
+        _leaves(conversion, draft)
     else:
         _livecd_stage3(conversion, source, place)
 
@@ -53,16 +53,16 @@ def lay_out(conversion: Conversion, source: Source) -> None:
 def _livecd_stage2(conversion: Conversion, source: Source, place: Place) -> None:
     """The root that people start, the payload, and the ISO; the squashfs is made by the ISO's entry."""
     root = source(conversion, "source")
-    conversion.sheet("live", "stage4", place).put("root", *root)
-    payload = conversion.sheet("payload", "livecd-stage2", place)
+    conversion.new_draft("live", "stage4", place).put("root", *root)
+    payload = conversion.new_draft("payload", "livecd-stage2", place)
     payload.put("root", *root)
     _iso(conversion, f"{conversion.name}.live", f"{conversion.name}.payload", place)
 
 
 def _livecd_stage3(conversion: Conversion, source: Source, place: Place) -> None:
     """The root of a livecd-stage1, and the payload that a livecd-stage2 of the same run has."""
-    conversion.sheet("live", "stage4", place).put("root", *source(conversion, "source"))
-    if "medium" not in conversion.made.inputs:
+    conversion.new_draft("live", "stage4", place).put("root", *source(conversion, "source"))
+    if "medium" not in conversion.result.inputs:
         entry = conversion.spec.entries.get("livecd/cdtar") or conversion.spec.entries["target"]
         hint = "give the spec of the livecd-stage2 that makes it as well"
         conversion.refuse(entry, "no livecd-stage2 of this run makes it, and a payload is no tarball here", hint)
@@ -75,11 +75,11 @@ def _livecd_stage3(conversion: Conversion, source: Source, place: Place) -> None
 def _diskimage_stage2(conversion: Conversion, source: Source, place: Place) -> None:
     """The root that machines start, the payload, and the image. Sizes are those that Catalyst always takes."""
     root = source(conversion, "source")
-    system = conversion.sheet("root", "diskimage-stage1", place)
+    system = conversion.new_draft("root", "diskimage-stage1", place)
     system.put("root", *root)
     for setting, value in (("timezone", "UTC"), ("locale", "C.UTF-8"), ("keymap", "us")):
         system.put(setting, value, place)
-    payload = conversion.sheet("payload", "livecd-stage2", place)
+    payload = conversion.new_draft("payload", "livecd-stage2", place)
     payload.put("root", *root)
     payload.put("initramfs.modules", ["dmsquash-live"], place)
     image = _image(conversion, "diskimage-stage2", place)
@@ -94,21 +94,21 @@ def _iso(conversion: Conversion, live: str, boot: str, place: Place) -> None:
     image.put("boot", boot, place)
 
 
-def _image(conversion: Conversion, kind: str, place: Place) -> Sheet:
+def _image(conversion: Conversion, kind: str, place: Place) -> EntryDraft:
     """The entry of a medium, whose file Catalyst would leave."""
-    sheet = conversion.sheet("image", kind, place)
-    _leaves(conversion, sheet)
-    return sheet
+    draft = conversion.new_draft("image", kind, place)
+    _leaves(conversion, draft)
+    return draft
 
 
-def _leaves(conversion: Conversion, sheet: Sheet) -> None:
+def _leaves(conversion: Conversion, draft: EntryDraft) -> None:
     """Say that an entry makes what Catalyst would leave."""
-    for path in conversion.made.artifacts:
+    for path in conversion.result.artifacts:
         whole = path if path.startswith("/") else f"builds/{path}"
-        conversion.common.outputs.append(Output(sheet.name, whole, conversion.made))
+        conversion.context.outputs.append(SpecOutput(draft.name, whole, conversion.result))
 
 
-def finish(conversion: Conversion) -> None:
+def finish_entries(conversion: Conversion) -> None:
     """What follows from several keys together."""
     spec = conversion.spec
     flag = _USE.get(conversion.target)
@@ -117,12 +117,12 @@ def finish(conversion: Conversion) -> None:
     if conversion.target not in _FILES:
         return
     file, prefix = _FILES[conversion.target], _FILES[conversion.target].partition("/")[0]
-    image = conversion.sheets["image"]
+    image = conversion.drafts["image"]
     if file not in spec.entries:
-        conversion.say(spec.place("target"), f"{file} is missing: no image is made, as in Catalyst")
+        conversion.notice(spec.place("target"), f"{file} is missing: no image is made, as in Catalyst")
     if file not in spec.entries or not image.data["boot"]:
-        del conversion.sheets["image"]
-        conversion.common.outputs = [output for output in conversion.common.outputs if output.entry != image.name]
+        del conversion.drafts["image"]
+        conversion.context.outputs = [output for output in conversion.context.outputs if output.entry != image.name]
     how = spec.text(f"{prefix}/depclean")
     if conversion.target is not Target.LIVECD3 and f"{prefix}/unmerge" in spec.entries and how != "no":
         keeps = "keep-build" if how == "keepbdeps" else "all"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stagewright.catalyst.auto import Notice
-from stagewright.catalyst.config import ENDINGS, ending
-from stagewright.catalyst.keys import FORMER, OF_EACH, Key, Kind, Target
+from stagewright.catalyst.catalyst_conf import ENDINGS, ending
 from stagewright.catalyst.release import Member, Release
-from stagewright.catalyst.spec import Entry, Spec
+from stagewright.catalyst.spec import Spec, SpecEntry
+from stagewright.catalyst.spec_keys import PLACEHOLDERS, REMOVED_KEYS, SpecKey, Target, ValueType
 from stagewright.catalyst.subarches import subarches
 from stagewright.catalyst.tokens import TOKEN
 from stagewright.errors import Place, Reason, StagewrightError, nearest
@@ -58,18 +58,19 @@ def _keys(member: Member, target: Target) -> Iterator[StagewrightError]:
             yield StagewrightError(Reason.MISSING_KEY, message, place=spec.place("target"), hint=hint)
 
 
-def _unknown(name: str, entry: Entry, member: Member, target: Target) -> StagewrightError:
+def _unknown(name: str, entry: SpecEntry, member: Member, target: Target) -> StagewrightError:
     message = f"{name!r}: {target} takes no such key"
     other = next((key for key in target.keys.values() if key.matches(name)), None)
     bare = name.strip().lower()
     if other:
-        part = next(part for part in OF_EACH if part in other.name)
-        message = f"{name!r}: {OF_EACH[part]} does not name this {part.strip('<>')}"
+        part = next(part for part in PLACEHOLDERS if part in other.name)
+        message = f"{name!r}: {PLACEHOLDERS[part]} does not name this {part.strip('<>')}"
         before, _, after = other.name.partition(part)
         word = name[len(before) : len(name) - len(after)]
-        hint = f"add {word!r} to {OF_EACH[part]}, or mend the name: {nearest(word, member.spec.words(OF_EACH[part]))}"
-    elif bare in FORMER:
-        hint = FORMER[bare]
+        list_key = PLACEHOLDERS[part]
+        hint = f"add {word!r} to {list_key}, or correct the name: {nearest(word, member.spec.words(list_key))}"
+    elif bare in REMOVED_KEYS:
+        hint = REMOVED_KEYS[bare]
     elif bare in member.keys:
         hint = f"write {bare!r}: blanks before the colon and capitals are part of a key"
     elif entry.place.column > 1 or (entry.words and "/" in name and entry.word_place().column == _after(entry)):
@@ -79,7 +80,7 @@ def _unknown(name: str, entry: Entry, member: Member, target: Target) -> Stagewr
     return StagewrightError(Reason.UNKNOWN_KEY, message, place=entry.place, hint=hint)
 
 
-def _after(entry: Entry) -> int:
+def _after(entry: SpecEntry) -> int:
     """The column right after the colon of a key, where slots of atoms stand, and values do not."""
     return entry.place.column + len(entry.key) + 1
 
@@ -90,7 +91,7 @@ def _words(member: Member) -> Iterator[StagewrightError]:
         key = member.keys.get(name)
         if key is None or entry.value is None:
             continue
-        if key.kind.single and len(entry.words) > 1:
+        if key.value_type.single and len(entry.words) > 1:
             message = f"{name} takes one word, and these are {len(entry.words)}"
             hint = "lines without a colon go on with the key above" if _many_lines(entry) else "write one word"
             yield StagewrightError(Reason.INVALID_VALUE, message, place=entry.word_place(1), hint=hint)
@@ -99,16 +100,16 @@ def _words(member: Member) -> Iterator[StagewrightError]:
             yield StagewrightError(Reason.INVALID_VALUE, f"{name}: {message}", place=entry.word_place(), hint=hint)
 
 
-def _many_lines(entry: Entry) -> bool:
+def _many_lines(entry: SpecEntry) -> bool:
     return len({line for line, _ in entry.spots}) > 1
 
 
-def _value(name: str, key: Key, entry: Entry) -> tuple[str, str] | None:
+def _value(name: str, key: SpecKey, entry: SpecEntry) -> tuple[str, str] | None:
     """What is wrong with a value, and what to do."""
     text = entry.text
     if TOKEN.search(text):
         return None
-    if key.kind is Kind.YES and text not in ("yes", "no"):
+    if key.value_type is ValueType.YES and text not in ("yes", "no"):
         return f"{text!r} is neither yes nor no", "Catalyst compares it with the word yes"
     if name == "compression_mode" and ending(text) is None:
         return f"there is no mode {text!r}", nearest(text, ENDINGS)
@@ -145,29 +146,29 @@ def _files(member: Member, release: Release) -> None:
     """Files that must be there. Those of other machines are looked for below the given folders."""
     for name, entry in member.spec.entries.items():
         key = member.keys.get(name)
-        if key is None or not key.kind.path or entry.value is None:
+        if key is None or not key.value_type.path or entry.value is None:
             continue
         for number, word in enumerate(entry.words):
             place = entry.word_place(number)
-            found = find_file(word, key.kind, member.spec, release)
-            by_name = key.kind is Kind.CONFIG and found in release.kernel_configs.values()
-            if not (TOKEN.search(word) or by_name or there(member.spec.file.parent / word)):
+            found = find_file(word, key.value_type, member.spec, release)
+            by_name = key.value_type is ValueType.CONFIG and found in release.kernel_configs.values()
+            if not (TOKEN.search(word) or by_name or exists(member.spec.file.parent / word)):
                 _elsewhere(name, key, word, place, release)
 
 
-def find_file(word: str, kind: Kind, spec: Spec, release: Release) -> Path:
+def find_file(word: str, value_type: ValueType, spec: Spec, release: Release) -> Path:
     """The file that a word of a spec means.
 
     Relative ones start from the folder of the spec, kernel configurations are found by their base name as catalyst-auto
     finds them, and those of other machines below the given folders. Where none is there, it is the one of the spec.
     """
-    if kind is Kind.CONFIG and Path(word).name in release.kernel_configs:
+    if value_type is ValueType.CONFIG and Path(word).name in release.kernel_configs:
         return release.kernel_configs[Path(word).name]
     if word.startswith(_CHECKOUT):
         rest = word.removeprefix(_CHECKOUT)
         return _below_given(Path(rest), release) or Path("/", _CHECKOUT, rest)
     path = spec.file.parent / word
-    top = None if there(path) else _top(word, release)
+    top = None if exists(path) else _top(word, release)
     return (_below_given(Path(word).relative_to(top), release) if top else None) or path
 
 
@@ -177,7 +178,7 @@ def _top(word: str, release: Release) -> str | None:
     return next((top for top in tops if Path(word).is_relative_to(top)), None)
 
 
-def _elsewhere(name: str, key: Key, word: str, place: Place, release: Release) -> None:
+def _elsewhere(name: str, key: SpecKey, word: str, place: Place, release: Release) -> None:
     """A file that is not where the spec says."""
     top = _top(word, release)
     found = _below_given(Path(word).relative_to(top), release) if top else None
@@ -185,12 +186,12 @@ def _elsewhere(name: str, key: Key, word: str, place: Place, release: Release) -
         release.notices.append(Notice(place, f"{name}: {word} is not here; {found} is taken"))
     elif top:
         release.notices.append(Notice(place, f"{name}: {word} is not on this machine"))
-    elif key.kind is Kind.CONFIG and not any(auto.kconfig_dir for auto in release.autos):
+    elif key.value_type is ValueType.CONFIG and not any(auto.kconfig_dir for auto in release.autos):
         text = f"{name}: catalyst-auto finds {Path(word).name} in its KCONFIG_DIR; give its configuration with --conf"
         release.notices.append(Notice(place, text))
     else:
         hint = "mend the path; relative ones start from the folder of the spec"
-        if key.kind is Kind.CONFIG:
+        if key.value_type is ValueType.CONFIG:
             hint = "its base name must be that of a file below KCONFIG_DIR"
         message = f"{name}: {word!r} is not there"
         release.problems.append(StagewrightError(Reason.MISSING_FILE, message, place=place, hint=hint))
@@ -199,9 +200,9 @@ def _elsewhere(name: str, key: Key, word: str, place: Place, release: Release) -
 def _below_given(path: Path, release: Release) -> Path | None:
     """The path below a folder that was given, or below one above it."""
     tops = [top for folder in release.folders for top in (folder, *folder.resolve().parents)]
-    return next((top / path for top in tops if there(top / path)), None)
+    return next((top / path for top in tops if exists(top / path)), None)
 
 
-def there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Whether there is such a file; False for names that no file can have."""
     return os.path.exists(path)  # noqa: PTH110  pathlib raises for names that are too long

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stagewright.catalyst.convert.conversion import Conversion
-from stagewright.catalyst.keys import Key, Target
-from stagewright.catalyst.spec import Entry
+from stagewright.catalyst.spec import SpecEntry
+from stagewright.catalyst.spec_keys import SpecKey, Target
 
-Converter = Callable[[Conversion, Entry], None]
+Converter = Callable[[Conversion, SpecEntry], None]
 """Puts what a key says into the entries of its spec, or refuses it."""
 
 
-class Status(enum.StrEnum):
+class KeyStatus(enum.StrEnum):
     """What becomes of a key."""
 
     HONOURED = "honoured"
@@ -24,7 +24,7 @@ class Status(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Row:
+class ConversionRule:
     """One or several keys of some targets (all that take them, when not given), and what becomes of them.
 
     A name may begin with ``*/``, which stands for the prefix of each target. ``setting`` is ours, ``words`` say how it
@@ -32,13 +32,13 @@ class Row:
     """
 
     names: tuple[str, ...]
-    status: Status
+    status: KeyStatus
     setting: str
-    words: str
+    explanation: str
     convert: Converter
     targets: frozenset[Target] | None = None
 
-    def covers(self, key: Key, target: Target) -> bool:
+    def covers(self, key: SpecKey, target: Target) -> bool:
         """Whether it says what becomes of this key."""
         if self.targets is not None and target not in self.targets:
             return False
@@ -51,25 +51,32 @@ def _tail(name: str) -> str:
     return rest if slash and prefix != "boot" else ""
 
 
-def row(
-    names: str, status: Status, setting: str, words: str, convert: Converter, targets: set[Target] | None = None
-) -> Row:
+def rule(
+    names: str,
+    status: KeyStatus,
+    setting: str,
+    explanation: str,
+    convert: Converter,
+    targets: set[Target] | None = None,
+) -> ConversionRule:
     """A row; names have blanks between them."""
-    return Row(tuple(names.split()), status, setting, words, convert, frozenset(targets) if targets else None)
+    return ConversionRule(
+        tuple(names.split()), status, setting, explanation, convert, frozenset(targets) if targets else None
+    )
 
 
-def refused(names: str, why: str, hint: str, targets: set[Target] | None = None) -> Row:
+def refused(names: str, why: str, hint: str, targets: set[Target] | None = None) -> ConversionRule:
     """A row for keys that are refused."""
 
-    def convert(conversion: Conversion, entry: Entry) -> None:
+    def convert(conversion: Conversion, entry: SpecEntry) -> None:
         conversion.refuse(entry, why, hint)
 
-    return row(names, Status.REFUSED, "", f"{why}; {hint}", convert, targets)
+    return rule(names, KeyStatus.REFUSED, "", f"{why}; {hint}", convert, targets)
 
 
-def of_structure(conversion: Conversion, entry: Entry) -> None:
+def part_of_structure(conversion: Conversion, entry: SpecEntry) -> None:
     """A key that names the entries, their inputs or their files; these are made before keys are converted."""
 
 
-def without_effect(conversion: Conversion, entry: Entry) -> None:
+def ignored_by_catalyst(conversion: Conversion, entry: SpecEntry) -> None:
     """A key that Catalyst makes nothing of; checking the spec has told so."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from stagewright.catalyst.config import ending
+from stagewright.catalyst.catalyst_conf import ending
 from stagewright.catalyst.convert.conversion import Conversion
-from stagewright.catalyst.convert.row import Status, of_structure, refused, row
-from stagewright.catalyst.convert.sheet import text
-from stagewright.catalyst.keys import Target
-from stagewright.catalyst.spec import Entry
+from stagewright.catalyst.convert.entry_draft import text
+from stagewright.catalyst.convert.rule import KeyStatus, part_of_structure, refused, rule
+from stagewright.catalyst.spec import SpecEntry
+from stagewright.catalyst.spec_keys import Target
 from stagewright.catalyst.subarches import subarches
 
 COMPRESSIONS = {"tar.xz": "xz", "tar.zst": "zst", "tar.bz2": "bz2", "tar.gz": "gz", "tar": "none"}
@@ -24,10 +24,10 @@ EARLY = {Target.STAGE1, Target.STAGE2}
 SHIPPING = ("stage2", "stage3", "stage4", "diskimage-stage1")
 """Our kinds whose result can carry a binrepos.conf."""
 
-STARTED = ("amd64", "arm64")
+BOOTABLE_ARCHES = ("amd64", "arm64")
 """Architectures for which media are made (media/efi.py)."""
 
-PACKED = {
+TARBALL_TARGETS = {
     Target.STAGE1,
     Target.STAGE2,
     Target.STAGE3,
@@ -39,51 +39,51 @@ PACKED = {
 """Targets whose result is a tarball."""
 
 
-def _profile(conversion: Conversion, entry: Entry) -> None:
+def _profile(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.put(conversion.builders, "profile", entry)
 
 
-def _subarch(conversion: Conversion, entry: Entry) -> None:
+def _subarch(conversion: Conversion, entry: SpecEntry) -> None:
     found = subarches().get(entry.text)
     if conversion.target is Target.NETBOOT and found:
         _packed_for_firmware(conversion, entry, found.arch)
-    if "image" in conversion.sheets and found and found.arch not in STARTED:
-        hint = f"media are made for {' and '.join(STARTED)}"
+    if "image" in conversion.drafts and found and found.arch not in BOOTABLE_ARCHES:
+        hint = f"media are made for {' and '.join(BOOTABLE_ARCHES)}"
         conversion.refuse(entry, f"nothing here starts media on {found.arch}", hint)
-    for sheet in conversion.builders if found else ():
+    for draft in conversion.builders if found else ():
         for setting, value in (("chost", found.chost), ("common_flags", found.flags)) if found else ():
-            if value and setting not in sheet.data:
-                sheet.put(setting, text(value), entry.word_place())
+            if value and setting not in draft.data:
+                draft.put(setting, text(value), entry.word_place())
 
 
-def _packed_for_firmware(conversion: Conversion, entry: Entry, arch: str) -> None:
+def _packed_for_firmware(conversion: Conversion, entry: SpecEntry, arch: str) -> None:
     """What some machines start from the network is one file of kernel and initramfs, which nothing here makes."""
     if arch.startswith("sparc"):
         why = "sparc's firmware takes kernel and initramfs as one a.out (piggyback), and nothing here makes it"
         conversion.refuse(entry, why, "leave the spec out, or make it from what a netboot stage of a project leaves")
     if arch == "hppa":
         words = "kernel and initramfs stay two files; make one .lif of them by palo"
-        conversion.say(entry.word_place(), f"subarch: {words}, as for {entry.text} with Catalyst itself")
+        conversion.notice(entry.word_place(), f"subarch: {words}, as for {entry.text} with Catalyst itself")
 
 
-def _confdir(conversion: Conversion, entry: Entry) -> None:
-    for sheet in conversion.builders:
-        conversion.add_files(sheet, "confdir", entry)
+def _confdir(conversion: Conversion, entry: SpecEntry) -> None:
+    for draft in conversion.builders:
+        conversion.add_files(draft, "confdir", entry)
 
 
-def _repos(conversion: Conversion, entry: Entry) -> None:
+def _repos(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         path = Path(os.path.abspath(conversion.spec.file.parent / word))  # noqa: PTH100  links stay as they are
         if path.suffix in (".sqfs", ".squashfs"):
             conversion.refuse(entry, f"{word} is a squashfs file", "unpack it, and name the folder", number)
             continue
         name = _repo_name(path)
-        conversion.common.repos.setdefault(name, path)
-        if conversion.common.repos[name] != path:
-            why = f"{word} and {conversion.common.repos[name]} are both called {name}"
+        conversion.context.repos.setdefault(name, path)
+        if conversion.context.repos[name] != path:
+            why = f"{word} and {conversion.context.repos[name]} are both called {name}"
             conversion.refuse(entry, why, "one of them must change its profiles/repo_name", number)
-        for sheet in conversion.builders:
-            sheet.add("repos", [(name, entry.word_place(number))])
+        for draft in conversion.builders:
+            draft.add("repos", [(name, entry.word_place(number))])
 
 
 def _repo_name(path: Path) -> str:
@@ -94,74 +94,74 @@ def _repo_name(path: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip() or path.name
 
 
-def _compression(conversion: Conversion, entry: Entry) -> None:
+def _compression(conversion: Conversion, entry: SpecEntry) -> None:
     tail = ending(entry.text)
     if tail in COMPRESSIONS:
-        conversion.sheets["tar"].put("compression", COMPRESSIONS[tail], entry.word_place())
+        conversion.drafts["tar"].put("compression", COMPRESSIONS[tail], entry.word_place())
     else:
         hint = f"choose one that makes {', '.join(COMPRESSIONS)}"
         conversion.refuse(entry, f"results cannot be packed as {ending(entry.text)}", hint)
 
 
-def _flag(conversion: Conversion, entry: Entry) -> None:
+def _flag(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.put(conversion.builders, f"make_conf.{_FLAGS[entry.key]}", entry)
 
 
-def _binrepo(conversion: Conversion, entry: Entry) -> None:
-    binhost = conversion.common.release.config.binhost
+def _binrepo(conversion: Conversion, entry: SpecEntry) -> None:
+    binhost = conversion.context.release.config.binhost
     if not binhost:
-        conversion.say(entry.place, "binrepo_path: without a binhost in catalyst.conf it has no effect")
+        conversion.notice(entry.place, "binrepo_path: without a binhost in catalyst.conf it has no effect")
         return
     if conversion.root.data["kind"] in SHIPPING:
         conversion.root.put("binrepo", text(f"{binhost.rstrip('/')}/{entry.text.strip('/')}"), entry.word_place())
 
 
-def _update_command(conversion: Conversion, entry: Entry) -> None:
+def _update_command(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.main.add_words("update_seed_command", entry)
 
 
-def _update(conversion: Conversion, entry: Entry) -> None:
+def _update(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.main.put("update_seed", entry.text == "yes", entry.word_place())
 
 
-def _nothing(conversion: Conversion, entry: Entry) -> None:
+def _nothing(conversion: Conversion, entry: SpecEntry) -> None:
     """There is nothing to set: what the key is for is so in any case."""
 
 
-ROWS = (
-    row("target", Status.HONOURED, "kind", "The kinds of stages; media become several entries.", of_structure),
-    row(
+RULES = (
+    rule("target", KeyStatus.HONOURED, "kind", "The kinds of stages; media become several entries.", part_of_structure),
+    rule(
         "rel_type version_stamp",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "names of entries and files",
         "Files are called and lie as Catalyst has them; entries of the project are called so without the stamp.",
-        of_structure,
+        part_of_structure,
     ),
-    row(
+    rule(
         "snapshot_treeish",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "repos",
         "The repository of that commit. One run has one snapshot; specs that name different ones are refused.",
-        of_structure,
+        part_of_structure,
     ),
-    row(
+    rule(
         "source_subpath",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "root, live",
         "The entry that makes it in the same run, else a seed from the storedir; of -latest the newest.",
-        of_structure,
+        part_of_structure,
     ),
-    row(
+    rule(
         "decompressor_search_order",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "seeds.*.file",
         "Which of several files of one name is taken as the seed.",
-        of_structure,
+        part_of_structure,
     ),
-    row("profile", Status.HONOURED, "profile", "Also in the form repository:path.", _profile),
-    row(
+    rule("profile", KeyStatus.HONOURED, "profile", "Also in the form repository:path.", _profile),
+    rule(
         "subarch",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "chost, common_flags, seeds.*.arch",
         "CHOST and COMMON_FLAGS by our own table. From stage3 on they are those of the spec that makes the source, as "
         "in Catalyst; of a seed it takes what the make.conf in it says, where we go by the table. Media are made for "
@@ -169,111 +169,115 @@ ROWS = (
         "hppa kernel and initramfs stay two files, as with Catalyst for hppa1.1 and hppa2.0.",
         _subarch,
     ),
-    row(
+    rule(
         "portage_confdir",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "confdir",
         "Goes over /etc/portage while packages are built. Nothing of it is left in the result, "
         "where Catalyst leaves all that portage_prefix does not name.",
         _confdir,
     ),
-    row(
+    rule(
         "portage_prefix",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "",
         "There is nothing to remove: no file of portage_confdir is left in a result.",
         _nothing,
     ),
-    row(
+    rule(
         "repos",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "repos",
         "Folders become repositories of the project, by the names they give themselves; squashfs files are refused.",
         _repos,
     ),
     refused("keep_repos", "results carry no repos.conf", "ship one by a root_overlay of a stage4"),
-    row(
+    rule(
         "pkgcache_path kerncache_path",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "",
         "Binary packages and kernels are kept in the store by what they were built from, shared by all specs.",
         _nothing,
     ),
-    row(
+    rule(
         "binrepo_path",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "binrepo",
         "With the binhost of catalyst.conf the address in the result's binrepos.conf. Without one it has no effect, "
         "nor for stage1 and embedded, whose clean root it does not reach in Catalyst either, nor for netboot, which "
         "leaves no root.",
         _binrepo,
     ),
-    row(
+    rule(
         "compression_mode",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "tarball compression",
         "By xz, zstd, bzip2 and gzip, or plain tar, the same bytes each time; a squashfs is refused.",
         _compression,
-        PACKED,
+        TARBALL_TARGETS,
     ),
-    row(
+    rule(
         "compression_mode rename_regexp",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "",
         "They are for tarballs, and this target leaves a folder, in Catalyst too.",
         _nothing,
         {Target.NETBOOT},
     ),
-    row(
+    rule(
         "compression_mode",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "",
         "It is for the tarball that Catalyst leaves beside media, and that one is not made.",
         _nothing,
     ),
-    row(
+    rule(
         "rename_regexp",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "names of files",
         "By sed -E, in its sandbox mode.",
-        of_structure,
-        PACKED,
+        part_of_structure,
+        TARBALL_TARGETS,
     ),
-    row(
+    rule(
         "rename_regexp",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "",
         "Only the tarball that Catalyst leaves beside media is renamed by it, and that one is not made.",
         _nothing,
     ),
-    row(
+    rule(
         "interpreter",
-        Status.DIFFERS,
+        KeyStatus.DIFFERS,
         "",
         "The kernel gets the emulator for the root's programs; nothing is copied into the root.",
         _nothing,
     ),
-    row("install_mask", Status.HONOURED, "install_mask", "INSTALL_MASK.", lambda c, e: c.main.add_words(e.key, e)),
-    row(
+    rule("install_mask", KeyStatus.HONOURED, "install_mask", "INSTALL_MASK.", lambda c, e: c.main.add_words(e.key, e)),
+    rule(
         "cflags cxxflags ldflags fcflags fflags",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "make_conf",
         "Variables of make.conf, which also ship.",
         _flag,
     ),
-    row(
+    rule(
         "common_flags chost",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "common_flags, chost",
         "Instead of those of the sub-architecture.",
         lambda c, e: c.put(c.builders, e.key, e),
     ),
-    row(
-        "update_seed", Status.HONOURED, "update_seed", "The seed is updated in the layer that is thrown away.", _update
+    rule(
+        "update_seed",
+        KeyStatus.HONOURED,
+        "update_seed",
+        "The seed is updated in the layer that is thrown away.",
+        _update,
     ),
-    row(
+    rule(
         "update_seed_command",
-        Status.HONOURED,
+        KeyStatus.HONOURED,
         "update_seed_command",
         "Words for emerge. @changed-subslot follows.",
         _update_command,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stagewright.arch import Arch
-from stagewright.catalyst.config import Config
+from stagewright.catalyst.catalyst_conf import CatalystConfig
 from stagewright.catalyst.subarches import subarches
 from stagewright.catalyst.tokens import STAMP, fill
 
@@ -17,7 +17,7 @@ _WORDS = {"bzip2": "tar.bz2", "gzip": "tar.gz", "zstd": "tar.zst", "xz": "tar.xz
 _ARCHES = {"ppc64": Arch.PPC64, "mips64": Arch.MIPS, "s390x": Arch.S390, "sparc64": Arch.SPARC}
 
 
-def seed_file(identity: str, order: Sequence[str], config: Config, tokens: Mapping[str, str]) -> str:
+def seed_file(identity: str, order: Sequence[str], config: CatalystConfig, tokens: Mapping[str, str]) -> str:
     """The file of a seed, relative to the storedir.
 
     A name that ends in ``-latest`` is that file, else the newest of its name with a stamp. Of several endings the first

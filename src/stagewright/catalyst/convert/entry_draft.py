@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stagewright.catalyst.spec import Entry
+from stagewright.catalyst.spec import SpecEntry
 from stagewright.catalyst.tokens import TOKEN
 from stagewright.errors import Place
 from stagewright.project.source import KeyPath
@@ -27,7 +27,7 @@ def plain(words: str) -> str:
 
 
 @dataclass
-class Sheet:
+class EntryDraft:
     """An entry: its table and name, the spec it comes from, and its values with their places."""
 
     table: str
@@ -63,11 +63,11 @@ class Sheet:
         if found:
             self.put(path, found, self.places[way])
 
-    def add_words(self, path: str, entry: Entry) -> None:
+    def add_words(self, path: str, entry: SpecEntry) -> None:
         """Add the words of a key to a list."""
         self.add(path, ((text(word), entry.word_place(number)) for number, word in enumerate(entry.words)))
 
-    def made(self) -> Table:
+    def table_with_places(self) -> Table:
         """The table for the loader."""
         places = {(): self.place, **self.places}
         return Table(dict(self.data), places, dict(places))

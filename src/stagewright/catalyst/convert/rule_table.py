@@ -1,0 +1,47 @@
+"""The table that drives conversion: for each key of each target, what becomes of it."""
+
+from __future__ import annotations
+
+import functools
+
+from stagewright.catalyst.convert import (
+    common_keys,
+    disk_keys,
+    kernel_keys,
+    media_keys,
+    netboot_keys,
+    root_keys,
+)
+from stagewright.catalyst.convert.rule import ConversionRule, KeyStatus, ignored_by_catalyst, refused, rule
+from stagewright.catalyst.spec_keys import SpecKey, Target
+
+_IGNORED = rule(
+    "",
+    KeyStatus.NO_EFFECT,
+    "",
+    "Catalyst takes it for this target and makes nothing of it. So do we.",
+    ignored_by_catalyst,
+)
+
+_INTERNAL = refused("", "this target has no kernel here", "leave it out")
+
+RULES: tuple[ConversionRule, ...] = (
+    *common_keys.RULES,
+    *root_keys.RULES,
+    *media_keys.RULES,
+    *disk_keys.RULES,
+    *kernel_keys.RULES,
+    *netboot_keys.RULES,
+)
+
+
+@functools.cache
+def rule_for(key: SpecKey, target: Target) -> ConversionRule:
+    """What becomes of a key of a target."""
+    if target not in key.effective and key.name != "target":
+        return _IGNORED
+    found = next((rule for rule in RULES if rule.covers(key, target)), None)
+    if found is None and target is Target.EMBEDDED:
+        return _INTERNAL
+    assert found, f"{target} has a key {key.name} without a row"
+    return found

@@ -14,8 +14,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import accel, firmware
 from stagewright.vm.boot import boot
 from stagewright.vm.machine import Machine, is_png
+from stagewright.vm.machine_spec import MachineSpec
 from stagewright.vm.script import BootScript
-from stagewright.vm.spec import MachineSpec
 
 pytestmark = pytest.mark.boot
 
@@ -93,7 +93,7 @@ def test_kill_of_the_parent_ends_qemu(tmp_path: Path) -> None:
         from pathlib import Path
         from stagewright.vm.accel import tcg
         from stagewright.vm.machine import Machine
-        from stagewright.vm.spec import MachineSpec
+        from stagewright.vm.machine_spec import MachineSpec
         with Machine(MachineSpec(firmware="bios", memory=64), tcg("test"), Path({str(tmp_path)!r})) as machine:
             print(machine.pid, flush=True)
             time.sleep(120)

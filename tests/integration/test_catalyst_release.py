@@ -17,8 +17,8 @@ import pytest
 from integration.support import MINUTES, REPOSITORY, Run, Warm, call, copy_project, finished
 from stagewright.vm import accel
 from stagewright.vm.boot import boot
+from stagewright.vm.machine_spec import MachineSpec
 from stagewright.vm.script import BootScript
-from stagewright.vm.spec import MachineSpec
 
 pytestmark = pytest.mark.real
 

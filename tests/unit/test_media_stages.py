@@ -14,7 +14,7 @@ from stagewright.project.load import load
 from stagewright.store.store import Store
 from stagewright.vm import accel
 from stagewright.vm.firmware import Firmware
-from stagewright.vm.spec import MachineSpec, command_line, prepare
+from stagewright.vm.machine_spec import MachineSpec, command_line, prepare
 
 HEAD = """format = 1
 project = { name = "p", version = "1", source_date_epoch = 2026-01-01 }

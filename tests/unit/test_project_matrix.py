@@ -8,8 +8,8 @@ import pytest
 from drafts import KINDS, Draft
 
 from stagewright.errors import Place, ProblemsError, Reason
-from stagewright.project.load import of_tables
-from stagewright.project.model import Files
+from stagewright.project.load import project_from_tables
+from stagewright.project.model import FileLocations
 from stagewright.project.tables import NAMED, Table
 
 
@@ -183,9 +183,9 @@ def head() -> Table:
 
 def test_files_that_lie_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
-    files = Files(tmp_path, {"files/overlay": tmp_path / "far"})
+    files = FileLocations(tmp_path, {"files/overlay": tmp_path / "far"})
     named = tables(s={"kind": "root", "overlay": ["files/overlay"]})
-    project = of_tables(head(), named, files, KINDS, [])
+    project = project_from_tables(head(), named, files, KINDS, [])
     assert project.path("files/overlay") == tmp_path / "far"
     assert project.path("other") == tmp_path / "other"
 
@@ -193,8 +193,8 @@ def test_files_that_lie_elsewhere(tmp_path: Path) -> None:
 def test_a_project_that_is_only_looked_at(tmp_path: Path) -> None:
     named = tables(s={"kind": "root", "overlay": ["files/overlay"]})
     with pytest.raises(ProblemsError) as caught:
-        of_tables(head(), named, Files(tmp_path), KINDS, [])
+        project_from_tables(head(), named, FileLocations(tmp_path), KINDS, [])
     assert [problem.place for problem in caught.value.problems] == [Place(Path("x.spec"), 9, 1)]
     named = tables(s={"kind": "root", "overlay": ["files/overlay"]})
-    project = of_tables(head(), named, Files(tmp_path), KINDS, [], lenient=True)
+    project = project_from_tables(head(), named, FileLocations(tmp_path), KINDS, [], lenient=True)
     assert [problem.reason for problem in project.missing] == [Reason.MISSING_FILE]

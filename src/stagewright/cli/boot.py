@@ -18,7 +18,7 @@ from stagewright.kinds.tests.boots import Attach, image_of
 from stagewright.media.inspect import arches_of
 from stagewright.vm import accel
 from stagewright.vm.interactive import terminal
-from stagewright.vm.spec import FirmwareKind
+from stagewright.vm.machine_spec import FirmwareKind
 
 
 @click.command(name="boot")

@@ -12,7 +12,7 @@ from stagewright.cli.common import project_of, store_of
 from stagewright.engine.doctor import examine, host_summary
 from stagewright.errors import Exit, Reason, StagewrightError
 from stagewright.kinds.registry import by_kind, graph_of
-from stagewright.vm.spec import PLATFORMS
+from stagewright.vm.machine_spec import PLATFORMS
 
 
 @click.command(name="doctor")

@@ -22,7 +22,7 @@ from stagewright.netboot.writer import SCRIPT, methods_of
 from stagewright.ui.jsonlines import JsonLines
 from stagewright.ui.plain import Plain
 from stagewright.vm import accel
-from stagewright.vm.spec import MachineSpec
+from stagewright.vm.machine_spec import MachineSpec
 
 
 @click.command(name="serve")

@@ -17,7 +17,7 @@ from stagewright.catalyst.tokens import fill
 from stagewright.dropin.storedir import Layout, Placed
 from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.kinds.registry import kinds
-from stagewright.project.load import of_tables
+from stagewright.project.load import project_from_tables
 from stagewright.project.model import Project
 from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.repos.snapshots import unpacked_snapshot
@@ -56,7 +56,7 @@ class Loaded:
         Where ``lenient``, seeds, snapshots and files that are not there do not stop it.
         """
         tables = self.converted.named()
-        return of_tables(self.converted.head, tables, self.converted.files, kinds(), [], lenient=lenient)
+        return project_from_tables(self.converted.head, tables, self.converted.files, kinds(), [], lenient=lenient)
 
     def model_problems(self) -> list[StagewrightError]:
         """What is wrong with the project that they are, but for files that are not there and what is refused anyway."""

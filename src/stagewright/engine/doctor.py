@@ -22,7 +22,7 @@ from stagewright.project.model import Repo
 from stagewright.run import PATH, run
 from stagewright.store.store import Store
 from stagewright.vm import firmware
-from stagewright.vm.spec import PLATFORMS
+from stagewright.vm.machine_spec import PLATFORMS
 
 BASE = (
     Tool("unshare", "util-linux", "sys-apps/util-linux"),

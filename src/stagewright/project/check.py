@@ -10,7 +10,7 @@ from pathlib import Path
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields, circles, cycle_error
 from stagewright.project.fields import ProjectFile, Ref, Section, marked
-from stagewright.project.model import NAME, Entry, Files, Project
+from stagewright.project.model import NAME, Entry, FileLocations, Project
 from stagewright.project.source import KeyPath
 from stagewright.project.tables import Problems, Table
 
@@ -18,7 +18,11 @@ Named = Mapping[str, Mapping[str, Table]]
 
 
 def check_entries(
-    entries: Mapping[str, Mapping[str, Entry]], named: Named, files: Files, problems: Problems, missing: Problems
+    entries: Mapping[str, Mapping[str, Entry]],
+    named: Named,
+    files: FileLocations,
+    problems: Problems,
+    missing: Problems,
 ) -> None:
     """Check names, references, files and cycles of all entries. Append errors to ``problems``.
 
@@ -146,7 +150,7 @@ def _check_references(
     return found
 
 
-def check_paths(model: Section, files: Files, place: Callable[[KeyPath], Place], problems: Problems) -> None:
+def check_paths(model: Section, files: FileLocations, place: Callable[[KeyPath], Place], problems: Problems) -> None:
     """Check that the files and folders that a model names exist and have the required type."""
     for path, mark, value in marked(model, ProjectFile):
         target = files.path(value)

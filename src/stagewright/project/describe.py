@@ -57,7 +57,7 @@ def docstrings(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _texts(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
-    for field, below in itertools.pairwise(body):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-            text = ast.literal_eval(below.value)
+    for field, subtable in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(subtable, ast.Expr):
+            text = ast.literal_eval(subtable.value)
             yield field.target.id, " ".join(str(text).split())

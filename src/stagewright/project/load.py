@@ -24,24 +24,24 @@ from stagewright.project.model import (
     FORMAT,
     Binhost,
     Checked,
-    Defaults,
-    Distfiles,
+    DistfilesTable,
     Entry,
-    Files,
+    FileLocations,
     Project,
     ProjectInfo,
     Repo,
+    TopLevelTables,
     epoch_of,
 )
 from stagewright.project.source import Source, read
-from stagewright.project.tables import NAMED, Problems, Table, extend, fill, gather
+from stagewright.project.tables import NAMED, Problems, Table, read_tables, resolve_extends, substitute
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
 """Models by table and kind. A stage names its kind. A seed or test has a key with the name of its kind."""
 
 Model = TypeVar("Model", bound=Section)
 
-MANIFOLD = ("seeds", "stages", "tests")
+MATRIX_TABLES = ("seeds", "stages", "tests")
 """Tables whose entries may have a ``matrix``."""
 
 
@@ -70,14 +70,14 @@ def load(folder: Path, kinds: Kinds, trees: Path | None = None) -> Project:
     main = read(folder / FILE_NAME)
     _check_format(main)
     problems: Problems = []
-    head, named = gather(main, folder, problems)
-    return of_tables(head, named, Files(folder), kinds, problems, trees=trees)
+    head, named = read_tables(main, folder, problems)
+    return project_from_tables(head, named, FileLocations(folder), kinds, problems, trees=trees)
 
 
-def of_tables(
+def project_from_tables(
     head: Table,
     named: dict[str, dict[str, Table]],
-    files: Files,
+    files: FileLocations,
     kinds: Kinds,
     problems: Problems,
     *,
@@ -96,13 +96,13 @@ def of_tables(
     variables = _variables(head, info, epoch, problems)
     if info:
         info = info.model_copy(update={"version": variables["version"]})
-    named["stages"] = extend(named["stages"], named["templates"], problems)
-    for name in MANIFOLD:
+    named["stages"] = resolve_extends(named["stages"], named["templates"], problems)
+    for name in MATRIX_TABLES:
         named[name] = expand(named[name], name, problems)
     for tables in (tables for name, tables in named.items() if name != "templates"):
         for table in tables.values():
-            own = fill(dict(table.variables), variables, table, ("matrix",), problems)
-            table.data = fill(table.data, {**variables, **own}, table, (), problems)
+            own = substitute(dict(table.variables), variables, table, ("matrix",), problems)
+            table.data = substitute(table.data, {**variables, **own}, table, (), problems)
     repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
     binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
@@ -134,7 +134,7 @@ def _check_format(main: Source) -> None:
 
 
 def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
-    allowed = set(Defaults.model_fields)
+    allowed = set(TopLevelTables.model_fields)
     for key in [key for key in head.data if key not in allowed]:
         hint = nearest(key, [*allowed, *NAMED])
         place = head.place((key,), of_key=True)
@@ -145,7 +145,7 @@ def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
             StagewrightError(Reason.MISSING_KEY, "[project] is missing", place=head.place(("project",)), hint=hint)
         )
         return None
-    return _validate(ProjectInfo, head.below("project"), "project", problems)
+    return _validate(ProjectInfo, head.subtable("project"), "project", problems)
 
 
 def _repo_place(repo: Repo, table: Table) -> Place:
@@ -154,15 +154,15 @@ def _repo_place(repo: Repo, table: Table) -> Place:
     return table.place((which,))
 
 
-def _distfiles(head: Table, variables: Mapping[str, str], problems: Problems) -> Distfiles:
+def _distfiles(head: Table, variables: Mapping[str, str], problems: Problems) -> DistfilesTable:
     given = head.data.get("distfiles", {})
-    table = head.below("distfiles")
+    table = head.subtable("distfiles")
     if not isinstance(given, dict):
         message, hint = "'distfiles' must be a table", "write [distfiles] with mirrors = [...]"
         problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=head.place(("distfiles",)), hint=hint))
-        return Distfiles()
-    table.data = fill(given, variables, table, (), problems)
-    return _validate(Distfiles, table, "distfiles table", problems) or Distfiles()
+        return DistfilesTable()
+    table.data = substitute(given, variables, table, (), problems)
+    return _validate(DistfilesTable, table, "distfiles table", problems) or DistfilesTable()
 
 
 def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Problems) -> dict[str, str]:
@@ -181,16 +181,21 @@ def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Prob
             place = head.place(("variables", key), of_key=True)
             problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
         else:
-            known[key] = fill(value, known, head, ("variables", key), problems)
+            known[key] = substitute(value, known, head, ("variables", key), problems)
     found = len(problems)
-    version = fill(info.version if info else "", known, head, ("project", "version"), problems)
+    version = substitute(info.version if info else "", known, head, ("project", "version"), problems)
     if info and len(problems) == found:
         check_version(version, head, problems)
     return {**known, "version": version}
 
 
 def _sections(
-    model: type[Model], tables: Mapping[str, Table], label: str, files: Files, problems: Problems, missing: Problems
+    model: type[Model],
+    tables: Mapping[str, Table],
+    label: str,
+    files: FileLocations,
+    problems: Problems,
+    missing: Problems,
 ) -> dict[str, Model]:
     """Return the valid entries of a table that has no kinds."""
     found = {}

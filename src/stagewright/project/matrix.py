@@ -25,7 +25,7 @@ from typing import Any
 
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.project.source import KeyPath
-from stagewright.project.tables import Problems, Table, fill
+from stagewright.project.tables import Problems, Table, substitute
 
 EXCLUDE = "exclude"
 
@@ -60,7 +60,7 @@ def _name(pattern: str, row: Row, table: Table, problems: Problems) -> str:
     if "{" not in pattern:
         return "-".join([pattern, *row.values()])
     head = Table({}, {(): table.place((), of_key=True)})
-    return str(fill(pattern, row, head, (), problems))
+    return str(substitute(pattern, row, head, (), problems))
 
 
 def _rows(table: Table, problems: Problems) -> Iterator[Row]:

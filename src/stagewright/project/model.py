@@ -15,7 +15,7 @@ from stagewright.arch import host_machine
 from stagewright.errors import Place, StagewrightError
 from stagewright.project.fields import FilePath, FolderPath, Matching, RepoRef, Section
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
-from stagewright.project.source import KeyPath, written
+from stagewright.project.source import KeyPath, nearest_place
 
 FORMAT = 1
 """Format of the project files that this version reads (docs/format-changelog.md)."""
@@ -185,7 +185,7 @@ class Binhost(Section):
         return self
 
 
-class Distfiles(Section):
+class DistfilesTable(Section):
     """``[distfiles]``: places to look for package sources first. These settings change neither results nor keys."""
 
     mirrors: list[Annotated[str, _WEB]] = []
@@ -194,7 +194,7 @@ class Distfiles(Section):
     """A folder of source files: relative to the project, absolute, or below `~`."""
 
 
-class Defaults(Section):
+class TopLevelTables(Section):
     """The tables that belong to no kind, as one model for the JSON schema."""
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
@@ -203,7 +203,7 @@ class Defaults(Section):
     variables: dict[str, str] = {}
     repos: dict[str, Repo] = {}
     binhosts: dict[str, Binhost] = {}
-    distfiles: Distfiles = Distfiles()
+    distfiles: DistfilesTable = DistfilesTable()
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class Entry:
 
     def place(self, path: KeyPath = ()) -> Place:
         """Return the place of a value of this entry, or of the nearest enclosing table."""
-        return written(path, self.places) or Place(Path())
+        return nearest_place(path, self.places) or Place(Path())
 
 
 @runtime_checkable
@@ -230,7 +230,7 @@ class Checked(Protocol):
 
 
 @dataclass(frozen=True)
-class Files:
+class FileLocations:
     """Locations of a project's files: below its folder, except those in ``elsewhere`` (project path to real path)."""
 
     folder: Path
@@ -245,7 +245,7 @@ class Files:
 class Project:
     """A project that was read and is valid."""
 
-    files: Files
+    files: FileLocations
     info: ProjectInfo
     epoch: int
     variables: Mapping[str, str]
@@ -253,7 +253,7 @@ class Project:
     binhosts: Mapping[str, Binhost]
     entries: Mapping[str, Mapping[str, Entry]]  # table -> name -> entry
     lock: Lock
-    distfiles: Distfiles = field(default_factory=Distfiles)
+    distfiles: DistfilesTable = field(default_factory=DistfilesTable)
     trees: Path | None = None  # folder of the fetched repository trees
     repo_places: Mapping[str, Place] = field(default_factory=dict)
     missing: tuple[StagewrightError, ...] = ()  # missing files, where the caller accepted them

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from stagewright.project.describe import docstrings
 from stagewright.project.fields import Section
 from stagewright.project.load import Kinds
-from stagewright.project.model import Binhost, Defaults
+from stagewright.project.model import Binhost, TopLevelTables
 
 TABLES = ("seeds", "stages", "tests")
 
@@ -29,12 +29,12 @@ _MATRIX: dict[str, Any] = {
 
 def schema(kinds: Kinds) -> dict[str, Any]:
     """Return a schema (draft 2020-12) for ``stagewright.toml`` and the files that it includes."""
-    models: list[type[Section]] = [Defaults, *(model for table in TABLES for model in kinds[table].values())]
+    models: list[type[Section]] = [TopLevelTables, *(model for table in TABLES for model in kinds[table].values())]
     references, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/$defs/{model}"
     )
     shapes: dict[str, Any] = dict(definitions["$defs"])
-    top = dict(shapes.pop("Defaults"))
+    top = dict(shapes.pop("TopLevelTables"))
     _explain(shapes["Binhost"], Binhost)
     for table in TABLES:
         options = []

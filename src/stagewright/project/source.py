@@ -25,7 +25,7 @@ KeyPath = tuple[str | int, ...]
 """Path of keys and list numbers to a value: ``("stages", "base", "packages", 0)``."""
 
 
-def written(path: KeyPath, *tables: Mapping[KeyPath, Place]) -> Place | None:
+def nearest_place(path: KeyPath, *tables: Mapping[KeyPath, Place]) -> Place | None:
     """Return the place of a value or of its nearest enclosing value, from the first table that has it, or None."""
     for length in range(len(path), -1, -1):
         for table in tables:
@@ -46,7 +46,7 @@ class Source:
     def place(self, path: KeyPath, *, of_key: bool = False) -> Place:
         """Return the place of a value (or of its key), or of the nearest enclosing value in the file."""
         tables = (self.keys, self.values) if of_key else (self.values, self.keys)
-        return written(path, *tables) or Place(self.file, 1, 1)
+        return nearest_place(path, *tables) or Place(self.file, 1, 1)
 
 
 def read(file: Path) -> Source:

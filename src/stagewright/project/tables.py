@@ -10,7 +10,7 @@ from typing import Any
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import cycle_error
-from stagewright.project.source import KeyPath, Source, read, written
+from stagewright.project.source import KeyPath, Source, nearest_place, read
 
 NAMED = ("repos", "binhosts", "templates", "seeds", "stages", "tests")
 """Tables of named entries. Included files may add entries to them."""
@@ -33,9 +33,9 @@ class Table:
     def place(self, path: KeyPath, *, of_key: bool = False) -> Place:
         """Return the place of a value (or of its key), or of the nearest enclosing value."""
         tables = (self.keys, self.places) if of_key else (self.places, self.keys)
-        return written(path, *tables) or Place(Path())
+        return nearest_place(path, *tables) or Place(Path())
 
-    def below(self, key: str) -> Table:
+    def subtable(self, key: str) -> Table:
         """Return the table at a key."""
         places, keys = (
             {path[1:]: place for path, place in known.items() if path[:1] == (key,)}
@@ -47,7 +47,7 @@ class Table:
 Problems = list[StagewrightError]
 
 
-def gather(main: Source, folder: Path, problems: Problems) -> tuple[Table, dict[str, dict[str, Table]]]:
+def read_tables(main: Source, folder: Path, problems: Problems) -> tuple[Table, dict[str, dict[str, Table]]]:
     """Read all files of a project. Return the top of the main file, and the named tables of all files."""
     top = {key: value for key, value in main.data.items() if key not in NAMED}
     head = Table(top, {(): Place(main.file, 1, 1), **main.values}, dict(main.keys))
@@ -130,7 +130,7 @@ def _by_entry(places: Mapping[KeyPath, Place], table: str) -> dict[str | int, di
     return entries
 
 
-def extend(stages: dict[str, Table], templates: Mapping[str, Table], problems: Problems) -> dict[str, Table]:
+def resolve_extends(stages: dict[str, Table], templates: Mapping[str, Table], problems: Problems) -> dict[str, Table]:
     """Resolve ``extends`` of stages and of the templates that they extend.
 
     Tables are merged and values replaced. ``"..."`` in a list is replaced by the inherited items.
@@ -229,15 +229,15 @@ def _move(source: Mapping[KeyPath, Place], old: KeyPath, into: dict[KeyPath, Pla
     into.update({(*new, *path[len(old) :]): place for path, place in source.items() if path[: len(old)] == old})
 
 
-def fill(value: Any, variables: Mapping[str, str], table: Table, path: KeyPath, problems: Problems) -> Any:
+def substitute(value: Any, variables: Mapping[str, str], table: Table, path: KeyPath, problems: Problems) -> Any:
     """Return the value with ``{name}`` replaced in every string.
 
     ``{{`` and ``}}`` are literal braces. ``${name}`` stays as it is, for the shell.
     """
     if isinstance(value, dict):
-        return {key: fill(item, variables, table, (*path, key), problems) for key, item in value.items()}
+        return {key: substitute(item, variables, table, (*path, key), problems) for key, item in value.items()}
     if isinstance(value, list):
-        return [fill(item, variables, table, (*path, number), problems) for number, item in enumerate(value)]
+        return [substitute(item, variables, table, (*path, number), problems) for number, item in enumerate(value)]
     if not isinstance(value, str) or ("{" not in value and "}" not in value):
         return value
 

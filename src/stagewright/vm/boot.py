@@ -18,10 +18,10 @@ from stagewright.errors import StagewrightError
 from stagewright.vm.accel import Acceleration
 from stagewright.vm.console import FAILURES, NOTHING_LOADED, Console, Failure
 from stagewright.vm.firmware import Firmware
-from stagewright.vm.follow import Followed
 from stagewright.vm.machine import Machine
+from stagewright.vm.machine_spec import MachineSpec, check
 from stagewright.vm.script import BootReport, BootScript
-from stagewright.vm.spec import MachineSpec, check
+from stagewright.vm.script_run import ScriptRun
 
 EMULATOR_PANIC = "IO-APIC + timer doesn't work!"
 """A panic of Linux in a virtual processor that got no time at the wrong moment: it says nothing about the image."""
@@ -88,7 +88,7 @@ class _Attempt:
     number: int
 
     def __post_init__(self) -> None:
-        self.found = Followed(self.script, self.on_phase, LANDMARKS)
+        self.found = ScriptRun(self.script, self.on_phase, LANDMARKS)
         self.screenshot: Path | None = None
         self.command: list[str] = []
 
@@ -110,7 +110,6 @@ class _Attempt:
             attempts=self.number,
             firmware=str(self.firmware.code) if self.firmware else builtin,
             acceleration=self.acceleration.name,
-            acceleration_why=self.acceleration.why,
             command=run.paste(self.command),
             console=self.folder / "console.log",
             screenshot=self.screenshot,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.vm.text import Cleaner
+from stagewright.vm.console_text import Cleaner
 
 TAIL_LINES = 25
 """How many of its last lines an error shows of a console."""

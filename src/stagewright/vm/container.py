@@ -19,8 +19,8 @@ from typing import IO
 from stagewright import run
 from stagewright.errors import StagewrightError
 from stagewright.vm.console import Console
-from stagewright.vm.follow import Followed
 from stagewright.vm.script import BootScript, Report
+from stagewright.vm.script_run import ScriptRun
 
 COLUMNS = 200
 """Of the terminal: wide enough that systemd does not shorten the names of units in its messages."""
@@ -35,7 +35,7 @@ _ANSWERS = {"locale": "C.UTF-8", "locale-messages": "C.UTF-8", "keymap": "us", "
 def start(root: Path, script: BootScript, folder: Path, on_phase: Callable[[str], None] = lambda phase: None) -> Report:
     """Start the init of a root and put it through a script. Raises ``BOOT_FAILED`` with the end of the console."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = Followed(script, on_phase)
+    found = ScriptRun(script, on_phase)
     command = nspawn(root)
 
     def report(error: str = "") -> Report:

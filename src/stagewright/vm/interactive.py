@@ -8,7 +8,7 @@ from pathlib import Path
 from stagewright import run
 from stagewright.vm.accel import Acceleration
 from stagewright.vm.firmware import Firmware
-from stagewright.vm.spec import MachineSpec, check, prepare
+from stagewright.vm.machine_spec import MachineSpec, check, prepare
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.vm.accel import Acceleration
 from stagewright.vm.console import Console
 from stagewright.vm.firmware import Firmware
+from stagewright.vm.machine_spec import MachineSpec, check, prepare
 from stagewright.vm.qmp import Qmp
-from stagewright.vm.spec import MachineSpec, check, prepare
 
 
 class Machine:

@@ -87,5 +87,4 @@ class BootReport(Report):
     attempts: int
     firmware: str
     acceleration: str
-    acceleration_why: str
     screenshot: Path | None = None

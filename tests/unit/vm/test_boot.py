@@ -14,8 +14,8 @@ from stagewright.vm.boot import boot
 from stagewright.vm.firmware import Firmware
 from stagewright.vm.interactive import terminal
 from stagewright.vm.machine import Machine, is_png
+from stagewright.vm.machine_spec import MachineSpec
 from stagewright.vm.script import BootCommand, BootReport, BootScript, Login
-from stagewright.vm.spec import MachineSpec
 
 TCG = accel.tcg("test")
 BIOS = MachineSpec(firmware="bios")

@@ -24,7 +24,7 @@ from stagewright.catalyst.release_graph import ReleaseGraph, SpecResult
 from stagewright.catalyst.spec_keys import Target
 from stagewright.catalyst.tokens import fill
 from stagewright.errors import Place, Reason, StagewrightError
-from stagewright.project.model import FORMAT, Files
+from stagewright.project.model import FORMAT, FileLocations
 from stagewright.project.tables import NAMED, Table
 
 STAMPS = {"TIMESTAMP": "{date}T000000Z", "DATESTAMP": "{date}"}
@@ -43,7 +43,7 @@ class ConvertedRelease:
 
     head: Table
     drafts: list[EntryDraft]
-    files: Files
+    files: FileLocations
     outputs: list[SpecOutput]
     refused: list[StagewrightError] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
@@ -78,7 +78,7 @@ def convert(
     return ConvertedRelease(
         converter.head(),
         converter.drafts,
-        Files(Path(release.config.storedir).absolute(), elsewhere),
+        FileLocations(Path(release.config.storedir).absolute(), elsewhere),
         context.outputs,
         context.refused,
         context.notices,

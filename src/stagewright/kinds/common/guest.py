@@ -18,8 +18,8 @@ from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.project.fields import Section
 from stagewright.vm import accel
 from stagewright.vm.accel import Acceleration
+from stagewright.vm.machine_spec import PLATFORMS, FirmwareKind, architecture_of
 from stagewright.vm.script import BootCommand, BootScript, Login, Report
-from stagewright.vm.spec import PLATFORMS, FirmwareKind, architecture_of
 
 TEST_ARTIFACTS = "boot"
 """The folder, in the work folder, for all that a guest said and showed."""

@@ -20,8 +20,8 @@ from stagewright.kinds.common.base import Built, Work
 from stagewright.kinds.common.guest import TEST_ARTIFACTS, MachineTest
 from stagewright.project.fields import ByValue, FilePath, FilesRef
 from stagewright.vm.boot import boot
+from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
 from stagewright.vm.script import BootScript
-from stagewright.vm.spec import FirmwareKind, MachineSpec, architecture_of
 
 REFUSED = r"BdsDxe: failed to load .*(Access Denied|Security Violation)"
 """What OVMF says of a program without a signature that it knows."""

@@ -39,7 +39,7 @@ from stagewright.project.fields import ByValue, FilesRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.vm.boot import boot
-from stagewright.vm.spec import TAP, MachineSpec, architecture_of
+from stagewright.vm.machine_spec import TAP, MachineSpec, architecture_of
 
 REQUESTS = "requests.jsonl"
 """What the machine asked servers for, and what they said, one event a line."""

@@ -27,7 +27,7 @@ class Guest(Protocol):
 
 
 @dataclass
-class Followed:
+class ScriptRun:
     """A script, and what following it has found so far. ``landmarks`` are milestones noted in passing."""
 
     script: BootScript

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stagewright.vm.text import Cleaner
+from stagewright.vm.console_text import Cleaner
 
 CASES = [
     (b"plain\r\ntext\r\n", "plain\ntext\n"),

@@ -9,7 +9,7 @@ from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import accel
 from stagewright.vm.firmware import Firmware
-from stagewright.vm.spec import MachineSpec, architecture_of, check, command_line, prepare
+from stagewright.vm.machine_spec import MachineSpec, architecture_of, check, command_line, prepare
 
 TCG = accel.tcg("test")
 OVMF = Firmware(Path("/fw/CODE.fd"), Path("/fw/VARS.fd"))

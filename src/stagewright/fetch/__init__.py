@@ -1,1 +1,1 @@
-"""Files and facts from other machines: downloaded whole or not at all, and believed only when they are signed."""
+"""Downloads from other machines: atomic, resumable, verified by digests and OpenPGP signatures."""

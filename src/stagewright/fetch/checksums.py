@@ -1,4 +1,4 @@
-"""Digests of what was fetched, several at once, and comparing them with what they must be."""
+"""Checksums of downloaded files, by several algorithms at once, and their comparison with the expected ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stagewright.errors import Reason, StagewrightError
 
 
 def checksums_of(path: Path, kinds: Iterable[str]) -> dict[str, str]:
-    """The digests of a file in hexadecimal, by hashlib's names of them; the file is read once."""
+    """Return the checksums of a file in hexadecimal, by the names of hashlib. The file is read once."""
     hashes = {kind: hashlib.new(kind) for kind in kinds}
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):
@@ -20,12 +20,12 @@ def checksums_of(path: Path, kinds: Iterable[str]) -> dict[str, str]:
 
 
 def check_checksums(path: Path, name: str, expected: Mapping[str, str]) -> None:
-    """Raise ``DIGEST_MISMATCH`` for a file that has not these digests; ``name`` is what the error calls it."""
+    """Raise ``DIGEST_MISMATCH`` if a file does not have these checksums; ``name`` is its name in the error."""
     found = checksums_of(path, expected)
     for kind, digest in expected.items():
         if found[kind] != digest:
             raise StagewrightError(
                 Reason.DIGEST_MISMATCH,
-                f"{name} has {kind} {found[kind]}, not {digest}",
-                hint="nothing of it was kept; get it from another source, or correct the digest",
+                f"{name}: wrong {kind} (expected {digest}, found {found[kind]})",
+                hint="the file was discarded: fetch it from another source, or correct the digest",
             )

@@ -1,14 +1,14 @@
-"""Downloading a file over HTTP(S): from the first mirror that has it, resumed, verified, whole or not at all.
+"""Downloads of files over HTTP(S): from the first mirror that has the file, resumed, verified, and atomic.
 
-Beside the target, while it is being fetched::
+Files in the folder of the target during a download::
 
-    <target>.part        what has come so far
-    <target>.part.json   what that is: address, validator (ETag or date), size
-    <target>.fetching    flock(2): held by the process that fetches it
+    <target>.part        the data received so far
+    <target>.part.json   its source: address, validator (ETag or date), size
+    <target>.fetching    flock(2): held by the process that downloads the file
 
-A part is resumed with ``Range``. At the address that it came from, ``If-Range`` has the server send the whole file if
-it has changed since; elsewhere, or without a validator, a few bytes are asked for again and compared. Whatever comes
-of it must pass ``verify`` before it is renamed; what does not pass is removed.
+A partial file is resumed with ``Range``. At the same address, ``If-Range`` makes the server send the whole file if it
+has changed. At another address, or without a validator, the last bytes are requested again and compared. A complete
+file must pass ``verify`` before it is renamed to the target; otherwise it is removed.
 """
 
 from __future__ import annotations
@@ -42,21 +42,22 @@ from stagewright.fetch.web import (
 from stagewright.store.store import sync_folder, write_atomically
 
 LIMIT = 64 << 30
-"""Bytes that a file may have when nobody knows better."""
+"""The default limit of the size of a file (bytes)."""
 
 OVERLAP = 4096
-"""Bytes at the end of a part that are compared when nothing else tells whether it belongs to what a server has."""
+"""Bytes at the end of a partial file that are compared if no validator identifies the file."""
 
 STALL = "STAGEWRIGHT_STALL"
+"""Variable with the seconds without data after which a download counts as stalled."""
 
 CONNECT = 15.0
-"""Seconds that a server has to be reached in, if it is not to be left sooner."""
+"""The longest time for a connection (seconds)."""
 
 TRIES = 500
-"""How often one mirror is asked at the most, even if each time brings a little."""
+"""The largest number of requests to one mirror, even if each brings some data."""
 
 SLOWEST = 64
-"""Bytes a second below which a server counts as stalled: it may send a byte now and then for ever."""
+"""Bytes per second below which a download counts as stalled."""
 
 Progress = Callable[[int, int], None]
 Verify = Callable[[Path], None]
@@ -64,9 +65,9 @@ Verify = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long to wait and how often to try. ``stall``: seconds without data; ``pause``: seconds before a retry.
+    """Timeouts and retries. ``stall``: seconds without data; ``pause``: seconds before a retry.
 
-    ``attempts`` are those in a row at one mirror that brought nothing; one that brought something starts anew.
+    ``attempts``: consecutive attempts without new data at one mirror. An attempt with new data resets the count.
     """
 
     stall: float = 60.0
@@ -75,7 +76,7 @@ class RetryPolicy:
 
     @classmethod
     def of_environment(cls) -> RetryPolicy:
-        """As users have it: ``STAGEWRIGHT_STALL`` is the seconds that a server may be silent."""
+        """Return the policy of this process: ``STAGEWRIGHT_STALL`` sets ``stall``."""
         try:
             stall = float(os.environ[STALL])
         except (KeyError, ValueError):
@@ -84,15 +85,15 @@ class RetryPolicy:
 
 
 _AGAIN = {Reason.FETCH_CUT, Reason.FETCH_STALLED, Reason.FETCH_FAILED}
-"""Failures after which the same mirror may do better."""
+"""Failures after which a retry at the same mirror makes sense."""
 
 _WORTHLESS = {Reason.WRONG_LENGTH, Reason.NOT_A_FILE}
-"""Failures that say that what came is nothing to go on with."""
+"""Failures after which the partial file is useless."""
 
 
 @dataclass(frozen=True)
 class _PartFile:
-    """What is known of a part: whence it is, the validator that its server gave, the size of the whole (0: unknown)."""
+    """The source of a partial file: address, validator of its server, size of the whole file (bytes; 0: unknown)."""
 
     url: str
     validator: str = ""
@@ -117,14 +118,13 @@ def download(
     progress: Progress = _no_progress,
     patience: RetryPolicy | None = None,
 ) -> Path:
-    """Fetch a file from the first of several addresses that has it, unless it is there already, and return its path.
+    """Download a file from the first address that has it, unless the target exists, and return its path.
 
-    ``size`` is what it must have, in bytes, ``limit`` the most that it may have. ``verify`` raises for a file that is
-    not the right one: such a file is removed, and the next mirror is asked. ``progress`` is told the bytes that are
-    there and those of the whole (0 while unknown). Of two processes that want the same target one fetches it.
+    ``size`` is the exact size, ``limit`` the largest size (bytes). ``verify`` must raise for a wrong file; the file is
+    then removed and the next address is tried. ``progress`` is called with the bytes received and the total (0:
+    unknown). If two processes want the same target, one of them downloads it.
 
-    Raises the reason why it failed at the only mirror or the same way at all of them, else ``FETCH_FAILED`` with the
-    reasons of each.
+    Raises the reason of the failure if it is the same at all addresses, else ``FETCH_FAILED`` with all reasons.
     """
     assert urls
     with download_lock(target):
@@ -146,7 +146,7 @@ def download(
 
 @dataclass(frozen=True)
 class _Download:
-    """One file on its way to ``target``."""
+    """The download of one file to ``target``."""
 
     target: Path
     size: int | None
@@ -167,7 +167,7 @@ class _Download:
         return self.target.suffix in (".html", ".htm")
 
     def fetch(self, url: str, verify: Verify) -> None:
-        """Get the file from one mirror, verified and in its place."""
+        """Download the file from one address, verify it, and rename it to the target."""
         resumed = self._complete(url)
         try:
             self._place(verify)
@@ -175,7 +175,7 @@ class _Download:
             self._forget()
             if not resumed:
                 raise
-            self._complete(url)  # of two halves that do not belong together
+            self._complete(url)  # the resumed part was of another file
             try:
                 self._place(verify)
             except StagewrightError:
@@ -195,7 +195,7 @@ class _Download:
         self.memory.unlink(missing_ok=True)
 
     def _complete(self, url: str) -> bool:
-        """Try until the part is the whole file; tells whether some of it was there before."""
+        """Request until the partial file is complete. Return True if a partial file existed before."""
         had = self._there()
         left, most, tries = self.patience.attempts, had, 0
         while True:
@@ -224,7 +224,7 @@ class _Download:
             return None
 
     def _attempt(self, url: str) -> None:
-        """One request, and what comes of it."""
+        """Send one request and append its data to the partial file."""
         start, headers = self._range(url)
         timeout = httpx.Timeout(self.patience.stall, connect=min(self.patience.stall, CONNECT))
         with translated_errors(url), httpx.Client(timeout=timeout, headers=HEADERS) as client:
@@ -235,7 +235,7 @@ class _Download:
                 response.close()
 
     def _range(self, url: str) -> tuple[int, dict[str, str]]:
-        """From which byte to ask, and the headers that say so; nothing is kept of a part that cannot be resumed."""
+        """Return the first byte to request and the headers for it. Remove a partial file that cannot be resumed."""
         there, known = self._there(), self._known()
         if not there or known is None or (self.size and there > self.size):
             self._forget()
@@ -253,14 +253,14 @@ class _Download:
                 return
             self._forget()
             raise StagewrightError(
-                Reason.FETCH_CUT, f"{without_password(url)}: the file is shorter than the part that was there"
+                Reason.FETCH_CUT, f"{without_password(url)}: the file is shorter than the partial file here"
             )
         self._check(response, url)
         if code != httpx.codes.PARTIAL_CONTENT:
             start = 0
         elif not start and not response.headers.get("content-range"):
             raise StagewrightError(
-                Reason.FETCH_FAILED, f"{without_password(url)}: an answer in part to a question for the whole"
+                Reason.FETCH_FAILED, f"{without_password(url)}: server sent a partial response to a full request"
             )
         total = self._total_of(response, url, start)
         self._receive(response, url, start, total)
@@ -268,35 +268,35 @@ class _Download:
     def _check(self, response: httpx.Response, url: str) -> None:
         code, kind = response.status_code, response.headers.get("content-type", "")
         if code in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
-            raise StagewrightError(Reason.NOT_FOUND, f"{without_password(url)}: there is no such file ({code})")
+            raise StagewrightError(Reason.NOT_FOUND, f"{without_password(url)}: not found ({code})")
         if code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise StagewrightError(
-                Reason.FETCH_FAILED, f"{without_password(url)}: the server answers {code} {response.reason_phrase}"
+                Reason.FETCH_FAILED, f"{without_password(url)}: server responded {code} {response.reason_phrase}"
             )
         if kind.startswith("text/html") and not self.wants_page:
             raise page_error(url)
 
     def _total_of(self, response: httpx.Response, url: str, start: int) -> int:
-        """The size of the whole file by the headers of an answer, 0 if they do not say; refuses what does not fit."""
+        """Return the size of the whole file by the headers (bytes; 0: unknown). Raises for a wrong size or range."""
         if response.status_code == httpx.codes.PARTIAL_CONTENT:
             total = total_in(response)
             first = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
             if not first or int(first[1]) != start:
                 self._forget()
                 raise StagewrightError(
-                    Reason.FETCH_CUT, f"{without_password(url)}: the answer is for another part of the file"
+                    Reason.FETCH_CUT, f"{without_password(url)}: server sent another range of the file"
                 )
         else:
             total = int(response.headers["content-length"]) if has_length(response) else 0
         if self.size is not None and total not in (0, self.size):
             raise StagewrightError(
                 Reason.WRONG_LENGTH,
-                f"{without_password(url)}: it has {total} bytes there, not {self.size} as it should",
+                f"{without_password(url)}: wrong size (expected {self.size} bytes, found {total})",
             )
         if total > self.limit:
             raise StagewrightError(
                 Reason.WRONG_LENGTH,
-                f"{without_password(url)}: it has {total} bytes, more than the {self.limit} that are accepted",
+                f"{without_password(url)}: too large ({total} bytes, limit {self.limit})",
             )
         return total
 
@@ -317,7 +317,7 @@ class _Download:
                 if done + len(chunk) > self.limit:
                     raise StagewrightError(
                         Reason.WRONG_LENGTH,
-                        f"{without_password(url)}: more than the {self.limit} bytes that are accepted came",
+                        f"{without_password(url)}: too large (limit {self.limit} bytes)",
                     )
                 if done < there:
                     self._compare(part, chunk[: there - done], url)
@@ -328,19 +328,21 @@ class _Download:
             part.truncate()
         whole = total or self.size or done
         if done < whole or not done:
-            raise StagewrightError(Reason.FETCH_CUT, f"{without_password(url)}: {done} of {whole} bytes came")
+            raise StagewrightError(
+                Reason.FETCH_CUT, f"{without_password(url)}: download incomplete ({done} of {whole} bytes)"
+            )
 
     def _compare(self, part: IO[bytes], chunk: bytes, url: str) -> None:
         if part.read(len(chunk)) != chunk:
             part.truncate(0)
             raise StagewrightError(
-                Reason.FETCH_CUT, f"{without_password(url)}: the part that was there is of another file"
+                Reason.FETCH_CUT, f"{without_password(url)}: the partial file here is of another file"
             )
 
     def _chunks(self, response: httpx.Response, url: str) -> Iterator[bytes]:
-        """What comes, as long as it comes fast enough."""
+        """Yield the data of a response. Raises ``FETCH_STALLED`` if it arrives too slowly."""
         since, got = time.monotonic(), 0
-        for chunk in response.iter_raw():  # as it comes: larger pieces would be lost with the connection
+        for chunk in response.iter_raw():  # unbuffered: a larger buffer would be lost with the connection
             yield chunk
             got += len(chunk)
             seconds = time.monotonic() - since
@@ -351,21 +353,21 @@ class _Download:
 
 
 def _failed(name: str, failures: Sequence[tuple[str, StagewrightError]]) -> StagewrightError:
-    """One error for all mirrors."""
+    """Return one error for all mirrors."""
     reasons = {error.reason for _, error in failures}
     first = failures[0][1]
-    hint = first.hint or "see that the network is there; try again later, or name another mirror"
+    hint = first.hint or "check the network, try again later, or set another mirror"
     if len(failures) == 1:
         return StagewrightError(first.reason, first.message, detail=first.detail, hint=hint)
     reason = first.reason if len(reasons) == 1 else Reason.FETCH_FAILED
     lines = [f"{urlsplit(url).hostname}: {error.reason}: {error.message}" for url, error in failures]
-    what = f"none of {len(failures)} mirrors has a good {name}"
+    what = f"{name}: no valid file on any of {len(failures)} mirrors"
     return StagewrightError(reason, what, detail="\n".join(lines), hint=hint)
 
 
 @contextlib.contextmanager
 def download_lock(target: Path) -> Iterator[None]:
-    """Hold the lock of a target, so that of several processes that want it one fetches it."""
+    """Hold the lock of a target, so that only one process downloads it at a time."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f"{target.name}.fetching")
     while True:
@@ -374,7 +376,7 @@ def download_lock(target: Path) -> Iterator[None]:
             try:
                 if not os.path.samestat(path.stat(), os.fstat(stream.fileno())):
                     continue
-            except FileNotFoundError:  # who held it has removed it
+            except FileNotFoundError:  # the previous holder has removed the file
                 continue
             try:
                 yield

@@ -1,8 +1,8 @@
-"""OpenPGP signatures, verified by GnuPG in a home of its own that holds the given keys and nothing else.
+"""OpenPGP signatures, verified by GnuPG with a temporary home that holds only the given keys.
 
-What counts are GnuPG's status lines (doc/DETAILS of its sources), never its exit code or prose. A signature is good
-when it fits, is of an allowed primary key that has neither expired nor been revoked, has not expired itself, and rests
-on no broken digest. Each other case has its reason.
+The verdict depends on GnuPG's status lines (doc/DETAILS of its sources), not on its exit code or its messages. A
+signature is good if it matches, was made by an allowed primary key that is neither expired nor revoked, has not expired
+itself, and does not use a broken digest. Each other case has its own reason.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ WEAK = {"1": "MD5", "2": "SHA1", "3": "RIPEMD160"}
 """Digests that can be forged, by their numbers in OpenPGP (RFC 4880, section 9.4)."""
 
 _SIGNATURES = {"GOODSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "BADSIG", "ERRSIG"}
-"""The status lines that say how a signature fared; for each signature there is one of them."""
+"""The status lines with the result of a signature check; GnuPG prints one of them for each signature."""
 
 _SAYINGS = {
-    "BADSIG": (Reason.BAD_SIGNATURE, "its signature by {} does not fit its content"),
-    "REVKEYSIG": (Reason.REVOKED_KEY, "it is signed with the key {}, which was revoked"),
-    "EXPKEYSIG": (Reason.EXPIRED_KEY, "it is signed with the key {}, which has expired"),
-    "EXPSIG": (Reason.EXPIRED_SIGNATURE, "its signature by {} has expired"),
+    "BADSIG": (Reason.BAD_SIGNATURE, "signature by {} does not match the content"),
+    "REVKEYSIG": (Reason.REVOKED_KEY, "signed with a revoked key, {}"),
+    "EXPKEYSIG": (Reason.EXPIRED_KEY, "signed with an expired key, {}"),
+    "EXPSIG": (Reason.EXPIRED_SIGNATURE, "signature by {} has expired"),
 }
 
 _BEGIN, _END = b"-----BEGIN PGP SIGNED MESSAGE-----", b"-----END PGP SIGNATURE-----"
 
 LARGEST_TEXT = 16 << 20
-"""Bytes that a clear-signed text may have: it is held in memory."""
+"""The largest clear-signed text (bytes), since it is read into memory."""
 
 _OPTIONS = """
 batch
@@ -49,12 +49,12 @@ no-auto-check-trustdb
 auto-key-locate clear,local
 trust-model always
 """
-"""gpg.conf of the home, for whoever else calls gpg with it (git)."""
+"""gpg.conf of the home, for git, which also calls gpg."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A good signature: the fingerprints of the primary key and of the key that made it, and when, in seconds."""
+    """A good signature: fingerprints of the primary key and of the signing key, and its time (seconds since 1970)."""
 
     primary: str
     key: str
@@ -63,7 +63,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class SignedText:
-    """A text without its signature: exactly what was signed."""
+    """The signed part of a clear-signed file, and its signature."""
 
     text: bytes
     signature: Signature
@@ -71,7 +71,7 @@ class SignedText:
 
 @dataclass(frozen=True)
 class _SignatureStatus:
-    """One signature in GnuPG's words: the status line that says how it fared, and that of its facts, split."""
+    """The status lines of one signature, split into words: its result, and its details (VALIDSIG)."""
 
     line: Sequence[str]
     valid: Sequence[str] = ()
@@ -83,28 +83,33 @@ class _SignatureStatus:
 
 @dataclass(frozen=True)
 class Keyring:
-    """Keys that are trusted, in a home for gpg. Made by :func:`keyring`."""
+    """Trusted keys in a home of gpg, made by :func:`keyring`."""
 
     home: Path
     allowed: frozenset[str]
 
     def verify(self, signature: Path, file: Path, name: str = "") -> Signature:
-        """Verify a detached signature. Raises the reason why it is not good; ``name`` is what that calls the file."""
+        """Verify a detached signature. Raises the reason if it is not good; ``name`` is the file name in the error."""
         status = self._gpg("--verify", str(signature), str(file))
         if f"{_STATUS}PLAINTEXT " in status:
             raise StagewrightError(
-                Reason.BAD_SIGNATURE, f"{signature.name} is a signed text, not a signature of a file"
+                Reason.BAD_SIGNATURE, f"{signature.name}: not a detached signature (it holds a signed text)"
             )
         with _naming(name or file.name):
             return self.judge(status)
 
     def clearsigned(self, path: Path, name: str = "") -> SignedText:
-        """The text of a clear-signed file. Raises the reason why its signature is not good; ``name`` is for that.
+        """Return the text of a clear-signed file. Raises the reason if its signature is not good.
 
-        Text around the signed one is refused (``UNSIGNED_TEXT``): whoever reads the file would take it for signed.
+        Raises ``UNSIGNED_TEXT`` for text outside of the signed part: a reader would mistake it for signed text.
+        ``name`` is the file name in the error.
         """
         if path.stat().st_size > LARGEST_TEXT:
-            raise StagewrightError(Reason.BAD_SIGNATURE, f"{path.name} is larger than any signed text", hint=_ASK)
+            raise StagewrightError(
+                Reason.BAD_SIGNATURE,
+                f"{path.name}: too large for a signed text (limit {LARGEST_TEXT} bytes)",
+                hint=_ASK,
+            )
         with _naming(name or path.name):
             _check_frame(path.read_bytes())
             with tempfile.TemporaryDirectory(dir=self.home) as folder:
@@ -114,7 +119,7 @@ class Keyring:
                 return SignedText(text.read_bytes(), signature)
 
     def commit(self, repository: Path, commit: str) -> Signature:
-        """Verify the signature of a commit in a git repository. Raises the reason why it is not good."""
+        """Verify the signature of a commit in a git repository. Raises the reason if it is not good."""
         words = ["git", "-c", "gpg.program=gpg", "-c", f"safe.directory={repository}", "-C", str(repository)]
         env = {"GNUPGHOME": str(self.home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
         said = run([*words, "verify-commit", "--raw", commit], env=env, check=False)
@@ -122,10 +127,10 @@ class Keyring:
             return self.judge(said.stderr)
 
     def judge(self, status: str) -> Signature:
-        """The good signature in gpg's status lines. Raises the reason why there is none."""
+        """Return the good signature in gpg's status lines. Raises the reason if there is none."""
         found = list(_signatures(status))
         if not found:
-            raise StagewrightError(Reason.NO_SIGNATURE, "it is not signed", hint=_ASK)
+            raise StagewrightError(Reason.NO_SIGNATURE, "not signed", hint=_ASK)
         bad = [one for one in found if one.line[0] == "BADSIG"]
         good = [one for one in found if not bad and self._problem(one) is None]
         if good:
@@ -138,38 +143,37 @@ class Keyring:
         raise StagewrightError(reason, what, detail=status.strip(), hint=hints.get(reason, _ASK))
 
     def _problem(self, found: _SignatureStatus) -> tuple[Reason, str] | None:
-        """Why a signature does not count, None if it does."""
+        """Return the problem of a signature; None if it is good."""
         problem = problem_of(found.line)
         if problem:
             return problem
         if not found.valid:
-            return Reason.BAD_SIGNATURE, "its signature cannot be verified"
+            return Reason.BAD_SIGNATURE, "signature cannot be verified"
         if found.valid[8] in WEAK:
-            return Reason.WEAK_DIGEST, f"its signature rests on {WEAK[found.valid[8]]}, which can be forged"
+            return Reason.WEAK_DIGEST, f"signature uses {WEAK[found.valid[8]]}, which can be forged"
         if found.primary not in self.allowed:
-            return Reason.UNKNOWN_SIGNER, f"it is signed with another key, {found.primary}"
+            return Reason.UNKNOWN_SIGNER, f"signed with an unknown key, {found.primary}"
         if int(found.valid[3]) > time.time() + 86400:
-            return Reason.SIGNATURE_TIME, "its signature is dated in the future"
+            return Reason.SIGNATURE_TIME, "signature date is in the future"
         return None
 
     def _gpg(self, *words: str) -> str:
-        """Gpg's status lines."""
+        """Run gpg and return its status lines."""
         command = ["gpg", "--homedir", str(self.home), "--status-fd", "1", *words]
         return run(command, check=False).stdout
 
 
-_ASK = "nothing of it was kept; get it from another mirror, and tell who runs this one"
-_RENEW = "get the signers' present keys, and put them into the keyring"
-_TRUST = "if that is a key to be trusted, add its fingerprint to `keys` and the key to the keyring"
+_ASK = "the file was discarded: try another mirror, and report this one"
+_RENEW = "put the current keys of the signer into the keyring"
+_TRUST = "to trust this key, add its fingerprint to `keys` and the key to the keyring"
 
 
 @contextlib.contextmanager
 def keyring(files: Iterable[Path], fingerprints: Iterable[str] = ()) -> Iterator[Keyring]:
-    """A keyring of the keys in these files; of those, only the ones with these fingerprints if there are any.
+    """Make a temporary keyring of the keys in these files; with ``fingerprints``, only of the keys named there.
 
-    It lies in a new folder of the system's temporary ones (their names are short enough for the sockets of GnuPG), and
-    is gone in the end. Raises ``INVALID_VALUE`` for a file that holds no keys or secret ones, ``NO_KEYS`` when none of
-    the fingerprints is there.
+    It is a folder below the system's temporary folder, whose path is short enough for the sockets of GnuPG. Raises
+    ``INVALID_VALUE`` for a file without public keys or with secret keys, ``NO_KEYS`` if no file has a named key.
     """
     files = list(files)
     wanted = {fingerprint.replace(" ", "").upper() for fingerprint in fingerprints}
@@ -187,22 +191,22 @@ def keyring(files: Iterable[Path], fingerprints: Iterable[str] = ()) -> Iterator
             where = ", ".join(map(str, files))
             raise StagewrightError(
                 Reason.NO_KEYS,
-                f"{where} has none of the keys {', '.join(sorted(wanted))}",
-                hint="correct `keys`, or name the file that holds them in `keyring`",
+                f"{where}: none of the keys found ({', '.join(sorted(wanted))})",
+                hint="correct `keys`, or set `keyring` to the file that holds them",
             )
         yield Keyring(home, frozenset(present))
 
 
 def public_keys(file: Path, home: Path) -> list[str]:
-    """The fingerprints of the primary keys in a file. Raises ``INVALID_VALUE`` if it holds none, or secret keys."""
+    """Return the fingerprints of the primary keys in a file. Raises ``INVALID_VALUE`` for no keys or secret keys."""
     words = ["gpg", "--homedir", str(home), "--with-colons", "--show-keys", str(file)]
     return checked_keys(run(words, check=False).stdout, file)
 
 
 def checked_keys(listing: str, file: Path | str, name: str = "keyring") -> list[str]:
-    """The fingerprints of the primary keys in a listing of gpg (doc/DETAILS of GnuPG).
+    """Return the fingerprints of the primary keys in a listing of gpg (doc/DETAILS of GnuPG).
 
-    Raises ``INVALID_VALUE`` when there are none or secret ones; ``name`` is what the project calls the file.
+    Raises ``INVALID_VALUE`` for no keys or secret keys; ``name`` is the setting that names the file.
     """
     kinds = {line.partition(":")[0] for line in listing.splitlines()}
     if "pub" not in kinds or "sec" in kinds:
@@ -217,34 +221,34 @@ def checked_keys(listing: str, file: Path | str, name: str = "keyring") -> list[
 
 
 def problem_of(line: Sequence[str]) -> tuple[Reason, str] | None:
-    """What a status line of gpg, split into words, says is wrong with a signature; None when nothing is."""
+    """Return the problem in a status line of gpg (split into words), or None."""
     kind = line[0]
     if kind in _SAYINGS:
         reason, saying = _SAYINGS[kind]
         return reason, saying.format(line[1])
     if kind == "ERRSIG":  # <key id> <algorithm> <digest> <class> <time> <code> <fingerprint>
         if line[3] in WEAK:
-            return Reason.WEAK_DIGEST, f"its signature rests on {WEAK[line[3]]}, which can be forged"
+            return Reason.WEAK_DIGEST, f"signature uses {WEAK[line[3]]}, which can be forged"
         if line[6] == "9":
             signer = line[7] if len(line) > 7 and line[7] != "-" else line[1]
-            return Reason.UNKNOWN_SIGNER, f"it is signed with another key, {signer}"
-        return Reason.BAD_SIGNATURE, f"its signature by {line[1]} cannot be verified"
+            return Reason.UNKNOWN_SIGNER, f"signed with an unknown key, {signer}"
+        return Reason.BAD_SIGNATURE, f"signature by {line[1]} cannot be verified"
     return None
 
 
 def first_problem(status: str) -> tuple[Reason, str]:
-    """What is wrong with what gpg did not take, by its status lines, which may stand among others."""
+    """Return the problem of a file that gpg rejected, from a log that holds gpg's status lines."""
     status = "\n".join(_STATUS + line.partition(_STATUS)[2] for line in status.splitlines() if _STATUS in line)
     for found in _signatures(status):
         if problem := problem_of(found.line):
             return problem
     if f"{_STATUS}NODATA" in status:
-        return Reason.NO_SIGNATURE, "it is not signed"
-    return Reason.BAD_SIGNATURE, "its signature is not good"
+        return Reason.NO_SIGNATURE, "not signed"
+    return Reason.BAD_SIGNATURE, "signature is not good"
 
 
 def _signatures(status: str) -> Iterator[_SignatureStatus]:
-    """The signatures that gpg saw, with what it says of each."""
+    """Yield the status lines of each signature."""
     line: list[str] = []
     for text in status.splitlines():
         words = text.removeprefix(_STATUS).split() if text.startswith(_STATUS) else [""]
@@ -260,21 +264,21 @@ def _signatures(status: str) -> Iterator[_SignatureStatus]:
 
 
 def _check_frame(data: bytes) -> None:
-    """Raise for what is no clear-signed text, or has text around it."""
+    """Raise an error if data is not exactly one clear-signed text."""
     lines = data.split(b"\n")
     begins = [number for number, line in enumerate(lines) if line.rstrip() == _BEGIN]
     if not begins:
-        raise StagewrightError(Reason.NO_SIGNATURE, "it is not signed", hint=_ASK)
+        raise StagewrightError(Reason.NO_SIGNATURE, "not signed", hint=_ASK)
     ends = [number for number, line in enumerate(lines) if line.rstrip() == _END]
     around = b"\n".join(lines[: begins[0]] + (lines[ends[0] + 1 :] if ends else [])).strip()
     if not ends or len(begins) > 1 or len(ends) > 1 or around:
-        what = "it has text that is not signed around the signed text" if ends else "its signature is cut off"
+        what = "unsigned text around the signed text" if ends else "signature is truncated"
         raise StagewrightError(Reason.UNSIGNED_TEXT if ends else Reason.BAD_SIGNATURE, what, hint=_ASK)
 
 
 @contextlib.contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Name in an error what it is about."""
+    """Prefix errors with the name of the file."""
     try:
         yield
     except StagewrightError as error:
@@ -283,7 +287,7 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _import(home: Path, file: Path, chosen: Iterable[str]) -> None:
-    """Take the chosen keys of a file, and no other key that is in it."""
+    """Import only the chosen keys of a file."""
     aside = home / "aside"
     aside.mkdir(mode=0o700)
     picked = aside / "picked"

@@ -1,4 +1,4 @@
-"""What there is to HTTP besides files: redirects, what servers claim, pages for people, errors by their reason."""
+"""Details of HTTP: redirects, headers, HTML pages in place of files, and errors with reasons."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from stagewright import __version__
 from stagewright.errors import Reason, StagewrightError
 
 REDIRECTS = 8
-"""How often a server may send us elsewhere."""
+"""The largest number of redirects of one request."""
 
 HEADERS = {"User-Agent": f"stagewright/{__version__}", "Accept-Encoding": "identity", "Accept": "*/*"}
 
 
 def without_password(url: str) -> str:
-    """An address as people may see it: without the password that may be in it."""
+    """Return an address without a password, for messages and logs."""
     return re.sub(r"//[^/@]*@", "//", url)
 
 
 def send_request(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Response:
-    """Ask, and follow a server that sends us elsewhere, but only over HTTP(S)."""
+    """Send a GET request and follow redirects to HTTP(S) addresses. Raises ``BAD_REDIRECT`` for others."""
     where = httpx.URL(url)
     for _ in range(REDIRECTS):
         response = client.send(client.build_request("GET", where, headers=headers), stream=True)
@@ -34,22 +34,24 @@ def send_request(client: httpx.Client, url: str, headers: dict[str, str]) -> htt
         if target.scheme not in ("http", "https"):
             raise StagewrightError(
                 Reason.BAD_REDIRECT,
-                f"{without_password(url)}: the server sends us to {without_password(str(target))}, which is not HTTP",
+                f"{without_password(url)}: redirect to an address that is not HTTP ({without_password(str(target))})",
             )
         where = target
-    raise StagewrightError(Reason.BAD_REDIRECT, f"{without_password(url)}: sent elsewhere more than {REDIRECTS} times")
+    raise StagewrightError(Reason.BAD_REDIRECT, f"{without_password(url)}: more than {REDIRECTS} redirects")
 
 
 @contextlib.contextmanager
 def translated_errors(url: str) -> Iterator[None]:
-    """What the library raises, as the reason that it is."""
+    """Translate exceptions of the HTTP library to errors with a reason."""
     try:
         yield
     except httpx.TimeoutException as error:
         raise stall_error(url, type(error).__name__) from error
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
         raise StagewrightError(
-            Reason.FETCH_CUT, f"{without_password(url)}: the connection ended early", detail=str(error)
+            Reason.FETCH_CUT,
+            f"{without_password(url)}: connection closed before the end of the file",
+            detail=str(error),
         ) from (error)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise StagewrightError(
@@ -58,26 +60,26 @@ def translated_errors(url: str) -> Iterator[None]:
 
 
 def page_error(url: str) -> StagewrightError:
-    """The error for a page where a file was asked for."""
-    return StagewrightError(Reason.NOT_A_FILE, f"{without_password(url)}: a page for people came, not a file")
+    """Return the error for an HTML page in place of a file."""
+    return StagewrightError(Reason.NOT_A_FILE, f"{without_password(url)}: the server sent an HTML page, not a file")
 
 
 def stall_error(url: str, how: str) -> StagewrightError:
-    """The error for a server that has fallen silent."""
-    return StagewrightError(Reason.FETCH_STALLED, f"{without_password(url)}: the server does not go on ({how})")
+    """Return the error for a server that sends no more data."""
+    return StagewrightError(Reason.FETCH_STALLED, f"{without_password(url)}: download stalled ({how})")
 
 
 def has_length(response: httpx.Response) -> bool:
-    """Whether an answer says how long it is."""
+    """True if a response has a valid Content-Length."""
     return bool(re.fullmatch(r"\d+", response.headers.get("content-length", ""), re.ASCII))
 
 
 def total_in(response: httpx.Response) -> int:
-    """The size of the whole file that an answer in part is from; 0 if it does not say."""
+    """Return the size of the whole file (bytes) from the headers of a partial response; 0 if unknown."""
     found = re.search(r"/(\d+)$", response.headers.get("content-range", ""))
     return int(found[1]) if found else 0
 
 
 def is_page(chunk: bytes) -> bool:
-    """Whether a file begins as HTML does."""
+    """True if data starts like an HTML page."""
     return bool(re.match(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html)[\s>]", chunk[:1024], re.IGNORECASE | re.DOTALL))

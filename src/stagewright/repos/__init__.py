@@ -1,1 +1,1 @@
-"""Ebuild repositories from elsewhere: found, verified, pinned, and kept as plain trees that builds see read-only."""
+"""Remote ebuild repositories: resolved, verified, pinned, and cached as folders that builds see read-only."""

@@ -1,7 +1,7 @@
-"""Repositories by git(1): which commit a name stands for, its files as a tree, and what lies between two commits.
+"""Remote repositories by git(1): the commit of a name, its files as a tree, and the commits between two pins.
 
-Only the commit that is asked for is fetched, into a bare repository without history. Its files are written by
-``git checkout-index`` with no configuration but our own, so the same commit is the same tree on every machine.
+Only the requested commit is fetched, into a bare repository without history. ``git checkout-index`` writes its files
+without the configuration of user and machine, so a commit gives the same tree on every machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TREE = "git-tree"
 
 _SETTINGS = {
     "gc.auto": "0",
-    "fetch.unpackLimit": "1",  # a pack is there whole or not at all, loose objects one by one
+    "fetch.unpackLimit": "1",  # always keep packs: writing a pack is atomic
     "core.hooksPath": "/dev/null",
     "http.lowSpeedLimit": "64",
     "http.lowSpeedTime": "60",
@@ -33,20 +33,20 @@ _SETTINGS = {
 }
 
 _ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1"}
-"""What keeps the machine's and the user's configuration from having a say in a tree."""
+"""Variables that disable the git configuration of the machine and the user."""
 
 _SAYINGS = (
     ("is this a git repository", Reason.NOT_A_FILE),
     ("not found|does not exist|does not appear to be a git repository", Reason.NOT_FOUND),
 )
-"""What git says of addresses that have something else, or nothing."""
+"""Error messages of git for addresses without a repository."""
 
 _DAY = 86400
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit: its id, that of its tree, and when it was made, in seconds since 1970."""
+    """A commit: its id, the id of its tree, and its time (seconds since 1970)."""
 
     id: str
     tree: str
@@ -55,7 +55,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class CommitRange:
-    """What lies between two commits: how many, and their first lines, newest first (not all of them)."""
+    """The commits between two pins: their number, and the subjects of the newest ones, newest first."""
 
     count: int
     subjects: tuple[str, ...]
@@ -63,7 +63,7 @@ class CommitRange:
 
 @dataclass(frozen=True)
 class GitRemote:
-    """A git repository elsewhere, and what this store has of it."""
+    """A remote git repository, and its copy in a store."""
 
     url: str
     cache: RepositoryCache
@@ -71,13 +71,13 @@ class GitRemote:
 
     @property
     def folder(self) -> Path:
-        """The bare repository with the commits that were asked for."""
+        """The bare repository with the requested commits."""
         return self.cache.folder_for("git", self.url)
 
     def find(self, *, ref: str | None = None, tag: str | None = None, commit: str | None = None) -> Commit:
-        """Fetch the commit that a branch, a tag or an id stands for now; without any, that of the default branch.
+        """Fetch the current commit of a branch, a tag or an id (default: of the default branch).
 
-        Raises ``UNKNOWN_NAME`` for what the repository does not have, ``FETCH_FAILED`` if it cannot be reached.
+        Raises ``UNKNOWN_NAME`` if the repository does not have it, ``FETCH_FAILED`` if it cannot be reached.
         """
         if commit:
             return self.fetch(commit)
@@ -87,22 +87,22 @@ class GitRemote:
             what = f"tag {tag!r}" if tag else f"branch {ref!r}" if ref else "default branch"
             kind = "refs/tags/" if tag else "refs/heads/"
             known = [name.removeprefix(kind) for name in names if name.startswith(kind)]
-            hint = nearest(tag or ref or "", known) or "it is empty"
-            raise StagewrightError(Reason.UNKNOWN_NAME, f"{self.url} has no {what}", hint=hint)
+            hint = nearest(tag or ref or "", known) or "the repository is empty"
+            raise StagewrightError(Reason.UNKNOWN_NAME, f"{self.url}: no {what}", hint=hint)
         with self._held(self.folder, len(names[wanted])) as lock:
             own = f"refs/pins/{wanted.removeprefix('refs/')}"
             self._fetch(lock, [f"+{wanted}:{own}"])
             return self._commit(own)
 
     def fetch(self, commit: str) -> Commit:
-        """The commit with this id, fetched unless it is there. Raises ``UNKNOWN_NAME`` if there is none."""
+        """Return the commit with this id; fetch it if it is missing. Raises ``UNKNOWN_NAME`` if it does not exist."""
         with self._held(self.folder, len(commit)) as lock:
             if not self._has(commit):
                 self._fetch_by_id(lock, commit)
             return self._commit(commit)
 
     def tree(self, commit: Commit) -> str:
-        """The id of a commit's files in keys; the files are written unless they are there."""
+        """Return the tree id of a commit; write its files if they are missing."""
         tree = f"{TREE}:{commit.tree}"
         with self.cache.new_entry(tree) as folder:
             if folder is not None:
@@ -111,9 +111,9 @@ class GitRemote:
         return tree
 
     def commits_between(self, old: str, new: str, since: int, most: int) -> CommitRange | None:
-        """The commits after ``old`` up to ``new``; None when the one does not lie before the other, or nobody can tell.
+        """Return the commits after ``old`` up to ``new``; None if ``old`` is no ancestor of ``new``, or if unknown.
 
-        ``since`` is when ``old`` was made (seconds). Commits are fetched without their files where the server can.
+        ``since`` is the time of ``old`` (seconds since 1970). Commits are fetched without files if the server can.
         """
         folder = self.cache.folder_for("history", self.url)
         since = max(1, since - _DAY)
@@ -128,7 +128,7 @@ class GitRemote:
         return CommitRange(count, tuple(subjects.splitlines()))
 
     def _names(self) -> dict[str, str]:
-        """The ids of branches and tags by their full names; HEAD has the name of the default branch."""
+        """Return the ids of branches and tags by full name. The value of HEAD is the name of the default branch."""
         said = self._reach(["ls-remote", "--symref", self.url, "HEAD", "refs/heads/*", "refs/tags/*"])
         names: dict[str, str] = {}
         for line in said.splitlines():
@@ -140,7 +140,7 @@ class GitRemote:
         return names
 
     def _fetch_by_id(self, lock: int, commit: str) -> None:
-        """Ask for a commit by its id; of a server that hands out names only, everything is fetched."""
+        """Fetch a commit by its id. If the server offers only names, fetch all branches and tags."""
         spec = f"{commit}:refs/pins/commits/{commit}"
         try:
             self._fetch(lock, [f"+{spec}"])
@@ -153,8 +153,8 @@ class GitRemote:
         if not self._has(commit):
             raise StagewrightError(
                 Reason.UNKNOWN_NAME,
-                f"{self.url} has no commit {commit}",
-                hint="correct the id; or its branch was rewritten, and stagewright update finds the new end",
+                f"{self.url}: no commit {commit}",
+                hint="correct the id; if its branch was rewritten, run: stagewright update",
             )
 
     def _fetch(self, lock: int, specs: Sequence[str], *, whole: bool = False) -> None:
@@ -164,7 +164,7 @@ class GitRemote:
         self._reach(["fetch", "--no-tags", "--quiet", *depth, self.url, *specs], self.folder, lock)
 
     def _reach(self, words: Sequence[str], folder: Path | None = None, lock: int | None = None) -> str:
-        """Run a command of git that talks to the server."""
+        """Run a git command that connects to the server, and return its output."""
         result = self._git(folder, *words, alone=False, check=False, pass_fds=[lock] if lock is not None else [])
         if self.log:
             self.log.write(f"+ git {' '.join(words)}\n{result.stderr}\n")
@@ -173,9 +173,9 @@ class GitRemote:
             lines = [line for line in result.stderr.strip().splitlines() if line.strip()]
             raise StagewrightError(
                 next((reason for said, reason in _SAYINGS if re.search(said, result.stderr)), Reason.FETCH_FAILED),
-                f"git cannot fetch from {self.url}",
+                f"{self.url}: git cannot fetch",
                 detail="\n".join(lines[-8:]),
-                hint="see whether the address is right and the server is up",
+                hint="check the address and the server",
             )
         return result.stdout
 
@@ -198,17 +198,17 @@ class GitRemote:
 
     @contextlib.contextmanager
     def _held(self, folder: Path, length: int) -> Iterator[int]:
-        """A bare repository that nobody else writes to; made if it is not there, without what a killed git left."""
+        """Lock a bare repository, create it if it is missing, and remove the lock files of killed git processes."""
         with self.cache.lock(f"{folder.parent.name}-{folder.name}") as lock:
             if not (folder / "HEAD").exists() or not (folder / "objects").is_dir():
                 remove_tree(folder)
                 kind = "sha256" if length == 64 else "sha1"
                 self._git(None, "init", "--quiet", "--bare", f"--object-format={kind}", str(folder))
-                if folder.parent.name == "history":  # lest git takes the files that it did not fetch for lost
+                if folder.parent.name == "history":  # git must not report the missing files as lost
                     self._git(folder, "config", "extensions.partialClone", "origin")
                     self._git(folder, "config", "remote.origin.promisor", "true")
                     self._git(folder, "config", "remote.origin.url", self.url)
-            os.utime(folder)  # collection goes by when it was last used
+            os.utime(folder)  # garbage collection reads this time as the last use
             for left in [*folder.glob("*.lock"), *folder.glob("refs/**/*.lock")]:
                 left.unlink(missing_ok=True)
             yield lock

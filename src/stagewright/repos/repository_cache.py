@@ -1,16 +1,16 @@
-"""Where repositories from elsewhere are kept in a store, whole or not at all.
+"""The cache of remote repositories in a store.
 
 ::
 
-    cache/repos/trees/<tree>/        one state of one repository, plain files; named by what stands for it in keys
-    cache/repos/git/<address>/       bare git repository: the commits that were asked for, without their history
-    cache/repos/history/<address>/   bare git repository: commits without files, to tell what lies between two pins
-    cache/repos/files/<address>/     snapshots and their signatures, as a mirror has them
-    cache/repos/md5-cache/<digest>/  metadata of a repository that has none (portage/metadata.py)
-    cache/repos/*.lock               flock(2): held by the process that fills the thing of this name
+    cache/repos/trees/<tree id>/     files of one state of one repository; keys of nodes contain the tree id
+    cache/repos/git/<address>/       bare git repository with the requested commits, without their history
+    cache/repos/history/<address>/   bare git repository with commits but without files, to list commits between pins
+    cache/repos/files/<address>/     snapshots and signatures, as downloaded from a mirror
+    cache/repos/md5-cache/<digest>/  metadata of a repository without its own (portage/metadata.py)
+    cache/repos/*.lock               flock(2): held by the process that writes the entry of this name
 
-A tree is filled beside its place and renamed when it is on disk, so what is there is complete. All of it can be removed
-at any time: ``stagewright fetch`` brings it back by the pins.
+``<address>`` is a digest of the address. A tree is written to a temporary folder and renamed when it is on disk, so an
+existing tree is complete. All entries may be removed at any time: ``stagewright fetch`` restores them from the pins.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from stagewright.store.store import remove_tree, sync_folder
 
 
 def trees_folder(store: Path) -> Path:
-    """Where a store keeps the trees; known before the store is opened, since a project is read first."""
+    """Return the folder of the trees in a store. The store may not be open yet, since the project is read first."""
     return store / "cache" / "repos" / "trees"
 
 
@@ -45,50 +45,50 @@ class RepositoryCache:
 
     @classmethod
     def of(cls, store: Path) -> RepositoryCache:
-        """That of the store in this folder."""
+        """Return the cache of the store in this folder."""
         return cls(trees_folder(store).parent)
 
     def path(self, tree: str) -> Path:
-        """Where the tree with this id lies, or would lie."""
+        """Return the path of the tree with this id, which may not exist."""
         return self.folder / "trees" / tree_name(tree)
 
     def has(self, tree: str) -> bool:
-        """Whether a tree is there; one that is looked for counts as used, for collection."""
+        """True if a tree exists. Marks the tree as used, for garbage collection."""
         with contextlib.suppress(FileNotFoundError):
             os.utime(self.path(tree))
             return True
         return False
 
     def folder_for(self, kind: str, address: str) -> Path:
-        """A folder for what comes from an address."""
+        """Return the folder for the data of an address. ``kind`` is a folder of ``cache/repos``."""
         folder = self.folder / kind / hashlib.sha256(address.encode()).hexdigest()[:32]
         folder.parent.mkdir(parents=True, exist_ok=True)
         return folder
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[int]:
-        """Wait until nobody else fills the thing of this name; yields the descriptor that holds it.
+        """Hold the lock of an entry, and yield its file descriptor.
 
-        Commands that inherit the descriptor hold it until they end, even if this process is gone before.
+        Commands that inherit the descriptor hold the lock until they end, even if this process ends before.
         """
         with locked(self.folder / f"{name}.lock") as descriptor:
             yield descriptor
 
     @contextlib.contextmanager
     def new_entry(self, tree: str) -> Iterator[Path | None]:
-        """A new folder that becomes the tree when the block ends well; None when the tree is there already."""
+        """Yield a folder that becomes the tree if the block succeeds; None if the tree exists already."""
         name = tree_name(tree)
         with self.lock(name):
             if self.has(tree):
                 yield None
                 return
-            for left in (self.folder / "trees").glob(f".{name}.*"):  # of a process that was killed
+            for left in (self.folder / "trees").glob(f".{name}.*"):  # left by a killed process
                 remove_tree(left)
             folder = self.folder / "trees" / f".{name}.{secrets.token_hex(4)}"
             folder.mkdir(parents=True)
             try:
                 yield folder
-                _settle(folder)
+                _normalize(folder)
                 run(["sync", "-f", folder])
                 folder.rename(self.path(tree))
                 sync_folder(folder.parent)
@@ -97,23 +97,23 @@ class RepositoryCache:
 
 
 def only_folder(folder: Path) -> Path:
-    """The single folder at the top of what was unpacked, or the folder itself where that is a repository already."""
+    """Return the only folder in an unpacked archive, or the folder itself if it is a repository."""
     found = [] if (folder / "profiles").is_dir() else list(folder.iterdir())
     return found[0] if len(found) == 1 and found[0].is_dir() and not found[0].is_symlink() else folder
 
 
 def check_repository(folder: Path, what: str) -> None:
-    """Raise ``BAD_ARCHIVE`` for a tree that is no ebuild repository (PMS 4)."""
+    """Raise ``BAD_ARCHIVE`` if a tree is not an ebuild repository (PMS 4)."""
     if not (folder / "profiles").is_dir():
         raise StagewrightError(
             Reason.BAD_ARCHIVE,
-            f"{what} is no ebuild repository: it has no folder profiles",
-            hint="correct the address; the repository must lie at the top of it",
+            f"{what}: not an ebuild repository (no folder profiles)",
+            hint="correct the address: the repository must be at its top",
         )
 
 
-def _settle(folder: Path) -> None:
-    """Make everything readable for Portage's user, whatever the umask was; refuse what no repository has."""
+def _normalize(folder: Path) -> None:
+    """Set modes that Portage's user can read, whatever the umask. Raise ``UNSAFE_ARCHIVE`` for special files."""
     waiting = [folder]
     while waiting:
         here = waiting.pop()
@@ -126,7 +126,7 @@ def _settle(folder: Path) -> None:
                 elif stat.S_ISREG(mode):
                     os.chmod(entry.path, 0o755 if mode & 0o100 else 0o644)  # noqa: PTH101  of 160,000 files
                 elif not stat.S_ISLNK(mode):
-                    what = f"{entry.path} is no file, folder or link"
+                    what = f"{entry.path}: not a file, folder or link"
                     raise StagewrightError(
-                        Reason.UNSAFE_ARCHIVE, what, hint="nothing of it was kept; tell who runs the mirror"
+                        Reason.UNSAFE_ARCHIVE, what, hint="the files were discarded: report it to the mirror"
                     )

@@ -1,4 +1,4 @@
-"""What a repository of a project stands for: looked up and verified for a pin, and brought back by one."""
+"""The remote source of a project's repository: resolve and verify its current state, and restore a pinned one."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ GENTOO_KEYS = (
     "DCD05B71EAB94199527F44ACDB6B8C1F96D8BF6D",  # ebuild repository signing key
     "EF9538C9E8E64311A52CDEDFA13D0EF1914E7A72",  # repository mirrors, automated git signing key
 )
-"""Primary keys by which Gentoo signs its repository: snapshots and Manifests, and the commits of its git mirror."""
+"""Primary keys of Gentoo's signatures of snapshots, of Manifests, and of commits in its git mirror."""
 
 SUBJECTS = 20
-"""How many commits between two pins are named."""
+"""The largest number of commits between two pins whose subjects are listed."""
 
 
 @dataclass(frozen=True)
 class RepositorySource:
-    """One repository of a project that comes from elsewhere, and where a store keeps it.
+    """A remote repository of a project, and the cache of a store.
 
-    ``keyring`` is the file of keys that the project names, if it does.
+    ``keyring`` is the file of keys that the project names, or None.
     """
 
     name: str
@@ -47,10 +47,10 @@ class RepositorySource:
     on_progress: Progress = lambda *_: None
 
     def find(self, old: Mapping[str, Any] | None) -> dict[str, Any]:
-        """What it stands for now, verified, with its files in the store.
+        """Fetch and verify the current state of the repository, and return its pin.
 
-        ``old`` is its last pin for the same settings. Raises the reason why the repository cannot be reached or must
-        not be trusted; ``REPLAYED`` for a state older than the pinned one.
+        ``old`` is the last pin for the same settings. Raises the reason if the repository cannot be reached or
+        verified; ``REPLAYED`` if its state is older than the pinned one.
         """
         if self.repo.git is not None:
             commit = self._remote.find(ref=self.repo.ref, tag=self.repo.tag, commit=self.repo.commit)
@@ -64,7 +64,7 @@ class RepositorySource:
         return pin
 
     def fetch(self, pin: Mapping[str, Any]) -> None:
-        """Bring back the files that a pin names, unless they are there."""
+        """Fetch the files of a pin, unless the cache has them."""
         if not self.cache.has(pin["tree"]):
             self.on_phase("fetch")
             if self.repo.git is not None:
@@ -72,18 +72,18 @@ class RepositorySource:
             else:
                 tree = self._mirror.tree(pin["file"], pin["sha512"])
             if tree != pin["tree"]:
-                what = f"{self.name}: the pinned commit has other files than the lock says"
-                raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="stagewright update pins it anew")
+                what = f"{self.name}: the files of the pinned commit do not match the lock"
+                raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="run: stagewright update")
 
     def commits_between(self, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> CommitRange | None:
-        """The commits between two pins, where that can be told."""
+        """Return the commits between two pins; None if unknown."""
         if not old or self.repo.git is None or "commit" not in old or old["commit"] == new["commit"]:
             return None
         since = calendar.timegm(time.strptime(old["date"], "%Y-%m-%d %H:%M:%S"))
         return self._remote.commits_between(old["commit"], new["commit"], since, SUBJECTS)
 
     def _check_manifests(self, tree: str) -> None:
-        """Verify a tree by its own signed Manifests, if the project asks for it; the pin says that it was done."""
+        """Verify a tree by its signed Manifests if the project sets ``manifests``."""
         if self.repo.manifests:
             self.on_phase("verify the Manifests")
             with self._trusted() as trusted:
@@ -124,8 +124,8 @@ class RepositorySource:
         if old and date < str(old.get("date", "")):
             raise StagewrightError(
                 Reason.REPLAYED,
-                f"{self.name}: what is there now is of {date}, older than what is pinned ({old['date']})",
-                hint=f"the server may be behind; to go back on purpose take [repos.{self.name}] out of the lock",
+                f"{self.name}: the current state is older than the pinned one ({date}, pinned {old['date']})",
+                hint=f"try again later; to go back, remove [repos.{self.name}] from stagewright.lock",
             )
 
     @property
@@ -134,7 +134,7 @@ class RepositorySource:
 
     @contextlib.contextmanager
     def _trusted(self) -> Iterator[Keyring]:
-        """The keys whose signatures are good: those of the project, else Gentoo's own."""
+        """Make a keyring of the trusted keys: those of the project, else those of Gentoo."""
         file = self._keyring_file
         wanted = self.repo.keys or (() if self.keyring else GENTOO_KEYS)
         with keyring([file], wanted) as trusted:
@@ -142,16 +142,18 @@ class RepositorySource:
 
 
 def _gemato(tree: Path, trusted: Keyring, log: IO[str], name: str) -> None:
-    """Verify a tree by gemato(1). Raises ``DIGEST_MISMATCH`` or ``BAD_SIGNATURE`` with what it says."""
+    """Verify a tree with gemato(1). Raises ``DIGEST_MISMATCH`` or ``BAD_SIGNATURE`` with its output."""
     if importlib.util.find_spec("gemato") is None:
         raise StagewrightError(
             Reason.MISSING_TOOL,
             "gemato is not installed",
-            hint="pip install 'stagewright[manifests]'; or app-portage/gemato",
+            hint="run: pip install 'stagewright[manifests]' (Gentoo: emerge app-portage/gemato)",
         )
     if not (tree / "Manifest").is_file():
-        what = f"{name}: the repository has no Manifest at its top, so its files are not signed"
-        raise StagewrightError(Reason.NO_SIGNATURE, what, hint="leave out `manifests`; snapshots of Gentoo's have one")
+        what = f"{name}: no Manifest at the top of the repository, so its files are not signed"
+        raise StagewrightError(
+            Reason.NO_SIGNATURE, what, hint="remove `manifests`, or use a snapshot of Gentoo's repository"
+        )
     keys = trusted.home / "trusted.gpg"
     run(["gpg", "--homedir", trusted.home, "--batch", "--output", keys, "--export"])
     words = ["verify", "--require-signed-manifest", "--no-refresh-keys", "--openpgp-key", str(keys), str(tree)]
@@ -161,7 +163,7 @@ def _gemato(tree: Path, trusted: Keyring, log: IO[str], name: str) -> None:
     if result.code:
         raise StagewrightError(
             Reason.DIGEST_MISMATCH if "mismatch" in said.lower() else Reason.BAD_SIGNATURE,
-            f"{name}: the repository is not what its Manifests say",
+            f"{name}: the repository does not match its Manifests",
             detail="\n".join(said.splitlines()[-8:]),
-            hint="nothing is built with it; take another mirror or another day",
+            hint="try another mirror or another `date`",
         )

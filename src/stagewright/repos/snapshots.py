@@ -1,8 +1,8 @@
 """Gentoo's snapshots of a repository: squashfs images and tarballs, found on a mirror, verified, and unpacked.
 
-A folder of squashfs images has one clear-signed ``sha512sum.txt`` with the names and digests of all of them; each
-tarball has a detached signature beside it. Both kinds are named by the day whose end they show, so neither can have
-been signed before that day: what was is an older one under a newer name.
+A folder of squashfs images has one clear-signed ``sha512sum.txt`` with the names and digests of all images. Each
+tarball has a detached signature. The name of a snapshot contains the day at whose end it was made. So a signature from
+before that day belongs to an older snapshot that was renamed.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from stagewright.seeds.unpack import unpack
 from stagewright.store.store import remove_tree
 
 TREE = "sha512"
-"""The kind of tree id that a snapshot has: the digest of its file."""
+"""The kind of tree id of a snapshot: the digest of its file."""
 
 SUMS = "sha512sum.txt"
 
 SMALL = 1 << 20
-"""Bytes that a list of digests or a signature may have."""
+"""The largest list of digests or signature (bytes)."""
 
 DAYS_BACK = 7
-"""How many days a mirror may lie behind before its tarballs are taken for gone."""
+"""The number of past days for which a tarball is searched."""
 
 _LINE = re.compile(
     r"^(?P<digest>[0-9a-f]{128}) [ *](?P<file>(?P<stem>[a-z0-9_-]+)-(?P<date>\d{8})\.(?P<kind>\w+)\.sqfs)$"
 )
 _KINDS = ("xz", "zstd", "zst", "gz", "lz4", "lzo")
 _SIGNATURES = ("gpgsig", "asc")
-_ASK = "try another mirror, or later; `date` names an older one"
+_ASK = "try another mirror, or set `date` to an older day"
 
 Trust = Callable[[], AbstractContextManager[Keyring]] | None
-"""Opens the keyring whose signatures are good; None: nothing is verified."""
+"""A function that opens the keyring of trusted keys; None: signatures are not verified."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot: its file at the mirror, its day (YYYYMMDD), its digest; who signed it, and when (seconds)."""
+    """A snapshot: file at the mirror, day (YYYYMMDD), digest, signer, time of the signature (seconds since 1970)."""
 
     file: str
     date: str
@@ -61,13 +61,13 @@ class Snapshot:
 
     @property
     def tree(self) -> str:
-        """What stands for it in keys."""
+        """The tree id of the snapshot."""
         return f"{TREE}:{self.sha512}"
 
 
 @dataclass(frozen=True)
 class SnapshotMirror:
-    """A folder of snapshots on a mirror, whose names begin with one of ``names``: the repository's, or Gentoo's."""
+    """A folder of snapshots on a mirror. Their names begin with one of ``names``."""
 
     url: str
     names: Sequence[str]
@@ -77,11 +77,11 @@ class SnapshotMirror:
 
     @property
     def folder(self) -> Path:
-        """Where its files are kept while they are needed."""
+        """The folder for its downloaded files."""
         return self.cache.folder_for("files", self.url)
 
     def find_squashfs(self, date: str | None, trust: Trust) -> Snapshot:
-        """The image of a day, or the newest. Raises ``NOT_FOUND`` for a day that the mirror has not got."""
+        """Return the image of a day, or the newest. Raises ``NOT_FOUND`` if the mirror has none of that day."""
         self.folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as aside:
             sums = self._small(SUMS, Path(aside))
@@ -94,19 +94,19 @@ class SnapshotMirror:
                 text = sums.read_text(errors="replace", encoding="utf-8")
         lines = [match for line in text.splitlines() if (match := _LINE.match(line.rstrip())) and self._ours(match)]
         if not lines:
-            what = f"{self.url}/{SUMS} lists no snapshot of {' or '.join(self.names)}"
-            raise StagewrightError(Reason.BAD_LISTING, what, hint="correct the address: a folder with *.sqfs files")
+            what = f"{self.url}/{SUMS}: no snapshot of {' or '.join(self.names)}"
+            raise StagewrightError(Reason.BAD_LISTING, what, hint="set the address of a folder with *.sqfs files")
         day = date or max(match["date"] for match in lines)
         images = [match for match in lines if match["date"] == day]
         if not images:
             hint = nearest(day, [match["date"] for match in lines])
-            raise StagewrightError(Reason.NOT_FOUND, f"{self.url} has no snapshot of {day}", hint=hint)
+            raise StagewrightError(Reason.NOT_FOUND, f"{self.url}: no snapshot of {day}", hint=hint)
         best = min(images, key=lambda match: _KINDS.index(match["kind"]))
         _check_signed(best["file"], day, signature)
         return _found(best["file"], day, best["digest"], signature)
 
     def find_tarball(self, date: str | None, trust: Trust) -> Snapshot:
-        """The tarball of a day, or the newest one of the last days, fetched and verified.
+        """Fetch and verify the tarball of a day, or the newest one of the last days.
 
         Raises ``NOT_FOUND`` if there is none.
         """
@@ -123,7 +123,7 @@ class SnapshotMirror:
         return _found(name, day, digest, signature)
 
     def tree(self, file: str, sha512: str) -> str:
-        """The id of a snapshot in keys; fetched and unpacked unless its files are there already."""
+        """Return the tree id of a snapshot; fetch and unpack it if its files are missing."""
         tree = f"{TREE}:{sha512}"
 
         def verify(path: Path) -> None:
@@ -145,7 +145,7 @@ class SnapshotMirror:
         return download([f"{self.url}/{name}"], folder / name, limit=SMALL)
 
     def _tarball(self, date: str | None) -> tuple[str, str]:
-        """The day and the name of a tarball that the mirror has: whichever has its list of digests there."""
+        """Return the day and the name of the newest tarball whose signature or digest the mirror has."""
         now = time.time()
         days = (
             [date] if date else [time.strftime("%Y%m%d", time.gmtime(now - back * 86400)) for back in range(DAYS_BACK)]
@@ -158,7 +158,7 @@ class SnapshotMirror:
                     if any(self._try(f"{name}.{end}", Path(aside)) for end in (*_SIGNATURES, "md5sum")):
                         return day, name
         what = f"of {date}" if date else f"of the last {DAYS_BACK} days"
-        raise StagewrightError(Reason.NOT_FOUND, f"{self.url} has no snapshot {what}", hint=_ASK)
+        raise StagewrightError(Reason.NOT_FOUND, f"{self.url}: no snapshot {what}", hint=_ASK)
 
     def _try(self, name: str, folder: Path) -> Path | None:
         try:
@@ -172,11 +172,11 @@ class SnapshotMirror:
         with tempfile.TemporaryDirectory(dir=self.folder) as aside:
             if trust:
                 for end in _SIGNATURES:
-                    if beside := self._try(f"{name}.{end}", Path(aside)):
+                    if signature := self._try(f"{name}.{end}", Path(aside)):
                         with trust() as keyring:
-                            return keyring.verify(beside, file)
-                what = f"{self.url}/{name} has no signature beside it"
-                raise StagewrightError(Reason.NO_SIGNATURE, what, hint="try another mirror, or `verify = false`")
+                            return keyring.verify(signature, file)
+                what = f"{self.url}/{name}: no signature found"
+                raise StagewrightError(Reason.NO_SIGNATURE, what, hint="try another mirror, or set `verify = false`")
             sums = self._try(f"{name}.md5sum", Path(aside))
             expected = sums.read_text(errors="replace", encoding="utf-8").split()[:1] if sums else []
         if expected:
@@ -185,7 +185,7 @@ class SnapshotMirror:
 
 
 def unpacked_snapshot(snapshot: Path, cache: RepositoryCache, log: IO[str]) -> Path:
-    """The folder with the repository that a snapshot at hand holds; unpacked unless it is there already.
+    """Return the folder with the content of a local snapshot; unpack it if it is missing.
 
     Raises ``BAD_ARCHIVE`` for a file that cannot be read, or that holds no repository.
     """
@@ -217,21 +217,21 @@ def _found(file: str, date: str, digest: str, signature: Signature | None) -> Sn
 
 
 def _check_signed(file: str, date: str, signature: Signature | None) -> None:
-    """Raise ``REPLAYED`` for what was signed before the day that its name says."""
+    """Raise ``REPLAYED`` if a snapshot was signed before the day in its name."""
     if signature and signature.made < calendar.timegm(time.strptime(date, "%Y%m%d")):
         made = time.strftime("%Y-%m-%d", time.gmtime(signature.made))
         raise StagewrightError(
-            Reason.REPLAYED, f"{file} was signed on {made}: it is an older one under a newer name", hint=_ASK
+            Reason.REPLAYED, f"{file}: an older snapshot under a newer name (signed on {made})", hint=_ASK
         )
 
 
 def _unsquash(image: Path, target: Path, log: IO[str]) -> None:
-    """Unpack a squashfs image where everything but the target is read-only."""
+    """Unpack a squashfs image in a sandbox where only the target is writable."""
     words = ["unsquashfs", "-no-progress", "-no-xattrs", "-force", "-dest", "/mnt", "/tmp/image"]
     result = run(unpacker(target, "/mnt", words, binds=[Bind(image.resolve(), "/tmp/image")]), check=False)
     log.write(result.stdout + result.stderr)
     if result.code:
         shown = "\n".join(result.stderr.strip().splitlines()[:8])
         raise StagewrightError(
-            Reason.BAD_ARCHIVE, f"{image.name} cannot be unpacked", detail=shown, hint="nothing of it was kept"
+            Reason.BAD_ARCHIVE, f"{image.name}: cannot be unpacked", detail=shown, hint="fetch the file again"
         )

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.measure import Row, Setting, best, timed
-from stagewright.media.arguments import InitramfsKind, KernelArguments
+from stagewright.media.arguments import InitramfsKind
 from stagewright.media.iso import EFI_SYSTEM_PARTITION, make_iso
-from stagewright.media.layout import Settings, Squashed, image_of
+from stagewright.media.layout import MediumParts, boot_menu, iso_contents
 from stagewright.media.loaders import Loader
 from stagewright.media.payload import BootKernel, Payload
+from stagewright.media.settings import IsoSettings
 
 EPOCH = 1795132800
 ROUNDS = 5
@@ -60,14 +61,16 @@ def _parts(folder: Path, setting: Setting) -> Path:
 
 def _assemble(parts: Path, work: Path) -> None:
     kernel = BootKernel("gentoo", "6.1", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, True, (), True)
-    settings = Settings(Loader.SYSTEMD_BOOT, KernelArguments(), "T", "LIVE")
+    settings = IsoSettings(loader=Loader.SYSTEMD_BOOT)
     for name in ("loader", "media"):
         (work / name).mkdir()
     with (work / "log").open("w", encoding="utf-8") as log:
         payload = Payload("amd64", (kernel,), sha512={"boot/gentoo": "0" * 128, "boot/gentoo.igz": "0" * 128})
-        squashfs = Squashed(parts / "image.squashfs", "0" * 128)  # the stages that make these know their digests
-        image = image_of(settings, payload, parts, squashfs, work / "loader", EPOCH)
-        make_iso(image, work / "out.iso", work / "media", EPOCH, log)
+        # the stages that make these files have computed their digests already
+        medium = MediumParts(payload, parts, parts / "image.squashfs", "0" * 128)
+        menu = boot_menu(settings, medium, "T", "LIVE")
+        contents = iso_contents(settings, menu, medium, work / "loader", EPOCH)
+        make_iso(contents, work / "out.iso", work / "media", EPOCH, log)
 
 
 def _by_hand(parts: Path, work: Path) -> None:

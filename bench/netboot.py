@@ -8,7 +8,7 @@ import os
 from bench.measure import Row, Setting, best, timed
 from stagewright.media.arguments import InitramfsKind, KernelArguments
 from stagewright.netboot.methods import CommandLine, Method
-from stagewright.netboot.writer import NetSet, Parts, write_set
+from stagewright.netboot.writer import NetSet, NetSetParts, write_set
 
 EPOCH = 1795132800
 ROUNDS = 5
@@ -30,7 +30,7 @@ def measure(setting: Setting) -> list[Row]:
     def write() -> None:
         target = folder / f"netboot-{next(numbers)}"
         target.mkdir()
-        write_set(Parts(parts / "kernel", parts / "initramfs", parts / "image"), wanted, target, EPOCH)
+        write_set(NetSetParts(parts / "kernel", parts / "initramfs", parts / "image"), wanted, target, EPOCH)
 
     clock, processor = best([timed(write) for _ in range(setting.count(ROUNDS))])
     note = f"of a processor; {clock:.2f} s by the clock, digests included"

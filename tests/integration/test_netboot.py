@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from integration.support import DEMO, REPOSITORY, Warm, build, call, copy_project, edit, plan, states
-from stagewright.media.menus import read_menu, traps_of
+from stagewright.media.menus import problems_of, read_menu
 
 pytestmark = pytest.mark.real
 
@@ -241,7 +241,7 @@ def test_official_media(
     assert "dokeymap nodhcp" in script
     assert not re.search(r"CDLABEL|docache|rd\.live\.ram|squashimg", script)
     (line,) = read_menu("grub.cfg", (tmp_path / "set/grub.cfg").read_text(encoding="utf-8"))
-    assert traps_of(line, "", ["boot/gentoo", "combined.igz", "image.squashfs.img"]) == []
+    assert problems_of(line, "", ["boot/gentoo", "combined.igz", "image.squashfs.img"]) == []
     assert sha512(tmp_path / "set/image.squashfs") == sha512(site.set / "image.squashfs")
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
+from stagewright.media.arguments import BootMode, InitramfsKind, KernelArguments
 from stagewright.media.iso import GENKERNEL_SUMS, SUMS
-from stagewright.media.layout import Settings, Squashed, entries_of, image_of, menu_of, unfit
-from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
-from stagewright.media.menus import Line, read_menu, traps_of
-from stagewright.media.payload import BootKernel, Payload, paths_of
+from stagewright.media.layout import MediumParts, boot_menu, iso_contents, menu_entries, unsupported
+from stagewright.media.loaders import BOOT_MBR, ELTORITO, BootMenu, Loader, MenuEntry
+from stagewright.media.menus import FoundEntry, problems_of, read_menu
+from stagewright.media.payload import BootKernel, Payload, kernel_paths
+from stagewright.media.settings import IsoSettings
 
 DRACUT, GENKERNEL = InitramfsKind.DRACUT, InitramfsKind.GENKERNEL
 
@@ -63,18 +64,26 @@ def test_what_is_ours_or_does_nothing_is_refused(word: str) -> None:
 
 
 def test_a_console_that_leads_comes_last_and_once() -> None:
-    arguments = KernelArguments(console=["ttyS0,9600", "tty0"]).leading_to("ttyS0,115200")
+    arguments = KernelArguments(console=["ttyS0,9600", "tty0"]).with_main_console("ttyS0,115200")
     assert arguments.console == ["tty0", "ttyS0,115200"]
 
 
 def kernel(name: str = "gentoo", by: InitramfsKind = DRACUT, **more: Any) -> BootKernel:
-    path, initramfs = paths_of(name, first=name == "gentoo")
+    path, initramfs = kernel_paths(name, first=name == "gentoo")
     facts = {"verifies": True, "network": (), "keymaps": True, **more}
     return BootKernel(name, "6.1", path, initramfs, by, **facts)
 
 
-def settings_of(loader: Loader = Loader.SYSTEMD_BOOT, **more: Any) -> Settings:
-    return Settings(**{"loader": loader, "arguments": KernelArguments(), "title": "T 1", "volume_id": "LIVE", **more})
+def settings_of(loader: Loader = Loader.SYSTEMD_BOOT, **more: Any) -> IsoSettings:
+    return IsoSettings(loader=loader, **more)
+
+
+def entries_of(settings: IsoSettings, payload: Payload) -> list[MenuEntry]:
+    return menu_entries(settings, payload, "T 1", "LIVE")
+
+
+def menu_of(settings: IsoSettings, payload: Payload) -> BootMenu:
+    return boot_menu(settings, MediumParts(payload, Path(), Path()), "T 1", "LIVE")
 
 
 def test_a_payload_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -85,7 +94,7 @@ def test_a_payload_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_every_kernel_has_its_lines_with_the_words_of_its_initramfs() -> None:
     payload = Payload("amd64", (kernel(), kernel("old", GENKERNEL)))
-    entries = entries_of(settings_of(modes=(Mode.RAM,), consoles=("ttyS0,115200",)), payload)
+    entries = entries_of(settings_of(entries=[BootMode.RAM], consoles=["ttyS0,115200"]), payload)
     assert [entry.id for entry in entries] == ["live", "live-ram", "live-ttyS0", "old", "old-ram", "old-ttyS0"]
     assert [entry.kernel for entry in entries] == ["boot/gentoo"] * 3 + ["boot/old"] * 3
     assert "rd.live.ram=1" in entries[1].arguments
@@ -96,16 +105,16 @@ def test_every_kernel_has_its_lines_with_the_words_of_its_initramfs() -> None:
 
 def test_a_medium_may_start_another_kernel_than_the_first() -> None:
     payload = Payload("amd64", (kernel(), kernel("new"), kernel("old")))
-    entries = entries_of(settings_of(), payload.led_by("old"))
+    entries = entries_of(settings_of(), payload.with_first("old"))
     assert [entry.id for entry in entries] == ["live", "gentoo", "new"]
     assert [entry.kernel for entry in entries] == ["boot/old", "boot/gentoo", "boot/new"]
-    assert payload.led_by(None) == payload
+    assert payload.with_first(None) == payload
 
 
 @pytest.mark.parametrize("loader", [Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.GRUB_HYBRID, Loader.ISOLINUX])
 def test_all_loaders_say_the_same(loader: Loader) -> None:
     """What is read back from each loader's own files is the menu that they were made of."""
-    settings = settings_of(loader, modes=tuple(Mode), memtest=True)
+    settings = settings_of(loader, entries=list(BootMode), memtest=True)
     payload = Payload("amd64", (kernel(), kernel("old", GENKERNEL)), memtest=True)
     wanted = {(e.title, e.kernel, e.initramfs, e.arguments) for e in entries_of(settings, payload)}
     texts = loader.configuration(menu_of(settings, payload))
@@ -116,14 +125,14 @@ def test_all_loaders_say_the_same(loader: Loader) -> None:
         assert {(line.title, line.kernel, line.initramfs, line.arguments) for line in menu} == wanted
     assert any("memtest" in text for text in texts.values())
     on_medium = {path for one in payload.kernels for path in (one.kernel, one.initramfs)} | {"image.squashfs"}
-    assert not [trap for menu in menus for line in menu for trap in traps_of(line, "LIVE", on_medium)]
+    assert not [trap for menu in menus for line in menu for trap in problems_of(line, "LIVE", on_medium)]
 
 
 @pytest.mark.parametrize(
     ("more", "facts"),
     [
-        ({"modes": (Mode.VERIFY,)}, {"verifies": False}),
-        ({"modes": (Mode.PERSISTENCE,)}, {"by": GENKERNEL}),
+        ({"modes": (BootMode.VERIFY,)}, {"verifies": False}),
+        ({"modes": (BootMode.PERSISTENCE,)}, {"by": GENKERNEL}),
         ({"arguments": KernelArguments(keymap="uk")}, {"keymaps": False}),
         ({"memtest": True}, {}),
         ({}, {"compressions": ("gzip", "xz")}),
@@ -131,9 +140,9 @@ def test_all_loaders_say_the_same(loader: Loader) -> None:
 )
 def test_what_a_payload_cannot_do_is_found(more: dict[str, Any], facts: dict[str, Any]) -> None:
     payload = Payload("amd64", (kernel(**facts),))
-    wrong = unfit(settings_of(**more), payload, "zstd")
-    assert wrong and all(wrong)
-    assert unfit(settings_of(), Payload("amd64", (kernel(),)), "zstd") is None
+    unfit = unsupported(payload, "zstd", **{"arguments": KernelArguments(), **more})
+    assert unfit and all(unfit)
+    assert unsupported(Payload("amd64", (kernel(),)), "zstd", KernelArguments()) is None
 
 
 def ready(folder: Path, *loaders: Loader, names: tuple[str, ...] = ("gentoo",)) -> Payload:
@@ -155,7 +164,8 @@ def ready(folder: Path, *loaders: Loader, names: tuple[str, ...] = ("gentoo",)) 
 def test_old_paths_stay_whatever_the_loader(tmp_path: Path, loader: Loader) -> None:
     payload = ready(tmp_path / "payload", loader, names=("gentoo", "old"))
     folder, work = tmp_path / "payload", tmp_path / "work"
-    image = image_of(settings_of(loader, memtest=True), payload, folder, Squashed(folder / "image.squashfs"), work, 0)
+    settings, parts = settings_of(loader, memtest=True), MediumParts(payload, folder, folder / "image.squashfs")
+    image = iso_contents(settings, boot_menu(settings, parts, "T 1", "LIVE"), parts, work, 0)
     assert {"boot/gentoo", "boot/gentoo.igz", "boot/old", "boot/old.igz", "image.squashfs"} <= set(image.files)
     assert bool(image.efi_files) is loader.is_efi
     assert bool(image.bios) is loader.is_bios
@@ -176,9 +186,9 @@ def test_old_paths_stay_whatever_the_loader(tmp_path: Path, loader: Loader) -> N
         ("root=live:CDLABEL=LIVE rd.live.squashimg=gone.squashfs", "LIVE", "gone.squashfs is not on"),
     ],
 )
-def test_known_traps_are_told(arguments: str, volume: str, words: str) -> None:
-    line = Line("grub.cfg", "T", "k", "i", arguments)
-    assert [trap for trap in traps_of(line, volume, {"k", "i"}) if words in trap]
+def test_known_problems_are_reported(arguments: str, volume: str, words: str) -> None:
+    line = FoundEntry("grub.cfg", "T", "k", "i", arguments)
+    assert [trap for trap in problems_of(line, volume, {"k", "i"}) if words in trap]
 
 
 def test_menus_of_others_are_read() -> None:
@@ -192,9 +202,9 @@ menuentry 'Boot LiveCD (kernel: gentoo)' --class gnu-linux --class os {
 """
     (line,) = read_menu("boot/grub/grub.cfg", grub)
     assert (line.kernel, line.initramfs) == ("boot/gentoo", "boot/gentoo.igz")
-    assert not traps_of(line, "Gentoo-amd64-2026", {"boot/gentoo", "boot/gentoo.igz", "image.squashfs"})
+    assert not problems_of(line, "Gentoo-amd64-2026", {"boot/gentoo", "boot/gentoo.igz", "image.squashfs"})
     arguments = "dokeymap looptype=squashfs loop=/image.squashfs cdroot"
     pxe = f"LABEL gentoo\n  KERNEL gentoo\n  APPEND initrd=combined.igz {arguments}\n"
     (line,) = read_menu("pxelinux.cfg/default", pxe)
     assert (line.title, line.initramfs) == ("gentoo", "combined.igz")
-    assert [trap for trap in traps_of(line, "", {"gentoo", "combined.igz", "image.squashfs"}) if "no root=" in trap]
+    assert [trap for trap in problems_of(line, "", {"gentoo", "combined.igz", "image.squashfs"}) if "no root=" in trap]

@@ -13,7 +13,7 @@ import pytest
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.media.disk import MIB, Layout, make_disk, make_ext4
+from stagewright.media.disk import MIB, DiskLayout, make_disk, make_ext4
 
 TOOLS = ("sfdisk", "mkfs.ext4", "debugfs", "mkfs.vfat", "mcopy")
 pytestmark = pytest.mark.skipif(
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 EPOCH = 1795132800
-LAYOUT = Layout("demo.qcow2", Arch.AMD64, 64 * MIB, 16 * MIB)
+LAYOUT = DiskLayout("demo.qcow2", Arch.AMD64, 64 * MIB, 16 * MIB)
 
 
 def tree(folder: Path) -> Path:
@@ -89,6 +89,6 @@ def test_a_root_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
 
 
 def test_identifiers_differ_by_name() -> None:
-    other = Layout("other.qcow2", Arch.AMD64, 64 * MIB, 16 * MIB)
+    other = DiskLayout("other.qcow2", Arch.AMD64, 64 * MIB, 16 * MIB)
     names = ("disk", "esp", "root")
     assert len({layout.identifier(name) for layout in (LAYOUT, other) for name in names}) == 6

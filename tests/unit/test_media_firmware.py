@@ -11,10 +11,10 @@ from roots import EPOCH, as_root, cpio, in_sandbox, make_root, with_shell
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.options import KernelFeatures
-from stagewright.media.contents import Contents
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import CHOSEN, choose_firmware, copy_firmware, missing_firmware
-from stagewright.media.initramfs import TOOLS, Initramfs, Making, make_initramfs, missing_environment
+from stagewright.media.initramfs import TOOLS, DracutRun, InitramfsSettings, make_initramfs, missing_for_dracut
+from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.loaders import BOOT_MBR, Loader
 from stagewright.media.memtest import missing_memtest, take_memtest
 from stagewright.netboot.programs import NetLoader
@@ -118,13 +118,13 @@ def test_architectures_without_media_are_told() -> None:
 
 
 def test_what_dracut_would_drop_in_silence(tmp_path: Path) -> None:
-    settings = Initramfs()
-    assert "no dracut" in missing_environment(settings, make_root(tmp_path / "a"), "it")[0].message
+    settings = InitramfsSettings()
+    assert "no dracut" in missing_for_dracut(settings, make_root(tmp_path / "a"), "it")[0].message
     tools = {f"usr/bin/{name}*": "" for name in ("dracut", *TOOLS)}
     root = make_root(tmp_path / "b", tools)
-    (lack,) = missing_environment(settings, root, "it")
+    (lack,) = missing_for_dracut(settings, root, "it")
     assert all(name in lack.message for name in ("ip ", "arping", "dhclient", "curl", "pgrep"))
-    assert missing_environment(Initramfs(modules=["dmsquash-live"]), root, "it") == []
+    assert missing_for_dracut(InitramfsSettings(modules=["dmsquash-live"]), root, "it") == []
 
 
 DRACUT = """#!/bin/sh
@@ -148,14 +148,14 @@ def maker(tmp_path: Path) -> Root:
     return Root(root.path, root.upper, log=io.StringIO())
 
 
-def made(root: Root, settings: Initramfs, able: KernelFeatures, **env: str) -> Contents:
-    making = Making("6.1", "/initramfs", root.path / "initramfs", microcode=False, epoch=EPOCH)
+def made(root: Root, settings: InitramfsSettings, able: KernelFeatures, **env: str) -> InitramfsContents:
+    making = DracutRun("6.1", "/initramfs", root.path / "initramfs", microcode=False, epoch=EPOCH)
     return make_initramfs(settings, root.with_binds(**env), making, able)
 
 
 @in_sandbox
 def test_an_initramfs_is_looked_into(maker: Root) -> None:
-    settings = Initramfs(modules=["dmsquash-live"])
+    settings = InitramfsSettings(modules=["dmsquash-live"])
     builtin = frozenset({"overlay", "loop", "isofs"})
     contents = made(maker, settings, KernelFeatures(None, frozenset({"squashfs"}), builtin))
     assert contents.has_program("checkisomd5")
@@ -164,17 +164,17 @@ def test_an_initramfs_is_looked_into(maker: Root) -> None:
         made(maker, settings, KernelFeatures(options, frozenset(), frozenset()))
     assert caught.value.reason is Reason.BUILD_FAILED
     with pytest.raises(StagewrightError, match="livenet") as caught:
-        made(maker, Initramfs(), KernelFeatures(None, frozenset(), builtin))
+        made(maker, InitramfsSettings(), KernelFeatures(None, frozenset(), builtin))
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
 
 
 @in_sandbox
 def test_a_dracut_that_gives_up_is_explained(maker: Root) -> None:
     with pytest.raises(StagewrightError) as caught:
-        made(maker, Initramfs(), KernelFeatures(None, frozenset(), frozenset()), FAIL="1")
+        made(maker, InitramfsSettings(), KernelFeatures(None, frozenset(), frozenset()), FAIL="1")
     assert caught.value.reason is Reason.BUILD_FAILED
     assert "'dm'" in caught.value.detail
     (maker.path / "usr/bin/dracut").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
-        made(maker, Initramfs(), KernelFeatures(None, frozenset(), frozenset()))
+        made(maker, InitramfsSettings(), KernelFeatures(None, frozenset(), frozenset()))
     assert caught.value.reason is Reason.COMMAND_FAILED

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,14 +21,15 @@ from stagewright.arch import Arch
 from stagewright.cli.boot import _arch_of
 from stagewright.cli.main import run as stagewright
 from stagewright.errors import Reason, StagewrightError
-from stagewright.media.arguments import InitramfsKind, KernelArguments, Mode
-from stagewright.media.inspect import Medium, Way, arches_of, inspect
+from stagewright.media.arguments import BootMode, InitramfsKind
+from stagewright.media.inspect import BootPath, InspectedMedium, arches_of, inspect
 from stagewright.media.iso import implant_md5, make_esp, make_iso
-from stagewright.media.layout import Settings, Squashed, image_of
+from stagewright.media.layout import MediumParts, boot_menu, iso_contents
 from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
 from stagewright.media.payload import BootKernel, Payload
+from stagewright.media.settings import IsoSettings
 from stagewright.media.signing import SecureBoot, sign
-from stagewright.media.uki import Parts, Stub, make_uki
+from stagewright.media.uki import EfiStub, UkiParts, make_uki
 
 EPOCH = 20_000 * 86400
 TOOLS = ("xorriso", "mcopy", "mkfs.vfat", "unsquashfs", "mksquashfs")
@@ -72,21 +74,19 @@ def payload(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make(payload: Path, work: Path, loader: Loader, **more: object) -> Path:
-    settings = Settings(
-        **{"loader": loader, "arguments": KernelArguments(), "title": "T", "volume_id": "LIVE", **more}  # type: ignore[arg-type]
-    )
+def make(payload: Path, work: Path, loader: Loader, *, theme: Path | None = None, **more: Any) -> Path:
+    settings = IsoSettings(loader=loader, **more)
     work.mkdir(parents=True, exist_ok=True)
     for name in ("loader", "media"):
         (work / name).mkdir()
-    squashfs = Squashed(payload / "image.squashfs")
-    image = image_of(settings, Payload.read(payload), payload, squashfs, work / "loader", EPOCH)
+    parts = MediumParts(Payload.read(payload), payload, payload / "image.squashfs", theme=theme)
+    menu = boot_menu(settings, parts, "T", "LIVE")
     target = work / "out.iso"
-    make_iso(image, target, work / "media", EPOCH, io.StringIO())
+    make_iso(iso_contents(settings, menu, parts, work / "loader", EPOCH), target, work / "media", EPOCH, io.StringIO())
     return target
 
 
-def look(path: Path, work: Path) -> Medium:
+def look(path: Path, work: Path) -> InspectedMedium:
     work.mkdir(parents=True)
     return inspect(path, work)
 
@@ -102,10 +102,10 @@ WAYS = {
 
 @pytest.mark.parametrize("loader", list(Loader))
 def test_an_iso_is_the_same_twice_and_starts_where_it_should(payload: Path, tmp_path: Path, loader: Loader) -> None:
-    modes = tuple(Mode) if loader.has_menu else ()
-    first = make(payload, tmp_path / "a", loader, modes=modes)
+    entries = list(BootMode) if loader.has_menu else []
+    first = make(payload, tmp_path / "a", loader, entries=entries)
     time.sleep(1.1)  # a clock in the image would show
-    second = make(payload, tmp_path / "b", loader, modes=modes)
+    second = make(payload, tmp_path / "b", loader, entries=entries)
     assert first.read_bytes() == second.read_bytes()
     medium = look(first, tmp_path / "look")
     assert {(way.firmware, way.attach) for way in medium.ways} == WAYS[loader]
@@ -161,7 +161,7 @@ def test_an_efi_system_partition_of_a_size(tmp_path: Path) -> None:
     big.write_bytes(bytes(3 << 20))
     image = make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "a", EPOCH, io.StringIO(), least=16 << 20)
     assert image.stat().st_size == 16 << 20
-    with pytest.raises(StagewrightError, match="needs 5 MiB") as caught:
+    with pytest.raises(StagewrightError, match="need 5 MiB") as caught:
         make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "b", EPOCH, io.StringIO(), least=2 << 20)
     assert caught.value.reason is Reason.BUILD_FAILED
     with big.open("r+b") as stream:
@@ -212,11 +212,11 @@ def test_signatures_are_the_same_twice(tmp_path: Path) -> None:
 
 
 def test_what_is_no_efi_program(tmp_path: Path) -> None:
-    stub = Stub.of(efi_program(), "stub")
+    stub = EfiStub.of(efi_program(), "stub")
     assert (stub.sections, stub.address, stub.end) == (1, 0x1010, 1536)
     for data in (b"", b"MZ" * 40, efi_program().replace(b"PE\0\0", b"NE\0\0")):
         with pytest.raises(StagewrightError) as caught:
-            Stub.of(data, "stub")
+            EfiStub.of(data, "stub")
         assert caught.value.reason is Reason.ENVIRONMENT_LACKS
 
 
@@ -226,7 +226,7 @@ def test_a_unified_kernel_image_of_any_architecture(tmp_path: Path, machine: int
     struct.pack_into("<H", stub, 0x84, machine)
     for name, data in {"stub": bytes(stub), "kernel": b"k" * 5000, "initramfs": b"i" * 100}.items():
         (tmp_path / name).write_bytes(data)
-    parts = Parts(*(tmp_path / name for name in ("stub", "kernel", "initramfs")), "root=x", "ID=live\n", "6.1")
+    parts = UkiParts(*(tmp_path / name for name in ("stub", "kernel", "initramfs")), "root=x", "ID=live\n", "6.1")
     make_uki(parts, tmp_path / "out.efi", EPOCH)
     made = (tmp_path / "out.efi").read_bytes()
     assert made[:2] == b"MZ"
@@ -245,7 +245,7 @@ def test_a_unified_kernel_image_of_any_architecture(tmp_path: Path, machine: int
 
 
 def test_a_stub_without_room(tmp_path: Path) -> None:
-    stub = Stub.of(efi_program(), "stub")
+    stub = EfiStub.of(efi_program(), "stub")
     with pytest.raises(StagewrightError) as caught:
         stub.with_sections(efi_program(), [bytes(40)] * (stub.room + 1), 0, EPOCH)
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
@@ -260,7 +260,7 @@ def test_a_medium_that_was_changed_is_found_out(payload: Path, tmp_path: Path) -
     image = make(payload, tmp_path / "a", Loader.GRUB)
     image.write_bytes(image.read_bytes().replace(b"initramfsinitramfs", b"initramfsINITRAMFS"))
     medium = look(image, tmp_path / "look")
-    assert medium.problems == ["sha512sums: boot/gentoo.igz is not what it says"]
+    assert medium.problems == ["sha512sums: boot/gentoo.igz does not match"]
 
 
 def test_what_is_no_medium(payload: Path, tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_an_iso_that_cannot_boot_is_told(tmp_path: Path) -> None:
     subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", image, tmp_path / "tree"], check=True)
     medium = look(image, tmp_path / "look")
     assert medium.ways == ()
-    assert "nothing can start from it" in medium.problems[0]
+    assert "not bootable" in medium.problems[0]
 
 
 def test_the_command(payload: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -310,6 +310,6 @@ def test_the_command(payload: Path, tmp_path: Path, capfd: pytest.CaptureFixture
     data = json.loads(capfd.readouterr().out)
     assert data["same"] == {"boot/gentoo": False, "boot/gentoo.igz": True, "image.squashfs": True}
     assert data["media"][0]["problems"] == []
-    assert Way(**data["media"][0]["ways"][0]).firmware == "uefi"
+    assert BootPath(**data["media"][0]["ways"][0]).firmware == "uefi"
     assert stagewright(["media", "check", str(tmp_path / "a")]) == 2
     assert "Traceback" not in capfd.readouterr().err

@@ -18,7 +18,7 @@ from roots import EPOCH, as_root, make_root
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.options import KernelFeatures
 from stagewright.media import netmodules
-from stagewright.media.initramfs import TOOLS, Initramfs, Making, missing_environment
+from stagewright.media.initramfs import TOOLS, DracutRun, InitramfsSettings, missing_for_dracut
 from stagewright.media.netmodules import NetModule
 from stagewright.netboot.image_servers import NbdServer, NfsServer
 from stagewright.netboot.serve import FileServer
@@ -94,7 +94,7 @@ def test_another_place_is_followed_once(folder: Path, leading_away: str) -> None
 def test_a_server_without_ranges_is_named_and_not_drained(plain: str) -> None:
     text = said(f"{plain}/a%20b/image")
     assert "die: " in text
-    assert "no ranges" in text
+    assert "does not support range requests" in text
     assert "modprobe" not in text
 
 
@@ -159,17 +159,20 @@ def test_drivers(modules: set[str], builtin: set[str], inside: set[str], missing
 
 
 def test_a_line_for_dracut_changes_with_the_modules_alone() -> None:
-    making = Making("6.1", "/out", Path("/out"), False, 1)
-    before = making.words(Initramfs(drivers=["loop"]))
+    making = DracutRun("6.1", "/out", Path("/out"), False, 1)
+    before = making.command(InitramfsSettings(drivers=["loop"]))
     assert "--install" not in before
     assert before[before.index("--drivers") + 1] == "loop"
-    words = making.words(Initramfs(modules=["dmsquash-live", "livenet", "nfs", "stagewright-stream"], drivers=["loop"]))
+    modules = ["dmsquash-live", "livenet", "nfs", "stagewright-stream"]
+    words = making.command(InitramfsSettings(modules=modules, drivers=["loop"]))
     assert words[words.index("--drivers") + 1] == "loop nfs nfsv3 nfsv4 nbd"
     assert words[words.index("--install") + 1] == "basename"
-    assert "--drivers" not in making.words(Initramfs(modules=["dmsquash-live", "stagewright-stream"]))  # all there are
+    assert "--drivers" not in making.command(
+        InitramfsSettings(modules=["dmsquash-live", "stagewright-stream"])
+    )  # all there are
 
 
-NETWORK = Initramfs(modules=["dmsquash-live", "livenet", "stagewright-stream"])
+NETWORK = InitramfsSettings(modules=["dmsquash-live", "livenet", "stagewright-stream"])
 PROGRAMS = [*TOOLS, *NetModule.STREAM.tools, "dracut", "sed"]
 
 
@@ -177,20 +180,20 @@ PROGRAMS = [*TOOLS, *NetModule.STREAM.tools, "dracut", "sed"]
 def test_what_streaming_misses_is_named_with_the_package(tmp_path: Path) -> None:
     texts = {f"usr/bin/{name}*": "" for name in PROGRAMS if name != "nbd-client"}
     root = make_root(tmp_path, texts)
-    no_plugin, no_client = missing_environment(NETWORK, root, "it")
+    no_plugin, no_client = missing_for_dracut(NETWORK, root, "it")
     assert "plugin" in no_plugin.message
     assert "nbd-client (nbd-client or nbd)" in no_client.message
     assert '"livenet" and "stagewright-stream"' in no_client.hint
     for name in ("usr/bin/nbd-client", "usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-curl-plugin.so"):
         (root.path / name).parent.mkdir(parents=True, exist_ok=True)
         (root.path / name).touch(mode=0o755)
-    assert missing_environment(NETWORK, root, "it") == []
+    assert missing_for_dracut(NETWORK, root, "it") == []
 
 
 @as_root
 def test_what_nfs_misses_is_named_with_the_package(tmp_path: Path) -> None:
     root = make_root(tmp_path, {f"usr/bin/{name}*": "" for name in [*TOOLS, *NetModule.LIVENET.tools, "dracut"]})
-    (lack,) = missing_environment(Initramfs(modules=["dmsquash-live", "livenet", "nfs"]), root, "it")
+    (lack,) = missing_for_dracut(InitramfsSettings(modules=["dmsquash-live", "livenet", "nfs"]), root, "it")
     for name in ("rpcbind (rpcbind)", "mount.nfs (nfs-common or nfs-utils)", "rpc.statd"):
         assert name in lack.message
 

@@ -13,24 +13,25 @@ from roots import cpio
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind, KernelArguments
-from stagewright.media.inspect import Entry
+from stagewright.media.menus import FoundEntry
+from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.netboot.combined import write_combined
 from stagewright.netboot.from_iso import _options, _title
-from stagewright.netboot.methods import COMBINED, IMAGE, INITRAMFS, KERNEL, CommandLine, Method, tftp_limits
-from stagewright.netboot.writer import NetSet, Parts, add_digests, dnsmasq_configuration, methods_of, write_set
+from stagewright.netboot.methods import COMBINED, CommandLine, Method, tftp_limits
+from stagewright.netboot.writer import NetSet, NetSetParts, add_digests, dnsmasq_configuration, methods_of, write_set
 
 EPOCH = 1_700_000_000
 MIB = 1 << 20
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Parts:
+def parts(tmp_path: Path) -> NetSetParts:
     sources = tmp_path / "sources"
     sources.mkdir()
     for name, data in {"kernel": b"K" * 999, "initramfs": gzip.compress(cpio({"init": b"x" * 101}))}.items():
         (sources / name).write_bytes(data)
     (sources / "image").write_bytes(bytes(range(256)) * 17 + b"end")
-    return Parts(sources / "kernel", sources / "initramfs", sources / "image")
+    return NetSetParts(sources / "kernel", sources / "initramfs", sources / "image")
 
 
 def a_set(**changes: object) -> NetSet:
@@ -63,7 +64,7 @@ def test_the_image_in_the_combined_file_is_where_the_kernel_looks(tmp_path: Path
     assert (unpacked / "image.squashfs.img").read_bytes() == b"image" * 1001
 
 
-def test_the_combined_file_is_the_same_each_time(tmp_path: Path, parts: Parts) -> None:
+def test_the_combined_file_is_the_same_each_time(tmp_path: Path, parts: NetSetParts) -> None:
     for name in ("one", "two"):
         write_combined(parts.initramfs, parts.image, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -115,10 +116,10 @@ def test_tftp_has_limits() -> None:
     assert tftp_limits(30 * MIB) == []
     assert len(tftp_limits(64 * MIB)) == 1
     assert len(tftp_limits(200 * MIB)) == 2
-    assert "at all" in tftp_limits(5 << 30)[0]
+    assert tftp_limits(5 << 30) == ["too large for TFTP"]
 
 
-def test_parts_are_links_and_all_is_digested(tmp_path: Path, parts: Parts) -> None:
+def test_parts_are_links_and_all_is_digested(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     written = write_set(parts, a_set(base_url="http://server/x"), folder, EPOCH)
     for name, source in {KERNEL: parts.kernel, INITRAMFS: parts.initramfs, IMAGE: parts.image}.items():
@@ -136,7 +137,7 @@ def test_parts_are_links_and_all_is_digested(tmp_path: Path, parts: Parts) -> No
     assert subprocess.run(check, cwd=folder, input="\n".join(sums).encode() + b"\n", check=False).returncode == 1
 
 
-def test_a_set_is_the_same_each_time(tmp_path: Path, parts: Parts) -> None:
+def test_a_set_is_the_same_each_time(tmp_path: Path, parts: NetSetParts) -> None:
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
@@ -147,7 +148,7 @@ def test_a_set_is_the_same_each_time(tmp_path: Path, parts: Parts) -> None:
 
 
 @pytest.mark.parametrize("by", InitramfsKind)
-def test_every_line_that_starts_a_kernel_has_a_root(tmp_path: Path, parts: Parts, by: InitramfsKind) -> None:
+def test_every_line_that_starts_a_kernel_has_a_root(tmp_path: Path, parts: NetSetParts, by: InitramfsKind) -> None:
     folder = folder_of(tmp_path)
     command = CommandLine(by, by.for_network(KernelArguments()))
     fetches = by is InitramfsKind.DRACUT
@@ -163,7 +164,7 @@ def test_every_line_that_starts_a_kernel_has_a_root(tmp_path: Path, parts: Parts
     assert not [line for line in lines if re.search(r"\broot=live:/[^ ]*(?<!\.img)(?<!nbd0)( |$)", line)]
 
 
-def test_the_script_frees_images_before_it_loads_any(tmp_path: Path, parts: Parts) -> None:
+def test_the_script_frees_images_before_it_loads_any(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(methods=list(Method)), folder, EPOCH)
     lines = (folder / "boot.ipxe").read_text(encoding="utf-8").splitlines()
@@ -176,7 +177,7 @@ def test_the_script_frees_images_before_it_loads_any(tmp_path: Path, parts: Part
     assert {"initrd", "initrd_efi", "http", "stream", "nfs", "nbd", "no_nfs", "no_nbd"} <= set(labels)
 
 
-def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: Parts) -> None:
+def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(methods=list(Method)), folder, EPOCH)
     script = (folder / "boot.ipxe").read_text(encoding="utf-8")
@@ -195,7 +196,7 @@ def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: 
     assert "set nfs-url nfs" not in re.sub(r"^#.*$", "", script, flags=re.MULTILINE)  # nobody said where it is
 
 
-def test_an_address_that_is_known_is_in_menus_and_script(tmp_path: Path, parts: Parts) -> None:
+def test_an_address_that_is_known_is_in_menus_and_script(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(methods=[Method.NFS, Method.STREAM], nfs_url="nfs://server/x"), folder, EPOCH)
     assert "isset ${nfs-url} || set nfs-url nfs://server/x\n" in (folder / "boot.ipxe").read_text(encoding="utf-8")
@@ -204,12 +205,12 @@ def test_an_address_that_is_known_is_in_menus_and_script(tmp_path: Path, parts: 
     assert "/dev/nbd0" not in menu  # no base_url
 
 
-def test_streaming_takes_the_same_memory_whatever_the_image(tmp_path: Path, parts: Parts) -> None:
+def test_streaming_takes_the_same_memory_whatever_the_image(tmp_path: Path, parts: NetSetParts) -> None:
     for method in (Method.STREAM, Method.NFS, Method.NBD):
         assert method.memory(5 << 30, 50 * MIB) == method.memory(MIB, 50 * MIB) <= 320
 
 
-def test_without_an_address_menus_do_not_fetch(tmp_path: Path, parts: Parts) -> None:
+def test_without_an_address_menus_do_not_fetch(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(), folder, EPOCH)
     assert "http" not in (folder / "grub.cfg").read_text(encoding="utf-8")
@@ -217,7 +218,7 @@ def test_without_an_address_menus_do_not_fetch(tmp_path: Path, parts: Parts) -> 
     assert "set base-url ${cwduri}" in (folder / "boot.ipxe").read_text(encoding="utf-8")
 
 
-def test_without_the_combined_file_new_versions_of_ipxe_join(tmp_path: Path, parts: Parts) -> None:
+def test_without_the_combined_file_new_versions_of_ipxe_join(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(combined=False), folder, EPOCH)
     assert not (folder / COMBINED).exists()
@@ -225,7 +226,7 @@ def test_without_the_combined_file_new_versions_of_ipxe_join(tmp_path: Path, par
     assert "initrd=initrd.magic" in (folder / "boot.ipxe").read_text(encoding="utf-8")
 
 
-def test_budgets_are_kept(tmp_path: Path, parts: Parts) -> None:
+def test_budgets_are_kept(tmp_path: Path, parts: NetSetParts) -> None:
     with pytest.raises(ProblemsError) as caught:
         write_set(parts, a_set(budgets={"boot/*": 10, "nothing": 5, IMAGE: 1 << 30}), folder_of(tmp_path), EPOCH)
     problems = caught.value.problems
@@ -234,10 +235,10 @@ def test_budgets_are_kept(tmp_path: Path, parts: Parts) -> None:
     assert all(problem.hint for problem in problems)
 
 
-def test_programs_for_bios_have_a_limit(tmp_path: Path, parts: Parts) -> None:
+def test_programs_for_bios_have_a_limit(tmp_path: Path, parts: NetSetParts) -> None:
     program = tmp_path / "undionly.kpxe"
     program.write_bytes(bytes(640 * 1024 + 1))
-    more = Parts(parts.kernel, parts.initramfs, parts.image, {"undionly.kpxe": program, "ipxe.efi": program})
+    more = NetSetParts(parts.kernel, parts.initramfs, parts.image, {"undionly.kpxe": program, "ipxe.efi": program})
     with pytest.raises(ProblemsError) as caught:
         write_set(more, a_set(), folder_of(tmp_path), EPOCH)
     assert len(caught.value.problems) == 1
@@ -258,8 +259,8 @@ def test_dnsmasq_understands_its_configuration(tmp_path: Path, address: str) -> 
     assert "ARM64_EFI" in text
 
 
-def entry(title: str = "t", arguments: str = "") -> Entry:
-    return Entry("boot/grub/grub.cfg", title, "boot/gentoo", "boot/gentoo.igz", arguments, ())
+def entry(title: str = "t", arguments: str = "") -> FoundEntry:
+    return FoundEntry("boot/grub/grub.cfg", title, "boot/gentoo", "boot/gentoo.igz", arguments, ())
 
 
 def test_what_is_the_mediums_own_is_left_out() -> None:

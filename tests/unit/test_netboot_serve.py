@@ -18,7 +18,7 @@ import pytest
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, FileProgress, FileServed
-from stagewright.netboot.hints import lines, outward_address, qemu_arm64
+from stagewright.netboot.boot_commands import boot_commands, outward_address, qemu_arm64_command
 from stagewright.netboot.methods import Method
 from stagewright.netboot.serve import CHUNK, FileServer
 
@@ -207,15 +207,15 @@ def test_ipv6(folder: Path) -> None:
 
 
 def test_what_to_type() -> None:
-    found = lines("http://192.0.2.5:80", "192.0.2.5", 80, ["-accel", "tcg"], tftp=None)
+    found = boot_commands("http://192.0.2.5:80", "192.0.2.5", 80, ["-accel", "tcg"], tftp=None)
     assert "http://192.0.2.5:80/boot.ipxe" in found["ipxe"]
     assert "bootfile=http://192.0.2.5:80/boot.ipxe" in found["qemu"]
     for address in ("127.0.0.1", "0.0.0.0"):
-        found = lines("http://127.0.0.1:80", address, 80, [], tftp=Path("/srv"))
+        found = boot_commands("http://127.0.0.1:80", address, 80, [], tftp=Path("/srv"))
         assert "bootfile=http://10.0.2.2:80/boot.ipxe" in found["qemu"]
         assert "tftp=/srv,bootfile=boot.ipxe" in found["qemu_tftp"]
         assert "ipxe_stream" not in found
-    found = lines("http://192.0.2.5:80", "192.0.2.5", 80, [], tftp=None, methods=[Method.INITRD, Method.STREAM])
+    found = boot_commands("http://192.0.2.5:80", "192.0.2.5", 80, [], tftp=None, methods=[Method.INITRD, Method.STREAM])
     assert found["ipxe_stream"] == "dhcp && set method stream && chain http://192.0.2.5:80/boot.ipxe"
     assert outward_address("192.0.2.5") == "192.0.2.5"
 
@@ -258,6 +258,6 @@ def test_the_command_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_machine_of_arm_loads_grub(tmp_path: Path) -> None:
-    line = qemu_arm64(["-cpu", "max"], Path("/fw/CODE.fd"), tmp_path)
+    line = qemu_arm64_command(["-cpu", "max"], Path("/fw/CODE.fd"), tmp_path)
     assert line.startswith("qemu-system-aarch64 -M virt -cpu max ")
     assert f"tftp={tmp_path},bootfile=grubaa64.efi" in line

@@ -170,11 +170,11 @@ KERNEL = BootKernel(
 
 def test_methods_are_those_that_the_payload_can() -> None:
     stage = PxeBoot(live="live", boot="boot")
-    assert stage._wanted(KERNEL, "t").methods == [Method.INITRD, Method.HTTP]
+    assert stage._net_set(KERNEL, "t").methods == [Method.INITRD, Method.HTTP]
     streaming = replace(KERNEL, network=tuple(NetModule))
-    assert stage._wanted(streaming, "t").methods == list(Method)
+    assert stage._net_set(streaming, "t").methods == list(Method)
     genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, (), True)
-    wanted = stage._wanted(genkernel, "t")
+    wanted = stage._net_set(genkernel, "t")
     assert wanted.methods == [Method.INITRD]
     assert "overlayfs" in wanted.command.options
 
@@ -183,14 +183,14 @@ def test_a_payload_that_cannot_fetch_is_refused_when_it_is_there() -> None:
     """Such as genkernel's, of which the project does not tell."""
     genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, (), True)
     with pytest.raises(StagewrightError) as caught:
-        PxeBoot(live="live", boot="boot", methods=[Method.HTTP])._wanted(genkernel, "t")
+        PxeBoot(live="live", boot="boot", methods=[Method.HTTP])._net_set(genkernel, "t")
     assert (caught.value.reason, bool(caught.value.hint)) == (Reason.ENVIRONMENT_LACKS, True)
 
 
 @pytest.mark.parametrize("method", [Method.STREAM, Method.NFS, Method.NBD])
 def test_a_payload_that_cannot_stream_is_refused_when_it_is_there(method: Method) -> None:
     with pytest.raises(StagewrightError) as caught:
-        PxeBoot(live="live", boot="boot", methods=[method])._wanted(KERNEL, "t")
+        PxeBoot(live="live", boot="boot", methods=[method])._net_set(KERNEL, "t")
     assert method.modules[-1] in str(caught.value.hint)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from stagewright.errors import Exit
-from stagewright.media.inspect import SHARED, Medium, inspect
+from stagewright.media.inspect import SHARED, InspectedMedium, inspect
 from stagewright.ui.text import size
 
 
@@ -42,23 +42,23 @@ def command(media: tuple[Path, ...], as_json: bool) -> int:
     return Exit.FAILED if wrong else Exit.OK
 
 
-def _look(path: Path) -> Medium:
+def _look(path: Path) -> InspectedMedium:
     with tempfile.TemporaryDirectory(prefix="stagewright-media-", dir="/var/tmp") as work:
         return inspect(path, Path(work))
 
 
-def _same(media: Sequence[Medium]) -> dict[str, bool]:
+def _same(media: Sequence[InspectedMedium]) -> dict[str, bool]:
     """Whether files that several media have are the same; one that only some have is not."""
     if len(media) < 2:
         return {}
     return {name: len({medium.shared.get(name) for medium in media}) == 1 for name in SHARED}
 
 
-def _data(medium: Medium) -> dict[str, Any]:
+def _data(medium: InspectedMedium) -> dict[str, Any]:
     return {**dataclasses.asdict(medium), "path": str(medium.path), "problems": medium.problems}
 
 
-def _report(medium: Medium) -> Iterator[str]:
+def _report(medium: InspectedMedium) -> Iterator[str]:
     volume = f", volume id {medium.volume_id!r}" if medium.volume_id else ""
     yield f"{medium.path}: {medium.kind}, {size(medium.size)}{volume}"
     yield f"  files: {len(medium.files)}, and {len(medium.esp)} on the EFI system partition"

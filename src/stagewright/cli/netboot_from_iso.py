@@ -28,17 +28,15 @@ def command(iso: Path, output: Path, base_url: str, combined: bool, as_json: boo
     if as_json:
         facts = {"by": str(found.by), "entry": asdict(found.entry), "parts": dict(found.parts)}
         print(
-            json.dumps(
-                {"output": str(output), **facts, **found.written.to_dict(), "notes": list(found.notes)}, indent=2
-            )
+            json.dumps({"output": str(output), **facts, **found.report.to_dict(), "notes": list(found.notes)}, indent=2)
         )
         return 0
     print(f"{output}: as {found.entry.file} starts {found.entry.title!r}, by an initramfs of {found.by}")
     for role, path in found.parts.items():
         print(f"  {role:<10} {path}")
-    for method, memory in found.written.memory.items():
-        print(f"  {method:<10} {method.what}: {memory} MiB of memory at least")
-    for line in (*found.notes, *found.written.limits):
+    for method, memory in found.report.memory.items():
+        print(f"  {method:<10} {method.description}: {memory} MiB of memory at least")
+    for line in (*found.notes, *found.report.limits):
         print(f"  note: {line}")
-    print(f"  {size(sum(found.written.files.values()))} in all; to try it: stagewright netboot serve {output}")
+    print(f"  {size(sum(found.report.files.values()))} in all; to try it: stagewright netboot serve {output}")
     return 0

@@ -14,8 +14,8 @@ import click
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event
+from stagewright.netboot.boot_commands import ANY, boot_commands, outward_address, qemu_arm64_command
 from stagewright.netboot.dnsmasq import Dnsmasq, configuration
-from stagewright.netboot.hints import ANY, lines, outward_address, qemu_arm64
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.writer import SCRIPT, methods_of
@@ -62,7 +62,7 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
             text = configuration(server.folder, host, url, proxy_dhcp=proxy_dhcp)
             others.enter_context(Dnsmasq(text, tell))
         seen = server.folder if tftp else None
-        found = lines(url, address, server.port, _acceleration(), tftp=seen, methods=methods_of(server.folder))
+        found = boot_commands(url, address, server.port, _acceleration(), tftp=seen, methods=methods_of(server.folder))
         if (server.folder / GrubNet.ARM64).is_file():
             found = {name: line for name, line in found.items() if name.startswith("ipxe")} | _on_arm64(server.folder)
         if as_json:
@@ -87,7 +87,7 @@ def _on_arm64(folder: Path) -> dict[str, str]:
         firmware = MachineSpec(architecture="aarch64").find_firmware()
     except StagewrightError:
         return {}
-    return {"qemu": qemu_arm64(accel.of("aarch64").arguments, firmware.code, folder)} if firmware else {}
+    return {"qemu": qemu_arm64_command(accel.of("aarch64").arguments, firmware.code, folder)} if firmware else {}
 
 
 def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Linux kernels: settings, sources, configuration, compilation, images and modules.
 
 =================  =================================================================================
-``choose.py``      ``Kernel``, the settings in project files, and the steps that provide such a kernel
+``choose.py``      ``Kernel``, the settings in project files, and the steps that provide a kernel with them
 ``modules.py``     installs a kernel package and rebuilds packages with modules for another kernel
 ``configure.py``   kernel sources: required programs and headers, the finished configuration
 ``build.py``       compiles configured sources with make or genkernel

@@ -1,4 +1,4 @@
-"""Kernels as projects describe them, and the steps that provide such a kernel in an environment.
+"""Kernels as projects describe them, and the steps that provide a kernel in an environment.
 
 A kernel comes from a package, from sources, or from what the environment has. :class:`Kernel` holds the settings. The
 functions below install, configure and compile; each takes a :class:`KernelEnvironment`, the place where this happens.

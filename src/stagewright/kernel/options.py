@@ -35,7 +35,7 @@ _UNSET = re.compile(r"^# CONFIG_([A-Za-z0-9_]+) is not set$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class LiveRequirements:
-    """What a payload requires of its kernels, in addition to what every live system requires.
+    """Requirements of a payload for its kernels, in addition to those of every live system.
 
     ``compressor`` is the compression of the initramfs as in ``CONFIG_RD_ZSTD``, or "" if the tool that makes the
     initramfs chooses it. ``efi`` is True if UEFI starts the kernel.
@@ -47,7 +47,7 @@ class LiveRequirements:
 
 @dataclass(frozen=True)
 class KernelFeatures:
-    """What a kernel supports.
+    """The options and modules of a kernel.
 
     ``options`` are the options of its configuration with their values, or None if the root does not have the
     configuration. ``modules`` are the names of its modules, ``builtin`` those of modules that are compiled in, from

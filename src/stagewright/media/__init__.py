@@ -1,1 +1,21 @@
-"""Media: squashfs, boot loaders, ISO images. Pure assembly of finished parts; nothing here knows of Portage."""
+"""Boot media: payloads, initramfs, boot loaders, ISO and disk images, and the inspection of existing media.
+
+==========================  ====================================================================================
+``settings.py``             settings that ISO images, network sets and disk images share, as project files have them
+``arguments.py``            the kernel's command line, for each initramfs
+``payload.py``              ``payload.json``: kernels, initramfs, modules, firmware and loaders that media take
+``initramfs.py``            runs dracut and checks the result
+``initramfs_contents.py``   reads an initramfs
+``netmodules.py``           dracut modules for network boot; ``stream/`` holds our own
+``firmware.py``             firmware and microcode; ``memtest.py`` memtest86+
+``loaders.py``              boot loaders: their programs, and their files made from ``templates/``
+``layout.py``               which file goes where on an ISO
+``iso.py`` ``disk.py``      write ISO images and disk images
+``uki.py`` ``signing.py``   unified kernel images; signatures for Secure Boot
+``efi.py``                  names of architectures in UEFI, GRUB and Debian
+``inspect.py``              reads ISO images and folders of any origin; ``menus.py`` their boot menus
+``render.py``               renders text templates
+==========================  ====================================================================================
+
+The writers assemble finished parts: they run neither Portage nor a compiler.
+"""

@@ -1,8 +1,7 @@
-"""Kernel arguments of live systems: one definition, from which every loader's file is made (R68).
+"""Kernel arguments of live systems: one definition, from which the files of every boot loader are made.
 
-What stands on the command line depends on the initramfs that reads it, so :class:`InitramfsKind` writes it. There is
-always a `root=`: without one the kernel unpacks a large initramfs into half of the memory and cuts it off silently
-(measured).
+The words depend on the initramfs that reads them, so :class:`InitramfsKind` writes them. There is always a `root=`.
+Without it the kernel limits the unpacked initramfs to half of the memory and truncates files silently (measured).
 """
 
 from __future__ import annotations
@@ -16,104 +15,127 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.project.fields import Matching, Section
 
-Label = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,16}", "a label of 1 to 16 letters, digits, _ . or -")]
-"""The label of a file system; 16 characters are what ext4 takes."""
+Console = Annotated[str, Matching(r"[^\s\"]+", "a console such as tty0 or ttyS0,115200")]
+"""A console of the kernel with its options, as in `console=`."""
 
-_OURS = {
-    "root": "Stagewright writes it, as the medium and the initramfs need it",
+Label = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,16}", "a label of 1 to 16 letters, digits, _ . or -")]
+"""The label of a file system. ext4 allows 16 characters."""
+
+_RESERVED = {
+    "root": "Stagewright writes it for the medium and the initramfs",
     "initrd": "boot loaders write it",
-    "setkmap": "no initramfs here knows it; set `keymap`",
+    "setkmap": "neither dracut nor genkernel reads it; set `keymap`",
 }
 
 
-class KernelArguments(Section):
-    """What the project says about the command line."""
+def is_serial(console: str) -> bool:
+    """Return True if a console is a serial port."""
+    return console.startswith(("ttyS", "ttyAMA"))
 
-    console: list[Annotated[str, Matching(r"[^\s\"]+", "a console such as tty0 or ttyS0,115200")]] = ["tty0"]
-    """The kernel's consoles, such as `ttyS0,115200`; the last one leads."""
-    keymap: Annotated[str, Matching(r"[A-Za-z0-9_.-]+", "the name of a keymap, such as uk")] | None = None
-    """The keyboard's layout, such as `uk`."""
-    ram: bool = False
-    """Copy the image to memory at the start, so that the medium can be taken out."""
-    overlay: bool = True
-    """A writable layer over the image, in memory."""
-    verify: bool = False
-    """Have the initramfs check the medium before anything else."""
-    persistence: Label | None = None
-    """The label of a file system on which changes are kept, in its folders `overlay` and `ovlwork` (dracut only)."""
+
+class SystemArguments(Section):
+    """Kernel arguments that every system takes, whatever its initramfs."""
+
+    console: list[Console] = ["tty0"]
+    """The kernel's consoles, such as `ttyS0,115200`; the last one becomes /dev/console."""
     quiet: bool = False
-    """Let the kernel say little."""
+    """Print fewer kernel messages."""
     extra: list[Annotated[str, Matching(r"[^\s\"]+(?:\"[^\"\n]*\")?", "one argument a string")]] = []
-    """More arguments, as they are."""
+    """More arguments, written as they are."""
 
-    @field_validator("extra")
-    @classmethod
-    def _not_ours(cls, extra: Sequence[str]) -> Sequence[str]:
-        for word in extra:
-            name, equals, _ = word.partition("=")
-            if equals and name in _OURS:
-                facts = {"name": name, "hint": _OURS[name]}
-                raise PydanticCustomError("argument", "`{name}=` cannot be set here", facts)
-        return extra
+    @property
+    def words(self) -> list[str]:
+        """These arguments as words of a command line."""
+        return [*(f"console={console}" for console in self.console), *(["quiet"] if self.quiet else []), *self.extra]
 
     @property
     def serial(self) -> bool:
-        """Whether one of the consoles is a serial line."""
-        return any(console.startswith(("ttyS", "ttyAMA")) for console in self.console)
+        """True if one of the consoles is a serial port."""
+        return any(map(is_serial, self.console))
 
-    def leading_to(self, console: str) -> KernelArguments:
-        """The same with this console as the one that leads."""
+
+class KernelArguments(SystemArguments):
+    """Kernel arguments of a live system."""
+
+    keymap: Annotated[str, Matching(r"[A-Za-z0-9_.-]+", "the name of a keymap, such as uk")] | None = None
+    """The keyboard layout, such as `uk`."""
+    ram: bool = False
+    """Copy the image to memory at boot, so that the medium can be removed."""
+    overlay: bool = True
+    """Put a writable layer in memory over the image."""
+    verify: bool = False
+    """Let the initramfs check the medium before it boots."""
+    persistence: Label | None = None
+    """The label of a file system that keeps changes, in its folders `overlay` and `ovlwork` (dracut only)."""
+
+    @field_validator("extra")
+    @classmethod
+    def _not_reserved(cls, extra: Sequence[str]) -> Sequence[str]:
+        for word in extra:
+            name, equals, _ = word.partition("=")
+            if equals and name in _RESERVED:
+                facts = {"name": name, "hint": _RESERVED[name]}
+                raise PydanticCustomError("argument", "`{name}=` cannot be set here", facts)
+        return extra
+
+    def with_main_console(self, console: str) -> KernelArguments:
+        """Return the same arguments with this console as the last one, which becomes /dev/console."""
         device = console.partition(",")[0]
         others = [name for name in self.console if name.partition(",")[0] != device]
         return self.model_copy(update={"console": [*others, console]})
 
+    def for_network(self) -> KernelArguments:
+        """Return the same arguments without those that only make sense for a disc or stick."""
+        return self.model_copy(update={"verify": False, "ram": False})
 
-class Mode(enum.StrEnum):
-    """Further ways to start the same system, each with an entry of its own in boot menus."""
+
+class BootMode(enum.StrEnum):
+    """A further way to boot the same system, with a separate entry in boot menus."""
 
     RAM = "ram"
     VERIFY = "verify"
     PERSISTENCE = "persistence"
 
     @property
-    def words(self) -> str:
-        """What a menu says behind the title of the system."""
+    def description(self) -> str:
+        """The words after the title in a boot menu."""
         return {"ram": "copy to memory", "verify": "check the medium first", "persistence": "keep changes"}[self.value]
 
     def of(self, arguments: KernelArguments) -> KernelArguments:
-        """The arguments for starting in this way."""
-        value: object = (arguments.persistence or PERSISTENT) if self is Mode.PERSISTENCE else True
+        """Return the arguments for this mode."""
+        value: object = (arguments.persistence or PERSISTENT) if self is BootMode.PERSISTENCE else True
         return arguments.model_copy(update={self.value: value})
 
 
 PERSISTENT = "LIVEDATA"
-"""The label that the entry for persistence looks for when the project names none."""
+"""The label that the menu entry for persistence uses if the project sets none."""
 
 
 class InitramfsKind(enum.StrEnum):
-    """Who made the initramfs, and so what it understands."""
+    """The program that made an initramfs, which decides the arguments that it understands."""
 
     DRACUT = "dracut"
     GENKERNEL = "genkernel"
 
     def for_medium(self, arguments: KernelArguments, volume_id: str, image: str) -> str:
-        """The command line for a disc or stick with this volume id.
+        """Return the command line for a disc or stick with this volume id.
 
-        By dracut.cmdline(7), dmsquash-live; by genkernel's defaults/initrd.scripts, which looks for the image itself.
+        Sources: dracut.cmdline(7) and dmsquash-live; defaults/initrd.scripts of genkernel, which searches all disks for
+        the image.
         """
         if self is InitramfsKind.DRACUT:
             root = [f"root=live:CDLABEL={volume_id}", "rd.live.dir=/", f"rd.live.squashimg={image}"]
         else:
             root = ["root=/dev/ram0", "cdroot", "looptype=squashfs", f"loop=/{image}"]
-        return " ".join([*root, *self._options(arguments), *_common(arguments)])
+        return " ".join([*root, *self._options(arguments), *arguments.words])
 
     def for_network(self, arguments: KernelArguments) -> list[str]:
-        """What does not depend on where the image is, but the keymap: no medium is to be checked or copied."""
-        fitting = arguments.model_copy(update={"verify": False, "ram": False, "keymap": None})
-        return [*self._options(fitting), *_common(fitting)]
+        """Return the arguments that do not depend on the image's address, without the keymap."""
+        fitting = arguments.for_network().model_copy(update={"keymap": None})
+        return [*self._options(fitting), *fitting.words]
 
     def _options(self, arguments: KernelArguments) -> list[str]:
-        """Arguments that have another name for each initramfs. The check skips nothing: it is the medium's own."""
+        """Return the arguments whose names differ between dracut and genkernel."""
         if self is InitramfsKind.DRACUT:
             found = [
                 (arguments.overlay, "rd.live.overlay.overlayfs=1"),
@@ -130,8 +152,3 @@ class InitramfsKind(enum.StrEnum):
                 (arguments.keymap, f"keymap={arguments.keymap}"),
             ]
         return [word for wanted, word in found if wanted]
-
-
-def _common(arguments: KernelArguments) -> list[str]:
-    words = [f"console={console}" for console in arguments.console]
-    return [*words, *(["quiet"] if arguments.quiet else []), *arguments.extra]

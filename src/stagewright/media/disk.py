@@ -1,8 +1,7 @@
 """Disk images for UEFI machines: an EFI system partition and a root file system, without loop devices.
 
-Everything that tools would draw at random is given: identifiers follow from a name, times from the time stamp.
-mkfs.ext4 takes inode and access times from the folder it copies (measured: the only bytes in which two copies differ);
-debugfs sets them afterwards.
+The output is reproducible: identifiers are computed from a name, times from the time stamp. mkfs.ext4 copies change and
+access times of the folder (measured: the only bytes in which two images differ); debugfs sets them afterwards.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ MIB = 1 << 20
 ROOT_PARTITIONS: Mapping[Arch, str] = {
     Arch.AMD64: "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
 }
-"""The type of a partition that holds the root, by architecture (Discoverable Partitions Specification)."""
+"""Partition type of the root, by architecture (Discoverable Partitions Specification)."""
 
-_NAMES = uuid.UUID("7d0f9c39-93cf-4dc5-a9a2-9a0a5e40a5b2")  # drawn once
+_NAMES = uuid.UUID("7d0f9c39-93cf-4dc5-a9a2-9a0a5e40a5b2")  # a random constant
 _SECTOR = 512
-_FIRST = 1 * MIB  # where the first partition starts, and what is left at the end for the second table
-_RESERVED = 10  # inodes that mkfs.ext4 makes for itself, of which number 2 is the root
+_FIRST = 1 * MIB  # start of the first partition; as many bytes stay free at the end for the backup table
+_RESERVED = 10  # highest inode that ext4 reserves; number 2 is the root
 _MKE2FS = """[defaults]
 base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
 blocksize = 4096
@@ -41,14 +40,14 @@ ext4 = {
 features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
 }
 """
-"""What mkfs.ext4 makes, whatever this machine's mke2fs.conf(5) says; kernels and loaders of ten years read it."""
+"""Replaces the host's mke2fs.conf(5). Kernels and boot loaders of the last ten years support these features."""
 
 _FREE = re.compile(r"Free inodes: ([\d, -]+)")
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The sizes of a disk, in bytes, and what its identifiers follow from."""
+class DiskLayout:
+    """Sizes of a disk and its EFI system partition in bytes. Identifiers are computed from ``name``."""
 
     name: str
     arch: Arch
@@ -56,21 +55,21 @@ class Layout:
     esp: int
 
     def identifier(self, what: str) -> str:
-        """A GUID that is always the same for this name."""
+        """Return a GUID that is constant for this disk's name and ``what``."""
         return str(uuid.uuid5(_NAMES, f"{self.name}\0{what}"))
 
     @property
     def root(self) -> int:
-        """The bytes of the root partition."""
+        """Size of the root partition in bytes."""
         return self.size - self.esp - 2 * _FIRST
 
     @property
     def root_start(self) -> int:
-        """The byte at which the root partition starts."""
+        """Offset of the root partition in bytes."""
         return _FIRST + self.esp
 
     def script(self) -> str:
-        """The partition table as sfdisk(8) reads it."""
+        """Return the partition table as input for sfdisk(8)."""
         parts = (
             ("esp", EFI_SYSTEM_PARTITION, _FIRST, self.esp),
             ("root", ROOT_PARTITIONS[self.arch], self.root_start, self.root),
@@ -84,9 +83,9 @@ class Layout:
 
 
 def make_disk(
-    layout: Layout, root: Path, efi_files: Mapping[str, Path], target: Path, work: Path, epoch: int, log: IO[str]
+    layout: DiskLayout, root: Path, efi_files: Mapping[str, Path], target: Path, work: Path, epoch: int, log: IO[str]
 ) -> None:
-    """Write a raw image with the files of the EFI system partition and a root; ``work`` is for temporary files."""
+    """Write a raw image with the files of the EFI system partition and a root. ``work`` takes temporary files."""
     with target.open("wb") as stream:
         stream.truncate(layout.size)
     run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", target], stdin=layout.script().encode())
@@ -97,8 +96,8 @@ def make_disk(
     _place(file_system, target, layout.root_start, log)
 
 
-def make_ext4(layout: Layout, root: Path, target: Path, epoch: int, log: IO[str]) -> None:
-    """Write an ext4 file system that holds a folder."""
+def make_ext4(layout: DiskLayout, root: Path, target: Path, epoch: int, log: IO[str]) -> None:
+    """Write an ext4 file system that contains the files of a folder."""
     with target.open("wb") as stream:
         stream.truncate(layout.root)
     config = target.with_name(f"{target.name}.conf")
@@ -110,12 +109,12 @@ def make_ext4(layout: Layout, root: Path, target: Path, epoch: int, log: IO[str]
     fields = ("atime", "ctime", "crtime")
     script = "".join(f"sif <{inode}> {field} @{epoch}\n" for inode in _inodes(target) for field in fields)
     said = run(["debugfs", "-w", "-f", "-", target], stdin=script.encode(), env=env).stderr
-    if wrong := said.splitlines()[1:]:  # its name and version; it ends with 0 whatever happens
-        raise StagewrightError(Reason.COMMAND_FAILED, "debugfs cannot set times", detail="\n".join(wrong[:8]))
+    if wrong := said.splitlines()[1:]:  # debugfs prints its version first, and exits with 0 after errors too
+        raise StagewrightError(Reason.COMMAND_FAILED, "debugfs cannot set file times", detail="\n".join(wrong[:8]))
 
 
 def _inodes(image: Path) -> Iterator[int]:
-    """The inodes of files, from the bitmaps of a file system."""
+    """Return the inodes in use, from the bitmaps of a file system."""
     text = run(["dumpe2fs", image]).stdout
     total = re.search(r"^Inode count: +(\d+)", text, re.MULTILINE)
     assert total, "dumpe2fs prints it always"
@@ -128,7 +127,7 @@ def _inodes(image: Path) -> Iterator[int]:
 
 
 def _place(part: Path, image: Path, start: int, log: IO[str]) -> None:
-    """Copy a partition to its place, holes left as such, and remove it."""
+    """Copy a partition into the image, keep holes sparse, and remove the partition's file."""
     words = ["dd", f"if={part}", f"of={image}", "bs=1M", f"seek={start // MIB}", "conv=sparse,notrunc", "status=none"]
     run(words, log=log)
     part.unlink()

@@ -1,4 +1,4 @@
-"""What UEFI calls things on each architecture (UEFI specification 3.5.1.1), and what its loaders are called there."""
+"""Names of each architecture in UEFI (UEFI specification 3.5.1.1), GRUB and Debian."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stagewright.errors import Reason, StagewrightError
 
 @dataclass(frozen=True)
 class EfiArch:
-    """An architecture to UEFI: its short name, GRUB's name of the platform, Debian's of the package, and the bits."""
+    """Names of an architecture: UEFI's short name, GRUB's platform, Debian's architecture; and its bits."""
 
     short: str
     grub: str
@@ -19,28 +19,33 @@ class EfiArch:
 
     @classmethod
     def of(cls, arch: Arch) -> EfiArch:
-        """What UEFI calls an architecture. Raises ``ENVIRONMENT_LACKS`` where there is no UEFI to start from."""
+        """Return the names of an architecture. Raises ``ENVIRONMENT_LACKS`` if media do not support it."""
         if arch not in _ARCHES:
             known = ", ".join(_ARCHES)
-            message = f"live media for {arch} are not there yet; they are for {known}"
-            raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint="take a root of one of these architectures")
+            message = f"media for {arch} are not supported (supported: {known})"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint="use a root of a supported architecture")
         return _ARCHES[arch]
 
     @property
     def is_arm(self) -> bool:
-        """Whether it is Arm's: there is no BIOS, and what runs on PCs alone is not there."""
+        """True for arm64, which has neither BIOS nor programs for PCs."""
         return self.short == "aa64"
 
     @classmethod
     def starts(cls, program: str) -> Arch | None:
-        """The architecture whose firmware starts a program by its path, or None for one that none starts by itself."""
+        """Return the architecture whose firmware starts a program at this path, or None if no firmware does."""
         name = program.upper().rpartition("EFI/BOOT/")[2]
         return next((arch for arch, efi in _ARCHES.items() if efi.program == name), None)
 
     @property
     def program(self) -> str:
-        """The name that firmware starts from removable media, in EFI/BOOT."""
+        """Name of the program in EFI/BOOT that firmware starts from removable media."""
         return f"BOOT{self.short.upper()}.EFI"
+
+    @property
+    def stub(self) -> str:
+        """Name of systemd's stub for unified kernel images."""
+        return f"linux{self.short}.efi.stub"
 
 
 _ARCHES = {

@@ -1,6 +1,6 @@
-"""Firmware and microcode from an environment's /lib/firmware: nothing unless it was asked for, and then by name (R44).
+"""Firmware and microcode from an environment's /lib/firmware: only files that the project requests by pattern.
 
-Most of it is not free software, so what comes in is recorded in the payload and in the manifests of media.
+Most firmware is not free software, so the payload and the manifests of media list the files.
 """
 
 from __future__ import annotations
@@ -19,41 +19,40 @@ from stagewright.root.root import Root
 SOURCE = "/lib/firmware"
 
 CHOSEN = "/var/lib/stagewright/firmware"
-"""Where dracut looks for firmware: what was chosen, and nothing else that the environment happens to have."""
+"""Folder in which dracut looks for firmware. It holds the requested files only."""
 
 MICROCODE = ("intel-ucode", "amd-ucode")
-"""The folders of processors' microcode; dracut puts them into a first, uncompressed part of the initramfs."""
+"""Folders of microcode; dracut puts them into an uncompressed archive at the start of the initramfs."""
 
 
 @dataclass(frozen=True)
-class Firmware:
-    """Paths below /lib/firmware of what was chosen."""
+class ChosenFirmware:
+    """Requested firmware and microcode, as paths below /lib/firmware."""
 
     files: tuple[str, ...]
     microcode: tuple[str, ...]
 
 
 def missing_firmware(root: Root, patterns: Sequence[str], *, microcode: bool, where: str) -> list[MissingRequirement]:
-    """Patterns (the shell's, below /lib/firmware) that match nothing, and microcode that is not there."""
+    """Return the shell patterns (below /lib/firmware) that match no file, and microcode if the root has none.
+
+    ``where`` names the root in messages.
+    """
     _, unmatched = inside(root.path, _match, list(patterns))
-    lacks = [
-        MissingRequirement(
-            f"{where} has no firmware {name} in {SOURCE}", "install linux-firmware there, or see the pattern"
-        )
-        for name in unmatched
-    ]
+    hint = "install linux-firmware there, or correct the pattern"
+    missing = [MissingRequirement(f"{where} has no firmware {name} in {SOURCE}", hint) for name in unmatched]
     if microcode and not _microcode(root):
-        hint = "install it: intel-microcode, amd64-microcode; or sys-firmware/intel-microcode, linux-firmware"
-        lacks.append(MissingRequirement(f"{where} has no microcode in {SOURCE}", hint))
-    return lacks
+        hint = "install intel-microcode and amd64-microcode, or sys-firmware/intel-microcode and linux-firmware"
+        missing.append(MissingRequirement(f"{where} has no microcode in {SOURCE}", hint))
+    return missing
 
 
-def choose_firmware(root: Root, patterns: Sequence[str], *, microcode: bool) -> Firmware:
-    """Copy what matches patterns (the shell's, below /lib/firmware) to where dracut looks."""
+def choose_firmware(root: Root, patterns: Sequence[str], *, microcode: bool) -> ChosenFirmware:
+    """Copy the files that match shell patterns (below /lib/firmware) to the folder in which dracut looks."""
     found, _ = inside(root.path, _match, list(patterns))
     codes = _microcode(root) if microcode else []
     inside(root.path, _copy, sorted({*found, *codes}))
-    return Firmware(tuple(found), tuple(codes))
+    return ChosenFirmware(tuple(found), tuple(codes))
 
 
 def _microcode(root: Root) -> list[str]:
@@ -70,7 +69,7 @@ def _match(patterns: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _with_targets(names: list[str]) -> list[str]:
-    """The names, and what links among them lead to, as long as that is firmware too."""
+    """Return the names and the targets of links among them, if the targets are below /lib/firmware too."""
     real = (os.path.relpath(os.path.realpath(f"{SOURCE}/{name}"), os.path.realpath(SOURCE)) for name in names)
     return sorted({*names, *(name for name in real if not name.startswith("../"))})
 
@@ -84,8 +83,8 @@ def _copy(names: list[str]) -> None:
         shutil.copy2(Path(SOURCE, name), target, follow_symlinks=False)
 
 
-def copy_firmware(root: Root, firmware: Firmware, target: Path) -> None:
-    """Copy the chosen firmware, without microcode, out of a root."""
+def copy_firmware(root: Root, firmware: ChosenFirmware, target: Path) -> None:
+    """Copy the chosen firmware, without microcode, to ``target`` outside the root."""
     for name in firmware.files:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root.path / CHOSEN.lstrip("/") / name, target / name, follow_symlinks=False)

@@ -1,7 +1,7 @@
-"""The initramfs: made by dracut, or taken from genkernel; what it holds is looked up, not believed.
+"""Initramfs images by dracut, with a check of the environment before and of the result afterwards.
 
-dracut leaves out a module that it cannot serve with a word in a log, and a driver that was not named without any; both
-end in a black screen. So the environment is asked before, and the initramfs afterwards.
+If a module's requirements are missing, dracut omits the module and only logs it. A driver that is not listed is omitted
+silently. Both result in a system that does not boot.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pydantic_core import PydanticCustomError
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.options import LIVE_SYSTEM_OPTIONS, KernelFeatures
 from stagewright.media import netmodules
-from stagewright.media.contents import Contents
 from stagewright.media.firmware import CHOSEN
+from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.netmodules import NetModule
 from stagewright.project.fields import FolderPath, Section
 from stagewright.root.local import has_program
@@ -27,68 +27,72 @@ from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
 TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev", "zstd": "zstd"}
-"""What every initramfs is made with, or copies. Without mount dracut makes one that panics, and says nothing."""
+"""Programs that dracut runs or copies. Without mount it silently makes an initramfs that panics."""
 
 OVERLAY = "/tmp/stagewright-initramfs"
-"""Where the folder that is added to the initramfs shows up inside."""
+"""Path, inside the root, of the folder that is added to the initramfs."""
 
-_NOT_THERE = re.compile(r"which can't be installed|cannot be found or installed")
+_NOT_INSTALLABLE = re.compile(r"which can't be installed|cannot be found or installed")
 
 LIVE = "dmsquash-live"
 
 
-class Initramfs(Section):
-    """What goes into the initramfs. Modules and drivers are dracut(8)'s; genkernel decides these by itself."""
+class InitramfsSettings(Section):
+    """The contents of the initramfs. Modules and drivers are for dracut(8); genkernel selects its own."""
 
     modules: list[str] = [LIVE, NetModule.LIVENET.value]
-    """dracut modules; `dmsquash-live` finds the system; for the network `livenet`, `nfs`, `stagewright-stream`."""
+    """dracut modules; `dmsquash-live` mounts the system; for the network `livenet`, `nfs`, `stagewright-stream`."""
     omit: list[str] = []
     """dracut modules to leave out."""
     drivers: list[str] = []
-    """Kernel drivers to include; without any, all that a machine could need. Fewer drivers boot faster."""
+    """Kernel drivers to include; default: all drivers. Fewer drivers boot faster."""
     arguments: list[str] = []
-    """More arguments for dracut(8), as they are."""
+    """More arguments for dracut(8)."""
     overlay: FolderPath | None = None
-    """A folder whose files are put into the initramfs."""
+    """A folder whose files are added to the initramfs."""
 
     @field_validator("modules")
     @classmethod
-    def _finds_the_system(cls, modules: Sequence[str]) -> Sequence[str]:
+    def _mounts_the_system(cls, modules: Sequence[str]) -> Sequence[str]:
         if LIVE not in modules:
             facts = {"module": LIVE, "hint": f'add "{LIVE}"'}
-            raise PydanticCustomError("modules", "an initramfs without {module} finds no live system", facts)
+            raise PydanticCustomError("modules", "an initramfs without {module} cannot mount a live system", facts)
         return modules
 
     @model_validator(mode="after")
-    def _not_both(self) -> Initramfs:
+    def _not_both(self) -> InitramfsSettings:
         if both := [name for name in self.modules if name in self.omit]:
-            facts = {"names": ", ".join(both), "hint": "take it out of one of them"}
-            raise PydanticCustomError("omit", "`omit`: {names} is in `modules` too", facts)
+            facts = {"names": ", ".join(both), "hint": "remove it from one of them"}
+            raise PydanticCustomError("omit", "`omit`: {names} is also in `modules`", facts)
         return self
 
     @property
     def network(self) -> list[NetModule]:
-        """The modules for network boot among them."""
+        """Its modules for network boot."""
         return [module for module in NetModule if module in self.modules]
 
 
-def missing_environment(settings: Initramfs, root: Root, where: str) -> list[MissingRequirement]:
-    """What dracut would miss, before it drops a module with a word in a log or makes a dead initramfs."""
+def missing_for_dracut(settings: InitramfsSettings, root: Root, where: str) -> list[MissingRequirement]:
+    """Return what the root, named ``where``, lacks for an initramfs by dracut with these settings."""
     if not has_program(root, "dracut"):
         return [MissingRequirement(f"{where} has no dracut", "add dracut to this environment")]
-    lacks = [lack for module in settings.network for lack in module.missing(root)]
+    found = [missing for module in settings.network for missing in module.missing(root)]
     wanted = TOOLS | {program: package for module in settings.network for program, package in module.tools.items()}
     missing = [f"{program} ({package})" for program, package in wanted.items() if not has_program(root, program)]
     if missing:
         names = " and ".join(f'"{module}"' for module in settings.network)
-        hint = f"add these; without network boot, leave {names} out of initramfs.modules" if names else "add these"
-        lacks.append(MissingRequirement(f"{where} lacks what the initramfs needs: {', '.join(missing)}", hint))
-    return lacks
+        hint = f"add these, or remove {names} from initramfs.modules" if names else "add these"
+        found.append(MissingRequirement(f"{where} lacks programs for the initramfs: {', '.join(missing)}", hint))
+    return found
 
 
 @dataclass(frozen=True)
-class Making:
-    """One run of dracut: kernel, where the result goes, as a path in the root and here, what else the project says."""
+class DracutRun:
+    """One run of dracut for the kernel with this version.
+
+    ``target`` is the initramfs as a path in the root, ``result`` the same file outside. ``overlay`` is a folder whose
+    files are added, ``epoch`` the time stamp in seconds since 1970.
+    """
 
     version: str
     target: str
@@ -98,8 +102,8 @@ class Making:
     arguments: Sequence[str] = ()
     overlay: Path | None = None
 
-    def words(self, settings: Initramfs) -> list[str]:
-        """The command line."""
+    def command(self, settings: InitramfsSettings) -> list[str]:
+        """Return the command line."""
         words = ["dracut", "--force", "--reproducible", "--no-hostonly", "--no-hostonly-cmdline", "--no-machineid"]
         words += ["--nolvmconf", "--nomdadmconf", "--zstd", "--tmpdir", "/var/tmp", "--fwdir", CHOSEN]
         words += ["--early-microcode" if self.microcode else "--no-early-microcode", "--kver", self.version]
@@ -114,54 +118,61 @@ class Making:
 
     @property
     def binds(self) -> list[Bind]:
-        """The folder that is added, inside."""
+        """Bind mount of the folder that is added."""
         return [Bind(self.overlay, OVERLAY)] if self.overlay else []
 
 
-def make_initramfs(settings: Initramfs, root: Root, making: Making, features: KernelFeatures) -> Contents:
-    """Run dracut, then see that all is in that a live system starts by. Raises ``BUILD_FAILED`` with the remedy."""
-    said: list[str] = []
+def make_initramfs(
+    settings: InitramfsSettings, root: Root, dracut: DracutRun, features: KernelFeatures
+) -> InitramfsContents:
+    """Run dracut and check that the initramfs contains everything that the live system requires.
+
+    Raises ``ENVIRONMENT_LACKS`` if dracut omitted a module, ``BUILD_FAILED`` if drivers are missing.
+    """
+    output: list[str] = []
     if NetModule.STREAM in settings.modules:
-        netmodules.add_to(root, making.epoch)
+        netmodules.add_to(root, dracut.epoch)
     try:
-        env = {"SOURCE_DATE_EPOCH": str(making.epoch)}
-        root.run(*making.words(settings), binds=making.binds, env=env, on_line=said.append)
+        env = {"SOURCE_DATE_EPOCH": str(dracut.epoch)}
+        root.run(*dracut.command(settings), binds=dracut.binds, env=env, on_line=output.append)
     except StagewrightError as error:
-        missing = [line for line in said if _NOT_THERE.search(line)]
+        missing = [line for line in output if _NOT_INSTALLABLE.search(line)]
         if error.reason is not Reason.COMMAND_FAILED or not missing:
             raise
         raise StagewrightError(
             Reason.BUILD_FAILED,
-            f"dracut made no initramfs for kernel {making.version}: it lacks modules of its own",
+            f"dracut made no initramfs for kernel {dracut.version}: modules that it requires cannot be installed",
             detail="\n".join(f"  {line}" for line in missing),
-            hint="take what is needed out of initramfs.omit, or install what brings it",
+            hint="remove the modules from initramfs.omit, or install the packages that they require",
         ) from error
-    contents = Contents.of(making.result, making.result.parent)
+    contents = InitramfsContents.of(dracut.result, dracut.result.parent)
     dropped = [name for name in settings.modules if name not in (contents.modules or ())]
     if dropped:
         raise StagewrightError(
             Reason.ENVIRONMENT_LACKS,
-            f"dracut left {', '.join(dropped)} out of the initramfs of kernel {making.version}",
-            hint="the log says what each misses; or it is omitted, or no dracut module is called so",
+            f"dracut omitted {', '.join(dropped)} from the initramfs of kernel {dracut.version}",
+            hint="the log has the reason; also check initramfs.omit and the names of the modules",
         )
-    _check_drivers(making.version, contents, features, settings.network)
+    _check_drivers(dracut.version, contents, features, settings.network)
     return contents
 
 
-def _check_drivers(version: str, contents: Contents, features: KernelFeatures, network: Sequence[NetModule]) -> None:
-    """What the kernel has as a module must be in the initramfs, or it is not there when the image is to be mounted."""
+def _check_drivers(
+    version: str, contents: InitramfsContents, features: KernelFeatures, network: Sequence[NetModule]
+) -> None:
+    """Check that the initramfs contains the kernel's modules that mounting the image requires."""
     missing = [module for option, module in LIVE_SYSTEM_OPTIONS.items() if features.is_module(option, module)]
     missing = ["iso9660" if name == "isofs" else name for name in missing if name not in contents.drivers]
     if missing:
         raise StagewrightError(
             Reason.BUILD_FAILED,
-            f"the initramfs of kernel {version} lacks drivers that every live system takes: {', '.join(missing)}",
-            hint="add them to initramfs.drivers, or leave that out for all drivers",
+            f"the initramfs of kernel {version} lacks drivers that every live system requires: {', '.join(missing)}",
+            hint="add them to initramfs.drivers, or remove that setting to include all drivers",
         )
     for module in network:
         if missing := module.missing_drivers(features, contents.drivers):
             raise StagewrightError(
                 Reason.BUILD_FAILED,
-                f"the initramfs of kernel {version} lacks drivers that {module} takes: {', '.join(missing)}",
-                hint=f"the kernel's configuration must have them, or leave {module} out of initramfs.modules",
+                f"the initramfs of kernel {version} lacks drivers that {module} requires: {', '.join(missing)}",
+                hint=f"enable them in the kernel's configuration, or remove {module} from initramfs.modules",
             )

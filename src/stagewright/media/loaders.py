@@ -1,7 +1,7 @@
-"""Boot loaders: their programs in an environment (R26), and the files that configure them, from one menu (R61, R68).
+"""Boot loaders: their programs in an environment, and their configuration files, made from one boot menu.
 
-A payload carries the programs; the stages that make media write the configuration by the templates beside this module.
-To add one: a member of :class:`Loader`, its parts, its templates.
+A payload contains the programs. The stages that make media write the configuration with the files in ``templates/``.
+To add a loader, add a member of :class:`Loader`, its programs and its templates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 
 ELTORITO, BOOT_MBR = "eltorito.img", "boot_mbr.img"
-"""What BIOS starts from a disc, and what it starts from a stick with the same image."""
+"""Code that BIOS starts from a disc, and code for the first sector, which BIOS starts from a stick."""
 
 _GRUB_MODULES = (
     "boot configfile echo fat font gfxmenu gfxterm gzio halt iso9660 linux loadenv loopback ls minicmd normal part_gpt "
@@ -36,8 +36,8 @@ _SYSLINUX_MODULES = ("ldlinux.c32", "libcom32.c32", "libutil.c32", "menu.c32")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line of a boot menu; ``kernel`` and ``initramfs`` are paths on the medium."""
+class MenuEntry:
+    """One entry of a boot menu; ``kernel`` and ``initramfs`` are paths on the medium."""
 
     id: str
     title: str
@@ -47,14 +47,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Menu:
-    """A boot menu, whichever loader shows it.
+class BootMenu:
+    """A boot menu as one build resolves it, for any boot loader.
 
-    ``timeout`` is in seconds. ``memtest`` and ``theme`` are paths on the medium, of memtest86+'s folder and of a GRUB
-    theme's; ``fonts`` are files of that folder.
+    ``timeout`` is in seconds. ``serial`` is True if the menu is also shown on the first serial port. ``memtest`` and
+    ``theme`` are the folders of memtest86+ and of a GRUB theme on the medium, or ""; ``fonts`` are files in the folder
+    of the theme.
     """
 
-    entries: Sequence[Entry]
+    title: str
+    entries: Sequence[MenuEntry]
     timeout: int
     volume_id: str
     serial: bool = False
@@ -64,7 +66,7 @@ class Menu:
 
 
 class Loader(enum.StrEnum):
-    """The boot loaders for media."""
+    """A boot loader for media."""
 
     SYSTEMD_BOOT = "systemd-boot"
     GRUB = "grub"
@@ -74,56 +76,56 @@ class Loader(enum.StrEnum):
 
     @property
     def is_efi(self) -> bool:
-        """Whether UEFI starts it."""
+        """True if UEFI starts it."""
         return self is not Loader.ISOLINUX
 
     @property
     def is_bios(self) -> bool:
-        """Whether BIOS starts it."""
+        """True if BIOS starts it."""
         return self in (Loader.GRUB_HYBRID, Loader.ISOLINUX)
 
     @property
     def is_grub(self) -> bool:
-        """Whether it is GRUB, which finds kernel and initramfs on the ISO and knows themes."""
+        """True if it is GRUB, which supports themes."""
         return self in (Loader.GRUB, Loader.GRUB_HYBRID)
 
     @property
     def reads_iso(self) -> bool:
-        """Whether it finds kernel and initramfs on the ISO; systemd-boot reads nothing but its own partition."""
+        """True if it reads kernel and initramfs from the ISO file system; systemd-boot only reads its partition."""
         return self.is_grub or self is Loader.ISOLINUX
 
     @property
     def has_menu(self) -> bool:
-        """Whether it offers more than one way to start."""
+        """True if it shows a menu with several entries."""
         return self is not Loader.UKI
 
     @property
-    def checks_kernels(self) -> bool:
-        """Whether Secure Boot reaches the kernel with keys of one's own: GRUB asks shim, which has others."""
+    def verifies_kernels(self) -> bool:
+        """True if Secure Boot verifies the kernel with the project's keys; GRUB asks shim, which has other keys."""
         return self in (Loader.SYSTEMD_BOOT, Loader.UKI)
 
     def missing(self, root: Root, efi: EfiArch) -> Iterator[MissingRequirement]:
-        """What of it is missing in an environment."""
+        """Yield what an environment lacks for this loader."""
         if self.is_bios and efi.is_arm:
-            yield MissingRequirement(f"{self} starts under BIOS, which arm64 has not", "use systemd-boot or grub")
+            yield MissingRequirement(f"{self} needs BIOS, which arm64 does not have", "use systemd-boot or grub")
         elif self.is_grub:
-            yield from _grub_lacks(self, root, efi)
+            yield from _missing_grub(self, root, efi)
         else:
             for name in self._files(efi):
-                if not _place_of(root, name):
+                if not _find(root, name):
                     hint = "install isolinux and syslinux-common" if self is Loader.ISOLINUX else _SYSTEMD_HINT
                     yield MissingRequirement(f"the environment has no {self} ({name})", hint)
 
     def _files(self, efi: EfiArch) -> tuple[str, ...]:
-        """Its files, by their name in packages."""
+        """Return the names of its files in packages."""
         return {
             Loader.SYSTEMD_BOOT: (f"systemd-boot{efi.short}.efi",),
-            Loader.UKI: (f"linux{efi.short}.efi.stub",),
+            Loader.UKI: (efi.stub,),
             Loader.ISOLINUX: ("isolinux.bin", "isohdpfx.bin", *_SYSLINUX_MODULES),
         }[self]
 
     def take(self, root: Root, efi: EfiArch, target: Path, inside: str) -> None:
-        """Put its programs into ``target``, which the root sees as ``inside``. The environment has been checked."""
+        """Put its programs into ``target``, which is ``inside`` in the root. The caller has checked the environment."""
         if self.is_grub:
             _make_grub(root, efi.grub, _GRUB_EFI_MODULES, target, inside, efi.program)
             if self is Loader.GRUB_HYBRID:
@@ -135,12 +137,12 @@ class Loader(enum.StrEnum):
             return
         names = {"isohdpfx.bin": BOOT_MBR, f"systemd-boot{efi.short}.efi": efi.program}
         for name in self._files(efi):
-            place = _place_of(root, name)
-            assert place, "the environment was checked"
-            copy_out(root, place, target / names.get(name, name))
+            path = _find(root, name)
+            assert path, "the environment was checked"
+            copy_out(root, path, target / names.get(name, name))
 
-    def configuration(self, menu: Menu) -> dict[str, str]:
-        """Its files, by their path on the EFI system partition, or on the ISO for those that read it."""
+    def configuration(self, menu: BootMenu) -> dict[str, str]:
+        """Return its configuration files, by their path on the EFI system partition or the ISO."""
         if self.is_grub:
             text = _render("grub.cfg", menu)
             return {"EFI/BOOT/grub.cfg": text, **({"boot/grub/grub.cfg": text} if self is Loader.GRUB_HYBRID else {})}
@@ -162,11 +164,11 @@ def _grub_folder(platform: str) -> str:
 
 
 def grub_mkimage(root: Root) -> str | None:
-    """What an environment calls the program that links GRUB's modules."""
+    """Return the name of the program that links GRUB's modules, or None if the environment does not have it."""
     return next((name for name in ("grub-mkimage", "grub2-mkimage") if has_program(root, name)), None)
 
 
-def _grub_lacks(loader: Loader, root: Root, efi: EfiArch) -> Iterator[MissingRequirement]:
+def _missing_grub(loader: Loader, root: Root, efi: EfiArch) -> Iterator[MissingRequirement]:
     platforms = [efi.grub, *(["i386-pc"] if loader is Loader.GRUB_HYBRID else [])]
     missing = [_grub_folder(name) for name in platforms if not files.exists(root.path, _grub_folder(name))]
     missing += [] if grub_mkimage(root) else ["grub-mkimage"]
@@ -179,9 +181,9 @@ def _grub_lacks(loader: Loader, root: Root, efi: EfiArch) -> Iterator[MissingReq
 
 
 def _make_grub(root: Root, platform: str, modules: str, target: Path, inside: str, name: str) -> None:
-    """Link GRUB's modules by grub-mkimage: grub-mkstandalone and grub-mkrescue give other bytes each time.
+    """Link GRUB's modules with grub-mkimage. The output of grub-mkstandalone and grub-mkrescue is not reproducible.
 
-    What BIOS starts finds boot/grub on what it was started from by itself; under UEFI it is told to look beside itself.
+    GRUB for BIOS finds boot/grub on the medium itself. GRUB for UEFI reads grub.cfg in its own folder ($cmdpath).
     """
     program = grub_mkimage(root)
     assert program, "the environment was checked"
@@ -195,10 +197,10 @@ def _make_grub(root: Root, platform: str, modules: str, target: Path, inside: st
     early.unlink(missing_ok=True)
 
 
-def _place_of(root: Root, name: str) -> str | None:
+def _find(root: Root, name: str) -> str | None:
     folders = (_SYSTEMD_EFI, *_ISOLINUX, *_SYSLINUX)
     return next((f"{folder}/{name}" for folder in folders if files.exists(root.path, f"{folder}/{name}")), None)
 
 
-def _render(template: str, menu: Menu, entry: Entry | None = None) -> str:
+def _render(template: str, menu: BootMenu, entry: MenuEntry | None = None) -> str:
     return render("stagewright.media", template, menu=menu, entry=entry)

@@ -1,4 +1,4 @@
-"""memtest86+ (6 or later) from an environment: a program for UEFI, and one that BIOS loaders start like a kernel."""
+"""memtest86+ (6 or later) from an environment: one program for UEFI, and one that BIOS loaders start like a kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLACES = {
         "/boot/memtest86plus/memtest.bios",
     ),
 }
-"""Where Debian and Gentoo put them."""
+"""Paths at which Debian and Gentoo install them."""
 
 
 def _found(root: Root, name: str) -> str | None:
@@ -26,17 +26,17 @@ def _found(root: Root, name: str) -> str | None:
 
 
 def missing_memtest(root: Root, efi: EfiArch) -> list[MissingRequirement]:
-    """What is missing of it in an environment."""
+    """Return what an environment lacks for memtest86+."""
     if efi.is_arm:
-        return [MissingRequirement("memtest86+ is for amd64 and x86", "leave `memtest` out")]
+        return [MissingRequirement("memtest86+ is for amd64 and x86", "remove `memtest`")]
     missing = [name for name in _PLACES if not _found(root, name)]
     looked = ", ".join(path for name in missing for path in _PLACES[name])
     hint = "install memtest86+ (Debian) or sys-apps/memtest86+[uefi64,bios64] (Gentoo)"
-    return [MissingRequirement(f"the environment has no memtest86+ (looked for {looked})", hint)] if missing else []
+    return [MissingRequirement(f"the environment has no memtest86+ (not found: {looked})", hint)] if missing else []
 
 
 def take_memtest(root: Root, target: Path) -> None:
-    """Copy both programs out of an environment that has them."""
+    """Copy both programs out of an environment. The caller has checked that it has them."""
     for name in _PLACES:
         path = _found(root, name)
         assert path, "the environment was checked"

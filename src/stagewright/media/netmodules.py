@@ -1,7 +1,7 @@
-"""The modules of dracut by which an initramfs gets an image over the network, and what each takes of its environment.
+"""dracut modules that fetch the image over the network, and what each requires of the environment.
 
-``livenet`` and ``nfs`` are dracut's own. ``stagewright-stream`` is ours (folder ``stream``): it is written into the
-environment before dracut runs, and reads the image over HTTP or NBD while the system runs.
+``livenet`` and ``nfs`` are part of dracut. ``stagewright-stream`` is part of Stagewright (folder ``stream``). It is
+written into the environment before dracut runs, and reads the image over HTTP or NBD while the system runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLUGINS = ("/usr/lib/*/nbdkit/plugins", "/usr/lib64/nbdkit/plugins", "/usr/lib/
 
 
 class NetModule(enum.StrEnum):
-    """A module of dracut for network boot."""
+    """A dracut module for network boot."""
 
     LIVENET = "livenet"
     NFS = "nfs"
@@ -31,7 +31,7 @@ class NetModule(enum.StrEnum):
 
     @property
     def tools(self) -> Mapping[str, str]:
-        """The programs that it copies from the environment, and the packages that bring them."""
+        """Programs that it copies from the environment, with the packages that install them."""
         match self:
             case NetModule.LIVENET:
                 return _ONLINE
@@ -43,12 +43,12 @@ class NetModule(enum.StrEnum):
 
     @property
     def installs(self) -> tuple[str, ...]:
-        """Programs that it uses and forgets to copy: dracut's url-lib calls basename(1) to mount by NFS (measured)."""
+        """Programs that it uses but does not copy: dracut's url-lib calls basename(1) for NFS mounts (measured)."""
         return ("basename",) if self is NetModule.NFS else ()
 
     @property
     def drivers(self) -> tuple[str, ...]:
-        """The kernel's drivers that it takes; the first is the one without which nothing goes."""
+        """Kernel drivers that it uses; the first one is required."""
         match self:
             case NetModule.LIVENET:
                 return ()
@@ -58,7 +58,7 @@ class NetModule(enum.StrEnum):
                 return ("nbd",)
 
     def missing(self, root: Root) -> list[MissingRequirement]:
-        """What the environment lacks for it besides programs."""
+        """Return what the environment lacks for it, apart from programs."""
         patterns = [f"{folder}/nbdkit-curl-plugin.so" for folder in _PLUGINS]
         if (
             self is not NetModule.STREAM
@@ -68,13 +68,13 @@ class NetModule(enum.StrEnum):
             return []
         return [
             MissingRequirement(
-                "nbdkit in the payload's environment has no plugin for curl",
+                "nbdkit in the payload's environment has no curl plugin",
                 "install nbdkit with its curl plugin (Gentoo: USE=curl)",
             )
         ]
 
     def missing_drivers(self, features: KernelFeatures, drivers: frozenset[str]) -> list[str]:
-        """Drivers that a kernel has as modules and an initramfs with these has not, or that the kernel lacks."""
+        """Return drivers that the kernel has and the initramfs lacks, and the required one if the kernel lacks it."""
         first, *_ = self.drivers or ("",)
         known = features.modules | features.builtin
         missing = [name for name in self.drivers if name in features.modules and name not in drivers]
@@ -82,9 +82,9 @@ class NetModule(enum.StrEnum):
 
 
 def add_to(root: Root, epoch: int) -> None:
-    """Write our module to where dracut looks for modules in a root, as 90stagewright-stream."""
-    place = next((path for path in _DRACUT if files.exists(root.path, path)), _DRACUT[0])
+    """Write Stagewright's module into the folder of dracut's modules in a root, as 90stagewright-stream."""
+    folder = next((path for path in _DRACUT if files.exists(root.path, path)), _DRACUT[0])
     for file in (resources.files(__package__) / "stream").iterdir():
         if file.name.endswith(".sh"):
-            target = f"{place}/90{NetModule.STREAM}/{file.name}"
+            target = f"{folder}/90{NetModule.STREAM}/{file.name}"
             files.write_file(root.path, target, file.read_text(encoding="utf-8"), epoch=epoch, mode=0o755)

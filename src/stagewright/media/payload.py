@@ -1,13 +1,14 @@
-"""What a payload holds, as a file in it: media are made by what is there, whatever stage or version made it.
+"""The description of a payload, in the payload itself, so that media depend only on what is there.
 
 ::
 
-    payload.json          this
-    boot/gentoo           the first kernel, and its initramfs boot/gentoo.igz; both are a public interface (R45)
-    boot/NAME             further kernels, and their boot/NAME.igz
-    modules/VERSION/      their modules
-    firmware/             firmware that was asked for
+    payload.json          the description
+    boot/gentoo           the first kernel; its initramfs is boot/gentoo.igz. Both paths are a public interface
+    boot/NAME             further kernels; their initramfs is boot/NAME.igz
+    modules/VERSION/      kernel modules
+    firmware/             requested firmware
     loaders/LOADER/       programs of boot loaders
+    network/LOADER/       programs for boot servers
     memtest/              memtest86+
 """
 
@@ -22,7 +23,9 @@ from pathlib import Path
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.netmodules import NetModule
 
-KERNEL, INITRAMFS = "boot/gentoo", "boot/gentoo.igz"
+KERNEL, INITRAMFS, IMAGE = "boot/gentoo", "boot/gentoo.igz", "image.squashfs"
+"""Paths of the first kernel, its initramfs and the squashfs on every medium and in every set, a public interface."""
+
 MODULES, FIRMWARE, LOADERS, MEMTEST = "modules", "firmware", "loaders", "memtest"
 FILE = "payload.json"
 
@@ -31,9 +34,10 @@ FILE = "payload.json"
 class BootKernel:
     """A kernel and its initramfs.
 
-    ``kernel`` and ``initramfs`` are paths in the payload and on media. ``verifies`` says whether the initramfs can
-    check a medium, ``network`` its modules for network boot, ``keymaps`` whether it can set a keyboard's layout;
-    ``compressions`` are those of squashfs that the kernel reads, None where its configuration is unknown.
+    ``kernel`` and ``initramfs`` are paths in the payload and on media. ``by`` is the program that made the initramfs.
+    ``verifies`` is True if the initramfs can check a medium, ``keymaps`` if it can set a keyboard layout. ``network``
+    are its modules for network boot. ``compressions`` are the compressions of squashfs that the kernel reads, None if
+    its configuration is unknown.
     """
 
     name: str
@@ -49,7 +53,11 @@ class BootKernel:
 
 @dataclass(frozen=True)
 class Payload:
-    """A payload: its kernels, the first one first; the architecture by Gentoo's name; what came in on request."""
+    """A payload.
+
+    ``arch`` is Gentoo's name of the architecture. The first of the ``kernels`` boots by default. ``microcode`` and
+    ``firmware`` are paths below /lib/firmware. ``sha512`` are the digests of kernels and initramfs, by path.
+    """
 
     arch: str
     kernels: tuple[BootKernel, ...]
@@ -57,19 +65,19 @@ class Payload:
     signed: bool = False
     microcode: tuple[str, ...] = ()
     firmware: tuple[str, ...] = ()
-    sha512: Mapping[str, str] = field(default_factory=dict)  # of kernels and initramfs, by path
+    sha512: Mapping[str, str] = field(default_factory=dict)
 
-    def led_by(self, name: str | None) -> Payload:
-        """The same with this kernel first, as a medium or a set wants it that names one."""
+    def with_first(self, name: str | None) -> Payload:
+        """Return the same payload with this kernel first, or unchanged for None."""
         return replace(self, kernels=tuple(sorted(self.kernels, key=lambda kernel: name not in (None, kernel.name))))
 
     def write(self, folder: Path) -> None:
-        """Write the file into a payload's folder."""
+        """Write the description into the folder of the payload."""
         (folder / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Payload:
-        """What the folder of a payload holds."""
+        """Read the description in the folder of a payload."""
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
         kernels = tuple(
             BootKernel(
@@ -90,6 +98,6 @@ def _tuple(words: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if words is None else tuple(words)
 
 
-def paths_of(name: str, *, first: bool) -> tuple[str, str]:
-    """Where a kernel of this name and its initramfs lie; the first one's paths are fixed."""
+def kernel_paths(name: str, *, first: bool) -> tuple[str, str]:
+    """Return the paths of a kernel with this name and of its initramfs. Those of the first kernel are fixed."""
     return (KERNEL, INITRAMFS) if first else (f"boot/{name}", f"boot/{name}.igz")

@@ -1,4 +1,4 @@
-"""Text files for boot loaders, from templates."""
+"""Text files for boot loaders and servers, rendered from templates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import jinja2
 
 
 def render(package: str, template: str, **facts: object) -> str:
-    """A template of a package's folder ``templates`` with these facts; one that is missing is a defect."""
+    """Render a template in the folder ``templates`` of a package. A fact that is missing is a defect."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(package),
         keep_trailing_newline=True,

@@ -1,7 +1,7 @@
-"""Signatures for UEFI Secure Boot, with keys of one's own (UEFI specification 32.2).
+"""Signatures for UEFI Secure Boot with the project's keys (UEFI specification 32.2).
 
-By osslsigncode(1), which takes the time of the signature as an argument; sbsign(1) always writes the present one, so it
-gives other bytes each time (measured).
+osslsigncode(1) takes the time of the signature as an argument. sbsign(1) always writes the current time, so its output
+is not reproducible (measured).
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from stagewright.run import run
 
 
 class SecureBoot(Section):
-    """The key and the certificate to sign with, as PEM files."""
+    """The key and the certificate for signatures, as PEM files."""
 
     key: SecretPath
-    """The private key, without a password; outside of the project."""
+    """The private key, without a password, outside the project."""
     certificate: FilePath
-    """Its certificate, which the firmware of the machines must know."""
+    """The certificate, which must be enrolled in the firmware of the machines."""
 
     @property
     def secret(self) -> Path:
-        """The file of the private key."""
+        """Path of the private key."""
         return Path(self.key).expanduser()
 
     def missing(self) -> Iterator[StagewrightError]:
-        """The private key, where it is not there: a build may take hours until it is needed."""
+        """Yield an error if the private key does not exist. A build may run for hours before it uses the key."""
         if not self.secret.is_file():
-            hint = "build on a machine that has it"
-            yield StagewrightError(Reason.MISSING_FILE, f"secure_boot.key: there is no file {self.secret}", hint=hint)
+            hint = "copy the key there, or build on the machine that has it"
+            yield StagewrightError(Reason.MISSING_FILE, f"secure_boot.key: file not found: {self.secret}", hint=hint)
 
 
 def sign(program: Path, keys: SecureBoot, files: Mapping[str, Path], epoch: int, log: IO[str]) -> None:
-    """Put a signature into an EFI program or kernel, in place of any that it has. Raises ``BUILD_FAILED``."""
+    """Sign an EFI program or kernel; the signature replaces any older one. Raises ``BUILD_FAILED`` if that fails.
+
+    ``files`` are the project's files by the path in the settings.
+    """
     signed = program.with_name(f"{program.name}.signed")
     key, certificate = keys.secret, files[keys.certificate]
     words = ["osslsigncode", "sign", "-certs", str(certificate), "-key", str(key), "-h", "sha256", "-time", str(epoch)]
@@ -50,7 +53,7 @@ def sign(program: Path, keys: SecureBoot, files: Mapping[str, Path], epoch: int,
             Reason.BUILD_FAILED,
             f"{program.name} could not be signed with {keys.key}",
             detail=error.detail,
-            hint="both are PEM files; take a password off the key with: openssl pkey -in KEY -out NEW",
+            hint="both must be PEM files; remove a password with: openssl pkey -in KEY -out NEW",
         ) from error
     signed.replace(program)
     os.utime(program, (epoch, epoch))

@@ -1,11 +1,13 @@
 """Unified kernel images: kernel, initramfs and command line as one EFI program (uapi-group.org, unified_kernel_image).
 
-systemd's stub from the environment gets them as sections behind its own. They are written here, since a host's
-objcopy(1) knows the programs of its own architecture alone (docs/decisions/027-sections-written-here.md).
+They become sections behind those of systemd's stub, which comes from the environment. Stagewright writes the sections
+itself, because objcopy(1) of a host only supports programs of the host's architecture
+(docs/decisions/027-sections-written-here.md).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 from collections.abc import Sequence
@@ -17,13 +19,16 @@ from stagewright.errors import Reason, StagewrightError
 
 _SECTION = struct.Struct("<8sIIIIIIHHI")  # PE format, section table
 _READ_DATA = 0x40000040  # IMAGE_SCN_CNT_INITIALIZED_DATA, IMAGE_SCN_MEM_READ
-_CERTIFICATES = 4  # which data directory tells of signatures
+_CERTIFICATES = 4  # index of the certificate table among the data directories
 _PAGE = 4096
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a unified kernel image is made of."""
+class UkiParts:
+    """The parts of a unified kernel image.
+
+    ``arguments`` is the kernel's command line, ``os_release`` the text of os-release(5), ``version`` the kernel's.
+    """
 
     stub: Path
     kernel: Path
@@ -33,10 +38,13 @@ class Parts:
     version: str
 
 
-def make_uki(parts: Parts, target: Path, epoch: int) -> None:
-    """Write the image to ``target``. Raises ``ENVIRONMENT_LACKS`` for a stub that is none, or has no room left."""
+def make_uki(parts: UkiParts, target: Path, epoch: int) -> None:
+    """Write the image to ``target``, with ``epoch`` as its time in seconds since 1970.
+
+    Raises ``ENVIRONMENT_LACKS`` if the stub is not an EFI program or has no room for more sections.
+    """
     data = parts.stub.read_bytes()
-    stub = Stub.of(data, parts.stub.name)
+    stub = EfiStub.of(data, parts.stub.name)
     sections: dict[str, Path | bytes] = {
         ".osrel": parts.os_release.encode(),
         ".cmdline": f"{parts.arguments}\0".encode(),
@@ -61,15 +69,17 @@ def make_uki(parts: Parts, target: Path, epoch: int) -> None:
             else:
                 stream.write(content)
         _fill_up(stream, stub.file_alignment)
+    os.utime(target, (epoch, epoch))
 
 
 @dataclass(frozen=True)
-class Stub:
+class EfiStub:
     """An EFI program that sections can be added to.
 
-    ``header`` and ``table`` are offsets of the PE header and of the end of the section table, ``sections`` how many
-    there are, ``room`` how many more the file has room for. ``address`` is the first free one when it is loaded,
-    ``end`` the first free byte of the file; behind it are symbols, which signatures do not expect between sections.
+    ``header`` and ``table`` are the offsets of the PE header and of the end of the section table. ``sections`` is the
+    number of sections, ``room`` the number of sections that can be added. ``address`` is the first free address in
+    memory, ``end`` the first free byte of the file. Symbols behind ``end`` are removed: signatures require that there
+    is nothing between sections.
     """
 
     name: str
@@ -83,8 +93,8 @@ class Stub:
     file_alignment: int
 
     @classmethod
-    def of(cls, data: bytes, name: str) -> Stub:
-        """Read the header of a program. Raises ``ENVIRONMENT_LACKS`` for what is none."""
+    def of(cls, data: bytes, name: str) -> EfiStub:
+        """Read the header of a program. Raises ``ENVIRONMENT_LACKS`` if it is not an EFI program."""
         try:
             (header,) = struct.unpack_from("<I", data, 0x3C)  # PE format, MS-DOS stub
             magic, count, optional = struct.unpack_from("<4s2xH12xH", data, header)
@@ -96,8 +106,8 @@ class Stub:
         except (struct.error, ValueError) as error:
             raise StagewrightError(
                 Reason.ENVIRONMENT_LACKS,
-                f"{name} is no EFI program, so no unified kernel image can be made of it",
-                hint="see the package of systemd's EFI stub in the payload's environment",
+                f"{name}: not an EFI program, so it cannot be the stub of a unified kernel image",
+                hint="reinstall the package of systemd's EFI stub in the payload's environment",
             ) from error
         behind = table + _SECTION.size * count
         room = (min(offset for *_, offset, _, _, _, _, _ in found) - behind) // _SECTION.size
@@ -106,19 +116,19 @@ class Stub:
         return cls(name, header, count, behind, room, address, end, alignment, file_alignment)
 
     def with_sections(self, data: bytes, sections: Sequence[bytes], size: int, epoch: int) -> bytes:
-        """The program with more lines in its section table; ``size`` is what all takes when it is loaded.
+        """Return the program with these entries added to its section table; ``size`` is its size in memory, in bytes.
 
-        Nothing tells of symbols and signatures afterwards; the checksum, which UEFI does not look at, is none.
-        Raises ``ENVIRONMENT_LACKS`` where there is no room for that many.
+        Clears the symbol table, the certificate table and the checksum, which UEFI ignores. Raises
+        ``ENVIRONMENT_LACKS`` if the header has no room for the entries.
         """
         if len(sections) > self.room:
-            message = f"the header of {self.name} has room for {self.room} more sections, not for {len(sections)}"
-            hint = "take the stub of another version of systemd"
+            message = f"{self.name}: its header has room for {self.room} more sections ({len(sections)} needed)"
+            hint = "use the stub of another version of systemd"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
         made = bytearray(data[: self.end])
         made[self.table : self.table + _SECTION.size * len(sections)] = b"".join(sections)
         struct.pack_into("<H", made, self.header + 6, self.sections + len(sections))
-        struct.pack_into("<III", made, self.header + 8, epoch & 0xFFFFFFFF, 0, 0)  # time; symbols: none
+        struct.pack_into("<III", made, self.header + 8, epoch & 0xFFFFFFFF, 0, 0)  # time; no symbol table
         optional = self.header + 24
         struct.pack_into("<I", made, optional + 56, size)  # SizeOfImage
         struct.pack_into("<I", made, optional + 64, 0)  # CheckSum
@@ -129,7 +139,7 @@ class Stub:
 
 
 def _up(number: int, step: int) -> int:
-    """The next multiple of a number."""
+    """Round up to a multiple of ``step``."""
     return -(-number // step) * step
 
 

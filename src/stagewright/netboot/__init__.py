@@ -1,1 +1,14 @@
-"""Network boot: sets of files that any web server can hand out, and a server for trying them. Nothing here builds."""
+"""Network boot: sets of files for any web server, a file server, and networks for tests.
+
+====================  ==============================================================================
+``methods.py``        the methods by which an image reaches a machine, with arguments and memory
+``writer.py``         writes a set, with configuration for iPXE, PXELINUX, GRUB and dnsmasq
+``combined.py``       writes initramfs and image as one file
+``programs.py``       programs for boot servers (iPXE, PXELINUX, GRUB), taken from a root
+``from_iso.py``       makes a set from an ISO
+``serve.py``          the web server of `stagewright netboot serve` and of tests
+``boot_commands.py``  the commands to type on a machine, printed by `stagewright netboot serve`
+``service.py``        servers that run as a program: ``dnsmasq.py`` (DHCP, TFTP), ``image_servers.py``
+``lan.py``            the network of one test
+====================  ==============================================================================
+"""

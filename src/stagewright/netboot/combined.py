@@ -1,4 +1,4 @@
-"""One initramfs that holds the image: what loaders take that know only one file beside the kernel."""
+"""One initramfs that contains the image, for boot loaders that load only one file in addition to the kernel."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.netboot.methods import CPIO_MOST, IN_INITRAMFS
 
 ALIGNMENT = 4
-"""The kernel finds an archive behind another one only at a multiple of this many bytes (measured)."""
+"""Alignment, in bytes, at which the kernel finds an archive behind another one (measured)."""
 
 
 def write_combined(initramfs: Path, image: Path, target: Path) -> None:
-    """Write an initramfs followed by an archive with the image in it, and nothing of this machine or this time.
+    """Write an initramfs followed by an archive with the image. The output is reproducible.
 
-    Raises ``BUILD_FAILED`` for an image that such an archive cannot hold.
+    Raises ``BUILD_FAILED`` if the image is too large for a cpio archive.
     """
     size = image.stat().st_size
     if size > CPIO_MOST:
         raise StagewrightError(
             Reason.BUILD_FAILED,
-            f"{image.name} has {size} bytes, and the kernel unpacks no file of 4 GiB or more",
+            f"{image.name}: too large for an initramfs ({size} bytes; files must be below 4 GiB)",
             hint="set combined = false, and fetch the image over HTTP",
         )
     with target.open("wb") as stream, initramfs.open("rb") as first, image.open("rb") as second:
@@ -34,7 +34,7 @@ def write_combined(initramfs: Path, image: Path, target: Path) -> None:
 
 
 def _header(name: str, size: int, *, mode: int) -> bytes:
-    """A header of cpio's "newc" format (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst)."""
+    """Return a header of cpio's "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst)."""
     fields = [0, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, len(name) + 1, 0]
     header = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
     return header + _padding(len(header))

@@ -1,4 +1,4 @@
-"""How the image reaches a machine that starts from the network: what each way takes, of the kernel and of memory."""
+"""Methods by which the image reaches a machine that boots from the network, with kernel arguments and memory."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from dataclasses import dataclass, replace
 
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.netmodules import NetModule
+from stagewright.media.payload import IMAGE
 
-KERNEL, INITRAMFS, IMAGE, COMBINED = "boot/gentoo", "boot/gentoo.igz", "image.squashfs", "combined.igz"
-"""Files of a set; the first three are also those of the ISO, a public interface (R45, R54)."""
+COMBINED = "combined.igz"
+"""File of a set that is initramfs and image in one. The other files are those of the ISO, see media/payload.py."""
 
 IN_INITRAMFS = "image.squashfs.img"
-"""The image's name inside the initramfs. dracut takes a file for a live image only when it is called ``*.img``."""
+"""The image's name inside the initramfs. dracut only accepts a file named ``*.img`` as a live image."""
 
 MIB = 1 << 20
 
 BIOS_LIMIT = 640 * 1024
-"""Bytes that a program for BIOS machines may have: it is loaded below the first 640 KiB (R73)."""
+"""Largest program for BIOS machines, in bytes: it is loaded into the first 640 KiB of memory."""
 
 TFTP_LIMITS = ((65535 * 512, "without block sizes"), (65535 * 1468, "without block numbers that roll over"))
-"""The largest files, in bytes, that simple TFTP servers and clients can transfer: 65535 blocks (RFC 1350, 2348)."""
+"""Largest files, in bytes, that simple TFTP implementations transfer: 65535 blocks (RFC 1350, 2348)."""
 
 TFTP_MOST = (1 << 32) - 1
-"""What TFTP can tell the size of at all, in bytes (RFC 2349, as it is implemented)."""
+"""Largest size, in bytes, that TFTP can announce (RFC 2349, as implemented)."""
 
 CPIO_MOST = (1 << 32) - 1
-"""The largest file in an archive of the kind that the kernel unpacks, in bytes (eight hexadecimal digits)."""
-
+"""Largest file in a cpio archive for the kernel, in bytes (eight hexadecimal digits)."""
 
 STREAMING = 300
-"""MiB that a small system takes when its image stays on the server, whatever the size of that (measured)."""
+"""MiB of memory that a small system needs if its image stays on the server, whatever the image's size (measured)."""
 
 
 class Method(enum.StrEnum):
-    """Where the running system finds its image."""
+    """The place from which the running system reads its image."""
 
     INITRD = "initrd"
     HTTP = "http"
@@ -45,7 +45,7 @@ class Method(enum.StrEnum):
 
     @property
     def modules(self) -> tuple[NetModule, ...]:
-        """The modules of dracut that the initramfs must have for it."""
+        """The dracut modules that the initramfs must contain."""
         return {
             "initrd": (),
             "http": (NetModule.LIVENET,),
@@ -56,19 +56,19 @@ class Method(enum.StrEnum):
 
     @property
     def address(self) -> str:
-        """What iPXE's scripts call the address that the kernel must be told; empty where there is none."""
+        """Name, in iPXE scripts, of the address that the kernel needs; empty if it needs none."""
         return {"initrd": "", "nfs": "nfs-url", "nbd": "nbd-url"}.get(self.value, "base-url")
 
     def image(self, address: str) -> str:
-        """The image's own address: what a folder's address ends in, but for NBD, which knows no folders."""
+        """Return the image's address in the folder at ``address``; an NBD address is already the image's."""
         return address if self is Method.NBD or not address else f"{address}/{IMAGE}"
 
     def memory(self, image: int, initramfs: int) -> int:
-        """The least memory, in MiB and rounded up to 64, for an image and a packed initramfs of these sizes in bytes.
+        """Return the least memory in MiB, a multiple of 64, for an image and a packed initramfs of these bytes.
 
-        From measurements with an image of 208 MB and a dracut initramfs of 50 MB: as part of the initramfs the image is
-        in memory twice while the kernel unpacks (worked with 768 MiB, not with 512); over HTTP it is there once
-        (worked with 512 MiB). A small image takes no less than what kernel, initramfs and system need beside it.
+        The formulas come from measurements with an image of 208 MB and a dracut initramfs of 50 MB. As part of the
+        initramfs, the image is in memory twice while the kernel unpacks it (768 MiB worked, 512 did not). Over HTTP it
+        is in memory once (512 MiB worked). Kernel, initramfs and system need 300 MiB even if the image is small.
         """
         match self:
             case Method.INITRD:
@@ -80,8 +80,8 @@ class Method(enum.StrEnum):
         return -(-need // (64 * MIB)) * 64
 
     @property
-    def what(self) -> str:
-        """What people call it."""
+    def description(self) -> str:
+        """Words for menus and documentation."""
         return {
             "initrd": "the image as part of the initramfs",
             "http": "the image fetched over HTTP",
@@ -93,27 +93,27 @@ class Method(enum.StrEnum):
 
 @dataclass(frozen=True)
 class CommandLine:
-    """The kernel's arguments, whichever way it starts: who reads them, and those that are the same for all ways."""
+    """Kernel arguments that are the same for all methods, and the initramfs that reads them."""
 
     by: InitramfsKind
     options: Sequence[str]
     keymap: str | None = None
 
     def for_method(self, method: Method, image: str) -> str:
-        """The arguments for one way; ``image`` is the URL of the image where there is one.
+        """Return the arguments for one method; ``image`` is the URL of the image, or "" if the method has none.
 
-        There is always a ``root=``: without, the kernel keeps half of the memory from the initramfs, and a large image
-        is cut off silently (measured). By dracut.cmdline(7), and genkernel's defaults/initrd.scripts.
+        There is always a ``root=``. Without it the kernel limits the initramfs to half of the memory and truncates a
+        large image silently (measured). Sources: dracut.cmdline(7), and defaults/initrd.scripts of genkernel.
         """
         keyboard = [self.keyboard(self.keymap)] if self.keymap else []
         return " ".join([*self._root(method, image), *self.options, *keyboard])
 
     def without_keymap(self) -> CommandLine:
-        """The same for a loader that lets people choose the keymap."""
+        """Return the same arguments for a boot loader in which the user chooses the keymap."""
         return replace(self, keymap=None)
 
     def keyboard(self, keymap: str) -> str:
-        """The arguments for a keyboard's layout."""
+        """Return the arguments for a keyboard layout."""
         if self.by is InitramfsKind.GENKERNEL:
             return f"keymap={keymap}"
         return f"rd.vconsole.keymap={keymap} vconsole.keymap={keymap}"
@@ -128,13 +128,13 @@ class CommandLine:
         return [f"root=live:{image}", "ip=dhcp", "rd.neednet=1"]
 
 
-def possible(modules: Collection[NetModule]) -> list[Method]:
-    """The ways that an initramfs with these modules knows, the one that always works first."""
+def supported_methods(modules: Collection[NetModule]) -> list[Method]:
+    """Return the methods that an initramfs with these dracut modules supports, with the most general one first."""
     return [method for method in Method if all(module in modules for module in method.modules)]
 
 
 def tftp_limits(size: int) -> list[str]:
-    """What may go wrong when a file of this size is loaded over TFTP, in words."""
+    """Return the limits of TFTP that a file of this size, in bytes, exceeds."""
     if size > TFTP_MOST:
-        return ["too large for TFTP at all"]
-    return [f"too large for TFTP {what}" for limit, what in TFTP_LIMITS if size > limit]
+        return ["too large for TFTP"]
+    return [f"too large for TFTP {variant}" for limit, variant in TFTP_LIMITS if size > limit]

@@ -1,4 +1,4 @@
-"""The programs of a boot server: what machines load before there is a kernel, taken from a root (R26, R59)."""
+"""Programs for boot servers, which machines load before the kernel, taken from a root."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 
 PROGRAMS = "network"
-"""The folder of a payload with the programs of boot servers."""
+"""Folder, in a payload, of the programs for boot servers."""
 
 _GRUB_MODULES = "configfile echo gzio http linux ls net normal reboot serial sleep terminal test tftp true"
-_GRUB_EARLY = "configfile $cmdpath/grub.cfg\n"  # beside the program, wherever that came from
+_GRUB_EARLY = "configfile $cmdpath/grub.cfg\n"  # in the folder of the program on the server
 
 
 @dataclass(frozen=True)
-class Program:
-    """A program for a boot server: its name in a set, and where distributions have it."""
+class BootProgram:
+    """A program for a boot server: its name in a set, and its paths in distributions."""
 
     name: str
     paths: Sequence[str]
 
 
-_FILES: Mapping[str, Sequence[Program]] = {
+_FILES: Mapping[str, Sequence[BootProgram]] = {
     "ipxe": (
-        Program("undionly.kpxe", ("/usr/lib/ipxe/undionly.kpxe", "/usr/share/ipxe/undionly.kpxe")),
-        Program("ipxe.efi", ("/usr/lib/ipxe/ipxe.efi", "/usr/share/ipxe/ipxe.efi")),
-        Program("snponly.efi", ("/usr/lib/ipxe/snponly.efi", "/usr/share/ipxe/snponly.efi")),
+        BootProgram("undionly.kpxe", ("/usr/lib/ipxe/undionly.kpxe", "/usr/share/ipxe/undionly.kpxe")),
+        BootProgram("ipxe.efi", ("/usr/lib/ipxe/ipxe.efi", "/usr/share/ipxe/ipxe.efi")),
+        BootProgram("snponly.efi", ("/usr/lib/ipxe/snponly.efi", "/usr/share/ipxe/snponly.efi")),
     ),
     "pxelinux": (
-        Program("pxelinux.0", ("/usr/lib/PXELINUX/pxelinux.0", "/usr/share/syslinux/pxelinux.0")),
-        Program("ldlinux.c32", ("/usr/lib/syslinux/modules/bios/ldlinux.c32", "/usr/share/syslinux/ldlinux.c32")),
+        BootProgram("pxelinux.0", ("/usr/lib/PXELINUX/pxelinux.0", "/usr/share/syslinux/pxelinux.0")),
+        BootProgram("ldlinux.c32", ("/usr/lib/syslinux/modules/bios/ldlinux.c32", "/usr/share/syslinux/ldlinux.c32")),
     ),
 }
-_SNPONLY = "snponly.efi"  # old packages of iPXE lack it, and ipxe.efi does the same with drivers of its own
+_SNPONLY = "snponly.efi"  # old packages of iPXE lack it; ipxe.efi can replace it
 
 
 class GrubNet(enum.StrEnum):
-    """GRUB's programs for the network: by their name in a set."""
+    """A program of GRUB for the network, by its name in a set."""
 
     BIOS = "grub.0"
     EFI = "grubx64.efi"
@@ -53,17 +53,17 @@ class GrubNet(enum.StrEnum):
 
     @property
     def image_format(self) -> str:
-        """What grub-mkimage(1) calls it."""
+        """Its format for grub-mkimage(1)."""
         return "i386-pc-pxe" if self is GrubNet.BIOS else self.platform
 
     @property
     def platform(self) -> str:
-        """Where its modules lie."""
+        """GRUB's platform, which is also the folder of its modules."""
         return {"grub.0": "i386-pc", "grubx64.efi": "x86_64-efi", "grubaa64.efi": "arm64-efi"}[self.value]
 
     @property
     def modules(self) -> list[str]:
-        """What is linked into it: nothing is loaded later."""
+        """The modules linked into it; it loads none later."""
         return [
             *_GRUB_MODULES.split(),
             *(["pxe", "biosdisk"] if self is GrubNet.BIOS else ["efinet", "efi_gop", "all_video"]),
@@ -71,7 +71,7 @@ class GrubNet(enum.StrEnum):
 
 
 class NetLoader(enum.StrEnum):
-    """What a machine can load from the network first."""
+    """A boot loader that machines load from the network."""
 
     IPXE = "ipxe"
     PXELINUX = "pxelinux"
@@ -79,7 +79,7 @@ class NetLoader(enum.StrEnum):
 
     @property
     def packages(self) -> str:
-        """What brings it, on Debian and on Gentoo."""
+        """Packages that install it, on Debian and on Gentoo."""
         return {
             "ipxe": "ipxe on Debian, sys-firmware/ipxe on Gentoo",
             "pxelinux": "pxelinux and syslinux-common on Debian, sys-boot/syslinux on Gentoo",
@@ -89,18 +89,16 @@ class NetLoader(enum.StrEnum):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of its programs in a set."""
+        """Names of its programs in a set."""
         if self is NetLoader.GRUB:
             return tuple(GrubNet)
         return tuple(program.name for program in _FILES[self])
 
     def missing(self, root: Root, efi: EfiArch) -> list[MissingRequirement]:
-        """What the environment misses for it."""
+        """Return what the environment lacks for it."""
         if self is not NetLoader.GRUB and efi.is_arm:
-            what = {"ipxe": "distributions build iPXE", "pxelinux": "PXELINUX is"}[self.value]
-            return [
-                MissingRequirement(f"{what} for amd64 and x86 alone", 'arm64 machines take network_loaders = ["grub"]')
-            ]
+            message = f"{self}: not available for arm64 (only for amd64 and x86)"
+            return [MissingRequirement(message, 'set network_loaders = ["grub"]')]
         if self is NetLoader.GRUB:
             missing = [] if grub_mkimage(root) else ["grub-mkimage"]
             names = " or ".join(program.platform for program in _wanted(efi))
@@ -108,11 +106,11 @@ class NetLoader(enum.StrEnum):
         else:
             wanted = [program for program in _FILES[self] if program.name != _SNPONLY]
             missing = [program.name for program in wanted if not _find(root, program)]
-        what = f"the environment has no {self} for the network ({', '.join(missing)})"
-        return [MissingRequirement(what, f"install {self.packages}")] if missing else []
+        message = f"the environment has no {self} for the network (not found: {', '.join(missing)})"
+        return [MissingRequirement(message, f"install {self.packages}")] if missing else []
 
     def take(self, root: Root, efi: EfiArch, target: Path, inside_root: str) -> None:
-        """Put its programs into ``target``, which the root sees as ``inside_root``."""
+        """Put its programs into ``target``, which is ``inside_root`` in the root."""
         if self is NetLoader.GRUB:
             for program in _platforms(root, efi):
                 _make_grub(root, program, target, inside_root)
@@ -123,12 +121,12 @@ class NetLoader(enum.StrEnum):
                 copy_out(root, path, target / file.name)
 
 
-def _find(root: Root, program: Program) -> str | None:
+def _find(root: Root, program: BootProgram) -> str | None:
     return next((path for path in program.paths if files.exists(root.path, path)), None)
 
 
 def _wanted(efi: EfiArch) -> list[GrubNet]:
-    """GRUB's programs for machines of an architecture."""
+    """Return GRUB's programs for an architecture."""
     return [GrubNet.ARM64] if efi.is_arm else [GrubNet.BIOS, GrubNet.EFI]
 
 
@@ -150,17 +148,17 @@ def _make_grub(root: Root, program: GrubNet, target: Path, inside_root: str) -> 
 
 
 def is_bios(name: str) -> bool:
-    """Whether a program of this name is for BIOS machines, whose memory for it is short."""
+    """Return True if a program with this name is for BIOS machines, which limit its size."""
     return name in ("undionly.kpxe", "pxelinux.0", GrubNet.BIOS)
 
 
 def check_payload(folder: Path, wanted: Sequence[NetLoader], payload: str) -> None:
-    """Raise ``ENVIRONMENT_LACKS`` when a payload's folder has not the programs that a set is to have."""
+    """Check that a payload contains these boot loaders. Raises ``ENVIRONMENT_LACKS`` if not."""
     missing = [loader for loader in wanted if not (folder / PROGRAMS / loader).is_dir()]
     if missing:
         names = ", ".join(f'"{loader}"' for loader in missing)
         raise StagewrightError(
             Reason.ENVIRONMENT_LACKS,
-            f"the payload {payload!r} carries no {', '.join(missing)} for the network",
+            f"the payload {payload!r} does not contain {', '.join(missing)} for the network",
             hint=f"add {names} to `network_loaders` of {payload!r}, or set `loaders` here",
         )

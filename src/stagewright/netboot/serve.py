@@ -1,6 +1,7 @@
-"""A web server for one folder, to start machines from it: ranges, many clients at once, and nothing outside the folder.
+"""A web server for one folder, from which machines boot. It serves ranges, many clients at once, and no other file.
 
-By RFC 9110: GET and HEAD, one range a request. It is for trying a set and for a room of machines; any web server does.
+It implements GET and HEAD with one range per request (RFC 9110), enough to try a set or to boot a room of machines. For
+everything else use any other web server.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import FileProgress, FileServed, Listener
 
 CHUNK = 4 << 20
-"""Bytes that are sent at a time."""
+"""Bytes per sendfile(2)."""
 
 STEPS = 10
-"""How often at the most a transfer says how far it is; small ones say nothing."""
+"""Progress events per transfer. Small transfers have none."""
 
-PATIENCE = 120.0
-"""Seconds after which a client that takes nothing is given up."""
+CLIENT_TIMEOUT = 120.0
+"""Seconds after which the server closes the connection to a client that receives nothing."""
 
 _TYPES = {
     ".ipxe": "text/plain",
@@ -42,16 +43,16 @@ _TYPES = {
 
 
 class FileServer:
-    """Serves a folder while its context lasts. ``port`` 0 stands for any that is free.
+    """Serves a folder while its context lasts. ``port`` 0 selects a free port.
 
-    Raises ``MISSING_FILE`` for no folder, and ``HOST_FEATURE`` for an address that cannot be listened on.
+    Raises ``MISSING_FILE`` if the folder does not exist, ``HOST_FEATURE`` if the server cannot listen on the address.
     """
 
     def __init__(
         self, folder: Path, address: str = "127.0.0.1", port: int = 0, listener: Listener = lambda _: None
     ) -> None:
         if not folder.is_dir():
-            raise StagewrightError(Reason.MISSING_FILE, f"no such folder: {folder}")
+            raise StagewrightError(Reason.MISSING_FILE, f"folder not found: {folder}")
         self.folder = folder.resolve()
         self.address = address
         handler = type("Handler", (_Handler,), {"root": self.folder, "listener": staticmethod(listener)})
@@ -60,14 +61,14 @@ class FileServer:
         try:
             self._server: _Server = kind((address, port), handler)
         except (OSError, OverflowError) as error:
-            what = f"cannot listen on {address}, port {port}: {getattr(error, 'strerror', None) or error}"
-            hint = "give --port another number, or --address an address of this machine"
-            raise StagewrightError(Reason.HOST_FEATURE, what, hint=hint) from error
+            message = f"cannot listen on {address}, port {port}: {getattr(error, 'strerror', None) or error}"
+            hint = "pass another --port, or an address of this machine as --address"
+            raise StagewrightError(Reason.HOST_FEATURE, message, hint=hint) from error
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
 
     def url(self, host: str) -> str:
-        """Where a client finds the folder that knows this machine under a name or address."""
+        """Return the folder's URL for a client that reaches this machine as ``host``."""
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def __enter__(self) -> Self:
@@ -87,12 +88,12 @@ class _Server(http.server.ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients go away, and what they got is told by the handler."""
+        """Ignore errors of connections, since clients disconnect. The handler reports what was sent."""
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A part of a file, in bytes."""
+class _ByteRange:
+    """A range of a file with ``whole`` bytes; ``partial`` is False if the request has no valid range."""
 
     start: int
     size: int
@@ -100,8 +101,8 @@ class _Part:
     partial: bool = True
 
     @classmethod
-    def of(cls, header: str | None, whole: int) -> _Part | None:
-        """What a Range asks for: the whole where it is none or several; None where the file ends before."""
+    def of(cls, header: str | None, whole: int) -> _ByteRange | None:
+        """Return the range in a Range header: the whole file if it has none, None if it is behind the end."""
         unit, equals, text = (header or "").partition("=")
         first, dash, last = text.strip().partition("-")
         numbers = all(word.isascii() and word.isdigit() for word in (first, last) if word)
@@ -116,7 +117,7 @@ class _Part:
 
 
 def _open(path: Path) -> IO[bytes]:
-    """Open a regular file; pipes and the like are as if they were not there, and nobody waits for them."""
+    """Open a regular file. Pipes and devices count as missing, and opening them does not block."""
     stream = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
@@ -130,21 +131,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "stagewright"
     sys_version = ""
-    timeout = PATIENCE
-    disable_nagle_algorithm = True  # the end of a small range would wait for the client's delayed acknowledgement
+    timeout = CLIENT_TIMEOUT
+    disable_nagle_algorithm = True  # otherwise the end of a small range waits for the client's delayed acknowledgement
     root: Path
     listener: Listener
 
     def do_GET(self) -> None:
-        """Send a file, a part of it, or what is in a folder."""
+        """Send a file, a range of it, or the list of a folder."""
         self._answer()
 
     def do_HEAD(self) -> None:
-        """Send what GET would say of it."""
+        """Send the headers of GET."""
         self._answer()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name in the standard library
-        """Events tell it instead."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  named by the standard library
+        """Write no log: events report requests."""
 
     def _answer(self) -> None:
         name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
@@ -164,7 +165,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._list(entries or [], name)
 
     def _inside(self, name: str) -> Path:
-        """The file of that name. Links may be followed, but not out of the folder."""
+        """Return the file with this name. Symbolic links are followed inside the folder only."""
         path = Path(os.path.realpath(self.root / name.lstrip("/")))
         if path != self.root and self.root not in path.parents:
             raise FileNotFoundError(name)
@@ -173,8 +174,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _send(self, stream: IO[bytes], path: Path) -> None:
         info = os.fstat(stream.fileno())
         tag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
-        wanted = self.headers.get("Range") if self.headers.get("If-Range", tag) == tag else None
-        part = _Part.of(wanted, info.st_size)
+        header = self.headers.get("Range") if self.headers.get("If-Range", tag) == tag else None
+        part = _ByteRange.of(header, info.st_size)
         if part is None:
             self._refuse(416, {"Content-Range": f"bytes */{info.st_size}"})
             return
@@ -194,14 +195,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             if self.command == "GET":
                 for sent in self._transfer(stream, part):
-                    self._tell_progress(sent, part)
+                    self._report_progress(sent, part)
         finally:
             complete = self.command == "HEAD" or sent == part.size
             seconds = round(time.monotonic() - started, 3)
-            self._tell(status, start=part.start, size=sent, seconds=seconds, complete=complete)
+            self._report(status, start=part.start, size=sent, seconds=seconds, complete=complete)
 
-    def _transfer(self, stream: IO[bytes], part: _Part) -> Iterator[int]:
-        """Send a part piece by piece; yields the bytes that are gone."""
+    def _transfer(self, stream: IO[bytes], part: _ByteRange) -> Iterator[int]:
+        """Send a range in pieces. Yields the number of bytes sent so far."""
         sent = 0
         while sent < part.size:
             piece = min(CHUNK, part.size - sent)
@@ -225,7 +226,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._head(status, {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})})
         if self.command == "GET":
             self.wfile.write(body)
-        self._tell(status, size=len(body))
+        self._report(status, size=len(body))
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -233,7 +234,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def _tell(self, status: int, *, size: int, start: int = 0, seconds: float = 0.0, complete: bool = True) -> None:
+    def _report(self, status: int, *, size: int, start: int = 0, seconds: float = 0.0, complete: bool = True) -> None:
         event = FileServed(
             client=self.client_address[0],
             method=self.command,
@@ -246,7 +247,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         )
         self.listener(event)
 
-    def _tell_progress(self, sent: int, part: _Part) -> None:
+    def _report_progress(self, sent: int, part: _ByteRange) -> None:
         before = max(sent - CHUNK, 0)
         if part.size > 2 * CHUNK and sent < part.size and sent * STEPS // part.size > before * STEPS // part.size:
             path = urllib.parse.urlsplit(self.path).path

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import host_machine
@@ -24,14 +24,15 @@ from stagewright.kinds.common.base import Built, Scope, Stage, Work
 from stagewright.kinds.common.released import about, release
 from stagewright.kinds.common.tools import TAR, Tool
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
-from stagewright.kinds.media.livecd_stage3 import Console, Title
 from stagewright.kinds.media.squashfs import add_modules
-from stagewright.media.disk import MIB, ROOT_PARTITIONS, Layout, make_disk
+from stagewright.media.arguments import SystemArguments
+from stagewright.media.disk import MIB, ROOT_PARTITIONS, DiskLayout, make_disk
 from stagewright.media.efi import EfiArch
-from stagewright.media.loaders import Entry, Loader, Menu
+from stagewright.media.loaders import BootMenu, Loader, MenuEntry
 from stagewright.media.payload import LOADERS, Payload
+from stagewright.media.settings import MenuSettings
 from stagewright.portage.installed import packages_of
-from stagewright.project.fields import ByValue, FilesRef, Matching, RootRef, Section
+from stagewright.project.fields import ByValue, FilesRef, RootRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.archive import list_tree
@@ -60,23 +61,7 @@ class Format(enum.StrEnum):
         return "qcow2" if self is Format.QCOW2 else "img"
 
 
-class DiskArguments(Section):
-    """The command line of an installed system's kernel."""
-
-    console: list[Console] = ["tty0"]
-    """The kernel's consoles, such as `ttyS0,115200`; the last one leads."""
-    quiet: bool = False
-    """Let the kernel say little."""
-    extra: list[Annotated[str, Matching(r"[^\s\"]+(?:\"[^\"\n]*\")?", "one argument a string")]] = []
-    """More arguments, as they are."""
-
-    @property
-    def words(self) -> list[str]:
-        """All of it."""
-        return [*(f"console={console}" for console in self.console), *(["quiet"] if self.quiet else []), *self.extra]
-
-
-class DiskImage2(Stage, kind="diskimage-stage2"):
+class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
     """A stage of kind ``diskimage-stage2``."""
 
     yields = Yields.ARTIFACT
@@ -106,11 +91,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
     """The size of the EFI system partition."""
     loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
     """The boot loader."""
-    title: Title | None = None
-    """The line in the boot menu; default: the project's name and version."""
-    timeout: Annotated[int, Field(ge=0, le=3600)] = 3
-    """How long the boot menu waits, in seconds."""
-    kernel_arguments: DiskArguments = DiskArguments()
+    kernel_arguments: SystemArguments = SystemArguments()
     """The kernel's command line, after root= and rw."""
 
     @field_validator("loader")
@@ -136,7 +117,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
         """The node, with the name of its file."""
         info = scope.project.info
         name = f"{info.name}-{node_id}-{scope.arch(self.root)}-{info.version}.{self.format.suffix}"
-        title = self.title or f"{info.name} {info.version}"
+        title = self.title_for(info.name, info.version)
         return super().node(node_id, scope, file_name=name, title=title, **about(scope), **context)
 
     def build(self, work: Work) -> Built:
@@ -164,23 +145,23 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
         release(work, target, packages, digest_artifact(target), contents)
         return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
 
-    def _layout(self, work: Work, root: Root) -> Layout:
+    def _layout(self, work: Work, root: Root) -> DiskLayout:
         machine = machine_of(root.path) or host_machine()
         if machine.arch not in ROOT_PARTITIONS:
             message = f"{self.root!r} is for {machine.arch}, and disk images are not made for that"
             hint = f"disk images are made for {', '.join(ROOT_PARTITIONS)}"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
         size, esp = (parse_size(text) // MIB * MIB for text in (self.size, self.esp))
-        return Layout(work.context["file_name"], machine.arch, size, esp)
+        return DiskLayout(work.context["file_name"], machine.arch, size, esp)
 
-    def _efi_files(self, work: Work, layout: Layout, folder: Path) -> dict[str, Path]:
+    def _efi_files(self, work: Work, layout: DiskLayout, folder: Path) -> dict[str, Path]:
         """What the EFI system partition holds, by path: the loader, its files, kernels and initramfs."""
         program = EfiArch.of(layout.arch).program
         root = [f"root=PARTUUID={layout.identifier('root')}", "rw"]
         arguments = " ".join([*root, *self.kernel_arguments.words])
         kernels = Payload.read(folder).kernels
         entries = [
-            Entry(
+            MenuEntry(
                 kernel.name,
                 work.context["title"] + (f" ({kernel.name})" if number else ""),
                 arguments,
@@ -189,8 +170,13 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
             )
             for number, kernel in enumerate(kernels)
         ]
-        serial = any(console.startswith("ttyS") for console in self.kernel_arguments.console)
-        menu = Menu(entries=entries, timeout=self.timeout, volume_id=_ESP_LABEL, serial=serial)
+        menu = BootMenu(
+            title=work.context["title"],
+            entries=entries,
+            timeout=self.timeout,
+            volume_id=_ESP_LABEL,
+            serial=self.kernel_arguments.serial,
+        )
         found = {f"EFI/BOOT/{program}": folder / LOADERS / self.loader / program}
         found |= {path: folder / path for kernel in kernels for path in (kernel.kernel, kernel.initramfs)}
         place = work.new_folder("loader")
@@ -202,7 +188,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
             found[name] = path
         return found
 
-    def _check_room(self, layout: Layout, root: Root) -> None:
+    def _check_room(self, layout: DiskLayout, root: Root) -> None:
         needed = int(measure(root.path).total() * _GROWTH) + 64 * MIB
         if needed > layout.root:
             least = -(-(needed + layout.esp + 2 * MIB) // MIB)
@@ -210,7 +196,7 @@ class DiskImage2(Stage, kind="diskimage-stage2"):
             raise StagewrightError(Reason.BUILD_FAILED, message, hint=f'write size = "{least}M" or more')
 
 
-def _write_fstab(layout: Layout, root: Root, work: Work) -> None:
+def _write_fstab(layout: DiskLayout, root: Root, work: Work) -> None:
     """Say what is mounted where, unless the root says so already."""
     files.make_folder(root.path, "/efi", epoch=work.epoch)
     text = files.read_file(root.path, FSTAB) or ""

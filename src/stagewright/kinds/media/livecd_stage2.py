@@ -42,10 +42,10 @@ from stagewright.kinds.common.tools import SIGN
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import choose_firmware, copy_firmware, missing_firmware
-from stagewright.media.initramfs import Initramfs, Making, make_initramfs, missing_environment
+from stagewright.media.initramfs import DracutRun, InitramfsSettings, make_initramfs, missing_for_dracut
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import missing_memtest, take_memtest
-from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, paths_of
+from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, kernel_paths
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
 from stagewright.portage.emerge import InstallRequest, Portage
@@ -75,7 +75,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     """Several kernels instead, by name. The first, or the `default` one, is boot/gentoo, others are boot/NAME."""
     default: str | None = None
     """Which of `kernels` is boot/gentoo."""
-    initramfs: Initramfs = Initramfs()
+    initramfs: InitramfsSettings = InitramfsSettings()
     """What the initramfs holds."""
     loaders: list[Annotated[Loader, ByValue()]] = [Loader.SYSTEMD_BOOT]
     """The boot loaders to take from the environment."""
@@ -106,7 +106,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             raise PydanticCustomError(
                 "microcode", "`microcode` is put in by dracut, which genkernel does not use", facts
             )
-        if self.secure_boot and (unfit := [loader for loader in self.loaders if not loader.checks_kernels]):
+        if self.secure_boot and (unfit := [loader for loader in self.loaders if not loader.verifies_kernels]):
             facts = {"loader": str(unfit[0]), "hint": "use systemd-boot or uki, where the firmware checks the kernel"}
             raise PydanticCustomError("secure_boot", "{loader} cannot start with Secure Boot and own keys", facts)
         return self
@@ -216,7 +216,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         lacks += missing_memtest(root, efi) if self.memtest else []
         kernels = self._named()
         if not all(kernel.has_own_initramfs for kernel in kernels.values()):
-            lacks += missing_environment(self.initramfs, root, where)
+            lacks += missing_for_dracut(self.initramfs, root, where)
         if any(kernel.has_own_initramfs for kernel in kernels.values()):
             lacks += missing_genkernel(root, where)
         if self.microcode and efi.is_arm:
@@ -264,7 +264,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def _kernel(self, name: str, root: Root, portage: Portage, work: Work, sources: KernelSources | None) -> BootKernel:
         """One kernel with the packages for it and its initramfs, copied out before the next one is made."""
         settings, payload = self._named()[name], work.folder / "payload"
-        kernel, initramfs = paths_of(name, first=name == self._first())
+        kernel, initramfs = kernel_paths(name, first=name == self._first())
         work.phase(f"kernel {name}")
         overlay = work.files[self.initramfs.overlay] if self.initramfs.overlay else None
         environment = kernel_environment(self, root, portage, work)
@@ -289,8 +289,8 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         if not settings.has_own_initramfs:
             more = settings.dracut_arguments
             result = payload / initramfs
-            making = Making(version, f"{_OUT}/{initramfs}", result, self.microcode, work.epoch, more, overlay)
-            contents = make_initramfs(self.initramfs, root, making, features)
+            run = DracutRun(version, f"{_OUT}/{initramfs}", result, self.microcode, work.epoch, more, overlay)
+            contents = make_initramfs(self.initramfs, root, run, features)
         else:
             copy_out(root, f"/boot/initramfs-{version}.img", payload / initramfs)
         _copy_modules(root, version, payload / MODULES / version)

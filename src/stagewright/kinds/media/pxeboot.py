@@ -12,30 +12,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
-from stagewright.kernel.choose import KernelName
 from stagewright.kinds.common.base import Built, Scope, Stage, Work
 from stagewright.kinds.common.released import about
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
-from stagewright.kinds.media.livecd_stage3 import Title
 from stagewright.kinds.media.squashfs import SquashfsSettings, squashfs_node
-from stagewright.media.arguments import KernelArguments
 from stagewright.media.efi import EfiArch
-from stagewright.media.layout import Settings, unfit
+from stagewright.media.layout import unsupported
 from stagewright.media.loaders import Loader
 from stagewright.media.netmodules import NetModule
-from stagewright.media.payload import LOADERS, BootKernel, Payload
-from stagewright.media.uki import Parts, make_uki
+from stagewright.media.payload import IMAGE, LOADERS, BootKernel, Payload
+from stagewright.media.settings import LiveSettings
+from stagewright.media.uki import UkiParts, make_uki
 from stagewright.netboot.combined import write_combined
-from stagewright.netboot.methods import COMBINED, IMAGE, CommandLine, Method, possible
+from stagewright.netboot.methods import COMBINED, CommandLine, Method, supported_methods
 from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
-from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, Written, add_digests, write_set
-from stagewright.netboot.writer import Parts as NetParts
+from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, NetSetParts, add_digests, write_set
 from stagewright.portage.installed import INSTALLED, from_data
 from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
@@ -56,7 +53,7 @@ NfsUrl = Annotated[
 NbdUrl = Annotated[str, Matching(r"nbd://[^\s/]+(/[^\s]*)?", "a URL such as nbd://server:10809/name")]
 
 
-class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
+class PxeBoot(Stage, SquashfsSettings, LiveSettings, kind="pxeboot"):
     """A stage of kind ``pxeboot``."""
 
     yields = Yields.ARTIFACT
@@ -66,14 +63,6 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
     """The live root, a livecd-stage1."""
     boot: FilesRef
     """The payload, a livecd-stage2."""
-    kernel: KernelName | None = Field(default=None, exclude_if=lambda name: name is None)
-    """Which of the payload's `kernels` machines get; default: its first."""
-    title: Title | None = None
-    """The line in boot menus; default: the project's name and version."""
-    timeout: Annotated[int, Field(ge=0, le=3600)] = 3
-    """How long boot menus wait, in seconds."""
-    kernel_arguments: KernelArguments = KernelArguments()
-    """The kernel's command line."""
     methods: list[Annotated[Method, ByValue()]] = []
     """How the image gets there, the default first: `initrd`, `http`, `stream`, `nfs`, `nbd`; default: all possible."""
     base_url: Url | None = None
@@ -130,7 +119,7 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         """Two nodes: the squashfs, which an ISO of the same has too, and the folder."""
         info = scope.project.info
         squashfs = scope.add(squashfs_node(scope, self.live, self.boot, self))
-        node = self.node(name, scope, title=self.title or f"{info.name} {info.version}", **about(scope))
+        node = self.node(name, scope, title=self.title_for(info.name, info.version), **about(scope))
         scope.add(replace(node, inputs={"boot": node.inputs["boot"], "squashfs": squashfs}))
         scope.targets[name] = (name,)
 
@@ -138,42 +127,40 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
         """Link the parts, write what is generated, and digest all of it."""
         work.phase("assemble")
         folder = work.artifact("boot")
-        payload = Payload.read(folder).led_by(self.kernel)
+        payload = Payload.read(folder).with_first(self.kernel)
         check_payload(folder, self.loaders or [], self.boot)
-        fitting = self.kernel_arguments.model_copy(update={"verify": False})
-        wrong = unfit(Settings(Loader.UKI, fitting, self.title or "", ""), payload, self.compression)
-        if wrong:
-            message, hint = wrong
+        if unfit := unsupported(payload, self.compression, self.kernel_arguments.for_network()):
+            message, hint = unfit
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
         kernel = payload.kernels[0]
-        wanted = self._wanted(kernel, work.context["title"])
-        parts = NetParts(
+        net_set = self._net_set(kernel, work.context["title"])
+        parts = NetSetParts(
             kernel=folder / kernel.kernel,
             initramfs=folder / kernel.initramfs,
             image=work.artifact("squashfs") / IMAGE,
             programs=_programs(folder, self.loaders),
         )
         if self.uki or self.single_file:
-            parts = self._unify(parts, wanted, payload, work)
+            parts = self._unify(parts, net_set, payload, work)
         tree = work.new_folder("tree")
-        written = write_set(parts, wanted, tree, work.epoch)
-        self._manifest(work, tree, written.digests[IMAGE])
-        work.notice(summary(written))
-        return Built(tree, (), {"script": SCRIPT, "base_url": wanted.base_url, **written.to_dict()})
+        report = write_set(parts, net_set, tree, work.epoch)
+        self._manifest(work, tree, report.digests[IMAGE])
+        work.notice(report.summary)
+        return Built(tree, (), {"script": SCRIPT, "base_url": net_set.base_url, **report.to_dict()})
 
     def _modules(self) -> list[NetModule]:
         """The modules of dracut without which the initramfs could not do what is asked for."""
         asked = [*self.methods, *([Method.HTTP] if self.uki else [])]
         return list(dict.fromkeys(module for method in asked for module in method.modules))
 
-    def _wanted(self, kernel: BootKernel, title: str) -> NetSet:
+    def _net_set(self, kernel: BootKernel, title: str) -> NetSet:
         if lacking := [module for module in self._modules() if module not in kernel.network]:
             raise _cannot_fetch(self.boot, lacking)
         options = kernel.by.for_network(self.kernel_arguments)
         return NetSet(
             title=title,
             command=CommandLine(kernel.by, options, self.kernel_arguments.keymap),
-            methods=self.methods or possible(kernel.network),
+            methods=self.methods or supported_methods(kernel.network),
             base_url=(self.base_url or "").rstrip("/"),
             nfs_url=(self.nfs_url or "").rstrip("/"),
             nbd_url=self.nbd_url or "",
@@ -182,12 +169,12 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
             budgets={pattern: parse_size(size) for pattern, size in self.budget.items()},
         )
 
-    def _unify(self, parts: NetParts, wanted: NetSet, payload: Payload, work: Work) -> NetParts:
+    def _unify(self, parts: NetSetParts, net_set: NetSet, payload: Payload, work: Work) -> NetSetParts:
         """The same parts, with the unified kernel images that are asked for."""
         work.phase("unified kernel images")
         kernel, folder, efi = payload.kernels[0], work.new_folder("unified"), EfiArch.of(Arch(payload.arch))
-        stub = work.artifact("boot") / LOADERS / Loader.UKI / f"linux{efi.short}.efi.stub"
-        release = titled_os_release(wanted.title)
+        stub = work.artifact("boot") / LOADERS / Loader.UKI / efi.stub
+        release = titled_os_release(net_set.title)
         made: dict[str, tuple[Path, Method]] = {}
         if self.uki:
             made[UNIFIED] = parts.initramfs, Method.HTTP
@@ -197,10 +184,9 @@ class PxeBoot(Stage, SquashfsSettings, kind="pxeboot"):
             os.utime(folder / COMBINED, (work.epoch, work.epoch))
             made[SINGLE] = folder / COMBINED, Method.INITRD
         for name, (initramfs, method) in made.items():
-            arguments = wanted.command.for_method(method, f"{wanted.base_url}/{IMAGE}")
-            unified = Parts(stub, parts.kernel, initramfs, arguments, release, kernel.version)
+            arguments = net_set.command.for_method(method, f"{net_set.base_url}/{IMAGE}")
+            unified = UkiParts(stub, parts.kernel, initramfs, arguments, release, kernel.version)
             make_uki(unified, folder / name, work.epoch)
-            os.utime(folder / name, (work.epoch, work.epoch))
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
 
     def _manifest(self, work: Work, tree: Path, image: FileDigests) -> None:
@@ -229,9 +215,3 @@ def _programs(folder: Path, wanted: list[NetLoader] | None) -> Mapping[str, Path
     loaders = [loader for loader in NetLoader if wanted is None or loader in wanted]
     found = {name: folder / PROGRAMS / loader / name for loader in loaders for name in loader.names}
     return {name: path for name, path in found.items() if path.exists()}
-
-
-def summary(written: Written) -> str:
-    """What people should know of a set, in a line."""
-    memory = ", ".join(f"{method} {need} MiB" for method, need in written.memory.items())
-    return "; ".join([f"least memory: {memory}", *written.limits])

@@ -18,8 +18,7 @@ from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.base import Built, Scope, Stage, Work
 from stagewright.kinds.common.tools import Tool
-from stagewright.media.layout import IMAGE
-from stagewright.media.payload import FIRMWARE, MODULES
+from stagewright.media.payload import FIRMWARE, IMAGE, MODULES
 from stagewright.portage.installed import INSTALLED, as_data, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
 from stagewright.root import files

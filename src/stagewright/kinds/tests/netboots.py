@@ -26,14 +26,15 @@ from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.base import Built, Scope, Work
 from stagewright.kinds.common.guest import TEST_ARTIFACTS, MachineTest
 from stagewright.kinds.common.tools import DNSMASQ, IPROUTE, NBD_SERVER, NFS_SERVER
-from stagewright.netboot.companions import LOOPBACK
+from stagewright.media.payload import IMAGE
+from stagewright.netboot.boot_commands import ANY, GATEWAY
 from stagewright.netboot.dnsmasq import configuration
-from stagewright.netboot.hints import ANY, GATEWAY
 from stagewright.netboot.image_servers import NbdServer, NfsServer
 from stagewright.netboot.lan import SERVER, Lan, loopback
-from stagewright.netboot.methods import IMAGE, Method
+from stagewright.netboot.methods import Method
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
+from stagewright.netboot.service import LOOPBACK
 from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot, methods_of
 from stagewright.project.fields import ByValue, FilesRef
 from stagewright.project.model import Project

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The image of a live system, read over the network while it runs; the form is that of dracut.modules(7).
+# dracut module (dracut.modules(7)) that reads the image of a live system over the network while the system runs.
 
 server_files() {
     local config
@@ -29,7 +29,7 @@ install() {
     local file
     inst_multiple nbdkit nbd-client curl setsid
     for file in $(server_files); do
-        # dracut-install(1) looks for the libraries of executables alone, which plugins are not.
+        # dracut-install(1) installs libraries of executables only, and plugins are not executable.
         # shellcheck disable=SC2046
         inst_multiple "$file" $(ldd "$file" | sed -n 's,.* => \(/[^ ]*\) .*,\1,p')
     done

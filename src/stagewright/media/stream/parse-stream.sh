@@ -1,9 +1,9 @@
 #!/bin/sh
 # rd.stagewright.stream=http://server/folder/image.squashfs, or nbd://server[:port][/export].
 #
-# It goes with root=live:/dev/nbd0, by which dracut's generator for systemd knows that a live system comes. Nothing may
-# look at that device before it is connected, so for the rest of the initramfs the root is another one. A netroot= of
-# a kind has dracut run /sbin/KINDroot when the network is there.
+# It requires root=live:/dev/nbd0, by which dracut's generator for systemd recognizes a live system. This script replaces
+# root= for the rest of the initramfs, because nothing may open the device before it is connected. With netroot=KIND:...
+# dracut runs /sbin/KINDroot when the network is up.
 
 image=$(getarg rd.stagewright.stream=)
 if [ -n "$image" ]; then

@@ -1,8 +1,8 @@
 #!/bin/sh
 # stagewright-streamroot INTERFACE stagewright-stream:URL: connect the image to /dev/nbd0 and start the live system.
 #
-# What serves it goes on when the initramfs is gone, so it must need no file of it any more: the server is called by its
-# address, not by its name, and only plain HTTP is spoken, which takes no certificates.
+# The program that connects the image keeps running after the initramfs is deleted, so it must not need any file of it. It
+# therefore uses the server's address instead of its name, and plain HTTP, which needs no certificates.
 
 type getarg > /dev/null 2>&1 || . /lib/dracut-lib.sh
 
@@ -10,27 +10,27 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 DEVICE=/dev/nbd0
 SOCKET=/run/initramfs/stagewright-stream.sock
 CONNECTED=/run/initramfs/stagewright-stream.connected
-TRIES=40 # five seconds between two of them
+TRIES=40 # with five seconds in between
 
 image=${2#stagewright-stream:}
 
-# What the web server says of one byte of the image: status, address, port, where it was in the end.
-# A server without ranges would send it all: --max-filesize ends that.
+# Print the web server's answer to a request for one byte of the image: status, address, port, URL after redirects.
+# A server without range requests would send the whole image; --max-filesize stops that.
 ask() {
     curl --globoff --location --silent --show-error --connect-timeout 20 --range 0-0 --max-filesize 1 \
         --output /dev/null --write-out '%{http_code} %{remote_ip} %{remote_port} %{url_effective}' -- "$image"
 }
 
-# Sets $url, with the server's address for its name, and $host.
+# Set $url, with the server's address instead of its name, and $host.
 find_http() {
     tries=0
     while :; do
         answer=$(ask)
         case "${answer%% *}" in
             206) break ;;
-            200) die "$image: the web server has no ranges, so it cannot be streamed: use method http or initrd" ;;
+            200) die "$image: cannot be streamed, the web server does not support range requests: use method http or initrd" ;;
             000 | "" | 5*) warn "$image: no answer from the web server (${answer%% *}), trying again" ;;
-            *) die "$image: the web server answers ${answer%% *}: see the address, and whether the file is there" ;;
+            *) die "$image: the web server answers ${answer%% *}: check the address and the file" ;;
         esac
         tries=$((tries + 1))
         [ "$tries" -lt "$TRIES" ] || die "$image: the web server cannot be reached"
@@ -40,7 +40,7 @@ find_http() {
     set -- $answer
     case "$4" in
         http://*) ;;
-        *) die "$image leads to $4, and only http:// can be streamed: use method http" ;;
+        *) die "$image: redirected to $4, and only http:// can be streamed: use method http" ;;
     esac
     host=${4#http://}
     host=${host%%/*}
@@ -51,25 +51,26 @@ find_http() {
     esac
 }
 
-# wait_for SECONDS WHAT-ELSE TEST...: until a test is true, or end with what is wrong.
+# wait_for SECONDS MESSAGE TEST...: wait until a test is true, or die with the message.
 wait_for() {
     tries=$(($1 * 10))
-    wrong=$2
+    message=$2
     shift 2
     until [ "$@" ]; do
         tries=$((tries - 1))
-        [ "$tries" -gt 0 ] || die "$wrong"
+        [ "$tries" -gt 0 ] || die "$message"
         sleep 0.1
     done
 }
 
 make_device() {
     modprobe nbd nbds_max=1
-    wait_for 10 "the kernel made no $DEVICE: has the initramfs the driver nbd?" -b "$DEVICE"
+    wait_for 10 "the kernel did not create $DEVICE: is the driver nbd in the initramfs?" -b "$DEVICE"
 }
 
-# systemd leaves alone what calls itself @ (systemd.io/ROOT_STORAGE_DAEMONS). In the foreground, where it tells the console
-# of errors, nbdkit ends with its parent (measured), so that has to be process 1. A web server that is away is waited for.
+# systemd does not kill processes whose name begins with @ (systemd.io/ROOT_STORAGE_DAEMONS). nbdkit runs in the foreground
+# to print errors on the console. It then ends with its parent (measured), so the parent has to be process 1. If the web
+# server is away, nbdkit waits for it.
 connect_http() {
     # shellcheck disable=SC2016
     setsid --fork bash -c '
@@ -78,7 +79,7 @@ connect_http() {
         exec -a "@nbdkit" nbdkit "$@"' nbdkit --foreground --readonly --unix "$SOCKET" --pidfile "$SOCKET.pid" \
         --filter=retry curl "url=$url" "header=Host: $host" tcp-keepalive=true \
         retries=1000000 retry-delay=5 retry-exponential=no < /dev/null > /dev/kmsg 2>&1
-    wait_for 30 "nbdkit did not start, the lines above say why" -s "$SOCKET.pid"
+    wait_for 30 "nbdkit did not start, see the lines above" -s "$SOCKET.pid"
     nbd-client -unix "$SOCKET" "$DEVICE" -systemd-mark > /dev/kmsg 2>&1
 }
 
@@ -100,10 +101,10 @@ case "$image" in
         find_http
         ;;
     nbd://*) kind=nbd ;;
-    *) die "$image cannot be streamed: rd.stagewright.stream= takes http:// and nbd://" ;;
+    *) die "$image: cannot be streamed, rd.stagewright.stream= supports http:// and nbd://" ;;
 esac
 make_device
-connect_$kind || die "$image could not be connected to $DEVICE, the lines above say why"
+connect_$kind || die "$image: cannot be connected to $DEVICE, see the lines above"
 : > "$CONNECTED"
 udevadm settle --timeout=30
 exec /sbin/dmsquash-live-root "$DEVICE"

@@ -11,15 +11,15 @@ from roots import cpio
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind
-from stagewright.media.contents import Contents
+from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.netmodules import NetModule
 
 MODULES = b"base\ndmsquash-live\nlivenet\n"
 
 
-def look(folder: Path, data: bytes) -> Contents:
+def look(folder: Path, data: bytes) -> InitramfsContents:
     (folder / "initramfs").write_bytes(data)
-    return Contents.of(folder / "initramfs", folder)
+    return InitramfsContents.of(folder / "initramfs", folder)
 
 
 @pytest.mark.parametrize("pack", ["gzip", "xz", "zstd", "none"])

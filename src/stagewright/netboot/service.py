@@ -1,4 +1,4 @@
-"""A program that serves beside us while a context lasts: dnsmasq, an NFS server, an NBD server."""
+"""Servers that run as a program while a context lasts: dnsmasq, an NFS server, an NBD server."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from stagewright import run
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, ServerSaid
 
-PATIENCE = 20.0
-"""Seconds within which a program listens."""
+START_TIMEOUT = 20.0
+"""Seconds after which a program must be ready."""
 
 _STEP = 0.1
 
@@ -22,18 +22,19 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on."""
+    """Return a free TCP port of the loopback interface."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-class Beside:
-    """A program with a command line, and ``text`` on its standard input; what it says becomes events.
+class Service:
+    """A program with ``text`` on its standard input. Each line of its output becomes an event.
 
-    ``package`` says where the program comes from, ``hint`` what keeps it from working. It ends with this process, too.
-    Raises ``MISSING_TOOL``, or ``HOST_FEATURE`` with what it said when it does not stay or does not listen.
+    ``package`` names the packages that install the program, ``hint`` common reasons for failures. The kernel kills the
+    program if this process dies. Entering the context raises ``MISSING_TOOL`` if the program is not installed, and
+    ``HOST_FEATURE``, with its output, if it exits or does not become ready.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class Beside:
         self._command = command
         self._package, self._hint, self._text = package, hint, text
         self._listener = listener
-        self._said: list[str] = []
+        self._output: list[str] = []
 
     def is_ready(self, seconds: float) -> bool:
-        """Whether it serves, after so many seconds."""
+        """Return True if the program is ready, this many seconds after its start."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -65,7 +66,7 @@ class Beside:
         started = time.monotonic()
         while not self.is_ready(seconds := time.monotonic() - started):
             self._reader.join(_STEP)
-            if not self._reader.is_alive() or seconds > PATIENCE:
+            if not self._reader.is_alive() or seconds > START_TIMEOUT:
                 self._process.kill()
                 raise self._failed(self._process.wait())
         return self
@@ -74,7 +75,7 @@ class Beside:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._reader.join(PATIENCE)  # what it says ends with it
+        self._reader.join(START_TIMEOUT)  # until the program closes its output
         self._process.kill()
         self._process.wait()
         self._reader.join()
@@ -83,22 +84,22 @@ class Beside:
         missing = code == 127
         reason = Reason.MISSING_TOOL if missing else Reason.HOST_FEATURE
         hint = f"install {self.program}: {self._package}" if missing else self._hint
-        return StagewrightError(reason, f"{self.program} did not start", detail="\n".join(self._said), hint=hint)
+        return StagewrightError(reason, f"{self.program} did not start", detail="\n".join(self._output), hint=hint)
 
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
             text = line.decode(errors="replace").rstrip()
-            self._said.append(text)
+            self._output.append(text)
             self._listener(ServerSaid(program=self.program, text=text))
 
 
-class OnLoopback(Beside):
-    """One that serves a TCP port of the loopback."""
+class LoopbackService(Service):
+    """A service on a TCP port of the loopback interface."""
 
     port: int
 
     def is_ready(self, seconds: float) -> bool:
-        """Whether the port takes connections."""
+        """Return True if the port accepts connections."""
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             return probe.connect_ex((LOOPBACK, self.port)) == 0

@@ -1,4 +1,4 @@
-"""What an initramfs holds, read as the kernel reads it: from outside, whoever made it, running nothing of it."""
+"""The contents of an initramfs of any origin, read as the kernel reads it. Nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _COMPRESSORS = {
     b"\x02\x21\x4c\x18": "lz4",
     b"\x5d\x00\x00": "lzma",
 }
-"""By the first bytes, as the kernel tells them apart (lib/decompress.c)."""
+"""Compressors by the first bytes of the file (lib/decompress.c of the kernel)."""
 
 _MODULES = ("usr/lib/dracut/modules.txt", "lib/dracut/modules.txt")
 _GENKERNEL = frozenset(("etc/initrd.scripts", "etc/build_id"))
-_LONGEST = 1 << 20  # bytes of a list of modules that are read
+_LONGEST = 1 << 20  # longest list of modules that is read, in bytes
 
 
 @dataclass(frozen=True)
-class Contents:
-    """Paths of the files in an initramfs; dracut's modules, None where it was not dracut that made it."""
+class InitramfsContents:
+    """Paths of the files in an initramfs, and dracut's modules; None if dracut did not make it."""
 
     paths: frozenset[str]
     modules: frozenset[str] | None
 
     @classmethod
-    def of(cls, path: Path, work: Path) -> Contents:
-        """Look into an initramfs; ``work`` takes a temporary file. Raises ``BAD_ARCHIVE`` for what is none."""
+    def of(cls, path: Path, work: Path) -> InitramfsContents:
+        """Read an initramfs; ``work`` takes a temporary file. Raises ``BAD_ARCHIVE`` if it is not an initramfs."""
         modules: list[str] | None = None
         paths: set[str] = set()
         with path.open("rb") as packed, tempfile.TemporaryFile(dir=work) as unpacked:
@@ -55,28 +55,28 @@ class Contents:
 
     @property
     def by(self) -> InitramfsKind | None:
-        """Who made it, None where nobody known did."""
+        """The program that made it, or None if that is unknown."""
         if self.modules is not None:
             return InitramfsKind.DRACUT
         return InitramfsKind.GENKERNEL if self.paths & _GENKERNEL else None
 
     @property
     def network(self) -> tuple[NetModule, ...]:
-        """Its modules for network boot."""
+        """Its dracut modules for network boot."""
         return tuple(module for module in NetModule if module in (self.modules or ()))
 
     @property
     def drivers(self) -> frozenset[str]:
-        """The names of the kernel modules in it."""
+        """Names of the kernel modules in it."""
         return module_names(self.paths)
 
     def has_program(self, name: str) -> bool:
-        """Whether it has a program of this name."""
+        """Return True if it contains a program with this name."""
         return any(path.endswith(f"bin/{name}") for path in self.paths)
 
 
 def _archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO[bytes]]:
-    """The archives one after the other: uncompressed ones such as microcode, then one that may be compressed."""
+    """Yield the archives in turn: uncompressed ones, such as microcode, then one that may be compressed."""
     while True:
         _skip_padding(packed)
         start = packed.tell()
@@ -89,8 +89,8 @@ def _archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO
         yield packed
     program = next((name for magic, name in _COMPRESSORS.items() if head.startswith(magic)), None)
     if program is None:
-        what = f"{path.name} is no initramfs: it begins like nothing that kernels unpack"
-        raise StagewrightError(Reason.BAD_ARCHIVE, what, hint="see the file, or copy it again")
+        message = f"{path.name}: not an initramfs (neither cpio nor a format that kernels decompress)"
+        raise StagewrightError(Reason.BAD_ARCHIVE, message, hint="check the file, or copy it again")
     source = ["tail", "--bytes", f"+{start + 1}", str(path)]
     command = ["xz", "--format=lzma", "-dc"] if program == "lzma" else [program, "-dc"]
     pipeline([source, command], unpacked.write)
@@ -109,12 +109,12 @@ def _skip_padding(stream: IO[bytes]) -> None:
 
 
 def _names(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
-    """Names and sizes in one archive of cpio's "newc" format; the stream stands at the content, and may be read."""
+    """Yield names and sizes in one archive of cpio's "newc" format, with the stream at the content of each file."""
     base = stream.tell()
     while True:
         header = stream.read(_HEADER)
         if len(header) < _HEADER or header[:6] not in _MAGIC:
-            raise StagewrightError(Reason.BAD_ARCHIVE, "the initramfs ends in the middle", hint="copy it again")
+            raise StagewrightError(Reason.BAD_ARCHIVE, "the initramfs is truncated", hint="copy it again")
         size, length = int(header[54:62], 16), int(header[94:102], 16)
         name = stream.read(length).rstrip(b"\0").decode(errors="replace").removeprefix("./")
         stream.seek(-(stream.tell() - base) % 4, os.SEEK_CUR)

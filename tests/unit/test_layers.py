@@ -1,4 +1,4 @@
-"""Imports point one way, and what only some modules may do is done there alone."""
+"""Imports point down the layers; only some modules start processes and print."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "stagewright"
 
-LAYERS = (
-    {"cli", "__main__"},
-    {"dropin"},
-    {"ui", "engine"},
-    {"kinds"},
-    {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
-    {"fetch", "root", "store"},
-    {"catalyst", "graph", "project"},
-    {"arch", "chroot", "errors", "events", "run"},
-)
-"""From the top to the base: a module imports from layers below, and from its own part."""
+LAYERS = {
+    "UI": {"cli", "dropin", "ui", "__main__"},
+    "engine": {"engine"},
+    "kinds": {"kinds"},
+    "domain": {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
+    "infrastructure": {"fetch", "root", "store"},
+    "model": {"catalyst", "graph", "project"},
+    "core": {"arch", "chroot", "errors", "events", "run"},
+}
+"""From the top to the bottom: a package imports from layers below, and from itself."""
 
-BESIDE = {
+SIDEWAYS = {
     ("__main__", "cli"),
+    ("cli", "dropin"),
+    ("cli", "ui"),
+    ("dropin", "ui"),
     ("catalyst", "graph"),
     ("catalyst", "project"),
     ("project", "graph"),
-    ("root", "graph"),
-    ("store", "graph"),
-    ("events", "errors"),
     ("kernel", "portage"),
     ("media", "kernel"),
     ("netboot", "kernel"),
@@ -41,11 +40,18 @@ BESIDE = {
     ("chroot", "errors"),
     ("chroot", "run"),
     ("run", "errors"),
-    ("run", "events"),
 }
-"""Imports within a layer that are meant."""
+"""Intended imports within a layer."""
 
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if "data" not in path.parts)
+
+
+WIDTH = 84
+BORDER = "┌" + "─" * (WIDTH - 2) + "┐"
+BOTTOM = "└" + "─" * (WIDTH - 2) + "┘"
+
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
+BEGIN, END = "<!-- layers: written by python tests/unit/test_layers.py -->\n```\n", "```\n<!-- end of the layers -->\n"
 
 
 def part(module: str) -> str:
@@ -53,7 +59,7 @@ def part(module: str) -> str:
 
 
 def level(name: str) -> int:
-    return next(number for number, names in enumerate(LAYERS) if name in names)
+    return next(number for number, names in enumerate(LAYERS.values()) if name in names)
 
 
 def name_of(path: Path) -> str:
@@ -62,7 +68,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """The modules of ours that a module imports, wherever in it."""
+    """Return the modules of Stagewright that a module imports, at its top or in a function."""
     found = set()
     for statement in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(statement, ast.Import):
@@ -73,14 +79,50 @@ def imports(path: Path) -> set[str]:
     return {name for name in found if name in known}
 
 
+def sideways() -> set[tuple[str, str]]:
+    """Return the imports between packages of one layer, as they are in the code."""
+    pairs = {(part(name_of(path)), part(name)) for path in MODULES for name in imports(path)}
+    return {(one, other) for one, other in pairs if one and other and one != other and level(one) == level(other)}
+
+
+def picture() -> str:
+    """Return the picture of the layers for docs/architecture.md, from the table above and the real imports."""
+    found, lines = sideways(), []
+    for number, (layer, names) in enumerate(LAYERS.items()):
+        rows = ["  ".join(sorted(names - {"__main__"}))]
+        for name in sorted(names - {"__main__"}):
+            if others := sorted(other for one, other in found if one == name):
+                rows.append(f"{name} → {', '.join(others)}")
+        lines.append(BORDER)
+        lines += [f"│ {layer if not row else '':<15}{text:<{WIDTH - 19}} │" for row, text in enumerate(rows)]
+        lines.append("└" + "┬".center(WIDTH - 2, "─") + "┘" if number < len(LAYERS) - 1 else BOTTOM)
+        lines += ["▼".center(WIDTH).rstrip()] if number < len(LAYERS) - 1 else []
+    return "".join(f"{line}\n" for line in lines)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_point_down(path: Path) -> None:
     mine = part(name_of(path))
     if not mine:
         return
     for other in {part(name) for name in imports(path)} - {mine, ""}:
-        fine = level(other) > level(mine) or (mine, other) in BESIDE
+        fine = level(other) > level(mine) or (mine, other) in SIDEWAYS
         assert fine, f"{name_of(path)} imports {other}, which is not below {mine}"
+
+
+def test_intended_imports_within_a_layer_are_in_the_code() -> None:
+    assert sorted(SIDEWAYS - sideways()) == []
+
+
+def test_every_package_is_in_one_layer() -> None:
+    known = [name for names in LAYERS.values() for name in names]
+    assert len(known) == len(set(known))
+    assert set(known) == {part(name_of(path)) for path in MODULES} - {""}
+
+
+def test_the_picture_of_the_layers_is_current() -> None:
+    drawn = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    assert drawn == picture(), "run: python tests/unit/test_layers.py"
 
 
 def test_there_are_no_cycles() -> None:
@@ -120,3 +162,8 @@ def test_text_files_are_read_and_written_as_utf_8(path: Path) -> None:
         called = node.func if isinstance(node, ast.Call) else None
         if isinstance(called, ast.Attribute) and called.attr in ("read_text", "write_text"):
             assert "encoding" in {keyword.arg for keyword in node.keywords}, f"line {node.lineno}"
+
+
+if __name__ == "__main__":
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(before + BEGIN + picture() + END + rest.partition(END)[2], encoding="utf-8")

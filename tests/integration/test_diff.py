@@ -178,7 +178,7 @@ def test_what_cannot_be_compared(bench: Bench) -> None:
         ("0000", "live"): "there is no stage, result or file called '0000'",
         (str(bench.project / "seed.tar"), "live"): "seed.tar.manifest.json",
         ("./gone.tar", "live"): "there is no gone.tar.manifest.json",
-        (str(bench.project / "broken.manifest.json"), "live"): "is no manifest of format 1",
+        (str(bench.project / "broken.manifest.json"), "live"): "not a manifest of format 1",
     }.items():
         run = bench.call(*words, check=False)
         assert (run.code, said in run.stderr) == (2, True), run

@@ -1,4 +1,4 @@
-"""Downloads from a real server: whole or not at all, resumed without asking twice, each failure with its reason."""
+"""Downloads from a real server: atomic, resumed without repeated data, each failure with its reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file(site: web.Site, tmp_path: Path) -> None:
+def test_a_file_is_downloaded_once(site: web.Site, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     target = tmp_path / "to" / "file"
     fetch(site, target, verify=right, progress=lambda done, total: seen.append((done, total)))
@@ -51,10 +51,10 @@ def test_a_file(site: web.Site, tmp_path: Path) -> None:
     assert left(target.parent) == ["file"]
     assert seen[-1] == (len(DATA), len(DATA))
     fetch(site, target, verify=right)
-    assert site.sent["/file.bin"] == len(DATA)  # not again
+    assert site.sent["/file.bin"] == len(DATA)  # no second download
 
 
-def test_a_file_that_is_there_but_wrong_is_fetched_anew(site: web.Site, tmp_path: Path) -> None:
+def test_a_wrong_existing_file_is_downloaded_again(site: web.Site, tmp_path: Path) -> None:
     target = tmp_path / "to" / "file"
     target.parent.mkdir()
     target.write_bytes(b"wrong")
@@ -63,7 +63,7 @@ def test_a_file_that_is_there_but_wrong_is_fetched_anew(site: web.Site, tmp_path
 
 
 @pytest.mark.parametrize("how", ["cut", "reset"])
-def test_resumed_at_random_points(site: web.Site, tmp_path: Path, how: str) -> None:
+def test_a_download_is_resumed_at_random_points(site: web.Site, tmp_path: Path, how: str) -> None:
     points = [random.Random(number).randrange(1, len(DATA)) for number in range(12)]
     for number, point in enumerate(points):
         site.sent.clear()
@@ -71,10 +71,10 @@ def test_resumed_at_random_points(site: web.Site, tmp_path: Path, how: str) -> N
         target = tmp_path / "to" / f"file{number}"
         fetch(site, target, verify=right)
         again = site.sent["/file.bin"] - len(DATA)
-        assert again == 0 if how == "cut" else 0 <= again <= point  # a reset may drop what was under way
+        assert again == 0 if how == "cut" else 0 <= again <= point  # a reset may drop data in transit
 
 
-def test_resumed_by_a_later_call(site: web.Site, tmp_path: Path) -> None:
+def test_a_later_call_resumes_a_download(site: web.Site, tmp_path: Path) -> None:
     target = tmp_path / "to" / "file"
     site.hooks["/file.bin"] = web.cut_after(100_000, times=5)
     for _ in range(2):
@@ -86,7 +86,7 @@ def test_resumed_by_a_later_call(site: web.Site, tmp_path: Path) -> None:
     assert site.sent["/file.bin"] == len(DATA)
 
 
-def test_resumed_elsewhere(site: web.Site, tmp_path: Path) -> None:
+def test_a_download_is_resumed_from_another_mirror(site: web.Site, tmp_path: Path) -> None:
     site.put("mirror.bin", DATA)
     site.hooks["/file.bin"] = web.cut_after(500_000, times=9)
     target = tmp_path / "to" / "file"
@@ -95,7 +95,7 @@ def test_resumed_elsewhere(site: web.Site, tmp_path: Path) -> None:
     assert site.sent["/mirror.bin"] == len(DATA) - 500_000 + OVERLAP
 
 
-def test_a_part_of_another_file_is_noticed(site: web.Site, tmp_path: Path) -> None:
+def test_a_partial_file_of_another_file_is_detected(site: web.Site, tmp_path: Path) -> None:
     site.put("bad.bin", DATA[:400_000] + bytes(len(DATA) - 400_000))
     site.hooks["/bad.bin"] = web.cut_after(500_000, times=9)
     target = tmp_path / "to" / "file"
@@ -103,8 +103,8 @@ def test_a_part_of_another_file_is_noticed(site: web.Site, tmp_path: Path) -> No
     assert target.read_bytes() == DATA
 
 
-def test_a_poisoned_part_costs_one_more_download(site: web.Site, tmp_path: Path) -> None:
-    """Its end fits, so that only the digest tells."""
+def test_a_corrupt_partial_file_causes_one_more_download(site: web.Site, tmp_path: Path) -> None:
+    """The compared end matches, so only the digest shows the error."""
     site.put("bad.bin", b"x" * 1000 + DATA[1000:])
     site.hooks["/bad.bin"] = web.cut_after(500_000, times=9)
     target = tmp_path / "to" / "file"
@@ -112,7 +112,7 @@ def test_a_poisoned_part_costs_one_more_download(site: web.Site, tmp_path: Path)
     assert target.read_bytes() == DATA
 
 
-def test_a_file_that_changed_meanwhile(site: web.Site, tmp_path: Path) -> None:
+def test_a_file_that_has_changed_since_is_downloaded_whole(site: web.Site, tmp_path: Path) -> None:
     target = tmp_path / "to" / "file"
     site.hooks["/file.bin"] = web.cut_after(300_000)
     with pytest.raises(StagewrightError):
@@ -122,7 +122,7 @@ def test_a_file_that_changed_meanwhile(site: web.Site, tmp_path: Path) -> None:
     assert target.read_bytes() == DATA[::-1]
 
 
-def test_a_part_that_is_whole_already(site: web.Site, tmp_path: Path) -> None:
+def test_a_complete_partial_file_is_not_downloaded_again(site: web.Site, tmp_path: Path) -> None:
     target = tmp_path / "to" / "file"
     site.hooks["/file.bin"] = web.cut_after(300_000)
     with pytest.raises(StagewrightError):
@@ -133,7 +133,7 @@ def test_a_part_that_is_whole_already(site: web.Site, tmp_path: Path) -> None:
     assert site.sent["/file.bin"] == 0
 
 
-def test_a_server_without_ranges(site: web.Site, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_whole_file(site: web.Site, tmp_path: Path) -> None:
     first = [True]
 
     def hook(handler: web.Handler, content: bytes) -> None:
@@ -174,7 +174,7 @@ BAD: dict[str, tuple[Callable[[], web.Hook], Reason]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_refused(site: web.Site, tmp_path: Path, case: str) -> None:
+def test_a_failure_has_its_reason_and_leaves_no_file(site: web.Site, tmp_path: Path, case: str) -> None:
     make, reason = BAD[case]
     site.hooks["/file.bin"] = make()
     size = None if case in ("endless", "page in disguise") else len(DATA)
@@ -189,7 +189,7 @@ def test_refused(site: web.Site, tmp_path: Path, case: str) -> None:
     assert reason in resumable or left(target.parent) == []
 
 
-def test_too_large(site: web.Site, tmp_path: Path) -> None:
+def test_a_file_above_the_limit_is_rejected(site: web.Site, tmp_path: Path) -> None:
     for hook in (None, web.length(None)):
         site.hooks = {"/file.bin": hook} if hook else {}
         with pytest.raises(StagewrightError) as caught:
@@ -198,7 +198,7 @@ def test_too_large(site: web.Site, tmp_path: Path) -> None:
         assert left(tmp_path / "to") == []
 
 
-def test_the_next_mirror(site: web.Site, tmp_path: Path) -> None:
+def test_the_next_mirror_is_tried(site: web.Site, tmp_path: Path) -> None:
     site.put("good.bin", DATA)
     site.hooks["/file.bin"] = web.body(b"something else")
     urls = ["http://127.0.0.1:1/x", f"{site.url}/none", f"{site.url}/file.bin", f"{site.url}/good.bin"]
@@ -210,14 +210,14 @@ def test_the_next_mirror(site: web.Site, tmp_path: Path) -> None:
         assert f": {reason}: " in caught.value.detail
 
 
-def test_passwords_are_not_shown(site: web.Site, tmp_path: Path) -> None:
+def test_messages_do_not_contain_passwords(site: web.Site, tmp_path: Path) -> None:
     url = site.url.replace("//", "//me:secret@")
     with pytest.raises(StagewrightError) as caught:
         download([f"{url}/none", f"{url}/nothing"], tmp_path / "x", patience=QUICK)
     assert "secret" not in str(caught.value)
 
 
-def test_two_want_the_same(site: web.Site, tmp_path: Path) -> None:
+def test_one_of_two_threads_downloads_a_file(site: web.Site, tmp_path: Path) -> None:
     target, problems = tmp_path / "to" / "file", []
 
     def one() -> None:
@@ -236,7 +236,7 @@ def test_two_want_the_same(site: web.Site, tmp_path: Path) -> None:
     assert left(target.parent) == ["file"]
 
 
-def test_killed_and_run_again(site: web.Site, tmp_path: Path) -> None:
+def test_a_killed_download_is_resumed(site: web.Site, tmp_path: Path) -> None:
     target = tmp_path / "to" / "file"
 
     def slowly(handler: web.Handler, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Signatures: only good ones by allowed keys count, and whatever else comes has its own reason."""
+"""Signatures: only good ones by allowed keys are accepted; each other case has its own reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def signers(folder: Path) -> Iterator[Signers]:
-    """Keys in all conditions; their public halves lie in one file."""
+    """Return good, expired, revoked and other keys; their public keys are in one file."""
     made = {
         "good": Signer.make(folder / "good", at="20240101T000000"),
         "other": Signer.make(folder / "other", "Other <other@example.org>"),
@@ -40,7 +40,7 @@ def signers(folder: Path) -> Iterator[Signers]:
 
 @pytest.fixture(scope="module")
 def signed(folder: Path, signers: Signers) -> Texts:
-    """The text clear-signed in many ways."""
+    """Return the text, clear-signed in many ways."""
     good = signers["good"]
     texts = {
         "good": good.clearsign(TEXT),
@@ -86,7 +86,9 @@ REASONS = {
 
 
 @pytest.mark.parametrize("case", REASONS)
-def test_clearsigned_refused(case: str, folder: Path, signers: Signers, signed: Texts) -> None:
+def test_a_bad_clearsigned_text_is_rejected_with_its_reason(
+    case: str, folder: Path, signers: Signers, signed: Texts
+) -> None:
     path = folder / "text"
     path.write_bytes(signed[case])
     allowed = [signers[name].fingerprint for name in ("good", "expired", "revoked")]
@@ -96,7 +98,7 @@ def test_clearsigned_refused(case: str, folder: Path, signers: Signers, signed: 
     assert caught.value.hint
 
 
-def test_clearsigned(folder: Path, signers: Signers, signed: Texts) -> None:
+def test_a_good_clearsigned_text_is_returned(folder: Path, signers: Signers, signed: Texts) -> None:
     path = folder / "text"
     path.write_bytes(signed["good"] + b"\n")
     with keyring([folder / "all.asc"], [signers["good"].fingerprint.lower()]) as keys:
@@ -106,7 +108,7 @@ def test_clearsigned(folder: Path, signers: Signers, signed: Texts) -> None:
     assert not keys.home.exists()
 
 
-def test_all_keys_of_a_file_count_when_none_is_named(folder: Path, signed: Texts) -> None:
+def test_without_fingerprints_all_keys_of_a_file_are_allowed(folder: Path, signed: Texts) -> None:
     path = folder / "text"
     path.write_bytes(signed["other"])
     with keyring([folder / "all.asc"]) as keys:
@@ -122,7 +124,7 @@ def test_all_keys_of_a_file_count_when_none_is_named(folder: Path, signed: Texts
         ("none", Reason.NO_SIGNATURE),
     ],
 )
-def test_detached(folder: Path, signers: Signers, signed: Texts, case: str, reason: Reason) -> None:
+def test_a_detached_signature(folder: Path, signers: Signers, signed: Texts, case: str, reason: Reason) -> None:
     file, signature = folder / "file", folder / "file.asc"
     file.write_bytes(TEXT if case != "changed" else TEXT + b"!")
     signer = signers["other" if case == "other" else "good"]
@@ -136,7 +138,7 @@ def test_detached(folder: Path, signers: Signers, signed: Texts, case: str, reas
     assert caught.value.reason is reason
 
 
-def test_a_signed_text_is_no_signature_of_a_file(folder: Path, signers: Signers, signed: Texts) -> None:
+def test_a_signed_text_is_rejected_as_a_detached_signature(folder: Path, signers: Signers, signed: Texts) -> None:
     file, signature = folder / "file", folder / "file.asc"
     file.write_bytes(b"anything")
     signature.write_bytes(signed["good"])
@@ -148,7 +150,7 @@ def test_a_signed_text_is_no_signature_of_a_file(folder: Path, signers: Signers,
     assert caught.value.reason in (Reason.BAD_SIGNATURE, Reason.NO_SIGNATURE)
 
 
-def test_no_keys(folder: Path, signers: Signers, signed: Texts) -> None:
+def test_a_missing_key_is_reported(folder: Path, signers: Signers, signed: Texts) -> None:
     with pytest.raises(StagewrightError) as caught, keyring([folder / "all.asc"], ["F" * 40]):
         pass
     assert caught.value.reason is Reason.NO_KEYS
@@ -161,7 +163,7 @@ def test_no_keys(folder: Path, signers: Signers, signed: Texts) -> None:
         assert caught.value.reason is Reason.INVALID_VALUE
 
 
-def test_commits(folder: Path, signers: Signers, signed: Texts) -> None:
+def test_signatures_of_commits(folder: Path, signers: Signers, signed: Texts) -> None:
     repository = folder / "repository"
 
     def git(*words: str, home: Path = signers["good"].home) -> str:
@@ -202,5 +204,5 @@ def test_the_fingerprints_of_primary_keys() -> None:
         ("gpg: whatever", Reason.BAD_SIGNATURE),
     ],
 )
-def test_what_gpg_says_among_other_things(said: str, reason: Reason) -> None:
+def test_status_lines_are_found_in_a_log(said: str, reason: Reason) -> None:
     assert first_problem(said)[0] is reason

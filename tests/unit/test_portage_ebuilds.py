@@ -40,9 +40,20 @@ def test_the_order_is_total(one: str, two: str, three: str) -> None:
     assert compare_versions(low, middle) <= 0 and compare_versions(middle, high) <= 0
 
 
-def test_splitting() -> None:
-    assert split_version("app-misc/hello-world-1.2_p3-r1") == ("app-misc/hello-world", "1.2_p3-r1")
-    assert split_version("app-misc/hello") == ("app-misc/hello", "")
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("sys-devel/gcc-13.2.1_p20240210", ("sys-devel/gcc", "13.2.1_p20240210")),
+        ("app-misc/a-b-1-r5", ("app-misc/a-b", "1-r5")),
+        ("dev-lang/python-exec-conf-2.4.6", ("dev-lang/python-exec-conf", "2.4.6")),
+        ("media-fonts/font-adobe-100dpi-1.0.3", ("media-fonts/font-adobe-100dpi", "1.0.3")),
+        ("app-misc/x-1.2b_alpha1_p2-r1", ("app-misc/x", "1.2b_alpha1_p2-r1")),
+        ("app-misc/hello-world-1.2_p3-r1", ("app-misc/hello-world", "1.2_p3-r1")),
+        ("odd/name", ("odd/name", "")),
+    ],
+)
+def test_a_name_is_split_from_its_version(name: str, parts: tuple[str, str]) -> None:
+    assert split_version(name) == parts
 
 
 def write(tree: Path, version: str, keywords: str, slot: str = "0", cache: str = "") -> None:

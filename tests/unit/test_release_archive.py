@@ -1,4 +1,4 @@
-"""Packing: whatever is in a tree comes back; a pipeline of which a part fails, fails."""
+"""Archives: unpacking gives the same tree; a failure of any part of the pipeline is reported."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ names = st.binary(min_size=1, max_size=255).filter(
     lambda name: not set(name) & set(b"/\0") and name not in (b".", b"..")
 )
 owners = st.integers(0, 2**32 - 2)
-times = st.integers(-(2**31) * NANO, 2**33 * NANO)  # what ext4 keeps: 1901 to 2242
+times = st.integers(-(2**31) * NANO, 2**33 * NANO)  # the range of ext4: 1901 to 2242
 permissions = st.integers(0, 0o7777)
 attributes = st.dictionaries(
     st.sampled_from([b"user.", b"trusted."]).flatmap(
@@ -55,7 +55,7 @@ attributes = st.dictionaries(
 contents = st.one_of(
     st.binary(max_size=2000),
     st.tuples(st.integers(0, 300_000), st.binary(min_size=1, max_size=5000)),  # a hole, then bytes
-    st.tuples(st.just(1 << 20), st.just(b"")),  # nothing but a hole
+    st.tuples(st.just(1 << 20), st.just(b"")),  # only a hole
 )
 special = st.one_of(
     st.just((stat.S_IFIFO, 0)),
@@ -120,7 +120,7 @@ def dress(path: bytes, mode: int, uid: int, gid: int, time: int, extended: dict[
 
 
 def describe(base: bytes) -> dict[bytes, tuple[object, ...]]:
-    """All that a tree is, found out without the code under test."""
+    """Return all properties of a tree, without the code under test."""
     first: dict[int, bytes] = {}
     found: dict[bytes, tuple[object, ...]] = {}
     for path in sorted(walk(base)):
@@ -146,7 +146,7 @@ def walk(base: bytes) -> Iterator[bytes]:
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """As the Gentoo Handbook has it."""
+    """Unpack with the command of the Gentoo Handbook."""
     target.mkdir()
     words = ["tar", "xpf", archive, "--xattrs-include=*.*", "--numeric-owner", "-C", target]
     subprocess.run(words, check=True, capture_output=True)
@@ -154,7 +154,7 @@ def unpack(archive: Path, target: Path) -> None:
 
 @pytest.fixture
 def base() -> Iterator[Path]:
-    """A folder on a real file system: tmpfs has no user.* attributes and no holes of its own."""
+    """Return a folder outside of tmpfs, which has no user.* attributes."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="stagewright-test-") as folder:
         Path(folder, "root").mkdir()
         yield Path(folder)
@@ -169,14 +169,14 @@ def come_back(base: Path) -> None:
     (base / "twice").mkdir()
     assert pack(base / "again", base / "twice" / archive.name, COMPRESSOR, epoch=EPOCH) == packed
     tree = read_tree(root)
-    if not any(" -> " in path for path in tree.entries):  # in a listing nobody knows what belongs to the name
+    if not any(" -> " in path for path in tree.entries):  # ambiguous in a listing
         assert path_changes(tree, read_contents(companion(archive, "CONTENTS.gz"))) == []
 
 
 @real
 @given(roots)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_tree_comes_back(entries: dict[bytes, object]) -> None:
+def test_every_tree_is_restored(entries: dict[bytes, object]) -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="stagewright-test-") as folder:
         Path(folder, "root").mkdir()
         make(os.fsencode(Path(folder, "root")), entries, [])
@@ -184,7 +184,7 @@ def test_every_tree_comes_back(entries: dict[bytes, object]) -> None:
 
 
 @real
-def test_a_strange_tree_comes_back(base: Path) -> None:
+def test_a_strange_tree_is_restored(base: Path) -> None:
     root = base / "root"
     deep = root.joinpath(*["deep" * 25] * 8)
     deep.mkdir(parents=True)
@@ -202,7 +202,7 @@ def test_a_strange_tree_comes_back(base: Path) -> None:
 
 
 @real
-def test_holes_stay_holes(base: Path) -> None:
+def test_holes_are_restored(base: Path) -> None:
     with (base / "root/sparse").open("wb") as stream:
         stream.truncate(1 << 30)
         stream.seek(1 << 29)
@@ -213,7 +213,7 @@ def test_holes_stay_holes(base: Path) -> None:
 
 @real
 @pytest.mark.parametrize("kind", list(Compression))
-def test_threads_leave_no_trace(kind: Compression, base: Path) -> None:
+def test_the_number_of_threads_does_not_change_the_archive(kind: Compression, base: Path) -> None:
     (base / "root/large").write_bytes(os.urandom(1 << 20) * 40)
     digests = set()
     for cores in (1, 2, 5):
@@ -224,7 +224,7 @@ def test_threads_leave_no_trace(kind: Compression, base: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Compression.ZSTD, Compression.XZ])
-def test_memory_is_bounded(kind: Compression) -> None:
+def test_the_memory_of_a_compressor_is_bounded(kind: Compression) -> None:
     for level in range(1, kind.highest + 1):
         words = kind.command(level, 1000)
         threads = int(next(word for word in words if word.startswith("-T")).removeprefix("-T"))
@@ -233,7 +233,7 @@ def test_memory_is_bounded(kind: Compression) -> None:
 
 @real
 @pytest.mark.parametrize("kind", list(Compression))
-def test_tar_reads_what_each_compressor_writes(kind: Compression, base: Path) -> None:
+def test_tar_reads_the_output_of_each_compressor(kind: Compression, base: Path) -> None:
     (base / "root/large").write_bytes(b"again and again " * 10_000)
     target = base / f"it.{kind.suffix}"
     pack(base / "root", target, kind.command(kind.level, 2), epoch=EPOCH)
@@ -242,7 +242,7 @@ def test_tar_reads_what_each_compressor_writes(kind: Compression, base: Path) ->
 
 
 @real
-def test_a_listing_without_a_tarball_is_that_of_the_tarball(base: Path) -> None:
+def test_a_listing_without_a_tarball_is_equal_to_that_of_the_tarball(base: Path) -> None:
     (base / "root/file").write_text("x", encoding="utf-8")
     packed = pack(base / "root", base / "it.tar", COMPRESSOR, epoch=EPOCH)
     (base / "alone").mkdir()
@@ -252,17 +252,17 @@ def test_a_listing_without_a_tarball_is_that_of_the_tarball(base: Path) -> None:
 
 
 @pytest.mark.parametrize("level", range(1, 10))
-def test_xz_needs_no_more_than_we_say(level: int) -> None:
-    """xz fails rather than change its settings, so the limit must be enough."""
+def test_xz_stays_within_its_memory_limit(level: int) -> None:
+    """xz fails instead of changing its settings, so the limit must suffice."""
     done = subprocess.run(Compression.XZ.command(level, 4), input=b"x", capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(
     ("compressor", "said"),
-    [(["sh", "-c", "echo no >&2; exit 3"], "sh: exit code 3"), (["sh", "-c", "kill -9 $$"], "sh: ended by signal 9")],
+    [(["sh", "-c", "echo no >&2; exit 3"], "sh: exit code 3"), (["sh", "-c", "kill -9 $$"], "sh: ended by SIGKILL (signal 9)")],
 )
-def test_a_compressor_that_fails_fails_the_whole(compressor: list[str], said: str, base: Path) -> None:
+def test_a_failing_compressor_is_reported(compressor: list[str], said: str, base: Path) -> None:
     (base / "root/large").write_bytes(bytes(1 << 22))
     with pytest.raises(StagewrightError) as caught:
         pack(base / "root", base / "it.tar", compressor, epoch=EPOCH)
@@ -270,21 +270,21 @@ def test_a_compressor_that_fails_fails_the_whole(compressor: list[str], said: st
     assert caught.value.message == said
 
 
-def test_tar_that_fails_fails_the_whole(base: Path) -> None:
+def test_a_failing_tar_is_reported(base: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         pack(base / "gone", base / "it.tar", COMPRESSOR, epoch=EPOCH)
     assert caught.value.reason is Reason.COMMAND_FAILED
     assert caught.value.message.startswith("tar: ")
 
 
-def test_a_missing_compressor(base: Path) -> None:
+def test_a_missing_compressor_is_reported(base: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         pack(base / "root", base / "it.tar", ["no-such-compressor"], epoch=EPOCH)
     assert caught.value.reason is Reason.MISSING_TOOL
 
 
 @real
-def test_a_full_disk_is_told_as_such(base: Path) -> None:
+def test_a_full_disk_is_reported_as_such(base: Path) -> None:
     (base / "root/large").write_bytes(os.urandom(1 << 22))
     (base / "small").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "small", base / "small"], check=True)
@@ -295,8 +295,8 @@ def test_a_full_disk_is_told_as_such(base: Path) -> None:
         subprocess.run(["umount", base / "small"], check=True)
 
 
-def test_a_listing_that_fails_does_not_hang_or_hide(base: Path) -> None:
-    """tar then ends for lack of a reader, which is not the thing to tell."""
+def test_a_failing_listing_is_reported(base: Path) -> None:
+    """tar then fails too, since its pipe has no reader; the error must be that of the listing."""
     for number in range(3000):
         (base / "root" / f"{number}-{os.urandom(80).hex()}").touch()
 

@@ -1,4 +1,4 @@
-"""Digests: those of the usual tools, in the form of Gentoo's release builder."""
+"""Digests equal those of the usual tools and have the format of Gentoo's release builder."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_a_file_is_digested_while_it_is_written(pieces: list[bytes], tmp_path: P
     }
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "it").write_text("kept", encoding="utf-8")
     with pytest.raises(FileExistsError):
         DigestedFile(tmp_path / "it")
     assert (tmp_path / "it").read_text(encoding="utf-8") == "kept"
 
 
-def test_the_texts(tmp_path: Path) -> None:
+def test_the_files_with_digests(tmp_path: Path) -> None:
     for name in ("it.iso", "it.iso.CONTENTS.gz"):
         (tmp_path / name).write_text(name, encoding="utf-8")
     main, contents = (digest_artifact(tmp_path / name) for name in ("it.iso", "it.iso.CONTENTS.gz"))

@@ -1,4 +1,4 @@
-"""Listings of tarballs: times clamped on their way out, everything understood on its way in."""
+"""Listings of tarballs: times are clamped when written, and all entries can be read back."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_times_are_clamped(tmp_path: Path) -> None:
     assert sizes[:4] == [0, 16384, 4096, 4096] and sum(sizes) == 16384 + 3 * 4096
 
 
-def test_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_equal_listings_have_equal_bytes(tmp_path: Path) -> None:
     written(LISTING, tmp_path / "one.gz")
     written(LISTING, tmp_path / "two.gz")
     assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "two.gz").read_bytes()
 
 
-def test_everything_is_understood(tmp_path: Path) -> None:
+def test_all_kinds_of_entries_are_read(tmp_path: Path) -> None:
     written(LISTING, tmp_path / "it.gz")
     tree = read_contents(tmp_path / "it.gz")
     suid = TreeEntry("-rwsr-xr-t", "1000/100", 12345)
@@ -80,7 +80,7 @@ def test_everything_is_understood(tmp_path: Path) -> None:
     ],
     ids=["no gzip", "no listing", "a hard link to nothing", "cut off"],
 )
-def test_what_is_none(data: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_no_listing_is_reported(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "it.gz").write_bytes(data)
     with pytest.raises(StagewrightError) as caught:
         read_contents(tmp_path / "it.gz")

@@ -1,4 +1,4 @@
-"""What differs between two trees of files."""
+"""Differences between two trees of files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stagewright.release.tree import PathChange, Tree, TreeEntry, path_changes, 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """A tree and its copy."""
+    """Return a tree and its copy."""
     old, new = tmp_path / "old", tmp_path / "new"
     (old / "usr").mkdir(parents=True)
     (old / "usr/file").write_bytes(b"x" * 3_000_000)
@@ -31,7 +31,7 @@ def differing(pair: tuple[Path, Path]) -> dict[str, tuple[str, ...]]:
     return {change.path: change.what for change in path_changes(old, new)}
 
 
-def test_a_copy_is_the_same(pair: tuple[Path, Path]) -> None:
+def test_a_copy_does_not_differ(pair: tuple[Path, Path]) -> None:
     os.utime(pair[1] / "usr/file", (5, 5))
     assert differing(pair) == {}
 
@@ -46,12 +46,14 @@ def test_a_copy_is_the_same(pair: tuple[Path, Path]) -> None:
         (lambda new: (new / "usr/link").unlink(), "/usr/link", ()),
     ],
 )
-def test_one_change(change: Callable[[Path], None], path: str, what: tuple[str, ...], pair: tuple[Path, Path]) -> None:
+def test_a_change_is_reported(
+    change: Callable[[Path], None], path: str, what: tuple[str, ...], pair: tuple[Path, Path]
+) -> None:
     change(pair[1])
     assert differing(pair) == {path: what}
 
 
-def test_content_of_the_same_size(pair: tuple[Path, Path]) -> None:
+def test_different_content_of_the_same_size_is_reported(pair: tuple[Path, Path]) -> None:
     with (pair[1] / "usr/file").open("r+b") as stream:
         stream.seek(2_999_999)
         stream.write(b"y")
@@ -67,7 +69,7 @@ def test_sizes_count_hard_links_once(pair: tuple[Path, Path]) -> None:
     assert read_tree(pair[1]).size == 3_000_000
 
 
-def test_what_one_side_does_not_know_is_not_compared(pair: tuple[Path, Path]) -> None:
+def test_properties_missing_on_one_side_are_not_compared(pair: tuple[Path, Path]) -> None:
     listed = Tree(
         {
             path: TreeEntry(entry.mode, entry.owner, entry.size, entry.target)
@@ -81,11 +83,11 @@ def test_what_one_side_does_not_know_is_not_compared(pair: tuple[Path, Path]) ->
     assert (first.path, first.growth) == ("/usr/file", 1 - 3_000_000)
 
 
-def test_left_out(pair: tuple[Path, Path]) -> None:
+def test_paths_with_skipped_suffixes_are_left_out(pair: tuple[Path, Path]) -> None:
     assert "/usr/file" not in read_tree(pair[0], skip=["file"]).entries
 
 
-def test_growth() -> None:
+def test_the_growth_of_a_change() -> None:
     small, large = TreeEntry("-rw-r--r--", "0/0", 1), TreeEntry("-rw-r--r--", "0/0", 10)
     assert (
         PathChange("/a", small, large).growth,

@@ -1,4 +1,4 @@
-"""Snapshots as folders: unpacked once, by what is in them."""
+"""Local snapshots of a repository, unpacked into the cache by their digest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("mksquashfs"), reason="NOT TEST
 
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Path:
-    """A squashfs with a repository of one file."""
+    """Return a squashfs image of a repository with one file."""
     (tmp_path / "repo/profiles").mkdir(parents=True)
     (tmp_path / "repo/profiles/repo_name").write_text("gentoo\n", encoding="utf-8")
     file = tmp_path / "gentoo.sqfs"
@@ -38,7 +38,7 @@ def test_a_snapshot_is_unpacked_once(snapshot: Path, tmp_path: Path) -> None:
     assert [path.name for path in tree.parent.iterdir()] == [tree.name]
 
 
-def test_what_is_no_squashfs_leaves_nothing(tmp_path: Path) -> None:
+def test_a_file_that_is_no_squashfs_leaves_no_tree(tmp_path: Path) -> None:
     cache = RepositoryCache.of(tmp_path / "store")
     (tmp_path / "x.sqfs").write_text("nothing of the kind", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:

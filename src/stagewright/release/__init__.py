@@ -1,1 +1,1 @@
-"""What goes out with an artifact: packing, contents, digests, manifest; and what differs between two of them."""
+"""Artifacts and their companion files: archives, listings, digests, manifests, and the comparison of two of them."""

@@ -1,8 +1,8 @@
-"""Packing a root: GNU tar into a compressor, digested on its way to the disk, contents listed on the side; one pass.
+"""Archives of a root: GNU tar writes into a compressor; digests and the listing are made in the same pass.
 
-GNU tar with sorted names, numeric owners, extended attributes (ACLs and capabilities are such), clamped times, so that
-equal roots give equal files. ``--sparse-version=0.0`` because the others write tar's process id into the archive, holes
-by content because file systems disagree about where they are.
+Equal roots give equal archives: sorted names, numeric owners, extended attributes (including ACLs and capabilities),
+clamped times. ``--sparse-version=0.0`` is used since the other formats contain tar's process id. Holes are detected by
+content, since file systems store them differently.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from stagewright.release.listing import write_contents
 from stagewright.run import pipeline
 
 MEMORY = 2048
-"""MiB that a compressor may take, unless two of its threads need more."""
+"""Memory limit of a compressor (MiB), unless two of its threads need more."""
 
 _DICTIONARY = (0.25, 1, 2, 4, 4, 8, 8, 16, 32, 64)
-"""MiB of xz's dictionary by level (xz(1))."""
+"""Size of xz's dictionary (MiB) by level (xz(1))."""
 
 Progress = Callable[[int], None]
 
 
 class Compression(enum.StrEnum):
-    """How a tarball is compressed, by the ending of its name."""
+    """The compression of a tarball; the value is the suffix of the file name."""
 
     ZSTD = "zst"
     XZ = "xz"
@@ -40,17 +40,17 @@ class Compression(enum.StrEnum):
 
     @property
     def suffix(self) -> str:
-        """The ending of a tarball's name."""
+        """The suffix of a tarball's file name."""
         return "tar" if self is Compression.NONE else f"tar.{self.value}"
 
     @property
     def program(self) -> str:
-        """The compressor; cat(1) for none."""
+        """The compressor; cat(1) without compression."""
         return {"zst": "zstd", "xz": "xz", "bz2": "bzip2", "gz": "gzip", "none": "cat"}[self.value]
 
     @property
     def level(self) -> int:
-        """The level when nobody says."""
+        """The default level."""
         return {"xz": 6, "none": 0}.get(self.value, 9)
 
     @property
@@ -59,19 +59,19 @@ class Compression(enum.StrEnum):
         return {"zst": 19, "none": 0}.get(self.value, 9)
 
     def memory(self, level: int, threads: int = 2) -> int:
-        """MiB that the compressor takes at most (measured: 21 times the dictionary for each thread of xz)."""
+        """Return the peak memory (MiB) of the compressor (measured: 21 dictionaries for each thread of xz)."""
         if self is Compression.ZSTD:
             return threads * (80 if level <= 12 else 220)
         if self is Compression.XZ:
             return int(threads * max(20, 21 * _DICTIONARY[level]))
-        return 16  # one thread with blocks of 900 kB at the most (bzip2(1))
+        return 16  # one thread with blocks of at most 900 kB (bzip2(1))
 
     def command(self, level: int, cores: int) -> list[str]:
-        """The compressor, for as many cores as :data:`MEMORY` allows.
+        """Return the command of the compressor, with as many threads as :data:`MEMORY` allows.
 
-        xz has two threads or more, since one gives different bytes; from two on their number does not matter, and
-        that of zstd's never does. Its limit makes xz fail rather than take more memory or another dictionary.
-        bzip2 and gzip have one.
+        xz uses at least two threads: its output with one thread differs, but is equal for two or more. The output of
+        zstd does not depend on threads. bzip2 and gzip have one thread. The memory limit makes xz fail instead of
+        using more memory or another dictionary.
         """
         threads = max(2, min(cores, MEMORY // self.memory(level, 1)))
         limit = f"--memlimit-compress={self.memory(level, threads)}MiB"
@@ -86,7 +86,7 @@ class Compression(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Packed:
-    """What packing made: the tarball and its listing."""
+    """The digests of a tarball and of its listing."""
 
     archive: FileDigests
     contents: FileDigests
@@ -103,8 +103,8 @@ def pack(
 ) -> Packed:
     """Pack the tree below ``root`` into ``target`` and list it in ``<target>.CONTENTS.gz``.
 
-    ``progress`` is told the bytes on disk of what was begun so far, from another thread. Raises ``COMMAND_FAILED`` when
-    tar or the compressor fails; a full disk is the OSError that it is.
+    ``progress`` is called from another thread with the size on disk (bytes) of all files started so far. Raises
+    ``COMMAND_FAILED`` if tar or the compressor fails; OSError if the disk is full.
     """
     reader, writer = os.pipe()
     command = _tar(root, epoch, f"/dev/fd/{writer}")
@@ -114,7 +114,7 @@ def pack(
             try:
                 pipeline([command, compressor], archive.write, log=log, pass_fds=[writer])
             except StagewrightError:
-                if listing.done() and (problem := listing.exception()):  # tar failed for lack of a reader
+                if listing.done() and (problem := listing.exception()):  # tar failed because the listing had failed
                     raise problem from None
                 raise
             finally:
@@ -124,9 +124,9 @@ def pack(
 
 
 def list_tree(root: Path, target: Path, *, epoch: int, log: IO[str] | None = None) -> FileDigests:
-    """List the tree below ``root`` in ``<target>.CONTENTS.gz`` as a tarball of it would be, without making one.
+    """Write ``<target>.CONTENTS.gz`` as for a tarball of the tree below ``root``, without a tarball.
 
-    GNU tar reads no file that would go to /dev/null.
+    GNU tar does not read files if the archive is /dev/null.
     """
     reader, writer = os.pipe()
     command = ["--file=/dev/null" if word == "--file=-" else word for word in _tar(root, epoch, f"/dev/fd/{writer}")]

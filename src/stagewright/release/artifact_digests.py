@@ -1,7 +1,10 @@
-"""Digests of what is released, computed while it is written, and the texts that lie beside it.
+"""Digests of artifacts, computed while they are written, and the files that list them::
 
-``<file>.DIGESTS`` and ``<file>.sha256`` are as Gentoo's release builder writes them (catalyst/base/genbase.py): a
-comment with the name of the digest, then a line that b2sum(1), sha512sum(1) or sha256sum(1) can check.
+    <artifact>.DIGESTS    BLAKE2B and SHA512 of the artifact and its companion files
+    <artifact>.sha256     SHA256 of the artifact
+
+The format is that of Gentoo's release builder (catalyst/base/genbase.py): a comment with the name of the digest, then a
+line for b2sum(1), sha512sum(1) or sha256sum(1).
 """
 
 from __future__ import annotations
@@ -15,14 +18,14 @@ from types import TracebackType
 from typing import Any, Self
 
 LISTED = ("blake2b", "sha512")
-"""What DIGESTS has, in this order."""
+"""The algorithms of DIGESTS, in this order."""
 
 ALGORITHMS = (*LISTED, "sha256")
 
 CHUNK = 1 << 20
-"""Bytes that are read and digested at a time."""
+"""Size of a block that is read and digested (bytes)."""
 
-_SMALL = 1 << 14  # below this a thread costs more than it gives
+_SMALL = 1 << 14  # for smaller blocks (bytes), a thread is slower
 
 
 @dataclass(frozen=True)
@@ -34,27 +37,27 @@ class FileDigests:
     digests: Mapping[str, str]
 
     def lines(self, *algorithms: str) -> str:
-        """The file's lines in DIGESTS or .sha256."""
+        """Return the lines of the file in DIGESTS or .sha256."""
         return "".join(f"# {name.upper()} HASH\n{self.digests[name]}  {self.file}\n" for name in algorithms)
 
     def to_dict(self) -> dict[str, Any]:
-        """For a manifest."""
+        """Return JSON-able data for a manifest."""
         return asdict(self)
 
 
 def write_digests(artifact: Path, files: Sequence[FileDigests]) -> None:
-    """Write ``.DIGESTS`` for the files and ``.sha256`` for the first of them, the artifact itself."""
+    """Write ``.DIGESTS`` of the files, and ``.sha256`` of the first one, which is the artifact."""
     companion(artifact, "DIGESTS").write_text("".join(file.lines(*LISTED) for file in files), encoding="utf-8")
     companion(artifact, "sha256").write_text(files[0].lines("sha256"), encoding="utf-8")
 
 
 def companion(artifact: Path, suffix: str) -> Path:
-    """The file of that kind that belongs to an artifact."""
+    """Return the path of a companion file of an artifact: ``<artifact>.<suffix>``."""
     return artifact.with_name(f"{artifact.name}.{suffix}")
 
 
 def digest_artifact(path: Path) -> FileDigests:
-    """The digests of a file that is there already."""
+    """Return the digests of an existing file."""
     with path.open("rb") as stream, Digester() as digester:
         while chunk := stream.read(CHUNK):
             digester.update(chunk)
@@ -62,7 +65,7 @@ def digest_artifact(path: Path) -> FileDigests:
 
 
 class Digester:
-    """All digests of a stream, side by side in threads (hashlib lets go of the interpreter's lock)."""
+    """All digests of a stream, computed in parallel threads (hashlib releases the interpreter lock)."""
 
     def __init__(self) -> None:
         self._hashes = {name: hashlib.new(name) for name in ALGORITHMS}
@@ -70,7 +73,7 @@ class Digester:
         self._size = 0
 
     def update(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self._size += len(data)
         if len(data) < _SMALL:
             for one in self._hashes.values():
@@ -79,7 +82,7 @@ class Digester:
             list(self._pool.map(lambda one: one.update(data), self._hashes.values()))
 
     def result(self, file: str) -> FileDigests:
-        """The digests of what came so far, under the name of a file."""
+        """Return the digests of all bytes so far, under the name of a file."""
         return FileDigests(file, self._size, {name: one.hexdigest() for name, one in self._hashes.items()})
 
     def __enter__(self) -> Self:
@@ -92,7 +95,7 @@ class Digester:
 
 
 class DigestedFile(Digester):
-    """A new file that is digested while it is written; use it as a context manager."""
+    """A new file with digests of everything written to it, as a context manager."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -105,12 +108,12 @@ class DigestedFile(Digester):
         self.update(data)
 
     def flush(self) -> None:
-        """Hand what was written to the system."""
+        """Flush the file."""
         self._stream.flush()
 
     @property
     def digests(self) -> FileDigests:
-        """The digests of what was written so far."""
+        """The digests of everything written so far."""
         return self.result(self._path.name)
 
     def __exit__(

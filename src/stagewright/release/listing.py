@@ -1,7 +1,7 @@
-"""``<tarball>.CONTENTS.gz``: what a tarball holds, as ``tar --list -vv`` shows it, compressed as by ``gzip -n``.
+"""``<tarball>.CONTENTS.gz``: the listing of a tarball by ``tar --list -vv``, compressed like ``gzip -n``.
 
-The lines are those that tar prints while it packs. It prints the times of the files, not the clamped ones that it
-writes; they are clamped here, or two equal tarballs would have different listings.
+Tar prints the lines while it packs. It prints the original times of files although it writes clamped ones, so the times
+are clamped here. Otherwise, two equal tarballs would have different listings.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _LINE = re.compile(
 _ESCAPED = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
-_BLOCK = 4096  # what a file takes on disk is counted in these
+_BLOCK = 4096  # unit of the size on disk
 
 
 def write_contents(listing: IO[bytes], target: DigestedFile, epoch: int, on_size: Callable[[int], None]) -> None:
-    """Write tar's listing as it comes, times after ``epoch`` clamped; each file's size on disk is told before it."""
+    """Write tar's listing, times clamped to ``epoch``. Call ``on_size`` with the size on disk of each file (bytes)."""
     last = time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch)).encode()
     with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=target, mtime=0) as packed:
         lines: list[bytes] = []
@@ -50,7 +50,7 @@ def _later(date: bytes, last: bytes) -> bool:
 
 
 def read_contents(path: Path) -> Tree:
-    """The tree that a listing describes. Raises ``BAD_ARCHIVE`` for anything that is none."""
+    """Return the tree of a listing. Raises ``BAD_ARCHIVE`` if the file is not a listing."""
     entries: dict[str, TreeEntry] = {}
     try:
         with gzip.open(path) as stream:
@@ -62,7 +62,7 @@ def read_contents(path: Path) -> Tree:
                 entries[name] = entry
     except (OSError, EOFError, ValueError, StopIteration) as error:
         raise StagewrightError(
-            Reason.BAD_ARCHIVE, f"{path.name} is no listing of a tarball: {error}", hint="make the tarball again"
+            Reason.BAD_ARCHIVE, f"{path.name}: not a listing of a tarball ({error})", hint="build the tarball again"
         ) from error
     return Tree(entries)
 
@@ -83,7 +83,7 @@ def _entry(found: re.Match[bytes], known: dict[str, TreeEntry]) -> tuple[str, Tr
 
 
 def _hard_link(name: bytes, known: dict[str, TreeEntry]) -> tuple[str, TreeEntry]:
-    """A further name of a file. A name may itself hold the words between the two; the file is one that is known."""
+    """Return another name of a listed file. Both names may contain " link to ", so the target must be known."""
     words = name.split(b" link to ")
     splits = [(b" link to ".join(words[:count]), b" link to ".join(words[count:])) for count in range(1, len(words))]
     return next((_path(first), known[_path(second)].as_link()) for first, second in splits if _path(second) in known)
@@ -94,7 +94,7 @@ def _path(name: bytes) -> str:
 
 
 def _plain(name: bytes) -> str:
-    """A name without tar's escapes (its quoting style ``escape``)."""
+    """Return a name without the escapes of tar's quoting style ``escape``."""
 
     def unescaped(found: re.Match[bytes]) -> bytes:
         code = found[1]

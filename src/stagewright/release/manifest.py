@@ -1,20 +1,20 @@
-"""``<artifact>.manifest.json``: what an artifact is made of, all the way down, for people and programs.
+"""``<artifact>.manifest.json``: everything that an artifact is made of.
 
 ::
 
     format      1
     artifact    file, size in bytes, digests by algorithm
-    contents    the same for CONTENTS.gz, where there is one
+    contents    the same for CONTENTS.gz, if it exists
     project     name, version, source_date_epoch
     stage, key
-    lineage     every node below and the stage itself, inputs first: id, kind, key, inputs (role -> id), repositories
-                and files (name -> digest of the tree); of seeds ``pin`` (every package; or file and digests) and
-                ``archive`` (file or image, digests); ``binhosts`` (name -> uri, packages) where binary packages came
+    lineage     all nodes that it depends on and the stage itself, inputs first: id, kind, key, inputs (role -> id),
+                repositories and files (name -> digest of the tree); for seeds ``pin`` (packages, or file and digests)
+                and ``archive`` (file or image, digests); ``binhosts`` (name -> uri, packages) if binary packages came
                 from other machines
-    payload     of live media: architecture; kernels with their versions; firmware and microcode that was asked for
+    payload     for live media: architecture, kernels with their versions, requested firmware and microcode
     packages    by name: name (category/package-version), slot, repository, use, license, size in bytes
 
-The ids of nodes are those of the project that built it first; everything else follows from the key.
+Node ids come from the project that first built the artifact. Everything else depends only on the key.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ SUFFIX = "manifest.json"
 
 
 def write_manifest(artifact: Path, facts: Mapping[str, Any], packages: Sequence[Package]) -> None:
-    """Write the manifest of an artifact beside it."""
+    """Write the manifest of an artifact."""
     data = {"format": FORMAT, **facts, "packages": as_data(packages)}
     companion(artifact, SUFFIX).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """A manifest. Raises ``FORMAT`` for anything else."""
+    """Return a manifest. Raises ``FORMAT`` for any other file."""
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         assert data["format"] == FORMAT
@@ -48,7 +48,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise StagewrightError(
             Reason.FORMAT,
-            f"{path} is no manifest of format {FORMAT}",
-            hint="name an artifact or its manifest.json, as builds leave them in out/",
+            f"{path}: not a manifest of format {FORMAT}",
+            hint="name an artifact in out/ or its manifest.json",
         ) from error
     return data

@@ -1,48 +1,39 @@
-"""Which packages differ between two roots."""
+"""The packages that differ between two roots."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stagewright.portage.ebuilds import split_version
 from stagewright.portage.installed import Package, as_data
-
-_VERSION = re.compile(r"(.+?)-(\d+(?:\.\d+)*[a-z]?(?:_(?:alpha|beta|pre|rc|p)\d*)*(?:-r\d+)?)", re.ASCII)
-"""A package's name and its version (PMS 3.2)."""
-
-
-def split_version(name: str) -> tuple[str, str]:
-    """Category/package and version of an installed package's name."""
-    found = _VERSION.fullmatch(name)
-    return (found[1], found[2]) if found else (name, "")
 
 
 @dataclass(frozen=True)
 class PackageChange:
-    """A package that differs: how it was and how it is (None: not there)."""
+    """A package that differs: its old and new state (None: not installed)."""
 
     old: Package | None
     new: Package | None
 
     @property
     def use(self) -> list[str]:
-        """The flags that were switched: ``+flag`` and ``-flag``, sorted by name."""
+        """The changed USE flags, ``+flag`` and ``-flag``, sorted by name."""
         before = set(self.old.use if self.old else ())
         after = set(self.new.use if self.new else ())
         return [f"{'+' if flag in after else '-'}{flag}" for flag in sorted(before ^ after)]
 
     def to_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """Return JSON-able data."""
         data = {side: as_data([one])[0] if one else None for side, one in (("old", self.old), ("new", self.new))}
         return {**data, "use": self.use} if self.old and self.new else data
 
 
 def package_changes(old: Sequence[Package], new: Sequence[Package]) -> list[PackageChange]:
-    """The packages that differ in version, slot, USE flags or repository, by name.
+    """Return the packages that differ in version, slot, USE flags or repository, sorted by name.
 
-    Packages are the same when name and slot are; what is left of a name on both sides, one each, counts as the same.
+    Packages match by name and slot. If one unmatched package of a name is left on each side, these two match.
     """
     before, after = _by_name(old), _by_name(new)
     names = sorted(before.keys() | after.keys())
@@ -51,7 +42,7 @@ def package_changes(old: Sequence[Package], new: Sequence[Package]) -> list[Pack
 
 
 def _by_name(packages: Sequence[Package]) -> dict[str, dict[str, Package]]:
-    """Packages by category/package, then by slot."""
+    """Return packages by category/package, then by slot."""
     table: dict[str, dict[str, Package]] = {}
     for package in packages:
         table.setdefault(split_version(package.name)[0], {})[_slot(package)] = package

@@ -1,6 +1,6 @@
-"""Trees of files as people compare them: entries from a folder or from a listing, and what differs between two.
+"""Trees of files, read from a folder or a listing, and the differences between two of them.
 
-Times do not count. What only one of two trees knows (content, extended attributes) is not compared.
+Times are not compared. Content and extended attributes are compared only if both trees are folders.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _CHUNK = 1 << 20
 class TreeEntry:
     """One file, folder, link or device.
 
-    ``mode`` is as ls(1) shows it, ``owner`` is ``uid/gid``, ``size`` in bytes (0 but for files); ``target`` is where a
-    link leads, or the numbers of a device. ``again`` marks a further name of a file that has been listed before.
+    ``mode`` has the format of ls(1), ``owner`` is ``uid/gid``, ``size`` is in bytes (0 except for files). ``target`` is
+    the target of a link or the numbers of a device. ``again`` is True for another name of a file listed before.
     """
 
     mode: str
@@ -30,26 +30,26 @@ class TreeEntry:
     identity: tuple[int, ...] = field(default=(), compare=False)  # equal ones are the same file on disk
 
     def as_link(self) -> TreeEntry:
-        """The same file under another name."""
+        """Return the same file under another name."""
         return replace(self, again=True)
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Entries by absolute path. ``base`` is the folder where their content is, if it is at hand."""
+    """Entries by absolute path. ``base`` is the folder with their content, or None."""
 
     entries: Mapping[str, TreeEntry]
     base: Path | None = None
 
     @property
     def size(self) -> int:
-        """The bytes of all files, hard links counted once."""
+        """The size of all files (bytes); hard links are counted once."""
         return sum(entry.size for entry in self.entries.values() if not entry.again)
 
 
 @dataclass(frozen=True)
 class PathChange:
-    """A path that differs: the entry then and now (None: not there), and what is different about it."""
+    """A path that differs: the old and the new entry (None: missing), and the properties that differ."""
 
     path: str
     old: TreeEntry | None
@@ -58,12 +58,12 @@ class PathChange:
 
     @property
     def growth(self) -> int:
-        """By how many bytes it made the tree grow."""
+        """The growth of the tree by this change (bytes)."""
         return _weight(self.new) - _weight(self.old)
 
     @property
     def size(self) -> int:
-        """The larger of its two sizes."""
+        """The larger of both sizes (bytes)."""
         return max(_weight(self.old), _weight(self.new))
 
 
@@ -72,7 +72,7 @@ def _weight(entry: TreeEntry | None) -> int:
 
 
 def read_tree(base: Path, skip: Sequence[str] = ()) -> Tree:
-    """The entries of a folder; it follows no links. Names that end in one of ``skip`` are left out."""
+    """Read a folder without following links. Paths that end in one of ``skip`` are left out."""
     entries = {"/": _entry(os.fspath(base), set())}
     seen: set[tuple[int, int]] = set()
     for path in _walk(os.fspath(base)):
@@ -112,7 +112,7 @@ def _entry(path: str, seen: set[tuple[int, int]]) -> TreeEntry:
 
 
 def path_changes(old: Tree, new: Tree) -> list[PathChange]:
-    """The paths in which two trees differ, sorted. Trees of one store share files, which are not read (overlayfs)."""
+    """Return the paths that differ, sorted. Files that both trees share on disk (layers of a store) are not read."""
     found = []
     for path in sorted(old.entries.keys() | new.entries.keys()):
         before, after = old.entries.get(path), new.entries.get(path)
@@ -155,7 +155,7 @@ def _same_content(bases: tuple[Path | None, Path | None], path: str) -> bool:
 
 
 def _attributes(base: Path | None, path: str, other: Path | None) -> dict[str, bytes]:
-    """Extended attributes, ACLs and capabilities among them; nothing when the other tree has no content."""
+    """Return extended attributes, including ACLs and capabilities; empty if one tree has no content."""
     if base is None or other is None:
         return {}
     place = f"{base}{path}"

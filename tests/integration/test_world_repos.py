@@ -18,14 +18,11 @@ from integration.gits import Git, smart_http, tiny
 from integration.signing import Signer
 from integration.support import Run, call
 from integration.web import Site, body, cut_after, redirect, serve, status
-from stagewright.engine.pins import look_up, movable, pin, settle
-from stagewright.engine.repositories import bring
+from stagewright.engine.repositories import fetch_repositories
+from stagewright.engine.session import Session
+from stagewright.engine.workspace import Workspace
 from stagewright.errors import ProblemsError, StagewrightError
-from stagewright.events import Event, NodeNotice
-from stagewright.kinds.registry import kinds
-from stagewright.project.load import load
-from stagewright.repos.repository_cache import trees_folder
-from stagewright.store.store import Store
+from stagewright.events import Event, Listener, NodeNotice
 
 pytestmark = pytest.mark.real
 
@@ -110,10 +107,11 @@ class World:
 
     def moved(self, *, dry: bool = False) -> dict[str, Any]:
         """What an update moves, as its JSON tells it; in this process, which is quicker than a command."""
-        store = Store(self.folder / "store")
-        project = load(self.project, kinds(), trees_folder(store.path))
-        _, (moved,) = (look_up if dry else pin)(project, store, movable(project), [])
-        return moved.to_dict()
+        (change,) = self.session().update(["world"], dry_run=dry)
+        return change.to_dict()
+
+    def session(self, *listeners: Listener) -> Session:
+        return Session.open(self.project, store=self.folder / "store", listeners=listeners)
 
     def pin(self) -> dict[str, Any]:
         new: dict[str, Any] = self.moved()["new"]
@@ -699,16 +697,15 @@ def test_a_build_with_a_stale_lock_says_so(world: World) -> None:
     world.pin()
     world.write(f'git = "{world.git.url}"\nref = "next"')
     told: list[Event] = []
-    store = Store(world.folder / "store")
-    project = load(world.project, kinds(), trees_folder(store.path))
+    session = world.session(told.append)
     with pytest.raises(StagewrightError) as caught:
-        settle(project, store, [], [told.append], locked=True)
+        session.resolve_pins(locked=True)
     assert caught.value.reason == "lock-stale" and "repository world" in caught.value.message
     assert not told
-    settled = settle(project, store, [], [told.append], locked=False)
+    assert [change.target.name for change in session.resolve_pins()] == ["world"]
     assert [event.node for event in told if isinstance(event, NodeNotice)] == ["repo:world"]
-    assert settled.pinned_tree("world")
-    assert settle(settled, store, [], [told.append], locked=True) == settled
+    assert session.project.pinned_tree("world")
+    assert session.resolve_pins(locked=True) == []
 
 
 def test_a_tree_that_was_thrown_away_is_brought_back_by_its_pin(world: World) -> None:
@@ -718,9 +715,8 @@ def test_a_tree_that_was_thrown_away_is_brought_back_by_its_pin(world: World) ->
     world.git.change("later")
     (tree,) = world.trees()
     shutil.rmtree(world.shelf)
-    store = Store(world.folder / "store")
-    project = load(world.project, kinds(), trees_folder(store.path))
-    bring(project, store, ["world"], [])
+    project = world.session().project
+    fetch_repositories(Workspace(project, world.folder / "store"), ["world"])
     assert world.trees() == [tree]
     assert project.known_trees() == {tree: pin["tree"]}
 
@@ -740,9 +736,8 @@ def test_a_lock_that_names_another_tree(world: World) -> None:
     pin = world.pin()
     lock = world.project / "stagewright.lock"
     lock.write_text(world.lock.replace(pin["tree"], f"git-tree:{'0' * 40}"), encoding="utf-8")
-    store = Store(world.folder / "store")
-    project = load(world.project, kinds(), trees_folder(store.path))
+    workspace = Workspace(world.session().project, world.folder / "store")
     with pytest.raises(StagewrightError) as caught:
-        bring(project, store, ["world"], [])
+        fetch_repositories(workspace, ["world"])
     assert caught.value.reason == "digest-mismatch"
     assert "stagewright fetch" in caught.value.hint

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.engine.outputs import publish
-from stagewright.engine.plan import make_plan
+from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason
 from stagewright.graph.node import Graph, Yields
 from stagewright.kinds.artifacts.binhost import BinhostStage
@@ -167,7 +167,7 @@ def test_each_package_is_taken_once_and_another_of_its_name_gets_another_build_i
 
 def test_what_is_published_no_more_leaves_the_output_folder(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    plan = make_plan(project(tmp_path, PACKAGES + 'roots = ["system"]'), store, ["packages"])
+    plan = Session(project(tmp_path, PACKAGES + 'roots = ["system"]'), store).plan(["packages"])
     step = plan.steps["packages"]
     tree = store.tree(Yields.ARTIFACT, step.key.digest)
     (tree / "a").mkdir(parents=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.dropin.project import Loaded, load_release
-from stagewright.engine.plan import make_plan
+from stagewright.engine.session import Session
 from stagewright.store.store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -46,7 +46,7 @@ def filled(tmp_path: Path) -> Path:
 
 def keys(loaded: Loaded, store: Path) -> dict[str, str]:
     """The keys of what is made, by node."""
-    plan = make_plan(loaded.complete(), Store(store))
+    plan = Session(loaded.complete(), Store(store)).plan()
     return {name: step.key.digest for name, step in plan.steps.items()}
 
 

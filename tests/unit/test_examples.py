@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from stagewright.engine.plan import State, make_plan
+from stagewright.engine.plan import State
+from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError
 from stagewright.kinds.registry import kinds
 from stagewright.project.fields import package_of
@@ -52,7 +53,7 @@ def example(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_an_example_can_be_planned(example: Path, tmp_path: Path) -> None:
-    plan = make_plan(load(example, kinds()), Store(tmp_path / "store"))
+    plan = Session(load(example, kinds()), Store(tmp_path / "store")).plan()
     assert REAL[example.name] <= set(plan.steps)
     assert all(step.state is State.BUILD for step in plan.steps.values())
 

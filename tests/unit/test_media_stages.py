@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stagewright.engine.plan import make_plan
+from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
@@ -120,7 +120,7 @@ def test_the_certificate_is_part_of_keys_and_the_secret_is_not(tmp_path: Path) -
     folder = write(tmp_path, boot={"secure_boot": SIGNED.replace("/nowhere/db.key", str(secret))})
 
     def key() -> str:
-        return make_plan(load(folder, kinds()), Store(tmp_path / "store")).steps["boot"].key.digest
+        return Session(load(folder, kinds()), Store(tmp_path / "store")).plan().steps["boot"].key.digest
 
     secret.write_text("one", encoding="utf-8")
     before = key()

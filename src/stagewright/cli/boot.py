@@ -10,9 +10,7 @@ from typing import cast, get_args
 import click
 
 from stagewright.arch import Arch, host_machine
-from stagewright.cli.common import project_of, store_of
-from stagewright.engine.plan import make_plan
-from stagewright.errors import Reason, StagewrightError
+from stagewright.cli.common import session_of, store_of
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.tests.boots import Attach, image_of
 from stagewright.media.inspect import arches_of
@@ -45,44 +43,31 @@ def command(
     arch: str | None,
 ) -> int:
     """Start a virtual machine with the image of a STAGE or with a FILE, its serial console on this terminal."""
-    store = store_of(ctx)
-    path = Path(image)
-    told = host_machine().arch
+    path, default = Path(image), host_machine().arch
     if not path.is_file():
-        path = _of_stage(ctx, image)
-        told = Arch(Scope(project_of(ctx)).arch(image))
+        session = session_of(ctx)
+        path = image_of(session.result(image))
+        default = Arch(Scope(session.project).arch(image))
     machine = Attach(attach).machine(
         path.absolute(),
         memory=memory,
         cpus=cpus,
         firmware=cast("FirmwareKind", firmware),
-        arch=Arch(arch) if arch else _arch_of(path, told),
+        arch=Arch(arch) if arch else _arch_of(path, default),
         variables=variables and variables.absolute(),
     )
-    acceleration = accel.of(machine.architecture, cache=store.cache("acceleration.json"))
+    acceleration = accel.of(machine.architecture, cache=store_of(ctx).cache("acceleration.json"))
     with tempfile.TemporaryDirectory(prefix="stagewright-boot-") as folder:
-        session = terminal(machine, Path(folder), acceleration)
-        print(session.notice, file=sys.stderr)
-        return session.run()
+        console = terminal(machine, Path(folder), acceleration)
+        print(console.notice, file=sys.stderr)
+        return console.run()
 
 
-def _arch_of(path: Path, told: Arch) -> Arch:
-    """The architecture of machines that start an image: one that an ISO has a program for, ``told`` if that is one."""
+def _arch_of(path: Path, default: Arch) -> Arch:
+    """Return an architecture that an ISO has boot programs for, ``default`` if it is one of these."""
     if path.suffix != ".iso":
-        return told
+        return default
     with tempfile.TemporaryDirectory(prefix="stagewright-boot-", dir="/var/tmp") as folder:
         found = arches_of(path, Path(folder))
     known = [arch for arch in Arch if arch in found]
-    return told if told in known or not known else known[0]
-
-
-def _of_stage(ctx: click.Context, name: str) -> Path:
-    store = store_of(ctx)
-    plan = make_plan(project_of(ctx), store, [name])
-    (node_id,) = plan.sinks
-    step = plan.steps[node_id]
-    if not store.has(step.node.yields, step.key.digest):
-        raise StagewrightError(
-            Reason.NOT_BUILT, f"{name} is not built as the project is now", hint=f"stagewright build {name}"
-        )
-    return image_of(store.tree(step.node.yields, step.key.digest))
+    return default if default in known or not known else known[0]

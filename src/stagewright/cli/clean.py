@@ -13,16 +13,17 @@ from stagewright.ui.text import size
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be removed.")
 @click.pass_context
 def command(ctx: click.Context, dry_run: bool) -> None:
-    """Remove what builds left behind: half-done work, and roots kept of failed builds.
+    """Remove interrupted builds, and the kept roots of failed builds, from the store.
 
-    Finished stages and caches stay; stagewright gc is for those.
+    A root that a shell is open in stays. Results and caches stay too: stagewright gc
+    removes those.
     """
     store = store_of(ctx)
     kept = leftovers(store)
+    swept, freed = ([], 0) if dry_run else (store.sweep(), collect(store, kept))
     for item in kept:
         print(f"{size(item.size):>10}  {item.what}")
     if dry_run:
         print(f"would free {size(sum(item.size for item in kept))}")
-        return
-    swept = store.sweep()
-    print(f"freed {size(collect(store, kept))}" + (f", swept {len(swept)} interrupted" if swept else ""))
+    else:
+        print(f"freed {size(freed)}" + (f", removed {len(swept)} interrupted builds" if swept else ""))

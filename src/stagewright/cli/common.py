@@ -1,4 +1,4 @@
-"""What commands share: the project, the store, and the options that choose a face."""
+"""Parts of several commands: the session, the store, and common options."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from stagewright.engine.session import Session
 from stagewright.events import Listener
-from stagewright.kinds.registry import kinds
-from stagewright.project.load import find, load
-from stagewright.project.model import Project
-from stagewright.repos.repository_cache import trees_folder
 from stagewright.store.store import Store, default_store
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -22,60 +19,60 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PROGRESS = ("auto", "live", "plain", "json", "quiet")
 
 
-def project_of(ctx: click.Context) -> Project:
-    """The project that the command is about."""
-    return load(find(ctx.obj["directory"]), kinds(), trees_folder(store_path(ctx)))
+def session_of(ctx: click.Context, *listeners: Listener) -> Session:
+    """Open the project that the command line names."""
+    return Session.open(ctx.obj["directory"], store=store_folder(ctx), listeners=listeners)
 
 
 def store_of(ctx: click.Context) -> Store:
-    """The store that the command uses."""
-    return Store(store_path(ctx))
+    """Open the store that the command line names."""
+    return Store(store_folder(ctx))
 
 
-def store_path(ctx: click.Context) -> Path:
-    """Where the store lies that the command uses."""
+def store_folder(ctx: click.Context) -> Path:
+    """Return the folder of the store, which may not exist yet."""
     path: Path = ctx.obj["store"] or default_store()
     return path.absolute()
 
 
 def targets_argument(function: Function) -> Function:
-    """The argument for stages and tests, completed from the project."""
+    """Add the argument for stages and tests, which is completed from the project."""
     return click.argument("targets", nargs=-1, metavar="[STAGE|TEST]...", shell_complete=_complete)(function)
 
 
 def stage_argument(function: Function) -> Function:
-    """The argument for one stage, seed or test."""
+    """Add the argument for one stage, seed or test."""
     return click.argument("target", metavar="STAGE", shell_complete=_complete)(function)
 
 
 def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    with contextlib.suppress(Exception):  # completion never disturbs the user
+    with contextlib.suppress(Exception):  # completion shows no errors
         root = ctx.find_root()
         root.obj = root.obj or {"directory": root.params.get("directory") or Path(), "store": None}
-        return [entry.name for entry in project_of(root).all_entries() if entry.name.startswith(incomplete)]
+        return [entry.name for entry in session_of(root).project.all_entries() if entry.name.startswith(incomplete)]
     return []
 
 
 def locked_option(function: Function) -> Function:
-    """``--locked``: never move or add a pin."""
-    return click.option("--locked", is_flag=True, help="Fail where stagewright.lock would have to be written.")(
-        function
-    )
+    """Add ``--locked``."""
+    return click.option(
+        "--locked", is_flag=True, help="Fail if a pin is missing in stagewright.lock, instead of looking it up."
+    )(function)
 
 
 def progress_option(function: Function) -> Function:
-    """``--progress``: how to show what happens."""
+    """Add ``--progress``."""
     return click.option(
         "--progress",
         type=click.Choice(PROGRESS),
         default="auto",
-        help="live on a terminal, plain lines, json lines on standard output, or quiet.",
+        help="Show progress live on a terminal, as plain lines, as JSON lines on standard output, or not at all.",
     )(function)
 
 
 @contextlib.contextmanager
-def face(choice: str) -> Iterator[Listener]:
-    """The listener for a choice of ``--progress``."""
+def progress_listener(choice: str) -> Iterator[Listener]:
+    """Open the listener for a choice of ``--progress``."""
     if choice == "auto":
         choice = "live" if sys.stderr.isatty() else "plain"
     if choice == "json":
@@ -95,3 +92,9 @@ def face(choice: str) -> Iterator[Listener]:
         from stagewright.ui.plain import Plain  # noqa: PLC0415
 
         yield Plain(sys.stderr)
+
+
+def note(text: str) -> None:
+    """Print a line on standard error, if that can still be written to."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from stagewright.cli.common import project_of, store_of
+from stagewright.cli.common import session_of, store_of
 from stagewright.engine.compare import compare
-from stagewright.engine.diff_sources import Side, sides
+from stagewright.engine.diff_sources import DiffSource, diff_sources
 from stagewright.ui.text import shown, size
 
 SHOWN = 20
@@ -33,17 +33,17 @@ def command(ctx: click.Context, old: str, new: str, as_json: bool, all_files: bo
     compared by content, owner, mode and attributes, listings of tarballs by what
     they list; times do not count. The exit code is 0 whether they are equal or not.
     """
-    first, second = sides([old, new], store_of(ctx), functools.cache(lambda: project_of(ctx)))
+    first, second = diff_sources([old, new], store_of(ctx), functools.cache(lambda: session_of(ctx)))
     result = compare(first, second)
     if as_json:
-        both = {name: {"name": side.name, "key": side.key} for name, side in (("a", first), ("b", second))}
+        both = {name: {"name": one.name, "key": one.key} for name, one in (("a", first), ("b", second))}
         print(json.dumps({**both, **result}, indent=2))
         return
     for line in _report(first, second, result, all_files):
         print(line)
 
 
-def _report(old: Side, new: Side, result: Mapping[str, Any], all_files: bool) -> Iterator[str]:
+def _report(old: DiffSource, new: DiffSource, result: Mapping[str, Any], all_files: bool) -> Iterator[str]:
     yield f"{old.name} ({old.key[:12]}) -> {new.name} ({new.key[:12]})" + (": no difference" if result["equal"] else "")
     yield from _packages(result["packages"])
     if result["files"] is None:

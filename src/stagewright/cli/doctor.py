@@ -8,34 +8,27 @@ import sys
 import click
 
 from stagewright.arch import host_machine
-from stagewright.cli.common import project_of, store_of
-from stagewright.engine.doctor import examine, host_summary
+from stagewright.cli.common import session_of, store_of
+from stagewright.engine.doctor import Check, examine, host_summary
 from stagewright.errors import Exit, Reason, StagewrightError
-from stagewright.kinds.registry import by_kind, graph_of
+from stagewright.kinds.registry import by_kind
+from stagewright.store.store import Store
 from stagewright.vm.machine_spec import PLATFORMS
 
 
 @click.command(name="doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
-@click.option("--probe", is_flag=True, help="Also start a tiny guest to see whether KVM works.")
+@click.option("--probe", is_flag=True, help="Also start a small virtual machine, to find out if KVM works.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
-    """Check whether this machine has what the project needs, and name what to install.
+    """Check that this machine has everything that the project needs.
 
-    Outside a project, everything that any kind could need is checked. The same
-    checks run before each build.
+    Each line is one check; a check that fails names the package to install, or what
+    to change. The same checks run before each build. Outside of a project, the needs
+    of all kinds are checked. The exit code is 3 if a check fails.
     """
-    try:
-        project = project_of(ctx)
-        nodes, repos = list(graph_of(project)), list(project.repos.values())
-        kinds, programs = {node.kind for node in nodes}, {tool for node in nodes for tool in node.tools}
-    except StagewrightError as error:
-        if error.reason is not Reason.NO_PROJECT:
-            raise
-        own = [platform.qemu for name, platform in PLATFORMS.items() if name == host_machine().qemu]
-        kinds, programs, repos = set(by_kind()), set(own), []
     store = store_of(ctx)
-    checks = examine(store, kinds, programs, repos)
+    checks = _checks(ctx, store)
     if as_json:
         rows = [
             {"check": c.name, "fine": c.fine, "found": c.found, "remedy": "" if c.fine else c.remedy} for c in checks
@@ -54,3 +47,14 @@ def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
         print(f"guests run by {acceleration.name}: {acceleration.why}", file=sys.stderr if as_json else sys.stdout)
     bad = [check for check in checks if not check.fine]
     return int(Exit.HOST if bad else Exit.OK)
+
+
+def _checks(ctx: click.Context, store: Store) -> list[Check]:
+    """Return the checks for the project; for all kinds and this machine's emulator if there is no project."""
+    try:
+        return session_of(ctx).doctor()
+    except StagewrightError as error:
+        if error.reason is not Reason.NO_PROJECT:
+            raise
+        own = [platform.qemu for name, platform in PLATFORMS.items() if name == host_machine().qemu]
+        return examine(store, by_kind(), own)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import click
 
-from stagewright.cli.common import project_of, store_of
-from stagewright.engine.plan import make_plan
-from stagewright.store.collect import collect, unneeded, unused_packages, unused_seeds
+from stagewright.cli.common import session_of
 from stagewright.ui.text import size
 
 
@@ -17,25 +15,16 @@ from stagewright.ui.text import size
     type=click.FloatRange(min=0),
     default=30,
     show_default=True,
-    help="Also remove binary packages, repositories and fetched seeds that no build could use for so long.",
+    help="Also remove binary packages, repositories and fetched seeds that no build used for so many days.",
 )
 @click.pass_context
 def command(ctx: click.Context, dry_run: bool, days: float) -> None:
-    """Remove results that neither this project nor any other of this store needs now.
+    """Remove results from the store that no project needs.
 
-    What counts is the key: after a change, the results of the former state are not
-    needed any more. Another project counts as it was when it was last built.
+    A project needs the results with the keys of its last build; this project needs
+    those of its present settings. Results of earlier settings are removed.
     """
-    store = store_of(ctx)
-    project = project_of(ctx)
-    needed = make_plan(project, store).keys()
-    if not dry_run:
-        store.register(project.folder, needed)
-    garbage = [*unneeded(store, set(needed.values())), *unused_packages(store, days)]
-    garbage += unused_seeds(store, days)
+    garbage, freed = session_of(ctx).collect(days, dry_run=dry_run)
     for item in garbage:
         print(f"{size(item.size):>10}  {item.key[:12]:<12}  {item.what}")
-    if dry_run:
-        print(f"would free {size(sum(item.size for item in garbage))}")
-    else:
-        print(f"freed {size(collect(store, garbage))}")
+    print(f"would free {size(sum(item.size for item in garbage))}" if dry_run else f"freed {size(freed)}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from stagewright.cli.common import project_of, store_of, targets_argument
+from stagewright.cli.common import session_of, targets_argument
 from stagewright.cli.options import picture_option
-from stagewright.engine.plan import make_plan
 from stagewright.graph.draw import Picture, draw
 from stagewright.graph.node import Graph
 
@@ -16,12 +15,16 @@ from stagewright.graph.node import Graph
 @picture_option(Picture.MERMAID)
 @click.pass_context
 def command(ctx: click.Context, targets: tuple[str, ...], picture: str) -> None:
-    """Draw the graph: what is made of what.
+    """Draw the graph of the nodes: what is made of what, and what is built already.
 
-    Text is a tree of lines, Mermaid text shows in Markdown pages, dot is Graphviz's language, svg is drawn
-    by Graphviz, json is for programs.
+    Pictures: "text" is a tree of lines; "mermaid" is shown in Markdown pages; "dot" is
+    the language of Graphviz; "svg" is drawn by Graphviz; "json" is for programs.
+
+    \b
+      stagewright graph --as text
+      stagewright graph iso --as svg > graph.svg
     """
-    plan = make_plan(project_of(ctx), store_of(ctx), targets)
+    plan = session_of(ctx).plan(targets)
     part = Graph({name: step.node for name, step in plan.steps.items()}, plan.graph.targets)
     notes = {name: step.state.value for name, step in plan.steps.items()}
     print(draw(part, Picture(picture), notes), end="")

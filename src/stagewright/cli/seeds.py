@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from stagewright.arch import Arch, host_machine
-from stagewright.cli.common import project_of
+from stagewright.cli.common import session_of
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import keyring as keyring_of
 from stagewright.kinds.seeds.mirror import Mirror
@@ -76,7 +76,7 @@ def command(
 def _project(ctx: click.Context) -> Project | None:
     """The project here, if there is one: the command is useful before there is any."""
     try:
-        return project_of(ctx)
+        return session_of(ctx).project
     except StagewrightError as error:
         if error.reason is Reason.NO_PROJECT:
             return None

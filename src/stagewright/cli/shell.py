@@ -6,9 +6,8 @@ import sys
 
 import click
 
-from stagewright.cli.common import project_of, stage_argument, store_of
-from stagewright.engine.enter import enter
-from stagewright.engine.plan import make_plan
+from stagewright.cli.common import session_of, stage_argument
+from stagewright.ui.plain import Plain
 
 
 @click.command(name="shell", context_settings={"ignore_unknown_options": True})
@@ -18,9 +17,13 @@ from stagewright.engine.plan import make_plan
 def command(ctx: click.Context, target: str, words: tuple[str, ...]) -> int:
     """Enter the root of a STAGE, with the same mounts, environment and /etc/portage as its build.
 
-    After a failure it is the root as the failed build left it, and changes stay
-    until the next attempt. Otherwise it is the stage's starting point with a layer
-    that is thrown away at the end.
+    After a failed build this is the root as the build left it, and changes to it stay
+    until the next build. Otherwise it is the root that a build starts from, and changes
+    to it are discarded. With a COMMAND, that runs instead of a shell, and its exit code
+    is that of stagewright.
+
+    \b
+      stagewright shell desktop
+      stagewright shell desktop emerge --info
     """
-    plan = make_plan(project_of(ctx), store_of(ctx), [target])
-    return enter(plan, store_of(ctx), list(words), tell=lambda text: print(text, file=sys.stderr))
+    return session_of(ctx, Plain(sys.stderr)).shell(target, words)

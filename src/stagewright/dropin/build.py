@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stagewright.dropin.deliver import deliver
 from stagewright.dropin.history import history
 from stagewright.dropin.ledger import Record
 from stagewright.dropin.project import Loaded, load_release
-from stagewright.engine.carry_out import carry_out, raise_failures
-from stagewright.engine.pins import save
-from stagewright.engine.plan import Plan, make_plan
-from stagewright.engine.scheduler import Resources
+from stagewright.engine.plan import Plan
+from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError
 from stagewright.store.store import Store
 from stagewright.ui.catalyst import CatalystLog
@@ -23,42 +22,42 @@ def build(spec: Path, conf: Sequence[Path], store: Store, log: CatalystLog, fold
 
     Raises everything that is wrong with the spec, or that failed.
     """
-    loaded, plan = _planned(spec, conf, store, log, folder)
+    loaded, session, plan = _planned(spec, conf, store, log, folder)
     for notice in loaded.notices:
         if notice.place.file == spec:
             log.warning(str(notice))
     store.sweep()
-    outcome = carry_out(plan, store, Resources.of_machine(), log, keep_going=False)
-    if outcome:
-        raise_failures(plan, store, outcome)
     placed = [(output, place) for output, place in loaded.placed(plan.project) if place.node in plan.targets]
-    for paths in deliver(placed, plan, store, loaded.release.config).values():
+
+    def publisher(plan: Plan) -> Mapping[str, list[str]]:
+        return deliver(placed, plan, store, loaded.release.config)
+
+    result = session.build_plan(plan, publisher=publisher)
+    result.raise_failures()
+    for paths in result.outputs.values():
         for path in paths:
             log.notice(f"{path} is there")
 
 
-def _planned(spec: Path, conf: Sequence[Path], store: Store, log: CatalystLog, folder: Path) -> tuple[Loaded, Plan]:
-    """The spec with those that its sources were made by, as long as these are in the store; else the spec alone."""
+def _planned(
+    spec: Path, conf: Sequence[Path], store: Store, log: CatalystLog, folder: Path
+) -> tuple[Loaded, Session, Plan]:
+    """Plan a spec together with the specs that made its sources, if these are in the store; else the spec alone."""
     before = history(spec, conf, folder)
     if before:
         loaded = load_release([spec, *before], conf, {}, {}, store)
-        try:
-            plan = _plan(loaded, spec, store)
-        except ProblemsError:
-            plan = None
-        if plan and all(_is_there(record, plan, store) for record in before.values()):
-            return loaded, plan
-        log.notice("the sources are taken as the tarballs that they are: what made them has changed, or was removed")
+        with contextlib.suppress(ProblemsError):
+            session, plan = _plan(loaded, spec, store, log)
+            if all(_is_there(record, plan, store) for record in before.values()):
+                return loaded, session, plan
+        log.notice("the sources are taken as plain tarballs: what made them has changed, or is not in the store")
     loaded = load_release([spec], conf, {}, {}, store)
-    return loaded, _plan(loaded, spec, store)
+    return loaded, *_plan(loaded, spec, store, log)
 
 
-def _plan(loaded: Loaded, spec: Path, store: Store) -> Plan:
-    project = loaded.complete()
-    if not project.lock.file.exists():
-        project.lock.file.parent.mkdir(parents=True, exist_ok=True)
-        save(project.lock)
-    return make_plan(project, store, _targets(loaded, spec))
+def _plan(loaded: Loaded, spec: Path, store: Store, log: CatalystLog) -> tuple[Session, Plan]:
+    session = Session(loaded.complete(), store, [log])
+    return session, session.prepare(_targets(loaded, spec))
 
 
 def _targets(loaded: Loaded, spec: Path) -> list[str]:

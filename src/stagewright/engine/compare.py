@@ -1,7 +1,7 @@
-"""Comparing two sides: roots are mounted read-only in namespaces of a process of their own, and nothing is unpacked.
+"""Comparing two roots or artifacts. A separate process mounts roots read-only in its namespaces; nothing is unpacked.
 
-That process is started by :func:`compare` as ``python -m stagewright.engine.compare``, reads two sides from a file, and
-prints what differs as JSON.
+:func:`compare` starts that process as ``python -m stagewright.engine.compare``. It reads two sources from a file, and
+prints the differences as JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stagewright.engine.diff_sources import Side
+from stagewright.engine.diff_sources import DiffSource
 from stagewright.engine.worker import isolated
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.installed import Package, from_data, packages_of
@@ -25,20 +25,23 @@ from stagewright.root.overlay import mount_layers
 from stagewright.run import python, run
 
 
-def compare(old: Side, new: Side) -> dict[str, Any]:
-    """What differs between two sides.
+def compare(old: DiffSource, new: DiffSource) -> dict[str, Any]:
+    """Return the differences between two sources.
 
-    ``equal``; ``packages`` with lists ``added``, ``removed``, ``changed``; ``files`` with such lists and the ``total``
-    bytes, or None when a side has no listing. Raises ``NOT_ROOT`` where a root has to be mounted and cannot be.
+    The keys are ``equal``; ``packages`` with the lists ``added``, ``removed`` and ``changed``; and ``files`` with the
+    same lists and the ``total`` bytes, or None if a source has no listing. Raises ``NOT_ROOT`` if a root must be
+    mounted and this process is not root.
     """
     if not (old.layers or new.layers):
         return _compare([old, new], Path())
     if os.geteuid() != 0:
         raise StagewrightError(
-            Reason.NOT_ROOT, "comparing roots needs root, to mount them", hint="run as root, or compare two manifests"
+            Reason.NOT_ROOT,
+            "comparing roots: mounting them needs the rights of root",
+            hint="run as root, or compare two manifests",
         )
     with tempfile.TemporaryDirectory(prefix="stagewright-diff-") as name:
-        job = Path(name) / "sides.json"
+        job = Path(name) / "sources.json"
         job.write_text(json.dumps([old.to_dict(), new.to_dict()]), encoding="utf-8")
         said = run(isolated(python("stagewright.engine.compare", str(job)))).stdout
     result: dict[str, Any] = json.loads(said)
@@ -46,13 +49,13 @@ def compare(old: Side, new: Side) -> dict[str, Any]:
 
 
 def main(job: Path) -> None:
-    """Compare the sides of a job, in namespaces that end with this process."""
-    both = [Side(**side) for side in json.loads(job.read_text(encoding="utf-8"))]
+    """Compare the sources in a file, in namespaces that end with this process."""
+    both = [DiffSource(**source) for source in json.loads(job.read_text(encoding="utf-8"))]
     sys.stdout.write(json.dumps(_compare(both, job.parent)))
 
 
-def _compare(both: Sequence[Side], folder: Path) -> dict[str, Any]:
-    looked = [_look(side, folder / str(number)) for number, side in enumerate(both)]
+def _compare(both: Sequence[DiffSource], folder: Path) -> dict[str, Any]:
+    looked = [_look(source, folder / str(number)) for number, source in enumerate(both)]
     (old_tree, old_packages), (new_tree, new_packages) = looked
     packages = package_changes(old_packages, new_packages)
     files = path_changes(old_tree, new_tree) if old_tree and new_tree else None
@@ -67,13 +70,13 @@ def _compare(both: Sequence[Side], folder: Path) -> dict[str, Any]:
     }
 
 
-def _look(side: Side, target: Path) -> tuple[Tree | None, list[Package]]:
-    """The tree and the packages of a side."""
-    if not side.layers:
-        return read_contents(Path(side.contents)) if side.contents else None, from_data(side.packages or ())
-    root = mount_layers([Path(layer) for layer in side.layers], target)
-    packages = packages_of(root, side.facts) if side.packages is None else from_data(side.packages)
-    return read_tree(root, side.skip), packages
+def _look(source: DiffSource, target: Path) -> tuple[Tree | None, list[Package]]:
+    """Return the tree and the packages of a source."""
+    if not source.layers:
+        return read_contents(Path(source.contents)) if source.contents else None, from_data(source.packages or ())
+    root = mount_layers([Path(layer) for layer in source.layers], target)
+    packages = packages_of(root, source.facts) if source.packages is None else from_data(source.packages)
+    return read_tree(root, source.skip), packages
 
 
 def _files(old: Tree, new: Tree, found: Sequence[PathChange]) -> dict[str, Any]:

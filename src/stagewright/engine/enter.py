@@ -1,38 +1,39 @@
-"""Entering roots: the failed attempt at a node if one is kept, else a fresh one that is thrown away."""
+"""Entering roots: the kept root of a failed build, or a fresh root that is removed afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from stagewright.engine.job import FILE_NAME, Job
-from stagewright.engine.plan import Plan
+from stagewright.engine.plan import Plan, State
 from stagewright.engine.worker import command
+from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError
+from stagewright.events import NodeNotice
 from stagewright.run import interactive
-from stagewright.store.store import Store
 
 
-def enter(plan: Plan, store: Store, words: list[str], tell: Callable[[str], None]) -> int:
-    """Run a shell, or ``words``, in the root of the plan's one target; returns its exit code."""
+def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
+    """Run a shell, or the command ``words``, in the root of the plan's only target, and return its exit code.
+
+    Raises ``NOT_BUILT`` if there is no kept root of a failed build and an input of the target is not built.
+    """
     (node_id,) = plan.sinks
-    project = plan.project.info.name
+    project, store = workspace.project.info.name, workspace.store
     kept = store.failed(project, node_id)
     if (kept / FILE_NAME).exists():
-        tell(f"{node_id}: the root as the failed build left it")
+        workspace.emit(NodeNotice(node=node_id, text="this is the root as the failed build left it"))
         return interactive(command(kept, "shell", *words))
     step = plan.steps[node_id]
-    missing = [source for source in step.node.inputs.values() if plan.steps[source].state != "cached"]
+    missing = [source for source in step.node.inputs.values() if plan.steps[source].state is not State.CACHED]
     if missing:
-        raise StagewrightError(
-            Reason.NOT_BUILT,
-            f"{node_id} starts from {', '.join(missing)}, which is not built",
-            hint=f"stagewright build {' '.join(name.rpartition(':')[2] for name in missing)}",
-        )
-    log = store.log_folder(project, node_id) / "shell.txt"  # no log of a build
+        what = f"{node_id}: its input is not built ({', '.join(missing)})"
+        hint = f"stagewright build {' '.join(name.rpartition(':')[2] for name in missing)}"
+        raise StagewrightError(Reason.NOT_BUILT, what, hint=hint)
+    log = store.log_folder(project, node_id) / "shell.txt"  # not *.log, which `stagewright log` shows
     log.parent.mkdir(parents=True, exist_ok=True)
-    tell(f"{node_id}: a fresh root; what you change in it is thrown away")
+    workspace.emit(NodeNotice(node=node_id, text="this is a fresh root; changes to it are discarded"))
     with store.scratch("shell") as folder:
-        Job.of(project, step.node, step.key, plan.inputs_of(step.node), store.path, log, 1, step.node.memory).write(
-            folder
-        )
+        job = Job.of(project, step.node, step.key, plan.inputs_of(step.node), store.path, log, 1, step.node.memory)
+        job.write(folder)
         return interactive(command(folder, "shell", *words))

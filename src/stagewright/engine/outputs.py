@@ -1,4 +1,4 @@
-"""The output folder of a project: hard links to what the store holds for people (R77: no second copy)."""
+"""The output folder of a project: hard links to the files of its artifacts in the store."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FOLDER = "out"
 
 
 def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
-    """Link the files of all targets that are for people into a folder; returns their paths by target.
+    """Link the artifacts of all targets into a folder, and return their paths by target.
 
-    An artifact that is a file lies in the folder under its own name, with what goes with it (its digests and the like);
-    one of several files in a folder of the target's name. Across file systems files are copied.
+    An artifact of one file gets its own name in the folder, together with its digests and manifest; an artifact of
+    several files gets a folder with the name of the target. Across file systems, files are copied.
     """
     outputs: dict[str, list[str]] = {}
     for target in plan.targets:
@@ -26,7 +26,7 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
             if not by_kind()[step.node.kind].publishes or not store.has(step.node.yields, step.key.digest):
                 continue
             tree = store.tree(step.node.yields, step.key.digest)
-            # Deepest first: who serves the folder has all packages before the index that names them.
+            # Deepest first, so that a web server has all packages before the index that names them.
             files = sorted((path for path in tree.rglob("*") if path.is_file()), key=lambda path: -len(path.parts))
             main = store.meta(step.node.yields, step.key.digest).facts.get("file")
             place = folder if main else folder / target
@@ -39,7 +39,7 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
 
 
 def _prune(folder: Path, wanted: set[Path]) -> None:
-    """Remove what an earlier build left in a folder."""
+    """Remove the files of an earlier build from a folder."""
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):

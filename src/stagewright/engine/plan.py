@@ -1,37 +1,42 @@
-"""The plan: which nodes are there, which are to be made, and why."""
+"""The plan: which nodes are in the store, which a build makes, and why."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.graph.code_digest import code_digest
 from stagewright.graph.file_digest import tree_digest
 from stagewright.graph.keys import Difference, Key, KeySources, differences, keys_of
 from stagewright.graph.node import Graph, Node, Yields
-from stagewright.kinds.registry import graph_of, module_of, tool_of
+from stagewright.kinds.registry import module_of, tool_of
 from stagewright.project.model import Project
 from stagewright.store.digest_cache import DigestMemory, ToolVersions
-from stagewright.store.store import Store
 
 ABSENT = "not there"
-"""What stands for the digest of a file that a project which is only looked at lacks."""
+"""Stands in keys for the digest of a missing file, in a project that was loaded leniently."""
 
 
 class State(enum.StrEnum):
-    """What a build would do about a node."""
+    """What a build does with a node."""
 
-    CACHED = "cached"  # it is in the store
-    BUILD = "build"  # it is not, and is needed
-    SKIP = "not needed"  # it is not, but nothing that is to be made needs it
+    CACHED = "cached"  # nothing: it is in the store
+    BUILD = "build"  # it is not in the store, and is built
+    SKIP = "not needed"  # it is not in the store, and nothing that is built needs it
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node of a plan. ``why`` says what differs from the last build; empty for a first one."""
+    """One node of a plan.
+
+    ``first`` is True if it is built for the first time. ``why`` lists the entries of the key that differ from the last
+    build; it is empty if the result was only removed from the store.
+    """
 
     node: Node
     key: Key
@@ -39,17 +44,8 @@ class Step:
     why: tuple[Difference, ...] = ()
     first: bool = False
 
-    @property
-    def reason(self) -> str:
-        """The reason in one line."""
-        if self.state is not State.BUILD:
-            return ""
-        if self.first:
-            return "never built"
-        return "; ".join(str(difference) for difference in self.why) or "gone from the store"
-
     def to_dict(self) -> dict[str, Any]:
-        """The step for programs."""
+        """Return the step as JSON-able data."""
         return {
             "node": self.node.id,
             "kind": self.node.kind,
@@ -65,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for some targets of a project."""
+    """The steps of a build of some targets of a project."""
 
     project: Project
     graph: Graph
@@ -74,43 +70,34 @@ class Plan:
 
     @property
     def to_build(self) -> list[Step]:
-        """The nodes that a build would make, in order."""
+        """The nodes that are built, in order."""
         return [step for step in self.steps.values() if step.state is State.BUILD]
 
     @property
     def sinks(self) -> list[str]:
-        """The nodes that the targets stand for."""
+        """The ids of the nodes that make the targets."""
         return [node for target in self.targets for node in self.graph.targets[target]]
 
     def inputs_of(self, node: Node) -> dict[str, tuple[Yields, str]]:
-        """What a node takes, by role: what it is, and the key under which it lies in the store."""
+        """Return the inputs of a node by role: what each yields, and its key in the store."""
         return {
             role: (self.graph.nodes[source].yields, self.steps[source].key.digest)
             for role, source in node.inputs.items()
         }
 
     def keys(self) -> dict[str, str]:
-        """Digests by node id."""
+        """Return the digests of the keys, by node id."""
         return {node_id: step.key.digest for node_id, step in self.steps.items()}
 
 
-def make_plan(project: Project, store: Store, targets: Iterable[str] = ()) -> Plan:
-    """Plan what the targets need (all stages and tests when none are named). Reads files, builds nothing."""
-    graph = graph_of(project)
-    chosen = check_targets(graph, project, targets)
-    known = project.known_trees()
-    with DigestMemory(store.cache("digests.db")) as digest:
-        sources = KeySources(
-            code=lambda kind: code_digest(module_of(kind)),
-            tree=lambda path: (
-                known.get(path) or (ABSENT if project.missing and not path.exists() else tree_digest(path, digest))
-            ),
-            tool=ToolVersions(store.cache("tools.json"), lambda tool: tool_of(tool).remedy),
-        )
-        sinks = [node for target in chosen for node in graph.targets[target]]
-        needed = graph.closure(sinks)
-        part = Graph({node_id: graph.nodes[node_id] for node_id in sorted(needed)}, graph.targets)
-        keys = keys_of(part, sources)
+def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
+    """Plan the build of some targets; of all stages and tests if there are none. Files are read, nothing is built."""
+    project, store, graph = workspace.project, workspace.store, workspace.graph
+    chosen = check_targets(workspace, targets)
+    sinks = [node for target in chosen for node in graph.targets[target]]
+    needed = graph.closure(sinks)
+    part = Graph({node_id: graph.nodes[node_id] for node_id in sorted(needed)}, graph.targets)
+    keys = _keys(workspace, part)
     present = {node_id for node_id in needed if store.has(graph.nodes[node_id].yields, keys[node_id].digest)}
     building = _missing(part, sinks, present)
     steps = {}
@@ -125,22 +112,38 @@ def make_plan(project: Project, store: Store, targets: Iterable[str] = ()) -> Pl
     return Plan(project, graph, chosen, steps)
 
 
-def check_targets(graph: Graph, project: Project, targets: Iterable[str]) -> tuple[str, ...]:
-    """The targets to work on; raises ``UNKNOWN_NAME`` for one that the project has not."""
-    chosen = tuple(dict.fromkeys(targets))
+def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
+    project, store = workspace.project, workspace.store
+    known = project.known_trees()
+    with DigestMemory(store.cache("digests.db")) as digest:
+
+        def tree(path: Path) -> str:
+            if path not in known and project.missing and not path.exists():
+                return ABSENT
+            return known.get(path) or tree_digest(path, digest)
+
+        tool = ToolVersions(store.cache("tools.json"), lambda tool: tool_of(tool).remedy)
+        return keys_of(graph, KeySources(code=lambda kind: code_digest(module_of(kind)), tree=tree, tool=tool))
+
+
+def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ...]:
+    """Return the targets to work on: these, or all stages and tests if there are none.
+
+    Raises ``UNKNOWN_NAME`` if the project does not have one of them.
+    """
+    known, chosen = workspace.graph.targets, tuple(dict.fromkeys(targets))
     for target in chosen:
-        if target not in graph.targets:
-            raise StagewrightError(
-                Reason.UNKNOWN_NAME, f"there is no stage or test called {target!r}", hint=nearest(target, graph.targets)
-            )
+        if target not in known:
+            what = f"{target!r} is not a stage, seed or test of this project"
+            raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(target, known))
     if chosen:
         return chosen
-    everything = tuple(entry.name for entry in project.all_entries() if entry.table != "seeds")
-    return everything or tuple(graph.targets)
+    everything = tuple(entry.name for entry in workspace.project.all_entries() if entry.table != "seeds")
+    return everything or tuple(known)
 
 
 def _missing(graph: Graph, sinks: Iterable[str], present: set[str]) -> set[str]:
-    """What must be made: missing sinks, and missing inputs of whatever must be made."""
+    """Return what must be built: missing sinks, and missing inputs of everything that must be built."""
     found: set[str] = set()
     waiting = [node_id for node_id in sinks if node_id not in present]
     while waiting:

@@ -1,83 +1,67 @@
-"""Repositories from elsewhere, brought into the store before anything that needs them is built."""
+"""Repositories that come from elsewhere: looked up for pins, and fetched into the store before they are built with."""
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from stagewright.engine.doctor import require_for_repos
+from stagewright.engine.single import reported
+from stagewright.engine.workspace import Workspace
 from stagewright.errors import StagewrightError
-from stagewright.events import Listener, NodeFinished, NodePhase, NodeProgress, NodeStarted, Status
+from stagewright.events import NodePhase, NodeProgress
 from stagewright.graph.node import Node
 from stagewright.project.lock import request_digest
-from stagewright.project.model import Project
 from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.repos.repository_source import RepositorySource
-from stagewright.store.store import Store
 
 REPO = "repo:"
-"""How the names of repositories begin among the files of a node, and in events."""
+"""Prefix of the names of repositories among the files of a node, and in events."""
 
 
 @contextlib.contextmanager
-def origin(
-    project: Project, store: Store, name: str, kind: str, listeners: Sequence[Listener]
-) -> Iterator[RepositorySource]:
-    """Where a repository comes from, with events and a log around what is done with it in the block."""
-    repo, node, started = project.repos[name], f"{REPO}{name}", time.monotonic()
-    log = store.log_folder(project.info.name, node) / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-
-    def emit(event: NodeStarted | NodePhase | NodeProgress | NodeFinished) -> None:
-        for listener in listeners:
-            listener(event)
+def source_of(workspace: Workspace, name: str, purpose: str) -> Iterator[RepositorySource]:
+    """Open the source of a repository for a block, and report the work of the block in events and a log."""
+    project, emit, node = workspace.project, workspace.emit, f"{REPO}{name}"
+    repo, log = project.repos[name], workspace.log_file(node, purpose)
 
     def progress(done: int, total: int) -> None:
         emit(NodeProgress(node=node, done=done >> 20, total=max(total, done) >> 20, name="MiB"))
 
-    error: StagewrightError | None = None
-    emit(NodeStarted(node=node, kind=kind, key=request_digest(repo.request), log=str(log)))
-    try:
-        with log.open("a", encoding="utf-8") as stream:
-            yield RepositorySource(
-                name=name,
-                repo=repo,
-                keyring=project.path(repo.keyring) if repo.keyring else None,
-                cache=RepositoryCache.of(store.path),
-                log=stream,
-                on_phase=lambda phase: emit(NodePhase(node=node, phase=phase)),
-                on_progress=progress,
-            )
-    except StagewrightError as problem:
-        error = problem
-        raise
-    finally:
-        status = Status.FAILED if error else Status.BUILT
-        seconds = time.monotonic() - started
-        emit(NodeFinished(node=node, status=status, seconds=seconds, error=error.to_dict() if error else None))
+    with (
+        reported(emit, node, purpose, request_digest(repo.request), log),
+        log.open("a", encoding="utf-8") as stream,
+    ):
+        yield RepositorySource(
+            name=name,
+            repo=repo,
+            keyring=project.path(repo.keyring) if repo.keyring else None,
+            cache=RepositoryCache.of(workspace.store.path),
+            log=stream,
+            on_phase=lambda phase: emit(NodePhase(node=node, phase=phase)),
+            on_progress=progress,
+        )
 
 
-def missing(project: Project, store: Store, nodes: Iterable[Node]) -> list[str]:
-    """The repositories that these nodes see and whose pinned trees are not in the store."""
-    cache = RepositoryCache.of(store.path)
+def missing_repositories(workspace: Workspace, nodes: Iterable[Node]) -> list[str]:
+    """Return the names of the repositories that these nodes use and whose pinned trees are not in the store."""
+    project, cache = workspace.project, RepositoryCache.of(workspace.store.path)
     names = {name.removeprefix(REPO) for node in nodes for name in node.files if name.startswith(REPO)}
     trees = {name: project.pinned_tree(name) for name in sorted(names) if project.repos[name].moves}
     return [name for name, tree in trees.items() if tree and not cache.has(tree)]
 
 
-def bring(project: Project, store: Store, names: Iterable[str], listeners: Sequence[Listener]) -> None:
+def fetch_repositories(workspace: Workspace, names: Iterable[str]) -> None:
     """Fetch the trees that repositories are pinned to.
 
-    Raises why one cannot be had, with its place in the project and the way to have it before one is offline.
+    Raises the reason why one cannot be fetched, with its place in the project.
     """
-    names = list(names)
+    project, names = workspace.project, list(names)
     require_for_repos(project.repos[name] for name in names)
     for name in names:
-        pin = project.lock.repos[name]
         try:
-            with origin(project, store, name, "fetch", listeners) as source:
-                source.fetch(pin)
+            with source_of(workspace, name, "fetch") as source:
+                source.fetch(project.lock.repos[name])
         except StagewrightError as error:
             message = f"repository {name} is not in the store, and cannot be fetched: {error.message}"
             hint = f"{error.hint}\n        stagewright fetch brings everything while there is a network".lstrip()

@@ -88,19 +88,6 @@ class Difference:
     old: Any
     new: Any
 
-    def __str__(self) -> str:
-        if self.old is None:
-            return f"{self.entry}: {_show(self.new)} is new"
-        if self.new is None:
-            return f"{self.entry}: {_show(self.old)} is gone"
-        if self.entry == "code":
-            return "code: Stagewright builds this kind in another way now"
-        if isinstance(self.old, list) and isinstance(self.new, list) and not _short(self.old + self.new):
-            changes = [f"without {_show(item)}" for item in self.old if item not in self.new]
-            changes += [f"with {_show(item)}" for item in self.new if item not in self.old]
-            return f"{self.entry}: {', '.join(changes) or 'another order'}"
-        return f"{self.entry}: {_show(self.old)} -> {_show(self.new)}"
-
 
 def differences(old: KeyData, new: KeyData) -> list[Difference]:
     """The entries in which two key dictionaries differ, in the order of their names."""
@@ -117,17 +104,3 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
-
-
-def _short(items: list[Any]) -> bool:
-    """Whether lists with these items are better shown whole than as what was added and removed."""
-    return len(items) <= 6 and all(isinstance(item, str) for item in items)
-
-
-_HEXADECIMAL = frozenset("0123456789abcdef")
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, str) and len(value) == 64 and _HEXADECIMAL.issuperset(value):
-        return value[:8]
-    return json.dumps(value, ensure_ascii=False)

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from functools import cache, lru_cache
+from functools import cache
 
 import stagewright.kinds
 from stagewright.arch import MACHINES
@@ -50,12 +50,8 @@ def tool_of(program: str) -> Tool:
     return next(tool for tool in [*needs, *map(emulator, MACHINES)] if tool.program == program)
 
 
-@lru_cache(maxsize=1)
 def graph_of(project: Project) -> Graph:
-    """The graph of a project: every entry's nodes, and the targets that people name.
-
-    Kept for the project that was asked for last: a command asks several times.
-    """
+    """Return the graph of a project: the nodes of every entry, and the nodes of each target."""
     scope = Scope(project)
     for entry in project.all_entries():
         assert isinstance(entry.model, Stage)

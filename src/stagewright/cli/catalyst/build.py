@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 import click
 
-from stagewright.cli.build import How, build, how_options
-from stagewright.cli.common import store_of
+from stagewright.cli.build import build_options, finish
+from stagewright.cli.common import note, progress_listener, store_of
 from stagewright.cli.options import specs_options
 from stagewright.dropin.deliver import deliver
-from stagewright.dropin.project import Loaded, Specs, load_specs
+from stagewright.dropin.project import Specs, load_specs
+from stagewright.engine.build import BuildOptions
 from stagewright.engine.plan import Plan
-from stagewright.store.store import Store
+from stagewright.engine.session import Session
 
 
 @click.command(name="build")
 @specs_options
-@how_options
+@build_options
 @click.pass_context
 def command(
     ctx: click.Context,
     specs: Specs,
-    how: How,
+    options: BuildOptions,
+    progress: str,
 ) -> None:
     """Build specs, all at once and in parallel, into Catalyst's storedir.
 
@@ -45,10 +46,11 @@ def command(
     loaded = load_specs(specs, store)
     project = loaded.complete()
     for notice in loaded.notices:
-        print(f"note: {notice}", file=sys.stderr)
-    build(project, store, (), how, lambda plan, store: publish_release(loaded, plan, store))
+        note(f"note: {notice}")
 
+    def publisher(plan: Plan) -> Mapping[str, list[str]]:
+        return deliver(loaded.placed(plan.project), plan, store, loaded.release.config)
 
-def publish_release(loaded: Loaded, plan: Plan, store: Store) -> Mapping[str, list[str]]:
-    """Put what was built where Catalyst leaves it; returns paths by entry."""
-    return deliver(loaded.placed(plan.project), plan, store, loaded.release.config)
+    with progress_listener(progress) as listener:
+        result = Session(project, store, [listener]).build((), options, publisher)
+    finish(result, progress)

@@ -10,10 +10,11 @@ import click
 
 from stagewright.cli.common import store_of
 from stagewright.cli.options import specs_options
-from stagewright.cli.plan import as_data, show
 from stagewright.dropin.project import Loaded, Specs, load_specs
-from stagewright.engine.plan import Plan, make_plan
+from stagewright.engine.plan import Plan
+from stagewright.engine.session import Session
 from stagewright.errors import Exit, ProblemsError, StagewrightError
+from stagewright.ui.plans import plan_data, plan_lines
 from stagewright.ui.text import error_text, plural
 
 
@@ -43,7 +44,7 @@ def command(
     """
     store = store_of(ctx)
     loaded = load_specs(specs, store)
-    plan = make_plan(loaded.to_look_at(), store)
+    plan = Session(loaded.to_look_at(), store).plan()
     refused = loaded.converted.refused
     if as_json:
         print(json.dumps(_data(loaded, plan), indent=2))
@@ -64,7 +65,7 @@ def _print(loaded: Loaded, plan: Plan) -> None:
     missing: dict[str, list[StagewrightError]] = {}
     for problem in plan.project.missing:
         missing.setdefault(problem.hint, []).append(problem)
-    show(plan)
+    print("\n".join(plan_lines(plan)))
     if missing:
         print(f"{plural(len(missing), 'file')} missing, which a build needs first:")
     for hint, problems in missing.items():
@@ -77,7 +78,7 @@ def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
     specs: dict[str, str] = {draft.name: draft.comment for draft in loaded.converted.drafts if draft.table == "stages"}
     for output, placed in loaded.placed(plan.project):
         outputs.setdefault(output.entry, []).append(str(placed.path))
-    data = as_data(plan)
+    data = plan_data(plan)
     for node in data["nodes"]:
         node["spec"] = specs.get(node["node"])
         node["outputs"] = outputs.get(node["node"], [])

@@ -1,0 +1,118 @@
+"""Building a plan on this machine: the requirements are checked first, then the scheduler runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stagewright.engine.doctor import require
+from stagewright.engine.event_log import Record
+from stagewright.engine.plan import Plan
+from stagewright.engine.scheduler import Outcome, Resources, Scheduler
+from stagewright.engine.workspace import Workspace
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.events import Status
+from stagewright.graph.node import Node
+from stagewright.kinds.common.base import Stage
+from stagewright.kinds.common.guest import TEST_ARTIFACTS
+from stagewright.project.model import Project
+from stagewright.store.store import Store
+
+Outputs = Mapping[str, list[str]]
+"""Paths of published files and folders, by target."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a build is done.
+
+    ``cores``, ``memory`` (MiB) and ``jobs`` limit what its nodes use together, and how many are built at a time; the
+    defaults are all cores, nine tenths of the free memory, and as many nodes as fit. ``keep_going`` builds everything
+    that does not depend on a failed node. ``locked`` makes the build fail where a pin is missing.
+    """
+
+    cores: int | None = None
+    memory: int | None = None
+    jobs: int | None = None
+    keep_going: bool = False
+    locked: bool = False
+
+    @property
+    def resources(self) -> Resources:
+        """The resources of this machine within these limits."""
+        return Resources.of_machine().limited(self.cores, self.memory, self.jobs)
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """How a build ended: what was planned, the status of each built node, and what was published.
+
+    ``errors`` has the errors of failed nodes by node id, each with its place in the project and a hint.
+    """
+
+    plan: Plan
+    status: Status
+    statuses: Mapping[str, Status] = field(default_factory=dict)
+    errors: Mapping[str, StagewrightError] = field(default_factory=dict)
+    outputs: Outputs = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def raise_failures(self) -> None:
+        """Raise ``INTERRUPTED`` if the build was stopped, or the errors of all failed nodes, if there are any."""
+        if self.status is Status.INTERRUPTED:
+            hint = "run the same command again: it continues with what is finished"
+            raise StagewrightError(Reason.INTERRUPTED, "stopped", hint=hint)
+        if self.errors:
+            raise ProblemsError(self.errors.values())
+
+
+def build_plan(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outcome:
+    """Build what a plan says. Raises everything that this machine is missing, before anything is built."""
+    store = workspace.store
+    store.register(plan.project.folder, plan.keys())
+    if not plan.to_build:
+        return Outcome()
+    require_for_nodes(workspace, [step.node for step in plan.to_build])
+    listeners = [workspace.emit]
+    scheduler = Scheduler(plan, store, options.resources, listeners, keep_going=options.keep_going)
+    with Record(store, scheduler.run_id) as record, workspace.emit.also(record):
+        return scheduler.run()
+
+
+def require_for_nodes(workspace: Workspace, nodes: Iterable[Node]) -> None:
+    """Raise everything that building these nodes needs of this machine and is missing."""
+    wanted = list(nodes)
+    require(workspace.store, wanted)
+    problems = [problem for node in wanted for problem in _missing(workspace.project, node)]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def _missing(project: Project, node: Node) -> Iterator[StagewrightError]:
+    """Yield what the entry of a node needs of this machine and is missing."""
+    entry = project.entry(node.id)
+    if entry and isinstance(entry.model, Stage):
+        yield from (problem.at(entry.place()) for problem in entry.model.missing())
+
+
+def failures(plan: Plan, store: Store, outcome: Outcome) -> dict[str, StagewrightError]:
+    """Return the errors of failed nodes, each with its place in the project and how to see more."""
+    kept = {name: store.failed(plan.project.info.name, name) for name in outcome.errors}
+    return {name: _with_hint(plan.graph.nodes[name], error, kept[name]) for name, error in outcome.errors.items()}
+
+
+def _with_hint(node: Node, error: StagewrightError, kept: Path) -> StagewrightError:
+    name = node.id.rpartition(":")[2]
+    more = f"stagewright log {name} shows the whole log"
+    if error.reason in (Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED, Reason.BUILD_FAILED, Reason.DEPENDENCIES):
+        more += f", stagewright shell {name} enters the root as the build left it"
+    if error.reason is Reason.BOOT_FAILED:
+        more = f"the console, the screenshot and the report are in {kept / TEST_ARTIFACTS}"
+    return StagewrightError(
+        error.reason,
+        f"{node.id}: {error.message}",
+        place=error.place or node.place,
+        detail=error.detail,
+        hint=f"{error.hint}\n        {more}" if error.hint else more,
+    )

@@ -1,0 +1,323 @@
+"""The Python interface of Stagewright: a session is an open project, and everything that can be done with it.
+
+The command line is built on it, and so can other programs (docs/python-api.md). A session reads the project when it is
+opened. It reads it again when a pin moved or a repository was fetched, because profiles and packages are checked in
+the repositories.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stagewright.engine import pins
+from stagewright.engine.build import BuildOptions, BuildResult, Outputs, build_plan, failures
+from stagewright.engine.doctor import Check, examine
+from stagewright.engine.enter import enter
+from stagewright.engine.fetching import Sources, fetch_sources
+from stagewright.engine.outputs import FOLDER, publish
+from stagewright.engine.pins import PinChange, PinTarget
+from stagewright.engine.plan import Plan, check_targets, make_plan
+from stagewright.engine.repositories import fetch_repositories, missing_repositories
+from stagewright.engine.versions import PackageChange, package_changes
+from stagewright.engine.workspace import Workspace
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Listener, Listeners, NodeNotice, Published
+from stagewright.graph.node import Graph, Node
+from stagewright.kinds.registry import kinds
+from stagewright.portage.distfiles_mirror import check_mirror, write_mirror
+from stagewright.project.load import find, load
+from stagewright.project.lock import Lock, Pin
+from stagewright.project.model import Project
+from stagewright.repos.repository_cache import trees_folder
+from stagewright.store.collect import Garbage, collect, unneeded, unused_packages, unused_seeds
+from stagewright.store.store import Store, default_store
+
+
+@dataclass(frozen=True)
+class FetchResult:
+    """What a fetch brought into the store.
+
+    ``pins`` are by node id. ``distfiles`` is the folder with the files ``names``; ``removed`` are files of the mirror
+    that are no longer needed.
+    """
+
+    pins: dict[str, Pin]
+    sources: list[Sources]
+    distfiles: Path
+    removed: Sequence[Path] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all distfiles, sorted, each once."""
+        return sorted({name for one in self.sources for name in one.files})
+
+    @property
+    def size(self) -> int:
+        """The size of all distfiles in bytes."""
+        return sum((self.distfiles / name).stat().st_size for name in self.names)
+
+
+class Session:
+    """An open project with a store and listeners. See :meth:`open`.
+
+    ``targets`` of its methods are names of stages, seeds and tests; no targets means all stages and tests. Methods
+    raise :class:`~stagewright.errors.StagewrightError`; a name that the project does not have is ``UNKNOWN_NAME``.
+    """
+
+    def __init__(self, project: Project, store: Store | Path, listeners: Iterable[Listener] = ()) -> None:
+        folder = store.path if isinstance(store, Store) else store.absolute()
+        self._workspace = Workspace(project, folder, Listeners(*listeners))
+        self._stale = False
+
+    @classmethod
+    def open(
+        cls, folder: Path | str = ".", *, store: Path | str | None = None, listeners: Iterable[Listener] = ()
+    ) -> Session:
+        """Open the project in a folder, or in the nearest folder above it.
+
+        ``store`` is the folder of the store; the default is that of the command line. ``listeners`` are called with
+        every event (:mod:`stagewright.events`). Raises ``NO_PROJECT``, or :class:`ProblemsError` with everything that
+        is wrong with the project.
+        """
+        path = Path(store or default_store()).absolute()
+        return cls(load(find(Path(folder)), kinds(), trees_folder(path)), path, listeners)
+
+    @property
+    def project(self) -> Project:
+        """The project as it was last read."""
+        return self._workspace.project
+
+    @property
+    def store(self) -> Store:
+        """The store, which is created on first use."""
+        return self._workspace.store
+
+    @property
+    def graph(self) -> Graph:
+        """All nodes of the project, and the nodes of each target."""
+        return self._workspace.graph
+
+    @property
+    def listeners(self) -> Listeners:
+        """The listeners; :meth:`Listeners.also` adds one for the length of a block."""
+        return self._workspace.emit
+
+    # looking
+
+    def check(self, targets: Iterable[str] = (), *, locked: bool = False) -> tuple[str, ...]:
+        """Return the targets, checked; with ``locked`` raise ``LOCK_STALE`` if a pin that they need is missing."""
+        chosen = check_targets(self._workspace, targets)
+        if locked:
+            pins.require_pins(self._workspace, targets)
+        return chosen
+
+    def plan(self, targets: Iterable[str] = ()) -> Plan:
+        """Return what a build would make, and why. Reads the files of the project; looks nothing up."""
+        return make_plan(self._workspace, targets)
+
+    def unpinned(self, targets: Iterable[str] = ()) -> list[PinTarget]:
+        """Return the repositories and seeds that the targets need and that have no pin for their present settings."""
+        return pins.unpinned(self._workspace, targets)
+
+    def result(self, target: str) -> Path:
+        """Return the folder in the store with what a target made. Raises ``NOT_BUILT``."""
+        plan = self.plan([target])
+        (node_id,) = plan.sinks
+        step = plan.steps[node_id]
+        if not self.store.has(step.node.yields, step.key.digest):
+            what = f"{target}: not built with the present settings of the project"
+            raise StagewrightError(Reason.NOT_BUILT, what, hint=f"stagewright build {target}")
+        return self.store.tree(step.node.yields, step.key.digest)
+
+    def logs(self, target: str) -> list[Path]:
+        """Return the logs of the builds of a target or node, newest last. Raises ``NOT_BUILT`` if there is none."""
+        nodes = [target] if target in self.graph.nodes else self.graph.targets[self.check([target])[0]]
+        folders = [self.store.log_folder(self.project.info.name, node) for node in nodes]
+        logs = [
+            path for folder in folders for path in sorted(folder.glob("*.log"), key=lambda log: log.stat().st_mtime)
+        ]
+        if not logs:
+            raise StagewrightError(Reason.NOT_BUILT, f"{target}: never built", hint=f"stagewright build {target}")
+        return logs
+
+    def doctor(self) -> list[Check]:
+        """Return every check of this machine that the project calls for."""
+        nodes = list(self.graph)
+        programs = {tool for node in nodes for tool in node.tools}
+        return examine(self.store, {node.kind for node in nodes}, programs, self.project.repos.values())
+
+    # pins
+
+    def resolve_pins(self, targets: Iterable[str] = (), *, locked: bool = False) -> list[PinChange]:
+        """Look up what the targets need and the lock does not pin, and write the lock.
+
+        With ``locked``, raise ``LOCK_STALE`` instead if anything is missing.
+        """
+        changes = self._resolve_pins(targets, locked=locked)
+        self._refresh()
+        return changes
+
+    def update(self, names: Sequence[str] = (), *, dry_run: bool = False) -> list[PinChange]:
+        """Look up again what repositories and seeds stand for, and write the lock unless it is a ``dry_run``.
+
+        Without names this is done for all that are pinned, and the time stamp of the lock moves too.
+        """
+        chosen = pins.chosen(self.project, names)
+        if dry_run:
+            return list(pins.look_up(self._workspace, chosen))
+        if not names:
+            self._save(replace(self.project.lock, epoch=int(time.time())))
+        changes = self._pin(chosen)
+        self._refresh()
+        return changes
+
+    def package_changes(self, change: PinChange) -> list[PackageChange]:
+        """Return the packages of built stages that have another version in the new state of a repository."""
+        return package_changes(self._workspace, change) if change.target.is_repository else []
+
+    def _resolve_pins(self, targets: Iterable[str], *, locked: bool) -> list[PinChange]:
+        if locked:
+            pins.require_pins(self._workspace, targets)
+        missing, lock = self.unpinned(targets), self.project.lock
+        for target in missing:
+            if target.name in lock.pins(target.table):
+                text = f"the lock pins {target} for other settings, so it is looked up again"
+                self.listeners(NodeNotice(node=target.node, text=text))
+        if not missing and not lock.file.exists():
+            pins.save(lock)
+        return self._pin(missing)
+
+    def _pin(self, targets: Sequence[PinTarget]) -> list[PinChange]:
+        """Look up pins, and write the lock after each, so that a failure or a stop loses none."""
+        changes = []
+        for change in pins.look_up(self._workspace, targets):
+            self._save(self.project.lock.with_pin(change.target.table, change.target.name, change.new))
+            self._stale = self._stale or change.target.is_repository
+            changes.append(change)
+        return changes
+
+    def _save(self, lock: Lock) -> None:
+        pins.save(lock)
+        self._workspace = self._workspace.with_lock(lock)
+
+    # building
+
+    def prepare(self, targets: Iterable[str] = (), *, locked: bool = False) -> Plan:
+        """Do everything that a build does first, and return its plan.
+
+        Pins that are missing are looked up, and repositories that the build uses are fetched.
+        """
+        chosen = list(targets)
+        self.check(chosen)
+        self._resolve_pins(chosen, locked=locked)
+        plan = self.plan(chosen)
+        self._fetch_repositories(step.node for step in plan.to_build)
+        return self.plan(chosen) if self._refresh() else plan
+
+    def build(
+        self,
+        targets: Iterable[str] = (),
+        options: BuildOptions | None = None,
+        publisher: Callable[[Plan], Outputs] | None = None,
+    ) -> BuildResult:
+        """Build targets, and publish what was built.
+
+        Failures of nodes are in the result (:meth:`BuildResult.raise_failures`); anything that keeps the build from
+        starting is raised. ``publisher`` replaces :meth:`publish`.
+        """
+        options, started = options or BuildOptions(), time.monotonic()
+        chosen = list(targets)
+        self.check(chosen)
+        self.store.sweep()
+        result = self.build_plan(self.prepare(chosen, locked=options.locked), options, publisher)
+        return replace(result, seconds=time.monotonic() - started)
+
+    def build_plan(
+        self, plan: Plan, options: BuildOptions | None = None, publisher: Callable[[Plan], Outputs] | None = None
+    ) -> BuildResult:
+        """Build what a plan of this session says, and publish it, as :meth:`build` does."""
+        started = time.monotonic()
+        outcome = build_plan(self._workspace, plan, options or BuildOptions())
+        outputs = (publisher or self.publish)(plan)
+        self.listeners(Published(outputs=dict(outputs)))
+        errors = failures(plan, self.store, outcome)
+        return BuildResult(plan, outcome.status, outcome.statuses, errors, outputs, time.monotonic() - started)
+
+    def publish(self, plan: Plan, folder: Path | None = None) -> Outputs:
+        """Link the artifacts of a plan's targets that are built into a folder: ``out/`` of the project by default."""
+        return publish(plan, self.store, folder or self.project.folder / FOLDER)
+
+    def shell(self, target: str, command: Sequence[str] = ()) -> int:
+        """Run a shell, or a command, in the root of a stage, and return its exit code."""
+        return enter(self._workspace, self.plan([target]), command)
+
+    def _fetch_repositories(self, nodes: Iterable[Node]) -> None:
+        if names := missing_repositories(self._workspace, nodes):
+            fetch_repositories(self._workspace, names)
+            self._stale = True
+
+    def _refresh(self) -> bool:
+        """Read the project again if a repository moved or was fetched; return True if so."""
+        stale, self._stale = self._stale, False
+        if stale:
+            self._workspace = self._workspace.reloaded()
+        return stale
+
+    # the store
+
+    def fetch(
+        self,
+        targets: Iterable[str] = (),
+        *,
+        locked: bool = False,
+        everything: bool = False,
+        mirror: Path | None = None,
+    ) -> FetchResult:
+        """Bring everything that the targets need into the store, so that a build needs no network.
+
+        These are missing pins, repositories, seeds, and the sources of stages that are not built; of all stages with
+        ``everything`` or a ``mirror``. ``mirror`` is a folder that becomes a mirror of exactly these sources.
+        """
+        chosen = list(targets)
+        self.check(chosen)
+        if mirror:
+            check_mirror(mirror)
+        self.store.sweep()
+        self._resolve_pins(chosen, locked=locked)
+        self._fetch_repositories([step.node for step in self.plan(chosen).steps.values()])
+        self._refresh()
+        self._build_seeds(chosen)
+        plan = self.plan(chosen)
+        self.store.register(self.project.folder, plan.keys())
+        sources = fetch_sources(self._workspace, plan, everything=everything or mirror is not None)
+        found = {target.node: self._pin_of(target) for target in pins.needed(self._workspace, chosen)}
+        result = FetchResult(found, sources, self.store.cache("distfiles"))
+        removed = write_mirror(mirror, result.names, result.distfiles) if mirror else []
+        return replace(result, removed=removed)
+
+    def _pin_of(self, target: PinTarget) -> Pin:
+        return dict(self.project.lock.pins(target.table)[target.name])
+
+    def _build_seeds(self, targets: Sequence[str]) -> None:
+        graph = self.graph
+        nodes = graph.closure(node for target in self.check(targets) for node in graph.targets[target])
+        seeds = [name for name in self.project.entries["seeds"] if nodes.intersection(graph.targets[name])]
+        if seeds:
+            plan = self.plan(seeds)
+            outcome = build_plan(self._workspace, plan, BuildOptions())
+            BuildResult(plan, outcome.status, errors=failures(plan, self.store, outcome)).raise_failures()
+
+    def collect(self, days: float = 30, *, dry_run: bool = False) -> tuple[list[Garbage], int]:
+        """Remove what no project of the store needs, and caches that no build used for so many days.
+
+        Returns what it removed, and the number of bytes that were freed. A ``dry_run`` removes nothing.
+        """
+        keys = self.plan().keys()
+        if not dry_run:
+            self.store.register(self.project.folder, keys)
+        needed = set(keys.values())
+        garbage = [*unneeded(self.store, needed), *unused_packages(self.store, days), *unused_seeds(self.store, days)]
+        return garbage, 0 if dry_run else collect(self.store, garbage)

@@ -1,0 +1,83 @@
+"""Work for one node outside of a run, such as the look-up of a pin: its events, and the worker that does it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stagewright.engine.job import Job
+from stagewright.engine.worker_process import Worker
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Listener, NodeFinished, NodeStarted, Status
+from stagewright.store.store import Store
+
+
+@dataclass
+class Report:
+    """How the work ends if no exception is raised; the work may change it."""
+
+    status: Status = Status.BUILT
+
+
+@contextlib.contextmanager
+def reported(emit: Listener, node: str, kind: str, key: str, log: Path) -> Iterator[Report]:
+    """Report the work of a block: that it started, and how it ended, whatever ends it.
+
+    An exception that is no error, such as KeyboardInterrupt, ends it as interrupted.
+    """
+    started, report = time.monotonic(), Report()
+    error: StagewrightError | None = None
+    emit(NodeStarted(node=node, kind=kind, key=key, log=str(log)))
+    try:
+        yield report
+    except BaseException as problem:
+        report.status = Status.FAILED if isinstance(problem, Exception) else Status.INTERRUPTED
+        error = _as_error(problem) if isinstance(problem, Exception) else None
+        raise
+    finally:
+        seconds, data = time.monotonic() - started, error.to_dict() if error else None
+        emit(NodeFinished(node=node, status=report.status, seconds=seconds, error=data))
+
+
+def _as_error(problem: Exception) -> StagewrightError:
+    if isinstance(problem, StagewrightError):
+        return problem
+    text = "".join(traceback.format_exception(problem))
+    return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
+
+
+def ask_worker(store: Store, job: Job, mode: str, answer: str, emit: Listener) -> Any:
+    """Run a worker to its end and return what it wrote as JSON into the file ``answer`` of its folder.
+
+    Raises the error that the worker reports.
+    """
+    with store.scratch(mode) as folder:
+        result = wait_for(Worker.start(job, folder, mode=mode), emit)
+        if result.error:
+            raise StagewrightError.from_dict(result.error)
+        return json.loads((folder / answer).read_text(encoding="utf-8"))
+
+
+def wait_for(worker: Worker, emit: Listener) -> NodeFinished:
+    """Wait until a worker has ended, pass on its events, and return its result."""
+    gone = os.pidfd_open(worker.process.pid)
+    try:
+        while not worker.ended:
+            select.select([worker.fileno(), gone], [], [])
+            for event in worker.events():
+                emit(event)
+        for event in worker.events():
+            emit(event)
+    finally:
+        os.close(gone)
+        worker.kill()
+        worker.close()
+    return worker.outcome()

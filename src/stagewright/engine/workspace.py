@@ -1,0 +1,52 @@
+"""A loaded project with the store that it is built in: what every operation of the engine works on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from stagewright.events import Listeners
+from stagewright.graph.node import Graph
+from stagewright.kinds.registry import graph_of, kinds
+from stagewright.project.load import load
+from stagewright.project.lock import Lock
+from stagewright.project.model import Project
+from stagewright.store.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """One loaded project, the folder of a store, and the listeners of events.
+
+    It does not change: a session replaces its workspace when the project is loaded again.
+    """
+
+    project: Project
+    store_folder: Path
+    emit: Listeners = field(default_factory=Listeners)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, opened on first use: reading a project needs none. Raises what :class:`Store` does."""
+        return Store(self.store_folder)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The nodes of the project."""
+        return graph_of(self.project)
+
+    def reloaded(self) -> Workspace:
+        """Return a workspace with the project read and checked again. Raises everything that is wrong with it."""
+        return replace(self, project=load(self.project.folder, kinds(), self.project.trees))
+
+    def with_lock(self, lock: Lock) -> Workspace:
+        """Return a workspace with other pins, which the project is not checked against."""
+        return replace(self, project=replace(self.project, lock=lock))
+
+    def log_file(self, node: str, purpose: str) -> Path:
+        """Return the path of a new log of work for a node outside of a run, in an existing folder."""
+        folder = self.store.log_folder(self.project.info.name, node)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{purpose}-{time.strftime('%Y%m%d-%H%M%S')}.log"

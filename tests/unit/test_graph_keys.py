@@ -15,6 +15,7 @@ from stagewright.graph.keys import KEY_FORMAT, Key, KeySources, differences, key
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
+from stagewright.ui.plans import difference_text
 
 GOLDEN = Path(__file__).parents[1] / "data" / "keys" / "demo.json"
 
@@ -244,7 +245,11 @@ TEXTS = {
     "text": ({"a": "x"}, {"a": "y"}, ['a: "x" -> "y"']),
     "number": ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b: 1 -> 2"]),
     "digest": ({"a": DIGEST_1}, {"a": DIGEST_2}, ["a: 11111111 -> 22222222"]),
-    "code": ({"code": DIGEST_1}, {"code": DIGEST_2}, ["code: Stagewright builds this kind in another way now"]),
+    "code": (
+        {"code": DIGEST_1},
+        {"code": DIGEST_2},
+        ["code: this version of Stagewright builds this kind differently"],
+    ),
     "new": ({}, {"a": {"b": 1}}, ["a.b: 1 is new"]),
     "gone": ({"a": DIGEST_1}, {}, ["a: 11111111 is gone"]),
     "short list": ({"a": ["x", "y"]}, {"a": ["y", "z"]}, ['a: ["x", "y"] -> ["y", "z"]']),
@@ -262,8 +267,8 @@ TEXTS = {
 
 
 @pytest.mark.parametrize(("old", "new", "texts"), TEXTS.values(), ids=TEXTS)
-def test_differences_are_told_in_words(old: dict[str, Any], new: dict[str, Any], texts: list[str]) -> None:
-    assert [str(item) for item in differences(old, new)] == texts
+def test_differences_are_shown_as_text(old: dict[str, Any], new: dict[str, Any], texts: list[str]) -> None:
+    assert [difference_text(item) for item in differences(old, new)] == texts
 
 
 def test_a_value_that_becomes_nothing_is_a_difference() -> None:

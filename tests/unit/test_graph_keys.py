@@ -248,7 +248,7 @@ TEXTS = {
     "code": (
         {"code": DIGEST_1},
         {"code": DIGEST_2},
-        ["code: this version of Stagewright builds this kind differently"],
+        ["code: this version of Stagewright builds it differently"],
     ),
     "new": ({}, {"a": {"b": 1}}, ["a.b: 1 is new"]),
     "gone": ({"a": DIGEST_1}, {}, ["a: 11111111 is gone"]),

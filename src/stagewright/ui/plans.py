@@ -44,7 +44,7 @@ def difference_text(difference: Difference) -> str:
     if new is None:
         return f"{entry}: {_value(old)} is gone"
     if entry == "code":
-        return "code: this version of Stagewright builds this kind differently"
+        return "code: this version of Stagewright builds it differently"
     if isinstance(old, list) and isinstance(new, list) and not _fits_a_line(old + new):
         changes = [f"without {_value(item)}" for item in old if item not in new]
         changes += [f"with {_value(item)}" for item in new if item not in old]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.guest import MachineTest
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.kinds.tests.boots import BootTest
@@ -66,13 +67,15 @@ def fill(table: Table, prog: str, description: str | None) -> int:
         for example, make in table.examples.items():
             project = make(example, Path(folder) / example.name)
             loaded = load(project, kinds())
-            models = {name: entry.model for name, entry in loaded.entries["tests"].items()}
-            tests = {name: model for name, model in models.items() if isinstance(model, table.tests)}
+            entries = loaded.entries["tests"]
+            tests = {name: entry.model for name, entry in entries.items() if isinstance(entry.model, table.tests)}
             words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(options.store)]
             words += ["build", "--keep-going", *tests]
             code = max(code, subprocess.run(words, check=False).returncode)
             for name, test in tests.items():
-                arch = graph_of(loaded).nodes[test.node_name(name)].context["arch"]
+                context = graph_of(loaded).nodes[entries[name].node_id].context
+                assert isinstance(context, MachineContext)
+                arch = context.arch
                 machine = test.firmware if arch == "amd64" else f"{arch} {test.firmware}"
                 lines.append(_line([*table.cells(test, machine), *_outcome(test, project / "out" / name)]))
     text = "".join(f"{line}\n" for line in lines)

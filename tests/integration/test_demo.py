@@ -116,10 +116,10 @@ def test_a_use_flag_rebuilds_what_depends_on_it(demo: Built) -> None:
     edit(demo.project, 'use = ["-shout"]', 'use = ["shout"]')
     steps = plan(cwd=demo.project, store=demo.store)
     assert demo.to_build() == {*AFTER_SYSTEM, TEST}
-    assert steps["system"]["why"] == [{"entry": "options.use", "old": ["-shout"], "new": ["shout"]}]
+    assert steps["system"]["why"] == [{"entry": "settings.use", "old": ["-shout"], "new": ["shout"]}]
     assert [reason["entry"] for reason in steps["live"]["why"]] == ["inputs.root"]
     shown = call("plan", cwd=demo.project, store=demo.store).stdout
-    assert 'options.use: ["-shout"] -> ["shout"]' in shown
+    assert 'settings.use: ["-shout"] -> ["shout"]' in shown
     assert build("iso", "pxe", cwd=demo.project, store=demo.store).built() == AFTER_SYSTEM
     assert demo.to_build() == {TEST}
     hello = next(name for name in names_in(demo.squashfs()) if name.endswith("bin/hello"))

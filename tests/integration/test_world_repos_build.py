@@ -127,7 +127,7 @@ def test_it_is_pinned_fetched_and_built(house: House) -> None:
     assert not list((layer / "tree").rglob("md5-cache"))
     tree = house.git("rev-parse", "HEAD^{tree}")
     data: dict[str, Any] = json.loads((layer / "meta.json").read_text(encoding="utf-8"))["data"]
-    assert data["files"]["repo:demo"] == f"git-tree:{tree}"
+    assert data["repos"]["demo"] == f"git-tree:{tree}"
     assert (house.store / "cache/distfiles/data-1.txt").read_bytes() == DATA
 
 

@@ -28,7 +28,10 @@ from integration.gentoo_mirror import AUTOBUILDS, STAMP, VARIANT, GentooMirror, 
 from integration.signing import Signer
 from integration.support import write_project
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kinds.common.base import Built, Stage, Work
+from stagewright.graph.keys import Key
+from stagewright.kinds.common.base import Stage
+from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.work import Built, Grant, Work
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
 from stagewright.seeds.gentoo import KEYRING
@@ -114,21 +117,11 @@ class Bench:
         place = self.store / "work" / "it"
         place.mkdir(parents=True)
         with open(self.store / "log", "a", encoding="utf-8") as log:
-            work = Work(
-                node=node.id,
-                folder=place,
-                store=store,
-                inputs={},
-                files={**node.files, **node.aside_files},
-                context=node.context,
-                key="0" * 64,
-                cores=2,
-                memory=512,
-                log=log,
-                emit=lambda event: None,
-            )
+            key = Key("0" * 64, {})
+            work = Work[Any](node, key, {}, Grant(2, 512), (), place, store, log, lambda event: None)
             pin = stage.pin(work)
-            return stage.build(replace(work, context={**node.context, "pin": pin}))
+            pinned = replace(node, context=node.context.model_copy(update={"pin": pin}))
+            return stage.build(replace(work, node=pinned))
 
     def table(self, more: str = "") -> str:
         keys = ", ".join(f'"{self.world.signers[name].fingerprint}"' for name in ("good", "expired", "revoked"))
@@ -155,7 +148,7 @@ def bench(tmp_path: Path, world: World, published: Path, monkeypatch: pytest.Mon
 def test_as_it_must_be(bench: Bench) -> None:
     built = bench.seed(bench.table())
     assert (built.tree / "usr/noise").stat().st_size == 300_000
-    assert built.facts["archive"]["file"] == NAME
+    assert isinstance(built.facts, LayerFacts) and (built.facts.archive or {})["file"] == NAME
     assert len(bench.kept()) == 1
 
 

@@ -6,17 +6,19 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stagewright.engine.outputs import publish
 from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason
-from stagewright.graph.node import Graph, Yields
-from stagewright.kinds.artifacts.binhost import BinhostStage
-from stagewright.kinds.common.base import Input, Work
-from stagewright.kinds.common.packages import PackageStage
-from stagewright.kinds.registry import by_kind, graph_of, kinds
+from stagewright.graph.keys import Key
+from stagewright.graph.node import Graph, Node, Yields
+from stagewright.kinds.artifacts.binhost import BinhostStage, PublishedContext, PublishedFacts
+from stagewright.kinds.common.context import BinhostDescription, PackageContext
+from stagewright.kinds.common.work import Grant, Input, Work
+from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
 from stagewright.project.model import Project
 from stagewright.store.store import Meta, Store
@@ -74,18 +76,11 @@ PACKAGES = '[stages.packages]\nkind = "binhost"\n'
 def test_the_index_is_made_as_the_first_stage_with_portage_was(tmp_path: Path) -> None:
     node = graph(tmp_path, PACKAGES + 'roots = ["live", "system"]').nodes["packages"]
     assert dict(node.inputs) == {"roots.000": "live", "roots.001": "system", "root": "seed:debian"}
-    assert set(node.files) == {"repo:main", "confdir"}, "the script of the stage has no say"
-    stage = PackageStage.model_validate(node.context["portage"])
+    assert set(node.files.repos) == {"main"}
+    assert set(node.files.settings) == {"confdir"}, "the script of the stage is not used"
+    assert isinstance(node.context, PublishedContext)
+    stage = node.context.portage
     assert (stage.profile, stage.root, stage.binhosts, stage.binpkgs) == ("default", "debian", [], False)
-
-
-def test_a_node_comes_back_from_its_job(tmp_path: Path) -> None:
-    roots = ["system", "live"] * 6
-    node = graph(tmp_path, PACKAGES + f"roots = {json.dumps(roots)}").nodes["packages"]
-    refs, options = (json.loads(json.dumps(part, sort_keys=True)) for part in (dict(node.refs), dict(node.options)))
-    stage = by_kind()["binhost"].restored(refs, options)
-    assert isinstance(stage, BinhostStage)
-    assert stage.roots == roots
 
 
 @pytest.mark.parametrize(
@@ -128,16 +123,22 @@ def test_secrets_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_which_hosts_a_stage_sees(tmp_path: Path) -> None:
     more = '[stages.one]\nextends = "system"\nbinhosts = ["near"]\n[stages.none]\nextends = "system"\nbinhosts = []\n'
     nodes = graph(tmp_path, more).nodes
-    far = {"name": "far", "uri": "https://example.org/far", "priority": 3}
-    near = {"name": "near", "uri": "https://example.org/near", "priority": 0}
-    assert nodes["system"].context["binhosts"] == [far, near]
-    assert nodes["system"].files["binhost:near"] == tmp_path / "keys.asc"
-    assert nodes["one"].context["binhosts"] == [near]
-    assert nodes["none"].context["binhosts"] == [] and not [name for name in nodes["none"].files if "binhost" in name]
-    assert nodes["live"].context["binhosts"] == [], "it installs nothing"
+    far = BinhostDescription(name="far", uri="https://example.org/far", priority=3)
+    near = BinhostDescription(name="near", uri="https://example.org/near", priority=0)
+
+    def hosts(name: str) -> tuple[BinhostDescription, ...]:
+        context = nodes[name].context
+        assert isinstance(context, PackageContext)
+        return context.binhosts
+
+    assert hosts("system") == (far, near)
+    assert nodes["system"].files.binhost_keys == {"near": tmp_path / "keys.asc"}
+    assert hosts("one") == (near,)
+    assert hosts("none") == () and nodes["none"].files.binhost_keys == {}
+    assert hosts("live") == (), "it installs nothing"
 
 
-def work(tmp_path: Path, *layers: dict[str, str]) -> Work:
+def work(tmp_path: Path, *layers: dict[str, str]) -> Work[Any]:
     """The work of publishing layers with these packages: content by path."""
     store, inputs = Store(tmp_path / "store"), {}
     for number, packages in enumerate(layers):
@@ -150,7 +151,8 @@ def work(tmp_path: Path, *layers: dict[str, str]) -> Work:
         meta = Meta(f"k{number}", f"n{number}", "embedded", 0, 0, {}, [f"k{number}"])
         (folder / "meta.json").write_text(json.dumps(dataclasses.asdict(meta)), encoding="utf-8")
         inputs[f"roots.{number:03}"] = Input(Yields.LAYER, f"k{number}", folder / "tree")
-    return Work("packages", tmp_path, store, inputs, {}, {}, "key", 1, 1024, io.StringIO(), lambda _: None)
+    node = Node("packages", "binhost", Yields.ARTIFACT)
+    return Work(node, Key.of({}), inputs, Grant(1, 1024), (), tmp_path, store, io.StringIO(), lambda _: None)
 
 
 def test_each_package_is_taken_once_and_another_of_its_name_gets_another_build_id(tmp_path: Path) -> None:
@@ -173,7 +175,8 @@ def test_what_is_published_no_more_leaves_the_output_folder(tmp_path: Path) -> N
     (tree / "a").mkdir(parents=True)
     for name in ("Packages", "a/new"):
         (tree / name).write_text("x", encoding="utf-8")
-    meta = Meta(step.key.digest, "packages", "binhost", 0, 0, {})
+    facts = PublishedFacts(packages=1, bytes=1)
+    meta = Meta(step.key.digest, "packages", "binhost", 0, 0, {}, facts=facts.to_dict())
     (tree.parent / "meta.json").write_text(json.dumps(dataclasses.asdict(meta)), encoding="utf-8")
     old = tmp_path / "out/packages/b/old"
     old.parent.mkdir(parents=True)

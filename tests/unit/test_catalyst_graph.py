@@ -177,7 +177,7 @@ def test_two_specs_of_one_identity_take_turns(read: Read) -> None:
     assert graph.shared_identities == {identity: [f"{identity} [a.iso]", f"{identity} [b.iso]"]}
     times = estimate(graph, 2)
     assert (times.makespan, times.with_turns) == (1, 2)
-    assert {node.exclusive for node in graph.graph() if node.kind == "livecd-stage2"} == {identity}
+    assert {node.demand.exclusive for node in graph.graph() if node.kind == "livecd-stage2"} == {identity}
 
 
 def test_a_source_that_nobody_makes(read: Read, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.registry import graph_of, kinds
-from stagewright.kinds.tests.rebuilds import RebuildTest, _keep_flags, _rebuilt, _seconds
+from stagewright.kinds.tests.rebuilds import RebuildContext, RebuildTest, _keep_flags, _rebuilt, _seconds
 from stagewright.kinds.tests.starts import StartTest
 from stagewright.portage.installed import contents
 from stagewright.project.load import load
@@ -127,14 +128,17 @@ def test_a_rebuild_has_the_settings_of_its_stage(folder: Path) -> None:
     stage = graph_of(load(folder, kinds())).nodes["system"]
     assert made.inputs == {"root": "system"}
     same = ("profile", "repos", "confdir", "use", "make_conf")
-    assert {name: made.context["portage"][name] for name in same} == {name: stage.options[name] for name in same}
-    assert made.context["portage"]["binpkgs"] is False
-    assert made.options["packages"] == ["sys-devel/gcc", "@system"]
+    assert isinstance(made.context, RebuildContext) and isinstance(stage.context, PackageContext)
+    portage = made.context.portage
+    assert all(getattr(portage, name) == getattr(stage.settings, name) for name in same)
+    assert portage.binpkgs is False
+    assert isinstance(made.settings, RebuildTest)
+    assert made.settings.packages == ["sys-devel/gcc", "@system"]
     assert made.files == stage.files
-    assert made.context["repos"] == stage.context["repos"]
+    assert made.context.repos == stage.context.repos
     assert made.place
     assert made.place.line > PROJECT.count("\n")
-    assert RebuildTest.model_validate({**made.refs, **made.options}).rebuilds == "system"
+    assert made.settings.rebuilds == "system"
 
 
 def test_contents_are_read_whatever_the_names(tmp_path: Path) -> None:

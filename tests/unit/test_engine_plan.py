@@ -139,7 +139,7 @@ def test_a_changed_setting_is_named_and_reaches_its_users(site: Site) -> None:
     site.build()
     site.write(PROJECT.replace('use = ["-shout"]', 'use = ["shout"]'))
     assert site.states()[State.BUILD] == {"system", "packages", "disk-root", "disk", *ABOVE_LIVE}
-    assert site.why("system") == ['options.use: ["-shout"] -> ["shout"]']
+    assert site.why("system") == ['settings.use: ["-shout"] -> ["shout"]']
     (line,) = site.why("live")
     assert line.startswith("inputs.root: ")
 
@@ -179,7 +179,7 @@ def test_what_a_row_says(site: Site) -> None:
     site.write(PROJECT.replace('"login:"', '"ready"'))
     row = site.plan().steps["test:works"].to_dict()
     assert row["state"] == "build"
-    assert row["why"] == [{"entry": "options.expect", "old": ["login:"], "new": ["ready"]}]
+    assert row["why"] == [{"entry": "settings.expect", "old": ["login:"], "new": ["ready"]}]
     assert row["inputs"] == {"boots": "iso"}
     assert not row["first"]
 

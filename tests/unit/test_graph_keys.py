@@ -6,14 +6,16 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
 from stagewright.errors import Place
+from stagewright.graph.given import Given, NotInKey
 from stagewright.graph.keys import KEY_FORMAT, Key, KeySources, differences, key_of, keys_of
-from stagewright.graph.node import Graph, Node, Yields
+from stagewright.graph.node import Demand, Graph, Node, NodeFiles, Yields
 from stagewright.kinds.registry import graph_of, kinds
+from stagewright.project.fields import RootRef
 from stagewright.project.load import load
 from stagewright.ui.plans import difference_text
 
@@ -156,17 +158,52 @@ def test_every_kind_is_in_the_golden_file() -> None:
     assert {data["kind"] for data in json.loads(GOLDEN.read_text(encoding="utf-8")).values()} == known
 
 
+class Inner(Given):
+    level: int = 1
+    mirror: Annotated[str, NotInKey()] = "https://example.org"
+
+
+class Settings(Given):
+    root: RootRef = "base"
+    roots: list[RootRef] = ["base"]
+    packages: list[str] = ["x/a", "x/b"]
+    inner: Inner = Inner()
+    table: dict[str, Inner] = {"one": Inner(), "two": Inner(level=2)}
+    mirrors: Annotated[list[str], NotInKey()] = []
+
+
+class MoreSettings(Settings):
+    more: str | None = None
+
+
+class Context(Given):
+    source_date_epoch: int = 1
+    folder: Annotated[Path | None, NotInKey()] = None
+
+
 NODE = Node(
     "a",
     "root",
     Yields.LAYER,
-    options={"packages": ["x/a", "x/b"], "inner": {"level": 1}},
-    context={"source_date_epoch": 1},
-    refs={"root": "base"},
-    files={"overlay": Path("overlay")},
+    settings=Settings(),
+    context=Context(),
+    files=NodeFiles(
+        settings={"overlay": Path("overlay")},
+        sources={"keyring": Path("keys.asc")},
+        repos={"gentoo": Path("gentoo")},
+        binhost_keys={"far": Path("far.asc")},
+    ),
     inputs={"root": "base"},
     tools=("tar",),
 )
+
+
+def with_settings(**settings: Any) -> Node:
+    return replace(NODE, settings=Settings(**settings))
+
+
+def with_files(**groups: dict[str, Path]) -> Node:
+    return replace(NODE, files=NODE.files.model_copy(update=groups))
 
 
 def digest(node: Node = NODE, sources: KeySources = SOURCES, root: str = "k1") -> str:
@@ -175,12 +212,15 @@ def digest(node: Node = NODE, sources: KeySources = SOURCES, root: str = "k1") -
 
 CHANGES: dict[str, Callable[[], str]] = {
     "kind": lambda: digest(replace(NODE, kind="other")),
-    "an option": lambda: digest(replace(NODE, options={**NODE.options, "inner": {"level": 2}})),
-    "a new option": lambda: digest(replace(NODE, options={**NODE.options, "more": None})),
-    "the order of packages": lambda: digest(replace(NODE, options={**NODE.options, "packages": ["x/b", "x/a"]})),
-    "context": lambda: digest(replace(NODE, context={"source_date_epoch": 2})),
-    "another file": lambda: digest(replace(NODE, files={"overlay": Path("overlay2")})),
-    "the name of a file": lambda: digest(replace(NODE, files={"over": Path("overlay")})),
+    "a setting": lambda: digest(with_settings(inner=Inner(level=2))),
+    "a new setting": lambda: digest(replace(NODE, settings=MoreSettings())),
+    "a setting in a table": lambda: digest(with_settings(table={"one": Inner(), "two": Inner(level=3)})),
+    "the order of packages": lambda: digest(with_settings(packages=["x/b", "x/a"])),
+    "context": lambda: digest(replace(NODE, context=Context(source_date_epoch=2))),
+    "another file": lambda: digest(with_files(settings={"overlay": Path("overlay2")})),
+    "the name of a file": lambda: digest(with_files(settings={"over": Path("overlay")})),
+    "another repository": lambda: digest(with_files(repos={"gentoo": Path("gentoo2")})),
+    "keys of a binhost": lambda: digest(with_files(binhost_keys={"far": Path("far2.asc")})),
     "the content of a file": lambda: digest(sources=replace(SOURCES, tree=lambda path: "other")),
     "the input": lambda: digest(root="k2"),
     "a tool more": lambda: digest(replace(NODE, tools=("tar", "xz"))),
@@ -195,10 +235,17 @@ def test_what_goes_in_counts(change: Callable[[], str]) -> None:
 
 
 NO_CHANGES: dict[str, dict[str, Any]] = {
-    "the order of options": {"options": dict(reversed(NODE.options.items()))},
+    "the order of a table": {"settings": Settings(table={"two": Inner(level=2), "one": Inner()})},
     "its own name": {"id": "b"},
-    "names of inputs": {"refs": {"root": "other"}, "inputs": {"root": "other"}},
-    "what it asks of the machine": {"cores": 8, "memory": 4096, "exclusive": "vm"},
+    "names of inputs": {"settings": Settings(root="other", roots=["a", "b"]), "inputs": {"root": "other"}},
+    "a marked setting": {"settings": Settings(mirrors=["https://example.net"])},
+    "a marked setting of a section": {"settings": Settings(inner=Inner(mirror="https://example.net"))},
+    "a marked setting in a table": {
+        "settings": Settings(table={"one": Inner(mirror="https://example.net"), "two": Inner(level=2)})
+    },
+    "marked context": {"context": Context(folder=Path("distfiles"))},
+    "a file outside of the key": {"files": NODE.files.model_copy(update={"sources": {"other": Path("other.asc")}})},
+    "what it asks of the machine": {"demand": Demand(cores=8, memory=4096, exclusive="vm")},
     "where it is written": {"place": Place(Path("x"), 1, 2)},
 }
 
@@ -235,7 +282,7 @@ def test_a_file_that_many_nodes_name_is_read_once(tmp_path: Path) -> None:
         read.append(path)
         return "x"
 
-    same = [Node(name, "root", Yields.LAYER, files={"repo": tmp_path}) for name in "abc"]
+    same = [Node(name, "root", Yields.LAYER, files=NodeFiles(repos={"gentoo": tmp_path})) for name in "abc"]
     keys_of(Graph.of(same), replace(SOURCES, tree=tree))
     assert read == [tmp_path]
 

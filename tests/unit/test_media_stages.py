@@ -170,9 +170,9 @@ def test_a_medium_chooses_among_the_kernels_of_its_payload(tmp_path: Path) -> No
     plain = graph_of(load(write(tmp_path, boot={"kernels": kernels}), kinds())).nodes
     chosen = write(tmp_path, boot={"kernels": kernels}, iso={"kernel": '"hardened"'})
     nodes = graph_of(load(chosen, kinds())).nodes
-    assert "kernel" not in plain["iso"].options
-    assert plain["boot"].cores == 4  # one of them is compiled
-    assert nodes["iso"].options["kernel"] == "hardened"
+    assert "kernel" not in plain["iso"].settings.for_key()
+    assert plain["boot"].demand.cores == 4  # one of them is compiled
+    assert nodes["iso"].settings.for_key()["kernel"] == "hardened"
     assert nodes["live+boot.squashfs"] == plain["live+boot.squashfs"]
 
 

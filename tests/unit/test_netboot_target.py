@@ -76,4 +76,4 @@ def test_its_files_are_part_of_its_key(tmp_path: Path) -> None:
     for name in ("image", "more"):
         (tmp_path / name).mkdir()
     node = graph_of(load(tmp_path, kinds())).nodes["net"]
-    assert set(node.files) == {"image", "more", "busybox.config", "linuxrc", "a.config"}
+    assert set(node.files.settings) == {"image", "more", "busybox.config", "linuxrc", "a.config"}

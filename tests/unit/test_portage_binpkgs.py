@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stagewright.portage.binpkgs import BinaryPackages, Provenance, toolchain_of
+from stagewright.portage.binpkgs import BinaryPackages, Provenance
 from stagewright.portage.repositories import Repository
 from stagewright.portage.settings import PortageSettings
 
@@ -117,8 +117,3 @@ def test_the_first_of_two_builds_wins(provenance: Provenance, tmp_path: Path) ->
         BinaryPackages(tmp_path / "cache", tmp_path / name, provenance).cache_new()
     kept = list((tmp_path / "cache").rglob("*.gpkg.tar"))
     assert [path.read_text(encoding="utf-8") for path in kept] == ["first"]
-
-
-def test_the_toolchain_is_that_of_the_stage_that_names_it() -> None:
-    assert toolchain_of(["top", "base"], {}) == "base"
-    assert toolchain_of(["top", "base"], {"toolchain": "stage3"}) == "stage3"

@@ -260,7 +260,10 @@ def test_xz_stays_within_its_memory_limit(level: int) -> None:
 
 @pytest.mark.parametrize(
     ("compressor", "said"),
-    [(["sh", "-c", "echo no >&2; exit 3"], "sh: exit code 3"), (["sh", "-c", "kill -9 $$"], "sh: ended by SIGKILL (signal 9)")],
+    [
+        (["sh", "-c", "echo no >&2; exit 3"], "sh: exit code 3"),
+        (["sh", "-c", "kill -9 $$"], "sh: ended by SIGKILL (signal 9)"),
+    ],
 )
 def test_a_failing_compressor_is_reported(compressor: list[str], said: str, base: Path) -> None:
     (base / "root/large").write_bytes(bytes(1 << 22))

@@ -10,6 +10,7 @@ import pytest
 
 from stagewright.errors import ProblemsError, Reason
 from stagewright.kinds.registry import graph_of, kinds
+from stagewright.kinds.seeds.mirror import Mirror
 from stagewright.project.load import load
 from stagewright.seeds import gentoo
 from stagewright.seeds.oci_image import split_reference
@@ -67,10 +68,11 @@ def test_where_it_comes_from_is_no_part_of_the_key(tmp_path: Path) -> None:
         MIRROR.replace("example.org", "example.net") + 'keyring = "keys.asc"\nlimits = { members = 7 }',
     ):
         nodes.append(graph_of(load(write(tmp_path, text), kinds())).nodes["seed:it"])
-    assert nodes[0].options == nodes[1].options
-    assert nodes[0].files == nodes[1].files == {}
-    assert nodes[1].aside_files == {"keys.asc": tmp_path / "keys.asc"}
-    assert nodes[1].asides["mirror"] == "https://example.net"
+    assert nodes[0].settings.for_key() == nodes[1].settings.for_key()
+    assert nodes[0].files.settings == nodes[1].files.settings == {}
+    assert nodes[1].files.sources == {"keys.asc": tmp_path / "keys.asc"}
+    assert isinstance(nodes[1].settings, Mirror)
+    assert nodes[1].settings.mirror == "https://example.net"
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_two_passwords_of_root(tmp_path: Path) -> None:
 def test_public_keys_are_files_of_the_project(tmp_path: Path) -> None:
     folder = project(tmp_path, 'users.larry.authorized_keys = ["keys/larry.pub"]')
     (node,) = [node for node in graph_of(load(folder, kinds())).nodes.values() if node.kind == "stage4"]
-    assert node.files == {"keys/larry.pub": folder / "keys/larry.pub"}
+    assert node.files.settings == {"keys/larry.pub": folder / "keys/larry.pub"}
 
 
 def test_any_root_to_any_depth(tmp_path: Path) -> None:

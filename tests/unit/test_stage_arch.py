@@ -10,6 +10,7 @@ import pytest
 from stagewright.arch import Arch, host_machine
 from stagewright.errors import ProblemsError
 from stagewright.graph.node import Graph, Node
+from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.registry import by_kind, graph_of, kinds, tool_of
 from stagewright.project.load import load
 
@@ -36,7 +37,8 @@ def graph(folder: Path, text: str, head: str = HEAD) -> Graph:
 
 
 def name_of(node: Node) -> str:
-    return str(node.context["file_name"])
+    assert isinstance(node.context, ArtifactContext)
+    return node.context.file_name
 
 
 def said(arch: str) -> str:
@@ -54,10 +56,10 @@ def test_files_are_called_after_what_the_seed_says(tmp_path: Path, seed: str) ->
 
 
 @pytest.mark.parametrize("seed", [BOOTSTRAP, FILE])
-def test_only_what_is_said_is_in_the_options(tmp_path: Path, seed: str) -> None:
+def test_only_what_is_said_is_in_the_key(tmp_path: Path, seed: str) -> None:
     """So that keys and pins of seeds that say nothing stay as they were before there was such a setting."""
-    assert "arch" not in graph(tmp_path, seed).nodes["seed:it"].options
-    assert graph(tmp_path, seed + said(ANOTHER)).nodes["seed:it"].options["arch"] == ANOTHER
+    assert "arch" not in graph(tmp_path, seed).nodes["seed:it"].settings.for_key()
+    assert graph(tmp_path, seed + said(ANOTHER)).nodes["seed:it"].settings.for_key()["arch"] == ANOTHER
 
 
 def test_the_emulator_of_a_foreign_bootstrap_is_a_tool(tmp_path: Path) -> None:

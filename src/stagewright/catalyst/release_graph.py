@@ -23,7 +23,7 @@ from stagewright.catalyst.spec_check import exists
 from stagewright.catalyst.spec_keys import Target
 from stagewright.catalyst.tokens import STAMP
 from stagewright.errors import Place, Reason, StagewrightError, nearest
-from stagewright.graph.node import Graph, Node, Yields, circles, cycle_error
+from stagewright.graph.node import Demand, Graph, Node, Yields, circles, cycle_error
 from stagewright.run import run
 
 _ENDING = re.compile(r"\.(?:tar(?:\.[a-z0-9]+)?|tbz2|tgz|txz|sfs|sqfs|squashfs)$")
@@ -83,9 +83,9 @@ class ReleaseGraph:
         for item in self.results:
             kind = item.member.target or Target.SNAPSHOT
             inputs = {role: item.inputs.get(role, source) for role, source in item.sources.items()}
-            exclusive = item.identity if item.identity in self.shared_identities else ""
+            demand = Demand(exclusive=item.identity if item.identity in self.shared_identities else "")
             place = item.member.spec.place("target")
-            nodes[item.name] = Node(item.name, kind, Yields.ARTIFACT, inputs=inputs, exclusive=exclusive, place=place)
+            nodes[item.name] = Node(item.name, kind, Yields.ARTIFACT, inputs=inputs, demand=demand, place=place)
         for path, names in self.shared_caches.items():
             inputs = {f"packages {number}": name for number, name in enumerate(names, start=1)}
             nodes[path] = Node(path, "package cache", Yields.ARTIFACT, inputs=inputs)

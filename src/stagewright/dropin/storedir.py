@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.engine.plan import Plan
+from stagewright.kinds.registry import facts_of
 from stagewright.portage.index import merge_indexes
 from stagewright.release.artifact_digests import ALGORITHMS, LISTED, FileDigests, companion, digest_artifact
 from stagewright.release.manifest import SUFFIX, read_manifest
@@ -89,7 +90,9 @@ def publish(placed: Iterable[Placed], plan: Plan, store: Store, style: DigestSty
             continue
         tree = store.tree(step.node.yields, step.key.digest)
         if one.layout is Layout.FILE:
-            _file(tree / store.meta(step.node.yields, step.key.digest).facts["file"], one.path, style)
+            main = facts_of(store.meta(step.node.yields, step.key.digest)).main_file
+            assert main, "only artifacts of one file are laid out like this"
+            _file(tree / main, one.path, style)
         elif one.layout is Layout.FOLDER:
             _folder(tree, one.path)
         else:

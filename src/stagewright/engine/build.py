@@ -16,7 +16,6 @@ from stagewright.events import Status
 from stagewright.graph.node import Node
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
-from stagewright.project.model import Project
 from stagewright.store.store import Store
 
 Outputs = Mapping[str, list[str]]
@@ -84,16 +83,15 @@ def require_for_nodes(workspace: Workspace, nodes: Iterable[Node]) -> None:
     """Raise everything that building these nodes needs of this machine and is missing."""
     wanted = list(nodes)
     require(workspace.store, wanted)
-    problems = [problem for node in wanted for problem in _missing(workspace.project, node)]
+    problems = [problem for node in wanted for problem in _missing(node)]
     if problems:
         raise ProblemsError(problems)
 
 
-def _missing(project: Project, node: Node) -> Iterator[StagewrightError]:
-    """Yield what the entry of a node needs of this machine and is missing."""
-    entry = project.entry(node.id)
-    if entry and isinstance(entry.model, Stage):
-        yield from (problem.at(entry.place()) for problem in entry.model.missing())
+def _missing(node: Node) -> Iterator[StagewrightError]:
+    """Yield what a node needs of this machine and is missing, with the place of its entry."""
+    assert isinstance(node.settings, Stage)
+    yield from (problem.at(node.place) if node.place else problem for problem in node.settings.missing())
 
 
 def failures(plan: Plan, store: Store, outcome: Outcome) -> dict[str, StagewrightError]:

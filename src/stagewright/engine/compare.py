@@ -75,7 +75,8 @@ def _look(source: DiffSource, target: Path) -> tuple[Tree | None, list[Package]]
     if not source.layers:
         return read_contents(Path(source.contents)) if source.contents else None, from_data(source.packages or ())
     root = mount_layers([Path(layer) for layer in source.layers], target)
-    packages = packages_of(root, source.facts) if source.packages is None else from_data(source.packages)
+    remembered = map(from_data, source.remembered)
+    packages = packages_of(root, remembered) if source.packages is None else from_data(source.packages)
     return read_tree(root, source.skip), packages
 
 

@@ -12,10 +12,12 @@ from stagewright.engine.plan import Plan
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields
-from stagewright.portage.installed import INSTALLED
+from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.registry import facts_of
+from stagewright.portage.installed import as_data
 from stagewright.release.artifact_digests import companion
 from stagewright.release.manifest import SUFFIX, read_manifest
-from stagewright.store.store import Meta, Store
+from stagewright.store.store import Store
 
 PREVIOUS = "@previous"
 
@@ -28,8 +30,8 @@ class DiffSource:
     """One side of a comparison: its name for the user, and where its content is.
 
     ``layers`` are the trees of a root, topmost first, or the one folder of an artifact; files that end in ``skip`` are
-    left out. ``contents`` is the listing of a tarball. ``packages`` are those of a manifest, and ``facts`` those of the
-    layers, for a root whose records of packages were removed.
+    left out. ``contents`` is the listing of a tarball. ``packages`` are those of a manifest, and ``remembered``
+    those of the layers, for a root whose records of packages were removed.
     """
 
     name: str
@@ -38,7 +40,7 @@ class DiffSource:
     skip: Sequence[str] = ()
     contents: str | None = None
     packages: Sequence[Mapping[str, Any]] | None = None
-    facts: Sequence[Mapping[str, Any]] = ()
+    remembered: Sequence[Sequence[Mapping[str, Any]]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the source as JSON-able data."""
@@ -123,16 +125,12 @@ def _of_key(word: str, store: Store, session: OpenSession) -> DiffSource:
 def _of_result(name: str, yields: Yields, key: str, store: Store) -> DiffSource:
     meta = store.meta(yields, key)
     if yields is Yields.LAYER:
-        facts = [_known(store.meta(yields, layer)) for layer in meta.stack]
-        return DiffSource(name, key, [str(tree) for tree in store.stack(key)], facts=facts)
+        remembered = [as_data(LayerFacts.of(store.meta(yields, layer)).remembered) for layer in meta.stack]
+        return DiffSource(name, key, [str(tree) for tree in store.stack(key)], remembered=remembered)
     tree = store.tree(yields, key)
-    artifact = tree / str(meta.facts.get("file", ""))
+    artifact = tree / (facts_of(meta).main_file or "")
     manifest, contents = companion(artifact, SUFFIX), companion(artifact, "CONTENTS.gz")
-    packages = read_manifest(manifest)["packages"] if manifest.exists() else meta.facts.get(INSTALLED, [])
+    packages = read_manifest(manifest)["packages"] if manifest.exists() else as_data(facts_of(meta).remembered)
     if contents.exists():
         return DiffSource(name, key, contents=str(contents), packages=packages)
     return DiffSource(name, key, [str(tree)], _COMPANIONS, packages=packages)
-
-
-def _known(meta: Meta) -> dict[str, Any]:
-    return {INSTALLED: meta.facts[INSTALLED]} if INSTALLED in meta.facts else {}

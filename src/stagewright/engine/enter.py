@@ -10,6 +10,7 @@ from stagewright.engine.worker import command
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeNotice
+from stagewright.kinds.common.work import Grant
 from stagewright.run import interactive
 
 
@@ -34,6 +35,13 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     workspace.emit(NodeNotice(node=node_id, text="this is a fresh root; changes to it are discarded"))
     with store.scratch("shell") as folder:
-        job = Job.of(project, step.node, step.key, plan.inputs_of(step.node), store.path, log, 1, step.node.memory)
-        job.write(folder)
+        Job(
+            project=project,
+            node=step.node,
+            key=step.key,
+            inputs=plan.inputs_of(step.node),
+            grant=Grant(1, step.node.demand.memory),
+            store=store.path,
+            log=log,
+        ).write(folder)
         return interactive(command(folder, "shell", *words))

@@ -8,7 +8,7 @@ counts as missing: more is fetched than needed rather than less (decision 14).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from stagewright.engine.job import Job
@@ -19,8 +19,9 @@ from stagewright.engine.workspace import Workspace
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import NodeNotice, Status
 from stagewright.graph.node import Yields
+from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.packages import PackageStage
-from stagewright.kinds.registry import by_kind
+from stagewright.kinds.common.work import Grant
 from stagewright.store.store import Store
 
 EXPECTED = (Reason.DEPENDENCIES, Reason.ENVIRONMENT_LACKS, Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED)
@@ -60,7 +61,11 @@ def fetch_sources(workspace: Workspace, plan: Plan, *, everything: bool) -> list
 def _steps(plan: Plan, *, everything: bool) -> Iterator[Step]:
     """Yield the nodes that install packages."""
     for step in plan.steps.values():
-        installs = issubclass(by_kind()[step.node.kind], PackageStage) and step.node.context.get("repos")
+        installs = (
+            isinstance(step.node.settings, PackageStage)
+            and isinstance(step.node.context, PackageContext)
+            and step.node.context.repos
+        )
         if installs and (everything or step.state is State.BUILD):
             yield step
 
@@ -73,8 +78,16 @@ def _fetch(workspace: Workspace, plan: Plan, step: Step) -> Sources:
     elsewhere = root != node.inputs["root"]
     inputs = {**plan.inputs_of(node), "root": (Yields.LAYER, plan.steps[root].key.digest)}
     log = workspace.log_file(node.id, "fetch")
-    asked = replace(node, hints={**node.hints, "elsewhere": elsewhere})
-    job = Job.of(workspace.project.info.name, asked, step.key, inputs, store.path, log, 1, node.memory)
+    job = Job(
+        project=workspace.project.info.name,
+        node=node,
+        key=step.key,
+        inputs=inputs,
+        grant=Grant(1, node.demand.memory),
+        store=store.path,
+        log=log,
+        other_root=elsewhere,
+    )
     with reported(emit, node.id, "fetch", step.key.digest, log) as report:
         try:
             return Sources(node.id, tuple(ask_worker(store, job, "fetch", FETCHED, emit)))

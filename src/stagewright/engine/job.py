@@ -1,82 +1,102 @@
-"""The job that a worker process gets: plain data in a file, so that it could as well run on another machine."""
+"""The job that a worker process gets: a JSON file, so that the worker could also run on another machine.
+
+A job is a node, its key, the keys of its inputs, and what the scheduler grants. The worker reads settings and context
+by the kind's own models.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from stagewright.graph.keys import Key, KeyData
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event
+from stagewright.graph.given import Given
+from stagewright.graph.keys import Key
 from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.base import Stage
+from stagewright.kinds.common.lineage import LineageEntry
+from stagewright.kinds.common.work import Grant, Input, Work
+from stagewright.kinds.registry import by_kind
+from stagewright.store.store import Store
 
 FILE_NAME = "job.json"
 
 
-@dataclass(frozen=True)
-class Job:
-    """One node to build: what it is, where its inputs lie, and what it may use."""
+class Job(BaseModel):
+    """One node to build. ``inputs`` are the results in the store by role: what each is, and its key.
+
+    ``other_root`` is True if the input "root" is not that of the node, which is not built yet, but one below it; a
+    worker that fetches sources can use it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     project: str
-    node: str
-    kind: str
-    yields: str
-    options: Mapping[str, Any]
-    context: Mapping[str, Any]
-    refs: Mapping[str, str]
-    inputs: Mapping[str, tuple[str, str]]  # role -> what it yields, key
-    files: Mapping[str, str]
-    key: str
-    data: KeyData
-    store: str
-    log: str
-    cores: int
-    memory: int  # MiB
-    lineage: Sequence[Mapping[str, Any]] = ()
-    hints: Mapping[str, Any] = field(default_factory=dict)
+    node: Node
+    key: Key
+    inputs: Mapping[str, tuple[Yields, str]]
+    grant: Grant
+    store: Path
+    log: Path
+    lineage: tuple[LineageEntry, ...] = ()
+    other_root: bool = False
 
+    @field_validator("node", mode="before")
     @classmethod
-    def of(
-        cls,
-        project: str,
-        node: Node,
-        key: Key,
-        inputs: Mapping[str, tuple[Yields, str]],
-        store: Path,
-        log: Path,
-        cores: int,
-        memory: int,
-        lineage: Sequence[Mapping[str, Any]] = (),
-    ) -> Job:
-        """The job for a node whose inputs are in the store under these keys."""
-        return cls(
-            project=project,
-            node=node.id,
-            kind=node.kind,
-            yields=node.yields.value,
-            options={**node.options, **node.asides},
-            context=dict(node.context),
-            refs=dict(node.refs),
-            inputs={role: (yields.value, digest) for role, (yields, digest) in inputs.items()},
-            files={name: str(path) for name, path in {**node.files, **node.aside_files}.items()},
-            key=key.digest,
-            data=key.data,
-            store=str(store),
-            log=str(log),
-            cores=cores,
-            memory=memory,
-            lineage=lineage,
-            hints=dict(node.hints),
+    def _by_kind(cls, node: Any) -> Any:
+        """Read settings and context by the models of the kind; a node that is not data is left alone."""
+        if not isinstance(node, dict):
+            return node
+        kind = by_kind().get(node.get("kind", ""))
+        if kind is None:
+            raise ValueError(f"unknown kind {node.get('kind')!r}")
+        models: dict[str, type[Given]] = {"settings": kind, "context": kind.context_model}
+        read = {name: model.model_validate_json(json.dumps(node.get(name))) for name, model in models.items()}
+        return {**node, **read}
+
+    @property
+    def stage(self) -> Stage:
+        """The settings of the node, which are the model of its kind."""
+        assert isinstance(self.node.settings, Stage)
+        return self.node.settings
+
+    def work(self, folder: Path, log: IO[str], emit: Callable[[Event], None]) -> Work[Any]:
+        """Return the work that this job is, in a work folder."""
+        store = Store(self.store)
+        return Work(
+            node=self.node,
+            key=self.key,
+            inputs={role: Input(yields, key, store.tree(yields, key)) for role, (yields, key) in self.inputs.items()},
+            grant=self.grant,
+            lineage=self.lineage,
+            folder=folder,
+            store=store,
+            log=log,
+            emit=emit,
         )
 
     def write(self, folder: Path) -> Path:
-        """Write the job into its work folder."""
+        """Write the job into its work folder, with sorted names: their order must not reach the result."""
         path = folder / FILE_NAME
-        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
+        text = json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True)
+        path.write_text(text, encoding="utf-8")
         return path
 
     @classmethod
     def read(cls, folder: Path) -> Job:
-        """The job of a work folder."""
-        return cls(**json.loads((folder / FILE_NAME).read_text(encoding="utf-8")))
+        """Return the job of a work folder. Raises: BUG if the file is not a job of this version."""
+        path = folder / FILE_NAME
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise StagewrightError(
+                Reason.BUG,
+                f"{path}: not a job of this version of Stagewright",
+                detail=str(error),
+                hint="run stagewright build again; if that does not help, please report this",
+            ) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stagewright.engine.plan import Plan
-from stagewright.kinds.registry import by_kind
+from stagewright.kinds.registry import by_kind, facts_of
 from stagewright.store.links import link
 from stagewright.store.store import Store
 
@@ -28,7 +28,7 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
             tree = store.tree(step.node.yields, step.key.digest)
             # Deepest first, so that a web server has all packages before the index that names them.
             files = sorted((path for path in tree.rglob("*") if path.is_file()), key=lambda path: -len(path.parts))
-            main = store.meta(step.node.yields, step.key.digest).facts.get("file")
+            main = facts_of(store.meta(step.node.yields, step.key.digest)).main_file
             place = folder if main else folder / target
             for file in files:
                 link(file, place / file.relative_to(tree))

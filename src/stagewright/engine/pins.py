@@ -9,13 +9,14 @@ from typing import Any
 
 from stagewright.engine.doctor import require, require_for_repos
 from stagewright.engine.job import Job
-from stagewright.engine.repositories import REPO, source_of
+from stagewright.engine.repositories import source_of
 from stagewright.engine.single import ask_worker, reported
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph
 from stagewright.kinds.common.base import Stage
+from stagewright.kinds.common.work import Grant
 from stagewright.project.lock import Lock, Pin, request_digest
 from stagewright.project.model import Entry, Project
 from stagewright.repos.git import CommitRange
@@ -167,7 +168,7 @@ def _require_tools(workspace: Workspace, targets: Sequence[PinTarget]) -> None:
 
 def _is_needed(target: PinTarget, graph: Graph, nodes: set[str]) -> bool:
     if target.is_repository:
-        return any(REPO + target.name in graph.nodes[node].files for node in nodes)
+        return any(target.name in graph.nodes[node].files.repos for node in nodes)
     return bool(nodes.intersection(graph.targets[target.name]))
 
 
@@ -207,7 +208,15 @@ def _look_up_seed(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]:
     project, node = workspace.project, workspace.graph.nodes[target.node]
     log = workspace.log_file(node.id, "pin")
     key = Key.of({"pin": target.name, "request": _request(project, target)})
-    job = Job.of(project.info.name, node, key, {}, workspace.store.path, log, 1, node.memory)
+    job = Job(
+        project=project.info.name,
+        node=node,
+        key=key,
+        inputs={},
+        grant=Grant(1, node.demand.memory),
+        store=workspace.store.path,
+        log=log,
+    )
     with reported(workspace.emit, node.id, "pin", key.digest, log):
         found: Mapping[str, Any] = ask_worker(workspace.store, job, "pin", "pin.json", workspace.emit)
     return found

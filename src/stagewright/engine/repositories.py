@@ -15,14 +15,11 @@ from stagewright.project.lock import request_digest
 from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.repos.repository_source import RepositorySource
 
-REPO = "repo:"
-"""Prefix of the names of repositories among the files of a node, and in events."""
-
 
 @contextlib.contextmanager
 def source_of(workspace: Workspace, name: str, purpose: str) -> Iterator[RepositorySource]:
     """Open the source of a repository for a block, and report the work of the block in events and a log."""
-    project, emit, node = workspace.project, workspace.emit, f"{REPO}{name}"
+    project, emit, node = workspace.project, workspace.emit, f"repo:{name}"
     repo, log = project.repos[name], workspace.log_file(node, purpose)
 
     def progress(done: int, total: int) -> None:
@@ -46,7 +43,7 @@ def source_of(workspace: Workspace, name: str, purpose: str) -> Iterator[Reposit
 def missing_repositories(workspace: Workspace, nodes: Iterable[Node]) -> list[str]:
     """Return the names of the repositories that these nodes use and whose pinned trees are not in the store."""
     project, cache = workspace.project, RepositoryCache.of(workspace.store.path)
-    names = {name.removeprefix(REPO) for node in nodes for name in node.files if name.startswith(REPO)}
+    names = {name for node in nodes for name in node.files.repos}
     trees = {name: project.pinned_tree(name) for name in sorted(names) if project.repos[name].moves}
     return [name for name, tree in trees.items() if tree and not cache.has(tree)]
 

@@ -23,6 +23,7 @@ from stagewright.engine.worker_process import Worker
 from stagewright.errors import StagewrightError
 from stagewright.events import Event, Listener, NodeFinished, NodeStarted, NodeWaiting, RunFinished, RunStarted, Status
 from stagewright.graph.node import Node
+from stagewright.kinds.common.work import Grant
 from stagewright.store.store import Store, remove_tree
 
 TICK = 0.2
@@ -134,13 +135,13 @@ class Scheduler:
         if not self._running:
             return True
         used = sum(running.cores for running in self._running.values())
-        memory = sum(running.node.memory for running in self._running.values())
-        taken = {running.node.exclusive for running in self._running.values()} - {""}
+        memory = sum(running.node.demand.memory for running in self._running.values())
+        taken = {running.node.demand.exclusive for running in self._running.values()} - {""}
         return (
             (self.resources.jobs is None or len(self._running) < self.resources.jobs)
-            and used + min(node.cores, self.resources.cores) <= self.resources.cores
-            and memory + node.memory <= self.resources.memory
-            and node.exclusive not in taken
+            and used + min(node.demand.cores, self.resources.cores) <= self.resources.cores
+            and memory + node.demand.memory <= self.resources.memory
+            and node.demand.exclusive not in taken
         )
 
     def _start(self, node: Node, others: int) -> None:
@@ -160,14 +161,21 @@ class Scheduler:
             return
         used = sum(running.cores for running in self._running.values())
         spare = self.resources.cores - used - others
-        cores = max(1, min(node.cores, self.resources.cores), spare)
+        cores = max(1, min(node.demand.cores, self.resources.cores), spare)
         log = self.store.log_folder(self.plan.project.info.name, node.id) / f"{self.run_id}.log"
-        inputs = self.plan.inputs_of(node)
-        memory = max(node.memory, self.resources.memory * cores // self.resources.cores)
-        below = lineage(self.plan, self.store, node.id)
-        job = Job.of(self.plan.project.info.name, node, key, inputs, self.store.path, log, cores, memory, below)
+        memory = max(node.demand.memory, self.resources.memory * cores // self.resources.cores)
+        job = Job(
+            project=self.plan.project.info.name,
+            node=node,
+            key=key,
+            inputs=self.plan.inputs_of(node),
+            grant=Grant(cores, memory),
+            store=self.store.path,
+            log=log,
+            lineage=lineage(self.plan, self.store, node.id),
+        )
         worker = Worker.start(job, self.store.new_work(key.digest))
-        self._running[node.id] = _Running(worker, node, min(node.cores, self.resources.cores), release)
+        self._running[node.id] = _Running(worker, node, min(node.demand.cores, self.resources.cores), release)
         self._selector.register(worker, selectors.EVENT_READ, node.id)
         self._emit(NodeStarted(node=node.id, kind=node.kind, key=key.digest, log=str(log)))
 

@@ -17,7 +17,6 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,11 @@ from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.node import Yields
-from stagewright.kinds.common.base import Built, Input, Stage, Work
+from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
-from stagewright.kinds.registry import by_kind
-from stagewright.portage.binpkgs import toolchain_of
+from stagewright.kinds.common.work import Built, Work
 from stagewright.run import exit_if_orphaned, interactive, python
-from stagewright.store.store import Meta, Store, is_full, tree_size
+from stagewright.store.store import Meta, is_full, tree_size
 
 FETCHED = "fetched.json"
 """What a worker that only fetched leaves in its folder: the names of the files that the node needs."""
@@ -67,13 +65,13 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
     size = 0
     log = open(job.log, "a", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115  line buffering; closing it may fail on a full disk
     try:
-        stage, work = _prepare(job, folder, log, emit)
+        work = job.work(folder, log, emit)
         if mode == "pin":
-            _pin(stage, work, folder)
+            _pin(job, work, folder)
         elif mode == "fetch":
-            _fetch(stage, work, folder)
+            _fetch(job, work, folder)
         else:
-            size = _build(job, stage, work)
+            size = _build(job, work)
     except BaseException as problem:  # noqa: BLE001  all of them are told to the engine
         error = _as_error(problem, folder)
         with contextlib.suppress(OSError):
@@ -83,54 +81,30 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
     seconds = time.monotonic() - started
     status = Status.FAILED if error else Status.BUILT
     told = error.to_dict() if error else None
-    emit(NodeFinished(node=job.node, status=status, seconds=seconds, size=size, error=told))
+    emit(NodeFinished(node=job.node.id, status=status, seconds=seconds, size=size, error=told))
     return 1 if error else 0
 
 
-def _prepare(job: Job, folder: Path, log: object, emit: Callable[[Event], None]) -> tuple[Stage, Work]:
-    store = Store(Path(job.store))
-    inputs = {
-        role: Input(Yields(yields), key, store.tree(Yields(yields), key)) for role, (yields, key) in job.inputs.items()
-    }
-    stage = by_kind()[job.kind].restored(job.refs, job.options)
-    work = Work(
-        node=job.node,
-        folder=folder,
-        store=store,
-        inputs=inputs,
-        files={name: Path(path) for name, path in job.files.items()},
-        context=job.context,
-        key=job.key,
-        cores=job.cores,
-        memory=job.memory,
-        log=log,  # type: ignore[arg-type]
-        emit=emit,
-        lineage=job.lineage,
-        hints=job.hints,
-        digests=job.data.get("files", {}),  # a job that looks up a pin has no key of files
-    )
-    return stage, work
-
-
-def _build(job: Job, stage: Stage, work: Work) -> int:
+def _build(job: Job, work: Work[Any]) -> int:
+    stage, node, key = job.stage, job.node, job.key
     built = stage.build(work)
-    yields = Yields(job.yields)
     if stage.publishes:
         _protect(built.tree)
     size = tree_size(built.tree)
-    stack = [job.key, *built.below] if yields is Yields.LAYER else []
-    meta = Meta(job.key, job.node, job.kind, time.time(), size, job.data, stack, _facts(built, work))
-    work.store.commit(built.tree, yields, meta, built.binpkgs)
+    stack = [key.digest, *built.below] if node.yields is Yields.LAYER else []
+    facts = _facts(built, work).to_dict()
+    meta = Meta(key.digest, node.id, node.kind, time.time(), size, key.data, stack, facts)
+    work.store.commit(built.tree, node.yields, meta, built.binpkgs)
     return size
 
 
-def _facts(built: Built, work: Work) -> dict[str, Any]:
-    """The builder's facts; a layer also hands on which stage its root's compiler comes from."""
-    facts = dict(built.facts)
-    if built.below:
-        below = work.store.meta(Yields.LAYER, built.below[0])
-        facts.setdefault("toolchain", toolchain_of(below.stack, below.facts))
-    return facts
+def _facts(built: Built, work: Work[Any]) -> Facts:
+    """Return the facts of a build; a layer also records which stage the compiler of its root comes from."""
+    facts = built.facts
+    if not built.below or not isinstance(facts, LayerFacts) or facts.toolchain:
+        return facts
+    below = work.store.meta(Yields.LAYER, built.below[0])
+    return facts.model_copy(update={"toolchain": LayerFacts.of(below).compiler(below.stack)})
 
 
 def _protect(tree: Path) -> None:
@@ -140,24 +114,24 @@ def _protect(tree: Path) -> None:
             Path(folder, name).chmod(0o444)
 
 
-def _pin(stage: Stage, work: Work, folder: Path) -> None:
-    (folder / "pin.json").write_text(json.dumps(stage.pin(work)), encoding="utf-8")
+def _pin(job: Job, work: Work[Any], folder: Path) -> None:
+    (folder / "pin.json").write_text(json.dumps(job.stage.pin(work)), encoding="utf-8")
 
 
-def _fetch(stage: Stage, work: Work, folder: Path) -> None:
+def _fetch(job: Job, work: Work[Any], folder: Path) -> None:
+    stage = job.stage
     assert isinstance(stage, PackageStage), "the engine asks no other kind"
-    (folder / FETCHED).write_text(json.dumps(stage.fetch(work)), encoding="utf-8")
+    (folder / FETCHED).write_text(json.dumps(stage.fetch(work, other_root=job.other_root)), encoding="utf-8")
 
 
 def _shell(job: Job, folder: Path, arguments: list[str]) -> int:
     with open(job.log, "a", encoding="utf-8", buffering=1) as log:  # noqa: PTH123  line buffering
-        stage, work = _prepare(job, folder, log, lambda _: None)
-        root = stage.open(work)
+        root = job.stage.open(job.work(folder, log, lambda _: None))
     inside = next((shell for shell in SHELL if os.path.lexists(root.path / shell.lstrip("/"))), None)
     if inside is None and not arguments:
-        raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{job.node} has no shell", hint="give a command to run")
+        raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{job.node.id} has no shell", hint="give a command to run")
     words = arguments or [str(inside), *(["sh"] if inside == "/bin/busybox" else [])]
-    return interactive(root.command(words, env={"PS1": f"{job.node} \\w # "}, terminal=True))
+    return interactive(root.command(words, env={"PS1": f"{job.node.id} \\w # "}, terminal=True))
 
 
 def _as_error(problem: BaseException, folder: Path) -> StagewrightError:

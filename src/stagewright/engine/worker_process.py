@@ -33,8 +33,8 @@ class Worker:
     def start(cls, job: Job, folder: Path, mode: str = "build") -> Worker:
         """Start a worker on a job in its work folder."""
         job.write(folder)
-        Path(job.log).parent.mkdir(parents=True, exist_ok=True)
-        kind = by_kind()[job.kind]
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        kind = by_kind()[job.node.kind]
         keeper = cgroup.keeper(folder.name) if kind.contained else None
         with open(job.log, "ab") as log:  # noqa: PTH123
             words = command(folder, mode, own_network=kind.own_network)
@@ -83,16 +83,16 @@ class Worker:
         if self.result:
             return self.result
         code = self.process.returncode
-        if is_full(Path(self.job.store)):
-            full = disk_full(self.job.store, detail=_tail(Path(self.job.log)))
-            return NodeFinished(node=self.job.node, status=Status.FAILED, error=full.to_dict())
+        if is_full(self.job.store):
+            full = disk_full(str(self.job.store), detail=_tail(self.job.log))
+            return NodeFinished(node=self.job.node.id, status=Status.FAILED, error=full.to_dict())
         killed = StagewrightError(
             Reason.BUILD_FAILED,
-            f"the worker of {self.job.node} ended without a word (exit code {code})",
-            detail=_tail(Path(self.job.log)),
+            f"the worker of {self.job.node.id} ended without a word (exit code {code})",
+            detail=_tail(self.job.log),
             hint="it was killed, or the machine ran out of memory; run the same command again to go on",
         )
-        return NodeFinished(node=self.job.node, status=Status.FAILED, error=killed.to_dict())
+        return NodeFinished(node=self.job.node.id, status=Status.FAILED, error=killed.to_dict())
 
 
 def _tail(path: Path, lines: int = 10) -> str:

@@ -1,9 +1,9 @@
 """Keys: the digest that names what a node makes.
 
-A key is the sha256 of one printable dictionary with everything that goes in: the format of keys, the kind and the code
-that builds it, the options after defaults, the digests of every file that the project names, the keys of the inputs,
-and the versions of the host's tools that leave traces. ``plan`` prints the entries that differ from the last build, and
-golden files in the tests guard that a key never changes by accident.
+A key is the sha256 of one printable dictionary. It holds the format of keys, the kind and the digest of the code that
+builds it, the settings after defaults, the context, the digest of every file and repository, the keys of the inputs,
+and the versions of the host's tools that change the result. ``plan`` prints the entries that differ from the last
+build. Golden files in the tests make sure that a key never changes by accident.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ KeyData = dict[str, Any]
 
 @dataclass(frozen=True)
 class Key:
-    """What goes into one node, and the digest of that."""
+    """The dictionary that decides what a node makes, and its digest."""
 
     digest: str
     data: KeyData
 
     @classmethod
     def of(cls, data: KeyData) -> Key:
-        """The key of a dictionary: the digest of its JSON with sorted names."""
+        """Return the key of a dictionary: the digest of its JSON with sorted names."""
         text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return cls(hashlib.sha256(text.encode()).hexdigest(), data)
 
 
 @dataclass(frozen=True)
 class KeySources:
-    """Where the parts of a key come from that are not written in the node: three functions."""
+    """Three functions that give the parts of a key that the node does not hold."""
 
     code: Callable[[str], str]  # kind -> digest of the code that builds it
     tree: Callable[[Path], str]  # file or folder -> digest of its content
@@ -47,15 +47,21 @@ class KeySources:
 
 
 def key_of(node: Node, inputs: Mapping[str, str], sources: KeySources) -> Key:
-    """The key of one node, given the digests of its inputs by role."""
+    """Return the key of one node, given the digests of its inputs by role."""
+
+    def digests(files: Mapping[str, Path]) -> dict[str, str]:
+        return {name: sources.tree(path) for name, path in files.items()}
+
     return Key.of(
         {
             "format": KEY_FORMAT,
             "kind": node.kind,
             "code": sources.code(node.kind),
-            "options": dict(node.options),
-            "context": dict(node.context),
-            "files": {name: sources.tree(path) for name, path in node.files.items()},
+            "settings": node.settings.for_key(),
+            "context": node.context.for_key(),
+            "files": digests(node.files.settings),
+            "repos": digests(node.files.repos),
+            "binhost_keys": digests(node.files.binhost_keys),
             "inputs": dict(inputs),
             "tools": {name: sources.tool(name) for name in node.tools},
         }
@@ -63,7 +69,7 @@ def key_of(node: Node, inputs: Mapping[str, str], sources: KeySources) -> Key:
 
 
 def keys_of(graph: Graph, sources: KeySources) -> dict[str, Key]:
-    """The keys of all nodes of a graph, by node id. Files that several nodes name are read once."""
+    """Return the keys of all nodes of a graph, by node id. A file that several nodes read is digested once."""
     seen: dict[Path, str] = {}
 
     def tree(path: Path) -> str:
@@ -82,7 +88,7 @@ def keys_of(graph: Graph, sources: KeySources) -> dict[str, Key]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One entry of a key that differs: its dotted name, the value then and the value now (None: not there)."""
+    """One entry of a key that differs: its dotted name, the old value and the new value; None if it is missing."""
 
     entry: str
     old: Any
@@ -90,7 +96,7 @@ class Difference:
 
 
 def differences(old: KeyData, new: KeyData) -> list[Difference]:
-    """The entries in which two key dictionaries differ, in the order of their names."""
+    """Return the entries in which two key dictionaries differ, sorted by name."""
     before, after = dict(_flat(old)), dict(_flat(new))
     names = sorted(before.keys() | after.keys())
     return [

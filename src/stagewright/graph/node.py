@@ -1,7 +1,7 @@
 """Nodes and the graph they form.
 
 A node is one thing to make: the root of one stage, one squashfs, one ISO, one boot test. It names its inputs, any
-number of them (R22), and everything else that decides what comes out, so that a key can be made of it.
+number of them, and everything else that decides what comes out, so that a key can be made of it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import graphlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import SerializeAsAny
 
 from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.graph.given import Given, NotInKey
 
 
 class Yields(enum.StrEnum):
@@ -29,46 +32,61 @@ class Yields(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class Demand:
+    """What a node asks of the machine: cores, and memory in MiB.
+
+    Nodes with the same word in ``exclusive`` never run at the same time.
+    """
+
+    cores: int = 1
+    memory: int = 512
+    exclusive: str = ""
+
+
+class NodeFiles(Given):
+    """The files and folders on disk that a node reads, each group by name."""
+
+    settings: dict[str, Path] = {}
+    """Those that its settings name, by the path as the settings write it."""
+    sources: Annotated[dict[str, Path], NotInKey()] = {}
+    """Those that settings outside of the key name, such as a keyring."""
+    repos: dict[str, Path] = {}
+    """The ebuild repositories that it sees, by name."""
+    binhost_keys: dict[str, Path] = {}
+    """The public keys of binary package hosts, by the name of the host."""
+
+
+@dataclass(frozen=True)
 class Node:
     """One thing to make.
 
-    ``options`` are the settings after defaults, ``context`` what the project adds to them (time stamp, repositories,
-    pins of the lock), both JSON-able; ``files`` are the files and folders on disk that they name, by the name the
-    builder uses for them; ``inputs`` are other nodes, by role. ``tools`` are the programs of the host that leave traces
-    in the result. ``refs`` are the names that the project gives to inputs, ``asides`` the settings that say where
-    something comes from and not what it is, with ``aside_files`` that they name, ``hints`` what the project tells
-    besides, such as mirrors, ``cores`` and ``memory`` (MiB) what it asks of the machine; none of these changes the
-    result, so none is part of the key.
+    ``settings`` is the model of the kind itself, ``context`` what the project adds to it, such as the time stamp and
+    the pins of the lock. ``inputs`` are ids of other nodes, by role. ``tools`` are the programs of the host whose
+    version changes the result. The id, the names of the inputs, ``demand`` and ``place`` are not part of the key.
     """
 
     id: str
     kind: str
     yields: Yields
-    options: Mapping[str, Any] = field(default_factory=dict)
-    context: Mapping[str, Any] = field(default_factory=dict)
-    refs: Mapping[str, str] = field(default_factory=dict)
+    settings: SerializeAsAny[Given] = field(default_factory=Given)
+    context: SerializeAsAny[Given] = field(default_factory=Given)
     inputs: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, Path] = field(default_factory=dict)
-    asides: Mapping[str, Any] = field(default_factory=dict)
-    aside_files: Mapping[str, Path] = field(default_factory=dict)
+    files: NodeFiles = field(default_factory=NodeFiles)
     tools: tuple[str, ...] = ()
-    cores: int = 1
-    memory: int = 512
-    hints: Mapping[str, Any] = field(default_factory=dict)
-    exclusive: str = ""  # nodes that share a word here never run at the same time
+    demand: Demand = Demand()
     place: Place | None = None
 
 
 @dataclass(frozen=True)
 class Graph:
-    """All nodes of a project, by id, and the targets that people ask for: stage and test names to node ids."""
+    """All nodes of a project by id, and the targets that users name: stage and test names to node ids."""
 
     nodes: Mapping[str, Node]
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, nodes: Iterable[Node], targets: Mapping[str, tuple[str, ...]] | None = None) -> Graph:
-        """The graph of these nodes. Equal nodes given twice count once; raises :class:`StagewrightError` on a cycle."""
+        """Return the graph of these nodes. Equal nodes given twice count once. Raises: CYCLE if the inputs form one."""
         table: dict[str, Node] = {}
         for node in nodes:
             other = table.setdefault(node.id, node)
@@ -78,7 +96,7 @@ class Graph:
         return graph
 
     def order(self) -> list[str]:
-        """Node ids, each after its inputs; the order is the same for the same graph."""
+        """Return the node ids, each after its inputs; the order is the same for the same graph."""
         sorter = graphlib.TopologicalSorter({node.id: sorted(node.inputs.values()) for node in self})
         try:
             return list(sorter.static_order())
@@ -86,7 +104,7 @@ class Graph:
             raise cycle_error(error.args[1], self.nodes[error.args[1][0]].place) from error
 
     def closure(self, targets: Iterable[str]) -> set[str]:
-        """The targets and everything they need, however far away."""
+        """Return the targets and all nodes that they need, directly or through other nodes."""
         found: set[str] = set()
         waiting = list(targets)
         while waiting:
@@ -97,7 +115,7 @@ class Graph:
         return found
 
     def users(self) -> dict[str, list[str]]:
-        """For each node the nodes that take it as an input."""
+        """Return the nodes that take each node as an input."""
         table: dict[str, list[str]] = {node_id: [] for node_id in self.nodes}
         for node in self:
             for source in set(node.inputs.values()):
@@ -109,7 +127,7 @@ class Graph:
 
 
 def circles(edges: Mapping[str, set[str]]) -> Iterator[list[str]]:
-    """Every way that leads back to its start, given the inputs of each name; ways do not share names."""
+    """Yield every cycle, given the inputs of each name. No name is in two of the cycles."""
     remaining = {name: set(sources) for name, sources in edges.items()}
     while True:
         try:
@@ -118,15 +136,15 @@ def circles(edges: Mapping[str, set[str]]) -> Iterator[list[str]]:
         except graphlib.CycleError as error:
             way: list[str] = error.args[1]
             yield way
-            for step in way:  # look on for other circles
+            for step in way:
                 remaining.pop(step, None)
 
 
 def cycle_error(path: list[str], place: Place | None) -> StagewrightError:
-    """The error for stages that need each other, with the way round."""
+    """Return the error for stages that need each other, with the path of the cycle."""
     return StagewrightError(
         Reason.CYCLE,
         f"these need each other: {' -> '.join(path)}",
         place=place,
-        hint="let one of them start from something else",
+        hint="change the input of one of them",
     )

@@ -12,8 +12,10 @@ import stagewright.kinds
 from stagewright.arch import MACHINES
 from stagewright.graph.node import Graph
 from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool, emulator
 from stagewright.project.model import Project
+from stagewright.store.store import Meta
 
 TABLES = ("seeds", "stages", "tests", "")
 """Where kinds are written in a project; the nameless table holds kinds that only other kinds make."""
@@ -31,6 +33,12 @@ def kinds() -> dict[str, dict[str, type[Stage]]]:
 def by_kind() -> dict[str, type[Stage]]:
     """All kinds by the name that nodes carry."""
     return {kind: model for table in kinds().values() for kind, model in table.items()}
+
+
+def facts_of(meta: Meta) -> Facts:
+    """Return the facts of a result in the store, by the model of its kind."""
+    model = by_kind().get(meta.kind)
+    return (model.facts_model if model else Facts).of(meta)
 
 
 def module_of(kind: str) -> str:

@@ -18,10 +18,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stagewright.graph.file_digest import tree_digest
 from stagewright.portage.installed import read_entry
@@ -160,8 +159,3 @@ def packages_in(pkgdir: Path, tree: Path) -> Iterator[Path]:
         version, _, number = source.name.removesuffix(".gpkg.tar").rpartition("-")
         if read_entry(tree, f"{source.parent.parent.name}/{version}", "BUILD_ID") == number:
             yield source
-
-
-def toolchain_of(stack: Sequence[str], facts: Mapping[str, Any]) -> str:
-    """Return the key of the stage that provides a root's compiler: a fact of its layer, else its lowest layer."""
-    return str(facts.get("toolchain") or stack[-1])

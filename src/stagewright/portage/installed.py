@@ -12,9 +12,6 @@ from stagewright.chroot import inside
 
 VDB = "var/db/pkg"
 
-INSTALLED = "installed"
-"""The fact that lists the packages of a layer whose root has no records of them."""
-
 _TIMED = re.compile(r"^((?:obj .* [0-9a-f]{32}|sym .* -> .*) )(\d+)$", re.MULTILINE)
 _NANO = 1_000_000_000
 
@@ -70,10 +67,10 @@ def _contents(record: Path) -> dict[str, str]:
     return {line["file"] or line["link"] or line["other"]: line["md5"] or line["target"] or "" for line in found}
 
 
-def packages_of(root: Path, layers: Iterable[Mapping[str, Any]] = ()) -> list[Package]:
-    """Return the packages of a root from its records, else from the facts of the topmost layer that lists packages."""
+def packages_of(root: Path, remembered: Iterable[Sequence[Package]] = ()) -> list[Package]:
+    """Return the packages of a root by its records, or else the first of the remembered lists that is not empty."""
     found = inside(root, installed, Path("/"))
-    return found or from_data(next((facts[INSTALLED] for facts in layers if facts.get(INSTALLED)), []))
+    return found or list(next(filter(None, remembered), ()))
 
 
 def as_data(packages: Sequence[Package]) -> list[dict[str, Any]]:

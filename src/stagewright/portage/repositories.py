@@ -10,10 +10,9 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
 from stagewright.project.source import KeyPath
@@ -30,19 +29,6 @@ class Repository:
     main: bool = False
     priority: int = 0
     eclass_overrides: tuple[str, ...] = ()
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Return the settings of the project as JSON-able data; :meth:`of` reads them back."""
-        return {
-            **{name: value for name, value in asdict(self).items() if name != "path"},
-            "eclass_overrides": [*self.eclass_overrides],
-        }
-
-    @classmethod
-    def of(cls, path: Path, settings: Mapping[str, Any]) -> Repository:
-        """Return the repository in a folder, with settings from :attr:`settings`."""
-        return cls(**{**settings, "path": path, "eclass_overrides": tuple(settings["eclass_overrides"])})
 
     @property
     def location(self) -> str:

@@ -15,17 +15,18 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from stagewright.graph.given import Given, NotInKey, markers
 from stagewright.graph.node import Yields
 from stagewright.project.source import KeyPath
 
 
-class Section(BaseModel):
+class Section(Given):
     """Base of every model that is read from a project file. Unknown keys and values of another type are errors.
 
     Strict mode rejects texts for enumerations. A field with one is written ``Annotated[Kind, ByValue()]``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(strict=True)
 
 
 def section_of(annotation: Any) -> type[Section] | None:
@@ -49,6 +50,11 @@ class Ref:
 
     tables: tuple[str, ...]
     yields: Yields | None = None
+
+
+@dataclass(frozen=True)
+class NodeRef(Ref, NotInKey):
+    """Marks a value that names a stage or seed. The node of that entry becomes an input."""
 
 
 @dataclass(frozen=True)
@@ -143,13 +149,13 @@ AnyAtom = Annotated[str, AfterValidator(check_atom)]
 Atom = Annotated[AnyAtom, FromRepos()]
 """An atom of a package to install."""
 
-RootRef = Annotated[str, Ref(("stages", "seeds"), Yields.LAYER)]
+RootRef = Annotated[str, NodeRef(("stages", "seeds"), Yields.LAYER)]
 """Name of a stage or seed whose result is a root."""
 
-StageRef = Annotated[str, Ref(("stages",), Yields.LAYER)]
+StageRef = Annotated[str, NodeRef(("stages",), Yields.LAYER)]
 """Name of a stage whose result is a root."""
 
-FilesRef = Annotated[str, Ref(("stages",), Yields.ARTIFACT)]
+FilesRef = Annotated[str, NodeRef(("stages",), Yields.ARTIFACT)]
 """Name of a stage whose result is files: an image, a payload."""
 
 RepoRef = Annotated[str, Ref(("repos",))]
@@ -205,7 +211,7 @@ def _sections(value: Any) -> Iterator[tuple[tuple[str | int, ...], BaseModel]]:
 @functools.cache
 def _marked_fields(model: type[BaseModel], marker: type) -> list[tuple[str, list[Any]]]:
     """Return the fields of a model that have a marker or contain sections, each with its markers."""
-    fields = [(name, _markers(info.annotation, info.metadata, marker)) for name, info in model.model_fields.items()]
+    fields = [(name, markers(info.annotation, info.metadata, marker)) for name, info in model.model_fields.items()]
     return [(name, marks) for name, marks in fields if marks or _holds_section(model.model_fields[name].annotation)]
 
 
@@ -213,10 +219,3 @@ def _holds_section(annotation: Any) -> bool:
     if isinstance(annotation, type):
         return issubclass(annotation, BaseModel)
     return any(map(_holds_section, getattr(annotation, "__args__", ())))
-
-
-def _markers(annotation: Any, metadata: list[Any], marker: type) -> list[Any]:
-    found = [mark for mark in metadata if isinstance(mark, marker)]
-    for argument in getattr(annotation, "__args__", ()):
-        found += _markers(argument, list(getattr(argument, "__metadata__", ())), marker)
-    return found

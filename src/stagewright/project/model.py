@@ -140,11 +140,6 @@ class Repo(Section):
         """Settings that a pin is resolved from: origin, state and accepted signatures."""
         return self.model_dump(mode="json", exclude={"path", "main", "priority", "eclass_overrides"})
 
-    @property
-    def layout(self) -> dict[str, Any]:
-        """Settings for Portage's repos.conf."""
-        return self.model_dump(include={"main", "priority", "eclass_overrides"})
-
 
 ORIGINS = ("path", "git", "squashfs", "snapshot")
 """Keys that give the origin of a repository."""
@@ -206,6 +201,15 @@ class TopLevelTables(Section):
     distfiles: DistfilesTable = DistfilesTable()
 
 
+_PREFIXES = {"seeds": "seed:", "tests": "test:"}
+"""How the node ids of entries begin, by table; those of stages are their names."""
+
+
+def node_id(table: str, name: str) -> str:
+    """Return the id of the node that makes an entry."""
+    return _PREFIXES.get(table, "") + name
+
+
 @dataclass(frozen=True)
 class Entry:
     """A validated entry of ``[seeds]``, ``[stages]`` or ``[tests]`` with the places of its values."""
@@ -215,6 +219,11 @@ class Entry:
     kind: str
     model: Section
     places: Mapping[KeyPath, Place] = field(default_factory=dict)
+
+    @property
+    def node_id(self) -> str:
+        """The id of the node that makes this entry."""
+        return node_id(self.table, self.name)
 
     def place(self, path: KeyPath = ()) -> Place:
         """Return the place of a value of this entry, or of the nearest enclosing table."""
@@ -294,6 +303,11 @@ class Project:
     def entry(self, name: str) -> Entry | None:
         """Return the stage or seed of this name, or None."""
         return self.entries.get("stages", {}).get(name) or self.entries.get("seeds", {}).get(name)
+
+    def entry_of(self, node: str) -> Entry | None:
+        """Return the entry whose node has this id; None for a node that a kind adds, such as a squashfs."""
+        table = next((table for table, prefix in _PREFIXES.items() if node.startswith(prefix)), "stages")
+        return self.entries.get(table, {}).get(node.removeprefix(_PREFIXES.get(table, "")))
 
     def all_entries(self) -> Iterator[Entry]:
         """Yield all seeds, stages and tests."""

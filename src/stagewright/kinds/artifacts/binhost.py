@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
-from stagewright.graph.node import Node, Yields
-from stagewright.kinds.common.base import Built, Scope, Stage, Work
-from stagewright.kinds.common.packages import FOREIGN, PackageStage
+from stagewright.graph.node import NodeFiles, Yields
+from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.facts import Facts, LayerFacts
+from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.tools import SANDBOX
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.confdir import PKGDIR
 from stagewright.portage.scripts import ask
 from stagewright.portage.settings import PortageSettings
@@ -53,11 +55,29 @@ class Signing(Section):
         return {name: Path(path).expanduser() for name, path in named.items() if path}
 
 
+class PublishedContext(PackageContext):
+    """Context of a folder of binary packages."""
+
+    portage: PackageStage
+    """The root and the settings of the Portage that writes the index."""
+
+
+class PublishedFacts(Facts):
+    """Facts of a folder of binary packages."""
+
+    packages: int
+    bytes: int
+    signed: str | None = None
+    """Fingerprint of the key that signed the packages."""
+
+
 class BinhostStage(Stage, kind="binhost"):
     """A stage of kind ``binhost``."""
 
     yields = Yields.ARTIFACT
     publishes = True
+    context_model = PublishedContext
+    facts_model = PublishedFacts
     required_tools = (SANDBOX,)
 
     roots: Annotated[list[StageRef], Field(min_length=1)]
@@ -76,24 +96,26 @@ class BinhostStage(Stage, kind="binhost"):
         """The stage whose Portage writes the index: the first of the roots that has one, or the first below it."""
         return next((found for root in self.roots for found in _with_portage(project, root)), None)
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node; the index is written by the Portage that filled the first of the roots, configured as there."""
-        node = super().node(node_id, scope, **context)
-        by = self._filled_by(scope.project)
+    def _portage(self, project: Project) -> PackageStage:
+        """Return the Portage that writes the index: that of the first of the roots, without binary packages."""
+        by = self._filled_by(project)
         assert by, "the project was checked"
-        settings = by.model_dump(mode="json", include={"root", *PortageSettings.model_fields})
-        theirs = by.node(node_id, scope)
-        return replace(
-            node,
-            inputs={**node.inputs, "root": theirs.inputs["root"]},
-            files={role: path for role, path in theirs.files.items() if role.startswith("repo:") or role in by.confdir},
-            context={
-                **node.context,
-                "repos": theirs.context["repos"],
-                "binhosts": [],
-                "portage": {**settings, "binhosts": [], "binpkgs": False},
-            },
-        )
+        settings = {name: getattr(by, name) for name in PortageSettings.model_fields}
+        return PackageStage(root=by.root, **{**settings, "binhosts": [], "binpkgs": False})
+
+    def node_context(self, node_id: str, scope: Scope) -> PublishedContext:
+        """Return the repositories and settings of the Portage that writes the index."""
+        portage = self._portage(scope.project)
+        seen = portage.node_context(node_id, scope)
+        return PublishedContext(**{**dict(seen), "portage": portage})
+
+    def node_inputs(self, scope: Scope) -> dict[str, str]:
+        """Return the nodes of the roots, and of the root whose Portage writes the index."""
+        return {**super().node_inputs(scope), **self._portage(scope.project).node_inputs(scope)}
+
+    def node_files(self, scope: Scope) -> NodeFiles:
+        """Return the repositories and confdirs of the Portage that writes the index."""
+        return self._portage(scope.project).node_files(scope)
 
     def missing(self) -> Iterator[StagewrightError]:
         """Files of the secret key that are not there: a build may take hours until they are needed."""
@@ -103,9 +125,9 @@ class BinhostStage(Stage, kind="binhost"):
                     Reason.MISSING_FILE, f"sign.{name}: there is no file {path}", hint="build on a machine that has it"
                 )
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PublishedContext]) -> Built:
         """Collect the packages, sign them, and let Portage write the index."""
-        root, _ = PackageStage.model_validate(work.context["portage"]).portage(work)
+        root, _ = work.context.portage.portage(work)
         folder = work.folder / "binpkgs"
         work.phase("collect")
         renumber = self._collect(work, folder)
@@ -117,10 +139,10 @@ class BinhostStage(Stage, kind="binhost"):
         for lock in folder.rglob(".*.portage_lockfile"):
             lock.unlink()
         size = sum(path.stat().st_size for path in packages)
-        signed = {"signed": self.sign.key.upper()} if self.sign else {}
-        return Built(folder, (), {"packages": len(packages), "bytes": size, **signed})
+        signed = self.sign.key.upper() if self.sign else None
+        return Built(folder, PublishedFacts(packages=len(packages), bytes=size, signed=signed))
 
-    def _collect(self, work: Work, folder: Path) -> dict[str, int]:
+    def _collect(self, work: Work[PublishedContext], folder: Path) -> dict[str, int]:
         """Link the packages of all layers, each once. Returns the new build ids of those whose name was taken.
 
         Two builds that knew nothing of each other both begin with build id 1; another package under the same name gets
@@ -145,26 +167,25 @@ class BinhostStage(Stage, kind="binhost"):
                 renumber[str(target.relative_to(folder))] = number
         return renumber
 
-    def _sources(self, work: Work) -> Iterator[Path]:
+    def _sources(self, work: Work[PublishedContext]) -> Iterator[Path]:
         for role in sorted(role for role in work.inputs if role.startswith("roots.")):
             yield from work.store.binpkgs(work.inputs[role].key)
 
-    def _tell_what_is_missing(self, work: Work) -> None:
+    def _tell_what_is_missing(self, work: Work[PublishedContext]) -> None:
         foreign: dict[str, set[str]] = {}
-        for role in work.inputs:
-            for key in work.store.meta(Yields.LAYER, work.inputs[role].key).stack:
-                for host, known in work.store.meta(Yields.LAYER, key).facts.get(FOREIGN, {}).items():
-                    foreign.setdefault(host, set()).update(known["packages"])
+        for layer in (layer for role in work.inputs for layer in work.layers(role)):
+            for host, known in (LayerFacts.of(layer).binhosts or {}).items():
+                foreign.setdefault(host, set()).update(known.packages)
         for host, names in sorted(foreign.items()):
             work.notice(f"{len(names)} packages came from binhost {host} and are not published again")
 
-    def _write(self, root: Root, packages: list[Path], renumber: dict[str, int], work: Work) -> None:
+    def _write(self, root: Root, packages: list[Path], renumber: dict[str, int], work: Work[PublishedContext]) -> None:
         binds, sign = [], None
         if self.sign:
             if not files.exists(root.path, "usr/bin/gpg-agent"):
                 raise StagewrightError(
                     Reason.ENVIRONMENT_LACKS,
-                    f"{work.context['portage']['root']} has no gpg-agent, so it cannot sign packages",
+                    f"{work.context.portage.root}: no gpg-agent, so it cannot sign packages",
                     hint="add `gpg` and `gpg-agent` to the packages of a Debian seed, app-crypt/gnupg to a stage",
                 )
             inner = {name: f"/run/stagewright/{name}" for name in self.sign.paths()}

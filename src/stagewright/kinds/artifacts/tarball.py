@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node, Yields
-from stagewright.kinds.common.base import Built, Scope, Stage, Work
-from stagewright.kinds.common.released import about, layers_of, look_at, release
+from stagewright.graph.node import Demand, Node, Yields
+from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.context import ArtifactContext, StageContext
+from stagewright.kinds.common.facts import ArtifactFacts
+from stagewright.kinds.common.released import look_at, release
 from stagewright.kinds.common.tools import TAR, Tool
+from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import ByValue, RootRef
 from stagewright.project.model import NAME
 from stagewright.release.archive import MEMORY, Compression, pack
@@ -41,7 +44,9 @@ class Tarball(Stage, kind="tarball"):
     )
     yields = Yields.ARTIFACT
     publishes = True
-    wants_cores = 2
+    demand = Demand(cores=2)
+    context_model = ArtifactContext
+    facts_model = ArtifactFacts
 
     root: RootRef
     """The stage or seed to pack."""
@@ -61,13 +66,19 @@ class Tarball(Stage, kind="tarball"):
             raise PydanticCustomError("level", "{program} has levels up to {highest}", facts)
         return level
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node, with the file's name, which no other tarball of the project may have."""
-        info = scope.project.info
-        file_name = f"{self.name or f'{self.root}-{scope.arch(self.root)}-{info.version}'}.{self.compression.suffix}"
-        node = super().node(node_id, scope, file_name=file_name, **about(scope), **context)
+    def node_context(self, node_id: str, scope: Scope) -> ArtifactContext:
+        """Return the file's name, and the project."""
+        version = scope.project.info.version
+        file_name = f"{self.name or f'{self.root}-{scope.arch(self.root)}-{version}'}.{self.compression.suffix}"
+        return ArtifactContext(source_date_epoch=scope.project.epoch, project=scope.version, file_name=file_name)
+
+    def node(self, node_id: str, scope: Scope) -> Node:
+        """Return the node. Raises: DUPLICATE_NAME if another node makes a file of this name."""
+        node = super().node(node_id, scope)
+        assert isinstance(node.context, ArtifactContext)
+        file_name = node.context.file_name
         for other in scope.nodes.values():
-            if other.context.get("file_name") == file_name:
+            if isinstance(other.context, ArtifactContext) and other.context.file_name == file_name:
                 raise StagewrightError(
                     Reason.DUPLICATE_NAME,
                     f"{node_id} and {other.id} both make {file_name}",
@@ -75,23 +86,23 @@ class Tarball(Stage, kind="tarball"):
                     hint="give one of them a `name`",
                 )
         memory = max(512, min(MEMORY, self._memory(2 * STEPS)), self._memory(2))
-        return replace(node, tools=("tar", self.compression.program), memory=memory)
+        return replace(node, tools=("tar", self.compression.program), demand=replace(node.demand, memory=memory))
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[ArtifactContext]) -> Built:
         """Pack the root."""
         work.phase("pack")
         root, packages = look_at(work, "root")
-        target = work.new_folder("tree") / work.context["file_name"]
+        target = work.new_folder("tree") / work.context.file_name
         packed = pack(
             root,
             target,
             self.compression.command(self._level, work.cores),
             epoch=work.epoch,
             log=work.log,
-            progress=_meter(work, sum(layer.size for layer in layers_of(work, "root"))),
+            progress=_meter(work, sum(layer.size for layer in work.layers("root"))),
         )
         release(work, target, packages, packed.archive, packed.contents)
-        return Built(target.parent, (), {"file": target.name, "bytes": packed.archive.size})
+        return Built(target.parent, ArtifactFacts(file=target.name, bytes=packed.archive.size))
 
     @property
     def _level(self) -> int:
@@ -101,7 +112,7 @@ class Tarball(Stage, kind="tarball"):
         return self.compression.memory(self._level, threads)
 
 
-def _meter(work: Work, total: int) -> Callable[[int], None]:
+def _meter(work: Work[StageContext], total: int) -> Callable[[int], None]:
     """Progress in MiB, a few times; a small root is packed before anybody could read it."""
     told = 0 if total >= STEPS * _MIB else STEPS
 

@@ -1,19 +1,20 @@
-"""What seeds that come as archives share: bounds, unpacking into a tree that is nobody's business if that fails."""
+"""Base of seeds that are archives: bounds, and unpacking into a tree that is removed on failure."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import NodeProgress
-from stagewright.graph.node import Node
-from stagewright.kinds.common.base import Scope, Seed, Work
+from stagewright.graph.given import NotInKey
+from stagewright.kinds.common.base import Scope, Seed
+from stagewright.kinds.common.context import SeedContext, StageContext
 from stagewright.kinds.common.tools import SANDBOX, TAR, Tool
+from stagewright.kinds.common.work import Work
 from stagewright.project.fields import Matching, Section
 from stagewright.root.emulation import machine_of
 from stagewright.seeds.tarscan import Bounds
@@ -31,16 +32,37 @@ Fingerprint = Annotated[str, Matching(r"[0-9A-Fa-f]{40}", "the 40 digits of gpg 
 _UNITS = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
+class SeedPin(BaseModel):
+    """Base of what a lock pins of a seed: the entries that say what the seed is, and so are part of its key."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class PinnedSeed(Seed):
+    """Base of seeds whose content changes with time, so that a state of them is pinned in the lock."""
+
+    moves = True
+    context_model = SeedContext
+    pin_model: ClassVar[type[SeedPin]]
+
+    def node_context(self, node_id: str, scope: Scope) -> SeedContext:
+        """Return the part of the pin that says what the seed is."""
+        entry = scope.project.entry_of(node_id)
+        known = scope.project.lock.seeds.get(entry.name, {}) if entry else {}
+        pin = {name: known[name] for name in self.pin_model.model_fields if name in known}
+        return SeedContext(source_date_epoch=scope.project.epoch, pin=pin or None)
+
+
 class Limits(Section):
-    """The most that an archive may hold, for one that is honest and yet larger than its size lets expect."""
+    """The upper bounds for an archive that unpacks to more than its size suggests."""
 
     size: Annotated[str, Matching(r"[1-9][0-9]*[MGT]", "a number with M, G or T")] | None = None
-    """Of all files together, such as `40G`; default: 1 GiB and fifty times the archive."""
+    """The size of all files together, such as `40G`; default: 1 GiB and fifty times the archive."""
     members: Annotated[int, Field(gt=0)] | None = None
-    """Files, folders, links; default: 10000, and one for each 100 bytes of the archive."""
+    """The number of files, folders and links; default: 10000, and one for each 100 bytes of the archive."""
 
     def bounds(self, archive: int) -> Bounds:
-        """The bounds for an archive of so many bytes."""
+        """Return the bounds for an archive with this number of bytes."""
         size = int(self.size[:-1]) * _UNITS[self.size[-1]] if self.size else None
         return Bounds.of(archive, self.members, size)
 
@@ -49,22 +71,12 @@ class ArchiveSeed(Seed):
     """Base of seeds that are unpacked."""
 
     required_tools: ClassVar[tuple[Tool, ...]] = (SANDBOX, TAR)
-    sources: ClassVar[frozenset[str]] = frozenset({"limits"})
-    pinned: ClassVar[tuple[str, ...]] = ()
-    """What of the pin makes the seed what it is, and so is part of its key."""
 
-    limits: Limits = Limits()
-    """What an archive may hold that is larger than its size lets expect: `size` such as `40G`, `members`."""
+    limits: Annotated[Limits, NotInKey()] = Limits()
+    """Bounds for an archive that unpacks to more than its size suggests: `size` such as `40G`, `members`."""
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node; of the pin, what makes the seed what it is."""
-        if self.moves:
-            pin = scope.project.lock.seeds.get(node_id.removeprefix("seed:"), {})
-            context["pin"] = {name: pin[name] for name in self.pinned if name in pin} or None
-        return super().node(node_id, scope, **context)
-
-    def unpacked(self, work: Work, fill: Callable[[Path], object], name: str) -> Path:
-        """The tree that ``fill`` makes, which must be a root for the right machine; nothing of it is left otherwise."""
+    def unpacked(self, work: Work[StageContext], fill: Callable[[Path], object], name: str) -> Path:
+        """Return a tree after ``fill`` has filled it. The tree is removed if it is not a root for this machine."""
         work.phase("unpack")
         tree = work.new_folder("tree")
         try:
@@ -72,12 +84,12 @@ class ArchiveSeed(Seed):
             check_root(tree, name)
             self._compare(tree, name)
         except BaseException:
-            remove_tree(tree)  # a failed build's folder is kept, but not what a stranger put into it
+            remove_tree(tree)  # the folder of a failed build is kept, but not files that were not verified
             raise
         return tree
 
-    def unpack(self, work: Work, archive: Path, name: str = "") -> Path:
-        """The tree in a tarball."""
+    def unpack(self, work: Work[StageContext], archive: Path, name: str = "") -> Path:
+        """Unpack a tarball and return its tree."""
         name = name or archive.name
         bounds = self.limits.bounds(archive.stat().st_size)
         return self.unpacked(work, lambda tree: unpack(archive, tree, work.log, bounds, name=name), name)
@@ -87,35 +99,39 @@ class ArchiveSeed(Seed):
         if machine and self.arch not in (None, machine.arch):
             raise StagewrightError(
                 Reason.BAD_ARCHIVE,
-                f"{name} holds programs for {machine.arch}, the project says {self.arch}",
-                hint="name another one, or correct `arch`",
+                f"{name}: its programs are for {machine.arch} (the project says {self.arch})",
+                hint="name another file, or correct `arch`",
             )
 
 
-def progress(work: Work, name: str) -> Callable[[int, int], None]:
-    """Tells about a download, in mebibytes, a few times a second at most."""
-    told = -1
+def progress(work: Work[StageContext], name: str) -> Callable[[int, int], None]:
+    """Return a function that reports the progress of a download, in MiB, once for each MiB."""
+    reported = -1
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        if done >> 20 != told:
-            told = done >> 20
-            work.emit(NodeProgress(node=work.node, done=told, total=-(-max(total, done) >> 20), name=f"{name} (MiB)"))
+    def report(done: int, total: int) -> None:
+        nonlocal reported
+        if done >> 20 != reported:
+            reported = done >> 20
+            work.progress(reported, -(-max(total, done) >> 20), f"{name} (MiB)")
 
-    return tell
-
-
-def pin_of(work: Work, *names: str) -> dict[str, Any]:
-    """The pin of a seed that is being built. Raises ``LOCK_STALE`` for one that lacks some of its facts."""
-    pin: dict[str, Any] = work.context["pin"] or {}
-    if missing := [name for name in names if name not in pin]:
-        what = f"stagewright.lock does not say {', '.join(missing)} of {work.node}"
-        raise StagewrightError(Reason.LOCK_STALE, what, hint="stagewright update pins it anew")
-    return pin
+    return report
 
 
-def kept(work: Work, digest: str, name: str) -> Path:
-    """Where a file is kept that was fetched, by a digest of it; collection goes by when that was last asked."""
+P = TypeVar("P", bound=SeedPin)
+
+
+def pin_of(work: Work[SeedContext], model: type[P]) -> P:
+    """Return the pin of a seed that is being built. Raises: LOCK_STALE if entries are missing or wrong."""
+    try:
+        return model.model_validate(work.context.pin or {})
+    except ValidationError as error:
+        names = ", ".join(str(detail["loc"][0]) for detail in error.errors())
+        what = f"stagewright.lock: entries of {work.node.id} are missing or wrong ({names})"
+        raise StagewrightError(Reason.LOCK_STALE, what, hint="run stagewright update") from error
+
+
+def kept(work: Work[StageContext], digest: str, name: str) -> Path:
+    """Return the path where the store keeps a fetched file, by its digest, and mark that as used."""
     folder = work.store.cache("seeds") / digest[:32]
     if folder.exists():
         os.utime(folder)

@@ -1,13 +1,15 @@
-"""Changes to the files of a finished root, which several kinds offer."""
+"""Settings of several kinds that change the files of a finished root."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from stagewright.kinds.common.base import Work
+from stagewright.kinds.common.context import StageContext
+from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.work import Work
 from stagewright.portage.emerge import Portage
-from stagewright.portage.installed import INSTALLED, as_data, packages_of
+from stagewright.portage.installed import packages_of
 from stagewright.project.fields import AnyAtom, FilePath, FolderPath, Matching, Section
 from stagewright.root import files
 from stagewright.root.root import Root
@@ -42,14 +44,14 @@ class Finish(Section):
     """Folders whose content to remove."""
 
 
-def finish(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:
-    """Carry out the changes to a root's files; returns what is to be remembered of it (see :func:`conclude`)."""
+def finish(settings: Finish, root: Root, work: Work[StageContext], portage: Portage | None) -> LayerFacts:
+    """Change the files of a root. Return facts for its layer (see :func:`conclude`)."""
     with_files(settings, root, work)
     return conclude(settings, root, work, portage)
 
 
-def with_files(settings: Finish, root: Root, work: Work) -> None:
-    """The first half: what is put into a root."""
+def with_files(settings: Finish, root: Root, work: Work[StageContext]) -> None:
+    """Add files to a root: the first half of :func:`finish`."""
     work.phase("finish")
     for name in settings.root_overlay:
         files.copy_in(root.path, work.files[name], epoch=work.epoch)
@@ -64,10 +66,10 @@ def with_files(settings: Finish, root: Root, work: Work) -> None:
             )
 
 
-def conclude(settings: Finish, root: Root, work: Work, portage: Portage | None) -> dict[str, Any]:
-    """The second half: the script, and what is taken out again.
+def conclude(settings: Finish, root: Root, work: Work[StageContext], portage: Portage | None) -> LayerFacts:
+    """Run the script and remove packages and files: the second half of :func:`finish`.
 
-    Returns facts for the layer: its packages, if their records are among what was removed.
+    Return facts for the layer: the packages of the root, if their records are removed.
     """
     if settings.script:
         _run_script(work.files[settings.script], root)
@@ -79,10 +81,11 @@ def conclude(settings: Finish, root: Root, work: Work, portage: Portage | None) 
         work.notice(f"rm: {pattern} matches nothing")
     for pattern in files.empty(root.path, settings.empty):
         work.notice(f"empty: there is no {pattern}")
-    return {INSTALLED: as_data(packages)} if packages and not packages_of(root.path) else {}
+    removed = packages and not packages_of(root.path)
+    return LayerFacts(installed=tuple(packages) if removed else None)
 
 
-def _os_release(settings: Finish, root: Root, work: Work) -> None:
+def _os_release(settings: Finish, root: Root, work: Work[StageContext]) -> None:
     text = files.read_file(root.path, "/etc/os-release")
     files.write_file(root.path, "/etc/os-release", with_assignments(text, settings.os_release), epoch=work.epoch)
 

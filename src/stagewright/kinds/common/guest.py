@@ -5,17 +5,20 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
-from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node, Yields
-from stagewright.kinds.common.base import Built, Scope, Stage, Work
+from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.graph.node import Demand, Node, Yields
+from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.context import MachineContext, StageContext
+from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
-from stagewright.project.fields import Section
+from stagewright.kinds.common.work import Built, Work
+from stagewright.project.fields import NodeRef, Section, marked
 from stagewright.vm import accel
 from stagewright.vm.accel import Acceleration
 from stagewright.vm.machine_spec import PLATFORMS, FirmwareKind, architecture_of
@@ -45,19 +48,25 @@ class Command(Section):
     """The exit status it must have."""
 
 
-class TestStage(Stage):
+class GuestFacts(Facts):
+    """Facts of a test that started a system."""
+
+    seconds: float
+    milestones: dict[str, float]
+    """Seconds from the start, by what the console showed."""
+
+
+class SystemTest(Stage):
     """Base of all tests: they yield a report."""
 
     yields = Yields.ARTIFACT
     publishes = True
 
-    def node_name(self, name: str) -> str:
-        """Tests carry their table in their node's name."""
-        return f"test:{name}"
 
+class GuestTest(SystemTest):
+    """Base of tests that start a system and use its console."""
 
-class GuestTest(TestStage):
-    """Base of tests that start a system and talk to its console."""
+    facts_model = GuestFacts
 
     timeout: Annotated[float, Field(gt=0)] = 300
     """The limit for the whole test, in seconds; emulated machines on busy hosts are slow."""
@@ -90,22 +99,21 @@ class GuestTest(TestStage):
             seconds=self.timeout,
         )
 
-    def kept(self, report: Report, folder: Path, work: Work) -> Built:
+    def kept(self, report: Report, folder: Path, work: Work[StageContext]) -> Built:
         """The report and the evidence for it."""
         tree = work.new_folder("tree")
         for name in ("console.log", "screen.png", "result.json"):
             if (folder / name).exists():
                 shutil.move(folder / name, tree / name)
-        return Built(tree, (), {"seconds": report.seconds, "milestones": report.milestones})
+        return Built(tree, GuestFacts(seconds=report.seconds, milestones=report.milestones))
 
 
 class MachineTest(GuestTest):
     """Base of tests that start a virtual machine: of the architecture of what they start."""
 
     optional_tools: ClassVar[tuple[Tool, ...]] = (QEMU, QEMU_ARM64)
-    wants_cores = 2
-    wants_memory = 2560  # the default guest, and QEMU's translated code
-    exclusive = "vm"
+    demand = Demand(cores=2, memory=2560, exclusive="vm")  # memory: the default guest, and QEMU's translated code
+    context_model = MachineContext
 
     firmware: FirmwareKind = "uefi"
     """What starts it; `uefi-secure` starts nothing that is not signed."""
@@ -114,21 +122,36 @@ class MachineTest(GuestTest):
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
     """Its processors."""
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node, with the architecture of what is started and the program that makes such machines.
+    def node_context(self, node_id: str, scope: Scope) -> MachineContext:
+        """Return the architecture of the machine: that of the system that it starts."""
+        started = next(value for _, _, value in marked(self, NodeRef))
+        return MachineContext(source_date_epoch=scope.project.epoch, arch=Arch(scope.arch(started)))
 
-        Raises ``INVALID_VALUE`` for firmware that these do not have.
+    def node(self, node_id: str, scope: Scope) -> Node:
+        """Return the node, with the program that runs machines of the architecture.
+
+        Raises: INVALID_VALUE if machines of the architecture do not have the firmware.
         """
-        node = super().node(node_id, scope, **context)
-        arch = Arch(scope.arch(next(iter(node.refs.values()))))
+        node = super().node(node_id, scope)
+        arch = self._arch(node)
         platform = PLATFORMS[architecture_of(arch)]
         if self.firmware == "bios" and not platform.bios:
-            place = scope.project.entries[self.table][node_id.rpartition(":")[2]].place(("firmware",))
             message = f"firmware: machines of {arch} have no BIOS"
+            place = self._place(node, scope, "firmware")
             raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint='set firmware = "uefi"')
-        return replace(node, context={**node.context, "arch": str(arch)}, tools=(*node.tools, platform.qemu))
+        return replace(node, tools=(*node.tools, platform.qemu))
 
-    def acceleration(self, work: Work) -> Acceleration:
-        """How the machine runs here; finding that out takes a moment."""
+    @staticmethod
+    def _arch(node: Node) -> Arch:
+        assert isinstance(node.context, MachineContext)
+        return node.context.arch
+
+    @staticmethod
+    def _place(node: Node, scope: Scope, setting: str) -> Place | None:
+        entry = scope.project.entry_of(node.id)
+        return entry.place((setting,)) if entry else None
+
+    def acceleration(self, work: Work[MachineContext]) -> Acceleration:
+        """Return how the machine runs on this computer. It takes a moment to find out."""
         work.phase("probe acceleration")
-        return accel.of(architecture_of(Arch(work.context["arch"])), cache=work.store.cache("acceleration.json"))
+        return accel.of(architecture_of(work.context.arch), cache=work.store.cache("acceleration.json"))

@@ -9,8 +9,9 @@ from typing import Annotated
 from pydantic import Field
 
 from stagewright.chroot import inside
-from stagewright.kinds.common.base import Work
+from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.common.work import Work
 from stagewright.portage.confdir import make_conf
 from stagewright.portage.emerge import Portage
 from stagewright.portage.repositories import profile_link
@@ -40,7 +41,7 @@ class Shipped(Section):
     """The address of binary packages that the system's own binrepos.conf names; not used while it is built."""
 
 
-def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: Work) -> None:
+def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: Work[StageContext]) -> None:
     """Write the profile link and make.conf that go with a system, so that it builds more as it was built (R4).
 
     A stage without settings of its own leaves the make.conf of its root as it is. What the confdirs hold is for the
@@ -60,7 +61,7 @@ def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: 
         files.write_file(root.path, MAKE_CONF, text, epoch=work.epoch)
 
 
-def select_toolchain(root: Root, work: Work) -> None:
+def select_toolchain(root: Root, work: Work[StageContext]) -> None:
     """Select a compiler and a linker where the root has the programs for it and none is selected that is there.
 
     A merge with ROOT= leaves that to whoever starts the new root first; see gcc-config(8).
@@ -80,7 +81,7 @@ def _profiles(folder: str) -> list[str]:
     return sorted(names, key=lambda name: [(part.isdigit(), part.zfill(9)) for part in re.split(r"(\d+)", name)])
 
 
-def settle_places(root: Root, work: Work) -> None:
+def settle_places(root: Root, work: Work[StageContext]) -> None:
     """Give a new root the time zone of nowhere and a locale that all programs can use, as Gentoo's stages have them."""
     if files.exists(root.path, FACTORY) and not files.exists(root.path, LOCALTIME):
         files.make_link(root.path, LOCALTIME, f"..{FACTORY}", epoch=work.epoch)
@@ -89,7 +90,7 @@ def settle_places(root: Root, work: Work) -> None:
         root.run("locale-gen")
 
 
-def empty_world(root: Root, work: Work) -> None:
+def empty_world(root: Root, work: Work[StageContext]) -> None:
     """Forget what was asked for by name: a system has its profile's set, and nothing more (R4)."""
     for path in WORLD:
         if files.exists(root.path, path):

@@ -13,7 +13,8 @@ from typing import Annotated
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage4 import Stage4
 from stagewright.portage.emerge import Portage
 from stagewright.project.fields import ByValue, FilePath
@@ -78,7 +79,7 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
             raise PydanticCustomError("password", "`type = 'console'` gives root no password", facts)
         return self
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Build the stage4 that the type stands for."""
         return super(DiskImage1, self._with_type()).build(work)
 
@@ -94,7 +95,7 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
             changes["users"] = {**self.users, "root": root.model_copy(update={"authorized_keys": keys})}
         return self.model_copy(update=changes)
 
-    def _packages(self, root: Root, portage: Portage, work: Work) -> None:
+    def _packages(self, root: Root, portage: Portage, work: Work[PackageContext]) -> None:
         super()._packages(root, portage, work)
         files.write_file(root.path, MACHINE_ID, "", epoch=work.epoch, mode=0o444)
         if self.type.dhcp:

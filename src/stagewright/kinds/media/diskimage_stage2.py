@@ -19,10 +19,13 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node, Yields
-from stagewright.kinds.common.base import Built, Scope, Stage, Work
-from stagewright.kinds.common.released import about, release
+from stagewright.graph.node import Demand, Yields
+from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.context import ArtifactContext
+from stagewright.kinds.common.facts import ArtifactFacts
+from stagewright.kinds.common.released import release
 from stagewright.kinds.common.tools import TAR, Tool
+from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
 from stagewright.kinds.media.squashfs import add_modules
 from stagewright.media.arguments import SystemArguments
@@ -61,6 +64,12 @@ class Format(enum.StrEnum):
         return "qcow2" if self is Format.QCOW2 else "img"
 
 
+class DiskContext(ArtifactContext):
+    """Context of a disk image."""
+
+    title: str
+
+
 class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
     """A stage of kind ``diskimage-stage2``."""
 
@@ -77,7 +86,9 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
         TAR,
     )
     key_tools = ("sfdisk", "mkfs.ext4", "mkfs.vfat", "mcopy", "qemu-img")
-    wants_memory = 1024
+    demand = Demand(memory=1024)
+    context_model = DiskContext
+    facts_model = ArtifactFacts
 
     root: RootRef
     """The system, such as a diskimage-stage1."""
@@ -113,18 +124,21 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
             hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
             yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
-    def node(self, node_id: str, scope: Scope, **context: object) -> Node:
-        """The node, with the name of its file."""
+    def node_context(self, node_id: str, scope: Scope) -> DiskContext:
+        """Return the name of the file, and the title in the boot menu."""
         info = scope.project.info
-        name = f"{info.name}-{node_id}-{scope.arch(self.root)}-{info.version}.{self.format.suffix}"
-        title = self.title_for(info.name, info.version)
-        return super().node(node_id, scope, file_name=name, title=title, **about(scope), **context)
+        return DiskContext(
+            source_date_epoch=scope.project.epoch,
+            project=scope.version,
+            file_name=f"{info.name}-{node_id}-{scope.arch(self.root)}-{info.version}.{self.format.suffix}",
+            title=self.title_for(info.name, info.version),
+        )
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[DiskContext]) -> Built:
         """Add what the disk has besides, write the image."""
         payload = work.artifact("boot")
         root = work.mount("root")
-        packages = packages_of(root.path, [work.store.meta(Yields.LAYER, key).facts for key in root.below])
+        packages = packages_of(root.path, work.remembered("root"))
         layout = self._layout(work, root)
         efi = self._efi_files(work, layout, payload)
         add_modules(root, payload)
@@ -132,7 +146,7 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
         files.clamp_times(root.upper, work.epoch)
         self._check_room(layout, root)
         work.phase("assemble")
-        target = work.new_folder("tree") / work.context["file_name"]
+        target = work.new_folder("tree") / work.context.file_name
         raw = target if self.format is Format.RAW else work.folder / "disk.img"
         make_disk(layout, root.path, efi, raw, work.new_folder("media"), work.epoch, work.log)
         contents = list_tree(root.path, target, epoch=work.epoch, log=work.log)
@@ -143,18 +157,18 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
             raw.unlink()
         work.phase("digest")
         release(work, target, packages, digest_artifact(target), contents)
-        return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
+        return Built(target.parent, ArtifactFacts(file=target.name, bytes=target.stat().st_size))
 
-    def _layout(self, work: Work, root: Root) -> DiskLayout:
+    def _layout(self, work: Work[DiskContext], root: Root) -> DiskLayout:
         machine = machine_of(root.path) or host_machine()
         if machine.arch not in ROOT_PARTITIONS:
             message = f"{self.root!r} is for {machine.arch}, and disk images are not made for that"
             hint = f"disk images are made for {', '.join(ROOT_PARTITIONS)}"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
         size, esp = (parse_size(text) // MIB * MIB for text in (self.size, self.esp))
-        return DiskLayout(work.context["file_name"], machine.arch, size, esp)
+        return DiskLayout(work.context.file_name, machine.arch, size, esp)
 
-    def _efi_files(self, work: Work, layout: DiskLayout, folder: Path) -> dict[str, Path]:
+    def _efi_files(self, work: Work[DiskContext], layout: DiskLayout, folder: Path) -> dict[str, Path]:
         """What the EFI system partition holds, by path: the loader, its files, kernels and initramfs."""
         program = EfiArch.of(layout.arch).program
         root = [f"root=PARTUUID={layout.identifier('root')}", "rw"]
@@ -163,7 +177,7 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
         entries = [
             MenuEntry(
                 kernel.name,
-                work.context["title"] + (f" ({kernel.name})" if number else ""),
+                work.context.title + (f" ({kernel.name})" if number else ""),
                 arguments,
                 kernel.kernel,
                 kernel.initramfs,
@@ -171,7 +185,7 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
             for number, kernel in enumerate(kernels)
         ]
         menu = BootMenu(
-            title=work.context["title"],
+            title=work.context.title,
             entries=entries,
             timeout=self.timeout,
             volume_id=_ESP_LABEL,
@@ -196,12 +210,12 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
             raise StagewrightError(Reason.BUILD_FAILED, message, hint=f'write size = "{least}M" or more')
 
 
-def _write_fstab(layout: DiskLayout, root: Root, work: Work) -> None:
+def _write_fstab(layout: DiskLayout, root: Root, work: Work[DiskContext]) -> None:
     """Say what is mounted where, unless the root says so already."""
     files.make_folder(root.path, "/efi", epoch=work.epoch)
     text = files.read_file(root.path, FSTAB) or ""
     if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
-        work.notice(f"{FSTAB} of {work.context['file_name']} is that of the root")
+        work.notice(f"{FSTAB} of {work.context.file_name} is that of the root")
         return
     lines = (
         "# See fstab(5).",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
 from stagewright.kinds.common.packages import PackageStage, layer
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 
 OPTIONS = ("--newuse", "--deep", "--update")
@@ -30,9 +31,9 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
         """The packages, and what they need in their newest versions."""
         yield InstallRequest(self.packages, options=OPTIONS)
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Change the root, keep the changes as a layer."""
         root, portage = self.portage(work)
         portage.install(self.packages, options=OPTIONS)
         facts = finish(self, root, work, portage)
-        return layer(root, work, portage, **facts)
+        return layer(root, work, portage, facts)

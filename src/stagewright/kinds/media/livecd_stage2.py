@@ -11,9 +11,9 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
@@ -35,10 +35,13 @@ from stagewright.kernel.configure import KernelSources
 from stagewright.kernel.find import copy_image, copy_out, find_image
 from stagewright.kernel.modules import install_kernel, rebuild_modules
 from stagewright.kernel.options import LiveRequirements, check_features, disabled_requirements, read_features
-from stagewright.kinds.common.base import Built, Scope, Work
+from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.tools import SIGN
+from stagewright.kinds.common.work import Built, Work
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware import choose_firmware, copy_firmware, missing_firmware
@@ -63,8 +66,20 @@ _OUT = "/mnt/payload"
 _TO_COMPILE = 4  # cores: make(1) keeps those it began with, and a kernel takes longer than whatever runs beside it
 
 
+class PayloadFacts(Facts):
+    """Facts of a payload."""
+
+    kernel: str
+    """Version of the first kernel."""
+    initramfs_bytes: int
+    """Size of the first kernel's initramfs."""
+    payload: Payload
+
+
 class LiveStage2(PackageStage, kind="livecd-stage2"):
     """A stage of kind ``livecd-stage2``."""
+
+    facts_model = PayloadFacts
 
     yields = Yields.ARTIFACT
     optional_tools = (SIGN,)
@@ -116,19 +131,18 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         """Only where packages are to be installed."""
         return bool(self.packages) or any(kernel.installs for kernel in self._named().values())
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node; the program that signs leaves traces where something is signed.
+    def node(self, node_id: str, scope: Scope) -> Node:
+        """Return the node. The program that signs is one of its tools if something is signed.
 
-        Which kernel is the first one is said in so many words, since the order of a table is no part of keys.
+        Its settings name the first kernel, because the order of a table is not part of keys.
         """
-        node = super().node(node_id, scope, **context)
-        options = {**node.options, "default": self._first() if self.kernels else None}
+        node = super().node(node_id, scope)
         compiles = any(kernel.from_sources for kernel in self._named().values())
         return replace(
             node,
-            options=options,
+            settings=self.model_copy(update={"default": self._first() if self.kernels else None}),
             tools=(*node.tools, *([SIGN.program] if self.secure_boot else [])),
-            cores=_TO_COMPILE if compiles else node.cores,
+            demand=replace(node.demand, cores=_TO_COMPILE) if compiles else node.demand,
         )
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
@@ -169,7 +183,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         for kernel in self._named().values():
             yield InstallRequest([*filter(None, [kernel.package, kernel.sources]), *kernel.packages])
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Install what is asked for, make kernels and initramfs, copy the parts out."""
         payload = work.new_folder("payload")
         root, portage = self.portage(work, _binds(payload))
@@ -198,14 +212,16 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         made.write(payload)
         files.clamp_times(payload, work.epoch)
         size = (payload / kernels[0].initramfs).stat().st_size
-        return Built(payload, (), {"kernel": kernels[0].version, "initramfs_bytes": size, "payload": asdict(made)})
+        return Built(payload, PayloadFacts(kernel=kernels[0].version, initramfs_bytes=size, payload=made))
 
-    def open(self, work: Work) -> Root:
+    def open(self, work: Work[PackageContext]) -> Root:
         """The payload's environment, with the parts made so far at /mnt/payload."""
         (work.folder / "payload").mkdir(exist_ok=True)
         return self.portage(work, _binds(work.folder / "payload"))[0]
 
-    def _check_environment(self, root: Root, efi: EfiArch, portage: Portage, work: Work) -> dict[str, KernelSources]:
+    def _check_environment(
+        self, root: Root, efi: EfiArch, portage: Portage, work: Work[PackageContext]
+    ) -> dict[str, KernelSources]:
         """All that the environment lacks, at once and before any of it takes time. Returns sources, by kernel.
 
         Sources are installed and configured for that, but not compiled. Raises ``ENVIRONMENT_LACKS``.
@@ -248,7 +264,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         return LiveRequirements(compressor, any(loader.is_efi for loader in self.loaders))
 
     def _make_kernels(
-        self, root: Root, portage: Portage, work: Work, prepared: Mapping[str, KernelSources]
+        self, root: Root, portage: Portage, work: Work[PackageContext], prepared: Mapping[str, KernelSources]
     ) -> tuple[BootKernel, ...]:
         """All kernels, one after the other. Raises ``BUILD_FAILED`` when one would take the place of another."""
         made: list[BootKernel] = []
@@ -261,7 +277,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             made.append(kernel)
         return tuple(made)
 
-    def _kernel(self, name: str, root: Root, portage: Portage, work: Work, sources: KernelSources | None) -> BootKernel:
+    def _kernel(
+        self, name: str, root: Root, portage: Portage, work: Work[PackageContext], sources: KernelSources | None
+    ) -> BootKernel:
         """One kernel with the packages for it and its initramfs, copied out before the next one is made."""
         settings, payload = self._named()[name], work.folder / "payload"
         kernel, initramfs = kernel_paths(name, first=name == self._first())
@@ -306,7 +324,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             compressions=features.compressions,
         )
 
-    def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work) -> None:
+    def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work[PackageContext]) -> None:
         work.phase("boot loaders")
         for loader in self.loaders:
             folder = payload / LOADERS / loader

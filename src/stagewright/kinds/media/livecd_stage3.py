@@ -5,17 +5,19 @@ The squashfs is a node of its own with two inputs, shared with everything else t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Yields
-from stagewright.kinds.common.base import Built, Scope, Stage, Work
-from stagewright.kinds.common.released import about, release
+from stagewright.graph.node import Node, NodeFiles, Yields
+from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.context import ArtifactContext
+from stagewright.kinds.common.facts import ArtifactFacts
+from stagewright.kinds.common.released import release
 from stagewright.kinds.common.tools import IMPLANTISOMD5, SIGN, Tool
+from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
-from stagewright.kinds.media.squashfs import SHA512, SquashfsSettings, squashfs_node
+from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.iso import implant_md5, make_iso
 from stagewright.media.layout import MediumParts, boot_menu, iso_contents, unsupported
@@ -23,11 +25,19 @@ from stagewright.media.loaders import Loader
 from stagewright.media.payload import IMAGE, Payload
 from stagewright.media.settings import IsoSettings
 from stagewright.media.signing import SecureBoot, sign
-from stagewright.portage.installed import INSTALLED, from_data
 from stagewright.project.fields import FilesRef, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import digest_artifact
+
+
+class IsoContext(ArtifactContext):
+    """Context of an ISO."""
+
+    title: str
+    volume_id: str
+    secure_boot: SecureBoot | None
+    """The keys of the payload, if an EFI program is made and signed for this ISO."""
 
 
 class LiveStage3(Stage, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
@@ -42,6 +52,8 @@ class LiveStage3(Stage, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
     )
     optional_tools = (SIGN, IMPLANTISOMD5)
     key_tools = ("xorriso", "mcopy", "mkfs.vfat")
+    context_model = IsoContext
+    facts_model = ArtifactFacts
 
     live: StageRef
     """The live root, a livecd-stage1."""
@@ -69,24 +81,41 @@ class LiveStage3(Stage, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
             yield ("memtest",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
     def expand(self, name: str, scope: Scope) -> None:
-        """Two nodes: the squashfs, and the ISO that takes it and the payload."""
+        """Add two nodes: the squashfs, and the ISO that takes it and the payload."""
+        scope.add(self._squashfs(scope))
+        super().expand(name, scope)
+
+    def _squashfs(self, scope: Scope) -> Node:
+        return squashfs_node(scope, self.live, self.boot, self)
+
+    def node(self, node_id: str, scope: Scope) -> Node:
+        """Return the node of the ISO, with the tools that these settings need."""
+        node = super().node(node_id, scope)
+        return replace(node, tools=(*node.tools, *self._more_tools(signs=self._keys(scope) is not None)))
+
+    def node_context(self, node_id: str, scope: Scope) -> IsoContext:
+        """Return names and title of the ISO, and the keys to sign with."""
         info = scope.project.info
-        squashfs = scope.add(squashfs_node(scope, self.live, self.boot, self))
-        keys = self._keys(scope)
-        node = self.node(
-            name,
-            scope,
-            file_name=f"{info.name}-{name}-{scope.arch(self.live)}-{info.version}.iso",
+        return IsoContext(
+            source_date_epoch=scope.project.epoch,
+            project=scope.version,
+            file_name=f"{info.name}-{node_id}-{scope.arch(self.live)}-{info.version}.iso",
             title=self.title_for(info.name, info.version),
             volume_id=self.volume_id or info.name.upper().replace("+", "_")[:32],
-            secure_boot=keys.model_dump() if keys else None,
-            **about(scope),
+            secure_boot=self._keys(scope),
         )
-        files = {keys.certificate: scope.project.path(keys.certificate)} if keys else {}
-        inputs = {"boot": node.inputs["boot"], "squashfs": squashfs}
-        tools = (*node.tools, *self._more_tools(signs=keys is not None))
-        scope.add(replace(node, inputs=inputs, files={**node.files, **files}, tools=tools))
-        scope.targets[name] = (name,)
+
+    def node_inputs(self, scope: Scope) -> dict[str, str]:
+        """Return the payload and the squashfs; the live root is an input of the squashfs."""
+        return {"boot": super().node_inputs(scope)["boot"], "squashfs": self._squashfs(scope).id}
+
+    def node_files(self, scope: Scope) -> NodeFiles:
+        """Return the files that the settings name, and the certificate of the payload's keys."""
+        files, keys = super().node_files(scope), self._keys(scope)
+        if keys is None:
+            return files
+        certificate = {keys.certificate: scope.project.path(keys.certificate)}
+        return files.model_copy(update={"settings": {**files.settings, **certificate}})
 
     def _keys(self, scope: Scope) -> SecureBoot | None:
         """The payload's keys, for the one program that is made here; what the payload carries is signed already."""
@@ -99,7 +128,7 @@ class LiveStage3(Stage, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
         if self.verifies:
             yield IMPLANTISOMD5.program
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[IsoContext]) -> Built:
         """Lay out the files and write the ISO."""
         work.phase("assemble")
         parts, facts = self._parts(work)
@@ -109,28 +138,28 @@ class LiveStage3(Stage, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
         if unfit:
             message, hint = unfit
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
-        menu = boot_menu(self, parts, work.context["title"], work.context["volume_id"])
+        menu = boot_menu(self, parts, work.context.title, work.context.volume_id)
         contents = iso_contents(self, menu, parts, work.new_folder("loader"), work.epoch)
-        if work.context["secure_boot"]:
+        if work.context.secure_boot:
             for program in contents.efi_files.values():  # made here and not signed yet, see _keys
-                sign(program, SecureBoot(**work.context["secure_boot"]), work.files, work.epoch, work.log)
-        target = work.new_folder("tree") / work.context["file_name"]
+                sign(program, work.context.secure_boot, work.files, work.epoch, work.log)
+        target = work.new_folder("tree") / work.context.file_name
         make_iso(contents, target, work.new_folder("media"), work.epoch, work.log)
         if self.verifies and any(kernel.by is InitramfsKind.DRACUT for kernel in parts.payload.kernels):
             implant_md5(target, work.log)
         work.phase("digest")
-        release(work, target, from_data(facts[INSTALLED]), digest_artifact(target), payload=asdict(parts.payload))
-        return Built(target.parent, (), {"file": target.name, "bytes": target.stat().st_size})
+        release(work, target, facts.installed, digest_artifact(target), payload=asdict(parts.payload))
+        return Built(target.parent, ArtifactFacts(file=target.name, bytes=target.stat().st_size))
 
-    def _parts(self, work: Work) -> tuple[MediumParts, Mapping[str, Any]]:
+    def _parts(self, work: Work[IsoContext]) -> tuple[MediumParts, SquashfsFacts]:
         """Return the parts of the medium, and the facts of its squashfs."""
         folder = work.artifact("boot")
-        facts = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key).facts
+        facts = work.facts("squashfs", SquashfsFacts)
         parts = MediumParts(
             payload=Payload.read(folder).with_first(self.kernel),
             folder=folder,
             squashfs=work.artifact("squashfs") / IMAGE,
-            sha512=facts[SHA512],
+            sha512=facts.sha512,
             theme=work.files[self.theme] if self.theme else None,
         )
         return parts, facts

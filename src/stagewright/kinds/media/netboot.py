@@ -26,9 +26,11 @@ from stagewright.kernel.choose import (
     prepare_sources,
 )
 from stagewright.kernel.find import copy_out, find_image
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.project.fields import FilePath, FolderPath, Matching
 from stagewright.root import files
@@ -58,8 +60,19 @@ InRoot = Annotated[
 """What goes into the image: a path of the root, or a shell pattern below its first folder."""
 
 
+class NetBootFacts(Facts):
+    """Facts of kernels with a whole system in their initramfs."""
+
+    kernels: dict[str, str]
+    """Versions by name."""
+    initramfs_bytes: dict[str, int]
+    """Sizes of initramfs by name of the kernel."""
+
+
 class NetBoot(PackageStage, kind="netboot"):
     """A stage of kind ``netboot``."""
+
+    facts_model = NetBootFacts
 
     yields = Yields.ARTIFACT
     publishes = True
@@ -109,7 +122,7 @@ class NetBoot(PackageStage, kind="netboot"):
         yield InstallRequest(self.packages, options=_OPTIONS)
         yield InstallRequest([kernel.sources for kernel in self.kernels.values() if kernel.sources])
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Fill the root, gather the image, have the kernels built, copy them out."""
         root, portage = self.portage(work)
         portage.install(self.packages, options=_OPTIONS)
@@ -128,13 +141,13 @@ class NetBoot(PackageStage, kind="netboot"):
         versions = {name: self._kernel(name, image, tree / "kernels", root, portage, work) for name in self._names()}
         files.clamp_times(tree, work.epoch)
         sizes = {name: (tree / f"kernels/misc/{name}.igz").stat().st_size for name in versions}
-        return Built(tree, (), {"kernels": versions, "initramfs_bytes": sizes})
+        return Built(tree, NetBootFacts(kernels=versions, initramfs_bytes=sizes))
 
     def _names(self) -> list[str]:
         """The kernels in an order of their own, since that of a table is no part of keys."""
         return sorted(self.kernels)
 
-    def _image(self, paths: Sequence[str], root: Root, work: Work) -> Path:
+    def _image(self, paths: Sequence[str], root: Root, work: Work[PackageContext]) -> Path:
         """A folder of what the initramfs gets: these paths of the root, its programs stripped, and the overlays."""
         work.phase("image")
         image = work.new_folder("image")
@@ -154,7 +167,9 @@ class NetBoot(PackageStage, kind="netboot"):
         files.clamp_times(image, work.epoch)
         return image
 
-    def _kernel(self, name: str, image: Path, target: Path, root: Root, portage: Portage, work: Work) -> str:
+    def _kernel(
+        self, name: str, image: Path, target: Path, root: Root, portage: Portage, work: Work[PackageContext]
+    ) -> str:
         """Have one kernel built, and copy it out before the next one is. Returns its version."""
         work.phase(f"kernel {name}")
         given = [("--busybox-config", self.busybox_config, _BUSYBOX), ("--linuxrc", self.linuxrc, _LINUXRC)]

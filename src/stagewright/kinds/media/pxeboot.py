@@ -10,18 +10,21 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Yields
-from stagewright.kinds.common.base import Built, Scope, Stage, Work
-from stagewright.kinds.common.released import about
+from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.context import ReleasedContext
+from stagewright.kinds.common.facts import Facts
+from stagewright.kinds.common.released import made_of
+from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
-from stagewright.kinds.media.squashfs import SquashfsSettings, squashfs_node
+from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.efi import EfiArch
 from stagewright.media.layout import unsupported
 from stagewright.media.loaders import Loader
@@ -33,7 +36,6 @@ from stagewright.netboot.combined import write_combined
 from stagewright.netboot.methods import COMBINED, CommandLine, Method, supported_methods
 from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
 from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, NetSetParts, add_digests, write_set
-from stagewright.portage.installed import INSTALLED, from_data
 from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
@@ -53,11 +55,34 @@ NfsUrl = Annotated[
 NbdUrl = Annotated[str, Matching(r"nbd://[^\s/]+(/[^\s]*)?", "a URL such as nbd://server:10809/name")]
 
 
+class NetSetContext(ReleasedContext):
+    """Context of a folder for network boot."""
+
+    title: str
+
+
+class NetSetFacts(Facts):
+    """Facts of a folder for network boot."""
+
+    script: str
+    """The file that iPXE starts with."""
+    base_url: str
+    """Where the folder will be on the web; empty if it can be anywhere."""
+    files: dict[str, int]
+    """Sizes in bytes by path."""
+    memory: dict[str, int]
+    """The least memory of a machine in MiB, by method."""
+    limits: tuple[str, ...]
+    """Notes for users about limits of the set."""
+
+
 class PxeBoot(Stage, SquashfsSettings, LiveSettings, kind="pxeboot"):
     """A stage of kind ``pxeboot``."""
 
     yields = Yields.ARTIFACT
     publishes = True
+    context_model = NetSetContext
+    facts_model = NetSetFacts
 
     live: StageRef
     """The live root, a livecd-stage1."""
@@ -116,14 +141,24 @@ class PxeBoot(Stage, SquashfsSettings, LiveSettings, kind="pxeboot"):
             yield ("loaders",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
 
     def expand(self, name: str, scope: Scope) -> None:
-        """Two nodes: the squashfs, which an ISO of the same has too, and the folder."""
-        info = scope.project.info
-        squashfs = scope.add(squashfs_node(scope, self.live, self.boot, self))
-        node = self.node(name, scope, title=self.title_for(info.name, info.version), **about(scope))
-        scope.add(replace(node, inputs={"boot": node.inputs["boot"], "squashfs": squashfs}))
-        scope.targets[name] = (name,)
+        """Add two nodes: the squashfs, which an ISO with the same settings shares, and the folder."""
+        scope.add(self._squashfs(scope))
+        super().expand(name, scope)
 
-    def build(self, work: Work) -> Built:
+    def _squashfs(self, scope: Scope) -> Node:
+        return squashfs_node(scope, self.live, self.boot, self)
+
+    def node_context(self, node_id: str, scope: Scope) -> NetSetContext:
+        """Return the title of boot menus, and the project."""
+        info = scope.project.info
+        title = self.title_for(info.name, info.version)
+        return NetSetContext(source_date_epoch=scope.project.epoch, project=scope.version, title=title)
+
+    def node_inputs(self, scope: Scope) -> dict[str, str]:
+        """Return the payload and the squashfs; the live root is an input of the squashfs."""
+        return {"boot": super().node_inputs(scope)["boot"], "squashfs": self._squashfs(scope).id}
+
+    def build(self, work: Work[NetSetContext]) -> Built:
         """Link the parts, write what is generated, and digest all of it."""
         work.phase("assemble")
         folder = work.artifact("boot")
@@ -133,7 +168,7 @@ class PxeBoot(Stage, SquashfsSettings, LiveSettings, kind="pxeboot"):
             message, hint = unfit
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
         kernel = payload.kernels[0]
-        net_set = self._net_set(kernel, work.context["title"])
+        net_set = self._net_set(kernel, work.context.title)
         parts = NetSetParts(
             kernel=folder / kernel.kernel,
             initramfs=folder / kernel.initramfs,
@@ -146,7 +181,7 @@ class PxeBoot(Stage, SquashfsSettings, LiveSettings, kind="pxeboot"):
         report = write_set(parts, net_set, tree, work.epoch)
         self._manifest(work, tree, report.digests[IMAGE])
         work.notice(report.summary)
-        return Built(tree, (), {"script": SCRIPT, "base_url": net_set.base_url, **report.to_dict()})
+        return Built(tree, NetSetFacts(script=SCRIPT, base_url=net_set.base_url, **report.to_dict()))
 
     def _modules(self) -> list[NetModule]:
         """The modules of dracut without which the initramfs could not do what is asked for."""
@@ -169,7 +204,7 @@ class PxeBoot(Stage, SquashfsSettings, LiveSettings, kind="pxeboot"):
             budgets={pattern: parse_size(size) for pattern, size in self.budget.items()},
         )
 
-    def _unify(self, parts: NetSetParts, net_set: NetSet, payload: Payload, work: Work) -> NetSetParts:
+    def _unify(self, parts: NetSetParts, net_set: NetSet, payload: Payload, work: Work[NetSetContext]) -> NetSetParts:
         """The same parts, with the unified kernel images that are asked for."""
         work.phase("unified kernel images")
         kernel, folder, efi = payload.kernels[0], work.new_folder("unified"), EfiArch.of(Arch(payload.arch))
@@ -189,17 +224,9 @@ class PxeBoot(Stage, SquashfsSettings, LiveSettings, kind="pxeboot"):
             make_uki(unified, folder / name, work.epoch)
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
 
-    def _manifest(self, work: Work, tree: Path, image: FileDigests) -> None:
+    def _manifest(self, work: Work[NetSetContext], tree: Path, image: FileDigests) -> None:
         """The manifest of the image, with the packages in it."""
-        meta = work.store.meta(Yields.ARTIFACT, work.inputs["squashfs"].key)
-        facts: dict[str, Any] = {
-            "artifact": image.to_dict(),
-            "project": {**work.context["project"], "source_date_epoch": work.epoch},
-            "stage": work.node,
-            "key": work.key,
-            "lineage": list(work.lineage),
-        }
-        write_manifest(tree / IMAGE, facts, from_data(meta.facts[INSTALLED]))
+        write_manifest(tree / IMAGE, made_of(work, image), work.facts("squashfs", SquashfsFacts).installed)
         add_digests(tree, [f"{IMAGE}.{SUFFIX}"], work.epoch)
 
 

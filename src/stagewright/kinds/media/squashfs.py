@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +16,18 @@ from pydantic import Field
 
 from stagewright.chroot import inside
 from stagewright.graph.file_digest import digest_of
-from stagewright.graph.node import Node, Yields
-from stagewright.kinds.common.base import Built, Scope, Stage, Work
+from stagewright.graph.node import Demand, Node, Yields
+from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.context import StageContext
+from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool
+from stagewright.kinds.common.work import Built, Work
 from stagewright.media.payload import FIRMWARE, IMAGE, MODULES
-from stagewright.portage.installed import INSTALLED, as_data, packages_of
+from stagewright.portage.installed import Package, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.run import run
-
-SHA512 = "sha512"
-"""The fact that is the file's digest: all media of it list it, and none has to read the file again."""
 
 
 class SquashfsCompression(enum.StrEnum):
@@ -55,21 +56,37 @@ class SquashfsSettings(Section):
     """The block size, 4K to 1M."""
 
 
+class SquashfsFacts(Facts):
+    """Facts of a squashfs."""
+
+    bytes: int
+    sha512: str
+    """The digest of the file. All media with the file list it, and none has to read the file again."""
+    installed: tuple[Package, ...] = ()
+    """The packages in it."""
+
+    @property
+    def remembered(self) -> Sequence[Package]:
+        """The packages in it."""
+        return self.installed
+
+
 class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
     """A node of kind ``squashfs``."""
 
     yields = Yields.ARTIFACT
     required_tools = (Tool("mksquashfs", "squashfs-tools", "sys-fs/squashfs-tools"),)
     key_tools = ("mksquashfs",)
-    wants_memory = 1024
+    demand = Demand(memory=1024)
+    facts_model = SquashfsFacts
 
     live: StageRef
     boot: FilesRef
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[StageContext]) -> Built:
         """Put the modules into the live root and compress it."""
         root = work.mount("live")
-        packages = packages_of(root.path, [work.store.meta(Yields.LAYER, key).facts for key in root.below])
+        packages = packages_of(root.path, work.remembered("live"))
         add_modules(root, work.artifact("boot"))
         files.clamp_times(root.upper, work.epoch)
         work.phase("compress")
@@ -87,8 +104,10 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
             env={"SOURCE_DATE_EPOCH": str(work.epoch)},
             log=work.log,
         )
-        facts = {"bytes": target.stat().st_size, SHA512: digest_of(target, "sha512"), INSTALLED: as_data(packages)}
-        return Built(target.parent, (), facts)
+        facts = SquashfsFacts(
+            bytes=target.stat().st_size, sha512=digest_of(target, "sha512"), installed=tuple(packages)
+        )
+        return Built(target.parent, facts)
 
 
 def add_modules(root: Root, payload: Path) -> None:
@@ -114,6 +133,7 @@ def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings
     """
     settings = SquashfsSettings(**{field: getattr(settings, field) for field in SquashfsSettings.model_fields})
     stage = Squashfs(live=live, boot=boot, **settings.model_dump())
-    variant = "" if settings == SquashfsSettings() else "-" + "-".join(map(str, settings.model_dump().values()))
+    given = [str(value) for value in settings.model_dump().values() if value is not None]
+    variant = "" if settings == SquashfsSettings() else "-".join(["", *given])
     names = (name.replace("+", "%2B") for name in (live, boot))  # a+b with c is not a with b+c
     return stage.node(f"{'+'.join(names)}.squashfs{variant}", scope)

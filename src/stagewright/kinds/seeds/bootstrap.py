@@ -7,14 +7,17 @@ builds look for nothing newer until ``stagewright update`` is asked.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from stagewright.arch import Arch, host_machine
-from stagewright.graph.node import Node
-from stagewright.kinds.common.base import Built, Scope, Seed, Work
+from stagewright.graph.node import Demand, Node
+from stagewright.kinds.common.base import Scope, Seed
+from stagewright.kinds.common.context import SeedContext
+from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.tools import SANDBOX, Tool, emulator
+from stagewright.kinds.common.work import Built, Work
 from stagewright.project.lock import Pin
 from stagewright.seeds.apt import codename
 from stagewright.seeds.debian import DebianRequest, bootstrap, resolve
@@ -30,8 +33,9 @@ class Bootstrap(Seed, kind="bootstrap"):
         Tool("mmdebstrap", "mmdebstrap", "dev-util/mmdebstrap"),
         Tool("apt-get", "apt", "sys-apps/apt"),
     )
-    wants_memory = 1024
+    demand = Demand(memory=1024)
     moves = True
+    context_model = SeedContext
 
     bootstrap: Literal["debian"]
     """The system to bootstrap."""
@@ -42,28 +46,34 @@ class Bootstrap(Seed, kind="bootstrap"):
     portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"
     """The version of Portage to install; an empty one leaves it out."""
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node; what the lock pins is part of its key, and so is the emulator of a foreign root."""
-        pin = scope.project.lock.seeds.get(node_id.removeprefix("seed:"))
+    def node_context(self, node_id: str, scope: Scope) -> SeedContext:
+        """Return the pin, which lists every package."""
+        entry = scope.project.entry_of(node_id)
+        pin = scope.project.lock.seeds.get(entry.name) if entry else None
         pinned = {key: value for key, value in pin.items() if key not in ("request", "resolved")} if pin else None
-        node = super().node(node_id, scope, pin=pinned, **context)
-        machine = self._arch(pinned).port.machine
+        return SeedContext(source_date_epoch=scope.project.epoch, pin=pinned)
+
+    def node(self, node_id: str, scope: Scope) -> Node:
+        """Return the node; the emulator of a foreign root is one of its tools."""
+        node = super().node(node_id, scope)
+        assert isinstance(node.context, SeedContext)
+        machine = self._arch(node.context.pin).port.machine
         return replace(node, tools=(emulator(machine).program,)) if machine.is_foreign else node
 
-    def pin(self, work: Work) -> Pin:
+    def pin(self, work: Work[SeedContext]) -> Pin:
         """Ask the package sources what the packages are."""
         work.phase("look up packages")
         return resolve(self._request(None), work.folder, work.store.cache("pypi"), work.log)
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[SeedContext]) -> Built:
         """Bootstrap the root and adapt it for Portage."""
-        pin = work.context["pin"]
+        pin = work.context.pin
         assert pin, "the engine pins before it builds"
         request = self._request(pin)
         work.emulate(request.arch.port.machine)
         work.phase(f"bootstrap {len(pin['packages'])} packages")
         tree = bootstrap(request, pin, work.folder, work.store.cache("pypi"), work.epoch, work.log)
-        return Built(tree, (), {"packages": pin["packages"]})
+        return Built(tree, LayerFacts(package_count=len(pin["packages"])))
 
     def _request(self, pin: Pin | None) -> DebianRequest:
         return DebianRequest(self.suite or codename(), tuple(sorted(self.packages)), self.portage, self._arch(pin))

@@ -6,36 +6,46 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest, walk
-from stagewright.graph.node import Node
 from stagewright.kinds.common.archived import ArchiveSeed
-from stagewright.kinds.common.base import Built, Scope, Work
+from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.context import StageContext
+from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import ProjectFile
 from stagewright.run import run
 from stagewright.seeds.unpack import unpack
 
 
+class FileContext(StageContext):
+    """Context of a seed from a file or folder."""
+
+    owners: str | None = None
+    """A digest of the owners of a folder's files; None for a tarball."""
+
+
 class SeedFile(ArchiveSeed, kind="file"):
     """A seed with ``file``."""
+
+    context_model = FileContext
 
     file: Annotated[str, ProjectFile()]
     """The tarball: plain, or compressed by xz, zstd, bzip2 or gzip; or a folder that is the root."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """The digest that a tarball must have."""
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node; of a folder the owners count too, which digests of a project's files leave out."""
+    def node_context(self, node_id: str, scope: Scope) -> FileContext:
+        """Return the owners of a folder's files, because the digest of a project's folder does not cover them."""
         path = scope.project.path(self.file)
-        if path.is_dir():
-            context["owners"] = _owners(path)
-        return super().node(node_id, scope, **context)
+        owners = _owners(path) if path.is_dir() else None
+        return FileContext(source_date_epoch=scope.project.epoch, owners=owners)
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[FileContext]) -> Built:
         """Compare the digest, unpack the archive; or copy the folder, by way of an archive, so that it is as safe."""
         source = work.files[self.file]
         if source.is_dir():
@@ -47,9 +57,10 @@ class SeedFile(ArchiveSeed, kind="file"):
                 f"{self.file} has sha256 {found}, the project says {self.sha256}",
                 hint="fetch the file again, or correct `sha256`",
             )
-        return Built(self.unpack(work, source, self.file), (), {"archive": {"file": self.file, "sha256": found}})
+        facts = LayerFacts(archive={"file": self.file, "sha256": found})
+        return Built(self.unpack(work, source, self.file), facts)
 
-    def _of_folder(self, work: Work, source: Path) -> Built:
+    def _of_folder(self, work: Work[FileContext], source: Path) -> Built:
         if self.sha256:
             what = f"{self.file} is a folder, which has no sha256"
             raise StagewrightError(
@@ -69,7 +80,8 @@ class SeedFile(ArchiveSeed, kind="file"):
         bounds = replace(self.limits.bounds(archive.stat().st_size), members=10**9)  # it was here before, in full
         tree = self.unpacked(work, lambda tree: unpack(archive, tree, work.log, bounds, name=self.file), self.file)
         archive.unlink()
-        return Built(tree, (), {"archive": {"file": self.file, "owners": work.context["owners"]}})
+        assert work.context.owners, "the source is a folder"
+        return Built(tree, LayerFacts(archive={"file": self.file, "owners": work.context.owners}))
 
 
 def _owners(folder: Path) -> str:

@@ -16,8 +16,21 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.checksums import check_checksums
 from stagewright.fetch.download import download
 from stagewright.fetch.openpgp import keyring
-from stagewright.kinds.common.archived import GNUPG, ArchiveSeed, Fingerprint, Url, kept, pin_of, progress
-from stagewright.kinds.common.base import Built, Work
+from stagewright.graph.given import NotInKey
+from stagewright.kinds.common.archived import (
+    GNUPG,
+    ArchiveSeed,
+    Fingerprint,
+    PinnedSeed,
+    SeedPin,
+    Url,
+    kept,
+    pin_of,
+    progress,
+)
+from stagewright.kinds.common.context import SeedContext
+from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, Matching
 from stagewright.project.lock import Pin
 from stagewright.seeds import gentoo
@@ -26,26 +39,33 @@ OLD = 45
 """Days after which the newest stage3 is worth a word: Gentoo makes most of them every week."""
 
 
-class Mirror(ArchiveSeed, kind="mirror"):
+class MirrorPin(SeedPin):
+    """The stage3 that the lock pins."""
+
+    file: str
+    size: int
+    sha512: str
+    blake2b: str
+
+
+class Mirror(ArchiveSeed, PinnedSeed, kind="mirror"):
     """A seed with ``mirror``."""
 
     required_tools = (*ArchiveSeed.required_tools, GNUPG)
-    moves = True
-    sources = ArchiveSeed.sources | {"mirror", "keys", "keyring", "variant"}
-    pinned = ("file", "size", "sha512", "blake2b")
+    pin_model = MirrorPin
 
-    mirror: Url | Annotated[list[Url], Field(min_length=1)]
+    mirror: Annotated[Url | Annotated[list[Url], Field(min_length=1)], NotInKey()]
     """A mirror of Gentoo's, such as `https://distfiles.gentoo.org`; of several, the first one that does."""
-    variant: Annotated[str, Matching(gentoo.VARIANT, "a variant such as stage3-amd64-systemd")]
+    variant: Annotated[str, Matching(gentoo.VARIANT, "a variant such as stage3-amd64-systemd"), NotInKey()]
     """What it is called there without its date; `stagewright seeds` lists them."""
-    keys: Annotated[list[Fingerprint], Field(min_length=1)] = list(gentoo.RELEASE_KEYS)
+    keys: Annotated[list[Fingerprint], Field(min_length=1), NotInKey()] = list(gentoo.RELEASE_KEYS)
     """Whose signatures count: fingerprints of primary keys. Default: Gentoo's release keys."""
-    keyring: FilePath | None = None
+    keyring: Annotated[FilePath | None, NotInKey()] = None
     """The keys themselves, as `gpg --export` writes them; default: those that Gentoo's package of them installs."""
 
-    def pin(self, work: Work) -> Pin:
+    def pin(self, work: Work[SeedContext]) -> Pin:
         """Ask the mirror what is newest, and fetch and verify it."""
-        known = work.context["pin"] or {}
+        known = work.context.pin or {}
         work.phase("look up the newest")
         with self._mirror(work) as mirror:
             stage = mirror.latest(self.variant, gentoo.stamp_of(known.get("file", ""), self.variant))
@@ -63,19 +83,19 @@ class Mirror(ArchiveSeed, kind="mirror"):
             "signer": found.signer,
         }
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[SeedContext]) -> Built:
         """Unpack the tarball that is pinned, fetched again if it is not there any more."""
-        pin = pin_of(work, *self.pinned)
-        name = pin["file"]
-        digests = {"sha512": pin["sha512"], "blake2b": pin["blake2b"]}
-        archive = kept(work, pin["sha512"], name)
+        pin = pin_of(work, MirrorPin)
+        name = pin.file
+        digests = {"sha512": pin.sha512, "blake2b": pin.blake2b}
+        archive = kept(work, pin.sha512, name)
         urls = gentoo.urls(self.mirrors, gentoo.directory(self.variant, self.arch), gentoo.path_of(name, self.variant))
         work.phase(f"fetch {name}")
         try:
             download(
                 urls,
                 archive,
-                size=pin["size"],
+                size=pin.size,
                 verify=lambda path: check_checksums(path, name, digests),
                 progress=progress(work, name),
             )
@@ -84,8 +104,7 @@ class Mirror(ArchiveSeed, kind="mirror"):
                 raise
             hint = "mirrors keep a stage3 for some weeks only: stagewright update takes the newest"
             raise StagewrightError(error.reason, error.message, detail=error.detail, hint=hint) from error
-        facts = {"file": name, "size": pin["size"], **digests}
-        return Built(self.unpack(work, archive, name), (), {"archive": facts})
+        return Built(self.unpack(work, archive, name), LayerFacts(archive=pin.model_dump()))
 
     @property
     def mirrors(self) -> list[str]:
@@ -93,7 +112,7 @@ class Mirror(ArchiveSeed, kind="mirror"):
         return [self.mirror] if isinstance(self.mirror, str) else self.mirror
 
     @contextlib.contextmanager
-    def _mirror(self, work: Work) -> Iterator[gentoo.ReleaseMirror]:
+    def _mirror(self, work: Work[SeedContext]) -> Iterator[gentoo.ReleaseMirror]:
         file = work.files[self.keyring] if self.keyring else gentoo.KEYRING
         with keyring([gentoo.existing_keyring(file)], self.keys) as keys:
             yield gentoo.ReleaseMirror(self.mirrors, gentoo.directory(self.variant, self.arch), keys, work.folder)

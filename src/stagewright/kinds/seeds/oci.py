@@ -9,28 +9,35 @@ from pathlib import Path
 from typing import Annotated
 
 from stagewright.arch import Arch, host_machine
-from stagewright.kinds.common.archived import ArchiveSeed, kept, pin_of
-from stagewright.kinds.common.base import Built, Work
+from stagewright.graph.given import NotInKey
+from stagewright.kinds.common.archived import ArchiveSeed, PinnedSeed, SeedPin, kept, pin_of
+from stagewright.kinds.common.context import SeedContext
+from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.tools import Tool
+from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import Matching
 from stagewright.project.lock import Pin
 from stagewright.seeds.oci_image import REFERENCE, ImageRegistry, split_reference, unpack_layers, verified_layers
 
 
-class SeedOci(ArchiveSeed, kind="oci"):
+class OciPin(SeedPin):
+    """The image that the lock pins, by the digest of its manifest."""
+
+    digest: str
+
+
+class SeedOci(ArchiveSeed, PinnedSeed, kind="oci"):
     """A seed with ``oci``."""
 
     required_tools = (*ArchiveSeed.required_tools, Tool("skopeo", "skopeo", "app-containers/skopeo"))
-    moves = True
-    sources = ArchiveSeed.sources | {"oci", "tls"}
-    pinned = ("digest",)
+    pin_model = OciPin
 
-    oci: Annotated[str, Matching(REFERENCE, "registry/name:tag or registry/name@sha256:...")]
+    oci: Annotated[str, Matching(REFERENCE, "registry/name:tag or registry/name@sha256:..."), NotInKey()]
     """The image: registry, name, tag; of several architectures the one of `arch`."""
-    tls: bool = True
+    tls: Annotated[bool, NotInKey()] = True
     """Whether the registry is asked over TLS; `false` for one on this computer."""
 
-    def pin(self, work: Work) -> Pin:
+    def pin(self, work: Work[SeedContext]) -> Pin:
         """Ask the registry what the tag stands for, and fetch and verify it."""
         image, reference = split_reference(self.oci)
         arch = Arch(self.arch or host_machine().arch)
@@ -39,10 +46,10 @@ class SeedOci(ArchiveSeed, kind="oci"):
         self._fetch(work, digest)
         return {"arch": arch.value, "image": image, "tag": reference, "digest": digest}
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[SeedContext]) -> Built:
         """Unpack the image that is pinned, fetched again if it is not there any more."""
         image, _ = split_reference(self.oci)
-        digest = pin_of(work, *self.pinned)["digest"]
+        digest = pin_of(work, OciPin).digest
         layers = verified_layers(self._fetch(work, digest), digest, image)
         bounds = self.limits.bounds(sum(layer.stat().st_size for layer in layers))
 
@@ -50,11 +57,11 @@ class SeedOci(ArchiveSeed, kind="oci"):
             unpack_layers(layers, work.folder, tree, work.log, bounds, image)
 
         tree = self.unpacked(work, fill, self.oci)
-        return Built(tree, (), {"archive": {"image": image, "digest": digest, "layers": len(layers)}})
+        return Built(tree, LayerFacts(archive={"image": image, "digest": digest, "layers": len(layers)}))
 
-    def _fetch(self, work: Work, digest: str) -> Path:
+    def _fetch(self, work: Work[SeedContext], digest: str) -> Path:
         work.phase(f"fetch {self.oci}")
         return self._registry(work).fetch(digest, kept(work, digest.partition(":")[2], "image"))
 
-    def _registry(self, work: Work) -> ImageRegistry:
+    def _registry(self, work: Work[SeedContext]) -> ImageRegistry:
         return ImageRegistry(split_reference(self.oci)[0], self.tls, work.folder, work.log)

@@ -7,33 +7,51 @@ layers are shared, not copied. Later builds of the other project change nothing 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
+from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.graph.node import Node, Yields
-from stagewright.kinds.common.archived import pin_of
-from stagewright.kinds.common.base import Built, Scope, Seed, Work
+from stagewright.graph.given import NotInKey
+from stagewright.graph.node import NodeFiles, Yields
+from stagewright.kinds.common.archived import PinnedSeed, SeedPin, pin_of
+from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.context import SeedContext
+from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.registry import kinds
+from stagewright.project.fields import ByValue
 from stagewright.project.load import load
 from stagewright.project.lock import Pin
 from stagewright.project.model import FILE_NAME, Project
 from stagewright.project.source import KeyPath
 
+_OTHER = "other"
+"""Name of the other project's folder among the files of the node."""
 
-class SeedProject(Seed, kind="project"):
+
+class ProjectPin(SeedPin):
+    """The build that the lock pins: its key, and the name of the other project."""
+
+    key: str
+    project: str
+
+
+class SeedProject(PinnedSeed, kind="project"):
     """A seed with ``project``."""
 
-    moves = True
-    sources = frozenset({"project", "stage", "arch"})
+    pin_model = ProjectPin
 
-    project: Annotated[str, Field(min_length=1)]
+    project: Annotated[str, Field(min_length=1), NotInKey()]
     """The folder of the other project, relative to this one or absolute; `~` is the home of who builds."""
-    stage: str
+    stage: Annotated[str, NotInKey()]
     """The stage or seed of the other project: one that leaves a root."""
+    arch: Annotated[Annotated[Arch, ByValue()] | None, NotInKey()] = Field(
+        default=None, exclude_if=lambda arch: arch is None
+    )
+    """The architecture by Gentoo's name, such as `arm64`; default: this computer's."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """See that the other project is there; what is wrong inside it is for its own `stagewright check`."""
@@ -45,17 +63,13 @@ class SeedProject(Seed, kind="project"):
             what = "project: that is this project itself"
             yield ("project",), StagewrightError(Reason.CYCLE, what, hint="write root = ... in the stage instead")
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node; its key is that of what it takes. The folder of this project is known to pinning alone."""
-        pin = scope.project.lock.seeds.get(node_id.removeprefix("seed:"), {})
-        pinned = {name: pin[name] for name in ("key", "project") if name in pin} or None
-        found = super().node(node_id, scope, pin=pinned, **context)
-        files = {"other": self._folder(scope.project.folder)}
-        return replace(found, aside_files=files)
+    def node_files(self, scope: Scope) -> NodeFiles:
+        """Return the folder of the other project."""
+        return NodeFiles(sources={_OTHER: self._folder(scope.project.folder)})
 
-    def pin(self, work: Work) -> Pin:
+    def pin(self, work: Work[SeedContext]) -> Pin:
         """Look for the last build of the other project's stage."""
-        folder = work.files["other"]
+        folder = work.files[_OTHER]
         other = load(folder, kinds())
         entry = other.entry(self.stage)
         if entry is None:
@@ -66,21 +80,20 @@ class SeedProject(Seed, kind="project"):
             what = f"{self.stage} of {folder} is of kind {entry.kind}, which leaves files, and no root"
             raise StagewrightError(Reason.INVALID_VALUE, what, hint="name the stage that it is made of")
         name = other.info.name
-        node = f"seed:{self.stage}" if entry.table == "seeds" else self.stage
-        built = [key for key in work.store.former(name, node) if work.store.has(Yields.LAYER, key)]
+        built = [key for key in work.store.former(name, entry.node_id) if work.store.has(Yields.LAYER, key)]
         if not built:
             raise _unbuilt(folder, self.stage)
         return {"project": name, "stage": self.stage, "key": built[-1]}
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[SeedContext]) -> Built:
         """Lay an empty layer on those of the root that is pinned."""
-        pin = pin_of(work, "key", "project")
-        key = pin["key"]
+        pin = pin_of(work, ProjectPin)
+        key = pin.key
         if not work.store.has(Yields.LAYER, key):
-            raise _unbuilt(work.files["other"], self.stage)
+            raise _unbuilt(work.files[_OTHER], self.stage)
         below = work.store.meta(Yields.LAYER, key)
-        facts = {"archive": {"project": pin["project"], "stage": self.stage, "key": key}}
-        return Built(work.new_folder("tree"), tuple(below.stack), facts)
+        facts = LayerFacts(archive={"project": pin.project, "stage": self.stage, "key": key})
+        return Built(work.new_folder("tree"), facts, tuple(below.stack))
 
     def _folder(self, base: Path) -> Path:
         return base / Path(self.project).expanduser()

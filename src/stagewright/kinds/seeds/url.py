@@ -18,31 +18,50 @@ from stagewright.fetch.checksums import check_checksums, checksums_of
 from stagewright.fetch.download import download
 from stagewright.fetch.openpgp import keyring
 from stagewright.fetch.web import without_password
-from stagewright.kinds.common.archived import GNUPG, ArchiveSeed, Fingerprint, Url, kept, pin_of, progress
-from stagewright.kinds.common.base import Built, Work
+from stagewright.graph.given import NotInKey
+from stagewright.kinds.common.archived import (
+    GNUPG,
+    ArchiveSeed,
+    Fingerprint,
+    PinnedSeed,
+    SeedPin,
+    Url,
+    kept,
+    pin_of,
+    progress,
+)
+from stagewright.kinds.common.context import SeedContext
+from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, Matching
 from stagewright.project.lock import Pin
 
 
-class SeedUrl(ArchiveSeed, kind="url"):
+class UrlPin(SeedPin):
+    """The tarball that the lock pins."""
+
+    file: str
+    sha512: str
+    blake2b: str
+
+
+class SeedUrl(ArchiveSeed, PinnedSeed, kind="url"):
     """A seed with ``url``."""
 
     required_tools = (*ArchiveSeed.required_tools, GNUPG)
-    moves = True
-    sources = ArchiveSeed.sources | {"url", "sha256", "sha512", "signature", "keys", "keyring"}
-    pinned = ("file", "sha512", "blake2b")
+    pin_model = UrlPin
 
-    url: Url | Annotated[list[Url], Field(min_length=1)]
+    url: Annotated[Url | Annotated[list[Url], Field(min_length=1)], NotInKey()]
     """Where the tarball is; of several addresses, the first one that has it."""
-    sha256: Annotated[str, Matching(r"[0-9a-f]{64}", "64 hexadecimal digits")] | None = None
+    sha256: Annotated[Annotated[str, Matching(r"[0-9a-f]{64}", "64 hexadecimal digits")] | None, NotInKey()] = None
     """The digest that it must have."""
-    sha512: Annotated[str, Matching(r"[0-9a-f]{128}", "128 hexadecimal digits")] | None = None
+    sha512: Annotated[Annotated[str, Matching(r"[0-9a-f]{128}", "128 hexadecimal digits")] | None, NotInKey()] = None
     """The digest that it must have."""
-    signature: Url | None = None
+    signature: Annotated[Url | None, NotInKey()] = None
     """Where its detached OpenPGP signature is."""
-    keys: list[Fingerprint] = []
+    keys: Annotated[list[Fingerprint], NotInKey()] = []
     """Whose signatures count: fingerprints of primary keys."""
-    keyring: FilePath | None = None
+    keyring: Annotated[FilePath | None, NotInKey()] = None
     """The keys themselves, as `gpg --export` writes them."""
 
     @model_validator(mode="after")
@@ -56,7 +75,7 @@ class SeedUrl(ArchiveSeed, kind="url"):
             raise PydanticCustomError("unverified", "the signature could not be verified", facts)
         return self
 
-    def pin(self, work: Work) -> Pin:
+    def pin(self, work: Work[SeedContext]) -> Pin:
         """Fetch the tarball and verify it."""
         target = kept(work, hashlib.sha256(self._urls[0].encode()).hexdigest(), self._file)  # its own is not known yet
         work.phase(f"fetch {self._file}")
@@ -68,10 +87,10 @@ class SeedUrl(ArchiveSeed, kind="url"):
         target.rename(final)
         return {"file": self._file, "size": size, **digests}
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[SeedContext]) -> Built:
         """Unpack the tarball that is pinned, fetched again if it is not there any more."""
-        pin = pin_of(work, *self.pinned)
-        name, digests = pin["file"], {kind: pin[kind] for kind in ("sha512", "blake2b")}
+        pin = pin_of(work, UrlPin)
+        name, digests = pin.file, {"sha512": pin.sha512, "blake2b": pin.blake2b}
         work.phase(f"fetch {name}")
         archive = download(
             self._urls,
@@ -79,10 +98,10 @@ class SeedUrl(ArchiveSeed, kind="url"):
             verify=lambda path: check_checksums(path, name, digests),
             progress=progress(work, name),
         )
-        facts = {"file": name, "url": without_password(self._urls[0]), **digests}
-        return Built(self.unpack(work, archive, name), (), {"archive": facts})
+        facts = LayerFacts(archive={"file": name, "url": without_password(self._urls[0]), **digests})
+        return Built(self.unpack(work, archive, name), facts)
 
-    def _verify(self, work: Work, path: Path) -> None:
+    def _verify(self, work: Work[SeedContext], path: Path) -> None:
         wanted = {kind: value for kind, value in (("sha256", self.sha256), ("sha512", self.sha512)) if value}
         check_checksums(path, self._file, wanted)
         if self.signature and self.keyring:

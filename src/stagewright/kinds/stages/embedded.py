@@ -7,20 +7,22 @@ layer with nothing below it. Build dependencies stay behind (R25).
 from __future__ import annotations
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.installed import installed
 
 
 class Embedded(OwnRootStage, Finish, kind="embedded"):
     """A stage of kind ``embedded``. The script runs inside the new root, so the packages must bring what it needs."""
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Merge the packages into a fresh folder."""
         if self.unmerge:
             raise StagewrightError(Reason.INVALID_VALUE, "unmerge: leave the packages out of `packages` instead")
         target, portage = self.rooms(work)
         portage.install(self.packages, target=TARGET)
         facts = finish(self, target, work, None)
-        return layer(target, work, portage, packages=len(installed(target.path)), **facts)
+        facts = facts.model_copy(update={"package_count": len(installed(target.path))})
+        return layer(target, work, portage, facts)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, settle_places, ship_configuration
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import installed
 
@@ -35,7 +37,7 @@ class Stage1(OwnRootStage, kind="stage1"):
         options, use = ["--oneshot", "--implicit-system-deps=n"], f"-* build {wanted.bootstrap_use}"
         yield InstallRequest([*wanted.packages, *self.packages], TARGET, options, use)
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Merge the packages into a fresh folder."""
         target, portage = self.rooms(work)
         if self.update_seed:
@@ -62,4 +64,5 @@ class Stage1(OwnRootStage, kind="stage1"):
         settle_places(target, work)
         empty_world(target, work)
         ship_configuration(self, target, portage, work)
-        return layer(target, work, portage, toolchain=work.key, packages=len(installed(target.path)))
+        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed(target.path)))
+        return layer(target, work, portage, facts)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import PackageStage, layer
 from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.repositories import main_of
 from stagewright.root.root import Root
@@ -25,7 +27,7 @@ class Stage2(PackageStage, Shipped, kind="stage2"):
         yield InstallRequest(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
         yield InstallRequest(self.packages)
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Bootstrap."""
         root, portage = self.portage(work)
         script = self._script(portage)
@@ -39,7 +41,7 @@ class Stage2(PackageStage, Shipped, kind="stage2"):
         select_toolchain(root, work)
         empty_world(root, work)
         ship_configuration(self, root, portage, work)
-        return layer(root, work, portage, toolchain=work.key)
+        return layer(root, work, portage, LayerFacts(toolchain=work.key.digest))
 
     def _script(self, portage: Portage) -> str | None:
         main = main_of(portage.repos)
@@ -47,7 +49,7 @@ class Stage2(PackageStage, Shipped, kind="stage2"):
             return f"{main.location}/scripts/bootstrap.sh"
         return None
 
-    def _bootstrap(self, root: Root, portage: Portage, script: str, work: Work) -> None:
+    def _bootstrap(self, root: Root, portage: Portage, script: str, work: Work[PackageContext]) -> None:
         work.phase("fetch")
         try:
             root.run("bash", script, "-f", network=True, binds=portage.fetch_only_binds, env=portage.environment)

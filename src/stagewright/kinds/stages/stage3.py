@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import PackageStage, layer
 from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import installed
 
@@ -27,7 +29,7 @@ class Stage3(PackageStage, Shipped, kind="stage3"):
         """The system set and everything below it."""
         yield InstallRequest(["@system", *self.packages], options=OPTIONS)
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Build the system set."""
         root, portage = self.portage(work)
         portage.install(["@system", *self.packages], options=OPTIONS)
@@ -37,4 +39,5 @@ class Stage3(PackageStage, Shipped, kind="stage3"):
         if not self.packages:
             empty_world(root, work)
         ship_configuration(self, root, portage, work)
-        return layer(root, work, portage, toolchain=work.key, packages=len(installed(root.path)))
+        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed(root.path)))
+        return layer(root, work, portage, facts)

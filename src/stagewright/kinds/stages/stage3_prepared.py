@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import installed
 from stagewright.project.fields import Atom, BinhostRef
@@ -43,8 +45,8 @@ class RootSettings(OwnRootStage):
 class Prepared(RootSettings, kind="stage3-root.prepared", table=""):
     """A node of kind ``stage3-root.prepared``."""
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Build the packages."""
         target, portage = self.rooms(work)
         self.merge(portage)
-        return layer(target, work, portage, packages=len(installed(target.path)))
+        return layer(target, work, portage, LayerFacts(package_count=len(installed(target.path))))

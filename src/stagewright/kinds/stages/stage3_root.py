@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from stagewright.kinds.common.base import Built, Scope, Work
+from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, settle_places, ship_configuration
+from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage3_prepared import Prepared, RootSettings
 from stagewright.portage.binpkgs import link_packages
 from stagewright.portage.emerge import PORTAGE_UID, InstallRequest, Portage
@@ -38,7 +41,7 @@ class RootStage3(RootSettings, kind="stage3-root"):
         scope.targets[first.id] = (scope.add(first),)
         scope.targets[name] = (scope.add(replace(node, inputs={**node.inputs, "prepared": first.id})),)
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Install the binary packages (R92)."""
         target, portage = self._rooms_with_packages(work)
         self.merge(portage, self._accounts(work), binary=True)
@@ -50,22 +53,23 @@ class RootStage3(RootSettings, kind="stage3-root"):
         if self.packages == ["@system"]:
             empty_world(target, work)
         ship_configuration(self, target, portage, work)
-        return layer(target, work, portage, toolchain=work.key, packages=len(installed(target.path)))
+        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed(target.path)))
+        return layer(target, work, portage, facts)
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """None: everything comes from the binary packages of the prepared root."""
         yield from ()
 
-    def open(self, work: Work) -> Root:
+    def open(self, work: Work[PackageContext]) -> Root:
         """The root that builds, with the new one at /mnt/target and the binary packages in PKGDIR."""
         return self._rooms_with_packages(work)[1].root
 
-    def _rooms_with_packages(self, work: Work) -> tuple[Root, Portage]:
+    def _rooms_with_packages(self, work: Work[PackageContext]) -> tuple[Root, Portage]:
         target, portage = self.rooms(work)
         link_packages(work.store.binpkgs(work.inputs["prepared"].key), portage.folders.binpkgs)
         return target, replace(portage, binpkgs=None)
 
-    def _accounts(self, work: Work) -> list[list[str]]:
+    def _accounts(self, work: Work[PackageContext]) -> list[list[str]]:
         """What makes groups, then what makes users, of all that was built (R93)."""
         names = [package.name for package in installed(work.artifact("prepared"))]
         return [[f"={name}" for name in names if name.startswith(category)] for category in ACCOUNTS]

@@ -17,10 +17,11 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.chroot import inside
 from stagewright.kernel.modules import KernelSettings, install_kernel, rebuild_modules
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, conclude, with_files
 from stagewright.kinds.common.packages import PackageStage, layer
 from stagewright.kinds.common.system import Shipped, ship_configuration
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import packages_of
 from stagewright.root.accounts import AccountName, Accounts, Group, Password, User, check_numbers, plan_accounts
@@ -78,7 +79,7 @@ class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
         kernel = [self.kernel.package] if self.kernel and self.kernel.package else []
         yield InstallRequest([*kernel, *self.packages], options=["--newuse", "--deep", "--update"])
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[PackageContext]) -> Built:
         """Change the root, keep the changes as a layer."""
         root, portage = self.portage(work)
         keys, lacks = self._keys(work)
@@ -94,12 +95,12 @@ class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
         if self.depclean:
             portage.depclean(keep_build=self.depclean == "keep-build")
         facts = conclude(self, root, work, portage)
-        packages = Counter({package.name: package.size for package in packages_of(root.path, [facts])})
-        if self.size:
-            facts["bytes"] = check_size(root.path, self.size, packages)
-        return layer(root, work, portage, packages=len(packages), **facts)
+        packages = Counter({package.name: package.size for package in packages_of(root.path, [facts.remembered])})
+        size = check_size(root.path, self.size, packages) if self.size else None
+        facts = facts.model_copy(update={"package_count": len(packages), "bytes": size})
+        return layer(root, work, portage, facts)
 
-    def _packages(self, root: Root, portage: Portage, work: Work) -> None:
+    def _packages(self, root: Root, portage: Portage, work: Work[PackageContext]) -> None:
         version = install_kernel(self.kernel, root, portage, work.epoch) if self.kernel else None
         portage.install(self.packages, options=["--newuse", "--deep", "--update"])
         if self.kernel and version:
@@ -107,13 +108,13 @@ class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
         if self.uses_portage:
             ship_configuration(self, root, portage, work)
 
-    def _accounts(self, root: Root, keys: Mapping[str, tuple[str, ...]], work: Work) -> Accounts:
+    def _accounts(self, root: Root, keys: Mapping[str, tuple[str, ...]], work: Work[PackageContext]) -> Accounts:
         users = dict(self.users)
         if self.root_password is not None:
             users["root"] = users.get("root", User()).model_copy(update={"password": self.root_password})
         return inside(root.path, plan_accounts, self.groups, users, keys, work.epoch)
 
-    def _keys(self, work: Work) -> tuple[dict[str, tuple[str, ...]], list[MissingRequirement]]:
+    def _keys(self, work: Work[PackageContext]) -> tuple[dict[str, tuple[str, ...]], list[MissingRequirement]]:
         """The public keys of each user, from the files of the project."""
         keys: dict[str, tuple[str, ...]] = {}
         lacks: list[MissingRequirement] = []

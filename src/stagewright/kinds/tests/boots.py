@@ -16,8 +16,9 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kinds.common.base import Built, Work
+from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.guest import TEST_ARTIFACTS, MachineTest
+from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import ByValue, FilePath, FilesRef
 from stagewright.vm.boot import boot
 from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
@@ -89,7 +90,7 @@ class BootTest(MachineTest, kind="boots", table="tests"):
         script = replace(super().script(), entry=self.entry)
         return replace(script, expect=(REFUSED,)) if self.refused else script
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[MachineContext]) -> Built:
         """Boot the image; the report is kept when the test passes, and shown when it does not."""
         image = image_of(work.artifact("boots"))
         machine = self.attach.machine(
@@ -97,7 +98,7 @@ class BootTest(MachineTest, kind="boots", table="tests"):
             memory=self.memory,
             cpus=self.cpus,
             firmware=self.firmware,
-            arch=Arch(work.context["arch"]),
+            arch=work.context.arch,
             variables=work.files[self.variables] if self.variables else None,
         )
         acceleration = self.acceleration(work)

@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
@@ -22,10 +22,13 @@ from pydantic_core import PydanticCustomError
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, Listener
-from stagewright.graph.node import Node, Yields
-from stagewright.kinds.common.base import Built, Scope, Work
+from stagewright.graph.node import Node
+from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.guest import TEST_ARTIFACTS, MachineTest
 from stagewright.kinds.common.tools import DNSMASQ, IPROUTE, NBD_SERVER, NFS_SERVER
+from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.media.pxeboot import NetSetFacts
 from stagewright.media.payload import IMAGE
 from stagewright.netboot.boot_commands import ANY, GATEWAY
 from stagewright.netboot.dnsmasq import configuration
@@ -141,24 +144,24 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             hint = 'set method = "initrd" to test single.efi, or an http base_url'
             yield ("start",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
+    def node(self, node_id: str, scope: Scope) -> Node:
         """The node, with the servers that this test starts.
 
         Raises ``INVALID_VALUE`` where the network card of such machines brings no iPXE.
         """
-        node = super().node(node_id, scope, **context)
-        if node.context["arch"] == Arch.ARM64 and self.start is not NetStart.GRUB:
-            place = scope.project.entries[self.table][node_id.rpartition(":")[2]].place(("start",))
+        node = super().node(node_id, scope)
+        if self._arch(node) is Arch.ARM64 and self.start is not NetStart.GRUB:
+            place = self._place(node, scope, "start")
             message = f"start: arm64 machines do not start by {self.start}: their network card brings no iPXE"
             raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint='set start = "grub"')
         servers = {Method.NFS: NFS_SERVER.program, Method.NBD: NBD_SERVER.program}
         lan = [DNSMASQ.program] if self.start.on_lan else []
         return replace(node, tools=(*node.tools, *lan, *([servers[self.method]] if self.method in servers else [])))
 
-    def build(self, work: Work) -> Built:
+    def build(self, work: Work[MachineContext]) -> Built:
         """Serve the set, boot the machine; the report is kept when the test passes, and shown when it does not."""
         files = work.artifact("netboots")
-        arch = Arch(work.context["arch"])
+        arch = work.context.arch
         program = self.start.program(self.firmware, arch, self.method)
         if not (files / program).exists():
             hint = f"see `network_loaders` of the payload, and `loaders`, `uki`, `single_file` of {self.netboots!r}"
@@ -169,8 +172,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
         acceleration = self.acceleration(work)
         folder, site = work.new_folder(TEST_ARTIFACTS), work.new_folder("served")
-        facts = work.store.meta(Yields.ARTIFACT, work.inputs["netboots"].key).facts
-        place = _Place.of(facts["base_url"]) if self.start.on_lan else _Place()
+        place = _Place.of(work.facts("netboots", NetSetFacts).base_url) if self.start.on_lan else _Place()
         served = site / place.path
         _link_all(files, served)
         said: list[Event] = []
@@ -213,7 +215,9 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             extra=("-global", "virtio-net-pci.romfile=") if bare else (),
         )
 
-    def _serve(self, served: Path, work: Work, listener: Listener, running: contextlib.ExitStack) -> Mapping[str, str]:
+    def _serve(
+        self, served: Path, work: Work[MachineContext], listener: Listener, running: contextlib.ExitStack
+    ) -> Mapping[str, str]:
         """Start what the method takes besides a web server; returns where it is, by iPXE's variable."""
         if self.method is Method.NFS:
             nfs = running.enter_context(NfsServer(served, work.new_folder("nfs"), listener))

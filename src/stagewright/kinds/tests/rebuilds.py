@@ -11,16 +11,18 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node
-from stagewright.kinds.common.base import Built, Scope, Work
-from stagewright.kinds.common.guest import TestStage
+from stagewright.graph.node import NodeFiles
+from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.facts import Facts
+from stagewright.kinds.common.guest import SystemTest
 from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import contents, installed
 from stagewright.portage.settings import PortageSettings
@@ -58,17 +60,29 @@ class Rebuilt:
         return not (self.differ or self.added or self.removed)
 
 
-class _Builder(PackageStage):
-    """The stage that is rebuilt, as far as Portage goes."""
+class RebuildContext(PackageContext):
+    """Context of a stage that builds its own packages again."""
 
-    kind = "rebuilds"
+    portage: PackageStage
+    """The root and the settings of its Portage."""
 
 
-class RebuildTest(TestStage, kind="rebuilds", table="tests"):
+class RebuildFacts(Facts):
+    """Facts of packages that were built again."""
+
+    packages: int
+    equal: int
+    """Number of packages with the same files."""
+    seconds: float
+
+
+class RebuildTest(SystemTest, kind="rebuilds", table="tests"):
     """A test with ``rebuilds``."""
 
     required_tools = PackageStage.required_tools
-    wants_memory = PackageStage.wants_memory
+    demand = PackageStage.demand
+    context_model = RebuildContext
+    facts_model = RebuildFacts
 
     rebuilds: StageRef
     """The stage that builds its own packages again."""
@@ -85,18 +99,29 @@ class RebuildTest(TestStage, kind="rebuilds", table="tests"):
                 StagewrightError(Reason.INVALID_VALUE, message, hint="name the stage that it is made of"),
             )
 
-    def node(self, node_id: str, scope: Scope, **context: Any) -> Node:
-        """The node, with the Portage settings of the stage."""
-        stage = scope.entry(self.rebuilds).model
-        assert isinstance(stage, PackageStage), "the project was checked"
-        settings = {**stage.model_dump(mode="json", include=set(PortageSettings.model_fields)), "binpkgs": False}
-        builder = _Builder(root=self.rebuilds, **settings).node(node_id, scope, **context)
-        node = super().node(node_id, scope, **builder.context, portage=settings)
-        return replace(node, inputs=builder.inputs, files=builder.files, hints=builder.hints)
+    def _portage(self, project: Project) -> PackageStage:
+        """Return the Portage of the stage, without the cache of binary packages."""
+        entry = project.entry(self.rebuilds)
+        assert entry and isinstance(entry.model, PackageStage), "the project was checked"
+        settings = {name: getattr(entry.model, name) for name in PortageSettings.model_fields}
+        return PackageStage(root=self.rebuilds, **{**settings, "binpkgs": False})
 
-    def build(self, work: Work) -> Built:
+    def node_context(self, node_id: str, scope: Scope) -> RebuildContext:
+        """Return the repositories and settings of the stage's Portage."""
+        portage = self._portage(scope.project)
+        return RebuildContext(**{**dict(portage.node_context(node_id, scope)), "portage": portage})
+
+    def node_inputs(self, scope: Scope) -> dict[str, str]:
+        """Return the node of the stage, as the root of its Portage."""
+        return self._portage(scope.project).node_inputs(scope)
+
+    def node_files(self, scope: Scope) -> NodeFiles:
+        """Return the repositories and confdirs of the stage."""
+        return self._portage(scope.project).node_files(scope)
+
+    def build(self, work: Work[RebuildContext]) -> Built:
         """Build the packages again, try the compiler, and write the report."""
-        root, portage = self._builder(work).portage(work)
+        root, portage = work.context.portage.portage(work)
         names = self._names(portage)
         _keep_flags(portage.folders.config, root, names)
         before = inside(root.path, contents, Path("/"), names)
@@ -111,12 +136,9 @@ class RebuildTest(TestStage, kind="rebuilds", table="tests"):
         rebuilt = [_rebuilt(name, taken.get(name), before[name], after[name]) for name in names]
         return self._report(work, rebuilt, seconds, compiler)
 
-    def open(self, work: Work) -> Root:
+    def open(self, work: Work[RebuildContext]) -> Root:
         """The root as the build sees it."""
-        return self._builder(work).open(work)
-
-    def _builder(self, work: Work) -> _Builder:
-        return _Builder(root=self.rebuilds, **work.context["portage"])
+        return work.context.portage.open(work)
 
     def _names(self, portage: Portage) -> list[str]:
         """The installed packages to build again. Raises ``ENVIRONMENT_LACKS`` for all that is not there."""
@@ -133,7 +155,7 @@ class RebuildTest(TestStage, kind="rebuilds", table="tests"):
             raise_missing(MissingRequirement(f"{self.rebuilds} has no {atom} to build again") for atom in lacking)
         return sorted({name for names in found.values() for name in names})
 
-    def _report(self, work: Work, rebuilt: Sequence[Rebuilt], seconds: float, compiler: str) -> Built:
+    def _report(self, work: Work[RebuildContext], rebuilt: Sequence[Rebuilt], seconds: float, compiler: str) -> Built:
         other = [one.name for one in rebuilt if not one.equal]
         same = len(rebuilt) - len(other)
         changed = f"; other files in {', '.join(other)}" if other else ""
@@ -146,7 +168,7 @@ class RebuildTest(TestStage, kind="rebuilds", table="tests"):
         }
         tree = work.new_folder("tree")
         (tree / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        return Built(tree, (), {"packages": len(rebuilt), "equal": same, "seconds": round(seconds, 2)})
+        return Built(tree, RebuildFacts(packages=len(rebuilt), equal=same, seconds=round(seconds, 2)))
 
 
 def _keep_flags(config: Path, root: Root, names: Sequence[str]) -> None:

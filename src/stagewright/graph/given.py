@@ -1,0 +1,55 @@
+"""What a node is given: frozen models whose fields are part of the node's key, except those that are marked.
+
+Settings, context and files of a node are such models. They cross to the worker process as JSON, and the worker
+validates them by the same classes.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
+
+_FOR_KEY = "key"
+
+
+class NotInKey:
+    """Marks a field that does not change what the node makes, so it is not part of the key.
+
+    ``mirror: Annotated[str, NotInKey()]``: another mirror serves the same file. The name of an input is marked too
+    (``project.fields.NodeRef``), since the key of the input is part of the key already.
+    """
+
+
+class Given(BaseModel):
+    """Base of the models that a node is given. They are frozen, and unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def for_key(self) -> dict[str, Any]:
+        """Return the fields that are part of a key, as JSON-able data; in nested models too."""
+        return self.model_dump(mode="json", context=_FOR_KEY)
+
+    @model_serializer(mode="wrap")
+    def _without_marked(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        if info.context != _FOR_KEY:
+            return data
+        left_out = not_in_key(type(self))
+        return {name: value for name, value in data.items() if name not in left_out}
+
+
+@functools.cache
+def not_in_key(model: type[Given]) -> frozenset[str]:
+    """Return the names of a model's fields that are marked with :class:`NotInKey`."""
+    fields = model.model_fields.items()
+    return frozenset(name for name, field in fields if markers(field.annotation, field.metadata, NotInKey))
+
+
+def markers(annotation: Any, metadata: list[Any], marker: type) -> list[Any]:
+    """Return the markers of one class in a field's annotation: on the field, or on the items of a list."""
+    found = [mark for mark in metadata if isinstance(mark, marker)]
+    for argument in getattr(annotation, "__args__", ()):
+        found += markers(argument, list(getattr(argument, "__metadata__", ())), marker)
+    return found

@@ -1,0 +1,84 @@
+"""What a project adds to the settings of a stage: frozen models, one for each family of kinds.
+
+A field marked with ``NotInKey`` does not change the result: the node is not built again when it changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from stagewright.arch import Arch
+from stagewright.graph.given import Given, NotInKey
+from stagewright.portage.repositories import Repository
+
+
+class StageContext(Given):
+    """Context of every node."""
+
+    source_date_epoch: int
+    """Time stamp for everything that is made, in seconds since 1970."""
+
+
+class RepoDescription(Given):
+    """An ebuild repository as the project describes it."""
+
+    name: str
+    main: bool
+    priority: int
+    eclass_overrides: tuple[str, ...]
+
+    def at(self, path: Path) -> Repository:
+        """Return the repository in a folder."""
+        return Repository(self.name, path, self.main, self.priority, self.eclass_overrides)
+
+
+class BinhostDescription(Given):
+    """A binary package host as the project describes it."""
+
+    name: str
+    uri: str
+    priority: int
+
+
+class PackageContext(StageContext):
+    """Context of a node that installs packages."""
+
+    repos: tuple[RepoDescription, ...] = ()
+    binhosts: tuple[BinhostDescription, ...] = ()
+    mirrors: Annotated[tuple[str, ...], NotInKey()] = ()
+    """Mirrors of distfiles, asked in this order before the upstream addresses."""
+    distfolder: Annotated[Path | None, NotInKey()] = None
+    """A folder with distfiles, asked first."""
+
+
+class SeedContext(StageContext):
+    """Context of a seed that is pinned in the lock."""
+
+    pin: dict[str, Any] | None = None
+    """The part of the pin that says what the seed is; None if the lock has none."""
+
+
+class ProjectVersion(Given):
+    """Name and version of the project, for manifests."""
+
+    name: str
+    version: str
+
+
+class ReleasedContext(StageContext):
+    """Context of a node whose files have manifests."""
+
+    project: ProjectVersion
+
+
+class ArtifactContext(ReleasedContext):
+    """Context of a node that makes one file for people."""
+
+    file_name: str
+
+
+class MachineContext(StageContext):
+    """Context of a test that starts a virtual machine."""
+
+    arch: Arch

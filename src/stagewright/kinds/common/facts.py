@@ -1,0 +1,86 @@
+"""What builds find out: frozen models, one for each family of kinds, kept in ``meta.json`` of the result.
+
+A model ignores fields that it does not know, because results of other versions of Stagewright lie in the same store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from stagewright.portage.installed import Package
+from stagewright.store.store import Meta
+
+F = TypeVar("F", bound="Facts")
+
+
+class Facts(BaseModel):
+    """Base of all facts."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @classmethod
+    def of(cls: type[F], meta: Meta) -> F:
+        """Return the facts of a result in the store."""
+        return cls.model_validate(meta.facts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts that are set, as JSON-able data."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def main_file(self) -> str | None:
+        """Name of the one file that users want; None if the result is a root or a folder."""
+        return None
+
+    @property
+    def remembered(self) -> Sequence[Package]:
+        """Packages of a root whose records are not in the result."""
+        return ()
+
+
+class BinhostPackages(Facts):
+    """The packages of a layer that came from one binary package host."""
+
+    uri: str
+    packages: tuple[str, ...]
+
+
+class LayerFacts(Facts):
+    """Facts of a layer."""
+
+    toolchain: str | None = None
+    """Key of the stage whose compiler the root has; None if it is that of the lowest layer."""
+    package_count: int | None = None
+    """Number of packages in the root."""
+    bytes: int | None = None
+    """Size of the whole root, if the stage limits it."""
+    installed: tuple[Package, ...] | None = None
+    """The packages of the root, if the layer removes Portage's records of them."""
+    binhosts: dict[str, BinhostPackages] | None = None
+    """Packages that came from binary package hosts, by host."""
+    archive: dict[str, str | int] | None = None
+    """Origin of a seed: file or image, with digests."""
+
+    @property
+    def remembered(self) -> Sequence[Package]:
+        """The packages of the root, if the layer removes their records."""
+        return self.installed or ()
+
+    def compiler(self, stack: Sequence[str]) -> str:
+        """Return the key of the stage whose compiler the root has, given the keys of its layers, topmost first."""
+        return self.toolchain or stack[-1]
+
+
+class ArtifactFacts(Facts):
+    """Facts of one file for people."""
+
+    file: str
+    bytes: int
+
+    @property
+    def main_file(self) -> str | None:
+        """The name of the file."""
+        return self.file

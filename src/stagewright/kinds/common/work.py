@@ -1,0 +1,168 @@
+"""One attempt at building a node, as the kind sees it in its worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Generic, TypeVar, cast
+
+from stagewright.arch import Machine
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, NodeNotice, NodePhase, NodeProgress
+from stagewright.graph.keys import Key
+from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.context import StageContext
+from stagewright.kinds.common.facts import F, Facts, LayerFacts
+from stagewright.kinds.common.lineage import LineageEntry
+from stagewright.kinds.common.tools import emulator
+from stagewright.portage.installed import Package
+from stagewright.root.emulation import find_emulator, machine_of, register, unserved
+from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
+from stagewright.store.store import Meta, Store
+
+C_co = TypeVar("C_co", bound=StageContext, covariant=True)
+
+
+@dataclass(frozen=True)
+class Built:
+    """The result of a build: a tree to be moved into the store, the keys of the layers below it, and facts."""
+
+    tree: Path
+    facts: Facts
+    below: tuple[str, ...] = ()
+    binpkgs: Path | None = None  # a folder of the binary packages that the tree's own packages come from
+
+
+@dataclass(frozen=True)
+class Input:
+    """A finished node that another takes: its key, and its tree in the store."""
+
+    yields: Yields
+    key: str
+    tree: Path
+
+
+@dataclass(frozen=True)
+class Grant:
+    """The part of the machine that a node may use: cores, and memory in MiB."""
+
+    cores: int = 1
+    memory: int = 512
+
+
+@dataclass(frozen=True)
+class Work(Generic[C_co]):
+    """One attempt at building a node: the node, its finished inputs, its work folder, and its log and events.
+
+    ``folder`` is on the file system of the store. ``lineage`` describes every node below and this one, for manifests.
+    """
+
+    node: Node
+    key: Key
+    inputs: Mapping[str, Input]
+    grant: Grant
+    lineage: Sequence[LineageEntry]
+    folder: Path
+    store: Store
+    log: IO[str]
+    emit: Callable[[Event], None]
+
+    @property
+    def context(self) -> C_co:
+        """What the project adds to the settings."""
+        return cast("C_co", self.node.context)
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Files and folders that settings name, by the path as the settings write it."""
+        return {**self.node.files.settings, **self.node.files.sources}
+
+    @property
+    def cores(self) -> int:
+        """Number of cores that the node may use."""
+        return self.grant.cores
+
+    @property
+    def memory(self) -> int:
+        """The memory that the node may use, in MiB."""
+        return self.grant.memory
+
+    @property
+    def epoch(self) -> int:
+        """The time stamp for everything made (SOURCE_DATE_EPOCH), in seconds since 1970."""
+        return self.context.source_date_epoch
+
+    # events
+
+    def phase(self, phase: str) -> None:
+        """Report the phase that begins."""
+        self.emit(NodePhase(node=self.node.id, phase=phase))
+
+    def progress(self, done: int, total: int, name: str) -> None:
+        """Report the progress of the phase."""
+        self.emit(NodeProgress(node=self.node.id, done=done, total=total, name=name))
+
+    def notice(self, text: str) -> None:
+        """Report something that is not an error but that users should know."""
+        self.emit(NodeNotice(node=self.node.id, text=text))
+
+    # inputs
+
+    def artifact(self, role: str) -> Path:
+        """Return the folder of files that an input left."""
+        return self.inputs[role].tree
+
+    def meta(self, role: str) -> Meta:
+        """Return what the store knows of an input."""
+        return self.store.meta(self.inputs[role].yields, self.inputs[role].key)
+
+    def facts(self, role: str, model: type[F]) -> F:
+        """Return the facts of an input."""
+        return model.of(self.meta(role))
+
+    def layers(self, role: str) -> list[Meta]:
+        """Return what the store knows of the layers of a root, topmost first."""
+        return [self.store.meta(Yields.LAYER, key) for key in self.meta(role).stack]
+
+    def remembered(self, role: str) -> list[Sequence[Package]]:
+        """Return the packages that the layers of a root remember, topmost layer first."""
+        return [LayerFacts.of(layer).remembered for layer in self.layers(role)]
+
+    # roots
+
+    def mount(self, role: str, binds: Sequence[Bind] = ()) -> Root:
+        """Mount the root that an input left, with a writable layer on top."""
+        key = self.inputs[role].key
+        keys = self.store.meta(Yields.LAYER, key).stack
+        return self.runnable(Root.mount(self.folder, self.store.stack(key), keys=keys, binds=binds, log=self.log))
+
+    def runnable(self, root: Root) -> Root:
+        """Return the root after making sure that the kernel can run its programs, by emulation if necessary."""
+        machine = machine_of(root.path)
+        if machine and machine.is_foreign:
+            self.emulate(machine, root.path)
+        return root
+
+    def emulate(self, machine: Machine, root: Path | None = None) -> None:
+        """Register an emulator for the programs of a machine with the kernel, in any root or in this one.
+
+        Raises: MISSING_TOOL if no emulator is installed; HOST_FEATURE if the kernel does not take it.
+        """
+        found = {one: find_emulator(one) for one in unserved(machine.relatives, root)}
+        if machine in found and not found[machine]:
+            tool = emulator(machine)
+            what = f"{tool.program}: not installed, and nothing else on this computer runs programs for {machine.arch}"
+            raise StagewrightError(Reason.MISSING_TOOL, what, hint=tool.remedy)
+        new = {one: program for one, program in found.items() if program}
+        for one, program in new.items():
+            register(one, program)
+        if new:
+            self.notice(f"registered with the kernel: {', '.join(program.name for program in new.values())}")
+
+    def new_folder(self, name: str) -> Path:
+        """Make a new folder below the work folder."""
+        folder = self.folder / name
+        folder.mkdir(parents=True)
+        return folder

@@ -1,4 +1,4 @@
-# The commands one needs: `make demo` and `make test`. Both set everything up first.
+# Start with `make demo` or `make test`. Both set everything up first.
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,13 +14,14 @@ help:
 	@echo "make demo         build a live system from ebuilds and boot it"
 	@echo "make demo-stages  build stage1, stage2, stage3 and two stage4s, each inside the one before"
 	@echo "make demo-kernel  compile two kernels and a module for each, and boot them (half an hour without KVM)"
-	@echo "make demo-catalyst  build a release of Catalyst's specs by a script that calls catalyst"
-	@echo "make media-matrix boot every kind of medium in every way (an hour without KVM), write docs/media.md's table"
-	@echo "make netboot-matrix  boot from the network in every way (half an hour without KVM), write docs/netboot.md's table"
+	@echo "make demo-catalyst  build a release from Catalyst's specs, by a script that calls catalyst"
+	@echo "make media-matrix boot every medium in every way (an hour without KVM) and write the table in docs/media.md"
+	@echo "make netboot-matrix  boot from the network in every way (half an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make test         all tests"
-	@echo "make test-fast    the tests that need no root and no virtual machine"
-	@echo "make bench        measure speed, as ratios against a floor"
-	@echo "make setup        install what is missing, leave the command at $(STAGEWRIGHT)"
+	@echo "make test-fast    the tests that need neither root nor a virtual machine"
+	@echo "make lint         ruff, mypy and the check of the language"
+	@echo "make bench        measure speed and fail if a limit is exceeded"
+	@echo "make setup        install what is missing; the command is then $(STAGEWRIGHT)"
 
 setup: $(VENV)/.done
 
@@ -33,22 +34,22 @@ $(VENV)/.done: pyproject.toml packages/apt.txt packages/emerge.txt packages/inst
 demo: setup
 	$(STAGEWRIGHT) -C $(DEMO) build
 	@echo
-	@echo "What the booted machine said on its serial console:"
+	@echo "The serial console of the booted machine:"
 	@grep -aE 'live system is ready|^hello, ' $(DEMO)/out/iso-uefi/console.log
 	@echo
 	@echo "The image: $(DEMO)/out/$$(cd $(DEMO)/out && ls *.iso)"
-	@echo "To use the machine yourself: $(STAGEWRIGHT) -C $(DEMO) boot iso"
+	@echo "To use the machine: $(STAGEWRIGHT) -C $(DEMO) boot iso"
 
 demo-stages: setup
 	$(STAGEWRIGHT) -C $(STAGES) build desk stage3-tarball
 	@echo
-	@echo "To look into a stage: $(STAGEWRIGHT) -C $(STAGES) shell desk"
+	@echo "To enter a stage: $(STAGEWRIGHT) -C $(STAGES) shell desk"
 	@echo "More: $(STAGEWRIGHT) -C $(STAGES) build selfhost stage1-systemd-starts"
 
 demo-kernel: setup
 	$(STAGEWRIGHT) -C $(KERNEL) build
 	@echo
-	@echo "What the booted machines said:"
+	@echo "The consoles of the booted machines:"
 	@grep -ahE '^6\.1\.8-|hello from' $(KERNEL)/out/gentoo/console.log $(KERNEL)/out/dist/console.log
 
 demo-catalyst: export PATH := $(CURDIR)/$(CATALYST)/out/bin:$(CURDIR)/$(VENV)/bin:$(PATH)
@@ -58,7 +59,7 @@ demo-catalyst: setup
 	$(CATALYST)/prepare $(CATALYST)/out/storedir
 	cd $(CATALYST) && tools/build-release -c tools/catalyst-auto-demo.conf --catalyst-config out/storedir/catalyst.conf
 	@echo
-	@echo "What was made:" && ls $(CATALYST)/out/storedir/builds/demo/*.zst $(CATALYST)/out/storedir/builds/demo/*.iso
+	@echo "Results:" && ls $(CATALYST)/out/storedir/builds/demo/*.zst $(CATALYST)/out/storedir/builds/demo/*.iso
 
 media-matrix: setup
 	$(VENV)/bin/python -m bench.matrix

@@ -1,4 +1,4 @@
-"""What the benchmarks share: their inputs, timing a command, and the table of results."""
+"""Common parts of the benchmarks: their inputs, timing a command, and the table of results."""
 
 from __future__ import annotations
 

@@ -34,4 +34,4 @@ def measure(setting: Setting) -> list[Row]:
 
     clock, processor = best([timed(write) for _ in range(setting.count(ROUNDS))])
     note = f"of a processor; {clock:.2f} s by the clock, digests included"
-    return [Row("a set for network boot beside an ISO", processor, 1.0, "s", note)]
+    return [Row("a set for network boot next to an ISO", processor, 1.0, "s", note)]

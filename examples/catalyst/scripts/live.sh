@@ -1,5 +1,5 @@
-# Run in the live root, without a #! line, as scripts of release engineers often are.
+# Runs in the live root. It has no #! line, like many scripts of release engineers.
 set -e
 systemctl --root=/ enable greeting.service
-: > /etc/machine-id # a new one at each start, which is not taken for the first one of an installed system
+: > /etc/machine-id # systemd makes a new one at each start and does not start the first-boot wizard
 echo "made for the live medium" > /etc/live-release

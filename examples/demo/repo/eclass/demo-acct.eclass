@@ -6,9 +6,8 @@
 # @SUPPORTED_EAPIS: 8
 # @BLURB: add users and groups to an offline ROOT
 # @DESCRIPTION:
-# groupadd and useradd work on the running system. An image that is being
-# built is no running system, so these functions edit the files below EROOT.
-# A line that exists already is left alone.
+# groupadd and useradd change the running system. These functions edit the
+# files below EROOT instead. They do not change existing lines.
 
 case ${EAPI} in
 	8) ;;

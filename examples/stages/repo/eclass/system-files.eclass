@@ -4,17 +4,17 @@
 # @MAINTAINER:
 # The Stagewright examples
 # @SUPPORTED_EAPIS: 8
-# @BLURB: packages made of files of the system that builds them
+# @BLURB: packages of existing files of the system that builds them
 # @DESCRIPTION:
 # An example cannot compile gcc and glibc within seconds. Packages of this
-# eclass take their files from the root in which emerge runs, where they lie at
-# the same paths: a stage0 that Debian made, or a stage that these packages made.
+# eclass take their files from the same paths of the root in which emerge runs:
+# a stage0 made by Debian, or a stage made of these packages.
 #
-# Who owns what: every shared library in usr/lib/<machine> belongs to
+# Owners: every shared library in usr/lib/<machine> belongs to
 # sys-libs/glibc, to sys-devel/gcc, or to sys-libs/system-libs, which finds with
 # ldd what the programs need. Everything else belongs to the package that
-# names it. Portage's own check (FEATURES=qa-unresolved-soname-deps) tells when
-# a program needs a library that no package brings.
+# names it. Portage (FEATURES=qa-unresolved-soname-deps) reports programs that
+# need a library of no package.
 
 case ${EAPI} in
 	8) ;;
@@ -23,8 +23,8 @@ esac
 
 S="${WORKDIR}"
 HOMEPAGE="https://wiki.gentoo.org/wiki/Project:Portage"
-# What comes out depends on the system that builds: as with the newest commit
-# of somebody's branch. emerge --usepkg-exclude-live builds these anew.
+# The result depends on the system that builds, as with a live ebuild.
+# emerge --usepkg-exclude-live builds these packages again.
 PROPERTIES="live"
 RESTRICT="strip test"
 # The CFLAGS and LDFLAGS were Debian's.
@@ -43,12 +43,12 @@ QA_PREBUILT="*"
 # @ECLASS_VARIABLE: SYSTEM_OPTIONAL
 # @DEFAULT_UNSET
 # @DESCRIPTION:
-# Patterns of which any may match nothing.
+# Patterns that can match nothing.
 
 # @ECLASS_VARIABLE: SYSTEM_EXCLUDE
 # @DEFAULT_UNSET
 # @DESCRIPTION:
-# Patterns of what is left out.
+# Patterns of files that are left out.
 
 # @ECLASS_VARIABLE: SYSTEM_LIBC
 # @DESCRIPTION:

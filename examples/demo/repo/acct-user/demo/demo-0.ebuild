@@ -17,7 +17,7 @@ RDEPEND="
 "
 
 src_install() {
-	# Numbers, because the machine that builds knows no such user.
+	# Numbers, because the machine that builds does not have this user.
 	diropts -m0750 -o 1000 -g 1000
 	keepdir /home/demo
 }

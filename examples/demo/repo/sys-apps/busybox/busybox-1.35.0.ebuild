@@ -47,13 +47,13 @@ src_configure() {
 	# Never its own idea of optimisation, nor kernel headers newer than it.
 	busybox_config n TC NANDWRITE NANDDUMP UBIATTACH UBIDETACH UBIMKVOL \
 		UBIRMVOL UBIRSVOL UBIUPDATEVOL UBIRENAME
-	# Not for an image of this size: mail, printers, packages, servers.
+	# Left out to keep the image small: mail, printers, packages, servers.
 	busybox_config n SENDMAIL POPMAILDIR REFORMIME MAKEMIME LPD LPR LPQ \
 		DPKG DPKG_DEB RPM RPM2CPIO FTPD TFTPD TELNETD HTTPD NTPD \
 		DNSD UDHCPD INETD RUNSV RUNSVDIR SV SVLOGD SVOK
-	# Accounts without the C library's plug-ins, which a static program has not.
+	# Accounts without plug-ins of the C library, which a static program cannot load.
 	busybox_config y USE_BB_PWD_GRP USE_BB_SHADOW USE_BB_CRYPT USE_BB_CRYPT_SHA
-	# Quiet answers: oldconfig asks about what the lines above opened.
+	# Answer the questions of oldconfig about options that the lines above enabled.
 	yes "" 2> /dev/null | busybox_make -j1 oldconfig > /dev/null || die
 }
 

@@ -24,7 +24,7 @@ src_install() {
 	newconfd "${FILESDIR}"/chimed.confd chimed
 	insinto /usr/lib/systemd/system
 	doins "${FILESDIR}"/chimed.service
-	# By number, for the machine that builds knows no such user.
+	# Numbers, because the machine that builds does not have this user.
 	diropts -m 0750 -o 270 -g 270
 	keepdir /var/lib/chimed
 }

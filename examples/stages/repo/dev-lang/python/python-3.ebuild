@@ -15,7 +15,7 @@ RDEPEND="sys-libs/system-libs"
 SYSTEM_PROGRAMS="python python3"
 SYSTEM_FILES="usr/bin/python3.[0-9]* usr/lib/python3.[0-9]*"
 SYSTEM_OPTIONAL="etc/python3.[0-9]*"
-# No tests, no windows, and no modules that need libraries of their own.
+# No tests, no graphics, and no modules that need more libraries.
 SYSTEM_EXCLUDE="
 	usr/bin/python3.*-config
 	usr/lib/python3.*/config-*

@@ -30,8 +30,8 @@ src_install() {
 	doins "${FILESDIR}"/{gshadow,shadow}
 }
 
-# The folders are no files of this package: in a running build /dev, /proc and
-# some of /var are mounts. An empty root needs them, and there only.
+# The folders are not part of this package: in a running build, /dev, /proc and
+# parts of /var are mounts. Only an empty root needs them.
 baselayout_make_root() {
 	local root=${EROOT} folder
 	mkdir -p "${root}"/{boot,dev,etc/portage,home,media,mnt,opt,proc,run,srv,sys} \

@@ -12,7 +12,7 @@ KEYWORDS="amd64 arm64"
 
 RDEPEND="sys-libs/system-libs"
 
-# Those that ask PAM stay away: nobody logs in to an example.
+# Programs that use PAM are left out; the example needs no login by password.
 SYSTEM_PROGRAMS="
 	gpasswd groupadd groupdel groupmems groupmod grpck newgrp nologin
 	pwck useradd userdel usermod

@@ -1,4 +1,4 @@
-"""The bounds of archives: what passes by is counted in every format, however the stream is cut into pieces."""
+"""Limits of archives: members are counted in every format, whatever the size of the pieces of the stream."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scan(data: bytes, bounds: Bounds = LARGE, step: int = 1 << 20) -> TarScan:
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("step", [1, 511, 512, 513, 10_000, 1 << 20])
-def test_counted(kind: str, step: int) -> None:
+def test_members_and_sizes_are_counted(kind: str, step: int) -> None:
     names = [f"usr/{number}" for number in range(20)]
     if kind != "ustar":
         names.append("usr/" + "long/" * 60 + "name")
@@ -42,7 +42,7 @@ def test_counted(kind: str, step: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pax", "gnu"])
-def test_sizes_beyond_octal(kind: str) -> None:
+def test_sizes_in_base_256_are_counted(kind: str) -> None:
     info = tarfile.TarInfo("usr/large")
     info.size = 20 << 30
     with pytest.raises(StagewrightError) as caught:
@@ -50,7 +50,7 @@ def test_sizes_beyond_octal(kind: str) -> None:
     assert caught.value.reason is Reason.ARCHIVE_TOO_LARGE
 
 
-def test_bounds() -> None:
+def test_an_archive_above_the_limits_is_rejected() -> None:
     data = archive([f"usr/{number}" for number in range(50)])
     scan(data, Bounds(50, 50 * 700))
     for bounds in (Bounds(49, 50 * 700), Bounds(50, 50 * 700 - 1)):
@@ -60,8 +60,8 @@ def test_bounds() -> None:
         assert "limits" in caught.value.hint
 
 
-def test_a_stream_without_end() -> None:
-    """Zeros behind the end of the archive are bounded too."""
+def test_an_endless_stream_is_rejected() -> None:
+    """Zeros after the end of the archive count too."""
     found = scan(archive(["usr/x"]), Bounds(10, 10_000))
     with pytest.raises(StagewrightError) as caught:
         for _ in range(100):
@@ -71,21 +71,21 @@ def test_a_stream_without_end() -> None:
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "usr/../../x", "usr/.."])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_names_that_lead_out(name: str, kind: str) -> None:
+def test_names_outside_of_the_root_are_rejected(name: str, kind: str) -> None:
     with pytest.raises(StagewrightError) as caught:
         scan(archive([name], FORMATS[kind]))
     assert caught.value.reason is Reason.UNSAFE_ARCHIVE
 
 
-def test_names_that_only_look_so() -> None:
+def test_names_with_dots_inside_the_root_are_accepted() -> None:
     assert scan(archive(["usr/..x", "usr/x..", "./usr/...", "usr/a..b/c"])).members == 4
 
 
-def test_nonsense_is_left_to_tar() -> None:
+def test_invalid_data_is_left_to_tar() -> None:
     assert scan(b"x" * 100_000).members == 0
 
 
-def test_bounds_go_with_the_size_of_the_archive() -> None:
+def test_the_limits_depend_on_the_size_of_the_archive() -> None:
     small, large = Bounds.of(1000), Bounds.of(300_000_000)
     assert small.members < 1_000_000 < large.members
     assert Bounds.of(1000, members=7, size=9) == Bounds(7, 9)

@@ -1,4 +1,4 @@
-"""What a project says of seeds from the world: checked before anything is fetched."""
+"""Settings of seeds from other machines: they are checked before anything is fetched."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_wrong(tmp_path: Path, case: str) -> None:
+def test_a_wrong_setting_is_reported(tmp_path: Path, case: str) -> None:
     text, reason = BAD[case]
     with pytest.raises(ProblemsError) as caught:
         load(write(tmp_path, text), kinds())
@@ -60,7 +60,7 @@ def test_what_is_wrong(tmp_path: Path, case: str) -> None:
     assert all(problem.place for problem in problems), problems
 
 
-def test_where_it_comes_from_is_no_part_of_the_key(tmp_path: Path) -> None:
+def test_the_source_of_a_seed_does_not_change_its_key(tmp_path: Path) -> None:
     (tmp_path / "keys.asc").write_text("keys", encoding="utf-8")
     nodes = []
     for text in (
@@ -92,19 +92,19 @@ def test_the_folder_of_a_variant(variant: str, folder: str) -> None:
     assert gentoo.directory(variant, None) == folder
 
 
-def test_names_of_images() -> None:
+def test_references_of_images_are_split() -> None:
     assert split_reference("docker.io/gentoo/stage3:systemd") == ("docker.io/gentoo/stage3", "systemd")
     assert split_reference("localhost:5000/x/y") == ("localhost:5000/x/y", "latest")
     assert split_reference(f"ghcr.io/x/y:tag@sha256:{DIGEST}") == ("ghcr.io/x/y", f"sha256:{DIGEST}")
 
 
-def test_the_moment_in_a_name() -> None:
+def test_the_time_stamp_in_a_file_name() -> None:
     assert gentoo.stamp_of("stage3-amd64-systemd-20261115T170000Z.tar.xz", "stage3-amd64-systemd") == "20261115T170000Z"
     assert gentoo.stamp_of("stage3-amd64-systemd-20261115T170000Z.tar.xz", "stage3-amd64") == ""
     assert gentoo.day_of("20261115T170000Z") == "2026-11-15"
 
 
-def test_fetched_seeds_that_nobody_uses_are_garbage(tmp_path: Path) -> None:
+def test_unused_fetched_seeds_are_garbage(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for name, days in (("old", 31), ("new", 1)):
         file = store.cache("seeds") / name / f"{name}.tar.xz"

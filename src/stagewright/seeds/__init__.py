@@ -1,1 +1,1 @@
-"""Seeds: the roots that builds start from, bootstrapped or unpacked."""
+"""Seeds: the first roots of builds, bootstrapped from packages or unpacked from archives and images."""

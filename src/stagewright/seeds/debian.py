@@ -1,7 +1,7 @@
-"""A Debian root as stage 0: bootstrapped by mmdebstrap from the machine's package sources, with Portage from PyPI.
+"""A Debian root as stage 0: bootstrapped by mmdebstrap from this machine's package sources, with Portage from PyPI.
 
-The recipe is measured: research on running Portage on a foreign seed named the obstacles, and each step here removes
-one of them. What comes out holds no address of a package source and the same bytes for the same packages.
+Each step removes one obstacle that Portage meets on Debian. The root contains no address of a package source. The same
+packages give the same bytes.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from stagewright.seeds import apt, pypi
 from stagewright.store.store import remove_tree
 
 UNUSED = ("man", "doc", "info", "locale", "i18n", "bash-completion", "lintian", "bug")
-"""Folders below /usr/share that no build needs."""
+"""Folders below /usr/share that builds do not need."""
 
 _INST = re.compile(r"^Inst (?P<name>\S+) (?:\[\S+\] )?\((?P<version>\S+) ", re.MULTILINE)
 
 _NO_PORT = "did not find any indices for architecture"
-"""What mmdebstrap says of an architecture that a release has not."""
+"""Error message of mmdebstrap if a release does not have an architecture."""
 
 _MESON = (
     "setup --backend=none --prefix=/usr -Deprefix= -Dsystem-wide=true -Dnative-extensions=false -Dxattr=true "
     "/tmp/build /tmp/portage"
 )
 
-_NO_KERNEL_HOOKS = (  # livecd-stage2 makes the initramfs; dracut's trigger wants the file all the same
+_NO_KERNEL_HOOKS = (  # livecd-stage2 makes the initramfs, but dracut's trigger needs this file
     'hooks="$1/etc/kernel/postinst.d"; mkdir -p "$hooks"; '
     'printf "#!/bin/sh\\nexit 0\\n" > "$hooks/dracut"; chmod 755 "$hooks/dracut"'
 )
@@ -47,14 +47,14 @@ _NO_KERNEL_HOOKS = (  # livecd-stage2 makes the initramfs; dracut's trigger want
 _ADAPT = r"""
 set -e
 ln -sf python3 /usr/bin/python          # '#!/usr/bin/env python' of Portage's helpers
-ln -sf tar /usr/bin/gtar                # what Portage calls to unpack
+ln -sf tar /usr/bin/gtar                # Portage unpacks with it
 groupadd -r -g 250 portage
 useradd -r -u 250 -g portage -d /var/lib/portage/home -s /bin/false -M portage
 for tool in gcc g++ cpp c++ ar as ld ld.bfd nm objcopy objdump ranlib readelf strip strings addr2line pkg-config \
             gcc-ar gcc-nm gcc-ranlib; do
     [ ! -e /usr/bin/$TRIPLET-$tool ] || ln -sf $TRIPLET-$tool /usr/bin/$CHOST-$tool
 done
-: > /usr/share/portage/config/repos.conf # its [gentoo] entry is not here
+: > /usr/share/portage/config/repos.conf # remove its [gentoo] entry
 cat >> /usr/share/portage/config/make.globals <<'END'
 FETCHCOMMAND_DEBSRC="/usr/libexec/stagewright/fetch-debsrc \"\${URI}\" \"\${DISTDIR}/\${FILE}\""
 RESUMECOMMAND_DEBSRC="/usr/libexec/stagewright/fetch-debsrc \"\${URI}\" \"\${DISTDIR}/\${FILE}\""
@@ -71,12 +71,12 @@ _LEFTOVERS = (
     *("var/lib/dpkg/*-old", "var/lib/apt/lists/*", "var/cache/apt/*.bin", "var/cache/debconf/*-old"),
     *("var/log/*.log", "var/log/apt", "var/cache/ldconfig/aux-cache", "vmlinuz*", "initrd.img*"),
 )
-"""Files that name this machine, its package sources, or the moment."""
+"""Files that contain names of this machine, of its package sources, or times."""
 
 
 @dataclass(frozen=True)
 class DebianRequest:
-    """What a bootstrapped root is to be: release, Debian packages, Portage's version (none if empty), architecture."""
+    """Settings of a bootstrapped root: release, Debian packages, version of Portage ("": no Portage), architecture."""
 
     suite: str
     packages: tuple[str, ...]
@@ -85,9 +85,9 @@ class DebianRequest:
 
 
 def resolve(request: DebianRequest, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
-    """What the request stands for now: every package with its version, and the digests of Portage's files.
+    """Return the pin of the request: all packages with versions, and the digests of Portage's files.
 
-    Raises ``INVALID_VALUE`` for an architecture that the release has not.
+    Raises ``INVALID_VALUE`` if the release does not have the architecture.
     """
     words = [
         "mmdebstrap",
@@ -105,13 +105,15 @@ def resolve(request: DebianRequest, folder: Path, cache: Path, log: IO[str]) -> 
             raise
         raise StagewrightError(
             Reason.INVALID_VALUE,
-            f"Debian {request.suite} has no {request.arch.port.name}, its port for {request.arch}",
-            hint="set another `suite`, such as a newer one, or start from a file",
+            f"Debian {request.suite}: no packages for {request.arch} ({request.arch.port.name})",
+            hint="set a newer `suite`, or use a seed from a file",
         ) from error
     log.write(result.stdout + result.stderr)
     packages = sorted(f"{match['name']}={match['version']}" for match in _INST.finditer(result.stdout + result.stderr))
     if not packages:
-        raise StagewrightError(Reason.BUILD_FAILED, "mmdebstrap named no package", detail=result.stderr[-2000:])
+        raise StagewrightError(
+            Reason.BUILD_FAILED, "mmdebstrap: no packages in its output", detail=result.stderr[-2000:]
+        )
     pin: dict[str, Any] = {"suite": request.suite, "arch": request.arch.value}
     if request.portage:
         pin["portage"] = file_digest(pypi.fetch_package(f"portage=={request.portage}", cache, source=True))
@@ -122,7 +124,7 @@ def resolve(request: DebianRequest, folder: Path, cache: Path, log: IO[str]) -> 
 def bootstrap(
     request: DebianRequest, pin: Mapping[str, Any], folder: Path, cache: Path, epoch: int, log: IO[str]
 ) -> Path:
-    """Make the root that a pin stands for. Raises ``LOCK_STALE`` when the sources do not have it any more."""
+    """Bootstrap the root of a pin. Raises ``LOCK_STALE`` if the sources do not have its versions any more."""
     tree = folder / "tree"
     words: list[str | Path] = ["mmdebstrap", "--format=directory", *_arguments(request, folder), request.suite, tree]
     run([*words, _sources(request, folder)], env={"SOURCE_DATE_EPOCH": str(epoch)}, log=log)
@@ -144,7 +146,7 @@ def _arguments(request: DebianRequest, folder: Path) -> list[str | Path]:
         "--mode=root",
         "--variant=apt",
         f"--architectures={request.arch.port.name}",
-        "--skip=check/qemu",  # the worker has seen to that
+        "--skip=check/qemu",  # the worker has registered the emulator
         f"--include={','.join(['usr-is-merged', *request.packages])}",
         '--aptopt=APT::Install-Recommends "false"',
         '--aptopt=Acquire::Languages "none"',
@@ -165,26 +167,26 @@ def _sources(request: DebianRequest, folder: Path) -> Path:
 
 
 def _check_versions(root: Root, pin: Mapping[str, Any]) -> None:
-    """Compare what was installed with the pin, which may list more: a simulation runs no hooks and counts usrmerge."""
+    """Compare the installed packages with the pin. It may list more: a simulation runs no hooks."""
     listing = root.ask("dpkg-query", "--show", "--showformat", "${Package}=${Version}\\n")
     pinned = dict(name.split("=", 1) for name in pin["packages"])
     found = dict(name.split("=", 1) for name in listing.split())
     changes = [
-        f"  {name}: pinned {pinned.get(name, 'nothing')}, found {version}"
+        f"  {name}: pinned {pinned.get(name, 'no version')}, found {version}"
         for name, version in sorted(found.items())
         if pinned.get(name) != version
     ]
     if changes:
         raise StagewrightError(
             Reason.LOCK_STALE,
-            "the package sources have other versions than stagewright.lock pins",
+            "stagewright.lock: the package sources do not have the pinned versions",
             detail="\n".join(changes[:20]),
-            hint="stagewright update moves the pins",
+            hint="run: stagewright update",
         )
 
 
 def _install_portage(root: Root, pin: Mapping[str, Any], request: DebianRequest, folder: Path, cache: Path) -> None:
-    """Install from the source distribution by meson: the wheel puts files where no system looks for them."""
+    """Install Portage from its source distribution by meson. The wheel installs files into wrong folders."""
     sdist = pypi.fetch_package(f"portage=={request.portage}", cache, source=True, digest=pin["portage"])
     meson = pypi.fetch_package("meson", cache, source=False, digest=pin["meson"])
     with tarfile.open(sdist) as archive:
@@ -207,7 +209,7 @@ def _adapt(root: Root, port: Port) -> None:
 
 
 def _clean(tree: Path) -> None:
-    """Remove what names this machine, its package sources, or the moment."""
+    """Remove files with names of this machine, of its package sources, or times."""
     inside(tree, _remove_leftovers, _LEFTOVERS)
     shutil.rmtree(tree / "dev")
     (tree / "dev").mkdir()

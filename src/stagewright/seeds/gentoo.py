@@ -1,4 +1,4 @@
-"""What a mirror of Gentoo's release media has, believed only as far as Gentoo's keys vouch for it.
+"""Stage tarballs on a mirror of Gentoo's release media, verified by Gentoo's release keys.
 
 ::
 
@@ -9,7 +9,7 @@
     ...<file>.sha256                                     clear-signed: SHA256 of it
     ...<file>.asc                                        detached signature
 
-A mirror is asked in vain if any of this is missing, unsigned, for another file or older than what was known before.
+A mirror is rejected if any of these files is missing, unsigned, for another file, or older than the pinned one.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ RELEASE_KEYS = (
     "13EBBDBEDE7A12775DFDB1BABB572E0E2D182910",  # Automated Weekly Release Key
     "D99EAC7379A850BCE47DA5F29E6438C817072058",  # Gentoo Linux Release Signing Key
 )
-"""Whom Gentoo has sign its release media, by primary key (https://www.gentoo.org/downloads/signatures/)."""
+"""Primary keys of the signatures of Gentoo's release media (https://www.gentoo.org/downloads/signatures/)."""
 
 KEYRING = Path("/usr/share/openpgp-keys/gentoo-release.asc")
-"""Where sec-keys/openpgp-keys-gentoo-release puts the keys."""
+"""Path of the keys of sec-keys/openpgp-keys-gentoo-release."""
 
 _FOLDERS = {"mips64": "mips", "ppc64": "ppc", "rv32": "riscv", "rv64": "riscv", "s390x": "s390", "sparc64": "sparc"}
-"""Folders of architectures that are not called as these are."""
+"""Folders of architectures whose name differs."""
 
 MIRROR = "https://distfiles.gentoo.org"
 
 VARIANT = r"stage[1-4]-[a-z0-9_.]+(-[A-Za-z0-9_+.]+)*"
 
 _SMALL = 1 << 20
-"""Bytes that a listing or a signature may have."""
+"""The largest listing or signature (bytes)."""
 
 _FILE = rf"(?P<variant>{VARIANT})-(?P=stamp)\.tar\.(xz|zst|bz2|gz)"
 _LINE = re.compile(rf"(?P<stamp>\d{{8}}T\d{{6}}Z)/{_FILE} +(?P<size>\d+)")
 _WHEN = re.compile(r"^# ts=(\d{1,12})$", re.MULTILINE)
 _DIGEST = re.compile(r"^([0-9a-f]{32,128})  (\S+)$")
 
-_ASK = "nothing of it was kept; try another mirror"
+_ASK = "try another mirror"
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class StageTarball:
-    """A tarball that a listing names: its path below ``autobuilds``, size in bytes, and the moment of its build."""
+    """A tarball in a listing: its path below ``autobuilds``, size (bytes), and time stamp of its build."""
 
     variant: str
     stamp: str
@@ -68,18 +68,18 @@ class StageTarball:
 
     @property
     def file(self) -> str:
-        """The name of the file alone."""
+        """The file name."""
         return self.path.rpartition("/")[2]
 
     @property
     def date(self) -> str:
-        """Its day, as people write it."""
+        """The day of the build, YYYY-MM-DD."""
         return day_of(self.stamp)
 
 
 @dataclass(frozen=True)
 class SignedTarball:
-    """A tarball with the digests that are signed, and who signed them."""
+    """A tarball with its signed digests and the fingerprint of the signer."""
 
     stage: StageTarball
     sha512: str
@@ -89,27 +89,27 @@ class SignedTarball:
 
 @dataclass(frozen=True)
 class ReleaseMirror:
-    """One or several mirrors that have the same, asked in this order."""
+    """Mirrors with the same content, tried in this order."""
 
     urls: Sequence[str]
     arch: str
     keys: Keyring
-    folder: Path  # for what is fetched to be read and thrown away
+    folder: Path  # for temporary files
 
     def latest(self, variant: str, known: str = "") -> StageTarball:
-        """The newest tarball of a variant.
+        """Return the newest tarball of a variant.
 
-        ``known`` is the moment of one that was seen before: an older one is refused (``REPLAYED``). Raises
-        ``UNKNOWN_NAME`` for a variant that the mirror has not, with the nearest that it has.
+        ``known`` is the time stamp of the pinned tarball; raises ``REPLAYED`` for an older one. Raises
+        ``UNKNOWN_NAME`` with the nearest name if the mirror does not have the variant.
         """
 
         def check(signed: SignedText) -> StageTarball:
             (stage,) = _only(_stages(signed), f"latest-{variant}.txt")
             if stage.variant != variant:
-                what = f"latest-{variant}.txt names {stage.file}, which is another variant"
+                what = f"latest-{variant}.txt: names another variant ({stage.file})"
                 raise StagewrightError(Reason.WRONG_NAME, what, hint=_ASK)
             if known and stage.stamp < known:
-                what = f"latest-{variant}.txt is of {stage.stamp}, but one of {known} is pinned already"
+                what = f"latest-{variant}.txt: older than the pinned tarball ({stage.stamp}, pinned {known})"
                 raise StagewrightError(
                     Reason.REPLAYED, what, hint=f"{_ASK}; to go back, remove the pin from stagewright.lock"
                 )
@@ -121,34 +121,34 @@ class ReleaseMirror:
             if error.reason is not Reason.NOT_FOUND:
                 raise
             have = {stage.variant for stage in self.listing()}
-            what = f"{self.urls[0]} has no {variant} for {self.arch}"
+            what = f"{self.urls[0]}: no {variant} for {self.arch}"
             raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(variant, have)) from error
 
     def listing(self) -> list[StageTarball]:
-        """All stage3s of the architecture, by name. Raises ``UNKNOWN_NAME`` for one that the mirror has not."""
+        """Return all stage3s of the architecture by name. Raises ``UNKNOWN_NAME`` if the mirror has none for it."""
         try:
             return sorted(self._signed("latest-stage3.txt", _stages), key=lambda stage: stage.variant)
         except StagewrightError as error:
             if error.reason is not Reason.NOT_FOUND:
                 raise
-            what = f"{self.urls[0]} has no listing of stage3s for {self.arch}"
-            hint = "`arch` is Gentoo's name of the architecture, such as amd64 or arm64"
+            what = f"{self.urls[0]}: no listing of stage3s for {self.arch}"
+            hint = "set `arch` to Gentoo's name of the architecture, for example amd64 or arm64"
             raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=hint) from error
 
     def digests(self, stage: StageTarball) -> SignedTarball:
-        """What the signed files beside a tarball say of it."""
+        """Return a tarball with the digests of its signed DIGESTS file."""
         both, signer = self._signed(f"{stage.path}.DIGESTS", lambda signed: (_digests(signed, stage.file), signed))
         if missing := {"SHA512", "BLAKE2B"} - set(both):
-            what = f"{stage.file}.DIGESTS has no {' and no '.join(sorted(missing))}"
+            what = f"{stage.file}.DIGESTS: no {' and no '.join(sorted(missing))}"
             raise StagewrightError(Reason.BAD_LISTING, what, hint=_ASK)
         return SignedTarball(stage, both["SHA512"], both["BLAKE2B"], signer.signature.primary)
 
     def fetch(self, found: SignedTarball, target: Path, progress: Progress) -> Path:
-        """The tarball, verified in every way that there is: digests, the .sha256, its detached signature."""
+        """Download a tarball and verify it by DIGESTS, the .sha256 and its detached signature."""
         stage = found.stage
         weaker = self._signed(f"{stage.path}.sha256", lambda signed: _digests(signed, stage.file))
         if "SHA256" not in weaker:
-            raise StagewrightError(Reason.BAD_LISTING, f"{stage.file}.sha256 has no SHA256", hint=_ASK)
+            raise StagewrightError(Reason.BAD_LISTING, f"{stage.file}.sha256: no SHA256", hint=_ASK)
         signature = self._small(f"{stage.path}.asc", lambda path: None)
 
         def verify(path: Path) -> None:
@@ -161,7 +161,7 @@ class ReleaseMirror:
         return download(where, target, size=stage.size, verify=verify, progress=progress)
 
     def _signed(self, path: str, read: Callable[[SignedText], T]) -> T:
-        """What a clear-signed file says, from the first mirror where it is as it must be."""
+        """Return the parsed content of a clear-signed file, from the first mirror where it is valid."""
         said: list[T] = []
         self._small(path, lambda file: said.append(read(self.keys.clearsigned(file, path.rpartition("/")[2]))))
         return said[-1]
@@ -174,12 +174,12 @@ class ReleaseMirror:
 
 
 def urls(mirrors: Sequence[str], arch: str, path: str) -> list[str]:
-    """Where the mirrors have a file."""
+    """Return the addresses of a file on the mirrors."""
     return [f"{mirror.rstrip('/')}/releases/{arch}/autobuilds/{path}" for mirror in mirrors]
 
 
 def directory(variant: str, arch: Arch | None) -> str:
-    """The folder of an architecture's releases: the one that is given, else the one that the variant is for."""
+    """Return the folder of the releases for an architecture; without one, for the architecture of the variant."""
     word = variant.split("-")[1]
     known = {name: subarch.arch for name, subarch in subarches().items()}
     mine = arch.value if arch else known.get(word, known.get(word.partition("_")[0], word.partition("_")[0]))
@@ -187,67 +187,67 @@ def directory(variant: str, arch: Arch | None) -> str:
 
 
 def folder_of(arch: str) -> str:
-    """The folder of an architecture's releases."""
+    """Return the folder of the releases for an architecture."""
     return _FOLDERS.get(arch, arch)
 
 
 def day_of(stamp: str) -> str:
-    """The day of a moment such as 20261115T170000Z, as people write it."""
+    """Return the day (YYYY-MM-DD) of a time stamp such as 20261115T170000Z."""
     return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}"
 
 
 def stamp_of(file: str, variant: str) -> str:
-    """The moment in the name of a tarball of this variant; nothing for any other file."""
+    """Return the time stamp in the name of a tarball of this variant; "" for any other file."""
     found = re.fullmatch(rf"{re.escape(variant)}-(\d{{8}}T\d{{6}}Z)\.tar\.\w+", file)
     return found[1] if found else ""
 
 
 def path_of(file: str, variant: str) -> str:
-    """The path of a tarball below ``autobuilds``."""
+    """Return the path of a tarball below ``autobuilds``."""
     return f"{stamp_of(file, variant)}/{file}"
 
 
 def existing_keyring(file: Path) -> Path:
-    """The keyring, if it is there. Raises ``NO_KEYS``."""
+    """Return the keyring. Raises ``NO_KEYS`` if it does not exist."""
     if not file.is_file():
         hint = (
-            "emerge sec-keys/openpgp-keys-gentoo-release; elsewhere take that file from a Gentoo system that you "
-            'trust, put it into the project, and write its name: keyring = "keys/gentoo-release.asc"'
+            "emerge sec-keys/openpgp-keys-gentoo-release; without Gentoo, copy that file from a trusted Gentoo system "
+            'into the project and set: keyring = "keys/gentoo-release.asc"'
         )
-        raise StagewrightError(Reason.NO_KEYS, f"Gentoo's release keys are not here: there is no {file}", hint=hint)
+        raise StagewrightError(Reason.NO_KEYS, f"Gentoo's release keys not found ({file})", hint=hint)
     return file
 
 
 def age(stage: StageTarball) -> int:
-    """How many days ago it was built."""
+    """Return the age of a tarball in days."""
     built = time.mktime(time.strptime(stage.stamp, "%Y%m%dT%H%M%SZ")) - time.timezone
     return int((time.time() - built) // 86400)
 
 
 def _stages(signed: SignedText) -> list[StageTarball]:
-    """The tarballs in a listing. Raises ``BAD_LISTING`` for one that makes no sense."""
+    """Return the tarballs in a listing. Raises ``BAD_LISTING`` if it is invalid."""
     text = signed.text.decode(errors="replace")
     found = []
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
             match = _LINE.fullmatch(line.rstrip())
             if not match:
-                raise StagewrightError(Reason.BAD_LISTING, f"the listing has a strange line: {line!r}", hint=_ASK)
+                raise StagewrightError(Reason.BAD_LISTING, f"listing: invalid line ({line!r})", hint=_ASK)
             path = line.partition(" ")[0]
             found.append(StageTarball(match["variant"], match["stamp"], path, int(match["size"])))
     if not found or not _WHEN.search(text):
-        raise StagewrightError(Reason.BAD_LISTING, "the listing names nothing, or has no date", hint=_ASK)
+        raise StagewrightError(Reason.BAD_LISTING, "listing: no tarballs, or no date", hint=_ASK)
     return found
 
 
 def _only(stages: list[StageTarball], name: str) -> list[StageTarball]:
     if len(stages) != 1:
-        raise StagewrightError(Reason.BAD_LISTING, f"{name} names {len(stages)} files instead of one", hint=_ASK)
+        raise StagewrightError(Reason.BAD_LISTING, f"{name}: expected one file, found {len(stages)}", hint=_ASK)
     return stages
 
 
 def _digests(signed: SignedText, name: str) -> dict[str, str]:
-    """The digests of a file by kind. Raises ``WRONG_NAME`` when there are only those of other files."""
+    """Return the digests of a file by algorithm. Raises ``WRONG_NAME`` if all digests are of other files."""
     kind, found, names = "", dict[str, str](), set[str]()
     for line in signed.text.decode(errors="replace").splitlines():
         if match := re.fullmatch(r"# (\w+) HASH", line.strip()):
@@ -257,8 +257,8 @@ def _digests(signed: SignedText, name: str) -> dict[str, str]:
             if match[2] == name:
                 found[kind] = match[1]
     if not names:
-        raise StagewrightError(Reason.BAD_LISTING, f"there are no digests for {name}", hint=_ASK)
+        raise StagewrightError(Reason.BAD_LISTING, f"{name}: no digests found", hint=_ASK)
     if not found:
-        what = f"the signed digests are for {sorted(names)[0]}, not for {name}"
+        what = f"{name}: the signed digests are for another file ({sorted(names)[0]})"
         raise StagewrightError(Reason.WRONG_NAME, what, hint=_ASK)
     return found

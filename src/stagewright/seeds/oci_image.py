@@ -1,8 +1,12 @@
-"""Roots from container registries: looked up and fetched by skopeo(1), digests compared again, layers made one tree.
+"""Images of container registries as roots: fetched by skopeo(1), verified by digests, layers merged by overlayfs.
 
-An image is a manifest that names layers by digest; a tag is only what points to it today. What skopeo fetched lies as
-its ``dir:`` has it: ``manifest.json``, and each blob by the digits of its digest. Of the layers' markers for what they
-remove (OCI image specification, layer.md) overlayfs' own are made, and the kernel puts the layers together.
+An image is a manifest that names layers by digest; a tag is a changing reference to a manifest. skopeo writes the
+layout of its ``dir:`` transport::
+
+    manifest.json      the manifest
+    <sha256>           each layer, named by the hexadecimal digits of its digest
+
+The markers of removed files (whiteouts; OCI image specification, layer.md) are translated to those of overlayfs.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from stagewright.store.store import remove_tree
 
 REFERENCE = r"(?P<image>(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+:\d+)(:\d+)?(/[a-z0-9._-]+)+)"
 REFERENCE += r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
-"""``registry/path:tag`` or ``registry/path@sha256:...``, the registry always by name."""
+"""``registry/path:tag`` or ``registry/path@sha256:...``; the registry is required."""
 
 PLATFORMS = {
     Arch.AMD64: "amd64",
@@ -43,7 +47,7 @@ PLATFORMS = {
     Arch.S390: "s390x",
     Arch.X86: "386",
 }
-"""What registries call architectures."""
+"""Names of architectures in registries."""
 
 _LARGEST_MANIFEST = 4 << 20
 _HIDES = "trusted.overlay.opaque"
@@ -51,35 +55,35 @@ _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _TAR = re.compile(r"application/vnd\.(oci\.image\.layer\.v1\.tar|docker\.image\.rootfs\.diff\.tar)([.+](gzip|zstd))?")
 _HEX = re.compile(r"sha256:([0-9a-f]{64})")
 _POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}\n'
-"""What skopeo does without a policy of this machine: digests and TLS are what vouches for an image then."""
+"""The policy of skopeo if this machine has none: digests and TLS authenticate the image."""
 
 _SAYINGS = (
-    (r"unauthorized|denied|authentication required", Reason.FETCH_FAILED, "skopeo login REGISTRY, and run it again"),
-    (r"manifest unknown|name unknown|not found", Reason.NOT_FOUND, "see that the image and its tag are spelt as there"),
+    (r"unauthorized|denied|authentication required", Reason.FETCH_FAILED, "run `skopeo login REGISTRY` and try again"),
+    (r"manifest unknown|name unknown|not found", Reason.NOT_FOUND, "check the names of the image and its tag"),
     (
         r"does not match provided manifest digest|[Dd]igest did not match|does not match expected",
         Reason.DIGEST_MISMATCH,
-        "nothing of it was kept; tell who runs the registry",
+        "the image was discarded: report it to the registry",
     ),
     (r"unexpected EOF|connection reset", Reason.FETCH_CUT, "try again later"),
-    (r"no space left on device", Reason.DISK_FULL, "stagewright gc frees what no project needs"),
+    (r"no space left on device", Reason.DISK_FULL, "run `stagewright gc` to free space"),
 )
-"""What skopeo says, by what it means."""
+"""Error messages of skopeo, with reasons and hints."""
 
 
 @dataclass(frozen=True)
 class ImageRegistry:
-    """Images of one name in a registry. Without ``tls`` it is asked in the clear."""
+    """The images of one name in a registry. Without ``tls``, connections may be unencrypted."""
 
     image: str
     tls: bool
-    folder: Path  # for skopeo's own files
+    folder: Path  # for files that skopeo needs
     log: IO[str]
 
     def digest(self, reference: str, arch: Arch) -> str:
-        """The digest of the image that a tag or digest stands for, for an architecture.
+        """Return the digest of the image with a tag or digest, for an architecture.
 
-        Raises ``INVALID_VALUE`` if there is none for it, ``BAD_LISTING`` for a manifest that makes no sense.
+        Raises ``INVALID_VALUE`` if there is no image for the architecture, ``BAD_LISTING`` for an invalid manifest.
         """
         raw = self._manifest(reference)
         if _HEX.fullmatch(reference):
@@ -91,12 +95,12 @@ class ImageRegistry:
         digest = offers.get(f"linux/{PLATFORMS.get(arch, arch.value)}", "")
         if not _HEX.fullmatch(digest):
             have = ", ".join(sorted(offers))
-            what = f"{self.image}:{reference} has no image for {arch}"
-            raise StagewrightError(Reason.INVALID_VALUE, what, hint=f"it has {have}; set `arch`, or name another image")
+            what = f"{self.image}:{reference}: no image for {arch} (found {have})"
+            raise StagewrightError(Reason.INVALID_VALUE, what, hint="set `arch`, or use another image")
         return str(digest)
 
     def fetch(self, digest: str, target: Path) -> Path:
-        """The image in a folder, as skopeo's ``dir:`` has it; every blob is what its digest says."""
+        """Fetch an image into a folder (layout above) and verify all its digests. Return the folder."""
         with download_lock(target):
             if target.exists():
                 return target
@@ -120,16 +124,16 @@ class ImageRegistry:
         def take(chunk: bytes) -> None:
             chunks.append(chunk)
             if sum(map(len, chunks)) > _LARGEST_MANIFEST:
-                raise _nonsense(self.image, "the manifest is too large")
+                raise _invalid(self.image, f"manifest too large (limit {_LARGEST_MANIFEST} bytes)")
 
         name = f"docker://{self.image}{mark}{reference}"
         words = self._words("inspect", "--raw", f"--tls-verify={str(self.tls).lower()}", name)
-        with _told(self.image):
+        with _translated_errors(self.image):
             pipeline([words], take, log=self.log, env=network())
         return b"".join(chunks)
 
     def _skopeo(self, *words: str) -> None:
-        with _told(self.image):
+        with _translated_errors(self.image):
             run(self._words(*words), env=network(), log=self.log)
 
     def _words(self, *words: str) -> list[str]:
@@ -143,16 +147,16 @@ class ImageRegistry:
 
 
 def split_reference(reference: str) -> tuple[str, str]:
-    """The name of an image, and its digest or tag (default: ``latest``)."""
+    """Return the name of an image, and its digest or tag (default: ``latest``)."""
     found = re.fullmatch(REFERENCE, reference)
     assert found, "the model has checked it"
     return found["image"], found["digest"] or found["tag"] or "latest"
 
 
 def verified_layers(folder: Path, digest: str, name: str) -> list[Path]:
-    """The layers of an image in a folder, lowest first, all compared with their digests, the manifest with this one.
+    """Verify the manifest of an image in a folder by ``digest``, and its layers. Return the layers, lowest first.
 
-    Raises ``DIGEST_MISMATCH``, or ``BAD_LISTING`` for an image that is not made of tarballs.
+    Raises ``DIGEST_MISMATCH``, or ``BAD_LISTING`` if a layer is not a tarball.
     """
     raw = (folder / "manifest.json").read_bytes()
     _check(raw, digest, name)
@@ -160,20 +164,20 @@ def verified_layers(folder: Path, digest: str, name: str) -> list[Path]:
     for layer in _list(_parsed(raw, name).get("layers"), name):
         found = _HEX.fullmatch(str(layer.get("digest")))
         if not found or not _TAR.fullmatch(str(layer.get("mediaType"))):
-            raise _nonsense(name, f"a layer is of type {layer.get('mediaType')}")
+            raise _invalid(name, f"unsupported type of a layer ({layer.get('mediaType')})")
         path = folder / found[1]
         if not path.is_file() or path.stat().st_size != layer.get("size"):
-            what = f"{name}: layer {found[0]} is not as large as the manifest says"
-            raise StagewrightError(Reason.WRONG_LENGTH, what, hint="nothing of it was kept; try again")
+            what = f"{name}: layer {found[0]} has another size than in the manifest"
+            raise StagewrightError(Reason.WRONG_LENGTH, what, hint="the image was discarded: try again")
         check_checksums(path, f"{name}: layer {found[0]}", {"sha256": found[1]})
         layers.append(path)
     if not layers:
-        raise _nonsense(name, "it has no layers")
+        raise _invalid(name, "no layers")
     return layers
 
 
 def unpack_layers(layers: Sequence[Path], work: Path, target: Path, log: IO[str], bounds: Bounds, name: str) -> None:
-    """Unpack layers (lowest first) and put them together in an empty folder. Needs the right to mount."""
+    """Unpack layers (lowest first) and merge them into an empty folder. Needs permission to mount."""
     if len(layers) == 1:
         unpack(layers[0], target, log, bounds, name=name)
         translate_whiteouts(target)
@@ -193,7 +197,7 @@ def unpack_layers(layers: Sequence[Path], work: Path, target: Path, log: IO[str]
 
 
 def translate_whiteouts(tree: Path) -> None:
-    """Turn a layer's markers into overlayfs' own: a device 0/0 for what is removed, an attribute for opaque folders."""
+    """Translate the markers of a layer for overlayfs: device 0/0 for removed files, an attribute for opaque folders."""
     for folder, _, names in os.walk(tree):
         markers = [name for name in names if name.startswith(_WHITEOUT)]
         info = os.lstat(folder)
@@ -209,7 +213,7 @@ def translate_whiteouts(tree: Path) -> None:
 
 
 def _hide(path: Path) -> None:
-    """Hide what lower layers have here. What this layer itself has stays; a folder then shows nothing from below."""
+    """Hide a path of lower layers. A file of this layer stays; a folder of this layer becomes opaque."""
     if path.is_dir() and not path.is_symlink():
         os.setxattr(path, _HIDES, b"y")
     elif not os.path.lexists(path):
@@ -219,8 +223,8 @@ def _hide(path: Path) -> None:
 def _check(raw: bytes, digest: str, name: str) -> None:
     found = f"sha256:{hashlib.sha256(raw).hexdigest()}"
     if found != digest:
-        what = f"{name}: the manifest has digest {found}, not {digest}"
-        raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="nothing of it was kept; tell who runs the registry")
+        what = f"{name}: wrong digest of the manifest (expected {digest}, found {found})"
+        raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="the image was discarded: report it to the registry")
 
 
 def _parsed(raw: bytes, name: str) -> dict[str, Any]:
@@ -229,13 +233,13 @@ def _parsed(raw: bytes, name: str) -> dict[str, Any]:
     except ValueError:
         data = None
     if not isinstance(data, dict) or not ({"manifests", "layers"} & set(data)):
-        raise _nonsense(name, "the manifest is none that is known here")
+        raise _invalid(name, "unsupported manifest")
     return data
 
 
 def _list(value: Any, name: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise _nonsense(name, "the manifest has no list where there must be one")
+        raise _invalid(name, "invalid manifest (a list is missing)")
     return value
 
 
@@ -244,14 +248,14 @@ def _platform(offer: Mapping[str, Any]) -> str:
     return f"{platform.get('os')}/{platform.get('architecture')}" if isinstance(platform, dict) else "unknown"
 
 
-def _nonsense(name: str, why: str) -> StagewrightError:
-    hint = "name an image of a root file system, made of tarballs"
+def _invalid(name: str, why: str) -> StagewrightError:
+    hint = "use an image of a root file system whose layers are tarballs"
     return StagewrightError(Reason.BAD_LISTING, f"{name}: {why}", hint=hint)
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """What skopeo says when it fails, as the reason that it is."""
+def _translated_errors(name: str) -> Iterator[None]:
+    """Translate failures of skopeo to errors with a reason."""
     try:
         yield
     except StagewrightError as error:
@@ -260,7 +264,7 @@ def _told(name: str) -> Iterator[None]:
         for pattern, reason, hint in _SAYINGS:
             if re.search(pattern, error.detail):
                 raise StagewrightError(reason, f"{name}: {_last(error)}", detail=error.detail, hint=hint) from error
-        hint = "see that the network and the registry are there"
+        hint = "check the network and the registry"
         raise StagewrightError(
             Reason.FETCH_FAILED, f"{name}: {_last(error)}", detail=error.detail, hint=hint
         ) from error
@@ -268,4 +272,4 @@ def _told(name: str) -> Iterator[None]:
 
 def _last(error: StagewrightError) -> str:
     found = re.search(r'level=fatal msg="(.*)"', error.detail)
-    return found[1].replace('\\"', '"') if found else "skopeo could not get it"
+    return found[1].replace('\\"', '"') if found else "skopeo failed"

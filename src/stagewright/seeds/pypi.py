@@ -1,4 +1,7 @@
-"""Files from the Python package index, fetched by pip and kept by digest."""
+"""Files of the Python package index, fetched by pip and cached::
+
+<cache>/<sha256>/<file>
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,23 @@ from stagewright.store.store import remove_tree
 
 
 def fetch_package(requirement: str, cache: Path, *, source: bool, digest: str | None = None) -> Path:
-    """The sdist (``source``) or wheel of a requirement such as ``portage==3.0.83``.
+    """Return the sdist (``source``) or wheel of a requirement such as ``portage==3.0.83``.
 
-    With a digest, the file of exactly that content: from the cache, or fetched and compared. Raises
-    ``FETCH_FAILED`` or ``DIGEST_MISMATCH``.
+    ``digest`` is the expected SHA256; a cached file with it is not fetched again. Raises ``FETCH_FAILED`` or
+    ``DIGEST_MISMATCH``.
     """
     cache.mkdir(parents=True, exist_ok=True)
     name = requirement.partition("=")[0]
     if digest:
         for file in cache.glob(f"{digest}/*"):
             return file
-    folder = cache / f".fetching-{name}.{secrets.token_hex(4)}"  # two seeds may want it at the same time
+    folder = cache / f".fetching-{name}.{secrets.token_hex(4)}"  # two seeds may fetch it at the same time
     kind = ["--no-binary", name] if source else ["--only-binary", name]
     try:
         run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *kind, "--dest", folder, requirement])
     except StagewrightError as error:
         raise StagewrightError(
-            Reason.FETCH_FAILED, f"could not fetch {requirement}", detail=error.detail, hint="is the network there?"
+            Reason.FETCH_FAILED, f"{requirement}: pip cannot fetch it", detail=error.detail, hint="check the network"
         ) from error
     (file,) = folder.iterdir()
     found = file_digest(file)
@@ -37,12 +40,12 @@ def fetch_package(requirement: str, cache: Path, *, source: bool, digest: str | 
         remove_tree(folder)
         raise StagewrightError(
             Reason.DIGEST_MISMATCH,
-            f"{file.name} has sha256 {found}, but {digest} is pinned",
-            hint="stagewright update moves the pin, if that is what you want",
+            f"{file.name}: wrong sha256 (pinned {digest}, found {found})",
+            hint="to pin the new file, run: stagewright update",
         )
     target = cache / found
     try:
         folder.rename(target)
-    except OSError:  # another seed was faster
+    except OSError:  # another seed has fetched the same file
         remove_tree(folder)
     return target / file.name

@@ -1,7 +1,7 @@
-"""Reading the headers of a tar stream as it passes by: how many members, how large, and names that lead out of it.
+"""A scanner of the headers of a tar stream: it counts members and their size, and rejects names outside of the root.
 
-The stream goes on to GNU tar, which does the work; what is counted here bounds that work before it is done. Formats:
-POSIX (pax), GNU and the old ones (tar(5) of libarchive, "Basic Tar Format" of GNU tar's manual).
+GNU tar unpacks the same stream; the scanner limits its work in advance. Formats: POSIX (pax), GNU and old ones (tar(5)
+of libarchive, "Basic Tar Format" of GNU tar's manual).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from stagewright.errors import Reason, StagewrightError
 
 BLOCK = 512
 _LONGEST_HEADER = 1 << 20
-"""Bytes that the extended header of one member may have."""
+"""The largest extended header of one member (bytes)."""
 
 _PAX = re.compile(rb"(\d+) ([^=\n]+)=")
 _SIZES = {b"size", b"GNU.sparse.size", b"GNU.sparse.realsize"}
@@ -21,32 +21,32 @@ _SIZES = {b"size", b"GNU.sparse.size", b"GNU.sparse.realsize"}
 
 @dataclass(frozen=True)
 class Bounds:
-    """The most that an archive may hold: members, and bytes of all files together, holes included."""
+    """Limits of an archive: members, and size of all files (bytes, including holes)."""
 
     members: int
     size: int
 
     @classmethod
     def of(cls, archive: int, members: int | None = None, size: int | None = None) -> Bounds:
-        """The bounds for an archive of so many bytes; each may be set.
+        """Return the limits for an archive of this size (bytes); ``members`` and ``size`` override the defaults.
 
-        A stage3 has about one member for each 3000 bytes of its archive, and unpacks to five times its size; the
-        defaults let pass thirty times the one and ten times the other, and small archives more.
+        A stage3 has about one member for each 3000 bytes of its archive, and unpacks to five times its size. The
+        defaults allow thirty times as many members and ten times the size, and more for small archives.
         """
         return cls(members or 10_000 + archive // 100, size or (1 << 30) + 50 * archive)
 
     @property
     def stream(self) -> int:
-        """The most bytes that the archive may have once it is decompressed."""
+        """The largest size of the decompressed archive (bytes)."""
         return self.size + 4 * BLOCK * self.members + (1 << 20)
 
     def less(self, other: TarScan) -> Bounds:
-        """What is left of them after another archive of the same root."""
+        """Return the remaining limits after another archive of the same root."""
         return Bounds(max(1, self.members - other.members), max(1, self.size - other.size))
 
 
 class TarScan:
-    """Counts what passes. Raises ``ARCHIVE_TOO_LARGE`` or ``UNSAFE_ARCHIVE`` as soon as that is plain."""
+    """A scan of one stream. Raises ``ARCHIVE_TOO_LARGE`` or ``UNSAFE_ARCHIVE`` as early as possible."""
 
     def __init__(self, name: str, bounds: Bounds) -> None:
         self.name = name
@@ -55,15 +55,15 @@ class TarScan:
         self.size = 0
         self._stream = 0
         self._skip = 0  # bytes of data until the next header
-        self._rest = b""  # of a header or an extended header that has not come in full
+        self._rest = b""  # an incomplete header or extended header
         self._pax: dict[bytes, bytes] = {}
         self._over = False
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the stream."""
+        """Scan the next bytes of the stream."""
         self._stream += len(chunk)
         if self._stream > self.bounds.stream:
-            raise self._too_large("bytes once it is decompressed", self.bounds.stream)
+            raise self._too_large("bytes after decompression", self.bounds.stream)
         if self._over:
             return
         if self._skip >= len(chunk):
@@ -82,9 +82,9 @@ class TarScan:
         self._rest = data[at:] if at < end else b""
 
     def _member(self, data: bytes, at: int) -> int:
-        """The header at this place: how many bytes it takes with its content; 0 when it is not here in full."""
+        """Scan the header at ``at``. Return its size with its content (bytes); 0 if it is incomplete."""
         kind = data[at + 156 : at + 157]
-        if not _is_header(data[at : at + BLOCK]):  # the end; or nonsense, of which tar will say so
+        if not _is_header(data[at : at + BLOCK]):  # the end, or invalid data, which tar reports
             self._over = True
             return BLOCK
         size = _number(data[at + 124 : at + 136])
@@ -99,12 +99,12 @@ class TarScan:
         return BLOCK + self._counted(kind, size, data[at : at + BLOCK])
 
     def _counted(self, kind: bytes, size: int, header: bytes) -> int:
-        """Count a member, and return the bytes of its content in the archive."""
+        """Count a member, and return the size of its content in the archive (bytes)."""
         name = self._pax.pop(b"path", None) or _path(header)
         target = self._pax.pop(b"linkpath", None) or header[157:257].partition(b"\0")[0]
         stored = int(self._pax.get(b"size", size))
         real = max([stored, *(int(value) for key, value in self._pax.items() if key in _SIZES)])
-        if kind == b"S":  # GNU's old sparse format: the real size at 483
+        if kind == b"S":  # GNU's old sparse format has the real size at 483
             real = max(real, _number(header[483:495]))
         self._pax = {}
         if kind in b"123456" and kind:  # links, devices, folders and pipes have no content
@@ -123,9 +123,9 @@ class TarScan:
             if path[:1] == b"/" or (b".." in path and b".." in path.split(b"/")):
                 raise StagewrightError(
                     Reason.UNSAFE_ARCHIVE,
-                    f"{self.name} has members that lead out of the root",
+                    f"{self.name}: members outside of the root",
                     detail=repr(path.decode(errors="replace")),
-                    hint="get the archive from a source you trust; nothing of it was kept",
+                    hint="the files were discarded: use an archive from a trusted source",
                 )
 
     def _extended(self, kind: bytes, body: bytes) -> None:
@@ -147,19 +147,19 @@ class TarScan:
     def _too_large(self, what: str, limit: int) -> StagewrightError:
         return StagewrightError(
             Reason.ARCHIVE_TOO_LARGE,
-            f"{self.name} has more than {limit} {what}, too many for its size",
-            hint="if you trust it, set `limits = { size = ..., members = ... }`; nothing of it was kept",
+            f"{self.name}: too large (more than {limit} {what})",
+            hint="if you trust the archive, set `limits = { size = ..., members = ... }`",
         )
 
 
 def _is_header(block: bytes) -> bool:
-    """Whether the checksum of a header is right; that of a block of zeros is not."""
+    """True if the checksum of a header is correct. A block of zeros is no header."""
     total = sum(block) - sum(block[148:156]) + 8 * 0x20
     return _number(block[148:156]) == total
 
 
 def _number(field: bytes) -> int:
-    """A number in a header: octal digits, or base 256 with the first bit set."""
+    """Return a number of a header: octal digits, or base 256 if the first bit is set."""
     if field[0] & 0x80:
         return max(0, int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big"))
     digits = field.strip(b" \0")

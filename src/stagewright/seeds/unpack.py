@@ -1,9 +1,8 @@
-"""Unpacking archives that nobody vouches for: nothing outside the target folder can be touched (R: hostile-safe).
+"""Unpacking of untrusted archives: it cannot change anything outside of the target folder.
 
-Three programs side by side: a decompressor, our look at the headers on their way (:mod:`tarscan`), and GNU tar in a
-sandbox where everything but the target is read-only and the network is off. So an escape would fail even if tar let it
-happen; tar itself does not write through links that it has not made safe. Whatever it complains about makes the archive
-unfit, and so does what is larger than its archive can honestly be.
+A decompressor feeds the scanner of headers (:mod:`tarscan`) and GNU tar. Tar runs in a sandbox without network in which
+only the target is writable, so an escape fails even if tar allows it. Tar itself does not follow unsafe links. An error
+of tar rejects the archive, and so does a size above the limits.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ COMPRESSORS = {
     b"BZh": ("bzip2",),
     b"\x1f\x8b": ("gzip",),
 }
-"""Programs by the first bytes of what they compress."""
+"""Decompressors by the first bytes of a file."""
 
 _UNSAFE = re.compile(
     r"Member name contains '\.\.'|Removing leading|Not a directory|File exists|Cannot unlink", re.IGNORECASE
@@ -35,10 +34,10 @@ _INSIDE = "/mnt"
 
 
 def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = None, *, name: str = "") -> TarScan:
-    """Unpack a tarball into an empty folder, and return what it held. ``name`` is what errors call it.
+    """Unpack a tarball into an empty folder, and return its scan. ``name`` is the name in errors.
 
-    Raises ``UNSAFE_ARCHIVE`` for names and links that lead outside, ``ARCHIVE_TOO_LARGE`` for more than the bounds
-    (default: those of its size), ``BAD_ARCHIVE`` for anything that is damaged.
+    Raises ``UNSAFE_ARCHIVE`` for names and links outside of the target, ``ARCHIVE_TOO_LARGE`` above the limits
+    (default: :meth:`Bounds.of` its size), ``BAD_ARCHIVE`` for a damaged archive.
     """
     name = name or archive.name
     scan = TarScan(name, bounds or Bounds.of(archive.stat().st_size))
@@ -50,7 +49,7 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
 
         def pass_on(chunk: bytes) -> None:
             scan.feed(chunk)
-            with contextlib.suppress(BrokenPipeError):  # tar has given up, and says why
+            with contextlib.suppress(BrokenPipeError):  # tar has failed; its output has the reason
                 tar.stdin.write(chunk)  # type: ignore[union-attr]
 
         damage = None
@@ -62,7 +61,7 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
             damage = error
         finally:
             with contextlib.suppress(BrokenPipeError):
-                tar.stdin.close()  # it ends by itself: one that is killed might still write for a moment
+                tar.stdin.close()  # let tar end by itself: a killed tar may still write
             code = tar.wait()
         said.seek(0)
         text = said.read().decode(errors="replace").strip()
@@ -72,12 +71,12 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
 
 
 def check_root(tree: Path, name: str) -> None:
-    """Raise ``BAD_ARCHIVE`` for a tree that is no root file system."""
+    """Raise ``BAD_ARCHIVE`` if a tree is not a root file system."""
     if not any((tree / part).exists() for part in ("usr", "bin", "etc")):
         raise StagewrightError(
             Reason.BAD_ARCHIVE,
-            f"{name} holds no root file system",
-            hint="a seed has folders such as usr and etc at its top",
+            f"{name}: no root file system",
+            hint="use an archive with folders such as usr and etc at its top",
         )
 
 
@@ -91,27 +90,27 @@ def _decompress(archive: Path) -> Sequence[str]:
 
 
 def _tar(target: Path, bounds: Bounds) -> Sequence[str]:
-    """GNU tar in its box, reading from standard input; no file that it writes can be larger than all may be."""
+    """Return the sandboxed command of GNU tar, which reads standard input. prlimit(1) bounds the size of each file."""
     words = ["tar", "--extract", "--file=-", f"--directory={_INSIDE}", "--numeric-owner", "--same-permissions"]
     words += ["--xattrs", "--xattrs-include=*", "--delay-directory-restore"]
-    words += ["--xattrs-exclude=trusted.overlay.*"]  # by these overlayfs would take folders for opaque or moved
+    words += ["--xattrs-exclude=trusted.overlay.*"]  # they would make folders opaque or moved in overlayfs
     return unpacker(target, _INSIDE, ["prlimit", f"--fsize={bounds.size}", "--", *words])
 
 
 def _judge(name: str, code: int, said: str, damage: StagewrightError | None) -> None:
-    """Raise for what tar or the decompressor did not like."""
+    """Raise an error if tar or the decompressor failed."""
     shown = "\n".join(said.splitlines()[:8])
     if NO_ROOM in said:
-        raise StagewrightError(Reason.DISK_FULL, f"no space left on the disk for {name}", detail=shown)
+        raise StagewrightError(Reason.DISK_FULL, f"{name}: no space left on the disk", detail=shown)
     if _UNSAFE.search(said):
         raise StagewrightError(
             Reason.UNSAFE_ARCHIVE,
-            f"{name} has members that lead out of the root",
+            f"{name}: members outside of the root",
             detail=shown,
-            hint="get the archive from a source you trust; nothing of it was kept",
+            hint="the files were discarded: use an archive from a trusted source",
         )
     if code or damage:
         detail = "\n".join(filter(None, [damage.detail if damage else "", shown]))
         raise StagewrightError(
-            Reason.BAD_ARCHIVE, f"{name} cannot be unpacked", detail=detail, hint="fetch the archive again"
+            Reason.BAD_ARCHIVE, f"{name}: cannot be unpacked", detail=detail, hint="fetch the archive again"
         )

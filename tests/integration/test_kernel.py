@@ -15,7 +15,7 @@ import pytest
 
 from integration.archives import busybox_root, link, member
 from integration.support import build, edit, notices, write_project
-from stagewright.kernel.options import INITRAMFS_OPTIONS, LIVE_SYSTEM_OPTIONS
+from stagewright.kernel.features import INITRAMFS_OPTIONS, LIVE_SYSTEM_OPTIONS
 
 pytestmark = pytest.mark.real
 

@@ -1,4 +1,4 @@
-"""Kernels of a payload: what they must be features to do, and building them by the real make and a stand-in genkernel.
+"""Kernels of a payload: required features, and builds with the real make and a stand-in for genkernel.
 
 A real kernel takes minutes, so the sources here are a stand-in: a Makefile with the targets that a kernel's has, which
 writes files of the same names to the same places.
@@ -27,8 +27,7 @@ from stagewright.kernel.configure import (
     check_configuration,
     configure,
 )
-from stagewright.kernel.find import copy_image, find_image
-from stagewright.kernel.options import (
+from stagewright.kernel.features import (
     INITRAMFS_OPTIONS,
     KernelFeatures,
     LiveRequirements,
@@ -37,6 +36,7 @@ from stagewright.kernel.options import (
     module_names,
     read_features,
 )
+from stagewright.kernel.find import copy_image, find_image
 from stagewright.root.root import Root
 
 UEFI = LiveRequirements("ZSTD", efi=True)
@@ -76,7 +76,7 @@ def options(text: str) -> KernelFeatures:
 @pytest.mark.parametrize(
     "missing", ["SQUASHFS", "OVERLAY_FS", "BLK_DEV_LOOP", "ISO9660_FS", "RD_ZSTD", "EFI_STUB", "DEVTMPFS"]
 )
-def test_a_kernel_that_would_end_in_a_black_screen_is_refused(missing: str) -> None:
+def test_a_kernel_that_cannot_start_a_live_system_is_refused(missing: str) -> None:
     features = options(re.sub(rf"CONFIG_{missing}=.\n", "", GOOD))
     with pytest.raises(StagewrightError, match=rf"CONFIG_{missing}\b") as caught:
         check_features("6.6", features, UEFI)
@@ -84,11 +84,11 @@ def test_a_kernel_that_would_end_in_a_black_screen_is_refused(missing: str) -> N
     check_features("6.6", options(GOOD), UEFI)
 
 
-def test_a_bios_needs_no_efi_stub() -> None:
+def test_bios_needs_no_efi_stub() -> None:
     check_features("6.6", options(GOOD.replace("CONFIG_EFI_STUB=y\n", "")), LiveRequirements("ZSTD", efi=False))
 
 
-def test_without_a_configuration_the_modules_tell() -> None:
+def test_without_a_configuration_modules_show_the_features() -> None:
     features = KernelFeatures(None, frozenset({"squashfs", "loop"}), frozenset({"overlay", "isofs"}))
     check_features("6.6", features, UEFI)
     assert features.compressions is None
@@ -97,12 +97,12 @@ def test_without_a_configuration_the_modules_tell() -> None:
         check_features("6.6", KernelFeatures(None, features.modules, frozenset({"overlay"})), UEFI)
 
 
-def test_names_of_modules() -> None:
+def test_module_names_have_underscores() -> None:
     assert module_names(["kernel/fs/a-b.ko", "c.ko.xz", "d.ko.zst", "e.txt"]) == {"a_b", "c", "d"}
 
 
 @as_root
-def test_what_a_kernel_can_do_is_read_from_its_root(tmp_path: Path) -> None:
+def test_features_are_read_from_the_root(tmp_path: Path) -> None:
     texts = {
         "boot/config-6.6": GOOD,
         "boot/vmlinuz-6.6": "image",
@@ -141,7 +141,7 @@ def sources(tmp_path: Path) -> Root:
 
 @as_root
 @in_sandbox
-def test_sources_become_a_kernel_by_make(sources: Root, tmp_path: Path) -> None:
+def test_make_builds_and_installs_a_kernel(sources: Root, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(f"{GOOD}CONFIG_MODULES=y\n", encoding="utf-8")
     described = KernelSources("/usr/src/linux", config, "live", 2, EPOCH)
@@ -157,7 +157,7 @@ def test_sources_become_a_kernel_by_make(sources: Root, tmp_path: Path) -> None:
 
 @as_root
 @in_sandbox
-def test_a_kernel_without_modules_or_configuration(sources: Root) -> None:
+def test_make_builds_a_kernel_without_modules_or_configuration(sources: Root) -> None:
     described = KernelSources("/usr/src/linux", None, "", 1, EPOCH)
     version = build_with_make(sources, described, configure(sources, described))
     config = (sources.path / f"boot/config-{version}").read_text(encoding="utf-8")
@@ -168,7 +168,7 @@ def test_a_kernel_without_modules_or_configuration(sources: Root) -> None:
 
 @as_root
 @in_sandbox
-def test_a_build_that_fails_is_told_from_inside(sources: Root) -> None:
+def test_a_failing_make_is_reported(sources: Root) -> None:
     (sources.path / "usr/src/linux/Makefile").write_text(
         "olddefconfig defconfig:\n\ttouch .config\nall:\n\tfalse\n", encoding="utf-8"
     )
@@ -180,7 +180,7 @@ def test_a_build_that_fails_is_told_from_inside(sources: Root) -> None:
 
 @as_root
 @in_sandbox
-def test_genkernel_is_told_what_the_project_says(sources: Root, tmp_path: Path) -> None:
+def test_genkernel_gets_the_settings_of_the_project(sources: Root, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(GOOD, encoding="utf-8")
     made = build_with_genkernel(sources, KernelSources("/usr/src/linux", config, "", 3, EPOCH), ["--lvm"], tmp_path)
@@ -195,7 +195,7 @@ def test_genkernel_is_told_what_the_project_says(sources: Root, tmp_path: Path) 
 
 
 @as_root
-def test_all_that_compiling_lacks_is_named_at_once(tmp_path: Path) -> None:
+def test_all_missing_build_tools_are_reported_at_once(tmp_path: Path) -> None:
     tree = "usr/src/linux"
     parts = ("Makefile", "scripts/kconfig/lexer.l", "scripts/kconfig/parser.y", "kernel/time/timeconst.bc")
     root = make_root(tmp_path, {f"{tree}/{name}": "" for name in parts})
@@ -210,8 +210,8 @@ def test_all_that_compiling_lacks_is_named_at_once(tmp_path: Path) -> None:
 
 @as_root
 @in_sandbox
-def test_the_finished_configuration_tells_what_was_asked_in_vain(sources: Root, tmp_path: Path) -> None:
-    """Kconfig takes out without a word what depends on something that is not set."""
+def test_options_that_kconfig_removes_are_reported(sources: Root, tmp_path: Path) -> None:
+    """Kconfig silently removes options whose dependencies are not set."""
     makefile = MAKEFILE.replace("echo CONFIG_DEFAULT=y >> .config", "echo CONFIG_OTHER=m > .config")
     (sources.path / "usr/src/linux/Makefile").write_text(makefile, encoding="utf-8")
     config = tmp_path / "config"
@@ -229,7 +229,7 @@ def test_the_finished_configuration_tells_what_was_asked_in_vain(sources: Root, 
 
 
 @as_root
-def test_what_only_this_configuration_takes_is_named_before_the_compile(tmp_path: Path) -> None:
+def test_dependencies_of_a_configuration_are_checked_before_compilation(tmp_path: Path) -> None:
     features = {"usr/bin/openssl*": "", "usr/bin/xz*": "", "usr/include/gelf.h": "", "usr/include/zlib.h": ""}
     root = make_root(tmp_path, features)
     wanted = ("KERNEL_ZSTD", "MODULE_SIG", "DEBUG_INFO_BTF", "UNWINDER_ORC", "IKHEADERS", "MODULE_COMPRESS_XZ")
@@ -249,7 +249,7 @@ def test_what_only_this_configuration_takes_is_named_before_the_compile(tmp_path
     assert any("requires for CONFIG_DEBUG_INFO_BTF" in one for one in said)
 
 
-def test_a_configuration_may_say_by_itself_that_it_starts_no_live_system() -> None:
+def test_disabled_requirements_of_a_configuration_are_found() -> None:
     text = "# CONFIG_SQUASHFS is not set\nCONFIG_TMPFS=n\nCONFIG_UNIX=y\n# CONFIG_EXT4_FS is not set\n"
     assert disabled_requirements(text) == ["SQUASHFS", "TMPFS"]
     assert not disabled_requirements(GOOD)
@@ -284,12 +284,12 @@ def test_make_compiles_through_ccache(sources: Root) -> None:
         {"tree": "/usr/src/linux", "extraversion": "a b"},
     ],
 )
-def test_settings_that_contradict_each_other(settings: dict[str, object]) -> None:
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Kernel.model_validate(settings)
 
 
-def test_an_image_that_firmware_can_start(tmp_path: Path) -> None:
+def test_a_copied_image_can_be_started_by_uefi(tmp_path: Path) -> None:
     root = make_root(tmp_path / "root", {"boot/stub": "MZ and more", "boot/none": "a.out"})
     (root.path / "boot/packed").write_bytes(gzip.compress(b"MZ unpacked"))
     for name, content in {"stub": b"MZ and more", "packed": b"MZ unpacked"}.items():

@@ -1,4 +1,4 @@
-"""Which packages with kernel modules are built again, by what the records of installed packages say."""
+"""Rebuilt packages with kernel modules, by the records of installed packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MADE = 1_000_000_000
 
 @dataclass
 class Asked:
-    """What is left of Portage here: it notes what it was asked to install."""
+    """A stand-in for Portage that records what it shall install."""
 
     atoms: list[str] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ def root_with(path: Path, *, counter: int, built: float, fits: str = V) -> Root:
         (4, MADE, 0, True),  # merged before the kernel was
     ],
 )
-def test_what_does_not_fit_the_kernel_is_built_again(
+def test_packages_whose_modules_do_not_fit_are_rebuilt(
     tmp_path: Path, counter: int, built: float, since: float, again: bool
 ) -> None:
     asked = Asked()
@@ -63,7 +63,7 @@ def test_what_does_not_fit_the_kernel_is_built_again(
 
 
 @as_root
-def test_a_project_may_rule_it_out(tmp_path: Path) -> None:
+def test_a_project_can_disable_rebuilding(tmp_path: Path) -> None:
     asked = Asked()
     root = root_with(tmp_path, counter=6, built=MADE - 9)
     rebuild_modules(KernelSettings(rebuild_modules=False), V, root, cast("Portage", asked), since=MADE)

@@ -1,4 +1,4 @@
-"""Kernel arguments: one definition, for each initramfs the words that it understands, in every loader's file."""
+"""Kernel arguments: the same settings for each initramfs and in the files of every boot loader."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_dracut_finds_the_medium_by_its_volume_id() -> None:
     assert not [word for word in words(DRACUT) if word.startswith(("cdroot", "loop"))]
 
 
-def test_genkernel_gets_its_own_words_and_a_root() -> None:
+def test_genkernel_gets_its_arguments_and_a_root() -> None:
     found = words(GENKERNEL, ram=True, verify=True, keymap="uk")
     assert {"root=/dev/ram0", "cdroot", "looptype=squashfs", "loop=/image.squashfs"} <= set(found)
     assert {"overlayfs", "docache", "verify", "keymap=uk"} <= set(found)
@@ -52,18 +52,18 @@ def test_genkernel_gets_its_own_words_and_a_root() -> None:
         ({"extra": ["net.ifnames=0"]}, "net.ifnames=0"),
     ],
 )
-def test_each_setting_has_its_word(settings: dict[str, Any], word: str) -> None:
+def test_each_setting_adds_its_argument(settings: dict[str, Any], word: str) -> None:
     assert word in words(DRACUT, **settings)
     assert word not in words(DRACUT)
 
 
 @pytest.mark.parametrize("word", ["root=/dev/sda1", "initrd=/x", "setkmap=uk"])
-def test_what_is_ours_or_does_nothing_is_refused(word: str) -> None:
+def test_reserved_arguments_are_refused(word: str) -> None:
     with pytest.raises(ValidationError):
         KernelArguments(extra=[word])
 
 
-def test_a_console_that_leads_comes_last_and_once() -> None:
+def test_the_main_console_is_the_last_one_and_listed_once() -> None:
     arguments = KernelArguments(console=["ttyS0,9600", "tty0"]).with_main_console("ttyS0,115200")
     assert arguments.console == ["tty0", "ttyS0,115200"]
 
@@ -86,13 +86,13 @@ def menu_of(settings: IsoSettings, payload: Payload) -> BootMenu:
     return boot_menu(settings, MediumParts(payload, Path(), Path()), "T 1", "LIVE")
 
 
-def test_a_payload_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_payload_is_read_as_written(tmp_path: Path) -> None:
     payload = Payload("amd64", (kernel(compressions=("zstd",)), kernel("old", GENKERNEL)), firmware=("a/b.bin",))
     payload.write(tmp_path)
     assert Payload.read(tmp_path) == payload
 
 
-def test_every_kernel_has_its_lines_with_the_words_of_its_initramfs() -> None:
+def test_each_kernel_has_entries_with_arguments_for_its_initramfs() -> None:
     payload = Payload("amd64", (kernel(), kernel("old", GENKERNEL)))
     entries = entries_of(settings_of(entries=[BootMode.RAM], consoles=["ttyS0,115200"]), payload)
     assert [entry.id for entry in entries] == ["live", "live-ram", "live-ttyS0", "old", "old-ram", "old-ttyS0"]
@@ -103,7 +103,7 @@ def test_every_kernel_has_its_lines_with_the_words_of_its_initramfs() -> None:
     assert len({entry.title for entry in entries}) == 6
 
 
-def test_a_medium_may_start_another_kernel_than_the_first() -> None:
+def test_a_medium_can_start_another_kernel_by_default() -> None:
     payload = Payload("amd64", (kernel(), kernel("new"), kernel("old")))
     entries = entries_of(settings_of(), payload.with_first("old"))
     assert [entry.id for entry in entries] == ["live", "gentoo", "new"]
@@ -112,8 +112,8 @@ def test_a_medium_may_start_another_kernel_than_the_first() -> None:
 
 
 @pytest.mark.parametrize("loader", [Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.GRUB_HYBRID, Loader.ISOLINUX])
-def test_all_loaders_say_the_same(loader: Loader) -> None:
-    """What is read back from each loader's own files is the menu that they were made of."""
+def test_all_loaders_have_the_same_entries(loader: Loader) -> None:
+    """The menu read from each loader's files equals the menu that they were made from."""
     settings = settings_of(loader, entries=list(BootMode), memtest=True)
     payload = Payload("amd64", (kernel(), kernel("old", GENKERNEL)), memtest=True)
     wanted = {(e.title, e.kernel, e.initramfs, e.arguments) for e in entries_of(settings, payload)}
@@ -138,7 +138,7 @@ def test_all_loaders_say_the_same(loader: Loader) -> None:
         ({}, {"compressions": ("gzip", "xz")}),
     ],
 )
-def test_what_a_payload_cannot_do_is_found(more: dict[str, Any], facts: dict[str, Any]) -> None:
+def test_settings_that_a_payload_does_not_support_are_reported(more: dict[str, Any], facts: dict[str, Any]) -> None:
     payload = Payload("amd64", (kernel(**facts),))
     unfit = unsupported(payload, "zstd", **{"arguments": KernelArguments(), **more})
     assert unfit and all(unfit)
@@ -161,7 +161,7 @@ def ready(folder: Path, *loaders: Loader, names: tuple[str, ...] = ("gentoo",)) 
 
 
 @pytest.mark.parametrize("loader", [loader for loader in Loader if loader is not Loader.UKI])
-def test_old_paths_stay_whatever_the_loader(tmp_path: Path, loader: Loader) -> None:
+def test_public_paths_are_the_same_with_every_loader(tmp_path: Path, loader: Loader) -> None:
     payload = ready(tmp_path / "payload", loader, names=("gentoo", "old"))
     folder, work = tmp_path / "payload", tmp_path / "work"
     settings, parts = settings_of(loader, memtest=True), MediumParts(payload, folder, folder / "image.squashfs")
@@ -191,8 +191,8 @@ def test_known_problems_are_reported(arguments: str, volume: str, words: str) ->
     assert [trap for trap in problems_of(line, volume, {"k", "i"}) if words in trap]
 
 
-def test_menus_of_others_are_read() -> None:
-    """Catalyst's grub.cfg, and a PXELINUX menu as its users write it."""
+def test_menus_of_other_projects_are_read() -> None:
+    """Catalyst's grub.cfg, and a PXELINUX menu from a manual."""
     grub = """
 set default=0
 menuentry 'Boot LiveCD (kernel: gentoo)' --class gnu-linux --class os {

@@ -1,4 +1,4 @@
-"""Disk images: what is in them, where, and that the same root gives the same bytes."""
+"""Disk images: partitions, contents, and equal bytes for equal roots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYOUT = DiskLayout("demo.qcow2", Arch.AMD64, 64 * MIB, 16 * MIB)
 
 
 def tree(folder: Path) -> Path:
-    """A root with what file systems differ about: times, links, names with blanks, permissions."""
+    """A root with times, links, names with spaces, and permissions."""
     (folder / "etc").mkdir(parents=True)
     for number in range(40):
         (folder / "etc" / f"file {number}").write_text("x" * number * 100, encoding="utf-8")
@@ -49,7 +49,7 @@ def image(folder: Path, root: Path, name: str) -> Path:
     return target
 
 
-def test_copies_of_a_root_give_the_same_disk(tmp_path: Path) -> None:
+def test_equal_roots_make_equal_disks(tmp_path: Path) -> None:
     first = image(tmp_path, tree(tmp_path / "one"), "a")
     second = image(tmp_path, tree(tmp_path / "two"), "b")
     assert first.read_bytes() == second.read_bytes()
@@ -57,7 +57,7 @@ def test_copies_of_a_root_give_the_same_disk(tmp_path: Path) -> None:
     assert first.stat().st_blocks * 512 < 16 * MIB, "what is not used takes no room"
 
 
-def test_partitions_are_where_the_layout_says(tmp_path: Path) -> None:
+def test_partitions_have_the_offsets_of_the_layout(tmp_path: Path) -> None:
     disk = image(tmp_path, tree(tmp_path / "root"), "a")
     table = json.loads(subprocess.check_output(["/sbin/sfdisk", "--json", disk]))["partitiontable"]
     esp, root = table["partitions"]
@@ -68,7 +68,7 @@ def test_partitions_are_where_the_layout_says(tmp_path: Path) -> None:
     assert "BOOTX64.EFI" in listed
 
 
-def test_the_file_system_is_sound_and_holds_all(tmp_path: Path) -> None:
+def test_the_file_system_is_valid_and_complete(tmp_path: Path) -> None:
     target = tmp_path / "root.img"
     make_ext4(LAYOUT, tree(tmp_path / "root"), target, EPOCH, io.StringIO())
     subprocess.run(["/sbin/e2fsck", "-fn", target], check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Firmware, microcode, memtest86+ and boot loaders of an environment: what was asked for, and what is missing."""
+"""Firmware, microcode, memtest86+ and boot loaders of an environment: requested files and missing ones."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from roots import EPOCH, as_root, cpio, in_sandbox, make_root, with_shell
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.options import KernelFeatures
+from stagewright.kernel.features import KernelFeatures
 from stagewright.media.efi import EfiArch
-from stagewright.media.firmware import CHOSEN, choose_firmware, copy_firmware, missing_firmware
+from stagewright.media.firmware_files import CHOSEN, choose_firmware, copy_firmware, missing_firmware
 from stagewright.media.initramfs import TOOLS, DracutRun, InitramfsSettings, make_initramfs, missing_for_dracut
 from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.loaders import BOOT_MBR, Loader
@@ -36,12 +36,12 @@ def chosen(root: Root) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
 
 
-def test_nothing_comes_in_unasked(root: Root) -> None:
+def test_no_firmware_is_copied_without_a_pattern(root: Root) -> None:
     firmware = choose_firmware(root, [], microcode=False)
     assert (firmware.files, firmware.microcode, chosen(root)) == ((), (), set())
 
 
-def test_what_matches_comes_with_what_it_links_to(root: Root, tmp_path: Path) -> None:
+def test_matching_firmware_is_copied_with_targets_of_links(root: Root, tmp_path: Path) -> None:
     firmware = choose_firmware(root, ["wifi-*", "old.bin"], microcode=True)
     assert firmware.files == ("gpu/a.bin", "old.bin", "wifi-1.bin", "wifi-2.bin")
     assert firmware.microcode == ("intel-ucode/06-01",)
@@ -51,14 +51,14 @@ def test_what_matches_comes_with_what_it_links_to(root: Root, tmp_path: Path) ->
     assert not (tmp_path / "payload/intel-ucode").exists()
 
 
-def test_what_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+def test_all_missing_firmware_is_reported_at_once(tmp_path: Path) -> None:
     lacks = missing_firmware(make_root(tmp_path), ["wifi-*", "gpu"], microcode=True, where="it")
     assert [word in lack.message for lack, word in zip(lacks, ("wifi-*", "gpu", "microcode"), strict=True)] == [
         True
     ] * 3
 
 
-def test_memtest_is_found_where_distributions_put_it(tmp_path: Path) -> None:
+def test_memtest_is_found_at_the_paths_of_distributions(tmp_path: Path) -> None:
     assert missing_memtest(make_root(tmp_path / "without"), X64)
     gentoo = {"boot/memtest86plus/memtest.efi64": "efi", "boot/memtest86plus/memtest64.bios": "bin"}
     for number, texts in enumerate(({"boot/memtest86+x64.efi": "efi", "boot/memtest86+x64.bin": "bin"}, gentoo)):
@@ -74,13 +74,13 @@ def test_memtest_is_found_where_distributions_put_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("loader", list(Loader))
-def test_a_loader_that_is_not_there_is_named(tmp_path: Path, loader: Loader) -> None:
+def test_a_missing_loader_is_reported(tmp_path: Path, loader: Loader) -> None:
     (lack, *_) = loader.missing(make_root(tmp_path), X64)
     assert str(loader) in lack.message
     assert "install" in lack.hint
 
 
-def test_loaders_are_taken_from_where_gentoo_puts_them(tmp_path: Path) -> None:
+def test_loaders_are_found_at_the_paths_of_gentoo(tmp_path: Path) -> None:
     names = ("isolinux.bin", "isohdpfx.bin", "ldlinux.c32", "libcom32.c32", "libutil.c32", "menu.c32")
     texts = {f"usr/share/syslinux/{name}": name for name in names}
     texts |= {f"usr/lib/systemd/boot/efi/{name}": name for name in ("systemd-bootaa64.efi", "linuxx64.efi.stub")}
@@ -99,7 +99,7 @@ def test_loaders_are_taken_from_where_gentoo_puts_them(tmp_path: Path) -> None:
     assert list(Loader.GRUB_HYBRID.missing(root, arm))
 
 
-def test_what_is_for_pcs_alone(tmp_path: Path) -> None:
+def test_programs_for_pcs_are_refused_on_arm64(tmp_path: Path) -> None:
     arm, root = EfiArch.of(Arch.ARM64), make_root(tmp_path)
     lacks = [*missing_memtest(root, arm), *NetLoader.IPXE.missing(root, arm), *NetLoader.PXELINUX.missing(root, arm)]
     assert len(lacks) == 3
@@ -111,13 +111,13 @@ def test_what_is_for_pcs_alone(tmp_path: Path) -> None:
     assert "arm64-efi" in net.message
 
 
-def test_architectures_without_media_are_told() -> None:
+def test_unsupported_architectures_are_reported() -> None:
     with pytest.raises(StagewrightError) as caught:
         EfiArch.of(Arch.M68K)
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
 
 
-def test_what_dracut_would_drop_in_silence(tmp_path: Path) -> None:
+def test_missing_programs_for_dracut_are_reported(tmp_path: Path) -> None:
     settings = InitramfsSettings()
     assert "no dracut" in missing_for_dracut(settings, make_root(tmp_path / "a"), "it")[0].message
     tools = {f"usr/bin/{name}*": "" for name in ("dracut", *TOOLS)}
@@ -142,7 +142,7 @@ MADE = {
 
 @pytest.fixture
 def maker(tmp_path: Path) -> Root:
-    """A root with a stand-in for dracut: what it leaves out cannot be caused with the real one."""
+    """A root with a stand-in for dracut, since the real one cannot be made to omit a module on request."""
     root = with_shell(make_root(tmp_path / "root", {"usr/bin/dracut*": DRACUT}))
     (root.path / "made").write_bytes(cpio(MADE))
     return Root(root.path, root.upper, log=io.StringIO())
@@ -154,7 +154,7 @@ def made(root: Root, settings: InitramfsSettings, able: KernelFeatures, **env: s
 
 
 @in_sandbox
-def test_an_initramfs_is_looked_into(maker: Root) -> None:
+def test_the_contents_of_a_new_initramfs_are_checked(maker: Root) -> None:
     settings = InitramfsSettings(modules=["dmsquash-live"])
     builtin = frozenset({"overlay", "loop", "isofs"})
     contents = made(maker, settings, KernelFeatures(None, frozenset({"squashfs"}), builtin))
@@ -169,7 +169,7 @@ def test_an_initramfs_is_looked_into(maker: Root) -> None:
 
 
 @in_sandbox
-def test_a_dracut_that_gives_up_is_explained(maker: Root) -> None:
+def test_a_failing_dracut_is_explained(maker: Root) -> None:
     with pytest.raises(StagewrightError) as caught:
         made(maker, InitramfsSettings(), KernelFeatures(None, frozenset(), frozenset()), FAIL="1")
     assert caught.value.reason is Reason.BUILD_FAILED

@@ -1,4 +1,4 @@
-"""What an initramfs holds, read from outside."""
+"""The contents of initramfs images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def look(folder: Path, data: bytes) -> InitramfsContents:
 
 
 @pytest.mark.parametrize("pack", ["gzip", "xz", "zstd", "none"])
-def test_dracut_tells_its_modules(tmp_path: Path, pack: str) -> None:
+def test_dracut_modules_are_read(tmp_path: Path, pack: str) -> None:
     driver = "usr/lib/modules/6.1/kernel/fs/squashfs/squashfs.ko.xz"
     files = {"init": b"x", "usr/lib/dracut/modules.txt": MODULES, driver: b"d", "usr/bin/checkisomd5": b"c" * 77}
     data = cpio(files)
@@ -44,11 +44,11 @@ def test_genkernel_is_recognised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"no initramfs at all", b"070701" + b"0" * 50, b"\x1f\x8bnot really"])
-def test_what_is_no_initramfs_is_told(tmp_path: Path, data: bytes) -> None:
+def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(StagewrightError) as caught:
         look(tmp_path, data)
     assert caught.value.reason in (Reason.BAD_ARCHIVE, Reason.COMMAND_FAILED)
 
 
-def test_an_initramfs_of_unknown_make(tmp_path: Path) -> None:
+def test_an_initramfs_of_unknown_origin_is_accepted(tmp_path: Path) -> None:
     assert look(tmp_path, cpio({"init": b"x"})).by is None

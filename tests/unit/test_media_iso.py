@@ -1,6 +1,6 @@
-"""ISOs from ready parts, by the real xorriso, mtools and osslsigncode: the same twice, and read back.
+"""Reproducible ISOs from ready parts, made with the real xorriso, mtools and osslsigncode, and inspected.
 
-The parts are stand-ins with the marks that these programs look for; that real ones boot is shown by boot tests.
+The parts are stand-ins with the marks that these programs require. Boot tests show that real ones boot.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def efi_program() -> bytes:
-    """The least that is an EFI program: headers and one section (PE format, Microsoft)."""
+    """The smallest EFI program: headers and one section (PE format, Microsoft)."""
     stub = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x80)
     coff = struct.pack("<4sHHIIIHH", b"PE\0\0", 0x8664, 1, 0, 0, 0, 240, 0x22E)
     optional = struct.pack("<HBBIIIII", 0x20B, 0, 0, 512, 0, 0, 0x1000, 0x1000)
@@ -54,10 +54,10 @@ def efi_program() -> bytes:
 
 @pytest.fixture(scope="module")
 def payload(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a payload, with a squashfs beside its files."""
+    """The folder of a payload, with a squashfs in it."""
     folder = tmp_path_factory.mktemp("payload")
     code = bytearray(4096)
-    code[64:68] = b"\xfb\xc0\x78\x70"  # by which isolinux says that its image starts from sticks
+    code[64:68] = b"\xfb\xc0\x78\x70"  # the mark of an isolinux image that boots from sticks
     files: dict[str, bytes] = {"boot/gentoo": efi_program(), "boot/gentoo.igz": b"initramfs" * 500}
     for loader in Loader:
         files[f"loaders/{loader}/BOOTX64.EFI"] = efi_program()
@@ -95,13 +95,13 @@ WAYS = {
     Loader.SYSTEMD_BOOT: {("uefi", "cd"), ("uefi", "usb")},
     Loader.GRUB: {("uefi", "cd"), ("uefi", "usb")},
     Loader.GRUB_HYBRID: {("uefi", "cd"), ("uefi", "usb"), ("bios", "cd"), ("bios", "usb")},
-    Loader.ISOLINUX: {("bios", "cd")},  # from sticks too, but xorriso tells that by the code of the real first sector
+    Loader.ISOLINUX: {("bios", "cd")},  # from sticks too, but xorriso only reports that with the real first sector
     Loader.UKI: {("uefi", "cd"), ("uefi", "usb")},
 }
 
 
 @pytest.mark.parametrize("loader", list(Loader))
-def test_an_iso_is_the_same_twice_and_starts_where_it_should(payload: Path, tmp_path: Path, loader: Loader) -> None:
+def test_an_iso_is_reproducible_and_boots_as_its_loader_allows(payload: Path, tmp_path: Path, loader: Loader) -> None:
     entries = list(BootMode) if loader.has_menu else []
     first = make(payload, tmp_path / "a", loader, entries=entries)
     time.sleep(1.1)  # a clock in the image would show
@@ -120,7 +120,7 @@ def test_an_iso_is_the_same_twice_and_starts_where_it_should(payload: Path, tmp_
     assert medium.entries
 
 
-def test_an_iso_says_which_machines_start_it(payload: Path, tmp_path: Path) -> None:
+def test_the_architectures_of_an_iso_are_found(payload: Path, tmp_path: Path) -> None:
     for name, loader, arches in (("a", Loader.GRUB, ["amd64"]), ("b", Loader.ISOLINUX, [])):
         (tmp_path / f"look-{name}").mkdir()
         image = make(payload, tmp_path / name, loader)
@@ -148,7 +148,7 @@ def test_a_theme_is_on_the_medium_and_in_the_menu(payload: Path, tmp_path: Path)
     assert caught.value.reason is Reason.BUILD_FAILED
 
 
-def test_a_loader_that_the_payload_lacks(payload: Path, tmp_path: Path) -> None:
+def test_a_loader_that_the_payload_lacks_is_reported(payload: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(payload, tmp_path / "payload")
     shutil.rmtree(folder / "loaders/uki")
     with pytest.raises(StagewrightError) as caught:
@@ -156,7 +156,7 @@ def test_a_loader_that_the_payload_lacks(payload: Path, tmp_path: Path) -> None:
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
 
 
-def test_an_efi_system_partition_of_a_size(tmp_path: Path) -> None:
+def test_the_efi_system_partition_has_the_requested_size_or_fails(tmp_path: Path) -> None:
     big = tmp_path / "big"
     big.write_bytes(bytes(3 << 20))
     image = make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "a", EPOCH, io.StringIO(), least=16 << 20)
@@ -170,7 +170,7 @@ def test_an_efi_system_partition_of_a_size(tmp_path: Path) -> None:
         make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "c", EPOCH, io.StringIO())
 
 
-def test_an_implanted_digest_is_the_same_twice_and_checked(payload: Path, tmp_path: Path) -> None:
+def test_an_implanted_digest_is_reproducible_and_checked(payload: Path, tmp_path: Path) -> None:
     for tool in ("implantisomd5", "checkisomd5"):
         if shutil.which(tool) is None:
             pytest.skip(f"NOT TESTED: no {tool}")
@@ -185,7 +185,7 @@ def test_an_implanted_digest_is_the_same_twice_and_checked(payload: Path, tmp_pa
     assert subprocess.run(["checkisomd5", images[0]], check=False).returncode == 1
 
 
-def test_signatures_are_the_same_twice(tmp_path: Path) -> None:
+def test_signatures_are_reproducible(tmp_path: Path) -> None:
     if shutil.which("osslsigncode") is None:
         pytest.skip("NOT TESTED: no osslsigncode")
     key, certificate = tmp_path / "key", tmp_path / "crt"
@@ -211,7 +211,7 @@ def test_signatures_are_the_same_twice(tmp_path: Path) -> None:
     assert [lack.reason for lack in secure.missing()] == [Reason.MISSING_FILE]
 
 
-def test_what_is_no_efi_program(tmp_path: Path) -> None:
+def test_files_other_than_efi_programs_are_refused(tmp_path: Path) -> None:
     stub = EfiStub.of(efi_program(), "stub")
     assert (stub.sections, stub.address, stub.end) == (1, 0x1010, 1536)
     for data in (b"", b"MZ" * 40, efi_program().replace(b"PE\0\0", b"NE\0\0")):
@@ -221,7 +221,7 @@ def test_what_is_no_efi_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("machine", [0x8664, 0xAA64])
-def test_a_unified_kernel_image_of_any_architecture(tmp_path: Path, machine: int) -> None:
+def test_a_unified_kernel_image_for_any_architecture(tmp_path: Path, machine: int) -> None:
     stub = bytearray(efi_program() + b"symbols")
     struct.pack_into("<H", stub, 0x84, machine)
     for name, data in {"stub": bytes(stub), "kernel": b"k" * 5000, "initramfs": b"i" * 100}.items():
@@ -237,14 +237,14 @@ def test_a_unified_kernel_image_of_any_architecture(tmp_path: Path, machine: int
     assert found[b".linux"] == b"k" * 5000
     assert found[b".initrd"] == b"i" * 100
     assert found[b".cmdline"] == b"root=x\0"
-    # one behind the other, in the file without gaps, which signatures count on, and in memory on pages
+    # in order; without gaps in the file, as signatures require; aligned to pages in memory
     assert all(one[4] + one[3] == other[4] for one, other in itertools.pairwise(table))
     assert all(one[2] + one[1] <= other[2] and other[2] % 4096 == 0 for one, other in itertools.pairwise(table))
     assert table[-1][4] + table[-1][3] == len(made)
     assert struct.unpack_from("<I", made, 0x80 + 24 + 56)[0] >= table[-1][2] + 5000
 
 
-def test_a_stub_without_room(tmp_path: Path) -> None:
+def test_a_stub_without_room_is_refused(tmp_path: Path) -> None:
     stub = EfiStub.of(efi_program(), "stub")
     with pytest.raises(StagewrightError) as caught:
         stub.with_sections(efi_program(), [bytes(40)] * (stub.room + 1), 0, EPOCH)
@@ -256,14 +256,14 @@ def _written(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_a_medium_that_was_changed_is_found_out(payload: Path, tmp_path: Path) -> None:
+def test_a_changed_file_on_a_medium_is_reported(payload: Path, tmp_path: Path) -> None:
     image = make(payload, tmp_path / "a", Loader.GRUB)
     image.write_bytes(image.read_bytes().replace(b"initramfsinitramfs", b"initramfsINITRAMFS"))
     medium = look(image, tmp_path / "look")
     assert medium.problems == ["sha512sums: boot/gentoo.igz does not match"]
 
 
-def test_what_is_no_medium(payload: Path, tmp_path: Path) -> None:
+def test_other_files_and_folders_are_refused(payload: Path, tmp_path: Path) -> None:
     whole = make(payload, tmp_path / "a", Loader.GRUB).read_bytes()
     bad = {
         "short": whole[: len(whole) // 2],
@@ -284,7 +284,7 @@ def test_what_is_no_medium(payload: Path, tmp_path: Path) -> None:
     assert caught.value.reason is Reason.MISSING_FILE
 
 
-def test_an_iso_that_cannot_boot_is_told(tmp_path: Path) -> None:
+def test_an_iso_that_cannot_boot_is_reported(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/readme").write_text("x", encoding="utf-8")
     image = tmp_path / "data.iso"

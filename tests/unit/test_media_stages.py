@@ -1,4 +1,4 @@
-"""Payloads, media and boot tests in a project: what is told with its place, before anything is built."""
+"""Payloads, media and boot tests in a project: errors that are reported before the build."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("where", "settings"), WRONG, ids=lambda value: str(value)[:60])
-def test_what_cannot_be_is_told_with_its_place(tmp_path: Path, where: str, settings: dict[str, str]) -> None:
+def test_invalid_settings_are_reported_with_their_place(tmp_path: Path, where: str, settings: dict[str, str]) -> None:
     with pytest.raises(ProblemsError) as caught:
         load(write(tmp_path, **{where: settings}), kinds())
     header = "[tests.it-boots]" if where == "test" else f"[stages.{where}]"
@@ -101,7 +101,7 @@ def test_a_uki_has_no_menu(tmp_path: Path) -> None:
         load(write(tmp_path, boot=boot, iso={"loader": '"uki"', "entries": '["ram"]'}), kinds())
 
 
-def test_only_programs_that_are_needed_are_asked_for(tmp_path: Path) -> None:
+def test_only_required_programs_are_listed(tmp_path: Path) -> None:
     def tools(**settings: Mapping[str, str]) -> dict[str, set[str]]:
         nodes = graph_of(load(write(tmp_path, **settings), kinds())).nodes
         return {name: set(nodes[name].tools) for name in ("boot", "iso")}
@@ -115,7 +115,7 @@ def test_only_programs_that_are_needed_are_asked_for(tmp_path: Path) -> None:
     assert tools(iso={"entries": '["verify"]'})["iso"] & more == {"implantisomd5"}
 
 
-def test_the_certificate_is_part_of_keys_and_the_secret_is_not(tmp_path: Path) -> None:
+def test_the_certificate_is_part_of_keys_and_the_private_key_is_not(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     folder = write(tmp_path, boot={"secure_boot": SIGNED.replace("/nowhere/db.key", str(secret))})
 
@@ -133,7 +133,7 @@ def test_the_certificate_is_part_of_keys_and_the_secret_is_not(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("test", "hint"), [({"firmware": '"bios"'}, "uefi"), ({"boots": "", "netboots": '"pxe"'}, "grub")]
 )
-def test_tests_that_machines_of_arm_cannot_do(tmp_path: Path, test: Mapping[str, str], hint: str) -> None:
+def test_tests_that_arm64_does_not_support_are_refused(tmp_path: Path, test: Mapping[str, str], hint: str) -> None:
     text = (write(tmp_path, test=test) / "stagewright.toml").read_text(encoding="utf-8")
     pxe = '[stages.pxe]\nkind = "pxeboot"\nlive = "live"\nboot = "boot"\n'
     arm = text.replace('file = "seed.tar"\n', 'file = "seed.tar"\narch = "arm64"\n')
@@ -150,7 +150,7 @@ def test_tests_that_machines_of_arm_cannot_do(tmp_path: Path, test: Mapping[str,
     assert node.tools == (("qemu-system-aarch64",) if "boots" in test else ("qemu-system-x86_64",))
 
 
-def test_machines_of_other_firmware_and_architecture(tmp_path: Path) -> None:
+def test_machines_with_other_firmware_and_architecture(tmp_path: Path) -> None:
     secure = Firmware(tmp_path / "code", tmp_path / "vars", features=frozenset({"secure-boot", "requires-smm"}))
     (tmp_path / "vars").write_text("variables", encoding="utf-8")
     (tmp_path / "work").mkdir()
@@ -177,7 +177,7 @@ def test_a_medium_chooses_among_the_kernels_of_its_payload(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_a_configuration_that_rules_out_a_live_system_is_told_when_planning(tmp_path: Path, several: bool) -> None:
+def test_a_configuration_without_live_support_is_reported_before_the_build(tmp_path: Path, several: bool) -> None:
     kernel = '{ tree = "/usr/src/linux", config = "small.config" }'
     boot = {"kernels": f"{{ small = {kernel} }}"} if several else {"kernel": kernel}
     folder = write(tmp_path, boot=boot)

@@ -1,4 +1,4 @@
-"""The modules for network boot: what they take of an environment, and our own module's script with real web servers."""
+"""dracut modules for network boot: their requirements, and the script of our module with real web servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from roots import EPOCH, as_root, make_root
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.options import KernelFeatures
+from stagewright.kernel.features import KernelFeatures
 from stagewright.media import netmodules
 from stagewright.media.initramfs import TOOLS, DracutRun, InitramfsSettings, missing_for_dracut
 from stagewright.media.netmodules import NetModule
@@ -37,7 +37,7 @@ set -- eth0 "stagewright-stream:$URL"
 
 
 def said(url: str) -> str:
-    """What the script says until it would load the driver."""
+    """Return the output of the script up to the loading of the driver."""
     env = {"URL": url, "SCRIPT": str(SCRIPT), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(["dash", "-c", DRACUT], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert not done.stderr.replace("curl: (63) Maximum file size exceeded", "").strip(), done.stderr
@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def plain(folder: Path) -> Iterator[str]:
-    """A web server without ranges: the standard library's."""
+    """A web server without range requests: the one of the standard library."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -63,7 +63,7 @@ def plain(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def leading_away() -> Iterator[str]:
-    """A web server that answers with another place."""
+    """A web server that redirects."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -78,27 +78,27 @@ def leading_away() -> Iterator[str]:
         server.shutdown()
 
 
-def test_the_server_goes_by_its_address_and_knows_its_name(folder: Path) -> None:
+def test_the_server_is_used_by_address_with_its_name_as_host(folder: Path) -> None:
     with FileServer(folder) as server:
         lines = said(f"http://localhost:{server.port}/a%20b/image").splitlines()
     assert f"url http://127.0.0.1:{server.port}/a%20b/image" in lines
     assert f"host localhost:{server.port}" in lines
 
 
-def test_another_place_is_followed_once(folder: Path, leading_away: str) -> None:
+def test_a_redirect_is_followed_once(folder: Path, leading_away: str) -> None:
     with FileServer(folder) as server:
         place = f"http://127.0.0.1:{server.port}/a%20b/image"
         assert f"url {place}" in said(f"{leading_away}/{place}").splitlines()
 
 
-def test_a_server_without_ranges_is_named_and_not_drained(plain: str) -> None:
+def test_a_server_without_ranges_is_reported_without_a_download(plain: str) -> None:
     text = said(f"{plain}/a%20b/image")
     assert "die: " in text
     assert "does not support range requests" in text
     assert "modprobe" not in text
 
 
-def test_a_file_that_is_not_there(folder: Path) -> None:
+def test_a_missing_image_is_reported(folder: Path) -> None:
     with FileServer(folder) as server:
         text = said(f"http://127.0.0.1:{server.port}/none")
     assert "answers 404" in text
@@ -123,8 +123,8 @@ cp "/proc/$(cat "$FOLDER/socket.pid")/cmdline" "$FOLDER/cmdline"
 
 @pytest.mark.skipif(shutil.which("nbdkit") is None, reason="NOT TESTED: nbdkit is not installed")
 @as_root
-def test_what_serves_outlives_the_script_and_is_spared_by_systemd(folder: Path) -> None:
-    """As in an initramfs: the script is a child of process 1, and ends; nobody ends what it left."""
+def test_nbdkit_outlives_the_script_and_systemd_does_not_kill_it(folder: Path) -> None:
+    """As in an initramfs: the script is a child of process 1 and ends, and nbdkit keeps running."""
     with FileServer(folder) as server:
         url = f"http://127.0.0.1:{server.port}/a%20b/image"
         env = {"URL": url, "SCRIPT": str(SCRIPT), "FOLDER": str(folder), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -137,7 +137,7 @@ def test_what_serves_outlives_the_script_and_is_spared_by_systemd(folder: Path) 
 
 
 @pytest.mark.parametrize("url", ["https://server/image", "ftp://server/image", ""])
-def test_what_cannot_be_streamed(url: str) -> None:
+def test_unsupported_addresses_are_refused(url: str) -> None:
     assert "die: " in said(url)
 
 
@@ -154,11 +154,11 @@ def able(modules: set[str], builtin: set[str]) -> KernelFeatures:
         (set(), set(), set(), ["nfs"]),
     ],
 )
-def test_drivers(modules: set[str], builtin: set[str], inside: set[str], missing: list[str]) -> None:
+def test_missing_drivers_are_found(modules: set[str], builtin: set[str], inside: set[str], missing: list[str]) -> None:
     assert NetModule.NFS.missing_drivers(able(modules, builtin), frozenset(inside)) == missing
 
 
-def test_a_line_for_dracut_changes_with_the_modules_alone() -> None:
+def test_the_command_for_dracut_depends_on_the_modules_only() -> None:
     making = DracutRun("6.1", "/out", Path("/out"), False, 1)
     before = making.command(InitramfsSettings(drivers=["loop"]))
     assert "--install" not in before
@@ -177,7 +177,7 @@ PROGRAMS = [*TOOLS, *NetModule.STREAM.tools, "dracut", "sed"]
 
 
 @as_root
-def test_what_streaming_misses_is_named_with_the_package(tmp_path: Path) -> None:
+def test_missing_programs_for_streaming_are_reported_with_their_packages(tmp_path: Path) -> None:
     texts = {f"usr/bin/{name}*": "" for name in PROGRAMS if name != "nbd-client"}
     root = make_root(tmp_path, texts)
     no_plugin, no_client = missing_for_dracut(NETWORK, root, "it")
@@ -191,7 +191,7 @@ def test_what_streaming_misses_is_named_with_the_package(tmp_path: Path) -> None
 
 
 @as_root
-def test_what_nfs_misses_is_named_with_the_package(tmp_path: Path) -> None:
+def test_missing_programs_for_nfs_are_reported_with_their_packages(tmp_path: Path) -> None:
     root = make_root(tmp_path, {f"usr/bin/{name}*": "" for name in [*TOOLS, *NetModule.LIVENET.tools, "dracut"]})
     (lack,) = missing_for_dracut(InitramfsSettings(modules=["dmsquash-live", "livenet", "nfs"]), root, "it")
     for name in ("rpcbind (rpcbind)", "mount.nfs (nfs-common or nfs-utils)", "rpc.statd"):
@@ -199,7 +199,7 @@ def test_what_nfs_misses_is_named_with_the_package(tmp_path: Path) -> None:
 
 
 @as_root
-def test_the_module_lies_where_dracut_looks(tmp_path: Path) -> None:
+def test_the_module_is_written_where_dracut_finds_it(tmp_path: Path) -> None:
     root = make_root(tmp_path, {"usr/lib/dracut/modules.d/99base/x": ""})
     netmodules.add_to(root, EPOCH)
     folder = root.path / "usr/lib/dracut/modules.d/90stagewright-stream"
@@ -215,7 +215,7 @@ def ended(port: int) -> bool:
 
 
 @pytest.mark.skipif(shutil.which("nbdkit") is None, reason="NOT TESTED: nbdkit is not installed")
-def test_an_image_by_nbd(folder: Path) -> None:
+def test_an_image_is_served_by_nbd(folder: Path) -> None:
     with NbdServer(folder / "a b" / "image") as server:
         done = subprocess.run(
             ["qemu-img", "convert", "-O", "raw", server.url("127.0.0.1"), folder / "copy"],
@@ -227,7 +227,7 @@ def test_an_image_by_nbd(folder: Path) -> None:
     assert ended(server.port)
 
 
-def test_a_file_that_cannot_be_served_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_served_is_reported(tmp_path: Path) -> None:
     if shutil.which("nbdkit") is None:
         pytest.skip("NOT TESTED: nbdkit is not installed")
     with pytest.raises(StagewrightError) as caught, NbdServer(tmp_path / "none"):
@@ -237,8 +237,8 @@ def test_a_file_that_cannot_be_served_is_told(tmp_path: Path) -> None:
 
 @as_root
 @pytest.mark.skipif(shutil.which("ganesha.nfsd") is None, reason="NOT TESTED: nfs-ganesha is not installed")
-def test_a_folder_by_nfs(folder: Path, tmp_path: Path) -> None:
-    """That it listens and takes a call of NFS version 4; a kernel mounts it in the tests that boot."""
+def test_a_folder_is_served_by_nfs(folder: Path, tmp_path: Path) -> None:
+    """It answers a call of NFS version 4. In boot tests a kernel mounts it."""
     work = tmp_path / "work"
     work.mkdir()
     null = struct.pack(">11I", 0x80000028, 7, 0, 2, 100003, 4, 0, 0, 0, 0, 0)  # RFC 5531: a call of procedure 0

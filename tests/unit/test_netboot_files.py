@@ -1,4 +1,4 @@
-"""What is written for network boot: the combined file, command lines, scripts and menus, budgets, digests."""
+"""Files of sets: the combined file, kernel arguments, scripts and menus, budgets, digests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def folder_of(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("rest", range(4))
 def test_the_image_in_the_combined_file_is_where_the_kernel_looks(tmp_path: Path, rest: int) -> None:
     base = cpio({"init": b"x"})
-    base = base + bytes((rest - len(base)) % 4)  # the kernel takes zeros between archives
+    base = base + bytes((rest - len(base)) % 4)  # the kernel allows zeros between archives
     (tmp_path / "base").write_bytes(base)
     (tmp_path / "image").write_bytes(b"image" * 1001)
     write_combined(tmp_path / "base", tmp_path / "image", tmp_path / "both")
@@ -64,13 +64,13 @@ def test_the_image_in_the_combined_file_is_where_the_kernel_looks(tmp_path: Path
     assert (unpacked / "image.squashfs.img").read_bytes() == b"image" * 1001
 
 
-def test_the_combined_file_is_the_same_each_time(tmp_path: Path, parts: NetSetParts) -> None:
+def test_the_combined_file_is_reproducible(tmp_path: Path, parts: NetSetParts) -> None:
     for name in ("one", "two"):
         write_combined(parts.initramfs, parts.image, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_an_image_that_no_archive_holds_is_refused(tmp_path: Path) -> None:
+def test_an_image_too_large_for_an_archive_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "image").open("wb") as stream:
         stream.truncate(1 << 32)
     (tmp_path / "base").write_bytes(b"")
@@ -88,17 +88,17 @@ def test_there_is_always_a_root(method: Method, by: InitramfsKind) -> None:
     assert any(word.endswith("keymap=uk") for word in line)
 
 
-def test_dracut_takes_a_file_only_as_img() -> None:
+def test_dracut_gets_an_image_named_img() -> None:
     line = CommandLine(InitramfsKind.DRACUT, []).for_method(Method.INITRD, "")
     assert line == "root=live:/image.squashfs.img"
 
 
-def test_genkernel_is_told_all_that_it_needs() -> None:
+def test_genkernel_gets_all_arguments_that_it_needs() -> None:
     line = CommandLine(InitramfsKind.GENKERNEL, []).for_method(Method.INITRD, "")
     assert set(line.split()) == {"root=/dev/ram0", "cdroot", "looptype=squashfs", "loop=/image.squashfs.img"}
 
 
-def test_nothing_of_a_medium_is_on_the_line() -> None:
+def test_arguments_for_media_are_left_out() -> None:
     arguments = KernelArguments(ram=True, verify=True, keymap="uk")
     for by in InitramfsKind:
         words = by.for_network(arguments)
@@ -112,14 +112,14 @@ def test_memory_grows_with_the_image() -> None:
     assert Method.INITRD.memory(390 * MIB, MIB // 3) <= 1024  # worked with 864 to 1024
 
 
-def test_tftp_has_limits() -> None:
+def test_limits_of_tftp_are_listed() -> None:
     assert tftp_limits(30 * MIB) == []
     assert len(tftp_limits(64 * MIB)) == 1
     assert len(tftp_limits(200 * MIB)) == 2
     assert tftp_limits(5 << 30) == ["too large for TFTP"]
 
 
-def test_parts_are_links_and_all_is_digested(tmp_path: Path, parts: NetSetParts) -> None:
+def test_parts_are_hard_links_and_all_files_are_digested(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     written = write_set(parts, a_set(base_url="http://server/x"), folder, EPOCH)
     for name, source in {KERNEL: parts.kernel, INITRAMFS: parts.initramfs, IMAGE: parts.image}.items():
@@ -137,7 +137,7 @@ def test_parts_are_links_and_all_is_digested(tmp_path: Path, parts: NetSetParts)
     assert subprocess.run(check, cwd=folder, input="\n".join(sums).encode() + b"\n", check=False).returncode == 1
 
 
-def test_a_set_is_the_same_each_time(tmp_path: Path, parts: NetSetParts) -> None:
+def test_a_set_is_reproducible(tmp_path: Path, parts: NetSetParts) -> None:
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
@@ -148,7 +148,7 @@ def test_a_set_is_the_same_each_time(tmp_path: Path, parts: NetSetParts) -> None
 
 
 @pytest.mark.parametrize("by", InitramfsKind)
-def test_every_line_that_starts_a_kernel_has_a_root(tmp_path: Path, parts: NetSetParts, by: InitramfsKind) -> None:
+def test_every_entry_has_a_root(tmp_path: Path, parts: NetSetParts, by: InitramfsKind) -> None:
     folder = folder_of(tmp_path)
     command = CommandLine(by, by.for_network(KernelArguments()))
     fetches = by is InitramfsKind.DRACUT
@@ -177,7 +177,7 @@ def test_the_script_frees_images_before_it_loads_any(tmp_path: Path, parts: NetS
     assert {"initrd", "initrd_efi", "http", "stream", "nfs", "nbd", "no_nfs", "no_nbd"} <= set(labels)
 
 
-def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: NetSetParts) -> None:
+def test_each_method_passes_the_address_of_the_image(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(methods=list(Method)), folder, EPOCH)
     script = (folder / "boot.ipxe").read_text(encoding="utf-8")
@@ -193,10 +193,10 @@ def test_each_method_tells_the_kernel_where_the_image_is(tmp_path: Path, parts: 
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert re.search(r"\| stream: .* \| 320 MiB \| iPXE: `set method stream` before `chain` \|", readme)
     assert "`set method nfs` and `set nfs-url ADDRESS` before `chain`" in readme
-    assert "set nfs-url nfs" not in re.sub(r"^#.*$", "", script, flags=re.MULTILINE)  # nobody said where it is
+    assert "set nfs-url nfs" not in re.sub(r"^#.*$", "", script, flags=re.MULTILINE)  # its address is unknown
 
 
-def test_an_address_that_is_known_is_in_menus_and_script(tmp_path: Path, parts: NetSetParts) -> None:
+def test_known_addresses_are_in_menus_and_script(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(methods=[Method.NFS, Method.STREAM], nfs_url="nfs://server/x"), folder, EPOCH)
     assert "isset ${nfs-url} || set nfs-url nfs://server/x\n" in (folder / "boot.ipxe").read_text(encoding="utf-8")
@@ -205,12 +205,12 @@ def test_an_address_that_is_known_is_in_menus_and_script(tmp_path: Path, parts: 
     assert "/dev/nbd0" not in menu  # no base_url
 
 
-def test_streaming_takes_the_same_memory_whatever_the_image(tmp_path: Path, parts: NetSetParts) -> None:
+def test_streaming_needs_the_same_memory_for_every_image(tmp_path: Path, parts: NetSetParts) -> None:
     for method in (Method.STREAM, Method.NFS, Method.NBD):
         assert method.memory(5 << 30, 50 * MIB) == method.memory(MIB, 50 * MIB) <= 320
 
 
-def test_without_an_address_menus_do_not_fetch(tmp_path: Path, parts: NetSetParts) -> None:
+def test_menus_without_an_address_do_not_fetch(tmp_path: Path, parts: NetSetParts) -> None:
     folder = folder_of(tmp_path)
     write_set(parts, a_set(), folder, EPOCH)
     assert "http" not in (folder / "grub.cfg").read_text(encoding="utf-8")
@@ -226,7 +226,7 @@ def test_without_the_combined_file_new_versions_of_ipxe_join(tmp_path: Path, par
     assert "initrd=initrd.magic" in (folder / "boot.ipxe").read_text(encoding="utf-8")
 
 
-def test_budgets_are_kept(tmp_path: Path, parts: NetSetParts) -> None:
+def test_files_over_their_budget_are_reported(tmp_path: Path, parts: NetSetParts) -> None:
     with pytest.raises(ProblemsError) as caught:
         write_set(parts, a_set(budgets={"boot/*": 10, "nothing": 5, IMAGE: 1 << 30}), folder_of(tmp_path), EPOCH)
     problems = caught.value.problems
@@ -246,7 +246,7 @@ def test_programs_for_bios_have_a_limit(tmp_path: Path, parts: NetSetParts) -> N
 
 @pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="NOT TESTED: dnsmasq is not installed")
 @pytest.mark.parametrize("address", ["", "192.0.2.7"])
-def test_dnsmasq_understands_its_configuration(tmp_path: Path, address: str) -> None:
+def test_dnsmasq_accepts_its_configuration(tmp_path: Path, address: str) -> None:
     names = ["undionly.kpxe", "ipxe.efi", "pxelinux.0", "grubaa64.efi"]
     text = dnsmasq_configuration('a "title"', names, "http://server/x", address=address, folder=str(tmp_path))
     (tmp_path / "dnsmasq.conf").write_text(text, encoding="utf-8")
@@ -263,7 +263,7 @@ def entry(title: str = "t", arguments: str = "") -> FoundEntry:
     return FoundEntry("boot/grub/grub.cfg", title, "boot/gentoo", "boot/gentoo.igz", arguments, ())
 
 
-def test_what_is_the_mediums_own_is_left_out() -> None:
+def test_arguments_about_the_medium_are_removed() -> None:
     words = "BOOT_IMAGE=/boot/gentoo root=live:CDLABEL=X rd.live.dir=/ quiet cdroot findiso=$f console=ttyS0 ---"
     assert _options(entry(arguments=words)) == ["quiet", "console=ttyS0"]
 
@@ -277,5 +277,5 @@ def test_what_is_the_mediums_own_is_left_out() -> None:
         ("${}", ""),
     ],
 )
-def test_titles_are_harmless(title: str, shown: str) -> None:
+def test_titles_contain_no_syntax_of_loaders(title: str, shown: str) -> None:
     assert _title(entry(title)) == shown

@@ -1,4 +1,4 @@
-"""The file server: ranges, many clients, nothing outside its folder; and the command around it."""
+"""The file server: ranges, many clients, no file outside its folder; and the command."""
 
 from __future__ import annotations
 
@@ -92,25 +92,25 @@ def test_head_sends_no_body(server: FileServer) -> None:
         (f"bytes={len(IMAGE) - 1}-", len(IMAGE) - 1, len(IMAGE)),
     ],
 )
-def test_ranges(server: FileServer, wanted: str, start: int, end: int) -> None:
+def test_ranges_are_sent(server: FileServer, wanted: str, start: int, end: int) -> None:
     answer, body = ask(server, "/image.squashfs", Range=wanted)
     assert (answer.status, body) == (206, IMAGE[start:end])
     assert answer.getheader("Content-Range") == f"bytes {start}-{end - 1}/{len(IMAGE)}"
 
 
 @pytest.mark.parametrize("wanted", [f"bytes={len(IMAGE)}-", "bytes=-0"])
-def test_ranges_behind_the_end(server: FileServer, wanted: str) -> None:
+def test_ranges_behind_the_end_are_refused(server: FileServer, wanted: str) -> None:
     answer, _ = ask(server, "/image.squashfs", Range=wanted)
     assert (answer.status, answer.getheader("Content-Range")) == (416, f"bytes */{len(IMAGE)}")
 
 
 @pytest.mark.parametrize("wanted", ["bytes=9-3", "bytes=", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,4-5", "²"])
-def test_what_is_no_single_range_is_the_whole(server: FileServer, wanted: str) -> None:
+def test_invalid_and_multiple_ranges_return_the_whole_file(server: FileServer, wanted: str) -> None:
     answer, body = ask(server, "/image.squashfs", Range=wanted.encode("utf-8").decode("latin-1"))
     assert (answer.status, body) == (200, IMAGE)
 
 
-def test_a_range_of_an_older_file_is_the_whole(server: FileServer) -> None:
+def test_a_range_of_an_older_file_returns_the_whole_file(server: FileServer) -> None:
     tag = ask(server, "/image.squashfs", "HEAD")[0].getheader("ETag") or ""
     assert ask(server, "/image.squashfs", Range="bytes=0-9", If_Range=tag)[0].status == 206
     assert ask(server, "/image.squashfs", Range="bytes=0-9", If_Range='"other"')[0].status == 200
@@ -139,7 +139,7 @@ def test_one_connection_serves_many_requests(server: FileServer) -> None:
         "/%00",
     ],
 )
-def test_nothing_outside_is_served(server: FileServer, folder: Path, path: str) -> None:
+def test_files_outside_the_folder_are_not_served(server: FileServer, folder: Path, path: str) -> None:
     (folder / "out").symlink_to("../secret")
     (folder / "folder").symlink_to("..")
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
@@ -150,12 +150,12 @@ def test_nothing_outside_is_served(server: FileServer, folder: Path, path: str) 
     assert not said.endswith(b"secret")
 
 
-def test_links_inside_are_followed(server: FileServer, folder: Path) -> None:
+def test_links_inside_the_folder_are_followed(server: FileServer, folder: Path) -> None:
     (folder / "latest.squashfs").symlink_to("image.squashfs")
     assert ask(server, "/latest.squashfs")[1] == IMAGE
 
 
-def test_what_is_no_file_is_not_read(server: FileServer, folder: Path) -> None:
+def test_pipes_and_devices_are_not_read(server: FileServer, folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     assert ask(server, "/pipe")[0].status == 404
 
@@ -167,8 +167,8 @@ def test_folders_are_listed(server: FileServer) -> None:
     assert ask(server, "/boot/a%20b%26%3Cc")[1] == b"odd"
 
 
-def test_many_clients_at_once(server: FileServer, folder: Path, events: list[Event]) -> None:
-    """One that reads nothing holds up nobody."""
+def test_many_clients_are_served_at_once(server: FileServer, folder: Path, events: list[Event]) -> None:
+    """A client that reads nothing does not delay the others."""
     big = os.urandom(3 * CHUNK + 5)
     (folder / "big").write_bytes(big)
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as lazy:
@@ -187,7 +187,7 @@ def test_many_clients_at_once(server: FileServer, folder: Path, events: list[Eve
     assert all(0 < event.done < event.total == len(big) for event in progress)
 
 
-def test_an_address_in_use_is_told(server: FileServer, folder: Path) -> None:
+def test_an_address_in_use_is_reported(server: FileServer, folder: Path) -> None:
     for address, port in (("127.0.0.1", server.port), ("192.0.2.1", 0)):
         with pytest.raises(StagewrightError) as caught:
             FileServer(folder, address, port)
@@ -195,7 +195,7 @@ def test_an_address_in_use_is_told(server: FileServer, folder: Path) -> None:
         assert caught.value.hint
 
 
-def test_ipv6(folder: Path) -> None:
+def test_ipv6_addresses_are_served(folder: Path) -> None:
     try:
         server = FileServer(folder, "::1")
     except StagewrightError:
@@ -206,7 +206,7 @@ def test_ipv6(folder: Path) -> None:
     assert server.url("::1") == f"http://[::1]:{server.port}"
 
 
-def test_what_to_type() -> None:
+def test_commands_for_ipxe_and_qemu() -> None:
     found = boot_commands("http://192.0.2.5:80", "192.0.2.5", 80, ["-accel", "tcg"], tftp=None)
     assert "http://192.0.2.5:80/boot.ipxe" in found["ipxe"]
     assert "bootfile=http://192.0.2.5:80/boot.ipxe" in found["qemu"]
@@ -228,7 +228,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_until_it_is_told_to_stop(folder: Path, number: signal.Signals) -> None:
+def test_the_command_serves_until_a_signal(folder: Path, number: signal.Signals) -> None:
     process = start(folder, "--json")
     assert process.stdout
     first = json.loads(process.stdout.readline())
@@ -243,7 +243,7 @@ def test_the_command_serves_until_it_is_told_to_stop(folder: Path, number: signa
     assert (process.returncode, errors) == (0, "")
 
 
-def test_the_command_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
+def test_the_command_reports_errors(folder: Path, tmp_path: Path) -> None:
     (folder / "boot.ipxe").unlink()
     for words in ([str(folder)], [str(tmp_path / "none")], [str(folder), "--port", "70000"]):
         command = [sys.executable, "-m", "stagewright", "netboot", "serve", *words]
@@ -257,7 +257,7 @@ def test_the_command_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     assert "--address" in done.stderr
 
 
-def test_a_machine_of_arm_loads_grub(tmp_path: Path) -> None:
+def test_an_arm64_machine_loads_grub(tmp_path: Path) -> None:
     line = qemu_arm64_command(["-cpu", "max"], Path("/fw/CODE.fd"), tmp_path)
     assert line.startswith("qemu-system-aarch64 -M virt -cpu max ")
     assert f"tftp={tmp_path},bootfile=grubaa64.efi" in line

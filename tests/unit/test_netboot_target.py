@@ -1,4 +1,4 @@
-"""The kind netboot in a project: what is told before anything is built, and what its nodes take."""
+"""The kind netboot in a project: errors before the build, and the inputs of its nodes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stage(**settings: Any) -> NetBoot:
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused(settings: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         stage(**settings)
 
@@ -53,11 +53,11 @@ def test_what_cannot_be_is_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "path", ["/etc", "/etc/", "/usr/lib64/libz.so.*", "/devices/x", "/usr/bin/..x", "/usr/share/a b"]
 )
-def test_what_can_be_listed(path: str) -> None:
+def test_paths_that_can_be_listed(path: str) -> None:
     assert stage(files=[path]).files == [path]
 
 
-def test_portage_is_needed_to_install_something() -> None:
+def test_portage_is_only_used_to_install_packages() -> None:
     assert stage().uses_portage
     assert stage(kernels={"a": TREE}, packages=["app-editors/nano"]).uses_portage
     assert not stage(kernels={"a": TREE, "b": {**TREE, "extraversion": "b"}}).uses_portage

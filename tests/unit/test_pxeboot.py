@@ -1,4 +1,4 @@
-"""The kind pxeboot: what it shares with the ISO, and what is found out before anything is built."""
+"""The kind pxeboot: parts that it shares with the ISO, and errors before the build."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def problems(folder: Path, *changes: tuple[str, str]) -> list[StagewrightError]:
     return error.problems if isinstance(error, ProblemsError) else [error]
 
 
-def test_it_takes_the_same_parts_as_the_iso(tmp_path: Path) -> None:
+def test_it_shares_its_parts_with_the_iso(tmp_path: Path) -> None:
     graph = project(tmp_path)
     assert graph.nodes["pxe"].inputs == graph.nodes["iso"].inputs
     assert graph.nodes["pxe"].inputs["squashfs"] == "live+boot.squashfs"
 
 
-def test_its_settings_touch_nothing_else(tmp_path: Path) -> None:
+def test_its_settings_do_not_change_other_nodes(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     one = keys_of(project(tmp_path / "one"), SOURCES)
@@ -87,7 +87,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("changes", "reason"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_told_with_place_and_remedy(
+def test_errors_have_a_place_and_a_hint(
     tmp_path: Path, changes: list[tuple[str, str]], reason: Reason
 ) -> None:
     (problem,) = problems(tmp_path, *changes)
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_told_with_place_and_remedy(
         ('start = "http-boot"\nmethod = "initrd"\n', False),
     ],
 )
-def test_ways_that_do_not_exist(tmp_path: Path, line: str, found: bool) -> None:
+def test_boot_methods_that_do_not_exist_are_refused(tmp_path: Path, line: str, found: bool) -> None:
     change = ('netboots = "pxe"\n', f'netboots = "pxe"\n{line}')
     if found:
         (problem,) = problems(tmp_path, change)
@@ -142,7 +142,7 @@ def test_a_program_that_fetches_by_https_cannot_be_tested(tmp_path: Path) -> Non
         ("http://[fd00::1]/x", ("fd00::1", 80, "x", "http://[fd00::1]/x")),
     ],
 )
-def test_where_a_set_believes_to_be(base_url: str, place: tuple[str, int, str, str]) -> None:
+def test_the_address_of_a_set_is_taken_from_its_base_url(base_url: str, place: tuple[str, int, str, str]) -> None:
     found = _Place.of(base_url)
     assert (found.host, found.port, found.path, found.url(found.port)) == place
 
@@ -156,7 +156,7 @@ def test_where_a_set_believes_to_be(base_url: str, place: tuple[str, int, str, s
         ('firmware = "bios"\nmethod = "nbd"\n', {"nbdkit"}),
     ],
 )
-def test_programs_of_the_host_are_asked_for_where_they_are_needed(
+def test_programs_of_the_host_are_required_only_where_they_are_used(
     tmp_path: Path, line: str, programs: set[str]
 ) -> None:
     tools = project(tmp_path, ('netboots = "pxe"\n', f'netboots = "pxe"\n{line}')).nodes["test:loads"].tools
@@ -168,7 +168,7 @@ KERNEL = BootKernel(
 )
 
 
-def test_methods_are_those_that_the_payload_can() -> None:
+def test_methods_are_those_that_the_payload_supports() -> None:
     stage = PxeBoot(live="live", boot="boot")
     assert stage._net_set(KERNEL, "t").methods == [Method.INITRD, Method.HTTP]
     streaming = replace(KERNEL, network=tuple(NetModule))
@@ -179,8 +179,8 @@ def test_methods_are_those_that_the_payload_can() -> None:
     assert "overlayfs" in wanted.command.options
 
 
-def test_a_payload_that_cannot_fetch_is_refused_when_it_is_there() -> None:
-    """Such as genkernel's, of which the project does not tell."""
+def test_a_payload_that_cannot_fetch_is_refused_during_the_build() -> None:
+    """For example with genkernel, which the project does not name."""
     genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, (), True)
     with pytest.raises(StagewrightError) as caught:
         PxeBoot(live="live", boot="boot", methods=[Method.HTTP])._net_set(genkernel, "t")
@@ -188,13 +188,13 @@ def test_a_payload_that_cannot_fetch_is_refused_when_it_is_there() -> None:
 
 
 @pytest.mark.parametrize("method", [Method.STREAM, Method.NFS, Method.NBD])
-def test_a_payload_that_cannot_stream_is_refused_when_it_is_there(method: Method) -> None:
+def test_a_payload_that_cannot_stream_is_refused_during_the_build(method: Method) -> None:
     with pytest.raises(StagewrightError) as caught:
         PxeBoot(live="live", boot="boot", methods=[method])._net_set(KERNEL, "t")
     assert method.modules[-1] in str(caught.value.hint)
 
 
-def test_programs_are_those_that_the_payload_has(tmp_path: Path) -> None:
+def test_programs_are_those_of_the_payload(tmp_path: Path) -> None:
     for name in ("ipxe/ipxe.efi", "pxelinux/pxelinux.0", "pxelinux/other"):
         path = tmp_path / "network" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,6 +203,6 @@ def test_programs_are_those_that_the_payload_has(tmp_path: Path) -> None:
     assert _programs(tmp_path, []) == {}
 
 
-def test_a_payload_is_read_back(tmp_path: Path) -> None:
+def test_a_payload_is_read_as_written(tmp_path: Path) -> None:
     Payload(arch="amd64", kernels=(KERNEL,)).write(tmp_path)
     assert Payload.read(tmp_path).kernels[0] == KERNEL

@@ -19,8 +19,8 @@ from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.build import build_with_genkernel, build_with_make
 from stagewright.kernel.configure import KernelSources, check_build_tools, check_configuration, configure
+from stagewright.kernel.features import LiveRequirements
 from stagewright.kernel.modules import SOURCES, KernelSettings, install_kernel
-from stagewright.kernel.options import LiveRequirements
 from stagewright.portage.confdir import CCACHE_ENV
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB

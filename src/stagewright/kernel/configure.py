@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.options import KernelFeatures, LiveRequirements, format_options, parse_options
+from stagewright.kernel.features import KernelFeatures, LiveRequirements, format_options, parse_options
 from stagewright.root import files
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement, raise_missing

@@ -7,7 +7,7 @@
 ``initramfs.py``            runs dracut and checks the result
 ``initramfs_contents.py``   reads an initramfs
 ``netmodules.py``           dracut modules for network boot; ``stream/`` holds our own
-``firmware.py``             firmware and microcode; ``memtest.py`` memtest86+
+``firmware_files.py``       firmware and microcode; ``memtest.py`` memtest86+
 ``loaders.py``              boot loaders: their programs, and their files made from ``templates/``
 ``layout.py``               which file goes where on an ISO
 ``iso.py`` ``disk.py``      write ISO images and disk images

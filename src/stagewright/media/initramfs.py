@@ -15,9 +15,9 @@ from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.options import LIVE_SYSTEM_OPTIONS, KernelFeatures
+from stagewright.kernel.features import LIVE_SYSTEM_OPTIONS, KernelFeatures
 from stagewright.media import netmodules
-from stagewright.media.firmware import CHOSEN
+from stagewright.media.firmware_files import CHOSEN
 from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.netmodules import NetModule
 from stagewright.project.fields import FolderPath, Section

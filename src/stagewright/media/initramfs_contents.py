@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.options import module_names
+from stagewright.kernel.features import module_names
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.netmodules import NetModule
 from stagewright.run import pipeline

@@ -91,7 +91,7 @@ class InspectedMedium:
 def inspect(path: Path, work: Path) -> InspectedMedium:
     """Inspect an ISO or a folder. ``work`` is an empty folder for copies of its files.
 
-    Raises ``MISSING_FILE`` if there is no such file, ``BAD_ARCHIVE`` if it is neither or if the ISO is truncated.
+    Raises ``MISSING_FILE`` if it does not exist, ``BAD_ARCHIVE`` if it is neither or if the ISO is truncated.
     """
     if not path.exists():
         raise StagewrightError(Reason.MISSING_FILE, f"file or folder not found: {path}")

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from importlib import resources
 
-from stagewright.kernel.options import KernelFeatures
+from stagewright.kernel.features import KernelFeatures
 from stagewright.root import files
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement

@@ -32,9 +32,9 @@ from stagewright.kernel.choose import (
     provide_kernel,
 )
 from stagewright.kernel.configure import KernelSources
+from stagewright.kernel.features import LiveRequirements, check_features, disabled_requirements, read_features
 from stagewright.kernel.find import copy_image, copy_out, find_image
 from stagewright.kernel.modules import install_kernel, rebuild_modules
-from stagewright.kernel.options import LiveRequirements, check_features, disabled_requirements, read_features
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts
@@ -44,7 +44,7 @@ from stagewright.kinds.common.tools import SIGN
 from stagewright.kinds.common.work import Built, Work
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
-from stagewright.media.firmware import choose_firmware, copy_firmware, missing_firmware
+from stagewright.media.firmware_files import choose_firmware, copy_firmware, missing_firmware
 from stagewright.media.initramfs import DracutRun, InitramfsSettings, make_initramfs, missing_for_dracut
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import missing_memtest, take_memtest

@@ -87,9 +87,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("changes", "reason"), WRONG.values(), ids=WRONG)
-def test_errors_have_a_place_and_a_hint(
-    tmp_path: Path, changes: list[tuple[str, str]], reason: Reason
-) -> None:
+def test_errors_have_a_place_and_a_hint(tmp_path: Path, changes: list[tuple[str, str]], reason: Reason) -> None:
     (problem,) = problems(tmp_path, *changes)
     assert problem.reason is reason
     assert problem.place

@@ -14,7 +14,7 @@ from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.kinds.tests.rebuilds import RebuildContext, RebuildTest, _keep_flags, _rebuilt, _seconds
 from stagewright.kinds.tests.starts import StartTest
-from stagewright.portage.installed import contents
+from stagewright.portage.installed import recorded_files
 from stagewright.project.load import load
 from stagewright.root.root import Root
 from stagewright.vm.console import Console
@@ -151,7 +151,7 @@ def test_contents_are_read_whatever_the_names(tmp_path: Path) -> None:
         "fif /run/pipe\n",
         encoding="utf-8",
     )
-    assert contents(tmp_path, ["a/b-1", "a/none-1"]) == {
+    assert recorded_files(tmp_path, ["a/b-1", "a/none-1"]) == {
         "a/b-1": {
             "/usr/share/a b": "",
             "/usr/share/a b/x -> y": "0123456789abcdef0123456789abcdef",

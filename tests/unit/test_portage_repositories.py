@@ -8,7 +8,14 @@ import pytest
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.kinds.registry import kinds
-from stagewright.portage.repositories import Repository, has_package, like_package, main_of, profile_chain, profile_link
+from stagewright.portage.repositories import (
+    Repository,
+    has_package,
+    main_repository,
+    profile_chain,
+    profile_link,
+    similar_package_hint,
+)
 from stagewright.project.load import load
 
 
@@ -60,9 +67,9 @@ def test_a_profile_comes_after_its_parents(repos: list[Repository]) -> None:
 def test_the_path_of_a_profile_inside_a_root(repos: list[Repository]) -> None:
     assert profile_link("default/linux/amd64", repos) == "/var/db/repos/gentoo/profiles/default/linux/amd64"
     assert profile_link("farm:barn", repos) == "/var/db/repos/farm/profiles/barn"
-    assert main_of(repos) is repos[1]
-    assert main_of(repos[:1]) is repos[0]
-    assert main_of([]) is None
+    assert main_repository(repos) is repos[1]
+    assert main_repository(repos[:1]) is repos[0]
+    assert main_repository([]) is None
 
 
 @pytest.mark.parametrize(
@@ -109,7 +116,7 @@ def test_a_profile_that_inherits_from_itself_is_reported(repos: list[Repository]
 )
 def test_a_missing_package_is_reported_with_the_nearest_name(repos: list[Repository], package: str, hint: str) -> None:
     assert not has_package(package, repos)
-    assert hint in like_package(package, repos)
+    assert hint in similar_package_hint(package, repos)
     assert has_package("app-farm/cow", repos)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stagewright.portage.installed import Package, as_data, from_data
+from stagewright.portage.installed import Package, packages_as_data, packages_from_data
 from stagewright.release.package_changes import PackageChange, package_changes
 
 GCC = Package("sys-devel/gcc-13.2.1_p20240210", "13", "gentoo", ("nls", "openmp"), "GPL-3+", 100)
@@ -32,4 +32,4 @@ def test_the_changed_flags() -> None:
 
 
 def test_packages_survive_conversion_to_data() -> None:
-    assert from_data(as_data([GCC])) == [GCC]
+    assert packages_from_data(packages_as_data([GCC])) == [GCC]

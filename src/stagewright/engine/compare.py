@@ -17,7 +17,7 @@ from typing import Any
 from stagewright.engine.diff_sources import DiffSource
 from stagewright.engine.worker import isolated
 from stagewright.errors import Reason, StagewrightError
-from stagewright.portage.installed import Package, from_data, packages_of
+from stagewright.portage.installed import Package, packages_from_data, packages_of
 from stagewright.release.listing import read_contents
 from stagewright.release.package_changes import package_changes
 from stagewright.release.tree import PathChange, Tree, TreeEntry, path_changes, read_tree
@@ -73,10 +73,12 @@ def _compare(both: Sequence[DiffSource], folder: Path) -> dict[str, Any]:
 def _look(source: DiffSource, target: Path) -> tuple[Tree | None, list[Package]]:
     """Return the tree and the packages of a source."""
     if not source.layers:
-        return read_contents(Path(source.contents)) if source.contents else None, from_data(source.packages or ())
+        return read_contents(Path(source.contents)) if source.contents else None, packages_from_data(
+            source.packages or ()
+        )
     root = mount_layers([Path(layer) for layer in source.layers], target)
-    remembered = map(from_data, source.remembered)
-    packages = packages_of(root, remembered) if source.packages is None else from_data(source.packages)
+    remembered = map(packages_from_data, source.remembered)
+    packages = packages_of(root, remembered) if source.packages is None else packages_from_data(source.packages)
     return read_tree(root, source.skip), packages
 
 

@@ -14,7 +14,7 @@ from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.registry import facts_of
-from stagewright.portage.installed import as_data
+from stagewright.portage.installed import packages_as_data
 from stagewright.release.artifact_digests import companion
 from stagewright.release.manifest import SUFFIX, read_manifest
 from stagewright.store.store import Store
@@ -125,12 +125,12 @@ def _of_key(word: str, store: Store, session: OpenSession) -> DiffSource:
 def _of_result(name: str, yields: Yields, key: str, store: Store) -> DiffSource:
     meta = store.meta(yields, key)
     if yields is Yields.LAYER:
-        remembered = [as_data(LayerFacts.of(store.meta(yields, layer)).remembered) for layer in meta.stack]
+        remembered = [packages_as_data(LayerFacts.of(store.meta(yields, layer)).remembered) for layer in meta.stack]
         return DiffSource(name, key, [str(tree) for tree in store.stack(key)], remembered=remembered)
     tree = store.tree(yields, key)
     artifact = tree / (facts_of(meta).main_file or "")
     manifest, contents = companion(artifact, SUFFIX), companion(artifact, "CONTENTS.gz")
-    packages = read_manifest(manifest)["packages"] if manifest.exists() else as_data(facts_of(meta).remembered)
+    packages = read_manifest(manifest)["packages"] if manifest.exists() else packages_as_data(facts_of(meta).remembered)
     if contents.exists():
         return DiffSource(name, key, contents=str(contents), packages=packages)
     return DiffSource(name, key, [str(tree)], _COMPANIONS, packages=packages)

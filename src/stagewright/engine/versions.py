@@ -21,7 +21,7 @@ from stagewright.graph.node import Yields
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.portage.ebuilds import Ebuild, best_ebuild, ebuilds, split_version
-from stagewright.portage.installed import Package, installed
+from stagewright.portage.installed import Package, installed_packages
 from stagewright.project.model import Project
 from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.store.store import Store
@@ -65,7 +65,7 @@ def _stages(project: Project, store: Store) -> Iterator[tuple[str, PackageStage,
     for name, entry in project.entries["stages"].items():
         keys = [key for key in store.former(project.info.name, name) if store.has(Yields.LAYER, key)]
         if isinstance(entry.model, PackageStage) and keys:
-            yield name, entry.model, inside(store.tree(Yields.LAYER, keys[-1]), installed, Path("/"))
+            yield name, entry.model, inside(store.tree(Yields.LAYER, keys[-1]), installed_packages, Path("/"))
 
 
 def _change(stage: str, package: Package, before: Path, after: Path, arch: str, testing: bool) -> PackageChange | None:

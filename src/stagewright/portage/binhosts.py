@@ -27,7 +27,7 @@ from stagewright.fetch.openpgp import checked_keys, first_problem
 from stagewright.graph.file_digest import digest_of, tree_digest
 from stagewright.portage.confdir import make_conf
 from stagewright.portage.installed import read_entry
-from stagewright.portage.scripts import ask
+from stagewright.portage.scripts import ask_script
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
@@ -225,7 +225,7 @@ class Binhosts:
             }
             for host, path in new
         ]
-        problems = ask(root, "verify_binpkgs.py", (self.folder / "verify.json", request))
+        problems = ask_script(root, "verify_binpkgs.py", (self.folder / "verify.json", request))
         if problems:
             by_name = {host.name: host for host in self.hosts}
             lines = [by_name[problem["host"]].rejection(problem) for problem in problems]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.graph.file_digest import IGNORED
-from stagewright.portage.repositories import Repository, main_of, profile_link
+from stagewright.portage.repositories import Repository, main_repository, profile_link
 from stagewright.portage.settings import PortageSettings
 
 DISTDIR = "/var/cache/distfiles"
@@ -51,26 +51,26 @@ FEATURES = (
 
 
 @dataclass(frozen=True)
-class Parallel:
+class ParallelJobs:
     """The number of parallel jobs: of make(1) in one package, and of packages."""
 
     make: int
     packages: int
 
     @classmethod
-    def of(cls, cores: int, memory: int) -> Parallel:
+    def of(cls, cores: int, memory: int) -> ParallelJobs:
         """Return as many jobs as cores and memory (MiB) allow, so that a big package does not exhaust the memory."""
         room = max(1, memory // MEMORY_PER_JOB)
         make = min(cores, room)
         return cls(make, min(cores, room // make))
 
 
-def assemble(
+def assemble_confdir(
     folder: Path,
     settings: PortageSettings,
     confdirs: Sequence[Path],
     repos: Sequence[Repository],
-    parallel: Parallel,
+    parallel: ParallelJobs,
     more: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the configuration into ``folder``, with ``more`` variables added to the defaults, and return it.
@@ -92,7 +92,7 @@ def assemble(
     return folder
 
 
-def _defaults(parallel: Parallel) -> dict[str, str]:
+def _defaults(parallel: ParallelJobs) -> dict[str, str]:
     return {
         "DISTDIR": DISTDIR,
         "PKGDIR": PKGDIR,
@@ -131,7 +131,7 @@ def _quoted(value: str) -> str:
 
 
 def _repos_conf(repos: Sequence[Repository]) -> str:
-    main = main_of(repos)
+    main = main_repository(repos)
     lines = ["[DEFAULT]", f"main-repo = {main.name}", ""] if main else []
     for repo in repos:
         lines += [f"[{repo.name}]", f"location = {repo.location}", f"priority = {repo.priority}", "auto-sync = no"]

@@ -13,7 +13,7 @@ from stagewright.portage.confdir import PKGDIR, TMPDIR
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.emerge_output import EmergeOutput, failure_excerpt
 from stagewright.portage.repositories import Repository
-from stagewright.portage.scripts import QUIET, ask, last_line
+from stagewright.portage.scripts import QUIET, ask_script, last_line
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import NO_ROOM
@@ -172,14 +172,14 @@ class Portage:
 
     def stage1_packages(self) -> Stage1Packages:
         """Return the stage1 packages and BOOTSTRAP_USE of the profile."""
-        return Stage1Packages(**ask(self.root, "stage1_packages.py", env=self.environment))
+        return Stage1Packages(**ask_script(self.root, "stage1_packages.py", env=self.environment))
 
     def installed_atoms(self, atoms: Sequence[str]) -> dict[str, list[str]]:
         """Return the installed packages (category/name-version) that match atoms and @sets.
 
         A virtual matches the packages that satisfy it.
         """
-        found: dict[str, list[str]] = ask(self.root, "installed_atoms.py", arguments=atoms, env=self.environment)
+        found: dict[str, list[str]] = ask_script(self.root, "installed_atoms.py", arguments=atoms, env=self.environment)
         return found
 
     def try_compiler(self) -> str:

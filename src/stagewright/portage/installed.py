@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from stagewright.chroot import inside
 VDB = "var/db/pkg"
 
 _TIMED = re.compile(r"^((?:obj .* [0-9a-f]{32}|sym .* -> .*) )(\d+)$", re.MULTILINE)
+_BUILD_TIME = re.compile(r"^(BUILD_TIME=)(\d+)$", re.MULTILINE)
+_MTIME = re.compile(r"^#dir_mtime=\d+$", re.MULTILINE)
 _NANO = 1_000_000_000
 
 _INSTALLED = re.compile(
@@ -34,7 +36,7 @@ class Package:
     size: int
 
 
-def installed(root: Path) -> list[Package]:
+def installed_packages(root: Path) -> list[Package]:
     """Return the packages in a root, sorted by name."""
     return [
         Package(
@@ -54,7 +56,7 @@ def read_entry(root: Path, package: str, entry: str) -> str:
     return _read(root / VDB / package / entry)
 
 
-def contents(root: Path, packages: Sequence[str]) -> dict[str, dict[str, str]]:
+def recorded_files(root: Path, packages: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the recorded files of packages (category/name-version), by package and path.
 
     The value of a path is the MD5 digest of a file, the target of a link, or "" for anything else.
@@ -69,46 +71,39 @@ def _contents(record: Path) -> dict[str, str]:
 
 def packages_of(root: Path, remembered: Iterable[Sequence[Package]] = ()) -> list[Package]:
     """Return the packages of a root by its records, or else the first of the remembered lists that is not empty."""
-    found = inside(root, installed, Path("/"))
+    found = inside(root, installed_packages, Path("/"))
     return found or list(next(filter(None, remembered), ()))
 
 
-def as_data(packages: Sequence[Package]) -> list[dict[str, Any]]:
+def packages_as_data(packages: Sequence[Package]) -> list[dict[str, Any]]:
     """Return packages as JSON-able data."""
     return [{**asdict(package), "use": list(package.use)} for package in packages]
 
 
-def from_data(packages: Sequence[Mapping[str, Any]]) -> list[Package]:
-    """Return the packages in data from :func:`as_data`."""
+def packages_from_data(packages: Sequence[Mapping[str, Any]]) -> list[Package]:
+    """Return the packages in data from :func:`packages_as_data`."""
     return [Package(**{**package, "use": tuple(package["use"])}) for package in packages]
 
 
 def clamp_records(root: Path, epoch: int) -> None:
-    """Clamp the file times in the records to ``epoch`` (seconds), and remove the build times.
+    """Clamp the file times and the build times in the records to ``epoch`` (seconds since 1970).
 
     The caller clamps the files themselves. Portage does not unmerge a file whose time differs from its record.
     """
+
+    def clamped(match: re.Match[str]) -> str:
+        return match[1] + _earlier(match[2], epoch)
+
+    mtime = f"#dir_mtime={epoch * _NANO}"
     for folder in _entries(root):
-        contents = folder / "CONTENTS"
-        if contents.exists():
-            contents.write_text(
-                _TIMED.sub(lambda match: match[1] + _earlier(match[2], epoch), contents.read_text(encoding="utf-8")),
-                encoding="utf-8",
-            )
-        build_time = folder / "BUILD_TIME"
-        if build_time.exists():
-            build_time.write_text(_earlier(_read(build_time), epoch) + "\n", encoding="utf-8")
-        summary = folder / "metadata"
-        if summary.exists():
-            text = re.sub(
-                r"^(BUILD_TIME=)(\d+)$",
-                lambda match: match[1] + _earlier(match[2], epoch),
-                summary.read_text(encoding="utf-8"),
-                flags=re.MULTILINE,
-            )
-            summary.write_text(
-                re.sub(r"^#dir_mtime=\d+$", f"#dir_mtime={epoch * _NANO}", text, flags=re.MULTILINE), encoding="utf-8"
-            )
+        _rewrite(folder / "CONTENTS", lambda text: _TIMED.sub(clamped, text))
+        _rewrite(folder / "BUILD_TIME", lambda text: _earlier(text.strip(), epoch) + "\n")
+        _rewrite(folder / "metadata", lambda text: _MTIME.sub(mtime, _BUILD_TIME.sub(clamped, text)))
+
+
+def _rewrite(path: Path, change: Callable[[str], str]) -> None:
+    if path.exists():
+        path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _earlier(seconds: str, epoch: int) -> str:

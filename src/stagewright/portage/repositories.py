@@ -36,7 +36,7 @@ class Repository:
         return f"{REPOS}/{self.name}"
 
 
-def main_of(repos: Sequence[Repository]) -> Repository | None:
+def main_repository(repos: Sequence[Repository]) -> Repository | None:
     """Return Portage's main repository: the one marked ``main`` in the project, else the first."""
     return next((repo for repo in repos if repo.main), repos[0] if repos else None)
 
@@ -163,7 +163,7 @@ def has_package(package: str, repos: Iterable[Repository]) -> bool:
     return any((repo.path / package).is_dir() for repo in repos)
 
 
-def like_package(package: str, repos: Iterable[Repository]) -> str:
+def similar_package_hint(package: str, repos: Iterable[Repository]) -> str:
     """Return a hint for a package (category/name) that no repository has: the most similar names."""
     category, _, name = package.partition("/")
     repos = list(repos)

@@ -17,7 +17,7 @@ QUIET = {"PYTHONDONTWRITEBYTECODE": "1", "NOCOLOR": "true", "NO_COLOR": "1"}
 _REQUEST = "/tmp/request.json"
 
 
-def ask(
+def ask_script(
     root: Root,
     script: str,
     request: tuple[Path, Any] | None = None,

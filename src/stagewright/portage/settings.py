@@ -11,7 +11,7 @@ from stagewright.project.fields import BinhostRef, FolderPath, RepoRef, Section
 MakeVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-COMPILERS_FLAGS = ("CFLAGS", "CXXFLAGS", "FCFLAGS", "FFLAGS")
+COMPILER_FLAGS = ("CFLAGS", "CXXFLAGS", "FCFLAGS", "FFLAGS")
 """The variables that take their value from COMMON_FLAGS, as in Gentoo's make.conf."""
 
 
@@ -62,5 +62,5 @@ class PortageSettings(Section):
         flags = {"CHOST": self.chost} if self.chost else {}
         if self.common_flags is not None:
             flags["COMMON_FLAGS"] = self.common_flags
-            flags.update(dict.fromkeys(COMPILERS_FLAGS, "${COMMON_FLAGS}"))
+            flags.update(dict.fromkeys(COMPILER_FLAGS, "${COMMON_FLAGS}"))
         return flags

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.portage.installed import Package, as_data
+from stagewright.portage.installed import Package, packages_as_data
 from stagewright.release.artifact_digests import companion
 
 FORMAT = 1
@@ -35,7 +35,7 @@ SUFFIX = "manifest.json"
 
 def write_manifest(artifact: Path, facts: Mapping[str, Any], packages: Sequence[Package]) -> None:
     """Write the manifest of an artifact."""
-    data = {"format": FORMAT, **facts, "packages": as_data(packages)}
+    data = {"format": FORMAT, **facts, "packages": packages_as_data(packages)}
     companion(artifact, SUFFIX).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stagewright.portage.ebuilds import split_version
-from stagewright.portage.installed import Package, as_data
+from stagewright.portage.installed import Package, packages_as_data
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class PackageChange:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able data."""
-        data = {side: as_data([one])[0] if one else None for side, one in (("old", self.old), ("new", self.new))}
+        data = {
+            side: packages_as_data([one])[0] if one else None for side, one in (("old", self.old), ("new", self.new))
+        }
         return {**data, "use": self.use} if self.old and self.new else data
 
 

@@ -84,7 +84,7 @@ class DebianRequest:
     arch: Arch
 
 
-def resolve(request: DebianRequest, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
+def resolve_packages(request: DebianRequest, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
     """Return the pin of the request: all packages with versions, and the digests of Portage's files.
 
     Raises ``INVALID_VALUE`` if the release does not have the architecture.

@@ -24,7 +24,7 @@ from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.tools import SANDBOX
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.confdir import PKGDIR
-from stagewright.portage.scripts import ask
+from stagewright.portage.scripts import ask_script
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Matching, SecretPath, Section, StageRef
 from stagewright.project.model import Project
@@ -197,7 +197,7 @@ class BinhostStage(Stage, kind="binhost"):
             "packages": [f"{PKGDIR}/{path.relative_to(work.folder / 'binpkgs')}" for path in packages],
             "sign": sign,
         }
-        problem = ask(root, "publish_binpkgs.py", (work.folder / "publish.json", request), binds=binds)
+        problem = ask_script(root, "publish_binpkgs.py", (work.folder / "publish.json", request), binds=binds)
         if problem:
             said, _, detail = problem.strip().partition("\n")
             raise StagewrightError(

@@ -17,12 +17,12 @@ from stagewright.kinds.common.tools import SANDBOX
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in
-from stagewright.portage.confdir import CCACHE, Parallel, assemble
+from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.emerge import PORTAGE_UID, InstallRequest, Portage, PortageFolders
 from stagewright.portage.installed import clamp_records
 from stagewright.portage.metadata import MetadataCache
-from stagewright.portage.repositories import Repository, check_profile, has_package, like_package
+from stagewright.portage.repositories import Repository, check_profile, has_package, similar_package_hint
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Atom, FromRepos, RootRef, marked, package_of
 from stagewright.project.model import Binhost, Project, Repo
@@ -98,7 +98,10 @@ class PackageStage(PortageSettings, Stage):
                 package = package_of(atom)
                 if package and not has_package(package, repos):
                     message = f"{'.'.join(map(str, path))}: no repository of this stage has {package}"
-                    yield path, StagewrightError(Reason.UNKNOWN_NAME, message, hint=like_package(package, repos))
+                    yield (
+                        path,
+                        StagewrightError(Reason.UNKNOWN_NAME, message, hint=similar_package_hint(package, repos)),
+                    )
 
     @property
     def uses_portage(self) -> bool:
@@ -109,7 +112,7 @@ class PackageStage(PortageSettings, Stage):
         """Mount the root and return it with its Portage, configured by the settings of this stage."""
         repos = [repo.at(work.node.files.repos[repo.name]) for repo in work.context.repos]
         confdirs = [work.files[name] for name in self.confdir]
-        parallel = Parallel.of(work.cores, work.memory)
+        parallel = ParallelJobs.of(work.cores, work.memory)
         distfiles = BuildDistfiles(
             shared=_for_portage(work.store.cache("distfiles")),
             own=_for_portage(work.folder / "distfiles"),
@@ -192,11 +195,11 @@ class PackageStage(PortageSettings, Stage):
         work: Work[PackageContext],
         confdirs: Sequence[Path],
         repos: Sequence[Repository],
-        parallel: Parallel,
+        parallel: ParallelJobs,
         more: Mapping[str, str],
     ) -> Path:
         folder = work.folder / "etc-portage"
-        return folder if folder.exists() else assemble(folder, self, confdirs, repos, parallel, more)
+        return folder if folder.exists() else assemble_confdir(folder, self, confdirs, repos, parallel, more)
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
         """Yield the packages that the build will install, as far as they are known, for ``stagewright fetch``."""

@@ -20,7 +20,7 @@ from stagewright.kinds.common.tools import SANDBOX, Tool, emulator
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.lock import Pin
 from stagewright.seeds.apt import codename
-from stagewright.seeds.debian import DebianRequest, bootstrap, resolve
+from stagewright.seeds.debian import DebianRequest, bootstrap, resolve_packages
 
 DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
@@ -63,7 +63,7 @@ class Bootstrap(Seed, kind="bootstrap"):
     def pin(self, work: Work[SeedContext]) -> Pin:
         """Ask the package sources what the packages are."""
         work.phase("look up packages")
-        return resolve(self._request(None), work.folder, work.store.cache("pypi"), work.log)
+        return resolve_packages(self._request(None), work.folder, work.store.cache("pypi"), work.log)
 
     def build(self, work: Work[SeedContext]) -> Built:
         """Bootstrap the root and adapt it for Portage."""

@@ -11,7 +11,7 @@ from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.installed import installed
+from stagewright.portage.installed import installed_packages
 
 
 class Embedded(OwnRootStage, Finish, kind="embedded"):
@@ -24,5 +24,5 @@ class Embedded(OwnRootStage, Finish, kind="embedded"):
         target, portage = self.rooms(work)
         portage.install(self.packages, target=TARGET)
         facts = finish(self, target, work, None)
-        facts = facts.model_copy(update={"package_count": len(installed(target.path))})
+        facts = facts.model_copy(update={"package_count": len(installed_packages(target.path))})
         return layer(target, work, portage, facts)

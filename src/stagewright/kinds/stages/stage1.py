@@ -16,7 +16,7 @@ from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, settle_places, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
-from stagewright.portage.installed import installed
+from stagewright.portage.installed import installed_packages
 
 BASELAYOUT = "sys-apps/baselayout"
 
@@ -64,5 +64,5 @@ class Stage1(OwnRootStage, kind="stage1"):
         settle_places(target, work)
         empty_world(target, work)
         ship_configuration(self, target, portage, work)
-        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed(target.path)))
+        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(target.path)))
         return layer(target, work, portage, facts)

@@ -14,7 +14,7 @@ from stagewright.kinds.common.packages import PackageStage, layer
 from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
-from stagewright.portage.repositories import main_of
+from stagewright.portage.repositories import main_repository
 from stagewright.root.root import Root
 
 
@@ -44,7 +44,7 @@ class Stage2(PackageStage, Shipped, kind="stage2"):
         return layer(root, work, portage, LayerFacts(toolchain=work.key.digest))
 
     def _script(self, portage: Portage) -> str | None:
-        main = main_of(portage.repos)
+        main = main_repository(portage.repos)
         if main and (main.path / "scripts" / "bootstrap.sh").exists():
             return f"{main.location}/scripts/bootstrap.sh"
         return None

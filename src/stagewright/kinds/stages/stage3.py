@@ -14,7 +14,7 @@ from stagewright.kinds.common.packages import PackageStage, layer
 from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
-from stagewright.portage.installed import installed
+from stagewright.portage.installed import installed_packages
 
 OPTIONS = ("--emptytree", "--update", "--deep", "--with-bdeps=y")
 
@@ -39,5 +39,5 @@ class Stage3(PackageStage, Shipped, kind="stage3"):
         if not self.packages:
             empty_world(root, work)
         ship_configuration(self, root, portage, work)
-        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed(root.path)))
+        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(root.path)))
         return layer(root, work, portage, facts)

@@ -15,7 +15,7 @@ from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
-from stagewright.portage.installed import installed
+from stagewright.portage.installed import installed_packages
 from stagewright.project.fields import Atom, BinhostRef
 
 
@@ -49,4 +49,4 @@ class Prepared(RootSettings, kind="stage3-root.prepared", table=""):
         """Build the packages."""
         target, portage = self.rooms(work)
         self.merge(portage)
-        return layer(target, work, portage, LayerFacts(package_count=len(installed(target.path))))
+        return layer(target, work, portage, LayerFacts(package_count=len(installed_packages(target.path))))

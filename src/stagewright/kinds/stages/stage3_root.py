@@ -19,7 +19,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage3_prepared import Prepared, RootSettings
 from stagewright.portage.binpkgs import link_packages
 from stagewright.portage.emerge import PORTAGE_UID, InstallRequest, Portage
-from stagewright.portage.installed import installed
+from stagewright.portage.installed import installed_packages
 from stagewright.root import files
 from stagewright.root.owners import check_owners
 from stagewright.root.root import Root
@@ -53,7 +53,7 @@ class RootStage3(RootSettings, kind="stage3-root"):
         if self.packages == ["@system"]:
             empty_world(target, work)
         ship_configuration(self, target, portage, work)
-        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed(target.path)))
+        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(target.path)))
         return layer(target, work, portage, facts)
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
@@ -71,5 +71,5 @@ class RootStage3(RootSettings, kind="stage3-root"):
 
     def _accounts(self, work: Work[PackageContext]) -> list[list[str]]:
         """What makes groups, then what makes users, of all that was built (R93)."""
-        names = [package.name for package in installed(work.artifact("prepared"))]
+        names = [package.name for package in installed_packages(work.artifact("prepared"))]
         return [[f"={name}" for name in names if name.startswith(category)] for category in ACCOUNTS]

@@ -24,7 +24,7 @@ from stagewright.kinds.common.guest import SystemTest
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import Portage
-from stagewright.portage.installed import contents, installed
+from stagewright.portage.installed import installed_packages, recorded_files
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import AnyAtom, StageRef
 from stagewright.project.model import Project
@@ -124,14 +124,14 @@ class RebuildTest(SystemTest, kind="rebuilds", table="tests"):
         root, portage = work.context.portage.portage(work)
         names = self._names(portage)
         _keep_flags(portage.folders.config, root, names)
-        before = inside(root.path, contents, Path("/"), names)
+        before = inside(root.path, recorded_files, Path("/"), names)
         logged = len(files.read_file(root.path, _EMERGE_LOG) or "")
         started = time.monotonic()
         portage.install([f"={name}" for name in names], options=FROM_SOURCE)
         seconds = time.monotonic() - started
         work.phase("try the compiler")
         compiler = _try(portage)
-        after = inside(root.path, contents, Path("/"), names)
+        after = inside(root.path, recorded_files, Path("/"), names)
         taken = _seconds((files.read_file(root.path, _EMERGE_LOG) or "")[logged:])
         rebuilt = [_rebuilt(name, taken.get(name), before[name], after[name]) for name in names]
         return self._report(work, rebuilt, seconds, compiler)
@@ -173,7 +173,7 @@ class RebuildTest(SystemTest, kind="rebuilds", table="tests"):
 
 def _keep_flags(config: Path, root: Root, names: Sequence[str]) -> None:
     """Give each package the USE flags that it has, whatever the stage set them by."""
-    flags = {package.name: package.use for package in inside(root.path, installed, Path("/"))}
+    flags = {package.name: package.use for package in inside(root.path, installed_packages, Path("/"))}
     lines = [f"={name} -* {' '.join(flags[name])}\n" for name in names]
     place = config / "package.use"
     if not place.is_file():

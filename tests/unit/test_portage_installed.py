@@ -1,0 +1,60 @@
+"""Records of installed packages: read, and clamped together with the times of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stagewright.portage.installed import (
+    Package,
+    clamp_records,
+    installed_packages,
+    packages_as_data,
+    packages_from_data,
+    read_entry,
+)
+
+EPOCH = 1_700_000_000
+
+RECORDS = {
+    "PF": "hello-1\n",
+    "SLOT": "0/2\n",
+    "repository": "gentoo\n",
+    "USE": "nls shout\n",
+    "LICENSE": "MIT\n",
+    "SIZE": "12\n",
+    "BUILD_TIME": f"{EPOCH + 5}\n",
+    "metadata": f"SLOT=0/2\nBUILD_TIME={EPOCH + 5}\n#dir_mtime=1\n",
+    "CONTENTS": f"""dir /usr/bin
+obj /usr/bin/a file {"0" * 32} {EPOCH + 7}
+obj /usr/bin/old {"1" * 32} {EPOCH - 7}
+sym /usr/bin/link -> a file {EPOCH + 9}
+""",
+}
+
+
+def record(root: Path) -> Path:
+    folder = root / "var/db/pkg/app-misc/hello-1"
+    folder.mkdir(parents=True)
+    for name, text in RECORDS.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder.parent / "-MERGING-other-1").mkdir()
+    return folder
+
+
+def test_installed_packages_are_read(tmp_path: Path) -> None:
+    record(tmp_path)
+    found = installed_packages(tmp_path)
+    assert found == [Package("app-misc/hello-1", "0/2", "gentoo", ("nls", "shout"), "MIT", 12)]
+    assert packages_from_data(packages_as_data(found)) == found
+    assert read_entry(tmp_path, "app-misc/hello-1", "SLOT") == "0/2"
+    assert read_entry(tmp_path, "app-misc/hello-1", "BUILD_ID") == ""
+
+
+def test_only_later_times_are_clamped_in_the_records(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    clamp_records(tmp_path, EPOCH)
+    assert (folder / "BUILD_TIME").read_text(encoding="utf-8") == f"{EPOCH}\n"
+    summary = f"SLOT=0/2\nBUILD_TIME={EPOCH}\n#dir_mtime={EPOCH * 10**9}\n"
+    assert (folder / "metadata").read_text(encoding="utf-8") == summary
+    expected = RECORDS["CONTENTS"].replace(str(EPOCH + 7), str(EPOCH)).replace(str(EPOCH + 9), str(EPOCH))
+    assert (folder / "CONTENTS").read_text(encoding="utf-8") == expected

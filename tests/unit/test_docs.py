@@ -1,4 +1,4 @@
-"""The documentation says what the code does."""
+"""The documentation matches the code: commands, settings, exit codes, links, modules."""
 
 from __future__ import annotations
 
@@ -53,3 +53,16 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_in_the_pages_exist(page: Path) -> None:
     used = re.findall(r"(?:`|bin/| {4})stagewright (?!update`)([a-z]+)", page.read_text(encoding="utf-8"))
     assert [name for name in used if name not in COMMANDS] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_in_the_pages_exist(page: Path) -> None:
+    named = re.findall(r"\b((?:[a-z_]+/)+[a-z0-9_]+\.py)\b", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not any((ROOT / top / name).exists() for top in ("", "src/stagewright"))] == []
+
+
+def test_every_kind_is_in_the_architecture_with_its_folder() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`[a-z0-9.-]+`(?:, )?)+) \| `([a-z]+)` \|", page, re.MULTILINE)
+    listed = {kind: folder for kinds, folder in rows for kind in re.findall(r"`([^`]+)`", kinds)}
+    assert listed == {kind: model.__module__.split(".")[-2] for kind, model in by_kind().items()}

@@ -11,6 +11,7 @@ from stagewright.catalyst.spec import write
 from stagewright.dropin.ledger import Record, remember
 from stagewright.dropin.storedir import DigestStyle, Placed, publish
 from stagewright.engine.plan import Plan
+from stagewright.kinds.common.artifact import FileArtifactKind
 from stagewright.store.store import Store
 
 
@@ -25,8 +26,8 @@ def deliver(
         if step is None or not publish([place], plan, store, style):
             continue
         found.setdefault(place.node, []).append(str(place.path))
-        if step.node.kind == "tarball":
-            spec, root = output.result.member.spec, step.node.inputs["root"]
+        if isinstance(step.node.settings, FileArtifactKind) and step.node.settings.packed_root:
+            spec, root = output.result.member.spec, step.node.inputs[step.node.settings.packed_root]
             record = Record(spec.file.absolute(), write(spec.values), plan.steps[root].key.digest)
             remember(Path(config.storedir), output.result.identity, record, [place.path])
     return found

@@ -24,6 +24,7 @@ from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.node import Yields
+from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
@@ -88,7 +89,7 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
 def _build(job: Job, work: Work[Any]) -> int:
     stage, node, key = job.stage, job.node, job.key
     built = stage.build(work)
-    if stage.publishes:
+    if isinstance(stage, ArtifactKind):
         _protect(built.tree)
     size = tree_size(built.tree)
     stack = [key.digest, *built.below] if node.yields is Yields.LAYER else []

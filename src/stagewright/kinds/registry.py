@@ -11,6 +11,7 @@ from functools import cache
 import stagewright.kinds
 from stagewright.arch import MACHINES
 from stagewright.graph.node import Graph
+from stagewright.kinds.common.artifact import check_output_names
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool, emulator
@@ -64,4 +65,5 @@ def graph_of(project: Project) -> Graph:
     for entry in project.all_entries():
         assert isinstance(entry.model, Stage)
         entry.model.expand(entry.name, scope)
+    check_output_names(scope)
     return Graph.of(scope.nodes.values(), scope.targets)

@@ -16,8 +16,9 @@ from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
-from stagewright.graph.node import NodeFiles, Yields
-from stagewright.kinds.common.base import Scope, Stage
+from stagewright.graph.node import NodeFiles
+from stagewright.kinds.common.artifact import ArtifactKind
+from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
@@ -71,11 +72,9 @@ class PublishedFacts(Facts):
     """Fingerprint of the key that signed the packages."""
 
 
-class BinhostStage(Stage, kind="binhost"):
+class BinhostStage(ArtifactKind, kind="binhost"):
     """A stage of kind ``binhost``."""
 
-    yields = Yields.ARTIFACT
-    publishes = True
     context_model = PublishedContext
     facts_model = PublishedFacts
     required_tools = (SANDBOX,)

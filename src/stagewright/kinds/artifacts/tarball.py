@@ -13,12 +13,10 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Demand, Node, Yields
-from stagewright.kinds.common.base import Scope, Stage
+from stagewright.graph.node import Demand, Node
+from stagewright.kinds.common.artifact import FileArtifactKind, mount_to_read
+from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext, StageContext
-from stagewright.kinds.common.facts import ArtifactFacts
-from stagewright.kinds.common.released import look_at, release
 from stagewright.kinds.common.tools import TAR, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import ByValue, RootRef
@@ -31,7 +29,7 @@ STEPS = 20
 _MIB = 1 << 20
 
 
-class Tarball(Stage, kind="tarball"):
+class Tarball(FileArtifactKind, kind="tarball"):
     """A stage of kind ``tarball``."""
 
     required_tools = (
@@ -42,11 +40,8 @@ class Tarball(Stage, kind="tarball"):
         Tool("gzip", "gzip", "app-arch/gzip"),
         Tool("cat", "coreutils", "sys-apps/coreutils"),
     )
-    yields = Yields.ARTIFACT
-    publishes = True
     demand = Demand(cores=2)
-    context_model = ArtifactContext
-    facts_model = ArtifactFacts
+    packed_root = "root"
 
     root: RootRef
     """The stage or seed to pack."""
@@ -66,32 +61,21 @@ class Tarball(Stage, kind="tarball"):
             raise PydanticCustomError("level", "{program} has levels up to {highest}", facts)
         return level
 
-    def node_context(self, node_id: str, scope: Scope) -> ArtifactContext:
-        """Return the file's name, and the project."""
-        version = scope.project.info.version
-        file_name = f"{self.name or f'{self.root}-{scope.arch(self.root)}-{version}'}.{self.compression.suffix}"
-        return ArtifactContext(source_date_epoch=scope.project.epoch, project=scope.version, file_name=file_name)
+    def file_name(self, node_id: str, scope: Scope) -> str:
+        """Return the name of the file: that of the packed stage, unless the settings give one."""
+        name = self.name or f"{self.root}-{scope.arch(self.root)}-{scope.project.info.version}"
+        return f"{name}.{self.compression.suffix}"
 
     def node(self, node_id: str, scope: Scope) -> Node:
-        """Return the node. Raises: DUPLICATE_NAME if another node makes a file of this name."""
+        """Return the node, with the compressor as a tool and the memory that it needs."""
         node = super().node(node_id, scope)
-        assert isinstance(node.context, ArtifactContext)
-        file_name = node.context.file_name
-        for other in scope.nodes.values():
-            if isinstance(other.context, ArtifactContext) and other.context.file_name == file_name:
-                raise StagewrightError(
-                    Reason.DUPLICATE_NAME,
-                    f"{node_id} and {other.id} both make {file_name}",
-                    place=node.place,
-                    hint="give one of them a `name`",
-                )
         memory = max(512, min(MEMORY, self._memory(2 * STEPS)), self._memory(2))
         return replace(node, tools=("tar", self.compression.program), demand=replace(node.demand, memory=memory))
 
     def build(self, work: Work[ArtifactContext]) -> Built:
         """Pack the root."""
         work.phase("pack")
-        root, packages = look_at(work, "root")
+        root, packages = mount_to_read(work, "root")
         target = work.new_folder("tree") / work.context.file_name
         packed = pack(
             root,
@@ -101,8 +85,7 @@ class Tarball(Stage, kind="tarball"):
             log=work.log,
             progress=_meter(work, sum(layer.size for layer in work.layers("root"))),
         )
-        release(work, target, packages, packed.archive, packed.contents)
-        return Built(target.parent, ArtifactFacts(file=target.name, bytes=packed.archive.size))
+        return self.release(work, target, packages, packed.archive, packed.contents)
 
     @property
     def _level(self) -> int:

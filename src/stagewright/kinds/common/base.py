@@ -89,8 +89,6 @@ class Stage(Section):
     """True if it starts a container; the worker's keeper removes the control group of the container at the end."""
     own_network: ClassVar[bool] = False
     """True if it works in a network namespace of its own, without a connection to other networks."""
-    publishes: ClassVar[bool] = False
-    """True if its files are linked into the project's output folder."""
     moves: ClassVar[bool] = False
     """True if its content changes with time, so that it is pinned in the lock."""
 

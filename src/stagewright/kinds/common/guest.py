@@ -12,8 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import Place, Reason, StagewrightError
-from stagewright.graph.node import Demand, Node, Yields
-from stagewright.kinds.common.base import Scope, Stage
+from stagewright.graph.node import Demand, Node
+from stagewright.kinds.common.artifact import ArtifactKind
+from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import MachineContext, StageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
@@ -56,11 +57,8 @@ class GuestFacts(Facts):
     """Seconds from the start, by what the console showed."""
 
 
-class SystemTest(Stage):
-    """Base of all tests: they yield a report."""
-
-    yields = Yields.ARTIFACT
-    publishes = True
+class SystemTest(ArtifactKind):
+    """Base of all tests: they yield a folder with a report."""
 
 
 class GuestTest(SystemTest):

@@ -19,11 +19,10 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Demand, Yields
-from stagewright.kinds.common.base import Scope, Stage
+from stagewright.graph.node import Demand
+from stagewright.kinds.common.artifact import FileArtifactKind
+from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext
-from stagewright.kinds.common.facts import ArtifactFacts
-from stagewright.kinds.common.released import release
 from stagewright.kinds.common.tools import TAR, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
@@ -70,11 +69,9 @@ class DiskContext(ArtifactContext):
     title: str
 
 
-class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
+class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
     """A stage of kind ``diskimage-stage2``."""
 
-    yields = Yields.ARTIFACT
-    publishes = True
     required_tools = (
         Tool("sfdisk", "fdisk", "sys-apps/util-linux[fdformat]"),
         Tool("mkfs.ext4", "e2fsprogs", "sys-fs/e2fsprogs"),
@@ -88,7 +85,6 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
     key_tools = ("sfdisk", "mkfs.ext4", "mkfs.vfat", "mcopy", "qemu-img")
     demand = Demand(memory=1024)
     context_model = DiskContext
-    facts_model = ArtifactFacts
 
     root: RootRef
     """The system, such as a diskimage-stage1."""
@@ -124,15 +120,15 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
             hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
             yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
+    def file_name(self, node_id: str, scope: Scope) -> str:
+        """Return the name of the image: project, stage, architecture and version."""
+        info = scope.project.info
+        return f"{info.name}-{node_id}-{scope.arch(self.root)}-{info.version}.{self.format.suffix}"
+
     def node_context(self, node_id: str, scope: Scope) -> DiskContext:
         """Return the name of the file, and the title in the boot menu."""
         info = scope.project.info
-        return DiskContext(
-            source_date_epoch=scope.project.epoch,
-            project=scope.version,
-            file_name=f"{info.name}-{node_id}-{scope.arch(self.root)}-{info.version}.{self.format.suffix}",
-            title=self.title_for(info.name, info.version),
-        )
+        return DiskContext(**dict(super().node_context(node_id, scope)), title=self.title_for(info.name, info.version))
 
     def build(self, work: Work[DiskContext]) -> Built:
         """Add what the disk has besides, write the image."""
@@ -156,8 +152,7 @@ class DiskImage2(Stage, MenuSettings, kind="diskimage-stage2"):
             run([*words, raw, target], log=work.log)
             raw.unlink()
         work.phase("digest")
-        release(work, target, packages, digest_artifact(target), contents)
-        return Built(target.parent, ArtifactFacts(file=target.name, bytes=target.stat().st_size))
+        return self.release(work, target, packages, digest_artifact(target), contents)
 
     def _layout(self, work: Work[DiskContext], root: Root) -> DiskLayout:
         machine = machine_of(root.path) or host_machine()

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node, NodeFiles, Yields
-from stagewright.kinds.common.base import Scope, Stage
+from stagewright.graph.node import Node, NodeFiles
+from stagewright.kinds.common.artifact import FileArtifactKind
+from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext
-from stagewright.kinds.common.facts import ArtifactFacts
-from stagewright.kinds.common.released import release
 from stagewright.kinds.common.tools import IMPLANTISOMD5, SIGN, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
@@ -40,11 +39,9 @@ class IsoContext(ArtifactContext):
     """The keys of the payload, if an EFI program is made and signed for this ISO."""
 
 
-class LiveStage3(Stage, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
+class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
     """A stage of kind ``livecd-stage3``."""
 
-    yields = Yields.ARTIFACT
-    publishes = True
     required_tools = (
         Tool("xorriso", "xorriso", "dev-libs/libisoburn"),
         Tool("mcopy", "mtools", "sys-fs/mtools"),
@@ -53,7 +50,6 @@ class LiveStage3(Stage, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
     optional_tools = (SIGN, IMPLANTISOMD5)
     key_tools = ("xorriso", "mcopy", "mkfs.vfat")
     context_model = IsoContext
-    facts_model = ArtifactFacts
 
     live: StageRef
     """The live root, a livecd-stage1."""
@@ -93,13 +89,16 @@ class LiveStage3(Stage, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
         node = super().node(node_id, scope)
         return replace(node, tools=(*node.tools, *self._more_tools(signs=self._keys(scope) is not None)))
 
+    def file_name(self, node_id: str, scope: Scope) -> str:
+        """Return the name of the ISO: project, stage, architecture and version."""
+        info = scope.project.info
+        return f"{info.name}-{node_id}-{scope.arch(self.live)}-{info.version}.iso"
+
     def node_context(self, node_id: str, scope: Scope) -> IsoContext:
         """Return names and title of the ISO, and the keys to sign with."""
         info = scope.project.info
         return IsoContext(
-            source_date_epoch=scope.project.epoch,
-            project=scope.version,
-            file_name=f"{info.name}-{node_id}-{scope.arch(self.live)}-{info.version}.iso",
+            **dict(super().node_context(node_id, scope)),
             title=self.title_for(info.name, info.version),
             volume_id=self.volume_id or info.name.upper().replace("+", "_")[:32],
             secure_boot=self._keys(scope),
@@ -148,8 +147,8 @@ class LiveStage3(Stage, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
         if self.verifies and any(kernel.by is InitramfsKind.DRACUT for kernel in parts.payload.kernels):
             implant_md5(target, work.log)
         work.phase("digest")
-        release(work, target, facts.installed, digest_artifact(target), payload=asdict(parts.payload))
-        return Built(target.parent, ArtifactFacts(file=target.name, bytes=target.stat().st_size))
+        payload = asdict(parts.payload)
+        return self.release(work, target, facts.installed, digest_artifact(target), payload=payload)
 
     def _parts(self, work: Work[IsoContext]) -> tuple[MediumParts, SquashfsFacts]:
         """Return the parts of the medium, and the facts of its squashfs."""

@@ -16,7 +16,6 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.chroot import inside
-from stagewright.graph.node import Yields
 from stagewright.kernel.choose import (
     Kernel,
     KernelBuilder,
@@ -26,6 +25,7 @@ from stagewright.kernel.choose import (
     prepare_sources,
 )
 from stagewright.kernel.find import copy_out, find_image
+from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.kernel_environment import kernel_environment
@@ -69,13 +69,10 @@ class NetBootFacts(Facts):
     """Sizes of initramfs by name of the kernel."""
 
 
-class NetBoot(PackageStage, kind="netboot"):
+class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
     """A stage of kind ``netboot``."""
 
     facts_model = NetBootFacts
-
-    yields = Yields.ARTIFACT
-    publishes = True
 
     kernels: Annotated[dict[KernelName, Kernel], Field(min_length=1)]
     """The kernels, by name, each from sources and with build = "genkernel". NAME becomes kernels/NAME,

@@ -17,11 +17,11 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node, Yields
-from stagewright.kinds.common.base import Scope, Stage
+from stagewright.graph.node import Node
+from stagewright.kinds.common.artifact import ArtifactKind, manifest_of
+from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ReleasedContext
 from stagewright.kinds.common.facts import Facts
-from stagewright.kinds.common.released import made_of
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
@@ -76,11 +76,9 @@ class NetSetFacts(Facts):
     """Notes for users about limits of the set."""
 
 
-class PxeBoot(Stage, SquashfsSettings, LiveSettings, kind="pxeboot"):
+class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     """A stage of kind ``pxeboot``."""
 
-    yields = Yields.ARTIFACT
-    publishes = True
     context_model = NetSetContext
     facts_model = NetSetFacts
 
@@ -226,7 +224,7 @@ class PxeBoot(Stage, SquashfsSettings, LiveSettings, kind="pxeboot"):
 
     def _manifest(self, work: Work[NetSetContext], tree: Path, image: FileDigests) -> None:
         """The manifest of the image, with the packages in it."""
-        write_manifest(tree / IMAGE, made_of(work, image), work.facts("squashfs", SquashfsFacts).installed)
+        write_manifest(tree / IMAGE, manifest_of(work, image), work.facts("squashfs", SquashfsFacts).installed)
         add_digests(tree, [f"{IMAGE}.{SUFFIX}"], work.epoch)
 
 

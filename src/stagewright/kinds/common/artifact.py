@@ -1,0 +1,114 @@
+"""Base classes of kinds whose results are for users: a folder of files, or one file with digests and a manifest.
+
+An artifact is linked into the output folder of the project. A folder has the name of its stage there, a file has its
+own name. No two artifacts of a project may have the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.context import ArtifactContext, ReleasedContext, StageContext
+from stagewright.kinds.common.facts import ArtifactFacts
+from stagewright.kinds.common.work import Built, Work
+from stagewright.portage.installed import Package, packages_of
+from stagewright.release.artifact_digests import FileDigests, write_digests
+from stagewright.release.manifest import write_manifest
+from stagewright.root.overlay import mount_layers
+
+
+class ArtifactKind(Stage):
+    """Base of kinds whose files are linked into the output folder of the project, in a folder of their own."""
+
+    yields = Yields.ARTIFACT
+
+    def output_name(self, node: Node, target: str) -> str:
+        """Return the name in the output folder, given the name of the stage."""
+        return target
+
+
+class FileArtifactKind(ArtifactKind):
+    """Base of kinds that make one file, with companion files: digests, a manifest, and others."""
+
+    context_model: ClassVar[type[StageContext]] = ArtifactContext
+    facts_model = ArtifactFacts
+    packed_root: ClassVar[str] = ""
+    """The role of the input whose whole root is in the file, so that a build can start from the file instead."""
+
+    def file_name(self, node_id: str, scope: Scope) -> str:
+        """Return the name of the file."""
+        raise NotImplementedError
+
+    def node_context(self, node_id: str, scope: Scope) -> ArtifactContext:
+        """Return the name of the file, and the project for the manifest."""
+        name, epoch = self.file_name(node_id, scope), scope.project.epoch
+        return ArtifactContext(source_date_epoch=epoch, project=scope.version, file_name=name)
+
+    def output_name(self, node: Node, target: str) -> str:
+        """Return the name of the file."""
+        assert isinstance(node.context, ArtifactContext)
+        return node.context.file_name
+
+    @staticmethod
+    def release(
+        work: Work[ReleasedContext],
+        file: Path,
+        packages: Sequence[Package],
+        digests: FileDigests,
+        *companions: FileDigests,
+        **more: Any,
+    ) -> Built:
+        """Write DIGESTS, .sha256 and the manifest of a file, and return the folder with all of them.
+
+        ``companions`` are the digests of companion files that exist already. ``more`` are entries of the manifest
+        that only this kind has.
+        """
+        write_digests(file, [digests, *companions])
+        others = {_role(file, companion): companion.to_dict() for companion in companions}
+        write_manifest(file, {**manifest_of(work, digests), **others, **more}, packages)
+        return Built(file.parent, ArtifactFacts(file=file.name, bytes=digests.size))
+
+
+def manifest_of(work: Work[ReleasedContext], digests: FileDigests) -> dict[str, Any]:
+    """Return the entries that every manifest has, except the packages."""
+    return {
+        "artifact": digests.to_dict(),
+        "project": {**work.context.project.model_dump(), "source_date_epoch": work.epoch},
+        "stage": work.node.id,
+        "key": work.key.digest,
+        "lineage": [entry.to_dict() for entry in work.lineage],
+    }
+
+
+def mount_to_read(work: Work[ReleasedContext], role: str) -> tuple[Path, list[Package]]:
+    """Mount the root that an input left, without a writable layer. Return it with its packages."""
+    layers = work.layers(role)
+    root = mount_layers([work.store.tree(Yields.LAYER, layer.key) for layer in layers], work.folder / "view")
+    return root, packages_of(root, work.remembered(role))
+
+
+def check_output_names(scope: Scope) -> None:
+    """Check the names in the output folder. Raises: DUPLICATE_NAME if two artifacts have the same one."""
+    owners: dict[str, Node] = {}
+    for target, node in ((target, scope.nodes[node_id]) for target, ids in scope.targets.items() for node_id in ids):
+        if not isinstance(node.settings, ArtifactKind):
+            continue
+        name = node.settings.output_name(node, target)
+        other = owners.setdefault(name, node)
+        if other is not node:
+            raise StagewrightError(
+                Reason.DUPLICATE_NAME,
+                f"{node.id}: its output has the same name as that of {other.id} ({name})",
+                place=node.place,
+                hint="rename one of the stages, or give one of them a `name`",
+            )
+
+
+def _role(file: Path, companion: FileDigests) -> str:
+    """Return the name of a companion file in the manifest: ``contents`` for ``<file>.CONTENTS.gz``."""
+    return companion.file.removeprefix(f"{file.name}.").partition(".")[0].lower()

@@ -36,7 +36,7 @@ def right(path: Path) -> None:
 
 
 def fetch(site: web.Site, target: Path, *, path: str = "file.bin", **more: object) -> Path:
-    return download([f"{site.url}/{path}"], target, patience=QUICK, **more)  # type: ignore[arg-type]
+    return download([f"{site.url}/{path}"], target, retries=QUICK, **more)  # type: ignore[arg-type]
 
 
 def left(folder: Path) -> list[str]:
@@ -79,7 +79,7 @@ def test_a_later_call_resumes_a_download(site: web.Site, tmp_path: Path) -> None
     site.hooks["/file.bin"] = web.cut_after(100_000, times=5)
     for _ in range(2):
         with pytest.raises(StagewrightError) as caught:
-            download([f"{site.url}/file.bin"], target, verify=right, patience=RetryPolicy(1, 1, 0))
+            download([f"{site.url}/file.bin"], target, verify=right, retries=RetryPolicy(1, 1, 0))
         assert caught.value.reason is Reason.FETCH_CUT
     assert left(target.parent) == ["file.part", "file.part.json"]
     fetch(site, target, verify=right)
@@ -91,7 +91,7 @@ def test_a_download_is_resumed_from_another_mirror(site: web.Site, tmp_path: Pat
     site.hooks["/file.bin"] = web.cut_after(500_000, times=9)
     target = tmp_path / "to" / "file"
     urls = [f"{site.url}/file.bin", f"{site.url}/mirror.bin"]
-    download(urls, target, verify=right, patience=RetryPolicy(1, 1, 0))
+    download(urls, target, verify=right, retries=RetryPolicy(1, 1, 0))
     assert site.sent["/mirror.bin"] == len(DATA) - 500_000 + OVERLAP
 
 
@@ -99,7 +99,7 @@ def test_a_partial_file_of_another_file_is_detected(site: web.Site, tmp_path: Pa
     site.put("bad.bin", DATA[:400_000] + bytes(len(DATA) - 400_000))
     site.hooks["/bad.bin"] = web.cut_after(500_000, times=9)
     target = tmp_path / "to" / "file"
-    download([f"{site.url}/bad.bin", f"{site.url}/file.bin"], target, verify=right, patience=RetryPolicy(1, 2, 0))
+    download([f"{site.url}/bad.bin", f"{site.url}/file.bin"], target, verify=right, retries=RetryPolicy(1, 2, 0))
     assert target.read_bytes() == DATA
 
 
@@ -108,7 +108,7 @@ def test_a_corrupt_partial_file_causes_one_more_download(site: web.Site, tmp_pat
     site.put("bad.bin", b"x" * 1000 + DATA[1000:])
     site.hooks["/bad.bin"] = web.cut_after(500_000, times=9)
     target = tmp_path / "to" / "file"
-    download([f"{site.url}/bad.bin", f"{site.url}/file.bin"], target, verify=right, patience=RetryPolicy(1, 1, 0))
+    download([f"{site.url}/bad.bin", f"{site.url}/file.bin"], target, verify=right, retries=RetryPolicy(1, 1, 0))
     assert target.read_bytes() == DATA
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_has_changed_since_is_downloaded_whole(site: web.Site, tmp_p
     target = tmp_path / "to" / "file"
     site.hooks["/file.bin"] = web.cut_after(300_000)
     with pytest.raises(StagewrightError):
-        download([f"{site.url}/file.bin"], target, patience=RetryPolicy(1, 1, 0))
+        download([f"{site.url}/file.bin"], target, retries=RetryPolicy(1, 1, 0))
     site.put("file.bin", DATA[::-1])
     fetch(site, target)
     assert target.read_bytes() == DATA[::-1]
@@ -126,7 +126,7 @@ def test_a_complete_partial_file_is_not_downloaded_again(site: web.Site, tmp_pat
     target = tmp_path / "to" / "file"
     site.hooks["/file.bin"] = web.cut_after(300_000)
     with pytest.raises(StagewrightError):
-        download([f"{site.url}/file.bin"], target, patience=RetryPolicy(1, 1, 0))
+        download([f"{site.url}/file.bin"], target, retries=RetryPolicy(1, 1, 0))
     (tmp_path / "to" / "file.part").write_bytes(DATA)
     site.sent.clear()
     fetch(site, target, verify=right)
@@ -202,9 +202,9 @@ def test_the_next_mirror_is_tried(site: web.Site, tmp_path: Path) -> None:
     site.put("good.bin", DATA)
     site.hooks["/file.bin"] = web.body(b"something else")
     urls = ["http://127.0.0.1:1/x", f"{site.url}/none", f"{site.url}/file.bin", f"{site.url}/good.bin"]
-    download(urls, tmp_path / "to" / "file", verify=right, patience=QUICK)
+    download(urls, tmp_path / "to" / "file", verify=right, retries=QUICK)
     with pytest.raises(StagewrightError) as caught:
-        download(urls[:3], tmp_path / "to" / "other", verify=right, patience=QUICK)
+        download(urls[:3], tmp_path / "to" / "other", verify=right, retries=QUICK)
     assert caught.value.reason is Reason.FETCH_FAILED
     for reason in (Reason.FETCH_FAILED, Reason.NOT_FOUND, Reason.DIGEST_MISMATCH):
         assert f": {reason}: " in caught.value.detail
@@ -213,7 +213,7 @@ def test_the_next_mirror_is_tried(site: web.Site, tmp_path: Path) -> None:
 def test_messages_do_not_contain_passwords(site: web.Site, tmp_path: Path) -> None:
     url = site.url.replace("//", "//me:secret@")
     with pytest.raises(StagewrightError) as caught:
-        download([f"{url}/none", f"{url}/nothing"], tmp_path / "x", patience=QUICK)
+        download([f"{url}/none", f"{url}/nothing"], tmp_path / "x", retries=QUICK)
     assert "secret" not in str(caught.value)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.portage.distfiles import FLAT, BuildDistfiles
+from stagewright.portage.distfiles import FLAT_MIRROR, BuildDistfiles
 from stagewright.portage.distfiles_mirror import path_in_mirror, write_mirror
 
 
@@ -50,12 +50,12 @@ def test_a_mirror_folder_is_mounted_as_links_by_file_name(distfiles: BuildDistfi
     (folder / "two").write_text("two", encoding="utf-8")
     (folder / "layout.conf").touch()
     binds = {bind.target: bind.source for bind in distfiles.binds()}
-    flat = binds[FLAT]
+    flat = binds[FLAT_MIRROR]
     assert {path.name: str(path.readlink()) for path in flat.iterdir()} == {
         "one": "/var/cache/distfiles.folder/ab/one",
         "two": "/var/cache/distfiles.folder/two",
     }
-    (distfiles.own / "one").symlink_to(f"{FLAT}/one")
+    (distfiles.own / "one").symlink_to(f"{FLAT_MIRROR}/one")
     distfiles.copy_from_mirror()
     assert (distfiles.shared / "one").read_text(encoding="utf-8") == "one"
     assert not any(bind.writable for bind in distfiles.binds())
@@ -63,7 +63,7 @@ def test_a_mirror_folder_is_mounted_as_links_by_file_name(distfiles: BuildDistfi
 
 def test_the_variables_of_make_conf(distfiles: BuildDistfiles) -> None:
     assert distfiles.variables["GENTOO_MIRRORS"] == "http://one http://two"
-    assert FLAT in distfiles.variables["PORTAGE_RO_DISTDIRS"].split()
+    assert FLAT_MIRROR in distfiles.variables["PORTAGE_RO_DISTDIRS"].split()
     assert "GENTOO_MIRRORS" not in BuildDistfiles(distfiles.shared, distfiles.own).variables
 
 

@@ -54,7 +54,7 @@ def command(
     seeds = _seeds(project)
     first = next(iter(seeds.values()), None)
     machine = arch or (first and gentoo.directory(first.variant, first.arch)) or _arch(project)
-    mirrors = list(mirror) or (first.mirrors if first else [gentoo.MIRROR])
+    mirrors = list(mirror) or (first.mirrors if first else [gentoo.DEFAULT_MIRROR])
     keys = list(key) or (first.keys if first else list(gentoo.RELEASE_KEYS))
     file = keyring or (project.path(first.keyring) if project and first and first.keyring else gentoo.KEYRING)
     with (

@@ -84,10 +84,10 @@ class RetryPolicy:
         return cls(stall=stall, pause=min(1.0, stall))
 
 
-_AGAIN = {Reason.FETCH_CUT, Reason.FETCH_STALLED, Reason.FETCH_FAILED}
+_RETRIED = {Reason.FETCH_CUT, Reason.FETCH_STALLED, Reason.FETCH_FAILED}
 """Failures after which a retry at the same mirror makes sense."""
 
-_WORTHLESS = {Reason.WRONG_LENGTH, Reason.NOT_A_FILE}
+_USELESS_PART = {Reason.WRONG_LENGTH, Reason.NOT_A_FILE}
 """Failures after which the partial file is useless."""
 
 
@@ -116,7 +116,7 @@ def download(
     limit: int = LIMIT,
     verify: Verify = _nothing_to_verify,
     progress: Progress = _no_progress,
-    patience: RetryPolicy | None = None,
+    retries: RetryPolicy | None = None,
 ) -> Path:
     """Download a file from the first address that has it, unless the target exists, and return its path.
 
@@ -133,7 +133,7 @@ def download(
                 verify(target)
                 return target
             target.unlink()
-        job = _Download(target, size, min(limit, size or limit), progress, patience or RetryPolicy.of_environment())
+        job = _Download(target, size, min(limit, size or limit), progress, retries or RetryPolicy.of_environment())
         failures = []
         for url in urls:
             try:
@@ -152,14 +152,14 @@ class _Download:
     size: int | None
     limit: int
     progress: Progress
-    patience: RetryPolicy
+    retries: RetryPolicy
 
     @property
     def part(self) -> Path:
         return self.target.with_name(f"{self.target.name}.part")
 
     @property
-    def memory(self) -> Path:
+    def part_info(self) -> Path:
         return self.part.with_name(f"{self.part.name}.json")
 
     @property
@@ -170,88 +170,88 @@ class _Download:
         """Download the file from one address, verify it, and rename it to the target."""
         resumed = self._complete(url)
         try:
-            self._place(verify)
+            self._finish(verify)
         except StagewrightError:
-            self._forget()
+            self._discard_part()
             if not resumed:
                 raise
             self._complete(url)  # the resumed part was of another file
             try:
-                self._place(verify)
+                self._finish(verify)
             except StagewrightError:
-                self._forget()
+                self._discard_part()
                 raise
 
-    def _place(self, verify: Verify) -> None:
+    def _finish(self, verify: Verify) -> None:
         verify(self.part)
         with self.part.open("rb") as stream:
             os.fsync(stream.fileno())
         self.part.rename(self.target)
-        self.memory.unlink(missing_ok=True)
+        self.part_info.unlink(missing_ok=True)
         sync_folder(self.target.parent)
 
-    def _forget(self) -> None:
+    def _discard_part(self) -> None:
         self.part.unlink(missing_ok=True)
-        self.memory.unlink(missing_ok=True)
+        self.part_info.unlink(missing_ok=True)
 
     def _complete(self, url: str) -> bool:
         """Request until the partial file is complete. Return True if a partial file existed before."""
-        had = self._there()
-        left, most, tries = self.patience.attempts, had, 0
+        had = self._received()
+        left, most, tries = self.retries.attempts, had, 0
         while True:
             try:
                 self._attempt(url)
                 return bool(had)
             except StagewrightError as error:
-                left = self.patience.attempts - 1 if self._there() > most else left - 1
-                most, tries = max(most, self._there()), tries + 1
-                if error.reason in _WORTHLESS:
-                    self._forget()
-                if error.reason not in _AGAIN or left <= 0 or tries >= TRIES:
+                left = self.retries.attempts - 1 if self._received() > most else left - 1
+                most, tries = max(most, self._received()), tries + 1
+                if error.reason in _USELESS_PART:
+                    self._discard_part()
+                if error.reason not in _RETRIED or left <= 0 or tries >= TRIES:
                     raise
-                time.sleep(self.patience.pause)
+                time.sleep(self.retries.pause)
 
-    def _there(self) -> int:
+    def _received(self) -> int:
         try:
             return self.part.stat().st_size
         except FileNotFoundError:
             return 0
 
-    def _known(self) -> _PartFile | None:
+    def _part_source(self) -> _PartFile | None:
         try:
-            return _PartFile(**json.loads(self.memory.read_text(encoding="utf-8")))
+            return _PartFile(**json.loads(self.part_info.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def _attempt(self, url: str) -> None:
         """Send one request and append its data to the partial file."""
         start, headers = self._range(url)
-        timeout = httpx.Timeout(self.patience.stall, connect=min(self.patience.stall, CONNECT))
+        timeout = httpx.Timeout(self.retries.stall, connect=min(self.retries.stall, CONNECT))
         with translated_errors(url), httpx.Client(timeout=timeout, headers=HEADERS) as client:
             response = send_request(client, url, headers)
             try:
-                self._take(response, url, start)
+                self._handle(response, url, start)
             finally:
                 response.close()
 
     def _range(self, url: str) -> tuple[int, dict[str, str]]:
         """Return the first byte to request and the headers for it. Remove a partial file that cannot be resumed."""
-        there, known = self._there(), self._known()
+        there, known = self._received(), self._part_source()
         if not there or known is None or (self.size and there > self.size):
-            self._forget()
+            self._discard_part()
             return 0, {}
         if known.url == url and known.validator:
             return there, {"Range": f"bytes={there}-", "If-Range": known.validator}
         start = max(0, there - OVERLAP)
         return start, {"Range": f"bytes={start}-"}
 
-    def _take(self, response: httpx.Response, url: str, start: int) -> None:
+    def _handle(self, response: httpx.Response, url: str, start: int) -> None:
         code = response.status_code
         if code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             total = total_in(response)
-            if total and total == self._there() == (self.size or total):
+            if total and total == self._received() == (self.size or total):
                 return
-            self._forget()
+            self._discard_part()
             raise StagewrightError(
                 Reason.FETCH_CUT, f"{without_password(url)}: the file is shorter than the partial file here"
             )
@@ -262,7 +262,7 @@ class _Download:
             raise StagewrightError(
                 Reason.FETCH_FAILED, f"{without_password(url)}: server sent a partial response to a full request"
             )
-        total = self._total_of(response, url, start)
+        total = self._total_size(response, url, start)
         self._receive(response, url, start, total)
 
     def _check(self, response: httpx.Response, url: str) -> None:
@@ -276,13 +276,13 @@ class _Download:
         if kind.startswith("text/html") and not self.wants_page:
             raise page_error(url)
 
-    def _total_of(self, response: httpx.Response, url: str, start: int) -> int:
+    def _total_size(self, response: httpx.Response, url: str, start: int) -> int:
         """Return the size of the whole file by the headers (bytes; 0: unknown). Raises for a wrong size or range."""
         if response.status_code == httpx.codes.PARTIAL_CONTENT:
             total = total_in(response)
             first = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
             if not first or int(first[1]) != start:
-                self._forget()
+                self._discard_part()
                 raise StagewrightError(
                     Reason.FETCH_CUT, f"{without_password(url)}: server sent another range of the file"
                 )
@@ -305,10 +305,10 @@ class _Download:
         if not validator or validator.startswith("W/"):
             validator = response.headers.get("last-modified", "")
         if not start:
-            self._forget()
-        write_atomically(self.memory, json.dumps(asdict(_PartFile(url, validator, total))))
+            self._discard_part()
+        write_atomically(self.part_info, json.dumps(asdict(_PartFile(url, validator, total))))
         with self.part.open("r+b" if start else "wb") as part:
-            there = self._there()
+            there = self._received()
             part.seek(start)
             done = start
             for chunk in self._chunks(response, url):
@@ -346,7 +346,7 @@ class _Download:
             yield chunk
             got += len(chunk)
             seconds = time.monotonic() - since
-            if seconds > self.patience.stall:
+            if seconds > self.retries.stall:
                 if got < seconds * SLOWEST:
                     raise stall_error(url, f"{got} bytes in {seconds:.0f} seconds")
                 since, got = time.monotonic(), 0

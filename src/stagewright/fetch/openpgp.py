@@ -26,7 +26,7 @@ WEAK = {"1": "MD5", "2": "SHA1", "3": "RIPEMD160"}
 _SIGNATURES = {"GOODSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "BADSIG", "ERRSIG"}
 """The status lines with the result of a signature check; GnuPG prints one of them for each signature."""
 
-_SAYINGS = {
+_PROBLEMS = {
     "BADSIG": (Reason.BAD_SIGNATURE, "signature by {} does not match the content"),
     "REVKEYSIG": (Reason.REVOKED_KEY, "signed with a revoked key, {}"),
     "EXPKEYSIG": (Reason.EXPIRED_KEY, "signed with an expired key, {}"),
@@ -108,7 +108,7 @@ class Keyring:
             raise StagewrightError(
                 Reason.BAD_SIGNATURE,
                 f"{path.name}: too large for a signed text (limit {LARGEST_TEXT} bytes)",
-                hint=_ASK,
+                hint=_DISCARDED,
             )
         with _naming(name or path.name):
             _check_frame(path.read_bytes())
@@ -130,7 +130,7 @@ class Keyring:
         """Return the good signature in gpg's status lines. Raises the reason if there is none."""
         found = list(_signatures(status))
         if not found:
-            raise StagewrightError(Reason.NO_SIGNATURE, "not signed", hint=_ASK)
+            raise StagewrightError(Reason.NO_SIGNATURE, "not signed", hint=_DISCARDED)
         bad = [one for one in found if one.line[0] == "BADSIG"]
         good = [one for one in found if not bad and self._problem(one) is None]
         if good:
@@ -140,7 +140,7 @@ class Keyring:
         assert problem
         reason, what = problem
         hints = {Reason.EXPIRED_KEY: _RENEW, Reason.REVOKED_KEY: _RENEW, Reason.UNKNOWN_SIGNER: _TRUST}
-        raise StagewrightError(reason, what, detail=status.strip(), hint=hints.get(reason, _ASK))
+        raise StagewrightError(reason, what, detail=status.strip(), hint=hints.get(reason, _DISCARDED))
 
     def _problem(self, found: _SignatureStatus) -> tuple[Reason, str] | None:
         """Return the problem of a signature; None if it is good."""
@@ -163,7 +163,7 @@ class Keyring:
         return run(command, check=False).stdout
 
 
-_ASK = "the file was discarded: try another mirror, and report this one"
+_DISCARDED = "the file was discarded: try another mirror, and report this one"
 _RENEW = "put the current keys of the signer into the keyring"
 _TRUST = "to trust this key, add its fingerprint to `keys` and the key to the keyring"
 
@@ -217,14 +217,14 @@ def checked_keys(listing: str, file: Path | str, name: str = "keyring") -> list[
             detail=str(file),
             hint="write it with: gpg --armor --export FINGERPRINT",
         )
-    return list(_primary(listing))
+    return list(_primary_fingerprints(listing))
 
 
 def problem_of(line: Sequence[str]) -> tuple[Reason, str] | None:
     """Return the problem in a status line of gpg (split into words), or None."""
     kind = line[0]
-    if kind in _SAYINGS:
-        reason, saying = _SAYINGS[kind]
+    if kind in _PROBLEMS:
+        reason, saying = _PROBLEMS[kind]
         return reason, saying.format(line[1])
     if kind == "ERRSIG":  # <key id> <algorithm> <digest> <class> <time> <code> <fingerprint>
         if line[3] in WEAK:
@@ -268,12 +268,12 @@ def _check_frame(data: bytes) -> None:
     lines = data.split(b"\n")
     begins = [number for number, line in enumerate(lines) if line.rstrip() == _BEGIN]
     if not begins:
-        raise StagewrightError(Reason.NO_SIGNATURE, "not signed", hint=_ASK)
+        raise StagewrightError(Reason.NO_SIGNATURE, "not signed", hint=_DISCARDED)
     ends = [number for number, line in enumerate(lines) if line.rstrip() == _END]
     around = b"\n".join(lines[: begins[0]] + (lines[ends[0] + 1 :] if ends else [])).strip()
     if not ends or len(begins) > 1 or len(ends) > 1 or around:
         what = "unsigned text around the signed text" if ends else "signature is truncated"
-        raise StagewrightError(Reason.UNSIGNED_TEXT if ends else Reason.BAD_SIGNATURE, what, hint=_ASK)
+        raise StagewrightError(Reason.UNSIGNED_TEXT if ends else Reason.BAD_SIGNATURE, what, hint=_DISCARDED)
 
 
 @contextlib.contextmanager
@@ -298,7 +298,7 @@ def _import(home: Path, file: Path, chosen: Iterable[str]) -> None:
     shutil.rmtree(aside)
 
 
-def _primary(listing: str) -> Iterator[str]:
+def _primary_fingerprints(listing: str) -> Iterator[str]:
     kind = ""
     for line in listing.splitlines():
         fields = line.split(":")

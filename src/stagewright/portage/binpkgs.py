@@ -35,13 +35,15 @@ COMPARED_BY_PORTAGE = frozenset(
 )
 """Entries of /etc/portage that Portage itself compares when it chooses a binary package."""
 
-FETCHING = frozenset({"FETCHCOMMAND", "RESUMECOMMAND", "GENTOO_MIRRORS", "MAKEOPTS", "PORTAGE_NICENESS", "USE"})
+UNRELATED_VARIABLES = frozenset(
+    {"FETCHCOMMAND", "RESUMECOMMAND", "GENTOO_MIRRORS", "MAKEOPTS", "PORTAGE_NICENESS", "USE"}
+)
 """Variables that do not change a package, or that Portage compares."""
 
-OF_PROFILES = frozenset({"make.defaults", "profile.bashrc", "package.bashrc", "package.env", "env"})
+PROFILE_ENTRIES = frozenset({"make.defaults", "profile.bashrc", "package.bashrc", "package.env", "env"})
 """Entries of a profile that hold compiler flags, or code that every build runs (portage(5))."""
 
-_FOR_A_KERNEL = re.compile(r"\blinux-mod(?:-r\d+)?\b")
+_KERNEL_ECLASS = re.compile(r"\blinux-mod(?:-r\d+)?\b")
 """Eclasses of packages with kernel modules, in the text of an ebuild."""
 
 
@@ -57,7 +59,7 @@ class Provenance:
     @functools.cached_property
     def common(self) -> str:
         """The digest of all inputs that the packages of a build share."""
-        make_conf = {name: value for name, value in self.settings.make_conf.items() if name not in FETCHING}
+        make_conf = {name: value for name, value in self.settings.make_conf.items() if name not in UNRELATED_VARIABLES}
         parts = {
             "toolchain": self.toolchain,
             "profile": [_profile(folder) for folder in self._profiles],
@@ -75,7 +77,9 @@ class Provenance:
     def is_cacheable(self, package: str) -> bool:
         """True if a package may enter the cache. Kernel modules may not: the fingerprint does not cover the kernel."""
         ebuilds = (ebuild for repo in self.repos for ebuild in (repo.path / package).glob("*.ebuild"))
-        return not any(_FOR_A_KERNEL.search(ebuild.read_text(errors="replace", encoding="utf-8")) for ebuild in ebuilds)
+        return not any(
+            _KERNEL_ECLASS.search(ebuild.read_text(errors="replace", encoding="utf-8")) for ebuild in ebuilds
+        )
 
     def fingerprint(self, package: str) -> str:
         """Return the fingerprint of a package, given as category/name."""
@@ -101,7 +105,7 @@ class Provenance:
 
 def _profile(folder: Path) -> dict[str, str]:
     """Return the digests of the files of a profile folder that affect packages and that Portage does not compare."""
-    return {path.name: tree_digest(path) for path in sorted(folder.iterdir()) if path.name in OF_PROFILES}
+    return {path.name: tree_digest(path) for path in sorted(folder.iterdir()) if path.name in PROFILE_ENTRIES}
 
 
 def _entries(confdir: Path) -> Iterator[tuple[str, str]]:

@@ -25,8 +25,8 @@ from stagewright.portage.confdir import DISTDIR
 from stagewright.root.sandbox import Bind
 
 SHARED = "/var/cache/distfiles.shared"
-FLAT = "/var/cache/distfiles.mirror"
-MIRROR = "/var/cache/distfiles.folder"
+FLAT_MIRROR = "/var/cache/distfiles.mirror"
+MIRROR_FOLDER = "/var/cache/distfiles.folder"
 """Paths inside a root: of the shared folder, of links to the files of a mirror folder, and of that folder."""
 
 
@@ -46,12 +46,12 @@ class BuildDistfiles:
     @property
     def variables(self) -> dict[str, str]:
         """The variables of make.conf(5) for these folders."""
-        found = {"PORTAGE_RO_DISTDIRS": f"{SHARED} {FLAT}" if self.folder else SHARED}
+        found = {"PORTAGE_RO_DISTDIRS": f"{SHARED} {FLAT_MIRROR}" if self.folder else SHARED}
         return {**found, "GENTOO_MIRRORS": " ".join(self.mirrors)} if self.mirrors else found
 
     def binds(self) -> list[Bind]:
         """Return the mounts for every command inside the root."""
-        mirror = [Bind(self._flat(self.folder), FLAT), Bind(self.folder, MIRROR)] if self.folder else []
+        mirror = [Bind(self._flat(self.folder), FLAT_MIRROR), Bind(self.folder, MIRROR_FOLDER)] if self.folder else []
         return [Bind(self.own, DISTDIR), Bind(self.shared, SHARED), *mirror]
 
     def fetch_binds(self) -> list[Bind]:
@@ -75,10 +75,10 @@ class BuildDistfiles:
         """Copy the used files of the mirror folder into the shared folder. Later builds then need no mirror."""
         for name in self._files():
             target = os.readlink(self.own / name) if (self.own / name).is_symlink() else ""  # noqa: PTH115
-            if self.folder and target.startswith(FLAT):
+            if self.folder and target.startswith(FLAT_MIRROR):
                 inner = os.readlink(self._flat(self.folder) / name)  # noqa: PTH115
                 temporary = self.shared / f".{name}.{secrets.token_hex(4)}"
-                shutil.copyfile(self.folder / os.path.relpath(inner, MIRROR), temporary)
+                shutil.copyfile(self.folder / os.path.relpath(inner, MIRROR_FOLDER), temporary)
                 temporary.rename(self.shared / name)
 
     def _files(self) -> Iterator[str]:
@@ -103,7 +103,7 @@ class BuildDistfiles:
         flat = self.own.with_name("distfiles.mirror")
         flat.mkdir(exist_ok=True)
         for here, _, names in os.walk(folder):
-            inner = os.path.normpath(os.path.join(MIRROR, os.path.relpath(here, folder)))  # noqa: PTH118
+            inner = os.path.normpath(os.path.join(MIRROR_FOLDER, os.path.relpath(here, folder)))  # noqa: PTH118
             for name in names:
                 # Portage would apply layout.conf to the flat folder and not find the files.
                 if name != LAYOUT and not (flat / name).is_symlink():

@@ -32,10 +32,10 @@ _SETTINGS = {
     "advice.detachedHead": "false",
 }
 
-_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1"}
+_NO_CONFIG = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1"}
 """Variables that disable the git configuration of the machine and the user."""
 
-_SAYINGS = (
+_MESSAGES = (
     ("is this a git repository", Reason.NOT_A_FILE),
     ("not found|does not exist|does not appear to be a git repository", Reason.NOT_FOUND),
 )
@@ -89,14 +89,14 @@ class GitRemote:
             known = [name.removeprefix(kind) for name in names if name.startswith(kind)]
             hint = nearest(tag or ref or "", known) or "the repository is empty"
             raise StagewrightError(Reason.UNKNOWN_NAME, f"{self.url}: no {what}", hint=hint)
-        with self._held(self.folder, len(names[wanted])) as lock:
+        with self._locked_repository(self.folder, len(names[wanted])) as lock:
             own = f"refs/pins/{wanted.removeprefix('refs/')}"
             self._fetch(lock, [f"+{wanted}:{own}"])
             return self._commit(own)
 
     def fetch(self, commit: str) -> Commit:
         """Return the commit with this id; fetch it if it is missing. Raises ``UNKNOWN_NAME`` if it does not exist."""
-        with self._held(self.folder, len(commit)) as lock:
+        with self._locked_repository(self.folder, len(commit)) as lock:
             if not self._has(commit):
                 self._fetch_by_id(lock, commit)
             return self._commit(commit)
@@ -117,9 +117,9 @@ class GitRemote:
         """
         folder = self.cache.folder_for("history", self.url)
         since = max(1, since - _DAY)
-        with self._held(folder, len(new)) as lock:
+        with self._locked_repository(folder, len(new)) as lock:
             fetch = ["fetch", "--no-tags", "--quiet", "--filter=tree:0", f"--shallow-since={since}", self.url]
-            self._git(folder, *fetch, f"+{new}:refs/pins/new", alone=False, check=False, pass_fds=[lock])
+            self._git(folder, *fetch, f"+{new}:refs/pins/new", isolated=False, check=False, pass_fds=[lock])
             if self._git(folder, "merge-base", "--is-ancestor", old, new, check=False).code:
                 return None
             span = f"{old}..{new}"
@@ -129,7 +129,7 @@ class GitRemote:
 
     def _names(self) -> dict[str, str]:
         """Return the ids of branches and tags by full name. The value of HEAD is the name of the default branch."""
-        said = self._reach(["ls-remote", "--symref", self.url, "HEAD", "refs/heads/*", "refs/tags/*"])
+        said = self._run_remote(["ls-remote", "--symref", self.url, "HEAD", "refs/heads/*", "refs/tags/*"])
         names: dict[str, str] = {}
         for line in said.splitlines():
             value, tab, name = line.partition("\t")
@@ -161,18 +161,20 @@ class GitRemote:
         depth = [] if whole else ["--depth=1"]
         if whole and (self.folder / "shallow").exists():
             depth = ["--unshallow"]
-        self._reach(["fetch", "--no-tags", "--quiet", *depth, self.url, *specs], self.folder, lock)
+        self._run_remote(["fetch", "--no-tags", "--quiet", *depth, self.url, *specs], self.folder, lock)
 
-    def _reach(self, words: Sequence[str], folder: Path | None = None, lock: int | None = None) -> str:
+    def _run_remote(self, words: Sequence[str], folder: Path | None = None, lock: int | None = None) -> str:
         """Run a git command that connects to the server, and return its output."""
-        result = self._git(folder, *words, alone=False, check=False, pass_fds=[lock] if lock is not None else [])
+        result = self._git(folder, *words, isolated=False, check=False, pass_fds=[lock] if lock is not None else [])
         if self.log:
             self.log.write(f"+ git {' '.join(words)}\n{result.stderr}\n")
             self.log.flush()
         if result.code:
             lines = [line for line in result.stderr.strip().splitlines() if line.strip()]
             raise StagewrightError(
-                next((reason for said, reason in _SAYINGS if re.search(said, result.stderr)), Reason.FETCH_FAILED),
+                next(
+                    (reason for pattern, reason in _MESSAGES if re.search(pattern, result.stderr)), Reason.FETCH_FAILED
+                ),
                 f"{self.url}: git cannot fetch",
                 detail="\n".join(lines[-8:]),
                 hint="check the address and the server",
@@ -197,7 +199,7 @@ class GitRemote:
             remove_tree(index)
 
     @contextlib.contextmanager
-    def _held(self, folder: Path, length: int) -> Iterator[int]:
+    def _locked_repository(self, folder: Path, length: int) -> Iterator[int]:
         """Lock a bare repository, create it if it is missing, and remove the lock files of killed git processes."""
         with self.cache.lock(f"{folder.parent.name}-{folder.name}") as lock:
             if not (folder / "HEAD").exists() or not (folder / "objects").is_dir():
@@ -217,7 +219,7 @@ class GitRemote:
         self,
         folder: Path | None,
         *words: str,
-        alone: bool = True,
+        isolated: bool = True,
         check: bool = True,
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
@@ -231,5 +233,5 @@ class GitRemote:
             if folder
             else []
         )
-        own = {"GIT_TERMINAL_PROMPT": "0", **(_ALONE if alone else network()), **(env or {})}
+        own = {"GIT_TERMINAL_PROMPT": "0", **(_NO_CONFIG if isolated else network()), **(env or {})}
         return run(["git", *settings, *place, *words], env=own, check=check, pass_fds=pass_fds)

@@ -43,7 +43,7 @@ _LINE = re.compile(
 )
 _KINDS = ("xz", "zstd", "zst", "gz", "lz4", "lzo")
 _SIGNATURES = ("gpgsig", "asc")
-_ASK = "try another mirror, or set `date` to an older day"
+_HINT = "try another mirror, or set `date` to an older day"
 
 Trust = Callable[[], AbstractContextManager[Keyring]] | None
 """A function that opens the keyring of trusted keys; None: signatures are not verified."""
@@ -158,7 +158,7 @@ class SnapshotMirror:
                     if any(self._try(f"{name}.{end}", Path(aside)) for end in (*_SIGNATURES, "md5sum")):
                         return day, name
         what = f"of {date}" if date else f"of the last {DAYS_BACK} days"
-        raise StagewrightError(Reason.NOT_FOUND, f"{self.url}: no snapshot {what}", hint=_ASK)
+        raise StagewrightError(Reason.NOT_FOUND, f"{self.url}: no snapshot {what}", hint=_HINT)
 
     def _try(self, name: str, folder: Path) -> Path | None:
         try:
@@ -221,7 +221,7 @@ def _check_signed(file: str, date: str, signature: Signature | None) -> None:
     if signature and signature.made < calendar.timegm(time.strptime(date, "%Y%m%d")):
         made = time.strftime("%Y-%m-%d", time.gmtime(signature.made))
         raise StagewrightError(
-            Reason.REPLAYED, f"{file}: an older snapshot under a newer name (signed on {made})", hint=_ASK
+            Reason.REPLAYED, f"{file}: an older snapshot under a newer name (signed on {made})", hint=_HINT
         )
 
 

@@ -40,7 +40,7 @@ KEYRING = Path("/usr/share/openpgp-keys/gentoo-release.asc")
 _FOLDERS = {"mips64": "mips", "ppc64": "ppc", "rv32": "riscv", "rv64": "riscv", "s390x": "s390", "sparc64": "sparc"}
 """Folders of architectures whose name differs."""
 
-MIRROR = "https://distfiles.gentoo.org"
+DEFAULT_MIRROR = "https://distfiles.gentoo.org"
 
 VARIANT = r"stage[1-4]-[a-z0-9_.]+(-[A-Za-z0-9_+.]+)*"
 
@@ -52,7 +52,7 @@ _LINE = re.compile(rf"(?P<stamp>\d{{8}}T\d{{6}}Z)/{_FILE} +(?P<size>\d+)")
 _WHEN = re.compile(r"^# ts=(\d{1,12})$", re.MULTILINE)
 _DIGEST = re.compile(r"^([0-9a-f]{32,128})  (\S+)$")
 
-_ASK = "try another mirror"
+_HINT = "try another mirror"
 
 T = TypeVar("T")
 
@@ -107,11 +107,11 @@ class ReleaseMirror:
             (stage,) = _only(_stages(signed), f"latest-{variant}.txt")
             if stage.variant != variant:
                 what = f"latest-{variant}.txt: names another variant ({stage.file})"
-                raise StagewrightError(Reason.WRONG_NAME, what, hint=_ASK)
+                raise StagewrightError(Reason.WRONG_NAME, what, hint=_HINT)
             if known and stage.stamp < known:
                 what = f"latest-{variant}.txt: older than the pinned tarball ({stage.stamp}, pinned {known})"
                 raise StagewrightError(
-                    Reason.REPLAYED, what, hint=f"{_ASK}; to go back, remove the pin from stagewright.lock"
+                    Reason.REPLAYED, what, hint=f"{_HINT}; to go back, remove the pin from stagewright.lock"
                 )
             return stage
 
@@ -140,7 +140,7 @@ class ReleaseMirror:
         both, signer = self._signed(f"{stage.path}.DIGESTS", lambda signed: (_digests(signed, stage.file), signed))
         if missing := {"SHA512", "BLAKE2B"} - set(both):
             what = f"{stage.file}.DIGESTS: no {' and no '.join(sorted(missing))}"
-            raise StagewrightError(Reason.BAD_LISTING, what, hint=_ASK)
+            raise StagewrightError(Reason.BAD_LISTING, what, hint=_HINT)
         return SignedTarball(stage, both["SHA512"], both["BLAKE2B"], signer.signature.primary)
 
     def fetch(self, found: SignedTarball, target: Path, progress: Progress) -> Path:
@@ -148,7 +148,7 @@ class ReleaseMirror:
         stage = found.stage
         weaker = self._signed(f"{stage.path}.sha256", lambda signed: _digests(signed, stage.file))
         if "SHA256" not in weaker:
-            raise StagewrightError(Reason.BAD_LISTING, f"{stage.file}.sha256: no SHA256", hint=_ASK)
+            raise StagewrightError(Reason.BAD_LISTING, f"{stage.file}.sha256: no SHA256", hint=_HINT)
         signature = self._small(f"{stage.path}.asc", lambda path: None)
 
         def verify(path: Path) -> None:
@@ -232,17 +232,17 @@ def _stages(signed: SignedText) -> list[StageTarball]:
         if line.strip() and not line.startswith("#"):
             match = _LINE.fullmatch(line.rstrip())
             if not match:
-                raise StagewrightError(Reason.BAD_LISTING, f"listing: invalid line ({line!r})", hint=_ASK)
+                raise StagewrightError(Reason.BAD_LISTING, f"listing: invalid line ({line!r})", hint=_HINT)
             path = line.partition(" ")[0]
             found.append(StageTarball(match["variant"], match["stamp"], path, int(match["size"])))
     if not found or not _WHEN.search(text):
-        raise StagewrightError(Reason.BAD_LISTING, "listing: no tarballs, or no date", hint=_ASK)
+        raise StagewrightError(Reason.BAD_LISTING, "listing: no tarballs, or no date", hint=_HINT)
     return found
 
 
 def _only(stages: list[StageTarball], name: str) -> list[StageTarball]:
     if len(stages) != 1:
-        raise StagewrightError(Reason.BAD_LISTING, f"{name}: expected one file, found {len(stages)}", hint=_ASK)
+        raise StagewrightError(Reason.BAD_LISTING, f"{name}: expected one file, found {len(stages)}", hint=_HINT)
     return stages
 
 
@@ -257,8 +257,8 @@ def _digests(signed: SignedText, name: str) -> dict[str, str]:
             if match[2] == name:
                 found[kind] = match[1]
     if not names:
-        raise StagewrightError(Reason.BAD_LISTING, f"{name}: no digests found", hint=_ASK)
+        raise StagewrightError(Reason.BAD_LISTING, f"{name}: no digests found", hint=_HINT)
     if not found:
         what = f"{name}: the signed digests are for another file ({sorted(names)[0]})"
-        raise StagewrightError(Reason.WRONG_NAME, what, hint=_ASK)
+        raise StagewrightError(Reason.WRONG_NAME, what, hint=_HINT)
     return found

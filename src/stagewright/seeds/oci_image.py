@@ -50,14 +50,16 @@ PLATFORMS = {
 """Names of architectures in registries."""
 
 _LARGEST_MANIFEST = 4 << 20
-_HIDES = "trusted.overlay.opaque"
+_OPAQUE_XATTR = "trusted.overlay.opaque"
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
-_TAR = re.compile(r"application/vnd\.(oci\.image\.layer\.v1\.tar|docker\.image\.rootfs\.diff\.tar)([.+](gzip|zstd))?")
-_HEX = re.compile(r"sha256:([0-9a-f]{64})")
+_LAYER_TYPE = re.compile(
+    r"application/vnd\.(oci\.image\.layer\.v1\.tar|docker\.image\.rootfs\.diff\.tar)([.+](gzip|zstd))?"
+)
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}\n'
 """The policy of skopeo if this machine has none: digests and TLS authenticate the image."""
 
-_SAYINGS = (
+_MESSAGES = (
     (r"unauthorized|denied|authentication required", Reason.FETCH_FAILED, "run `skopeo login REGISTRY` and try again"),
     (r"manifest unknown|name unknown|not found", Reason.NOT_FOUND, "check the names of the image and its tag"),
     (
@@ -86,14 +88,14 @@ class ImageRegistry:
         Raises ``INVALID_VALUE`` if there is no image for the architecture, ``BAD_LISTING`` for an invalid manifest.
         """
         raw = self._manifest(reference)
-        if _HEX.fullmatch(reference):
+        if _DIGEST.fullmatch(reference):
             _check(raw, reference, self.image)
         data = _parsed(raw, self.image)
         if "manifests" not in data:
             return f"sha256:{hashlib.sha256(raw).hexdigest()}"
         offers = {_platform(one): one.get("digest", "") for one in reversed(_list(data["manifests"], self.image))}
         digest = offers.get(f"linux/{PLATFORMS.get(arch, arch.value)}", "")
-        if not _HEX.fullmatch(digest):
+        if not _DIGEST.fullmatch(digest):
             have = ", ".join(sorted(offers))
             what = f"{self.image}:{reference}: no image for {arch} (found {have})"
             raise StagewrightError(Reason.INVALID_VALUE, what, hint="set `arch`, or use another image")
@@ -118,7 +120,7 @@ class ImageRegistry:
         return target
 
     def _manifest(self, reference: str) -> bytes:
-        mark = "@" if _HEX.fullmatch(reference) else ":"
+        mark = "@" if _DIGEST.fullmatch(reference) else ":"
         chunks: list[bytes] = []
 
         def take(chunk: bytes) -> None:
@@ -162,8 +164,8 @@ def verified_layers(folder: Path, digest: str, name: str) -> list[Path]:
     _check(raw, digest, name)
     layers = []
     for layer in _list(_parsed(raw, name).get("layers"), name):
-        found = _HEX.fullmatch(str(layer.get("digest")))
-        if not found or not _TAR.fullmatch(str(layer.get("mediaType"))):
+        found = _DIGEST.fullmatch(str(layer.get("digest")))
+        if not found or not _LAYER_TYPE.fullmatch(str(layer.get("mediaType"))):
             raise _invalid(name, f"unsupported type of a layer ({layer.get('mediaType')})")
         path = folder / found[1]
         if not path.is_file() or path.stat().st_size != layer.get("size"):
@@ -187,7 +189,7 @@ def unpack_layers(layers: Sequence[Path], work: Path, target: Path, log: IO[str]
         tree = work / f"layer{number:03}"
         tree.mkdir()
         trees.append(tree)
-        bounds = bounds.less(unpack(layer, tree, log, bounds, name=name))
+        bounds = bounds.remaining(unpack(layer, tree, log, bounds, name=name))
         translate_whiteouts(tree)
     whole = mount_layers(trees[::-1], work / "layers")
     run(["cp", "--archive", "--no-target-directory", whole, target])
@@ -205,7 +207,7 @@ def translate_whiteouts(tree: Path) -> None:
             Path(folder, name).unlink()
             hidden = name.removeprefix(_WHITEOUT)
             if name == _OPAQUE:
-                os.setxattr(folder, _HIDES, b"y")
+                os.setxattr(folder, _OPAQUE_XATTR, b"y")
             elif hidden not in ("", ".", "..") and not hidden.startswith(_WHITEOUT):
                 _hide(Path(folder, hidden))
         if markers:
@@ -215,7 +217,7 @@ def translate_whiteouts(tree: Path) -> None:
 def _hide(path: Path) -> None:
     """Hide a path of lower layers. A file of this layer stays; a folder of this layer becomes opaque."""
     if path.is_dir() and not path.is_symlink():
-        os.setxattr(path, _HIDES, b"y")
+        os.setxattr(path, _OPAQUE_XATTR, b"y")
     elif not os.path.lexists(path):
         os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
 
@@ -261,15 +263,17 @@ def _translated_errors(name: str) -> Iterator[None]:
     except StagewrightError as error:
         if error.reason is not Reason.COMMAND_FAILED:
             raise
-        for pattern, reason, hint in _SAYINGS:
+        for pattern, reason, hint in _MESSAGES:
             if re.search(pattern, error.detail):
-                raise StagewrightError(reason, f"{name}: {_last(error)}", detail=error.detail, hint=hint) from error
+                raise StagewrightError(
+                    reason, f"{name}: {_last_message(error)}", detail=error.detail, hint=hint
+                ) from error
         hint = "check the network and the registry"
         raise StagewrightError(
-            Reason.FETCH_FAILED, f"{name}: {_last(error)}", detail=error.detail, hint=hint
+            Reason.FETCH_FAILED, f"{name}: {_last_message(error)}", detail=error.detail, hint=hint
         ) from error
 
 
-def _last(error: StagewrightError) -> str:
+def _last_message(error: StagewrightError) -> str:
     found = re.search(r'level=fatal msg="(.*)"', error.detail)
     return found[1].replace('\\"', '"') if found else "skopeo failed"

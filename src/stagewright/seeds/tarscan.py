@@ -40,7 +40,7 @@ class Bounds:
         """The largest size of the decompressed archive (bytes)."""
         return self.size + 4 * BLOCK * self.members + (1 << 20)
 
-    def less(self, other: TarScan) -> Bounds:
+    def remaining(self, other: TarScan) -> Bounds:
         """Return the remaining limits after another archive of the same root."""
         return Bounds(max(1, self.members - other.members), max(1, self.size - other.size))
 
@@ -55,37 +55,37 @@ class TarScan:
         self.size = 0
         self._stream = 0
         self._skip = 0  # bytes of data until the next header
-        self._rest = b""  # an incomplete header or extended header
+        self._pending = b""  # an incomplete header or extended header
         self._pax: dict[bytes, bytes] = {}
-        self._over = False
+        self._ended = False
 
     def feed(self, chunk: bytes) -> None:
         """Scan the next bytes of the stream."""
         self._stream += len(chunk)
         if self._stream > self.bounds.stream:
             raise self._too_large("bytes after decompression", self.bounds.stream)
-        if self._over:
+        if self._ended:
             return
         if self._skip >= len(chunk):
             self._skip -= len(chunk)
             return
-        data = self._rest + chunk[self._skip :] if self._rest or self._skip else chunk
+        data = self._pending + chunk[self._skip :] if self._pending or self._skip else chunk
         at, end = 0, len(data)
-        while end - at >= BLOCK and not self._over:
+        while end - at >= BLOCK and not self._ended:
             used = self._member(data, at)
             if not used:
                 break
             at += used
-        if self._over:
+        if self._ended:
             return
         self._skip = max(0, at - end)
-        self._rest = data[at:] if at < end else b""
+        self._pending = data[at:] if at < end else b""
 
     def _member(self, data: bytes, at: int) -> int:
         """Scan the header at ``at``. Return its size with its content (bytes); 0 if it is incomplete."""
         kind = data[at + 156 : at + 157]
         if not _is_header(data[at : at + BLOCK]):  # the end, or invalid data, which tar reports
-            self._over = True
+            self._ended = True
             return BLOCK
         size = _number(data[at + 124 : at + 136])
         whole = BLOCK + -(-size // BLOCK) * BLOCK

@@ -7,7 +7,7 @@ from pathlib import Path
 from stagewright.catalyst.release import Member
 from stagewright.catalyst.spec import read_spec
 from stagewright.catalyst.spec_keys import Target, ValueType
-from stagewright.catalyst.tokens import fill
+from stagewright.catalyst.tokens import replace_tokens
 from stagewright.dropin.project import Loaded, load_release
 from stagewright.graph.file_digest import tree_digest
 from stagewright.graph.keys import Key, KeySources, keys_of
@@ -166,7 +166,7 @@ class World:
         spec = member.spec
         for name, entry in spec.entries.items():
             key = member.keys.get(name)
-            words = [fill(word, self.given) for word in entry.words]
+            words = [replace_tokens(word, self.given) for word in entry.words]
             if name == "profile":
                 (self.repo / "profiles" / words[0]).mkdir(parents=True, exist_ok=True)
             if name.endswith("/packages") or name.endswith("/sources"):

@@ -64,8 +64,8 @@ def test_check_reports_all_mistakes(catalyst: Call, folder: Path) -> None:
         file.write("rel_typ: x\n")
     done = catalyst("check", "specs")
     assert done.returncode == Exit.INVALID
-    assert "specs/stage1.spec:9:1: 'chostt'" in done.stderr
-    assert "specs/stage3.spec:9:1: 'rel_typ'" in done.stderr
+    assert "specs/stage1.spec:9:1: unknown key 'chostt'" in done.stderr
+    assert "specs/stage3.spec:9:1: unknown key 'rel_typ'" in done.stderr
     assert "'chost'" in done.stderr
     assert "2 errors" in done.stderr
     assert done.stdout == ""

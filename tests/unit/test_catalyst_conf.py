@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stagewright.catalyst.auto import AutoConf, Notice, looks_like_auto, read_auto
 from stagewright.catalyst.catalyst_conf import CatalystConfig, ending, read_config
-from stagewright.catalyst.tokens import STAMP, fill, parse_settings
+from stagewright.catalyst.tokens import STAMP, parse_settings, replace_tokens
 from stagewright.errors import Reason, StagewrightError
 
 
@@ -128,7 +128,7 @@ def test_the_data_part_is_read_and_nothing_run(tmp_path: Path) -> None:
     ]
 
 
-def test_files_of_other_machines_are_told_of(tmp_path: Path) -> None:
+def test_files_of_other_machines_are_noticed(tmp_path: Path) -> None:
     _, problems, notices = auto(tmp_path, 'source /nowhere/at/all\nSPECS="a.spec"\n')
     assert problems == []
     assert [item.place.line for item in notices] == [1]
@@ -175,7 +175,7 @@ def test_what_is_wrong_has_a_place(tmp_path: Path, text: str, reason: Reason, li
 @pytest.mark.parametrize(
     "text", ['X="', "f() {", "f() {\n}", "a=(", "=", "\\", "'", "source", "X=$", "${", "}", "\x00"]
 )
-def test_nonsense_is_told_of(tmp_path: Path, text: str) -> None:
+def test_invalid_bash_raises_nothing(tmp_path: Path, text: str) -> None:
     auto(tmp_path, text)
     auto(tmp_path, f"SETS=a\n{text}\n")
 
@@ -191,9 +191,9 @@ def test_which_of_the_two_a_file_is(tmp_path: Path, text: str, expected: bool) -
 
 def test_tokens() -> None:
     values = parse_settings(["TIMESTAMP=20260628T164555Z", "REPO_DIR=/srv/releng"])
-    assert fill("a-@TIMESTAMP@-@TREEISH@", values) == "a-20260628T164555Z-@TREEISH@"
-    assert fill("@REPO_DIR@/@REPO_DIR@", values) == "/srv/releng//srv/releng"
-    assert fill("user@host", values) == "user@host"
+    assert replace_tokens("a-@TIMESTAMP@-@TREEISH@", values) == "a-20260628T164555Z-@TREEISH@"
+    assert replace_tokens("@REPO_DIR@/@REPO_DIR@", values) == "/srv/releng//srv/releng"
+    assert replace_tokens("user@host", values) == "user@host"
 
 
 @pytest.mark.parametrize("word", ["X", "=x", "X=", "1=x", "X=a b", "X=a#b", "X=a:b", "X=50%", 'X="a"'])

@@ -11,7 +11,7 @@ from releases import HEAD, SPECS, STAMP, World, keys_in
 
 from stagewright.catalyst.convert.entry_draft import EntryDraft, text
 from stagewright.catalyst.convert.entry_names import FileNames, bare
-from stagewright.catalyst.convert.matrices import group
+from stagewright.catalyst.convert.matrices import merge_entries
 from stagewright.cli.main import run
 from stagewright.dropin.storedir import Layout
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
@@ -515,10 +515,10 @@ def test_specs_of_one_name_are_told_apart(world: World) -> None:
 
 def test_files_of_one_name_are_told_apart() -> None:
     names = FileNames({})
-    assert names.of(Path("/a/b/c")) == "files/b/c"
-    assert names.of(Path("/x/b/c")) == "files/x/b/c"
-    assert names.of(Path("/a/b/c")) == "files/b/c"
-    assert names.of(Path("/one")) == "files/one"
+    assert names.name_of(Path("/a/b/c")) == "files/b/c"
+    assert names.name_of(Path("/x/b/c")) == "files/x/b/c"
+    assert names.name_of(Path("/a/b/c")) == "files/b/c"
+    assert names.name_of(Path("/one")) == "files/one"
 
 
 TEXTS = {"plain": "plain", "a{b}": "a{{b}}", "@TIMESTAMP@-x": "{TIMESTAMP}-x", "${x}": "${{x}}"}
@@ -540,19 +540,19 @@ def drafts(*names: str, **different: list[str]) -> list[EntryDraft]:
 
 
 def test_entries_that_differ_in_words_become_one() -> None:
-    (one,) = group(drafts("stage3-amd64-openrc", "stage3-arm64-openrc", chost=["x86", "arm"]))
+    (one,) = merge_entries(drafts("stage3-amd64-openrc", "stage3-arm64-openrc", chost=["x86", "arm"]))
     assert one.name == "stage3-{variant}-openrc"
     assert one.data["root"] == "stage3-{variant}-openrc-seed"
     assert one.data["chost"] == "{chost}"
     assert one.matrix == [{"variant": "amd64", "chost": "x86"}, {"variant": "arm64", "chost": "arm"}]
-    (same,) = group(drafts("a-1", "a-2", "a-3"))
+    (same,) = merge_entries(drafts("a-1", "a-2", "a-3"))
     assert same.matrix == {"variant": ["1", "2", "3"]}
 
 
 def test_entries_of_other_shapes_stay_apart() -> None:
     first, second = drafts("a-1", "a-2")
     second.data["depclean"] = True
-    assert len(group([first, second])) == 2
+    assert len(merge_entries([first, second])) == 2
 
 
 def test_comments_name_the_specs(world: World, tmp_path: Path) -> None:
@@ -568,3 +568,14 @@ def test_comments_name_the_specs(world: World, tmp_path: Path) -> None:
     assert tomllib.loads(written)["variables"]["TIMESTAMP"] == "{date}T000000Z"
     assert (out / "files/portage/stages/file").read_text(encoding="utf-8") == "stages"
     assert (out / "repos/gentoo").is_symlink()
+
+
+def test_specs_whose_names_are_not_utf8_are_converted(world: World, tmp_path: Path) -> None:
+    world.write("stage\udcff1", SPECS["stage1"])
+    out = tmp_path / "out"
+    options = ["--conf", str(world.conf), "--set", f"REPO_DIR={world.folder}", "--repo", f"gentoo={world.repo}"]
+    arguments = ["--store", str(tmp_path / "s"), "catalyst", "convert", str(world.specs), *options, "-o", str(out)]
+    assert run(arguments) == Exit.OK
+    written = (out / "stagewright.toml").read_text(encoding="utf-8")
+    assert "/stage?1.spec\n" in written
+    assert "stages" in tomllib.loads(written)

@@ -166,13 +166,13 @@ def test_two_specs_that_write_one_file(read: Read) -> None:
     assert reasons(release) == [(Reason.DUPLICATE_NAME, "b", 3)]
 
 
-def test_two_specs_of_one_identity_take_turns(read: Read) -> None:
-    """As official ones do that differ in their ISO or image only."""
+def test_two_specs_of_one_identity_never_run_together(read: Read) -> None:
+    """Official specs share an identity if they differ in their ISO or image only."""
     release, graph = read(
         a=spec("livecd-stage2", T, "s/s", "livecd/iso: a.iso"), b=spec("livecd-stage2", T, "s/s", "livecd/iso: b.iso")
     )
     assert release.problems == []
-    assert [item.place.file.stem for item in release.notices if "take turns" in item.text] == ["b"]
+    assert [item.place.file.stem for item in release.notices if "never run together" in item.text] == ["b"]
     identity = f"23.0-default/livecd-stage2-amd64-{T}"
     assert graph.shared_identities == {identity: [f"{identity} [a.iso]", f"{identity} [b.iso]"]}
     times = estimate(graph, 2)

@@ -87,7 +87,7 @@ def test_every_row_is_really_used(key: SpecKey, target: Target, tmp_path: Path) 
 IDENTITY = ("target", "subarch", "version_stamp", "rel_type", "profile", "source_subpath")
 
 ELSEWHERE = ("snapshot_treeish", "binrepo_path", "decompressor_search_order", "livecd/fstype")
-"""Keys that change nothing by themselves in a good spec; tests of their own are in test_catalyst_convert.py."""
+"""Keys that change nothing by themselves in a good spec; their tests are in test_catalyst_convert.py."""
 
 
 def _changes(key: SpecKey, target: Target) -> bool:
@@ -95,7 +95,7 @@ def _changes(key: SpecKey, target: Target) -> bool:
     alone = key.name in ELSEWHERE or key.name.endswith(("/depclean", "/sshkey"))
     if key.name == "boot/kernel" or (key.name == "livecd/cdtar" and target is Target.LIVECD2):
         alone = True
-    done = rule.status in (KeyStatus.HONOURED, KeyStatus.DIFFERS) and rule.convert.__name__ != "_nothing"
+    done = rule.status in (KeyStatus.HONOURED, KeyStatus.DIFFERS) and rule.convert.__name__ != "_no_setting"
     return done and not alone and target is not Target.SNAPSHOT
 
 
@@ -119,7 +119,7 @@ def test_what_is_honoured_changes_something(key: SpecKey, target: Target, tmp_pa
 
 
 def picture(loaded: Loaded) -> object:
-    """Everything that conversion gives but places."""
+    """The whole result of a conversion, without places."""
     converted = loaded.converted
     entries = [(draft.table, draft.name, draft.data) for draft in converted.drafts]
     outputs = [(output.entry, output.path) for output in converted.outputs]

@@ -1,1 +1,1 @@
-"""Catalyst's own files: specs, catalyst.conf, the configuration of catalyst-auto; what they say, and their graph."""
+"""Files of Catalyst: specs, catalyst.conf, the configuration of catalyst-auto, and the graph of a release."""

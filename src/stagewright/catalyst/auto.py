@@ -1,7 +1,7 @@
-"""The configuration of ``catalyst-auto``: bash by nature, of which the data part is read and nothing is run.
+"""Read the configuration of ``catalyst-auto``, a bash script. Stagewright reads its data and runs nothing.
 
-Read are assignments (``NAME=value``, ``"..."`` over several lines, ``'...'``, ``+=``, ``$NAME`` and ``${NAME}``) and
-``source FILE``. Bodies of functions are passed over. Anything else is told of, and not done.
+Supported are assignments (``NAME=value``, ``"..."`` over several lines, ``'...'``, ``+=``, ``$NAME`` and ``${NAME}``)
+and ``source FILE``. Function bodies are skipped. Every other line is skipped with a notice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WORD = re.compile(r"\S+")
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that is not wrong, but worth a look."""
+    """A remark about a place in a file that is not an error."""
 
     place: Place
     text: str
@@ -39,13 +39,13 @@ class Notice:
         return f"{self.place}: {self.text}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The notice as JSON-able data."""
+        """Return the notice as JSON data."""
         return {"message": self.text, "place": self.place.to_dict()}
 
 
 @dataclass(frozen=True)
 class Variable:
-    """The value of a variable, and where it is written."""
+    """Value of a variable and its place."""
 
     value: str
     place: Place
@@ -53,7 +53,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class BuildSet:
-    """Specs that catalyst-auto builds one after the other; it goes on without the optional ones."""
+    """Specs that catalyst-auto builds one after the other. If an optional spec fails, it continues."""
 
     name: str
     specs: tuple[tuple[str, Place], ...]
@@ -62,7 +62,7 @@ class BuildSet:
 
 @dataclass
 class AutoConf:
-    """One configuration: its variables, sets in order, and folders."""
+    """A configuration: its variables, its sets in order, and its folders."""
 
     file: Path
     variables: dict[str, Variable] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class AutoConf:
 
 
 def looks_like_auto(file: Path) -> bool:
-    """Whether a file is catalyst-auto's rather than catalyst.conf: only bash has ``source``, and names in capitals."""
+    """Return True if a file is for catalyst-auto. Unlike catalyst.conf it has ``source`` or names in capitals."""
     pattern = r"^(?:source |\. |export |[A-Z][A-Z0-9_]\w*\+?=|\w+ ?\(\))"
     return bool(re.search(pattern, read_text(file), re.MULTILINE))
 
@@ -81,12 +81,12 @@ class _Reader:
     def __init__(self, conf: AutoConf, given: Mapping[str, str], problems: list[StagewrightError]) -> None:
         self.conf, self.problems, self.notices = conf, problems, list[Notice]()
         here = Place(conf.file)
-        home = str(conf.file.resolve().parent.parent)  # these files lie in the folder tools of the checkout
+        home = str(conf.file.resolve().parent.parent)  # these files are in the folder tools of the checkout
         self.given = {"REPO_DIR": home, **given}
         conf.variables.update({name: Variable(value, here) for name, value in self.given.items()})
 
     def read(self, file: Path, above: tuple[Path, ...] = ()) -> None:
-        """Take the data part of one file, and of those that it sources."""
+        """Read the data of a file and of the files that it sources. ``above`` are the files that source this one."""
         text = read_text(file)
         position = 0
         while position < len(text):
@@ -108,11 +108,11 @@ class _Reader:
             else:
                 rest = _REST.match(text, position)
                 assert rest
-                self.notices.append(Notice(place, f"not read, as it is not data: {rest.group().strip()[:60]}"))
+                self.notices.append(Notice(place, f"skipped, only bash can run it: {rest.group().strip()[:60]}"))
                 position = rest.end()
 
     def body_end(self, text: str, start: int) -> int:
-        """The end of a function: its closing brace at the start of a line, or the one that closes it on its line."""
+        """Return the offset after a function: after its closing brace on the same line, or at the start of a line."""
         line_end = text.find("\n", start)
         line = text[start : line_end if line_end >= 0 else len(text)]
         if "}" in line:
@@ -121,7 +121,7 @@ class _Reader:
         return found.end() if found else len(text)
 
     def assign(self, found: re.Match[str], place: Place) -> None:
-        """Take a variable; what was given with ``--set`` stays."""
+        """Store a variable. Values of ``--set`` are not overwritten."""
         name, value = found["name"], self.expand(found["value"])
         if name in self.given:
             return
@@ -129,15 +129,15 @@ class _Reader:
         self.conf.variables[name] = Variable(earlier.value + value if found["add"] and earlier else value, place)
 
     def source(self, word: str, place: Place, above: tuple[Path, ...]) -> None:
-        """Read the file that a file sources."""
+        """Read a sourced file."""
         file = Path(self.expand(word))
         if "$" in str(file):
-            self.notices.append(Notice(place, f"not read, as only bash knows where it is: {file}"))
+            self.notices.append(Notice(place, f"skipped, its path is only known to bash: {file}"))
         elif not os.path.isfile(file) and not file.is_relative_to(self.conf.variables["REPO_DIR"].value):  # noqa: PTH113
-            self.notices.append(Notice(place, f"not read, as it is not on this machine: {file}"))
+            self.notices.append(Notice(place, f"skipped, not found on this machine: {file}"))
         elif not os.path.isfile(file):  # noqa: PTH113  pathlib raises for names that are too long
-            hint = "give --set REPO_DIR=FOLDER where the file lies below another folder"
-            problem = StagewrightError(Reason.MISSING_FILE, f"{file} is not there", place=place, hint=hint)
+            hint = "add --set REPO_DIR=FOLDER if the file is below another folder"
+            problem = StagewrightError(Reason.MISSING_FILE, f"{file} not found", place=place, hint=hint)
             self.problems.append(problem)
         elif file.resolve() in above:
             self.problems.append(cycle_error([*map(str, above[above.index(file.resolve()) :]), str(file)], place))
@@ -145,7 +145,7 @@ class _Reader:
             self.read(file, above)
 
     def expand(self, text: str) -> str:
-        """A value without its quotes, with the variables that are known."""
+        """Return a value without its quotes and with the known variables replaced."""
 
         def known(found: re.Match[str]) -> str:
             variable = self.conf.variables.get(found[1] or found[2])
@@ -156,22 +156,22 @@ class _Reader:
         return "".join(plain)
 
     def value(self, name: str) -> Variable | None:
-        """A variable that must be known in full."""
+        """Return a variable. A value with an unknown variable in it is an error."""
         variable = self.conf.variables.get(name)
         if variable is None or "$" not in variable.value:
             return variable
-        hint = "give what it stands for with --set NAME=VALUE"
-        message = f"{name}: only bash knows what {variable.value!r} is"
+        hint = "add --set NAME=VALUE for the variable in it"
+        message = f"{name}: the value of {variable.value!r} is only known to bash"
         self.problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=variable.place, hint=hint))
         return None
 
     def specs(self, name: str) -> tuple[tuple[str, Place], ...]:
-        """The words of a variable, each with the place of the variable."""
+        """Return the words of a variable, each with the place of the variable."""
         variable = self.value(name)
         return tuple((word, variable.place) for word in _WORD.findall(variable.value)) if variable else ()
 
     def sets(self) -> None:
-        """The sets: the one without a name, then those of SETS."""
+        """Read the sets: the one without a name, then those in SETS."""
         for name in ["", *(word for word, _ in self.specs("SETS"))]:
             prefix = f"SET_{name}_" if name else ""
             specs, optional = self.specs(f"{prefix}SPECS"), self.specs(f"{prefix}OPTIONAL_SPECS")
@@ -179,15 +179,18 @@ class _Reader:
                 self.conf.sets.append(BuildSet(name, specs, optional))
             elif name:
                 place = self.conf.variables["SETS"].place
-                message = f"set {name!r} has neither SET_{name}_SPECS nor SET_{name}_OPTIONAL_SPECS"
-                hint = "give it specs, or take it out of SETS"
+                message = f"set {name!r}: SET_{name}_SPECS and SET_{name}_OPTIONAL_SPECS are missing"
+                hint = "define one of them, or remove the set from SETS"
                 self.problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=hint))
 
 
 def read_auto(
     file: Path, given: Mapping[str, str], problems: list[StagewrightError], notices: list[Notice]
 ) -> AutoConf:
-    """Read one file. ``given`` are the values of ``--set``; REPO_DIR is the folder above the file's if not given."""
+    """Read a configuration. Errors are appended to ``problems``, remarks to ``notices``.
+
+    ``given`` are the values of ``--set``. The default of REPO_DIR is the parent of the file's folder.
+    """
     conf = AutoConf(file)
     reader = _Reader(conf, given, problems)
     try:

@@ -1,4 +1,4 @@
-"""``catalyst.conf``: TOML since Catalyst 4; of several files the last word counts."""
+"""Read ``catalyst.conf``, which is TOML since Catalyst 4. Settings in later files override those in earlier ones."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ ENDINGS = {
     "zstd": "tar.zst",
     "pzstd": "tar.zst",
 }
-"""The ending that each compression_mode gives."""
+"""File name ending by compression_mode."""
 
 
 @dataclass(frozen=True)
 class CatalystConfig:
-    """What Catalyst's configuration says, with Catalyst's defaults."""
+    """Settings of Catalyst's configuration, with Catalyst's defaults."""
 
     storedir: str = "/var/tmp/catalyst"
     sharedir: str = "/usr/share/catalyst"
@@ -78,12 +78,12 @@ class CatalystConfig:
     digests: Sequence[str] = ()
     digest_format: str = "linux"
     options: Sequence[str] = ()
-    repos_storedir: str = ""  # below storedir, when not given
+    repos_storedir: str = ""  # default: below storedir
     repo_openpgp_key_path: str = ""
 
     @property
     def builds(self) -> str:
-        """The folder that results go into."""
+        """Path of the folder for results."""
         return f"{self.storedir.rstrip('/')}/builds"
 
 
@@ -91,7 +91,7 @@ _USED = {item.name for item in fields(CatalystConfig)}
 
 
 def read_config(files: Iterable[Path], problems: list[StagewrightError]) -> CatalystConfig:
-    """The configuration that these files give; what is wrong in them is added to ``problems``."""
+    """Return the configuration from these files. Errors are appended to ``problems``."""
     config = CatalystConfig()
     for file in files:
         try:
@@ -99,35 +99,35 @@ def read_config(files: Iterable[Path], problems: list[StagewrightError]) -> Cata
         except StagewrightError as error:
             problems.append(error)
             continue
-        good = {name: value for name, value in source.data.items() if _fine(name, value, source, problems)}
+        good = {name: value for name, value in source.data.items() if _is_valid(name, value, source, problems)}
         config = replace(config, **{name: good[name] for name in _USED & good.keys()})
     return config
 
 
-def _fine(name: str, value: Any, source: Source, problems: list[StagewrightError]) -> bool:
-    """Whether a setting is one that Catalyst takes, and of the right type; if not, says so."""
+def _is_valid(name: str, value: Any, source: Source, problems: list[StagewrightError]) -> bool:
+    """Return True if Catalyst accepts a setting and its value. Otherwise append an error to ``problems``."""
     place = source.place((name,))
     if name not in _SETTINGS:
         place = source.place((name,), of_key=True)
-        message = f"{name}: catalyst.conf has no such setting"
+        message = f"unknown setting {name!r} for catalyst.conf"
         problem = StagewrightError(Reason.UNKNOWN_KEY, message, place=place, hint=nearest(name, _SETTINGS))
     elif not _is(value, _SETTINGS[name]):
-        message = f"{name}: this is not {_SETTINGS[name]}"
+        message = f"{name}: must be {_SETTINGS[name]} (found {value!r})"
         problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=f"write {_SETTINGS[name]}")
     elif name == "compression_mode" and ending(value) is None:
-        message = f"compression_mode: there is no mode {value!r}"
+        message = f"compression_mode: unknown mode {value!r}"
         problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=nearest(value, ENDINGS))
     elif name == "options" and (unknown := [option for option in value if option not in _OPTIONS]):
-        message = f"options: there is no option {unknown[0]!r}"
+        message = f"options: unknown option {unknown[0]!r}"
         place = source.place((name, value.index(unknown[0])))
         problem = StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=nearest(unknown[0], _OPTIONS))
     elif name == "digests" and (strange := [one for one in value if one not in hashlib.algorithms_available]):
-        message = f"digests: there is no digest {strange[0]!r}"
+        message = f"digests: unknown digest {strange[0]!r}"
         place = source.place((name, value.index(strange[0])))
         hint = nearest(strange[0], hashlib.algorithms_guaranteed)
         problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint)
     elif name == "digest_format" and value not in _FORMATS:
-        message = f"digest_format: there is no format {value!r}"
+        message = f"digest_format: unknown format {value!r}"
         problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=nearest(value, _FORMATS))
     else:
         return True
@@ -144,5 +144,5 @@ def _is(value: Any, what: str) -> bool:
 
 
 def ending(mode: str) -> str | None:
-    """The ending of what a compression mode makes; None for a mode that there is not."""
+    """Return the file name ending for a compression mode, or None for an unknown mode."""
     return "squashfs" if mode.startswith("squashfs") else ENDINGS.get(mode)

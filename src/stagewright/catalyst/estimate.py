@@ -1,4 +1,4 @@
-"""How long a release takes when every spec takes as long as any other: levels, the longest path, and the makespan."""
+"""Estimate the length of a release if all specs take equally long: levels, longest path, makespan."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from stagewright.catalyst.release_graph import ReleaseGraph
 
 @dataclass(frozen=True)
 class Estimate:
-    """In steps of one spec each.
+    """An estimate in steps of one spec each.
 
-    ``with_turns`` has specs of one identity one after the other, ``with_caches`` also those that share a package cache.
+    ``with_turns`` runs specs with the same identity one after the other, ``with_caches`` also those that share a
+    package cache.
     """
 
     specs: int
@@ -26,7 +27,7 @@ class Estimate:
 
 
 def estimate(graph: ReleaseGraph, jobs: int) -> Estimate:
-    """The estimate for some specs at a time; 0 for as many as can be."""
+    """Return the estimate for ``jobs`` specs at a time. 0 sets no limit."""
     inputs = {item.name: set(item.inputs.values()) for item in graph.results}
     turns = list(graph.shared_identities.values())
     depth = _depths(inputs)
@@ -57,9 +58,9 @@ def _depths(inputs: Mapping[str, set[str]]) -> dict[str, int]:
 
 
 def makespan(inputs: Mapping[str, set[str]], jobs: int, turns: Iterable[Iterable[str]] = ()) -> int:
-    """Steps until all is done, when what has the longest way to go starts first.
+    """Return the number of steps until all specs are done, if those with the longest path ahead start first.
 
-    ``turns`` are groups of which only one runs at a time; ``jobs`` of 0 sets no limit.
+    Of each group in ``turns`` only one spec runs at a time. ``jobs`` of 0 sets no limit.
     """
     users = _users(inputs)
     height = _depths(users)
@@ -90,7 +91,7 @@ def _users(inputs: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 
 def _started(names: Iterable[str], jobs: int, groups: Mapping[str, set[int]]) -> set[str]:
-    """Those of the names, the first ones first, that run in one step."""
+    """Return the names that run in one step. Names at the start are preferred."""
     taken: set[int] = set()
     started: set[str] = set()
     for name in names:

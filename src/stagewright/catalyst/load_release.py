@@ -1,4 +1,4 @@
-"""From files to a release that is checked, with its graph."""
+"""Read files into a checked release with its graph."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from stagewright.catalyst.spec_check import check_member
 
 
 def load(specs: Sequence[Path], conf: Sequence[Path], given: Mapping[str, str]) -> tuple[Release, ReleaseGraph]:
-    """Read specs and folders of them, with the files of Catalyst and catalyst-auto and the values of ``--set``.
+    """Read specs and folders of specs with Catalyst's and catalyst-auto's files and the values of ``--set``.
 
-    Everything that is wrong is in ``problems`` of the release; the graph holds what has an identity nevertheless.
+    ``problems`` of the release has all errors. The graph contains every spec that has an identity, also invalid ones.
     """
     release = read_release(specs, conf, given)
     for member in release.members:

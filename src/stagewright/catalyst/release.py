@@ -1,4 +1,4 @@
-"""A release: specs from files, folders and the sets of catalyst-auto, with the configuration for all of them."""
+"""A release: specs from files, folders and the sets of catalyst-auto, with the configuration of all specs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stagewright.errors import Place, Reason, StagewrightError
 
 @dataclass(frozen=True)
 class Member:
-    """One spec of a release, and the sets that it is in."""
+    """A spec of a release and the names of its sets."""
 
     spec: Spec
     sets: tuple[str, ...] = ()
@@ -26,13 +26,13 @@ class Member:
 
     @functools.cached_property
     def target(self) -> Target | None:
-        """What it makes; None for a target that there is not."""
+        """Target of the spec, or None if it is unknown."""
         word = self.spec.text("target")
         return Target(word) if word in set(Target) else None
 
     @functools.cached_property
     def keys(self) -> Mapping[str, SpecKey]:
-        """The keys that it may have, by their names with kernels and packages filled in."""
+        """Valid keys of the spec by name, with the names of its kernels and packages in them."""
         found: dict[str, SpecKey] = {}
         for name, key in self.target.keys.items() if self.target else ():
             part = next((part for part in PLACEHOLDERS if part in name), None)
@@ -43,32 +43,32 @@ class Member:
 
 @dataclass
 class Release:
-    """Everything that was read, and what is wrong with reading it."""
+    """All specs and settings of a release, with the errors and notices from reading them."""
 
     members: list[Member] = field(default_factory=list)
     config: CatalystConfig = field(default_factory=CatalystConfig)
     autos: list[AutoConf] = field(default_factory=list)
-    folders: list[Path] = field(default_factory=list)  # given ones, where files of other machines are looked for
+    folders: list[Path] = field(default_factory=list)  # given by the user, searched for files of other machines
     problems: list[StagewrightError] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        """Whether sets say what all belongs to it."""
+        """True if sets list all specs of the release."""
         return any(auto.sets for auto in self.autos)
 
     @functools.cached_property
     def kernel_configs(self) -> Mapping[str, Path]:
-        """The files below the KCONFIG_DIRs by their base names, by which catalyst-auto finds them."""
+        """Files below the KCONFIG_DIRs by base name, as catalyst-auto finds them."""
         folders = [auto.kconfig_dir for auto in self.autos if auto.kconfig_dir]
         return {path.name: path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def read_release(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str, str]) -> Release:
-    """Read a release.
+    """Read a release. Errors are collected in its ``problems``.
 
-    ``paths`` are specs and folders of them, ``conf`` files of Catalyst and catalyst-auto, ``given`` the values of
-    ``--set``. What is wrong is collected in the release.
+    ``paths`` are specs and folders of specs, ``conf`` files of Catalyst and catalyst-auto, ``given`` the values of
+    ``--set``.
     """
     release = Release()
     catalyst = []
@@ -85,10 +85,10 @@ def read_release(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str
     for path in paths:
         release.folders.append(path if os.path.isdir(path) else path.parent)  # noqa: PTH112
         for file in _below(path, release.problems):
-            files.setdefault(Path(os.path.abspath(file)), (file, [], []))  # noqa: PTH100  links stay as they are
+            files.setdefault(Path(os.path.abspath(file)), (file, [], []))  # noqa: PTH100  keeps symbolic links
     if not files and not release.problems:
-        hint = "name specs, folders of them, or a catalyst-auto configuration with --conf"
-        release.problems.append(StagewrightError(Reason.USAGE, "there is no spec to read", hint=hint))
+        hint = "name specs, folders of specs, or a catalyst-auto configuration with --conf"
+        release.problems.append(StagewrightError(Reason.USAGE, "no specs given", hint=hint))
     for file, sets, optional in files.values():
         try:
             spec = read_spec(file)
@@ -104,7 +104,7 @@ _Files = dict[Path, tuple[Path, list[str], list[bool]]]
 
 
 def _of_sets(release: Release) -> _Files:
-    """The specs of all sets, with the names of their sets, in the order in which catalyst-auto builds them."""
+    """Return the specs of all sets with the names of their sets, in the order in which catalyst-auto builds them."""
     files: _Files = {}
     for auto in release.autos:
         folder = auto.specs_dir or auto.file.parent
@@ -115,7 +115,7 @@ def _of_sets(release: Release) -> _Files:
             for word, place, optional in words:
                 file = folder / word
                 if not os.path.isfile(file):  # noqa: PTH113  pathlib raises for names that are too long
-                    release.problems.append(_missing(f"set {group.name!r}: there is no {file}", place))
+                    release.problems.append(_missing(f"set {group.name!r}: {file} not found", place))
                     continue
                 key = Path(os.path.abspath(file))  # noqa: PTH100
                 _, sets, kinds = files.setdefault(key, (file, [], []))
@@ -125,7 +125,7 @@ def _of_sets(release: Release) -> _Files:
 
 
 def _missing(message: str, place: Place) -> StagewrightError:
-    return StagewrightError(Reason.MISSING_FILE, message, place=place, hint="mend the name, or SPECS_DIR")
+    return StagewrightError(Reason.MISSING_FILE, message, place=place, hint="correct the name, or SPECS_DIR")
 
 
 def _below(path: Path, problems: list[StagewrightError]) -> list[Path]:
@@ -133,8 +133,6 @@ def _below(path: Path, problems: list[StagewrightError]) -> list[Path]:
         return [path]
     found = sorted(file for file in path.rglob("*.spec") if file.is_file())
     if not found:
-        hint = "specs are files that end in .spec"
-        problems.append(
-            StagewrightError(Reason.MISSING_FILE, "this folder holds no spec", place=Place(path), hint=hint)
-        )
+        hint = "name a folder with files that end in .spec"
+        problems.append(StagewrightError(Reason.MISSING_FILE, "no specs found", place=Place(path), hint=hint))
     return found

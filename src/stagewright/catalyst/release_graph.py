@@ -1,9 +1,9 @@
-"""The graph of a release: what each spec makes, what it starts from, and who makes that.
+"""The graph of a release: the result of each spec, its sources, and the specs that make them.
 
-An identity is ``rel_type/target-subarch-version_stamp``, as in Catalyst's folder ``builds``; ``source_subpath`` names
-one with or without the ending of its file. A source that ends in ``-latest`` is the newest stage of that name: that of
-a spec of the same run, unless that one stands on the spec that asks; then it is what the run before left, a seed.
-The stage1 and stage3 of each variant are such a circle through time, not a mistake.
+An identity is ``rel_type/target-subarch-version_stamp``, as in Catalyst's folder ``builds``. ``source_subpath`` names
+an identity with or without the ending of its file. A source that ends in ``-latest`` is the newest stage of that name.
+It is linked to a spec of the same run, unless that spec depends on the one with the source. Then the source is a seed:
+the result of an earlier run. The stage1 and stage3 of each variant depend on each other in this way, which is correct.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ _SECONDS = 2
 
 @dataclass(frozen=True)
 class SpecResult:
-    """What one spec makes, and from what: ``sources`` are identities by role."""
+    """The result of one spec and its inputs. ``sources`` are identities by role."""
 
-    name: str  # the identity, with the artifact where several specs have one identity
+    name: str  # the identity, with the artifact if several specs share the identity
     identity: str
     member: Member
     artifacts: tuple[str, ...]
     package_cache: str
     sources: Mapping[str, str] = field(default_factory=dict)
-    inputs: Mapping[str, str] = field(default_factory=dict)  # by role, the names of what in this run makes them
+    inputs: Mapping[str, str] = field(default_factory=dict)  # names of results of this run by role
 
     @property
     def seeds(self) -> dict[str, str]:
-        """The sources that nothing in this run makes, by role."""
+        """Sources by role that no spec of this run makes."""
         return {role: source for role, source in self.sources.items() if role not in self.inputs}
 
 
 @dataclass
 class ReleaseGraph:
-    """The graph: what is made, in the order in which it was read."""
+    """The graph of a release: all results in the order in which their specs were read."""
 
     results: list[SpecResult]
 
     @functools.cached_property
     def shared_caches(self) -> dict[str, list[str]]:
-        """Package caches that several specs fill, with their names; complete when the last of them is done."""
+        """Package caches that several specs fill, with the names of their results."""
         table: dict[str, list[str]] = defaultdict(list)
         for item in self.results:
             if item.package_cache:
@@ -68,14 +68,17 @@ class ReleaseGraph:
 
     @functools.cached_property
     def shared_identities(self) -> dict[str, list[str]]:
-        """Identities of several specs, with the names of these: they use the same folders, so they take turns."""
+        """Identities that several specs have, with the names of their results.
+
+        These specs use the same folders, so only one of them runs at a time.
+        """
         table: dict[str, list[str]] = defaultdict(list)
         for item in self.results:
             table[item.identity].append(item.name)
         return {identity: names for identity, names in table.items() if len(names) > 1}
 
     def graph(self) -> Graph:
-        """The graph to draw: seeds, what is made, and where package caches join."""
+        """Return the graph for drawing: seeds, results, and shared package caches."""
         nodes = {}
         for item in self.results:
             for seed in item.seeds.values():
@@ -93,7 +96,7 @@ class ReleaseGraph:
 
 
 def make_graph(release: Release) -> ReleaseGraph:
-    """The graph of a release; what is wrong is added to the release. Specs without a full identity are left out."""
+    """Return the graph of a release. Errors are added to the release. Specs without a full identity are skipped."""
     snapshots = {_snapshot(member, release.config) for member in release.members if member.target is Target.SNAPSHOT}
     results = [item for member in release.members if (item := _result_of(member, release, snapshots))]
     results = _with_unique_names(results, release)
@@ -109,7 +112,7 @@ def make_graph(release: Release) -> ReleaseGraph:
 
 
 def identity_of(member: Member, config: CatalystConfig) -> str:
-    """The identity of what a spec makes; empty when a part is missing."""
+    """Return the identity of a spec's result. Empty if a part is missing."""
     spec = member.spec
     if member.target is Target.SNAPSHOT:
         return _snapshot(member, config)
@@ -123,7 +126,7 @@ def _snapshot(member: Member, config: CatalystConfig) -> str:
 
 
 def source_identity(path: str, config: CatalystConfig) -> str:
-    """The identity that a path names: below ``builds`` or not, with the ending of a file or without."""
+    """Return the identity that a path names. The path may include the ``builds`` folder and the file's ending."""
     path = path.removeprefix(f"{config.builds}/").strip("/")
     return _ENDING.sub("", path)
 
@@ -139,14 +142,14 @@ def _result_of(member: Member, release: Release, snapshots: set[str]) -> SpecRes
     if member.target is Target.LIVECD3 and (medium := spec.text("livecd/cdtar")):
         sources["medium"] = source_identity(medium, config)
     snapshot = _snapshot(member, config)
-    if snapshot in snapshots and member.target is not Target.SNAPSHOT:  # else catalyst -s makes it, which is no spec
+    if snapshot in snapshots and member.target is not Target.SNAPSHOT:  # otherwise `catalyst -s` makes the snapshot
         sources["snapshot"] = snapshot
     cache = package_cache(member, config)
     return SpecResult(identity, identity, member, _artifacts(member, identity, release), cache, sources)
 
 
 def _artifacts(member: Member, identity: str, release: Release) -> tuple[str, ...]:
-    """The files that people get: below ``builds``, a snapshot beside it, or where an absolute path says."""
+    """Return the paths of the published files: below ``builds``, below ``snapshots``, or absolute."""
     spec, config = member.spec, release.config
     named = {Target.LIVECD2: "livecd/iso", Target.LIVECD3: "livecd/iso", Target.DISKIMAGE2: "diskimage/qcow2"}
     if member.target in named:
@@ -162,21 +165,21 @@ def _artifacts(member: Member, identity: str, release: Release) -> tuple[str, ..
 
 
 def _renamed(name: str, script: str, place: Place, release: Release) -> str:
-    """The name of a result after ``rename_regexp``, which sed gets with the whole path."""
+    """Return the name of a result after ``rename_regexp``. As in Catalyst, sed gets the whole path."""
     if not script:
         return name
     top = f"{release.config.builds}/"
     words = ["sed", "-E", "--sandbox", script.replace("\0", "\\x00")]
     try:
         text = run(words, stdin=f"{top}{name}".encode(), timeout=_SECONDS).stdout.rstrip("\n")
-        detail = "" if text and "\n" not in text else f"it makes {text!r} of {top}{name}"
+        detail = "" if text and "\n" not in text else f"{top}{name} becomes {text!r}"
     except StagewrightError as error:
         if error.reason is not Reason.COMMAND_FAILED:
             raise
         detail = error.message
     if detail:
-        message = f"rename_regexp: sed makes no name with {script!r}"
-        hint = "write a script for sed -E, such as s_.tar.xz$_.wsl_"
+        message = f"rename_regexp: sed returns no valid name for {script!r}"
+        hint = "write a script for sed -E, like s_.tar.xz$_.wsl_"
         problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint, detail=detail)
         release.problems.append(problem)
         return name
@@ -184,7 +187,7 @@ def _renamed(name: str, script: str, place: Place, release: Release) -> str:
 
 
 def package_cache(member: Member, config: CatalystConfig) -> str:
-    """The folder of binary packages, by default one for all stamps of a target and sub-architecture."""
+    """Return the folder of binary packages. Default: one folder for all stamps of a target and sub-architecture."""
     spec = member.spec
     if member.target is Target.SNAPSHOT:
         return ""
@@ -193,7 +196,7 @@ def package_cache(member: Member, config: CatalystConfig) -> str:
 
 
 def _with_unique_names(results: list[SpecResult], release: Release) -> list[SpecResult]:
-    """Names for specs that share an identity; those that would even write the same file are mistakes."""
+    """Give specs that share an identity different names. Two specs that write the same file are an error."""
     counts = Counter(item.identity for item in results)
     first: dict[str, SpecResult] = {}
     writers: dict[str, SpecResult] = {}
@@ -208,12 +211,12 @@ def _with_unique_names(results: list[SpecResult], release: Release) -> list[Spec
             other = first.setdefault(item.identity, item)
             clash = next((writers[file] for file in item.artifacts or (item.identity,) if file in writers), None)
             if clash:
-                message = f"{item.identity} is also what {clash.member.spec.file} makes"
-                hint = "give one of them another version_stamp or rel_type"
+                message = f"{item.identity} is also made by {clash.member.spec.file}"
+                hint = "change version_stamp or rel_type of one of them"
                 place = spec.place("version_stamp")
                 release.problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
             elif other is not item:
-                text = f"{item.identity} is also that of {other.member.spec.file}: the two take turns"
+                text = f"{item.identity} is also the identity of {other.member.spec.file}: they never run together"
                 release.notices.append(Notice(spec.place("version_stamp"), text))
         for file in item.artifacts or (item.identity,):
             writers.setdefault(file, item)
@@ -222,12 +225,12 @@ def _with_unique_names(results: list[SpecResult], release: Release) -> list[Spec
 
 
 def _exact(item: SpecResult, makers: Mapping[str, list[SpecResult]]) -> dict[str, str]:
-    """The sources that a spec of this run makes, by role."""
+    """Return the sources by role that a spec of this run makes."""
     return {role: makers[source][0].name for role, source in item.sources.items() if source in makers}
 
 
 def _break_circles(linked: dict[str, SpecResult], release: Release) -> None:
-    """Report specs that need each other, and take what closes the circle as a seed."""
+    """Report specs that depend on each other in a cycle, and remove their inputs."""
     for way in list(circles({name: set(item.inputs.values()) for name, item in linked.items()})):
         item = linked[way[0]]
         release.problems.append(cycle_error(way, item.member.spec.place("source_subpath")))
@@ -236,7 +239,7 @@ def _break_circles(linked: dict[str, SpecResult], release: Release) -> None:
 
 
 def _link_latest(linked: dict[str, SpecResult], makers: Mapping[str, list[SpecResult]]) -> None:
-    """Give ``-latest`` sources the spec of this run that makes them, where it does not stand on the one that asks."""
+    """Link each ``-latest`` source to the spec of this run that makes it, unless that spec depends on this one."""
     stamped: dict[str, list[str]] = defaultdict(list)
     for identity in sorted(makers, reverse=True):
         if found := _STAMPED.fullmatch(identity):
@@ -251,7 +254,7 @@ def _link_latest(linked: dict[str, SpecResult], makers: Mapping[str, list[SpecRe
 
 
 def _ancestors(name: str, linked: Mapping[str, SpecResult]) -> set[str]:
-    """What a spec stands on, itself included."""
+    """Return a spec and all specs that it depends on."""
     found: set[str] = set()
     waiting = [name]
     while waiting:
@@ -263,24 +266,24 @@ def _ancestors(name: str, linked: Mapping[str, SpecResult]) -> set[str]:
 
 
 def _check_seeds(item: SpecResult, identities: list[str], release: Release) -> None:
-    """Tell of sources that nobody makes: a mistake where the release is complete, or another spec's name is close."""
+    """Report sources that no spec makes. An error if the release is complete, or if another identity is similar."""
     for role, source in item.seeds.items():
         key = "livecd/cdtar" if role == "medium" else "source_subpath"
         entry = item.member.spec.entries[key]
         if source.endswith(_LATEST) or source in identities or _stored(source, entry.text, release.config):
-            continue  # one of these that is not linked closes a circle
+            continue  # not linked because the spec that makes it depends on this one
         close = _similar_identity(source, identities)
-        message = f"{key}: no spec here makes {source}"
+        message = f"{key}: no spec makes {source}"
         if close or release.complete:
-            hint = nearest(source, [close]) if close else "add its spec to a set, or mend the name"
+            hint = nearest(source, [close]) if close else "add its spec to a set, or correct the name"
             place = entry.word_place()
             release.problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=hint))
         else:
-            release.notices.append(Notice(entry.word_place(), f"{message}; it must lie in {release.config.builds}"))
+            release.notices.append(Notice(entry.word_place(), f"{message}; it must be in {release.config.builds}"))
 
 
 def _stored(source: str, written: str, config: CatalystConfig) -> bool:
-    """Whether a source lies in the storedir already."""
+    """Return True if a source is already in the storedir."""
     builds = Path(config.builds)
     if exists(builds / written):
         return True
@@ -291,7 +294,7 @@ def _stored(source: str, written: str, config: CatalystConfig) -> bool:
 
 
 def _similar_identity(source: str, identities: list[str]) -> str:
-    """An identity that differs from a source by a slip of the pen in its stamp or rel_type only."""
+    """Return an identity that differs from a source by a likely typo in its stamp or rel_type. Empty if none does."""
 
     def parts(text: str) -> tuple[str, str]:
         folder, _, name = text.rpartition("/")
@@ -311,7 +314,7 @@ def _similar_identity(source: str, identities: list[str]) -> str:
 
 
 def _same_head(one: str, other: str) -> bool:
-    """Whether two identities have the same target and sub-architecture, as far as one can tell."""
+    """Return True if two identities seem to have the same target and sub-architecture."""
     heads: Iterator[str] = (text.rpartition("/")[2] for text in (one, other))
     first, second = (head.split("-") for head in heads)
     count = 3 if first[0] in ("livecd", "diskimage") else 2

@@ -1,16 +1,17 @@
-"""``.spec`` files, read exactly as Catalyst 4.1 reads them, but with the place of every word.
+"""Read ``.spec`` files exactly as Catalyst 4.1 does, but with the place of every word.
 
-The rules, which know no quoting and no escape:
+The format has neither quoting nor escapes. Its rules are:
 
-- ``#`` ends a line anywhere; blank lines end nothing.
-- A line with a colon is a key line, however it is indented. What stands left of the first colon is the key, blanks at
-  its end included. Right of it, quotes at both ends go, then ``%(key)s`` stands for an earlier key (Python's ``%``),
-  then blanks separate words.
-- Any other line adds its words to the key above, whether it is indented or not.
-- One word is a text, several are a list. The last of two equal keys counts, a key without words is dropped, and the one
-  word ``none`` means nothing.
+- ``#`` starts a comment anywhere in a line. Empty lines are ignored.
+- A line with a colon is a key line, with or without indentation. The key is the text left of the first colon, with the
+  spaces at its end. From the text right of it, double quotes at both ends are removed, then ``%(key)s`` is replaced by
+  the value of an earlier key (Python's ``%``), then the text is split into words at white space.
+- Any other line adds its words to the key above, with or without indentation.
+- One word is a text, several words are a list. The last of two equal keys counts. A key without words is dropped. The
+  single word ``none`` is no value.
 
-Where these rules surely do not do what the author meant, the spec carries a *finding* (``--strict``).
+Catalyst reads specs in the locale's encoding, which is UTF-8 on release machines. Other bytes are an error here too.
+If a rule certainly does not do what the author meant, the spec has a *finding* (``--strict``).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _WIDE = re.compile(r"%(?:\((?:[^()]|\([^()]*\))*\))?[-#0+ ]*(?:\d{4}|\d*\.\d{4})
 
 @dataclass
 class SpecEntry:
-    """One key with its words, and where each is written."""
+    """A key with its words and their places."""
 
     key: str
     place: Place
@@ -41,24 +42,24 @@ class SpecEntry:
 
     @property
     def value(self) -> Value:
-        """The value as Catalyst has it: a text, a list, or None for ``none``."""
+        """Value in Catalyst: a text, a list, or None for ``none``."""
         if len(self.words) != 1:
             return self.words
         return None if self.words[0].lower() == "none" else self.words[0]
 
     @property
     def text(self) -> str:
-        """The words as one text, with a blank between them."""
+        """All words as one text, with spaces between them."""
         return " ".join(self.words)
 
     def word_place(self, number: int = 0) -> Place:
-        """Where a word stands."""
+        """Return the place of a word."""
         return Place(self.place.file, *self.spots[number]) if self.spots else self.place
 
 
 @dataclass
 class Spec:
-    """One spec: its entries in the order in which they came to be, what is wrong with its text, and what surprises."""
+    """A spec: its entries in the order of their first occurrence, the errors in its text, and its findings."""
 
     file: Path
     entries: dict[str, SpecEntry] = field(default_factory=dict)
@@ -67,32 +68,32 @@ class Spec:
 
     @property
     def values(self) -> dict[str, Value]:
-        """All keys with their values, as Catalyst has them."""
+        """Values of all keys, as in Catalyst."""
         return {key: entry.value for key, entry in self.entries.items()}
 
     def text(self, key: str) -> str:
-        """The text of a key; empty when it is not there."""
+        """Return the text of a key. Empty if the key is missing."""
         entry = self.entries.get(key)
         return entry.text if entry and entry.value is not None else ""
 
     def words(self, key: str) -> list[str]:
-        """The words of a key; none when it is not there."""
+        """Return the words of a key. Empty if the key is missing."""
         entry = self.entries.get(key)
         return entry.words if entry and entry.value is not None else []
 
     def place(self, key: str) -> Place:
-        """Where the value of a key stands, or the top of the file."""
+        """Return the place of a key's value, or the start of the file if the key is missing."""
         entry = self.entries.get(key)
         return entry.word_place() if entry else Place(self.file, 1, 1)
 
 
 def read_spec(file: Path) -> Spec:
-    """Read one spec. Raises :class:`StagewrightError` for a file that cannot be read as text."""
+    """Read a spec. Raises ``MISSING_FILE`` or ``SYNTAX`` if the file cannot be read as UTF-8 text."""
     return parse(read_text(file), file)
 
 
 def parse(text: str, file: Path) -> Spec:
-    """The spec that a text is. What Catalyst would fail on is in its ``problems``; nothing is raised."""
+    """Parse the text of a spec. Errors on which Catalyst fails are in its ``problems``; nothing is raised."""
     reader = _Reader(Spec(file))
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for number, raw in enumerate(lines, start=1):
@@ -111,7 +112,7 @@ def parse(text: str, file: Path) -> Spec:
 
 
 class _Reader:
-    """What the loop over the lines keeps."""
+    """State of the loop over the lines."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -119,39 +120,37 @@ class _Reader:
         self.current: SpecEntry | None = None
 
     def at(self, line: int, column: int) -> Place:
-        """A place in this file; columns come as offsets."""
+        """Return a place in this file. ``column`` is an offset and starts with 0."""
         return Place(self.spec.file, line, column + 1)
 
     def find(self, message: str, place: Place, hint: str, reason: Reason = Reason.SYNTAX) -> None:
-        """Note something that the author did not mean."""
+        """Add a finding: text that certainly does not do what the author meant."""
         self.spec.findings.append(StagewrightError(reason, message, place=place, hint=hint))
 
     def look_at_comment(self, raw: str, code: str, line: int, indent: int) -> None:
-        """A ``#`` that cuts a word or a quoted text off."""
+        """Report a ``#`` that cuts off a word or a quoted text."""
         end = indent + len(code)
         if code and (raw[end] == "#" or code.count('"') % 2 or code.count("'") % 2):
             place = self.at(line, raw.index("#", end))
-            self.find("the text from this # on is lost: it starts a comment anywhere", place, "write it without #")
+            self.find("the # starts a comment: the text after it is lost", place, "remove the #")
 
     def key_line(self, code: str, line: int, indent: int) -> None:
-        """A line with a colon."""
+        """Read a line with a colon."""
         key, _, rest = code.partition(":")
         place = self.at(line, indent)
         if indent and self.current:
             self.find(
-                f"this line is no part of {self.current.key!r}: its colon makes {key!r} a key of its own",
+                f"the colon makes {key!r} a new key: the line does not belong to {self.current.key!r}",
                 place,
-                f"write words with a colon on the line of their key, {self.current.key}: {code}",
+                f"write words with a colon on the line of their key: {self.current.key}: {code}",
             )
         if key != key.rstrip():
-            self.find(
-                f"the key is {key!r}, with the blank before the colon", place, "write the colon right after the key"
-            )
+            self.find(f"the space before the colon is part of the key {key!r}", place, "remove the space")
         stripped = rest.strip()
         value = stripped.strip('"')
         if value.count('"') % 2 and value != stripped:
             where = self.at(line, indent + len(code) - 1)
-            self.find('the " at the end is taken away, though it closes one inside', where, "use ' inside of values")
+            self.find('the " at the end is removed, but it closes a quotation', where, "use ' for quotes in values")
         offset = indent + len(key) + 1 + rest.index(value)
         start = offset + len(value) - len(value.lstrip())
         filled = self.fill(value, self.at(line, start)) if "%" in value else value
@@ -159,32 +158,32 @@ class _Reader:
         self.add(entry, filled, line, None if "%" in value else offset, start)
 
     def opened(self, key: str, place: Place) -> SpecEntry:
-        """A new entry without words; an earlier one of this key is emptied, and keeps its rank."""
+        """Return a new entry without words. An earlier entry of this key is emptied and keeps its position."""
         earlier = self.entries.get(key)
         if earlier is None:
             return self.entries.setdefault(key, SpecEntry(key, place))
-        message = f"{key!r} is given twice; what line {earlier.place.line} says is dropped"
-        self.find(message, place, "keep one of the two", Reason.DUPLICATE_NAME)
+        message = f"{key!r} is defined twice: the value in line {earlier.place.line} is dropped"
+        self.find(message, place, "remove one of the two", Reason.DUPLICATE_NAME)
         earlier.place, earlier.words, earlier.spots = place, [], []
         return earlier
 
     def words_line(self, code: str, line: int, indent: int) -> None:
-        """A line without a colon, which goes on with the key above."""
+        """Read a line without a colon. Its words belong to the key above."""
         if self.current is None:
             key = code.split(maxsplit=1)[0]
             place = self.at(line, indent)
-            self.find(f"there is no key above: {key!r} becomes a key", place, "write KEY: first")
+            self.find(f"the line has no key above it: {key!r} becomes a key", place, "write KEY: first")
             self.current = self.entries.setdefault(key, SpecEntry(key, place))
             rest = code[len(key) :]
             self.add(self.current, rest, line, indent + len(key))
             return
         if not indent:
-            message = f"this line goes on with {self.current.key!r}"
-            self.find(message, self.at(line, 0), "indent it, or write the colon that makes it a key")
+            message = f"the line belongs to {self.current.key!r}, the key above"
+            self.find(message, self.at(line, 0), "indent the line, or add the colon that makes it a key")
         self.add(self.current, code, line, indent)
 
     def add(self, entry: SpecEntry, text: str, line: int, offset: int | None, start: int = 0) -> None:
-        """Take the words of a text that stands at an offset; where it was filled in, all stand at its start."""
+        """Add the words of a text at ``offset``. Words of a replaced text (None) all have the place ``start``."""
         column = 0
         for word in text.split():
             entry.words.append(word)
@@ -196,40 +195,40 @@ class _Reader:
             column += len(word)
 
     def fill(self, value: str, place: Place) -> str:
-        """Put earlier keys where ``%(key)s`` stands, by Python's ``%`` as Catalyst does."""
+        """Replace ``%(key)s`` by the values of earlier keys with Python's ``%``, as Catalyst does."""
         earlier = {key: entry.words[0] if len(entry.words) == 1 else entry.words for key, entry in self.entries.items()}
         plain = _FORMAT.sub("", value)
         names = [name for name in _FORMAT.findall(value) if name]
         if "%" in plain or any(isinstance(earlier.get(name), list) for name in names):
             self.find(
-                "a % in a value is Python's: this fills in more than a text", place, "write %% for a percent sign"
+                "a % formats values as in Python: the result is more than a text", place, "write %% for a percent sign"
             )
         try:
             if _WIDE.search(value):
                 raise ValueError("the width after % has too many digits")
             return value % earlier
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            what = f"there is no key {error} above" if isinstance(error, KeyError) else str(error)
+            what = f"key {error} not found above" if isinstance(error, KeyError) else str(error)
             hint = "write %% for a percent sign, %(key)s for the value of an earlier key"
             self.spec.problems.append(
-                StagewrightError(Reason.SYNTAX, f"the % cannot be filled in: {what}", place=place, hint=hint)
+                StagewrightError(Reason.SYNTAX, f"the % cannot be replaced: {what}", place=place, hint=hint)
             )
             return value
 
     def end(self) -> Spec:
-        """The spec, without the keys that have no words."""
+        """Return the spec without the keys that have no words."""
         for key, entry in self.entries.items():
             if entry.words:
                 self.spec.entries[key] = entry
             else:
-                self.find(f"{key!r} has no value and is dropped", entry.place, "give it a value, or remove the line")
+                self.find(f"{key!r} has no value and is dropped", entry.place, "add a value, or remove the line")
         return self.spec
 
 
 def write(values: Mapping[str, Value]) -> str:
-    """The text of a spec with these values, so that reading it gives them again.
+    """Return the text of a spec with these values. Reading it gives the same values.
 
-    Lists get a line for each word, or one line where a word has a colon, which only a key line can hold.
+    A list has a line for each word, or a single line if one of its words contains a colon.
     """
     return "".join(f"{line}\n" for key, value in values.items() for line in _written(key, value))
 

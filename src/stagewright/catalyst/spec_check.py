@@ -1,4 +1,4 @@
-"""What is wrong with specs, each by itself: keys, their words, names, and the files that they name."""
+"""Check single specs: their keys, values, names and files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stagewright.catalyst.tokens import TOKEN
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 
 ELSEWHERE = ("/var/tmp/catalyst", "/usr/share/catalyst", "/root/releng")
-"""Folders of the machines that official releases are made on: storedir, sharedir, the checkout of the specs."""
+"""Folders on the machines that build the official releases: storedir, sharedir, the checkout of the specs."""
 
 _DISKIMAGES = ("generic", "console", "ssh", "cloud-init")
 _VOLID = 32
@@ -24,7 +24,7 @@ _CHECKOUT = "@REPO_DIR@/"
 
 
 def check_member(member: Member, release: Release) -> None:
-    """Check one spec by itself; what is wrong and what is worth a notice is added to the release."""
+    """Check a single spec. Errors and notices are added to the release."""
     release.problems += member.spec.problems
     if member.target is None:
         release.problems.append(_no_target(member.spec))
@@ -39,32 +39,32 @@ def check_member(member: Member, release: Release) -> None:
 def _no_target(spec: Spec) -> StagewrightError:
     word = spec.text("target")
     if not word:
-        hint = f"write target: and one of {', '.join(Target)}"
+        hint = f"add target: one of {', '.join(Target)}"
         return StagewrightError(Reason.MISSING_KEY, "target is missing", place=spec.place("target"), hint=hint)
-    message = f"target: Catalyst has no target {word!r}"
+    message = f"target: unknown target {word!r}"
     return StagewrightError(Reason.UNKNOWN_KIND, message, place=spec.place("target"), hint=nearest(word, Target))
 
 
 def _keys(member: Member, target: Target) -> Iterator[StagewrightError]:
-    """Keys that the target does not take, and required ones that are missing."""
+    """Yield errors for keys that are unknown to the target, and for missing required keys."""
     spec = member.spec
     for name, entry in spec.entries.items():
         if name not in member.keys:
             yield _unknown(name, entry, member, target)
     for name, key in target.keys.items():
         if target in key.required and name != "target" and not spec.words(name):
-            hint = f"write {name}: {key.meaning}"
-            message = f"{name} is missing, which {target} needs"
+            hint = f"add {name}: {key.meaning}"
+            message = f"{name} is missing (required by {target})"
             yield StagewrightError(Reason.MISSING_KEY, message, place=spec.place("target"), hint=hint)
 
 
 def _unknown(name: str, entry: SpecEntry, member: Member, target: Target) -> StagewrightError:
-    message = f"{name!r}: {target} takes no such key"
+    message = f"unknown key {name!r} for {target}"
     other = next((key for key in target.keys.values() if key.matches(name)), None)
     bare = name.strip().lower()
     if other:
         part = next(part for part in PLACEHOLDERS if part in other.name)
-        message = f"{name!r}: {PLACEHOLDERS[part]} does not name this {part.strip('<>')}"
+        message = f"{name!r}: {part.strip('<>')} not found in {PLACEHOLDERS[part]}"
         before, _, after = other.name.partition(part)
         word = name[len(before) : len(name) - len(after)]
         list_key = PLACEHOLDERS[part]
@@ -72,28 +72,28 @@ def _unknown(name: str, entry: SpecEntry, member: Member, target: Target) -> Sta
     elif bare in REMOVED_KEYS:
         hint = REMOVED_KEYS[bare]
     elif bare in member.keys:
-        hint = f"write {bare!r}: blanks before the colon and capitals are part of a key"
+        hint = f"write {bare!r}: spaces before the colon and capitals are part of a key"
     elif entry.place.column > 1 or (entry.words and "/" in name and entry.word_place().column == _after(entry)):
-        hint = "in a list, a word with a colon must stand on the line of the list's key: any colon makes a key"
+        hint = "write words with a colon on the line of their list's key: a colon on any other line starts a key"
     else:
         hint = nearest(name, member.keys)
     return StagewrightError(Reason.UNKNOWN_KEY, message, place=entry.place, hint=hint)
 
 
 def _after(entry: SpecEntry) -> int:
-    """The column right after the colon of a key, where slots of atoms stand, and values do not."""
+    """Return the column after the colon of a key. A word there is the slot of an atom and not a value."""
     return entry.place.column + len(entry.key) + 1
 
 
 def _words(member: Member) -> Iterator[StagewrightError]:
-    """Values of the wrong shape."""
+    """Yield errors for invalid values."""
     for name, entry in member.spec.entries.items():
         key = member.keys.get(name)
         if key is None or entry.value is None:
             continue
         if key.value_type.single and len(entry.words) > 1:
-            message = f"{name} takes one word, and these are {len(entry.words)}"
-            hint = "lines without a colon go on with the key above" if _many_lines(entry) else "write one word"
+            message = f"{name}: must be one word (found {len(entry.words)})"
+            hint = "a line without a colon belongs to the key above" if _many_lines(entry) else "write one word"
             yield StagewrightError(Reason.INVALID_VALUE, message, place=entry.word_place(1), hint=hint)
         elif problem := _value(name, key, entry):
             message, hint = problem
@@ -105,45 +105,45 @@ def _many_lines(entry: SpecEntry) -> bool:
 
 
 def _value(name: str, key: SpecKey, entry: SpecEntry) -> tuple[str, str] | None:
-    """What is wrong with a value, and what to do."""
+    """Return the error message and hint for an invalid value, or None."""
     text = entry.text
     if TOKEN.search(text):
         return None
     if key.value_type is ValueType.YES and text not in ("yes", "no"):
-        return f"{text!r} is neither yes nor no", "Catalyst compares it with the word yes"
+        return f"must be yes or no (found {text!r})", "write yes or no: Catalyst treats every other word as no"
     if name == "compression_mode" and ending(text) is None:
-        return f"there is no mode {text!r}", nearest(text, ENDINGS)
+        return f"unknown mode {text!r}", nearest(text, ENDINGS)
     if name == "diskimage/type" and text not in _DISKIMAGES:
-        return f"there is no type {text!r}", nearest(text, _DISKIMAGES)
+        return f"unknown type {text!r}", nearest(text, _DISKIMAGES)
     if name.endswith("/volid") and len(text) > _VOLID:
-        return f"{len(text)} characters, and {_VOLID} have room in an ISO", "write a shorter one"
+        return f"must be at most {_VOLID} characters for an ISO (found {len(text)})", "write a shorter one"
     return None
 
 
 def _names(member: Member) -> Iterator[StagewrightError]:
-    """Names that must be known, and parts of an identity that cannot be."""
+    """Yield errors for an unknown sub-architecture and for an invalid version_stamp."""
     spec = member.spec
     subarch = spec.text("subarch")
     if subarch and " " not in subarch and not TOKEN.search(subarch) and subarch not in subarches():
-        message = f"subarch: there is no sub-architecture {subarch!r}"
+        message = f"subarch: unknown sub-architecture {subarch!r}"
         hint = nearest(subarch, subarches())
         yield StagewrightError(Reason.UNKNOWN_NAME, message, place=spec.place("subarch"), hint=hint)
     stamp = spec.text("version_stamp")
     if "/" in stamp:
-        message = f"version_stamp: {stamp!r} would be a folder"
-        yield StagewrightError(Reason.INVALID_VALUE, message, place=spec.place("version_stamp"), hint="write no /")
+        message = f"version_stamp: must not contain / (found {stamp!r})"
+        yield StagewrightError(Reason.INVALID_VALUE, message, place=spec.place("version_stamp"), hint="remove the /")
 
 
 def _ignored(member: Member, target: Target) -> Iterator[Notice]:
-    """Keys that Catalyst takes, and makes nothing of."""
+    """Yield notices for keys that Catalyst accepts and ignores."""
     for name, entry in member.spec.entries.items():
         key = member.keys.get(name)
         if key and target not in key.effective:
-            yield Notice(entry.place, f"{name}: Catalyst takes it for {target}, and it has no effect there")
+            yield Notice(entry.place, f"{name}: Catalyst accepts this key for {target} and ignores it")
 
 
 def _files(member: Member, release: Release) -> None:
-    """Files that must be there. Those of other machines are looked for below the given folders."""
+    """Check that the files exist. Files of other machines are looked for below the given folders."""
     for name, entry in member.spec.entries.items():
         key = member.keys.get(name)
         if key is None or not key.value_type.path or entry.value is None:
@@ -157,10 +157,11 @@ def _files(member: Member, release: Release) -> None:
 
 
 def find_file(word: str, value_type: ValueType, spec: Spec, release: Release) -> Path:
-    """The file that a word of a spec means.
+    """Return the file that a word of a spec names.
 
-    Relative ones start from the folder of the spec, kernel configurations are found by their base name as catalyst-auto
-    finds them, and those of other machines below the given folders. Where none is there, it is the one of the spec.
+    Relative paths start from the folder of the spec. Kernel configurations are found by their base name, as in
+    catalyst-auto. Files of other machines are looked for below the given folders. If no file exists, the path of the
+    spec is returned.
     """
     if value_type is ValueType.CONFIG and Path(word).name in release.kernel_configs:
         return release.kernel_configs[Path(word).name]
@@ -173,36 +174,36 @@ def find_file(word: str, value_type: ValueType, spec: Spec, release: Release) ->
 
 
 def _top(word: str, release: Release) -> str | None:
-    """The folder of another machine, storedir or sharedir that a path leads into."""
+    """Return the folder of another machine, storedir or sharedir that a path is in, or None."""
     tops = (*ELSEWHERE, release.config.storedir, release.config.sharedir)
     return next((top for top in tops if Path(word).is_relative_to(top)), None)
 
 
 def _elsewhere(name: str, key: SpecKey, word: str, place: Place, release: Release) -> None:
-    """A file that is not where the spec says."""
+    """Report a file that does not exist at the path of the spec."""
     top = _top(word, release)
     found = _below_given(Path(word).relative_to(top), release) if top else None
     if found:
-        release.notices.append(Notice(place, f"{name}: {word} is not here; {found} is taken"))
+        release.notices.append(Notice(place, f"{name}: {word} not found; {found} is used instead"))
     elif top:
-        release.notices.append(Notice(place, f"{name}: {word} is not on this machine"))
+        release.notices.append(Notice(place, f"{name}: {word} not found on this machine"))
     elif key.value_type is ValueType.CONFIG and not any(auto.kconfig_dir for auto in release.autos):
-        text = f"{name}: catalyst-auto finds {Path(word).name} in its KCONFIG_DIR; give its configuration with --conf"
+        text = f"{name}: {Path(word).name} is in catalyst-auto's KCONFIG_DIR; name its configuration with --conf"
         release.notices.append(Notice(place, text))
     else:
-        hint = "mend the path; relative ones start from the folder of the spec"
+        hint = "correct the path; relative paths start from the folder of the spec"
         if key.value_type is ValueType.CONFIG:
-            hint = "its base name must be that of a file below KCONFIG_DIR"
-        message = f"{name}: {word!r} is not there"
+            hint = "use the base name of a file below KCONFIG_DIR"
+        message = f"{name}: {word!r} not found"
         release.problems.append(StagewrightError(Reason.MISSING_FILE, message, place=place, hint=hint))
 
 
 def _below_given(path: Path, release: Release) -> Path | None:
-    """The path below a folder that was given, or below one above it."""
+    """Return the path below a given folder or one of its parents, or None if it exists in none of them."""
     tops = [top for folder in release.folders for top in (folder, *folder.resolve().parents)]
     return next((top / path for top in tops if exists(top / path)), None)
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file; False for names that no file can have."""
+    """Return True if a file exists. False for paths that are not valid."""
     return os.path.exists(path)  # noqa: PTH110  pathlib raises for names that are too long

@@ -1,7 +1,7 @@
-"""The targets of Catalyst and the keys that their specs take, as one table: Catalyst 4.1, 0xdc's livecd-stage3.
+"""Table of Catalyst's targets and the keys of their specs: Catalyst 4.1, and 0xdc's livecd-stage3.
 
-A name may hold ``<kernel>``, which stands for each word of ``boot/kernel``, or ``<package>``, for each of
-``netboot/packages``. Catalyst refuses keys that a target does not take, and accepts some without any effect.
+In a name, ``<kernel>`` stands for each word of ``boot/kernel``, and ``<package>`` for each of ``netboot/packages``.
+Catalyst rejects keys that a target does not have. It accepts some keys and ignores them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 class Target(enum.StrEnum):
-    """What a spec makes."""
+    """The kind of result that a spec makes."""
 
     SNAPSHOT = "snapshot"
     STAGE1 = "stage1"
@@ -31,36 +31,36 @@ class Target(enum.StrEnum):
 
     @property
     def keys(self) -> Mapping[str, SpecKey]:
-        """The keys that its specs take, by name."""
+        """Valid keys of its specs by name."""
         return _keys_of(self)
 
 
 class ValueType(enum.StrEnum):
-    """What the words of a key are."""
+    """The type of a key's value."""
 
     WORD = "word"
-    TEXT = "text"  # words with blanks between them
+    TEXT = "text"  # words with spaces between them
     LIST = "list"
     YES = "yes or no"
-    PATH = "path"  # of something that must be there
+    PATH = "path"  # of an existing file or folder
     PATHS = "paths"
-    OUTPUT = "output"  # the path of something that is made
+    OUTPUT = "output"  # path of a result
     CONFIG = "kernel configuration"
 
     @property
     def single(self) -> bool:
-        """Whether it takes exactly one word."""
+        """True if the value is exactly one word."""
         return self not in (ValueType.TEXT, ValueType.LIST, ValueType.PATHS)
 
     @property
     def path(self) -> bool:
-        """Whether the words are files or folders that must be there."""
+        """True if the words are paths of files or folders that must exist."""
         return self in (ValueType.PATH, ValueType.PATHS, ValueType.CONFIG)
 
 
 @dataclass(frozen=True)
 class SpecKey:
-    """One key: the targets that take it, those that need it, those where Catalyst makes something of it."""
+    """A key: targets that accept it, targets that require it, and targets where Catalyst does not ignore it."""
 
     name: str
     value_type: ValueType
@@ -70,7 +70,7 @@ class SpecKey:
     effective: frozenset[Target] = frozenset()
 
     def matches(self, name: str) -> bool:
-        """Whether a key of a spec is this one."""
+        """Return True if this is the key of a name in a spec."""
         return bool(_pattern(self.name).fullmatch(name))
 
 
@@ -110,7 +110,7 @@ def _own(
     *,
     effective: set[Target] | None = None,
 ) -> list[SpecKey]:
-    """A key with the prefix of its target: ``stage4/rm``, ``livecd/rm``."""
+    """Return keys with the prefixes of their targets: ``stage4/rm``, ``livecd/rm``."""
     rows: list[SpecKey] = []
     for prefix in sorted({_PREFIXES.get(target, target.value) for target in targets}):
         mine = {target for target in targets if _PREFIXES.get(target, target.value) == prefix}
@@ -120,26 +120,26 @@ def _own(
 
 
 KEYS: tuple[SpecKey, ...] = (
-    _key("target", ValueType.WORD, "what to make", frozenset(T), frozenset(T)),
+    _key("target", ValueType.WORD, "what the spec makes", frozenset(T), frozenset(T)),
     _key("subarch", ValueType.WORD, "the sub-architecture: CHOST and flags", _STAGES, _STAGES),
-    _key("version_stamp", ValueType.WORD, "the last part of the name of what is made", _STAGES, _STAGES),
-    _key("rel_type", ValueType.WORD, "the folder below builds that it goes into", _STAGES, _STAGES),
-    _key("profile", ValueType.WORD, "the profile, below profiles of the repository", _STAGES, _STAGES - {T.LIVECD3}),
-    _key("snapshot_treeish", ValueType.WORD, "the commit of the ebuild repository", frozenset(T), frozenset(T)),
-    _key("source_subpath", ValueType.WORD, "what to start from, below builds", _STAGES, _STAGES),
-    _key("portage_confdir", ValueType.PATH, "a folder that goes over /etc/portage", _STAGES),
+    _key("version_stamp", ValueType.WORD, "the last part of the result's name", _STAGES, _STAGES),
+    _key("rel_type", ValueType.WORD, "the result's folder below builds", _STAGES, _STAGES),
     _key(
-        "portage_prefix", ValueType.WORD, "the name of the entries of portage_confdir that are removed again", _STAGES
+        "profile", ValueType.WORD, "the profile, relative to the repository's profiles", _STAGES, _STAGES - {T.LIVECD3}
     ),
+    _key("snapshot_treeish", ValueType.WORD, "the commit of the ebuild repository", frozenset(T), frozenset(T)),
+    _key("source_subpath", ValueType.WORD, "the input, relative to builds", _STAGES, _STAGES),
+    _key("portage_confdir", ValueType.PATH, "a folder that is copied over /etc/portage", _STAGES),
+    _key("portage_prefix", ValueType.WORD, "the name of the entries of portage_confdir to remove at the end", _STAGES),
     _key("repos", ValueType.PATHS, "more ebuild repositories: folders or squashfs files", _STAGES),
     _key("keep_repos", ValueType.LIST, "repositories whose repos.conf stays in the result", _STAGES),
     _key("pkgcache_path", ValueType.OUTPUT, "the folder for binary packages", _STAGES),
     _key("kerncache_path", ValueType.OUTPUT, "the folder for built kernels", _STAGES),
-    _key("binrepo_path", ValueType.WORD, "what the result's binrepos.conf adds to the binhost", _STAGES),
-    _key("compression_mode", ValueType.WORD, "how the result is compressed", _STAGES),
+    _key("binrepo_path", ValueType.WORD, "the path below the binhost for the result's binrepos.conf", _STAGES),
+    _key("compression_mode", ValueType.WORD, "the compression of the result", _STAGES),
     _key("decompressor_search_order", ValueType.LIST, "the endings to try for source_subpath", _STAGES),
     _key("rename_regexp", ValueType.TEXT, "a sed -E script for the name of the result", _STAGES),
-    _key("interpreter", ValueType.LIST, "qemu-user programs that run what is built", _STAGES),
+    _key("interpreter", ValueType.LIST, "qemu-user programs for foreign architectures", _STAGES),
     _key("install_mask", ValueType.LIST, "INSTALL_MASK", _STAGES, effective={T.EMBEDDED}),
     _key("cflags", ValueType.TEXT, "CFLAGS", _STAGES, effective=_EARLY),
     _key("cxxflags", ValueType.TEXT, "CXXFLAGS", _STAGES, effective=_EARLY),
@@ -152,8 +152,8 @@ KEYS: tuple[SpecKey, ...] = (
     _key("hostuse", ValueType.LIST, "USE of the sub-architecture", _STAGES, effective=frozenset()),
     _key("cbuild", ValueType.WORD, "CBUILD", _STAGES, effective=frozenset()),
     _key("chost", ValueType.WORD, "CHOST", _EARLY),
-    _key("update_seed", ValueType.YES, "whether the seed is updated first", {T.STAGE1}),
-    _key("update_seed_command", ValueType.TEXT, "what emerge gets for that", {T.STAGE1}),
+    _key("update_seed", ValueType.YES, "yes: update the seed first", {T.STAGE1}),
+    _key("update_seed_command", ValueType.TEXT, "arguments of emerge for the update", {T.STAGE1}),
     *_own(
         "packages",
         ValueType.LIST,
@@ -166,15 +166,15 @@ KEYS: tuple[SpecKey, ...] = (
     *_own(
         "root_overlay",
         ValueType.PATHS,
-        "folders that go over the root",
+        "folders that are copied over the root",
         {T.STAGE4, T.LIVECD2, T.LIVECD3, T.EMBEDDED, T.NETBOOT},
     ),
     *_own("rcadd", ValueType.LIST, "services to start, as service|runlevel", {T.STAGE4, T.LIVECD2, T.DISKIMAGE2}),
-    *_own("rcdel", ValueType.LIST, "services not to start, as service|runlevel", {T.STAGE4, T.LIVECD2, T.DISKIMAGE2}),
+    *_own("rcdel", ValueType.LIST, "services to disable, as service|runlevel", {T.STAGE4, T.LIVECD2, T.DISKIMAGE2}),
     *_own(
         "unmerge",
         ValueType.LIST,
-        "packages to remove in the end",
+        "packages to remove at the end",
         {T.STAGE4, T.LIVECD2, T.DISKIMAGE2, T.EMBEDDED},
         effective={T.STAGE4, T.LIVECD2, T.DISKIMAGE2},
     ),
@@ -189,7 +189,7 @@ KEYS: tuple[SpecKey, ...] = (
     ),
     *_own("groups", ValueType.LIST, "groups to add", {T.STAGE4}),
     *_own("ssh_public_keys", ValueType.LIST, "keys of users, as name=file", {T.STAGE4}),
-    *_own("type", ValueType.WORD, "which settings of its own it gets", {T.LIVECD2, T.LIVECD3, T.DISKIMAGE2}),
+    *_own("type", ValueType.WORD, "a set of default settings", {T.LIVECD2, T.LIVECD3, T.DISKIMAGE2}),
     *_own(
         "volid",
         ValueType.TEXT,
@@ -214,7 +214,7 @@ KEYS: tuple[SpecKey, ...] = (
         {T.LIVECD2, T.LIVECD3, T.DISKIMAGE2},
         effective={T.LIVECD2, T.LIVECD3},
     ),
-    *_own("depclean", ValueType.WORD, "no, or keepbdeps: how packages are removed", {T.LIVECD2, T.DISKIMAGE2}),
+    *_own("depclean", ValueType.WORD, "no or keepbdeps: which packages are removed", {T.LIVECD2, T.DISKIMAGE2}),
     *_own(
         "fsops",
         ValueType.TEXT,
@@ -224,24 +224,24 @@ KEYS: tuple[SpecKey, ...] = (
     ),
     _key("livecd/fstype", ValueType.WORD, "the file system of the root", {T.LIVECD2, T.LIVECD3}),
     _key("livecd/iso", ValueType.OUTPUT, "the ISO", {T.LIVECD2, T.LIVECD3}),
-    _key("livecd/cdtar", ValueType.PATH, "an archive that goes onto the medium", {T.LIVECD2, T.LIVECD3}, {T.LIVECD3}),
-    _key("livecd/overlay", ValueType.PATHS, "folders that go onto the medium", {T.LIVECD2}),
+    _key("livecd/cdtar", ValueType.PATH, "an archive for the medium", {T.LIVECD2, T.LIVECD3}, {T.LIVECD3}),
+    _key("livecd/overlay", ValueType.PATHS, "folders for the medium", {T.LIVECD2}),
     _key("livecd/iso_extra_partition", ValueType.WORD, "the size of a partition to add", {T.LIVECD2}),
     _key("diskimage/qcow2", ValueType.OUTPUT, "the image", {T.DISKIMAGE2}),
-    _key("diskimage/sshkey", ValueType.PATH, "a key that may log in", {T.DISKIMAGE2}),
+    _key("diskimage/sshkey", ValueType.PATH, "a public SSH key for log-in", {T.DISKIMAGE2}),
     _key("diskimage/qcow2_size", ValueType.WORD, "size of the image", {T.DISKIMAGE2}, effective=frozenset()),
     _key("diskimage/qcow2_efisize", ValueType.WORD, "size of its ESP", {T.DISKIMAGE2}, effective=frozenset()),
     _key("diskimage/qcow2_roottype", ValueType.WORD, "its file system", {T.DISKIMAGE2}, effective=frozenset()),
     _key("embedded/fs-type", ValueType.WORD, "a file system to make", {T.EMBEDDED}, effective=frozenset()),
     _key("embedded/fs-ops", ValueType.TEXT, "its options", {T.EMBEDDED}, effective=frozenset()),
-    _key("embedded/fs-prepare", ValueType.PATH, "a script before that", {T.EMBEDDED}, effective=frozenset()),
-    _key("embedded/fs-finish", ValueType.PATH, "a script after that", {T.EMBEDDED}, effective=frozenset()),
+    _key("embedded/fs-prepare", ValueType.PATH, "a script to run before that", {T.EMBEDDED}, effective=frozenset()),
+    _key("embedded/fs-finish", ValueType.PATH, "a script to run after that", {T.EMBEDDED}, effective=frozenset()),
     _key("embedded/mergeroot", ValueType.WORD, "the folder to build in", {T.EMBEDDED}, effective=frozenset()),
     _key("embedded/runscript", ValueType.PATH, "a script to run", {T.EMBEDDED}, effective=frozenset()),
     _key("netboot/busybox_config", ValueType.PATH, "busybox's configuration", {T.NETBOOT}),
     _key("netboot/extra_files", ValueType.LIST, "more files for the image", {T.NETBOOT}),
-    _key("netboot/overlay", ValueType.PATHS, "folders that go over the image", {T.NETBOOT}),
-    _key("netboot/packages/<package>/files", ValueType.LIST, "what the image gets of a package", {T.NETBOOT}),
+    _key("netboot/overlay", ValueType.PATHS, "folders that are copied over the image", {T.NETBOOT}),
+    _key("netboot/packages/<package>/files", ValueType.LIST, "files of a package for the image", {T.NETBOOT}),
     _key("boot/kernel", ValueType.LIST, "names of kernels", _KERNEL, {T.LIVECD2, T.LIVECD3, T.NETBOOT, T.DISKIMAGE2}),
     _key(
         "boot/kernel/<kernel>/sources", ValueType.WORD, "the package of its sources", _KERNEL, effective=_KERNEL_BUILT
@@ -249,8 +249,16 @@ KEYS: tuple[SpecKey, ...] = (
     _key("boot/kernel/<kernel>/config", ValueType.CONFIG, "its configuration", _KERNEL, effective=_KERNEL_BUILT),
     _key("boot/kernel/<kernel>/extraversion", ValueType.WORD, "EXTRAVERSION", _KERNEL, effective=_KERNEL_BUILT),
     _key("boot/kernel/<kernel>/gk_kernargs", ValueType.TEXT, "options for genkernel", _KERNEL, effective=_KERNEL_BUILT),
-    _key("boot/kernel/<kernel>/packages", ValueType.LIST, "packages that follow it", _KERNEL, effective=_KERNEL_BUILT),
-    _key("boot/kernel/<kernel>/initramfs_overlay", ValueType.PATH, "a folder for it", _KERNEL, effective=_KERNEL_BUILT),
+    _key(
+        "boot/kernel/<kernel>/packages", ValueType.LIST, "packages to build after it", _KERNEL, effective=_KERNEL_BUILT
+    ),
+    _key(
+        "boot/kernel/<kernel>/initramfs_overlay",
+        ValueType.PATH,
+        "a folder for its initramfs",
+        _KERNEL,
+        effective=_KERNEL_BUILT,
+    ),
     _key("boot/kernel/<kernel>/dracut_args", ValueType.TEXT, "options for dracut", _KERNEL, effective=_KERNEL_BUILT),
     _key(
         "boot/kernel/<kernel>/distkernel",
@@ -260,24 +268,28 @@ KEYS: tuple[SpecKey, ...] = (
         effective={T.LIVECD2, T.DISKIMAGE2},
     ),
     _key(
-        "boot/kernel/<kernel>/console", ValueType.LIST, "consoles to offer", _KERNEL, effective={T.LIVECD2, T.LIVECD3}
+        "boot/kernel/<kernel>/console",
+        ValueType.LIST,
+        "consoles in the boot menu",
+        _KERNEL,
+        effective={T.LIVECD2, T.LIVECD3},
     ),
     _key("boot/kernel/<kernel>/use", ValueType.LIST, "USE for it", _KERNEL, effective=frozenset()),
     _key("boot/kernel/<kernel>/aliases", ValueType.LIST, "other names", _KERNEL, effective=frozenset()),
     _key("boot/kernel/<kernel>/softlevel", ValueType.WORD, "a runlevel", _KERNEL, effective=frozenset()),
-    _key("boot/kernel/<kernel>/gk_action", ValueType.WORD, "what genkernel shall do", _KERNEL, effective=frozenset()),
+    _key("boot/kernel/<kernel>/gk_action", ValueType.WORD, "genkernel's action", _KERNEL, effective=frozenset()),
 )
-"""Every key of every target."""
+"""All keys of all targets."""
 
 REMOVED_KEYS = {
-    "snapshot": "Catalyst 4 names a commit: write snapshot_treeish",
+    "snapshot": "write snapshot_treeish: Catalyst 4 expects a commit",
     "portage_overlay": "write repos",
-    "splash_theme": "Catalyst 4 has none; remove the line",
+    "splash_theme": "remove the line: Catalyst 4 has no splash themes",
 }
-"""Keys of earlier Catalysts, and what to write today."""
+"""Hints for keys of earlier versions of Catalyst."""
 
 PLACEHOLDERS = {"<kernel>": "boot/kernel", "<package>": "netboot/packages"}
-"""What a part of a name stands for: each word of that key."""
+"""Keys whose words replace a placeholder in the name of another key."""
 
 
 @functools.cache

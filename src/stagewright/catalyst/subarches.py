@@ -1,4 +1,4 @@
-"""The sub-architectures that specs may be for (facts of Catalyst 4.1): CHOST, flags, personality to build under."""
+"""Sub-architectures of Catalyst 4.1: CHOST, compiler flags, personality for builds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib import resources
 
 @dataclass(frozen=True)
 class Personality:
-    """What setarch is told on a machine whose kernel calls itself ``on``."""
+    """Personality for setarch(8) on a machine whose kernel reports the architecture ``on``."""
 
     name: str
     on: str
@@ -19,7 +19,7 @@ class Personality:
 
 @dataclass(frozen=True)
 class Subarch:
-    """One sub-architecture. An empty ``chost`` is that of the profile, empty ``flags`` are those of the profile."""
+    """A sub-architecture. If ``chost`` or ``flags`` is empty, the value of the profile applies."""
 
     name: str
     arch: str
@@ -30,7 +30,7 @@ class Subarch:
 
 @functools.cache
 def subarches() -> Mapping[str, Subarch]:
-    """All of them, by name."""
+    """Return all sub-architectures by name."""
     text = resources.files("stagewright.catalyst").joinpath("data/subarches.toml").read_text(encoding="utf-8")
     found: dict[str, Subarch] = {}
     for arch, table in tomllib.loads(text).items():

@@ -13,7 +13,7 @@ from stagewright.catalyst.convert.converter import STAMPS, ConvertedRelease, con
 from stagewright.catalyst.load_release import load
 from stagewright.catalyst.release import Release
 from stagewright.catalyst.release_graph import ReleaseGraph
-from stagewright.catalyst.tokens import fill
+from stagewright.catalyst.tokens import replace_tokens
 from stagewright.dropin.storedir import Layout, Placed
 from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.kinds.registry import kinds
@@ -93,7 +93,7 @@ class Loaded:
         for output in self.converted.outputs:
             files = Layout.FOLDER if output.path.endswith("/") else Layout.FILE
             layout = Layout.PACKAGES if output.folder else files
-            path = Path(fill(output.path, project.variables))
+            path = Path(replace_tokens(output.path, project.variables))
             if path.is_relative_to(_STOREDIR):
                 path = path.relative_to(_STOREDIR)
             found.append((output, Placed(output.entry, project.folder / path, layout)))

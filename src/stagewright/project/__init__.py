@@ -1,1 +1,1 @@
-"""Project files: text to models, with the place of everything written in them, and the lock file beside them."""
+"""Project files: models from text, the place of every value, and the lock file next to them."""

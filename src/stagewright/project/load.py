@@ -87,7 +87,7 @@ def project_from_tables(
     """Return the project that plain tables describe. ``problems`` are the errors from reading these tables.
 
     ``named`` must have all tables of ``NAMED``; ``trees`` is as in :func:`load`. With ``lenient``, missing files are
-    no errors, and ``missing`` of the project lists them. Raises :class:`ProblemsError` with all errors.
+    listed in ``missing`` of the project and not reported as errors. Raises :class:`ProblemsError` with all errors.
     """
     missing: Problems = [] if lenient else problems
     lock = Lock.load(files.folder)

@@ -1,1 +1,1 @@
-"""From specs to a project: plain tables with places, which go through the same loader and models as TOML files."""
+"""Convert specs to a project: plain tables with places, which the loader reads like TOML files."""

@@ -1,4 +1,4 @@
-"""Keys that all targets have: what is made from what, and how packages are built."""
+"""Rules for keys that all targets have: inputs, results, and settings of Portage."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from stagewright.catalyst.spec_keys import Target
 from stagewright.catalyst.subarches import subarches
 
 COMPRESSIONS = {"tar.xz": "xz", "tar.zst": "zst", "tar.bz2": "bz2", "tar.gz": "gz", "tar": "none"}
-"""What is packed by ending, and our word for it."""
+"""Value of a tarball's ``compression`` by file name ending."""
 
 _FLAGS = {"cflags": "CFLAGS", "cxxflags": "CXXFLAGS", "ldflags": "LDFLAGS", "fcflags": "FCFLAGS", "fflags": "FFLAGS"}
 
 EARLY = {Target.STAGE1, Target.STAGE2}
-"""Targets whose CHOST and flags are those of their own spec."""
+"""Targets that use the CHOST and flags from the spec itself."""
 
 SHIPPING = ("stage2", "stage3", "stage4", "diskimage-stage1")
-"""Our kinds whose result can carry a binrepos.conf."""
+"""Kinds of stages whose result can contain a binrepos.conf."""
 
 BOOTABLE_ARCHES = ("amd64", "arm64")
-"""Architectures for which media are made (media/efi.py)."""
+"""Architectures that media can boot on (media/efi.py)."""
 
 TARBALL_TARGETS = {
     Target.STAGE1,
@@ -48,8 +48,8 @@ def _subarch(conversion: Conversion, entry: SpecEntry) -> None:
     if conversion.target is Target.NETBOOT and found:
         _packed_for_firmware(conversion, entry, found.arch)
     if "image" in conversion.drafts and found and found.arch not in BOOTABLE_ARCHES:
-        hint = f"media are made for {' and '.join(BOOTABLE_ARCHES)}"
-        conversion.refuse(entry, f"nothing here starts media on {found.arch}", hint)
+        hint = f"use a subarch of {' or '.join(BOOTABLE_ARCHES)}"
+        conversion.refuse(entry, f"media for {found.arch} are not supported", hint)
     for draft in conversion.builders if found else ():
         for setting, value in (("chost", found.chost), ("common_flags", found.flags)) if found else ():
             if value and setting not in draft.data:
@@ -57,13 +57,13 @@ def _subarch(conversion: Conversion, entry: SpecEntry) -> None:
 
 
 def _packed_for_firmware(conversion: Conversion, entry: SpecEntry, arch: str) -> None:
-    """What some machines start from the network is one file of kernel and initramfs, which nothing here makes."""
+    """Refuse sparc and add a notice for hppa, whose firmware boots kernel and initramfs as one file."""
     if arch.startswith("sparc"):
-        why = "sparc's firmware takes kernel and initramfs as one a.out (piggyback), and nothing here makes it"
-        conversion.refuse(entry, why, "leave the spec out, or make it from what a netboot stage of a project leaves")
+        why = "sparc's firmware needs kernel and initramfs as one a.out file (piggyback), which is not supported"
+        conversion.refuse(entry, why, "remove the spec, or make the file from a netboot stage's result")
     if arch == "hppa":
-        words = "kernel and initramfs stay two files; make one .lif of them by palo"
-        conversion.notice(entry.word_place(), f"subarch: {words}, as for {entry.text} with Catalyst itself")
+        words = "kernel and initramfs stay two files; make a .lif of them with palo"
+        conversion.notice(entry.word_place(), f"subarch: {words}, as for {entry.text} in Catalyst")
 
 
 def _confdir(conversion: Conversion, entry: SpecEntry) -> None:
@@ -73,21 +73,22 @@ def _confdir(conversion: Conversion, entry: SpecEntry) -> None:
 
 def _repos(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
-        path = Path(os.path.abspath(conversion.spec.file.parent / word))  # noqa: PTH100  links stay as they are
+        path = Path(os.path.abspath(conversion.spec.file.parent / word))  # noqa: PTH100  keeps symbolic links
         if path.suffix in (".sqfs", ".squashfs"):
-            conversion.refuse(entry, f"{word} is a squashfs file", "unpack it, and name the folder", number)
+            hint = "unpack it, and name the folder"
+            conversion.refuse(entry, f"{word}: squashfs files are not supported", hint, number)
             continue
         name = _repo_name(path)
         conversion.context.repos.setdefault(name, path)
         if conversion.context.repos[name] != path:
-            why = f"{word} and {conversion.context.repos[name]} are both called {name}"
-            conversion.refuse(entry, why, "one of them must change its profiles/repo_name", number)
+            why = f"{word} and {conversion.context.repos[name]} have the same name {name!r}"
+            conversion.refuse(entry, why, "change profiles/repo_name of one of them", number)
         for draft in conversion.builders:
             draft.add("repos", [(name, entry.word_place(number))])
 
 
 def _repo_name(path: Path) -> str:
-    """What a repository calls itself, else the name of its folder."""
+    """Return the name of a repository from profiles/repo_name, or else the name of its folder."""
     file = path / "profiles" / "repo_name"
     if not os.path.isfile(file):  # noqa: PTH113  pathlib raises for names that are too long
         return path.name
@@ -99,7 +100,7 @@ def _compression(conversion: Conversion, entry: SpecEntry) -> None:
     if tail in COMPRESSIONS:
         conversion.drafts["tar"].put("compression", COMPRESSIONS[tail], entry.word_place())
     else:
-        hint = f"choose one that makes {', '.join(COMPRESSIONS)}"
+        hint = f"choose a mode for {', '.join(COMPRESSIONS)}"
         conversion.refuse(entry, f"results cannot be packed as {ending(entry.text)}", hint)
 
 
@@ -110,7 +111,7 @@ def _flag(conversion: Conversion, entry: SpecEntry) -> None:
 def _binrepo(conversion: Conversion, entry: SpecEntry) -> None:
     binhost = conversion.context.release.config.binhost
     if not binhost:
-        conversion.notice(entry.place, "binrepo_path: without a binhost in catalyst.conf it has no effect")
+        conversion.notice(entry.place, "binrepo_path: ignored, catalyst.conf has no binhost")
         return
     if conversion.root.data["kind"] in SHIPPING:
         conversion.root.put("binrepo", text(f"{binhost.rstrip('/')}/{entry.text.strip('/')}"), entry.word_place())
@@ -124,95 +125,97 @@ def _update(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.main.put("update_seed", entry.text == "yes", entry.word_place())
 
 
-def _nothing(conversion: Conversion, entry: SpecEntry) -> None:
-    """There is nothing to set: what the key is for is so in any case."""
+def _no_setting(conversion: Conversion, entry: SpecEntry) -> None:
+    """Do nothing: the key needs no setting."""
 
 
 RULES = (
-    rule("target", KeyStatus.HONOURED, "kind", "The kinds of stages; media become several entries.", part_of_structure),
+    rule(
+        "target", KeyStatus.HONOURED, "kind", "The kind of the stage. Media become several entries.", part_of_structure
+    ),
     rule(
         "rel_type version_stamp",
         KeyStatus.HONOURED,
         "names of entries and files",
-        "Files are called and lie as Catalyst has them; entries of the project are called so without the stamp.",
+        "Files have the names and folders that Catalyst gives them. Entries of the project have these names without "
+        "the stamp.",
         part_of_structure,
     ),
     rule(
         "snapshot_treeish",
         KeyStatus.DIFFERS,
         "repos",
-        "The repository of that commit. One run has one snapshot; specs that name different ones are refused.",
+        "The repository at that commit. A run has one snapshot: specs that name another one are refused.",
         part_of_structure,
     ),
     rule(
         "source_subpath",
         KeyStatus.HONOURED,
         "root, live",
-        "The entry that makes it in the same run, else a seed from the storedir; of -latest the newest.",
+        "The entry that makes it in the same run, or else a seed from the storedir. For -latest the newest one.",
         part_of_structure,
     ),
     rule(
         "decompressor_search_order",
         KeyStatus.HONOURED,
         "seeds.*.file",
-        "Which of several files of one name is taken as the seed.",
+        "Selects the seed if several files have its name.",
         part_of_structure,
     ),
-    rule("profile", KeyStatus.HONOURED, "profile", "Also in the form repository:path.", _profile),
+    rule("profile", KeyStatus.HONOURED, "profile", "The form repository:path works, too.", _profile),
     rule(
         "subarch",
         KeyStatus.DIFFERS,
         "chost, common_flags, seeds.*.arch",
-        "CHOST and COMMON_FLAGS by our own table. From stage3 on they are those of the spec that makes the source, as "
-        "in Catalyst; of a seed it takes what the make.conf in it says, where we go by the table. Media are made for "
-        "amd64 and arm64; those of others are refused. So is netboot for sparc, whose firmware takes one a.out; for "
-        "hppa kernel and initramfs stay two files, as with Catalyst for hppa1.1 and hppa2.0.",
+        "CHOST and COMMON_FLAGS from Stagewright's table. From stage3 on they come from the spec that makes the "
+        "source, as in Catalyst. For a seed Catalyst reads the make.conf in it, but Stagewright uses its table. Media "
+        "are made for amd64 and arm64 and refused for others. netboot is refused for sparc, whose firmware needs one "
+        "a.out file. For hppa kernel and initramfs stay two files, as in Catalyst for hppa1.1 and hppa2.0.",
         _subarch,
     ),
     rule(
         "portage_confdir",
         KeyStatus.DIFFERS,
         "confdir",
-        "Goes over /etc/portage while packages are built. Nothing of it is left in the result, "
-        "where Catalyst leaves all that portage_prefix does not name.",
+        "Copied over /etc/portage while packages are built. Its files are not in the result. Catalyst keeps those that "
+        "portage_prefix does not name.",
         _confdir,
     ),
     rule(
         "portage_prefix",
         KeyStatus.DIFFERS,
         "",
-        "There is nothing to remove: no file of portage_confdir is left in a result.",
-        _nothing,
+        "Not needed: results never contain files of portage_confdir.",
+        _no_setting,
     ),
     rule(
         "repos",
         KeyStatus.DIFFERS,
         "repos",
-        "Folders become repositories of the project, by the names they give themselves; squashfs files are refused.",
+        "Folders become repositories of the project with the names in profiles/repo_name. Squashfs files are refused.",
         _repos,
     ),
-    refused("keep_repos", "results carry no repos.conf", "ship one by a root_overlay of a stage4"),
+    refused("keep_repos", "results contain no repos.conf", "add it by a root_overlay of a stage4"),
     rule(
         "pkgcache_path kerncache_path",
         KeyStatus.DIFFERS,
         "",
-        "Binary packages and kernels are kept in the store by what they were built from, shared by all specs.",
-        _nothing,
+        "Not needed: the store keeps binary packages and kernels by their inputs and shares them between all specs.",
+        _no_setting,
     ),
     rule(
         "binrepo_path",
         KeyStatus.HONOURED,
         "binrepo",
-        "With the binhost of catalyst.conf the address in the result's binrepos.conf. Without one it has no effect, "
-        "nor for stage1 and embedded, whose clean root it does not reach in Catalyst either, nor for netboot, which "
-        "leaves no root.",
+        "Together with the binhost of catalyst.conf, the address in the result's binrepos.conf. Ignored without a "
+        "binhost, for stage1 and embedded (as in Catalyst), and for netboot, whose result is not a root.",
         _binrepo,
     ),
     rule(
         "compression_mode",
         KeyStatus.DIFFERS,
         "tarball compression",
-        "By xz, zstd, bzip2 and gzip, or plain tar, the same bytes each time; a squashfs is refused.",
+        "xz, zstd, bzip2, gzip or plain tar, with reproducible bytes. A squashfs is refused.",
         _compression,
         TARBALL_TARGETS,
     ),
@@ -220,22 +223,22 @@ RULES = (
         "compression_mode rename_regexp",
         KeyStatus.HONOURED,
         "",
-        "They are for tarballs, and this target leaves a folder, in Catalyst too.",
-        _nothing,
+        "Ignored as in Catalyst: they apply to tarballs, and this target makes a folder.",
+        _no_setting,
         {Target.NETBOOT},
     ),
     rule(
         "compression_mode",
         KeyStatus.DIFFERS,
         "",
-        "It is for the tarball that Catalyst leaves beside media, and that one is not made.",
-        _nothing,
+        "Ignored: it applies to the tarball that Catalyst makes in addition to media. Stagewright does not make it.",
+        _no_setting,
     ),
     rule(
         "rename_regexp",
         KeyStatus.HONOURED,
         "names of files",
-        "By sed -E, in its sandbox mode.",
+        "Run by sed -E in its sandbox mode.",
         part_of_structure,
         TARBALL_TARGETS,
     ),
@@ -243,29 +246,29 @@ RULES = (
         "rename_regexp",
         KeyStatus.DIFFERS,
         "",
-        "Only the tarball that Catalyst leaves beside media is renamed by it, and that one is not made.",
-        _nothing,
+        "Ignored: it renames the tarball that Catalyst makes in addition to media. Stagewright does not make it.",
+        _no_setting,
     ),
     rule(
         "interpreter",
         KeyStatus.DIFFERS,
         "",
-        "The kernel gets the emulator for the root's programs; nothing is copied into the root.",
-        _nothing,
+        "Not needed: Stagewright registers the emulator in the kernel and copies nothing into the root.",
+        _no_setting,
     ),
     rule("install_mask", KeyStatus.HONOURED, "install_mask", "INSTALL_MASK.", lambda c, e: c.main.add_words(e.key, e)),
     rule(
         "cflags cxxflags ldflags fcflags fflags",
         KeyStatus.HONOURED,
         "make_conf",
-        "Variables of make.conf, which also ship.",
+        "Variables of make.conf, also in the result.",
         _flag,
     ),
     rule(
         "common_flags chost",
         KeyStatus.HONOURED,
         "common_flags, chost",
-        "Instead of those of the sub-architecture.",
+        "Override those of the sub-architecture.",
         lambda c, e: c.put(c.builders, e.key, e),
     ),
     rule(
@@ -279,7 +282,7 @@ RULES = (
         "update_seed_command",
         KeyStatus.HONOURED,
         "update_seed_command",
-        "Words for emerge. @changed-subslot follows.",
+        "Arguments of emerge. @changed-subslot is appended.",
         _update_command,
     ),
 )

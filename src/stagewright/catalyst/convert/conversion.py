@@ -1,4 +1,4 @@
-"""The conversion of one spec: the entries that it becomes, and what converters of keys have at hand."""
+"""The conversion of one spec: its entries, and the helpers for converters of keys."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+_-]*")
 
 @dataclass(frozen=True)
 class SpecOutput:
-    """A file or folder that Catalyst would leave, and the entry of the project that makes it.
+    """A file or folder that Catalyst would make, and the project's entry that makes it.
 
-    ``path`` is relative to the storedir, or absolute where the spec says so; tokens in it are filled in. One that ends
-    in a slash is a folder of what the entry makes.
+    ``path`` is relative to the storedir, or absolute if the spec says so. Its tokens are replaced. A path that ends in
+    a slash is a folder for all files of the entry.
     """
 
     entry: str
@@ -37,24 +37,24 @@ class SpecOutput:
 
 @dataclass
 class ConversionContext:
-    """What the conversions of all specs of a release share."""
+    """State that the conversions of all specs of a release share."""
 
     release: Release
-    names: dict[str, str]  # of entries, by names in the graph
+    names: dict[str, str]  # names of entries by names in the graph
     files: FileNames
     outputs: list[SpecOutput] = field(default_factory=list)
     refused: list[StagewrightError] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     repos: dict[str, Path] = field(default_factory=dict)  # more ebuild repositories that specs name
-    trees: list[Path] = field(default_factory=list)  # the repositories that are at hand, to look for packages
+    trees: list[Path] = field(default_factory=list)  # existing repositories, searched for packages
 
 
 @dataclass
 class Conversion:
-    """One spec on its way into a project.
+    """The conversion of one spec into entries of a project.
 
-    ``sheets`` are its entries by role: ``main`` or, of media, ``image``, under the name of the spec, is what it makes;
-    others are what that is made of (``live`` or ``root``, ``payload``), or what is made of it (``tar``).
+    ``drafts`` are the entries by role. ``main`` (or ``image`` for media) is the result and has the name of the spec.
+    ``live``, ``root`` and ``payload`` are its inputs; ``tar`` is made of the result.
     """
 
     result: SpecResult
@@ -65,11 +65,11 @@ class Conversion:
 
     @property
     def spec(self) -> Spec:
-        """The spec."""
+        """The spec that is converted."""
         return self.result.member.spec
 
     def new_draft(self, role: str, kind: str, place: Place) -> EntryDraft:
-        """A new entry of the spec; all but ``main`` and ``image`` carry their role in their name."""
+        """Add an entry. Its name contains the role, except for ``main`` and ``image``."""
         name = self.name if role in ("main", "image") else f"{self.name}.{role}"
         draft = EntryDraft("stages", name, f"{self.spec.file}", place)
         draft.put("kind", kind, place)
@@ -78,39 +78,39 @@ class Conversion:
 
     @property
     def main(self) -> EntryDraft:
-        """What the spec makes."""
+        """The entry that makes the result of the spec."""
         return self.drafts["main"]
 
     @property
     def root(self) -> EntryDraft:
-        """The entry that changes files of a root: of media that of the root on them, else what the spec makes."""
+        """The entry that changes files of a root: for media that of their root, otherwise the main entry."""
         return next(self.drafts[role] for role in ("live", "root", "main") if role in self.drafts)
 
     @property
     def builders(self) -> list[EntryDraft]:
-        """The entries that work with Portage."""
+        """Entries that run Portage."""
         return [self.drafts[role] for role in ("live", "root", "payload") if role in self.drafts] or [self.main]
 
     def notice(self, place: Place, words: str) -> None:
-        """Tell something that is not wrong, but worth a look."""
+        """Add a notice: a remark that is not an error."""
         self.context.notices.append(Notice(place, words))
 
     def refuse(self, entry: SpecEntry, why: str, hint: str, number: int = 0) -> None:
-        """Refuse a key or one of its words."""
+        """Reject a key, or one of its words. The error has the reason ``NOT_SUPPORTED``."""
         message = f"{entry.key}: {why}"
         place = entry.word_place(number)
         self.context.refused.append(StagewrightError(Reason.NOT_SUPPORTED, message, place=place, hint=hint))
 
     def atom(self, word: str, entry: SpecEntry, number: int) -> str | None:
-        """A package as a project names it; to a name alone comes the one category that has it.
+        """Return the package atom for a word of a spec. A name without a category gets the only category that has it.
 
-        None where only the snapshot could tell the category, and it is not at hand.
+        None if the category is unknown because the snapshot is not available yet.
         """
         if not _NAME.fullmatch(word):
             return text(word)
         place = entry.word_place(number)
         if not self.context.trees:
-            self.notice(place, f"{entry.key}: {word} has no category; the snapshot will tell it")
+            self.notice(place, f"{entry.key}: {word} has no category; it is looked up in the snapshot later")
             return None
         found = sorted(
             {path.parent.parent.name for tree in self.context.trees for path in tree.glob(f"*/{word}/*.ebuild")}
@@ -119,23 +119,23 @@ class Conversion:
             return text(f"{found[0]}/{word}")
         if found:
             known = ", ".join(f"{category}/{word}" for category in found)
-            self.refuse(entry, f"{word} could be any of {known}", "write the category", number)
+            self.refuse(entry, f"{word} is ambiguous ({known})", "write the category", number)
             return None
         return text(word)
 
     def put(self, drafts: Iterable[EntryDraft], path: str, entry: SpecEntry) -> None:
-        """Set a value of entries to the text of a key."""
+        """Set a value of some entries to the text of a key."""
         for draft in drafts:
             draft.put(path, text(entry.text), entry.word_place())
 
     def file(self, word: str, value_type: ValueType = ValueType.PATH) -> str:
-        """The name in the project of a file that a spec names; relative ones start from the folder of the spec."""
-        return text(self.context.files.of(self.found(word, value_type)))
+        """Return the project's name of a file that a spec names. Relative paths start from the folder of the spec."""
+        return text(self.context.files.name_of(self.found(word, value_type)))
 
     def found(self, word: str, value_type: ValueType = ValueType.PATH) -> Path:
-        """The file that a spec names."""
+        """Return the absolute path of a file that a spec names."""
         return Path(os.path.abspath(find_file(word, value_type, self.spec, self.context.release)))  # noqa: PTH100  keeps links
 
     def add_files(self, draft: EntryDraft, path: str, entry: SpecEntry) -> None:
-        """Add the files that a key names to a list."""
+        """Append the files that a key names to a list."""
         draft.add(path, ((self.file(word), entry.word_place(number)) for number, word in enumerate(entry.words)))

@@ -1,4 +1,4 @@
-"""A release as a project: entries of all specs, seeds, repositories, and the files that Catalyst would leave."""
+"""Convert a release to a project: entries of all specs, seeds, repositories, and the files that Catalyst would make."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from stagewright.catalyst.convert.seed_files import arch_of, seed_file
 from stagewright.catalyst.release import Release
 from stagewright.catalyst.release_graph import ReleaseGraph, SpecResult
 from stagewright.catalyst.spec_keys import Target
-from stagewright.catalyst.tokens import fill
+from stagewright.catalyst.tokens import replace_tokens
 from stagewright.errors import Place, Reason, StagewrightError
 from stagewright.project.model import FORMAT, FileLocations
 from stagewright.project.tables import NAMED, Table
 
 STAMPS = {"TIMESTAMP": "{date}T000000Z", "DATESTAMP": "{date}"}
-"""Tokens that become variables of the project, with their values when none is given."""
+"""Tokens that become variables of the project, with their default values."""
 
 _MOMENT = re.compile(r"(20\d\d)(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z")
 
 
 @dataclass
 class ConvertedRelease:
-    """A release as tables of a project, with what goes with them.
+    """A release as tables of a project.
 
-    ``refused`` are keys that cannot be honoured; a project without them is not what the specs say. ``applied`` tells
-    for each key in use by which row it was converted.
+    ``refused`` are errors for keys that cannot be honoured. If there are any, the project does not match the specs.
+    ``applied`` lists the rule that converted each key.
     """
 
     head: Table
@@ -50,7 +50,7 @@ class ConvertedRelease:
     applied: list[tuple[SpecResult, str, ConversionRule]] = field(default_factory=list)
 
     def named(self) -> dict[str, dict[str, Table]]:
-        """The tables of names, as the loader takes them."""
+        """Return the tables of named entries for the project loader."""
         tables: dict[str, dict[str, Table]] = {name: {} for name in NAMED}
         for draft in self.drafts:
             tables[draft.table][draft.name] = draft.table_with_places()
@@ -60,10 +60,10 @@ class ConvertedRelease:
 def convert(
     release: Release, graph: ReleaseGraph, given: Mapping[str, str], repos: Mapping[str, Path] | None = None
 ) -> ConvertedRelease:
-    """The project that a release is; nothing is raised, and nothing is written.
+    """Convert a release to a project. Nothing is raised and nothing is written.
 
-    ``given`` are values of tokens that were left standing in the specs (see :data:`STAMPS`), ``repos`` the folders of
-    ebuild repositories by name.
+    ``given`` are values of tokens that were not replaced in the specs (see :data:`STAMPS`). ``repos`` are the folders
+    of ebuild repositories by name.
     """
     context = ConversionContext(release, spec_names(graph.results), FileNames({}))
     converter = _Release(release, graph, context, given)
@@ -87,7 +87,7 @@ def convert(
 
 
 class _Release:
-    """What the loop over the specs keeps."""
+    """State of the loop over the specs."""
 
     def __init__(
         self, release: Release, graph: ReleaseGraph, context: ConversionContext, given: Mapping[str, str]
@@ -103,21 +103,21 @@ class _Release:
 
     @property
     def tokens(self) -> dict[str, str]:
-        """Values of the stamps, as far as they are known before the project is read."""
+        """Values of the stamps that the user gave."""
         return {name: self.given[name] for name in STAMPS if name in self.given}
 
     def spec(self, result: SpecResult) -> None:
-        """Convert one spec: first its entries, then its keys, in the order of the table."""
+        """Convert one spec: first its entries, then its keys."""
         target = result.member.target
         assert target
         conversion = Conversion(result, target, self.context.names[result.name], self.context)
         self._snapshot(conversion)
         target_entries.make_entries(conversion, self.source)
-        first = "boot/kernel"  # what the keys of each kernel add to
+        first = "boot/kernel"  # the keys of each kernel add to its entries
         for name, entry in sorted(result.member.spec.entries.items(), key=lambda item: item[0] != first):
             key = result.member.keys.get(name)
             if key is None:
-                continue  # told by the check of the spec
+                continue  # reported by the check of the spec
             rule = rule_for(key, target)
             self.applied.append((result, name, rule))
             if entry.value is not None:
@@ -128,7 +128,7 @@ class _Release:
         self.drafts += conversion.drafts.values()
 
     def source(self, conversion: Conversion, role: str) -> tuple[str, Place]:
-        """The name of the entry that a spec starts from, and where the spec says so."""
+        """Return the name of the entry that a spec starts from, and the place of the key that names it."""
         result = conversion.result
         key = "livecd/cdtar" if role == "medium" else "source_subpath"
         place = result.member.spec.place(key)
@@ -150,19 +150,19 @@ class _Release:
         return draft
 
     def _snapshot(self, conversion: Conversion) -> None:
-        """All specs must mean one snapshot."""
+        """Refuse a spec with another snapshot than the first one."""
         treeish, place = conversion.spec.text("snapshot_treeish"), conversion.spec.place("snapshot_treeish")
         if self.treeish is None:
             self.treeish = (treeish, place)
         elif treeish != self.treeish[0]:
-            why = f"{self.treeish[1].file} has another snapshot, {self.treeish[0]}"
+            why = f"all specs of a run must have the same snapshot ({self.treeish[1].file} has {self.treeish[0]})"
             entry = conversion.spec.entries["snapshot_treeish"]
-            conversion.refuse(entry, why, "build what has one snapshot in one run, and the rest in another")
+            conversion.refuse(entry, why, "build specs with different snapshots in separate runs")
 
     def inherit_flags(self) -> None:
-        """Give stages after the second CHOST and flags of what they start from, where this run makes that.
+        """Copy CHOST and flags from the source of each stage after stage2, if this run makes the source.
 
-        Catalyst reads them from the make.conf there, and not from its table.
+        Catalyst reads them from the make.conf in the source and not from its table.
         """
         drafts = {draft.name: draft for draft in self.drafts}
         waiting = {self.context.names[item.name]: item for item in self.graph.results}
@@ -181,7 +181,7 @@ class _Release:
             inherit(name)
 
     def _packed(self, conversion: Conversion) -> None:
-        """The tarball of a stage. Its name is that of Catalyst without ``rename_regexp``, which its output has."""
+        """Add the tarball of a stage. ``rename_regexp`` changes the name of the output, but not that of the tarball."""
         result, spec = conversion.result, conversion.spec
         place = spec.place("version_stamp")
         draft = conversion.drafts["tar"]
@@ -192,7 +192,7 @@ class _Release:
             tail = ending(mode)
             if tail not in COMPRESSIONS:
                 modes = ", ".join(mode for mode, tail in ENDINGS.items() if tail in COMPRESSIONS)
-                message = f"compression_mode: results cannot be packed by {mode!r} of catalyst.conf"
+                message = f"compression_mode: results cannot be packed with {mode!r} (from catalyst.conf)"
                 hint = f"write one of {modes}"
                 error = StagewrightError(Reason.NOT_SUPPORTED, message, place=spec.place("target"), hint=hint)
                 self.context.refused.append(error)
@@ -201,7 +201,7 @@ class _Release:
         self.context.outputs.append(SpecOutput(draft.name, f"builds/{result.artifacts[0]}", result))
 
     def package_folders(self) -> None:
-        """Folders of binary packages for people, with Portage's index, where catalyst.conf has the option pkgcache."""
+        """Add published folders of binary packages with Portage's index, if catalyst.conf has the option pkgcache."""
         if "pkgcache" not in self.release.config.options:
             return
         folders: dict[str, list[SpecResult]] = {}
@@ -219,7 +219,7 @@ class _Release:
             self.context.outputs.append(SpecOutput(draft.name, path, makers[0], folder=True))
 
     def repositories(self, repos: dict[str, Path]) -> None:
-        """The repositories of the project: the snapshot, and those that specs name."""
+        """Add the repositories of the project: the snapshot, and those that specs name."""
         main = self.release.config.repo_name
         treeish, place = self.treeish or ("", Place(Path(self.release.config.storedir)))
         for name in (main, *(name for name in {**repos, **self.context.repos} if name != main)):
@@ -230,12 +230,12 @@ class _Release:
             snapshot = Path(
                 self.release.config.storedir, "snapshots", f"{name}-{(treeish or 'x').replace('/', '-')}.sqfs"
             )
-            path = repos.get(name) or self.context.repos.get(name) or snapshot  # where it is looked for
+            path = repos.get(name) or self.context.repos.get(name) or snapshot
             self.folders[f"repos/{name}"] = path.absolute()
             self.drafts.append(draft)
         seen = [(name, place) for name in (main, *(name for name in repos if name != main))]
         for draft in self.drafts:
-            if draft.table == "stages" and "profile" in draft.data:  # said each time: others' repositories never count
+            if draft.table == "stages" and "profile" in draft.data:  # always set: specs never share their repositories
                 own = [
                     (name, draft.places[("repos", number)]) for number, name in enumerate(draft.data.get("repos", []))
                 ]
@@ -243,7 +243,7 @@ class _Release:
                 draft.add("repos", [*seen, *own])
 
     def head(self) -> Table:
-        """The top of the project."""
+        """Return the top of the project file."""
         used = {
             name for draft in self.drafts for value in _texts(draft.data) for name in re.findall(r"\{(\w+)\}", value)
         }
@@ -262,14 +262,16 @@ class _Release:
         return Table(data, {(): place}, {(): place})
 
     def _moment(self) -> datetime.datetime | None:
-        """The time stamp of everything: the newest version_stamp (catalyst-auto gives them the time of the commit)."""
-        stamps = [fill(result.member.spec.text("version_stamp"), self.tokens) for result in self.graph.results]
+        """Return the time stamp of all results: the newest version_stamp (in catalyst-auto, the commit's time)."""
+        stamps = [
+            replace_tokens(result.member.spec.text("version_stamp"), self.tokens) for result in self.graph.results
+        ]
         found = [_moment(match) for stamp in stamps for match in _MOMENT.finditer(stamp)]
         return max((moment for moment in found if moment), default=None)
 
 
 def _take_flags(draft: EntryDraft, source: EntryDraft) -> None:
-    """Take over what is in a make.conf that Catalyst leaves."""
+    """Copy the settings that Catalyst writes to the make.conf of a result."""
     place = draft.places[("root",)]
     for setting in ("chost", "common_flags"):
         if setting in source.data:

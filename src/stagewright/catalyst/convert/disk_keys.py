@@ -1,4 +1,4 @@
-"""Keys of disk images."""
+"""Rules for the keys of disk images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _key(conversion: Conversion, entry: SpecEntry) -> None:
     if conversion.spec.text("diskimage/type") == "ssh":
         conversion.root.put("ssh_key", conversion.file(entry.text), entry.word_place())
     else:
-        conversion.notice(entry.place, "diskimage/sshkey: only the type ssh has a key, in Catalyst too")
+        conversion.notice(entry.place, "diskimage/sshkey: ignored, it applies to the type ssh only, as in Catalyst")
 
 
 RULES: tuple[ConversionRule, ...] = (
@@ -26,17 +26,17 @@ RULES: tuple[ConversionRule, ...] = (
         "diskimage/qcow2",
         KeyStatus.DIFFERS,
         "the file",
-        "20 GiB with an EFI system partition of 512 MiB, as Catalyst's; the root is an ext4, where Catalyst makes an "
-        "xfs, and systemd-boot starts it.",
+        "20 GiB with an EFI system partition of 512 MiB, as in Catalyst. The root file system is ext4 (Catalyst: xfs). "
+        "systemd-boot starts it.",
         part_of_structure,
     ),
     rule(
         "diskimage/type",
         KeyStatus.HONOURED,
         "diskimage-stage1 type",
-        "Services, network and log-in as of Catalyst; time zone UTC, locale C.UTF-8, keymap us.",
+        "Services, network and log-in as in Catalyst; time zone UTC, locale C.UTF-8, keymap us.",
         _type,
         DISK,
     ),
-    rule("diskimage/sshkey", KeyStatus.HONOURED, "ssh_key", "A key of root.", _key, DISK),
+    rule("diskimage/sshkey", KeyStatus.HONOURED, "ssh_key", "A public key for root.", _key, DISK),
 )

@@ -1,4 +1,4 @@
-"""One entry of a project in the making: values, each with the place in the spec that it comes from."""
+"""A new entry of a project. Each of its values has the place in the spec that it comes from."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _BRACE = re.compile(r"[{}]")
 
 
 def text(word: str) -> str:
-    """A word of a spec as a text of a project: braces are doubled, tokens become variables."""
+    """Return a word of a spec as a text of a project: braces are doubled, tokens become variables."""
     return TOKEN.sub(r"{\1}", plain(word))
 
 
 def plain(words: str) -> str:
-    """Any text as one of a project: braces are doubled."""
+    """Return a text as a text of a project: braces are doubled."""
     return _BRACE.sub(lambda found: found[0] * 2, words)
 
 
 @dataclass
 class EntryDraft:
-    """An entry: its table and name, the spec it comes from, and its values with their places."""
+    """An entry: its table and name, the file of its spec, and its values with their places."""
 
     table: str
     name: str
@@ -38,7 +38,7 @@ class EntryDraft:
     places: dict[KeyPath, Place] = field(default_factory=dict)
 
     def put(self, path: str, value: Any, place: Place) -> None:
-        """Set a value; ``path`` has dots for tables in tables. Texts must be such as :func:`text` makes."""
+        """Set a value. ``path`` separates nested tables by dots. Texts must come from :func:`text`."""
         *tables, name = path.split(".")
         inner = self.data
         for number, table in enumerate(tables):
@@ -48,7 +48,7 @@ class EntryDraft:
         self.places[(*tables, name)] = place
 
     def add(self, path: str, items: Iterable[tuple[str, Place]]) -> None:
-        """Add to a list, each item with its place."""
+        """Append items with their places to a list."""
         *tables, name = path.split(".")
         inner: Any = self.data
         for table in tables:
@@ -64,10 +64,10 @@ class EntryDraft:
             self.put(path, found, self.places[way])
 
     def add_words(self, path: str, entry: SpecEntry) -> None:
-        """Add the words of a key to a list."""
+        """Append the words of a key to a list."""
         self.add(path, ((text(word), entry.word_place(number)) for number, word in enumerate(entry.words)))
 
     def table_with_places(self) -> Table:
-        """The table for the loader."""
+        """Return the table for the project loader."""
         places = {(): self.place, **self.places}
         return Table(dict(self.data), places, dict(places))

@@ -1,4 +1,4 @@
-"""Names of entries: what is made, without the stamp of the build, so that they stay from release to release."""
+"""Names of entries. They contain no stamp of the build, so they are the same in all releases."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ _STRANGE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
 def bare(identity: str) -> str:
-    """The last part of an identity without stamps: ``stage3-amd64-x`` of ``23.0-default/stage3-amd64-x-TIME``."""
+    """Return the last part of an identity without its stamps.
+
+    ``23.0-default/stage3-amd64-x-TIME`` becomes ``stage3-amd64-x``.
+    """
     name = identity.rpartition("/")[2]
     return re.sub(r"-{2,}", "-", clean(STAMP.sub("", name)))
 
 
 def clean(text: str) -> str:
-    """A text as a name: what cannot be in one becomes a dash."""
+    """Return a text as a valid name. Invalid characters are replaced by dashes."""
     return _STRANGE.sub("-", text).strip("-.") or "x"
 
 
 def spec_names(results: Iterable[SpecResult]) -> dict[str, str]:
-    """A name for each spec of a release, by its name in the graph.
+    """Return a unique name for each spec of a release, by its name in the graph.
 
-    Specs of one name are told apart by their release type, then by their file's name, then by its folders.
+    Equal names are extended by the release type, or by the file's name, or by its folders.
     """
     items = list(results)
     ways = [
@@ -41,13 +44,13 @@ def spec_names(results: Iterable[SpecResult]) -> dict[str, str]:
 
 
 def _stem(item: SpecResult) -> str:
-    """The part of a file's name that says more than the target does."""
+    """Return the name of the spec's file without its target."""
     stem = clean(Path(item.member.spec.file).stem)
     return stem.removeprefix(f"{item.member.target}-")
 
 
 def seed_names(identities: Iterable[str]) -> dict[str, str]:
-    """A name for each seed, by the identity that sources call it."""
+    """Return a unique name for each seed, by its identity."""
     known = sorted(set(identities))
     ways = [
         {identity: f"{bare(identity.removesuffix('-latest'))}-seed" for identity in known},
@@ -59,12 +62,12 @@ def seed_names(identities: Iterable[str]) -> dict[str, str]:
 
 @dataclass
 class FileNames:
-    """Names in the project for files from anywhere: the last two parts of their path, more where these are taken."""
+    """Names in the project for external files: the last two parts of their path, or more if these are taken."""
 
     taken: dict[str, Path]
 
-    def of(self, path: Path, folder: str = "files") -> str:
-        """The name of a file, always the same for one file."""
+    def name_of(self, path: Path, folder: str = "files") -> str:
+        """Return the name of a file. Repeated calls return the same name."""
         parts = [part for part in path.parts if part not in ("/", "..", ".")]
         for count in range(min(2, len(parts)), len(parts) + 1):
             name = "/".join([folder, *map(clean, parts[-count:])])
@@ -76,7 +79,7 @@ class FileNames:
 
 
 def _first_unique(ways: Sequence[Mapping[str, str]], names: set[str]) -> dict[str, str]:
-    """For each, the first way whose name nobody else has in that way."""
+    """Return for each item its first candidate that is unique among the candidates of the same rank."""
     found: dict[str, str] = {}
     for way in ways:
         counts = Counter(way[name] for name in names)

@@ -1,4 +1,4 @@
-"""Keys of kernels: which are built, and how."""
+"""Rules for the keys of kernels."""
 
 from __future__ import annotations
 
@@ -13,52 +13,53 @@ from stagewright.catalyst.spec_keys import Target, ValueType
 MEDIA = {Target.LIVECD2, Target.DISKIMAGE2}
 
 BUILT = MEDIA | {Target.NETBOOT}
-"""Targets that kernels are made for."""
+"""Targets that build kernels."""
 
 DIST = "sys-kernel/gentoo-kernel"
 SOURCES = "sys-kernel/gentoo-sources"
 GENKERNEL = "sys-kernel/genkernel"
 
-_FIRST = "gentoo"  # what boot/gentoo is called, which stays the first kernel's
+_FIRST = "gentoo"  # a kernel of this name is the default, boot/gentoo
 
 
 def _label(entry: SpecEntry) -> str:
-    """The kernel that a key is about."""
+    """Return the name of the kernel in a key."""
     return entry.key.removeprefix("boot/kernel/").rpartition("/")[0]
 
 
 def kernel_draft(conversion: Conversion) -> EntryDraft:
-    """The entry that makes the kernels: of media the payload, of netboot the only one."""
+    """Return the entry that makes the kernels: the payload of media, or the main entry of netboot."""
     return conversion.drafts.get("payload") or conversion.main
 
 
 def kernel_path(conversion: Conversion, label: str) -> str:
-    """Where the settings of a kernel are: one of a payload is `kernel`, several have names, those of netboot always."""
+    """Return the path of a kernel's settings: ``kernel``, or ``kernels.NAME`` for several kernels and for netboot."""
     several = len(conversion.spec.words("boot/kernel")) > 1 or conversion.target is Target.NETBOOT
     return f"kernels.{text(label)}" if several else "kernel"
 
 
 def is_dist(conversion: Conversion, label: str) -> bool:
-    """Whether a kernel is one of the distribution, which only media can have."""
+    """Return True if a kernel is a distribution kernel. Only media can have one."""
     return conversion.target in MEDIA and conversion.spec.text(f"boot/kernel/{label}/distkernel") == "yes"
 
 
 def _kernels(conversion: Conversion, entry: SpecEntry) -> None:
-    """Give each kernel its origin; the keys of each add what they say."""
+    """Add the origin of each kernel. The keys of each kernel add the other settings."""
     if conversion.target not in BUILT:
-        return  # a livecd-stage3 has those of its payload; a stage4 is told by the keys of each kernel
+        return  # a livecd-stage3 uses the kernels of its payload; a stage4 has only the keys of each kernel
     draft = kernel_draft(conversion)
     for number, label in enumerate(entry.words):
         path, place = kernel_path(conversion, label), entry.word_place(number)
         if "." in label or label in entry.words[:number]:
-            conversion.refuse(entry, f"{label} cannot be the name of a kernel", "write letters and digits", number)
+            hint = "use letters and digits, and each name once"
+            conversion.refuse(entry, f"invalid name of a kernel {label!r}", hint, number)
             continue
         dist = is_dist(conversion, label)
         draft.put(f"{path}.{'package' if dist else 'sources'}", DIST if dist else SOURCES, place)
         if not dist:
             draft.put(f"{path}.build", "genkernel", place)
     if not all(is_dist(conversion, label) for label in entry.words):
-        draft.add("packages", [(GENKERNEL, entry.word_place())])  # Catalyst installs it by itself
+        draft.add("packages", [(GENKERNEL, entry.word_place())])  # Catalyst installs it without a key
     if _FIRST in entry.words[1:] and conversion.target in MEDIA:
         draft.put("default", _FIRST, entry.word_place(entry.words.index(_FIRST)))
 
@@ -67,8 +68,8 @@ def _sources(conversion: Conversion, entry: SpecEntry) -> None:
     atom = entry.text if "/" in entry.text else f"sys-kernel/{entry.text}"
     if conversion.target is Target.STAGE4:
         if "gentoo-kernel" not in atom and "vanilla-kernel" not in atom:
-            hint = f"name a package that installs a kernel, such as {DIST}"
-            conversion.refuse(entry, f"{atom} brings sources, and nothing builds them in a stage4", hint)
+            hint = f"name a package that installs a kernel, like {DIST}"
+            conversion.refuse(entry, f"a stage4 cannot build kernel sources ({atom})", hint)
         conversion.main.put("kernel.package", text(atom), entry.word_place())
         return
     label = _label(entry)
@@ -77,7 +78,7 @@ def _sources(conversion: Conversion, entry: SpecEntry) -> None:
 
 
 def _dist(conversion: Conversion, entry: SpecEntry) -> None:
-    """That it is one has been seen by `boot/kernel`."""
+    """Do nothing: the converter of `boot/kernel` reads this key."""
 
 
 def _config(conversion: Conversion, entry: SpecEntry) -> None:
@@ -88,13 +89,13 @@ def _config(conversion: Conversion, entry: SpecEntry) -> None:
 def _extraversion(conversion: Conversion, entry: SpecEntry) -> None:
     label = _label(entry)
     if is_dist(conversion, label):
-        conversion.refuse(entry, "a distribution kernel has the version of its package", "leave it out")
+        conversion.refuse(entry, "a distribution kernel has the version of its package", "remove it")
     else:
         conversion.put([kernel_draft(conversion)], f"{kernel_path(conversion, label)}.extraversion", entry)
 
 
 def shell_words(entry: SpecEntry) -> list[str]:
-    """The words of a key as the shell takes them: quotes hold words together."""
+    """Return the words of a key, split as in a shell: quotes keep words together."""
     try:
         return shlex.split(entry.text)
     except ValueError:  # a quote that is not closed
@@ -104,7 +105,7 @@ def shell_words(entry: SpecEntry) -> list[str]:
 def _genkernel(conversion: Conversion, entry: SpecEntry) -> None:
     label = _label(entry)
     if is_dist(conversion, label):
-        conversion.refuse(entry, "a distribution kernel is not built by genkernel", "leave it out")
+        conversion.refuse(entry, "genkernel does not build distribution kernels", "remove it")
         return
     words = ((text(word), entry.word_place()) for word in shell_words(entry))
     kernel_draft(conversion).add(f"{kernel_path(conversion, label)}.genkernel_arguments", words)
@@ -113,7 +114,7 @@ def _genkernel(conversion: Conversion, entry: SpecEntry) -> None:
 def _genkernel_all(conversion: Conversion, entry: SpecEntry) -> None:
     labels = [label for label in conversion.spec.words("boot/kernel") if not is_dist(conversion, label)]
     if not labels:
-        conversion.notice(entry.place, f"{entry.key}: no kernel of this spec is built by genkernel")
+        conversion.notice(entry.place, f"{entry.key}: ignored, genkernel builds no kernel of this spec")
     for label in labels:
         if "." not in label:
             words = ((text(word), entry.word_place()) for word in shell_words(entry))
@@ -123,7 +124,7 @@ def _genkernel_all(conversion: Conversion, entry: SpecEntry) -> None:
 def _dracut(conversion: Conversion, entry: SpecEntry) -> None:
     label = _label(entry)
     if not is_dist(conversion, label):
-        conversion.refuse(entry, "genkernel makes the initramfs of this kernel", "leave it out, or set distkernel: yes")
+        conversion.refuse(entry, "genkernel makes the initramfs of this kernel", "remove it, or add distkernel: yes")
         return
     payload = conversion.drafts["payload"]
     place = entry.word_place()
@@ -136,7 +137,7 @@ def _overlay(conversion: Conversion, entry: SpecEntry) -> None:
     payload = conversion.drafts["payload"]
     name = conversion.file(entry.text)
     if payload.data.get("initramfs", {}).get("overlay", name) != name:
-        conversion.refuse(entry, "all kernels of a spec have one overlay", "merge the folders")
+        conversion.refuse(entry, "all kernels of a spec must have the same overlay", "merge the folders")
     payload.put("initramfs.overlay", name, entry.word_place())
 
 
@@ -147,7 +148,7 @@ def _packages(conversion: Conversion, entry: SpecEntry) -> None:
             skip = word == "--usepkg" and not skip
             continue
         if word.startswith("-"):
-            conversion.refuse(entry, f"{word} is an option for emerge", "list packages only", number)
+            conversion.refuse(entry, f"options of emerge are not supported ({word})", "list packages only", number)
         elif atom := conversion.atom(word, entry, number):
             payload = conversion.drafts.get("payload")
             path = f"{kernel_path(conversion, _label(entry))}.packages" if payload else "packages"
@@ -162,7 +163,8 @@ def _consoles(conversion: Conversion, entry: SpecEntry) -> None:
         if device not in known:
             image.add("consoles", [(text(word), entry.word_place(number))])
         elif known[device] != text(word):
-            conversion.notice(entry.word_place(number), f"{entry.key}: the menu has a line for {known[device]} already")
+            remark = f"{entry.key}: {word} ignored, the menu already has a line for {known[device]}"
+            conversion.notice(entry.word_place(number), remark)
 
 
 RULES: tuple[ConversionRule, ...] = (
@@ -170,9 +172,9 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel",
         KeyStatus.DIFFERS,
         "the payload: kernel, kernels",
-        "A livecd-stage2 of ours, made beside the live root rather than in it, so that compilers never reach the "
-        "medium; genkernel is installed there for kernels from sources. One kernel is boot/gentoo; of several, gentoo "
-        "or else the first is, the others are boot/NAME.",
+        "A livecd-stage2 of Stagewright in a separate root, so the medium never contains compilers. genkernel is "
+        "installed there for kernels from sources. A single kernel is boot/gentoo. Of several kernels, the one called "
+        "gentoo or else the first is boot/gentoo, and the others are boot/NAME.",
         _kernels,
         MEDIA | {Target.LIVECD3, Target.STAGE4},
     ),
@@ -180,8 +182,8 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel",
         KeyStatus.HONOURED,
         "kernels",
-        "Each is built by genkernel, which is installed for it, with --netboot, and is called as Catalyst calls it: "
-        "kernels/NAME, its initramfs kernels/misc/NAME.igz, beside it System-NAME.map.",
+        "Built by genkernel --netboot, which is installed for it. The files have the names that Catalyst gives them: "
+        "kernels/NAME, the initramfs kernels/misc/NAME.igz, and System-NAME.map.",
         _kernels,
         {Target.NETBOOT},
     ),
@@ -189,7 +191,7 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/sources",
         KeyStatus.HONOURED,
         "kernel.sources, kernel.package",
-        "sys-kernel/ goes before a bare name. The default is gentoo-sources, or gentoo-kernel with distkernel.",
+        "A name without a category is in sys-kernel. The default is gentoo-sources, or gentoo-kernel with distkernel.",
         _sources,
         BUILT,
     ),
@@ -197,7 +199,7 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/sources",
         KeyStatus.DIFFERS,
         "kernel.package",
-        "A package that installs a kernel. Sources are refused: build them as a medium's.",
+        "A package that installs a kernel. Sources are refused: build them for a medium.",
         _sources,
         {Target.STAGE4},
     ),
@@ -205,7 +207,7 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/distkernel",
         KeyStatus.HONOURED,
         "kernel.package",
-        f"yes: {DIST}, with dracut. Anything else: sources, built by genkernel, where Catalyst does half of each.",
+        f"yes: {DIST}, with dracut. Any other word: sources built by genkernel, where Catalyst mixes both ways.",
         _dist,
         MEDIA,
     ),
@@ -213,8 +215,8 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/config",
         KeyStatus.HONOURED,
         "kernel.config",
-        "Of a kernel from sources the configuration, of a distribution kernel what it merges into its own. Found by "
-        "its base name below KCONFIG_DIR, as catalyst-auto does.",
+        "The configuration of a kernel from sources. For a distribution kernel it is merged into the kernel's own "
+        "configuration. Found by its base name below KCONFIG_DIR, as in catalyst-auto.",
         _config,
         BUILT,
     ),
@@ -222,7 +224,7 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/extraversion",
         KeyStatus.HONOURED,
         "kernel.extraversion",
-        "Of a kernel from sources; a distribution kernel has none, and it is refused.",
+        "For a kernel from sources. Refused for a distribution kernel.",
         _extraversion,
         BUILT,
     ),
@@ -230,7 +232,7 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/gk_kernargs",
         KeyStatus.HONOURED,
         "kernel.genkernel_arguments",
-        "Quotes hold words together, as in the shell. Refused for a distribution kernel.",
+        "Quotes keep words together, as in a shell. Refused for a distribution kernel.",
         _genkernel,
         BUILT,
     ),
@@ -246,7 +248,7 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/dracut_args",
         KeyStatus.HONOURED,
         "kernel.dracut_arguments",
-        "Words for dracut, quotes as in the shell. The module dmsquash-live is always there.",
+        "Arguments of dracut, with quotes as in a shell. The module dmsquash-live is always added.",
         _dracut,
         MEDIA,
     ),
@@ -254,7 +256,7 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/initramfs_overlay",
         KeyStatus.DIFFERS,
         "initramfs.overlay",
-        "One folder for all kernels of a spec; several are refused.",
+        "One folder for all kernels of a spec. Several folders are refused.",
         _overlay,
         MEDIA,
     ),
@@ -262,7 +264,7 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/packages",
         KeyStatus.DIFFERS,
         "kernel.packages",
-        "`--usepkg n` is left out, as binary packages are only taken where they fit; other options are refused.",
+        "`--usepkg n` is ignored: binary packages are only used if they match. Other options are refused.",
         _packages,
         MEDIA | {Target.STAGE4},
     ),
@@ -270,16 +272,16 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/console",
         KeyStatus.DIFFERS,
         "consoles",
-        "A line in the menu for each, for all kernels of the spec; the first setting of a device counts.",
+        "A line in the menu for each console, for all kernels of the spec. The first setting of a device is used.",
         _consoles,
         {Target.LIVECD2, Target.LIVECD3},
     ),
-    refused("*/linuxrc", "genkernel's linuxrc cannot be replaced", "leave it out", MEDIA | {Target.STAGE4}),
+    refused("*/linuxrc", "genkernel's linuxrc cannot be replaced", "remove it", MEDIA | {Target.STAGE4}),
     refused(
         "boot/kernel/<kernel>/config boot/kernel/<kernel>/extraversion boot/kernel/<kernel>/gk_kernargs "
         "boot/kernel/<kernel>/initramfs_overlay boot/kernel/<kernel>/dracut_args */gk_mainargs",
         "a stage4 builds no kernel and makes no initramfs",
-        "leave it out, or build the kernel of a medium",
+        "remove it, or build the kernel for a medium",
         {Target.STAGE4},
     ),
 )

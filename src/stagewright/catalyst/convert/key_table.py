@@ -1,4 +1,4 @@
-"""The table of keys for people: which key is honoured, how, and where that differs from Catalyst."""
+"""The documented table of keys: which keys are honoured, how, and where Stagewright differs from Catalyst."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stagewright.catalyst.spec_keys import KEYS, SpecKey, Target
 
 @dataclass(frozen=True)
 class KeyLine:
-    """A key, the targets for which it is treated in one way, and that way."""
+    """A line of the table: a key, the targets with the same rule for it, and this rule."""
 
     key: str
     meaning: str
@@ -23,12 +23,12 @@ class KeyLine:
     words: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The line as JSON-able data."""
+        """Return the line as JSON data."""
         return asdict(self)
 
 
 def lines(targets: Sequence[Target]) -> list[KeyLine]:
-    """The table for these targets; targets that treat a key alike share a line."""
+    """Return the table for some targets. Targets with the same rule for a key share a line."""
     return [line for key in KEYS for line in _of_key(key, [target for target in targets if target in key.targets])]
 
 
@@ -41,12 +41,12 @@ def _of_key(key: SpecKey, targets: Iterable[Target]) -> Iterable[KeyLine]:
 
 
 def markdown(found: Iterable[KeyLine]) -> str:
-    """The table as a page."""
+    """Return the table as a Markdown page."""
     head = (
-        "# What becomes of each key of Catalyst's specs\n\n"
-        "Written by `stagewright catalyst keys --markdown`, from the table by which specs are converted. A key that\n"
-        "is refused is an error with its place before anything is built; nothing is dropped in silence.\n\n"
-        "| key | for | what becomes of it | by | how, and where it differs |\n|---|---|---|---|---|\n"
+        "# Keys of Catalyst's specs\n\n"
+        "Written by `stagewright catalyst keys --markdown` from the table that drives the conversion of specs.\n"
+        "A refused key is reported with its place before anything is built. No key is dropped silently.\n\n"
+        "| key | targets | status | setting | how, and differences from Catalyst |\n|---|---|---|---|---|\n"
     )
     return head + "".join(f"| {' | '.join(_cells(line))} |\n" for line in found)
 

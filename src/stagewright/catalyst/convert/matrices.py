@@ -1,4 +1,4 @@
-"""Entries that differ in some words only, as one entry with a ``matrix``."""
+"""Merge entries that differ in a few texts only into one entry with a ``matrix``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stagewright.catalyst.convert.entry_draft import EntryDraft
 from stagewright.project.source import KeyPath
 
 _VARIANT = "variant"
-_NAME = ("",)  # the path of an entry's own name among its leaves
+_NAME = ("",)  # path of an entry's name among its leaves
 
 
 @dataclass
 class FileEntry:
-    """One entry of the file: name and data with variables in braces, the rows of its matrix, where it comes from."""
+    """An entry of the file: name and data with variables in braces, the rows of its matrix, and comments."""
 
     table: str
     name: str
@@ -27,15 +27,15 @@ class FileEntry:
 
     @property
     def matrix(self) -> Any:
-        """The matrix as it is written: a list of values where there is one variable."""
+        """The matrix as it is written. With one variable it is a list of values."""
         if self.rows and len(self.rows[0]) == 1:
             variable = next(iter(self.rows[0]))
             return {variable: [row[variable] for row in self.rows]}
         return self.rows
 
 
-def group(drafts: Sequence[EntryDraft]) -> list[FileEntry]:
-    """The entries of a file, in the order of their first member."""
+def merge_entries(drafts: Sequence[EntryDraft]) -> list[FileEntry]:
+    """Return the entries of a file, in the order of their first member."""
     shapes: dict[object, list[EntryDraft]] = {}
     for draft in drafts:
         shapes.setdefault((draft.table, _role(draft.name), _shape(draft.data)), []).append(draft)
@@ -51,12 +51,15 @@ def group(drafts: Sequence[EntryDraft]) -> list[FileEntry]:
 
 
 def _role(name: str) -> str:
-    """The part of a name that says which of a spec's entries it is."""
+    """Return the role of an entry, from its name. Empty for main entries."""
     return name.rpartition(".")[2] if re.search(r"\.[a-z]+$", name) else ""
 
 
 def _shape(value: Any) -> object:
-    """What values must have in common to be of one group: all but their texts, and which kind of stage it is."""
+    """Return the shape of a value: everything except its texts, but with the kind of stage.
+
+    Entries with the same shape can be merged.
+    """
     if isinstance(value, dict):
         fixed = [(name, item if name == "kind" else _shape(item)) for name, item in sorted(value.items())]
         return ("table", tuple(fixed))
@@ -66,7 +69,7 @@ def _shape(value: Any) -> object:
 
 
 def _merged(members: Sequence[EntryDraft]) -> FileEntry | None:
-    """One entry for all of these, if that is shorter and clearer than many."""
+    """Return one entry for all members, or None if separate entries are shorter."""
     if len(members) < 2 or members[0].table == "repos":
         return None
     columns = [dict(_leaves({**draft.data, "": draft.name})) for draft in members]
@@ -78,7 +81,7 @@ def _merged(members: Sequence[EntryDraft]) -> FileEntry | None:
     variables = {_VARIANT: [name[len(prefix) : len(name) - len(suffix)] for name in names]}
     texts: dict[KeyPath, str] = {}
     for path, vector in varying.items():
-        text = _written(vector, variables)
+        text = _template(vector, variables)
         if text is None:
             variable = _variable(path, variables)
             variables[variable] = vector
@@ -93,7 +96,7 @@ def _merged(members: Sequence[EntryDraft]) -> FileEntry | None:
 
 
 def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """All texts in a value with the way to each."""
+    """Yield the path and text of each text in a value."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _leaves(item, (*path, name))
@@ -105,8 +108,8 @@ def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _ends(texts: Sequence[str]) -> tuple[str, str]:
-    """What texts begin and end with in common, as whole words between dashes."""
-    prefix = os.path.commonprefix(list(texts))  # noqa: RUF071  these are no paths
+    """Return the common prefix and suffix of texts, cut at dashes and dots."""
+    prefix = os.path.commonprefix(list(texts))  # noqa: RUF071  these are not paths
     prefix = prefix[: prefix.rfind("-") + 1]
     rest = [text[len(prefix) :] for text in texts]
     suffix = os.path.commonprefix([text[::-1] for text in rest])[::-1]  # noqa: RUF071
@@ -117,8 +120,8 @@ def _ends(texts: Sequence[str]) -> tuple[str, str]:
     return prefix, suffix
 
 
-def _written(vector: Sequence[str], variables: dict[str, list[str]]) -> str | None:
-    """A text with a variable in it that gives each of these values; None where no variable does."""
+def _template(vector: Sequence[str], variables: dict[str, list[str]]) -> str | None:
+    """Return a text with a variable in it that yields each of these values, or None if no variable does."""
     for name, values in variables.items():
         first = vector[0].find(values[0])
         while first >= 0:
@@ -130,7 +133,7 @@ def _written(vector: Sequence[str], variables: dict[str, list[str]]) -> str | No
 
 
 def _variable(path: KeyPath, variables: dict[str, list[str]]) -> str:
-    """A name for the variable of a setting."""
+    """Return an unused name for the variable of a setting."""
     words = [str(step) for step in path if isinstance(step, str)]
     name = re.sub(r"\W", "_", words[-1] if words else "value").lower()
     number = 2
@@ -141,7 +144,7 @@ def _variable(path: KeyPath, variables: dict[str, list[str]]) -> str:
 
 
 def _with(value: Any, path: KeyPath, texts: dict[KeyPath, str]) -> Any:
-    """A value with other texts at some paths."""
+    """Return a value with the texts at some paths replaced."""
     if isinstance(value, dict):
         return {name: _with(item, (*path, name), texts) for name, item in value.items()}
     if isinstance(value, list):

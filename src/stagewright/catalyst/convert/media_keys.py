@@ -1,4 +1,4 @@
-"""Keys of live media: the ISO, its boot menu, its files."""
+"""Rules for the keys of live media: the ISO, its boot menu, its files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stagewright.catalyst.spec import SpecEntry
 from stagewright.catalyst.spec_keys import Target
 
 _LOADERS = {"grub": "grub-hybrid", "isolinux": "isolinux", "syslinux": "isolinux"}
-"""What the name of a cdtar says of the loader."""
+"""Boot loaders by a word in the name of the cdtar."""
 
 LIVE = {Target.LIVECD2, Target.LIVECD3}
 
@@ -28,8 +28,8 @@ def _type(conversion: Conversion, entry: SpecEntry) -> None:
     conversion.root.put("hostname", "livecd", place)
     conversion.root.put("timezone", "UTC", place)
     if entry.text not in TYPES and not entry.text.startswith("gentoo-release-live"):
-        hint = f"write one of {', '.join(TYPES)}; what they do not set, root_overlay and fsscript can"
-        conversion.refuse(entry, f"there is no type {entry.text!r}", hint)
+        hint = f"write one of {', '.join(TYPES)}; use root_overlay and fsscript for other settings"
+        conversion.refuse(entry, f"unknown type {entry.text!r}", hint)
     if entry.text.startswith("gentoo-release-live"):
         conversion.root.put("users.gentoo.password", "empty", place)
         conversion.root.add("users.gentoo.groups", ((group, place) for group in _USER_GROUPS))
@@ -50,16 +50,16 @@ def _modules_off(conversion: Conversion, entry: SpecEntry) -> None:
 
 def _fstype(conversion: Conversion, entry: SpecEntry) -> None:
     if entry.text != "squashfs":
-        conversion.refuse(entry, f"live media have a squashfs, not {entry.text!r}", "write squashfs")
+        conversion.refuse(entry, f"live media must have a squashfs (found {entry.text!r})", "write squashfs")
 
 
 def _fsops(conversion: Conversion, entry: SpecEntry) -> None:
-    """Options of mksquashfs(1) that there is a setting for."""
+    """Convert the supported options of mksquashfs(1)."""
     words = list(enumerate(entry.words))
     for (number, option), (_, value) in zip(words[::2], words[1::2], strict=False):
         setting = _LEVEL.get(option)
         if setting is None:
-            conversion.refuse(entry, f"there is no setting for {option}", f"leave it out; {_KNOWN}", number)
+            conversion.refuse(entry, f"option {option} is not supported", f"remove it; {_KNOWN}", number)
             continue
         size = re.sub(r"k$", "K", value)
         found: str | int = int(value) if setting == "level" and value.isdecimal() else text(size)
@@ -68,7 +68,7 @@ def _fsops(conversion: Conversion, entry: SpecEntry) -> None:
         conversion.refuse(entry, f"{words[-1][1]} has no value", _KNOWN, len(words) - 1)
 
 
-_KNOWN = "known are -comp, -b and -Xcompression-level, each with a value"
+_KNOWN = "supported are -comp, -b and -Xcompression-level, each with a value"
 
 
 def _verify(conversion: Conversion, entry: SpecEntry) -> None:
@@ -83,7 +83,7 @@ def _verify(conversion: Conversion, entry: SpecEntry) -> None:
 
 def _cdtar(conversion: Conversion, entry: SpecEntry) -> None:
     if conversion.target is Target.LIVECD3:
-        return  # its payload, see targets.py
+        return  # names the payload, see target_entries.py
     found = next((loader for word, loader in _LOADERS.items() if word in Path(entry.text).name.lower()), None)
     if found:
         conversion.drafts["payload"].put("loaders", [found], entry.word_place())
@@ -101,7 +101,7 @@ def _motd(conversion: Conversion, entry: SpecEntry) -> None:
 
 def _depclean(conversion: Conversion, entry: SpecEntry) -> None:
     if entry.text not in ("no", "keepbdeps"):
-        conversion.refuse(entry, f"{entry.text!r} means nothing", "write no, or keepbdeps")
+        conversion.refuse(entry, f"must be no or keepbdeps (found {entry.text!r})", "write no, or keepbdeps")
 
 
 RULES: tuple[ConversionRule, ...] = (
@@ -109,15 +109,15 @@ RULES: tuple[ConversionRule, ...] = (
         "livecd/iso",
         KeyStatus.HONOURED,
         "the file",
-        "An absolute path stays one, a name goes below builds. Without it no ISO is made.",
+        "An absolute path, or a name below builds. Without this key no ISO is made.",
         part_of_structure,
     ),
     rule(
         "livecd/type",
         KeyStatus.DIFFERS,
         "hostname, timezone, users",
-        "The name livecd, the time zone UTC, for gentoo-release-livecd the user gentoo without a password. Nothing is "
-        "written into the files of other packages (sshd_config, sudoers, bashrc): a root_overlay does that.",
+        "Host name livecd, time zone UTC, for gentoo-release-livecd the user gentoo without a password. The files of "
+        "packages (sshd_config, sudoers, bashrc) are not changed: use a root_overlay.",
         _type,
         LIVE,
     ),
@@ -125,26 +125,28 @@ RULES: tuple[ConversionRule, ...] = (
         "*/volid",
         KeyStatus.DIFFERS,
         "volume_id",
-        "Blanks become dashes, since the kernel looks for the medium by this name; with Catalyst's own default, which "
-        "holds a blank, dracut does not find it.",
+        "Spaces become dashes, because the kernel looks for the medium by this name. With a space in it, as in "
+        "Catalyst's default, dracut does not find the medium.",
         _volid,
         LIVE,
     ),
-    rule("*/bootargs", KeyStatus.HONOURED, "kernel_arguments.extra", "In every entry of the menu.", _bootargs, LIVE),
+    rule(
+        "*/bootargs", KeyStatus.HONOURED, "kernel_arguments.extra", "Added to every entry of the menu.", _bootargs, LIVE
+    ),
     rule(
         "*/modblacklist",
         KeyStatus.DIFFERS,
         "kernel_arguments.extra",
-        "modprobe.blacklist= on the kernel's command line, which holds in the initramfs as well.",
+        "modprobe.blacklist= on the kernel's command line, which also applies in the initramfs.",
         _modules_off,
         LIVE | {Target.DISKIMAGE2},
     ),
-    rule("livecd/fstype", KeyStatus.HONOURED, "", "squashfs; any other is refused.", _fstype),
+    rule("livecd/fstype", KeyStatus.HONOURED, "", "squashfs. Other file systems are refused.", _fstype),
     rule(
         "*/fsops",
         KeyStatus.DIFFERS,
         "compression, level, block_size",
-        f"{_KNOWN[:1].upper()}{_KNOWN[1:]}; other options of mksquashfs are refused.",
+        f"{_KNOWN[:1].upper()}{_KNOWN[1:]}. Other options of mksquashfs are refused.",
         _fsops,
         LIVE,
     ),
@@ -152,16 +154,17 @@ RULES: tuple[ConversionRule, ...] = (
         "livecd/cdtar",
         KeyStatus.DIFFERS,
         "loader; of livecd-stage3 boot",
-        "Boot loaders come from the root that the kernel is made in; nothing of the archive is put onto the medium. "
-        "One with grub in its name asks for GRUB (UEFI and BIOS), one with isolinux for that; else it is systemd-boot. "
-        "Of livecd-stage3 it is the payload of a livecd-stage2 of the same run.",
+        "Boot loaders come from the root of the kernel, and the archive's files are not used. Its name selects the "
+        "loader: GRUB (UEFI and BIOS) if it contains grub, ISOLINUX if it contains isolinux, otherwise systemd-boot. "
+        "For livecd-stage3 it names the payload of a livecd-stage2 of the same run.",
         _cdtar,
     ),
     rule(
         "*/verify",
         KeyStatus.DIFFERS,
         "entries",
-        "A line in the menu that checks the medium first, by whichever initramfs; any word means so.",
+        "A line in the menu that checks the medium before the start, with every kind of initramfs. Any word enables "
+        "it.",
         _verify,
         LIVE,
     ),
@@ -169,19 +172,21 @@ RULES: tuple[ConversionRule, ...] = (
         "*/depclean",
         KeyStatus.DIFFERS,
         "depclean",
-        "As in Catalyst nothing is cleaned without unmerge, or by `no`. keepbdeps keeps build dependencies.",
+        "As in Catalyst, no packages are cleaned without unmerge or with `no`. keepbdeps keeps build dependencies.",
         _depclean,
         {Target.LIVECD2, Target.DISKIMAGE2},
     ),
-    refused("livecd/overlay", "there is no setting for more files on the medium", "put them into a root_overlay"),
-    refused("livecd/iso_extra_partition", "the ISO has no further partition", "leave it out"),
+    refused("livecd/overlay", "additional files on the medium are not supported", "put them into a root_overlay"),
+    refused("livecd/iso_extra_partition", "additional partitions are not supported", "remove it"),
     rule(
         "*/motd",
         KeyStatus.DIFFERS,
         "motd",
-        "The text of the file at the time when specs are read; nothing is added to it.",
+        "The text of the file, read together with the spec. Nothing is added to it.",
         _motd,
         {Target.LIVECD2},
     ),
-    refused("*/readme", "there is no setting for files on the medium", "put it into a root_overlay", {Target.LIVECD2}),
+    refused(
+        "*/readme", "additional files on the medium are not supported", "put it into a root_overlay", {Target.LIVECD2}
+    ),
 )

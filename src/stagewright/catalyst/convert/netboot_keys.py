@@ -1,4 +1,4 @@
-"""Keys of netboot: what its initramfs holds."""
+"""Rules for the keys of netboot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NETBOOT = {Target.NETBOOT}
 
 
 def _files(conversion: Conversion, entry: SpecEntry) -> None:
-    """Catalyst copies from the root's first folder, so that a path without a slash starts there too."""
+    """Add files of the root. Catalyst copies from the top of the root, so a path without a slash also starts there."""
     words = enumerate(entry.words)
     conversion.main.add("files", ((text(f"/{word.lstrip('/')}"), entry.word_place(number)) for number, word in words))
 
@@ -31,22 +31,22 @@ RULES: tuple[ConversionRule, ...] = (
         "netboot/packages/<package>/files netboot/extra_files",
         KeyStatus.DIFFERS,
         "files",
-        "Paths and shell patterns, without braces; links stay links, and libraries must be listed too, as in Catalyst. "
-        "What the root has not is an error, and so is anything below /dev, /proc, /run and /tmp.",
+        "Paths and shell patterns without braces. As in Catalyst, links stay links and libraries must be listed. "
+        "Missing files and files below /dev, /proc, /run and /tmp are errors.",
         _files,
     ),
     rule(
         "netboot/overlay",
         KeyStatus.DIFFERS,
         "overlay",
-        "Copied over the listed files in order, owned by root. One that is not there is an error.",
+        "Copied over the listed files in order, owned by root. A missing folder is an error.",
         _overlay,
     ),
     rule(
         "boot/kernel/<kernel>/initramfs_overlay",
         KeyStatus.DIFFERS,
         "overlay",
-        "All kernels of a spec share one image, and it gets these folders too.",
+        "All kernels of a spec share one image, which also gets these folders.",
         _overlay,
         NETBOOT,
     ),
@@ -54,12 +54,10 @@ RULES: tuple[ConversionRule, ...] = (
     rule("*/linuxrc", KeyStatus.HONOURED, "linuxrc", "--linuxrc of genkernel.", _file, NETBOOT),
     refused(
         "boot/kernel/<kernel>/packages",
-        "what is built after a kernel comes too late for its initramfs, which is the whole system",
+        "packages built after a kernel cannot be in its initramfs, which is the whole system",
         "list packages in netboot/packages",
         NETBOOT,
     ),
-    refused(
-        "boot/kernel/<kernel>/dracut_args", "genkernel makes the initramfs of this kernel", "leave it out", NETBOOT
-    ),
+    refused("boot/kernel/<kernel>/dracut_args", "genkernel makes the initramfs of this kernel", "remove it", NETBOOT),
 )
-"""Of netboot; what it shares with others is in their tables."""
+"""Rules for netboot only. The modules of other keys have the rules that netboot shares."""

@@ -1,4 +1,4 @@
-"""Keys that change a root: packages, files, services, users."""
+"""Rules for keys that change a root: packages, files, services, users."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def _use(conversion: Conversion, entry: SpecEntry) -> None:
 def _packages(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         if word.startswith("-"):
-            hint = "list packages only; how they are built is said by portage_confdir"
-            conversion.refuse(entry, f"{word} is an option for emerge", hint, number)
+            hint = "list packages only; configure their builds by portage_confdir"
+            conversion.refuse(entry, f"options of emerge are not supported ({word})", hint, number)
         elif atom := conversion.atom(word, entry, number):
             conversion.main.add("packages", [(atom, entry.word_place(number))])
 
 
 def _list(name: str) -> ConversionRule:
-    """A key that is a list of ours by the same name."""
+    """Return the rule for a key that is a list setting with the same name."""
     return rule(f"*/{name}", KeyStatus.HONOURED, name, _WORDS[name], lambda c, e: c.root.add_words(name, e))
 
 
 _WORDS = {
-    "unmerge": "Removed by Portage, whatever needs them. Of livecd and diskimage, emerge --depclean goes before; "
-    "see depclean.",
-    "rm": "Patterns, links in the root never lead out of it. One that matches nothing is told.",
-    "empty": "Unlike in Catalyst, patterns work here too. A folder that is not there is told.",
+    "unmerge": "Removed by Portage, also if other packages need them. For livecd and diskimage, emerge --depclean runs "
+    "before; see depclean.",
+    "rm": "Patterns. Links in the root are never followed out of it. A pattern without matches is reported.",
+    "empty": "Folders, and unlike in Catalyst also patterns. A missing folder is reported.",
 }
 
 
@@ -55,7 +55,7 @@ def _services_on(conversion: Conversion, entry: SpecEntry) -> None:
         service, _, runlevel = word.partition("|")
         level = text(runlevel or "default")
         if "." in level:
-            conversion.refuse(entry, f"{level} cannot be a runlevel", "write service|runlevel", number)
+            conversion.refuse(entry, f"invalid runlevel {level!r}", "write service|runlevel", number)
             continue
         conversion.root.add(f"services.runlevels.{level}", [(text(service), entry.word_place(number))])
 
@@ -70,7 +70,7 @@ def _users(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         found = _NAMED.fullmatch(word)
         if not found or "." in found["name"]:
-            conversion.refuse(entry, f"{word} names no user", "write name, or name=group,group", number)
+            conversion.refuse(entry, f"invalid user {word!r}", "write name, or name=group,group", number)
             continue
         place = entry.word_place(number)
         path = f"users.{text(found['name'])}.groups"
@@ -82,7 +82,7 @@ def _users(conversion: Conversion, entry: SpecEntry) -> None:
 def _groups(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         if "." in word:
-            conversion.refuse(entry, f"{word} cannot be the name of a group", "write letters and digits", number)
+            conversion.refuse(entry, f"invalid name of a group {word!r}", "use letters and digits", number)
             continue
         conversion.root.put(f"groups.{text(word)}", {}, entry.word_place(number))
 
@@ -91,7 +91,7 @@ def _keys(conversion: Conversion, entry: SpecEntry) -> None:
     for number, word in enumerate(entry.words):
         name, separator, file = word.partition("=")
         if not separator or not name or not file or "." in name:
-            conversion.refuse(entry, f"{word} is no user with a file", "write name=file", number)
+            conversion.refuse(entry, f"must be a user with a file (found {word!r})", "write name=file", number)
             continue
         place = entry.word_place(number)
         conversion.root.add(f"users.{text(name)}.authorized_keys", [(conversion.file(file), place)])
@@ -102,7 +102,8 @@ RULES = (
         "*/use",
         KeyStatus.HONOURED,
         "use",
-        "USE, over that of the profile and portage_confdir. livecd and diskimage get the flag of their name.",
+        "USE flags, which override those of the profile and portage_confdir. livecd and diskimage also get the flag of "
+        "their name.",
         _use,
         WITH_PACKAGES,
     ),
@@ -110,8 +111,8 @@ RULES = (
         "*/packages",
         KeyStatus.DIFFERS,
         "packages",
-        "Atoms; a name alone gets the one category that has it, options of emerge are refused. Of embedded, their "
-        "dependencies are installed as well, where Catalyst takes the named packages alone.",
+        "Atoms. A name without a category gets the only category that has it. Options of emerge are refused. For "
+        "embedded, dependencies are installed as well; Catalyst installs the named packages only.",
         _packages,
         WITH_PACKAGES,
     ),
@@ -122,7 +123,7 @@ RULES = (
         "*/fsscript",
         KeyStatus.DIFFERS,
         "script",
-        "Run inside the root without network, by /bin/sh where it has no #! line. It sees none of the clst_ variables.",
+        "Run inside the root without network, by /bin/sh if it has no #! line. The clst_ variables are not set.",
         _script,
         {Target.STAGE4, Target.LIVECD2, Target.LIVECD3, Target.DISKIMAGE2},
     ),
@@ -130,7 +131,7 @@ RULES = (
         "*/root_overlay",
         KeyStatus.DIFFERS,
         "root_overlay",
-        "Copied in order, owned by root. One that is not there is an error, where Catalyst passes over it.",
+        "Copied in order, owned by root. A missing folder is an error; Catalyst skips it.",
         _overlay,
         {Target.STAGE4, Target.LIVECD2, Target.LIVECD3, Target.EMBEDDED, Target.NETBOOT},
     ),
@@ -138,7 +139,7 @@ RULES = (
         "*/rcadd",
         KeyStatus.HONOURED,
         "services.runlevels",
-        "service|runlevel, without a runlevel default. A service that the root has not is an error.",
+        "service|runlevel; the default runlevel is default. A service that the root does not have is an error.",
         _services_on,
         {Target.STAGE4, Target.LIVECD2, Target.DISKIMAGE2},
     ),
@@ -146,7 +147,7 @@ RULES = (
         "*/rcdel",
         KeyStatus.DIFFERS,
         "services.disable",
-        "The service is removed from all runlevels, not from the named one alone.",
+        "The service is removed from all runlevels, not only from the named one.",
         _services_off,
         {Target.STAGE4, Target.LIVECD2, Target.DISKIMAGE2},
     ),
@@ -154,16 +155,16 @@ RULES = (
         "*/users",
         KeyStatus.HONOURED,
         "users",
-        "name=group,group; Catalyst fails at this form. The users' folders are made from /etc/skel.",
+        "name=group,group; Catalyst fails with this form. Home folders are made from /etc/skel.",
         _users,
         {Target.STAGE4},
     ),
-    rule("*/groups", KeyStatus.HONOURED, "groups", "Groups with the first free number.", _groups, {Target.STAGE4}),
+    rule("*/groups", KeyStatus.HONOURED, "groups", "Groups with the first free id.", _groups, {Target.STAGE4}),
     rule(
         "*/ssh_public_keys",
         KeyStatus.HONOURED,
         "users.NAME.authorized_keys",
-        "name=file; ~/.ssh is made for it, and belongs to the user.",
+        "name=file. Stagewright creates ~/.ssh, owned by the user.",
         _keys,
         {Target.STAGE4},
     ),

@@ -1,4 +1,4 @@
-"""Rows of the table that drives conversion: what becomes of a key, told in the words that ``catalyst keys`` prints."""
+"""Rules of the conversion: how Stagewright converts a key, with the explanation that ``catalyst keys`` prints."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from stagewright.catalyst.spec import SpecEntry
 from stagewright.catalyst.spec_keys import SpecKey, Target
 
 Converter = Callable[[Conversion, SpecEntry], None]
-"""Puts what a key says into the entries of its spec, or refuses it."""
+"""Function that adds a key's value to the entries of its spec, or refuses the key."""
 
 
 class KeyStatus(enum.StrEnum):
-    """What becomes of a key."""
+    """How a key is treated."""
 
     HONOURED = "honoured"
     DIFFERS = "honoured, with a difference"
@@ -25,10 +25,10 @@ class KeyStatus(enum.StrEnum):
 
 @dataclass(frozen=True)
 class ConversionRule:
-    """One or several keys of some targets (all that take them, when not given), and what becomes of them.
+    """A rule for one or more keys of some targets. Without ``targets`` it applies to all targets with these keys.
 
-    A name may begin with ``*/``, which stands for the prefix of each target. ``setting`` is ours, ``words`` say how it
-    is honoured, where that differs from Catalyst and why, or why it is refused.
+    A name may begin with ``*/``, which stands for the prefix of each target. ``setting`` is Stagewright's setting.
+    ``explanation`` says how the key is honoured and how this differs from Catalyst, or why it is refused.
     """
 
     names: tuple[str, ...]
@@ -39,14 +39,14 @@ class ConversionRule:
     targets: frozenset[Target] | None = None
 
     def covers(self, key: SpecKey, target: Target) -> bool:
-        """Whether it says what becomes of this key."""
+        """Return True if the rule applies to a key of a target."""
         if self.targets is not None and target not in self.targets:
             return False
         return any(key.name == name or (name[:2] == "*/" and _tail(key.name) == name[2:]) for name in self.names)
 
 
 def _tail(name: str) -> str:
-    """A key without the prefix of its target."""
+    """Return a key's name without the prefix of its target."""
     prefix, slash, rest = name.partition("/")
     return rest if slash and prefix != "boot" else ""
 
@@ -59,14 +59,14 @@ def rule(
     convert: Converter,
     targets: set[Target] | None = None,
 ) -> ConversionRule:
-    """A row; names have blanks between them."""
+    """Return a rule. ``names`` are separated by spaces."""
     return ConversionRule(
         tuple(names.split()), status, setting, explanation, convert, frozenset(targets) if targets else None
     )
 
 
 def refused(names: str, why: str, hint: str, targets: set[Target] | None = None) -> ConversionRule:
-    """A row for keys that are refused."""
+    """Return a rule that refuses keys."""
 
     def convert(conversion: Conversion, entry: SpecEntry) -> None:
         conversion.refuse(entry, why, hint)
@@ -75,8 +75,8 @@ def refused(names: str, why: str, hint: str, targets: set[Target] | None = None)
 
 
 def part_of_structure(conversion: Conversion, entry: SpecEntry) -> None:
-    """A key that names the entries, their inputs or their files; these are made before keys are converted."""
+    """Do nothing: the key names entries, inputs or files, which are added before the keys are converted."""
 
 
 def ignored_by_catalyst(conversion: Conversion, entry: SpecEntry) -> None:
-    """A key that Catalyst makes nothing of; checking the spec has told so."""
+    """Do nothing: Catalyst ignores the key. The check of the spec has already reported this."""

@@ -1,4 +1,4 @@
-"""The table that drives conversion: for each key of each target, what becomes of it."""
+"""The table that drives the conversion: the rule for each key of each target."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IGNORED = rule(
     ignored_by_catalyst,
 )
 
-_INTERNAL = refused("", "this target has no kernel here", "leave it out")
+_NO_KERNEL = refused("", "Stagewright builds no kernel for this target", "remove it")
 
 RULES: tuple[ConversionRule, ...] = (
     *common_keys.RULES,
@@ -37,11 +37,11 @@ RULES: tuple[ConversionRule, ...] = (
 
 @functools.cache
 def rule_for(key: SpecKey, target: Target) -> ConversionRule:
-    """What becomes of a key of a target."""
+    """Return the rule for a key of a target."""
     if target not in key.effective and key.name != "target":
         return _IGNORED
     found = next((rule for rule in RULES if rule.covers(key, target)), None)
     if found is None and target is Target.EMBEDDED:
-        return _INTERNAL
-    assert found, f"{target} has a key {key.name} without a row"
+        return _NO_KERNEL
+    assert found, f"{target} has a key {key.name} without a rule"
     return found

@@ -1,4 +1,4 @@
-"""Seeds: what a spec starts from and no spec of the run makes, as files of the storedir."""
+"""Seeds: sources that no spec of the run makes, as files of the storedir."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from stagewright.arch import Arch
 from stagewright.catalyst.catalyst_conf import CatalystConfig
 from stagewright.catalyst.subarches import subarches
-from stagewright.catalyst.tokens import STAMP, fill
+from stagewright.catalyst.tokens import STAMP, replace_tokens
 
 _ENDINGS = ("tar.xz", "tar.zst", "tar.bz2", "tar.gz", "tar", "tbz2", "tgz", "txz")
 _WORDS = {"bzip2": "tar.bz2", "gzip": "tar.gz", "zstd": "tar.zst", "xz": "tar.xz", "tar": "tar"}
@@ -18,12 +18,13 @@ _ARCHES = {"ppc64": Arch.PPC64, "mips64": Arch.MIPS, "s390x": Arch.S390, "sparc6
 
 
 def seed_file(identity: str, order: Sequence[str], config: CatalystConfig, tokens: Mapping[str, str]) -> str:
-    """The file of a seed, relative to the storedir.
+    """Return the file of a seed, relative to the storedir.
 
-    A name that ends in ``-latest`` is that file, else the newest of its name with a stamp. Of several endings the first
-    of ``decompressor_search_order`` counts. Where there is none, it is the one that should be there.
+    For a name that ends in ``-latest``, it is the file of that name, or else the newest file with a stamp instead. Of
+    several endings, the first in ``decompressor_search_order`` is used. If no file exists, the expected one is
+    returned.
     """
-    wanted = fill(f"builds/{identity}", tokens)
+    wanted = replace_tokens(f"builds/{identity}", tokens)
     folder, _, name = wanted.rpartition("/")
     present = _listing(Path(config.storedir) / folder)
     endings = [_WORDS.get(word, word) for word in order]
@@ -40,7 +41,7 @@ def seed_file(identity: str, order: Sequence[str], config: CatalystConfig, token
 
 
 def arch_of(subarch: str) -> Arch | None:
-    """The architecture of a sub-architecture's programs; None where there is no name for it."""
+    """Return the architecture of a sub-architecture, or None if Stagewright does not know it."""
     known = subarches().get(subarch)
     if known is None:
         return None

@@ -1,4 +1,4 @@
-"""The entries that each target becomes, before its keys say more."""
+"""The entries of each target, before its keys are converted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stagewright.catalyst.spec_keys import Target
 from stagewright.errors import Place
 
 Source = Callable[[Conversion, str], tuple[str, Place]]
-"""Gives the entry that a spec starts from, by role, and the place of the key that says so."""
+"""Function that returns the name of a spec's input by role, and the place of the key that names it."""
 
 _KINDS = {
     Target.STAGE1: "stage1",
@@ -21,17 +21,17 @@ _KINDS = {
     Target.LIVECD1: "stage4",
     Target.DISKIMAGE1: "stage4",
 }
-"""Targets that leave a root, with our kind of it."""
+"""Kinds of the stages for targets whose result is a root."""
 
 _FILES = {Target.LIVECD2: "livecd/iso", Target.LIVECD3: "livecd/iso", Target.DISKIMAGE2: "diskimage/qcow2"}
-"""The keys that name media."""
+"""Keys with the file names of media."""
 
 _USE = {Target.LIVECD1: "livecd", Target.DISKIMAGE1: "diskimage"}
-"""The flag that Catalyst adds to USE."""
+"""USE flag that Catalyst adds for a target."""
 
 
 def make_entries(conversion: Conversion, source: Source) -> None:
-    """Make the entries of a spec, with their inputs."""
+    """Add the entries of a spec with their inputs."""
     place = conversion.spec.place("target")
     target = conversion.target
     if target in _KINDS:
@@ -51,7 +51,7 @@ def make_entries(conversion: Conversion, source: Source) -> None:
 
 
 def _livecd_stage2(conversion: Conversion, source: Source, place: Place) -> None:
-    """The root that people start, the payload, and the ISO; the squashfs is made by the ISO's entry."""
+    """Add the live root, the payload and the ISO. The ISO's entry also makes the squashfs."""
     root = source(conversion, "source")
     conversion.new_draft("live", "stage4", place).put("root", *root)
     payload = conversion.new_draft("payload", "livecd-stage2", place)
@@ -60,12 +60,12 @@ def _livecd_stage2(conversion: Conversion, source: Source, place: Place) -> None
 
 
 def _livecd_stage3(conversion: Conversion, source: Source, place: Place) -> None:
-    """The root of a livecd-stage1, and the payload that a livecd-stage2 of the same run has."""
+    """Add the live root and the ISO. The payload is that of a livecd-stage2 of the same run."""
     conversion.new_draft("live", "stage4", place).put("root", *source(conversion, "source"))
     if "medium" not in conversion.result.inputs:
         entry = conversion.spec.entries.get("livecd/cdtar") or conversion.spec.entries["target"]
-        hint = "give the spec of the livecd-stage2 that makes it as well"
-        conversion.refuse(entry, "no livecd-stage2 of this run makes it, and a payload is no tarball here", hint)
+        hint = "add the spec of the livecd-stage2 that makes it"
+        conversion.refuse(entry, "no livecd-stage2 of this run makes it, and a payload cannot be a tarball", hint)
         _iso(conversion, f"{conversion.name}.live", "", place)
         return
     payload, where = source(conversion, "medium")
@@ -73,7 +73,7 @@ def _livecd_stage3(conversion: Conversion, source: Source, place: Place) -> None
 
 
 def _diskimage_stage2(conversion: Conversion, source: Source, place: Place) -> None:
-    """The root that machines start, the payload, and the image. Sizes are those that Catalyst always takes."""
+    """Add the root, the payload and the image. The sizes are fixed, as in Catalyst."""
     root = source(conversion, "source")
     system = conversion.new_draft("root", "diskimage-stage1", place)
     system.put("root", *root)
@@ -95,21 +95,21 @@ def _iso(conversion: Conversion, live: str, boot: str, place: Place) -> None:
 
 
 def _image(conversion: Conversion, kind: str, place: Place) -> EntryDraft:
-    """The entry of a medium, whose file Catalyst would leave."""
+    """Add the entry of a medium and the file that Catalyst would make."""
     draft = conversion.new_draft("image", kind, place)
     _leaves(conversion, draft)
     return draft
 
 
 def _leaves(conversion: Conversion, draft: EntryDraft) -> None:
-    """Say that an entry makes what Catalyst would leave."""
+    """Add the files that Catalyst would make as outputs of an entry."""
     for path in conversion.result.artifacts:
         whole = path if path.startswith("/") else f"builds/{path}"
         conversion.context.outputs.append(SpecOutput(draft.name, whole, conversion.result))
 
 
 def finish_entries(conversion: Conversion) -> None:
-    """What follows from several keys together."""
+    """Complete the entries with settings that depend on several keys."""
     spec = conversion.spec
     flag = _USE.get(conversion.target)
     if flag and flag not in spec.words(f"{flag}/use"):
@@ -119,7 +119,7 @@ def finish_entries(conversion: Conversion) -> None:
     file, prefix = _FILES[conversion.target], _FILES[conversion.target].partition("/")[0]
     image = conversion.drafts["image"]
     if file not in spec.entries:
-        conversion.notice(spec.place("target"), f"{file} is missing: no image is made, as in Catalyst")
+        conversion.notice(spec.place("target"), f"{file} is missing: as in Catalyst, no image is made")
     if file not in spec.entries or not image.data["boot"]:
         del conversion.drafts["image"]
         conversion.context.outputs = [output for output in conversion.context.outputs if output.entry != image.name]

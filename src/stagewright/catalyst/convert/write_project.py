@@ -1,4 +1,4 @@
-"""A converted release as the folder of a project: ``stagewright.toml``, copies of its files, links to what is large."""
+"""Write a converted release as a project folder: ``stagewright.toml``, copies of small files, links to large ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stagewright.catalyst.convert.converter import ConvertedRelease
-from stagewright.catalyst.convert.matrices import FileEntry, group
+from stagewright.catalyst.convert.matrices import FileEntry, merge_entries
 from stagewright.graph.file_digest import IGNORED
 from stagewright.project import toml
 from stagewright.project.lock import Lock
@@ -18,17 +18,17 @@ _ORDER = ("repos", "seeds", "stages")
 
 
 def project_text(converted: ConvertedRelease, folder: Path) -> str:
-    """The text of ``stagewright.toml``; comments name specs relative to ``folder`` where they lie below it."""
+    """Return the text of ``stagewright.toml``. Comments name specs, relative to ``folder`` if they are below it."""
     head = dict(converted.head.data)
-    lines = ["# Converted from Catalyst's specs by `stagewright catalyst convert`; the comments name them."]
+    lines = ["# Converted from Catalyst's specs by `stagewright catalyst convert`. Comments name the specs."]
     if converted.refused:
-        lines += ["# Not in it, since it cannot be honoured:"]
+        lines += ["# These keys cannot be honoured and are not in this file:"]
         lines += [f"#   {_short(str(problem.place), folder)}: {problem.message}" for problem in converted.refused]
     lines += ["", f"format = {head.pop('format')}"]
     text = "\n".join(lines) + "\n"
     text += "".join("\n" + toml.table((name,), data) for name, data in head.items())
     drafts = sorted(converted.drafts, key=lambda draft: _ORDER.index(draft.table))
-    return text + "".join(_entry(one, folder) for one in group(drafts))
+    return text + "".join(_entry(one, folder) for one in merge_entries(drafts))
 
 
 def _entry(one: FileEntry, folder: Path) -> str:
@@ -39,7 +39,7 @@ def _entry(one: FileEntry, folder: Path) -> str:
         inner = {name: item for name, item in data.items() if isinstance(item, dict)}
         plain = {name: item for name, item in data.items() if name not in inner}
         data = {**kind, "matrix": one.matrix, **plain, **inner}
-        if isinstance(one.matrix, dict):  # in one line, where a table in a table would get a head of its own
+        if isinstance(one.matrix, dict):  # toml.table would write it as a separate table and not in one line
             text = toml.table((one.table, one.name), {name: item for name, item in data.items() if name != "matrix"})
             head, _, rest = text.partition("\n")
             return f"\n{''.join(comments)}{head}\nmatrix = {toml.value(one.matrix)}\n{rest}"
@@ -53,11 +53,11 @@ def _short(text: str, folder: Path) -> str:
 def write_project(
     converted: ConvertedRelease, project: Project, folder: Path, caches: Path
 ) -> Iterator[tuple[str, Path]]:
-    """Write the folder; yields each file that is copied or linked with where it came from.
+    """Write the folder. Yield the name and source of each file that is copied or linked.
 
-    Seeds and repositories are links unless they lie below ``caches``, where nobody keeps them for long; everything else
-    is copied. Files that are not there are left out: checking the
-    project names them. ``project`` is what the release is, for the time stamp of its lock.
+    Seeds and repositories are linked, unless they are below ``caches``, where they may be removed at any time. All
+    other files are copied. Missing files are skipped; a check of the project reports them. ``project`` is the
+    converted release, for the time stamp of its lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in sorted(_files(converted, project)):
@@ -77,7 +77,8 @@ def write_project(
             Lock(folder / project.lock.file.name, project.epoch).text(), encoding="utf-8"
         )
     specs = os.path.commonpath([result.member.spec.file.absolute() for result, _, _ in converted.applied] or [folder])
-    (folder / FILE_NAME).write_text(project_text(converted, Path(specs)), encoding="utf-8")
+    text = project_text(converted, Path(specs))
+    (folder / FILE_NAME).write_text(text, encoding="utf-8", errors="replace")  # names of specs may be any bytes
 
 
 def _ignored(_: str, names: Iterable[str]) -> set[str]:
@@ -85,7 +86,7 @@ def _ignored(_: str, names: Iterable[str]) -> set[str]:
 
 
 def _files(converted: ConvertedRelease, project: Project) -> Iterator[tuple[str, Path]]:
-    """Names and sources of all files that the project has."""
+    """Yield the names and sources of all files of the project."""
     yield from converted.files.elsewhere.items()
     for entry in project.entries["seeds"].values():
         name = getattr(entry.model, "file", None)

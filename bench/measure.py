@@ -119,7 +119,7 @@ def seed_tree(project: Path, store: Path) -> Path:
 
 
 def tree_to_pack(setting: Setting, name: str) -> Path:
-    """Return a root to pack: the demo's seed, or a few files if the input shall be tiny."""
+    """Return a root to pack: the demo's seed, or a few files if the input is to be tiny."""
     if setting.tiny:
         root = setting.folder / name
         for number in range(20):

@@ -78,7 +78,7 @@ toolchain=(
 	sys-libs/system-libs
 )
 
-# Nothing of a stage1 is worth keeping from an update.
+# Updates may replace every file of a stage1.
 export CONFIG_PROTECT="-*"
 export FEATURES="${FEATURES} -collision-protect"
 

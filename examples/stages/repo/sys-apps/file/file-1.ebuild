@@ -4,7 +4,7 @@ EAPI=8
 
 inherit system-files
 
-DESCRIPTION="Tells what a file is"
+DESCRIPTION="Identifies the type of a file"
 
 LICENSE="BSD-2"
 SLOT="0"

@@ -2,7 +2,7 @@
 
 EAPI=8
 
-DESCRIPTION="Tells which program a name calls"
+DESCRIPTION="Shows the path of a command"
 HOMEPAGE="https://wiki.gentoo.org/wiki/Project:Portage"
 S="${WORKDIR}"
 

@@ -194,13 +194,16 @@ class Listeners:
 
     def __call__(self, event: Event) -> None:
         """Pass an event to every listener that is left."""
+        dropped = []
         for listener in list(self._listeners):
-            if listener not in self._listeners:  # dropped while an earlier one was reported
-                continue
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001  a defect of a listener must not end the run
-                self._drop(listener, error)
+                with contextlib.suppress(ValueError):  # a listener that emits events may be dropped inside its own call
+                    self._listeners.remove(listener)
+                dropped.append((listener, error))
+        for listener, error in dropped:
+            self._report(listener, error)
 
     @contextlib.contextmanager
     def also(self, listener: Listener) -> Iterator[None]:
@@ -212,8 +215,7 @@ class Listeners:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
-    def _drop(self, listener: Listener, error: Exception) -> None:
-        self._listeners.remove(listener)
+    def _report(self, listener: Listener, error: Exception) -> None:
         name = getattr(listener, "__qualname__", type(listener).__qualname__)
         problem = str(error) or type(error).__name__
         text = "listener %s failed and gets no further events (%s)"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import locale
 import os
 import select
 import shlex
@@ -42,6 +43,9 @@ NO_ROOM = "No space left on device"
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Search path of every command: the system's directories, independent of the caller's shell."""
+
+TERMINAL_ENCODING = "terminal"
+"""Name of the option of the interpreter that :func:`restart_in_utf8_mode` adds."""
 
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
@@ -300,6 +304,18 @@ def interpreter() -> list[str]:
     """Return the first words of a command that runs Python as this process does, see :func:`python`."""
     path = dict.fromkeys([package_path(), *(str(Path(entry).absolute()) for entry in sys.path if entry)])
     return ["env", f"PYTHONPATH={os.pathsep.join(path)}", sys.executable, "-P"]
+
+
+def restart_in_utf8_mode() -> None:
+    """Start this program again in Python's UTF-8 mode, unless file names are UTF-8 already.
+
+    In another locale, such as ISO-8859-1, Python would decode file names by the locale: keys would differ between
+    locales, and workers, which use UTF-8, would not find the files. The option ``-X terminal=ENCODING`` hands on the
+    encoding of the terminal.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        options = ["-X", "utf8", "-X", f"{TERMINAL_ENCODING}={locale.getencoding()}"]
+        os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def fork(call: Callable[[IO[bytes]], object]) -> tuple[bytes, int]:

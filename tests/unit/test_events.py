@@ -112,7 +112,7 @@ def test_a_listener_that_fails_is_dropped_and_the_others_go_on(caplog: pytest.Lo
         listeners(NOTICE)
         listeners(NOTICE)
     assert [type(event) for event in first] == [NodeNotice, ListenerDropped, NodeNotice]
-    assert [type(event) for event in last] == [ListenerDropped, NodeNotice, NodeNotice]
+    assert [type(event) for event in last] == [NodeNotice, ListenerDropped, NodeNotice]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "Broken pipe" in caplog.text
     assert "Traceback" not in caplog.text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import cast, get_args
@@ -14,6 +13,7 @@ from stagewright.cli.common import session_of, store_of
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.tests.boots import Attach, image_of
 from stagewright.media.inspect import arches_of
+from stagewright.ui.streams import note
 from stagewright.vm import accel
 from stagewright.vm.interactive import terminal
 from stagewright.vm.machine_spec import FirmwareKind
@@ -59,7 +59,7 @@ def command(
     acceleration = accel.of(machine.architecture, cache=store_of(ctx).cache("acceleration.json"))
     with tempfile.TemporaryDirectory(prefix="stagewright-boot-") as folder:
         console = terminal(machine, Path(folder), acceleration)
-        print(console.notice, file=sys.stderr)
+        note(console.notice)
         return console.run()
 
 

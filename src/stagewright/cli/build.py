@@ -11,7 +11,6 @@ import click
 
 from stagewright.cli.common import (
     locked_option,
-    note,
     progress_listener,
     progress_option,
     session_of,
@@ -19,6 +18,7 @@ from stagewright.cli.common import (
 )
 from stagewright.engine.build import BuildOptions, BuildResult
 from stagewright.engine.plan import State
+from stagewright.ui.streams import note
 from stagewright.ui.text import duration
 
 

@@ -82,19 +82,11 @@ def progress_listener(choice: str) -> Iterator[Listener]:
     elif choice == "quiet":
         yield lambda _: None
     elif choice == "live":
-        from rich.console import Console  # noqa: PLC0415
+        from stagewright.ui.live import LiveTerminal, Terminal  # noqa: PLC0415
 
-        from stagewright.ui.live import LiveTerminal  # noqa: PLC0415
-
-        with LiveTerminal(Console(stderr=True, highlight=False)) as live:
+        with LiveTerminal(Terminal()) as live:
             yield live
     else:
         from stagewright.ui.plain import Plain  # noqa: PLC0415
 
         yield Plain(sys.stderr)
-
-
-def note(text: str) -> None:
-    """Print a line on standard error, if that can still be written to."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr)

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from stagewright.cli.common import locked_option, note, progress_listener, progress_option, session_of, targets_argument
+from stagewright.cli.common import locked_option, progress_listener, progress_option, session_of, targets_argument
 from stagewright.engine.session import FetchResult
+from stagewright.ui.streams import note
 from stagewright.ui.text import size
 
 

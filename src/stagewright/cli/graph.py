@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from stagewright.cli.common import session_of, targets_argument
-from stagewright.cli.options import picture_option
+from stagewright.cli.options import picture_option, show_picture
 from stagewright.graph.draw import Picture, draw
 from stagewright.graph.node import Graph
 
@@ -27,4 +27,4 @@ def command(ctx: click.Context, targets: tuple[str, ...], picture: str) -> None:
     plan = session_of(ctx).plan(targets)
     part = Graph({name: step.node for name, step in plan.steps.items()}, plan.graph.targets)
     notes = {name: step.state.value for name, step in plan.steps.items()}
-    print(draw(part, Picture(picture), notes), end="")
+    show_picture(draw(part, Picture(picture), notes), picture)

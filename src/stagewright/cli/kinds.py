@@ -8,6 +8,7 @@ from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import by_kind, kinds, summary
 from stagewright.project.describe import settings
+from stagewright.ui.streams import document
 
 _WRITTEN = {
     "seeds": "[seeds.NAME], with the key that names the kind",
@@ -22,7 +23,7 @@ _WRITTEN = {
 def command(kind: str | None, markdown: bool) -> None:
     """List the kinds of seeds, stages and tests, or the settings of one KIND."""
     if markdown:
-        print(reference(), end="")
+        document(reference())
     elif kind:
         _settings(kind)
     else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -14,6 +14,8 @@ import click
 from stagewright import __version__
 from stagewright.cli.commands import Commands, ReaderGone
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
+from stagewright.run import restart_in_utf8_mode
+from stagewright.ui.streams import flush_output, is_abandoned, note, prepare_streams
 from stagewright.ui.text import error_text
 
 COMMANDS = {
@@ -76,46 +78,58 @@ def group(ctx: click.Context, directory: Path, store: Path | None) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with a code of the table in :class:`Exit`."""
+    restart_in_utf8_mode()
     sys.exit(run(arguments))
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code. User errors show no traceback, defects always do."""
+    prepare_streams()
+    code = _run(arguments)
     try:
-        result: Any = group.main(arguments, prog_name="stagewright", standalone_mode=False)
-        code = int(result) if isinstance(result, int) else Exit.OK
-        sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        code = Exit.INVALID
-    except (click.Abort, KeyboardInterrupt):
-        print("stopped", file=sys.stderr)
-        code = Exit.INTERRUPTED
-    except StagewrightError as error:
-        print(error_text(error), file=sys.stderr)
-        code = exit_of(error)
-    except (BrokenPipeError, ReaderGone):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = Exit.OK
-    except Exception as error:  # noqa: BLE001  a defect of ours, shown in full
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _disk_full(error)
-        traceback.print_exc()
-        print("This is a defect of stagewright: please report it with the lines above.", file=sys.stderr)
-        code = Exit.BUG
+        flush_output()
+    except OSError as error:
+        code = _failed(error)
     return code
 
 
-def _disk_full(error: OSError) -> Exit:
-    from stagewright.engine.worker import disk_full  # noqa: PLC0415
+def _run(arguments: list[str] | None) -> int:
+    try:
+        result: Any = group.main(arguments, prog_name="stagewright", standalone_mode=False)
+    except click.ClickException as error:
+        with contextlib.suppress(OSError):
+            error.show()
+        return Exit.INVALID
+    except (click.Abort, KeyboardInterrupt):
+        note("stopped")
+        return Exit.INTERRUPTED
+    except StagewrightError as error:
+        note(error_text(error))
+        return exit_of(error)
+    except ReaderGone:  # the work is done, and nothing is left to do but to show it
+        return Exit.OK
+    except SystemExit as error:  # click's answer to a reader of a help page that is gone
+        return Exit.OK if is_abandoned(sys.stdout) else int(error.code or 0)
+    except Exception as error:  # noqa: BLE001  shown in full
+        return _failed(error)
+    return int(result) if isinstance(result, int) else Exit.OK
 
-    problem = disk_full(str(error.filename or "the store"))
-    print(error_text(problem), file=sys.stderr)
-    return problem.reason.exit
+
+def _failed(error: Exception) -> Exit:
+    """Show an exception that is no user error, and return its exit code: a full disk, or a defect."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        from stagewright.engine.worker import disk_full  # noqa: PLC0415
+
+        problem = disk_full(str(error.filename or "the store"))
+        note(error_text(problem))
+        return problem.reason.exit
+    note("".join(traceback.format_exception(error)))
+    note("This is a defect of Stagewright: please report it with the lines above.")
+    return Exit.BUG
 
 
 def exit_of(error: StagewrightError) -> Exit:
-    """The exit code of an error; of several, that of the gravest reason."""
+    """Return the exit code of an error; of several errors, that of the gravest."""
     problems = error.problems if isinstance(error, ProblemsError) else [error]
     order = [Exit.BUG, Exit.INTERRUPTED, Exit.STORE, Exit.HOST, Exit.INVALID, Exit.FAILED]
     return min((Reason(problem.reason).exit for problem in problems), key=order.index)

@@ -14,6 +14,7 @@ from stagewright.catalyst.tokens import parse_settings
 from stagewright.dropin.project import Specs
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.draw import Picture
+from stagewright.ui.streams import document
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,6 +24,14 @@ def picture_option(default: Picture) -> Callable[[Function], Function]:
     return click.option(
         "--as", "picture", type=click.Choice([item.value for item in Picture]), default=default.value, show_default=True
     )
+
+
+def show_picture(text: str, picture: str) -> None:
+    """Print a drawn graph: text in the encoding of the terminal, everything else in UTF-8."""
+    if picture == Picture.TEXT:
+        print(text, end="")
+    else:
+        document(text)
 
 
 def specs_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,8 +21,10 @@ from stagewright.dropin.build import build
 from stagewright.dropin.purge import purge
 from stagewright.dropin.snapshot import Snapshots
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
+from stagewright.run import restart_in_utf8_mode
 from stagewright.store.store import Store, default_store
 from stagewright.ui.catalyst import CatalystLog, Level
+from stagewright.ui.streams import flush_output, prepare_streams
 
 CONF = Path("/etc/catalyst/catalyst.conf")
 """What Catalyst reads when no ``-c`` is given."""
@@ -226,13 +228,16 @@ def _snapshots(config: CatalystConfig, log: CatalystLog) -> Snapshots:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with Catalyst's codes."""
+    restart_in_utf8_mode()
+    prepare_streams()
     try:
         result: Any = command.main(arguments, prog_name="catalyst", standalone_mode=False)
         code = int(result) if isinstance(result, int) else Exit.OK
-        sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
-        code = FAILED  # as argparse ends, which Catalyst uses
+        with contextlib.suppress(OSError):
+            error.show()
+        code = FAILED  # the code of argparse, which Catalyst uses
     except (click.Abort, KeyboardInterrupt):
         code = Exit.INTERRUPTED
+    flush_output()
     sys.exit(code)

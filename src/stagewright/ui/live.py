@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -28,6 +29,17 @@ class _Row:
     name: str = ""
 
 
+class Terminal(Console):
+    """Standard error as a terminal. It raises BrokenPipeError where a plain console ends the whole program."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError that is being handled."""
+        raise  # noqa: PLE0704
+
+
 class LiveTerminal:
     """A listener that draws on a terminal; use it as a context manager."""
 
@@ -45,7 +57,8 @@ class LiveTerminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.__exit__(kind, error, trace)
+        with contextlib.suppress(OSError):  # the terminal may be gone, and the result of the build must not
+            self._live.__exit__(kind, error, trace)
 
     def __call__(self, event: Event) -> None:
         """Take an event."""

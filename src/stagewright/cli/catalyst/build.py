@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import click
 
 from stagewright.cli.build import build_options, finish
-from stagewright.cli.common import note, progress_listener, store_of
+from stagewright.cli.common import progress_listener, store_of
 from stagewright.cli.options import specs_options
 from stagewright.dropin.deliver import deliver
 from stagewright.dropin.project import Specs, load_specs
 from stagewright.engine.build import BuildOptions
 from stagewright.engine.plan import Plan
 from stagewright.engine.session import Session
+from stagewright.ui.streams import note
 
 
 @click.command(name="build")

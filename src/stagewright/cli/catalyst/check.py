@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import click
 
@@ -12,6 +11,7 @@ from stagewright.catalyst.release import Release
 from stagewright.cli.options import specs_options
 from stagewright.dropin.project import Specs, load_specs
 from stagewright.errors import Exit, ProblemsError, StagewrightError
+from stagewright.ui.streams import note
 from stagewright.ui.text import plural
 
 
@@ -53,7 +53,7 @@ def command(
         print(json.dumps(_data(release, errors, findings), indent=2))
         return Exit.INVALID if errors else Exit.OK
     for notice in sorted(release.notices, key=lambda notice: notice.place):
-        print(f"note: {notice}", file=sys.stderr)
+        note(f"note: {notice}")
     if errors:
         raise ProblemsError(errors)
     print(f"{plural(len(release.members), 'spec')}; nothing wrong")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from stagewright.cli.common import store_of
 from stagewright.cli.options import specs_options
 from stagewright.dropin.project import Specs, load_specs
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
+from stagewright.ui.streams import note
 from stagewright.ui.text import error_text, plural
 
 
@@ -48,12 +48,12 @@ def command(
     loaded = load_specs(specs, store)
     project = loaded.to_look_at()
     for name, source in write_project(loaded.converted, project, output, store.path.absolute()):
-        print(f"{name}\t{source}", file=sys.stderr)
+        note(f"{name}\t{source}")
     for problem in project.missing:
-        print(f"missing: {problem.place}: {problem.hint}", file=sys.stderr)
+        note(f"missing: {problem.place}: {problem.hint}")
     stages = sum(draft.table == "stages" for draft in loaded.converted.drafts)
     print(f"{output}: {plural(len(loaded.release.members), 'spec')}, {plural(stages, 'stage')}")
     if loaded.converted.refused:
-        print(error_text(ProblemsError(loaded.converted.refused)), file=sys.stderr)
+        note(error_text(ProblemsError(loaded.converted.refused)))
         return Exit.INVALID
     return Exit.OK

@@ -13,7 +13,7 @@ from stagewright.catalyst.estimate import Estimate, estimate
 from stagewright.catalyst.load_release import load
 from stagewright.catalyst.release_graph import ReleaseGraph, SpecResult
 from stagewright.catalyst.tokens import parse_settings
-from stagewright.cli.options import picture_option, release_options
+from stagewright.cli.options import picture_option, release_options, show_picture
 from stagewright.errors import ProblemsError
 from stagewright.graph.draw import Picture, draw
 from stagewright.ui.text import plural
@@ -58,7 +58,7 @@ def command(
         rows = as_data(graph)
         print(json.dumps({"specs": rows, "estimate": asdict(times)} if times else rows, indent=2))
         return
-    print(draw(graph.graph(), Picture(picture)), end="")
+    show_picture(draw(graph.graph(), Picture(picture)), picture)
     if times:
         comment = {Picture.TEXT: "", Picture.DOT: "// ", Picture.MERMAID: "%% "}.get(Picture(picture))
         lines = [] if comment is None else ["", *_sentences(times, graph)]

@@ -9,6 +9,7 @@ import click
 
 from stagewright.catalyst.convert.key_table import KeyLine, lines, markdown
 from stagewright.catalyst.spec_keys import Target
+from stagewright.ui.streams import document
 from stagewright.ui.text import plural
 
 _TARGETS = click.Choice([target.value for target in Target])
@@ -37,7 +38,7 @@ def command(targets: tuple[str, ...], as_json: bool, as_markdown: bool) -> None:
     if as_json:
         print(json.dumps([line.to_dict() for line in found], indent=2))
     elif as_markdown:
-        print(markdown(found), end="")
+        document(markdown(found))
     else:
         _print(found)
 

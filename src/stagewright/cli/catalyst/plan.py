@@ -15,6 +15,7 @@ from stagewright.engine.plan import Plan
 from stagewright.engine.session import Session
 from stagewright.errors import Exit, ProblemsError, StagewrightError
 from stagewright.ui.plans import plan_data, plan_lines
+from stagewright.ui.streams import note
 from stagewright.ui.text import error_text, plural
 
 
@@ -54,14 +55,14 @@ def command(
         _print(loaded, plan)
     if refused and not as_json:
         sys.stdout.flush()
-        print(f"\n{plural(len(refused), 'word')} of the specs cannot be honoured:", file=sys.stderr)
-        print(error_text(ProblemsError(refused)), file=sys.stderr)
+        note(f"\n{plural(len(refused), 'word')} of the specs cannot be honoured:")
+        note(error_text(ProblemsError(refused)))
     return Exit.INVALID if refused else Exit.OK
 
 
 def _print(loaded: Loaded, plan: Plan) -> None:
     for notice in sorted(loaded.converted.notices, key=lambda notice: notice.place):
-        print(f"note: {notice}", file=sys.stderr)
+        note(f"note: {notice}")
     missing: dict[str, list[StagewrightError]] = {}
     for problem in plan.project.missing:
         missing.setdefault(problem.hint, []).append(problem)

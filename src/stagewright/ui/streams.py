@@ -1,0 +1,74 @@
+"""Standard output and standard error: characters that a terminal cannot show, and readers that go away."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import select
+import sys
+from typing import TextIO
+
+from stagewright.run import TERMINAL_ENCODING
+
+_ERRORS = "stagewright"
+
+
+def prepare_streams() -> None:
+    """Make standard output and standard error accept every text.
+
+    They have the encoding of the locale. What the encoding lacks is written as a backslash escape, and bytes of file
+    names that are not UTF-8 are written as they are.
+    """
+    codecs.register_error(_ERRORS, _encoded)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=sys._xoptions.get(TERMINAL_ENCODING), errors=_ERRORS)
+
+
+def note(text: str) -> None:
+    """Write a line to standard error, if that still has a reader."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
+
+
+def document(text: str) -> None:
+    """Write a text whose format is UTF-8 to standard output, whatever the locale."""
+    sys.stdout.flush()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.buffer.write(text.encode())
+    else:
+        sys.stdout.write(text)
+
+
+def is_abandoned(stream: TextIO) -> bool:
+    """Return True if the stream is a pipe or socket that has no reader any more."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # captured in memory, or closed
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def flush_output() -> None:
+    """Flush standard output. If its reader is gone, discard the rest, also when the interpreter exits."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _encoded(error: UnicodeError) -> tuple[bytes, int]:
+    """Return the bytes for characters that an encoding lacks (an error handler of :mod:`codecs`)."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return b"".join(_byte(letter) for letter in error.object[error.start : error.end]), error.end
+
+
+def _byte(letter: str) -> bytes:
+    if "\udc80" <= letter <= "\udcff":  # a byte of a file name (PEP 383)
+        return bytes([ord(letter) - 0xDC00])
+    return letter.encode("ascii", "backslashreplace")

@@ -1,0 +1,146 @@
+"""Readers that go away, with real pipes: what a command does is done, and its exit code is that of the work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Exit
+
+PROJECT = """
+format = 1
+[project]
+name = "small"
+version = "1"
+source_date_epoch = 2026-11-20
+[seeds.base]
+file = "seed.tar"
+[stages.pack]
+kind = "tarball"
+root = "base"
+"""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: building needs root")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of a seed and a tarball of it, with a store of its own."""
+    folder = tmp_path / "project"
+    (folder / "etc").mkdir(parents=True)
+    with tarfile.open(folder / "seed.tar", "w") as seed:
+        seed.add(folder / "etc", "etc")
+    (folder / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
+    return folder
+
+
+def command(project: Path, *words: str) -> list[str]:
+    store = project.parent / "store"
+    return [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(store), *words]
+
+
+@contextmanager
+def no_reader() -> Iterator[int]:
+    """The end of a pipe to write to that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def events(project: Path) -> list[str]:
+    (file,) = (project.parent / "store/events").glob("*.jsonl")
+    return [json.loads(line)["event"] for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def built(project: Path) -> bool:
+    found = list((project / "out").glob("*.tar.zst"))
+    names = events(project)
+    return len(found) == 1 and (names[0], names[-1]) == ("RunStarted", "RunFinished")
+
+
+@needs_root
+def test_a_build_goes_on_when_the_reader_of_its_events_stops(project: Path) -> None:
+    words = command(project, "build", "--progress=json")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        assert child.stderr
+        assert json.loads(child.stdout.readline())["event"] == "RunStarted"
+        child.stdout.close()
+        said = child.stderr.read()
+    assert child.returncode == Exit.OK
+    assert re.fullmatch(r"listener JsonLines failed and gets no further events \(.*Broken pipe\)\n", said)
+    assert built(project)
+    assert "ListenerDropped" in events(project)
+
+
+@needs_root
+def test_a_build_goes_on_when_the_reader_of_its_progress_stops(project: Path) -> None:
+    words = command(project, "build", "--progress=plain")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        assert child.stderr
+        assert child.stderr.readline() == "small: 2 to build, 0 cached\n"
+        child.stderr.close()
+        said = child.stdout.read()
+    assert child.returncode == Exit.OK
+    assert said.startswith("pack\t")
+    assert built(project)
+
+
+@needs_root
+@pytest.mark.parametrize("progress", ["json", "live"])
+def test_a_build_without_any_reader_is_done(project: Path, progress: str) -> None:
+    with no_reader() as end:
+        done = subprocess.run(command(project, "build", f"--progress={progress}"), stdout=end, stderr=end, check=False)
+    assert done.returncode == Exit.OK
+    assert built(project)
+
+
+@needs_root
+@pytest.mark.parametrize("progress", ["json", "live"])
+def test_a_build_that_fails_without_any_reader_says_so_by_its_exit_code(project: Path, progress: str) -> None:
+    (project / "seed.tar").write_bytes(b"no archive")
+    with no_reader() as end:
+        done = subprocess.run(command(project, "build", f"--progress={progress}"), stdout=end, stderr=end, check=False)
+    assert done.returncode == Exit.INVALID
+    assert events(project)[-1] == "RunFinished"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["plan"], ["plan", "--json"], ["graph"], ["graph", "--as", "text"], ["schema"], ["kinds"], ["check"], ["--help"]],
+    ids=" ".join,
+)
+def test_a_command_that_shows_something_ends_quietly(project: Path, words: list[str]) -> None:
+    with no_reader() as end:
+        done = subprocess.run(command(project, *words), stdout=end, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (Exit.OK, b"")
+
+
+def test_mistakes_without_any_reader_are_told_by_the_exit_code(project: Path) -> None:
+    (project / "stagewright.toml").write_text("format = 1\n", encoding="utf-8")
+    with no_reader() as end:
+        done = subprocess.run(command(project, "check"), stdout=end, stderr=end, check=False)
+    assert done.returncode == Exit.INVALID
+
+
+def test_cleaning_removes_everything_without_a_reader(project: Path) -> None:
+    subprocess.run(command(project, "plan"), check=True, capture_output=True)
+    store = project.parent / "store"
+    left = [store / "failed/small" / name for name in ("one", "two")]
+    for folder in left:
+        folder.mkdir(parents=True)
+    with no_reader() as end:
+        done = subprocess.run(command(project, "clean"), stdout=end, stderr=end, check=False)
+    assert done.returncode == Exit.OK
+    assert not any(folder.exists() for folder in left)

@@ -202,8 +202,8 @@ class Listeners:
                 with contextlib.suppress(ValueError):  # a listener that emits events may be dropped inside its own call
                     self._listeners.remove(listener)
                 dropped.append((listener, error))
-        for listener, error in dropped:
-            self._report(listener, error)
+        for listener, problem in dropped:
+            self._report(listener, problem)
 
     @contextlib.contextmanager
     def also(self, listener: Listener) -> Iterator[None]:

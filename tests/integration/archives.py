@@ -1,4 +1,4 @@
-"""Tarballs as people and villains make them."""
+"""Valid and hostile tarballs for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Add = Callable[[tarfile.TarFile], None]
 
 
 def member(name: str, content: bytes | None = None, **values: object) -> Add:
-    """A member: a file where there is content, else what ``type`` and the other values say."""
+    """Return a member: a file with ``content``, or another type by the attributes of TarInfo in ``values``."""
 
     def add(archive: tarfile.TarFile) -> None:
         info = tarfile.TarInfo(name)
@@ -27,33 +27,33 @@ def member(name: str, content: bytes | None = None, **values: object) -> Add:
 
 
 def folder(name: str, **values: object) -> Add:
-    """A folder."""
+    """Return a folder."""
     return member(name, type=tarfile.DIRTYPE, **values)
 
 
 def link(name: str, target: str) -> Add:
-    """A symbolic link."""
+    """Return a symbolic link."""
     return member(name, type=tarfile.SYMTYPE, linkname=target)
 
 
 def hard_link(name: str, target: str) -> Add:
-    """A hard link."""
+    """Return a hard link."""
     return member(name, type=tarfile.LNKTYPE, linkname=target)
 
 
 def records(name: str, **facts: str) -> list[Add]:
-    """An installed package, as Portage's database has it."""
+    """Return the records of an installed package in Portage's database."""
     base = f"var/db/pkg/{name}"
     values = {"PF": name.partition("/")[2], "SLOT": "0", "USE": "", "repository": "demo", "LICENSE": "MIT", **facts}
     return [member(f"{base}/{key}", f"{value}\n".encode(), mode=0o644) for key, value in values.items()]
 
 
 ROOT = (folder("etc"), folder("usr"), member("etc/os-release", b"NAME=test\n", mode=0o644))
-"""The least that counts as a root."""
+"""The members of the smallest valid root."""
 
 
 def write_tar(path: Path, members: Iterable[Add]) -> Path:
-    """A plain tarball with these members after those of a small root."""
+    """Write an uncompressed tarball: a small root, then these members."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         for add in (*ROOT, *members):
             add(archive)
@@ -61,7 +61,7 @@ def write_tar(path: Path, members: Iterable[Add]) -> Path:
 
 
 def compressed(path: Path, program: str) -> Path:
-    """The file as a compressor leaves it, beside it."""
+    """Compress a file and return the compressed file; the original stays."""
     target = path.with_suffix(f".{program}")
     if program == "xz":
         target.write_bytes(lzma.compress(path.read_bytes()))
@@ -72,7 +72,7 @@ def compressed(path: Path, program: str) -> Path:
 
 
 def busybox_root(path: Path, busybox: Path, members: Iterable[Add] = ()) -> Path:
-    """A root in which a static busybox is the shell and everything else."""
+    """Write a tarball of a root in which a static busybox is the only program."""
     names = ("sh", "ls", "cat", "mkdir", "echo", "touch", "ln", "chmod", "test", "false")
     binary = member("bin/busybox", busybox.read_bytes())
     return write_tar(path, [folder("bin"), binary, *(link(f"bin/{name}", "busybox") for name in names), *members])

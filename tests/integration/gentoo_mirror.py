@@ -1,4 +1,4 @@
-"""A mirror like Gentoo's, made on the spot: stage3s under Gentoo's naming, signed by a key of the test's."""
+"""A mirror with the layout of Gentoo's: stage3 tarballs, signed by a key of the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AUTOBUILDS = "releases/amd64/autobuilds"
 
 
 def digests(entries: dict[str, bytes], *kinds: str) -> bytes:
-    """DIGESTS as Gentoo's release tools write them."""
+    """Return a DIGESTS file in the format of Gentoo's release tools."""
     names = {"BLAKE2B": "blake2b", "SHA512": "sha512", "SHA256": "sha256"}
     lines = []
     for file, content in entries.items():
@@ -25,14 +25,14 @@ def digests(entries: dict[str, bytes], *kinds: str) -> bytes:
 
 
 def listing(entries: dict[str, int], ts: int = 1794762000) -> bytes:
-    """latest-*.txt: path and size of each file."""
+    """Return a latest-*.txt with path and size (bytes) of each file."""
     head = ["# Latest as of Sun, 15 Nov 2026 17:00:00 +0000", f"# ts={ts}"]
     return ("\n".join([*head, *(f"{path} {size}" for path, size in entries.items())]) + "\n").encode()
 
 
 @dataclass
 class GentooMirror:
-    """The mirror: a site, and who signs what is on it."""
+    """A mirror: its site, and the signer of its files."""
 
     site: Site
     signer: Signer
@@ -44,7 +44,7 @@ class GentooMirror:
         return f"/{AUTOBUILDS}/latest-{variant}.txt"
 
     def publish(self, content: bytes, variant: str = VARIANT, stamp: str = STAMP) -> None:
-        """Put a stage3 on the mirror with all that belongs to it, and make it the latest."""
+        """Publish a stage3 with its companion files as the latest one."""
         name, path = f"{variant}-{stamp}.tar.xz", self.path(variant=variant, stamp=stamp)
         entries = {name: content, f"{name}.CONTENTS.gz": b"contents"}
         self.put(path, content)
@@ -63,6 +63,6 @@ class GentooMirror:
         return (self.site.root / path.lstrip("/")).read_bytes()
 
     def table(self, more: str = "") -> str:
-        """The seed as a project writes it."""
+        """Return the table of the seed in a project file."""
         keys = f'keys = ["{self.signer.fingerprint}"]\nkeyring = "keys.asc"\n'
         return f'[seeds.it]\nmirror = "{self.site.url}"\nvariant = "{VARIANT}"\n{keys}{more}'

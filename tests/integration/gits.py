@@ -1,4 +1,4 @@
-"""Git repositories for tests: made on the spot, signed where a test says so, served by git's own smart HTTP."""
+"""Git repositories for tests, with optional signatures, served by git's smart HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EBUILD = (
 
 
 def tiny(name: str = "world") -> dict[str, str]:
-    """The files of the smallest ebuild repository that passes for one."""
+    """Return the files of the smallest valid ebuild repository."""
     return {
         "metadata/layout.conf": f"repo-name = {name}\nmasters =\nthin-manifests = true\n",
         "profiles/repo_name": f"{name}\n",
@@ -33,7 +33,7 @@ def tiny(name: str = "world") -> dict[str, str]:
 
 @dataclass
 class Git:
-    """A repository with a work tree. ``clock`` is the time of the next commit, in seconds; each is an hour later."""
+    """A repository with a work tree. ``clock`` is the time of the last commit (seconds since 1970); each commit is an hour later."""
 
     folder: Path
     clock: int = 1_760_000_000
@@ -72,7 +72,7 @@ class Git:
             path.write_text(text, encoding="utf-8")
 
     def commit(self, subject: str, signer: Signer | None = None, *, at: int | None = None, faked: str = "") -> str:
-        """Commit everything; returns the id. ``faked`` is the clock by which a signature is made."""
+        """Commit everything and return the id. ``faked`` is the time of the signature (ISO 8601 without separators)."""
         self.clock += 3600
         date = f"{at or self.clock} +0000"
         self("add", "--all")
@@ -91,13 +91,13 @@ class Git:
         return self("rev-parse", "HEAD")
 
     def change(self, subject: str, signer: Signer | None = None, **more: str) -> str:
-        """Another commit with another file."""
+        """Add a file in a new commit and return its id."""
         self.write({f"app-misc/one/files/{self.clock}": subject})
         return self.commit(subject, signer, **more)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Hands requests on to git-http-backend(1), as a CGI program."""
+    """A handler that passes requests to git-http-backend(1) by CGI."""
 
     root: Path
 
@@ -143,12 +143,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Nothing, so that the output of tests is their own."""
+        """Print nothing."""
 
 
 @contextlib.contextmanager
 def smart_http(root: Path) -> Iterator[str]:
-    """The address at which the repositories below a folder are served as long as the context lasts."""
+    """Serve the repositories below a folder, and yield the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("GitHandler", (_Handler,), {"root": root}))
     server.daemon_threads = True
     server.block_on_close = False

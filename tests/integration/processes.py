@@ -1,4 +1,4 @@
-"""Builds that are watched and disturbed: their processes, their mounts, and what they leave behind."""
+"""Running builds: their events, processes and mounts, and checks that nothing stays behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROC = Path("/proc")
 
 @dataclass
 class Process:
-    """One process of the machine, as it was when it was looked at."""
+    """The state of one process at one time."""
 
     pid: int
     parent: int
@@ -30,7 +30,7 @@ class Process:
 
 
 def processes() -> dict[int, Process]:
-    """All processes, by their id."""
+    """Return all processes by id."""
     found = {}
     for folder in PROC.iterdir():
         if folder.name.isdigit():
@@ -43,7 +43,7 @@ def processes() -> dict[int, Process]:
 
 
 def below(pid: int) -> list[Process]:
-    """The descendants of a process, nearest first."""
+    """Return the descendants of a process, nearest first."""
     table = processes()
     found: list[Process] = []
     parents = {pid}
@@ -55,7 +55,7 @@ def below(pid: int) -> list[Process]:
 
 
 def of_store(store: Path) -> list[Process]:
-    """Processes that have to do with a store: by their command, folder, root, or the mounts that they see."""
+    """Return the processes that use a store by their command, working folder, root or mounts."""
     text = str(store)
     return [process for process in processes().values() if process.pid != os.getpid() and _mentions(process, text)]
 
@@ -73,18 +73,18 @@ def _mentions(process: Process, text: str) -> bool:
 
 
 def mounts_below(path: Path) -> list[str]:
-    """Mounts of this process's namespace that lie below a path or come from it."""
+    """Return the mounts of this process's namespace at, below or from a path."""
     return [line for line in (PROC / "self/mountinfo").read_text(encoding="utf-8").splitlines() if str(path) in line]
 
 
 def assert_nothing_left(store: Path, seconds: float = 15) -> None:
-    """No process and no mount of builds in this store, at the latest after some seconds."""
+    """Assert that no process and no mount of this store is left after at most ``seconds``."""
     assert eventually(lambda: not of_store(store), seconds), of_store(store)
     assert not mounts_below(store)
 
 
 def eventually(condition: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:
-    """Whether a condition comes true in time."""
+    """Return True if a condition becomes true in time (seconds)."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -95,7 +95,7 @@ def eventually(condition: Callable[[], bool], seconds: float, pause: float = 0.0
 
 @dataclass(repr=False)
 class Watched:
-    """A build in a process of its own, whose events are read as they come."""
+    """A build in its own process. Threads read its events."""
 
     process: subprocess.Popen[str]
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Watched:
 
     @classmethod
     def start(cls, *args: str, cwd: Path, store: Path) -> Watched:
-        """Start ``stagewright build`` as the leader of a session of its own, as a shell on a terminal would."""
+        """Start ``stagewright build`` as a session leader, like a shell on a terminal."""
         words = command("build", "--progress=json", *args, cwd=cwd, store=store)
         process = subprocess.Popen(
             words,
@@ -134,20 +134,20 @@ class Watched:
 
     @property
     def alive(self) -> bool:
-        """Whether the main process still runs."""
+        """True if the main process is running."""
         return self.process.poll() is None
 
     def has(self, **wanted: str) -> bool:
-        """Whether an event with these values has come."""
+        """True if an event with these values was read."""
         return any(all(event.get(name) == value for name, value in wanted.items()) for event in list(self.events))
 
     def wait_for(self, seconds: float = 300, **wanted: str) -> bool:
-        """Wait for an event, or for the end of the build; returns whether the event came."""
+        """Wait for an event or the end of the build. Return True if the event was read."""
         assert eventually(lambda: self.has(**wanted) or not self.alive, seconds, 0.01), f"no {wanted}: {self}"
         return self.has(**wanted)
 
     def end(self, seconds: float = 600) -> int:
-        """Wait for the end of the build; returns its exit code."""
+        """Wait for the end of the build and return its exit code."""
         code = self.process.wait(seconds)
         for thread in self._threads:
             thread.join(10)
@@ -155,11 +155,11 @@ class Watched:
 
     @property
     def text(self) -> str:
-        """What it said on its error output."""
+        """Its standard error."""
         return "".join(self.errors)
 
     def built(self) -> list[str]:
-        """The nodes that it built, in their order."""
+        """Return the built nodes, in order."""
         return [event["node"] for event in self.events if event.get("status") == "built" and "node" in event]
 
     def __str__(self) -> str:
@@ -169,11 +169,11 @@ class Watched:
 
 
 VOLATILE = ("var/db/pkg/", "var/cache/edb/")
-"""Portage's records in a root: each build writes other ones (ids of binary packages, environments with times)."""
+"""Portage's records in a root, which differ between builds (ids of binary packages, environments with times)."""
 
 
 def tree_digest(tree: Path) -> str:
-    """A digest of names, kinds, modes, owners and content of everything in a tree but Portage's records."""
+    """Return a digest of names, types, modes, owners and content of a tree, without Portage's records."""
     total = hashlib.sha256()
     for path in _walk(tree):
         name = str(path.relative_to(tree))

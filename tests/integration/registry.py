@@ -1,4 +1,4 @@
-"""A container registry on loopback (the reference one), and images pushed to it by skopeo."""
+"""A container registry on loopback (the reference implementation), and images pushed to it by skopeo."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ http: {{ addr: "127.0.0.1:{port}" }}
 
 
 def missing() -> list[str]:
-    """Programs that are not here."""
+    """Return the programs that are not installed."""
     return [tool for tool in TOOLS if shutil.which(tool) is None]
 
 
 @dataclass(frozen=True)
 class Registry:
-    """A running registry: its address, and where it keeps its files."""
+    """A running registry: its address and the folder of its files."""
 
     address: str
     folder: Path
 
     def push(self, image: Path, name: str) -> None:
-        """Push an image (a folder as skopeo's ``oci:`` has it)."""
+        """Push an image (a folder in the layout of skopeo's ``oci:``)."""
         words = ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests", "--all"]
         target = f"docker://{self.address}/{name}"
         subprocess.run([*words, "--dest-tls-verify=false", f"oci:{image}", target], check=True, capture_output=True)
 
     def blob(self, digest: str) -> Path:
-        """The file of a blob or manifest."""
+        """Return the file of a blob or manifest."""
         kind, _, digits = digest.partition(":")
         return self.folder / "docker/registry/v2/blobs" / kind / digits[:2] / digits / "data"
 
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[Registry]:
-    """Run a registry as long as the context lasts."""
+    """Run a registry and yield it."""
     folder.mkdir(parents=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -80,9 +80,9 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def image(folder: Path, layers: Sequence[bytes], *, arch: str = "amd64", others: Sequence[str] = ()) -> str:
-    """Write an image of these tarballs (plain, or packed by zstd) in the layout of the OCI.
+    """Write an image of these tarballs (uncompressed or zstd) in the OCI layout, and return the manifest's digest.
 
-    Returns the digest of its manifest. With ``others`` it is one of several architectures.
+    ``others`` adds the same image for other architectures.
     """
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)

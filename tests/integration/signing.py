@@ -1,4 +1,4 @@
-"""OpenPGP keys made on the spot, and signatures by them."""
+"""OpenPGP keys made for a test, and signatures by them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Signer:
-    """A key pair in a home of its own."""
+    """A key pair in its own home of gpg."""
 
     home: Path
     fingerprint: str
@@ -18,7 +18,7 @@ class Signer:
     def make(
         cls, home: Path, name: str = "Release <release@example.org>", *, expires: str = "never", at: str = ""
     ) -> Signer:
-        """A new key; ``at`` is the moment when it is made (ISO 8601 without marks), for keys that have expired."""
+        """Make a key. ``at`` is its creation time (ISO 8601 without separators), for expired keys."""
         home.mkdir(mode=0o700, parents=True)
         made = cls(home, "")
         made.gpg("--quick-gen-key", name, "ed25519", "sign", expires, at=at)
@@ -46,11 +46,11 @@ class Signer:
         return self.gpg(*options, "--armor", "--detach-sign", at=at, stdin=content)
 
     def revoke(self) -> None:
-        """Revoke the key by the certificate that gpg made along with it."""
+        """Revoke the key with the certificate that gpg made for it."""
         certificate = self.home / "openpgp-revocs.d" / f"{self.fingerprint}.rev"
         text = certificate.read_text(encoding="utf-8").replace(":-----BEGIN", "-----BEGIN")
         self.gpg("--import", stdin=text.encode())
 
     def close(self) -> None:
-        """End the agent that gpg started for this home."""
+        """Stop the gpg agent of this home."""
         subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False)

@@ -1,4 +1,4 @@
-"""What the integration tests share: running the command, projects to run it on, copies of the warm store."""
+"""Helpers of the integration tests: runs of the command, projects, copies of the warm store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MINUTES = 60.0
 
 @dataclass(frozen=True)
 class Run:
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
     words: tuple[str, ...]
     code: int
@@ -55,7 +55,7 @@ class Run:
 
 
 def command(*args: str, cwd: Path, store: Path) -> list[str]:
-    """The command line of a command of Stagewright."""
+    """Return a command line of Stagewright."""
     return [sys.executable, "-m", "stagewright", "-C", str(cwd), "--store", str(store), *args]
 
 
@@ -67,7 +67,7 @@ def call(
     env: Mapping[str, str] | None = None,
     timeout: float = 15 * MINUTES,
 ) -> Run:
-    """Run a command of Stagewright to its end."""
+    """Run a command of Stagewright. Fails the test on a traceback, and with ``check`` on any failure."""
     done = subprocess.run(
         command(*args, cwd=cwd, store=store),
         env={**os.environ, **(env or {})},
@@ -83,43 +83,43 @@ def call(
 
 
 def build(*targets: str, cwd: Path, store: Path, check: bool = True, **more: Any) -> Run:
-    """``stagewright build`` with its events as JSON lines."""
+    """Run ``stagewright build`` with its events as JSON lines."""
     return call("build", "--progress=json", *targets, cwd=cwd, store=store, check=check, **more)
 
 
 def plan(*targets: str, cwd: Path, store: Path) -> dict[str, dict[str, Any]]:
-    """The steps of the plan, by node."""
+    """Return the steps of the plan, by node."""
     return call("plan", "--json", *targets, cwd=cwd, store=store).plan
 
 
 def states(*targets: str, cwd: Path, store: Path) -> dict[str, str]:
-    """What the plan says of each node: cached, build, not needed."""
+    """Return the state of each node in the plan: cached, build or not needed."""
     return {node: step["state"] for node, step in plan(*targets, cwd=cwd, store=store).items()}
 
 
 def parse_events(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Events from JSON lines."""
+    """Return events from JSON lines."""
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 def finished(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events that tell how nodes ended."""
+    """Return the NodeFinished events."""
     return [event for event in events if event["event"] == "NodeFinished"]
 
 
 def notices(run: Run) -> list[str]:
-    """The notices of a run."""
+    """Return the notices of a run."""
     return [event["text"] for event in run.events if event["event"] == "NodeNotice"]
 
 
 def copy_project(source: Path, target: Path) -> Path:
-    """A copy of a project folder without what builds left in it."""
+    """Copy a project folder without the output of builds, and return the copy."""
     shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("out", "stagewright.lock"))
     return target
 
 
 def write_project(folder: Path, text: str, name: str = "test") -> Path:
-    """A project with these tables, in a folder of its own."""
+    """Write a project with these tables, and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     head = f'format = 1\n[project]\nname = "{name}"\nversion = "1"\nsource_date_epoch = 2026-11-20\n'
     (folder / "stagewright.toml").write_text(head + text, encoding="utf-8")
@@ -127,7 +127,7 @@ def write_project(folder: Path, text: str, name: str = "test") -> Path:
 
 
 def edit(project: Path, old: str, new: str, name: str = "stagewright.toml") -> None:
-    """Replace text that must be there in a file of a project."""
+    """Replace existing text in a file of a project."""
     file = project / name
     text = file.read_text(encoding="utf-8")
     assert old in text
@@ -136,7 +136,7 @@ def edit(project: Path, old: str, new: str, name: str = "stagewright.toml") -> N
 
 @dataclass(frozen=True)
 class Warm:
-    """The warm store: where it is, the lock it was built with, and the keys of its nodes."""
+    """The warm store: its path, the lock of its build, and the keys of its nodes."""
 
     store: Path
     lock: Path
@@ -145,7 +145,7 @@ class Warm:
 
     @classmethod
     def fill(cls, folder: Path, source: Path, *targets: str) -> Warm:
-        """Build targets of a copy of a project in a folder that outlives test runs, with the pins of the last run."""
+        """Build targets of a copy of a project in a permanent folder, with the pins of the last run."""
         shutil.rmtree(folder / "fresh", ignore_errors=True)
         project, store = folder / "project", folder / "store"
         pins = project / "stagewright.lock"
@@ -155,7 +155,7 @@ class Warm:
         if kept:
             pins.write_bytes(kept)
         built = call("build", *targets, cwd=project, store=store, check=False)
-        if built.code and "stagewright update" in built.stderr:  # the distribution has moved since the last run
+        if built.code and "stagewright update" in built.stderr:  # the packages of the distribution have changed
             call("update", cwd=project, store=store)
             built = call("build", *targets, cwd=project, store=store, check=False)
         assert built.code == 0, built
@@ -165,14 +165,14 @@ class Warm:
 
     @classmethod
     def of(cls, folder: Path) -> Warm:
-        """The warm store in a folder that was filled."""
+        """Return the warm store of a folder from :meth:`fill`."""
         project, store = folder / "project", folder / "store"
         plan = call("plan", "--json", cwd=project, store=store).plan
         keys = {node: step["key"] for node, step in plan.items()}
         return cls(store, project / "stagewright.lock", keys, folder / "fresh")
 
     def copy(self, nodes: Iterable[str], *, binpkgs: bool) -> Path:
-        """A new store that holds some nodes, as hard links (layers are only ever read), and copies of the caches."""
+        """Make a store with hard links to some nodes (layers are read-only) and copies of the caches."""
         target = self.copies / secrets.token_hex(4)
         for folder in ("layers", "cache"):
             (target / folder).mkdir(parents=True)
@@ -188,6 +188,6 @@ class Warm:
 
 
 def seeds_of(project: Path) -> str:
-    """The tables of a project's seeds, as text; the pins of its lock fit another project with the same tables."""
+    """Return the text of a project's seeds. A project with the same tables can use the pins of its lock."""
     text = (project / "stagewright.toml").read_text(encoding="utf-8")
     return text[text.index("[seeds.") : text.index("[stages.")]

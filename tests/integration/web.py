@@ -1,4 +1,4 @@
-"""A web server on loopback that serves a folder, counts what it sends, and misbehaves where a test says so."""
+"""A web server on loopback that serves a folder, counts the bytes sent, and can fail in defined ways."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 Hook = Callable[["Handler", bytes], None]
-"""Answers a request for a file with this content in its own way."""
+"""A function that responds to a request for a file with this content."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves the files of the site, with ranges and validators as a good server does."""
+    """A handler that serves the files of the site with ranges and validators."""
 
     protocol_version = "HTTP/1.1"
     site: Site
@@ -71,24 +71,24 @@ class Handler(BaseHTTPRequestHandler):
             self.site.sent[self.path] += len(chunk)
 
     def cut(self) -> None:
-        """End the connection in the middle, properly."""
+        """Close the connection before the end of the data."""
         self.wfile.flush()
         self.close_connection = True
 
     def reset(self) -> None:
-        """End the connection as a host that has crashed does: the peer gets a reset."""
+        """Reset the connection, like a crashed host."""
         self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Nothing, so that the output of tests is their own."""
+        """Print nothing."""
 
 
 @dataclass
 class Site:
-    """A site: its folder and address, hooks by path, bytes sent by path, and what was asked."""
+    """A site: its folder and address, hooks by path, bytes sent by path, and the requests (path, headers)."""
 
     root: Path
     url: str = ""
@@ -105,7 +105,7 @@ class Site:
 
 @contextlib.contextmanager
 def serve(root: Path) -> Iterator[Site]:
-    """Serve a folder as long as the context lasts."""
+    """Serve a folder and yield the site."""
     root.mkdir(parents=True, exist_ok=True)
     site = Site(root)
     handler = type("SiteHandler", (Handler,), {"site": site})
@@ -122,11 +122,11 @@ def serve(root: Path) -> Iterator[Site]:
         server.server_close()
 
 
-# ways to misbehave
+# hooks with failures
 
 
 def cut_after(count: int, *, how: str = "cut", times: int = 1) -> Hook:
-    """Send so many bytes of what was asked for and end the connection; after so many times serve well."""
+    """Send ``count`` bytes and end the connection; after ``times`` requests, serve the file."""
     left = [times]
 
     def hook(handler: Handler, content: bytes) -> None:
@@ -142,7 +142,7 @@ def cut_after(count: int, *, how: str = "cut", times: int = 1) -> Hook:
 
 
 def stall(after: int, seconds: float = 30.0) -> Hook:
-    """Send some bytes and then nothing."""
+    """Send ``after`` bytes, then nothing for ``seconds``."""
 
     def hook(handler: Handler, content: bytes) -> None:
         handler.head(200, len(content))
@@ -162,12 +162,12 @@ def status(code: int) -> Hook:
 
 
 def body(content: bytes, **headers: str) -> Hook:
-    """Send another content."""
+    """Send other content."""
     return lambda handler, _: handler.answer(200, content, **headers)
 
 
 def length(declared: int | None) -> Hook:
-    """Declare another length than that of what is sent."""
+    """Declare a wrong length (None: no length)."""
 
     def hook(handler: Handler, content: bytes) -> None:
         handler.head(200, declared)
@@ -178,7 +178,7 @@ def length(declared: int | None) -> Hook:
 
 
 def without_end() -> Hook:
-    """Send for ever, without saying how much."""
+    """Send endless data without a length."""
 
     def hook(handler: Handler, content: bytes) -> None:
         handler.head(200, None)

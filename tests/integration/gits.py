@@ -33,7 +33,7 @@ def tiny(name: str = "world") -> dict[str, str]:
 
 @dataclass
 class Git:
-    """A repository with a work tree. ``clock`` is the time of the last commit (seconds since 1970); each commit is an hour later."""
+    """A repository with a work tree. ``clock`` is the time of the last commit (seconds); each is an hour later."""
 
     folder: Path
     clock: int = 1_760_000_000

@@ -181,10 +181,10 @@ def test_signatures_of_commits(folder: Path, signers: Signers, signed: Texts) ->
         git("commit", "-q", "--allow-empty", "-m", name, *options, home=signers[sign or "good"].home)
         commits[name] = git("rev-parse", "HEAD").strip()
     with keyring([folder / "all.asc"], [signers["good"].fingerprint]) as keys:
-        assert keys.commit(repository, commits["good"]).primary == signers["good"].fingerprint
+        assert keys.verify_commit(repository, commits["good"]).primary == signers["good"].fingerprint
         for name, reason in (("other", Reason.UNKNOWN_SIGNER), ("unsigned", Reason.NO_SIGNATURE)):
             with pytest.raises(StagewrightError) as caught:
-                keys.commit(repository, commits[name])
+                keys.verify_commit(repository, commits[name])
             assert caught.value.reason is reason
 
 

@@ -145,7 +145,7 @@ class Snapshots:
             hint = "correct repo_openpgp_key_path in catalyst.conf, or install the key"
             raise StagewrightError(Reason.MISSING_FILE, f"there is no key {self.key}", hint=hint)
         with keyring([self.key]) as trusted:
-            trusted.commit(self.gitdir, commit)
+            trusted.verify_commit(self.gitdir, commit)
         return commit
 
 

@@ -195,7 +195,7 @@ def _look_up(workspace: Workspace, target: PinTarget) -> PinChange:
     old = project.lock.pins(target.table).get(target.name)
     if target.is_repository:
         with source_of(workspace, target.name, "pin") as source:
-            found: Mapping[str, Any] = source.find(_pin_of(project, target))
+            found: Mapping[str, Any] = source.resolve(_pin_of(project, target))
             commits = source.commits_between(old, found)
     else:
         found = _look_up_seed(workspace, target)

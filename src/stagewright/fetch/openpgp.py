@@ -58,7 +58,7 @@ class Signature:
 
     primary: str
     key: str
-    made: int
+    time: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Keyring:
                 Reason.BAD_SIGNATURE, f"{signature.name}: not a detached signature (it holds a signed text)"
             )
         with _naming(name or file.name):
-            return self.judge(status)
+            return self.good_signature(status)
 
     def clearsigned(self, path: Path, name: str = "") -> SignedText:
         """Return the text of a clear-signed file. Raises the reason if its signature is not good.
@@ -115,18 +115,18 @@ class Keyring:
             with tempfile.TemporaryDirectory(dir=self.home) as folder:
                 text = Path(folder, "text")
                 status = self._gpg("--output", str(text), "--decrypt", str(path))
-                signature = self.judge(status)
+                signature = self.good_signature(status)
                 return SignedText(text.read_bytes(), signature)
 
-    def commit(self, repository: Path, commit: str) -> Signature:
+    def verify_commit(self, repository: Path, commit: str) -> Signature:
         """Verify the signature of a commit in a git repository. Raises the reason if it is not good."""
         words = ["git", "-c", "gpg.program=gpg", "-c", f"safe.directory={repository}", "-C", str(repository)]
         env = {"GNUPGHOME": str(self.home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
         said = run([*words, "verify-commit", "--raw", commit], env=env, check=False)
         with _naming(f"commit {commit}"):
-            return self.judge(said.stderr)
+            return self.good_signature(said.stderr)
 
-    def judge(self, status: str) -> Signature:
+    def good_signature(self, status: str) -> Signature:
         """Return the good signature in gpg's status lines. Raises the reason if there is none."""
         found = list(_signatures(status))
         if not found:

@@ -22,7 +22,7 @@ from stagewright.store.store import remove_tree
 TREE = "git-tree"
 """The kind of tree id that a commit's tree has."""
 
-_SETTINGS = {
+_CONFIG = {
     "gc.auto": "0",
     "fetch.unpackLimit": "1",  # always keep packs: writing a pack is atomic
     "core.hooksPath": "/dev/null",
@@ -50,7 +50,7 @@ class Commit:
 
     id: str
     tree: str
-    made: int
+    time: int
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class GitRemote:
         """The bare repository with the requested commits."""
         return self.cache.folder_for("git", self.url)
 
-    def find(self, *, ref: str | None = None, tag: str | None = None, commit: str | None = None) -> Commit:
+    def resolve(self, *, ref: str | None = None, tag: str | None = None, commit: str | None = None) -> Commit:
         """Fetch the current commit of a branch, a tag or an id (default: of the default branch).
 
         Raises ``UNKNOWN_NAME`` if the repository does not have it, ``FETCH_FAILED`` if it cannot be reached.
@@ -101,7 +101,7 @@ class GitRemote:
                 self._fetch_by_id(lock, commit)
             return self._commit(commit)
 
-    def tree(self, commit: Commit) -> str:
+    def write_tree(self, commit: Commit) -> str:
         """Return the tree id of a commit; write its files if they are missing."""
         tree = f"{TREE}:{commit.tree}"
         with self.cache.new_entry(tree) as folder:
@@ -224,7 +224,7 @@ class GitRemote:
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Result:
-        settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        settings = [word for name, value in _CONFIG.items() for word in ("-c", f"{name}={value}")]
         place = (
             [
                 "--git-dir",

@@ -46,20 +46,20 @@ class RepositorySource:
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda *_: None
 
-    def find(self, old: Mapping[str, Any] | None) -> dict[str, Any]:
+    def resolve(self, old: Mapping[str, Any] | None) -> dict[str, Any]:
         """Fetch and verify the current state of the repository, and return its pin.
 
         ``old`` is the last pin for the same settings. Raises the reason if the repository cannot be reached or
         verified; ``REPLAYED`` if its state is older than the pinned one.
         """
         if self.repo.git is not None:
-            commit = self._remote.find(ref=self.repo.ref, tag=self.repo.tag, commit=self.repo.commit)
+            commit = self._remote.resolve(ref=self.repo.ref, tag=self.repo.tag, commit=self.repo.commit)
             pin = self._pin_of_commit(commit, old)
             self.on_phase("check out")
-            self._remote.tree(commit)
+            self._remote.write_tree(commit)
         else:
             pin = self._pin_of_snapshot(self._find_snapshot(), old)
-            self._mirror.tree(pin["file"], pin["sha512"])
+            self._mirror.write_tree(pin["file"], pin["sha512"])
         self._check_manifests(pin["tree"])
         return pin
 
@@ -68,9 +68,9 @@ class RepositorySource:
         if not self.cache.has(pin["tree"]):
             self.on_phase("fetch")
             if self.repo.git is not None:
-                tree = self._remote.tree(self._remote.fetch(pin["commit"]))
+                tree = self._remote.write_tree(self._remote.fetch(pin["commit"]))
             else:
-                tree = self._mirror.tree(pin["file"], pin["sha512"])
+                tree = self._mirror.write_tree(pin["file"], pin["sha512"])
             if tree != pin["tree"]:
                 what = f"{self.name}: the files of the pinned commit do not match the lock"
                 raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="run: stagewright update")
@@ -107,12 +107,12 @@ class RepositorySource:
         return find(self.repo.date, trust)
 
     def _pin_of_commit(self, commit: Commit, old: Mapping[str, Any] | None) -> dict[str, Any]:
-        date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(commit.made))
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(commit.time))
         self._check_newer(date, old)
         signer = {}
         if self.repo.verified:
             with self._trusted() as trusted:
-                signer = {"signer": trusted.commit(self._remote.folder, commit.id).primary}
+                signer = {"signer": trusted.verify_commit(self._remote.folder, commit.id).primary}
         return {"date": date, "commit": commit.id, "tree": f"git-tree:{commit.tree}", **signer}
 
     def _pin_of_snapshot(self, found: Snapshot, old: Mapping[str, Any] | None) -> dict[str, Any]:

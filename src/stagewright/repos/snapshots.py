@@ -84,7 +84,7 @@ class SnapshotMirror:
         """Return the image of a day, or the newest. Raises ``NOT_FOUND`` if the mirror has none of that day."""
         self.folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as aside:
-            sums = self._small(SUMS, Path(aside))
+            sums = self._download_small(SUMS, Path(aside))
             signature = None
             if trust:
                 with trust() as keyring:
@@ -122,7 +122,7 @@ class SnapshotMirror:
         file.rename(self.folder / name)
         return _found(name, day, digest, signature)
 
-    def tree(self, file: str, sha512: str) -> str:
+    def write_tree(self, file: str, sha512: str) -> str:
         """Return the tree id of a snapshot; fetch and unpack it if its files are missing."""
         tree = f"{TREE}:{sha512}"
 
@@ -141,7 +141,7 @@ class SnapshotMirror:
     def _ours(self, match: re.Match[str]) -> bool:
         return match["stem"] in self.names and match["kind"] in _KINDS
 
-    def _small(self, name: str, folder: Path) -> Path:
+    def _download_small(self, name: str, folder: Path) -> Path:
         return download([f"{self.url}/{name}"], folder / name, limit=SMALL)
 
     def _tarball(self, date: str | None) -> tuple[str, str]:
@@ -162,7 +162,7 @@ class SnapshotMirror:
 
     def _try(self, name: str, folder: Path) -> Path | None:
         try:
-            return self._small(name, folder)
+            return self._download_small(name, folder)
         except StagewrightError as error:
             if error.reason is not Reason.NOT_FOUND:
                 raise
@@ -212,14 +212,14 @@ def _unpack(archive: Path, folder: Path, log: IO[str]) -> None:
 
 def _found(file: str, date: str, digest: str, signature: Signature | None) -> Snapshot:
     return (
-        Snapshot(file, date, digest, signature.primary, signature.made) if signature else Snapshot(file, date, digest)
+        Snapshot(file, date, digest, signature.primary, signature.time) if signature else Snapshot(file, date, digest)
     )
 
 
 def _check_signed(file: str, date: str, signature: Signature | None) -> None:
     """Raise ``REPLAYED`` if a snapshot was signed before the day in its name."""
-    if signature and signature.made < calendar.timegm(time.strptime(date, "%Y%m%d")):
-        made = time.strftime("%Y-%m-%d", time.gmtime(signature.made))
+    if signature and signature.time < calendar.timegm(time.strptime(date, "%Y%m%d")):
+        made = time.strftime("%Y-%m-%d", time.gmtime(signature.time))
         raise StagewrightError(
             Reason.REPLAYED, f"{file}: an older snapshot under a newer name (signed on {made})", hint=_HINT
         )

@@ -149,7 +149,7 @@ class ReleaseMirror:
         weaker = self._signed(f"{stage.path}.sha256", lambda signed: _digests(signed, stage.file))
         if "SHA256" not in weaker:
             raise StagewrightError(Reason.BAD_LISTING, f"{stage.file}.sha256: no SHA256", hint=_HINT)
-        signature = self._small(f"{stage.path}.asc", lambda path: None)
+        signature = self._download_small(f"{stage.path}.asc", lambda path: None)
 
         def verify(path: Path) -> None:
             check_checksums(
@@ -163,10 +163,10 @@ class ReleaseMirror:
     def _signed(self, path: str, read: Callable[[SignedText], T]) -> T:
         """Return the parsed content of a clear-signed file, from the first mirror where it is valid."""
         said: list[T] = []
-        self._small(path, lambda file: said.append(read(self.keys.clearsigned(file, path.rpartition("/")[2]))))
+        self._download_small(path, lambda file: said.append(read(self.keys.clearsigned(file, path.rpartition("/")[2]))))
         return said[-1]
 
-    def _small(self, path: str, verify: Callable[[Path], None]) -> Path:
+    def _download_small(self, path: str, verify: Callable[[Path], None]) -> Path:
         target = self.folder / path.rpartition("/")[2]
         target.unlink(missing_ok=True)
         where = urls(self.urls, self.arch, path)

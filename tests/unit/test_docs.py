@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from stagewright.cli.kinds import reference
-from stagewright.cli.main import COMMANDS
+from stagewright.cli.main import COMMANDS, group
 from stagewright.errors import Exit, Reason
 from stagewright.kinds.registry import by_kind
 from stagewright.project.describe import settings
@@ -49,10 +51,38 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not link.startswith("http") and not (page.parent / link).exists()] == []
 
 
+def commands(text: str) -> Iterator[list[str]]:
+    """Yield the words after ``stagewright`` of the command lines in code, without comments."""
+    for block, span in re.findall(r"^ {2,}(.*(?:\\\n.*)*)|`([^`\n]+)`", text, re.MULTILINE):
+        line = re.sub(r"\s#.*|\\\n|&&.*|\|.*", " ", block or span)
+        if found := re.match(r"(?:\S*bin/)?stagewright (.*)", line.strip()):
+            yield found[1].split()
+
+
+def unknown(words: list[str], command: click.Command) -> Iterator[str]:
+    """Yield what a command line has that the command does not: subcommands and options."""
+    ctx = click.Context(command)
+    while words and isinstance(command, click.Group):
+        if words[0].startswith("-"):
+            return  # options of the group, with values
+        name, words = words[0], words[1:]
+        if not re.fullmatch(r"[a-z-]+", name):
+            return  # a placeholder
+        found = command.get_command(ctx, name)
+        if found is None:
+            yield name
+            return
+        command = found
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--"}
+    options = [word.partition("=")[0] for word in [*words, "--"] if word[:1] == "-"]
+    yield from (option for option in options[: options.index("--")] if option not in known)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_in_the_pages_exist(page: Path) -> None:
-    used = re.findall(r"(?:`|bin/| {4})stagewright (?!update`)([a-z]+)", page.read_text(encoding="utf-8"))
-    assert [name for name in used if name not in COMMANDS] == []
+def test_commands_and_options_in_the_pages_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    wrong = [(words, list(unknown(words, group))) for words in commands(text)]
+    assert [(" ".join(words), found) for words, found in wrong if found] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -229,14 +229,10 @@ class Portage:
             check=False,
         )
         if result.code:
-            raise self._explained(output.failure(fetching), output)
+            raise self._explained(output.failure(fetching, self.folders.distfiles.shared), output)
 
     def _explained(self, error: StagewrightError, output: EmergeOutput) -> StagewrightError:
-        """Return the error with a path of this machine in its hint, and the build log of the failed package."""
-        if error.reason is Reason.FETCH_FAILED and "could not fetch" in error.message:
-            hint = "run `stagewright fetch` with a network, "
-            hint += f"or put the file into {self.folders.distfiles.shared}, or correct SRC_URI"
-            return StagewrightError(error.reason, error.message, detail=error.detail, hint=hint)
+        """Return the error of a failed package with the package's build log, and any other error as it is."""
         if error.reason is not Reason.PACKAGE_FAILED or not output.failed:
             return error
         package = output.failed[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 
@@ -91,6 +92,9 @@ _CAUSES = (
     ),
 )
 
+DISTFILES = Path("cache/distfiles")
+"""Path of the shared distfiles below the folder of a store."""
+
 KEPT = 400
 """The number of last lines of emerge that are kept to explain a failure."""
 
@@ -126,37 +130,50 @@ class EmergeOutput:
                 return match["package"], {"fetch": "fetch", "install": "install"}.get(match["what"], "build")
         return None
 
-    def failure(self, fetching: bool) -> StagewrightError:
-        """Return the error that explains the failure of this run."""
+    def failure(self, fetching: bool, distfiles: Path = DISTFILES) -> StagewrightError:
+        """Return the error that explains the failure of this run. Hints name the folder of shared ``distfiles``."""
+        error = self._dependency_error() or self._digest_error() or self._fetch_error(fetching, distfiles)
+        if error:
+            return error
+        package, phase = self.failed or ("emerge", "")
+        where = f" in its {phase} phase" if phase else ""
+        return StagewrightError(Reason.PACKAGE_FAILED, f"{package} failed{where}", detail=failure_excerpt(self.lines))
+
+    def _dependency_error(self) -> StagewrightError | None:
         for cause in _CAUSES:
             for number, line in enumerate(self.lines):
                 if match := cause.line.match(line):
                     return cause.error(match, self._from(number))
-        tampered = [match for line in self.lines if (match := _TAMPERED.match(line))]
-        if tampered:
+        return None
+
+    def _digest_error(self) -> StagewrightError | None:
+        """Return the error for a file that does not match the index of its host or its Manifest."""
+        if package := self._first(_TAMPERED):
             return StagewrightError(
                 Reason.DIGEST_MISMATCH,
-                f"{tampered[0]['file']} from binhost {tampered[0]['host']} does not match the index of the host",
+                f"{package['file']} from binhost {package['host']} does not match the index of the host",
                 detail=self.tail(),
                 hint="report it to the host: its package or its index `Packages` is wrong",
             )
-        mismatch = [match for line in self.lines if (match := _MISMATCH.match(line))]
-        if mismatch:
-            name = mismatch[0]["file"].rpartition("/")[2]
+        if distfile := self._first(_MISMATCH):
             return StagewrightError(
                 Reason.FETCH_FAILED,
-                f"{name} does not match the Manifest",
+                f"{distfile['file'].rpartition('/')[2]} does not match the Manifest",
                 detail=self.tail(),
                 hint="compare the file and the Manifest of the package with upstream; one of them is wrong",
             )
+        return None
+
+    def _fetch_error(self, fetching: bool, distfiles: Path) -> StagewrightError | None:
         files = sorted({match["file"] or match["package"] for line in self.lines if (match := _FETCH.match(line))})
-        if fetching or files:
-            what = f"could not fetch {', '.join(files)}" if files else "fetching failed"
-            hint = "put the file into cache/distfiles of the store, or correct SRC_URI"
-            return StagewrightError(Reason.FETCH_FAILED, what, detail=self.tail(), hint=hint)
-        package, phase = self.failed or ("emerge", "")
-        where = f" in its {phase} phase" if phase else ""
-        return StagewrightError(Reason.PACKAGE_FAILED, f"{package} failed{where}", detail=failure_excerpt(self.lines))
+        if not fetching and not files:
+            return None
+        what = f"cannot fetch {', '.join(files)}" if files else "emerge --fetchonly failed"
+        hint = f"run `stagewright fetch` with a network, put the file into {distfiles}, or correct SRC_URI"
+        return StagewrightError(Reason.FETCH_FAILED, what, detail=self.tail(), hint=hint)
+
+    def _first(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        return next(filter(None, map(pattern.match, self.lines)), None)
 
     def tail(self, count: int = 25) -> str:
         """Return the last non-empty lines."""

@@ -159,6 +159,25 @@ def test_a_failed_root_is_kept_until_the_next_one(store: Store) -> None:
     assert store.sweep() == []
 
 
+def test_a_failed_root_stays_while_a_shell_is_open_in_it(store: Store) -> None:
+    store.keep_failed(store.new_work("k1"), "demo", "seed:x")
+    kept = store.failed("demo", "seed:x")
+    (kept / "mine").touch()
+    newer = store.new_work("k1")
+    with store.lock_failed("demo", "seed:x") as free:
+        assert free
+        assert not store.keep_failed(newer, "demo", "seed:x")
+        assert not store.discard_failed("demo", "seed:x")
+        assert collect(store, leftovers(store)) == 0
+        assert store.discard_failed("demo", "seed:y")
+        with store.lock_failed("demo", "seed:x") as second:
+            assert not second
+    assert (kept / "mine").exists()
+    assert not newer.exists()
+    assert store.discard_failed("demo", "seed:x")
+    assert not kept.exists()
+
+
 # the folder itself
 
 

@@ -12,6 +12,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeNotice
 from stagewright.kinds.common.work import Grant
 from stagewright.run import interactive
+from stagewright.store.store import remove_tree
 
 
 def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
@@ -23,8 +24,7 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
     project, store = workspace.project.info.name, workspace.store
     kept = store.failed(project, node_id)
     if (kept / FILE_NAME).exists():
-        workspace.emit(NodeNotice(node=node_id, text="this is the root as the failed build left it"))
-        return interactive(command(kept, "shell", *words))
+        return _enter_kept(workspace, node_id, words)
     step = plan.steps[node_id]
     missing = [source for source in step.node.inputs.values() if plan.steps[source].state is not State.CACHED]
     if missing:
@@ -45,3 +45,19 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
             log=log,
         ).write(folder)
         return interactive(command(folder, "shell", *words))
+
+
+def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
+    """Run in the kept root of a failed build, and hold its lock, so that no build removes it meanwhile."""
+    project, store = workspace.project.info.name, workspace.store
+    with store.lock_failed(project, node) as free:
+        if not free:
+            what = f"{node}: another shell is open in the root of the failed build"
+            raise StagewrightError(Reason.STORE_BUSY, what, hint="leave that shell first")
+        workspace.emit(NodeNotice(node=node, text="this is the root as the failed build left it"))
+        builds = store.former(project, node)
+        code = interactive(command(store.failed(project, node), "shell", *words))
+        if store.former(project, node) != builds:
+            workspace.emit(NodeNotice(node=node, text="removed the root of the failed build: a later build succeeded"))
+            remove_tree(store.failed(project, node))
+        return code

@@ -9,6 +9,7 @@ from typing import Any
 
 from stagewright.engine.doctor import require, require_for_repos
 from stagewright.engine.job import Job
+from stagewright.engine.plan import check_targets
 from stagewright.engine.repositories import source_of
 from stagewright.engine.single import ask_worker, reported
 from stagewright.engine.workspace import Workspace
@@ -106,7 +107,7 @@ def needed(workspace: Workspace, targets: Iterable[str]) -> list[PinTarget]:
     project, graph, names = workspace.project, workspace.graph, list(targets)
     if not names:
         return movable(project)
-    nodes = graph.closure(node for name in names for node in graph.targets[name])
+    nodes = graph.closure(node for name in check_targets(workspace, names) for node in graph.targets[name])
     return [target for target in movable(project) if _is_needed(target, graph, nodes)]
 
 

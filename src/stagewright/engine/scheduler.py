@@ -21,7 +21,17 @@ from stagewright.engine.lineage import lineage
 from stagewright.engine.plan import Plan, State
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import StagewrightError
-from stagewright.events import Event, Listener, NodeFinished, NodeStarted, NodeWaiting, RunFinished, RunStarted, Status
+from stagewright.events import (
+    Event,
+    Listener,
+    NodeFinished,
+    NodeNotice,
+    NodeStarted,
+    NodeWaiting,
+    RunFinished,
+    RunStarted,
+    Status,
+)
 from stagewright.graph.node import Node
 from stagewright.kinds.common.work import Grant
 from stagewright.store.store import Store, remove_tree
@@ -202,9 +212,11 @@ class Scheduler:
         if result.status is Status.BUILT:
             self.store.remember(project, name, self.plan.steps[name].key.data)
             remove_tree(running.worker.folder)
-            remove_tree(self.store.failed(project, name))  # an older attempt, which nobody wants to enter now
-        else:
-            self.store.keep_failed(running.worker.folder, project, name)
+            if not self.store.discard_failed(project, name):
+                self._emit(NodeNotice(node=name, text="a shell is open in the root of a failed build, which stays"))
+        elif not self.store.keep_failed(running.worker.folder, project, name):
+            text = "its root is not kept, because a shell is open in the root of an earlier failed build"
+            self._emit(NodeNotice(node=name, text=text))
         self._release(name, running)
         self._finish(result)
 

@@ -107,18 +107,18 @@ class Session:
 
     # looking
 
-    def check(self, targets: Iterable[str] = (), *, locked: bool = False) -> tuple[str, ...]:
+    def check(self, targets: Sequence[str] = (), *, locked: bool = False) -> tuple[str, ...]:
         """Return the targets, checked; with ``locked`` raise ``LOCK_STALE`` if a pin that they need is missing."""
         chosen = check_targets(self._workspace, targets)
         if locked:
             pins.require_pins(self._workspace, targets)
         return chosen
 
-    def plan(self, targets: Iterable[str] = ()) -> Plan:
+    def plan(self, targets: Sequence[str] = ()) -> Plan:
         """Return what a build would make, and why. Reads the files of the project; looks nothing up."""
         return make_plan(self._workspace, targets)
 
-    def unpinned(self, targets: Iterable[str] = ()) -> list[PinTarget]:
+    def unpinned(self, targets: Sequence[str] = ()) -> list[PinTarget]:
         """Return the repositories and seeds that the targets need and that have no pin for their present settings."""
         return pins.unpinned(self._workspace, targets)
 
@@ -151,7 +151,7 @@ class Session:
 
     # pins
 
-    def resolve_pins(self, targets: Iterable[str] = (), *, locked: bool = False) -> list[PinChange]:
+    def resolve_pins(self, targets: Sequence[str] = (), *, locked: bool = False) -> list[PinChange]:
         """Look up what the targets need and the lock does not pin, and write the lock.
 
         With ``locked``, raise ``LOCK_STALE`` instead if anything is missing.
@@ -178,7 +178,7 @@ class Session:
         """Return the packages of built stages that have another version in the new state of a repository."""
         return package_changes(self._workspace, change) if change.target.is_repository else []
 
-    def _resolve_pins(self, targets: Iterable[str], *, locked: bool) -> list[PinChange]:
+    def _resolve_pins(self, targets: Sequence[str], *, locked: bool) -> list[PinChange]:
         if locked:
             pins.require_pins(self._workspace, targets)
         missing, lock = self.unpinned(targets), self.project.lock
@@ -205,21 +205,20 @@ class Session:
 
     # building
 
-    def prepare(self, targets: Iterable[str] = (), *, locked: bool = False) -> Plan:
+    def prepare(self, targets: Sequence[str] = (), *, locked: bool = False) -> Plan:
         """Do everything that a build does first, and return its plan.
 
         Pins that are missing are looked up, and repositories that the build uses are fetched.
         """
-        chosen = list(targets)
-        self.check(chosen)
-        self._resolve_pins(chosen, locked=locked)
-        plan = self.plan(chosen)
+        self.check(targets)
+        self._resolve_pins(targets, locked=locked)
+        plan = self.plan(targets)
         self._fetch_repositories(step.node for step in plan.to_build)
-        return self.plan(chosen) if self._refresh() else plan
+        return self.plan(targets) if self._refresh() else plan
 
     def build(
         self,
-        targets: Iterable[str] = (),
+        targets: Sequence[str] = (),
         options: BuildOptions | None = None,
         publisher: Callable[[Plan], Outputs] | None = None,
     ) -> BuildResult:
@@ -229,10 +228,9 @@ class Session:
         starting is raised. ``publisher`` replaces :meth:`publish`.
         """
         options, started = options or BuildOptions(), time.monotonic()
-        chosen = list(targets)
-        self.check(chosen)
+        self.check(targets)
         self.store.sweep()
-        result = self.build_plan(self.prepare(chosen, locked=options.locked), options, publisher)
+        result = self.build_plan(self.prepare(targets, locked=options.locked), options, publisher)
         return replace(result, seconds=time.monotonic() - started)
 
     def build_plan(
@@ -270,7 +268,7 @@ class Session:
 
     def fetch(
         self,
-        targets: Iterable[str] = (),
+        targets: Sequence[str] = (),
         *,
         locked: bool = False,
         everything: bool = False,
@@ -281,19 +279,18 @@ class Session:
         These are missing pins, repositories, seeds, and the sources of stages that are not built; of all stages with
         ``everything`` or a ``mirror``. ``mirror`` is a folder that becomes a mirror of exactly these sources.
         """
-        chosen = list(targets)
-        self.check(chosen)
+        self.check(targets)
         if mirror:
             check_mirror(mirror)
         self.store.sweep()
-        self._resolve_pins(chosen, locked=locked)
-        self._fetch_repositories([step.node for step in self.plan(chosen).steps.values()])
+        self._resolve_pins(targets, locked=locked)
+        self._fetch_repositories([step.node for step in self.plan(targets).steps.values()])
         self._refresh()
-        self._build_seeds(chosen)
-        plan = self.plan(chosen)
+        self._build_seeds(targets)
+        plan = self.plan(targets)
         self.store.register(self.project.folder, plan.keys())
         sources = fetch_sources(self._workspace, plan, everything=everything or mirror is not None)
-        found = {target.node: self._pin_of(target) for target in pins.needed(self._workspace, chosen)}
+        found = {target.node: self._pin_of(target) for target in pins.needed(self._workspace, targets)}
         result = FetchResult(found, sources, self.store.cache("distfiles"))
         removed = write_mirror(mirror, result.names, result.distfiles) if mirror else []
         return replace(result, removed=removed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.graph.node import Yields
-from stagewright.store.store import Meta, Store, remove_tree, tree_size
+from stagewright.store.store import Meta, Store, failed_lock, remove_tree, tree_size
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,12 @@ def unused_seeds(store: Store, days: float) -> list[Garbage]:
 def leftovers(store: Store) -> list[Garbage]:
     """Roots kept of failed builds."""
     return [
-        Garbage(folder, f"failed {folder.parent.name}/{folder.name}", tree_size(folder), "")
+        Garbage(
+            folder,
+            f"failed {folder.parent.name}/{folder.name}",
+            tree_size(folder),
+            failed_lock(folder.parent.name, folder.name),
+        )
         for folder in (store.path / "failed").glob("*/*")
     ]
 

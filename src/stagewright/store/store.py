@@ -12,6 +12,7 @@
     work/<key>.<id>/             one attempt at building a node: overlay upper, /var/tmp/portage, job.json
     failed/<project>/<node>/     the work folder of the last failed attempt, for ``stagewright shell``
     locks/<key>.lock             flock(2): held by the run that builds this node
+    locks/failed-<node>.lock     flock(2): held by the shell in the root of a failed attempt
     cache/distfiles              shared by all nodes, which see them read-only (portage/distfiles.py)
     cache/repos                  repositories from elsewhere (repos/repository_cache.py)
     cache/binpkgs                shared by all nodes, by what they were built from (portage/binpkgs.py)
@@ -206,15 +207,34 @@ class Store:
         sync_folder(target.parent)
 
     def failed(self, project: str, node: str) -> Path:
-        """Where the root of a node's last failure is kept."""
+        """Return the folder that keeps the root of a node's last failed build."""
         return self.path / "failed" / project / file_name(node)
 
-    def keep_failed(self, work: Path, project: str, node: str) -> None:
-        """Keep a work folder for ``stagewright shell`` instead of an older one of the same node."""
+    def lock_failed(self, project: str, node: str) -> contextlib.AbstractContextManager[bool]:
+        """Try to lock the kept root of a node, as :meth:`locked` does. A shell in the root holds the lock."""
+        return self.locked(failed_lock(project, file_name(node)))
+
+    def keep_failed(self, work: Path, project: str, node: str) -> bool:
+        """Keep a work folder for ``stagewright shell`` instead of an older one of the same node.
+
+        Returns False if a shell is open in the older one: then that stays, and the new one is removed.
+        """
         target = self.failed(project, node)
-        remove_tree(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work.rename(target)
+        with self.lock_failed(project, node) as free:
+            remove_tree(target if free else work)
+            if free:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                work.rename(target)
+        return free
+
+    def discard_failed(self, project: str, node: str) -> bool:
+        """Remove the kept root of a node, if there is one. Returns False if a shell is open in it: then it stays."""
+        if not self.failed(project, node).exists():
+            return True
+        with self.lock_failed(project, node) as free:
+            if free:
+                remove_tree(self.failed(project, node))
+        return free
 
     def sweep(self) -> list[Path]:
         """Remove what interrupted builds left: work folders and half results whose lock nobody holds."""
@@ -269,6 +289,11 @@ class Store:
         """Note which keys a project needs, so that collection for another project keeps them."""
         data = {"project": str(project), "keys": dict(keys)}
         write_atomically(self.path / "projects" / f"{file_name(str(project))}.json", json.dumps(data, indent=1))
+
+
+def failed_lock(project: str, folder: str) -> str:
+    """Return the name of the lock of a kept root, by the names of its project and its folder."""
+    return f"failed-{file_name(f'{project}/{folder}')}"
 
 
 def file_name(name: str) -> str:

@@ -1,0 +1,196 @@
+"""A session: opening a project, planning, building in a small root, and shells in the roots of failed builds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from stagewright.engine.build import BuildOptions
+from stagewright.engine.plan import State
+from stagewright.engine.session import Session
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.events import Event, NodeNotice, Published, RunFinished, RunStarted, Status
+
+BUSYBOX = "/bin/busybox"
+
+PROJECT = """
+format = 1
+[project]
+name = "small"
+version = "1"
+source_date_epoch = 2026-11-20
+[seeds.base]
+file = "seed.tar"
+[stages.live]
+kind = "livecd-stage1"
+root = "base"
+script = "script.sh"
+[stages.other]
+kind = "tarball"
+root = "base"
+[stages.pack]
+kind = "tarball"
+root = "live"
+"""
+
+builds = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("bwrap") is None, reason="NOT TESTED: building needs root and bubblewrap"
+)
+
+pytestmark = pytest.mark.skipif(not Path(BUSYBOX).exists(), reason="NOT TESTED: no static busybox")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose seed is a busybox, and whose stage runs a script."""
+    folder, root = tmp_path / "project", tmp_path / "seed"
+    folder.mkdir()
+    (root / "bin").mkdir(parents=True)
+    shutil.copy(BUSYBOX, root / "bin/busybox")
+    for name in ("sh", "bash", "cat", "sleep", "touch"):
+        (root / "bin" / name).symlink_to("busybox")
+    with tarfile.open(folder / "seed.tar", "w") as seed:
+        seed.add(root / "bin", "bin")
+    (folder / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
+    script(folder, "echo good > /result")
+    return folder
+
+
+def script(project: Path, text: str) -> None:
+    (project / "script.sh").write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    (project / "script.sh").chmod(0o755)
+
+
+def opened(project: Path, *listeners: list[Event]) -> Session:
+    return Session.open(project, store=project.parent / "store", listeners=[one.append for one in listeners])
+
+
+# opening
+
+
+def test_a_session_is_opened_from_a_folder_below(project: Path) -> None:
+    (project / "deep/er").mkdir(parents=True)
+    session = Session.open(project / "deep/er", store=project.parent / "store")
+    assert session.project.folder == project
+    assert not session.store.has(session.plan().steps["live"].node.yields, "0" * 64)
+
+
+def test_reading_a_project_makes_no_store(project: Path) -> None:
+    session = opened(project)
+    assert session.check() == ("live", "other", "pack")
+    assert len(session.graph.nodes) == 4
+    assert not (project.parent / "store").exists()
+
+
+def test_there_is_no_session_without_a_project(tmp_path: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        Session.open(tmp_path)
+    assert caught.value.reason is Reason.NO_PROJECT
+
+
+def test_all_mistakes_of_a_project_are_raised_at_once(project: Path) -> None:
+    (project / "stagewright.toml").write_text(PROJECT.replace("root =", "roof ="), encoding="utf-8")
+    with pytest.raises(ProblemsError) as caught:
+        opened(project)
+    assert len(caught.value.problems) >= 3
+
+
+def test_the_graph_is_made_once(project: Path) -> None:
+    session = opened(project)
+    assert session.graph is session.graph
+    session.plan()
+    assert session.plan().graph is session.graph
+
+
+@pytest.mark.parametrize("method", ["check", "plan", "unpinned", "build", "fetch", "prepare", "resolve_pins"])
+def test_unknown_targets_are_reported_by_every_method(project: Path, method: str) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        getattr(opened(project), method)(["pakc"])
+    assert caught.value.reason is Reason.UNKNOWN_NAME
+    assert "'pack'" in caught.value.hint
+
+
+def test_what_is_not_built_has_no_result_and_no_log(project: Path) -> None:
+    for method in ("result", "logs"):
+        with pytest.raises(StagewrightError) as caught:
+            getattr(opened(project), method)("pack")
+        assert caught.value.reason is Reason.NOT_BUILT
+        assert caught.value.hint == "stagewright build pack"
+
+
+# building
+
+
+@builds
+def test_a_build_publishes_and_tells(project: Path) -> None:
+    events: list[Event] = []
+    session = opened(project, events)
+    result = session.build(["pack"])
+    result.raise_failures()
+    assert result.status is Status.BUILT
+    assert result.statuses == {"seed:base": Status.BUILT, "live": Status.BUILT, "pack": Status.BUILT}
+    (path,) = result.outputs["pack"]
+    assert Path(path).parent == project / "out"
+    assert [type(event) for event in events if isinstance(event, RunStarted | RunFinished | Published)] == [
+        RunStarted,
+        RunFinished,
+        Published,
+    ]
+    assert (session.result("live") / "result").read_text(encoding="utf-8") == "good\n"
+    assert len(session.logs("live")) == 1
+    again = session.build(["pack"])
+    assert (again.statuses, again.outputs) == ({}, result.outputs)
+    assert {step.state for step in again.plan.steps.values()} == {State.CACHED}
+
+
+@builds
+def test_what_fails_is_in_the_result_and_the_rest_is_built(project: Path) -> None:
+    script(project, "exit 3")
+    session = opened(project)
+    result = session.build(options=BuildOptions(keep_going=True))
+    assert result.status is Status.FAILED
+    assert result.statuses["pack"] is Status.SKIPPED
+    assert result.statuses["other"] is Status.BUILT
+    assert list(result.outputs) == ["other"]
+    with pytest.raises(ProblemsError) as caught:
+        result.raise_failures()
+    (problem,) = caught.value.problems
+    assert problem.place
+    assert problem.place.file == project / "stagewright.toml"
+    assert "stagewright shell live" in problem.hint
+
+
+@builds
+def test_a_build_leaves_the_root_that_a_shell_is_open_in(project: Path) -> None:
+    script(project, "echo bad > /result; exit 3")
+    events: list[Event] = []
+    session = opened(project, events)
+    session.build(["live"])
+    kept = session.store.failed("small", "live")
+    assert kept.is_dir()
+    words = [sys.executable, "-m", "stagewright", "--store", str(session.store.path), "shell", "live", "--"]
+    inside = "cat /result; read line; cat /result"
+    with subprocess.Popen(
+        [*words, "sh", "-c", inside], cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as shell:
+        assert shell.stdin
+        assert shell.stdout
+        assert shell.stdout.readline() == "bad\n"
+        busy = subprocess.run([*words, "true"], cwd=project, capture_output=True, text=True, check=False)
+        assert busy.returncode == 4, busy.stderr
+        script(project, "echo good > /result")
+        events.clear()
+        assert opened(project, events).build(["live"]).status is Status.BUILT
+        assert any("shell is open" in event.text for event in events if isinstance(event, NodeNotice))
+        assert kept.is_dir()
+        shell.stdin.write("\n")
+        shell.stdin.close()
+        assert shell.stdout.read() == "bad\n"
+    assert shell.returncode == 0
+    assert not kept.exists(), "a later build succeeded, so it is of no use when the shell ends"

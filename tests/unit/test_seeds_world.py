@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from stagewright.arch import Arch
 from stagewright.errors import ProblemsError, Reason
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.kinds.seeds.mirror import Mirror
 from stagewright.project.load import load
 from stagewright.seeds import gentoo
-from stagewright.seeds.oci_image import split_reference
+from stagewright.seeds.oci_image import choose_image, split_reference
 from stagewright.store.collect import collect, unused_seeds
 from stagewright.store.store import Store
 
@@ -96,6 +97,20 @@ def test_references_of_images_are_split() -> None:
     assert split_reference("docker.io/gentoo/stage3:systemd") == ("docker.io/gentoo/stage3", "systemd")
     assert split_reference("localhost:5000/x/y") == ("localhost:5000/x/y", "latest")
     assert split_reference(f"ghcr.io/x/y:tag@sha256:{DIGEST}") == ("ghcr.io/x/y", f"sha256:{DIGEST}")
+
+
+@pytest.mark.parametrize(
+    ("arch", "platforms", "expected"),
+    [
+        (Arch.AMD64, ["linux/arm64", "linux/amd64"], "linux/amd64"),
+        (Arch.ARM, ["linux/arm/v5", "linux/arm/v7", "linux/arm64"], "linux/arm/v7"),
+        (Arch.ARM, ["linux/arm"], "linux/arm"),
+        (Arch.ARM, ["linux/arm/v5"], ""),
+        (Arch.X86, ["linux/amd64"], ""),
+    ],
+)
+def test_the_image_of_an_architecture_is_chosen(arch: Arch, platforms: list[str], expected: str) -> None:
+    assert choose_image({platform: platform for platform in platforms}, arch) == expected
 
 
 def test_the_time_stamp_in_a_file_name() -> None:

@@ -36,9 +36,9 @@ REFERENCE = r"(?P<image>(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]
 REFERENCE += r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
 """``registry/path:tag`` or ``registry/path@sha256:...``; the registry is required."""
 
-PLATFORMS = {
+IMAGE_PLATFORMS = {
     Arch.AMD64: "amd64",
-    Arch.ARM: "arm",
+    Arch.ARM: "arm/v7",
     Arch.ARM64: "arm64",
     Arch.LOONG: "loong64",
     Arch.MIPS: "mips",
@@ -47,7 +47,7 @@ PLATFORMS = {
     Arch.S390: "s390x",
     Arch.X86: "386",
 }
-"""Names of architectures in registries."""
+"""Names of architectures in registries; for arm, with the variant that Debian and Gentoo build for."""
 
 _LARGEST_MANIFEST = 4 << 20
 _OPAQUE_XATTR = "trusted.overlay.opaque"
@@ -93,13 +93,13 @@ class ImageRegistry:
         data = _parsed(raw, self.image)
         if "manifests" not in data:
             return f"sha256:{hashlib.sha256(raw).hexdigest()}"
-        offers = {_platform(one): one.get("digest", "") for one in reversed(_list(data["manifests"], self.image))}
-        digest = offers.get(f"linux/{PLATFORMS.get(arch, arch.value)}", "")
+        offers = {_platform(one): str(one.get("digest")) for one in reversed(_list(data["manifests"], self.image))}
+        digest = choose_image(offers, arch)
         if not _DIGEST.fullmatch(digest):
             have = ", ".join(sorted(offers))
             what = f"{self.image}:{reference}: no image for {arch} (found {have})"
             raise StagewrightError(Reason.INVALID_VALUE, what, hint="set `arch`, or use another image")
-        return str(digest)
+        return digest
 
     def fetch(self, digest: str, target: Path) -> Path:
         """Fetch an image into a folder (layout above) and verify all its digests. Return the folder."""
@@ -146,6 +146,12 @@ class ImageRegistry:
             own.write_text(_POLICY, encoding="utf-8")
             policy = ["--policy", str(own)]
         return ["skopeo", *policy, "--command-timeout", "2h", *words]
+
+
+def choose_image(offers: Mapping[str, str], arch: Arch) -> str:
+    """Return the value of ``offers`` (by platform, such as ``linux/arm/v7``) for an architecture; "" if none fits."""
+    platform = f"linux/{IMAGE_PLATFORMS.get(arch, arch.value)}"
+    return offers.get(platform) or offers.get("/".join(platform.split("/")[:2]), "")
 
 
 def split_reference(reference: str) -> tuple[str, str]:
@@ -246,8 +252,12 @@ def _list(value: Any, name: str) -> list[Mapping[str, Any]]:
 
 
 def _platform(offer: Mapping[str, Any]) -> str:
+    """Return os/architecture of an entry of an index; for arm, with the variant."""
     platform = offer.get("platform")
-    return f"{platform.get('os')}/{platform.get('architecture')}" if isinstance(platform, dict) else "unknown"
+    if not isinstance(platform, dict):
+        return "unknown"
+    variant = f"/{platform['variant']}" if platform.get("architecture") == "arm" and platform.get("variant") else ""
+    return f"{platform.get('os')}/{platform.get('architecture')}{variant}"
 
 
 def _invalid(name: str, why: str) -> StagewrightError:

@@ -94,7 +94,7 @@ def test_the_layout_is_that_of_glep_75() -> None:
 
 
 @pytest.mark.parametrize("layout", [None, "[structure]\n0=flat\n"])
-def test_a_folder_that_is_no_mirror_stays_unchanged(tmp_path: Path, layout: str | None) -> None:
+def test_a_folder_other_than_a_mirror_stays_unchanged(tmp_path: Path, layout: str | None) -> None:
     (tmp_path / "distfiles").mkdir()
     (tmp_path / "precious").touch()
     if layout:

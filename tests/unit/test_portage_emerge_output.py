@@ -36,7 +36,7 @@ def test_fetching_is_progress() -> None:
     assert all("/" in package for _, _, package in steps)
 
 
-def test_nothing_to_do_is_no_progress() -> None:
+def test_a_run_with_nothing_to_do_reports_no_progress() -> None:
     assert read("nothing-to-do")[1] == []
 
 

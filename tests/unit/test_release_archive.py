@@ -287,7 +287,7 @@ def test_a_missing_compressor_is_reported(base: Path) -> None:
 
 
 @real
-def test_a_full_disk_is_reported_as_such(base: Path) -> None:
+def test_a_full_disk_is_reported(base: Path) -> None:
     (base / "root/large").write_bytes(os.urandom(1 << 22))
     (base / "small").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "small", base / "small"], check=True)

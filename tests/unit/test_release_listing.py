@@ -80,7 +80,7 @@ def test_all_kinds_of_entries_are_read(tmp_path: Path) -> None:
     ],
     ids=["no gzip", "no listing", "a hard link to nothing", "cut off"],
 )
-def test_a_file_that_is_no_listing_is_reported(data: bytes, tmp_path: Path) -> None:
+def test_a_file_other_than_a_listing_is_reported(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "it.gz").write_bytes(data)
     with pytest.raises(StagewrightError) as caught:
         read_contents(tmp_path / "it.gz")

@@ -38,7 +38,7 @@ def test_a_snapshot_is_unpacked_once(snapshot: Path, tmp_path: Path) -> None:
     assert [path.name for path in tree.parent.iterdir()] == [tree.name]
 
 
-def test_a_file_that_is_no_squashfs_leaves_no_tree(tmp_path: Path) -> None:
+def test_an_invalid_squashfs_leaves_no_tree(tmp_path: Path) -> None:
     cache = RepositoryCache.of(tmp_path / "store")
     (tmp_path / "x.sqfs").write_text("nothing of the kind", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:

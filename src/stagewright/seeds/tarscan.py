@@ -153,7 +153,7 @@ class TarScan:
 
 
 def _is_header(block: bytes) -> bool:
-    """True if the checksum of a header is correct. A block of zeros is no header."""
+    """True if the checksum of a header is correct. A block of zeros is not a header."""
     total = sum(block) - sum(block[148:156]) + 8 * 0x20
     return _number(block[148:156]) == total
 

@@ -51,7 +51,7 @@ def found(release: Release) -> list[tuple[Reason, int, int]]:
     return [(item.reason, item.place.line, item.place.column) for item in problems if item.place]
 
 
-def test_nothing_wrong(checked: Checked) -> None:
+def test_valid_specs_have_no_errors(checked: Checked) -> None:
     release = checked(STAGE3, LIVECD2)
     assert found(release) == []
     assert len(release.members) == 2
@@ -109,14 +109,16 @@ WRONG: dict[str, tuple[str, tuple[Reason, int, int], str]] = {
 
 
 @pytest.mark.parametrize(("text", "expected", "hint"), WRONG.values(), ids=WRONG)
-def test_one_mistake(checked: Checked, text: str, expected: tuple[Reason, int, int], hint: str) -> None:
+def test_an_error_has_its_reason_and_place(
+    checked: Checked, text: str, expected: tuple[Reason, int, int], hint: str
+) -> None:
     release = checked(text)
     assert expected in found(release)
     assert len(found(release)) == 1
     assert hint in release.problems[0].hint
 
 
-def test_all_mistakes_at_once_by_place(checked: Checked) -> None:
+def test_all_errors_are_reported_sorted_by_place(checked: Checked) -> None:
     text = STAGE3.replace("subarch: amd64", "subarch: adm64\nsubarhc: x")
     release = checked(text + "compression_mode: x\n", LIVECD2.replace("boot/kernel: gentoo", "boot/kernal: gentoo"))
     assert found(release) == [
@@ -172,7 +174,7 @@ def test_kernel_configs_are_found_by_their_base_names(tmp_path: Path) -> None:
     assert found(alone) == []
 
 
-def test_sets_name_specs_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_specs_of_sets_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.spec").write_text(STAGE3, encoding="utf-8")
     conf = tmp_path / "auto.conf"
     conf.write_text(
@@ -186,13 +188,13 @@ def test_sets_name_specs_that_are_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing.spec", "folder"])
-def test_specs_that_are_not_there(tmp_path: Path, name: str) -> None:
+def test_missing_specs_are_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (problem,) = load([tmp_path / name], [], {})[0].problems
     assert problem.reason is Reason.MISSING_FILE
 
 
-def test_nothing_to_read() -> None:
+def test_a_call_without_specs_is_an_error() -> None:
     (problem,) = load([], [], {})[0].problems
     assert problem.reason is Reason.USAGE
 
@@ -217,7 +219,7 @@ LINES = st.tuples(st.sampled_from(NAMES), st.lists(st.sampled_from(ODD), max_siz
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([STAGE3, LIVECD2, ""]), st.lists(LINES, max_size=12)), max_size=3))
-def test_any_values_are_checked(specs: list[tuple[str, list[str]]]) -> None:
+def test_any_values_are_checked_without_exceptions(specs: list[tuple[str, list[str]]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         for number, (head, lines) in enumerate(specs):
             (Path(name) / f"{number}.spec").write_text(head + "\n".join(lines), encoding="utf-8")

@@ -25,7 +25,7 @@ def config(tmp_path: Path, *texts: str) -> tuple[CatalystConfig, list[Stagewrigh
     return read_config(files, problems), problems
 
 
-def test_several_files_and_defaults(tmp_path: Path) -> None:
+def test_later_files_override_earlier_ones_and_defaults(tmp_path: Path) -> None:
     found, problems = config(
         tmp_path,
         'storedir = "/srv/one"\njobs = 4\nload-average = 3.5\noptions = ["pkgcache", "kerncache"]\n',
@@ -40,7 +40,7 @@ def test_several_files_and_defaults(tmp_path: Path) -> None:
     assert config(tmp_path)[0] == CatalystConfig("/var/tmp/catalyst", "/usr/share/catalyst", "gentoo", "lbzip2")
 
 
-def test_digests_that_nobody_computes(tmp_path: Path) -> None:
+def test_unknown_digests_are_rejected(tmp_path: Path) -> None:
     found, problems = config(tmp_path, 'digests = ["sha512", "blake3b"]\ndigest_format = "dos"\n')
     assert found == CatalystConfig()
     assert [(item.reason, str(item.place).rpartition("conf")[2]) for item in problems] == [
@@ -49,7 +49,7 @@ def test_digests_that_nobody_computes(tmp_path: Path) -> None:
     ]
 
 
-def test_everything_wrong_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported(tmp_path: Path) -> None:
     text = 'storedirr = "/x"\njobs = "4"\noptions = ["pkgcach"]\ncompression_mode = "zip"\ndigests = [1]\nbinhost = 1\n'
     found, problems = config(tmp_path, text, "storedir = \n")
     assert found == CatalystConfig()
@@ -70,7 +70,7 @@ def test_everything_wrong_at_once(tmp_path: Path) -> None:
     ("mode", "expected"),
     [("pixz", "tar.xz"), ("lbzip2", "tar.bz2"), ("zstd", "tar.zst"), ("squashfs_xz", "squashfs"), ("zip", None)],
 )
-def test_endings(mode: str, expected: str | None) -> None:
+def test_compression_modes_have_endings(mode: str, expected: str | None) -> None:
     assert ending(mode) == expected
 
 
@@ -112,7 +112,7 @@ def auto(tmp_path: Path, text: str, **given: str) -> tuple[AutoConf, list[Stagew
     return read_auto(file, given, problems, notices), problems, notices
 
 
-def test_the_data_part_is_read_and_nothing_run(tmp_path: Path) -> None:
+def test_data_is_read_and_nothing_is_run(tmp_path: Path) -> None:
     conf, problems, notices = auto(tmp_path, AUTO)
     assert problems == []
     assert conf.specs_dir == tmp_path / "specs"
@@ -134,13 +134,13 @@ def test_files_of_other_machines_are_noticed(tmp_path: Path) -> None:
     assert [item.place.line for item in notices] == [1]
 
 
-def test_single_quotes_keep_what_bash_would(tmp_path: Path) -> None:
+def test_single_quotes_prevent_expansion(tmp_path: Path) -> None:
     conf, problems, _ = auto(tmp_path, AUTO.replace("'two.spec'", "'${ARCH}.spec'").replace("SPECS+=", "OTHER="))
     assert conf.variables["SET_two_SPECS"].value == "${ARCH}.spec"
     assert [problem.reason for problem in problems] == [Reason.INVALID_VALUE, Reason.UNKNOWN_NAME]
 
 
-def test_given_values_win(tmp_path: Path) -> None:
+def test_given_values_override_the_file(tmp_path: Path) -> None:
     (tmp_path / "else" / "tools").mkdir(parents=True)
     (tmp_path / "else" / "tools" / "common").write_text("", encoding="utf-8")
     text = "ARCH=x86\nSPECS_DIR=$REPO_DIR/${ARCH}\nsource ${REPO_DIR}/tools/common\n"
@@ -149,7 +149,7 @@ def test_given_values_win(tmp_path: Path) -> None:
     assert conf.specs_dir == tmp_path / "else" / "arm"
 
 
-def test_the_set_without_a_name(tmp_path: Path) -> None:
+def test_specs_without_a_set_name_are_a_set(tmp_path: Path) -> None:
     conf, _, _ = auto(tmp_path, 'SPECS="a.spec"\n')
     assert [(group.name, group.specs[0][0]) for group in conf.sets] == [("", "a.spec")]
     assert conf.specs_dir == tmp_path / "tools"
@@ -164,7 +164,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "reason", "line"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_has_a_place(tmp_path: Path, text: str, reason: Reason, line: int) -> None:
+def test_errors_have_a_place(tmp_path: Path, text: str, reason: Reason, line: int) -> None:
     problem = auto(tmp_path, text)[1][0]
     assert problem.reason is reason
     assert problem.place
@@ -184,12 +184,12 @@ def test_invalid_bash_raises_nothing(tmp_path: Path, text: str) -> None:
     ("text", "expected"),
     [("SETS=x", True), ("# a\nsource x", True), ('storedir = "/x"', False), ("f() {\n}", True), ("", False)],
 )
-def test_which_of_the_two_a_file_is(tmp_path: Path, text: str, expected: bool) -> None:
+def test_files_of_catalyst_auto_are_recognized(tmp_path: Path, text: str, expected: bool) -> None:
     (tmp_path / "x.conf").write_text(text, encoding="utf-8")
     assert looks_like_auto(tmp_path / "x.conf") is expected
 
 
-def test_tokens() -> None:
+def test_tokens_with_values_are_replaced() -> None:
     values = parse_settings(["TIMESTAMP=20260628T164555Z", "REPO_DIR=/srv/releng"])
     assert replace_tokens("a-@TIMESTAMP@-@TREEISH@", values) == "a-20260628T164555Z-@TREEISH@"
     assert replace_tokens("@REPO_DIR@/@REPO_DIR@", values) == "/srv/releng//srv/releng"
@@ -197,14 +197,14 @@ def test_tokens() -> None:
 
 
 @pytest.mark.parametrize("word", ["X", "=x", "X=", "1=x", "X=a b", "X=a#b", "X=a:b", "X=50%", 'X="a"'])
-def test_values_that_a_spec_could_not_hold(word: str) -> None:
+def test_values_that_are_not_valid_in_specs_are_rejected(word: str) -> None:
     with pytest.raises(StagewrightError) as caught:
         parse_settings([word])
     assert caught.value.reason is Reason.USAGE
 
 
 @pytest.mark.parametrize("text", ["@TIMESTAMP@", "20260628T164555Z", "20260628", "2026.1", "@DATESTAMP@"])
-def test_stamps(text: str) -> None:
+def test_stamps_are_recognized(text: str) -> None:
     assert STAMP.fullmatch(text)
 
 
@@ -215,6 +215,6 @@ ODD = st.sampled_from(
 
 @examples(deadline=None)  # busy machines are slow
 @given(st.lists(ODD, max_size=40).map("".join))
-def test_any_text_is_read(text: str) -> None:
+def test_any_text_is_read_without_exceptions(text: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         auto(Path(name), text)

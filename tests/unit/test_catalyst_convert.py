@@ -59,7 +59,7 @@ def test_a_release_of_all_targets(world: World) -> None:
     assert project.epoch == 1782665155  # of the stamp
 
 
-def test_what_a_stage4_becomes(world: World) -> None:
+def test_a_stage4_is_converted(world: World) -> None:
     world.write_all()
     assert data(world, "stage4-amd64-server") == {
         "kind": "stage4",
@@ -87,7 +87,7 @@ def test_what_a_stage4_becomes(world: World) -> None:
     }
 
 
-def test_what_a_live_medium_becomes(world: World) -> None:
+def test_a_live_medium_is_converted(world: World) -> None:
     world.write_all()
     live = data(world, "livecd-stage2-amd64.live")
     assert (live["root"], live["depclean"], live["hostname"]) == ("livecd-stage1-amd64", "all", "livecd")
@@ -132,7 +132,7 @@ livecd/motd: files/motd
 """
 
 
-def test_several_kernels(world: World) -> None:
+def test_several_kernels_are_converted(world: World) -> None:
     world.write("kernels", KERNELS)
     payload, image = data(world, "livecd-stage2-amd64.payload"), data(world, "livecd-stage2-amd64")
     more = ["--makeopts=-j12"]
@@ -163,7 +163,7 @@ def test_several_kernels(world: World) -> None:
     assert world.load().complete()
 
 
-def test_what_a_netboot_becomes(world: World) -> None:
+def test_a_netboot_is_converted(world: World) -> None:
     world.write_all()
     made = data(world, "netboot-amd64-small")
     assert {
@@ -189,7 +189,7 @@ def test_what_a_netboot_becomes(world: World) -> None:
     }
 
 
-def test_a_netboot_of_several_kernels(world: World) -> None:
+def test_a_netboot_with_several_kernels_is_converted(world: World) -> None:
     text = SPECS["netboot"].replace("boot/kernel: gentoo", "boot/kernel: gentoo misc-2")
     text += "boot/kernel/misc-2/extraversion: x\nboot/kernel/misc-2/initramfs_overlay: files/more\n"
     text += "boot/kernel/misc-2/distkernel: yes\n"  # which has no effect there
@@ -209,14 +209,14 @@ def test_a_netboot_of_several_kernels(world: World) -> None:
 
 
 @pytest.mark.parametrize(("subarch", "notices"), [("hppa2.0", 1), ("s390x", 0), ("amd64", 0)])
-def test_what_firmware_takes_is_told(subarch: str, notices: int, world: World) -> None:
+def test_netboot_for_hppa_has_a_notice_about_palo(subarch: str, notices: int, world: World) -> None:
     world.write("netboot", SPECS["netboot"], HEAD.replace("subarch: amd64", f"subarch: {subarch}"))
     loaded = world.load()
     assert len([notice for notice in loaded.converted.notices if "palo" in notice.text]) == notices
     assert loaded.converted.refused == []
 
 
-def test_where_results_go(world: World) -> None:
+def test_results_have_catalysts_paths(world: World) -> None:
     world.write_all()
     loaded = world.load()
     builds = world.storedir / "builds/1.0"
@@ -235,7 +235,7 @@ def test_where_results_go(world: World) -> None:
     assert {placed.node for _, placed in found if placed.layout is Layout.FOLDER} == {"netboot-amd64-small"}
 
 
-def test_packages_for_people(world: World) -> None:
+def test_pkgcache_publishes_binary_packages(world: World) -> None:
     world.write_all()
     world.conf.write_text(f'storedir = "{world.storedir}"\noptions = ["pkgcache"]\n', encoding="utf-8")
     loaded = world.load()
@@ -243,7 +243,7 @@ def test_packages_for_people(world: World) -> None:
     assert places["stage3-amd64-openrc.packages"] == world.storedir / "packages/1.0/stage3-amd64"
 
 
-def test_where_the_result_finds_binary_packages(world: World) -> None:
+def test_the_result_has_a_binrepos_conf(world: World) -> None:
     world.write_all()
     world.write("stage3", SPECS["stage3"] + "binrepo_path: amd64/binpackages\n")
     world.write("stage1", SPECS["stage1"] + "binrepo_path: amd64/binpackages\n")
@@ -256,7 +256,7 @@ def test_where_the_result_finds_binary_packages(world: World) -> None:
     assert world.load().complete()
 
 
-def test_an_iso_below_the_usual_storedir_goes_into_ours(world: World) -> None:
+def test_an_iso_below_the_default_storedir_goes_into_the_configured_one(world: World) -> None:
     world.write_all()
     text = SPECS["livecd-stage2"].replace("livecd/iso: ", "livecd/iso: /var/tmp/catalyst/builds/1.0/")
     world.write("livecd-stage2", text)
@@ -284,7 +284,7 @@ def test_a_spec_alone_has_the_keys_that_it_has_in_a_release(world: World) -> Non
     assert one["stage1-amd64-openrc"] == every["stage1-amd64-openrc"]
 
 
-def test_filled_tokens_make_the_same_keys(world: World) -> None:
+def test_replaced_tokens_give_the_same_keys(world: World) -> None:
     world.write_all()
     before = keys_in(world.load().complete())
     for name, spec in SPECS.items():
@@ -303,7 +303,7 @@ def test_without_stamps_a_release_still_has_names(world: World) -> None:
     assert places["stage1-amd64-openrc.tar"] == f"stage1-amd64-openrc-{project.variables['date']}T000000Z.tar.xz"
 
 
-def test_what_models_find_is_told_at_the_spec(world: World) -> None:
+def test_errors_of_models_have_the_place_in_the_spec(world: World) -> None:
     file = world.write(
         "stage4", SPECS["stage4"].replace("app-misc/hello plain", "app-misc/absent ~app-misc/wrong hello-1")
     )
@@ -319,7 +319,7 @@ def test_what_models_find_is_told_at_the_spec(world: World) -> None:
     assert found == {(Reason.BAD_ATOM, Place(file, line, 34)), (Reason.BAD_ATOM, Place(file, line, 50))}
 
 
-def test_packages_that_no_repository_has(world: World) -> None:
+def test_packages_missing_in_all_repositories_are_reported(world: World) -> None:
     file = world.write("stage4", SPECS["stage4"])
     (world.repo / "app-misc/hello/hello-1.ebuild").unlink()
     (world.repo / "app-misc/hello").rmdir()
@@ -327,7 +327,7 @@ def test_packages_that_no_repository_has(world: World) -> None:
     assert [problem.reason for problem in problems(world, file)] == [Reason.UNKNOWN_NAME]
 
 
-def test_missing_seeds_and_files(world: World) -> None:
+def test_missing_seeds_and_files_are_reported(world: World) -> None:
     file = world.write("stage4", SPECS["stage4"])
     (world.specs / "files/script.sh").unlink()
     found = problems(world, file)
@@ -379,7 +379,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_what_is_refused(case: str, world: World) -> None:
+def test_unsupported_values_are_refused(case: str, world: World) -> None:
     name, line, key = REFUSALS[case]
     world.packages(["app-misc/twice", "dev-util/twice", "sys-kernel/gentoo-sources"])
     kept = [text for text in SPECS.get(name, "").splitlines() if text.partition(":")[0] != line.partition(":")[0]]
@@ -390,7 +390,7 @@ def test_what_is_refused(case: str, world: World) -> None:
     assert all(error.hint and error.place and error.place.line > 4 for error in refused)
 
 
-def test_a_message_of_the_day_that_is_not_there(world: World) -> None:
+def test_a_missing_message_of_the_day_is_reported(world: World) -> None:
     file = world.write("x", SPECS["livecd-stage2"] + "livecd/motd: files/none\n")
     (world.specs / "files/none").unlink()
     assert [error.message.partition(":")[0] for error in world.load(file).converted.refused] == ["livecd/motd"]
@@ -403,7 +403,7 @@ def test_a_run_has_one_snapshot(world: World) -> None:
     assert error.message.startswith("snapshot_treeish")
 
 
-def test_a_livecd_stage3_takes_the_payload_of_a_livecd_stage2(world: World) -> None:
+def test_a_livecd_stage3_uses_the_payload_of_a_livecd_stage2(world: World) -> None:
     world.write_all()
     text = """\
 target: livecd-stage3
@@ -419,7 +419,7 @@ boot/kernel: gentoo
     assert world.load().complete()
 
 
-def test_repositories_of_specs(world: World) -> None:
+def test_repositories_of_specs_are_added_to_the_project(world: World) -> None:
     world.write_all()
     world.write("stage3", SPECS["stage3"] + "repos: ../local\n")
     (world.folder / "local/profiles").mkdir()
@@ -432,7 +432,7 @@ def test_repositories_of_specs(world: World) -> None:
     assert stages["stage1-amd64-openrc"] == ["gentoo"]
 
 
-def test_the_newest_seed(world: World) -> None:
+def test_latest_is_the_newest_seed(world: World) -> None:
     file = world.write("stage1", SPECS["stage1"] + "decompressor_search_order: bzip2 xz\n")
     for stamp in ("20250101T000000Z", "20260201T000000Z"):
         world.seed(f"1.0/stage3-amd64-openrc-{stamp}.tar.xz")
@@ -448,7 +448,7 @@ def test_the_newest_seed(world: World) -> None:
     assert seed() == "builds/1.0/stage3-amd64-openrc-latest.tar.xz"
 
 
-def test_the_commands(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_build_and_convert_commands(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world.write_all()
     options = ["--conf", str(world.conf), "--set", f"REPO_DIR={world.folder}", "--repo", f"gentoo={world.repo}"]
     store = ["--store", str(tmp_path / "store")]
@@ -481,7 +481,7 @@ def date(plan: dict[str, object]) -> str:
     return str(names[0]).rpartition("install-amd64-")[2].removesuffix(".iso")
 
 
-def test_check_tells_what_models_find_and_what_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_errors_of_models_and_refused_keys(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     file = world.write(
         "stage4", SPECS["stage4"].replace("app-misc/hello plain", "app-misc/hello-1") + "keep_repos: x\n"
     )
@@ -501,11 +501,11 @@ NAMES = {
 
 
 @pytest.mark.parametrize("identity", NAMES)
-def test_names(identity: str) -> None:
+def test_names_of_entries_have_no_stamps(identity: str) -> None:
     assert bare(identity) == NAMES[identity]
 
 
-def test_specs_of_one_name_are_told_apart(world: World) -> None:
+def test_specs_of_one_name_get_unique_names(world: World) -> None:
     world.write("one", SPECS["stage1"])
     world.write("two", SPECS["stage1"], HEAD.replace("rel_type: 1.0", "rel_type: 2.0"))
     world.write("b", SPECS["stage1"].replace("stage1\n", "stage2\n").replace("update_seed", "#"))
@@ -513,7 +513,7 @@ def test_specs_of_one_name_are_told_apart(world: World) -> None:
     assert {"1.0-stage1-amd64-openrc", "2.0-stage1-amd64-openrc", "stage2-amd64-openrc"} <= names
 
 
-def test_files_of_one_name_are_told_apart() -> None:
+def test_files_of_one_name_get_unique_names() -> None:
     names = FileNames({})
     assert names.name_of(Path("/a/b/c")) == "files/b/c"
     assert names.name_of(Path("/x/b/c")) == "files/x/b/c"
@@ -525,7 +525,7 @@ TEXTS = {"plain": "plain", "a{b}": "a{{b}}", "@TIMESTAMP@-x": "{TIMESTAMP}-x", "
 
 
 @pytest.mark.parametrize("word", TEXTS)
-def test_words_as_texts_of_a_project(word: str) -> None:
+def test_words_become_texts_of_a_project(word: str) -> None:
     assert text(word) == TEXTS[word]
 
 
@@ -539,7 +539,7 @@ def drafts(*names: str, **different: list[str]) -> list[EntryDraft]:
     return found
 
 
-def test_entries_that_differ_in_words_become_one() -> None:
+def test_entries_that_differ_in_words_are_merged_into_a_matrix() -> None:
     (one,) = merge_entries(drafts("stage3-amd64-openrc", "stage3-arm64-openrc", chost=["x86", "arm"]))
     assert one.name == "stage3-{variant}-openrc"
     assert one.data["root"] == "stage3-{variant}-openrc-seed"
@@ -549,7 +549,7 @@ def test_entries_that_differ_in_words_become_one() -> None:
     assert same.matrix == {"variant": ["1", "2", "3"]}
 
 
-def test_entries_of_other_shapes_stay_apart() -> None:
+def test_entries_of_different_shapes_are_not_merged() -> None:
     first, second = drafts("a-1", "a-2")
     second.data["depclean"] = True
     assert len(merge_entries([first, second])) == 2

@@ -170,26 +170,26 @@ def name_of(item: SpecResult) -> str:
     return str(item.member.spec.file.relative_to(CORPUS).with_suffix(""))
 
 
-def test_nothing_is_wrong_with_them(corpus: tuple[Release, ReleaseGraph]) -> None:
+def test_official_specs_have_no_errors(corpus: tuple[Release, ReleaseGraph]) -> None:
     release, _ = corpus
     assert len(release.members) == len(SPECS) == 25
     assert release.problems == []
     assert [finding for member in release.members for finding in member.spec.findings] == []
 
 
-def test_the_graph_of_all(corpus: tuple[Release, ReleaseGraph]) -> None:
+def test_the_graph_of_official_specs_is_as_recorded(corpus: tuple[Release, ReleaseGraph]) -> None:
     found = {name_of(item): (item.identity, *item.sources.values(), *item.artifacts) for item in corpus[1].results}
     assert found == EXPECTED
 
 
-def test_who_stands_on_whom(corpus: tuple[Release, ReleaseGraph]) -> None:
+def test_the_dependencies_of_official_specs_are_as_recorded(corpus: tuple[Release, ReleaseGraph]) -> None:
     names = {item.name: name_of(item) for item in corpus[1].results}
     edges = {(names[source], name_of(item)) for item in corpus[1].results for source in item.inputs.values()}
     assert edges == {("specs/amd64/stage1-openrc-23", "specs/amd64/stage3d-openrc-23")}
     assert [len(twins) for twins in corpus[1].shared_identities.values()] == [2, 2]
 
 
-def test_the_estimate(corpus: tuple[Release, ReleaseGraph]) -> None:
+def test_the_estimate_of_official_specs(corpus: tuple[Release, ReleaseGraph]) -> None:
     """No official configuration is complete among them, so none of the numbers measured on these comes out here.
 
     The estimates on releases of official shape are in test_catalyst_graph.py.
@@ -201,7 +201,7 @@ def test_the_estimate(corpus: tuple[Release, ReleaseGraph]) -> None:
 
 
 @pytest.mark.parametrize("file", SPECS, ids=lambda file: str(file.relative_to(CORPUS)))
-def test_each_reads_the_same_when_written(file: Path) -> None:
+def test_official_specs_are_the_same_after_writing(file: Path) -> None:
     values = read_spec(file).values
     assert parse(write(values), file).values == values
 
@@ -219,7 +219,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize(("name", "key"), VALUES)
-def test_some_values(name: str, key: str) -> None:
+def test_values_of_official_specs(name: str, key: str) -> None:
     assert read_spec(CORPUS / f"{name}.spec").values[key] == VALUES[name, key]
 
 
@@ -228,7 +228,7 @@ def test_use_flags_after_a_comment(tmp_path: Path) -> None:
     assert (use[0], use[3:5], use[-1]) == ("-*", ["libtommath", "multicall"], "gnu")
 
 
-def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_and_graph_commands_with_official_specs(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["catalyst", "check", str(CORPUS), "--strict"]) == Exit.OK
     assert "25 specs" in capsys.readouterr().out
     assert run(["catalyst", "graph", str(CORPUS), "--json", "--set", "TIMESTAMP=20260628T164555Z"]) == Exit.OK

@@ -63,7 +63,7 @@ def by_spec(graph: ReleaseGraph) -> dict[str, SpecResult]:
 T = "@TIMESTAMP@"
 
 
-def test_a_variant_is_no_circle(read: Read) -> None:
+def test_stage1_and_stage3_of_a_variant_are_not_a_cycle(read: Read) -> None:
     """Its stage1 starts from the stage3 of the run before."""
     release, graph = read(
         one=spec("stage1", f"openrc-{T}", "stage3-amd64-openrc-latest"),
@@ -75,7 +75,7 @@ def test_a_variant_is_no_circle(read: Read) -> None:
     assert found["three"].inputs == {"source": f"23.0-default/stage1-amd64-openrc-{T}"}
 
 
-def test_latest_is_what_this_run_makes(read: Read) -> None:
+def test_latest_is_linked_to_the_spec_of_this_run(read: Read) -> None:
     release, graph = read(
         three=spec("stage3", f"openrc-{T}", "seeds/some"),
         older=spec("stage3", "openrc-20240101", "seeds/some"),
@@ -88,7 +88,7 @@ def test_latest_is_what_this_run_makes(read: Read) -> None:
     assert by_spec(graph)["bare"].inputs == {}
 
 
-def test_artifacts(read: Read) -> None:
+def test_artifacts_have_catalysts_paths(read: Read) -> None:
     found = by_spec(
         read(
             a=spec("stage3", "a", "s/s", "compression_mode: pixz"),
@@ -115,7 +115,7 @@ def test_artifacts(read: Read) -> None:
     }
 
 
-def test_snapshots_are_a_source_where_a_spec_makes_them(read: Read) -> None:
+def test_a_snapshot_made_by_a_spec_is_a_source(read: Read) -> None:
     text = spec("stage3", "a", "s/s").replace("@TREEISH@", "abc")
     found = by_spec(read(a=text, b=spec("stage3", "b", "s/s"), c="target: snapshot\nsnapshot_treeish: abc\n")[1])
     assert found["a"].inputs == {"snapshot": "snapshots/gentoo-abc"}
@@ -149,7 +149,7 @@ def reasons(release: Release) -> list[tuple[Reason, str, int]]:
     return [(item.reason, item.place.file.stem, item.place.line) for item in problems if item.place]
 
 
-def test_circles_are_all_reported(read: Read) -> None:
+def test_all_cycles_are_reported(read: Read) -> None:
     release, graph = read(
         a=spec("stage3", "a", "stage3-amd64-b"),
         b=spec("stage3", "b", "stage3-amd64-a"),
@@ -161,7 +161,7 @@ def test_circles_are_all_reported(read: Read) -> None:
     assert by_spec(graph)["d"].inputs
 
 
-def test_two_specs_that_write_one_file(read: Read) -> None:
+def test_two_specs_that_write_one_file_are_an_error(read: Read) -> None:
     release, _ = read(a=spec("stage3", "a", "s/s"), b=spec("stage3", "a", "s/s"))
     assert reasons(release) == [(Reason.DUPLICATE_NAME, "b", 3)]
 
@@ -180,7 +180,7 @@ def test_two_specs_of_one_identity_never_run_together(read: Read) -> None:
     assert {node.demand.exclusive for node in graph.graph() if node.kind == "livecd-stage2"} == {identity}
 
 
-def test_a_source_that_nobody_makes(read: Read, tmp_path: Path) -> None:
+def test_a_source_that_no_spec_makes_is_reported(read: Read, tmp_path: Path) -> None:
     texts = {"a": spec("stage1", f"openrc-{T}", "s/s"), "b": spec("stage3", "b", f"stage1-amd64-systemd-{T}")}
     release, _ = read(**texts)
     assert release.problems == []
@@ -197,7 +197,7 @@ def test_a_misspelt_source_names_the_nearest(read: Read, source: str) -> None:
     assert f"'23.0-default/stage1-amd64-openrc-{T}'" in release.problems[0].hint
 
 
-def test_a_source_that_lies_in_the_storedir(tmp_path: Path) -> None:
+def test_a_source_in_the_storedir_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "store/builds/s").mkdir(parents=True)
     (tmp_path / "a.spec").write_text(spec("stage3", "a", "s/seed"), encoding="utf-8")
     (tmp_path / "catalyst.conf").write_text(f'storedir = "{tmp_path}/store"\n', encoding="utf-8")
@@ -207,7 +207,7 @@ def test_a_source_that_lies_in_the_storedir(tmp_path: Path) -> None:
     assert load(*words)[0].notices == []
 
 
-def test_package_caches_join(read: Read) -> None:
+def test_shared_package_caches_are_in_the_graph(read: Read) -> None:
     graph = read(
         a=spec("stage3", "openrc", "s/s"),
         b=spec("stage3", "systemd", "s/s"),
@@ -223,7 +223,7 @@ def test_package_caches_join(read: Read) -> None:
 
 
 @pytest.mark.parametrize("picture", [Picture.TEXT, Picture.MERMAID, Picture.DOT])
-def test_drawings_have_every_spec(read: Read, picture: Picture) -> None:
+def test_drawings_contain_every_spec(read: Read, picture: Picture) -> None:
     graph = read(a=spec("stage1", "a", "s/x-latest"), b=spec("stage3", "b", "stage1-amd64-a"))[1]
     text = draw(graph.graph(), picture)
     assert all(name in text for name in ("s/x-latest", "23.0-default/stage1-amd64-a", "23.0-default/stage3-amd64-b"))
@@ -280,7 +280,7 @@ for 2, 4 and 8 jobs, steps without limit but with turns, and with turns at packa
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_the_estimate_gives_what_was_measured(read: Read, name: str) -> None:
+def test_the_estimate_of_a_known_release(read: Read, name: str) -> None:
     specs, widths, steps, turns, caches = OFFICIAL[name]
     release, graph = read(**dict(specs))
     assert release.problems == []
@@ -290,7 +290,7 @@ def test_the_estimate_gives_what_was_measured(read: Read, name: str) -> None:
     assert (times.with_turns, times.with_caches) == (turns, caches)
 
 
-def test_makespan_starts_with_the_longest_way() -> None:
+def test_makespan_starts_with_the_longest_path() -> None:
     chain = {"a": set[str](), "b": {"a"}, "c": {"b"}, "x": set[str](), "y": set[str](), "z": set[str]()}
     assert makespan(chain, 2) == 3
     assert makespan(chain, 1) == 6

@@ -33,7 +33,7 @@ COUNTS = {
 """How many sub-architectures Catalyst 4.1 has for each architecture."""
 
 
-def test_the_table_of_keys_is_sound() -> None:
+def test_the_table_of_keys_is_consistent() -> None:
     names = [key.name for key in KEYS]
     assert len(names) == len(set(names))
     for key in KEYS:
@@ -63,7 +63,7 @@ REQUIRED = {
 
 
 @pytest.mark.parametrize("target", Target)
-def test_required_keys(target: Target) -> None:
+def test_each_target_has_its_required_keys(target: Target) -> None:
     assert {name for name, key in target.keys.items() if target in key.required} == REQUIRED[target]
 
 
@@ -79,7 +79,7 @@ KNOWN = [
 
 
 @pytest.mark.parametrize(("target", "name", "value_type"), KNOWN)
-def test_some_keys(target: str, name: str, value_type: ValueType) -> None:
+def test_keys_have_their_types(target: str, name: str, value_type: ValueType) -> None:
     assert Target(target).keys[name].value_type is value_type
 
 
@@ -99,16 +99,16 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("target", "name"), REFUSED)
-def test_keys_that_catalyst_refuses(target: str, name: str) -> None:
+def test_keys_that_catalyst_rejects_are_unknown(target: str, name: str) -> None:
     assert name not in Target(target).keys
 
 
-def test_all_subarches_are_there() -> None:
+def test_all_subarches_are_known() -> None:
     assert Counter(item.arch for item in subarches().values()) == COUNTS
     assert len(subarches()) == 175
 
 
-def test_what_a_subarch_says() -> None:
+def test_a_subarch_has_chost_flags_and_personality() -> None:
     power = subarches()["power9le"]
     assert (power.arch, power.chost) == ("ppc64", "powerpc64le-unknown-linux-gnu")
     assert power.flags == "-O2 -pipe -mcpu=power9 -mtune=power9"

@@ -28,13 +28,13 @@ PAIRS = [(key, target) for key in KEYS for target in Target if target in key.tar
 
 
 @pytest.mark.parametrize(("key", "target"), PAIRS, ids=lambda item: getattr(item, "name", str(item)))
-def test_every_key_has_a_row(key: SpecKey, target: Target) -> None:
+def test_every_key_has_a_rule(key: SpecKey, target: Target) -> None:
     rule = rule_for(key, target)
     assert rule.explanation
     assert (rule.status is KeyStatus.NO_EFFECT) == (target not in key.effective)
 
 
-def test_every_row_is_of_some_key() -> None:
+def test_every_rule_applies_to_a_key() -> None:
     used = {id(rule_for(key, target)) for key, target in PAIRS}
     assert [rule.names for rule in RULES if id(rule) not in used] == []
 
@@ -68,7 +68,7 @@ def spec_with(key: SpecKey, target: Target) -> str:
 
 
 @pytest.mark.parametrize(("key", "target"), PAIRS, ids=lambda item: getattr(item, "name", str(item)))
-def test_every_row_is_really_used(key: SpecKey, target: Target, tmp_path: Path) -> None:
+def test_every_rule_is_applied_to_its_key(key: SpecKey, target: Target, tmp_path: Path) -> None:
     """A key is converted by its row, and what refuses says so with the key's place."""
     world = World(tmp_path)
     file = world.write("x", spec_with(key, target), "")
@@ -103,7 +103,7 @@ CHANGES = [(key, target) for key, target in PAIRS if _changes(key, target)]
 
 
 @pytest.mark.parametrize(("key", "target"), CHANGES, ids=lambda item: getattr(item, "name", str(item)))
-def test_what_is_honoured_changes_something(key: SpecKey, target: Target, tmp_path: Path) -> None:
+def test_every_honoured_key_changes_the_project(key: SpecKey, target: Target, tmp_path: Path) -> None:
     world = World(tmp_path)
     text = spec_with(key, target)
     name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
@@ -126,13 +126,13 @@ def picture(loaded: Loaded) -> object:
     return entries, outputs, [error.message for error in converted.refused], [item.text for item in converted.notices]
 
 
-def test_the_page_is_current() -> None:
+def test_the_page_of_keys_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == markdown(lines(list(Target))), (
         f"run: stagewright catalyst keys --markdown > {PAGE}"
     )
 
 
-def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_keys_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["catalyst", "keys", "stage4", "--json"]) == Exit.OK
     found = json.loads(capsys.readouterr().out)
     assert {line["key"] for line in found} == {key.name for key in KEYS if Target.STAGE4 in key.targets}

@@ -50,7 +50,7 @@ READ: dict[str, tuple[str, dict[str, Value]]] = {
 
 
 @pytest.mark.parametrize(("text", "expected"), READ.values(), ids=READ)
-def test_read(text: str, expected: dict[str, Value]) -> None:
+def test_specs_are_read_as_in_catalyst(text: str, expected: dict[str, Value]) -> None:
     spec = parse(text, FILE)
     assert spec.values == expected
     assert list(spec.values) == list(expected)
@@ -61,7 +61,7 @@ BAD = ["a: 100%", "a: %", "a: %(nothing)s", "a: %d", "a: %(b", "b: x\na: %(b)d",
 
 
 @pytest.mark.parametrize("text", [*BAD, "b: x\na: %(b)99999999s", "b: x\na: %(b).99999999s"])
-def test_a_percent_sign_that_cannot_be_filled_in(text: str) -> None:
+def test_an_invalid_percent_sign_is_reported(text: str) -> None:
     (problem,) = parse(text, FILE).problems
     assert problem.reason is Reason.SYNTAX
     assert problem.place
@@ -86,7 +86,7 @@ SURPRISES = {
 
 
 @pytest.mark.parametrize(("text", "places"), SURPRISES.values(), ids=SURPRISES)
-def test_surprises(text: str, places: list[tuple[int, int]]) -> None:
+def test_surprising_lines_are_findings(text: str, places: list[tuple[int, int]]) -> None:
     findings = parse(text, FILE).findings
     assert [(item.place.line, item.place.column) for item in findings if item.place][: len(places)] == places
     assert all(item.hint for item in findings)
@@ -96,7 +96,7 @@ PLAIN = ["a: b # c", "a:\n\tb\n# c\n\n\td # e", "a: 100%%", "a: x\nb: %(a)s", 'a
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_what_is_no_surprise(text: str) -> None:
+def test_usual_lines_are_not_findings(text: str) -> None:
     assert parse(text, FILE).findings == []
 
 
@@ -150,7 +150,7 @@ def test_any_text_is_read_as_catalyst_reads_it(text: str) -> None:
 
 
 @given(TEXTS)
-def test_words_stand_where_their_places_say(text: str) -> None:
+def test_words_are_at_their_places(text: str) -> None:
     lines = re.split("\r\n|\r|\n", text)
     for entry in parse(text, FILE).entries.values():
         assert lines[entry.place.line - 1][entry.place.column - 1 :].startswith(entry.key)
@@ -164,7 +164,7 @@ def test_words_stand_where_their_places_say(text: str) -> None:
 @example('a:\n"')
 @example('a: %% b:c "')
 @example("a:\n NONE")
-def test_what_is_written_reads_the_same(text: str) -> None:
+def test_a_written_spec_has_the_same_values(text: str) -> None:
     values = parse(text, FILE).values
     assert parse(write(values), FILE).values == values
 
@@ -175,7 +175,7 @@ def test_written_lists_have_a_line_for_each_word() -> None:
 
 
 @pytest.mark.parametrize("content", [b"a: \xff", None])
-def test_files_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "x.spec"
     if content is not None:
         file.write_bytes(content)
@@ -186,6 +186,6 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> Non
     assert caught.value.place.file == file
 
 
-def test_a_spec_without_a_key() -> None:
+def test_a_missing_key_has_an_empty_value() -> None:
     spec = Spec(FILE)
     assert (spec.text("a"), spec.words("a"), spec.place("a").line) == ("", [], 1)

@@ -27,12 +27,12 @@ BAD = """
 
 
 @pytest.mark.parametrize("atom", GOOD.split())
-def test_good(atom: str) -> None:
+def test_valid_atoms_are_accepted(atom: str) -> None:
     assert check_atom(atom) == atom
 
 
 @pytest.mark.parametrize("atom", ["", " ", "a/b c", " a/b", "a/b ", "a/b\n", "@world\n", "=a/b-1\n", *BAD.split()])
-def test_bad(atom: str) -> None:
+def test_invalid_atoms_are_rejected_with_a_hint(atom: str) -> None:
     with pytest.raises(PydanticCustomError) as caught:
         check_atom(atom)
     assert caught.value.type == "bad_atom"

@@ -138,7 +138,7 @@ ONE_MISTAKE = {
 
 
 @pytest.mark.parametrize(("text", "reason"), ONE_MISTAKE.values(), ids=ONE_MISTAKE)
-def test_one_mistake(draft: Draft, text: str, reason: Reason) -> None:
+def test_an_error_has_its_reason_and_place(draft: Draft, text: str, reason: Reason) -> None:
     (draft.folder / "here").mkdir()
     (draft.folder / "file").touch()
     draft.write(text).check(reason)
@@ -158,7 +158,7 @@ SUGGESTIONS = {
 
 
 @pytest.mark.parametrize(("text", "word"), SUGGESTIONS.values(), ids=SUGGESTIONS)
-def test_the_nearest_name_is_named(draft: Draft, text: str, word: str) -> None:
+def test_the_hint_has_the_nearest_name(draft: Draft, text: str, word: str) -> None:
     (problem,) = draft.write(text).problems()
     assert word in problem.hint
 
@@ -186,13 +186,13 @@ def test_the_nearest_name_is_named(draft: Draft, text: str, word: str) -> None:
         ('format = 1\n[project]\nname = "p"\nsource_date_epoch = §true', R.INVALID_VALUE),
     ],
 )
-def test_the_head_of_a_project(draft: Draft, head: str, reason: Reason) -> None:
+def test_the_tables_of_the_project_are_read(draft: Draft, head: str, reason: Reason) -> None:
     draft.write("", head=head)
     draft.expected = draft.expected or [draft.problems()[0].place]  # type: ignore[list-item]
     draft.check(reason, hints=reason is not R.INVALID_VALUE)
 
 
-def test_all_mistakes_at_once_sorted_by_place(draft: Draft) -> None:
+def test_all_errors_are_reported_sorted_by_place(draft: Draft) -> None:
     draft.write(
         """
         include = ["more.toml"]
@@ -217,15 +217,15 @@ def test_all_mistakes_at_once_sorted_by_place(draft: Draft) -> None:
     )
 
 
-def test_a_table_can_lack_several_keys(draft: Draft) -> None:
+def test_all_missing_keys_of_a_table_are_reported(draft: Draft) -> None:
     draft.write("[§§stages.a]\nkind = 'image'\n").check(R.MISSING_KEY, R.MISSING_KEY)
 
 
-def test_a_text_can_name_several_unknown_variables(draft: Draft) -> None:
+def test_all_unknown_variables_of_a_text_are_reported(draft: Draft) -> None:
     draft.write("[stages.a]\nkind = 'root'\npatterns = [§§'{x}{y}']").check(R.UNKNOWN_NAME, R.UNKNOWN_NAME)
 
 
-def test_cycles_show_the_way_round(draft: Draft) -> None:
+def test_a_cycle_is_reported_with_all_its_entries(draft: Draft) -> None:
     draft.write(
         "".join(f'[stages.{name}]\nkind = "root"\nroot = "{root}"\n' for name, root in ["ab", "bc", "ca", "xy", "yx"])
     )
@@ -240,7 +240,7 @@ def test_cycles_show_the_way_round(draft: Draft) -> None:
         assert problem.hint
 
 
-def test_a_link_may_lead_out_of_the_project(draft: Draft, tmp_path: Path) -> None:
+def test_links_out_of_the_project_are_allowed(draft: Draft, tmp_path: Path) -> None:
     """It is how a project takes in what lies elsewhere; the hint for paths that lead out recommends it."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -267,13 +267,13 @@ def test_a_file_that_two_patterns_match_is_read_once(draft: Draft) -> None:
     assert list(draft.load().entries["stages"]) == ["a"]
 
 
-def test_included_files_hold_named_tables_only(draft: Draft) -> None:
+def test_other_keys_in_included_files_are_rejected(draft: Draft) -> None:
     draft.write('include = ["more.toml"]')
     draft.write('§include = []\n§format = 1\n[§project]\nname = "q"\n[§typo.x]\n', "more.toml")
     draft.check(*[R.UNKNOWN_KEY] * 4)
 
 
-def test_one_name_in_two_files(draft: Draft) -> None:
+def test_a_name_that_two_files_define_is_reported(draft: Draft) -> None:
     draft.write('include = ["1.toml", "2.toml"]')
     draft.write('[stages.a]\nkind = "root"', "1.toml")
     draft.write('[§stages.a]\nkind = "root"', "2.toml")
@@ -281,7 +281,7 @@ def test_one_name_in_two_files(draft: Draft) -> None:
     assert str(draft.folder / "1.toml") + ":1:2" in problem.message
 
 
-def test_a_broken_included_file_hides_no_other_mistake(draft: Draft) -> None:
+def test_a_broken_included_file_hides_no_other_errors(draft: Draft) -> None:
     draft.write('include = ["1.toml", "2.toml", "folder.toml"]\n[stages.a]\nkind = §"x"')
     draft.write("a = §", "1.toml")
     (draft.folder / "2.toml").symlink_to("2.toml")
@@ -416,11 +416,11 @@ INHERITED = {
 
 
 @pytest.mark.parametrize(("text", "reason"), INHERITED.values(), ids=INHERITED)
-def test_places_of_what_is_inherited(draft: Draft, text: str, reason: Reason) -> None:
+def test_inherited_values_keep_their_places(draft: Draft, text: str, reason: Reason) -> None:
     draft.write(text).check(reason)
 
 
-def test_parents_in_a_circle(draft: Draft) -> None:
+def test_a_cycle_of_extends_is_reported(draft: Draft) -> None:
     draft.write("".join(f'[stages.{a}]\nkind = "root"\nextends = "{b}"\n' for a, b in ["ab", "bc", "ca"]))
     (problem,) = draft.problems()
     assert problem.reason is R.CYCLE
@@ -432,20 +432,20 @@ def test_parents_in_a_circle(draft: Draft) -> None:
 @pytest.mark.parametrize(
     "setting", ['inner.level = "3"', "inner.level = true", "inner.level = 2.0", 'quiet = "yes"', "quiet = 1"]
 )
-def test_a_value_of_another_type_is_refused_even_if_it_could_be_converted(draft: Draft, setting: str) -> None:
+def test_values_of_another_type_are_rejected_and_not_converted(draft: Draft, setting: str) -> None:
     assert draft.write(f'[stages.a]\nkind = "root"\n{setting}').problems()
 
 
 # finding a project
 
 
-def test_a_project_is_found_from_below(draft: Draft) -> None:
+def test_a_project_is_found_from_its_subfolders(draft: Draft) -> None:
     below = draft.write("").folder / "a" / "b"
     below.mkdir(parents=True)
     assert find(below) == draft.folder
 
 
-def test_no_project(tmp_path: Path) -> None:
+def test_a_missing_project_is_reported(tmp_path: Path) -> None:
     (tmp_path / "stagewright.toml").mkdir()
     with pytest.raises(StagewrightError) as caught:
         find(tmp_path)
@@ -453,14 +453,14 @@ def test_no_project(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
-def test_loading_where_no_project_is(tmp_path: Path) -> None:
+def test_loading_a_folder_without_a_project_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         load(tmp_path, KINDS)
     assert caught.value.reason is R.MISSING_FILE
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: needs root to become somebody who may not read")
-def test_a_file_that_may_not_be_read(draft: Draft) -> None:
+def test_an_unreadable_file_is_reported(draft: Draft) -> None:
     draft.write("").folder.joinpath("stagewright.toml").chmod(0)
     for folder in [draft.folder, *draft.folder.parents][:-2]:
         folder.chmod(folder.stat().st_mode | 0o011)
@@ -481,7 +481,7 @@ def test_a_file_that_may_not_be_read(draft: Draft) -> None:
 @pytest.mark.parametrize(
     "value", ["3", '"x"', "[]", "[[]]", "{}", "{ a = 1 }", "{ a = {} }", "{ a = { a = [] } }", "nan"]
 )
-def test_any_table_of_any_shape_is_read_or_refused(draft: Draft, table: str, value: str) -> None:
+def test_any_table_is_read_or_rejected(draft: Draft, table: str, value: str) -> None:
     head = "format = 1\n" if table == "project" else HEAD
     draft.write(f"{table} = {value}\n", head=head)
     for problem in draft.problems():

@@ -24,7 +24,7 @@ VALUES = st.recursive(
 
 
 @given(st.integers(0, LAST_EPOCH), st.dictionaries(TEXT, st.dictionaries(TEXT, VALUES, max_size=3), max_size=3))
-def test_what_is_written_is_read_back(epoch: int, seeds: dict[str, dict[str, Any]]) -> None:
+def test_a_written_lock_is_read_back(epoch: int, seeds: dict[str, dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lock = Lock(Path(folder) / "stagewright.lock", epoch, seeds)
         lock.file.write_text(lock.text(), newline="", encoding="utf-8")
@@ -33,14 +33,14 @@ def test_what_is_written_is_read_back(epoch: int, seeds: dict[str, dict[str, Any
     assert again.text() == lock.text()
 
 
-def test_a_project_without_lock_has_the_present_as_its_time(tmp_path: Path) -> None:
+def test_without_a_lock_the_time_stamp_is_the_current_time(tmp_path: Path) -> None:
     lock = Lock.load(tmp_path)
     assert lock.epoch > 1700000000
     assert not lock.seeds
     assert not lock.file.exists()
 
 
-def test_pins_stand_one_to_a_line_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_pins_are_sorted_by_name_with_one_value_per_line(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "stagewright.lock", 0, {"b": {"packages": ["x=1", "y=2"]}}).with_seed("a", {"request": "1"})
     assert [line for line in lock.text().splitlines() if line.startswith(("[", " "))] == [
         '[seeds."a"]',
@@ -50,7 +50,7 @@ def test_pins_stand_one_to_a_line_in_the_order_of_their_names(tmp_path: Path) ->
     ]
 
 
-def test_repositories_are_pinned_beside_seeds(tmp_path: Path) -> None:
+def test_seeds_and_repositories_are_pinned(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "stagewright.lock", 0, {"s": {"request": "1"}})
     lock = lock.with_pin("repos", "r", {"request": "2", "tree": TREE})
     lock.file.write_text(lock.text(), encoding="utf-8")
@@ -92,7 +92,7 @@ def test_the_lock_gives_the_time_stamp_unless_the_project_does(draft: Draft) -> 
         ("<<<<<<< HEAD\nformat = 1", Reason.SYNTAX),
     ],
 )
-def test_a_damaged_lock_is_refused(draft: Draft, text: str, reason: Reason) -> None:
+def test_a_damaged_lock_is_rejected(draft: Draft, text: str, reason: Reason) -> None:
     draft.write("")
     (draft.folder / "stagewright.lock").write_text(text, encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:

@@ -17,7 +17,7 @@ def names(draft: Draft, table: str = "stages") -> list[str]:
     return list(draft.load().entries[table])
 
 
-def test_every_combination(draft: Draft) -> None:
+def test_a_table_of_lists_gives_every_combination(draft: Draft) -> None:
     draft.write("""
 [seeds.s]
 file = "s.tar"
@@ -35,7 +35,7 @@ values = { INIT = "{init}" }
     assert (model.patterns, model.values) == (["openrc", "musl-p"], {"INIT": "openrc"})  # type: ignore[attr-defined]
 
 
-def test_rows(draft: Draft) -> None:
+def test_a_list_of_tables_gives_its_rows(draft: Draft) -> None:
     draft.write("""
 [variables]
 site = "here"
@@ -49,7 +49,7 @@ patterns = ["{pattern}"]
     assert found == {"a": ["here"], "b": ["{x}"]}
 
 
-def test_a_name_without_variables_gets_the_values(draft: Draft) -> None:
+def test_values_are_appended_to_a_name_without_variables(draft: Draft) -> None:
     draft.write('[stages.s]\nkind = "root"\nmatrix = { init = ["a", "b"], libc = ["x"] }\n')
     assert names(draft) == ["s-a-x", "s-b-x"]
 
@@ -98,28 +98,28 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("text", MISTAKES)
-def test_mistakes_are_placed(text: str, draft: Draft) -> None:
+def test_errors_in_a_matrix_have_a_place(text: str, draft: Draft) -> None:
     draft.write(f'[stages.s]\nkind = "root"\n{text}\n').check(*MISTAKES[text])
 
 
-def test_variants_need_names_of_their_own(draft: Draft) -> None:
+def test_variants_with_the_same_name_are_reported(draft: Draft) -> None:
     draft.write('[§stages."s-{init}"]\nkind = "root"\nmatrix = { init = ["a", "b"], libc = ["x", "y"] }\n')
     draft.check(Reason.DUPLICATE_NAME)
 
 
-def test_unknown_variables(draft: Draft) -> None:
+def test_unknown_variables_are_reported(draft: Draft) -> None:
     text = '[§stages."s-{other}"]\nkind = "root"\nmatrix = { init = ["a"] }\npatterns = [§"{nothing}"]\n'
     draft.write(text)
     assert Reason.UNKNOWN_NAME in {problem.reason for problem in draft.problems()}
     assert {problem.place for problem in draft.problems()} == set(draft.expected)
 
 
-def test_what_is_wrong_in_a_variant_is_told_once(draft: Draft) -> None:
+def test_an_error_in_all_variants_is_reported_once(draft: Draft) -> None:
     draft.write('[stages.s]\nkind = "root"\nmatrix = { init = ["a", "b"] }\nquiet = §"yes"\n')
     draft.check(Reason.INVALID_VALUE)
 
 
-def test_templates(draft: Draft) -> None:
+def test_stages_extend_templates(draft: Draft) -> None:
     draft.write("""
 [templates.common]
 kind = "root"
@@ -139,7 +139,7 @@ matrix = { x = ["1", "2"] }
     assert found == {"s": ["a", "b", "c"], "t-1": ["a"], "t-2": ["a"]}
 
 
-def test_a_template_gives_its_matrix(draft: Draft) -> None:
+def test_a_matrix_is_inherited_from_a_template(draft: Draft) -> None:
     draft.write("""
 [templates.both]
 kind = "root"
@@ -152,7 +152,7 @@ extends = "both"
     assert names(draft) == ["base-openrc", "base-systemd", "desk-openrc", "desk-systemd"]
 
 
-def test_mistakes_with_templates(draft: Draft) -> None:
+def test_errors_in_templates_are_reported(draft: Draft) -> None:
     draft.write("""
 [templates.a]
 extends = "b"
@@ -181,7 +181,7 @@ def head() -> Table:
     return Table({"format": 1, "project": {"name": "p", "version": "1"}})
 
 
-def test_files_that_lie_elsewhere(tmp_path: Path) -> None:
+def test_files_outside_of_the_project_folder_are_found(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     files = FileLocations(tmp_path, {"files/overlay": tmp_path / "far"})
     named = tables(s={"kind": "root", "overlay": ["files/overlay"]})
@@ -190,7 +190,7 @@ def test_files_that_lie_elsewhere(tmp_path: Path) -> None:
     assert project.path("other") == tmp_path / "other"
 
 
-def test_a_project_that_is_only_looked_at(tmp_path: Path) -> None:
+def test_a_lenient_project_lists_missing_files(tmp_path: Path) -> None:
     named = tables(s={"kind": "root", "overlay": ["files/overlay"]})
     with pytest.raises(ProblemsError) as caught:
         project_from_tables(head(), named, FileLocations(tmp_path), KINDS, [])

@@ -28,12 +28,12 @@ def demo() -> dict[str, Any]:
     return data
 
 
-def test_the_schema_is_one(validator: Any) -> None:
+def test_the_schema_is_a_valid_schema(validator: Any) -> None:
     jsonschema.Draft202012Validator.check_schema(validator.schema)
     assert validator.schema["$schema"].endswith("2020-12/schema")
 
 
-def test_the_demo_fits(validator: Any) -> None:
+def test_the_demo_matches_the_schema(validator: Any) -> None:
     validator.validate(demo())
 
 
@@ -52,7 +52,7 @@ CHANGES: dict[str, tuple[tuple[str, ...], Any]] = {
 
 
 @pytest.mark.parametrize(("path", "value"), CHANGES.values(), ids=CHANGES)
-def test_a_mistake_does_not_fit(validator: Any, path: tuple[str, ...], value: Any) -> None:
+def test_invalid_projects_do_not_match_the_schema(validator: Any, path: tuple[str, ...], value: Any) -> None:
     data = demo()
     table = data
     for name in path[:-1]:
@@ -61,7 +61,7 @@ def test_a_mistake_does_not_fit(validator: Any, path: tuple[str, ...], value: An
     assert not validator.is_valid(data)
 
 
-def test_what_is_needed_must_be_there(validator: Any) -> None:
+def test_required_keys_are_required_by_the_schema(validator: Any) -> None:
     data = demo()
     del data["stages"]["iso"]["live"]
     assert not validator.is_valid(data)

@@ -57,7 +57,7 @@ def reading(folder: Path, content: str | bytes) -> Source:
 
 
 @pytest.mark.parametrize(("text", "path", "key", "value"), SHAPES.values(), ids=SHAPES)
-def test_position(
+def test_values_and_keys_have_their_positions(
     tmp_path: Path, text: str, path: tuple[str | int, ...], key: tuple[int, int], value: tuple[int, int]
 ) -> None:
     source = reading(tmp_path, text)
@@ -65,7 +65,7 @@ def test_position(
     assert source.place(path) == Place(source.file, *value)
 
 
-def test_what_is_not_written_is_placed_at_what_is_around_it(tmp_path: Path) -> None:
+def test_a_missing_value_has_the_place_of_its_table(tmp_path: Path) -> None:
     source = reading(tmp_path, "\n[a.b]\nc = { d = 1 }\n")
     assert source.place(("a", "b", "c", "x", 3)) == source.place(("a", "b", "c"))
     assert source.place(("a", "x"), of_key=True) == Place(source.file, 2, 2)
@@ -92,14 +92,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "reason", "line", "column"), BAD.values(), ids=BAD)
-def test_bad_syntax_has_its_place(tmp_path: Path, content: bytes, reason: Reason, line: int, column: int) -> None:
+def test_syntax_errors_have_their_place(tmp_path: Path, content: bytes, reason: Reason, line: int, column: int) -> None:
     with pytest.raises(StagewrightError) as caught:
         reading(tmp_path, content)
     assert (caught.value.reason, caught.value.place) == (reason, Place(tmp_path / "some.toml", line, column))
     assert caught.value.hint
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_folders_devices_and_missing_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     (tmp_path / "loop.toml").symlink_to("loop.toml")
     (tmp_path / "device.toml").symlink_to("/dev/zero")
@@ -124,7 +124,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=25).map(lambda parts: "".join(parts).encode())))
-def test_any_content_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_content_is_read_or_rejected(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "any.toml"
     file.write_bytes(content)
     try:

@@ -1,6 +1,7 @@
-"""Virtual machines and containers: QEMU, its firmware, consoles, and the tests made of them.
+"""Virtual machines and containers: QEMU, its firmware, consoles, and boot tests.
 
-``firmware`` finds UEFI, ``accel`` learns whether KVM works, ``spec`` says what a machine consists of, ``machine`` runs
-it, ``container`` starts the init of a root. ``console`` talks to a guest, ``follow`` puts it through a ``script``,
-``boot`` is the test of one image, ``interactive`` gives a guest's console to a person.
+``firmware`` finds UEFI images, ``accel`` tests whether KVM works, ``machine_spec`` describes a machine, ``machine``
+runs it, and ``container`` starts the init of a root. ``console`` reads and types on the console of a guest,
+``script_run`` runs a ``script`` there, ``boot`` is the test of one image, and ``interactive`` connects a console to the
+terminal.
 """

@@ -1,7 +1,7 @@
-"""Learn whether this machine can run guests under KVM, by running one.
+"""Test whether this computer can run guests under KVM by running one.
 
-``/dev/kvm`` can exist and be of no use: inside some clouds QEMU aborts over a register, or real mode works and the
-first x87 instruction ends in "KVM internal error". So a guest of one boot sector goes from real to 64-bit mode with
+``/dev/kvm`` can exist and not work: in some clouds QEMU aborts because of a register, or real mode works and the first
+x87 instruction fails with "KVM internal error". So a guest of one boot sector switches from real to 64-bit mode with
 paging, and ends QEMU with a code that it computes in floating point.
 """
 
@@ -23,7 +23,7 @@ from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
 
 LIMIT = 15.0
-"""Seconds that the guest gets; it needs 0.1 where KVM works."""
+"""Time limit of the guest in seconds. It needs 0.1 s if KVM works."""
 
 SECTOR = bytes.fromhex(
     "fa 31c0 8ed8 8ec0"  #               cli; ds = es = 0
@@ -36,26 +36,26 @@ SECTOR = bytes.fromhex(
     "6631d2 0f30"  #                     wrmsr
     "66b833000080 0f22c0"  #             cr0 = PG, NE, ET, MP, PE
     "0f0116907c ea5b7c0800"  #           lgdt [0x7c90]; jump to 64-bit code at 0x7c5b
-    "dbe3 9b"  #                         fninit; fwait: what broken KVMs do not get past
+    "dbe3 9b"  #                         fninit; fwait: broken KVMs fail here
     "b806000000 f20f2ac0"  #             xmm0 = 6.0
     "b807000000 f20f2ac8"  #             xmm1 = 7.0
     "f20f59c1 f20f2cc0"  #               eax = xmm0 * xmm1
-    "e6f4 f4 ebfd 0f1f00"  #             out 0xf4, al: isa-debug-exit; hlt for ever
+    "e6f4 f4 ebfd 0f1f00"  #             out 0xf4, al: isa-debug-exit; endless hlt
     "0000000000000000 00000000009a2000"  # GDT: null, 64-bit code
     "0f00 807c0000"  #                   its limit and address
 )
 PROBED = "x86_64"
-"""What the guest is for."""
+"""Architecture of the guest."""
 
 PROVEN = 42 << 1 | 1
-"""QEMU's exit code when the guest wrote 42 to isa-debug-exit (hw/misc/debugexit.c: ``(value << 1) | 1``)."""
+"""QEMU's exit code if the guest wrote 42 to isa-debug-exit (hw/misc/debugexit.c: ``(value << 1) | 1``)."""
 
 _FATAL = "KVM internal error"
 
 
 @dataclass(frozen=True)
 class Acceleration:
-    """How guests run: ``name`` is ``kvm`` or ``tcg``, ``arguments`` go to QEMU, ``why`` tells a person the reason."""
+    """The way guests run: ``name`` is ``kvm`` or ``tcg``, ``arguments`` are QEMU's, ``why`` is the reason for users."""
 
     name: str
     arguments: tuple[str, ...]
@@ -68,26 +68,26 @@ class _Entry(pydantic.BaseModel):
 
 
 def kvm(why: str) -> Acceleration:
-    """The processor runs the guest."""
+    """Return the acceleration where the processor runs the guest."""
     return Acceleration("kvm", ("-accel", "kvm", "-cpu", "max"), why)
 
 
 def tcg(why: str, cpu: str = "max") -> Acceleration:
-    """QEMU translates the guest's instructions."""
+    """Return the acceleration where QEMU translates the guest's instructions."""
     return Acceleration("tcg", ("-accel", "tcg,thread=multi,tb-size=512", "-cpu", cpu), why)
 
 
 TCG_CPUS = {"aarch64": "max,pauth-impdef=on"}
-"""Processors to emulate, where that is not plain ``max``: with Arm's own algorithm for signed pointers everything takes
-several times as long (QEMU's manual, Arm CPU features)."""
+"""Emulated processors other than ``max``. Arm's algorithm for signed pointers is several times slower than QEMU's
+(QEMU's manual, Arm CPU features)."""
 
 
 def of(architecture: str, cache: Path | None = None) -> Acceleration:
-    """How guests of an architecture (by QEMU's name) run on this computer."""
+    """Return the acceleration for guests of an architecture (QEMU's name) on this computer."""
     own, cpu = host_machine().qemu, TCG_CPUS.get(architecture, "max")
     if architecture != own:
         return tcg(f"{architecture} is emulated on {own}", cpu)
-    return probe(cache=cache) if own == PROBED else tcg(f"whether KVM works is only found out on {PROBED} yet", cpu)
+    return probe(cache=cache) if own == PROBED else tcg(f"KVM is only supported on {PROBED}", cpu)
 
 
 def probe(
@@ -97,10 +97,10 @@ def probe(
     device: Path = Path("/dev/kvm"),
     limit: float = LIMIT,
 ) -> Acceleration:
-    """The acceleration to use here.
+    """Return the acceleration to use on this computer.
 
-    A proven answer is kept in the JSON file ``cache``, by kernel release, processor and QEMU program; a guest that was
-    merely too slow is not remembered, since a busy machine can do that. Raises ``MISSING_TOOL`` without QEMU.
+    Certain results are stored in the JSON file ``cache``, by kernel release, processor and QEMU program. A timeout is
+    not stored, because a busy computer can cause it. Raises ``MISSING_TOOL`` without QEMU.
     """
     program = shutil.which(qemu, path=run.PATH)
     if program is None:
@@ -108,7 +108,7 @@ def probe(
     if not device.exists():
         return tcg(f"{device} does not exist")
     if not os.access(device, os.R_OK | os.W_OK):
-        return tcg(f"no right to use {device}; its group is usually called kvm")
+        return tcg(f"no permission to use {device}; add the user to its group (usually kvm)")
     key = _key(Path(program))
     entry = _recall(cache, key)
     if entry is None:
@@ -124,10 +124,10 @@ INSTALL = (
 
 
 def _try_kvm(program: str, limit: float) -> tuple[_Entry, bool]:
-    """Whether a guest ran under KVM, and whether that answer is worth keeping."""
+    """Run a guest under KVM. Return the result, and True if the result is certain."""
     with tempfile.TemporaryDirectory(prefix="stagewright-kvm-") as folder:
         disk = Path(folder, "disk")
-        disk.write_bytes(SECTOR.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))  # SeaBIOS wants a whole track
+        disk.write_bytes(SECTOR.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))  # SeaBIOS needs a full track
         command = (
             *("setpriv", "--pdeathsig", "KILL", "--", program, *kvm("").arguments, "-machine", "q35", "-m", "64"),
             *(
@@ -156,19 +156,19 @@ def _try_kvm(program: str, limit: float) -> tuple[_Entry, bool]:
     if code == PROVEN:
         return _Entry(works=True, why="a guest ran under KVM"), True
     if code is not None or _FATAL in text:
-        return _Entry(works=False, why=f"KVM is there but does not run guests: {_gist(text, code)}"), True
-    return _Entry(works=False, why=f"KVM is there, but a guest did nothing for {limit:g} seconds"), False
+        return _Entry(works=False, why=f"KVM exists but does not run guests: {_error_line(text, code)}"), True
+    return _Entry(works=False, why=f"KVM exists, but a test guest timed out after {limit:g} s"), False
 
 
-def _gist(text: str, code: int | None) -> str:
-    """The line of QEMU's messages that tells most."""
+def _error_line(text: str, code: int | None) -> str:
+    """Return the first line of QEMU's messages with an error, or else the first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "error" in line.lower()]
-    return (telling or lines or [f"QEMU ended with {code}"])[0]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines or [f"QEMU ended with exit code {code}"])[0]
 
 
 def _await_exit(process: run.Process, said: Path, limit: float) -> int | None:
-    """QEMU's exit code; None when the limit passed, or at once when it stays after a fatal error."""
+    """Return QEMU's exit code, or None after the time limit or a fatal error."""
     end = time.monotonic() + limit
     while time.monotonic() < end:
         code = process.poll()
@@ -191,12 +191,12 @@ def _processor() -> str:
 def _recall(cache: Path | None, key: str) -> _Entry | None:
     try:
         return _Entry.model_validate(json.loads(cache.read_bytes())[key]) if cache else None
-    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: find out again
+    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: probe again
         return None
 
 
 def _remember(cache: Path, key: str, entry: _Entry) -> None:
-    """Write the one answer; those of other kernels and QEMUs are stale and go."""
+    """Write this result and remove those of other kernels and QEMU programs, which are stale."""
     cache.parent.mkdir(parents=True, exist_ok=True)
     part = cache.with_name(f"{cache.name}.{os.getpid()}")
     part.write_text(json.dumps({key: entry.model_dump()}, indent=1) + "\n", encoding="utf-8")

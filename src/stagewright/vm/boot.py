@@ -1,7 +1,7 @@
-"""The boot test: start an image, wait for what it should say, log in, run commands, switch it off.
+"""The boot test: start an image, wait for its messages, log in, run commands, shut it down.
 
-A folder keeps the evidence whatever happened: ``console.log`` (raw), ``screen.png``, ``qemu.log`` and ``result.json``;
-``console-1.log`` is the first attempt where a second one was needed.
+After success and failure alike, a folder has ``console.log`` (raw), ``screen.png``, ``qemu.log`` and ``result.json``.
+``console-1.log`` is that of the first attempt, if there was a second one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from stagewright.vm.script import BootReport, BootScript
 from stagewright.vm.script_run import ScriptRun
 
 EMULATOR_PANIC = "IO-APIC + timer doesn't work!"
-"""A panic of Linux in a virtual processor that got no time at the wrong moment: it says nothing about the image."""
+"""Panic of Linux if the virtual processor was not scheduled at a critical moment. The image does not cause it."""
 
 MENU = r"BdsDxe: starting|GNU GRUB|(ISO|SYS)LINUX \d"
-"""What a serial console shows when a boot menu is there or about to be."""
+"""Pattern of serial output with a boot menu, or shortly before one."""
 
-_SETTLE, _BETWEEN = 2.0, 0.3  # seconds until a menu listens, and between keys
+_SETTLE, _BETWEEN = 2.0, 0.3  # seconds until a menu accepts keys, and between keys
 _DOWN, _ENTER = "\x1b[B", "\r"
 
 LANDMARKS = {
@@ -38,7 +38,7 @@ LANDMARKS = {
     "initramfs": r"Run /init as init process",
     "switch-root": r"Switching root|switch_root|Switch(ed|ing) to new root",
 }
-"""Milestones that are noted in passing when a console shows them."""
+"""Milestones that are recorded if the console shows them."""
 
 
 def boot(
@@ -51,10 +51,10 @@ def boot(
     firmware: Firmware | None = None,
     qemu: str = "",
 ) -> BootReport:
-    """Boot a machine and put it through a script.
+    """Boot a machine and run a script in it.
 
-    ``firmware`` defaults to the first that fits, for a machine with UEFI. One known panic of the emulator is worth a
-    second attempt. Raises ``BOOT_FAILED`` with the end of the console, or what keeps QEMU from starting.
+    The default ``firmware`` of a machine with UEFI is the first match. After one known panic of the emulator, the boot
+    is repeated once. Raises ``BOOT_FAILED`` with the end of the console, or the errors of :class:`Machine`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("result.json", "screen.png", "console.log", "console-1.log", "qemu.log"):
@@ -68,7 +68,7 @@ def boot(
         if EMULATOR_PANIC not in attempt.found.text:
             raise
         (folder / "console.log").rename(folder / "console-1.log")
-        on_phase("again, after a panic of the emulator's timer")
+        on_phase("repeat after a panic caused by the emulator")
         attempt = dataclasses.replace(attempt, number=2)
         attempt.make()
     return attempt.report()
@@ -76,7 +76,7 @@ def boot(
 
 @dataclass
 class _Attempt:
-    """One try at a boot, and what it found so far."""
+    """An attempt at a boot and its findings so far."""
 
     spec: MachineSpec
     script: BootScript
@@ -93,7 +93,7 @@ class _Attempt:
         self.command: list[str] = []
 
     def make(self) -> None:
-        """Boot, and leave result.json behind whether that went well or not."""
+        """Boot, and write result.json after success and failure."""
         try:
             self._boot()
         except StagewrightError as error:
@@ -102,7 +102,7 @@ class _Attempt:
         (self.folder / "result.json").write_text(self.report().to_json(), encoding="utf-8")
 
     def report(self, error: str = "") -> BootReport:
-        """What is known now."""
+        """Return the report with the current findings."""
         builtin = "SeaBIOS" if self.spec.firmware == "bios" else "none"
         return BootReport(
             passed=not error,
@@ -125,13 +125,13 @@ class _Attempt:
             try:
                 if self.script.entry > 1:
                     self._choose(machine.console, end)
-                # the picture is taken before the end, since a machine that was switched off has no screen
+                # the screenshot is taken before the machine is off, because then it has no screen
                 self.found.follow(machine, end, lambda: self._photograph(machine))
             finally:
                 self._photograph(machine)
 
     def _choose(self, console: Console, end: float) -> None:
-        """Choose a line of the boot menu by keys, which firmware and loaders take from a serial console too."""
+        """Choose a line of the boot menu by keys. Firmware and loaders accept keys from a serial console."""
         self.on_phase(f"choose line {self.script.entry} of the boot menu")
         console.expect(re.compile(MENU), max(end - time.monotonic(), 0), what="a boot menu")
         time.sleep(_SETTLE)
@@ -140,7 +140,7 @@ class _Attempt:
             time.sleep(_BETWEEN)
 
     def _photograph(self, machine: Machine) -> None:
-        """Keep a picture of the screen once; a machine that is gone has none, which is no failure of its own."""
+        """Take one screenshot. If the machine has ended, there is none, and the test does not fail because of this."""
         if self.screenshot is None and machine.running():
             try:
                 self.screenshot = machine.screenshot(self.folder / "screen.png")
@@ -149,5 +149,5 @@ class _Attempt:
 
 
 def _failures(spec: MachineSpec) -> tuple[Failure, ...]:
-    """With several things to boot from, firmware that cannot load one goes on to the next."""
+    """Return the failures to look for. With several boot options, firmware that cannot load one tries the next."""
     return tuple(failure for failure in FAILURES if failure is not NOTHING_LOADED or spec.boot_options() < 2)

@@ -1,7 +1,7 @@
-"""Drive a guest over its console: read all it says, wait for words, type, run commands at a shell.
+"""Control a guest over its console: read its output, wait for text, type, run commands at a shell.
 
-A thread reads from the first moment, so the log is whole even while nobody waits for anything. Known ends of a boot (a
-panic, an emergency shell, a boot loader's rescue prompt) and the death of QEMU end a wait at once.
+A thread reads all output from the start, so the log is complete. A wait ends early if the boot has failed (a panic, an
+emergency shell, a boot loader's rescue prompt) or if QEMU has ended.
 """
 
 from __future__ import annotations
@@ -23,47 +23,47 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.vm.console_text import Cleaner
 
 TAIL_LINES = 25
-"""How many of its last lines an error shows of a console."""
+"""Number of the console's last lines in an error."""
 
 SETTLE = 0.5
-"""Seconds a guest gets to say the rest after the first word of a disaster; the reason often stands behind it."""
+"""Seconds to wait for more output after the first words of a failure. The reason often follows them."""
 
-_TICK = 0.05  # seconds between looks at a console that talks; one look costs a search
-_LINE = 500  # characters of a command typed in one line: busybox takes 1024, echo and markers included
-_PIECE = 150  # characters of a longer command typed at a time; escapes make five of one
+_TICK = 0.05  # seconds between searches while output arrives; each search costs time
+_LINE = 500  # characters of a command typed in one line: busybox accepts 1024, with echo and markers
+_PIECE = 150  # characters of a longer command typed at a time; escapes are up to five times as long
 _UNTYPABLE = re.compile(r"[\x00-\x1f\x7f!]")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A line by which a boot tells that it failed: what to call it, and how it looks."""
+    """A failed boot: its description, and the pattern of the line that shows it."""
 
     what: str
     pattern: re.Pattern[str]
 
 
-NOTHING_LOADED = Failure("the firmware could not load from a medium", re.compile(r"BdsDxe: failed to load"))
-"""Final only on a machine with one thing to boot from."""
+NOTHING_LOADED = Failure("the firmware could not load a medium", re.compile(r"BdsDxe: failed to load"))
+"""A failure only on machines with a single boot option."""
 
 FAILURES = (
     Failure("the kernel panicked", re.compile(r"Kernel panic - not syncing")),
-    Failure("dracut gave up", re.compile(r"^dracut:/#|dracut: FATAL|dracut: Refusing to continue", re.MULTILINE)),
+    Failure("dracut failed", re.compile(r"^dracut:/#|dracut: FATAL|dracut: Refusing to continue", re.MULTILINE)),
     Failure("the boot ended in emergency mode", re.compile(r"Entering emergency mode|You are in emergency mode")),
     Failure("the boot ended in a maintenance shell", re.compile(r"(Press Enter|Give root password) for maintenance")),
-    Failure("the init gave up", re.compile(r"Freezing execution", re.IGNORECASE)),
-    Failure("the firmware found nothing to boot and opened its shell", re.compile(r"^Shell> ?", re.MULTILINE)),
-    Failure("the firmware found nothing to boot", re.compile(r"No bootable device|BdsDxe: No bootable option")),
+    Failure("the init failed", re.compile(r"Freezing execution", re.IGNORECASE)),
+    Failure("the firmware found no bootable device and opened its shell", re.compile(r"^Shell> ?", re.MULTILINE)),
+    Failure("the firmware found no bootable device", re.compile(r"No bootable device|BdsDxe: No bootable option")),
     Failure("GRUB found no configuration", re.compile(r"^grub( rescue)?> ?", re.MULTILINE)),
     NOTHING_LOADED,
 )
-"""Ends that no boot comes back from. They are looked for behind what was last awaited and found."""
+"""Final failures of a boot. The search for them starts after the last match."""
 
 
 class Connection(Protocol):
-    """What leads to a guest: a connected socket, or something used like one."""
+    """A connection to a guest: a connected socket, or an object with the same methods."""
 
     def recv(self, size: int, /) -> bytes:
-        """Wait for what the guest says; nothing, or an OSError, once it hung up."""
+        """Wait for output of the guest. Returns empty bytes or raises OSError after its end."""
 
     def sendall(self, data: bytes, /) -> None:
         """Type."""
@@ -72,13 +72,13 @@ class Connection(Protocol):
         """End a wait in ``recv``."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
 
 
 class Console:
-    """The console of one guest.
+    """The console of a guest.
 
-    ``log`` gets every byte as it comes. ``fate`` is asked for a sentence about the end once the guest hung up.
+    Every byte is written to ``log``. ``fate`` returns a sentence about the end of the guest, for errors after it.
     """
 
     def __init__(
@@ -95,8 +95,8 @@ class Console:
         self._fate = fate
         self._changed = threading.Condition()
         self._text = ""
-        self._offsets: list[int] = []  # how long the text was ...
-        self._times: list[float] = []  # ... when, for every chunk
+        self._offsets: list[int] = []  # length of the text after each chunk
+        self._times: list[float] = []  # time of each chunk
         self._ended = False
         self._position = 0
         self._log = log.open("wb", buffering=0)
@@ -105,22 +105,22 @@ class Console:
 
     @property
     def text(self) -> str:
-        """All that the guest said so far, without escape sequences."""
+        """All output of the guest so far, without escape sequences."""
         with self._changed:
             return self._text
 
     @property
     def ended(self) -> bool:
-        """Whether the guest hung up."""
+        """True if the guest closed the connection."""
         with self._changed:
             return self._ended
 
     def tail(self, lines: int = TAIL_LINES) -> str:
-        """The last lines that are not empty."""
+        """Return the last non-empty lines."""
         return "\n".join([line.rstrip() for line in self.text.splitlines() if line.strip()][-lines:])
 
     def seconds(self, offset: int) -> float:
-        """When the character at an offset of :attr:`text` came, in seconds since the console was opened."""
+        """Return the time of the character at an offset of :attr:`text`, in seconds since the console was opened."""
         with self._changed:
             index = min(bisect.bisect_right(self._offsets, offset), len(self._times) - 1)
             return (self._times[index] if index >= 0 else time.monotonic()) - self.started
@@ -128,25 +128,25 @@ class Console:
     def expect(
         self, awaited: str | re.Pattern[str], limit: float, *, what: str = "", again: bool = False
     ) -> re.Match[str]:
-        """Wait for words (a string stands for itself) or a pattern behind the last match.
+        """Wait for a literal text or a pattern after the last match.
 
-        Offsets of the match count in :attr:`text`. ``what`` names the awaited thing to people; ``again`` looks once
-        more at the line of the last match. Raises ``BOOT_FAILED`` with the end of the console when the time is over,
-        the guest died, or one of the failures showed.
+        Offsets of the match refer to :attr:`text`. ``what`` describes the text in errors. With ``again`` the search
+        starts at the line of the last match. Raises ``BOOT_FAILED`` with the end of the console after ``limit``
+        seconds, if the guest ended, or if one of the failures appeared.
         """
         pattern = re.compile(re.escape(awaited)) if isinstance(awaited, str) else awaited
         what = what or (repr(awaited) if isinstance(awaited, str) else f"/{awaited.pattern}/")
         match = self.look(pattern, limit, what=what, again=again)
         if match is None:
-            raise self.error(f"nothing of the kind came within {max(limit, 0):.0f} seconds", what)
+            raise self.error(f"timed out after {max(limit, 0):.0f} s", what)
         return match
 
     def look(self, pattern: re.Pattern[str], limit: float, *, what: str, again: bool = False) -> re.Match[str] | None:
-        """As :meth:`expect`, but give back None when the time is over."""
+        """Wait as :meth:`expect` does, but return None after ``limit`` seconds."""
         end = time.monotonic() + limit
         if again:
             self._position = self.text.rfind("\n", 0, self._position) + 1
-        line = self._position  # failures are sought from the start of the last line seen
+        line = self._position  # the search for failures starts at the last incomplete line
         while True:
             text, ended = self._snapshot()
             match = pattern.search(text, self._position)
@@ -155,7 +155,7 @@ class Console:
                 return match
             failure = self._failure(text, line)
             if failure:
-                return self._settle(pattern, failure, line, what)
+                return self._failed(pattern, failure, line, what)
             line = max(text.rfind("\n") + 1, self._position)
             if ended:
                 raise self.error(self._fate(), what)
@@ -164,15 +164,15 @@ class Console:
             self._wait(len(text), end)
 
     def send(self, text: str) -> None:
-        """Type text; a line ends with ``\\n``. A guest that died already is found out by the next wait."""
+        """Type text. A line ends with ``\\n``. If the guest has ended, the next wait reports it."""
         with contextlib.suppress(OSError):
             self._connection.sendall(text.encode())
 
     def run(self, command: str, limit: float) -> tuple[int, str]:
-        """Run a command at a shell prompt; give back its exit status and what it printed.
+        """Run a command at a shell prompt. Return its exit status and its output.
 
-        Works at any POSIX shell. The command runs in a subshell of its own, so neither ``exit`` nor a syntax error nor
-        ``cd`` outlives it. Markers are typed in two halves, so that the echo of the typed line is never taken for one.
+        Works with any POSIX shell. The command runs in a subshell, so ``exit``, a syntax error or ``cd`` do not affect
+        later commands. Markers are typed in two halves, so that the echo of the typed line does not contain them.
         """
         shown = repr(shorten(command))
         mark = f"sw{secrets.token_hex(4)}"
@@ -197,17 +197,17 @@ class Console:
             self.expect(f"{variable}+{start};", 30, what=f"the shell to take {shorten(command)!r}")
 
     def error(self, why: str, what: str) -> StagewrightError:
-        """A ``BOOT_FAILED`` with the end of the console: why it failed, while waiting for what."""
-        said = self.tail() or "(the console stayed empty)"
-        return StagewrightError(Reason.BOOT_FAILED, f"{why}, while waiting for {what}", detail=said)
+        """Return a ``BOOT_FAILED`` error with the end of the console: the cause, and what was waited for."""
+        said = self.tail() or "(no output on the console)"
+        return StagewrightError(Reason.BOOT_FAILED, f"{why} while waiting for {what}", detail=said)
 
     def wait_end(self, limit: float) -> bool:
-        """Wait for the guest to hang up; whether it did in time."""
+        """Wait up to ``limit`` seconds for the end of the guest. Return True if it ended."""
         with self._changed:
             return self._changed.wait_for(lambda: self._ended, limit)
 
     def close(self) -> None:
-        """Hang up and close the log."""
+        """Close the connection and the log."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._reader.join()
@@ -221,7 +221,7 @@ class Console:
                 self._log.write(data)
                 self._add(cleaner.feed(data))
         except OSError:
-            pass  # a reset is an end as well; a full disk shows in whatever is written next
+            pass  # a reset also ends the connection; the next write reports a full disk
         finally:
             with self._changed:
                 self._ended = True
@@ -239,7 +239,7 @@ class Console:
             return self._text, self._ended
 
     def _wait(self, seen: int, end: float) -> None:
-        """Sleep until there is more than ``seen``, then a moment longer: output comes in drops."""
+        """Sleep until there is more text than ``seen``, then wait for the rest of it: output comes in small pieces."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or len(self._text) > seen, end - time.monotonic())
             if self._ended:
@@ -249,8 +249,11 @@ class Console:
     def _failure(self, text: str, start: int) -> Failure | None:
         return next((failure for failure in self.failures if failure.pattern.search(text, start)), None)
 
-    def _settle(self, pattern: re.Pattern[str], failure: Failure, start: int, what: str) -> re.Match[str]:
-        """Let the guest finish its line: it may hold what is awaited (a test can await a failure), or the reason."""
+    def _failed(self, pattern: re.Pattern[str], failure: Failure, start: int, what: str) -> re.Match[str]:
+        """Wait for the rest of the line, then raise ``BOOT_FAILED``. Return the match if the line has the text.
+
+        A test can wait for a failure, and the rest of the line often has the reason.
+        """
         self.wait_end(SETTLE)
         text = self.text
         match = pattern.search(text, self._position)
@@ -263,12 +266,12 @@ class Console:
 
 
 def _escaped(text: str) -> str:
-    """Text as a quoted argument of ``printf %b``, without characters that a line editor or bash's history acts on."""
+    """Return text as a quoted argument of ``printf %b``. Characters special to line editors and history are escaped."""
     safe = text.replace("\\", "\\\\")
     return shlex.quote(_UNTYPABLE.sub(lambda match: f"\\0{ord(match[0]):03o}", safe))
 
 
 def shorten(command: str) -> str:
-    """A command as people name it: its first line, or what fits of it."""
+    """Return a short name of a command: its first line, cut at 60 characters."""
     first, _, rest = command.strip().partition("\n")
     return f"{first[:57]}..." if rest or len(first) > 60 else first

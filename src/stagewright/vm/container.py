@@ -1,8 +1,8 @@
-"""A root started in a container by systemd-nspawn(1): its own init as process 1, its console on a pseudoterminal.
+"""Start a root in a container with systemd-nspawn(1): its init is process 1, its console is a pseudoterminal.
 
-A folder keeps the evidence whatever happened: ``console.log`` (raw), ``container.log`` (what nspawn itself said) and
-``result.json``. Needs mount and pid namespaces of its own around it, whose end is the end of the container, and works
-without systemd on this machine: no manager is asked for anything.
+After success and failure alike, a folder has ``console.log`` (raw), ``container.log`` (messages of systemd-nspawn) and
+``result.json``. The caller must run in separate mount and pid namespaces; the container ends with them. The host does
+not need systemd.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from stagewright.vm.script import BootScript, Report
 from stagewright.vm.script_run import ScriptRun
 
 COLUMNS = 200
-"""Of the terminal: wide enough that systemd does not shorten the names of units in its messages."""
+"""Width of the terminal. In a narrower one systemd shortens the names of units."""
 
 STATE = Path("/run/systemd")
-"""Where nspawn keeps its locks, and looks for the machine's systemd."""
+"""Folder where systemd-nspawn keeps its locks and looks for the host's systemd."""
 
 _ANSWERS = {"locale": "C.UTF-8", "locale-messages": "C.UTF-8", "keymap": "us", "timezone": "UTC"}
-"""To what systemd-firstboot(1) would ask for on the console where a root does not say it."""
+"""Answers to the questions that systemd-firstboot(1) asks on the console if the root has no setting for them."""
 
 
 def start(root: Path, script: BootScript, folder: Path, on_phase: Callable[[str], None] = lambda phase: None) -> Report:
-    """Start the init of a root and put it through a script. Raises ``BOOT_FAILED`` with the end of the console."""
+    """Start the init of a root and run a script in it. Raises ``BOOT_FAILED`` with the end of the console."""
     folder.mkdir(parents=True, exist_ok=True)
     found = ScriptRun(script, on_phase)
     command = nspawn(root)
 
     def report(error: str = "") -> Report:
-        told = run.paste(command)
-        made = Report(passed=not error, command=told, console=folder / "console.log", error=error, **found.facts())
-        (folder / "result.json").write_text(made.to_json(), encoding="utf-8")
-        return made
+        line, console = run.paste(command), folder / "console.log"
+        result = Report(passed=not error, command=line, console=console, error=error, **found.facts())
+        (folder / "result.json").write_text(result.to_json(), encoding="utf-8")
+        return result
 
     on_phase("start")
     end = time.monotonic() + script.seconds
@@ -56,7 +56,7 @@ def start(root: Path, script: BootScript, folder: Path, on_phase: Callable[[str]
 
 
 def nspawn(root: Path) -> list[str]:
-    """The command that starts the init of a root, with no network and nothing of this machine's settings."""
+    """Return the command that starts the init of a root without network and without settings of the host."""
     words = ["systemd-nspawn", f"--directory={root}", "--boot", "--machine=stagewright", "--console=interactive"]
     words += ["--quiet", "--settings=no", "--register=no", "--keep-unit", "--private-network", "--suppress-sync=yes"]
     words += ["--link-journal=no", "--resolv-conf=off", "--timezone=off"]
@@ -64,7 +64,7 @@ def nspawn(root: Path) -> list[str]:
 
 
 class Container:
-    """A running container, as a context manager: on leaving, all of it is gone, whatever happened."""
+    """A running container, as a context manager that stops it on every way out."""
 
     def __init__(self, command: list[str], folder: Path) -> None:
         self._command = command
@@ -107,14 +107,14 @@ class Container:
         self._process.wait()
 
     def powerdown(self) -> None:
-        """Have nspawn ask the init to shut down, by the signal that systemd takes for that."""
+        """Ask the init to shut down. On SIGTERM, systemd-nspawn sends it the signal that systemd expects."""
         self._process.terminate()
 
     def _fate(self) -> str:
-        """How it ended, for a reader of a console that fell silent."""
+        """Return a sentence that says how the container ended, for errors of the console."""
         code = self._process.wait()
         said = (self._folder / "container.log").read_text(errors="replace", encoding="utf-8").strip().splitlines()
-        how = "the container ended" if code == 0 else f"the container ended with {code}"
+        how = "the container ended" if code == 0 else f"the container ended with exit code {code}"
         return f"{how}: {said[-1].rstrip('.')}" if said else how
 
 
@@ -125,7 +125,7 @@ class _Terminal:
         self._descriptor = descriptor
 
     def recv(self, size: int, /) -> bytes:
-        """What was written to the terminal; an OSError once nobody has it open any more."""
+        """Return output of the terminal. Raises OSError after its last process has closed it."""
         return os.read(self._descriptor, size)
 
     def sendall(self, data: bytes, /) -> None:
@@ -134,8 +134,8 @@ class _Terminal:
             data = data[os.write(self._descriptor, data) :]
 
     def shutdown(self, how: int, /) -> None:
-        """Nothing to do: a reader's wait ends with the processes that have the terminal."""
+        """Do nothing: a wait in ``recv`` ends when the last process of the terminal ends."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the terminal."""
         os.close(self._descriptor)

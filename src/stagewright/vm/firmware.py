@@ -1,9 +1,9 @@
-"""Find UEFI firmware the way QEMU's makers ask for: through firmware descriptors.
+"""Find UEFI firmware for QEMU by firmware descriptors.
 
-A descriptor is a JSON file which says what a firmware image can do and which machines it fits. Descriptors of the same
-name override each other from the general folder to the specific one, an empty file masks, and the first match in order
-of file names is taken (docs/interop/firmware.json in QEMU's sources). Distributions number theirs so that the enforcing
-Secure Boot ones come first, hence the filter by features here.
+A descriptor is a JSON file with the features of a firmware image and the machines that it supports. A descriptor
+overrides those of the same name in more general folders, and an empty file disables them. The first match in the order
+of file names is used (docs/interop/firmware.json in QEMU's sources). Distributions number their descriptors so that
+those that enforce Secure Boot are first. So this module filters by features.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from stagewright import run
 from stagewright.errors import Reason, StagewrightError
 
 SYSTEM_DIRECTORIES = (Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware"))
-"""Where distributions and administrators put descriptors, the general place first."""
+"""Folders of descriptors from distributions and administrators, the most general first."""
 
 ON_REQUEST = frozenset({"requires-smm", "enrolled-keys", "secure-boot"})
-"""Features that change what a guest may do; firmware with them is taken only when they were asked for."""
+"""Features that restrict guests. Firmware with one of them is only used on request."""
 
 KNOWN_PATHS: Mapping[str, Sequence[tuple[str, str]]] = {
     "x86_64": (
@@ -42,7 +42,7 @@ KNOWN_PATHS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("/usr/share/qemu/edk2-aarch64-code.fd", "/usr/share/qemu/edk2-arm-vars.fd"),  # QEMU's own
     ),
 }
-"""Pairs of code and variables of images without Secure Boot by architecture, tried when no descriptor fits."""
+"""Pairs of code and variables of images without Secure Boot by architecture, used if no descriptor matches."""
 
 HINTS = {
     "x86_64": "install OVMF: package ovmf on Debian and Ubuntu, sys-firmware/edk2-bin on Gentoo",
@@ -80,7 +80,7 @@ class _Target(pydantic.BaseModel):
 
 
 class _Descriptor(pydantic.BaseModel):
-    """What we read of a descriptor; the schema is ``Firmware`` in QEMU's docs/interop/firmware.json."""
+    """The used part of a descriptor. The schema is ``Firmware`` in QEMU's docs/interop/firmware.json."""
 
     interfaces: list[str] = pydantic.Field(alias="interface-types")
     mapping: _Mapping
@@ -89,13 +89,13 @@ class _Descriptor(pydantic.BaseModel):
 
 
 def directories(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """The folders of descriptors, the most general first; the user's own lies under XDG_CONFIG_HOME."""
+    """Return the folders of descriptors, the most general first. The last one is the user's, under XDG_CONFIG_HOME."""
     home = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/root")) / ".config")
     return (*SYSTEM_DIRECTORIES, Path(home) / "qemu" / "firmware")
 
 
 def machine_type(alias: str, qemu: str = "qemu-system-x86_64") -> str:
-    """The concrete machine behind an alias: ``q35`` is ``pc-q35-7.2`` for QEMU 7.2. Descriptors know only those."""
+    """Return the versioned machine of an alias: ``q35`` is ``pc-q35-7.2`` in QEMU 7.2. Descriptors use this name."""
     for line in run.run([qemu, "-machine", "help"], timeout=30).stdout.splitlines():
         name, _, description = line.partition(" ")
         if name == alias and "(alias of " in description:
@@ -111,10 +111,10 @@ def find(
     folders: Sequence[Path] | None = None,
     known: Iterable[tuple[str, str]] | None = None,
 ) -> Firmware:
-    """The first firmware that fits a concrete machine type (see :func:`machine_type`) and has all wanted features.
+    """Return the first firmware that matches a machine type (see :func:`machine_type`) and has all wanted features.
 
-    ``secure-boot`` accepts ``requires-smm`` too, since hardly an image has the one without the other. Raises
-    ``NO_FIRMWARE`` with everything that was looked at and why it was passed over.
+    ``secure-boot`` also accepts ``requires-smm``, because most images have both. Raises ``NO_FIRMWARE`` with the list
+    of all candidates and the reasons why they do not match.
     """
     folders = directories() if folders is None else folders
     tried: list[str] = []
@@ -128,19 +128,19 @@ def find(
             missing = [name for name in (code, variables) if not Path(name).is_file()]
             if not missing:
                 return Firmware(Path(code), Path(variables))
-            tried.append(f"{missing[0]}: no such file")
+            tried.append(f"{missing[0]}: not found")
     asked = f" with {', '.join(sorted(want))}" if want else ""
-    where = f"looked for descriptors in {', '.join(map(str, folders))}"
+    where = f"searched for descriptors in {', '.join(map(str, folders))}"
     raise StagewrightError(
         Reason.NO_FIRMWARE,
-        f"no UEFI firmware{asked} for a {architecture} machine {machine}",
+        f"UEFI firmware{asked} for {architecture} machine {machine} not found",
         hint=HINTS[architecture],
         detail="\n".join(f"  {line}" for line in (where, *tried)),
     )
 
 
 def descriptors(folders: Sequence[Path]) -> list[Path]:
-    """The descriptor files in effect, sorted by name: later folders override earlier ones, empty files mask."""
+    """Return the effective descriptors, sorted by name: later folders override earlier ones, empty files disable."""
     found: dict[str, Path] = {}
     for folder in folders:
         if folder.is_dir():
@@ -149,7 +149,7 @@ def descriptors(folders: Sequence[Path]) -> list[Path]:
 
 
 def _examine(path: Path, machine: str, architecture: str, want: frozenset[str]) -> Firmware | str:
-    """The firmware a descriptor describes, or why it is passed over."""
+    """Return the firmware of a descriptor, or the reason why it does not match."""
     try:
         descriptor = _Descriptor.model_validate_json(path.read_bytes())
     except (pydantic.ValidationError, OSError) as error:
@@ -159,7 +159,7 @@ def _examine(path: Path, machine: str, architecture: str, want: frozenset[str]) 
         return why
     code, template = descriptor.mapping.executable, descriptor.mapping.template
     if code is None or template is None:
-        return "names no code or no variables file"
+        return "the file of the code or of the variables is missing in it"
     for file in (code.filename, template.filename):
         if not file.is_file():
             return f"its file {file} does not exist"
@@ -170,9 +170,9 @@ def _unfit(descriptor: _Descriptor, machine: str, architecture: str, want: froze
     if "uefi" not in descriptor.interfaces:
         return "is not UEFI"
     if descriptor.mapping.device != "flash":
-        return f"is not mapped as flash but as {descriptor.mapping.device}"
+        return f"is not mapped as flash (found {descriptor.mapping.device})"
     if descriptor.mapping.mode != "split":
-        return f"keeps its variables in a way that is not handled ({descriptor.mapping.mode})"
+        return f"code and variables are not in separate files (found mode {descriptor.mapping.mode})"
     if not any(
         target.architecture == architecture and any(fnmatchcase(machine, pattern) for pattern in target.machines)
         for target in descriptor.targets
@@ -181,6 +181,6 @@ def _unfit(descriptor: _Descriptor, machine: str, architecture: str, want: froze
     accepted = want | {"requires-smm"} if "secure-boot" in want else want
     unasked = sorted((descriptor.features & ON_REQUEST) - accepted)
     if unasked:
-        return f"has {', '.join(unasked)}, which was not asked for"
+        return f"has features that were not requested: {', '.join(unasked)}"
     lacking = sorted(want - descriptor.features)
-    return f"lacks {', '.join(lacking)}" if lacking else ""
+    return f"lacks features: {', '.join(lacking)}" if lacking else ""

@@ -1,4 +1,4 @@
-"""Give a machine's serial console to a person: ``stagewright boot IMAGE``."""
+"""Connect a machine's serial console to the terminal: ``stagewright boot IMAGE``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from stagewright.vm.machine_spec import MachineSpec, check, prepare
 
 @dataclass(frozen=True)
 class Terminal:
-    """A machine ready to start on the user's terminal: print ``notice``, then call :meth:`run`."""
+    """A machine that is ready to start on the user's terminal. Print ``notice``, then call :meth:`run`."""
 
     command: list[str]
     notice: str
 
     def run(self) -> int:
-        """Start it, wait for its end and return QEMU's exit code."""
+        """Start the machine, wait for its end, and return QEMU's exit code."""
         return run.interactive(["setpriv", "--pdeathsig", "KILL", "--", *self.command])
 
 
@@ -31,13 +31,13 @@ def terminal(
     firmware: Firmware | None = None,
     qemu: str = "",
 ) -> Terminal:
-    """Prepare a machine whose serial port and monitor share the terminal. ``folder`` takes its UEFI variables."""
+    """Prepare a machine whose serial port and monitor share the terminal. Its UEFI variables are in ``folder``."""
     check(spec, qemu)
     firmware = firmware or spec.find_firmware()
     folder.mkdir(parents=True, exist_ok=True)
     command = prepare(spec, acceleration, folder, ["-serial", "mon:stdio"], firmware=firmware, qemu=qemu)
     notice = (
-        f"The serial console of the machine ({acceleration.name}: {acceleration.why}).\n"
-        "Leave with Ctrl-A X, which ends the machine; Ctrl-A C is QEMU's monitor and back."
+        f"This is the serial console of the machine ({acceleration.name}: {acceleration.why}).\n"
+        "Press Ctrl-A X to end the machine, Ctrl-A C to switch between console and QEMU's monitor."
     )
     return Terminal(command, notice)

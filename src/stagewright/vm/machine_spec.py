@@ -1,4 +1,4 @@
-"""What a machine consists of, and the QEMU command line that makes it."""
+"""Specification of a machine, and the QEMU command line for it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from stagewright.vm.accel import INSTALL, Acceleration
 from stagewright.vm.firmware import Firmware
 
 TAP = "tap0"
-"""The interface of this computer that a machine with ``network="tap"`` is plugged into."""
+"""Network interface of this computer that a machine with ``network="tap"`` is connected to."""
 
 FirmwareKind = Literal["uefi", "uefi-secure", "bios"]
-"""What starts a machine; ``uefi-secure`` starts nothing that is not signed."""
+"""Firmware of a machine. ``uefi-secure`` only starts signed programs."""
 
 
 @dataclass(frozen=True)
 class Platform:
-    """A kind of machine that QEMU makes: the program, the name of the newest such machine, a display.
+    """QEMU's settings for an architecture: the program, the machine type, and a display.
 
-    ``bios`` says whether QEMU has a BIOS for it.
+    ``bios`` is True if QEMU has a BIOS for it.
     """
 
     qemu: str
@@ -37,20 +37,20 @@ class Platform:
 
 PLATFORMS = {
     "x86_64": Platform("qemu-system-x86_64", "q35", ("-vga", "std"), bios=True),
-    # a frame buffer that firmware hands on: with a virtio-gpu the screen stays black until Linux has loaded a driver
+    # a frame buffer that the kernel takes over: with a virtio-gpu the screen is black until Linux loads a driver
     "aarch64": Platform("qemu-system-aarch64", "virt", ("-device", "ramfb")),
 }
-"""By QEMU's name of the architecture."""
+"""Platforms by QEMU's name of the architecture."""
 
 Architecture = Literal["x86_64", "aarch64"]
 
 
 def architecture_of(arch: Arch) -> Architecture:
-    """The machines that programs of an architecture run on. Raises ``HOST_FEATURE`` where there are none yet."""
+    """Return QEMU's architecture for an architecture of programs. Raises ``HOST_FEATURE`` if it is not supported."""
     known: Mapping[Arch, Architecture] = {Arch.AMD64: "x86_64", Arch.X86: "x86_64", Arch.ARM64: "aarch64"}
     if arch not in known:
-        message = f"virtual machines for {arch} are not there yet; they are for {', '.join(known)}"
-        raise StagewrightError(Reason.HOST_FEATURE, message, hint="boot it on a machine of its own")
+        message = f"virtual machines for {arch} are not supported (only for {', '.join(known)})"
+        raise StagewrightError(Reason.HOST_FEATURE, message, hint=f"boot it on {arch} hardware")
     return known[arch]
 
 
@@ -58,11 +58,11 @@ def architecture_of(arch: Arch) -> Architecture:
 class MachineSpec:
     """A machine to start.
 
-    ``firmware`` None stands for a kernel started directly, with no boot loader; ``variables`` are UEFI variables to
-    start with, such as ones with keys of one's own. Disks are raw unless named ``.qcow2``. What a guest writes to
-    ``disk`` and ``usb`` is thrown away unless ``keep_writes``: a test must not change what it tests. Firmware tries
-    kernel, CD, USB, disk, network in that order. ``user_network`` adds options to ``-netdev user`` (``tftp=...``,
-    ``bootfile=...``, ``hostfwd=...``); ``extra`` goes to QEMU as it is.
+    Without ``firmware``, QEMU starts a kernel directly, without a boot loader. ``variables`` is a file with initial
+    UEFI variables, for example with other keys. Disks are raw unless their name ends in ``.qcow2``. Writes of the guest
+    to ``disk`` and ``usb`` are discarded unless ``keep_writes`` is set, because a test must not change the tested
+    image. Firmware tries kernel, CD, USB, disk, network in this order. ``user_network`` adds options to
+    ``-netdev user`` (``tftp=...``, ``bootfile=...``, ``hostfwd=...``). ``extra`` are further arguments of QEMU.
     """
 
     firmware: FirmwareKind | None = "uefi"
@@ -83,27 +83,28 @@ class MachineSpec:
 
     def __post_init__(self) -> None:
         if self.firmware is None and self.kernel is None:
-            raise StagewrightError(Reason.INVALID_VALUE, "a machine without firmware needs a kernel to start")
+            raise StagewrightError(Reason.INVALID_VALUE, "a machine without firmware needs a kernel")
         if self.kernel is None and (self.initrd or self.append):
-            raise StagewrightError(Reason.INVALID_VALUE, "initrd and append are of use only with a kernel")
+            raise StagewrightError(Reason.INVALID_VALUE, "initrd and append need a kernel")
         if self.firmware == "bios" and not self.platform.bios:
-            message = f"machines of {self.architecture} have no BIOS"
-            raise StagewrightError(Reason.INVALID_VALUE, message, hint="take UEFI")
+            message = f"{self.architecture} machines do not have a BIOS"
+            raise StagewrightError(Reason.INVALID_VALUE, message, hint="use UEFI")
 
     @property
     def platform(self) -> Platform:
-        """The kind of machine."""
+        """QEMU's settings for the architecture."""
         return PLATFORMS[self.architecture]
 
     @property
     def is_uefi(self) -> bool:
-        """Whether it has UEFI firmware."""
+        """True if the machine has UEFI firmware."""
         return self.firmware in ("uefi", "uefi-secure")
 
     def find_firmware(self) -> Firmware | None:
-        """The first UEFI firmware on this computer that fits, or None where none is needed. Raises ``NO_FIRMWARE``.
+        """Return the first matching UEFI firmware on this computer, or None if the machine has no UEFI.
 
-        Without variables of one's own, secure firmware knows the keys that its makers enrolled.
+        ``uefi-secure`` without ``variables`` requires firmware with enrolled keys. Raises ``NO_FIRMWARE`` if nothing
+        matches.
         """
         if not self.is_uefi:
             return None
@@ -113,11 +114,11 @@ class MachineSpec:
         return replace(found, variables=self.variables) if self.variables else found
 
     def files(self) -> list[Path]:
-        """The files the machine reads."""
+        """Return the files that the machine reads."""
         return [path for path in (self.cdrom, self.disk, self.usb, self.kernel, self.initrd, self.variables) if path]
 
     def boot_options(self) -> int:
-        """How many things its firmware can try to boot from; UEFI tries PXE and then HTTP where there is no iPXE."""
+        """Return the number of boot options of the firmware. Without iPXE, UEFI tries PXE and then HTTP."""
         network = {"none": 0, "user": 1, "tap": 2 if self.is_uefi else 1}[self.network]
         return sum(map(bool, (self.cdrom, self.disk, self.usb, self.kernel))) + network
 
@@ -131,7 +132,10 @@ def command_line(
     variables: Path | None = None,
     qemu: str = "",
 ) -> list[str]:
-    """QEMU's command line. ``wires`` says where serial port and monitor go, ``variables`` is the machine's own copy."""
+    """Return QEMU's command line.
+
+    ``wires`` are the arguments for serial port and monitor. ``variables`` is the machine's copy of the UEFI variables.
+    """
     secure = firmware is not None and "requires-smm" in firmware.features
     platform = spec.platform
     machine = f"{platform.machine},smm=on" if secure and platform.machine == "q35" else platform.machine
@@ -149,9 +153,10 @@ def command_line(
 
 
 def _media(spec: MachineSpec) -> list[str]:
-    """CD by virtio-scsi, since small kernels of cloud images have no AHCI; UEFI and SeaBIOS both boot from it.
+    """Return the arguments for CD, USB and disk.
 
-    The first place in the order is taken where QEMU starts a kernel itself, on a machine with a BIOS.
+    The CD uses virtio-scsi: small kernels of cloud images do not have AHCI, and both UEFI and SeaBIOS boot from it.
+    Boot index 0 is free for a kernel that QEMU starts on a machine with a BIOS.
     """
     words: list[str] = []
     if spec.cdrom:
@@ -188,18 +193,18 @@ def _format(path: Path) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """A path inside an option of QEMU, where a comma is written twice."""
+    """Return a path for an option of QEMU, with doubled commas."""
     return str(path).replace(",", ",,")
 
 
 def check(spec: MachineSpec, qemu: str = "") -> None:
-    """Raise ``MISSING_TOOL`` or ``MISSING_FILE`` before anything is started. ``qemu`` stands for another program."""
+    """Raise ``MISSING_TOOL`` or ``MISSING_FILE`` if QEMU or a file is missing. ``qemu`` is another program to use."""
     qemu = qemu or spec.platform.qemu
     if shutil.which(qemu, path=run.PATH) is None:
         raise StagewrightError(Reason.MISSING_TOOL, f"{qemu} is not installed", hint=INSTALL)
     for path in spec.files():
         if not path.exists():
-            raise StagewrightError(Reason.MISSING_FILE, f"no such file: {path}")
+            raise StagewrightError(Reason.MISSING_FILE, f"{path} not found")
 
 
 def prepare(
@@ -211,7 +216,7 @@ def prepare(
     firmware: Firmware | None,
     qemu: str = "",
 ) -> list[str]:
-    """The command line, after making the machine's own copy of the UEFI variables in ``folder``."""
+    """Copy the UEFI variables for the machine to ``folder``, and return QEMU's command line."""
     if spec.is_uefi != (firmware is not None):
         raise ValueError(f"firmware {firmware} given to a machine with {spec.firmware}")
     variables = folder / "variables.fd" if firmware else None

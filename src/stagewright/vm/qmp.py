@@ -1,4 +1,4 @@
-"""The few words of QMP, QEMU's control protocol, that a boot test needs (docs/interop/qmp-spec.txt in QEMU)."""
+"""A minimal client of QMP, QEMU's control protocol (docs/interop/qmp-spec.txt in QEMU)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from stagewright.errors import Reason, StagewrightError
 
 
 class Qmp:
-    """A QMP session on a connected socket. Commands run one at a time; events are read past."""
+    """A QMP session on a connected socket. Commands run one at a time. Events are ignored."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._pending = b""
 
     def greet(self, limit: float = 30.0) -> None:
-        """Wait for QEMU's greeting and leave negotiation mode. Raises EOFError when QEMU ended instead."""
+        """Wait for QEMU's greeting and leave negotiation mode. Raises EOFError if QEMU ends before."""
         self._message(time.monotonic() + limit)
         self.execute("qmp_capabilities", limit=limit)
 
     def execute(self, command: str, *, limit: float = 10.0, **arguments: Any) -> Any:
-        """Run a command and give back what it returned.
+        """Run a command and return its result.
 
-        Raises ``BOOT_FAILED`` when QEMU refuses it; TimeoutError, EOFError or another OSError when it is gone.
+        Raises ``BOOT_FAILED`` if QEMU reports an error; TimeoutError, EOFError or another OSError if it has ended.
         """
         request = {"execute": command, **({"arguments": arguments} if arguments else {})}
         self._connection.sendall(json.dumps(request).encode() + b"\n")
@@ -35,7 +35,8 @@ class Qmp:
             if "return" in answer:
                 return answer["return"]
             if "error" in answer:
-                raise StagewrightError(Reason.BOOT_FAILED, f"QEMU refused {command}: {answer['error'].get('desc')}")
+                message = f"QMP command {command} failed: {answer['error'].get('desc')}"
+                raise StagewrightError(Reason.BOOT_FAILED, message)
 
     def close(self) -> None:
         """End the session."""

@@ -1,4 +1,4 @@
-"""What a test of a guest does and what it reports."""
+"""Scripts for tests of guests, and the reports of these tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stagewright.errors import Reason, StagewrightError
 
 @dataclass(frozen=True)
 class Login:
-    """How to log in. The prompts are regular expressions."""
+    """Data for a login. The prompts are regular expressions."""
 
     user: str
     password: str = ""
@@ -23,7 +23,7 @@ class Login:
 
 @dataclass(frozen=True)
 class BootCommand:
-    """A command for the guest's shell, the exit status it should have, a regular expression that its output holds."""
+    """A command for the guest's shell, its expected exit status, and a regular expression for its output."""
 
     run: str
     expect: str = ""
@@ -32,11 +32,12 @@ class BootCommand:
 
 @dataclass(frozen=True)
 class BootScript:
-    """What a boot should show, in order. ``seconds`` is the limit for all of it, a second attempt gets as much again.
+    """The expected output of a boot in order, and the commands to run.
 
-    ``expect`` and ``prompt`` are regular expressions, searched with MULTILINE. Without ``login`` the commands wait for
-    a prompt (a console that logs in by itself). ``poweroff`` asks the guest to switch itself off and waits for it.
-    ``entry`` is the line of the boot menu to start, counted from 1, the one that starts by itself.
+    ``seconds`` is the time limit of the whole script; a second attempt has the same limit. ``expect`` and ``prompt``
+    are regular expressions, searched with MULTILINE. Without ``login`` the commands wait for a prompt, for consoles
+    with automatic login. ``poweroff`` asks the guest to shut down and waits for its end. ``entry`` is the line of the
+    boot menu to start. 1 is the first line, which starts by default.
     """
 
     expect: tuple[str, ...] = ()
@@ -54,18 +55,18 @@ class BootScript:
                 re.compile(pattern)
             except re.error as error:
                 raise StagewrightError(
-                    Reason.INVALID_VALUE, f"not a regular expression: {pattern!r}: {error}"
+                    Reason.INVALID_VALUE, f"invalid regular expression {pattern!r}: {error}"
                 ) from error
 
     @property
     def needs_shell(self) -> bool:
-        """Whether a shell of the guest is used."""
+        """True if the script uses a shell of the guest."""
         return bool(self.login or self.commands)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a test of a guest found. Times are seconds from its start, memory is in KiB as in /proc/meminfo."""
+    """Findings of a test of a guest. Times are seconds since its start. Memory is in KiB, as in /proc/meminfo."""
 
     passed: bool
     seconds: float
@@ -76,13 +77,13 @@ class Report:
     error: str = ""
 
     def to_json(self) -> str:
-        """The report as it stands in result.json."""
+        """Return the report as JSON text for result.json."""
         return json.dumps(dataclasses.asdict(self), indent=1, default=str) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BootReport(Report):
-    """What a boot test found besides: the firmware, and how the processor was made."""
+    """Findings of a boot test, with the firmware and the acceleration of the machine."""
 
     attempts: int
     firmware: str

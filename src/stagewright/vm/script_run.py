@@ -1,4 +1,4 @@
-"""Follow a script on the console of a guest, be it a machine or a container, and note what was found on the way."""
+"""Run a script on the console of a guest (a machine or a container), and record the findings."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _NUDGE = 10.0  # seconds without a prompt before Enter is pressed
 
 
 class Guest(Protocol):
-    """A system that runs, with a console."""
+    """A running system with a console."""
 
     @property
     def console(self) -> Console:
-        """Its console."""
+        """Console of the guest."""
 
     def powerdown(self) -> None:
-        """Ask it from outside to switch itself off."""
+        """Ask the guest from outside to shut down."""
 
 
 @dataclass
 class ScriptRun:
-    """A script, and what following it has found so far. ``landmarks`` are milestones noted in passing."""
+    """A run of a script with its findings so far. ``landmarks`` are milestones that are recorded if they appear."""
 
     script: BootScript
     on_phase: Callable[[str], None]
@@ -39,9 +39,9 @@ class ScriptRun:
     seconds: float = 0.0
 
     def follow(self, guest: Guest, end: float, before_the_end: Callable[[], None] = lambda: None) -> None:
-        """Put a guest through the script until ``end`` (of the monotonic clock).
+        """Run the script in a guest, at most until ``end`` (monotonic clock).
 
-        ``before_the_end`` is called before it is switched off. Raises ``BOOT_FAILED`` with the end of the console.
+        ``before_the_end`` is called before the shutdown. Raises ``BOOT_FAILED`` with the end of the console.
         """
         try:
             self._follow(guest, end, before_the_end)
@@ -49,7 +49,7 @@ class ScriptRun:
             self._note(guest.console)
 
     def facts(self) -> dict[str, Any]:
-        """What all reports tell of it."""
+        """Return the findings that all reports contain."""
         return {
             "seconds": round(self.seconds, 2),
             "milestones": dict(sorted(self.milestones.items(), key=lambda item: item[1])),
@@ -82,7 +82,7 @@ class ScriptRun:
         login = self.script.login
         if login:
             self.on_phase("log in")
-            # an expectation such as "login:" may stand in the very line of the prompt
+            # the last match, like "login:", may be in the line of the prompt
             self._await(console, login.login_prompt, end, name="login prompt", again=True)
             console.send(login.user + "\n")
             if login.password:
@@ -91,25 +91,25 @@ class ScriptRun:
         self._await_prompt(console, end, again=login is None)
 
     def _await_prompt(self, console: Console, end: float, *, again: bool) -> None:
-        """Wait for the shell. Kernel messages may hide a prompt, so press Enter now and then for a new one."""
+        """Wait for the shell. Kernel messages can hide a prompt, so press Enter from time to time for a new one."""
         pattern = re.compile(rf"(?P<prompt>{self.script.prompt})|Login incorrect", re.MULTILINE)
         while True:
             left = max(end - time.monotonic(), 0)
             match = console.look(pattern, min(left, _NUDGE), what="a shell prompt", again=again)
             again = False
             if match is None and left <= _NUDGE:
-                raise console.error("no prompt came in time", "a shell prompt")
+                raise console.error("timed out", "a shell prompt")
             if match is None:
                 console.send("\n")
             elif match["prompt"] is None:
-                raise console.error("the login was refused", "a shell prompt")
+                raise console.error("login failed (Login incorrect)", "a shell prompt")
             elif self._stays(console, match.end()):
                 self.milestones["shell"] = round(console.seconds(match.end() - 1), 2)
                 return
 
     @staticmethod
     def _stays(console: Console, offset: int) -> bool:
-        """Whether a line that ended like a prompt really ends there: its rest may still have been under way."""
+        """Return True if a line that looks like a prompt ends there. The rest of the line may arrive later."""
         time.sleep(0.2)
         return console.text[offset : offset + 1] in ("", "\n")
 
@@ -117,13 +117,13 @@ class ScriptRun:
         status, output = console.run(command.run, max(end - time.monotonic(), 0))
         self.milestones[shorten(command.run)] = round(time.monotonic() - console.started, 2)
         if status != command.status:
-            problem = f"exit status {status} instead of {command.status}"
+            problem = f"wrong exit status (found {status}, expected {command.status})"
         elif command.expect and not re.search(command.expect, output, re.MULTILINE):
-            problem = f"its output does not hold /{command.expect}/"
+            problem = f"/{command.expect}/ not found in its output"
         else:
             return
-        told = "\n".join(output.splitlines()[-TAIL_LINES:])
-        raise StagewrightError(Reason.BOOT_FAILED, f"in the guest, {shorten(command.run)!r}: {problem}", detail=told)
+        message = f"command {shorten(command.run)!r} in the guest: {problem}"
+        raise StagewrightError(Reason.BOOT_FAILED, message, detail="\n".join(output.splitlines()[-TAIL_LINES:]))
 
     def _power_off(self, guest: Guest, end: float) -> None:
         if self.script.needs_shell:
@@ -132,12 +132,12 @@ class ScriptRun:
             guest.powerdown()
         if not guest.console.wait_end(max(end - time.monotonic(), 0)):
             raise StagewrightError(
-                Reason.BOOT_FAILED, "the guest did not switch itself off in time", detail=guest.console.tail()
+                Reason.BOOT_FAILED, "timed out while waiting for the guest's shutdown", detail=guest.console.tail()
             )
         self.milestones["off"] = round(time.monotonic() - guest.console.started, 2)
 
     def _note(self, console: Console) -> None:
-        """Fill in what the console showed in passing."""
+        """Record the output and the landmarks in it."""
         self.text = console.text
         self.seconds = time.monotonic() - console.started
         for name, pattern in self.landmarks.items():
@@ -147,7 +147,7 @@ class ScriptRun:
 
 
 def _memory(console: Console, end: float) -> int | None:
-    """MemAvailable in KiB, where the guest has /proc/meminfo."""
+    """Return MemAvailable in KiB, or None if the guest has no /proc/meminfo."""
     status, output = console.run("cat /proc/meminfo", max(end - time.monotonic(), 0))
     match = re.search(r"^MemAvailable:\s+(\d+) kB", output, re.MULTILINE)
     return int(match[1]) if match and status == 0 else None

@@ -31,14 +31,14 @@ def calls(tmp_path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
-def test_guest_that_ran(tmp_path: Path, device: Path) -> None:
+def test_kvm_is_used_if_the_guest_ran(tmp_path: Path, device: Path) -> None:
     found = accel.probe(fake(tmp_path, f"exit {accel.PROVEN}"), device=device)
     assert found.name == "kvm"
     assert found.arguments[:2] == ("-accel", "kvm")
 
 
 @pytest.mark.parametrize("body", ["exit 0", "exit 1", "kill -ABRT $$"])
-def test_guest_that_did_not(tmp_path: Path, device: Path, body: str) -> None:
+def test_a_failing_guest_falls_back_to_tcg_with_the_reason(tmp_path: Path, device: Path, body: str) -> None:
     said = "echo 'warning: some feature' >&2; echo 'error: failed to set MSR 0x10a' >&2\n"
     found = accel.probe(fake(tmp_path, said + body), device=device)
     assert found.name == "tcg"
@@ -53,13 +53,13 @@ def test_internal_error_ends_the_probe_at_once(tmp_path: Path, device: Path) -> 
     assert "KVM internal error" in found.why
 
 
-def test_silent_guest_is_given_up_and_not_remembered(tmp_path: Path, device: Path) -> None:
+def test_a_timeout_falls_back_to_tcg_and_is_not_cached(tmp_path: Path, device: Path) -> None:
     qemu, cache = fake(tmp_path, "exec sleep 60"), tmp_path / "cache" / "accel.json"
     assert accel.probe(qemu, device=device, cache=cache, limit=0.3).name == "tcg"
     assert not cache.exists()
 
 
-def test_answer_is_remembered_until_qemu_changes(tmp_path: Path, device: Path) -> None:
+def test_the_result_is_cached_until_qemu_changes(tmp_path: Path, device: Path) -> None:
     qemu, cache = fake(tmp_path, f"exit {accel.PROVEN}"), tmp_path / "cache" / "accel.json"
     first = accel.probe(qemu, device=device, cache=cache)
     assert accel.probe(qemu, device=device, cache=cache) == first
@@ -72,19 +72,19 @@ def test_answer_is_remembered_until_qemu_changes(tmp_path: Path, device: Path) -
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', "\0"])
-def test_damaged_cache_is_no_answer(tmp_path: Path, device: Path, content: str) -> None:
+def test_a_damaged_cache_is_ignored(tmp_path: Path, device: Path, content: str) -> None:
     cache = tmp_path / "accel.json"
     cache.write_text(content, encoding="utf-8")
     assert accel.probe(fake(tmp_path, f"exit {accel.PROVEN}"), device=device, cache=cache).name == "kvm"
 
 
-def test_no_device(tmp_path: Path) -> None:
+def test_without_a_device_tcg_is_used(tmp_path: Path) -> None:
     found = accel.probe(fake(tmp_path, "exit 0"), device=tmp_path / "none")
     assert found.name == "tcg"
     assert calls(tmp_path) == 0
 
 
-def test_no_qemu(tmp_path: Path) -> None:
+def test_a_missing_qemu_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         accel.probe(str(tmp_path / "none"))
     assert caught.value.reason is Reason.MISSING_TOOL
@@ -94,7 +94,7 @@ def test_sector_leaves_room_for_its_signature() -> None:
     assert len(accel.SECTOR) == 150
 
 
-def test_signed_pointers_are_cheap_where_arm_is_emulated() -> None:
+def test_emulated_arm_uses_the_fast_algorithm_for_signed_pointers() -> None:
     found = accel.of("aarch64")
     if host_machine().qemu != "aarch64":
         assert "emulated" in found.why

@@ -14,7 +14,7 @@ from stagewright.errors import Reason, StagewrightError
 LONG = 20.0  # a limit that no test should ever reach
 
 
-def test_expect_goes_forward_and_keeps_the_log(tmp_path: Path) -> None:
+def test_expect_searches_forward_and_the_log_has_all_bytes(tmp_path: Path) -> None:
     with playing(tmp_path, b"\x1b[1mone\x1b[0m\r\n", 0.05, b"two o", 0.05, b"ne\r\n") as console:
         assert console.expect("one", LONG).start() == 0
         match = console.expect(re.compile(r"(\w+) one"), LONG)
@@ -24,12 +24,12 @@ def test_expect_goes_forward_and_keeps_the_log(tmp_path: Path) -> None:
     assert console.text == "one\ntwo one\n"
 
 
-def test_a_string_stands_for_itself(tmp_path: Path) -> None:
+def test_expect_takes_a_string_literally(tmp_path: Path) -> None:
     with playing(tmp_path, b"axb a.b") as console:
         assert console.expect("a.b", LONG).start() == 4
 
 
-def test_again_looks_at_the_same_line(tmp_path: Path) -> None:
+def test_again_searches_the_line_of_the_last_match(tmp_path: Path) -> None:
     with playing(tmp_path, b"old login: \r\nhost login: ") as console:
         console.expect("host login:", LONG)
         assert console.expect(re.compile("login: ?"), LONG, again=True).start() == len("old login: \nhost ")
@@ -44,7 +44,7 @@ def test_send_reaches_the_guest(tmp_path: Path) -> None:
         console.expect("welcome", LONG)
 
 
-def test_silence_is_an_error_with_the_end_of_the_console(tmp_path: Path) -> None:
+def test_a_timeout_is_an_error_with_the_end_of_the_console(tmp_path: Path) -> None:
     lines = b"".join(b"line %d\r\n" % number for number in range(40))
     with playing(tmp_path, lines) as console, pytest.raises(StagewrightError) as caught:
         console.expect("login:", 0.3)
@@ -66,7 +66,7 @@ def test_silence_is_an_error_with_the_end_of_the_console(tmp_path: Path) -> None
         (b"\r\ngrub> ", "GRUB"),
     ],
 )
-def test_disasters_end_the_wait_at_once(tmp_path: Path, said: bytes, told: str) -> None:
+def test_a_failed_boot_ends_the_wait_at_once(tmp_path: Path, said: bytes, told: str) -> None:
     begin = time.monotonic()
     with playing(tmp_path, b"hello\r\n", said[:9], 0.1, said[9:]) as console, pytest.raises(StagewrightError) as caught:
         console.expect("login:", LONG)
@@ -74,7 +74,7 @@ def test_disasters_end_the_wait_at_once(tmp_path: Path, said: bytes, told: str) 
     assert told in caught.value.message
 
 
-def test_reason_behind_a_panic_is_waited_for(tmp_path: Path) -> None:
+def test_the_reason_after_a_panic_is_included(tmp_path: Path) -> None:
     steps = (b"Kernel panic - not syncing", 0.2, b": IO-APIC + timer doesn't work!\r\n")
     with playing(tmp_path, *steps) as console, pytest.raises(StagewrightError) as caught:
         console.expect("login:", LONG)
@@ -82,7 +82,7 @@ def test_reason_behind_a_panic_is_waited_for(tmp_path: Path) -> None:
     assert "IO-APIC" in caught.value.detail
 
 
-def test_a_disaster_can_be_what_is_awaited(tmp_path: Path) -> None:
+def test_a_failure_can_be_expected(tmp_path: Path) -> None:
     steps = (b"BdsDxe: failed to load Boot0001 ", 0.2, b"from Pci: Access Denied\r\n")
     with playing(tmp_path, *steps) as console:
         console.expect("Access Denied", LONG)
@@ -91,7 +91,7 @@ def test_a_disaster_can_be_what_is_awaited(tmp_path: Path) -> None:
         console.expect("more", LONG)  # what was awaited and found is no disaster afterwards
 
 
-def test_hanging_up_ends_the_wait(tmp_path: Path) -> None:
+def test_the_end_of_the_guest_ends_the_wait(tmp_path: Path) -> None:
     with playing(tmp_path, b"bye\r\n", stay=False) as console:
         with pytest.raises(StagewrightError) as caught:
             console.expect("login:", LONG)
@@ -106,7 +106,7 @@ def shells() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", shells(), ids=lambda words: Path(words[-1] if "ash" in words else words[0]).name)
-def test_commands_at_real_shells(tmp_path: Path, words: Sequence[str]) -> None:
+def test_commands_run_in_real_shells(tmp_path: Path, words: Sequence[str]) -> None:
     with shell(tmp_path, words) as console:
         assert console.run("echo hello; exit 3", LONG) == (3, "hello")
         assert console.run("printf 'no line end'", LONG) == (0, "no line end")
@@ -122,12 +122,12 @@ def test_commands_at_real_shells(tmp_path: Path, words: Sequence[str]) -> None:
         assert console.run("echo still here", LONG) == (0, "still here")
 
 
-def test_output_may_talk_of_disasters(tmp_path: Path) -> None:
+def test_failure_patterns_in_the_output_of_a_command_are_ignored(tmp_path: Path) -> None:
     with shell(tmp_path, ["/bin/sh"]) as console:
         assert console.run("echo 'Kernel panic - not syncing'", LONG) == (0, "Kernel panic - not syncing")
 
 
-def test_command_that_does_not_end(tmp_path: Path) -> None:
+def test_a_command_that_does_not_end_times_out(tmp_path: Path) -> None:
     with shell(tmp_path, ["/bin/sh"]) as console, pytest.raises(StagewrightError) as caught:
         console.run("sleep 60", 0.5)
     assert "the end of 'sleep 60'" in caught.value.message

@@ -19,7 +19,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("raw", "clean"), CASES)
-def test_whole_and_in_single_bytes(raw: bytes, clean: str) -> None:
+def test_escape_sequences_are_removed_from_whole_and_split_input(raw: bytes, clean: str) -> None:
     assert Cleaner().feed(raw) == clean
     cleaner = Cleaner()
     assert "".join(cleaner.feed(raw[index : index + 1]) for index in range(len(raw))) == clean

@@ -43,7 +43,7 @@ def describe(folder: Path, name: str, *features: str, missing: bool = False, **c
     return path
 
 
-def test_first_by_name_wins_across_folders(folders: list[Path]) -> None:
+def test_the_first_match_by_file_name_is_used(folders: list[Path]) -> None:
     describe(folders[0], "60-plain")
     first = describe(folders[2], "10-mine")
     found = firmware.find(Q35, folders=folders, known=())
@@ -52,21 +52,21 @@ def test_first_by_name_wins_across_folders(folders: list[Path]) -> None:
     assert (found.code_format, found.variables_format) == ("raw", "qcow2")
 
 
-def test_specific_folder_overrides_the_same_name(folders: list[Path]) -> None:
+def test_a_more_specific_folder_overrides_a_descriptor(folders: list[Path]) -> None:
     describe(folders[0], "60-plain")
     describe(folders[1], "60-plain")
     mine = describe(folders[2], "60-plain")
     assert firmware.find(Q35, folders=folders, known=()).descriptor == mine
 
 
-def test_empty_file_masks(folders: list[Path]) -> None:
+def test_an_empty_file_disables_a_descriptor(folders: list[Path]) -> None:
     describe(folders[0], "10-first")
     second = describe(folders[0], "20-second")
     (folders[1] / "10-first.json").touch()
     assert firmware.find(Q35, folders=folders, known=()).descriptor == second
 
 
-def test_secure_boot_only_when_asked(folders: list[Path]) -> None:
+def test_secure_boot_firmware_is_only_used_on_request(folders: list[Path]) -> None:
     enrolled = describe(folders[0], "40-enrolled", "secure-boot", "enrolled-keys", "requires-smm")
     secure = describe(folders[0], "50-secure", "secure-boot", "requires-smm")
     plain = describe(folders[0], "60-plain", "acpi-s3")
@@ -76,7 +76,7 @@ def test_secure_boot_only_when_asked(folders: list[Path]) -> None:
     assert firmware.find(Q35, want=wanted, folders=folders, known=()).descriptor == enrolled
 
 
-def test_known_paths_are_the_last_resort(folders: list[Path], tmp_path: Path) -> None:
+def test_known_paths_are_used_if_no_descriptor_matches(folders: list[Path], tmp_path: Path) -> None:
     code, variables = tmp_path / "CODE.fd", tmp_path / "VARS.fd"
     code.touch()
     variables.touch()
@@ -86,7 +86,7 @@ def test_known_paths_are_the_last_resort(folders: list[Path], tmp_path: Path) ->
         firmware.find(Q35, want=["secure-boot"], folders=folders, known=known)
 
 
-def test_error_tells_all_that_was_tried(folders: list[Path]) -> None:
+def test_the_error_lists_all_candidates(folders: list[Path]) -> None:
     describe(folders[0], "10-gone", missing=True)
     describe(folders[0], "20-bios", **{"interface-types": ["bios"]})
     describe(folders[0], "30-memory", mapping={"device": "memory", "filename": "/x"})
@@ -106,7 +106,7 @@ def test_error_tells_all_that_was_tried(folders: list[Path]) -> None:
     assert "/nonexistent/code.fd" in caught.value.detail
 
 
-def test_firmware_of_arm(folders: list[Path]) -> None:
+def test_firmware_for_arm_is_found(folders: list[Path]) -> None:
     describe(folders[0], "10-pc")
     describe(folders[0], "20-arm", targets=[{"architecture": "aarch64", "machines": ["virt-*"]}])
     found = firmware.find("virt-7.2", architecture="aarch64", folders=folders, known=())
@@ -116,12 +116,12 @@ def test_firmware_of_arm(folders: list[Path]) -> None:
     assert "qemu-efi-aarch64" in caught.value.hint
 
 
-def test_user_folder_follows_xdg() -> None:
+def test_the_users_folder_is_under_xdg_config_home() -> None:
     assert firmware.directories({"XDG_CONFIG_HOME": "/c"})[-1] == Path("/c/qemu/firmware")
     assert firmware.directories({"HOME": "/h"})[-1] == Path("/h/.config/qemu/firmware")
 
 
-def test_alias_is_resolved(tmp_path: Path) -> None:
+def test_a_machine_alias_is_resolved(tmp_path: Path) -> None:
     qemu = tmp_path / "qemu"
     qemu.write_text(
         "#!/bin/sh\ncat <<'END'\nSupported machines are:\n"

@@ -38,7 +38,7 @@ def test_secure_boot_needs_smm() -> None:
     assert "driver=cfi.pflash01,property=secure,value=on" in text
 
 
-def test_media_are_not_changed_unless_asked() -> None:
+def test_writes_to_media_are_discarded_by_default() -> None:
     spec = MachineSpec(firmware="bios", disk=Path("/d.qcow2"), usb=Path("/u.img"))
     assert "id=disk,snapshot=on,format=qcow2,file=/d.qcow2" in line(spec)
     assert "id=usb,snapshot=on,format=raw,file=/u.img" in line(spec)
@@ -71,7 +71,7 @@ def test_network_options_and_extra() -> None:
     )
 
 
-def test_a_kernel_and_a_disc_do_not_claim_one_place() -> None:
+def test_media_leave_boot_index_0_to_the_kernel() -> None:
     places = re.findall(
         r"bootindex=(\d+)", line(MachineSpec("bios", kernel=Path("/k"), cdrom=Path("/c"), usb=Path("/u")))
     )
@@ -88,13 +88,13 @@ def test_a_kernel_and_a_disc_do_not_claim_one_place() -> None:
         {"architecture": "aarch64", "firmware": "bios"},
     ],
 )
-def test_settings_that_make_no_machine(settings: dict[str, object]) -> None:
+def test_inconsistent_settings_are_rejected(settings: dict[str, object]) -> None:
     with pytest.raises(StagewrightError) as caught:
         MachineSpec(**settings)  # type: ignore[arg-type]
     assert caught.value.reason is Reason.INVALID_VALUE
 
 
-def test_missing_media_and_tools(tmp_path: Path) -> None:
+def test_missing_media_and_tools_are_reported(tmp_path: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         check(MachineSpec(cdrom=tmp_path / "no.iso"), "sh")
     assert caught.value.reason is Reason.MISSING_FILE
@@ -111,7 +111,7 @@ def test_each_machine_has_its_own_variables(tmp_path: Path) -> None:
     assert f"if=pflash,unit=1,format=raw,file={tmp_path}/variables.fd" in command
 
 
-def test_architectures_without_machines_are_told() -> None:
+def test_unsupported_architectures_are_reported() -> None:
     assert architecture_of(Arch.X86) == "x86_64"
     assert architecture_of(Arch.ARM64) == "aarch64"
     with pytest.raises(StagewrightError) as caught:

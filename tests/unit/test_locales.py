@@ -1,0 +1,167 @@
+"""Locales that are not UTF-8, and one with other rules for letters: the same output, keys and files as in any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Exit
+
+LOCALES = {"C": ("", ""), "en_US.ISO-8859-1": ("en_US", "ISO-8859-1"), "tr_TR.UTF-8": ("tr_TR", "UTF-8")}
+"""Locales by name, each with the source and the character map that localedef(1) makes it of."""
+
+PROJECT = """
+format = 1
+[project]
+name = "small"
+version = "1"
+source_date_epoch = 2026-11-20
+[seeds.base]
+file = "größe.tar"
+[stages.live]
+kind = "livecd-stage1"
+root = "base"
+root_overlay = ["ı-und-日本"]
+[stages.pack]
+kind = "tarball"
+root = "live"
+"""
+
+SPEC = """\
+# größe
+subarch: amd64
+target: stage1
+version_stamp: 1
+rel_type: default
+profile: default/linux/amd64/23.0
+snapshot_treeish: 0000000000000000000000000000000000000000
+source_subpath: default/stage3
+"""
+
+
+@dataclass
+class Said:
+    """What a command printed, as bytes, and its exit code."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the locales, for LOCPATH."""
+    folder = tmp_path_factory.mktemp("locales")
+    if shutil.which("localedef") is None or not Path("/usr/share/i18n/locales/tr_TR").exists():
+        pytest.skip("NOT TESTED: no sources of locales (package locales)")
+    for name, (source, charmap) in LOCALES.items():
+        if source:
+            words = ["localedef", "--no-archive", "-i", source, "-f", charmap, str(folder / name)]
+            subprocess.run(words, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "häuser"
+    (folder / "ı-und-日本").mkdir(parents=True)
+    (folder / "ı-und-日本/straße").write_text("x", encoding="utf-8")
+    with tarfile.open(folder / "größe.tar", "w") as seed:
+        seed.add(folder / "ı-und-日本", "etc")
+    (folder / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
+    return folder
+
+
+def call(name: str, made: Path, folder: Path, *words: str) -> Said:
+    """The command in a locale and a folder."""
+    base = {key: value for key, value in os.environ.items() if key != "LANG" and not key.startswith(("LC_", "PYTHON"))}
+    environment = {**base, "LC_ALL": name, "LOCPATH": str(made), "STAGEWRIGHT_STORE": str(made / f"store-{name}")}
+    line = [sys.executable, "-m", "stagewright", *words]
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def encoding_of(name: str) -> str:
+    return "latin-1" if "8859" in name else "utf-8"
+
+
+def test_the_locales_have_their_encodings(made: Path) -> None:
+    text = "import locale; print(locale.getencoding())"
+    environment = {"LC_ALL": "en_US.ISO-8859-1", "LOCPATH": str(made)}
+    said = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout == "ISO-8859-1\n"
+
+
+@pytest.mark.parametrize("name", LOCALES)
+def test_a_project_is_checked_and_planned(made: Path, project: Path, name: str) -> None:
+    check = call(name, made, project, "check")
+    assert (check.code, check.err) == (Exit.OK, b"")
+    plan = call(name, made, project, "plan")
+    assert (plan.code, plan.err) == (Exit.OK, b"")
+
+
+@pytest.mark.parametrize("name", LOCALES)
+def test_paths_are_shown_in_the_encoding_of_the_terminal(made: Path, project: Path, name: str) -> None:
+    (project / "größe.tar").unlink()
+    said = call(name, made, project, "check")
+    assert said.code == Exit.INVALID
+    assert f"{project}/stagewright.toml:".encode(encoding_of(name)) in said.err
+    assert "'größe.tar'".encode(encoding_of(name)) in said.err
+
+
+def test_what_a_terminal_cannot_show_is_escaped(made: Path, project: Path) -> None:
+    shutil.rmtree(project / "ı-und-日本")
+    said = call("en_US.ISO-8859-1", made, project, "check")
+    assert said.code == Exit.INVALID
+    assert b"Traceback" not in said.err
+    assert b"'\\u0131-und-\\u65e5\\u672c'" in said.err
+
+
+def test_keys_do_not_depend_on_the_locale(made: Path, project: Path) -> None:
+    plans = [json.loads(call(name, made, project, "plan", "--json").out) for name in (*LOCALES, "C.UTF-8")]
+    keys = [[(row["node"], row["key"]) for row in plan["nodes"]] for plan in plans]
+    assert len(keys[0]) == 3
+    assert all(one == keys[0] for one in keys)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("bwrap"), reason="NOT TESTED: needs root and bubblewrap")
+def test_a_build_finds_the_files(made: Path, project: Path) -> None:
+    """Workers use UTF-8 always, so the engine must do so too."""
+    said = call("en_US.ISO-8859-1", made, project, "build", "pack")
+    assert said.code == Exit.OK, said.err
+    path = said.out.rstrip(b"\n").partition(b"\t")[2].decode("latin-1")
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    words = ["tar", "--list", "--quoting-style=literal", "-f", path]
+    listed = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert "straße" in listed.stdout
+
+
+@pytest.mark.parametrize("name", ["C", "en_US.ISO-8859-1"])
+def test_a_path_that_is_no_utf_8_is_printed_as_it_is(made: Path, project: Path, name: str) -> None:
+    odd = os.fsencode(project.parent) + b"/odd-\xff"
+    os.rename(project, odd)
+    folder = Path(os.fsdecode(odd))
+    (folder / "größe.tar").unlink()
+    said = call(name, made, folder, "check")
+    assert said.code == Exit.INVALID
+    assert odd in said.err
+
+
+@pytest.mark.parametrize("name", LOCALES)
+def test_a_converted_spec_is_a_project(made: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "größe.spec").write_text(SPEC, encoding="utf-8")
+    said = call(name, made, tmp_path, "catalyst", "convert", "größe.spec", "-o", "neu")
+    assert said.code == Exit.OK, said.err
+    assert "missing: größe.spec:".encode(encoding_of(name)) in said.err
+    assert "# größe.spec" in (tmp_path / "neu/stagewright.toml").read_text(encoding="utf-8")
+    check = call(name, made, tmp_path, "-C", "neu", "check")
+    assert check.code == Exit.INVALID  # the seed and the snapshot are missing
+    assert check.err.count(b"does not exist") == check.err.count(b"error: ")

@@ -59,7 +59,7 @@ TRIES = 500
 SLOWEST = 64
 """Bytes per second below which a download counts as stalled."""
 
-Progress = Callable[[int, int], None]
+DownloadProgress = Callable[[int, int], None]
 Verify = Callable[[Path], None]
 
 
@@ -115,7 +115,7 @@ def download(
     size: int | None = None,
     limit: int = LIMIT,
     verify: Verify = _nothing_to_verify,
-    progress: Progress = _no_progress,
+    progress: DownloadProgress = _no_progress,
     retries: RetryPolicy | None = None,
 ) -> Path:
     """Download a file from the first address that has it, unless the target exists, and return its path.
@@ -151,7 +151,7 @@ class _Download:
     target: Path
     size: int | None
     limit: int
-    progress: Progress
+    progress: DownloadProgress
     retries: RetryPolicy
 
     @property

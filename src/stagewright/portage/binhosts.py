@@ -33,7 +33,7 @@ from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
 LOCATION = "/var/cache/binhost"
-INDEX = "/var/cache/edb/binhost"
+INDEXES = "/var/cache/edb/binhost"
 """Folder of a root in which Portage keeps the indexes of remote hosts."""
 
 CONF = "binrepos.conf"
@@ -79,7 +79,7 @@ class Host:
 
     @property
     def index(self) -> str:
-        """Path of its index below :data:`INDEX`. Portage leaves the port out of it."""
+        """Path of its index below :data:`INDEXES`. Portage leaves the port out of it."""
         place = urlsplit(self.uri)
         return "/".join(filter(None, [place.hostname, place.path.strip("/"), "Packages"]))
 
@@ -174,7 +174,7 @@ class Binhosts:
         """Return the mounts for every command inside the root."""
         return [
             *(Bind(_made(host.folder), host.location) for host in self.hosts),
-            Bind(_made(self._indexes), INDEX, writable=True),
+            Bind(_made(self._indexes), INDEXES, writable=True),
         ]
 
     def fetch_binds(self) -> list[Bind]:

@@ -30,7 +30,7 @@ MIRROR_FOLDER = "/var/cache/distfiles.folder"
 """Paths inside a root: of the shared folder, of links to the files of a mirror folder, and of that folder."""
 
 
-LAYOUT = "layout.conf"
+LAYOUT_CONF = "layout.conf"
 """The file of a mirror that describes its layout (GLEP 75)."""
 
 
@@ -106,6 +106,6 @@ class BuildDistfiles:
             inner = os.path.normpath(os.path.join(MIRROR_FOLDER, os.path.relpath(here, folder)))  # noqa: PTH118
             for name in names:
                 # Portage would apply layout.conf to the flat folder and not find the files.
-                if name != LAYOUT and not (flat / name).is_symlink():
+                if name != LAYOUT_CONF and not (flat / name).is_symlink():
                     (flat / name).symlink_to(f"{inner}/{name}")
         return flat

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.portage.binhosts import INDEX, Binhosts
+from stagewright.portage.binhosts import INDEXES, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import PKGDIR, TMPDIR
 from stagewright.portage.distfiles import BuildDistfiles
@@ -23,7 +23,7 @@ PORTAGE_UID = 250
 DEPCACHE = "/var/cache/edb/dep"
 
 
-Progress = Callable[[int, int, str], None]
+EmergeProgress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Portage:
     binhosts: Binhosts | None = None  # binary packages of other machines
     fetch_binds: tuple[Bind, ...] = ()
     on_phase: Callable[[str], None] = lambda _: None
-    on_progress: Progress = lambda *_: None
+    on_progress: EmergeProgress = lambda *_: None
 
     def install(
         self,
@@ -114,7 +114,7 @@ class Portage:
         finally:
             self._take()
         if self.binhosts and target != "/":
-            self.root.run("rm", "-rf", f"{target}{INDEX}")
+            self.root.run("rm", "-rf", f"{target}{INDEXES}")
 
     def _fetch(self, words: Sequence[str], env: Mapping[str, str]) -> None:
         """Fetch everything that the build step needs."""

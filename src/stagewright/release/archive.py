@@ -26,7 +26,7 @@ MEMORY = 2048
 _DICTIONARY = (0.25, 1, 2, 4, 4, 8, 8, 16, 32, 64)
 """Size of xz's dictionary (MiB) by level (xz(1))."""
 
-Progress = Callable[[int], None]
+PackProgress = Callable[[int], None]
 
 
 class Compression(enum.StrEnum):
@@ -99,7 +99,7 @@ def pack(
     *,
     epoch: int,
     log: IO[str] | None = None,
-    progress: Progress = lambda _: None,
+    progress: PackProgress = lambda _: None,
 ) -> Packed:
     """Pack the tree below ``root`` into ``target`` and list it in ``<target>.CONTENTS.gz``.
 
@@ -140,7 +140,7 @@ def list_tree(root: Path, target: Path, *, epoch: int, log: IO[str] | None = Non
     return contents.digests
 
 
-def _list(reader: int, contents: DigestedFile, epoch: int, progress: Progress) -> None:
+def _list(reader: int, contents: DigestedFile, epoch: int, progress: PackProgress) -> None:
     done = 0
 
     def count(size: int) -> None:

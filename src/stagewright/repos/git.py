@@ -19,7 +19,7 @@ from stagewright.repos.repository_cache import RepositoryCache, check_repository
 from stagewright.run import Result, network, run
 from stagewright.store.store import remove_tree
 
-TREE = "git-tree"
+TREE_KIND = "git-tree"
 """The kind of tree id that a commit's tree has."""
 
 _CONFIG = {
@@ -103,7 +103,7 @@ class GitRemote:
 
     def write_tree(self, commit: Commit) -> str:
         """Return the tree id of a commit; write its files if they are missing."""
-        tree = f"{TREE}:{commit.tree}"
+        tree = f"{TREE_KIND}:{commit.tree}"
         with self.cache.new_entry(tree) as folder:
             if folder is not None:
                 self._check_out(commit, folder)

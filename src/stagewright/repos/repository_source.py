@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.fetch.download import Progress
+from stagewright.fetch.download import DownloadProgress
 from stagewright.fetch.openpgp import Keyring, keyring
 from stagewright.project.model import Repo
-from stagewright.repos.git import Commit, CommitRange, GitRemote
+from stagewright.repos.git import TREE_KIND, Commit, CommitRange, GitRemote
 from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.repos.snapshots import Snapshot, SnapshotMirror
 from stagewright.run import python, run
@@ -44,7 +44,7 @@ class RepositorySource:
     cache: RepositoryCache
     log: IO[str]
     on_phase: Callable[[str], None] = lambda _: None
-    on_progress: Progress = lambda *_: None
+    on_progress: DownloadProgress = lambda *_: None
 
     def resolve(self, old: Mapping[str, Any] | None) -> dict[str, Any]:
         """Fetch and verify the current state of the repository, and return its pin.
@@ -113,7 +113,7 @@ class RepositorySource:
         if self.repo.verified:
             with self._trusted() as trusted:
                 signer = {"signer": trusted.verify_commit(self._remote.folder, commit.id).primary}
-        return {"date": date, "commit": commit.id, "tree": f"git-tree:{commit.tree}", **signer}
+        return {"date": date, "commit": commit.id, "tree": f"{TREE_KIND}:{commit.tree}", **signer}
 
     def _pin_of_snapshot(self, found: Snapshot, old: Mapping[str, Any] | None) -> dict[str, Any]:
         self._check_newer(found.date, old)

@@ -19,7 +19,7 @@ from typing import IO
 
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.fetch.checksums import check_checksums, checksums_of
-from stagewright.fetch.download import Progress, download
+from stagewright.fetch.download import DownloadProgress, download
 from stagewright.fetch.openpgp import Keyring, Signature
 from stagewright.repos.repository_cache import RepositoryCache, check_repository, only_folder
 from stagewright.root.sandbox import Bind, unpacker
@@ -27,7 +27,7 @@ from stagewright.run import run
 from stagewright.seeds.unpack import unpack
 from stagewright.store.store import remove_tree
 
-TREE = "sha512"
+TREE_KIND = "sha512"
 """The kind of tree id of a snapshot: the digest of its file."""
 
 SUMS = "sha512sum.txt"
@@ -62,7 +62,7 @@ class Snapshot:
     @property
     def tree(self) -> str:
         """The tree id of the snapshot."""
-        return f"{TREE}:{self.sha512}"
+        return f"{TREE_KIND}:{self.sha512}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class SnapshotMirror:
     names: Sequence[str]
     cache: RepositoryCache
     log: IO[str]
-    progress: Progress
+    progress: DownloadProgress
 
     @property
     def folder(self) -> Path:
@@ -124,7 +124,7 @@ class SnapshotMirror:
 
     def write_tree(self, file: str, sha512: str) -> str:
         """Return the tree id of a snapshot; fetch and unpack it if its files are missing."""
-        tree = f"{TREE}:{sha512}"
+        tree = f"{TREE_KIND}:{sha512}"
 
         def verify(path: Path) -> None:
             check_checksums(path, file, {"sha512": sha512})
@@ -189,7 +189,7 @@ def unpacked_snapshot(snapshot: Path, cache: RepositoryCache, log: IO[str]) -> P
 
     Raises ``BAD_ARCHIVE`` for a file that cannot be read, or that holds no repository.
     """
-    tree = f"{TREE}:{checksums_of(snapshot, [TREE])[TREE]}"
+    tree = f"{TREE_KIND}:{checksums_of(snapshot, [TREE_KIND])[TREE_KIND]}"
     with cache.new_entry(tree) as folder:
         if folder is not None:
             _unpack(snapshot, folder, log)

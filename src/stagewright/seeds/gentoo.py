@@ -25,7 +25,7 @@ from stagewright.arch import Arch
 from stagewright.catalyst.subarches import subarches
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.fetch.checksums import check_checksums
-from stagewright.fetch.download import Progress, download
+from stagewright.fetch.download import DownloadProgress, download
 from stagewright.fetch.openpgp import Keyring, SignedText
 
 RELEASE_KEYS = (
@@ -143,7 +143,7 @@ class ReleaseMirror:
             raise StagewrightError(Reason.BAD_LISTING, what, hint=_HINT)
         return SignedTarball(stage, both["SHA512"], both["BLAKE2B"], signer.signature.primary)
 
-    def fetch(self, found: SignedTarball, target: Path, progress: Progress) -> Path:
+    def fetch(self, found: SignedTarball, target: Path, progress: DownloadProgress) -> Path:
         """Download a tarball and verify it by DIGESTS, the .sha256 and its detached signature."""
         stage = found.stage
         weaker = self._signed(f"{stage.path}.sha256", lambda signed: _digests(signed, stage.file))

@@ -1,22 +1,30 @@
-"""The record of a run: its events as JSON lines in the store, whatever else listens."""
+"""The log of a run: its events as JSON lines in the store."""
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
+from typing import IO
 
 from stagewright.events import Event
 from stagewright.store.store import Store
 
 
 class Record:
-    """A listener that writes ``events/<run>.jsonl``."""
+    """A listener that writes ``events/<run>.jsonl``. The file is opened with the first event.
+
+    It raises OSError like every listener, for example on a full disk. Then :class:`stagewright.events.Listeners` drops
+    it, and the run continues.
+    """
 
     def __init__(self, store: Store, run_id: str) -> None:
         self.path = store.path / "events" / f"{run_id}.jsonl"
-        self._stream = self.path.open("a", buffering=1, encoding="utf-8")
+        self._stream: IO[str] | None = None
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Write an event."""
+        if self._stream is None:
+            self._stream = self.path.open("a", buffering=1, encoding="utf-8")
         self._stream.write(event.to_json() + "\n")
 
     def __enter__(self) -> Record:
@@ -25,4 +33,6 @@ class Record:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream.close()
+        if self._stream:
+            with contextlib.suppress(OSError):  # the disk is full, which was reported with the event
+                self._stream.close()

@@ -1,7 +1,7 @@
-"""The scheduler: starts the nodes of a plan when their inputs are there and the machine has room, and watches them.
+"""The scheduler: starts the nodes of a plan when their inputs are built and the machine has room, and watches them.
 
-All state lies in the store: a scheduler that is killed loses nothing but the nodes that were half done. Two runs on one
-store cooperate by the lock of each key: what another run builds is waited for, and everything else goes on.
+All state is in the store. A scheduler that is killed loses only the nodes that were being built. Runs on the same store
+cooperate by the lock of each key: a run waits for a node that another run builds, and continues with all others.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import os
 import secrets
 import selectors
 import signal
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from stagewright.engine.plan import Plan, State
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import StagewrightError
 from stagewright.events import (
-    Event,
     Listener,
+    Listeners,
     NodeFinished,
     NodeNotice,
     NodeStarted,
@@ -37,12 +38,18 @@ from stagewright.kinds.common.work import Grant
 from stagewright.store.store import Store, remove_tree
 
 TICK = 0.2
-"""Seconds between looks at locks that other runs hold."""
+"""Seconds between two looks at the locks that other runs hold."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the nodes of a run may use together: cores, and memory in MiB; and how many of them run at a time."""
+    """What the nodes of a run may use together: cores, memory in MiB, and the number of nodes at a time.
+
+    A node counts with the cores and the memory that its kind demands. A node that starts while cores are idle is
+    granted these, too, and keeps them when further nodes start. So the running nodes together can have more cores and
+    memory than the machine. This is intended: a long build of one package would otherwise leave cores idle, and the
+    kernel shares busy cores well. Memory is granted in proportion to cores.
+    """
 
     cores: int
     memory: int
@@ -50,18 +57,24 @@ class Resources:
 
     @classmethod
     def of_machine(cls) -> Resources:
-        """All cores that this process may use, and nine tenths of the memory that is free."""
+        """Return all cores that this process may use, and nine tenths of the memory that is available."""
         text = Path("/proc/meminfo").read_text(encoding="utf-8")
         free = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
         return cls(len(os.sched_getaffinity(0)), free * 9 // 10 // 1024)
 
     def limited(self, cores: int | None, memory: int | None, jobs: int | None = None) -> Resources:
-        """The same with other limits where they are given."""
+        """Return the same with other limits where they are given."""
         return Resources(cores or self.cores, memory or self.memory, jobs or self.jobs)
+
+
+Launch = Callable[[Job, Path], Worker]
+"""Starts a worker on a job in its work folder."""
 
 
 @dataclass
 class _Running:
+    """A node with a worker. Closing ``release`` kills the worker and releases the lock of the key."""
+
     worker: Worker
     node: Node
     cores: int
@@ -70,7 +83,7 @@ class _Running:
 
 @dataclass
 class Outcome:
-    """How a run ended: each node's status, and the errors of those that failed."""
+    """The result of a run: the status of each node, and the errors of failed nodes."""
 
     statuses: dict[str, Status] = field(default_factory=dict)
     errors: dict[str, StagewrightError] = field(default_factory=dict)
@@ -78,17 +91,27 @@ class Outcome:
 
     @property
     def status(self) -> Status:
-        """The run as a whole."""
+        """The status of the whole run."""
         if self.interrupted:
             return Status.INTERRUPTED
         return Status.FAILED if self.errors else Status.BUILT
 
 
 class Scheduler:
-    """Carries out one plan. Make one, call :meth:`run`."""
+    """Carries out one plan. :meth:`run` can be called once.
+
+    A listener that raises is dropped, see :class:`Listeners`. ``launch`` starts the workers.
+    """
 
     def __init__(
-        self, plan: Plan, store: Store, resources: Resources, listeners: Sequence[Listener], *, keep_going: bool = False
+        self,
+        plan: Plan,
+        store: Store,
+        resources: Resources,
+        listeners: Sequence[Listener],
+        *,
+        keep_going: bool = False,
+        launch: Launch = Worker.start,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -96,6 +119,8 @@ class Scheduler:
         self.keep_going = keep_going
         self.run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
         self._listeners = listeners
+        self._emit = Listeners()
+        self._launch = launch
         self._pending = {step.node.id: step.node for step in plan.to_build}
         self._running: dict[str, _Running] = {}
         self._waiting: set[str] = set()
@@ -103,21 +128,34 @@ class Scheduler:
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> Outcome:
-        """Build everything; returns when all is done, something failed, or a signal asked to stop."""
-        started = time.monotonic()
+        """Build everything. Return when all is done, something failed, or a signal asked to stop.
+
+        Each RunStarted is followed by a RunFinished, also if this raises.
+        """
+        self._emit = Listeners(*self._listeners)
+        started, status = time.monotonic(), Status.FAILED
         cached = sum(step.state is State.CACHED for step in self.plan.steps.values())
         names = list(self._pending)
         self._emit(RunStarted(run=self.run_id, project=self.plan.project.info.name, nodes=names, cached=cached))
-        with self._signals():
+        try:
+            self._loop()
+            status = self._outcome.status
+        except KeyboardInterrupt:
+            status = Status.INTERRUPTED
+            raise
+        finally:
+            self._emit(RunFinished(run=self.run_id, status=status, seconds=time.monotonic() - started))
+        return self._outcome
+
+    def _loop(self) -> None:
+        """Start and watch workers until nothing is left to do; on every way out no worker is left."""
+        with self._selector, self._signals():
             try:
                 while (self._pending or self._running) and not self._outcome.interrupted:
                     self._start_ready()
                     self._watch()
             finally:
                 self._stop_all()
-        seconds = time.monotonic() - started
-        self._emit(RunFinished(run=self.run_id, status=self._outcome.status, seconds=seconds))
-        return self._outcome
 
     # starting
 
@@ -132,7 +170,7 @@ class Scheduler:
         return not any(source in self._pending or source in self._running for source in node.inputs.values())
 
     def _skip_hopeless(self) -> None:
-        """Give up nodes whose inputs failed, and after a failure all that have not begun unless asked to keep going."""
+        """Skip nodes whose inputs failed and, after a failure without ``keep_going``, all that have not started."""
         stop = bool(self._outcome.errors) and not self.keep_going
         bad = (Status.FAILED, Status.SKIPPED)
         for node in list(self._pending.values()):
@@ -155,58 +193,72 @@ class Scheduler:
         )
 
     def _start(self, node: Node, others: int) -> None:
+        """Start a node, unless another run builds it or has built it. ``others`` nodes are ready, too."""
         key = self.plan.steps[node.id].key
-        release = contextlib.ExitStack()
-        if not release.enter_context(self.store.locked(key.digest)):
-            release.close()
-            if node.id not in self._waiting:
-                self._waiting.add(node.id)
-                self._emit(NodeWaiting(node=node.id))
-            return
-        self._waiting.discard(node.id)
-        del self._pending[node.id]
-        if self.store.has(node.yields, key.digest):  # another run made it meanwhile
-            release.close()
-            self._finish(NodeFinished(node=node.id, status=Status.CACHED))
-            return
+        with contextlib.ExitStack() as release:
+            if not release.enter_context(self.store.locked(key.digest)):
+                if node.id not in self._waiting:
+                    self._waiting.add(node.id)
+                    self._emit(NodeWaiting(node=node.id))
+                return
+            self._waiting.discard(node.id)
+            del self._pending[node.id]
+            if self.store.has(node.yields, key.digest):  # another run built it meanwhile
+                self._finish(NodeFinished(node=node.id, status=Status.CACHED))
+                return
+            job = self._job(node, others)
+            worker = release.enter_context(self._launch(job, self.store.new_work(key.digest)))
+            release.callback(self._unwatch, *worker.descriptors())
+            for descriptor in worker.descriptors():
+                self._selector.register(descriptor, selectors.EVENT_READ, node.id)
+            accounted = min(node.demand.cores, self.resources.cores)
+            self._running[node.id] = _Running(worker, node, accounted, release.pop_all())
+        self._emit(NodeStarted(node=node.id, kind=node.kind, key=key.digest, log=str(job.log)))
+
+    def _job(self, node: Node, others: int) -> Job:
+        """Return the job of a node that starts now, with the cores that running and ready nodes leave."""
         used = sum(running.cores for running in self._running.values())
         spare = self.resources.cores - used - others
         cores = max(1, min(node.demand.cores, self.resources.cores), spare)
-        log = self.store.log_folder(self.plan.project.info.name, node.id) / f"{self.run_id}.log"
         memory = max(node.demand.memory, self.resources.memory * cores // self.resources.cores)
-        job = Job(
+        return Job(
             project=self.plan.project.info.name,
             node=node,
-            key=key,
+            key=self.plan.steps[node.id].key,
             inputs=self.plan.inputs_of(node),
             grant=Grant(cores, memory),
             store=self.store.path,
-            log=log,
+            log=self.store.log_folder(self.plan.project.info.name, node.id) / f"{self.run_id}.log",
             lineage=lineage(self.plan, self.store, node.id),
         )
-        worker = Worker.start(job, self.store.new_work(key.digest))
-        self._running[node.id] = _Running(worker, node, min(node.demand.cores, self.resources.cores), release)
-        self._selector.register(worker, selectors.EVENT_READ, node.id)
-        self._emit(NodeStarted(node=node.id, kind=node.kind, key=key.digest, log=str(log)))
 
     # watching
 
     def _watch(self) -> None:
+        """Wait for events, ends of workers and signals, at most ``TICK`` seconds, and handle them."""
         for ready, _ in self._selector.select(TICK):
-            if isinstance(ready.data, str):
-                running = self._running[ready.data]
-                for event in running.worker.events():
-                    self._emit(event)
-            else:
+            if ready.data is None:
                 os.read(ready.fd, 1024)  # a signal came
+            elif ready.data in self._running:
+                self._pass_on_events(self._running[ready.data])
         for name, running in list(self._running.items()):
             if running.worker.ended:
                 self._end(name, running)
 
-    def _end(self, name: str, running: _Running) -> None:
-        self._selector.unregister(running.worker)
+    def _pass_on_events(self, running: _Running) -> None:
         for event in running.worker.events():
             self._emit(event)
+        if running.worker.silent:  # else the selector would return at once until the worker has ended
+            self._unwatch(running.worker.fileno())
+
+    def _unwatch(self, *descriptors: int) -> None:
+        for descriptor in descriptors:
+            with contextlib.suppress(KeyError):  # it was done before
+                self._selector.unregister(descriptor)
+
+    def _end(self, name: str, running: _Running) -> None:
+        """Record the result of a worker that has ended."""
+        self._pass_on_events(running)
         result = running.worker.outcome()
         project = self.plan.project.info.name
         if result.status is Status.BUILT:
@@ -217,13 +269,12 @@ class Scheduler:
         elif not self.store.keep_failed(running.worker.folder, project, name):
             text = "its root is not kept, because a shell is open in the root of an earlier failed build"
             self._emit(NodeNotice(node=name, text=text))
-        self._release(name, running)
+        self._release(name)
         self._finish(result)
 
-    def _release(self, name: str, running: _Running) -> None:
-        running.worker.close()
-        running.release.close()
-        del self._running[name]
+    def _release(self, name: str) -> None:
+        """Forget a worker, which is killed if it still runs, and release the lock of its key."""
+        self._running.pop(name).release.close()
 
     def _finish(self, result: NodeFinished) -> None:
         self._outcome.statuses[result.node] = result.status
@@ -232,18 +283,18 @@ class Scheduler:
         self._emit(result)
 
     def _stop_all(self) -> None:
-        """Kill what still runs; the next run sweeps what it leaves."""
-        for name, running in list(self._running.items()):
-            running.worker.kill()
-            self._selector.unregister(running.worker)
-            self._release(name, running)
+        """Kill the workers that still run. The next run removes what they leave."""
+        for name in list(self._running):
+            self._release(name)
             if self._outcome.interrupted:
                 self._finish(NodeFinished(node=name, status=Status.INTERRUPTED))
-        self._selector.close()
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Turn Ctrl-C and SIGTERM into a clean stop."""
+        """Turn Ctrl-C, SIGTERM and SIGHUP into a clean stop. Only the main thread of a program can do so."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
         def stop(number: int, frame: object) -> None:
             self._outcome.interrupted = True
@@ -255,12 +306,9 @@ class Scheduler:
         try:
             yield
         finally:
+            self._selector.unregister(reader)
             signal.set_wakeup_fd(woken)
             for number, handler in old.items():
                 signal.signal(number, handler)
             os.close(reader)
             os.close(writer)
-
-    def _emit(self, event: Event) -> None:
-        for listener in self._listeners:
-            listener(event)

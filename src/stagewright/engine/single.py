@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import select
 import time
 import traceback
 from collections.abc import Iterator
@@ -68,16 +66,11 @@ def ask_worker(store: Store, job: Job, mode: str, answer: str, emit: Listener) -
 
 def wait_for(worker: Worker, emit: Listener) -> NodeFinished:
     """Wait until a worker has ended, pass on its events, and return its result."""
-    gone = os.pidfd_open(worker.process.pid)
-    try:
+    with worker:
         while not worker.ended:
-            select.select([worker.fileno(), gone], [], [])
+            worker.wait()
             for event in worker.events():
                 emit(event)
         for event in worker.events():
             emit(event)
-    finally:
-        os.close(gone)
-        worker.kill()
-        worker.close()
     return worker.outcome()

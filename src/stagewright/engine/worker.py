@@ -1,11 +1,11 @@
 """A worker: one process that does one node, in its own mount, pid, ipc and uts namespaces.
 
-It is started by :func:`command`, so that nothing of it can outlive its parent: ``setpriv --pdeathsig`` ends unshare(1)
-when the parent dies, ``--kill-child`` ends the worker with unshare, and as process 1 of its pid namespace the worker
-takes everything that it started along; its mounts were never seen outside. Should the parent die in the moment before
-that is set up, the closed standard input ends it all the same.
+No process of a worker outlives the engine (:func:`isolated`). If the engine dies, the kernel kills unshare(1), because
+setpriv(1) asked for that. If unshare dies, the kernel kills the worker (``--kill-child``). The worker is process 1 of
+its pid namespace, so the kernel kills everything in there with it, and its mounts were never visible outside. If the
+engine died before setpriv made its request, the worker finds its standard input closed and exits.
 
-Events go to standard output as JSON lines; what commands print goes to the log.
+The worker writes events to standard output as JSON lines. The output of its commands goes to the log.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
-from stagewright.run import exit_if_orphaned, interactive, python
+from stagewright.run import exit_if_orphaned, interactive, package_path, python
 from stagewright.store.store import Meta, is_full, tree_size
 
 FETCHED = "fetched.json"
@@ -38,19 +38,27 @@ SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
 
 
 def command(folder: Path, mode: str = "build", *arguments: str, own_network: bool = False) -> list[str]:
-    """The command that runs the job in a work folder, as a child that dies with this process."""
-    return isolated(python("stagewright.engine.worker", mode, str(folder), *arguments), own_network=own_network)
+    """Return the command that runs the job in a work folder, as a child that dies with this process."""
+    return isolated(worker_command(folder, mode, *arguments), own_network=own_network)
+
+
+def worker_command(folder: Path, mode: str, *arguments: str) -> list[str]:
+    """Return the command of a worker without namespaces. It imports from where this process did."""
+    return python("stagewright.engine.worker", package_path(), mode, str(folder), *arguments)
 
 
 def isolated(inner: list[str], *, own_network: bool = False) -> list[str]:
-    """A command with mounts, processes and, if asked for, a network of its own, which ends when this process does."""
+    """Return a command that runs ``inner`` in new namespaces and ends with this process.
+
+    The namespaces are those of mounts, processes, IPC, the host name and, with ``own_network``, the network.
+    """
     namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts"]
     namespaces += ["--net"] if own_network else []
     return ["setpriv", "--pdeathsig", "KILL", "--", *namespaces, "--fork", "--kill-child", "--mount-proc", *inner]
 
 
-def main(mode: str, folder: Path, arguments: list[str]) -> int:
-    """Run a job. The exit code is 0 when what was asked for was done."""
+def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
+    """Run a job and return the exit code: 0 if it succeeded. ``package`` is the engine's :func:`package_path`."""
     job = Job.read(folder)
     if mode == "shell":
         return _shell(job, folder, arguments)
@@ -66,6 +74,7 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
     size = 0
     log = open(job.log, "a", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115  line buffering; closing it may fail on a full disk
     try:
+        _check_source(package)
         work = job.work(folder, log, emit)
         if mode == "pin":
             _pin(job, work, folder)
@@ -84,6 +93,16 @@ def main(mode: str, folder: Path, arguments: list[str]) -> int:
     told = error.to_dict() if error else None
     emit(NodeFinished(node=job.node.id, status=status, seconds=seconds, size=size, error=told))
     return 1 if error else 0
+
+
+def _check_source(package: str) -> None:
+    """Raise ``BUILD_FAILED`` if this process runs another Stagewright than the engine, which computed the keys."""
+    if package_path() != package:
+        raise StagewrightError(
+            Reason.BUILD_FAILED,
+            f"the worker imported another Stagewright ({package_path()}) than the engine ({package})",
+            hint=f"look for a .pth file or a sitecustomize module of {sys.executable} that changes sys.path",
+        )
 
 
 def _build(job: Job, work: Work[Any]) -> int:
@@ -154,6 +173,6 @@ def disk_full(where: str, detail: str = "") -> StagewrightError:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:]))
+        sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4:]))
     except StagewrightError as failure:
         sys.exit(str(failure))

@@ -1,101 +1,201 @@
-"""One running worker: its process, its events, and what is left of it when it is gone."""
+"""One running worker: its process, its events, and its end."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import select
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from stagewright.engine.job import Job
-from stagewright.engine.worker import command, disk_full
+from stagewright.engine.worker import disk_full, isolated, worker_command
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.kinds.registry import by_kind
 from stagewright.root import cgroup
-from stagewright.run import PIPE, Process, network, spawn
+from stagewright.run import PIPE, Process, describe, network, spawn
 from stagewright.store.store import is_full
 
 
 @dataclass
 class Worker:
-    """A worker process, with its keeper if it needs one. ``result`` is its last event, once that has come."""
+    """A worker process. ``result`` is its last event, once that has come.
+
+    ``namespace`` is a pidfd of process 1 of the worker's pid namespace (pidfd_open(2)). It becomes readable when the
+    kernel has ended every process in the namespace. It is None if unshare(1) ended before it made the namespace.
+    ``keeper`` removes the control group of a node that has one. ``silent`` is True if no more events can come.
+    """
 
     job: Job
     folder: Path
     process: Process
+    namespace: int | None = None
     keeper: Process | None = None
     result: NodeFinished | None = None
+    silent: bool = False
     _rest: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def start(cls, job: Job, folder: Path, mode: str = "build") -> Worker:
-        """Start a worker on a job in its work folder."""
+    def start(cls, job: Job, folder: Path, mode: str = "build", program: Sequence[str] = ()) -> Worker:
+        """Start a worker on a job in its work folder. ``program`` replaces the command of Stagewright's own worker."""
         job.write(folder)
         job.log.parent.mkdir(parents=True, exist_ok=True)
         kind = by_kind()[job.node.kind]
-        keeper = cgroup.keeper(folder.name) if kind.contained else None
-        with open(job.log, "ab") as log:  # noqa: PTH123
-            words = command(folder, mode, own_network=kind.own_network)
-            process = spawn(words, env=network(), stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
-        assert process.stdout
-        os.set_blocking(process.stdout.fileno(), False)
-        return cls(job, folder, process, keeper)
+        words = list(program) or worker_command(folder, mode)
+        with contextlib.ExitStack() as undo, open(job.log, "ab") as log:  # noqa: PTH123
+            keeper = undo.enter_context(cgroup.keeper(folder.name)) if kind.contained else None
+            command = isolated(words, own_network=kind.own_network)
+            process = spawn(command, env=network(), stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
+            undo.enter_context(process)
+            worker = cls(job, folder, process, _first_process(process), keeper)
+            os.set_blocking(worker.fileno(), False)
+            undo.pop_all()
+        return worker
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        self.close()
+
+    def descriptors(self) -> list[int]:
+        """Return the descriptors to watch: that of the events, and that of the end."""
+        return [self.fileno(), *([] if self.namespace is None else [self.namespace])]
 
     def fileno(self) -> int:
-        """The descriptor that events come from, for selectors."""
+        """Return the descriptor that events come from, for selectors."""
         assert self.process.stdout
         return self.process.stdout.fileno()
 
     def events(self) -> Iterator[Event]:
-        """The events that have come since the last call; the final one is kept in ``result`` instead."""
+        """Yield the events that have come since the last call. The last event of all becomes ``result`` instead.
+
+        A line that is not an event goes to the log of the node.
+        """
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self.fileno(), 65536):
                 self._rest += chunk
+            self.silent = True
         *lines, self._rest = self._rest.split(b"\n")
         for line in lines:
-            event = Event.from_json(line.decode())
+            try:
+                event = Event.from_json(line.decode("utf-8"))
+            except (ValueError, KeyError):
+                self._log(f"!!! not an event: {line!r}")
+                continue
             if isinstance(event, NodeFinished):
                 self.result = event
             else:
                 yield event
 
+    def wait(self) -> None:
+        """Wait until events have come, or the worker has ended."""
+        _poll(self.descriptors()[1 if self.silent else 0 :], None)
+
     @property
     def ended(self) -> bool:
-        """Whether the process is gone."""
-        return self.process.poll() is not None
+        """True if the worker and every process in its pid namespace is gone."""
+        if self.process.poll() is None:
+            return False
+        self._kill_namespace()  # unshare(1) may have been killed from outside
+        return self._is_gone(0)
 
     def kill(self) -> None:
-        """End the worker and everything it started, at once, and wait until it is gone."""
+        """Kill the worker and every process in its pid namespace, and wait until all of them are gone."""
         self.process.kill()
+        self._kill_namespace()
         self.process.wait()
+        self._is_gone(None)
 
     def close(self) -> None:
-        """Let go of the pipes; a keeper tidies up and ends by itself."""
-        for stream in (self.process.stdin, self.process.stdout, self.keeper and self.keeper.stdin):
+        """Close the descriptors of a worker that has ended, and have its control group removed."""
+        for stream in (self.process.stdin, self.process.stdout):
             if stream:
                 with contextlib.suppress(OSError):
                     stream.close()
+        if self.namespace is not None:
+            os.close(self.namespace)
+            self.namespace = None
+        if self.keeper:
+            cgroup.dismiss(self.keeper)
+            self.keeper = None
+
+    def _kill_namespace(self) -> None:
+        """Kill process 1 of the namespace; the kernel then kills all others (pid_namespaces(7))."""
+        if self.namespace is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.namespace, signal.SIGKILL)
+
+    def _is_gone(self, timeout: float | None) -> bool:
+        """True if the namespace has no processes, after at most so many seconds (None: no limit)."""
+        return self.namespace is None or _poll([self.namespace], timeout)
+
+    def _log(self, text: str) -> None:
+        with contextlib.suppress(OSError), open(self.job.log, "a", encoding="utf-8") as log:  # noqa: PTH123
+            log.write(text + "\n")
 
     def outcome(self) -> NodeFinished:
-        """How it ended: what it said itself, or an error for one that was killed."""
+        """Return the last event of the worker, or an error if it ended without one."""
         if self.result:
             return self.result
-        code = self.process.returncode
         if is_full(self.job.store):
             full = disk_full(str(self.job.store), detail=_tail(self.job.log))
             return NodeFinished(node=self.job.node.id, status=Status.FAILED, error=full.to_dict())
         killed = StagewrightError(
             Reason.BUILD_FAILED,
-            f"the worker of {self.job.node.id} ended without a word (exit code {code})",
+            f"worker for {self.job.node.id} exited unexpectedly ({describe(self.process.returncode)})",
             detail=_tail(self.job.log),
-            hint="it was killed, or the machine ran out of memory; run the same command again to go on",
+            hint="it was killed, or the machine ran out of memory; run the same command again to continue",
         )
         return NodeFinished(node=self.job.node.id, status=Status.FAILED, error=killed.to_dict())
 
 
+def _poll(descriptors: Iterable[int], timeout: float | None) -> bool:
+    """Wait until one of some descriptors is readable, at most so many seconds; return True if one is."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+
+def _first_process(unshare: Process) -> int | None:
+    """Return a pidfd of the process that unshare(1) forks; None if unshare ended before it did.
+
+    It takes some milliseconds after the start.
+    """
+    while unshare.poll() is None:
+        for child in _children(unshare.pid):
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(child)
+                if child in _children(unshare.pid):  # else another process has got the number
+                    return descriptor
+                os.close(descriptor)
+        time.sleep(0.002)
+    return None
+
+
+def _children(parent: int) -> list[int]:
+    """Return the children of a process, from proc_pid_stat(5): not every kernel has a list of them in /proc."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                found += [int(entry.name)] if int(fields[1]) == parent else []
+    return found
+
+
 def _tail(path: Path, lines: int = 10) -> str:
+    """Return the last lines of a file."""
     with contextlib.suppress(FileNotFoundError):
         return "\n".join(path.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()[-lines:])
     return ""

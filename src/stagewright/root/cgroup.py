@@ -1,13 +1,13 @@
-"""A control group for a container, of the unified hierarchy: made by a worker, removed by a keeper outside of it.
+"""A control group for a container, in the unified hierarchy: a worker makes it, a keeper outside removes it.
 
-Unlike processes and mounts, a control group outlives whoever made it. So the process that starts a worker starts a
-keeper first, which removes the group of that name as soon as its starter closes the pipe between them or is gone,
-however that happened. Both mount the hierarchy anew in namespaces of their own, so it does not matter how this machine
-has mounted it. See cgroups(7).
+Unlike processes and mounts, a control group outlives the process that made it. So the engine starts a keeper before the
+worker. The keeper removes the group of a given name when the engine closes the pipe between them or ends. Both mount
+the hierarchy in a mount namespace of their own, so it does not matter how this machine has mounted it. See cgroups(7).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -19,19 +19,26 @@ MOUNT = Path("/sys/fs/cgroup")
 
 _KEEPER = """
 mount -t cgroup2 cgroup2 "$1" || exit
-read -r _
+read -r ended
 for _ in $(seq 100); do
+    if [ -d "$1$2" ]; then
+        echo 1 > "$1$2/cgroup.kill"
+        find "$1$2" -depth -type d -exec rmdir {} + && exit
+    elif [ "$ended" ]; then
+        exit
+    fi
     sleep 0.1
-    [ -d "$1$2" ] || continue
-    echo 1 > "$1$2/cgroup.kill"
-    find "$1$2" -depth -type d -exec rmdir {} + && exit
 done
 """
-# It looks again for ten seconds: what dies takes a moment to be gone, and a worker may die while it makes the group.
+# A killed process needs a moment to leave its group. Without a message the engine is gone, and the worker, which is
+# being killed, may just be making the group: so the keeper looks for ten seconds.
 
 
 def enter(name: str) -> None:
-    """Move this process into a new group, in a mount namespace of its own. Raises ``HOST_FEATURE``."""
+    """Move this process, which has its own mount namespace, into a new group.
+
+    Raises: HOST_FEATURE if the kernel or the rights of this process do not permit it.
+    """
     try:
         run(["mount", "-t", "cgroup2", "cgroup2", MOUNT])
         group = Path(f"{MOUNT}{_path(name)}")
@@ -40,19 +47,29 @@ def enter(name: str) -> None:
     except (OSError, StagewrightError) as error:
         raise StagewrightError(
             Reason.HOST_FEATURE,
-            "no control group can be made for a container",
+            "control group for a container: cannot be made",
             detail=str(error),
-            hint="the kernel must have cgroup2 (CONFIG_CGROUPS); in a container, run it privileged",
+            hint="use a kernel with cgroup2 (CONFIG_CGROUPS); in a container, run that privileged",
         ) from error
 
 
 def keeper(name: str) -> Process:
-    """Start a process that removes the group of this name once its standard input is closed."""
+    """Start the keeper of the group of this name."""
     namespaces = ["unshare", "--mount", "--propagation", "private", "--"]
     return spawn([*namespaces, "sh", "-c", _KEEPER, "keeper", MOUNT, _path(name)], stdin=PIPE, own_session=True)
 
 
+def dismiss(keeper: Process) -> None:
+    """Have a keeper remove its group after the worker has ended, and wait until it has done so (at most 10 s)."""
+    assert keeper.stdin
+    with contextlib.suppress(OSError):
+        keeper.stdin.write(b"ended\n")
+    with contextlib.suppress(OSError):
+        keeper.stdin.close()
+    keeper.wait()
+
+
 def _path(name: str) -> str:
-    """Where the group lies below the mount: in the group that this process is in."""
+    """Return the path of the group below the mount: a child of the group that this process is in."""
     found = re.search(r"^0::(/.*)$", Path("/proc/self/cgroup").read_text(encoding="utf-8"), re.MULTILINE)
     return f"{found[1].rstrip('/') if found else ''}/stagewright-{name}"

@@ -45,7 +45,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def run_stagewright() -> Callable[..., Run]:
-    """The command in a process of its own: ``run_stagewright(*args, cwd=, store=, check=True)``."""
+    """Run the command in a separate process: ``run_stagewright(*args, cwd=, store=, check=True)``."""
     return call
 
 

@@ -112,7 +112,7 @@ def test_kill_of_the_parent_ends_qemu(tmp_path: Path) -> None:
 
 
 def running(pid: int) -> bool:
-    """Whether the process lives; one that nobody has waited for yet does not."""
+    """True if the process is alive. A process that has ended and was not waited for is not alive."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):

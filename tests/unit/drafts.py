@@ -1,4 +1,4 @@
-"""A project being written, with small kinds of its own, and a way to point at places in its text."""
+"""A project under construction, with small kinds, and a way to mark places in its text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Architectures: programs of every machine are told apart, and the tables agree with Debian's registrations."""
+"""Architectures: programs of all machines are distinguished, and the tables agree with Debian's registrations."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_no_two_machines_are_taken_for_each_other(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("header", [b"", b"#!/bin/sh\n".ljust(HEADER), b"\x7fELF", b"\x7fELF".ljust(HEADER, b"\0")])
-def test_what_is_no_program(header: bytes) -> None:
+def test_a_file_that_is_not_a_program_has_no_machine(header: bytes) -> None:
     assert Machine.of(header) is None
 
 

@@ -1,4 +1,4 @@
-"""What kinds of artifacts share: the name of the output, companion files, and the manifest."""
+"""Common parts of the kinds of artifacts: the name of the output, companion files, and the manifest."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_two_outputs_of_one_name_are_reported(tmp_path: Path, more: str) -> None
     assert caught.value.hint
 
 
-def test_outputs_with_names_of_their_own_are_accepted(tmp_path: Path) -> None:
+def test_outputs_with_different_names_are_accepted(tmp_path: Path) -> None:
     assert "more" in graph(tmp_path, '[stages.more]\nkind = "tarball"\nroot = "stage3"\nname = "more"\n').nodes
 
 

@@ -86,7 +86,7 @@ def test_the_index_is_made_as_the_first_stage_with_portage_was(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("root", "said"), [("pack", "must yield a root (tarball yields files)"), ("plain", "none of them installs")]
 )
-def test_roots_that_are_none(tmp_path: Path, root: str, said: str) -> None:
+def test_inputs_without_packages_are_rejected(tmp_path: Path, root: str, said: str) -> None:
     with pytest.raises(ProblemsError) as caught:
         graph(tmp_path, PACKAGES + f'roots = ["{root}"]')
     problem = caught.value.problems[0]

@@ -162,7 +162,7 @@ def test_contents_are_read_whatever_the_names(tmp_path: Path) -> None:
     }
 
 
-def test_what_differs_is_told_by_path() -> None:
+def test_differences_are_reported_by_path() -> None:
     made = _rebuilt("a/b-1", 3, {"/same": "1", "/other": "1", "/gone": ""}, {"/same": "1", "/other": "2", "/new": ""})
     assert (made.differ, made.added, made.removed) == (["/other"], ["/new"], ["/gone"])
     assert not made.equal

@@ -100,7 +100,7 @@ def test_anything_else_inside_is_a_bug_with_its_cause(
 def test_a_death_inside_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         inside(tmp_path, die)
-    with pytest.raises(ChildProcessError):  # and nobody is left behind
+    with pytest.raises(ChildProcessError):  # and no child process is left
         os.waitpid(-1, os.WNOHANG)
 
 
@@ -124,7 +124,7 @@ def kill_self() -> None:
 
 
 def test_a_process_with_threads_does_not_fork(tmp_path: Path, threads: bool) -> None:
-    """Python 3.12 and newer warn if it does; then the test needs no thread of its own."""
+    """Python 3.12 and newer warn if it does; then the test needs no thread."""
     program = (
         "import os, sys, threading\nfrom pathlib import Path\nfrom stagewright.chroot import inside\n"
         "end = threading.Event()\n"

@@ -54,7 +54,7 @@ ROW = {
 
 @dataclass
 class Said:
-    """What a command printed, and its exit code."""
+    """The output of a command, and its exit code."""
 
     code: int
     out: str
@@ -85,14 +85,14 @@ def cli(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ca
 
 
 def program(*words: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """The command, in a process of its own."""
+    """Run the command in a separate process."""
     line = [sys.executable, "-m", "stagewright", *words]
     return subprocess.run(
         line, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
 
 
-# help, and words that are no commands
+# help, and words that are not commands
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -203,7 +203,7 @@ def test_a_full_disk(project: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: becoming nobody needs root")
 def test_without_rights(cli: Callable[..., Said]) -> None:
-    """Whoever may not look into a folder finds no project there; with one, the store is what they lack."""
+    """A user without rights to a folder finds no project there. With a project, the store is missing."""
     cli("plan")
     os.seteuid(65534)
     try:
@@ -219,7 +219,7 @@ def test_without_rights(cli: Callable[..., Said]) -> None:
 
 
 def test_a_defect_shows_its_traceback(cli: Callable[..., Said], tmp_path: Path) -> None:
-    """A store whose meta data somebody has edited is no user error that we know of."""
+    """A store with edited meta data is reported as a defect, because its cause is unknown."""
     cli("plan")
     broken = tmp_path / "store" / "projects" / "x.json"
     broken.write_text('{"project": 3}', encoding="utf-8")
@@ -228,7 +228,7 @@ def test_a_defect_shows_its_traceback(cli: Callable[..., Said], tmp_path: Path) 
     assert "Traceback" in said.err
 
 
-def test_a_reader_that_goes_away_is_no_error(project: Path, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_is_not_an_error(project: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(tmp_path / "store"), "schema"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout

@@ -83,7 +83,7 @@ def test_loaders_that_start_no_disks(loader: str) -> None:
         ('boot = "boot"\ntitle = "a\\nb"', "title"),
     ],
 )
-def test_mistakes_are_told_where_they_are(draft: Draft, settings: str, place: str) -> None:
+def test_errors_are_reported_at_their_places(draft: Draft, settings: str, place: str) -> None:
     (draft.folder / "seed.tar").touch()
     text = f"{HEAD}{settings}\n"
     (draft.folder / "stagewright.toml").write_text(text, encoding="utf-8")

@@ -37,7 +37,7 @@ class Said:
 
     @property
     def texts(self) -> list[str]:
-        """What the lines of the log say; every line must be one."""
+        """Return the texts of the log; every line must have the form of a log line."""
         found = [LINE.fullmatch(line) for line in self.out.splitlines()]
         assert all(found), self.out
         return [line["text"] for line in found if line]
@@ -48,7 +48,7 @@ Catalyst = Callable[..., Said]
 
 @pytest.fixture
 def catalyst(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Catalyst:
-    """The command with a catalyst.conf of its own."""
+    """The command with a separate catalyst.conf."""
     conf = tmp_path / "catalyst.conf"
     conf.write_text(f'storedir = "{tmp_path}/storedir"\n', encoding="utf-8")
     monkeypatch.setenv("STAGEWRIGHT_STORE", str(tmp_path / "store"))
@@ -131,14 +131,14 @@ def test_what_is_refused_is_named(catalyst: Catalyst, words: list[str], named: s
     assert named in said.err
 
 
-def test_options_without_effect_are_told(catalyst: Catalyst, tmp_path: Path) -> None:
+def test_options_without_effect_are_reported(catalyst: Catalyst, tmp_path: Path) -> None:
     said = catalyst("--versioned-cachedir", "-a", "-T", "-f", spec(tmp_path))
     assert said.code == 0
     assert "--versioned-cachedir has no effect" in said.texts
     assert any("nothing to clear" in text for text in said.texts)
 
 
-def test_what_is_wrong_with_a_spec_is_told_at_once_with_its_places(catalyst: Catalyst, tmp_path: Path) -> None:
+def test_all_errors_of_a_spec_are_reported_with_their_places(catalyst: Catalyst, tmp_path: Path) -> None:
     file = spec(tmp_path, subarhc="amd64", portage_confdir="/nowhere/at/all")
     said = catalyst("-f", file)
     assert said.code == 1

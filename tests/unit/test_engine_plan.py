@@ -113,7 +113,7 @@ def test_nothing_is_made_that_is_there(site: Site) -> None:
     assert site.plan().to_build == []
 
 
-def test_what_nobody_needs_now_is_not_made(site: Site) -> None:
+def test_a_node_that_no_missing_node_needs_is_not_made(site: Site) -> None:
     """The live root is gone, but the squashfs made of it is there."""
     site.build("live+boot.squashfs", "boot", "pack", "three", "works", "iso")
     states = site.states("iso", "pack")
@@ -130,7 +130,7 @@ def test_what_is_needed_for_something_missing_is_made(site: Site) -> None:
         (site.store.folder(node.node.yields, node.key.digest) / "meta.json").unlink()
     states = site.states("works")
     assert states[State.BUILD] == {"test:works", "iso"}
-    assert states[State.SKIP] == {"live"}  # the squashfs is there, so nobody asks for the live root
+    assert states[State.SKIP] == {"live"}  # the squashfs is there, so no node needs the live root
     assert site.states()[State.BUILD] == {"test:works", "iso", "live"}  # unless it is a target itself
     assert [reasons(step) for step in site.plan().to_build] == [["gone from the store"]] * 3
 
@@ -152,7 +152,7 @@ def test_a_changed_file_is_named(site: Site) -> None:
     assert line.startswith("files.overlay: ")
 
 
-def test_a_changed_repository_reaches_whoever_installs_from_it(site: Site) -> None:
+def test_a_changed_repository_reaches_the_stages_that_install_from_it(site: Site) -> None:
     site.build()
     (site.folder / "repo" / "new.ebuild").touch()
     assert {"one", "two", "three", "system"} <= site.states()[State.BUILD]
@@ -191,7 +191,7 @@ def test_steps_are_in_build_order(site: Site) -> None:
 
 
 @pytest.mark.parametrize("target", ["iso2", "seed:debian", "test:works", "live+boot.squashfs", ""])
-def test_what_is_no_target(site: Site, target: str) -> None:
+def test_an_unknown_target_is_rejected(site: Site, target: str) -> None:
     with pytest.raises(StagewrightError) as caught:
         site.plan("iso", target)
     assert caught.value.reason is Reason.UNKNOWN_NAME

@@ -93,7 +93,7 @@ def test_a_commit_gives_the_same_bytes_and_is_made_once(place: Place) -> None:
     assert place.snapshots.make(place.first).read_bytes() == content
 
 
-def test_a_branch_is_made_anew(place: Place) -> None:
+def test_the_snapshot_of_a_branch_is_made_again(place: Place) -> None:
     first = place.snapshots.make("HEAD")
     assert (place.text(first), first.name) == ("one", "gentoo-HEAD.sqfs")
     commit(place.upstream, "two")

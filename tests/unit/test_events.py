@@ -87,7 +87,7 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", [*LINES, '{"event": "NodePhase", "node": "a", "phase": "b", "more": 1}'])
-def test_what_is_no_event_is_refused(line: str) -> None:
+def test_a_line_that_is_not_an_event_is_rejected(line: str) -> None:
     with pytest.raises((ValueError, KeyError)):
         Event.from_json(line)
 

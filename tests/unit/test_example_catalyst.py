@@ -19,7 +19,7 @@ REPOS = {"stages": EXAMPLES / "stages/repo"}
 
 @pytest.fixture
 def conf(tmp_path: Path) -> Path:
-    """catalyst.conf as ``prepare`` writes it, with a seed that is none."""
+    """catalyst.conf as ``prepare`` writes it, with a file in place of the seed."""
     seed = tmp_path / "builds/demo/seed-amd64-debian.tar.zst"
     seed.parent.mkdir(parents=True)
     seed.touch()

@@ -39,7 +39,7 @@ def atoms(value: Any) -> Iterator[str]:
 
 @pytest.fixture(params=REAL)
 def example(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A copy of an example with stand-ins for what its README asks to be put beside it."""
+    """A copy of an example with stand-ins for the files that its README asks for."""
     folder = tmp_path / request.param
     shutil.copytree(EXAMPLES / request.param, folder, ignore=shutil.ignore_patterns("out", "gentoo", "*.tar.xz"))
     data = tomllib.loads((folder / "stagewright.toml").read_text(encoding="utf-8"))

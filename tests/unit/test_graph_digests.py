@@ -1,4 +1,4 @@
-"""Digests of folders: what is in them counts, when and by whom it was made does not."""
+"""Digests of folders: the content counts; times and owners do not."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_one_file(tmp_path: Path) -> None:
     assert file_digest(file) == "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_that_are_not_text_have_a_digest(tmp_path: Path) -> None:
     first = tree_digest(tmp_path)
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).touch()
     assert tree_digest(tmp_path) != first
@@ -129,7 +129,7 @@ def make_socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, make_socket])
-def test_what_is_no_content_is_refused(
+def test_pipes_and_sockets_are_rejected(
     tree: Path, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tree)

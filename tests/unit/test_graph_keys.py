@@ -261,7 +261,7 @@ def test_a_key_is_the_digest_of_its_data_as_json() -> None:
     assert key_of(NODE, {}, SOURCES).data["format"] == KEY_FORMAT
 
 
-def test_a_change_reaches_whoever_depends_on_it(graph: Graph) -> None:
+def test_a_change_reaches_the_nodes_that_depend_on_it(graph: Graph) -> None:
     before = keys_of(graph, SOURCES)
     changed = replace(SOURCES, tree=lambda path: "new" if path.name == "overlay" else SOURCES.tree(path))
     after = keys_of(graph, changed)

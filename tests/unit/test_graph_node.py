@@ -72,7 +72,7 @@ def test_two_nodes_of_one_name_are_a_bug() -> None:
 
 
 @pytest.mark.parametrize("edges", [["a:a"], ["a:b", "b:a"], ["x:", "a:b x", "b:c", "c:a", "y:a"]])
-def test_a_cycle_is_told_with_the_way_round(edges: list[str]) -> None:
+def test_a_cycle_is_reported_with_its_path(edges: list[str]) -> None:
     with pytest.raises(StagewrightError) as caught:
         Graph.of(nodes(*edges))
     assert caught.value.reason is Reason.CYCLE

@@ -20,7 +20,7 @@ MADE = 1_000_000_000
 
 @dataclass
 class Asked:
-    """A stand-in for Portage that records what it shall install."""
+    """A stand-in for Portage that records the packages to install."""
 
     atoms: list[str] = field(default_factory=list)
 

@@ -148,7 +148,7 @@ def test_the_core_does_not_print(path: Path) -> None:
             assert node.func.id != "print", f"line {node.lineno}"
 
 
-def test_a_kind_has_a_module_of_its_own() -> None:
+def test_each_kind_has_a_separate_module() -> None:
     from stagewright.kinds.registry import by_kind
 
     homes = [model.__module__ for model in by_kind().values()]

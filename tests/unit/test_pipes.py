@@ -34,7 +34,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: building 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project of a seed and a tarball of it, with a store of its own."""
+    """A project with a seed and a tarball of it, with a separate store."""
     folder = tmp_path / "project"
     (folder / "etc").mkdir(parents=True)
     with tarfile.open(folder / "seed.tar", "w") as seed:
@@ -50,7 +50,7 @@ def command(project: Path, *words: str) -> list[str]:
 
 @contextmanager
 def no_reader() -> Iterator[int]:
-    """The end of a pipe to write to that nobody reads."""
+    """The writing end of a pipe that no process reads."""
     reader, writer = os.pipe()
     os.close(reader)
     yield writer
@@ -127,7 +127,7 @@ def test_a_command_that_shows_something_ends_quietly(project: Path, words: list[
     assert (done.returncode, done.stderr) == (Exit.OK, b"")
 
 
-def test_mistakes_without_any_reader_are_told_by_the_exit_code(project: Path) -> None:
+def test_errors_without_any_reader_are_in_the_exit_code(project: Path) -> None:
     (project / "stagewright.toml").write_text("format = 1\n", encoding="utf-8")
     with no_reader() as end:
         done = subprocess.run(command(project, "check"), stdout=end, stderr=end, check=False)

@@ -58,7 +58,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
-def test_entries_that_serve_nobody(text: str) -> None:
+def test_entries_that_serve_no_machine(text: str) -> None:
     assert Handler.read("it", text) is None
 
 
@@ -69,8 +69,8 @@ def test_a_magic_without_a_mask_counts_whole() -> None:
 
 
 @needs_root
-def test_a_replaced_emulator_is_registered_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the kernel holds open is the file of then, so our entries are named after it."""
+def test_a_replaced_emulator_is_registered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps the old file open, so entries are named after the file's digest."""
     program = tmp_path / "qemu-aarch64-static"
     program.write_bytes(host_machine().magic[0].ljust(64, b"\0"))
     program.chmod(0o755)

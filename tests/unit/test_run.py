@@ -48,7 +48,7 @@ def test_output_is_captured() -> None:
     assert (result.code, result.stdout, result.stderr) == (3, "out\n", "err\n")
 
 
-def test_output_that_is_no_text() -> None:
+def test_output_that_is_not_text_is_replaced() -> None:
     assert run(["printf", r"\377x"]).stdout == "\N{REPLACEMENT CHARACTER}x"
 
 
@@ -123,7 +123,7 @@ def test_a_signal_is_named() -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_full_disk_is_told_from_other_failures(streamed: bool) -> None:
+def test_a_full_disk_is_distinguished_from_other_failures(streamed: bool) -> None:
     options: dict[str, Any] = {"on_line": lambda line: None} if streamed else {}
     assert failure("sh", "-c", "cat /etc/passwd > /dev/full", **options).reason is Reason.DISK_FULL
 
@@ -152,7 +152,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path, make: Callable[[Path], objec
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o755])
-def test_a_file_that_is_no_program(tmp_path: Path, mode: int) -> None:
+def test_a_file_that_is_not_a_program_is_reported(tmp_path: Path, mode: int) -> None:
     (tmp_path / "tool").write_bytes(b"\x00nothing")
     (tmp_path / "tool").chmod(mode)
     assert failure(tmp_path / "tool").reason is Reason.COMMAND_FAILED
@@ -239,7 +239,7 @@ def test_a_command_that_ignores_sigterm_is_killed() -> None:
         assert process.end(grace=0.05) == -signal.SIGKILL
 
 
-def test_ending_a_command_twice_tells_the_same() -> None:
+def test_ending_a_command_twice_gives_the_same_result() -> None:
     with spawn(["sh", "-c", "exit 3"]) as process:
         process.wait()
         assert process.end() == 3
@@ -315,13 +315,13 @@ def test_a_pipeline_fails_with_its_parts(commands: list[list[str]], said: str) -
     assert (caught.value.reason, caught.value.message) == (Reason.COMMAND_FAILED, said)
 
 
-def test_a_pipeline_ends_when_nobody_wants_more() -> None:
+def test_a_pipeline_ends_when_its_reader_stops() -> None:
     def full(data: bytes) -> None:
         raise OSError("enough")
 
     with pytest.raises(OSError, match="enough"):
         pipeline([["yes"], ["cat"]], full)
-    with pytest.raises(ChildProcessError):  # and nobody is left behind
+    with pytest.raises(ChildProcessError):  # and no child process is left
         os.waitpid(-1, os.WNOHANG)
 
 

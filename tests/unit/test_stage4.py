@@ -1,4 +1,4 @@
-"""A stage4 in a project file: what is wrong with it is told with its place, and its files count."""
+"""A stage4 in a project file: errors are reported with their place, and its files are part of the key."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_a_home_that_an_overlay_brought(tmp_path: Path) -> None:
     assert owner(tmp_path / "home/larry/.bashrc")[:2] == (1000, 1000)
     assert owner(tmp_path / "home/larry/bin/run") == (1000, 1000, 0o755)
     assert owner(tmp_path / "home/larry") == (1000, 1000, 0o700)
-    assert owner(tmp_path / "srv/data/file")[:2] == (0, 0)  # not below /home: nobody's business
+    assert owner(tmp_path / "srv/data/file")[:2] == (0, 0)  # not below /home, so it stays unchanged
 
 
 @as_root
@@ -211,7 +211,7 @@ def test_passwords(password: str) -> None:
 @pytest.mark.parametrize(
     "password", ["", "secret", "$1$salt$qJH7.N4xYta3aEG/dfqo/0", "$6$salt", "!", HASH + "\n", HASH + ":x"]
 )
-def test_passwords_that_are_none(password: str) -> None:
+def test_invalid_passwords_are_rejected(password: str) -> None:
     with pytest.raises(ValidationError) as caught:
         User(password=password)
     (problem,) = caught.value.errors()

@@ -114,6 +114,6 @@ def test_refused(tmp_path: Path, texts: Any, settings: Any, message: str, hint: 
     ],
     ids=str,
 )
-def test_what_the_project_file_alone_tells(settings: dict[str, Any]) -> None:
+def test_errors_in_the_project_file_are_reported_when_it_is_read(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Local(**settings)

@@ -290,6 +290,6 @@ def test_links_lead_nowhere_outside(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_what_the_project_file_alone_tells(settings: dict[str, Any]) -> None:
+def test_errors_in_the_project_file_are_reported_when_it_is_read(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Services(**settings)

@@ -1,4 +1,4 @@
-"""What seeds of other architectures become in a graph: names of files, tools in keys, pins that stay what they were."""
+"""Seeds of other architectures in a graph: names of files, tools in keys, pins that stay what they were."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_files_are_called_after_what_the_seed_says(tmp_path: Path, seed: str) ->
 
 @pytest.mark.parametrize("seed", [BOOTSTRAP, FILE])
 def test_only_what_is_said_is_in_the_key(tmp_path: Path, seed: str) -> None:
-    """So that keys and pins of seeds that say nothing stay as they were before there was such a setting."""
+    """Keys and pins of seeds without the setting stay as they were before it existed."""
     assert "arch" not in graph(tmp_path, seed).nodes["seed:it"].settings.for_key()
     assert graph(tmp_path, seed + said(ANOTHER)).nodes["seed:it"].settings.for_key()["arch"] == ANOTHER
 

@@ -1,4 +1,4 @@
-"""What a root of a whole system is given: a compiler that is selected, a time zone, a locale."""
+"""The root of a complete system: a selected compiler, a time zone, a locale."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ esac
 """
 
 
-class Told:
-    """The part of a work that is asked here, and what it was told."""
+class FakeWork:
+    """The part of a work that these tests need, and the notices that it got."""
 
     def __init__(self) -> None:
         self.epoch = EPOCH
@@ -56,7 +56,7 @@ def toolchain(tmp_path: Path) -> Root:
 
 
 def test_the_newest_compiler_is_selected(toolchain: Root) -> None:
-    told = Told()
+    told = FakeWork()
     select_toolchain(toolchain, told.work)
     assert (toolchain.path / "etc/env.d/gcc/config-chosen").read_text(encoding="utf-8") == "x86_64-pc-linux-gnu-15\n"
     assert (toolchain.path / "etc/env.d/binutils/config-chosen").read_text(
@@ -68,12 +68,12 @@ def test_the_newest_compiler_is_selected(toolchain: Root) -> None:
 def test_a_selected_compiler_stays(toolchain: Root) -> None:
     chosen = toolchain.path / "etc/env.d/gcc/config-chosen"
     chosen.write_text("x86_64-pc-linux-gnu-14\n", encoding="utf-8")
-    select_toolchain(toolchain, Told().work)
+    select_toolchain(toolchain, FakeWork().work)
     assert chosen.read_text(encoding="utf-8") == "x86_64-pc-linux-gnu-14\n"
 
 
 def test_a_root_without_these_programs_is_left_alone(tmp_path: Path) -> None:
-    told = Told()
+    told = FakeWork()
     root = root_with(tmp_path, {"etc/env.d/gcc/x86_64-pc-linux-gnu-15": ""})
     select_toolchain(root, told.work)
     settle_places(root, told.work)
@@ -84,7 +84,7 @@ def test_a_root_without_these_programs_is_left_alone(tmp_path: Path) -> None:
 def test_time_zone_and_locale(tmp_path: Path) -> None:
     program = "#!/bin/sh\nread line < /etc/locale.gen\necho $line > /made\n"
     root = root_with(tmp_path, {"usr/share/zoneinfo/Factory": "", "usr/bin/locale-gen*": program})
-    settle_places(root, Told().work)
+    settle_places(root, FakeWork().work)
     assert (root.path / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/Factory")
     assert (root.path / "made").read_text(encoding="utf-8") == "C.UTF-8 UTF-8\n"
 
@@ -92,7 +92,7 @@ def test_time_zone_and_locale(tmp_path: Path) -> None:
 def test_a_time_zone_that_is_there_stays(tmp_path: Path) -> None:
     files = {"usr/share/zoneinfo/Factory": "", "usr/share/zoneinfo/UTC": ""}
     root = root_with(tmp_path, files, links={"etc/localtime": "../usr/share/zoneinfo/UTC"})
-    settle_places(root, Told().work)
+    settle_places(root, FakeWork().work)
     assert (root.path / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/UTC")
 
 
@@ -100,7 +100,7 @@ def test_the_make_conf_of_a_system_holds_the_values_that_were_given(tmp_path: Pa
     root = root_with(tmp_path, {})
     values = {"CFLAGS": '-DNAME="a b" -DPATH=c:\\d', "USE": "-x y"}
     stage = Stage2(root="seed", make_conf=values)
-    ship_configuration(stage, root, cast("Portage", None), Told().work)
+    ship_configuration(stage, root, cast("Portage", None), FakeWork().work)
     made = root.path / "etc/portage/make.conf"
     shown = subprocess.run(
         ["sh", "-c", f'. {made}; printf "%s\\0" "$CFLAGS" "$USE"'], capture_output=True, check=True, text=True

@@ -131,7 +131,7 @@ def test_a_killed_process_holds_no_lock(store: Store) -> None:
         assert mine
 
 
-def test_sweeping_removes_what_nobody_works_on(store: Store) -> None:
+def test_sweeping_removes_folders_without_a_lock(store: Store) -> None:
     put(store, "done")
     for yields in Yields:
         (store.folder(yields, "half") / "tree").mkdir(parents=True)
@@ -196,7 +196,7 @@ def test_a_half_made_store_is_completed(store: Store) -> None:
     assert Store(store.path).new_work("k1").exists()
 
 
-def test_the_store_tells_backup_programs_to_pass_it_over(store: Store) -> None:
+def test_backup_programs_skip_the_store(store: Store) -> None:
     assert (
         (store.path / "CACHEDIR.TAG")
         .read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is remembered of files and programs: right as long as they are the same, and never a reason to fail."""
+"""Cached facts about files and programs: valid while these are unchanged, and never a reason to fail."""
 
 from __future__ import annotations
 

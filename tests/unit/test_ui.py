@@ -96,7 +96,7 @@ def test_json_lines(kind: type[Event]) -> None:
 
 
 def shown(events: list[Event], **options: Any) -> str:
-    """What stands on a terminal: all that was drawn on it."""
+    """Return the text on a terminal: everything that was drawn on it."""
     console = Console(
         file=io.StringIO(), force_terminal=True, width=100, color_system=None, legacy_windows=False, **options
     )

@@ -1,4 +1,4 @@
-"""Guests for console tests: a scripted one on a socket, and real shells on a terminal of their own."""
+"""Guests for console tests: a scripted one on a socket, and real shells, each on a separate terminal."""
 
 import fcntl
 import os

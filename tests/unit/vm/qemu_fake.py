@@ -1,4 +1,4 @@
-"""A program that acts as QEMU: QMP and a serial port on inherited sockets, a guest from a file of scenes beside it.
+"""A program that acts as QEMU: QMP and a serial port on inherited sockets, a guest from a file of scenes in its folder.
 
 Scenes are a JSON list, one per start: a list of texts to say and of [text] to wait for. A guest ends with its scene,
 unless the scene ends with "stay".

@@ -88,7 +88,7 @@ def test_a_failure_can_be_expected(tmp_path: Path) -> None:
         console.expect("Access Denied", LONG)
     with playing(tmp_path, b"\r\nShell> ", 0.1, b"\r\nmore\r\n") as console:
         console.expect("Shell>", LONG)
-        console.expect("more", LONG)  # what was awaited and found is no disaster afterwards
+        console.expect("more", LONG)  # expected output is not reported as a failure later
 
 
 def test_the_end_of_the_guest_ends_the_wait(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_end_of_the_guest_ends_the_wait(tmp_path: Path) -> None:
             console.expect("login:", LONG)
         assert "closed its serial port" in caught.value.message
         assert console.wait_end(LONG)
-        console.send("into the void\n")  # no exception: the next wait tells
+        console.send("into the void\n")  # no exception: the next wait reports it
 
 
 def shells() -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""What is wrong with specs, by themselves and together, at once and each at its place."""
+"""Errors in specs are reported at once, each with its place."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Checked = Callable[..., Release]
 
 @pytest.fixture
 def checked(tmp_path: Path) -> Checked:
-    """Write specs, read them."""
+    """Write specs and read them."""
 
     def call(*texts: str, **given: str) -> Release:
         for number, text in enumerate(texts):

@@ -213,7 +213,7 @@ ODD = st.sampled_from(
 )
 
 
-@examples(deadline=None)  # busy machines are slow
+@examples(deadline=None)  # a busy machine can be slow
 @given(st.lists(ODD, max_size=40).map("".join))
 def test_any_text_is_read_without_exceptions(text: str) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""Specs as a project: what becomes of them, where mistakes are told, and that writing it changes no key."""
+"""Conversion of specs to a project: entries, places of errors, and equal keys after writing it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_release_of_all_targets(world: World) -> None:
     assert sum(name.endswith(".tar") for name in stages) == 6
     assert list(project.entries["seeds"]) == ["stage3-amd64-openrc-seed"]
     assert project.info.version == STAMP
-    assert project.epoch == 1782665155  # of the stamp
+    assert project.epoch == 1782665155  # from the stamp
 
 
 def test_a_stage4_is_converted(world: World) -> None:
@@ -65,7 +65,7 @@ def test_a_stage4_is_converted(world: World) -> None:
         "kind": "stage4",
         "root": "stage3-amd64-openrc",
         "common_flags": "-O2 -pipe",
-        "make_conf": {"CFLAGS": "-O1"},  # of the stage1 that all start from
+        "make_conf": {"CFLAGS": "-O1"},  # from the stage1
         "profile": "default/linux/amd64/1.0",
         "repos": ["gentoo"],
         "use": ["-doc", "{{odd}}"],
@@ -192,7 +192,7 @@ def test_a_netboot_is_converted(world: World) -> None:
 def test_a_netboot_with_several_kernels_is_converted(world: World) -> None:
     text = SPECS["netboot"].replace("boot/kernel: gentoo", "boot/kernel: gentoo misc-2")
     text += "boot/kernel/misc-2/extraversion: x\nboot/kernel/misc-2/initramfs_overlay: files/more\n"
-    text += "boot/kernel/misc-2/distkernel: yes\n"  # which has no effect there
+    text += "boot/kernel/misc-2/distkernel: yes\n"  # ignored there
     world.write("netboot", text)
     made = data(world, "netboot-amd64-small")
     kernels = made["kernels"]
@@ -205,7 +205,7 @@ def test_a_netboot_with_several_kernels_is_converted(world: World) -> None:
     assert "default" not in made
     assert made["overlay"] == ["files/files/image", "files/files/more"]
     world.write("netboot", text.replace("boot/kernel/misc-2/extraversion: x\n", ""))
-    assert Reason.INVALID_VALUE in {problem.reason for problem in problems(world)}  # they would be one version
+    assert Reason.INVALID_VALUE in {problem.reason for problem in problems(world)}  # both would have the same version
 
 
 @pytest.mark.parametrize(("subarch", "notices"), [("hppa2.0", 1), ("s390x", 0), ("amd64", 0)])

@@ -1,7 +1,7 @@
-"""Real release specs, where they are at hand: 25 that together use every key and quirk of the official ones.
+"""Official release specs, if available: 25 specs that together use every key and quirk of all official ones.
 
-They are no part of this repository. ``STAGEWRIGHT_CATALYST_SPECS`` names their folder, or it lies beside the checkout
-as ``shared/catalyst-specs``.
+This repository does not contain them. ``STAGEWRIGHT_CATALYST_SPECS`` names their folder. The default is
+``shared/catalyst-specs`` next to the checkout.
 """
 
 from __future__ import annotations
@@ -157,12 +157,12 @@ EXPECTED = {
         f"{D}/livecd-stage1-i486-openrc-{T}.tar.xz",
     ),
 }
-"""What each makes, from what, and the file."""
+"""Identity, sources and artifacts of each spec."""
 
 
 @pytest.fixture(scope="module")
 def corpus() -> tuple[Release, ReleaseGraph]:
-    """All of them in one release."""
+    """All specs in one release."""
     return load([CORPUS], [], {})
 
 
@@ -190,9 +190,9 @@ def test_the_dependencies_of_official_specs_are_as_recorded(corpus: tuple[Releas
 
 
 def test_the_estimate_of_official_specs(corpus: tuple[Release, ReleaseGraph]) -> None:
-    """No official configuration is complete among them, so none of the numbers measured on these comes out here.
+    """The specs contain no complete official configuration, so these numbers differ from the measured ones.
 
-    The estimates on releases of official shape are in test_catalyst_graph.py.
+    Estimates of releases with the official structure are in test_catalyst_graph.py.
     """
     times = estimate(corpus[1], 4)
     assert (times.specs, times.levels, times.critical_path) == (25, (24, 1), 2)

@@ -1,4 +1,4 @@
-"""The graph of specs: identities, sources, what joins and collides; and the estimate, on releases of official shape."""
+"""The graph of a release: identities, sources, collisions; and estimates of releases with the official structure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Read = Callable[..., tuple[Release, ReleaseGraph]]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Write specs, read them, with their graph."""
+    """Write specs and read them with their graph."""
 
     def call(**texts: str) -> tuple[Release, ReleaseGraph]:
         for name, text in texts.items():
@@ -64,7 +64,7 @@ T = "@TIMESTAMP@"
 
 
 def test_stage1_and_stage3_of_a_variant_are_not_a_cycle(read: Read) -> None:
-    """Its stage1 starts from the stage3 of the run before."""
+    """The stage1 starts from the stage3 of the previous run."""
     release, graph = read(
         one=spec("stage1", f"openrc-{T}", "stage3-amd64-openrc-latest"),
         three=spec("stage3", f"openrc-{T}", f"stage1-amd64-openrc-{T}.tar.xz"),
@@ -233,7 +233,7 @@ def test_drawings_contain_every_spec(read: Read, picture: Picture) -> None:
 
 
 def variant(arch: str, stamp: str) -> Iterator[tuple[str, str]]:
-    """A stage1 and its stage3, as each set of an official release has them."""
+    """A stage1 and its stage3, as in each set of an official release."""
     yield f"{arch}-{stamp}-1", spec("stage1", f"{stamp}-{T}", f"stage3-{arch}-{stamp}-latest", subarch=arch)
     yield f"{arch}-{stamp}-3", spec("stage3", f"{stamp}-{T}", f"stage1-{arch}-{stamp}-{T}", subarch=arch)
 
@@ -275,8 +275,8 @@ OFFICIAL = {
     ),
     "qemu-sparc64": ([*both("sparc", "sparc64"), *live("sparc64", "a")], (4, 4, 1, 1), (5, 4, 4), 4, 4),
 }
-"""Releases of the shape of official ones, with the numbers measured on those (releng 2542ea88): widths of levels, steps
-for 2, 4 and 8 jobs, steps without limit but with turns, and with turns at package caches."""
+"""Releases with the structure of official ones, and the numbers measured on those (releng 2542ea88): widths of levels,
+steps for 2, 4 and 8 jobs, steps without limit but with exclusive identities, and also with exclusive package caches."""
 
 
 @pytest.mark.parametrize("name", OFFICIAL)

@@ -30,7 +30,7 @@ COUNTS = {
     "sparc64": 1,
     "x86": 14,
 }
-"""How many sub-architectures Catalyst 4.1 has for each architecture."""
+"""Number of Catalyst 4.1's sub-architectures by architecture."""
 
 
 def test_the_table_of_keys_is_consistent() -> None:

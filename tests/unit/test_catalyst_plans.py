@@ -1,6 +1,6 @@
-"""The plan of each of the 25 real specs, as a golden file, in a world in which everything that they name is there.
+"""Golden file with the plans of the 25 official specs. All files that the specs name exist in the test.
 
-The file holds what becomes of each spec, not its text: long lists are counted and digested.
+The file has the result of each spec and not its text: long lists are counted and digested.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The specs, with all that they name."""
+    """The specs with all files that they name."""
     world = World(tmp_path_factory.mktemp("corpus"))
     shutil.copytree(CORPUS, world.specs, dirs_exist_ok=True)
     for file in sorted(world.specs.rglob("*.spec")):
@@ -53,7 +53,7 @@ def name_of(made: SpecResult, world: World) -> str:
 
 
 def shown(value: Any) -> Any:
-    """A value without what the spec says at length."""
+    """Return a value with its long lists shortened."""
     if isinstance(value, list) and len(value) > 4:
         digest = hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
         return f"{len(value)} items, {digest}"
@@ -61,7 +61,7 @@ def shown(value: Any) -> Any:
 
 
 def plans(loaded: Loaded, world: World) -> dict[str, Any]:
-    """What becomes of each spec: entries with their settings and inputs, results, what is refused and missing."""
+    """Results of each spec: entries with settings and inputs, paths, refused keys and missing files."""
     project = loaded.project(lenient=True)
     nodes = graph_of(project).nodes
     found: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def test_nothing_else_is_wrong(loaded: Loaded) -> None:
 
 
 def test_the_plans(loaded: Loaded, world: World) -> None:
-    """A changed golden file is a decision: official specs become something else."""
+    """A changed golden file is a decision: official specs are converted differently."""
     text = json.dumps(plans(loaded, world), indent=1, sort_keys=True) + "\n"
     actual = GOLDEN.with_suffix(".json.actual")
     if text != (GOLDEN.read_text(encoding="utf-8") if GOLDEN.exists() else ""):
@@ -115,7 +115,7 @@ def test_the_written_project_has_the_same_keys(loaded: Loaded, world: World, tmp
     arguments = ["--store", tmp_path / "store", "catalyst", "convert", world.specs, "--conf", world.conf, *options]
     arguments += ["--repo", f"gentoo={world.repo}", "-o", tmp_path / "out"]
     assert run(list(map(str, arguments))) == Exit.INVALID  # some keys are refused
-    for error in loaded.project(lenient=True).missing:  # what nobody has: seeds, files of other machines
+    for error in loaded.project(lenient=True).missing:  # seeds and files of other machines
         name = error.message.split("'")[1]
         target = tmp_path / "out" / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def test_the_written_project_has_the_same_keys(loaded: Loaded, world: World, tmp
     assert after.keys() == before.keys()
     for name, key in before.items():
         there = {**after[name].data}
-        for entry in ("files", "inputs"):  # digests of what is missing on the one side, and what follows from them
+        for entry in ("files", "inputs"):  # digests of files that are missing on one side
             assert there.pop(entry).keys() == key.data[entry].keys()
         assert there == {item: value for item, value in key.data.items() if item in there}, name
 

@@ -1,4 +1,4 @@
-"""The table of keys: every key of every target has a row, every row is used, and the page is current."""
+"""The table of rules: every key of every target has a rule, every rule is used, and the page is current."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_rule_applies_to_a_key() -> None:
 
 
 def spec_with(key: SpecKey, target: Target) -> str:
-    """A spec of a target that has a key."""
+    """Return a spec of a target with a key."""
     base = SPECS.get(target, f"target: {target}\nversion_stamp: x\nsource_subpath: 1.0/stage3-amd64-openrc-latest\n")
     if target is Target.LIVECD3:
         base += "livecd/iso: x.iso\nlivecd/cdtar: 1.0/livecd-stage2-amd64-@TIMESTAMP@\n"
@@ -69,7 +69,7 @@ def spec_with(key: SpecKey, target: Target) -> str:
 
 @pytest.mark.parametrize(("key", "target"), PAIRS, ids=lambda item: getattr(item, "name", str(item)))
 def test_every_rule_is_applied_to_its_key(key: SpecKey, target: Target, tmp_path: Path) -> None:
-    """A key is converted by its row, and what refuses says so with the key's place."""
+    """A key is converted by its rule. A refused key is reported with its place."""
     world = World(tmp_path)
     file = world.write("x", spec_with(key, target), "")
     loaded = world.load(file)
@@ -77,7 +77,7 @@ def test_every_rule_is_applied_to_its_key(key: SpecKey, target: Target, tmp_path
     name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
     applied = {key: rule for _, key, rule in loaded.converted.applied}
     if target is Target.SNAPSHOT:
-        assert applied == {}  # made by catalyst -s
+        assert applied == {}  # `catalyst -s` makes it
     else:
         assert applied[name] is rule
         if rule.status is KeyStatus.REFUSED:

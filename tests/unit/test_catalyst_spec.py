@@ -1,4 +1,4 @@
-"""Specs are read as Catalyst reads them, word for word, and every word has its place."""
+"""Specs are read as in Catalyst, and every word has its place."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ TEXTS = st.one_of(st.text(), st.lists(ODD, max_size=60).map("".join))
 
 
 def oracle(text: str) -> dict[str, Value] | None:
-    """Catalyst's rules once more, as short as they can be; None where a % cannot be filled in."""
+    """A minimal second implementation of Catalyst's rules. None if a % cannot be replaced."""
     values: dict[str, Any] = {}
     words: list[str] = []
     for raw in re.split("\r\n|\r|\n", text):
@@ -141,7 +141,7 @@ def oracle(text: str) -> dict[str, Value] | None:
 @example("a: b\na: %(a)s")
 def test_any_text_is_read_as_catalyst_reads_it(text: str) -> None:
     if re.search(r"\d{3}", text):
-        return  # widths: a separate test
+        return  # a separate test covers widths
     spec, expected = parse(text, FILE), oracle(text)
     assert (expected is None) == bool(spec.problems)
     if expected is not None:

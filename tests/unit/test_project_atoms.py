@@ -1,4 +1,4 @@
-"""Package atoms: what emerge takes, and nothing else. Both lists were compared with ``portage.dep.isvalidatom``."""
+"""Package atoms that emerge accepts or rejects. Both lists were compared with ``portage.dep.isvalidatom``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a project: every mistake is reported, at its place (``§`` in the texts), all of them at once."""
+"""Reading a project: all errors are reported at once, each with its place (``§`` in the texts)."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_all_errors_are_reported_sorted_by_place(draft: Draft) -> None:
         """
     )
     draft.write("[§stages.b]\nkind = 'root'\n[stages.d]\nkind = 'image'\nlive = §'x'\nboot = §'y'\n", "more.toml")
-    draft.expected.remove(draft.expected[2])  # files are looked for when the values are right
+    draft.expected.remove(draft.expected[2])  # files are only checked if all values are valid
     draft.check(
         *(R.DUPLICATE_NAME, R.UNKNOWN_NAME, R.UNKNOWN_NAME),
         *(R.UNKNOWN_NAME, R.UNKNOWN_KIND, R.BAD_ATOM, R.UNKNOWN_KEY),
@@ -241,7 +241,7 @@ def test_a_cycle_is_reported_with_all_its_entries(draft: Draft) -> None:
 
 
 def test_links_out_of_the_project_are_allowed(draft: Draft, tmp_path: Path) -> None:
-    """It is how a project takes in what lies elsewhere; the hint for paths that lead out recommends it."""
+    """The hint for paths outside of the project recommends a link."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (draft.folder / "overlay").symlink_to(outside)

@@ -1,4 +1,4 @@
-"""``stagewright.lock``: what is written is read back, and what was damaged by hand is refused."""
+"""``stagewright.lock``: a written lock is read back, and a damaged lock is rejected."""
 
 from __future__ import annotations
 

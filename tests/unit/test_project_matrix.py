@@ -1,4 +1,4 @@
-"""One entry, many variants; templates; projects from tables with files elsewhere."""
+"""Matrices, templates, and projects from tables with files outside of the project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON schema says the same as the models: valid itself, taking the demo, refusing what is unknown."""
+"""The JSON schema is valid, accepts the demo, and rejects the same errors as the models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def validator() -> Any:
 
 
 def demo() -> dict[str, Any]:
-    """The demo's project as editors see it: dates are text there."""
+    """The project of the demo as editors read it: dates are texts."""
     data: dict[str, Any] = json.loads(json.dumps(tomllib.loads(DEMO.read_text(encoding="utf-8")), default=str))
     return data
 

@@ -1,4 +1,4 @@
-"""TOML with positions: every key and value of every shape is found where it is written."""
+"""TOML with positions: every key and value has the place where it is written."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_every_key_and_every_item_has_a_position(
 
 
 def toml(data: dict[str, Any]) -> Iterator[str]:
-    """Simple values first, then a table for each dictionary, whose own dictionaries are inline."""
+    """Simple values first, then a table for each dictionary, with inline tables in it."""
     for key, value in data.items():
         if not isinstance(value, dict):
             yield f"{quoted(key)} = {inline(value)}"

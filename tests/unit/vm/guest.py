@@ -1,4 +1,4 @@
-"""Guests for console tests: a scripted one on a socket, and real shells, each on a separate terminal."""
+"""Guests for console tests: a scripted one on a socket, and real shells on a separate terminal."""
 
 import fcntl
 import os
@@ -17,11 +17,11 @@ from pathlib import Path
 from stagewright.vm.console import Console
 
 Step = bytes | float | str
-"""Bytes are said, a number is a pause in seconds, a string is waited for (and echoed, as a terminal does)."""
+"""Bytes are sent, a number is a pause in seconds, a string is waited for and echoed like on a terminal."""
 
 
 class Guest:
-    """Plays steps on one end of a socket pair; hangs up at the end unless ``stay``."""
+    """Guest that plays steps on one end of a socket pair and closes it at the end unless ``stay``."""
 
     def __init__(self, steps: Sequence[Step], *, stay: bool = True) -> None:
         self.end, self._own = socket.socketpair()
@@ -67,7 +67,7 @@ def playing(tmp_path: Path, *steps: Step, stay: bool = True) -> Iterator[Console
 
 @contextmanager
 def shell(tmp_path: Path, command: Sequence[str], columns: int = 80) -> Iterator[Console]:
-    """A shell on a real terminal with echo, so narrow that typed lines wrap."""
+    """A shell on a real terminal with echo, narrow enough to wrap typed lines."""
     end, own = socket.socketpair()
     child, terminal = pty.fork()
     if child == 0:

@@ -1,6 +1,6 @@
-"""A program that acts as QEMU: QMP and a serial port on inherited sockets, a guest from a file of scenes in its folder.
+"""A program that acts as QEMU: QMP and serial port on inherited sockets, and a guest from a file of scenes next to it.
 
-Scenes are a JSON list, one per start: a list of texts to say and of [text] to wait for. A guest ends with its scene,
+Scenes are a JSON list, one per start: a list of texts to send and of [text] to wait for. A guest ends with its scene,
 unless the scene ends with "stay".
 """
 

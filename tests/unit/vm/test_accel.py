@@ -1,4 +1,4 @@
-"""The probe against programs that act as a QEMU which works, crashes, stalls or dies of KVM."""
+"""The KVM probe with fake QEMU programs that work, crash, hang or fail because of KVM."""
 
 import json
 import time
@@ -19,7 +19,7 @@ def device(tmp_path: Path) -> Path:
 
 
 def fake(tmp_path: Path, body: str) -> str:
-    """A QEMU that notes each start in ``calls``."""
+    """Write a fake QEMU that records each start in ``calls``."""
     program = tmp_path / "qemu-fake"
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n{body}\n', encoding="utf-8")
     program.chmod(0o755)
@@ -98,5 +98,5 @@ def test_emulated_arm_uses_the_fast_algorithm_for_signed_pointers() -> None:
     found = accel.of("aarch64")
     if host_machine().qemu != "aarch64":
         assert "emulated" in found.why
-    assert found.name == "tcg"  # nothing finds out yet whether KVM works on Arm's machines
+    assert found.name == "tcg"  # KVM is not probed on Arm
     assert found.arguments[-1] == "max,pauth-impdef=on"

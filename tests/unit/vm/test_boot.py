@@ -25,7 +25,7 @@ PANIC = ["[ 0.05] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boo
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Path:
-    """A folder with the program; its path has a space and is too long for a socket."""
+    """A folder with the fake QEMU. Its path contains spaces and is too long for a socket."""
     folder = tmp_path / ("deep folder " * 10)
     folder.mkdir()
     source = Path(__file__).with_name("qemu_fake.py").read_text(encoding="utf-8")
@@ -156,7 +156,7 @@ def test_a_machine_that_ends_early_fails_the_test(stage: Path) -> None:
     assert "the machine ended" in caught.value.message
 
 
-def test_with_several_media_a_failed_one_is_no_failure_of_the_boot(stage: Path) -> None:
+def test_with_several_media_the_firmware_may_fail_to_load_one(stage: Path) -> None:
     iso = stage / "a.iso"
     iso.touch()
     scene = ["BdsDxe: failed to load Boot0001: Not Found\r\n", "up\r\n", "stay"]

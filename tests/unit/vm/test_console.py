@@ -1,4 +1,4 @@
-"""The console driver against scripted guests and real shells."""
+"""The console driver with scripted guests and real shells."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from guest import playing, shell
 
 from stagewright.errors import Reason, StagewrightError
 
-LONG = 20.0  # a limit that no test should ever reach
+LONG = 20.0  # seconds; a limit that no test reaches
 
 
 def test_expect_searches_forward_and_the_log_has_all_bytes(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_failure_can_be_expected(tmp_path: Path) -> None:
         console.expect("Access Denied", LONG)
     with playing(tmp_path, b"\r\nShell> ", 0.1, b"\r\nmore\r\n") as console:
         console.expect("Shell>", LONG)
-        console.expect("more", LONG)  # expected output is not reported as a failure later
+        console.expect("more", LONG)  # an expected failure does not end later waits
 
 
 def test_the_end_of_the_guest_ends_the_wait(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Cleaning of console output, wherever the stream is cut."""
+"""Console output is cleaned, independent of the chunks of the stream."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from stagewright.vm.console_text import Cleaner
 CASES = [
     (b"plain\r\ntext\r\n", "plain\ntext\n"),
     (b"\x1b[1;31mred\x1b[0m\r\n", "red\n"),
-    (b"a\x1b[05;01Hb", "a\nb"),  # a move to a place starts a line
-    (b"a\r\n\x1b[06;01H\x1b[1mShell> ", "a\nShell> "),  # but no empty ones
+    (b"a\x1b[05;01Hb", "a\nb"),  # a cursor move starts a line
+    (b"a\r\n\x1b[06;01H\x1b[1mShell> ", "a\nShell> "),  # but no empty line
     (b"10%\r20%\r\r\n", "10%\n20%\n"),
     (b"\x1b]0;title\x07\x1b]2;other\x1b\\x", "x"),
     (b"\x1b(Bset\x1b=", "set"),

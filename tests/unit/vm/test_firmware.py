@@ -1,4 +1,4 @@
-"""Firmware descriptors in folders of our own."""
+"""Selection of firmware from descriptors in test folders."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def folders(tmp_path: Path) -> list[Path]:
 
 
 def describe(folder: Path, name: str, *features: str, missing: bool = False, **changes: object) -> Path:
-    """Write a descriptor and, unless ``missing``, the files it names."""
+    """Write a descriptor and, unless ``missing``, the files that it names."""
     code, template = folder / f"{name}.code.fd", folder / f"{name}.vars.fd"
     if not missing:
         code.write_bytes(b"code")
@@ -82,7 +82,7 @@ def test_known_paths_are_used_if_no_descriptor_matches(folders: list[Path], tmp_
     variables.touch()
     known = [("/nonexistent/code.fd", "/nonexistent/vars.fd"), (str(code), str(variables))]
     assert firmware.find(Q35, folders=folders, known=known) == firmware.Firmware(code, variables)
-    with pytest.raises(StagewrightError):  # nobody knows whether these have Secure Boot
+    with pytest.raises(StagewrightError):  # known paths may be images without Secure Boot
         firmware.find(Q35, want=["secure-boot"], folders=folders, known=known)
 
 

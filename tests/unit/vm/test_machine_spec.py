@@ -1,4 +1,4 @@
-"""Command lines of machines."""
+"""QEMU command lines for machine specifications."""
 
 import re
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_media_leave_boot_index_0_to_the_kernel() -> None:
         r"bootindex=(\d+)", line(MachineSpec("bios", kernel=Path("/k"), cdrom=Path("/c"), usb=Path("/u")))
     )
     assert len(places) == len(set(places)) == 2
-    assert "0" not in places  # where QEMU puts a kernel of its own
+    assert "0" not in places  # QEMU uses it for a kernel that it starts
 
 
 @pytest.mark.parametrize(

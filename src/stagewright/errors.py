@@ -77,6 +77,7 @@ class Reason(enum.StrEnum):
     NOT_ROOT = "not-root"
     HOST_FEATURE = "host-feature"
     NO_FIRMWARE = "no-firmware"
+    BAD_PLUGIN = "bad-plugin"  # a package with kinds that cannot be loaded
     # the store
     DISK_FULL = "disk-full"
     STORE_FORMAT = "store-format"
@@ -103,6 +104,7 @@ _EXITS = {
     Reason.NOT_ROOT: Exit.HOST,
     Reason.HOST_FEATURE: Exit.HOST,
     Reason.NO_FIRMWARE: Exit.HOST,
+    Reason.BAD_PLUGIN: Exit.HOST,
     Reason.DISK_FULL: Exit.STORE,
     Reason.STORE_FORMAT: Exit.STORE,
     Reason.STORE_BUSY: Exit.STORE,

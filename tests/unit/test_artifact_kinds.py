@@ -1,4 +1,4 @@
-"""Common parts of the kinds of artifacts: the name of the output, companion files, and the manifest."""
+"""The base classes of artifacts: the name of the output, companion files, and the manifest."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import click
 
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.kinds.common.base import Stage
-from stagewright.kinds.registry import by_kind, kinds, summary
+from stagewright.kinds.registry import by_kind, kinds, origins, summary
 from stagewright.project.describe import settings
 from stagewright.ui.streams import document
 
@@ -30,7 +30,7 @@ def command(kind: str | None, markdown: bool) -> None:
         for table, how in _WRITTEN.items():
             print(how)
             for name, model in sorted(kinds()[table].items()):
-                print(f"  {name:<16}{summary(model)}")
+                print(f"  {name:<16}{summary(model)}{_origin(name)}")
 
 
 def reference() -> str:
@@ -49,6 +49,10 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _origin(kind: str) -> str:
+    return f" ({origins()[kind]})" if kind in origins() else ""
+
+
 def _code(default: str) -> str:
     return default if default in ("required", "none", "") else f"`{default}`"
 
@@ -58,7 +62,7 @@ def _settings(kind: str) -> None:
     if kind not in known:
         raise StagewrightError(Reason.UNKNOWN_KIND, f"unknown kind {kind!r}", hint=nearest(kind, known))
     model: type[Stage] = known[kind]
-    print(f"{kind}: {summary(model)}\n")
+    print(f"{kind}: {summary(model)}{_origin(kind)}\n")
     for item in settings(model):
         note = item.default if item.default in ("required", "") else f"default {item.default}"
         print(f"  {item.name}" + (f" ({note})" if note else ""))

@@ -4,6 +4,8 @@ It covers the module of the kind and all modules of Stagewright that this one im
 ``NEUTRAL`` do not count: they arrange and show the work and have no influence on the result. Of a module the code
 counts, not its comments and docstrings (``graph/code_text.py``). Data files, such as templates and scripts that run
 inside roots, count whole: they become part of the result.
+
+Of a kind from another package, the modules of that package count too. The packages that it depends on do not.
 """
 
 from __future__ import annotations
@@ -34,18 +36,20 @@ def code_digest(module: str) -> str:
 def closure_of(module: str) -> set[str]:
     """Return the modules whose code the digest of a module covers, the module included."""
     found: set[str] = set()
-    waiting = [module]
+    waiting, own = [module], module.partition(".")[0]
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting.extend(_imports(name))
-            waiting.extend(filter(_counts, [name.rpartition(".")[0]]))  # its package, for the data files there
+            waiting.extend(_imports(name, own))
+            parent = name.rpartition(".")[0]  # for the data files there
+            waiting.extend([parent] if _counts(parent, own) else [])
     return found
 
 
 @functools.cache
-def _imports(module: str) -> frozenset[str]:
+def _imports(module: str, own: str) -> frozenset[str]:
+    """Return the modules that a module imports and that count for a kind of the package ``own``."""
     tree = ast.parse(_source(module).read_bytes())
     names: set[str] = set()
     for statement in ast.walk(tree):
@@ -54,12 +58,14 @@ def _imports(module: str) -> frozenset[str]:
         elif isinstance(statement, ast.ImportFrom) and statement.module:
             names.add(statement.module)
             names.update(f"{statement.module}.{alias.name}" for alias in statement.names)
-    return frozenset(name for name in names if _counts(name) and _exists(name))
+    return frozenset(name for name in names if _counts(name, own) and _exists(name))
 
 
-def _counts(name: str) -> bool:
+def _counts(name: str, own: str) -> bool:
     package, _, rest = name.partition(".")
-    return package == PACKAGE and rest.partition(".")[0] not in NEUTRAL and bool(rest)
+    if package != PACKAGE:
+        return package == own
+    return bool(rest) and rest.partition(".")[0] not in NEUTRAL
 
 
 @functools.cache

@@ -1,4 +1,11 @@
-"""All kinds, found by importing every module of this package; and the graph that a project becomes with them."""
+"""All kinds: those of Stagewright and those of other packages; and the graph that a project becomes with them.
+
+Stagewright imports every module below ``stagewright.kinds``. Another package adds a kind by an entry point of the
+group ``stagewright.kinds``, with the name of the kind and its class (docs/adding-a-kind.md)::
+
+    [project.entry-points."stagewright.kinds"]
+    oci-archive = "stagewright_oci.oci_archive:OciArchive"
+"""
 
 from __future__ import annotations
 
@@ -6,10 +13,13 @@ import importlib
 import inspect
 import pkgutil
 import re
+import traceback
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 import stagewright.kinds
 from stagewright.arch import MACHINES
+from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Graph
 from stagewright.kinds.common.artifact import check_output_names
 from stagewright.kinds.common.base import Scope, Stage
@@ -19,20 +29,55 @@ from stagewright.project.model import Project
 from stagewright.store.store import Meta
 
 TABLES = ("seeds", "stages", "tests", "")
-"""Where kinds are written in a project; the nameless table holds kinds that only other kinds make."""
+"""The tables of a project that kinds are for; the nameless table has kinds that only other kinds use."""
+
+GROUP = "stagewright.kinds"
+"""The group of entry points by which other packages add kinds."""
 
 
 @cache
 def kinds() -> dict[str, dict[str, type[Stage]]]:
-    """Models of all kinds, by table and kind."""
+    """Return the models of all kinds, by table and kind.
+
+    Raises: BAD_PLUGIN if a kind of another package cannot be loaded.
+    """
     for module in pkgutil.walk_packages(stagewright.kinds.__path__, f"{stagewright.kinds.__name__}."):
         importlib.import_module(module.name)
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (_distribution(entry), entry.name)):
+        _load(entry)
     return {table: dict(Stage.registry.get(table, {})) for table in TABLES}
+
+
+def _load(entry: EntryPoint) -> None:
+    """Load a kind of another package, which registers it."""
+    try:
+        model = entry.load()
+    except Exception as error:
+        what = f"cannot load kind {entry.name!r} from {entry.value} ({type(error).__name__}: {error})"
+        raise _bad_plugin(entry, what, "".join(traceback.format_exception(error))) from error
+    if all(kinds_of_table.get(entry.name) is not model for kinds_of_table in Stage.registry.values()):
+        raise _bad_plugin(entry, f"{entry.value} is not the class of a kind called {entry.name!r}")
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
+
+
+def _bad_plugin(entry: EntryPoint, what: str, detail: str = "") -> StagewrightError:
+    name = entry.dist.name if entry.dist else "PACKAGE"
+    hint = f"install a version of {name} for this version of Stagewright, or run: pip uninstall {name}"
+    return StagewrightError(Reason.BAD_PLUGIN, f"{_distribution(entry)}: {what}", detail=detail, hint=hint)
+
+
+@cache
+def origins() -> dict[str, str]:
+    """Return the packages that kinds come from, by kind: name and version. Kinds of Stagewright are missing."""
+    return {entry.name: _distribution(entry) for entry in entry_points(group=GROUP)}
 
 
 @cache
 def by_kind() -> dict[str, type[Stage]]:
-    """All kinds by the name that nodes carry."""
+    """Return the models of all kinds, by the name that nodes have."""
     return {kind: model for table in kinds().values() for kind, model in table.items()}
 
 
@@ -43,18 +88,18 @@ def facts_of(meta: Meta) -> Facts:
 
 
 def module_of(kind: str) -> str:
-    """The module that builds a kind."""
+    """Return the name of the module of a kind."""
     return by_kind()[kind].__module__
 
 
 def summary(model: type[Stage]) -> str:
-    """The first line of the module that a kind lives in: what it is for. Requirement numbers are left out."""
+    """Return the purpose of a kind: the first line of its module, without the name and requirement numbers."""
     line = (inspect.getdoc(inspect.getmodule(model)) or "").partition("\n")[0]
     return re.sub(r" \(R\d+(, R\d+)*\)", "", line.partition(": ")[2] or line).rstrip(".")
 
 
 def tool_of(program: str) -> Tool:
-    """A program that some kind needs, or an emulator, with the packages that bring it."""
+    """Return a program that a kind needs, or an emulator, with the packages that have it."""
     needs = [tool for model in by_kind().values() for tool in (*model.required_tools, *model.optional_tools)]
     return next(tool for tool in [*needs, *map(emulator, MACHINES)] if tool.program == program)
 

@@ -100,7 +100,7 @@ class Stage(Section):
             cls.table = table
         if kind is not None:
             cls.kind = kind
-            Stage.registry.setdefault(cls.table, {})[kind] = cls
+            _register(cls)
 
     def expand(self, name: str, scope: Scope) -> None:
         """Add the nodes of an entry with this name to the graph. Most kinds add one node; others override this."""
@@ -169,6 +169,15 @@ class Seed(Stage, table="seeds"):
         tree = work.folder / "tree"
         layers = [tree] if tree.is_dir() else work.store.stack(work.key.digest)
         return work.runnable(Root.mount(work.folder, layers, log=work.log))
+
+
+def _register(model: type[Stage]) -> None:
+    """Add a kind to the registry. Raises TypeError if there is a kind of this name in any table."""
+    for others in Stage.registry.values():
+        other = others.get(model.kind, model)
+        if (other.__module__, other.__qualname__) != (model.__module__, model.__qualname__):
+            raise TypeError(f"kind {model.kind!r} exists already (in {other.__module__})")
+    Stage.registry.setdefault(model.table, {})[model.kind] = model
 
 
 def _role(path: tuple[str | int, ...]) -> str:

@@ -1,0 +1,1 @@
+"""Kinds of stages for container images."""

@@ -71,7 +71,7 @@ test: setup
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
-	$(VENV)/bin/python -m pytest -m "not real and not boot"
+	$(VENV)/bin/python -m pytest -m "not real and not boot" --numprocesses 2 --dist worksteal
 
 lint: setup
 	$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check && $(VENV)/bin/mypy

@@ -1,12 +1,11 @@
-"""Fixtures that all tests share: the command, and a warm store with what the demo's builds start from.
+"""Fixtures of all tests: the command, and stores with results that the builds of tests start from.
 
-``STAGEWRIGHT_TEST_STORE`` (default ``/var/cache/stagewright-tests``) is a folder that is kept between test runs, so
-that seeds are bootstrapped and distfiles fetched once. It may be removed at any time; the next run fills it again.
+``STAGEWRIGHT_TEST_STORE`` (default ``/var/cache/stagewright-tests``) is a folder that is kept between test runs:
+seeds are bootstrapped and distfiles fetched once. It can be removed at any time; the next run fills it again.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -15,16 +14,19 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from integration.support import DEMO, Run, Warm, call, copy_project
+from integration.support import DEMO, SEED, Run, Warm, call, copy_project
+from order import GroupScheduling, rank_of
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 TOOLS = ("bwrap", "unshare", "setpriv", "mmdebstrap", "apt-get", "mksquashfs", "unsquashfs", "xorriso", "mcopy", "tar")
 """Programs without which nothing real can be built."""
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the commands that tests start, also where a shell began this run in its background.
+    """Let Ctrl-C reach the commands that tests start, also if a shell started this run in the background.
 
-    How long an example takes says nothing about the code on a busy machine.
+    Examples of hypothesis have no deadline: on a busy machine their time says nothing about the code.
     """
     hypothesis.settings.register_profile("any machine", deadline=None)
     hypothesis.settings.load_profile("any machine")
@@ -32,8 +34,18 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort the tests: files that take long come first."""
+    items.sort(key=lambda item: rank_of(item.path.relative_to(config.rootpath).as_posix()))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """With ``--dist loadfile``, keep groups of files in one process, because they look at the same builds."""
+    return GroupScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, with the reason, what this machine cannot do."""
+    """Skip a test that this machine cannot run, with the reason."""
     if item.get_closest_marker("real") is None:
         return
     if os.geteuid() != 0:
@@ -51,7 +63,7 @@ def run_stagewright() -> Callable[..., Run]:
 
 @pytest.fixture(scope="session")
 def store_path() -> Path:
-    """The folder that outlives test runs."""
+    """The folder that is kept between test runs."""
     path = Path(os.environ.get("STAGEWRIGHT_TEST_STORE", "/var/cache/stagewright-tests"))
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -59,29 +71,21 @@ def store_path() -> Path:
 
 @pytest.fixture(scope="session")
 def warm(store_path: Path, testrun_uid: str) -> Iterator[Warm]:
-    """A store with the demo's seeds, binary packages and distfiles. Tests copy from it and never build in it.
+    """A store with the demo's results up to its ISO, its binary packages and distfiles; tests only copy from it."""
+    with Warm.shared(store_path / "demo", DEMO, "iso", run=testrun_uid) as found:
+        yield found
 
-    The first process of a test run fills it, the others take it as it is; two runs on one machine take turns.
-    """
-    filled = store_path / "filled-by"
-    with (
-        (store_path / "session.lock").open("w", encoding="utf-8") as use,
-        (store_path / "fill.lock").open("w", encoding="utf-8") as turn,
-    ):
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        if not filled.exists() or filled.read_text(encoding="utf-8") != testrun_uid:
-            fcntl.flock(use, fcntl.LOCK_EX)
-            Warm.fill(store_path, DEMO, "debian", "debian-boot", "system")
-            filled.write_text(testrun_uid, encoding="utf-8")
-        fcntl.flock(use, fcntl.LOCK_SH)
-        found = Warm.of(store_path)
-        fcntl.flock(turn, fcntl.LOCK_UN)
+
+@pytest.fixture(scope="session")
+def seed(store_path: Path, testrun_uid: str) -> Iterator[Warm]:
+    """A store with the seed of tests/data/seed, which stands for the seeds of several examples."""
+    with Warm.shared(store_path / "seed", SEED, "debian", run=testrun_uid) as found:
         yield found
 
 
 @pytest.fixture
 def demo(tmp_path: Path, warm: Warm) -> Path:
-    """A copy of the demo whose seeds are pinned already."""
+    """A copy of the demo with the lock file of the warm store."""
     folder = copy_project(DEMO, tmp_path / "demo")
     shutil.copy(warm.lock, folder)
     return folder
@@ -89,7 +93,7 @@ def demo(tmp_path: Path, warm: Warm) -> Path:
 
 @pytest.fixture
 def fresh(warm: Warm) -> Iterator[Callable[..., Path]]:
-    """Makes stores that start with chosen nodes of the warm one (default: the seeds) and with its caches."""
+    """A function that makes stores with some nodes of the warm store (default: the seeds) and with its caches."""
     made: list[Path] = []
 
     def make(*nodes: str, binpkgs: bool = True) -> Path:

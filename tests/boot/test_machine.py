@@ -59,8 +59,8 @@ def test_uefi_shell_and_screenshot(tmp_path: Path, acceleration: accel.Accelerat
         pid = machine.pid
         machine.console.expect("UEFI Interactive Shell", LIMIT)
         machine.console.expect("Shell> ", LIMIT)
-        machine.console.send("echo what a shell says\r")
-        machine.console.expect("what a shell says\n", LIMIT)
+        machine.console.send("echo spoken by the shell\r")
+        machine.console.expect("spoken by the shell\n", LIMIT)
         assert is_png(machine.screenshot(tmp_path / "screen.png"))
     assert not Path(f"/proc/{pid}").exists()
     assert b"UEFI Interactive Shell" in machine.log.read_bytes()

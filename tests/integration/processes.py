@@ -193,3 +193,15 @@ def _walk(tree: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(tree):
         folders.sort()
         yield from (Path(folder, name) for name in sorted([*folders, *files]))
+
+
+def sha512(path: Path) -> str:
+    """Return the SHA512 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha512").hexdigest()
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA512 of every file below a folder, by its path there."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha512(path) for path in paths}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.support import MINUTES, REPOSITORY, Run, Warm, call, copy_project, finished
+from integration.support import MINUTES, REPOSITORY, Run, Warm, call, copy_project, finished, use_seed
 from stagewright.vm import accel
 from stagewright.vm.boot import boot
 from stagewright.vm.machine_spec import MachineSpec
@@ -64,13 +64,13 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(store_path: Path, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A storedir as ``prepare`` leaves it; the seed outlives test runs."""
+def site(seed: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A storedir as ``prepare`` leaves it, with the shared seed."""
     top = tmp_path_factory.mktemp("release")
     copy_project(REPOSITORY / "examples/stages/repo", top / "stages/repo")
     folder = copy_project(REPOSITORY / "examples/catalyst", top / "catalyst")
-    seed = Warm.fill(store_path / "catalyst-seed", folder / "seed", "seed")
-    shutil.copy(seed.lock, folder / "seed")
+    use_seed(folder / "seed", seed)
+    store = seed.copy(["seed:debian"], binpkgs=False)
     (top / "bin").mkdir()
     catalyst = top / "bin/catalyst"
     catalyst.write_text(
@@ -80,10 +80,9 @@ def site(store_path: Path, warm: Warm, tmp_path_factory: pytest.TempPathFactory)
     catalyst.chmod(0o755)
     stagewright = top / "bin/stagewright"
     stagewright.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -m stagewright --store "{seed.store}" "$@"\n', encoding="utf-8"
+        f'#!/bin/sh\nexec {sys.executable} -m stagewright --store "{store}" "$@"\n', encoding="utf-8"
     )
     stagewright.chmod(0o755)
-    store = warm.copy([], binpkgs=False)
     env = {**os.environ, "PATH": f"{top}/bin:{os.environ['PATH']}", "STAGEWRIGHT_STORE": str(store)}
     place = Site(folder, top / "storedir", store, env)
     place.script("./prepare", place.storedir)

@@ -1,4 +1,4 @@
-"""Compiling through a ccache that all stages share: it serves the second of two, and nothing of it is shipped."""
+"""Compiling through a ccache that all stages share: it serves the second of two, and no part of it gets into a root."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Built:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What ccache says of its cache."""
+        """The statistics of ccache."""
         env = {**os.environ, "CCACHE_DIR": str(self.store / "cache/ccache")}
         said = subprocess.run(["ccache", "--print-stats"], env=env, check=True, capture_output=True, text=True).stdout
         return {name: int(value) for name, value in (line.split("\t") for line in said.splitlines())}
@@ -114,7 +114,7 @@ def test_the_second_stage_is_served_by_the_first(built: Built) -> None:
     assert counts["direct_cache_hit"] + counts["preprocessed_cache_hit"] == 1
 
 
-def test_nothing_of_it_is_shipped(built: Built) -> None:
+def test_no_part_of_ccache_is_in_the_layers(built: Built) -> None:
     layers = [path.parent for path in (built.store / "layers").glob("*/meta.json")]
     ours = [
         layer
@@ -125,6 +125,6 @@ def test_nothing_of_it_is_shipped(built: Built) -> None:
     assert [path for layer in ours for path in layer.rglob("*ccache*")] == []
 
 
-def test_a_root_without_ccache_is_told_of(built: Built) -> None:
+def test_a_root_without_ccache_is_reported(built: Built) -> None:
     assert built.run.reasons == {"without": "environment-lacks"}
     assert "ccache" in built.run.stderr

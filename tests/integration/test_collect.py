@@ -1,4 +1,4 @@
-"""What is kept and what goes: gc by the keys that projects need now, clean for what builds left."""
+"""gc removes results that no project needs now; clean removes files that builds left."""
 
 from __future__ import annotations
 

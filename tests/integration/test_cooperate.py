@@ -15,11 +15,11 @@ from integration.support import states
 
 pytestmark = pytest.mark.real
 
-NODES = {"system", "live", "boot", "live+boot.squashfs", "iso"}
+NODES = {"system", "live", "live+boot.squashfs", "iso"}
 
 
 def test_two_runs_share_the_work(demo: Path, fresh: Callable[..., Path]) -> None:
-    store = fresh()
+    store = fresh("seed:debian", "seed:debian-boot", "boot")
     first = Watched.start("iso", cwd=demo, store=store)
     second = Watched.start("iso", cwd=demo, store=store)
     assert [first.end(), second.end()] == [0, 0], f"{first}\n{second}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from integration.processes import tree_digest
 from integration.support import DEMO, Run, Warm, build, call, copy_project, edit, parse_events, plan, states
 
 pytestmark = pytest.mark.real
@@ -21,7 +22,7 @@ TEST = "test:iso-uefi"
 
 @dataclass(frozen=True)
 class Built:
-    """The demo after its first build."""
+    """The demo on its ready seeds and payload, after its first build."""
 
     project: Path
     store: Path
@@ -43,7 +44,7 @@ class Built:
 def demo(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     project = copy_project(DEMO, tmp_path_factory.mktemp("demo") / "demo")
     shutil.copy(warm.lock, project)
-    store = warm.copy(["seed:debian", "seed:debian-boot"], binpkgs=True)
+    store = warm.copy(["seed:debian", "seed:debian-boot", "boot"], binpkgs=True)
     yield Built(project, store, build(cwd=project, store=store))
     shutil.rmtree(store)
 
@@ -55,7 +56,7 @@ def names_in(image: Path) -> set[str]:
 
 @pytest.mark.boot
 def test_it_is_built_and_boots(demo: Built) -> None:
-    assert demo.run.built() == {*AFTER_SYSTEM, "boot", TEST}
+    assert demo.run.built() == {*AFTER_SYSTEM, TEST}
     out = demo.project / "out"
     assert [path.name for path in out.glob("*.iso")] == ["demo-iso-amd64-1.0.iso"]
     console = (out / "iso-uefi/console.log").read_text(errors="replace", encoding="utf-8")
@@ -63,10 +64,19 @@ def test_it_is_built_and_boots(demo: Built) -> None:
     assert json.loads((out / "iso-uefi/result.json").read_text(encoding="utf-8"))
 
 
+def test_binary_packages_give_the_same_image(demo: Built, warm: Warm) -> None:
+    """The warm store compiled every package; this build takes them from the cache."""
+    log = demo.log("system")
+    assert ">>> Emerging binary (" in log and ">>> Emerging (" not in log
+    for node in ("live+boot.squashfs", "iso"):
+        ours = demo.store / "artifacts" / warm.keys[node] / "tree"
+        assert tree_digest(ours) == tree_digest(warm.tree(node))
+
+
 def test_events_are_complete(demo: Built) -> None:
     (record,) = (demo.store / "events").glob("*.jsonl")
     events = parse_events(record.read_text(encoding="utf-8").splitlines())
-    assert events == [event for event in demo.run.events if event["event"] != "Published"]  # that is no part of the run
+    assert events == [event for event in demo.run.events if event["event"] != "Published"]  # after the end of the run
     assert [events[0]["event"], events[-1]["event"]] == ["RunStarted", "RunFinished"]
     assert events[-1]["status"] == "built"
     for name in ("NodeStarted", "NodeFinished"):

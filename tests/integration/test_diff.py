@@ -1,4 +1,4 @@
-"""What differs between stages, builds and artifacts: packages, files, sizes."""
+"""Differences between stages, builds and artifacts: packages, files, sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full disk: said before anything is built where it can be seen, and without harm where it cannot."""
+"""A full disk is reported before a build if that is possible; if it fills up later, no result is damaged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from integration.processes import Watched, assert_nothing_left
-from integration.support import Warm, build, call, states
+from integration.support import Warm, build, call, make_quick, states
 
 pytestmark = pytest.mark.real
 
@@ -29,7 +29,7 @@ def tmpfs(path: Path, size: str) -> Iterator[Path]:
 
 
 def shrink(path: Path, free: int) -> None:
-    """Make a tmpfs so small that only ``free`` bytes are left, as if somebody else had taken the room."""
+    """Make a tmpfs so small that only ``free`` bytes are left, as if another program had taken the room."""
     resize(path, shutil.disk_usage(path).used + free)
 
 
@@ -46,7 +46,7 @@ def test_a_small_disk_is_refused_in_the_first_second(demo: Path, tmp_path: Path)
         assert not list((store / "work").iterdir())
 
 
-def test_a_disk_too_full_for_anything(demo: Path, tmp_path: Path) -> None:
+def test_a_completely_full_disk_is_reported(demo: Path, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "store", "64m") as store:
         call("plan", cwd=demo, store=store)
         shrink(store, 0)
@@ -58,8 +58,11 @@ def test_a_disk_too_full_for_anything(demo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("free", [400 * MIB, 12 * MIB, 2 * MIB])
-def test_a_disk_that_fills_up(free: int, demo: Path, warm: Warm, tmp_path: Path, roomy: Callable[..., Path]) -> None:
-    """The pre-flight check passes; then somebody else takes the room while the build runs."""
+def test_a_disk_that_fills_up_during_a_build_is_reported(
+    free: int, demo: Path, warm: Warm, tmp_path: Path, roomy: Callable[..., Path]
+) -> None:
+    """The check before the build passes; then something else takes the room while the build runs."""
+    make_quick(demo)
     store = roomy()
     watched = Watched.start("iso", cwd=demo, store=store)
     assert watched.wait_for(event="NodeStarted", node="boot")

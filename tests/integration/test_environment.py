@@ -49,7 +49,7 @@ def shell_seed(place: Place, warm: Warm) -> Callable[..., None]:
     """Makes the seed of the project a root with the demo's busybox in it."""
 
     def make(*members: Add) -> None:
-        busybox = warm.store / "layers" / warm.keys["system"] / "tree/bin/busybox"
+        busybox = warm.tree("system") / "bin/busybox"
         busybox_root(place.project / "seed.tar", busybox, members)
 
     return make

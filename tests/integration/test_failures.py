@@ -192,7 +192,7 @@ def test_dependencies_name_the_culprit(broken: Broken) -> None:
     assert ">=test-fail/slow-9" in broken.text("unknown")
 
 
-def test_mended_project_builds_and_its_shell_is_fresh(broken: Broken) -> None:
+def test_a_corrected_project_builds_and_its_shell_is_fresh(broken: Broken) -> None:
     edit(broken.project, "return missing;", "return 0;", "failrepo/test-fail/compile-dies/compile-dies-1.ebuild")
     plan = states("compile", cwd=broken.project, store=broken.store)
     assert plan == {"seed:debian": "cached", "compile": "build"}

@@ -51,7 +51,7 @@ script = "works"
 
 
 def registered() -> bool:
-    """Whether an emulator was known before: the system may have registered its own."""
+    """True if the system has registered an emulator itself."""
     return any(Path("/proc/sys/fs/binfmt_misc").glob("*aarch64*"))
 
 
@@ -114,7 +114,7 @@ def manifest(example: Example) -> dict[str, list[dict[str, dict[str, str]]]]:
     return data
 
 
-def test_shell_enters_it(example: Example) -> None:
+def test_shell_enters_a_root_of_another_architecture(example: Example) -> None:
     def ask(stage: str, *words: str) -> str:
         return call("shell", stage, "--", *words, cwd=example.project, store=example.store).stdout
 
@@ -133,7 +133,7 @@ def unpacked(example: Example, tmp_path: Path) -> Path:
     return project
 
 
-def test_a_packed_seed_tells_by_itself(unpacked: Path, tmp_path: Path) -> None:
+def test_the_architecture_of_a_packed_seed_is_detected(unpacked: Path, tmp_path: Path) -> None:
     run = build("live", cwd=unpacked, store=tmp_path / "store")
     assert run.built() == {"seed:file", "live"}
     assert any("qemu-aarch64-static" in note for note in notices(run)) or registered()
@@ -141,7 +141,7 @@ def test_a_packed_seed_tells_by_itself(unpacked: Path, tmp_path: Path) -> None:
     assert "\nhello, script, from a program that Portage built\n" in log
 
 
-def test_a_packed_seed_for_something_else_is_refused(unpacked: Path, tmp_path: Path) -> None:
+def test_a_packed_seed_of_another_architecture_is_refused(unpacked: Path, tmp_path: Path) -> None:
     write_project(unpacked, FROM_A_FILE.format(more='arch = "riscv"'))
     run = build("live", cwd=unpacked, store=tmp_path / "store", check=False)
     assert run.code == 2
@@ -180,7 +180,7 @@ def test_without_an_emulator_a_packed_seed_cannot_be_built_upon(unpacked: Path, 
     assert run.reasons == {"live": "missing-tool"}
 
 
-def test_an_architecture_that_debian_has_not(tmp_path: Path) -> None:
+def test_an_architecture_that_debian_does_not_have_is_reported(tmp_path: Path) -> None:
     project = write_project(tmp_path / "project", SEED.format(arch="alpha"))
     run = build("it", cwd=project, store=tmp_path / "store", check=False)
     assert run.code == 2

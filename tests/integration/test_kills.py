@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from integration.processes import Process, Watched, assert_nothing_left, below, eventually, processes, tree_digest
-from integration.support import DEMO, Warm, build, copy_project, plan
+from integration.support import DEMO, Warm, build, copy_project, edit, make_quick, plan
 
 pytestmark = pytest.mark.real
 
@@ -41,6 +41,8 @@ class Reference:
 @pytest.fixture(scope="module")
 def reference(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
     project = copy_project(DEMO, tmp_path_factory.mktemp("kills") / "demo")
+    make_quick(project)
+    edit(project, '"virtual/demo-system", "app-misc/greet"', '"sys-apps/demo-baselayout", "app-misc/hello"')
     shutil.copy(warm.lock, project)
     store = kill_store(warm)
     run = build("iso", cwd=project, store=store)
@@ -158,8 +160,10 @@ def forget(node: str, store: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_cleanly(number: signal.Signals, reference: Reference, fresh: Callable[..., Path]) -> None:
-    """As by Ctrl-C on a terminal: the signal goes to the whole process group."""
+def test_a_signal_stops_a_build_cleanly(
+    number: signal.Signals, reference: Reference, fresh: Callable[..., Path]
+) -> None:
+    """The signal goes to the whole process group, as Ctrl-C on a terminal does."""
     store = fresh()
     watched = Watched.start("iso", cwd=reference.project, store=store)
     assert watched.wait_for(node="boot", phase="kernel gentoo")

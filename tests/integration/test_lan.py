@@ -21,7 +21,7 @@ busybox nslookup boot.example.org 10.0.2.3
 busybox tftp -g -r snponly.efi -l "$1/got" 10.0.2.2
 busybox wget -q -O "$1/fetched" http://192.0.2.7/snponly.efi
 """
-"""What a machine does that starts from the network, in a namespace of its own."""
+"""Commands of a machine that starts from the network, run in a separate namespace."""
 
 NETWORK = """
 import json, subprocess, sys

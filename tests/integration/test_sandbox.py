@@ -1,4 +1,4 @@
-"""What a command inside a root sees of the machine: as little as can be."""
+"""A command inside a root sees as little of this machine as possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repositories from elsewhere: found, pinned and brought back; and refused, each with its own reason, nothing kept."""
+"""Repositories from elsewhere are found, pinned and fetched again; a bad one is refused with its own reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TODAY, OLDER = day(1), day(3)
 
 @dataclass(frozen=True)
 class Keys:
-    """Who signs: with a good key, one that nobody trusts, one that has expired, one that was revoked."""
+    """Signers with a good key, an untrusted one, an expired one and a revoked one."""
 
     good: Signer
     other: Signer
@@ -66,7 +66,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
 
 @dataclass
 class World:
-    """A project, a store, what is elsewhere, and who signs it."""
+    """A project, a store, repositories elsewhere, and their signers."""
 
     folder: Path
     site: Site
@@ -91,7 +91,7 @@ class World:
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
     def write(self, repo: str, more: str = "", *, verify: bool = False) -> None:
-        """The project file with this repository; ``verify`` lets the good key alone count."""
+        """Write the project file with this repository; ``verify`` accepts the good key alone."""
         signers = (self.keys.good, self.keys.other, self.keys.expired, self.keys.revoked)
         each = [signer.public(self.folder / "one.asc").read_bytes() for signer in signers]
         (self.project / "keys.asc").write_bytes(b"".join(each))
@@ -106,7 +106,7 @@ class World:
         return call(*words, cwd=self.project, store=self.folder / "store", check=check, env=PATIENT)
 
     def moved(self, *, dry: bool = False) -> dict[str, Any]:
-        """What an update moves, as its JSON tells it; in this process, which is quicker than a command."""
+        """Update in this process, which is quicker than a command; return the change as JSON has it."""
         (change,) = self.session().update(["world"], dry_run=dry)
         return change.to_dict()
 
@@ -121,7 +121,7 @@ class World:
         return sorted((self.shelf / "trees").glob("*")) if self.shelf.exists() else []
 
     def left(self) -> list[Path]:
-        """What is left in the store of what was fetched, apart from git's own objects, locks and empty folders."""
+        """Return fetched files in the store, without git's objects, locks and empty folders."""
         return [*self.shelf.glob("files/*/*"), *self.shelf.glob("trees/.*")]
 
     # what a mirror has
@@ -129,7 +129,7 @@ class World:
     def squash(
         self, date: str, *, signer: Signer | None = None, at: str = "", name: str = "", pseudo: str = ""
     ) -> Path:
-        """A squashfs snapshot of the git repository's files, and the list of digests of all snapshots, signed."""
+        """Publish a squashfs snapshot of the git repository's files, and the signed digests of all snapshots."""
         folder = self.site.root / "squashfs"
         folder.mkdir(exist_ok=True)
         image = folder / (name or f"gentoo-{date}.xz.sqfs")
@@ -147,7 +147,7 @@ class World:
         return folder / "sha512sum.txt"
 
     def tar(self, date: str, *, signer: Signer | None = None, at: str = "", signed: bool = True) -> Path:
-        """A tarball of the git repository's files, with a detached signature."""
+        """Publish a tarball of the git repository's files, with a detached signature."""
         folder = self.site.root / "snapshots"
         folder.mkdir(exist_ok=True)
         tarball = folder / f"gentoo-{date}.tar.xz"
@@ -206,7 +206,7 @@ def test_a_commit_is_pinned_and_another_machine_has_the_same_tree(world: World, 
         assert world.lock == before
 
 
-def test_update_tells_the_commits_between(world: World) -> None:
+def test_update_lists_the_commits_between(world: World) -> None:
     with smart_http(world.git.folder.parent) as http:
         world.write(f'git = "{http}/world"')
         old = world.pin()
@@ -254,7 +254,7 @@ def test_the_commit_of_a_server_that_hands_out_names_only(world: World) -> None:
 
 
 def test_a_tree_is_what_is_in_the_commit_whatever_attributes_ask(world: World, tmp_path: Path) -> None:
-    """The user's configuration, umask and hooks have no say."""
+    """The user's configuration, umask and hooks change nothing."""
     home = tmp_path / "home"
     home.mkdir()
     (home / ".gitconfig").write_text(
@@ -286,7 +286,7 @@ def test_two_at_once_fetch_it_once(world: World) -> None:
     assert len(world.trees()) == 1
 
 
-def test_what_a_killed_git_left_is_no_hindrance(world: World) -> None:
+def test_files_that_a_killed_git_left_do_no_harm(world: World) -> None:
     world.write(f'git = "{world.git.url}"')
     world.pin()
     (bare,) = world.shelf.glob("git/*")
@@ -298,8 +298,8 @@ def test_what_a_killed_git_left_is_no_hindrance(world: World) -> None:
     assert world.moved()["moved"]
 
 
-def test_a_commit_of_another_key_than_before_is_told_by_the_lock(world: World) -> None:
-    """Other settings of trust are another request: the pin is looked up, and verified, anew."""
+def test_other_keys_are_another_request_in_the_lock(world: World) -> None:
+    """With other keys the pin is looked up and verified again."""
     world.git.change("signed", world.keys.good)
     world.write(f'git = "{world.git.url}"')
     world.pin()
@@ -326,7 +326,7 @@ def by(which: str, faked: str = "") -> Spoil:
 
 
 def forged(world: World) -> None:
-    """A good signature over another message."""
+    """The signature is good, but of another message."""
     world.git.change("signed", world.keys.good)
     raw = world.git("cat-file", "commit", "HEAD").replace("\n\nsigned", "\n\nforged")
     file = world.folder / "commit"
@@ -335,7 +335,7 @@ def forged(world: World) -> None:
 
 
 def rewound(world: World) -> None:
-    """The server shows an older state than the one that was pinned."""
+    """The server shows an older state than the pinned one."""
     world.git.change("signed", world.keys.good)
     world.pin()
     world.git("reset", "--hard", "-q", "HEAD~1")
@@ -491,13 +491,13 @@ def shorten(world: World, file: Path) -> None:
 
 
 def rename_older(world: World, image: Path) -> None:
-    """An older image, under the name of a newer one, in a list that was signed in its own day."""
+    """An older image has the name of a newer one, in a list that was signed when it was new."""
     image.unlink()
     world.squash(TODAY, at=f"{OLDER}T000000")
 
 
 def show_older(world: World, image: Path) -> None:
-    """The whole mirror as it was before what is pinned."""
+    """The whole mirror is older than the pinned state."""
     world.pin()
     image.unlink()
     world.squash(OLDER)
@@ -626,7 +626,7 @@ def test_tarball_is_refused(world: World, case: str) -> None:
 
 
 def with_manifests(world: World, signer: Signer) -> None:
-    """Cover everything in the git repository by a signed Manifest, as Gentoo's repository is."""
+    """Cover the git repository by a signed Manifest, as in Gentoo's repository."""
     (world.git.folder / "Manifest").touch()
     words = ["--hashes", "BLAKE2B SHA512", "--sign", "--openpgp-id", signer.fingerprint, "--profile", "default"]
     subprocess.run(
@@ -709,7 +709,7 @@ def test_a_build_with_a_stale_lock_says_so(world: World) -> None:
 
 
 def test_a_tree_that_was_thrown_away_is_brought_back_by_its_pin(world: World) -> None:
-    """Not by what the branch is now; and what is in it is checked when it is there."""
+    """The branch has moved; the fetched tree is checked against the pin."""
     world.write(f'git = "{world.git.url}"')
     pin = world.pin()
     world.git.change("later")

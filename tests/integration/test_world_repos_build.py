@@ -140,7 +140,7 @@ def test_a_warm_store_needs_no_network(house: House) -> None:
 
 
 def test_metadata_of_the_repository_changes_nothing(house: House) -> None:
-    """What egencache made for a repository of this size can be lost, and is made again."""
+    """The metadata that egencache made for this repository is made again after a loss."""
     key = plan(cwd=house.project, store=house.store)["house"]["key"]
     before = sorted(str(path) for path in (house.store / "layers" / key / "tree").rglob("*"))
     (made,) = (house.store / "cache/repos/md5-cache").iterdir()
@@ -222,7 +222,7 @@ def test_a_wrong_manifest_leaves_the_shared_file_alone(house: House) -> None:
     assert not [path for path in kept.parent.iterdir() if "checksum_failure" in path.name]
 
 
-def test_update_tells_which_packages_change(house: House) -> None:
+def test_update_lists_the_packages_that_change(house: House) -> None:
     house.git.write({"app-misc/data/Manifest": manifest(DATA)})
     house.git.commit("the right Manifest")
     house.site.put("upstream/data-1.txt", DATA)

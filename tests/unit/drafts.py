@@ -60,14 +60,14 @@ KINDS: Kinds = {
 
 @dataclass
 class Draft:
-    """A project that is being written. ``§`` in a text stands for a place where an error is expected."""
+    """A project under construction. ``§`` in a text marks a place where an error is expected."""
 
     folder: Path
     expected: list[Place] = field(default_factory=list)
     kinds: Kinds = field(default_factory=lambda: KINDS)
 
     def write(self, text: str, name: str = "stagewright.toml", *, head: str = HEAD) -> Draft:
-        """Write a file, after the head that every project has if it is the main one."""
+        """Write a file; the main file begins with the head that every project needs."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = head + text if name == "stagewright.toml" else text
@@ -83,7 +83,7 @@ class Draft:
         return load(self.folder, self.kinds)
 
     def problems(self) -> list[StagewrightError]:
-        """All that is wrong with it."""
+        """Return all errors of the project."""
         try:
             self.load()
         except ProblemsError as error:
@@ -93,7 +93,7 @@ class Draft:
         return []
 
     def check(self, *reasons: Reason, hints: bool = True) -> list[StagewrightError]:
-        """Assert that these are the reasons, in order, at the places marked, each with what to do about it."""
+        """Assert these reasons, in order, at the marked places, each with a hint."""
         problems = self.problems()
         shown = "\n".join(map(str, problems))
         assert [problem.reason for problem in problems] == list(reasons), shown

@@ -1,4 +1,4 @@
-"""Small releases for tests: specs of our own, and a world in which everything that specs name is there."""
+"""Small releases for tests: specs, and a folder with everything that the specs name."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class World:
         self.given = {"REPO_DIR": str(folder), "TIMESTAMP": STAMP, "DATESTAMP": "20260629"}
 
     def write(self, name: str, text: str, head: str = HEAD) -> Path:
-        """Write a spec, and make what it names."""
+        """Write a spec and everything that it names."""
         file = self.specs / f"{name}.spec"
         file.write_text(head + text, encoding="utf-8")
         self.provide(file)
@@ -192,7 +192,7 @@ class World:
             (place / f"{name}-1.ebuild").touch()
 
     def file(self, path: Path, *, folder: bool) -> None:
-        """Make a file or a folder, unless it is there or lies elsewhere."""
+        """Make a file or a folder, unless it exists or is outside of this folder."""
         if path.exists() or not path.resolve().is_relative_to(self.folder.resolve()):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,13 +210,13 @@ class World:
         return path
 
     def load(self, *specs: Path, **given: str) -> Loaded:
-        """The specs (all, when none are named) as a project."""
+        """Return the specs (default: all) as a project."""
         self.seed("1.0/stage3-amd64-openrc-20260101T000000Z.tar.xz")
         return load_release(specs or [self.specs], [self.conf], {**self.given, **given}, {"gentoo": self.repo})
 
 
 def keys_in(project: Project) -> dict[str, Key]:
-    """The keys of a project, of real files but no real tools."""
+    """Return the keys of a project, with real files and stand-ins for tools."""
     sources = KeySources(
         code=lambda kind: kind,
         tree=lambda path: tree_digest(path) if path.exists() or not project.missing else "not there",
@@ -226,5 +226,5 @@ def keys_in(project: Project) -> dict[str, Key]:
 
 
 def targets() -> set[Target]:
-    """The targets that the specs of this module have."""
+    """Return the targets of the specs of this module."""
     return {Target(name) for name in SPECS}

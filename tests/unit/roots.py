@@ -1,4 +1,4 @@
-"""Small roots for tests of what is done inside them."""
+"""Small roots for tests of changes inside them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Make = Callable[..., Root]
 
 
 def make_root(path: Path, texts: Mapping[str, str] | None = None, *, links: Mapping[str, str] | None = None) -> Root:
-    """A root with accounts, shells and these files; names that end with ``*`` can be run."""
+    """Make a root with accounts, shells and these files; names that end with ``*`` are executable."""
     base = {
         "etc/passwd": PASSWD,
         "etc/group": GROUP,
@@ -55,13 +55,13 @@ def make_root(path: Path, texts: Mapping[str, str] | None = None, *, links: Mapp
 
 
 def links_of(root: Root, folder: str) -> dict[str, str]:
-    """All links below a folder of a root: path below it, and where they lead."""
+    """Return all links below a folder of a root, with their targets."""
     base = root.path / folder
     return {str(path.relative_to(base)): str(path.readlink()) for path in sorted(base.rglob("*")) if path.is_symlink()}
 
 
 def with_shell(root: Root) -> Root:
-    """A shell and mkdir for programs of the root, from this machine's busybox."""
+    """Put this machine's busybox into the root as shell and mkdir."""
     busybox = shutil.which("busybox") or next(Path("/var/cache").glob("stagewright*/layers/*/tree/bin/busybox"), None)
     if busybox is None:
         pytest.skip("NOT TESTED: no busybox to run a root's programs with")
@@ -73,7 +73,7 @@ def with_shell(root: Root) -> Root:
 
 
 def cpio(files: Mapping[str, bytes]) -> bytes:
-    """An archive as the kernel unpacks it into an initramfs, by busybox's cpio."""
+    """Return an archive in the format of an initramfs, made by busybox's cpio."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():
             path = Path(folder, name)

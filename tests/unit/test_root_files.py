@@ -275,7 +275,7 @@ def build(folder: Path, outside: Path, entries: list[tuple[str, str]]) -> None:
             path.symlink_to(what.replace("OUTSIDE", str(outside)))
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     ENTRIES,
     ENTRIES,

@@ -1,4 +1,4 @@
-"""A system of binary packages in a root that no build has touched: what reaches it, in which order, and whose it is."""
+"""stage3-root: a system of binary packages in a pristine root: its files, their order of arrival, their owners."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_settings_and_patched_eclasses_count(built: Built) -> None:
     assert changed == {"seed:debian": "cached", "pristine.prepared": "build", "pristine": "build"}
 
 
-def test_nothing_of_the_build_is_in_it(built: Built) -> None:
+def test_the_root_has_no_files_of_the_build(built: Built) -> None:
     packages = {f"{path.parent.name}/{path.name}" for path in (built.tree / "var/db/pkg").glob("*/*")}
     assert packages == {
         *("sys-apps/demo-baselayout-1", "acct-group/demo-0", "acct-user/demo-0", "app-misc/hello-1.0"),

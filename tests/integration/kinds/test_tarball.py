@@ -1,4 +1,4 @@
-"""A tarball holds all that was in the root, and the same bytes each time."""
+"""tarball: everything of the root comes back from it, and it has the same bytes each time."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_same_bytes_twice(built: tuple[Path, Path], tmp_path: Path) -> None:
     assert sorted(first) == [f"it-amd64-1.tar.{kind}{suffix}" for kind in ("xz", "zst") for suffix in suffixes]
 
 
-def test_digests_are_those_that_the_usual_tools_find(built: tuple[Path, Path]) -> None:
+def test_digests_match_those_of_the_usual_tools(built: tuple[Path, Path]) -> None:
     out = built[0] / "out"
     for name in ("it-amd64-1.tar.xz", "it-amd64-1.tar.zst"):
         subprocess.run(["sha256sum", "--check", "--strict", f"{name}.sha256"], cwd=out, check=True)
@@ -147,7 +147,7 @@ def test_digests_are_those_that_the_usual_tools_find(built: tuple[Path, Path]) -
         assert (out / f"{name}.DIGESTS").read_text(encoding="utf-8") == expected
 
 
-def test_contents_are_those_that_tar_lists(built: tuple[Path, Path]) -> None:
+def test_the_listing_is_that_of_tar(built: tuple[Path, Path]) -> None:
     archive = built[0] / "out/it-amd64-1.tar.zst"
     packed = (built[0] / "out/it-amd64-1.tar.zst.CONTENTS.gz").read_bytes()
     assert packed[3:8] == bytes(5)  # neither a name nor a time, as by gzip -n (RFC 1952)
@@ -159,7 +159,7 @@ def test_contents_are_those_that_tar_lists(built: tuple[Path, Path]) -> None:
     assert ours == [line.split() for line in listed.stdout.splitlines()]
 
 
-def test_the_manifest_tells_it_all(built: tuple[Path, Path]) -> None:
+def test_the_manifest_describes_the_tarball(built: tuple[Path, Path]) -> None:
     project, _ = built
     data = json.loads((project / "out/it-amd64-1.tar.xz.manifest.json").read_text(encoding="utf-8"))
     archive = project / "out" / data["artifact"]["file"]
@@ -190,7 +190,7 @@ def test_names_and_levels(tmp_path: Path) -> None:
     assert "xz has levels up to 9" in call("check", cwd=project, store=tmp_path / "store", check=False).stderr
 
 
-def test_packing_tells_how_far_it_is(tmp_path: Path) -> None:
+def test_packing_reports_its_progress(tmp_path: Path) -> None:
     project = write_project(tmp_path / "project", PROJECT)
     write_tar(project / "seed.tar", [member(f"usr/large{number}", os.urandom(1 << 21)) for number in range(12)])
     run = build("packed", cwd=project, store=tmp_path / "store")

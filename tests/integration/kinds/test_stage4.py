@@ -1,4 +1,4 @@
-"""stage4 on stage4 on a seed, with real Portage: packages, accounts, services, a kernel, and what is refused."""
+"""stage4: packages, accounts, services and a kernel, by real Portage on a seed and on another stage4; errors."""
 
 from __future__ import annotations
 
@@ -148,11 +148,11 @@ class Built:
     run: Run
 
     def text(self, stage: str, path: str) -> str:
-        """A file of a stage."""
+        """Return the text of a file of a stage."""
         return self.inside(stage, "cat", path)
 
     def inside(self, stage: str, *words: str) -> str:
-        """What a command in a root on top of a stage prints."""
+        """Return the output of a command in a root on top of a stage."""
         return call("shell", f"look-{stage}", "--", *words, cwd=self.project, store=self.store).stdout.strip()
 
     def error(self, node: str) -> str:
@@ -196,7 +196,7 @@ REASONS = {
 }
 
 
-def test_what_is_built_and_what_not(built: Built) -> None:
+def test_good_stages_are_built_and_the_others_fail(built: Built) -> None:
     assert built.run.reasons == REASONS, built.run.stderr
     assert {"base", "desk", "kernel", "newer-kernel"} <= built.run.built()
 
@@ -256,12 +256,12 @@ def test_packages_of_one_stage_on_the_other(built: Built) -> None:
     )
 
 
-def test_what_nothing_needs_was_looked_for_and_the_world_is_kept(built: Built) -> None:
+def test_depclean_keeps_the_world(built: Built) -> None:
     assert {"depclean"} <= {event.get("phase") for event in built.run.events if event.get("node") == "desk"}
     assert built.inside("desk", "sh", "-c", "command -v hello && command -v greet").count("/") >= 2
 
 
-def test_users_are_told_of_binary_packages(built: Built) -> None:
+def test_the_binary_package_host_is_configured(built: Built) -> None:
     assert "sync-uri = https://example.org/packages" in built.text("desk", "/etc/portage/binrepos.conf/gentoo.conf")
 
 
@@ -288,8 +288,8 @@ def test_modules_follow_the_kernel(built: Built) -> None:
     assert "test-module" not in kept
 
 
-def test_all_that_is_wrong_is_told_at_once(built: Built) -> None:
-    told = built.error("wrong")
+def test_all_errors_are_reported_at_once(built: Built) -> None:
+    error = built.error("wrong")
     for text in (
         "8 errors",
         "user curly: there is no group whel",
@@ -304,13 +304,13 @@ def test_all_that_is_wrong_is_told_at_once(built: Built) -> None:
         "did you mean 'boot'?",
         "services.target is for systemd",
     ):
-        assert text in told, told
+        assert text in error, error
 
 
-def test_what_the_root_tells_is_told_before_packages_are_built(built: Built) -> None:
-    told = built.error("at-once")
-    assert "curly: the uid 0 belongs to root" in told
-    assert "keys/private holds a private key" in told
+def test_errors_of_the_root_are_reported_before_packages_are_built(built: Built) -> None:
+    error = built.error("at-once")
+    assert "curly: the uid 0 belongs to root" in error
+    assert "keys/private holds a private key" in error
     phases = [event["phase"] for event in built.run.events if event["event"] == "NodePhase"]
     assert "fetch" in phases
     mine = [
@@ -319,18 +319,18 @@ def test_what_the_root_tells_is_told_before_packages_are_built(built: Built) -> 
     assert mine == []
 
 
-def test_a_root_that_is_too_large(built: Built) -> None:
-    told = built.error("large")
-    assert "more than size = '1M' allows" in told
-    assert "/usr/lib" in told
-    assert "app-misc/hello-1.0" in told
+def test_a_root_that_is_too_large_is_refused(built: Built) -> None:
+    error = built.error("large")
+    assert "more than size = '1M' allows" in error
+    assert "/usr/lib" in error
+    assert "app-misc/hello-1.0" in error
 
 
-def test_a_failing_script(built: Built) -> None:
+def test_a_failing_script_is_reported(built: Built) -> None:
     assert "this is why" in built.error("failing-script")
 
 
-def test_modules_for_another_kernel_only(built: Built) -> None:
+def test_missing_modules_for_the_kernel_are_reported(built: Built) -> None:
     assert "no modules for kernel 6.12 in sys-fs/test-module-1" in built.error("kernel-without-modules")
 
 

@@ -1,7 +1,7 @@
-"""Kernels whose initramfs is a whole system, from a root of busybox with a stand-in for genkernel.
+"""netboot: kernels whose initramfs is a whole system, from a root of busybox with a stand-in for genkernel.
 
-A real kernel takes minutes, so the genkernel here only packs what it is given into an initramfs, as the real one does
-with --initramfs-overlay, and says in the place of a kernel what it was asked for. All else is real.
+A real kernel takes minutes. The genkernel here packs its overlay into an initramfs, as the real one does with
+--initramfs-overlay; instead of a kernel it writes a file with its arguments. Everything else is real.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def busybox() -> Path:
 
 
 def programs(path: Path) -> bytes:
-    """A shared object with symbols that strip removes."""
+    """Return a shared object with symbols that strip removes."""
     source, plain = path.with_suffix(".s"), path.with_suffix(".o")
     source.write_text(".globl seen\nseen: .long 1\nunseen: .long 2\n", encoding="utf-8")
     subprocess.run(["as", source, "-o", plain], check=True)
@@ -79,7 +79,7 @@ def programs(path: Path) -> bytes:
 
 
 def strip() -> dict[str, bytes]:
-    """This machine's strip, and what it is linked with, by their places."""
+    """Return this machine's strip and its libraries, by their paths."""
     found = shutil.which("strip")
     assert found, "binutils are in packages/apt.txt"
     linked = subprocess.run(["ldd", found], check=True, capture_output=True, text=True).stdout
@@ -129,7 +129,7 @@ def unpacked(initramfs: Path, target: Path) -> Path:
     return target
 
 
-def test_what_is_listed_is_the_whole_system(project: Path, tmp_path: Path) -> None:
+def test_the_initramfs_holds_the_listed_files_alone(project: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     done = build("net", cwd=project, store=store)
     out = project / "out/net"
@@ -160,7 +160,7 @@ def test_what_is_listed_is_the_whole_system(project: Path, tmp_path: Path) -> No
     assert states("net", cwd=project, store=store)["net"] == "cached"
 
 
-def test_all_that_the_root_lacks_is_named_before_a_kernel_is_built(project: Path, tmp_path: Path) -> None:
+def test_everything_missing_is_named_before_a_kernel_is_built(project: Path, tmp_path: Path) -> None:
     edit(project, '"/opt/late"', '"/opt/late", "/opt/none", "/usr/lib64/libnone.so.*"')
     busybox_root(project / "seed.tar", busybox(), [member("opt/tool", b""), member("usr/src/linux/Makefile", b"")])
     done = build("net", cwd=project, store=tmp_path / "store", check=False)
@@ -170,7 +170,7 @@ def test_all_that_the_root_lacks_is_named_before_a_kernel_is_built(project: Path
     assert "/opt/late" not in done.stderr
 
 
-def test_without_strip_symbols_stay_and_it_is_told(project: Path, tmp_path: Path) -> None:
+def test_without_strip_symbols_stay_and_this_is_reported(project: Path, tmp_path: Path) -> None:
     library = programs(tmp_path / "other.so")
     members = [link(f"bin/{name}", "busybox") for name in APPLETS]
     members += [member("usr/bin/genkernel", GENKERNEL.encode()), member("usr/src/linux/Makefile", b"")]

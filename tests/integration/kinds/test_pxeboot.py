@@ -1,9 +1,8 @@
-"""The demo from the network: the same bits as on the ISO, sets from ISOs, and two boots."""
+"""pxeboot: the demo as a set for the network, with the same bits as its ISO; sets from ISOs; the documented way."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import os
 import re
@@ -12,87 +11,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from integration.support import DEMO, REPOSITORY, Warm, build, call, copy_project, edit, plan, states
+from integration.processes import file_digests, sha512
+from integration.sites import NetSite
+from integration.support import REPOSITORY, build, call, edit, plan, states
 from stagewright.media.menus import problems_of, read_menu
 
 pytestmark = pytest.mark.real
 
 SHARED = ("boot/gentoo", "boot/gentoo.igz", "image.squashfs")
-
-TESTS = """
-[stages.web]
-extends = "pxe"
-uki = true
-base_url = "http://boot.example.org/live"
-
-[tests.pxe-uefi]
-netboots = "web"
-start = "http-boot"
-expect = ["the live system is ready"]
-login = { user = "root" }
-commands = [
-	{ run = "cat /proc/cmdline", expect = "root=live:http://boot.example.org/live/image.squashfs" },
-	{ run = "touch /written && hello there", expect = "hello, there" },
-]
-poweroff = true
-
-[tests.pxe-stream]
-netboots = "pxe"
-method = "stream"
-expect = ["x"]
-
-[tests.pxe-pxelinux]
-netboots = "pxe"
-start = "pxelinux"
-firmware = "bios"
-expect = ["x"]
-"""
-
-
-@dataclass(frozen=True)
-class Site:
-    """The demo with its ISO and its set for the network."""
-
-    project: Path
-    store: Path
-
-    @property
-    def iso(self) -> Path:
-        return self.project / "out/demo-iso-amd64-1.0.iso"
-
-    @property
-    def set(self) -> Path:
-        return self.project / "out/pxe"
-
-
-@pytest.fixture(scope="module")
-def site(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    project = copy_project(DEMO, tmp_path_factory.mktemp("netboot") / "demo")
-    shutil.copy(warm.lock, project)
-    edit(project, 'loaders = ["systemd-boot", "grub"]', 'loaders = ["systemd-boot", "uki"]')
-    with (project / "stagewright.toml").open("a", encoding="utf-8") as stream:
-        stream.write(TESTS)
-    store = warm.copy(["seed:debian", "seed:debian-boot", "system"], binpkgs=False)
-    assert {"boot", "iso"} <= build("iso", cwd=project, store=store).built()
-    assert build("pxe", cwd=project, store=store).built() == {"pxe"}  # nothing is made twice (R65)
-    yield Site(project, store)
-    shutil.rmtree(store)
-
-
-def sha512(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha512").hexdigest()
-
-
-def digests(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): sha512(path) for path in paths}
 
 
 def extract(iso: Path, folder: Path) -> Path:
@@ -103,37 +33,37 @@ def extract(iso: Path, folder: Path) -> Path:
     return folder
 
 
-def test_the_iso_holds_the_same_bits(site: Site, tmp_path: Path) -> None:
+def test_the_iso_holds_the_same_bits(site: NetSite, tmp_path: Path) -> None:
     medium = extract(site.iso, tmp_path / "iso")
     assert {name: sha512(medium / name) for name in SHARED} == {name: sha512(site.set / name) for name in SHARED}
 
 
-def test_parts_are_links_to_what_the_iso_is_made_of(site: Site) -> None:
+def test_parts_are_links_to_what_the_iso_is_made_of(site: NetSite) -> None:
     steps = plan("pxe", cwd=site.project, store=site.store)
     for name in SHARED:
         source = steps["live+boot.squashfs" if name == "image.squashfs" else "boot"]["key"]
         assert (site.set / name).samefile(site.store / "artifacts" / source / "tree" / name)
 
 
-def test_every_file_is_digested(site: Site) -> None:
+def test_every_file_has_a_digest(site: NetSite) -> None:
     listed = re.findall(
         r"^# SHA512 HASH\n(\w+)  (.+)$", (site.set / "DIGESTS").read_text(encoding="utf-8"), re.MULTILINE
     )
-    found = digests(site.set)
+    found = file_digests(site.set)
     del found["DIGESTS"]
     assert {name: digest for digest, name in listed} == found
 
 
-def test_the_same_set_twice(site: Site) -> None:
-    before = digests(site.set)
+def test_the_same_set_twice(site: NetSite) -> None:
+    before = file_digests(site.set)
     key = plan("pxe", cwd=site.project, store=site.store)["pxe"]["key"]
     shutil.rmtree(site.store / "artifacts" / key)
     shutil.rmtree(site.set)
     assert build("pxe", cwd=site.project, store=site.store).built() == {"pxe"}
-    assert digests(site.set) == before
+    assert file_digests(site.set) == before
 
 
-def test_a_set_for_another_address_touches_nothing_else(site: Site) -> None:
+def test_a_set_for_another_address_touches_nothing_else(site: NetSite) -> None:
     edit(site.project, "[stages.pxe.kernel_arguments]", 'base_url = "http://server/x"\n[stages.pxe.kernel_arguments]')
     try:
         found = states(cwd=site.project, store=site.store)
@@ -143,30 +73,20 @@ def test_a_set_for_another_address_touches_nothing_else(site: Site) -> None:
         edit(site.project, 'base_url = "http://server/x"\n[stages', "[stages")
 
 
-def test_a_program_that_the_set_has_not(site: Site) -> None:
-    run = build("pxe-pxelinux", cwd=site.project, store=site.store, check=False)
-    assert run.reasons == {"test:pxe-pxelinux": "environment-lacks"}
-
-
-def test_a_method_that_the_set_has_not(site: Site) -> None:
-    run = build("pxe-stream", cwd=site.project, store=site.store, check=False)
-    assert run.reasons == {"test:pxe-stream": "environment-lacks"}
-
-
-def test_our_iso_gives_the_same_set(site: Site, tmp_path: Path) -> None:
+def test_our_iso_gives_the_same_set(site: NetSite, tmp_path: Path) -> None:
     done = call(
         "netboot", "from-iso", str(site.iso), "-o", str(tmp_path / "set"), "--json", cwd=tmp_path, store=site.store
     )
     facts = json.loads(done.stdout)
     assert (facts["by"], set(facts["memory"])) == ("dracut", {"initrd", "http"})
-    ours, theirs = digests(site.set), digests(tmp_path / "set")
+    ours, theirs = file_digests(site.set), file_digests(tmp_path / "set")
     assert {name for name in theirs if ours.get(name) != theirs[name]} == {"DIGESTS"}
     assert set(ours) - set(theirs) == {"image.squashfs.manifest.json"}
     again = call(
         "netboot", "from-iso", str(site.iso), "-o", str(tmp_path / "set"), cwd=tmp_path, store=site.store, check=False
     )
     assert again.code == 2
-    assert digests(tmp_path / "set") == theirs
+    assert file_digests(tmp_path / "set") == theirs
 
 
 OFFICIAL = """
@@ -184,7 +104,7 @@ BY_DRACUT = ("root=live:CDLABEL=Gentoo-amd64-x rd.live.dir=/ rd.live.squashimg=i
 BY_GENKERNEL = ("looptype=squashfs loop=/image.squashfs cdroot", "docache")
 
 
-def official(site: Site, folder: Path, arguments: tuple[str, str], files: dict[str, str]) -> Path:
+def official(site: NetSite, folder: Path, arguments: tuple[str, str], files: dict[str, str]) -> Path:
     """An ISO as Gentoo's are laid out, from the demo's kernel and image, and an initramfs of a few files."""
     tree = folder / "tree"
     (tree / "boot/grub").mkdir(parents=True)
@@ -227,10 +147,10 @@ def official(site: Site, folder: Path, arguments: tuple[str, str], files: dict[s
     ],
     ids=["dracut", "genkernel"],
 )
-def test_official_media(
-    site: Site, tmp_path: Path, arguments: tuple[str, str], files: dict[str, str], by: str, root: str
+def test_sets_are_made_from_official_media(
+    site: NetSite, tmp_path: Path, arguments: tuple[str, str], files: dict[str, str], by: str, root: str
 ) -> None:
-    """Their initramfs cannot fetch an image: the set says so and does without."""
+    """Their initramfs cannot fetch an image: the set says so and has other methods alone."""
     iso = official(site, tmp_path, arguments, files)
     done = call("netboot", "from-iso", str(iso), "-o", str(tmp_path / "set"), "--json", cwd=tmp_path, store=site.store)
     facts = json.loads(done.stdout)
@@ -245,7 +165,7 @@ def test_official_media(
     assert sha512(tmp_path / "set/image.squashfs") == sha512(site.set / "image.squashfs")
 
 
-def test_broken_media_leave_nothing(site: Site, tmp_path: Path) -> None:
+def test_broken_media_are_refused_and_leave_no_files(site: NetSite, tmp_path: Path) -> None:
     short = tmp_path / "short.iso"
     with site.iso.open("rb") as stream:
         short.write_bytes(stream.read(1 << 20))
@@ -265,21 +185,8 @@ def test_broken_media_leave_nothing(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.boot
-def test_uefi_http_boot(site: Site) -> None:
-    """The firmware loads boot.efi, which fetches the image once, both from where the set believes to be."""
-    build("pxe-uefi", cwd=site.project, store=site.store)
-    events = [
-        json.loads(line)
-        for line in (site.project / "out/pxe-uefi/requests.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    served = {event["path"]: event["size"] for event in events if event["event"] == "FileServed" and event["complete"]}
-    assert {"/live/boot.efi", "/live/image.squashfs"} <= set(served)
-    assert served["/live/image.squashfs"] == (site.set / "image.squashfs").stat().st_size
-
-
-@pytest.mark.boot
-def test_the_page_leads_to_a_running_machine_in_five_minutes(site: Site, tmp_path: Path) -> None:
-    """Its commands as they stand there, typed in an empty folder beside which the ISO lies; a machine without UEFI."""
+def test_the_page_leads_to_a_running_machine_in_five_minutes(site: NetSite, tmp_path: Path) -> None:
+    """The commands of docs/netboot.md run in a folder with the ISO alone; the machine has no UEFI."""
     page = (REPOSITORY / "docs" / "netboot.md").read_text(encoding="utf-8")
     section = page.partition("## In five minutes\n")[2].partition("\n## ")[0]
     commands = re.findall(r"^    (.+)$", section, re.MULTILINE)
@@ -291,7 +198,7 @@ def test_the_page_leads_to_a_running_machine_in_five_minutes(site: Site, tmp_pat
         try:
             assert server.stdout
             line = next((line for line in server.stdout if "qemu-system" in line), "")
-            assert line, "the server has not said what to type"
+            assert line, "the server printed no command"
             wait_for_console(line.strip(), "the live system is ready", 300 - (time.monotonic() - started))
         finally:
             server.terminate()
@@ -301,7 +208,7 @@ def test_the_page_leads_to_a_running_machine_in_five_minutes(site: Site, tmp_pat
 
 
 def wait_for_console(line: str, awaited: str, limit: float) -> None:
-    """Run a command line until it says something."""
+    """Run a command line until it prints a text."""
     said = ""
     with subprocess.Popen(["bash", "-c", f"exec {line}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as machine:
         try:
@@ -331,7 +238,9 @@ exit 8
 
 @pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="NOT TESTED: dnsmasq is not installed")
 @pytest.mark.parametrize(("signal", "code"), [("-TERM", "0"), ("-KILL", "137")])
-def test_dnsmasq_serves_beside_us_and_ends_with_us(site: Site, tmp_path: Path, signal: str, code: str) -> None:
+def test_dnsmasq_serves_with_stagewright_and_ends_with_it(
+    site: NetSite, tmp_path: Path, signal: str, code: str
+) -> None:
     command = ["unshare", "--net", "bash", "-c", IN_A_NETWORK, sys.executable, str(site.set), signal]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
     said = (tmp_path / "said").read_text(encoding="utf-8")

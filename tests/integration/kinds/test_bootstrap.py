@@ -1,16 +1,15 @@
-"""A bootstrapped seed is what the lock says, or nothing: builds never move a pin."""
+"""bootstrap: a Debian root with exactly the packages that the lock file pins; builds never move a pin."""
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from integration.support import Run, Warm, build, call, edit, states, write_project
+from integration.support import Run, build, call, edit, states, write_project
 
 pytestmark = pytest.mark.real
 
@@ -28,16 +27,32 @@ class Pinned:
 
 
 @pytest.fixture(scope="module")
-def pinned(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pinned]:
-    project = write_project(tmp_path_factory.mktemp("pins") / "project", SEED)
-    store = warm.copy([], binpkgs=False)
+def pinned(tmp_path_factory: pytest.TempPathFactory) -> Pinned:
+    folder = tmp_path_factory.mktemp("pins")
+    project, store = write_project(folder / "project", SEED), folder / "store"
     first = build("small", cwd=project, store=store)
-    yield Pinned(project, store, first, (project / "stagewright.lock").read_text(encoding="utf-8"))
-    shutil.rmtree(store)
+    return Pinned(project, store, first, (project / "stagewright.lock").read_text(encoding="utf-8"))
 
 
 def kinds(run: Run) -> list[str]:
     return [event["kind"] for event in run.events if event["event"] == "NodeStarted"]
+
+
+def test_the_root_has_the_pinned_packages(pinned: Pinned) -> None:
+    (layer,) = (pinned.store / "layers").iterdir()
+    tree = layer / "tree"
+    assert (tree / "etc/debian_version").exists() and (tree / "usr/bin/gzip").exists()
+    status = (tree / "var/lib/dpkg/status").read_text(encoding="utf-8")
+    entries = (
+        dict(re.findall(r"^(Package|Status|Version): (.+)$", entry, re.MULTILINE)) for entry in status.split("\n\n")
+    )
+    installed = {
+        f"{entry['Package']}={entry['Version']}" for entry in entries if entry.get("Status", "").endswith(" installed")
+    }
+    pinned_versions = set(re.findall(r'^ +"([^"]+=[^"]+)",$', pinned.lock, re.MULTILINE))
+    assert installed <= pinned_versions, "a look-up simulates the installation and may list more"
+    assert {name.partition("=")[0] for name in installed} >= {"gzip", "bash", "libc6"}
+    assert not list((tree / "var/cache/apt/archives").glob("*.deb"))
 
 
 def test_the_first_build_pins_and_later_ones_look_up_nothing(pinned: Pinned) -> None:
@@ -49,7 +64,7 @@ def test_the_first_build_pins_and_later_ones_look_up_nothing(pinned: Pinned) -> 
 
 
 def test_an_empty_store_is_filled_from_the_lock(pinned: Pinned) -> None:
-    """Not from what is newest: there is a bootstrap, and no look-up before it."""
+    """The newest versions are not looked up before the bootstrap."""
     (layer,) = (pinned.store / "layers").iterdir()
     shutil.rmtree(layer)
     again = build("--locked", "small", cwd=pinned.project, store=pinned.store)
@@ -57,7 +72,7 @@ def test_an_empty_store_is_filled_from_the_lock(pinned: Pinned) -> None:
     assert (pinned.project / "stagewright.lock").read_text(encoding="utf-8") == pinned.lock
 
 
-def test_versions_that_are_not_to_be_had(pinned: Pinned) -> None:
+def test_unavailable_versions_are_reported(pinned: Pinned) -> None:
     lock = pinned.project / "stagewright.lock"
     lock.write_text(re.sub(r'"gzip=[^"]+"', '"gzip=0.1-1"', pinned.lock), encoding="utf-8")
     try:

@@ -1,11 +1,12 @@
-"""Kernels from sources in a payload: what their configurations lack is told before the first of them is compiled.
+"""livecd-stage2: kernel, initramfs, modules and loaders of an environment as a payload; missing things are reported.
 
-The sources are a stand-in, a Makefile with the targets that a kernel's has, and make is the real one: a real kernel
-takes minutes, and is what `make demo-kernel` builds and boots.
+The sources of kernels are a stand-in, a Makefile with the targets of a kernel's, and make is the real one: a real
+kernel takes minutes, and `make demo-kernel` builds and boots one.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from integration.archives import busybox_root, link, member
-from integration.support import build, edit, notices, write_project
+from integration.processes import sha512
+from integration.support import Warm, build, edit, notices, write_project
 from stagewright.kernel.features import INITRAMFS_OPTIONS, LIVE_SYSTEM_OPTIONS
 
 pytestmark = pytest.mark.real
@@ -45,7 +47,7 @@ ENOUGH = "".join(f"CONFIG_{option}=y\n" for option in (*INITRAMFS_OPTIONS, *LIVE
 
 
 def real_make() -> dict[str, bytes]:
-    """This machine's make, and what it is linked with, by their places."""
+    """Return this machine's make and its libraries, by their paths."""
     found = shutil.which("make")
     assert found, "make is in packages/apt.txt"
     linked = subprocess.run(["ldd", found], check=True, capture_output=True, text=True).stdout
@@ -91,3 +93,16 @@ def test_a_configuration_that_disables_squashfs_is_reported_before_the_build(pro
     assert not done.built()
     assert "stagewright.toml:" in done.stderr
     assert "kernel.config disables what every live system requires: CONFIG_SQUASHFS" in done.stderr
+
+
+def test_a_payload_holds_what_media_are_made_of(warm: Warm) -> None:
+    tree = warm.tree("boot")
+    facts = json.loads((tree / "payload.json").read_text(encoding="utf-8"))
+    (kernel,) = facts["kernels"]
+    assert (kernel["kernel"], kernel["initramfs"]) == ("boot/gentoo", "boot/gentoo.igz")
+    assert kernel["verifies"] and kernel["network"]
+    assert (tree / "boot/gentoo").read_bytes()[0x202:0x206] == b"HdrS"  # Linux, Documentation/arch/x86/boot.rst
+    assert (tree / "modules" / kernel["version"] / "modules.dep").exists()
+    assert {path.name for path in (tree / "loaders").iterdir()} == {"systemd-boot", "grub"}
+    for name in ("boot/gentoo", "boot/gentoo.igz"):
+        assert facts["sha512"][name] == sha512(tree / name)

@@ -1,4 +1,4 @@
-"""Binary packages from one project to another by a real web server: taken where they fit, else refused."""
+"""binhost: packages published by one project, and taken by another from a real web server, or refused."""
 
 from __future__ import annotations
 
@@ -11,23 +11,14 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from integration.support import DEMO, Run, Warm, build, call, notices, write_project
+from integration.support import DEMO, SEED, Run, Warm, build, call, notices, seeds_of, write_project
 
 pytestmark = pytest.mark.real
-
-SEED = """
-[seeds.debian]
-bootstrap = "debian"
-packages = [
-  "bzip2", "file", "gcc", "gpg", "gpg-agent", "libc6-dev", "make", "mount", "patch", "pax-utils", "python3", "wget",
-  "xz-utils", "zstd",
-]
-"""
 
 SYSTEM = """
 [repos.demo]
@@ -80,7 +71,7 @@ ALL = {
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A web server that remembers which packages it was asked for."""
+    """A web server that records the requests for packages."""
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[str] = []
@@ -88,14 +79,14 @@ class Server(http.server.ThreadingHTTPServer):
 
     @property
     def packages(self) -> set[str]:
-        """The packages that were asked for since the last time."""
+        """The packages that were requested since the last look."""
         found = {path.partition("/")[2] for path in self.asked if path.endswith(".gpkg.tar")}
         self.asked.clear()
         return found
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files, without a word on the terminal."""
+    """Serves files and records the requests."""
 
     def log_message(self, *_: object) -> None:
         assert isinstance(self.server, Server)
@@ -104,7 +95,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @dataclass(frozen=True)
 class Site:
-    """What one project has published, the server that hands it out, and what another project needs to take it."""
+    """Published packages, the server with them, and another project that takes them."""
 
     served: Path
     server: Server
@@ -117,15 +108,15 @@ class Site:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def take(self, host: str, *, use: str = "-shout", more: str = "", check: bool = True, trust: str = "") -> Run:
-        """Build the system of another project, which takes packages from ``host``, by name or by its whole address."""
+        """Build the system of the other project with packages from ``host``, given by its name or its address."""
         trust = trust or 'keys = "good.asc"'
         uri = host if ":" in host else f"{self.uri}/{host}"
         table = f'[binhosts.main]\nuri = "{uri}"\n{trust}\n'
-        write_project(self.project, SEED + SYSTEM.replace("-shout", use) + more + table)
+        write_project(self.project, seeds_of(SEED) + SYSTEM.replace("-shout", use) + more + table)
         return build("system", cwd=self.project, store=self.store, check=check)
 
     def refused(self, host: str, *, bad: str = "", **more: str) -> Run:
-        """A build that must fail, with nothing kept of what was fetched, or nothing but what is not ``bad``."""
+        """Run a build that must fail; fetched packages, or those that end with ``bad``, must not be kept."""
         before = self.kept()
         run = self.take(host, check=False, **more)
         assert run.code, run
@@ -133,31 +124,18 @@ class Site:
         return run
 
     def kept(self) -> set[Path]:
-        """All binary packages that the store keeps for other builds."""
+        """Return all binary packages that the store keeps for other builds."""
         return {path for name in ("binpkgs", "binhosts") for path in (self.store / "cache" / name).rglob("*.gpkg.tar")}
 
     def changed(self, host: str, name: str) -> Path:
-        """A copy of a host for a test to change."""
+        """Copy a host, for a test to change."""
         return Path(shutil.copytree(self.served / host, self.served / name))
 
     def came_from(self) -> dict[str, set[str]]:
-        """Which packages of the system came from which host, as the newest layer has it."""
+        """Return the packages of the newest system by the host that they came from."""
         metas = [json.loads(path.read_text(encoding="utf-8")) for path in self.store.glob("layers/*/meta.json")]
         newest = max((meta for meta in metas if meta["kind"] == "embedded"), key=lambda meta: meta["created"])
         return {name: set(known["packages"]) for name, known in newest["facts"].get("binhosts", {}).items()}
-
-
-@pytest.fixture(scope="module")
-def seed(warm: Warm, store_path: Path) -> Warm:
-    """The seed with gpg, kept in the warm store; its pins stay beside it."""
-    project = write_project(store_path / "binhost", SEED)
-    built = call("build", "debian", cwd=project, store=warm.store, check=False)
-    if built.code and "stagewright update" in built.stderr:
-        call("update", cwd=project, store=warm.store)
-        built = call("build", "debian", cwd=project, store=warm.store, check=False)
-    assert built.code == 0, built
-    keys = {name: step["key"] for name, step in call("plan", "--json", cwd=project, store=warm.store).plan.items()}
-    return replace(warm, lock=project / "stagewright.lock", keys=keys)
 
 
 def new_project(folder: Path, seed: Warm) -> Path:
@@ -174,14 +152,14 @@ def published(seed: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     project = new_project(tmp_path_factory.mktemp("binhost") / "publisher", seed)
     secrets = project.parent / "secrets"
     secrets.mkdir(mode=0o700)
-    write_project(project, SEED + SYSTEM)
+    write_project(project, seeds_of(SEED) + SYSTEM)
     parts = call("shell", "system", "--", "sh", "-c", MAKE_KEYS, cwd=project, store=store).stdout.split("====\n")
     for number, name in enumerate(("good", "other")):
         (project / f"{name}.asc").write_text(parts[3 * number + 1], encoding="utf-8")
         (secrets / name).write_text(parts[3 * number + 2], encoding="utf-8")
     (secrets / "passphrase").write_text(f"{PHRASE}\n", encoding="utf-8")
     keys = {"good": parts[0].strip(), "other": parts[3].strip()}
-    write_project(project, SEED + SYSTEM + PUBLISHED.format(secrets=secrets, **keys))
+    write_project(project, seeds_of(SEED) + SYSTEM + PUBLISHED.format(secrets=secrets, **keys))
     build(cwd=project, store=store)
     yield project, store
     shutil.rmtree(store)
@@ -210,7 +188,7 @@ def index_of(host: Path) -> dict[str, dict[str, str]]:
     return {block["PATH"]: block for block in blocks if "PATH" in block}
 
 
-def test_what_is_published(published: tuple[Path, Path]) -> None:
+def test_the_host_has_all_packages_and_a_matching_index(published: tuple[Path, Path]) -> None:
     project, store = published
     host = project / "out/good"
     index = index_of(host)
@@ -237,7 +215,7 @@ def fingerprint(project: Path, name: str) -> str:
     return found[1]
 
 
-def test_no_secret_is_left_anywhere(published: tuple[Path, Path]) -> None:
+def test_secrets_are_kept_nowhere(published: tuple[Path, Path]) -> None:
     project, store = published
     secret = (project.parent / "secrets/good").read_text(encoding="utf-8").splitlines()
     needles = [PHRASE.encode(), secret[3].encode(), b"PRIVATE KEY", b"private-keys-v1"]
@@ -249,7 +227,7 @@ def test_no_secret_is_left_anywhere(published: tuple[Path, Path]) -> None:
         assert not [needle for needle in needles if needle in data and "pypi" not in path.parts], path
 
 
-def test_packages_are_taken_and_not_compiled(site: Site) -> None:
+def test_packages_are_installed_without_compiling(site: Site) -> None:
     run = site.take("good")
     assert run.built() == {"system"}
     log = call("log", "system", cwd=site.project, store=site.store).stdout
@@ -264,7 +242,7 @@ def test_packages_are_taken_and_not_compiled(site: Site) -> None:
     assert not site.server.packages, "a second build asks for the index alone"
 
 
-def test_only_what_fits_is_taken(site: Site) -> None:
+def test_only_packages_with_matching_use_flags_are_taken(site: Site) -> None:
     site.take("unsigned", use="shout", trust="verify = false")
     assert site.came_from() == {"main": ALL - {"app-misc/hello-1.0"}}
     (own,) = (site.store / "cache/binpkgs").rglob("*.gpkg.tar")
@@ -272,13 +250,13 @@ def test_only_what_fits_is_taken(site: Site) -> None:
     shutil.rmtree(site.store / "cache/binpkgs")
 
 
-def test_a_package_that_is_not_signed(site: Site) -> None:
+def test_an_unsigned_package_is_refused(site: Site) -> None:
     run = site.refused("unsigned")
     assert run.reasons == {"system": "bad-signature"}
     assert "app-misc/hello/hello-1.0-1.gpkg.tar from binhost main: not signed" in run.stderr, run
 
 
-def test_a_package_with_another_key(site: Site) -> None:
+def test_a_package_signed_with_an_unknown_key_is_refused(site: Site) -> None:
     run = site.refused("other")
     assert run.reasons == {"system": "bad-signature"}
     assert "from binhost main: signed with an unknown key" in run.stderr, run
@@ -291,7 +269,7 @@ def damage(file: Path) -> None:
     file.write_bytes(data)
 
 
-def test_a_package_that_was_changed(site: Site) -> None:
+def test_a_changed_package_is_refused(site: Site) -> None:
     host = site.changed("good", "damaged")
     path = next(path for path, entry in index_of(host).items() if entry.get("USE") == "static")
     damage(host / path)
@@ -300,7 +278,7 @@ def test_a_package_that_was_changed(site: Site) -> None:
     assert Path(path).name in run.stderr and "binhost main" in run.stderr
 
 
-def test_a_package_that_was_changed_together_with_the_index(site: Site) -> None:
+def test_a_package_changed_together_with_the_index_is_refused(site: Site) -> None:
     host = site.changed("good", "forged")
     path, entry = next((path, entry) for path, entry in index_of(host).items() if entry.get("USE") == "static")
     damage(host / path)
@@ -315,8 +293,8 @@ def test_a_package_that_was_changed_together_with_the_index(site: Site) -> None:
     assert Path(path).name in run.stderr
 
 
-def test_a_good_package_under_another_name(site: Site) -> None:
-    """Signatures say nothing of the index: it could offer an old or another package that was signed once."""
+def test_a_signed_package_under_another_name_is_refused(site: Site) -> None:
+    """The index is not signed: it could offer an old package, or another one, with a valid signature."""
     host = site.changed("good", "swapped")
     index = (
         (host / "Packages").read_text(encoding="utf-8").replace("CPV: app-misc/greet-1.0", "CPV: app-misc/greet-1.1")
@@ -337,7 +315,7 @@ def test_a_good_package_under_another_name(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("host", "said"), [("nothing", "404"), ("http://127.0.0.1:9", "Connection refused")])
-def test_a_host_that_is_not_there(site: Site, host: str, said: str) -> None:
+def test_a_host_that_does_not_answer_is_reported(site: Site, host: str, said: str) -> None:
     run = site.refused(host)
     assert run.reasons == {"system": "fetch-failed"}
     assert "binhost main: cannot fetch its index" in run.stderr and said in run.stderr
@@ -347,7 +325,9 @@ def test_a_host_that_is_not_there(site: Site, host: str, said: str) -> None:
     ("content", "said"),
     [("-----BEGIN PGP PUBLIC KEY BLOCK-----\n", "no OpenPGP public keys"), ("secret", "secret keys")],
 )
-def test_keys_that_are_none(site: Site, published: tuple[Path, Path], content: str, said: str) -> None:
+def test_a_file_without_public_keys_is_refused(
+    site: Site, published: tuple[Path, Path], content: str, said: str
+) -> None:
     secret = (published[0].parent / "secrets/other").read_text(encoding="utf-8")
     (site.project / "bad.asc").write_text(secret if content == "secret" else content, encoding="utf-8")
     run = site.refused("good", trust='keys = "bad.asc"')
@@ -355,7 +335,7 @@ def test_keys_that_are_none(site: Site, published: tuple[Path, Path], content: s
     assert said in run.stderr
 
 
-def test_a_root_without_gpg(site: Site, demo: Path, fresh: Callable[..., Path]) -> None:
+def test_a_root_without_gpg_is_reported(site: Site, demo: Path, fresh: Callable[..., Path]) -> None:
     shutil.copy(site.project / "good.asc", demo)
     with (demo / "stagewright.toml").open("a", encoding="utf-8") as stream:
         stream.write(f'[binhosts.main]\nuri = "{site.uri}/good"\nkeys = "good.asc"\n')
@@ -364,7 +344,7 @@ def test_a_root_without_gpg(site: Site, demo: Path, fresh: Callable[..., Path]) 
     assert "gpg" in run.stderr
 
 
-def test_what_came_from_elsewhere_is_not_published_again(site: Site) -> None:
+def test_packages_from_another_host_are_not_published_again(site: Site) -> None:
     more = '[stages.mine]\nkind = "binhost"\nroots = ["system"]\n'
     site.take("good", more=more)
     run = build("mine", cwd=site.project, store=site.store)
@@ -372,9 +352,7 @@ def test_what_came_from_elsewhere_is_not_published_again(site: Site) -> None:
     assert not list((site.project / "out/mine").rglob("*.gpkg.tar"))
 
 
-def test_a_secret_that_is_not_there_is_told_before_anything_is_built(
-    published: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_missing_secret_is_reported_before_anything_is_built(published: tuple[Path, Path], tmp_path: Path) -> None:
     project, store = published
     text = (project / "stagewright.toml").read_text(encoding="utf-8").replace("secrets/other", "secrets/none")
     (project / "stagewright.toml").write_text(

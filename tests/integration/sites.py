@@ -1,0 +1,305 @@
+"""Projects that several test modules look at after one build, each with its store."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from integration.support import (
+    DEMO,
+    MINUTES,
+    REPOSITORY,
+    Run,
+    Warm,
+    build,
+    call,
+    copy_project,
+    edit,
+    plan,
+    use_seed,
+)
+
+LINE = ("stage1", "stage2", "stage3", "base", "desk")
+TESTED = ("stage3-tarball", "selfhost", "stage1-systemd-starts")
+
+NOT_TO_START = (
+    *("app-arch/bzip2", "app-arch/gzip", "app-arch/tar", "app-arch/xz-utils", "app-arch/zstd", "app-misc/pax-utils"),
+    *("dev-build/make", "sys-apps/diffutils", "sys-apps/file", "sys-apps/mawk", "sys-apps/portage"),
+    *("sys-apps/which", "sys-devel/binutils", "sys-devel/gcc", "sys-devel/patch", "sys-libs/timezone-data"),
+    "virtual/os-headers",
+)
+"""Packages that a stage1 needs to build a stage2 but not to start: the one of the systemd profile has none of them."""
+
+COMPILED = """src_compile() {
+	# made by the compiler that builds this package, not copied from it
+	echo 'int half(int number) { return number / 2; }' > half.c || die
+	"${CC:-${CHOST}-gcc}" -O2 -c half.c -o half.o || die "the compiler failed"
+}
+
+src_install() {
+	insinto /usr/lib/gcc
+	doins half.o
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The example on the shared seed, its store, and the run that built it."""
+
+    project: Path
+    store: Path
+    run: Run
+
+    def tree(self, stage: str) -> Path:
+        """Return the files of a stage's own layer."""
+        key = plan(stage, cwd=self.project, store=self.store)[stage]["key"]
+        return self.store / "layers" / str(key) / "tree"
+
+    def inside(self, stage: str, *words: str) -> Run:
+        """Run a command in a fresh root of a stage."""
+        return call("shell", stage, "--", *words, cwd=self.project, store=self.store, check=False)
+
+
+@contextmanager
+def line_of(seed: Warm, folder: Path) -> Iterator[Line]:
+    """Build examples/stages, smaller in two places, on the shared seed."""
+    project = copy_project(REPOSITORY / "examples" / "stages", folder / "stages")
+    use_seed(project, seed, "debian-systemd")
+    (gcc,) = (project / "repo/sys-devel/gcc").glob("*.ebuild")
+    edit(project, "src_install() {\n", COMPILED, str(gcc.relative_to(project)))
+    with (project / "repo/profiles/default/linux/amd64/systemd/packages.build").open("a", encoding="utf-8") as stream:
+        stream.write("".join(f"-{name}\n" for name in NOT_TO_START))
+    store = seed.copy(["seed:debian"], binpkgs=False)
+    yield Line(project, store, build(*LINE, *TESTED, cwd=project, store=store, timeout=40 * MINUTES))
+    shutil.rmtree(store)
+
+
+DISK = """
+[stages.disk-root]
+kind = "diskimage-stage1"
+root = "system"
+hostname = "diskdemo"
+
+[stages.disk-boot]
+kind = "livecd-stage2"
+root = "debian-boot"
+initramfs.modules = ["dmsquash-live"]
+initramfs.omit = ["systemd", "systemd-initrd", "plymouth", "crypt", "nfs", "i18n", "terminfo", "resume"]
+initramfs.drivers = ["ext4", "virtio_blk", "virtio_pci", "squashfs", "loop", "overlay", "iso9660"]
+
+[stages.disk]
+kind = "diskimage-stage2"
+root = "disk-root"
+boot = "disk-boot"
+size = "1G"
+esp = "64M"
+timeout = 1
+kernel_arguments = { console = ["tty0", "ttyS0,115200"], extra = ["no_timer_check"] }
+
+[stages.disk-raw]
+extends = "disk"
+format = "raw"
+
+[tests.disk-boots]
+boots = "disk"
+attach = "disk"
+login = { user = "root" }
+commands = [
+	{ run = "cat /proc/sys/kernel/hostname /etc/machine-id", expect = "diskdemo" },
+	{ run = "findmnt / || grep ' / ' /proc/mounts", expect = "ext4" },
+	{ run = "touch /written && ls /lib/modules/*/kernel", expect = "drivers" },
+	{ run = "cat /etc/fstab", expect = "/efi" },
+]
+poweroff = true
+"""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The demo with disk images, and a store with its system."""
+
+    project: Path
+    store: Path
+
+    def build(self, *targets: str, check: bool = True) -> Run:
+        return build(*targets, cwd=self.project, store=self.store, check=check)
+
+
+@contextmanager
+def disk_of(warm: Warm, folder: Path) -> Iterator[Disk]:
+    """Build two disk images of the demo's system, which the warm store has."""
+    project = copy_project(DEMO, folder / "demo")
+    shutil.copy(warm.lock, project)
+    with (project / "stagewright.toml").open("a", encoding="utf-8") as file:
+        file.write(DISK)
+    store = warm.copy(["seed:debian", "seed:debian-boot", "system"], binpkgs=False)
+    made = Disk(project, store)
+    assert {"disk-root", "disk-boot", "disk", "disk-raw"} <= made.build("disk", "disk-raw").built()
+    yield made
+    shutil.rmtree(store)
+
+
+NETBOOT = """
+[stages.web]
+extends = "pxe"
+uki = true
+base_url = "http://boot.example.org/live"
+
+[tests.pxe-uefi]
+netboots = "web"
+start = "http-boot"
+expect = ["the live system is ready"]
+login = { user = "root" }
+commands = [
+	{ run = "cat /proc/cmdline", expect = "root=live:http://boot.example.org/live/image.squashfs" },
+	{ run = "touch /written && hello there", expect = "hello, there" },
+]
+poweroff = true
+
+[tests.pxe-stream]
+netboots = "pxe"
+method = "stream"
+expect = ["x"]
+
+[tests.pxe-pxelinux]
+netboots = "pxe"
+start = "pxelinux"
+firmware = "bios"
+expect = ["x"]
+"""
+
+
+@dataclass(frozen=True)
+class NetSite:
+    """The demo with its ISO and its set for the network."""
+
+    project: Path
+    store: Path
+
+    @property
+    def iso(self) -> Path:
+        return self.project / "out/demo-iso-amd64-1.0.iso"
+
+    @property
+    def set(self) -> Path:
+        return self.project / "out/pxe"
+
+
+@contextmanager
+def net_of(warm: Warm, folder: Path) -> Iterator[NetSite]:
+    """Build an ISO of the demo, then a set for the network, which takes nothing but links."""
+    project = copy_project(DEMO, folder / "demo")
+    shutil.copy(warm.lock, project)
+    edit(project, 'loaders = ["systemd-boot", "grub"]', 'loaders = ["systemd-boot", "uki"]')
+    with (project / "stagewright.toml").open("a", encoding="utf-8") as stream:
+        stream.write(NETBOOT)
+    store = warm.copy(["seed:debian", "seed:debian-boot", "system", "live"], binpkgs=False)
+    assert {"boot", "iso"} <= build("iso", cwd=project, store=store).built()
+    assert build("pxe", cwd=project, store=store).built() == {"pxe"}  # the parts of the ISO are used again
+    yield NetSite(project, store)
+    shutil.rmtree(store)
+
+
+SEEDS = ("seed:debian", "seed:debian-boot")
+
+OVMF = Path("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd")
+SNAKEOIL = Path("/usr/share/ovmf/PkKek-1-snakeoil.key")
+"""Public test keys of the package ovmf: variables with the certificate, and the private key."""
+
+MEDIA = """
+[stages.boot-two]
+extends = "boot"
+loaders = ["grub-hybrid"]
+kernels = { second = { dracut_arguments = ["--no-compress"] }, first = {} }
+default = "first"
+
+[stages.boot-signed]
+extends = "boot"
+loaders = ["uki"]
+secure_boot = { key = "{key}", certificate = "db.crt" }
+
+[stages.hybrid]
+extends = "iso"
+boot = "boot-two"
+loader = "grub-hybrid"
+entries = ["ram"]
+
+[stages.hybrid.kernel_arguments]
+console = ["tty0", "ttyS0,115200"]
+extra = ["no_timer_check"]
+verify = true
+
+[stages.uki]
+extends = "iso"
+boot = "boot-signed"
+loader = "uki"
+
+[tests.hybrid-bios]
+boots = "hybrid"
+firmware = "bios"
+timeout = 600
+expect = ["The media check is complete", "the live system is ready"]
+login = { user = "root" }
+commands = [{ run = "cat /proc/cmdline", expect = "rd.live.check=1" }]
+poweroff = true
+
+[tests.uki-secure]
+boots = "uki"
+firmware = "uefi-secure"
+variables = "variables.fd"
+timeout = 600
+expect = ["the live system is ready"]
+
+[tests.refused]
+boots = "iso"
+firmware = "uefi-secure"
+variables = "variables.fd"
+timeout = 600
+refused = true
+
+[stages.dropped]
+extends = "boot"
+[stages.dropped.initramfs]
+modules = ["dmsquash-live"]
+omit = ["systemd", "systemd-initrd", "crypt", "i18n", "terminfo", "resume", "network"]
+
+[stages.wrong]
+extends = "boot"
+loaders = ["isolinux"]
+memtest = true
+microcode = true
+"""
+
+
+@dataclass(frozen=True)
+class Media:
+    """The demo with further payloads and media."""
+
+    project: Path
+    store: Path
+
+    def tree(self, node: str) -> Path:
+        key = plan(cwd=self.project, store=self.store)[node]["key"]
+        return self.store / "artifacts" / key / "tree"
+
+
+@contextmanager
+def media_of(warm: Warm, folder: Path) -> Iterator[Media]:
+    """Build three ISOs from three payloads of the demo's parts."""
+    project = copy_project(DEMO, folder / "media")
+    shutil.copy(warm.lock, project)
+    shutil.copy(OVMF, project / "variables.fd")
+    key = project.parent / "db.key"
+    words = ["openssl", "pkey", "-in", SNAKEOIL, "-passin", "pass:snakeoil", "-out", key]
+    subprocess.run(words, check=True, capture_output=True)
+    shutil.copy(SNAKEOIL.with_suffix(".pem"), project / "db.crt")
+    with (project / "stagewright.toml").open("a", encoding="utf-8") as stream:
+        stream.write(MEDIA.replace("{key}", str(key)))
+    store = warm.copy([*SEEDS, "system", "live", "boot"], binpkgs=True)
+    build("hybrid", "uki", "iso", cwd=project, store=store)
+    yield Media(project, store)
+    shutil.rmtree(store)

@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "stagewright"
 
 LAYERS = {
-    "UI": {"cli", "dropin", "ui", "__main__"},
+    "UI": {"api", "cli", "dropin", "ui", "__main__"},
     "engine": {"engine"},
     "kinds": {"kinds"},
     "domain": {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},

@@ -354,7 +354,9 @@ def tree_size(path: Path) -> int:
 
 
 def default_store() -> Path:
-    """Where the store lies when nobody says: the system's cache for root, the user's otherwise."""
+    """Return the folder of the store: ``STAGEWRIGHT_STORE``, or the cache of the system (root) or the user (others)."""
+    if named := os.environ.get("STAGEWRIGHT_STORE"):
+        return Path(named)
     if os.geteuid() == 0:
         return Path("/var/cache/stagewright")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stagewright"

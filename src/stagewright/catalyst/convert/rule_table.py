@@ -19,7 +19,7 @@ _IGNORED = rule(
     "",
     KeyStatus.NO_EFFECT,
     "",
-    "Catalyst takes it for this target and makes nothing of it. So do we.",
+    "Catalyst accepts it for this target and ignores it. So does Stagewright.",
     ignored_by_catalyst,
 )
 

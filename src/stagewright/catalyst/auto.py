@@ -77,7 +77,7 @@ def looks_like_auto(file: Path) -> bool:
     return bool(re.search(pattern, read_text(file), re.MULTILINE))
 
 
-class _Reader:
+class _AutoReader:
     def __init__(self, conf: AutoConf, given: Mapping[str, str], problems: list[StagewrightError]) -> None:
         self.conf, self.problems, self.notices = conf, problems, list[Notice]()
         here = Place(conf.file)
@@ -192,7 +192,7 @@ def read_auto(
     ``given`` are the values of ``--set``. The default of REPO_DIR is the parent of the file's folder.
     """
     conf = AutoConf(file)
-    reader = _Reader(conf, given, problems)
+    reader = _AutoReader(conf, given, problems)
     try:
         reader.read(file)
     except StagewrightError as error:

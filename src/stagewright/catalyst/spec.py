@@ -94,7 +94,7 @@ def read_spec(file: Path) -> Spec:
 
 def parse(text: str, file: Path) -> Spec:
     """Parse the text of a spec. Errors on which Catalyst fails are in its ``problems``; nothing is raised."""
-    reader = _Reader(Spec(file))
+    reader = _SpecReader(Spec(file))
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for number, raw in enumerate(lines, start=1):
         code = raw.strip()
@@ -111,7 +111,7 @@ def parse(text: str, file: Path) -> Spec:
     return reader.end()
 
 
-class _Reader:
+class _SpecReader:
     """State of the loop over the lines."""
 
     def __init__(self, spec: Spec) -> None:

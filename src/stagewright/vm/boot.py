@@ -65,7 +65,7 @@ def boot(
     try:
         attempt.make()
     except StagewrightError:
-        if EMULATOR_PANIC not in attempt.found.text:
+        if EMULATOR_PANIC not in attempt.script_run.text:
             raise
         (folder / "console.log").rename(folder / "console-1.log")
         on_phase("repeat after a panic caused by the emulator")
@@ -88,7 +88,7 @@ class _Attempt:
     number: int
 
     def __post_init__(self) -> None:
-        self.found = ScriptRun(self.script, self.on_phase, LANDMARKS)
+        self.script_run = ScriptRun(self.script, self.on_phase, LANDMARKS)
         self.screenshot: Path | None = None
         self.command: list[str] = []
 
@@ -106,7 +106,7 @@ class _Attempt:
         builtin = "SeaBIOS" if self.spec.firmware == "bios" else "none"
         return BootReport(
             passed=not error,
-            **self.found.facts(),
+            **self.script_run.findings(),
             attempts=self.number,
             firmware=str(self.firmware.code) if self.firmware else builtin,
             acceleration=self.acceleration.name,
@@ -126,9 +126,9 @@ class _Attempt:
                 if self.script.entry > 1:
                     self._choose(machine.console, end)
                 # the screenshot is taken before the machine is off, because then it has no screen
-                self.found.follow(machine, end, lambda: self._photograph(machine))
+                self.script_run.run(machine, end, lambda: self._take_screenshot(machine))
             finally:
-                self._photograph(machine)
+                self._take_screenshot(machine)
 
     def _choose(self, console: Console, end: float) -> None:
         """Choose a line of the boot menu by keys. Firmware and loaders accept keys from a serial console."""
@@ -139,7 +139,7 @@ class _Attempt:
             console.send(key)
             time.sleep(_BETWEEN)
 
-    def _photograph(self, machine: Machine) -> None:
+    def _take_screenshot(self, machine: Machine) -> None:
         """Take one screenshot. If the machine has ended, there is none, and the test does not fail because of this."""
         if self.screenshot is None and machine.running():
             try:

@@ -25,7 +25,7 @@ from stagewright.vm.console_text import Cleaner
 TAIL_LINES = 25
 """Number of the console's last lines in an error."""
 
-SETTLE = 0.5
+MORE_OUTPUT = 0.5
 """Seconds to wait for more output after the first words of a failure. The reason often follows them."""
 
 _TICK = 0.05  # seconds between searches while output arrives; each search costs time
@@ -254,7 +254,7 @@ class Console:
 
         A test can wait for a failure, and the rest of the line often has the reason.
         """
-        self.wait_end(SETTLE)
+        self.wait_end(MORE_OUTPUT)
         text = self.text
         match = pattern.search(text, self._position)
         if match is None:

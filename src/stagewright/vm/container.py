@@ -35,12 +35,12 @@ _ANSWERS = {"locale": "C.UTF-8", "locale-messages": "C.UTF-8", "keymap": "us", "
 def start(root: Path, script: BootScript, folder: Path, on_phase: Callable[[str], None] = lambda phase: None) -> Report:
     """Start the init of a root and run a script in it. Raises ``BOOT_FAILED`` with the end of the console."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = ScriptRun(script, on_phase)
+    script_run = ScriptRun(script, on_phase)
     command = nspawn(root)
 
     def report(error: str = "") -> Report:
         line, console = run.paste(command), folder / "console.log"
-        result = Report(passed=not error, command=line, console=console, error=error, **found.facts())
+        result = Report(passed=not error, command=line, console=console, error=error, **script_run.findings())
         (folder / "result.json").write_text(result.to_json(), encoding="utf-8")
         return result
 
@@ -48,7 +48,7 @@ def start(root: Path, script: BootScript, folder: Path, on_phase: Callable[[str]
     end = time.monotonic() + script.seconds
     try:
         with Container(command, folder) as container:
-            found.follow(container, end)
+            script_run.run(container, end)
     except StagewrightError as problem:
         report(problem.message)
         raise

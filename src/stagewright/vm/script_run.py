@@ -38,17 +38,17 @@ class ScriptRun:
     memory: int | None = None
     seconds: float = 0.0
 
-    def follow(self, guest: Guest, end: float, before_the_end: Callable[[], None] = lambda: None) -> None:
+    def run(self, guest: Guest, end: float, before_shutdown: Callable[[], None] = lambda: None) -> None:
         """Run the script in a guest, at most until ``end`` (monotonic clock).
 
-        ``before_the_end`` is called before the shutdown. Raises ``BOOT_FAILED`` with the end of the console.
+        ``before_shutdown`` is called before the shutdown. Raises ``BOOT_FAILED`` with the end of the console.
         """
         try:
-            self._follow(guest, end, before_the_end)
+            self._run(guest, end, before_shutdown)
         finally:
             self._note(guest.console)
 
-    def facts(self) -> dict[str, Any]:
+    def findings(self) -> dict[str, Any]:
         """Return the findings that all reports contain."""
         return {
             "seconds": round(self.seconds, 2),
@@ -56,7 +56,7 @@ class ScriptRun:
             "memory_available": self.memory,
         }
 
-    def _follow(self, guest: Guest, end: float, before_the_end: Callable[[], None]) -> None:
+    def _run(self, guest: Guest, end: float, before_shutdown: Callable[[], None]) -> None:
         console, script = guest.console, self.script
         for pattern in script.expect:
             self.on_phase(f"wait for {pattern}")
@@ -67,7 +67,7 @@ class ScriptRun:
         for command in script.commands:
             self.on_phase(f"run {shorten(command.run)}")
             self._command(console, command, end)
-        before_the_end()
+        before_shutdown()
         if script.poweroff:
             self.on_phase("poweroff")
             self._power_off(guest, end)

@@ -96,13 +96,7 @@ def project_from_tables(
     variables = _variables(head, info, epoch, problems)
     if info:
         info = info.model_copy(update={"version": variables["version"]})
-    named["stages"] = resolve_extends(named["stages"], named["templates"], problems)
-    for name in MATRIX_TABLES:
-        named[name] = expand(named[name], name, problems)
-    for tables in (tables for name, tables in named.items() if name != "templates"):
-        for table in tables.values():
-            own = substitute(dict(table.variables), variables, table, ("matrix",), problems)
-            table.data = substitute(table.data, {**variables, **own}, table, (), problems)
+    _resolve(named, variables, problems)
     repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
     binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
@@ -122,6 +116,17 @@ def project_from_tables(
     if problems:
         raise ProblemsError(_unique(problems))
     return project
+
+
+def _resolve(named: dict[str, dict[str, Table]], variables: Mapping[str, str], problems: Problems) -> None:
+    """Resolve ``extends`` and matrices, and replace variables, in place."""
+    named["stages"] = resolve_extends(named["stages"], named["templates"], problems)
+    for name in MATRIX_TABLES:
+        named[name] = expand(named[name], name, problems)
+    for tables in (tables for name, tables in named.items() if name != "templates"):
+        for table in tables.values():
+            own = substitute(dict(table.variables), variables, table, ("matrix",), problems)
+            table.data = substitute(table.data, {**variables, **own}, table, (), problems)
 
 
 def _check_format(main: Source) -> None:

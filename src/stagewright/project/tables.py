@@ -148,31 +148,31 @@ def resolve_extends(stages: dict[str, Table], templates: Mapping[str, Table], pr
         if name in done:
             return done[name]
         table = tables[name]
-        parent = table.data.get("extends")
         own = Table({key: value for key, value in table.data.items() if key != "extends"}, table.places, table.keys)
-        if parent is None:
-            result = own
-        elif not isinstance(parent, str) or parent not in tables:
-            problems.append(
-                StagewrightError(
-                    Reason.UNKNOWN_NAME,
-                    f"{name}.extends: stage or template {parent!r} not found",
-                    place=table.place(("extends",)),
-                    hint=nearest(str(parent), tables),
-                )
-            )
-            result = own
-        elif parent in way:
-            problems.append(cycle_error([*way[way.index(parent) :], parent], table.place(("extends",))))
-            result = own
-        else:
-            result = _merge(resolve(parent, [*way, parent]), own)
-        done[name] = result
-        return result
+        parent = _parent(name, tables, way, problems)
+        done[name] = own if parent is None else _merge(resolve(parent, [*way, parent]), own)
+        return done[name]
 
     for name in tables:
         resolve(name, [name])
     return {name: done[name] for name in stages}
+
+
+def _parent(name: str, tables: Mapping[str, Table], way: list[str], problems: Problems) -> str | None:
+    """Return the name in ``extends`` of an entry, or None without a valid one. ``way`` is the chain so far."""
+    table = tables[name]
+    parent = table.data.get("extends")
+    if parent is None:
+        return None
+    if not isinstance(parent, str) or parent not in tables:
+        message = f"{name}.extends: stage or template {parent!r} not found"
+        place, hint = table.place(("extends",)), nearest(str(parent), tables)
+        problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=hint))
+        return None
+    if parent in way:
+        problems.append(cycle_error([*way[way.index(parent) :], parent], table.place(("extends",))))
+        return None
+    return parent
 
 
 def _merge(parent: Table, child: Table) -> Table:

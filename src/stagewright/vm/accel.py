@@ -52,6 +52,8 @@ PROVEN = 42 << 1 | 1
 
 _FATAL = "KVM internal error"
 
+_TEST_MACHINE = "-machine q35 -m 64 -no-user-config -nodefaults -no-reboot -display none -serial none -monitor none"
+
 
 @dataclass(frozen=True)
 class Acceleration:
@@ -129,18 +131,7 @@ def _try_kvm(program: str, limit: float) -> tuple[_Entry, bool]:
         disk = Path(folder, "disk")
         disk.write_bytes(SECTOR.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))  # SeaBIOS needs a full track
         command = (
-            *("setpriv", "--pdeathsig", "KILL", "--", program, *kvm("").arguments, "-machine", "q35", "-m", "64"),
-            *(
-                "-no-user-config",
-                "-nodefaults",
-                "-no-reboot",
-                "-display",
-                "none",
-                "-serial",
-                "none",
-                "-monitor",
-                "none",
-            ),
+            *("setpriv", "--pdeathsig", "KILL", "--", program, *kvm("").arguments, *_TEST_MACHINE.split()),
             *("-drive", f"file={disk},format=raw,if=none,id=disk", "-device", "virtio-blk-pci,drive=disk"),
             *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
         )

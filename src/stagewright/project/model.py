@@ -202,7 +202,7 @@ class TopLevelTables(Section):
 
 
 _PREFIXES = {"seeds": "seed:", "tests": "test:"}
-"""How the node ids of entries begin, by table; those of stages are their names."""
+"""Prefixes of node ids by table. The node id of a stage is its name."""
 
 
 def node_id(table: str, name: str) -> str:
@@ -222,7 +222,7 @@ class Entry:
 
     @property
     def node_id(self) -> str:
-        """The id of the node that makes this entry."""
+        """Id of the node that makes this entry."""
         return node_id(self.table, self.name)
 
     def place(self, path: KeyPath = ()) -> Place:
@@ -286,7 +286,7 @@ class Project:
         return str(pin["tree"]) if fits and pin is not None else None
 
     def repo_path(self, name: str) -> Path:
-        """Return the folder of a repository: the project's own, or that of its pinned tree (not fetched yet, maybe)."""
+        """Return the folder of a repository. A pinned tree may not be fetched yet."""
         repo = self.repos[name]
         if repo.path is not None:
             return self.path(repo.path)
@@ -305,7 +305,7 @@ class Project:
         return self.entries.get("stages", {}).get(name) or self.entries.get("seeds", {}).get(name)
 
     def entry_of(self, node: str) -> Entry | None:
-        """Return the entry whose node has this id; None for a node that a kind adds, such as a squashfs."""
+        """Return the entry of a node id, or None for a node that a kind adds, such as a squashfs."""
         table = next((table for table, prefix in _PREFIXES.items() if node.startswith(prefix)), "stages")
         return self.entries.get(table, {}).get(node.removeprefix(_PREFIXES.get(table, "")))
 

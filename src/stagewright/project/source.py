@@ -137,7 +137,7 @@ def _positions(content: bytes) -> Iterator[tuple[KeyPath, Syntax, Syntax]]:
 
 
 def _resolve(names: list[str], counts: dict[KeyPath, int]) -> KeyPath:
-    """The path of a table's name, with the index of the newest element for each array of tables on the way."""
+    """Return the path of a table's name, with the index of the current element in each array of tables."""
     path: KeyPath = ()
     for number, name in enumerate(names):
         path = (*path, name)

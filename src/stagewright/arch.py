@@ -1,4 +1,4 @@
-"""Architectures: what Gentoo calls them, and what that means to ELF, to QEMU and to Debian."""
+"""Architectures: Gentoo's names, and the names and numbers of ELF, QEMU and Debian for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEADER = 40
-"""Bytes at the beginning of a program that tell what it is for (elf(5)): up to ``e_flags`` of a 32-bit one."""
+"""Size in bytes of the part of an ELF header that identifies the machine (elf(5)): up to ``e_flags`` in 32 bits."""
 
 ELF = b"\x7fELF"
 
@@ -35,15 +35,15 @@ class Arch(enum.StrEnum):
 
     @property
     def port(self) -> Port:
-        """Debian's port of it."""
+        """Debian's port for this architecture."""
         return _PORTS[self]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A kind of processor, as ELF headers tell it and under the name that QEMU's user emulation has for it.
+    """A kind of processor, as ELF headers identify it, with its name in QEMU's user emulation.
 
-    ``flags`` are a mask and the value under it that ``e_flags`` of its programs have, where only that tells it from
+    ``flags`` are a mask and a value of ``e_flags``. They are set if only the flags distinguish the machine from
     another one.
     """
 
@@ -56,40 +56,40 @@ class Machine:
 
     @classmethod
     def of(cls, header: bytes) -> Machine | None:
-        """What the program that begins so is for; None for what is no program, or for no machine known here."""
+        """Return the machine of a program with this header; None if it is not a program, or the machine is unknown."""
         return next((machine for machine in MACHINES if matches(header, *machine.magic)), None)
 
     @functools.cached_property
     def magic(self) -> tuple[bytes, bytes]:
-        """The beginning of its programs, and the mask of the bits that count."""
+        """The header of its programs, and a mask of the bits that identify the machine."""
         rest = ">HH16xI" if self.big else "<HH16xI"  # e_type, e_machine, e_flags
         mask, value = self.flags or (0, 0)
         magic = ELF + bytes([self.bits // 32, 2 if self.big else 1, 1]) + bytes(9)
-        executable = 2  # and 3 is one that can lie anywhere, which the mask lets pass
+        executable = 2  # ET_EXEC; the mask also accepts 3 (ET_DYN), a position-independent program
         return magic + struct.pack(rest, executable, self.number, value), (
             b"\xff" * 7 + bytes(9) + struct.pack(rest, 0xFFFE, 0xFFFF, mask)
         )
 
     @property
     def family(self) -> Arch:
-        """The architecture by whose processors it is understood too, or its own."""
+        """The 64-bit architecture whose processors can also run its programs, or its own architecture."""
         return {Arch.X86: Arch.AMD64, Arch.ARM: Arch.ARM64, Arch.PPC: Arch.PPC64}.get(self.arch, self.arch)
 
     @property
     def relatives(self) -> list[Machine]:
-        """Itself, then the machines whose programs a multilib system of it may hold."""
+        """This machine, then the machines whose programs a multilib system for it can contain."""
         others = [one for one in MACHINES if one != self and (one.family, one.big) == (self.family, self.big)]
         return [self, *others]
 
     @property
     def is_foreign(self) -> bool:
-        """Whether this computer does not run its programs by itself."""
+        """True if this computer cannot run its programs without an emulator."""
         host = host_machine()
         return (self.family, self.big) != (host.family, host.big) or self.bits > host.bits
 
 
 def matches(header: bytes, magic: bytes, mask: bytes) -> bool:
-    """Whether a header has the bits of a magic that a mask lets count."""
+    """Return True if a header equals a magic in the bits of a mask."""
     return len(header) >= len(magic) and all(
         (one ^ other) & bits == 0 for one, other, bits in zip(header, magic, mask, strict=False)
     )
@@ -97,10 +97,10 @@ def matches(header: bytes, magic: bytes, mask: bytes) -> bool:
 
 @functools.cache
 def host_machine() -> Machine:
-    """The machine that this program is for."""
+    """Return the machine of the running Python interpreter."""
     with Path("/proc/self/exe").open("rb") as program:
         found = Machine.of(program.read(HEADER))
-    assert found, "there is no Gentoo for this processor"
+    assert found, "Gentoo does not support this processor"
     return found
 
 
@@ -133,12 +133,12 @@ MACHINES = (
     Machine("sparc64", Arch.SPARC, 43, big=True),
     Machine("i386", Arch.X86, 3, 32),
 )
-"""The machines of Gentoo's architectures that QEMU has a user emulation for (elf.h; scripts/qemu-binfmt-conf.sh)."""
+"""Machines of Gentoo's architectures with a user emulation in QEMU (elf.h; scripts/qemu-binfmt-conf.sh)."""
 
 
 @dataclass(frozen=True)
 class Port:
-    """A port of Debian: its name, the prefix of its compilers, Gentoo's CHOST for the same, and QEMU's name for it."""
+    """A Debian port: its name, the prefix of its compilers, the equivalent CHOST of Gentoo, and its name in QEMU."""
 
     name: str
     triplet: str
@@ -147,7 +147,7 @@ class Port:
 
     @property
     def machine(self) -> Machine:
-        """The machine it is for."""
+        """The machine of its programs."""
         return next(machine for machine in MACHINES if machine.qemu == self.qemu)
 
 

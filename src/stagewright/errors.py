@@ -1,8 +1,8 @@
 """Errors that users see: a reason to test for, a place to look at, and what to do.
 
-Everything that can go wrong because of the world (a project file, a missing tool, a failing package, a full disk)
-is a :class:`StagewrightError`; the command line prints it without a traceback and exits with the code of its
-:class:`Reason`. Any other exception is a bug of ours and always shows its traceback.
+Errors with a cause outside of Stagewright (a project file, a missing tool, a failing package, a full disk) are
+:class:`StagewrightError`. The command line prints them without a traceback and exits with the code of their
+:class:`Reason`. Any other exception is a defect of Stagewright and always shows its traceback.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 
 
 class Exit(enum.IntEnum):
-    """Exit codes of the command, the one table (documented in docs/exit-codes.md)."""
+    """Exit codes of the command (docs/exit-codes.md)."""
 
     OK = 0
-    FAILED = 1  # something was built or booted, and failed
+    FAILED = 1  # a build or a test failed
     INVALID = 2  # the project, the seed or the command line is wrong
-    HOST = 3  # this machine lacks something: a tool, a right, a kernel feature
+    HOST = 3  # this machine lacks a tool, a right or a kernel feature
     STORE = 4  # the store cannot be used: disk full, broken, in use
     BUG = 70  # a defect of Stagewright (EX_SOFTWARE in sysexits.h)
     INTERRUPTED = 130  # ended by Ctrl-C or SIGTERM
 
 
 class Reason(enum.StrEnum):
-    """Why it failed: what tests assert and scripts match, unlike the prose of the message."""
+    """Cause of an error, for tests and programs. Reasons do not change; messages can."""
 
     # the project
     SYNTAX = "syntax"
@@ -50,21 +50,21 @@ class Reason(enum.StrEnum):
     UNSAFE_ARCHIVE = "unsafe-archive"
     ARCHIVE_TOO_LARGE = "archive-too-large"
     DIGEST_MISMATCH = "digest-mismatch"
-    BAD_LISTING = "bad-listing"  # what a mirror or registry says of its files makes no sense
+    BAD_LISTING = "bad-listing"  # a mirror or registry describes its files in an invalid form
     WRONG_NAME = "wrong-name"  # signed, but for another file
-    REPLAYED = "replayed"  # signed, but older than what was there before
+    REPLAYED = "replayed"  # signed, but older than the pinned state
     # the network
     FETCH_FAILED = "fetch-failed"
     NOT_FOUND = "not-found"
     FETCH_STALLED = "fetch-stalled"
-    FETCH_CUT = "fetch-cut"  # the connection ended before the file did
+    FETCH_CUT = "fetch-cut"  # the connection ended before the end of the file
     WRONG_LENGTH = "wrong-length"
     NOT_A_FILE = "not-a-file"  # a page for people instead of a file
     BAD_REDIRECT = "bad-redirect"
     # signatures
     BAD_SIGNATURE = "bad-signature"
     NO_SIGNATURE = "no-signature"
-    UNSIGNED_TEXT = "unsigned-text"  # around what is signed
+    UNSIGNED_TEXT = "unsigned-text"  # text around the signed text
     UNKNOWN_SIGNER = "unknown-signer"
     EXPIRED_KEY = "expired-key"
     REVOKED_KEY = "revoked-key"
@@ -95,7 +95,7 @@ class Reason(enum.StrEnum):
 
     @property
     def exit(self) -> Exit:
-        """The exit code that goes with this reason."""
+        """Exit code for this reason."""
         return _EXITS.get(self, Exit.INVALID)
 
 
@@ -141,7 +141,7 @@ _EXITS = {
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where in a text file something is written. Lines and columns count from 1; 0 means unknown."""
+    """Position in a text file. Lines and columns count from 1; 0 means unknown."""
 
     file: Path
     line: int = 0
@@ -151,15 +151,15 @@ class Place:
         return ":".join([str(self.file), *(str(number) for number in (self.line, self.column) if number)])
 
     def to_dict(self) -> dict[str, Any]:
-        """The place as JSON-able data."""
+        """Return the place as JSON-able data."""
         return {"file": str(self.file), "line": self.line, "column": self.column}
 
 
 class StagewrightError(Exception):
-    """One thing that went wrong, told so that its reader can mend it.
+    """One error, with everything that a user needs to correct it.
 
-    ``message`` says what is wrong, ``hint`` what to do about it, ``detail`` carries longer evidence such as the tail
-    of a log. The three are prose and may change; ``reason`` is what programs look at.
+    ``message`` says what is wrong, and ``hint`` what to do. ``detail`` is longer evidence, such as the end of a log.
+    These texts can change; programs use ``reason``.
     """
 
     def __init__(
@@ -180,13 +180,13 @@ class StagewrightError(Exception):
         return StagewrightError.from_dict, (self.to_dict(),)
 
     def at(self, place: Place) -> StagewrightError:
-        """The same error with this place, unless it has one of its own."""
+        """Return the error with this place, unless it already has one."""
         return StagewrightError(
             self.reason, self.message, place=self.place or place, hint=self.hint, detail=self.detail
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as JSON-able data; :meth:`from_dict` reads it back on the other side of a pipe."""
+        """Return the error as JSON-able data, which :meth:`from_dict` reads in another process."""
         return {
             "reason": self.reason.value,
             "message": self.message,
@@ -197,7 +197,7 @@ class StagewrightError(Exception):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> StagewrightError:
-        """The error that :meth:`to_dict` described."""
+        """Return the error that :meth:`to_dict` has described."""
         place = data.get("place")
         return StagewrightError(
             Reason(data["reason"]),
@@ -209,7 +209,7 @@ class StagewrightError(Exception):
 
 
 class ProblemsError(StagewrightError):
-    """Several errors found in one pass, sorted by place, so that a user mends a project in one go."""
+    """Several errors that were found at once, sorted by place."""
 
     def __init__(self, problems: Iterable[StagewrightError]) -> None:
         unknown = Place(Path())
@@ -221,15 +221,15 @@ class ProblemsError(StagewrightError):
         return "\n".join(str(problem) for problem in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as one: a single problem as it is, several as the detail."""
+        """Return one error: a single problem unchanged, or several as the detail."""
         if len(self.problems) == 1:
             return self.problems[0].to_dict()
         return {**super().to_dict(), "detail": str(self)}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names the known word closest to ``name``, or lists what is known when nothing is close."""
-    import difflib  # noqa: PLC0415  needed only when something is wrong
+    """Return a hint: the known word closest to ``name``, or the list of known words if none is close."""
+    import difflib  # noqa: PLC0415  only errors need it
 
     words = sorted(map(str, known))
     close = difflib.get_close_matches(name, words, n=1, cutoff=0.6)

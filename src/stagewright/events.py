@@ -1,8 +1,8 @@
-"""What the core says while it works: typed events, which faces turn into text and which disks keep as JSON lines.
+"""Events: typed messages about the progress of a build.
 
-Nothing under ``engine/`` or ``stages/`` prints. A worker process writes its events to standard output, one JSON object
-a line; the engine adds its own and hands all of them to listeners (terminal, plain lines, JSON, the file under
-``store/events``).
+Only listeners in ``ui/`` print. A worker process writes its events to standard output, as one JSON object on each
+line. The engine adds its own events and passes all of them to the listeners: terminal, plain lines, JSON, and a file
+in the folder ``events`` of the store.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 
 
 class Status(enum.StrEnum):
-    """How a node ended, or why it never began."""
+    """Final state of a node."""
 
     BUILT = "built"
     CACHED = "cached"
     FAILED = "failed"
-    SKIPPED = "skipped"  # something it needs failed
+    SKIPPED = "skipped"  # one of its inputs failed
     INTERRUPTED = "interrupted"
 
 
@@ -40,25 +40,25 @@ class Event:
         Event._types[cls.__name__] = cls
 
     def to_json(self) -> str:
-        """One line of JSON; the class name stands under ``event``."""
+        """Return one line of JSON, with the name of the class as ``event``."""
         values = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         return json.dumps({"event": type(self).__name__, **values})
 
     @staticmethod
     def from_json(line: str) -> Event:
-        """The event on a line that :meth:`to_json` wrote. Raises ValueError or KeyError for anything else."""
+        """Return the event of a line that :meth:`to_json` wrote. Raises ValueError or KeyError for any other line."""
         values: Any = json.loads(line)
         if not isinstance(values, dict):
-            raise ValueError(f"no event: {line}")
+            raise ValueError(f"not an event: {line}")
         try:
             return Event._types[values.pop("event")](**values)
         except TypeError as error:
-            raise ValueError(f"no event: {line}") from error
+            raise ValueError(f"not an event: {line}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """A build begins: its id, and the nodes that it will make or wait for."""
+    """A build started. ``nodes`` are the nodes that it builds or waits for."""
 
     run: str
     project: str
@@ -68,7 +68,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeStarted(Event):
-    """A worker began on a node. ``log`` is the file that gets everything its commands print."""
+    """A worker started to build a node. ``log`` is the file with the output of its commands."""
 
     node: str
     kind: str
@@ -78,14 +78,14 @@ class NodeStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeWaiting(Event):
-    """Another run is building this node; this one waits for its result and goes on with the rest."""
+    """Another run is building this node. This run waits for the result and continues with other nodes."""
 
     node: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodePhase(Event):
-    """What a node does now, in a word or two: ``fetch``, ``build``, ``commit``."""
+    """A node entered a phase, in one or two words: ``fetch``, ``build``, ``commit``."""
 
     node: str
     phase: str
@@ -93,7 +93,7 @@ class NodePhase(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeProgress(Event):
-    """Step ``done`` of ``total`` inside a phase, with the name of the package or file at hand."""
+    """Step ``done`` of ``total`` in a phase. ``name`` is the package or file of this step."""
 
     node: str
     done: int
@@ -103,7 +103,7 @@ class NodeProgress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeNotice(Event):
-    """Something a reader should know that is no failure, such as a removal pattern that matched nothing."""
+    """Information for users that is not a failure, such as a removal pattern without a match."""
 
     node: str
     text: str
@@ -111,7 +111,7 @@ class NodeNotice(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFinished(Event):
-    """A node ended. ``error`` is :meth:`StagewrightError.to_dict` when it failed."""
+    """A node ended. ``error`` is :meth:`StagewrightError.to_dict` if the node failed."""
 
     node: str
     status: Status
@@ -120,12 +120,12 @@ class NodeFinished(Event):
     error: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))  # it is a plain string when it comes from JSON
+        object.__setattr__(self, "status", Status(self.status))  # JSON has a plain string
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
-    """The run is over."""
+    """A build ended."""
 
     run: str
     status: Status
@@ -134,14 +134,14 @@ class RunFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Published(Event):
-    """Where the results of the targets lie that a person would look for: files and folders, by target."""
+    """Results were linked into the output folder. ``outputs`` are paths of files and folders, by target."""
 
     outputs: dict[str, list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileServed(Event):
-    """A file server answered: to whom, with which status, and how many bytes of the file, from where, in seconds."""
+    """A file server answered a request. ``start`` and ``size`` are the sent bytes of the file."""
 
     client: str
     method: str
@@ -155,7 +155,7 @@ class FileServed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class FileProgress(Event):
-    """A client has got ``done`` of ``total`` bytes of what it asked for."""
+    """A client received ``done`` of ``total`` bytes of a file."""
 
     client: str
     path: str
@@ -165,7 +165,7 @@ class FileProgress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSaid(Event):
-    """What a program that serves beside us said, such as dnsmasq."""
+    """A line of output from a server program that Stagewright started, such as dnsmasq."""
 
     program: str
     text: str

@@ -1,1 +1,1 @@
-"""The graph of things to make: nodes, their keys, and drawings. Knows nothing of disks or of how things are made."""
+"""The graph of a project: nodes, their keys, and drawings. How nodes are built is not part of this package."""

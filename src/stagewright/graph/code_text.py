@@ -1,7 +1,7 @@
 """The text of a Python module without its documentation, for digests.
 
 Comments, docstrings and the layout of lines have no effect on what a module does. A digest of the remaining tokens
-changes with every statement and stays equal when somebody corrects a docstring. Tokens are the same in all versions of
+changes with every statement and stays equal if a docstring is corrected. Tokens are the same in all versions of
 Python that Stagewright supports. The nodes of a syntax tree are not (docs/decisions/003-what-is-in-a-key.md).
 """
 

@@ -1,4 +1,4 @@
-"""The graph as a picture: lines on a terminal, Mermaid and DOT text, and SVG through Graphviz (R16)."""
+"""Drawings of the graph: lines for a terminal, Mermaid, DOT, JSON, and SVG by Graphviz."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stagewright.run import run
 
 
 class Picture(enum.StrEnum):
-    """How to draw."""
+    """Format of a drawing."""
 
     TEXT = "text"
     MERMAID = "mermaid"
@@ -21,9 +21,9 @@ class Picture(enum.StrEnum):
 
 
 def draw(graph: Graph, picture: Picture, notes: Mapping[str, str] | None = None) -> str:
-    """The text of the picture. ``notes`` adds a word to nodes, such as ``cached``.
+    """Return the text of the picture. ``notes`` adds a word to nodes, such as ``cached``.
 
-    Raises :class:`StagewrightError` (``MISSING_TOOL``) for SVG when Graphviz is not installed.
+    Raises: MISSING_TOOL for SVG if Graphviz is not installed.
     """
     if picture is Picture.TEXT:
         return lines(graph, notes or {})
@@ -38,10 +38,10 @@ def draw(graph: Graph, picture: Picture, notes: Mapping[str, str] | None = None)
 
 
 def lines(graph: Graph, notes: Mapping[str, str]) -> str:
-    """A tree for terminals: each node stands below its first input, and names the others."""
+    """Return a tree for terminals: each node is below its first input and names its other inputs."""
     below: dict[str, list[str]] = {node_id: [] for node_id in graph.nodes}
     found: list[str] = []
-    waiting: list[tuple[str, str, str]] = []  # from the last: node, indent of its line, indent of what is below it
+    waiting: list[tuple[str, str, str]] = []  # last one first: node, indent of its line, indent of its subtree
     for node_id in reversed(graph.order()):
         sources = sorted(graph.nodes[node_id].inputs.items())
         if sources:
@@ -60,7 +60,7 @@ def lines(graph: Graph, notes: Mapping[str, str]) -> str:
 
 
 def mermaid(graph: Graph, notes: Mapping[str, str]) -> str:
-    """A Mermaid flowchart, as Markdown pages of forges show it."""
+    """Return a Mermaid flowchart, for Markdown pages."""
     names = {node_id: f"n{number}" for number, node_id in enumerate(graph.order())}
     text = ["flowchart LR"]
     for node_id, name in names.items():
@@ -76,7 +76,7 @@ def mermaid(graph: Graph, notes: Mapping[str, str]) -> str:
 
 
 def dot(graph: Graph, notes: Mapping[str, str]) -> str:
-    """A Graphviz digraph."""
+    """Return a directed graph in the language of Graphviz."""
     text = ["digraph stagewright {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
     for node_id in graph.order():
         node = graph.nodes[node_id]
@@ -92,7 +92,7 @@ def dot(graph: Graph, notes: Mapping[str, str]) -> str:
 
 
 def as_data(graph: Graph) -> list[dict[str, Any]]:
-    """One dictionary per node, in build order, for programs."""
+    """Return one dictionary for each node, in build order."""
     return [
         {"node": node_id, "kind": node.kind, "yields": node.yields.value, "inputs": dict(node.inputs)}
         for node_id, node in ((node_id, graph.nodes[node_id]) for node_id in graph.order())

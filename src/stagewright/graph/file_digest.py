@@ -1,8 +1,8 @@
 """Digests of files and folders.
 
-A folder's digest is that of a list with one line per entry, sorted by path: path, kind, permission bits, and the digest
-of the content or the target of the link. Owners and times do not count, since everything a project brings into a root
-is owned by root there and gets the build's time stamp.
+The digest of a folder is that of a list with one line for each entry, sorted by path: path, kind, permission bits, and
+the digest of the content or the target of the link. Owners and times are not part of it, because files of a project get
+the owner root and the time stamp of the build in a root.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from pathlib import Path
 from stagewright.errors import Reason, StagewrightError
 
 FileDigest = Callable[[Path, os.stat_result], str]
-"""Digest of one regular file; the store has one that remembers what it saw (see ``store.digests``)."""
+"""Function that returns the digest of a regular file. The store has one with a cache (``store.digest_cache``)."""
 
 IGNORED = frozenset({".git"})
-"""Names that never count and are never copied into a root: a repository's own history is no content."""
+"""Names that are not part of digests and are not copied into roots: the history of a repository is not content."""
 
 
 def file_digest(path: Path, info: os.stat_result | None = None) -> str:
-    """The sha256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of the content of a file, in hexadecimal."""
     return digest_of(path, "sha256")
 
 
 def digest_of(path: Path, algorithm: str) -> str:
-    """The digest of a file's content, in hexadecimal, by hashlib's name of the algorithm."""
+    """Return the digest of the content of a file, in hexadecimal. ``algorithm`` is a name of hashlib."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def tree_digest(path: Path, digest: FileDigest = file_digest) -> str:
-    """The digest of a file or a folder. Raises :class:`StagewrightError` for sockets, devices and pipes."""
+    """Return the digest of a file or a folder. Raises: INVALID_VALUE for sockets, devices and pipes."""
     info = path.stat()
     if not stat.S_ISDIR(info.st_mode):
         if not stat.S_ISREG(info.st_mode):
@@ -57,12 +57,12 @@ def tree_digest(path: Path, digest: FileDigest = file_digest) -> str:
 
 def _strange(path: Path) -> StagewrightError:
     return StagewrightError(
-        Reason.INVALID_VALUE, f"{path} is no file, folder or link", hint="remove it from the project"
+        Reason.INVALID_VALUE, f"{path}: not a file, folder or link", hint="remove it from the project"
     )
 
 
 def walk(folder: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """Every entry below a folder with its relative path, parents first, in the order of their names."""
+    """Yield every entry below a folder with its relative path, parents first, sorted by name."""
     waiting = [(os.fspath(folder), "")]
     while waiting:
         path, prefix = waiting.pop()

@@ -1,6 +1,6 @@
-"""What a node is given: frozen models whose fields are part of the node's key, except those that are marked.
+"""Base of the models that a node gets. Their fields are part of the node's key, except fields marked ``NotInKey``.
 
-Settings, context and files of a node are such models. They cross to the worker process as JSON, and the worker
+Settings, context and files of a node are models of this class. They cross to the worker process as JSON, and the worker
 validates them by the same classes.
 """
 

@@ -20,7 +20,7 @@ from stagewright.graph.given import Given, NotInKey
 
 
 class Yields(enum.StrEnum):
-    """What a node leaves in the store."""
+    """Kind of result that a node leaves in the store."""
 
     LAYER = "layer"  # what a root adds to the roots below it
     ARTIFACT = "artifact"  # files for people and for other nodes
@@ -33,7 +33,7 @@ class Yields(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Demand:
-    """What a node asks of the machine: cores, and memory in MiB.
+    """Request of a node to the machine: cores, and memory in MiB.
 
     Nodes with the same word in ``exclusive`` never run at the same time.
     """

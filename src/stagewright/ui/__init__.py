@@ -1,1 +1,1 @@
-"""Faces: listeners that turn events into what a person or a program reads."""
+"""Listeners that print events: for terminals, logs and programs."""

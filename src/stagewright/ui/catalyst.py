@@ -38,7 +38,7 @@ _NOTHING = 100
 
 
 class CatalystLog:
-    """A listener that writes such a log; other lines can be written to it too.
+    """A listener that writes events to this log. Other lines can be written to it too.
 
     If the log cannot be written to any more, that is reported on standard error once, and the work goes on.
     """
@@ -47,7 +47,7 @@ class CatalystLog:
         self._stream, self._level, self._color = stream, int(level), color
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Write the line of an event, if it has one."""
         line = describe(event)
         level = Level.INFO if isinstance(event, NodePhase | NodeProgress | NodeWaiting) else Level.NOTICE
         if isinstance(event, NodeFinished) and event.error:

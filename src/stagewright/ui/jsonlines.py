@@ -1,4 +1,4 @@
-"""JSON lines, for programs: every event as it comes."""
+"""JSON lines, for programs: every event at once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class JsonLines:
         self._stream = stream
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Write an event."""
         self._stream.write(event.to_json() + "\n")
         self._stream.flush()

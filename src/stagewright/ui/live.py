@@ -1,4 +1,4 @@
-"""The live terminal: a line for each node at work, and above it what has been finished."""
+"""The live terminal: a line for each running node, and finished nodes above."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LiveTerminal:
             self._live.__exit__(kind, error, trace)
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Update the display."""
         match event:
             case RunStarted():
                 self._all = len(event.nodes)

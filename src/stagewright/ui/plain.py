@@ -1,4 +1,4 @@
-"""Plain lines, for logs and pipes: one line per thing that happened."""
+"""Plain lines, for logs and pipes: one line for each event."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from stagewright.ui.text import duration, shown, size
 
 
 class Plain:
-    """A listener that writes a line per event to a stream."""
+    """A listener that writes a line for each event to a stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Write the line of an event, if it has one."""
         line = describe(event)
         if line:
             self._stream.write(line + "\n")
@@ -38,7 +38,7 @@ class Plain:
 
 
 def describe(event: Event) -> str:
-    """An event in a line, or nothing for one that needs none."""
+    """Return the line for an event; empty if it has none."""
     match event:
         case RunStarted():
             return f"{event.project}: {len(event.nodes)} to build, {event.cached} cached" if event.nodes else ""
@@ -61,7 +61,7 @@ def describe(event: Event) -> str:
 
 
 def served(event: Event) -> str:
-    """What a server beside us did, in a line; nothing for any other event."""
+    """Return the line for an event of a server; empty for any other event."""
     match event:
         case FileServed():
             amount = f"{size(event.size)} from {size(event.start)} on" if event.start else size(event.size)
@@ -76,7 +76,7 @@ def served(event: Event) -> str:
 
 
 def finished(event: NodeFinished) -> str:
-    """How a node ended, in a line."""
+    """Return the line for the end of a node."""
     if event.error:
         error = StagewrightError.from_dict(event.error)
         return f"{event.node}: failed after {duration(event.seconds)}: {error.message}"
@@ -85,7 +85,7 @@ def finished(event: NodeFinished) -> str:
         return f"{event.node}: done in {duration(event.seconds)}{weight}"
     reasons = {
         Status.CACHED: "another run has built it",
-        Status.SKIPPED: "skipped, since something failed before",
+        Status.SKIPPED: "skipped, because another node failed",
         Status.INTERRUPTED: "stopped",
     }
     return f"{event.node}: {reasons.get(event.status, event.status)}"

@@ -1,4 +1,4 @@
-"""How numbers and errors look, the same in every face."""
+"""Text forms of numbers, names and errors, for all listeners and commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from stagewright.errors import ProblemsError, StagewrightError
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``0.3s``, ``12s``, ``3m05s``, ``1h02m``."""
+    """Return seconds in readable form: ``0.3s``, ``12s``, ``3m05s``, ``1h02m``."""
     if seconds < 10:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -17,12 +17,12 @@ def duration(seconds: float) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """A number of things: ``1 spec``, ``2 specs``."""
+    """Return a number with its noun: ``1 spec``, ``2 specs``."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def size(count: float) -> str:
-    """Bytes as a person says them."""
+    """Return bytes in readable form: ``12 KiB``, ``1.5 GiB``."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} {unit}"
@@ -31,13 +31,13 @@ def size(count: float) -> str:
 
 
 def shown(name: str) -> str:
-    """A file name on one line of a terminal, whatever bytes are in it."""
+    """Return a file name in printable form; unprintable characters and bytes are escaped."""
     plain = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in plain)
 
 
 def error_text(error: StagewrightError) -> str:
-    """An error as it is printed: all of several, each with its place and remedy."""
+    """Return the printed form of an error: every problem, with its place and hint."""
     if not isinstance(error, ProblemsError):
         return f"error: {error}"
     lines = "\n".join(f"error: {problem}" for problem in error.problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from stagewright.engine.workspace import Workspace
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Status
 from stagewright.graph.node import Node
-from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
 from stagewright.store.store import Store
 
@@ -72,26 +71,11 @@ def build_plan(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outco
     store.register(plan.project.folder, plan.keys())
     if not plan.to_build:
         return Outcome()
-    require_for_nodes(workspace, [step.node for step in plan.to_build])
-    listeners = [workspace.emit]
-    scheduler = Scheduler(plan, store, options.resources, listeners, keep_going=options.keep_going)
+    require(store, [step.node for step in plan.to_build])
+    listeners, launch = [workspace.emit], workspace.launch
+    scheduler = Scheduler(plan, store, options.resources, listeners, keep_going=options.keep_going, launch=launch)
     with Record(store, scheduler.run_id) as record, workspace.emit.also(record):
         return scheduler.run()
-
-
-def require_for_nodes(workspace: Workspace, nodes: Iterable[Node]) -> None:
-    """Raise everything that building these nodes needs of this machine and is missing."""
-    wanted = list(nodes)
-    require(workspace.store, wanted)
-    problems = [problem for node in wanted for problem in _missing(node)]
-    if problems:
-        raise ProblemsError(problems)
-
-
-def _missing(node: Node) -> Iterator[StagewrightError]:
-    """Yield what a node needs of this machine and is missing, with the place of its entry."""
-    assert isinstance(node.settings, Stage)
-    yield from (problem.at(node.place) if node.place else problem for problem in node.settings.missing())
 
 
 def failures(plan: Plan, store: Store, outcome: Outcome) -> dict[str, StagewrightError]:

@@ -1,7 +1,7 @@
-"""What this machine must have for a project: rights, kernel features, programs, room on the disk.
+"""The requirements of a build: rights, kernel features, programs, free space, and what the settings name.
 
-``stagewright doctor`` shows every check; a build runs the same ones for what it is about to make, and stops in its
-first second when one fails.
+``stagewright doctor`` shows every check. A build does the same checks for the nodes that it makes, and fails before the
+first of them if one does not pass.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ BASE = (
     Tool("sync", "coreutils", "sys-apps/coreutils"),
 )
 
-OF_REPOS = {
+REPOSITORY_TOOLS = {
     "path": (),
     "git": (Tool("git", "git", "dev-vcs/git"),),
     "squashfs": (Tool("unsquashfs", "squashfs-tools", "sys-fs/squashfs-tools"), SANDBOX),
     "snapshot": (TAR, SANDBOX),
 }
-"""What repositories take, by where they come from."""
+"""Programs that fetching a repository needs, by the key that says where it comes from."""
 
 VERIFIER = Tool("gpg", "gnupg", "app-crypt/gnupg")
 
-ROOM = 2 << 30
-"""Bytes that a store should have free before anything is built."""
+FREE_SPACE = 2 << 30
+"""Bytes that must be free for the store before a build starts."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One condition: what was looked at, whether it holds, and what to do if not."""
+    """One check: its name, if it passed, what was found, and what to do if it did not pass."""
 
     name: str
     fine: bool
@@ -56,14 +56,26 @@ class Check:
     remedy: str = ""
 
     def problem(self) -> StagewrightError:
-        """The failed check as an error."""
+        """Return the error for a check that did not pass."""
         return StagewrightError(self.reason, f"{self.name}: {self.found}", hint=self.remedy)
+
+
+def examine_nodes(store: Store, nodes: Iterable[Node], repos: Iterable[Repo] = ()) -> list[Check]:
+    """Return all checks for building these nodes with this store, and for fetching these repositories."""
+    wanted = list(nodes)
+    checks = examine(store, {node.kind for node in wanted}, {tool for node in wanted for tool in node.tools}, repos)
+    failed = [
+        Check(node.id, False, problem.message, problem.reason, problem.hint)
+        for node in wanted
+        for problem in missing_of(node)
+    ]
+    return [*checks, *failed]
 
 
 def examine(
     store: Store, kinds: Iterable[str], programs: Iterable[str] = (), repos: Iterable[Repo] = ()
 ) -> list[Check]:
-    """All checks for building these kinds with this store; ``programs`` are tools of nodes, beyond what kinds need."""
+    """Return the checks for kinds in general. ``programs`` are further tools, which only some settings need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
     tools = [*(tool for model in models for tool in model.required_tools), *map(tool_of, programs), *_tools_of(repos)]
     checks = [_rights(), *_tools([*BASE, *tools]), *_kernel(store), _disk(store)]
@@ -71,33 +83,39 @@ def examine(
 
 
 def require(store: Store, nodes: Iterable[Node]) -> None:
-    """Raise what is missing for building these nodes, all at once."""
-    needed = list(nodes)
-    checks = examine(store, [node.kind for node in needed], [tool for node in needed for tool in node.tools])
+    """Raise everything that building these nodes needs of this machine and is missing."""
+    wanted = list(nodes)
+    checks = examine(store, {node.kind for node in wanted}, {tool for node in wanted for tool in node.tools})
     problems = [check.problem() for check in checks if not check.fine]
+    problems += [problem for node in wanted for problem in missing_of(node)]
     if problems:
         raise ProblemsError(problems)
 
 
 def require_for_repos(repos: Iterable[Repo]) -> None:
-    """Raise what is missing for looking up and fetching repositories, all at once."""
+    """Raise every program that looking up or fetching these repositories needs and that is missing."""
     problems = [check.problem() for check in _tools(_tools_of(repos)) if not check.fine]
     if problems:
         raise ProblemsError(problems)
 
 
+def missing_of(node: Node) -> Iterator[StagewrightError]:
+    """Yield what the settings of a node need of this machine and is missing, with the place of its entry."""
+    assert isinstance(node.settings, Stage)
+    yield from (problem.at(node.place) if node.place else problem for problem in node.settings.missing())
+
+
 def _tools_of(repos: Iterable[Repo]) -> Iterator[Tool]:
     for repo in repos:
-        yield from OF_REPOS[repo.origin]
+        yield from REPOSITORY_TOOLS[repo.origin]
         if repo.moves and (repo.verified or repo.manifests):
             yield VERIFIER
 
 
 def _rights() -> Check:
     user = os.geteuid()
-    return Check(
-        "rights", user == 0, f"uid {user}", Reason.NOT_ROOT, "builds mount file systems: run as root, or in a container"
-    )
+    remedy = "run as root, or in a container as root: builds mount file systems"
+    return Check("rights", user == 0, f"uid {user}", Reason.NOT_ROOT, remedy)
 
 
 def _tools(tools: Iterable[Tool]) -> Iterator[Check]:
@@ -108,14 +126,16 @@ def _tools(tools: Iterable[Tool]) -> Iterator[Check]:
 
 
 def _kernel(store: Store) -> Iterator[Check]:
-    """Make an overlay in new namespaces where the store is: this is what a worker does first."""
+    """Mount an overlay in new namespaces in the store, as every worker does."""
     if os.geteuid() != 0 or not shutil.which("unshare", path=PATH):
         return
     try:
         with store.scratch("doctor") as folder:
             yield from _mounting(folder)
     except OSError as error:
-        yield Check("store", False, f"cannot write: {error.strerror}", Reason.DISK_FULL, "free space, or use --store")
+        yield Check(
+            "store", False, f"cannot be written to: {error.strerror}", Reason.DISK_FULL, "free space, or use --store"
+        )
 
 
 def _mounting(folder: Path) -> Iterator[Check]:
@@ -127,7 +147,7 @@ def _mounting(folder: Path) -> Iterator[Check]:
         "namespaces",
         result.code == 0,
         result.stderr.strip() or "mount, pid, ipc and uts work",
-        remedy="allow namespaces: in a container, run it privileged",
+        remedy="allow namespaces; if this is a container, run it with --privileged",
     )
     options = "lowerdir=lower,upperdir=upper,workdir=work"
     result = run([*spaces, "mount", "-t", "overlay", "overlay", "-o", options, "root"], cwd=folder, check=False)
@@ -135,20 +155,20 @@ def _mounting(folder: Path) -> Iterator[Check]:
     yield Check(
         "overlayfs",
         result.code == 0,
-        result.stderr.strip() or f"works on the store's {kind}",
-        remedy="put the store on ext4, xfs, btrfs or tmpfs (--store); an overlay cannot lie on another one",
+        result.stderr.strip() or f"works on the {kind} of the store",
+        remedy="put the store on ext4, xfs, btrfs or tmpfs with --store; an overlay on an overlay is not supported",
     )
 
 
 def _disk(store: Store) -> Check:
     free = shutil.disk_usage(store.path).free
     found = f"{free / (1 << 30):.1f} GiB free for {store.path}"
-    remedy = f"at least {ROOM >> 30} GiB are wanted: stagewright gc frees what no project needs, --store goes elsewhere"
-    return Check("disk", free >= ROOM, found, Reason.DISK_FULL, remedy)
+    remedy = f"at least {FREE_SPACE >> 30} GiB are needed: run stagewright gc, or use another disk with --store"
+    return Check("disk", free >= FREE_SPACE, found, Reason.DISK_FULL, remedy)
 
 
 def _firmware(models: Iterable[type[Stage]], programs: Collection[str]) -> Iterator[Check]:
-    """Firmware for the machines that are to be started, where what makes these is there."""
+    """Look for the firmware of virtual machines that are installed and that boot tests start."""
     for architecture, platform in PLATFORMS.items() if BootTest in models else ():
         if platform.qemu not in programs or not shutil.which(platform.qemu, path=PATH):
             continue
@@ -163,12 +183,14 @@ def _firmware(models: Iterable[type[Stage]], programs: Collection[str]) -> Itera
 def _cgroups(models: Iterable[type[Stage]]) -> Iterator[Check]:
     if any(model.contained for model in models):
         fine = "cgroup2" in Path("/proc/filesystems").read_text(encoding="utf-8").split()
-        remedy = "containers need control groups: a kernel with CONFIG_CGROUPS"
-        yield Check("cgroup2", fine, "in the kernel" if fine else "not in the kernel", remedy=remedy)
+        remedy = "use a kernel with CONFIG_CGROUPS: containers need control groups"
+        yield Check(
+            "cgroup2", fine, "supported by the kernel" if fine else "not supported by the kernel", remedy=remedy
+        )
 
 
 def host_summary() -> str:
-    """The machine in a line."""
+    """Return the kernel, the cores and the memory of this machine in one line."""
     release = os.uname().release
     cores = len(os.sched_getaffinity(0))
     memory = next(

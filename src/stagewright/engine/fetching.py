@@ -90,7 +90,7 @@ def _fetch(workspace: Workspace, plan: Plan, step: Step) -> Sources:
     )
     with reported(emit, node.id, "fetch", step.key.digest, log) as report:
         try:
-            return Sources(node.id, tuple(ask_worker(store, job, "fetch", FETCHED, emit)))
+            return Sources(node.id, tuple(ask_worker(workspace, job, "fetch", FETCHED)))
         except StagewrightError as error:
             if not elsewhere or error.reason not in EXPECTED:
                 raise

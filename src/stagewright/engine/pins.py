@@ -219,5 +219,5 @@ def _look_up_seed(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]:
         log=log,
     )
     with reported(workspace.emit, node.id, "pin", key.digest, log):
-        found: Mapping[str, Any] = ask_worker(workspace.store, job, "pin", "pin.json", workspace.emit)
+        found: Mapping[str, Any] = ask_worker(workspace, job, "pin", "pin.json")
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stagewright.engine import pins
 from stagewright.engine.build import BuildOptions, BuildResult, Outputs, build_plan, failures
-from stagewright.engine.doctor import Check, examine
+from stagewright.engine.doctor import Check, examine_nodes
 from stagewright.engine.enter import enter
 from stagewright.engine.fetching import Sources, fetch_sources
 from stagewright.engine.outputs import FOLDER, publish
@@ -22,7 +22,8 @@ from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import Plan, check_targets, make_plan
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
 from stagewright.engine.versions import PackageChange, package_changes
-from stagewright.engine.workspace import Workspace
+from stagewright.engine.worker_process import Worker
+from stagewright.engine.workspace import Launch, Workspace
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, Listeners, NodeNotice, Published
 from stagewright.graph.node import Graph, Node
@@ -67,9 +68,16 @@ class Session:
     raise :class:`~stagewright.errors.StagewrightError`; a name that the project does not have is ``UNKNOWN_NAME``.
     """
 
-    def __init__(self, project: Project, store: Store | Path, listeners: Iterable[Listener] = ()) -> None:
+    def __init__(
+        self,
+        project: Project,
+        store: Store | Path,
+        listeners: Iterable[Listener] = (),
+        launch: Launch = Worker.start,
+    ) -> None:
+        """Use a project that was loaded already. ``launch`` starts worker processes."""
         folder = store.path if isinstance(store, Store) else store.absolute()
-        self._workspace = Workspace(project, folder, Listeners(*listeners))
+        self._workspace = Workspace(project, folder, Listeners(*listeners), launch)
         self._stale = False
 
     @classmethod
@@ -144,10 +152,8 @@ class Session:
         return logs
 
     def doctor(self) -> list[Check]:
-        """Return every check of this machine that the project calls for."""
-        nodes = list(self.graph)
-        programs = {tool for node in nodes for tool in node.tools}
-        return examine(self.store, {node.kind for node in nodes}, programs, self.project.repos.values())
+        """Return every check of this machine for building the whole project."""
+        return examine_nodes(self.store, self.graph, self.project.repos.values())
 
     # pins
 

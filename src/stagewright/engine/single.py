@@ -13,9 +13,9 @@ from typing import Any
 
 from stagewright.engine.job import Job
 from stagewright.engine.worker_process import Worker
+from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, NodeFinished, NodeStarted, Status
-from stagewright.store.store import Store
 
 
 @dataclass
@@ -52,13 +52,13 @@ def _as_error(problem: Exception) -> StagewrightError:
     return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
 
 
-def ask_worker(store: Store, job: Job, mode: str, answer: str, emit: Listener) -> Any:
+def ask_worker(workspace: Workspace, job: Job, mode: str, answer: str) -> Any:
     """Run a worker to its end and return what it wrote as JSON into the file ``answer`` of its folder.
 
     Raises the error that the worker reports.
     """
-    with store.scratch(mode) as folder:
-        result = wait_for(Worker.start(job, folder, mode=mode), emit)
+    with workspace.store.scratch(mode) as folder:
+        result = wait_for(workspace.launch(job, folder, mode), workspace.emit)
         if result.error:
             raise StagewrightError.from_dict(result.error)
         return json.loads((folder / answer).read_text(encoding="utf-8"))

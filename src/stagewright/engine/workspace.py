@@ -6,7 +6,10 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
+from stagewright.engine.job import Job
+from stagewright.engine.worker_process import Worker
 from stagewright.events import Listeners
 from stagewright.graph.node import Graph
 from stagewright.kinds.registry import graph_of, kinds
@@ -16,9 +19,16 @@ from stagewright.project.model import Project
 from stagewright.store.store import Store
 
 
+class Launch(Protocol):
+    """Starts the worker of a job in a work folder. ``mode`` is ``build``, ``pin`` or ``fetch``."""
+
+    def __call__(self, job: Job, folder: Path, mode: str = "build") -> Worker:
+        """Start the worker, and return at once."""
+
+
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """One loaded project, the folder of a store, and the listeners of events.
+    """One loaded project, the folder of a store, the listeners of events, and what starts workers.
 
     It does not change: a session replaces its workspace when the project is loaded again.
     """
@@ -26,6 +36,7 @@ class Workspace:
     project: Project
     store_folder: Path
     emit: Listeners = field(default_factory=Listeners)
+    launch: Launch = Worker.start
 
     @cached_property
     def store(self) -> Store:

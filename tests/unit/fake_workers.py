@@ -7,6 +7,7 @@ one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -77,8 +78,8 @@ class Site:
         self.flags.mkdir()
         project = self.folder / "project"
         for name in ("folder", "other"):
-            (project / name).mkdir(parents=True)
-            (project / name / name).touch()
+            (project / name / "usr").mkdir(parents=True)
+            (project / name / "usr" / name).touch()
         (project / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
         pins.save(load(project, kinds()).lock)  # its time stamp is part of the keys
 
@@ -87,6 +88,19 @@ class Site:
 
     def key(self, node: str) -> str:
         return self.plan().steps[node].key.digest
+
+    def job(self, node: str) -> tuple[Job, Path]:
+        """Return the job of a node without inputs, as the scheduler makes it, and a work folder."""
+        found: list[tuple[Job, Path]] = []
+
+        def note(job: Job, folder: Path) -> Worker:
+            found.append((job, folder))
+            raise KeyboardInterrupt
+
+        plan = self.plan(node.rpartition(":")[2])
+        with contextlib.suppress(KeyboardInterrupt):
+            Scheduler(plan, self.store, Resources(1, 1000), [], launch=note).run()
+        return found[0]
 
     def script(self, job: Job, folder: Path) -> list[str]:
         """Return the command that plays the worker of a job."""

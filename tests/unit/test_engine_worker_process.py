@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from fake_workers import Site, eventually
 
-from stagewright.engine.job import Job
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason
 from stagewright.events import NodePhase, Status
@@ -30,17 +29,7 @@ class Workers(Site):
 
     def start(self, behaviour: str) -> Worker:
         self.behaviours = {"seed:one": behaviour}
-        jobs: list[tuple[Job, Path]] = []
-
-        def note(job: Job, folder: Path) -> Worker:
-            jobs.append((job, folder))
-            raise KeyboardInterrupt
-
-        scheduler = self.scheduler(cores=1)
-        scheduler._launch = note
-        with pytest.raises(KeyboardInterrupt):
-            scheduler.run()
-        (job, folder) = jobs[0]
+        job, folder = self.job("seed:one")
         return Worker.start(job, folder, program=self.script(job, folder))
 
 
@@ -84,7 +73,7 @@ def test_nothing_is_left_when_a_kill_returns(workers: Workers) -> None:
     for _ in range(5):
         with workers.start(MANY) as worker:
             eventually((workers.flags / "ready").exists)
-            assert len(processes_of(workers.folder)) >= 10
+            eventually(lambda: len(processes_of(workers.folder)) >= 10)
             worker.kill()
             assert not processes_of(workers.folder)
             assert worker.ended
@@ -145,6 +134,6 @@ def test_nothing_of_a_worker_outlives_the_engine(tmp_path: Path) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", program]) as engine:
         eventually((tmp_path / "flags" / "ready").exists)
-        assert len(processes_of(tmp_path)) >= 10
+        eventually(lambda: len(processes_of(tmp_path)) >= 10)
         engine.kill()
     eventually(lambda: not processes_of(tmp_path), 5)

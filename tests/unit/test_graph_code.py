@@ -149,8 +149,31 @@ def test_no_kind_changes_with_what_running_leaves(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(by_kind()))
-def test_theclosure_of_holds_modules_with_a_say(kind: str) -> None:
+def test_the_closure_holds_modules_with_a_say(kind: str) -> None:
     closure = closure_of(module_of(kind))
     assert module_of(kind) in closure
     assert "stagewright.kinds.common.base" in closure
     assert not {name.split(".")[1] for name in closure} & NEUTRAL
+
+
+def test_the_whole_package_of_a_kind_from_elsewhere_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "elsewhere_kinds"
+    (package / "inner" / "data").mkdir(parents=True)
+    (package / "inner" / "data" / "script").touch()
+    texts = {
+        "__init__": "",
+        "kind": "import json\nfrom . import part\nfrom .inner.deep import X\nfrom stagewright.root import root\n",
+        "part": "",
+        "inner/__init__": "",
+        "inner/deep": "from ..other import Y\nfrom stagewright.store import store\n",
+        "other": "",
+        "unused": "",
+    }
+    for name, text in texts.items():
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    closure = closure_of("elsewhere_kinds.kind")
+    mine = {name.removeprefix("elsewhere_kinds").lstrip(".") for name in closure if "stagewright" not in name}
+    assert mine == {"", "kind", "part", "inner", "inner.deep", "other"}
+    assert "stagewright.root.root" in closure
+    assert "stagewright.store.store" not in closure

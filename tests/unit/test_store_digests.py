@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
-from stagewright.store.digest_cache import SETTLED, DigestMemory, ToolVersions
+from stagewright.store.digest_cache import SETTLED, DigestCache, ToolVersions
 
 
 def age(path: Path, seconds: float = 100) -> os.stat_result:
@@ -24,7 +25,7 @@ def age(path: Path, seconds: float = 100) -> os.stat_result:
 
 
 def ask(memory: Path, path: Path, info: os.stat_result) -> str:
-    with DigestMemory(memory) as digest:
+    with DigestCache(memory) as digest:
         return digest(path, info)
 
 
@@ -84,14 +85,66 @@ def test_a_full_disk_is_only_lost_time(file: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    program = "import sys; from pathlib import Path; from stagewright.store.digest_cache import DigestMemory\n"
-    program += "f = Path(sys.argv[1])\nwith DigestMemory(Path(sys.argv[2]) / 'd.db') as d: print(d(f, f.stat()))"
+    program = "import sys; from pathlib import Path; from stagewright.store.digest_cache import DigestCache\n"
+    program += "f = Path(sys.argv[1])\nwith DigestCache(Path(sys.argv[2]) / 'd.db') as d: print(d(f, f.stat()))"
     full = tmp_path / "full"
     full.mkdir()
     mounts = 'mount -t tmpfs -o size=4k none "$1" && exec "$2" -c "$3" "$4" "$1"'
     words = ["unshare", "--mount", "sh", "-c", mounts, "sh", str(full), sys.executable, program, str(file)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == file_digest(file), done.stderr
+
+
+def test_a_fact_is_found_once(memory: Path, file: Path) -> None:
+    info, calls = age(file), []
+
+    def find() -> str:
+        calls.append(1)
+        return "fact"
+
+    for _ in range(2):
+        with DigestCache(memory) as cache:
+            assert cache.recall(file, info, "a", find) == "fact"
+            assert cache.recall(file, info, "a", find) == "fact"
+    assert len(calls) == 1
+    with DigestCache(memory) as cache:
+        assert cache.recall(file, info, "b", find) == "fact"
+        assert cache(file, info) == file_digest(file)
+    assert len(calls) == 2
+
+
+def test_many_facts_are_written_at_once(memory: Path, file: Path) -> None:
+    """One transaction takes a few hundredths of a second, one for each fact many seconds."""
+    info = age(file)
+    with DigestCache(memory) as cache:
+        for number in range(20_000):
+            cache.recall(file, info, str(number), lambda: "fact")
+        started = time.monotonic()
+    assert time.monotonic() - started < 2
+    with DigestCache(memory) as cache:
+        assert cache.recall(file, info, "19999", lambda: "another") == "fact"
+
+
+def test_a_cache_that_another_process_writes_to_is_only_lost_time(memory: Path, file: Path) -> None:
+    ask(memory, file, age(file, 100))
+    other = sqlite3.connect(memory, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    file.write_text("two", encoding="utf-8")
+    with DigestCache(memory, patience=0.1) as cache:
+        assert cache(file, age(file, 50)) == file_digest(file)
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_a_cache_that_is_damaged_while_it_is_open_is_only_lost_time(memory: Path, file: Path) -> None:
+    ask(memory, file, age(file))
+    with DigestCache(memory) as cache:
+        for end in ("", "-wal", "-shm"):
+            path = memory.with_name(memory.name + end)
+            if path.exists():
+                path.write_bytes(b"\xff" * path.stat().st_size)
+        assert cache(file, age(file)) == file_digest(file)
+    assert ask(memory, file, age(file)) == file_digest(file)
 
 
 # versions of tools

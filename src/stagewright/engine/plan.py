@@ -16,7 +16,7 @@ from stagewright.graph.keys import Difference, Key, KeySources, differences, key
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.registry import module_of, tool_of
 from stagewright.project.model import Project
-from stagewright.store.digest_cache import DigestMemory, ToolVersions
+from stagewright.store.digest_cache import DigestCache, ToolVersions
 
 ABSENT = "not there"
 """Stands in keys for the digest of a missing file, in a project that was loaded leniently."""
@@ -115,7 +115,7 @@ def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
 def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
     project, store = workspace.project, workspace.store
     known = project.known_trees()
-    with DigestMemory(store.cache("digests.db")) as digest:
+    with DigestCache(store.cache("digests.db")) as digest:
 
         def tree(path: Path) -> str:
             if path not in known and project.missing and not path.exists():
@@ -123,7 +123,9 @@ def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
             return known.get(path) or tree_digest(path, digest)
 
         tool = ToolVersions(store.cache("tools.json"), lambda tool: tool_of(tool).remedy)
-        return keys_of(graph, KeySources(code=lambda kind: code_digest(module_of(kind)), tree=tree, tool=tool))
+        return keys_of(
+            graph, KeySources(code=lambda kind: code_digest(module_of(kind), digest.recall), tree=tree, tool=tool)
+        )
 
 
 def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ...]:

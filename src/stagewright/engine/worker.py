@@ -23,12 +23,15 @@ from typing import Any
 from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
+from stagewright.graph.code_digest import code_digest
 from stagewright.graph.node import Yields
 from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.registry import module_of
 from stagewright.run import exit_if_orphaned, interactive, package_path, python
+from stagewright.store.digest_cache import DigestCache
 from stagewright.store.store import Meta, is_full, tree_size
 
 FETCHED = "fetched.json"
@@ -74,7 +77,7 @@ def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
     size = 0
     log = open(job.log, "a", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115  line buffering; closing it may fail on a full disk
     try:
-        _check_source(package)
+        _check_source(job, package)
         work = job.work(folder, log, emit)
         if mode == "pin":
             _pin(job, work, folder)
@@ -95,13 +98,21 @@ def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
     return 1 if error else 0
 
 
-def _check_source(package: str) -> None:
-    """Raise ``BUILD_FAILED`` if this process runs another Stagewright than the engine, which computed the keys."""
+def _check_source(job: Job, package: str) -> None:
+    """Raise ``BUILD_FAILED`` if this process runs other code than the engine, which computed the keys."""
     if package_path() != package:
         raise StagewrightError(
             Reason.BUILD_FAILED,
             f"the worker imported another Stagewright ({package_path()}) than the engine ({package})",
             hint=f"look for a .pth file or a sitecustomize module of {sys.executable} that changes sys.path",
+        )
+    with DigestCache(job.store / "cache" / "digests.db") as cache:
+        code = code_digest(module_of(job.node.kind), cache.recall)
+    if job.key.data.get("code", code) != code:  # the job for a pin has no key
+        raise StagewrightError(
+            Reason.BUILD_FAILED,
+            f"the source code of Stagewright changed during the build ({package})",
+            hint="run the same command again",
         )
 
 
@@ -128,10 +139,11 @@ def _facts(built: Built, work: Work[Any]) -> Facts:
 
 
 def _protect(tree: Path) -> None:
-    """Make the files of an artifact read-only: output folders hold hard links to them."""
+    """Make the files of an artifact read-only: output folders hold hard links to them. Links are not followed."""
     for folder, _, files in os.walk(tree):
         for name in files:
-            Path(folder, name).chmod(0o444)
+            if not Path(folder, name).is_symlink():
+                Path(folder, name).chmod(0o444)
 
 
 def _pin(job: Job, work: Work[Any], folder: Path) -> None:

@@ -1,11 +1,12 @@
 """The digest of the code that builds a kind, so that a changed recipe rebuilds what it makes and nothing else.
 
-It covers the module of the kind and all modules of Stagewright that this one imports, directly or not. The packages in
-``NEUTRAL`` do not count: they arrange and show the work and have no influence on the result. Of a module the code
-counts, not its comments and docstrings (``graph/code_text.py``). Data files, such as templates and scripts that run
+It covers the module of the kind and all modules that this one imports, directly or not, of Stagewright and of the
+package that the kind itself belongs to. Other packages that it imports do not count. The parts of Stagewright in
+``NEUTRAL`` do not count either: they arrange and show the work and have no influence on the result. Of a module the
+code counts, not its comments and docstrings (``graph/code_text.py``). Data files, such as templates and scripts that run
 inside roots, count whole: they become part of the result.
 
-Of a kind from another package, the modules of that package count too. The packages that it depends on do not.
+Modules are read through :mod:`importlib.resources`, so a package may be a folder or a zip file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from stagewright.graph.code_text import code_text
@@ -23,77 +30,132 @@ PACKAGE = "stagewright"
 NEUTRAL = frozenset({"cli", "dropin", "ui", "engine", "store", "graph", "project", "chroot", "errors", "events", "run"})
 """Modules and packages directly below ``stagewright`` that do not influence what a build yields."""
 
+Recall = Callable[[Path, os.stat_result, str, Callable[[], str]], str]
+"""Returns a fact about a file, by its name: a stored one, or what the function returns (``store/digest_cache.py``)."""
 
-@functools.cache
-def code_digest(module: str) -> str:
+
+def find_always(path: Path, info: os.stat_result, fact: str, find: Callable[[], str]) -> str:
+    """Return what the function returns: the ``Recall`` that stores nothing."""
+    return find()
+
+
+@dataclass(frozen=True)
+class Module:
+    """The digest of a module's code, and the dotted names that it imports."""
+
+    digest: str
+    imports: tuple[str, ...]
+
+
+def code_digest(module: str, recall: Recall = find_always) -> str:
     """Return the digest of a module (dotted name) and of the modules that it imports, outside of ``NEUTRAL``."""
     total = hashlib.sha256()
-    for name in sorted(closure_of(module)):
-        total.update(f"{name}\0{_file_digest(name)}\n".encode())
+    for name in sorted(closure_of(module, recall)):
+        total.update(f"{name}\0{_module(name, recall).digest}\0{_data_digest(name)}\n".encode())
     return total.hexdigest()
 
 
-def closure_of(module: str) -> set[str]:
+def closure_of(module: str, recall: Recall = find_always) -> set[str]:
     """Return the modules whose code the digest of a module covers, the module included."""
     found: set[str] = set()
-    waiting, own = [module], module.partition(".")[0]
+    waiting = [module]
+    packages = {PACKAGE, module.partition(".")[0]}
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting.extend(_imports(name, own))
-            parent = name.rpartition(".")[0]  # for the data files there
-            waiting.extend([parent] if _counts(parent, own) else [])
+            names = [_absolute(other, name) for other in _module(name, recall).imports]
+            names.append(name.rpartition(".")[0])  # the package has the data files
+            waiting += [other for other in names if _counts(other, packages) and _source(other)]
     return found
 
 
+def _absolute(name: str, module: str) -> str:
+    """Return the absolute form of a name that a module imports."""
+    source = _source(module)
+    is_package = source is not None and source.name == "__init__.py"
+    return importlib.util.resolve_name(name, module if is_package else module.rpartition(".")[0])
+
+
+def _counts(name: str, packages: set[str]) -> bool:
+    package, _, rest = name.partition(".")
+    if package == PACKAGE:
+        return bool(rest) and rest.partition(".")[0] not in NEUTRAL
+    return package in packages
+
+
+_MODULES: dict[str, Module] = {}
+
+
+def _module(name: str, recall: Recall) -> Module:
+    if name not in _MODULES:
+        source = _source(name)
+        assert source, name
+
+        def find() -> str:
+            return json.dumps(_read(source.read_bytes()))
+
+        text = recall(source, source.stat(), f"code {_method()}", find) if isinstance(source, Path) else find()
+        digest, imports = json.loads(text)
+        _MODULES[name] = Module(digest, tuple(imports))
+    return _MODULES[name]
+
+
 @functools.cache
-def _imports(module: str, own: str) -> frozenset[str]:
-    """Return the modules that a module imports and that count for a kind of the package ``own``."""
-    tree = ast.parse(_source(module).read_bytes())
+def _method() -> str:
+    """Return a name for the way in which modules are read, so that facts found in another way do not count."""
+    folder = files("stagewright.graph")
+    texts = [(folder / name).read_bytes() for name in ("code_digest.py", "code_text.py")]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
+
+
+def _read(source: bytes) -> tuple[str, list[str]]:
+    """Return the digest of a module's code, and the names that it imports: modules, or names inside modules.
+
+    Relative names begin with dots.
+    """
     names: set[str] = set()
-    for statement in ast.walk(tree):
+    for statement in ast.walk(ast.parse(source)):
         if isinstance(statement, ast.Import):
             names.update(alias.name for alias in statement.names)
-        elif isinstance(statement, ast.ImportFrom) and statement.module:
-            names.add(statement.module)
-            names.update(f"{statement.module}.{alias.name}" for alias in statement.names)
-    return frozenset(name for name in names if _counts(name, own) and _exists(name))
-
-
-def _counts(name: str, own: str) -> bool:
-    package, _, rest = name.partition(".")
-    if package != PACKAGE:
-        return package == own
-    return bool(rest) and rest.partition(".")[0] not in NEUTRAL
+        elif isinstance(statement, ast.ImportFrom):
+            module = "." * statement.level + (statement.module or "")
+            dot = "." if statement.module else ""
+            names.add(module)
+            names.update(f"{module}{dot}{alias.name}" for alias in statement.names)
+    return hashlib.sha256(code_text(source).encode(errors="surrogatepass")).hexdigest(), sorted(names)
 
 
 @functools.cache
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # a name inside a module, not a module
-        return False
+def _source(module: str) -> Traversable | None:
+    """Return the file of a module; None if the name is not a module, but one inside of a module."""
+    top, _, rest = module.partition(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not spec.submodule_search_locations:  # a single file
+        return Path(spec.origin) if spec and spec.origin and not rest else None
+    folder = files(top)
+    *parents, last = rest.split(".") if rest else [""]
+    for name in parents:
+        folder = folder / name
+    candidates = [folder / last / "__init__.py", folder / f"{last}.py"] if last else [folder / "__init__.py"]
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @functools.cache
-def _source(module: str) -> Path:
-    spec = importlib.util.find_spec(module)
-    assert spec and spec.origin
-    return Path(spec.origin)
-
-
-@functools.cache
-def _file_digest(module: str) -> str:
+def _data_digest(module: str) -> str:
+    """Return the digest of the data files of a package: those in its folders, unless they are modules."""
     source = _source(module)
-    total = hashlib.sha256(code_text(source.read_bytes()).encode(errors="surrogatepass"))
-    if source.name == "__init__.py":
-        for data in sorted(path for path in source.parent.glob("*/*") if _is_data(path)):
-            total.update(f"{data.name}\0".encode() + data.read_bytes())
+    if source is None or source.name != "__init__.py":
+        return ""
+    package = files(module)
+    total = hashlib.sha256()
+    for folder in sorted(_folders(package), key=lambda entry: entry.name):
+        is_package = (folder / "__init__.py").is_file()
+        for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if file.is_file() and not (is_package and file.name.endswith(".py")):
+                total.update(f"{folder.name}/{file.name}\0".encode() + file.read_bytes())
     return total.hexdigest()
 
 
-def _is_data(path: Path) -> bool:
-    """True for a file that is not a module. Scripts in folders without ``__init__.py`` run inside roots: data, too."""
-    module = path.suffix == ".py" and (path.parent / "__init__.py").exists()
-    return path.is_file() and not module and path.parent.name != "__pycache__"
+def _folders(package: Traversable) -> list[Traversable]:
+    return [entry for entry in package.iterdir() if entry.is_dir() and entry.name != "__pycache__"]

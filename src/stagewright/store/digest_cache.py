@@ -1,7 +1,7 @@
-"""Facts that are dear to find and cheap to remember: digests of files, versions of tools.
+"""Facts that are slow to find and quick to remember: digests of files, the code of modules, versions of tools.
 
-Both are kept with the size and the times of the file they were read from, and are read again when any of these
-changes. Losing the memory loses nothing but time.
+Each is kept with the size and the times of the file that it was read from, and is found again when one of these
+changes. A cache that is lost, damaged, locked or on a full disk costs only time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -23,56 +23,94 @@ from stagewright.run import PATH, run
 from stagewright.store.store import write_atomically
 
 SETTLED = 2.0
-"""Seconds a file must have been left alone before its digest is remembered (time stamps are only so fine)."""
+"""Seconds since the last change of a file before facts about it are stored (time stamps are only so fine)."""
 
 
-class DigestMemory:
-    """Digests of files by device, inode, size and times, in SQLite. Call it like :func:`file_digest`."""
+class DigestCache:
+    """Facts about files by device, inode, size and times, in SQLite. Call it like :func:`file_digest`.
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._database = _open(path)
-        except sqlite3.OperationalError:  # the disk is full
-            self._database = _open(":memory:")
-        except sqlite3.DatabaseError:  # damaged: the next one begins anew
-            for end in ("", "-wal", "-shm"):
-                path.with_name(path.name + end).unlink(missing_ok=True)
-            self._database = _open(":memory:")
+    It is a context manager: new facts are written in one transaction on leaving. ``patience`` is the time in seconds to
+    wait for another process that writes.
+    """
+
+    def __init__(self, path: Path, patience: float = 5.0) -> None:
+        self._path = path
         self._new: dict[str, str] = {}
+        self._database: sqlite3.Connection | None = None
+        with self._tolerant():
+            self._database = _open(path, patience)
 
     def __call__(self, path: Path, info: os.stat_result) -> str:
-        """The sha256 of a file's content."""
-        name = f"{info.st_dev}.{info.st_ino}.{info.st_size}.{info.st_mtime_ns}.{info.st_ctime_ns}"
-        row = self._database.execute("SELECT digest FROM digests WHERE id = ?", (name,)).fetchone()
-        if row:
-            return str(row[0])
-        digest = file_digest(path)
-        if time.time() - max(info.st_mtime, info.st_ctime) > SETTLED:
-            self._new[name] = digest
-        return digest
+        """Return the sha256 of a file's content, in hexadecimal."""
+        return self.recall(path, info, "", lambda: file_digest(path))
 
-    def __enter__(self) -> DigestMemory:
+    def recall(self, path: Path, info: os.stat_result, fact: str, find: Callable[[], str]) -> str:
+        """Return a fact about a file, by its name: the stored one, or what ``find`` returns."""
+        name = f"{info.st_dev}.{info.st_ino}.{info.st_size}.{info.st_mtime_ns}.{info.st_ctime_ns}"
+        name = f"{name}.{fact}" if fact else name
+        known = self._new.get(name) or self._stored(name)
+        if known is not None:
+            return known
+        value = find()
+        if time.time() - max(info.st_mtime, info.st_ctime) > SETTLED:
+            self._new[name] = value
+        return value
+
+    def _stored(self, name: str) -> str | None:
+        with self._tolerant():
+            if self._database:
+                row = self._database.execute("SELECT digest FROM digests WHERE id = ?", (name,)).fetchone()
+                return str(row[0]) if row else None
+        return None
+
+    def __enter__(self) -> DigestCache:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(sqlite3.DatabaseError):  # the disk is full: next time is soon enough
-            self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?)", self._new.items())
-        self._database.close()
+        with self._tolerant():
+            if self._database and self._new:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?)", self._new.items())
+                self._database.execute("COMMIT")
+        self._close()
+
+    def _close(self) -> None:
+        if self._database:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+        self._database = None
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Continue without the database if it fails, and remove one that is damaged."""
+        try:
+            yield
+        except sqlite3.OperationalError:  # the disk is full, or another process holds the lock for too long
+            self._close()
+        except sqlite3.DatabaseError:
+            self._close()
+            for end in ("", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    self._path.with_name(self._path.name + end).unlink(missing_ok=True)
 
 
-def _open(path: Path | str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=30, isolation_level=None)
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("CREATE TABLE IF NOT EXISTS digests (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID")
+def _open(path: Path, patience: float) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE IF NOT EXISTS digests (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID")
+    except sqlite3.Error:
+        database.close()
+        raise
     return database
 
 
 class ToolVersions:
-    """Versions of the host's programs, asked of each program once as long as its file stays the same.
+    """Versions of the host's programs. A program is asked again only when its file changes.
 
-    ``remedy`` says for a program what to do when it is not installed.
+    ``remedy`` returns the hint for a program that is not installed.
     """
 
     def __init__(self, path: Path, remedy: Callable[[str], str], search: str = PATH) -> None:
@@ -81,12 +119,12 @@ class ToolVersions:
         self._search = search
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             known = None
         self._known: dict[str, str] = known if isinstance(known, dict) else {}
 
     def __call__(self, tool: str) -> str:
-        """The version a program prints. Raises ``MISSING_TOOL`` when it is not installed."""
+        """Return the version that a program prints. Raises ``MISSING_TOOL`` if it is not installed."""
         program = shutil.which(tool, path=self._search)
         if program is None:
             raise StagewrightError(Reason.MISSING_TOOL, f"{tool} is not installed", hint=self._remedy(tool))
@@ -94,11 +132,13 @@ class ToolVersions:
         name = f"{program} {info.st_size} {info.st_mtime_ns}"
         if name not in self._known:
             self._known[name] = _ask(program)
-            write_atomically(self._path, json.dumps(self._known, indent=1))
+            with contextlib.suppress(OSError):  # the disk is full
+                write_atomically(self._path, json.dumps(self._known, indent=1))
         return self._known[name]
 
 
 def _ask(program: str) -> str:
+    """Return the version that a program prints, or the digest of a program that prints none."""
     for option in ("--version", "-version"):
         result = run([program, option], check=False)
         found = re.search(r"\d+(\.\d+)+\S*", result.stdout + result.stderr)

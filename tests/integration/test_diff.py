@@ -173,11 +173,11 @@ def test_what_cannot_be_compared(bench: Bench) -> None:
     edit(bench.project, 'root = "it"', 'root = "it"\nhostname = "second"')
     (bench.project / "broken.manifest.json").write_text('{"format": 2}', encoding="utf-8")
     for words, said in {
-        ("base", "live"): "base is not built as the project is now",
+        ("base", "live"): "base: not built with the present settings of the project",
         ("bse", "live"): "did you mean 'base'?",
-        ("0000", "live"): "there is no stage, result or file called '0000'",
+        ("0000", "live"): "'0000': no such stage, result or file",
         (str(bench.project / "seed.tar"), "live"): "seed.tar.manifest.json",
-        ("./gone.tar", "live"): "there is no gone.tar.manifest.json",
+        ("./gone.tar", "live"): "gone.tar.manifest.json: manifest not found",
         (str(bench.project / "broken.manifest.json"), "live"): "not a manifest of format 1",
     }.items():
         run = bench.call(*words, check=False)

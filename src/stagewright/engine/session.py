@@ -7,6 +7,7 @@ the repositories.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from stagewright.engine.enter import enter
 from stagewright.engine.fetching import Sources, fetch_sources
 from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
-from stagewright.engine.plan import Plan, check_targets, make_plan
+from stagewright.engine.plan import Plan, State, check_targets, make_plan
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
 from stagewright.engine.versions import PackageChange, package_changes
 from stagewright.engine.worker_process import Worker
@@ -34,6 +35,7 @@ from stagewright.project.lock import Lock, Pin
 from stagewright.project.model import Project
 from stagewright.repos.repository_cache import trees_folder
 from stagewright.store.collect import Garbage, collect, unneeded, unused_packages, unused_seeds
+from stagewright.store.in_use import in_use
 from stagewright.store.store import Store, default_store
 
 
@@ -244,8 +246,10 @@ class Session:
     ) -> BuildResult:
         """Build what a plan of this session says, and publish it, as :meth:`build` does."""
         started = time.monotonic()
-        outcome = build_plan(self._workspace, plan, options or BuildOptions())
-        outputs = (publisher or self.publish)(plan)
+        with contextlib.ExitStack() as held:
+            plan = self._held(plan, held)
+            outcome = build_plan(self._workspace, plan, options or BuildOptions())
+            outputs = (publisher or self.publish)(plan)
         self.listeners(Published(outputs=dict(outputs)))
         errors = failures(plan, self.store, outcome)
         return BuildResult(plan, outcome.status, outcome.statuses, errors, outputs, time.monotonic() - started)
@@ -256,7 +260,16 @@ class Session:
 
     def shell(self, target: str, command: Sequence[str] = ()) -> int:
         """Run a shell, or a command, in the root of a stage, and return its exit code."""
-        return enter(self._workspace, self.plan([target]), command)
+        with contextlib.ExitStack() as held:
+            return enter(self._workspace, self._held(self.plan([target]), held), command)
+
+    def _held(self, plan: Plan, held: contextlib.ExitStack) -> Plan:
+        """Keep the results of a plan from collection. Returns a new plan if one of them was removed meanwhile."""
+        held.enter_context(in_use(self.store, plan.keys().values()))
+        cached = [step for step in plan.steps.values() if step.state is State.CACHED]
+        if all(self.store.has(step.node.yields, step.key.digest) for step in cached):
+            return plan
+        return self._held(self.plan(plan.targets), held)
 
     def _fetch_repositories(self, nodes: Iterable[Node]) -> None:
         if names := missing_repositories(self._workspace, nodes):
@@ -293,9 +306,10 @@ class Session:
         self._fetch_repositories([step.node for step in self.plan(targets).steps.values()])
         self._refresh()
         self._build_seeds(targets)
-        plan = self.plan(targets)
-        self.store.register(self.project.folder, plan.keys())
-        sources = fetch_sources(self._workspace, plan, everything=everything or mirror is not None)
+        with contextlib.ExitStack() as held:
+            plan = self._held(self.plan(targets), held)
+            self.store.register(self.project.folder, plan.keys())
+            sources = fetch_sources(self._workspace, plan, everything=everything or mirror is not None)
         found = {target.node: self._pin_of(target) for target in pins.needed(self._workspace, targets)}
         result = FetchResult(found, sources, self.store.cache("distfiles"))
         removed = write_mirror(mirror, result.names, result.distfiles) if mirror else []
@@ -309,8 +323,9 @@ class Session:
         nodes = graph.closure(node for target in self.check(targets) for node in graph.targets[target])
         seeds = [name for name in self.project.entries["seeds"] if nodes.intersection(graph.targets[name])]
         if seeds:
-            plan = self.plan(seeds)
-            outcome = build_plan(self._workspace, plan, BuildOptions())
+            with contextlib.ExitStack() as held:
+                plan = self._held(self.plan(seeds), held)
+                outcome = build_plan(self._workspace, plan, BuildOptions())
             BuildResult(plan, outcome.status, errors=failures(plan, self.store, outcome)).raise_failures()
 
     def collect(self, days: float = 30, *, dry_run: bool = False) -> tuple[list[Garbage], int]:

@@ -2,8 +2,8 @@
 
 It covers the module of the kind and all modules that this one imports, directly or not, of Stagewright and of the
 package that the kind itself belongs to. Other packages that it imports do not count. The parts of Stagewright in
-``NEUTRAL`` do not count either: they arrange and show the work and have no influence on the result. Of a module the
-code counts, not its comments and docstrings (``graph/code_text.py``). Data files, such as templates and scripts that run
+``NEUTRAL`` do not count either: they arrange and show the work and have no influence on the result. Of a module,
+comments and docstrings do not count (``graph/code_text.py``). Data files, such as templates and scripts that run
 inside roots, count whole: they become part of the result.
 
 Modules are read through :mod:`importlib.resources`, so a package may be a folder or a zip file.

@@ -1,4 +1,4 @@
-"""Collection: what in the store no project needs any more."""
+"""Collection: finds and removes what no project needs any more."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.graph.node import Yields
+from stagewright.store.in_use import collecting, keys_in_use
 from stagewright.store.store import Meta, Store, failed_lock, remove_tree, tree_size
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """Something that can go: where it lies, what it is, and its size in bytes."""
+    """Something that can be removed: its path, a description, its size in bytes, and its key or lock if it has one."""
 
     path: Path
     what: str
     size: int
     key: str
 
+    @property
+    def lock(self) -> str:
+        """The name of the lock that a process holds which builds it, or works in it."""
+        return self.key or self.path.name
+
 
 def unneeded(store: Store, needed: set[str]) -> list[Garbage]:
-    """Results that neither ``needed`` nor any project known to the store asks for, largest first.
+    """Return the results that neither ``needed`` nor any project known to the store nor a running process needs.
 
-    Layers below a needed layer are needed too. Projects whose folder is gone no longer count.
+    The largest come first. Layers below a needed layer are needed, too. Projects whose folder is gone do not count.
     """
-    keep = needed | set(_registered(store))
-    keep |= {layer for key in keep if store.has(Yields.LAYER, key) for layer in store.meta(Yields.LAYER, key).stack}
+    keep = _with_layers(store, needed | set(_registered(store)) | keys_in_use(store))
     found = [
         Garbage(store.folder(yields, meta.key), f"{meta.node} ({meta.kind})", meta.size, meta.key)
         for yields, meta in _all(store)
@@ -38,7 +43,7 @@ def unneeded(store: Store, needed: set[str]) -> list[Garbage]:
 
 
 def unused_packages(store: Store, days: float) -> list[Garbage]:
-    """Binary packages and repositories that no build has been offered for some days, largest first."""
+    """Return the binary packages and repositories that no build was offered for so many days, largest first."""
     limit = time.time() - days * 86400
     found = [
         Garbage(folder, f"binary package {folder.parent.parent.name}/{folder.parent.name}", tree_size(folder), "")
@@ -60,7 +65,7 @@ def unused_packages(store: Store, days: float) -> list[Garbage]:
 
 
 def unused_seeds(store: Store, days: float) -> list[Garbage]:
-    """Tarballs and images of seeds that nothing was made of for some days, largest first."""
+    """Return the tarballs and images of seeds that no build used for so many days, largest first."""
     limit = time.time() - days * 86400
     found = [
         Garbage(
@@ -73,7 +78,7 @@ def unused_seeds(store: Store, days: float) -> list[Garbage]:
 
 
 def leftovers(store: Store) -> list[Garbage]:
-    """Roots kept of failed builds."""
+    """Return the kept roots of failed builds."""
     return [
         Garbage(
             folder,
@@ -86,18 +91,34 @@ def leftovers(store: Store) -> list[Garbage]:
 
 
 def collect(store: Store, garbage: list[Garbage]) -> int:
-    """Remove garbage; what another run is building is left alone. Returns the bytes that became free."""
+    """Remove garbage, except results that a running process uses or builds. Return the number of bytes that were freed.
+
+    Results stop to exist before any of them is removed, so running processes wait only for a moment.
+    """
+    with collecting(store) as used:
+        needed = _with_layers(store, used)
+        going = [item for item in garbage if item.key not in needed]
+        for item in going:
+            with store.locked(item.lock) as mine:
+                if mine:
+                    (item.path / "meta.json").unlink(missing_ok=True)
     freed = 0
-    for item in garbage:
-        with store.locked(item.key or item.path.name) as mine:
-            if mine:
-                (item.path / "meta.json").unlink(missing_ok=True)  # gone at once, even if removal is interrupted
+    for item in going:
+        with store.locked(item.lock) as mine:
+            if mine and item.path.exists() and not (item.path / "meta.json").exists():  # else it was built again
                 remove_tree(item.path)
                 freed += item.size
     return freed
 
 
+def _with_layers(store: Store, keys: set[str]) -> set[str]:
+    """Return keys and those of the layers below."""
+    layers = (store.meta(Yields.LAYER, key).stack for key in keys if store.has(Yields.LAYER, key))
+    return keys.union(*layers)
+
+
 def _registered(store: Store) -> Iterator[str]:
+    """Yield the keys that the projects of the store needed when they were last planned."""
     for path in (store.path / "projects").glob("*.json"):
         data = json.loads(path.read_text(encoding="utf-8"))
         if Path(data["project"]).exists():
@@ -105,6 +126,7 @@ def _registered(store: Store) -> Iterator[str]:
 
 
 def _all(store: Store) -> Iterator[tuple[Yields, Meta]]:
+    """Yield all results with their meta data."""
     for yields in Yields:
         for folder in sorted((store.path / yields.folder).iterdir()):
             if (folder / "meta.json").exists():

@@ -50,7 +50,12 @@ CASES: dict[str, tuple[str, str, int, str]] = {
         "looked for",
     ),
     "unknown key": ('users.larry.shel = "/bin/sh"', "users.larry.shel", 8, "did you mean 'shell'?"),
-    "contradiction": ('services = { enable = ["a"], disable = ["a"] }', "a is listed in two ways", 8, ""),
+    "contradiction": (
+        'services = { enable = ["a"], disable = ["a"] }',
+        "a is listed in two contradicting settings",
+        8,
+        "",
+    ),
     "hostname": ('hostname = "a b"', "hostname", 8, ""),
     "size": ('size = "500 MB"', "size", 8, ""),
     "home": ('users.larry.home = "home"', "users.larry.home", 8, ""),

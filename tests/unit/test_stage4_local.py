@@ -82,16 +82,16 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str, str]] = {
     "zone": (
         ZONES,
         {"timezone": "Europe/Berlyn"},
-        "there is no /usr/share/zoneinfo/Europe/Berlyn",
+        "/usr/share/zoneinfo/Europe/Berlyn not found",
         "did you mean 'Europe/Berlin'?",
     ),
-    "folder of zones": (ZONES, {"timezone": "Europe"}, "there is no", ""),
-    "no zones": ({}, {"timezone": "UTC"}, "there is no", "add sys-libs/timezone-data"),
-    "keymap": (KEYMAPS, {"keymap": "dee"}, "there is no keymap dee", "did you mean 'de'?"),
-    "no keymaps": ({}, {"keymap": "de"}, "there is no keymap de", "add sys-apps/kbd"),
-    "locale": (GENERATES, {"locale": "de_DE.UTF8"}, "no locale de_DE.UTF8", "did you mean 'de_DE.UTF-8'?"),
-    "more locales": (GENERATES, {"locales": ["xx_XX.UTF-8"]}, "no locale xx_XX.UTF-8", ""),
-    "no locale-gen": ({}, {"locale": "de_DE.UTF-8"}, "the root has no locale de_DE.UTF-8", "locale-gen"),
+    "folder of zones": (ZONES, {"timezone": "Europe"}, "/usr/share/zoneinfo/Europe not found", ""),
+    "no zones": ({}, {"timezone": "UTC"}, "/usr/share/zoneinfo/UTC not found", "add sys-libs/timezone-data"),
+    "keymap": (KEYMAPS, {"keymap": "dee"}, "keymap: dee not found", "did you mean 'de'?"),
+    "no keymaps": ({}, {"keymap": "de"}, "keymap: de not found", "add sys-apps/kbd"),
+    "locale": (GENERATES, {"locale": "de_DE.UTF8"}, "glibc does not have de_DE.UTF8", "did you mean 'de_DE.UTF-8'?"),
+    "more locales": (GENERATES, {"locales": ["xx_XX.UTF-8"]}, "glibc does not have xx_XX.UTF-8", ""),
+    "no locale-gen": ({}, {"locale": "de_DE.UTF-8"}, "the root does not have de_DE.UTF-8", "locale-gen"),
 }
 
 

@@ -79,7 +79,7 @@ REFUSED_BY_OPENRC: dict[str, tuple[dict[str, Any], str, str]] = {
     "unit": ({"enable": ["sshd.service"]}, "no service sshd.service", "did you mean 'sshd'?"),
     "library": ({"enable": ["functions.sh"]}, "no service functions.sh", ""),
     "not executable": ({"enable": ["notes"]}, "no service notes", ""),
-    "runlevel": ({"runlevels": {"bot": ["sshd"]}}, "no runlevel bot", "did you mean 'boot'?"),
+    "runlevel": ({"runlevels": {"bot": ["sshd"]}}, "runlevel bot not found", "did you mean 'boot'?"),
     "service of a runlevel": ({"runlevels": {"boot": ["hwclok"]}}, "/etc/init.d/hwclok", "did you mean 'hwclock'?"),
     "target": ({"target": "multi-user"}, "services.target is for systemd", "use enable and disable, or runlevels"),
     "mask": ({"mask": ["sshd"]}, "services.mask is for systemd", "runlevels"),
@@ -214,9 +214,9 @@ REFUSED_BY_SYSTEMD: dict[str, tuple[dict[str, Any], str, str]] = {
     "alias": ({"enable": ["secure-shell"]}, "another name of sshd.service", "enable sshd.service"),
     "masked": ({"enable": ["dead"]}, "dead.service is masked", "remove"),
     "always started": ({"disable": ["always"]}, "cannot be disabled", "mask it"),
-    "mask": ({"mask": ["nothing"]}, "no unit nothing.service", ""),
-    "mask of a file": ({"mask": ["own"]}, "is a file of its own", "remove the file"),
-    "target": ({"target": "grafical"}, "no target grafical", "did you mean 'graphical'?"),
+    "mask": ({"mask": ["nothing"]}, "unit nothing.service not found", ""),
+    "mask of a file": ({"mask": ["own"]}, "is a file, not a link", "remove the file"),
+    "target": ({"target": "grafical"}, "target grafical not found", "did you mean 'graphical'?"),
     "runlevels": ({"runlevels": {"boot": ["sshd"]}}, "services.runlevels is for OpenRC", "mask, presets"),
 }
 

@@ -1,8 +1,8 @@
-"""Groups and users of a root: what a project may ask for, what becomes of it there.
+"""Groups and users of a root: the settings of a project, and the changes to the root.
 
-The files are edited from inside the root (``root/passwd.py``); no program of the root is needed. Numbers that the
-project leaves open are the first free ones, in the order of the names: users and groups from 1000 up, those of the
-system from 999 down, as login.defs(5) has them. What is there already stays as far as the project says nothing else.
+The files are edited from inside the root (``root/passwd.py``); no program of the root is needed. If the project sets no
+number, the first free one is used, in the order of the names: users and groups from 1000 up, those of the system from
+999 down, as in login.defs(5). Existing accounts keep everything that the project does not set.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WORDS = {"locked": "!", "empty": ""}
 
 
 def _check_password(value: str) -> str:
-    """Accept a hash or one of the two words. The error must not show what may be a real password."""
+    """Return a hash or one of the two words. The error does not show the value, which may be a real password."""
     if value in _WORDS or _HASH.fullmatch(value):
         return value
     hint = "write the output of `openssl passwd -6` or `mkpasswd`; or a word: locked, empty (anyone may log in)"
@@ -45,46 +45,46 @@ AccountName = Annotated[str, Matching(r"[a-z_][a-z0-9_-]{0,30}\$?", "lower-case 
 """The name of a user or a group, as useradd(8) accepts it."""
 
 Number = Annotated[int, Field(ge=0, le=4294967293)]
-"""A uid or gid; the two highest mean "none" to the kernel."""
+"""A uid or gid. The kernel reserves the two highest numbers."""
 
 _Path = Annotated[str, Matching(r"/[^:\n]*", "a whole path, such as /home/larry")]
 _Comment = Annotated[str, Matching(r"[^:\n]*", "one line without a colon")]
 
 
 class Group(Section):
-    """A group that the root shall have."""
+    """A group to create or change."""
 
     gid: Number | None = None
-    """Its number; else the first free one."""
+    """The number (default: the first free one)."""
     system: bool = False
-    """Take a number of the system's range, below 1000."""
+    """Use a number of the system range, below 1000."""
 
 
 class User(Section):
-    """A user that the root shall have. One who is there already keeps what is not set here."""
+    """A user to create or change. An existing user keeps everything that is not set here."""
 
     uid: Number | None = None
-    """The number; else the first free one."""
+    """The number (default: the first free one)."""
     group: AccountName | None = None
-    """The primary group, which must exist; else a group of the user's name, made if needed."""
+    """The primary group, which must exist (default: a group with the name of the user, created if missing)."""
     groups: list[AccountName] = []
-    """More groups to be a member of: groups of this project or of the root."""
+    """Other groups of the user: groups of this project or of the root."""
     comment: _Comment | None = None
-    """The full name, or what the user is for."""
+    """The full name, or the purpose of the user."""
     home: _Path | None = None
-    """The home folder, `/home/NAME` if not set; made from /etc/skel, for the user's eyes only (mode 0700)."""
+    """The home folder (default: `/home/NAME`). It is a copy of /etc/skel with mode 0700."""
     shell: _Path | None = None
-    """The login shell; else /bin/bash or /bin/sh, and nologin for users of the system."""
+    """The login shell (default: /bin/bash or /bin/sh; nologin for system users)."""
     password: Password | None = None
-    """A crypt(5) hash, never plain text; or `locked` (what new users are), or `empty` for live systems."""
+    """A crypt(5) hash; or `locked` (default for new users), or `empty` for live systems. Never plain text."""
     authorized_keys: list[FilePath] = []
     """Files with public SSH keys, added to the user's ~/.ssh/authorized_keys."""
     system: bool = False
-    """A user of the system: a number below 1000, no shell, and a home only if `home` says where."""
+    """A system user: a number below 1000, no shell, and a home only if `home` is set."""
 
 
 def check_numbers(kind: str, accounts: Mapping[str, Any]) -> None:
-    """Raise for two accounts with one number (``kind`` is uid or gid)."""
+    """Raise PydanticCustomError if two accounts have the same number. ``kind`` is uid or gid."""
     seen: dict[int, str] = {}
     for name, account in accounts.items():
         number = getattr(account, kind, None)
@@ -98,19 +98,19 @@ def check_numbers(kind: str, accounts: Mapping[str, Any]) -> None:
 
 @dataclass
 class Home:
-    """A home folder to be made, and public keys to be put there."""
+    """A home folder to create, and public keys to install in it."""
 
     path: str
     uid: int
     gid: int
     make: bool
-    own: bool  # whether what an overlay brought there becomes the user's
+    own: bool  # True if files of an overlay in the folder get the owner of the home
     keys: tuple[str, ...] = ()
 
 
 @dataclass
 class Accounts:
-    """Settings on their way into the tables of a root."""
+    """Accounts of a project, applied to the tables of a root."""
 
     groups: Mapping[str, Group]
     users: Mapping[str, User]
@@ -121,12 +121,12 @@ class Accounts:
     lacks: list[MissingRequirement] = field(default_factory=list)
 
     def plan(self) -> None:
-        """Change the tables in memory, collecting what cannot be done."""
+        """Change the tables in memory, and collect missing requirements."""
         for name, group in sorted(self.groups.items()):
             self._group(name, group)
         for name, user in sorted(self.users.items()):
             self._user(name, user)
-        for name, user in sorted(self.users.items()):  # now that every user's own group is there
+        for name, user in sorted(self.users.items()):  # after all groups of users exist
             for other in user.groups:
                 if self._gid_of(name, other) is not None:
                     self.tables.join(name, other)
@@ -219,7 +219,7 @@ def _shells() -> tuple[str, ...]:
 def plan_accounts(
     groups: Mapping[str, Group], users: Mapping[str, User], keys: Mapping[str, tuple[str, ...]], epoch: int
 ) -> Accounts:
-    """What the root that this process is in would become. Nothing is written."""
+    """Return the changed tables of the root that this process is in. Nothing is written."""
     accounts = Accounts(groups, users, keys, epoch, Tables.read())
     accounts.plan()
     return accounts

@@ -1,4 +1,4 @@
-"""The size of a root, and what takes most of it."""
+"""The size of a root, and its largest folders and packages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.project.fields import Matching
 
 SHOWN = 8
-"""How many of the largest packages and folders an error lists."""
+"""Number of packages and folders that an error lists."""
 
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
@@ -21,14 +21,14 @@ Size = Annotated[str, Matching(r"[0-9]+(\.[0-9]+)?[KMGT]?", "a number of bytes, 
 
 
 def parse_size(text: Size) -> int:
-    """A size in bytes."""
+    """Return a size in bytes."""
     found = re.fullmatch(r"([0-9.]+)([KMGT]?)", text)
     assert found
     return int(float(found[1]) * _UNITS[found[2]])
 
 
 def measure(tree: Path) -> Counter[str]:
-    """Bytes in files by folder (two levels deep), hard links counted once."""
+    """Return the bytes in files by folder (two levels deep). Hard links count once."""
     sizes: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
     for path, _, names in os.walk(tree):
@@ -44,7 +44,7 @@ def measure(tree: Path) -> Counter[str]:
 
 
 def check_size(tree: Path, limit: Size, packages: Counter[str]) -> int:
-    """The size of a root in bytes. Raises ``BUILD_FAILED`` when that is more than the limit allows."""
+    """Return the size of a root in bytes. Raises: BUILD_FAILED if it exceeds the limit."""
     folders = measure(tree)
     total, allowed = folders.total(), parse_size(limit)
     if total <= allowed:
@@ -54,7 +54,7 @@ def check_size(tree: Path, limit: Size, packages: Counter[str]) -> int:
         lines += ["", *(f"  {_shown(size):>10}  {name}" for name, size in packages.most_common(SHOWN))]
     raise StagewrightError(
         Reason.BUILD_FAILED,
-        f"the root takes {_shown(total)}, which is {_shown(total - allowed)} more than size = {limit!r} allows",
+        f"the root has {_shown(total)}, which is {_shown(total - allowed)} more than size = {limit!r}",
         detail="\n".join(lines),
         hint="remove something (unmerge, rm, install_mask), or raise the limit",
     )

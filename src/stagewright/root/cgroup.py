@@ -2,7 +2,7 @@
 
 Unlike processes and mounts, a control group outlives the process that made it. So the engine starts a keeper before the
 worker. The keeper removes the group of a given name when the engine closes the pipe between them or ends. Both mount
-the hierarchy in a mount namespace of their own, so it does not matter how this machine has mounted it. See cgroups(7).
+the hierarchy in a separate mount namespace, so it does not matter how this machine has mounted it. See cgroups(7).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Programs of other architectures: the kernel hands them to QEMU's user emulation (binfmt_misc).
+"""Programs of other architectures: the kernel runs them with QEMU's user emulation (binfmt_misc).
 
-An emulator is registered for the whole computer, since the other way has no device nodes (docs/decisions/007). The
-kernel holds it open (flag ``F``), so no root needs a copy, until the last mount of binfmt_misc is gone (before Linux
-6.7: until it restarts). See Documentation/admin-guide/binfmt-misc.rst there.
+An emulator is registered for the whole computer, because the alternative has no device nodes (docs/decisions/007). The
+kernel keeps it open (flag ``F``), so no root needs a copy. It stays registered until the last mount of binfmt_misc is
+gone, before Linux 6.7 until a restart. See Documentation/admin-guide/binfmt-misc.rst of the kernel.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from stagewright.run import PATH, run
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 FLAGS = "POF"
-"""Keep argv[0]; open the program on behalf of the emulator; open the emulator now, for all roots."""
+"""P: keep argv[0]. O: open the program for the emulator. F: open the emulator now, for all roots."""
 
 PROGRAMS = ("bin/sh", "lib*/ld*.so*", "bin/*", "usr/bin/*")
-"""Where a root has programs that tell what it is for, the likeliest first."""
+"""Patterns of programs that identify the machine of a root, the most common ones first."""
 
 _PT_INTERP = 3
 
 
 @dataclass(frozen=True)
 class Handler:
-    """An entry of binfmt_misc: the program that runs whatever begins with a magic."""
+    """An entry of binfmt_misc: a program that runs files with a certain magic."""
 
     name: str
     interpreter: str
@@ -44,7 +44,7 @@ class Handler:
 
     @classmethod
     def read(cls, name: str, text: str) -> Handler | None:
-        """The entry that the kernel describes so; None for one that is switched off or goes by endings of names."""
+        """Return the entry that a text of the kernel describes; None if it is disabled or matches by file extension."""
         state, *lines = text.splitlines()
         values = {name: value for name, _, value in (line.partition(" ") for line in lines)}
         if state != "enabled" or values.get("offset") != "0":
@@ -54,18 +54,18 @@ class Handler:
         return cls(name, values["interpreter"], values.get("flags:", ""), magic, mask)
 
     def serves(self, machine: Machine, root: Path | None) -> bool:
-        """Whether it runs a machine's programs in a root: it holds its emulator open, or that lies in there."""
+        """Return True if it runs programs of a machine in a root: its emulator is open, or is a file of the root."""
         held = "F" in self.flags or (root is not None and exists(root, self.interpreter))
         return held and matches(machine.magic[0], self.magic, self.mask) and not self._is_stale(machine)
 
     def _is_stale(self, machine: Machine) -> bool:
-        """Whether it is our own and holds open what has been replaced on disk since."""
+        """Return True if Stagewright registered it and the file of the emulator was replaced since."""
         program = find_emulator(machine)
         return bool(program and self.name.startswith(_prefix(machine)) and self.name != _name(machine, program))
 
 
 def machine_of(root: Path) -> Machine | None:
-    """The machine that the programs of a root are for; None for a root without programs."""
+    """Return the machine of the programs in a root; None for a root without programs."""
     return inside(root, _look)
 
 
@@ -83,18 +83,18 @@ def _head(path: Path, size: int) -> bytes:
 
 
 def names(machine: Machine) -> tuple[str, str]:
-    """What the emulator of a machine is called: as Debian does, and as QEMU itself."""
+    """Return the names of the emulator of a machine: that of Debian, and that of QEMU."""
     return f"qemu-{machine.qemu}-static", f"qemu-{machine.qemu}"
 
 
 def find_emulator(machine: Machine) -> Path | None:
-    """The emulator that this computer has for a machine: a static one, since others look for libraries in the root."""
+    """Return the static emulator of this computer for a machine. A dynamic one would need libraries in the root."""
     found = (shutil.which(name, path=PATH) for name in names(machine))
     return next((Path(path) for path in found if path and _is_static(Path(path))), None)
 
 
 def _is_static(program: Path) -> bool:
-    """Whether a program asks for no interpreter, elf(5)."""
+    """Return True if a program has no interpreter (elf(5))."""
     head = _head(program, 4096)
     if Machine.of(head) is None:
         return False
@@ -106,9 +106,9 @@ def _is_static(program: Path) -> bool:
 
 
 def unserved(machines: Iterable[Machine], root: Path | None = None) -> list[Machine]:
-    """Those of some machines whose programs nothing runs here as yet, in any root or in this one.
+    """Return the machines that no registered emulator serves, in any root or in the given one.
 
-    Raises ``HOST_FEATURE`` where the kernel cannot be told of emulators.
+    Raises: HOST_FEATURE if the kernel does not support the registration of emulators.
     """
     foreign = [machine for machine in machines if machine.is_foreign]
     known = _handlers() if foreign else []
@@ -116,7 +116,7 @@ def unserved(machines: Iterable[Machine], root: Path | None = None) -> list[Mach
 
 
 def register(machine: Machine, program: Path) -> None:
-    """Tell the kernel which emulator runs a machine's programs. Raises ``HOST_FEATURE`` when it will not have it."""
+    """Register the emulator of a machine with the kernel. Raises: HOST_FEATURE if the kernel rejects it."""
     name = _name(machine, program)
     magic, mask = ("".join(f"\\x{byte:02x}" for byte in data) for data in machine.magic)
     try:
@@ -135,13 +135,13 @@ def _prefix(machine: Machine) -> str:
 
 
 def _name(machine: Machine, program: Path) -> str:
-    """The name of our entry: another one for another file, since the kernel goes on with the one it has opened."""
+    """Return the name of our entry. It differs for each file, because the kernel keeps the file that it has opened."""
     info = program.stat()
     return _prefix(machine) + hashlib.sha256(f"{program} {info.st_ino} {info.st_mtime_ns}".encode()).hexdigest()[:8]
 
 
 def _handlers() -> list[Handler]:
-    """All entries of the kernel, which are seen by a mount of their own that ends with this process' namespace."""
+    """Return all entries of the kernel. If needed, mount binfmt_misc in the namespace of this process."""
     if not (BINFMT / "register").exists():
         try:
             run(["mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT])
@@ -150,7 +150,7 @@ def _handlers() -> list[Handler]:
     handlers = []
     for path in BINFMT.iterdir():
         if path.name not in ("register", "status"):
-            with contextlib.suppress(FileNotFoundError):  # taken back by another worker just now
+            with contextlib.suppress(FileNotFoundError):  # another worker has removed it
                 handlers.append(Handler.read(path.name, path.read_text(encoding="utf-8")))
     return [handler for handler in handlers if handler]
 
@@ -158,7 +158,7 @@ def _handlers() -> list[Handler]:
 def _refused(detail: str) -> StagewrightError:
     return StagewrightError(
         Reason.HOST_FEATURE,
-        "the kernel takes no emulators for programs of other architectures",
+        "the kernel does not accept emulators for programs of other architectures",
         detail=detail,
-        hint="it needs binfmt_misc; in a container, register qemu-user on the machine itself, with the flag F",
+        hint="enable binfmt_misc; in a container, register qemu-user on the host, with the flag F",
     )

@@ -17,10 +17,10 @@ from stagewright.graph.file_digest import IGNORED
 
 
 def copy_in(root: Path, source: Path, *, epoch: int, target: str = "/") -> None:
-    """Copy the content of a project's folder into a root: owned by root, permission bits kept, times set to ``epoch``.
+    """Copy the content of a folder into a root: owned by root, permission bits kept, times set to ``epoch``.
 
-    Files replace what is there; a folder goes into the folder that a link of the same name leads to (merged /usr).
-    Raises ``BUILD_FAILED`` when a folder would have to replace a file or the other way round.
+    Files replace existing files. A folder is copied into the target of a link of the same name (merged /usr).
+    Raises: BUILD_FAILED if a folder would replace a file, or a file a folder.
     """
     descriptor = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -67,7 +67,9 @@ def _copy_entry(source: int, name: str, target: str, epoch: int) -> None:
 
 def _clash(target: str, new: str, old: str) -> StagewrightError:
     return StagewrightError(
-        Reason.BUILD_FAILED, f"{target} is {old} in the root and {new} in the overlay", hint="make both the same"
+        Reason.BUILD_FAILED,
+        f"{target} is {old} in the root and {new} in the overlay",
+        hint="change the overlay, so that both are files or both are folders",
     )
 
 
@@ -87,7 +89,7 @@ def _write(path: str, text: str, mode: int, epoch: int) -> None:
 
 
 def make_link(root: Path, path: str, target: str, *, epoch: int) -> None:
-    """Make a symbolic link in a root, with its folders, instead of whatever file or link is there."""
+    """Make a symbolic link in a root, with its folders. It replaces an existing file or link."""
     inside(root, _link, path, target, epoch)
 
 
@@ -101,7 +103,7 @@ def _link(path: str, target: str, epoch: int) -> None:
 
 
 def make_folder(root: Path, path: str, *, epoch: int) -> None:
-    """Make a folder of a root, with those above it; one that is there stays as it is."""
+    """Make a folder in a root, with its parents. An existing folder is not changed."""
     inside(root, _folder, path, epoch)
 
 
@@ -112,7 +114,7 @@ def _folder(path: str, epoch: int) -> None:
 
 
 def read_file(root: Path, path: str) -> str | None:
-    """The text of a file of a root, links followed inside it; None when no file is there."""
+    """Return the text of a file of a root, with links followed inside the root; None if it does not exist."""
     return inside(root, _read, path)
 
 
@@ -126,9 +128,9 @@ def _read(path: str) -> str | None:
 
 
 def find(root: Path, patterns: Sequence[str]) -> dict[str, list[str]]:
-    """What each shell pattern (absolute inside the root) matches, by pattern; links at the end are not followed.
+    """Return the paths that match each shell pattern. Patterns are absolute paths inside the root.
 
-    ``*`` takes hidden names too.
+    ``*`` also matches hidden names. The last part of a path is not followed if it is a link.
     """
     return inside(root, _find, list(patterns))
 
@@ -138,21 +140,21 @@ def _find(patterns: list[str]) -> dict[str, list[str]]:
 
 
 def _parts(pattern: str) -> list[str]:
-    """The names between the slashes of a pattern."""
+    """Return the names between the slashes of a pattern."""
     return [part for part in pattern.split("/") if part not in ("", ".")]
 
 
 def remove(root: Path, patterns: Sequence[str]) -> list[str]:
-    """Remove what matches shell patterns (absolute inside the root); returns the patterns that matched nothing.
+    """Remove everything that matches shell patterns (absolute inside the root). Return patterns without a match.
 
-    ``*`` takes hidden names too; ``**`` stands for any number of folders and follows no links. Raises ``INVALID_VALUE``
-    for a pattern that stands for the root itself or has ``..`` in it.
+    ``*`` also matches hidden names. ``**`` matches any number of folders and follows no links.
+    Raises: INVALID_VALUE for a pattern that means the root itself or contains ``..``.
     """
     return inside(root, _remove, list(patterns), False)
 
 
 def empty(root: Path, folders: Sequence[str]) -> list[str]:
-    """Remove what is in folders, not the folders; returns the patterns that matched nothing."""
+    """Remove the content of folders, not the folders. Return the patterns without a match."""
     return inside(root, _remove, list(folders), True)
 
 
@@ -165,7 +167,7 @@ def _remove_one(pattern: str, keep: bool) -> bool:
     if not parts or ".." in parts:
         raise StagewrightError(
             Reason.INVALID_VALUE,
-            f"{pattern!r} is nothing that can be removed from a root",
+            f"{pattern!r}: cannot be removed from a root",
             hint="write a path inside the root such as /usr/share/doc/*, without ..",
         )
     found = list(_matches("", parts))
@@ -175,13 +177,13 @@ def _remove_one(pattern: str, keep: bool) -> bool:
     for path in found:
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path)
-        elif os.path.lexists(path):  # not gone with a folder that matched too
+        elif os.path.lexists(path):  # not removed with a folder that also matched
             os.unlink(path)
     return bool(folders if keep else found)
 
 
 def _matches(folder: str, parts: list[str]) -> Iterator[str]:
-    """Paths below a folder that match a pattern, given part by part, in the order of their names."""
+    """Yield the paths below a folder that match the parts of a pattern, sorted by name."""
     head, *rest = parts
     if head == "**":
         yield from _matches(folder, rest or ["*"])
@@ -199,7 +201,7 @@ def _matches(folder: str, parts: list[str]) -> Iterator[str]:
 
 
 def clamp_times(tree: Path, epoch: int) -> None:
-    """Give everything newer than ``epoch`` that time, so that what was made now looks the same tomorrow."""
+    """Set times newer than ``epoch`` to ``epoch``, so that results do not depend on the time of the build."""
     for folder, folders, files in os.walk(tree, topdown=False):
         for name in (*files, *folders, "."):
             path = os.path.join(folder, name)
@@ -209,10 +211,10 @@ def clamp_times(tree: Path, epoch: int) -> None:
 
 
 def names_in(folder: str) -> list[str]:
-    """The sorted names in a folder of the root that this process is in; none when there is no such folder."""
+    """Return the sorted names in a folder of the root that this process is in; empty if the folder is missing."""
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
 def exists(root: Path, path: str) -> bool:
-    """Whether a path of a root leads to something, links followed inside it."""
+    """Return True if a path of a root exists, with links followed inside the root."""
     return inside(root, os.path.exists, "/" + path.lstrip("/"))

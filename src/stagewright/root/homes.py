@@ -19,22 +19,22 @@ _KEY = re.compile(r"(?:^|\s)(?:sk-)?(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-nistp\d+)(
 
 
 def read_keys(name: str, text: str) -> tuple[tuple[str, ...], list[MissingRequirement]]:
-    """The lines of a file of public keys, and what is wrong with it (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
-    hint = "name the file of the public key, which ends in .pub"
+    """Return the lines of a file of public keys, and its errors (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
+    hint = "use the file of the public key, which ends in .pub"
     if "PRIVATE KEY" in text:
-        return (), [MissingRequirement(f"{name} holds a private key", hint)]
+        return (), [MissingRequirement(f"{name}: contains a private key", hint)]
     lines = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
     bad = [
         number for number, line in enumerate(text.splitlines(), 1) if line.strip() in lines and not _KEY.search(line)
     ]
     if bad or not lines:
-        where = f"line {bad[0]} is no public key" if bad else "there is no key in it"
+        where = f"line {bad[0]} is not a public key" if bad else "contains no key"
         return (), [MissingRequirement(f"{name}: {where}", hint)]
     return lines, []
 
 
 def apply_accounts(accounts: Accounts) -> None:
-    """Write the tables and make the homes, in the root that this process is in."""
+    """Write the tables and make the home folders, in the root that this process is in."""
     accounts.tables.write(accounts.epoch)
     for home in accounts.homes:
         if home.make and home.path not in ("/", "/dev/null"):
@@ -55,7 +55,7 @@ def _make(home: Home, epoch: int) -> None:
 
 
 def _give(home: Home) -> None:
-    """Make a folder the user's own, with what an overlay may have brought there."""
+    """Give a home folder to its user, with files of an overlay in it."""
     for path in (home.path, *_below(home.path)):
         info = os.lstat(path)
         if info.st_uid == 0:
@@ -70,7 +70,7 @@ def _below(path: str) -> Iterator[str]:
 
 
 def _copy(source: str, target: str, home: Home, epoch: int) -> None:
-    """Copy what is in a folder and not yet in the other."""
+    """Copy entries of a folder that the other folder lacks."""
     for name in names_in(source):
         old, new = f"{source}/{name}", f"{target}/{name}"
         if Path(old).is_dir() and not Path(old).is_symlink():

@@ -1,6 +1,6 @@
-"""Time zone, locales and keyboard of a root, each where its init system and its libc look for it.
+"""Time zone, locales and keyboard of a root, in the files that its init system and its libc read.
 
-Gentoo's own ways: the Handbook's chapters on time zone and locales; locale.gen(5), locale.conf(5), vconsole.conf(5).
+Sources: the chapters on time zone and locales of the Gentoo Handbook; locale.gen(5), locale.conf(5), vconsole.conf(5).
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ _Keymap = Annotated[str, Matching(r"[A-Za-z0-9_.+-]+", "a keymap, such as de-lat
 
 
 class Local(Section):
-    """Where in the world a system is."""
+    """Time zone, languages and keyboard of a system."""
 
     timezone: _Zone | None = None
     """The time zone, such as Europe/Berlin: a file of the root's /usr/share/zoneinfo."""
     locale: LocaleName | None = None
-    """The language of the system, such as de_DE.UTF-8; made by locale-gen where the root has it."""
+    """The language of the system, such as de_DE.UTF-8. locale-gen of the root generates it, if present."""
     locales: list[LocaleName] = []
-    """More locales that shall be there."""
+    """Additional locales."""
     keymap: _Keymap | None = None
     """The keyboard of the console, such as de-latin1-nodeadkeys: a file of the root's keymaps."""
 
 
 def missing_local(settings: Local, root: Root) -> list[MissingRequirement]:
-    """What the root cannot give."""
+    """Return the settings that the root does not support."""
     lacks = inside(root.path, _lacks_inside, settings)
     if not has_program(root, "locale-gen"):
         for name in _missing_locales(settings, root):
-            hint = "it has no locale-gen to make it: add the package that brings locale-gen or the locale"
-            lacks.append(MissingRequirement(f"locale: the root has no locale {name}", hint))
+            hint = "add the package that has locale-gen or the locale"
+            lacks.append(MissingRequirement(f"locale: the root does not have {name}", hint))
     return lacks
 
 
@@ -65,27 +65,25 @@ def _lacks_inside(settings: Local) -> list[MissingRequirement]:
         hint = "" if Path(ZONES).is_dir() else "the root has no time zones: add sys-libs/timezone-data"
         zones = tuple(path.removeprefix(f"{ZONES}/") for path in _files_below(ZONES))
         lacks.append(
-            MissingRequirement(f"timezone: there is no {ZONES}/{settings.timezone}", hint, settings.timezone, zones)
+            MissingRequirement(f"timezone: {ZONES}/{settings.timezone} not found", hint, settings.timezone, zones)
         )
     if settings.keymap:
         found = [Path(path).name for folder in KEYMAPS for path in _files_below(folder)]
         keymaps = tuple(sorted({name.partition(".map")[0] for name in found if ".map" in name}))
         if settings.keymap not in keymaps:
             hint = "" if keymaps else "the root has no keymaps: add sys-apps/kbd"
-            lacks.append(
-                MissingRequirement(f"keymap: there is no keymap {settings.keymap}", hint, settings.keymap, keymaps)
-            )
+            lacks.append(MissingRequirement(f"keymap: {settings.keymap} not found", hint, settings.keymap, keymaps))
     supported = _supported()
     if supported and _program("locale-gen"):
         known = tuple(line.split()[0] for line in supported)
         for name in _wanted(settings):
             if name not in known:
-                lacks.append(MissingRequirement(f"locale: glibc knows no locale {name}", "", name, known))
+                lacks.append(MissingRequirement(f"locale: glibc does not have {name}", "", name, known))
     return lacks
 
 
 def apply_local(settings: Local, root: Root, epoch: int) -> None:
-    """Write the files, and make the locales that are not there yet."""
+    """Write the files, and generate missing locales."""
     write = functools.partial(files.write_file, root.path, epoch=epoch)
     if settings.timezone:
         files.make_link(root.path, "/etc/localtime", f"..{ZONES}/{settings.timezone}", epoch=epoch)
@@ -95,7 +93,7 @@ def apply_local(settings: Local, root: Root, epoch: int) -> None:
         if _missing_locales(settings, root):
             root.run("locale-gen")
             raise_missing(
-                MissingRequirement(f"locale: locale-gen has not made {name}")
+                MissingRequirement(f"locale: locale-gen did not generate {name}")
                 for name in _missing_locales(settings, root)
             )
     if settings.locale:
@@ -119,7 +117,7 @@ def _wanted(settings: Local) -> list[str]:
 
 
 def _missing_locales(settings: Local, root: Root) -> list[str]:
-    """Wanted locales that programs of the root could not use now."""
+    """Return the wanted locales that programs of the root cannot use yet."""
     wanted = _wanted(settings)
     if not wanted:
         return []
@@ -130,26 +128,26 @@ def _missing_locales(settings: Local, root: Root) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """A locale's name as glibc compares it: de_DE.UTF-8 and de_DE.utf8 are the same."""
+    """Return the name of a locale as glibc compares it: de_DE.UTF-8 and de_DE.utf8 are equal."""
     head, dot, rest = name.partition(".")
     codeset, at, modifier = rest.partition("@")
     return f"{head}{dot}{re.sub('[^a-z0-9]', '', codeset.lower())}{at}{modifier}"
 
 
 def _locale_files() -> list[str]:
-    """Locales that lie in folders or files of their own: glibc's outside of its archive, and musl's."""
+    """Return the locales that are separate folders or files: those of musl, and glibc's outside its archive."""
     folders = ("/usr/lib/locale", "/usr/share/i18n/locales/musl")
     return [name for folder in folders for name in names_in(folder)]
 
 
 def _supported() -> list[str]:
-    """The lines of glibc's list of locales and their character sets."""
+    """Return the lines of glibc's list of locales and character sets."""
     path = Path("/usr/share/i18n/SUPPORTED")
     return [line for line in path.read_text(encoding="utf-8").splitlines() if " " in line] if path.exists() else []
 
 
 def _locale_gen(wanted: Sequence[str]) -> str:
-    """The text of /etc/locale.gen with these locales added, each with its character set."""
+    """Return the text of /etc/locale.gen with these locales added, each with its character set."""
     path = Path(LOCALE_GEN)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     sets = {line.split()[0]: line.split()[1] for line in _supported()}
@@ -162,7 +160,7 @@ def _locale_gen(wanted: Sequence[str]) -> str:
 
 
 def has_program(root: Root, program: str) -> bool:
-    """Whether a root has a program of this name where programs are looked for."""
+    """Return True if a root has a program of this name in its search path."""
     return inside(root.path, _program, program)
 
 

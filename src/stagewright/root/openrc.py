@@ -1,4 +1,4 @@
-"""OpenRC's runlevels: a service is in one when /etc/runlevels/LEVEL has a link to its script, see rc-update(8).
+"""OpenRC's runlevels: a service is in a runlevel if /etc/runlevels/LEVEL has a link to its script (rc-update(8)).
 
 Everything here runs inside the root.
 """
@@ -16,31 +16,31 @@ SCRIPTS = "/etc/init.d"
 RUNLEVELS = "/etc/runlevels"
 DEFAULT = "default"
 USUAL = (DEFAULT, "boot", "sysinit", "shutdown", "nonetwork")
-"""Runlevels that every OpenRC has, even if a root has lost the empty folder."""
+"""Runlevels that every OpenRC has, even if their empty folder is missing in a root."""
 
 
 def exists(name: str) -> bool:
-    """Whether there is a script of this name."""
+    """Return True if a script of this name exists."""
     return os.access(f"{SCRIPTS}/{name}", os.X_OK) and not name.endswith(".sh")
 
 
 def known() -> tuple[str, ...]:
-    """All scripts."""
+    """Return the names of all scripts."""
     return tuple(name for name in names_in(SCRIPTS) if exists(name))
 
 
 def missing(runlevels: Mapping[str, Sequence[str]]) -> Iterator[MissingRequirement]:
-    """Runlevels and services that are not there."""
+    """Yield missing runlevels and services."""
     levels = tuple(dict.fromkeys([*names_in(RUNLEVELS), *USUAL]))
     for level, names in runlevels.items():
         if level not in levels:
-            hint = f"an overlay with a folder {RUNLEVELS.lstrip('/')}/{level} makes a new one"
-            yield MissingRequirement(f"services.runlevels: there is no runlevel {level}", hint, level, levels)
+            hint = f"to create it, add the folder {RUNLEVELS.lstrip('/')}/{level} to an overlay"
+            yield MissingRequirement(f"services.runlevels: runlevel {level} not found", hint, level, levels)
         for name in names:
             if not exists(name):
-                message = f"services.runlevels.{level}: there is no script {SCRIPTS}/{name} that can be run"
+                message = f"services.runlevels.{level}: no executable script {SCRIPTS}/{name}"
                 yield MissingRequirement(
-                    message, "add the package that brings it, or put it into an overlay", name, known()
+                    message, "add the package that has it, or put it into an overlay", name, known()
                 )
 
 

@@ -1,8 +1,8 @@
 """Overlay mounts: the layers of a root and a writable folder become one file system, in a few milliseconds.
 
-Mounts are made in the worker's own mount namespace, so they end with it. The options keep layers plain: a layer holds
-whole files, whiteouts and opaque folders, nothing that refers to where it lies, so it can be stacked and moved.
-See Documentation/filesystems/overlayfs.rst of the kernel.
+Mounts are made in the mount namespace of the worker and end with it. The options keep layers plain: a layer contains
+complete files, whiteouts and opaque folders, and no reference to its location, so it can be stacked and moved. See
+Documentation/filesystems/overlayfs.rst of the kernel.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ PLAIN = "redirect_dir=off,metacopy=off,index=off"
 def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
     """Mount ``lowers`` (topmost first) with ``upper`` on top at ``target``, making missing folders.
 
-    A work folder for overlayfs is made beside ``upper``, since both must lie on one file system, and that file system
-    must not be an overlay itself. Paths go in relative to their common folder: mount options end at one page.
+    The work folder of overlayfs is made next to ``upper``, because both must be on one file system. This file system
+    must not be an overlay. Paths are relative to their common folder, because mount options are limited to one page.
     """
     work = upper.with_name(f"{upper.name}.work")
     for folder in (upper, work, target):
@@ -32,9 +32,9 @@ def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
 
 
 def mount_layers(layers: Sequence[Path], target: Path) -> Path:
-    """A root to look at: its layers (topmost first) mounted read-only at ``target``, or the one layer that it is.
+    """Return a folder with a root to read: its layers (topmost first), mounted read-only at ``target``.
 
-    Returns where it is.
+    A root with a single layer is that layer.
     """
     if len(layers) == 1:
         return layers[0]
@@ -46,7 +46,7 @@ def mount_layers(layers: Sequence[Path], target: Path) -> Path:
 
 
 def make_scaffold(folder: Path, targets: Sequence[str], files: Sequence[str] = ()) -> Path:
-    """A lowest layer of empty folders and files to mount on, so that none of them ends up in what the build adds."""
+    """Make the lowest layer, of empty mount points. So they do not become part of the layer that a build adds."""
     for target in targets:
         (folder / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
         if target == "/tmp":

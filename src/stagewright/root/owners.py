@@ -1,4 +1,4 @@
-"""Whom the files of a root belong to: users and groups that the root itself knows."""
+"""Owners of the files of a root, which must be in its own passwd(5) and group(5)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.root.passwd import Table
 
 SHOWN = 10
-"""How many files an error names."""
+"""Number of files that an error lists."""
 
 
 def check_owners(root: Path, also: Iterable[int] = ()) -> None:
-    """Check that every file's owner and group are in the root's passwd(5) and group(5), or among ``also`` (R93).
+    """Check that the owner and group of every file are in the root's passwd(5) and group(5), or in ``also``.
 
-    Raises ``BUILD_FAILED`` with the files for which that is not so: a program that runs as that user would not start.
+    A service that runs as an unknown user would not start.
+    Raises: BUILD_FAILED with the files that have an unknown owner or group.
     """
     strangers = inside(root, _strangers, frozenset(also))
     if strangers:
         more = f"\n  and {len(strangers) - SHOWN} more" if len(strangers) > SHOWN else ""
         raise StagewrightError(
             Reason.BUILD_FAILED,
-            "there are files of users or groups that the root does not have",
+            "files have owners or groups that are not in the passwd and group of the root",
             detail="\n".join(f"  {line}" for line in strangers[:SHOWN]) + more,
-            hint="the package that installs them must depend on the acct-user or acct-group package that makes them",
+            hint="make the package that installs them depend on the acct-user or acct-group package",
         )
 
 

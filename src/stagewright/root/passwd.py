@@ -1,4 +1,4 @@
-"""The files passwd(5), group(5), shadow(5) and gshadow(5) of a root, as tables of fields; lines not touched stay as is.
+"""The files passwd(5), group(5), shadow(5) and gshadow(5) of a root, as tables of fields. Other lines stay unchanged.
 
 Everything here runs inside the root (see :func:`stagewright.chroot.inside`).
 """
@@ -16,17 +16,17 @@ SHADOW_GROUP = "shadow"
 
 @dataclass
 class Table:
-    """One of these files: rows of fields, the first of which is a name."""
+    """One of these files: rows of fields. The first field is a name."""
 
     path: str
-    mode: int  # of a new file; one that is there keeps its own
+    mode: int  # of a new file; an existing file keeps its mode
     width: int
     rows: list[list[str]] = field(default_factory=list)
     present: bool = False
 
     @classmethod
     def read(cls, path: str, mode: int, width: int) -> Table:
-        """The table in a file, empty when there is none."""
+        """Return the table in a file; empty if the file is missing."""
         try:
             lines = Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         except FileNotFoundError:
@@ -34,15 +34,15 @@ class Table:
         return cls(path, mode, width, [line.split(":") for line in lines], present=True)
 
     def get(self, name: str) -> list[str] | None:
-        """The row of this name."""
+        """Return the row of this name; None if there is none."""
         return next((row for row in self._whole() if row[0] == name), None)
 
     def names(self) -> tuple[str, ...]:
-        """All names."""
+        """Return all names."""
         return tuple(row[0] for row in self._whole())
 
     def numbers(self) -> dict[int, str]:
-        """The names by the number in the third field, where users and groups have theirs."""
+        """Return the names by number, which is the third field of users and groups."""
         return {int(row[2]): row[0] for row in reversed(list(self._whole())) if row[2].isdigit()}
 
     def add(self, row: list[str]) -> list[str]:
@@ -54,7 +54,7 @@ class Table:
         return (row for row in self.rows if len(row) == self.width)
 
     def write(self, epoch: int, group: int = 0) -> None:
-        """Replace the file in one step. Owner and permissions stay; a new file is root's, and the group's if given."""
+        """Replace the file in one step. Owner and permissions stay. A new file belongs to root and ``group``."""
         target = os.path.realpath(self.path)
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         text = "".join(":".join(row) + "\n" for row in self.rows)
@@ -89,7 +89,7 @@ class Tables:
 
     @classmethod
     def read(cls) -> Tables:
-        """The tables of the root that this process is in."""
+        """Return the tables of the root that this process is in."""
         return cls(
             Table.read("/etc/passwd", 0o644, 7),
             Table.read("/etc/group", 0o644, 4),
@@ -98,7 +98,7 @@ class Tables:
         )
 
     def write(self, epoch: int) -> None:
-        """Put all of them on disk; a root without gshadow(5) does not get one."""
+        """Write all tables. A root without gshadow(5) does not get one."""
         row = self.group.get(SHADOW_GROUP)
         readers = int(row[2]) if row else 0
         self.passwd.write(epoch)
@@ -114,7 +114,7 @@ class Tables:
             self.gshadow.add([name, "!", "", ""])
 
     def join(self, user: str, group: str) -> None:
-        """Make a user a member of a group that exists."""
+        """Make a user a member of an existing group."""
         for table in (self.group, self.gshadow):
             row = table.get(group)
             members = row[3].split(",") if row and row[3] else []
@@ -122,7 +122,7 @@ class Tables:
                 row[3] = ",".join([*members, user])
 
     def set_password(self, user: str, word: str | None, day: int) -> None:
-        """Set the second field of a user's shadow; without a word, a new user is locked and an old one stays."""
+        """Set the password field of a user. None locks a new user and keeps that of an existing user."""
         row = self.shadow.get(user)
         if row is None:
             self.shadow.add([user, "!" if word is None else word, str(day), "0", "99999", "7", "", "", ""])

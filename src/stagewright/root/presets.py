@@ -1,7 +1,7 @@
-"""Presets of systemd: which units are to be enabled, see systemd.preset(5).
+"""Presets of systemd: rules that enable and disable units (systemd.preset(5)).
 
-What a project enables and disables is written down as presets, too: systemd applies presets at the first boot of a
-machine, and would otherwise enable again what the project has disabled. Everything here runs inside the root.
+Services that a project enables and disables are also written as presets. systemd applies presets at the first boot of a
+machine and would otherwise enable disabled services again. Everything here runs inside the root.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEADER = "# Written by Stagewright; see systemd.preset(5)."
 
 
 def write(enable: Sequence[str], disable: Sequence[str], rules: Sequence[str], epoch: int) -> None:
-    """Put rules before those that a stage below has written: the first that fits a unit decides."""
+    """Put rules before those that a lower stage has written. The first rule that matches a unit decides."""
     if not (enable or disable or rules):
         return
     old = list(_lines(FILE))
@@ -39,7 +39,7 @@ def write(enable: Sequence[str], disable: Sequence[str], rules: Sequence[str], e
 
 
 def _instances(template: str, enable: Sequence[str], old: Sequence[str]) -> dict[str, None]:
-    """All instances of a template that are to be enabled: the first rule that fits must name each."""
+    """Return all instances of a template to enable. The first rule that matches must name all of them."""
     units = [unit for unit in map(systemd.unit_name, enable) if systemd.template_of(unit) == template]
     found = dict.fromkeys(unit.partition("@")[2].rpartition(".")[0] for unit in units)
     for line in old:
@@ -59,7 +59,7 @@ def _lines(path: str) -> Iterator[str]:
 
 
 def _rules() -> list[list[str]]:
-    """All rules, in the order in which they are asked."""
+    """Return all rules in their order of precedence."""
     found: dict[str, str] = {}
     for folder in FOLDERS:
         for name in names_in(folder):
@@ -69,7 +69,7 @@ def _rules() -> list[list[str]]:
 
 
 def apply_all() -> None:
-    """Set every unit that can be enabled as the presets say; what no rule fits is enabled."""
+    """Enable or disable every unit by the presets. Units without a rule are enabled."""
     rules = _rules()
     for name in systemd.all_names():
         unit = systemd.find(name)

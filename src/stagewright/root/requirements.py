@@ -1,4 +1,4 @@
-"""What is asked of a root and cannot be done there, collected so that a user learns all of it at once."""
+"""Requirements that a root does not meet. They are collected, so that all are reported at once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 
 LISTED = 40
-"""How many known names a hint may list when none is close to the wrong one."""
+"""Maximum number of known names in a hint, if none is close to the wrong name."""
 
 
 class MissingRequirement(NamedTuple):
-    """One such thing. ``name`` is the wrong word and ``known`` the right ones, for a hint; all of it can be pickled.
+    """One requirement that a root does not meet. ``name`` is the wrong word, and ``known`` the valid ones, for a hint.
 
-    ``certain`` is said of what no package that is still to come could mend.
+    ``certain`` is True if no package that is installed later can meet it. All fields can be pickled.
     """
 
     message: str
@@ -24,7 +24,7 @@ class MissingRequirement(NamedTuple):
     certain: bool = False
 
     def error(self) -> StagewrightError:
-        """The error that tells it."""
+        """Return the error that reports it."""
         near = nearest(self.name, self.known) if self.name else ""
         if near.startswith("known") and len(self.known) > LISTED:
             near = ""
@@ -32,7 +32,7 @@ class MissingRequirement(NamedTuple):
 
 
 def raise_missing(lacks: Iterable[MissingRequirement]) -> None:
-    """Raise :class:`ProblemsError` if anything is lacking."""
+    """Raise :class:`ProblemsError` with these requirements, if there are any."""
     errors = [lack.error() for lack in dict.fromkeys(lacks)]
     if errors:
         raise ProblemsError(errors)

@@ -1,4 +1,4 @@
-"""A root that a build works in: layers below, a writable layer on top, commands run inside by the sandbox."""
+"""The root of a build: layers, a writable layer on top, and commands that run inside it in the sandbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stagewright.root.sandbox import MOUNT_POINTS, Bind, sandbox
 
 @dataclass(frozen=True)
 class Root:
-    """A mounted root. ``upper`` is what it adds to the layers below; ``binds`` and ``env`` go with every command."""
+    """A mounted root. ``upper`` is its writable layer. Every command gets ``binds`` and ``env``."""
 
     path: Path
     upper: Path
@@ -37,7 +37,7 @@ class Root:
     ) -> Root:
         """Mount layers (topmost first) with ``folder/upper`` on top at ``folder/root``.
 
-        Folders for the sandbox's mounts are there even if no layer has them.
+        The mount points of the sandbox exist even if no layer has them.
         """
         targets = [*MOUNT_POINTS, *(bind.target for bind in binds)]
         scaffold = make_scaffold(folder / "scaffold", targets, files=["/etc/resolv.conf"])
@@ -45,7 +45,7 @@ class Root:
         return cls(folder / "root", folder / "upper", tuple(keys), tuple(binds), log=log)
 
     def with_binds(self, *binds: Bind, **env: str) -> Root:
-        """The same root, whose commands see these folders and variables too."""
+        """Return the root with additional mounts and variables for its commands."""
         return replace(self, binds=(*self.binds, *binds), env={**self.env, **env})
 
     def run(
@@ -57,15 +57,15 @@ class Root:
         on_line: Callable[[str], None] | None = None,
         check: bool = True,
     ) -> processes.Result:
-        """Run a command inside; its output goes to the log (and to ``on_line``), or is returned without either."""
+        """Run a command inside. Its output goes to the log and to ``on_line``; without both it is returned."""
         words = self.command(command, network=network, binds=binds, env=env)
         try:
             return processes.run(words, log=self.log, on_line=on_line, check=check)
         except StagewrightError as error:
-            raise _told_from_inside(error, command) from error
+            raise _from_inside(error, command) from error
 
     def ask(self, *command: str, check: bool = True) -> str:
-        """What a command inside prints to its standard output."""
+        """Return the standard output of a command that runs inside."""
         return processes.run(self.command(command), check=check).stdout
 
     def command(
@@ -77,7 +77,7 @@ class Root:
         env: Mapping[str, str] | None = None,
         terminal: bool = False,
     ) -> list[str]:
-        """The command line on the host for a command inside."""
+        """Return the command line of the host that runs a command inside."""
         return sandbox(
             self.path,
             command,
@@ -88,8 +88,8 @@ class Root:
         )
 
 
-def _told_from_inside(error: StagewrightError, command: Sequence[str]) -> StagewrightError:
-    """The error of a command that ran inside, without the sandbox around it; the log has the whole line."""
+def _from_inside(error: StagewrightError, command: Sequence[str]) -> StagewrightError:
+    """Return the error of a command without the sandbox around it. The log has the complete command line."""
     if error.reason is not Reason.COMMAND_FAILED:
         return error
     message = error.message.replace("bwrap", Path(command[0]).name, 1)

@@ -1,8 +1,8 @@
 """The sandbox: bubblewrap, the same for every command that runs inside a root.
 
-A private minimal /dev (never the host's: a layout package once wrote into the host's devtmpfs that way), an own /proc
-whose settings of the machine are read-only, tmpfs on /run and /tmp, own pid, ipc and uts namespaces, and no network
-unless a fetch step asks for it. See bwrap(1).
+A command gets a private minimal /dev, a /proc in which the settings of the machine are read-only, tmpfs on /run and
+/tmp, and separate pid, ipc and uts namespaces. Only the fetch step has a network. The /dev of the host is never
+visible, because a package could change the host's device nodes. See bwrap(1).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from stagewright.run import PATH
 RESOLV_CONF = Path("/etc/resolv.conf")
 
 DROPPED = ("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_SYS_TIME")
-"""What no build needs of root's capabilities (capabilities(7)); with the first one it could undo the binds."""
+"""Capabilities of root that builds do not need (capabilities(7)). With the first one, a build could unmount."""
 
 OF_THE_HOST = ("/proc/sys", "/proc/sysrq-trigger")
-"""Parts of /proc through which the machine can be changed; uid 0 may write there, whatever capabilities it dropped."""
+"""Parts of /proc that change the machine. uid 0 can write there without any capability."""
 
 MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
-"""Folders of a root that the sandbox covers with its own."""
+"""Folders of a root that the sandbox mounts over."""
 
 
 @dataclass(frozen=True)
 class Bind:
-    """A folder or file of the host that shows up inside a root."""
+    """A folder or file of the host that is mounted inside a root."""
 
     source: Path
     target: str
     writable: bool = False
 
     def arguments(self) -> list[str]:
-        """The bind as arguments for bwrap(1)."""
+        """Return the arguments of bwrap(1) for this mount."""
         return ["--bind" if self.writable else "--ro-bind", os.fspath(self.source), self.target]
 
 
@@ -49,7 +49,7 @@ def sandbox(
     hostname: str = "stagewright",
     terminal: bool = False,
 ) -> list[str]:
-    """The command line that runs ``command`` inside ``root``. ``terminal`` leaves the caller's terminal usable."""
+    """Return the command line that runs ``command`` inside ``root``. ``terminal`` keeps the terminal of the caller."""
     words = ["bwrap", "--bind", os.fspath(root), "/", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
     words += ["--proc", "/proc"]
     words += [word for name in OF_THE_HOST for word in ("--ro-bind-try", name, name)]
@@ -70,7 +70,7 @@ def sandbox(
 
 
 def unpacker(target: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bind] = ()) -> list[str]:
-    """A program of the host's that unpacks what strangers made: all but the target is read-only, and no network."""
+    """Return the command line that unpacks an untrusted archive: no network, and only the target is writable."""
     words = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/tmp"]
     for bind in (*binds, Bind(target, inside, writable=True)):
         words += bind.arguments()

@@ -1,7 +1,7 @@
-"""Services of a root, for whichever init it has.
+"""Services of a root, for OpenRC and systemd.
 
-``enable`` and ``disable`` mean the same for both; the rest is for one of them and refused where that one is missing.
-The work is in ``root/openrc.py`` and ``root/systemd.py``.
+``enable`` and ``disable`` work for both. Other settings are for one of them and are rejected if the root lacks it. The
+work is done in ``root/openrc.py`` and ``root/systemd.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 
 Name = Annotated[str, Matching(r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]*", "a service, such as sshd or getty@tty1.service")]
-"""A service as OpenRC or systemd calls it."""
+"""The name of a service of OpenRC or systemd."""
 
 Rule = Annotated[
     str, Matching(r"(enable|disable|ignore) +[^\s#]\S*( +[^\s#]\S*)*", 'a rule, such as "enable sshd.service"')
@@ -31,18 +31,18 @@ Rule = Annotated[
 
 
 class Init(enum.StrEnum):
-    """The init systems that are known."""
+    """Supported init systems."""
 
     OPENRC = "OpenRC"
     SYSTEMD = "systemd"
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The settings that only this one has."""
+        """Settings that only this init system has."""
         return ("runlevels",) if self is Init.OPENRC else ("mask", "presets", "preset_all", "target")
 
     def is_here(self) -> bool:
-        """Whether the root that this process is in has it."""
+        """Return True if the root that this process is in has this init system."""
         if self is Init.SYSTEMD:
             return any(Path(f"{folder}/systemd/systemd").exists() for folder in ("/usr/lib", "/lib"))
         programs = ("/sbin/openrc", "/usr/sbin/openrc", "/bin/openrc", "/usr/bin/openrc")
@@ -50,40 +50,40 @@ class Init(enum.StrEnum):
 
 
 class Services(Section):
-    """What runs at boot, and what does not."""
+    """Services that run at boot, and services that do not."""
 
     enable: list[Name] = []
-    """Services to start: units of systemd (`.service` may be left out), or scripts for OpenRC's runlevel default."""
+    """Services to start: units of systemd (`.service` is optional), or scripts for OpenRC's runlevel default."""
     disable: list[Name] = []
-    """Services not to start: what systemd's [Install] sections made is removed; OpenRC's runlevels forget them."""
+    """Services not to start. Links of systemd's [Install] sections and of OpenRC's runlevels are removed."""
     runlevels: dict[Name, list[Name]] = {}
     """OpenRC only: services to add to runlevels such as boot or default."""
     mask: list[Name] = []
-    """systemd only: units that nothing may start."""
+    """systemd only: units that cannot be started."""
     presets: list[Rule] = []
-    """systemd only: rules as in systemd.preset(5), after those that enable and disable make; they imply preset_all."""
+    """systemd only: rules as in systemd.preset(5). `enable` and `disable` take precedence. Implies `preset_all`."""
     preset_all: bool = False
-    """systemd only: enable and disable every unit as the presets say, like `systemctl preset-all`."""
+    """systemd only: enable and disable every unit by the presets, like `systemctl preset-all`."""
     target: Name | None = None
-    """systemd only: what to boot into, such as multi-user or graphical."""
+    """systemd only: the default target, such as multi-user or graphical."""
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> Services:
         on = {*self.enable, *(name for names in self.runlevels.values() for name in names)}
         for name in [*self.disable, *self.mask]:
             if name in on or (name in self.disable and name in self.mask):
-                facts = {"name": name, "hint": "a masked unit is disabled, too: name it once"}
-                raise PydanticCustomError("contradiction", "{name} is listed in two ways", facts)
+                facts = {"name": name, "hint": "list it once; a masked unit is also disabled"}
+                raise PydanticCustomError("contradiction", "{name} is listed in two contradicting settings", facts)
         return self
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is asked for."""
+        """True if any setting is set."""
         return self != Services()
 
 
 def missing_service(settings: Services) -> list[MissingRequirement]:
-    """What cannot be done in the root that this process is in."""
+    """Return the settings that the root, which this process is in, does not support."""
     return list(_lacks(settings)) if settings.wanted else []
 
 
@@ -112,12 +112,12 @@ def _lacks(settings: Services) -> Iterator[MissingRequirement]:
 
 
 def _missing(name: str, here: list[Init]) -> Iterator[MissingRequirement]:
-    """A service that none of the init systems knows."""
+    """Yield a service that no init system of the root has."""
     exists = {Init.SYSTEMD: systemd.exists, Init.OPENRC: openrc.exists}
     if not any(exists[init](name) for init in here):
         known = {Init.SYSTEMD: systemd.known(name), Init.OPENRC: openrc.known()}
         names = tuple(dict.fromkeys(word for init in here for word in known[init]))
-        hint = "add the package that brings it, or put it into an overlay"
+        hint = "add the package that has it, or put it into an overlay"
         like = name if Init.SYSTEMD in here else name.removesuffix(".service")
         yield MissingRequirement(f"services: {' and '.join(here)} has no service {name}", hint, like, names)
 
@@ -127,7 +127,7 @@ def _here() -> list[Init]:
 
 
 def apply_services(settings: Services, root: Root, epoch: int) -> None:
-    """Carry it out; what could not be has been refused before."""
+    """Apply the settings, which were checked before."""
     here = inside(root.path, _here) if settings.wanted else []
     if Init.OPENRC in here:
         inside(root.path, openrc.apply, settings.enable, settings.disable, settings.runlevels, epoch)
@@ -142,9 +142,9 @@ def apply_services(settings: Services, root: Root, epoch: int) -> None:
 
 
 def _by_systemctl(settings: Services, root: Root, names: list[str], gone: list[str]) -> None:
-    """Let the root's own systemctl(1) do it, which offline needs no running systemd.
+    """Run the root's systemctl(1), which does not need a running systemd in offline mode.
 
-    But not preset-all: that of version 252 fails when some unit is masked, as several are in most systems.
+    preset-all is not run by it: version 252 fails if a unit is masked, and most systems have masked units.
     """
 
     def systemctl(*words: str) -> None:

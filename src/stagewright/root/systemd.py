@@ -1,6 +1,6 @@
-"""Units of systemd, enabled without systemd: the links that the [Install] sections of unit files ask for.
+"""Units of systemd, enabled without systemctl: the links that [Install] sections of unit files describe.
 
-See systemd.unit(5), MAPPING OF UNIT PROPERTIES and [INSTALL] SECTION OPTIONS. A test holds the result against that of
+See systemd.unit(5), MAPPING OF UNIT PROPERTIES and [INSTALL] SECTION OPTIONS. A test compares the result with that of
 systemctl(1). Everything here runs inside the root.
 """
 
@@ -25,12 +25,12 @@ _FOLDERS = {"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"
 
 
 def unit_name(name: str, suffix: str = ".service") -> str:
-    """The full name of a unit."""
+    """Return the full name of a unit."""
     return name if name.rpartition(".")[2] in _TYPES else name + suffix
 
 
 def template_of(name: str) -> str | None:
-    """The template of an instance: ``getty@.service`` for ``getty@tty1.service``."""
+    """Return the template of an instance, such as ``getty@.service`` for ``getty@tty1.service``; else None."""
     prefix, at, rest = name.partition("@")
     instance, _, kind = rest.rpartition(".")
     return f"{prefix}@.{kind}" if at and instance else None
@@ -38,7 +38,7 @@ def template_of(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit file under the name that it is wanted by."""
+    """A unit file with the name under which it was requested."""
 
     name: str
     path: str
@@ -46,25 +46,25 @@ class Unit:
 
     @property
     def masked(self) -> bool:
-        """Whether nothing may start it."""
+        """True if it is masked: systemd cannot start it."""
         return _is_null(self.path) or Path(self.path).stat().st_size == 0
 
     @property
     def alias_of(self) -> str | None:
-        """The unit's own name, when this one is only a link to it."""
+        """The real name of the unit, if this name is only a link; else None."""
         real = Path(os.path.realpath(self.path)).name
         return real if not self.masked and real not in (self.name, template_of(self.name)) else None
 
     @property
     def link_name(self) -> str | None:
-        """The name that links to the unit get: for a template, that of its default instance, if it has one."""
+        """The name of links to the unit. For a template it is that of the default instance, or None."""
         if "@." not in self.name:
             return self.name
         default = self.install.get("DefaultInstance")
         return self.name.replace("@.", f"@{self.expand(default[-1], self.name)}.", 1) if default else None
 
     def expand(self, text: str, name: str) -> str:
-        """Replace the specifiers that make sense in an [Install] section."""
+        """Return a text with the specifiers of an [Install] section replaced."""
         stem, _, _ = name.rpartition(".")
         prefix, _, instance = stem.partition("@")
         values = {"n": name, "N": stem, "p": prefix, "i": instance, "j": prefix.rpartition("-")[2], "%": "%"}
@@ -76,7 +76,7 @@ class Unit:
         return result
 
     def links(self) -> Iterator[tuple[str, str]]:
-        """The links that enabling this unit makes: path and target."""
+        """Yield the links that enable the unit: path and target."""
         name = self.link_name
         for key, folder in _FOLDERS.items() if name else ():
             for other in self.install.get(key, []):
@@ -86,7 +86,7 @@ class Unit:
 
 
 def find(name: str) -> Unit | None:
-    """The unit of this name, from the first folder that has it or else its template."""
+    """Return the unit of this name, from the first folder that has it or its template; else None."""
     for wanted in filter(None, (name, template_of(name))):
         for folder in FOLDERS:
             path = f"{folder}/{wanted}"
@@ -96,23 +96,23 @@ def find(name: str) -> Unit | None:
 
 
 def _is_null(path: str) -> bool:
-    """Whether a path leads to /dev/null, which need not be there in a root at rest."""
+    """Return True if a path links to /dev/null, which does not exist in a root that is not running."""
     return os.path.realpath(path) == os.devnull
 
 
 def exists(name: str) -> bool:
-    """Whether there is such a unit."""
+    """Return True if the unit exists."""
     return find(unit_name(name)) is not None
 
 
 def all_names() -> list[str]:
-    """The names of all unit files."""
+    """Return the names of all unit files."""
     names = {name for folder in FOLDERS for name in names_in(folder)}
     return sorted(name for name in names if name.rpartition(".")[2] in _TYPES)
 
 
 def known(like: str) -> tuple[str, ...]:
-    """All units, written as ``like`` is: with or without ``.service``."""
+    """Return the names of all units, with or without ``.service`` as in ``like``."""
     full = unit_name(like) == like
     return tuple(name if full else name.removesuffix(".service") for name in all_names())
 
@@ -120,7 +120,7 @@ def known(like: str) -> tuple[str, ...]:
 def missing(
     enable: Sequence[str], disable: Sequence[str], mask: Sequence[str], target: str | None
 ) -> Iterator[MissingRequirement]:
-    """What cannot be done with units. That services to enable and disable exist has been seen to."""
+    """Yield settings that the units do not support. The caller has checked that the services exist."""
     for name in enable:
         unit = find(unit_name(name))
         if unit:
@@ -128,19 +128,17 @@ def missing(
     for name in disable:
         fixed = [path for folder in FOLDERS[1:] for path in Path(folder).glob(f"*.wants/{unit_name(name)}")]
         if fixed:
-            yield MissingRequirement(f"services: {name} cannot be disabled, since {fixed[0]} starts it", "mask it")
+            yield MissingRequirement(f"services: {name} cannot be disabled, because {fixed[0]} starts it", "mask it")
     for name in mask:
         full = unit_name(name)
         if find(full) is None:
-            yield MissingRequirement(f"services.mask: there is no unit {full}", "", name, known(name))
+            yield MissingRequirement(f"services.mask: unit {full} not found", "", name, known(name))
         elif Path(f"{ADMIN}/{full}").is_file() and not Path(f"{ADMIN}/{full}").is_symlink():
-            yield MissingRequirement(
-                f"services.mask: {ADMIN}/{full} is a file of its own", "remove the file instead of masking it"
-            )
+            yield MissingRequirement(f"services.mask: {ADMIN}/{full} is a file, not a link", "remove the file instead")
     if target is not None and not exists(unit_name(target, ".target")):
         targets = tuple(name.removesuffix(".target") for name in all_names() if name.endswith(".target"))
         yield MissingRequirement(
-            f"services.target: there is no target {target}", "", target.removesuffix(".target"), targets
+            f"services.target: target {target} not found", "", target.removesuffix(".target"), targets
         )
 
 
@@ -150,7 +148,7 @@ def _hindrance(unit: Unit) -> Iterator[MissingRequirement]:
     elif unit.alias_of:
         yield MissingRequirement(f"services: {unit.name} is another name of {unit.alias_of}", f"enable {unit.alias_of}")
     elif not any(unit.install.get(key) for key in _INSTALL):
-        hint = "other units start it; to start it at boot, give it WantedBy= in an overlay"
+        hint = "other units start it; to start it at boot, add WantedBy= to it in an overlay"
         yield MissingRequirement(f"services: {unit.name} has no [Install] section, so it cannot be enabled", hint)
     elif unit.link_name is None:
         yield MissingRequirement(
@@ -159,7 +157,7 @@ def _hindrance(unit: Unit) -> Iterator[MissingRequirement]:
 
 
 def enable(name: str, seen: set[str] | None = None) -> None:
-    """Make the links for a unit and for those that its [Install] section names by ``Also=``."""
+    """Make the links for a unit, and for the units that its [Install] section names in ``Also=``."""
     full = unit_name(name)
     seen = seen if seen is not None else set()
     unit = find(full)
@@ -174,7 +172,7 @@ def enable(name: str, seen: set[str] | None = None) -> None:
 
 
 def disable(name: str, seen: set[str] | None = None) -> None:
-    """Remove all links to a unit, whoever made them; and those of what it names by ``Also=``."""
+    """Remove all links to a unit, of any origin, and those of the units named in ``Also=``."""
     full = unit_name(name)
     seen = seen if seen is not None else set()
     if full in seen:
@@ -185,25 +183,25 @@ def disable(name: str, seen: set[str] | None = None) -> None:
         target = path.readlink()
         if str(target) != os.devnull and _meant(full, path.name, target.name):
             path.unlink()
-            with contextlib.suppress(OSError):  # other links are in it
+            with contextlib.suppress(OSError):  # the folder has other links
                 path.parent.rmdir()
     for other in unit.install.get("Also", []) if unit else []:
         disable(unit.expand(other, full) if unit else other, seen)
 
 
 def _meant(unit: str, link: str, target: str) -> bool:
-    """Whether a link is one of a unit's: by its name, by what it leads to, or as an instance of the template."""
+    """Return True if a link belongs to a unit: by its name, by its target, or as an instance of the template."""
     return unit in (link, target) or ("@." in unit and unit == template_of(link))
 
 
 def mask(name: str) -> None:
-    """Let nothing start a unit."""
+    """Mask a unit."""
     disable(name)
     _link(f"{ADMIN}/{unit_name(name)}", os.devnull)
 
 
 def set_default(target: str) -> None:
-    """Boot into a target."""
+    """Set the default target."""
     unit = find(unit_name(target, ".target"))
     assert unit
     _link(f"{ADMIN}/default.target", unit.path)
@@ -223,7 +221,7 @@ def _links_below(folder: Path) -> list[Path]:
 
 
 def _install(name: str, path: str) -> dict[str, list[str]]:
-    """The [Install] section of a unit file with its drop-ins."""
+    """Return the [Install] section of a unit file with its drop-ins."""
     values: dict[str, list[str]] = {}
     for part in (*([] if _is_null(path) else [path]), *_drop_ins(name)):
         with Path(part).open(encoding="utf-8", errors="replace") as stream:
@@ -240,7 +238,7 @@ def _install(name: str, path: str) -> dict[str, list[str]]:
 
 
 def _drop_ins(name: str) -> list[str]:
-    """Drop-ins by the order of their names; the first folder that has one of a name decides."""
+    """Return the paths of drop-ins, sorted by name. The first folder that has a name decides."""
     found: dict[str, str] = {}
     for folder in FOLDERS:
         inner = f"{folder}/{name}.d"

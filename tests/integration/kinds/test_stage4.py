@@ -294,13 +294,13 @@ def test_all_errors_are_reported_at_once(built: Built) -> None:
         "8 errors",
         "user curly: there is no group whel",
         "user curly: there is no shell /bin/zsh",
-        "there is no /usr/share/zoneinfo/Europe/Berlyn",
+        "timezone: /usr/share/zoneinfo/Europe/Berlyn not found",
         "did you mean 'Europe/Berlin'?",
-        "the root has no locale de_DE.UTF-8",
-        "there is no keymap de",
+        "the root does not have de_DE.UTF-8",
+        "keymap: de not found",
         "OpenRC has no service chim",
         "did you mean 'chime'?",
-        "there is no runlevel bot",
+        "runlevel bot not found",
         "did you mean 'boot'?",
         "services.target is for systemd",
     ):
@@ -310,7 +310,7 @@ def test_all_errors_are_reported_at_once(built: Built) -> None:
 def test_errors_of_the_root_are_reported_before_packages_are_built(built: Built) -> None:
     error = built.error("at-once")
     assert "curly: the uid 0 belongs to root" in error
-    assert "keys/private holds a private key" in error
+    assert "keys/private: contains a private key" in error
     phases = [event["phase"] for event in built.run.events if event["event"] == "NodePhase"]
     assert "fetch" in phases
     mine = [

@@ -84,7 +84,7 @@ def test_the_index_is_made_as_the_first_stage_with_portage_was(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("root", "said"), [("pack", "must yield a root (tarball yields files)"), ("plain", "none of them installs")]
+    ("root", "said"), [("pack", "must yield a root (tarball yields files)"), ("plain", "none of these stages installs")]
 )
 def test_inputs_without_packages_are_rejected(tmp_path: Path, root: str, said: str) -> None:
     with pytest.raises(ProblemsError) as caught:

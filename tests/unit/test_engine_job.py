@@ -73,7 +73,7 @@ def test_a_job_is_read_as_it_was_written(graph: Graph, node_id: str, tmp_path: P
 @pytest.mark.parametrize("kind", sorted(by_kind()))
 def test_a_kind_builds_from_the_context_that_its_nodes_have(kind: str) -> None:
     model = by_kind()[kind]
-    for name in ("build", "open", "pin", "fetch"):
+    for name in ("build", "shell_root", "pin", "fetch"):
         method = getattr(model, name, None)
         (context,) = typing.get_args(typing.get_type_hints(method)["work"]) if method else (Any,)
         assert context is Any or issubclass(model.context_model, context), f"{kind}: {name}"

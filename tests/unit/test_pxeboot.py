@@ -13,7 +13,7 @@ from stagewright.graph.keys import keys_of
 from stagewright.graph.node import Graph
 from stagewright.kinds.media.pxeboot import PxeBoot, _programs
 from stagewright.kinds.registry import graph_of, kinds
-from stagewright.kinds.tests.netboots import _Place
+from stagewright.kinds.tests.netboots import _SetAddress
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import BootKernel, Payload
@@ -141,7 +141,7 @@ def test_a_program_that_fetches_by_https_cannot_be_tested(tmp_path: Path) -> Non
     ],
 )
 def test_the_address_of_a_set_is_taken_from_its_base_url(base_url: str, place: tuple[str, int, str, str]) -> None:
-    found = _Place.of(base_url)
+    found = _SetAddress.of(base_url)
     assert (found.host, found.port, found.path, found.url(found.port)) == place
 
 

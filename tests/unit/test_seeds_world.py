@@ -11,7 +11,7 @@ import pytest
 from stagewright.arch import Arch
 from stagewright.errors import ProblemsError, Reason
 from stagewright.kinds.registry import graph_of, kinds
-from stagewright.kinds.seeds.mirror import Mirror
+from stagewright.kinds.seeds.mirror import MirrorSeed
 from stagewright.project.load import load
 from stagewright.seeds import gentoo
 from stagewright.seeds.oci_image import choose_image, split_reference
@@ -72,7 +72,7 @@ def test_the_source_of_a_seed_does_not_change_its_key(tmp_path: Path) -> None:
     assert nodes[0].settings.for_key() == nodes[1].settings.for_key()
     assert nodes[0].files.settings == nodes[1].files.settings == {}
     assert nodes[1].files.sources == {"keys.asc": tmp_path / "keys.asc"}
-    assert isinstance(nodes[1].settings, Mirror)
+    assert isinstance(nodes[1].settings, MirrorSeed)
     assert nodes[1].settings.mirror == "https://example.net"
 
 

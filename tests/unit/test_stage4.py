@@ -74,7 +74,7 @@ def test_mistakes(tmp_path: Path, text: str, message: str, line: int, hint: str)
 
 def test_two_passwords_of_root(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, 'root_password = "locked"\nusers.root.password = "empty"')
-    assert problem.hint == "leave one of the two out"
+    assert problem.hint == "remove one of the two"
 
 
 def test_public_keys_are_files_of_the_project(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from stagewright.arch import Arch, host_machine
 from stagewright.cli.common import session_of
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import keyring as keyring_of
-from stagewright.kinds.seeds.mirror import Mirror
+from stagewright.kinds.seeds.mirror import MirrorSeed
 from stagewright.project.model import Project
 from stagewright.seeds import gentoo
 from stagewright.ui.text import size
@@ -83,9 +83,9 @@ def _project(ctx: click.Context) -> Project | None:
         raise
 
 
-def _seeds(project: Project | None) -> dict[str, Mirror]:
+def _seeds(project: Project | None) -> dict[str, MirrorSeed]:
     entries = project.entries["seeds"].values() if project else ()
-    return {entry.name: entry.model for entry in entries if isinstance(entry.model, Mirror)}
+    return {entry.name: entry.model for entry in entries if isinstance(entry.model, MirrorSeed)}
 
 
 def _arch(project: Project | None) -> str:

@@ -158,7 +158,7 @@ def _fetch(job: Job, work: Work[Any], folder: Path) -> None:
 
 def _shell(job: Job, folder: Path, arguments: list[str]) -> int:
     with open(job.log, "a", encoding="utf-8", buffering=1) as log:  # noqa: PTH123  line buffering
-        root = job.stage.open(job.work(folder, log, lambda _: None))
+        root = job.stage.shell_root(job.work(folder, log, lambda _: None))
     inside = next((shell for shell in SHELL if os.path.lexists(root.path / shell.lstrip("/"))), None)
     if inside is None and not arguments:
         raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{job.node.id} has no shell", hint="give a command to run")

@@ -1,1 +1,1 @@
-"""The kinds of things that Stagewright makes: one file each, with its model, its inputs, its steps and its result."""
+"""Kinds of seeds, stages, media, artifacts and tests: one module for each, and ``common/`` for what they share."""

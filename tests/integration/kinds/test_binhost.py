@@ -348,7 +348,7 @@ def test_packages_from_another_host_are_not_published_again(site: Site) -> None:
     more = '[stages.mine]\nkind = "binhost"\nroots = ["system"]\n'
     site.take("good", more=more)
     run = build("mine", cwd=site.project, store=site.store)
-    assert notices(run) == ["5 packages came from binhost main and are not published again"]
+    assert notices(run) == ["5 packages came from binhost main and are not published"]
     assert not list((site.project / "out/mine").rglob("*.gpkg.tar"))
 
 
@@ -360,4 +360,4 @@ def test_a_missing_secret_is_reported_before_anything_is_built(published: tuple[
     )
     run = build(cwd=project, store=store, check=False)
     assert run.code == 2 and not run.events, run
-    assert "sign.secret: there is no file" in run.stderr and "stagewright.toml:" in run.stderr
+    assert "sign.secret: file not found" in run.stderr and "stagewright.toml:" in run.stderr

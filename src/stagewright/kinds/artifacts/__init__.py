@@ -1,1 +1,1 @@
-"""Kinds of artifacts: files made of finished roots, such as tarballs and binary package hosts."""
+"""Kinds of artifacts: files made from finished roots, such as tarballs and binary package hosts."""

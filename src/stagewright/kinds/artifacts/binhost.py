@@ -1,7 +1,7 @@
-"""binhost: the binary packages that went into roots, as a folder for a web server and Portage's --getbinpkg.
+"""binhost: the binary packages of roots, as a folder for a web server and Portage's --getbinpkg.
 
-Takes any number of roots; yields the packages of all their layers, each once, with the index that Portage makes of them
-(R25). Packages that came from other binary package hosts are left to those.
+Input: any number of roots. The result has the packages of all their layers, each once, with the index that Portage
+writes. Packages that came from other binary package hosts are left out.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
 PUBLIC_KEY = "signing-key.asc"
-"""The file beside the index with the public key, for those who configure a machine to take these packages."""
+"""The file with the public key, next to the index, for machines that use these packages."""
 
 _NUMBERED = re.compile(r"(?P<name>.+)-(?P<number>\d+)\.gpkg\.tar")
 
 
 class Signing(Section):
-    """How packages are signed."""
+    """Settings for signatures of packages."""
 
     key: Annotated[str, Matching(r"[0-9A-Fa-f]{40}", "the whole fingerprint, 40 digits")]
     """The fingerprint of the key."""
     secret: SecretPath
-    """The file with the secret key, as `gpg --export-secret-keys` writes it; it is read by gpg in memory alone."""
+    """The file with the secret key, as `gpg --export-secret-keys` writes it. gpg keeps it in memory only."""
     passphrase: SecretPath | None = None
-    """A file whose first line is the key's passphrase."""
+    """A file whose first line is the passphrase of the key."""
 
     def paths(self) -> dict[str, Path]:
-        """The files, by setting."""
+        """Return the files, by setting."""
         named = {"secret": self.secret, "passphrase": self.passphrase}
         return {name: Path(path).expanduser() for name, path in named.items() if path}
 
@@ -80,19 +80,19 @@ class BinhostStage(ArtifactKind, kind="binhost"):
     required_tools = (SANDBOX,)
 
     roots: Annotated[list[StageRef], Field(min_length=1)]
-    """The stages whose packages are published, with those of all stages below them."""
+    """The stages whose packages are published, with the packages of all stages below them."""
     sign: Signing | None = None
-    """Sign the packages; the root that builds the first stage needs gpg and gpg-agent for that."""
+    """Sign the packages. The root that builds the first stage needs gpg and gpg-agent for this."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """At least one of the roots must be made of packages."""
+        """Check that at least one of the roots is built from packages."""
         known = project.entries["stages"]
         if all(name in known for name in self.roots) and not self._filled_by(project):
-            problem = "roots: none of them installs packages"
+            problem = "roots: none of these stages installs packages"
             yield ("roots",), StagewrightError(Reason.INVALID_VALUE, problem, hint="name stages with packages")
 
     def _filled_by(self, project: Project) -> PackageStage | None:
-        """The stage whose Portage writes the index: the first of the roots that has one, or the first below it."""
+        """Return the stage whose Portage writes the index: the first root with Portage, or the first below one."""
         return next((found for root in self.roots for found in _with_portage(project, root)), None)
 
     def _portage(self, project: Project) -> PackageStage:
@@ -117,11 +117,11 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         return self._portage(scope.project).node_files(scope)
 
     def missing(self) -> Iterator[StagewrightError]:
-        """Files of the secret key that are not there: a build may take hours until they are needed."""
+        """Yield missing files of the secret key. Otherwise a build could fail after hours."""
         for name, path in self.sign.paths().items() if self.sign else ():
             if not path.is_file():
                 yield StagewrightError(
-                    Reason.MISSING_FILE, f"sign.{name}: there is no file {path}", hint="build on a machine that has it"
+                    Reason.MISSING_FILE, f"sign.{name}: file not found ({path})", hint="build on a computer that has it"
                 )
 
     def build(self, work: Work[PublishedContext]) -> Built:
@@ -131,7 +131,7 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         work.phase("collect")
         renumber = self._collect(work, folder)
         packages = sorted(folder.rglob("*.gpkg.tar"))
-        self._tell_what_is_missing(work)
+        self._report_foreign_packages(work)
         work.phase(f"sign {len(packages)} packages" if self.sign else "index")
         self._write(root, packages, renumber, work)
         _check_index(folder, len(packages))
@@ -142,10 +142,10 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         return Built(folder, PublishedFacts(packages=len(packages), bytes=size, signed=signed))
 
     def _collect(self, work: Work[PublishedContext], folder: Path) -> dict[str, int]:
-        """Link the packages of all layers, each once. Returns the new build ids of those whose name was taken.
+        """Link the packages of all layers, each once. Return new build ids, by path.
 
-        Two builds that knew nothing of each other both begin with build id 1; another package under the same name gets
-        the next number that is free.
+        Independent builds all begin with build id 1. A different package with a name that is taken gets the next free
+        build id.
         """
         seen: dict[str, set[str]] = {}
         renumber = {}
@@ -170,13 +170,13 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         for role in sorted(role for role in work.inputs if role.startswith("roots.")):
             yield from work.store.binpkgs(work.inputs[role].key)
 
-    def _tell_what_is_missing(self, work: Work[PublishedContext]) -> None:
+    def _report_foreign_packages(self, work: Work[PublishedContext]) -> None:
         foreign: dict[str, set[str]] = {}
         for layer in (layer for role in work.inputs for layer in work.layers(role)):
             for host, known in (LayerFacts.of(layer).binhosts or {}).items():
                 foreign.setdefault(host, set()).update(known.packages)
         for host, names in sorted(foreign.items()):
-            work.notice(f"{len(names)} packages came from binhost {host} and are not published again")
+            work.notice(f"{len(names)} packages came from binhost {host} and are not published")
 
     def _write(self, root: Root, packages: list[Path], renumber: dict[str, int], work: Work[PublishedContext]) -> None:
         binds, sign = [], None
@@ -208,18 +208,18 @@ class BinhostStage(ArtifactKind, kind="binhost"):
 
 
 def _check_index(folder: Path, packages: int) -> None:
-    """Portage leaves out of an index what it finds wrong, and says so in passing."""
+    """Check that the index has all packages: Portage leaves out invalid ones and only prints a message."""
     index = (folder / "Packages").read_text(encoding="utf-8")
     if (listed := len(re.findall(r"^CPV: ", index, re.MULTILINE))) != packages:
         raise StagewrightError(
             Reason.BUILD_FAILED,
             f"Portage lists {listed} of {packages} packages in the index",
-            hint="the log has Portage's words on the others",
+            hint="the log has Portage's messages about the others",
         )
 
 
 def _with_portage(project: Project, name: str) -> Iterator[PackageStage]:
-    """A stage and those below it, as far as they install packages by a Portage of their root."""
+    """Yield a stage and the stages below it, if they install packages with the Portage of their root."""
     while (entry := project.entry(name)) and entry.table == "stages":
         if isinstance(entry.model, PackageStage) and entry.model.uses_portage:
             yield entry.model

@@ -1,7 +1,7 @@
-"""tarball: pack a root for people. Stages never wait for it, since it is a node of its own.
+"""tarball: a root packed in one file. Other stages never wait for it, because it is a separate node.
 
-The tarball is called after the stage that it packs, as Catalyst calls them after their target. Beside it lie
-``.CONTENTS.gz``, ``.DIGESTS``, ``.sha256`` and ``.manifest.json``, all from one pass over the root.
+The tarball has the name of the stage that it packs, as Catalyst's tarballs have the name of their target. The companion
+files are ``.CONTENTS.gz``, ``.DIGESTS``, ``.sha256`` and ``.manifest.json``. The root is read once for all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stagewright.project.model import NAME
 from stagewright.release.archive import MEMORY, Compression, pack
 
 STEPS = 20
-"""How often at the most packing says how far it is."""
+"""The largest number of progress reports."""
 
 _MIB = 1 << 20
 
@@ -46,11 +46,11 @@ class Tarball(FileArtifactKind, kind="tarball"):
     root: RootRef
     """The stage or seed to pack."""
     name: Annotated[str, Field(pattern=NAME)] | None = None
-    """The file's name without its ending; default: stage, architecture and version, as in stage3-amd64-20261120."""
+    """The name of the file without suffix; default: stage, architecture and version, as in stage3-amd64-20261120."""
     compression: Annotated[Compression, ByValue()] = Compression.ZSTD
-    """How to compress: `zst`, `xz`, `bz2`, `gz` or `none`."""
+    """The compression: `zst`, `xz`, `bz2`, `gz` or `none`."""
     level: Annotated[int, Field(ge=1, le=19)] | None = None
-    """The compressor's level, up to 19 for zstd and 9 for the others; default: 6 for xz, 9 for the others."""
+    """The level of the compressor, up to 19 for zstd and 9 for the others; default: 6 for xz, 9 for the others."""
 
     @field_validator("level")
     @classmethod
@@ -96,13 +96,13 @@ class Tarball(FileArtifactKind, kind="tarball"):
 
 
 def _meter(work: Work[StageContext], total: int) -> Callable[[int], None]:
-    """Progress in MiB, a few times; a small root is packed before anybody could read it."""
-    told = 0 if total >= STEPS * _MIB else STEPS
+    """Return a function that reports progress in MiB, up to ``STEPS`` times; never for a small root."""
+    reported = 0 if total >= STEPS * _MIB else STEPS
 
     def progress(done: int) -> None:
-        nonlocal told
-        if (step := min(done, total) * STEPS // max(total, 1)) > told:
-            told = step
+        nonlocal reported
+        if (step := min(done, total) * STEPS // max(total, 1)) > reported:
+            reported = step
             work.progress(min(done, total) // _MIB, total // _MIB, "MiB packed")
 
     return progress

@@ -1,1 +1,1 @@
-"""What kinds share: the base classes, tools, package settings, systems, releases."""
+"""Shared parts of kinds: base classes, models of context and facts, tools, package settings, whole systems."""

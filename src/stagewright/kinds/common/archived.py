@@ -1,4 +1,4 @@
-"""Base of seeds that are archives: bounds, and unpacking into a tree that is removed on failure."""
+"""Base classes of seeds that are pinned, and of seeds that are unpacked from archives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stagewright.store.store import remove_tree
 GNUPG = Tool("gpg", "gnupg", "app-crypt/gnupg")
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/\S*)?", "http:// or https://")]
-"""An address on the web."""
+"""A web address."""
 
 Fingerprint = Annotated[str, Matching(r"[0-9A-Fa-f]{40}", "the 40 digits of gpg --fingerprint, without spaces")]
 """The fingerprint of a primary OpenPGP key."""
@@ -33,7 +33,7 @@ _UNITS = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class SeedPin(BaseModel):
-    """Base of what a lock pins of a seed: the entries that say what the seed is, and so are part of its key."""
+    """Base of the entries of a pin that are part of the seed's key, because they identify its content."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -46,7 +46,7 @@ class PinnedSeed(Seed):
     pin_model: ClassVar[type[SeedPin]]
 
     def node_context(self, node_id: str, scope: Scope) -> SeedContext:
-        """Return the part of the pin that says what the seed is."""
+        """Return the entries of the pin that identify the content of the seed."""
         entry = scope.project.entry_of(node_id)
         known = scope.project.lock.seeds.get(entry.name, {}) if entry else {}
         pin = {name: known[name] for name in self.pin_model.model_fields if name in known}
@@ -84,7 +84,7 @@ class ArchiveSeed(Seed):
             check_root(tree, name)
             self._compare(tree, name)
         except BaseException:
-            remove_tree(tree)  # the folder of a failed build is kept, but not files that were not verified
+            remove_tree(tree)  # the folder of a failed build stays, but it must not contain unverified files
             raise
         return tree
 
@@ -130,7 +130,7 @@ def pin_of(work: Work[SeedContext], model: type[P]) -> P:
         raise StagewrightError(Reason.LOCK_STALE, what, hint="run stagewright update") from error
 
 
-def kept(work: Work[StageContext], digest: str, name: str) -> Path:
+def cached_file(work: Work[StageContext], digest: str, name: str) -> Path:
     """Return the path where the store keeps a fetched file, by its digest, and mark that as used."""
     folder = work.store.cache("seeds") / digest[:32]
     if folder.exists():

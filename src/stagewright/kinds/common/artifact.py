@@ -23,7 +23,7 @@ from stagewright.root.overlay import mount_layers
 
 
 class ArtifactKind(Stage):
-    """Base of kinds whose files are linked into the output folder of the project, in a folder of their own."""
+    """Base of kinds whose files are linked into the output folder of the project, in a folder for each stage."""
 
     yields = Yields.ARTIFACT
 

@@ -1,6 +1,6 @@
 """The base classes of all kinds, and the scope in which a stage becomes nodes.
 
-A kind is a class below :class:`Stage` in a file of its own. Its fields are its settings. The types of the fields say
+A kind is a class below :class:`Stage` in its own file. Its fields are its settings. The types of the fields say
 which of them name inputs and which name files (see ``project.fields``). ``build`` does the work in a worker process.
 """
 
@@ -88,7 +88,7 @@ class Stage(Section):
     contained: ClassVar[bool] = False
     """True if it starts a container; the worker's keeper removes the control group of the container at the end."""
     own_network: ClassVar[bool] = False
-    """True if it works in a network namespace of its own, without a connection to other networks."""
+    """True if it works in its own network namespace, without a connection to other networks."""
     moves: ClassVar[bool] = False
     """True if its content changes with time, so that it is pinned in the lock."""
 
@@ -147,7 +147,7 @@ class Stage(Section):
         """Build it, in a worker process with its own mounts. Raises :class:`StagewrightError`."""
         raise NotImplementedError
 
-    def open(self, work: Work[Any]) -> Root:
+    def shell_root(self, work: Work[Any]) -> Root:
         """Return the root as the build sees it, for ``stagewright shell``. Raises: USAGE if there is none."""
         raise StagewrightError(
             Reason.USAGE, f"{work.node.id}: it has no root to enter", hint="enter one of the stages that it is made of"
@@ -164,7 +164,7 @@ class Seed(Stage, table="seeds"):
     arch: Annotated[Arch, ByValue()] | None = Field(default=None, exclude_if=lambda arch: arch is None)
     """The architecture by Gentoo's name, such as `arm64`; default: this computer's, or that of a file's programs."""
 
-    def open(self, work: Work[Any]) -> Root:
+    def shell_root(self, work: Work[Any]) -> Root:
         """Return the seed with a writable layer on top; after a failed build, as far as it was unpacked."""
         tree = work.folder / "tree"
         layers = [tree] if tree.is_dir() else work.store.stack(work.key.digest)

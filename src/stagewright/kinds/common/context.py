@@ -1,4 +1,4 @@
-"""What a project adds to the settings of a stage: frozen models, one for each family of kinds.
+"""Models of the context of a stage: what the project adds to its settings. Each family of kinds has one.
 
 A field marked with ``NotInKey`` does not change the result: the node is not built again when it changes.
 """

@@ -1,4 +1,4 @@
-"""What builds find out: frozen models, one for each family of kinds, kept in ``meta.json`` of the result.
+"""Models of facts that builds find out. Each family of kinds has one; the store keeps the facts in ``meta.json``.
 
 A model ignores fields that it does not know, because results of other versions of Stagewright lie in the same store.
 """

@@ -25,32 +25,32 @@ class Finish(Section):
     """Changes to the files of a finished root, in the order of these settings."""
 
     root_overlay: list[FolderPath] = []
-    """Folders copied into the root, in this order; what they hold is owned by root there."""
+    """Folders to copy into the root, in this order. Their files are owned by root there."""
     os_release: dict[VariableName, OneLine] = {}
     """Entries of os-release(5) to set."""
     hostname: HostName | None = None
     """The name in /etc/hostname."""
     issue: str | None = None
-    """The text of /etc/issue, which stands before a login."""
+    """The text of /etc/issue, which is shown before a login."""
     motd: str | None = None
-    """The text of /etc/motd, which stands after it."""
+    """The text of /etc/motd, which is shown after a login."""
     script: FilePath | None = None
-    """A program to run inside the root; one without a `#!` line is run by /bin/sh."""
+    """A program to run inside the root. /bin/sh runs one without a `#!` line."""
     unmerge: list[AnyAtom] = []
-    """Packages to remove by Portage, whatever needs them."""
+    """Packages that Portage removes, even if others need them."""
     rm: list[str] = []
-    """Patterns (the shell's, absolute inside the root) of what to remove. One that matches nothing is reported."""
+    """Files and folders to remove: shell patterns, absolute inside the root. Patterns without a match are reported."""
     empty: list[str] = []
-    """Folders whose content to remove."""
+    """Folders whose content is removed."""
 
 
 def finish(settings: Finish, root: Root, work: Work[StageContext], portage: Portage | None) -> LayerFacts:
-    """Change the files of a root. Return facts for its layer (see :func:`conclude`)."""
-    with_files(settings, root, work)
-    return conclude(settings, root, work, portage)
+    """Change the files of a root. Return facts for its layer (see :func:`run_script_and_remove`)."""
+    add_files(settings, root, work)
+    return run_script_and_remove(settings, root, work, portage)
 
 
-def with_files(settings: Finish, root: Root, work: Work[StageContext]) -> None:
+def add_files(settings: Finish, root: Root, work: Work[StageContext]) -> None:
     """Add files to a root: the first half of :func:`finish`."""
     work.phase("finish")
     for name in settings.root_overlay:
@@ -66,7 +66,9 @@ def with_files(settings: Finish, root: Root, work: Work[StageContext]) -> None:
             )
 
 
-def conclude(settings: Finish, root: Root, work: Work[StageContext], portage: Portage | None) -> LayerFacts:
+def run_script_and_remove(
+    settings: Finish, root: Root, work: Work[StageContext], portage: Portage | None
+) -> LayerFacts:
     """Run the script and remove packages and files: the second half of :func:`finish`.
 
     Return facts for the layer: the packages of the root, if their records are removed.
@@ -74,13 +76,13 @@ def conclude(settings: Finish, root: Root, work: Work[StageContext], portage: Po
     if settings.script:
         _run_script(work.files[settings.script], root)
     if settings.unmerge:
-        assert portage, "unmerge counts as a use of Portage"
+        assert portage, "a stage with unmerge uses Portage"
         portage.unmerge(settings.unmerge)
     packages = packages_of(root.path)
     for pattern in files.remove(root.path, settings.rm):
         work.notice(f"rm: {pattern} matches nothing")
     for pattern in files.empty(root.path, settings.empty):
-        work.notice(f"empty: there is no {pattern}")
+        work.notice(f"empty: {pattern} not found")
     removed = packages and not packages_of(root.path)
     return LayerFacts(installed=tuple(packages) if removed else None)
 
@@ -94,6 +96,6 @@ def _run_script(script: Path, root: Root) -> None:
     inner = "/tmp/stagewright-script"
     with script.open("rb") as stream:
         first = stream.readline().decode(errors="replace")
-    # As the kernel reads the line, execve(2), but for a file that need not be executable.
+    # The kernel reads the line like this, execve(2), but only for executable files.
     interpreter = first[2:].strip().split(maxsplit=1) if first.startswith("#!") else ["/bin/sh"]
     root.run(*interpreter, inner, binds=[Bind(script, inner)])

@@ -1,4 +1,4 @@
-"""What tests of a running system share: what the console must show, who logs in, and the report that is kept."""
+"""Base classes of tests, and of tests of a running system: console, login, commands, report."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from stagewright.vm.machine_spec import PLATFORMS, FirmwareKind, architecture_of
 from stagewright.vm.script import BootCommand, BootScript, Login, Report
 
 TEST_ARTIFACTS = "boot"
-"""The folder, in the work folder, for all that a guest said and showed."""
+"""Folder in the work folder for console log, screenshots and report of a guest."""
 
 
 class LoginSettings(Section):
-    """Who logs in on the console."""
+    """Settings for the login on the console."""
 
     user: str
-    """The name."""
+    """The name of the user."""
     password: str = ""
     """The password, if the guest asks for one."""
 
 
 class Command(Section):
-    """A command for the guest's shell."""
+    """A command for the shell of the guest."""
 
     run: str
-    """What to type."""
+    """The command line."""
     expect: str = ""
-    """A regular expression that its output must hold."""
+    """A regular expression that the output must contain."""
     status: int = 0
-    """The exit status it must have."""
+    """The required exit status."""
 
 
 class GuestFacts(Facts):
@@ -67,15 +67,15 @@ class GuestTest(SystemTest):
     facts_model = GuestFacts
 
     timeout: Annotated[float, Field(gt=0)] = 300
-    """The limit for the whole test, in seconds; emulated machines on busy hosts are slow."""
+    """The limit for the whole test, in seconds. Emulated machines on busy hosts are slow."""
     expect: list[str] = []
     """Regular expressions that the console must show, in this order."""
     login: LoginSettings | None = None
-    """Who logs in on the console."""
+    """The user to log in on the console."""
     commands: list[Command] = []
-    """Commands for the guest's shell, in this order."""
+    """Commands for the shell of the guest, in this order."""
     poweroff: bool = False
-    """Switch the guest off at the end, and see that it goes."""
+    """Power the guest off at the end, and check that it stops."""
 
     @model_validator(mode="after")
     def _patterns(self) -> GuestTest:
@@ -84,11 +84,11 @@ class GuestTest(SystemTest):
         except StagewrightError as error:
             raise PydanticCustomError("pattern", "{message}", {"message": error.message}) from error
         if not (script.expect or script.login or script.commands):
-            raise PydanticCustomError("empty", "this test would pass whatever happens: add `expect` or `login`")
+            raise PydanticCustomError("empty", "this test checks nothing: add `expect` or `login`")
         return self
 
     def script(self) -> BootScript:
-        """What the system is put through."""
+        """Return the steps of the test."""
         return BootScript(
             expect=tuple(self.expect),
             login=Login(self.login.user, self.login.password) if self.login else None,
@@ -97,8 +97,8 @@ class GuestTest(SystemTest):
             seconds=self.timeout,
         )
 
-    def kept(self, report: Report, folder: Path, work: Work[StageContext]) -> Built:
-        """The report and the evidence for it."""
+    def collected(self, report: Report, folder: Path, work: Work[StageContext]) -> Built:
+        """Return the report, console log and screenshot."""
         tree = work.new_folder("tree")
         for name in ("console.log", "screen.png", "result.json"):
             if (folder / name).exists():
@@ -107,18 +107,18 @@ class GuestTest(SystemTest):
 
 
 class MachineTest(GuestTest):
-    """Base of tests that start a virtual machine: of the architecture of what they start."""
+    """Base of tests that start a virtual machine, with the architecture of the system that they start."""
 
     optional_tools: ClassVar[tuple[Tool, ...]] = (QEMU, QEMU_ARM64)
     demand = Demand(cores=2, memory=2560, exclusive="vm")  # memory: the default guest, and QEMU's translated code
     context_model = MachineContext
 
     firmware: FirmwareKind = "uefi"
-    """What starts it; `uefi-secure` starts nothing that is not signed."""
+    """The firmware; `uefi-secure` starts only signed programs."""
     memory: Annotated[int, Field(ge=64)] = 1024
-    """The machine's memory, in MiB."""
+    """The memory of the machine, in MiB."""
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
-    """Its processors."""
+    """The number of processors."""
 
     def node_context(self, node_id: str, scope: Scope) -> MachineContext:
         """Return the architecture of the machine: that of the system that it starts."""

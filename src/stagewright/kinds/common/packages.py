@@ -220,7 +220,7 @@ class PackageStage(PortageSettings, Stage):
         """Return the Portage that fetches sources. It uses no binary package hosts."""
         return self.portage(_without_binhosts(work))[1]
 
-    def open(self, work: Work[PackageContext]) -> Root:
+    def shell_root(self, work: Work[PackageContext]) -> Root:
         """Return the root as the build sees it."""
         return self.portage(work)[0]
 
@@ -228,7 +228,7 @@ class PackageStage(PortageSettings, Stage):
 class OwnRootStage(PackageStage):
     """Base of kinds that install packages from one root into another, which starts empty (ROOT of emerge(1))."""
 
-    def rooms(self, work: Work[PackageContext]) -> tuple[Root, Portage]:
+    def new_root(self, work: Work[PackageContext]) -> tuple[Root, Portage]:
         """Return the new root, and the Portage that fills it and sees it at ``TARGET``."""
         folder = work.folder / "target"
         folder.mkdir(exist_ok=True)
@@ -241,11 +241,11 @@ class OwnRootStage(PackageStage):
 
     def fetching(self, work: Work[PackageContext]) -> Portage:
         """Return the Portage that fetches sources, with an empty root as its target."""
-        return self.rooms(_without_binhosts(work))[1]
+        return self.new_root(_without_binhosts(work))[1]
 
-    def open(self, work: Work[PackageContext]) -> Root:
+    def shell_root(self, work: Work[PackageContext]) -> Root:
         """Return the root that builds, with the new root at /mnt/target."""
-        return self.rooms(work)[1].root
+        return self.new_root(work)[1].root
 
 
 def _chosen(wanted: Sequence[str] | None, known: Mapping[str, T]) -> dict[str, T]:
@@ -267,7 +267,9 @@ def layer(root: Root, work: Work[StageContext], portage: Portage, facts: LayerFa
     """Return the files that a root adds to the layers below it, with the binary packages that went into it."""
     work.phase("commit")
     for path in sorted((root.upper / "etc").rglob("._cfg[0-9]*_*")):
-        work.notice(f"a package has a newer file than the one that the root keeps: /{path.relative_to(root.upper)}")
+        work.notice(
+            f"/{path.relative_to(root.upper)}: a package has a newer version of this file; the root keeps its own"
+        )
     kept = link_packages(packages_in(portage.folders.binpkgs, root.upper), work.new_folder("used"))
     if portage.binhosts and (used := portage.binhosts.used(root.upper)):
         found = {host: BinhostPackages.model_validate(known) for host, known in used.items()}

@@ -1,4 +1,4 @@
-"""What the stages of a whole system share: the compiler that they select, what they ship, the records they empty."""
+"""Shared steps of stages that make a whole system: compiler, configuration, time zone, locale, world file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stagewright.root.local import LOCALE_GEN, has_program
 from stagewright.root.root import Root
 
 TOOLS = ("gcc", "binutils")
-"""What select_toolchain selects: each has a program NAME-config and profiles in /etc/env.d/NAME."""
+"""Parts of the toolchain that are selected: each has a program NAME-config and profiles in /etc/env.d/NAME."""
 
 FACTORY = "/usr/share/zoneinfo/Factory"
 LOCALTIME = "/etc/localtime"
@@ -32,22 +32,22 @@ WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
 BINREPOS = "/etc/portage/binrepos.conf/gentoo.conf"
 
 
-class Shipped(Section):
-    """What a system says to its users about binary packages."""
+class BinrepoSettings(Section):
+    """The binary package host that a system names to its users."""
 
     binrepo: (
         Annotated[str, Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "http:// or https://, without a password")] | None
     ) = Field(default=None, exclude_if=lambda value: value is None)
-    """The address of binary packages that the system's own binrepos.conf names; not used while it is built."""
+    """The address of binary packages in the system's binrepos.conf. Builds do not use it."""
 
 
 def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: Work[StageContext]) -> None:
-    """Write the profile link and make.conf that go with a system, so that it builds more as it was built (R4).
+    """Write the profile link and make.conf of a system, so that it builds packages in the way it was built.
 
-    A stage without settings of its own leaves the make.conf of its root as it is. What the confdirs hold is for the
-    build alone; an overlay ships more.
+    A stage without settings leaves the make.conf of its root unchanged. Files of confdirs are for the build only; an
+    overlay adds more files to the system.
     """
-    if isinstance(stage, Shipped) and stage.binrepo:
+    if isinstance(stage, BinrepoSettings) and stage.binrepo:
         text = f"[gentoobinhost]\npriority = 1\nsync-uri = {stage.binrepo}\n"
         files.write_file(root.path, BINREPOS, text, epoch=work.epoch)
     if stage.profile:
@@ -62,9 +62,9 @@ def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: 
 
 
 def select_toolchain(root: Root, work: Work[StageContext]) -> None:
-    """Select a compiler and a linker where the root has the programs for it and none is selected that is there.
+    """Select a compiler and a linker, if the root has the programs for this and no existing one is selected.
 
-    A merge with ROOT= leaves that to whoever starts the new root first; see gcc-config(8).
+    Portage does not select them when it installs packages with ROOT=; see gcc-config(8).
     """
     for tool in TOOLS:
         config, profiles = f"{tool}-config", inside(root.path, _profiles, f"/etc/env.d/{tool}")
@@ -76,13 +76,13 @@ def select_toolchain(root: Root, work: Work[StageContext]) -> None:
 
 
 def _profiles(folder: str) -> list[str]:
-    """The compilers or linkers of a root, the newest last."""
+    """Return the compilers or linkers of a root, the newest last."""
     names = [path.name for path in Path(folder).glob("*") if not path.name.startswith(("config-", "."))]
     return sorted(names, key=lambda name: [(part.isdigit(), part.zfill(9)) for part in re.split(r"(\d+)", name)])
 
 
-def settle_places(root: Root, work: Work[StageContext]) -> None:
-    """Give a new root the time zone of nowhere and a locale that all programs can use, as Gentoo's stages have them."""
+def set_time_zone_and_locale(root: Root, work: Work[StageContext]) -> None:
+    """Set the time zone Factory and the locale C.UTF-8 in a new root, as in Gentoo's stages."""
     if files.exists(root.path, FACTORY) and not files.exists(root.path, LOCALTIME):
         files.make_link(root.path, LOCALTIME, f"..{FACTORY}", epoch=work.epoch)
     if has_program(root, "locale-gen"):
@@ -91,7 +91,7 @@ def settle_places(root: Root, work: Work[StageContext]) -> None:
 
 
 def empty_world(root: Root, work: Work[StageContext]) -> None:
-    """Forget what was asked for by name: a system has its profile's set, and nothing more (R4)."""
+    """Empty the world file: the system then has the packages of its profile, and no others that users asked for."""
     for path in WORLD:
         if files.exists(root.path, path):
             files.write_file(root.path, path, "", epoch=work.epoch)

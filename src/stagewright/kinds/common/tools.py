@@ -1,4 +1,4 @@
-"""Programs of the host that kinds need, with the packages that bring them."""
+"""Programs of the host that kinds need, with the packages that install them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stagewright.root import emulation
 
 @dataclass(frozen=True)
 class Tool:
-    """A program of the host, and the packages that bring it (apt, Gentoo)."""
+    """A program of the host, and the packages that install it (apt, Gentoo)."""
 
     program: str
     apt: str
@@ -18,7 +18,7 @@ class Tool:
 
     @property
     def remedy(self) -> str:
-        """What to do when it is not installed."""
+        """The hint for a program that is not installed."""
         return f"apt install {self.apt}, or emerge {self.gentoo}"
 
 
@@ -36,7 +36,7 @@ NSPAWN = Tool("systemd-nspawn", "systemd-container", "sys-apps/systemd")
 
 
 def emulator(machine: Machine) -> Tool:
-    """QEMU's user emulation of a machine, under the name that it has here."""
+    """Return QEMU's user emulation of a machine, with the name of its program on this computer."""
     program = emulation.find_emulator(machine)
     name = program.name if program else emulation.names(machine)[0]
     return Tool(name, "qemu-user-static", f"app-emulation/qemu[static-user,qemu_user_targets_{machine.qemu}]")

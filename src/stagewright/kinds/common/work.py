@@ -71,7 +71,7 @@ class Work(Generic[C_co]):
 
     @property
     def context(self) -> C_co:
-        """What the project adds to the settings."""
+        """Data that the project adds to the settings."""
         return cast("C_co", self.node.context)
 
     @property

@@ -1,1 +1,1 @@
-"""Kinds of media: live systems, payloads, ISO images, network-boot sets, disk images."""
+"""Kinds of media: live systems, payloads, ISO images, sets for network boot, disk images."""

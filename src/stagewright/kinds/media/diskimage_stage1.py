@@ -1,7 +1,7 @@
-"""diskimage-stage1: a system made ready to run from a disk image: a stage4 that each copy of the image starts as new.
+"""diskimage-stage1: a system prepared for disk images: a stage4 of which each copy starts as a new machine.
 
-Takes any root; yields a layer. ``type`` says how people get in, as ``diskimage/type`` of Gentoo's release builder does;
-what it stands for is added to the settings of a stage4. The image is made by diskimage-stage2.
+Input: any root. The result is a layer. ``type`` says how users log in, like ``diskimage/type`` of Gentoo's release
+builder. It adds to the settings of a stage4. A diskimage-stage2 makes the image.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from stagewright.root.root import Root
 from stagewright.root.services import Services
 
 MACHINE_ID = "/etc/machine-id"
-"""Empty in an image, so that every machine gets an identity of its own (machine-id(5))."""
+"""Empty in an image, so that every machine gets a new id (machine-id(5))."""
 
 NETWORK = "/etc/systemd/network/50-dhcp.network"
 _DHCP = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
 
 
 class DiskType(enum.StrEnum):
-    """How people get into the system of a disk image."""
+    """How users log in to the system of a disk image."""
 
     GENERIC = "generic"
     CONSOLE = "console"
@@ -40,7 +40,7 @@ class DiskType(enum.StrEnum):
 
     @property
     def services(self) -> Sequence[str]:
-        """The units of systemd that it takes."""
+        """The units of systemd that it needs."""
         network = ("systemd-networkd.service", "systemd-resolved.service")
         return {
             DiskType.GENERIC: (),
@@ -57,7 +57,7 @@ class DiskType(enum.StrEnum):
 
     @property
     def dhcp(self) -> bool:
-        """Whether it configures the network by itself."""
+        """True if it configures the network."""
         return self in (DiskType.CONSOLE, DiskType.SSH)
 
 
@@ -65,22 +65,22 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
     """A stage of kind ``diskimage-stage1``."""
 
     type: Annotated[DiskType, ByValue()] = DiskType.GENERIC
-    """How people get in, with systemd: `console` (root without a password), `ssh` or `cloud-init`; else `generic`."""
+    """How users log in, with systemd: `console` (root without password), `ssh`, `cloud-init`, or else `generic`."""
     ssh_key: FilePath | None = None
-    """With `type = "ssh"`: public keys that may log in as root."""
+    """With `type = "ssh"`: a file with public keys that can log in as root."""
 
     @model_validator(mode="after")
     def _fits(self) -> DiskImage1:
         if (self.type is DiskType.SSH) != (self.ssh_key is not None):
             hint = 'write both type = "ssh" and ssh_key = "FILE", or neither'
-            raise PydanticCustomError("ssh_key", "`ssh_key` and `type = 'ssh'` go together", {"hint": hint})
+            raise PydanticCustomError("ssh_key", "`ssh_key` and `type = 'ssh'` need each other", {"hint": hint})
         if self.type is DiskType.CONSOLE and self.root_password is not None:
-            facts = {"hint": "leave root_password out, or take another type"}
-            raise PydanticCustomError("password", "`type = 'console'` gives root no password", facts)
+            facts = {"hint": "remove root_password, or use another type"}
+            raise PydanticCustomError("password", "`type = 'console'` is for root without a password", facts)
         return self
 
     def build(self, work: Work[PackageContext]) -> Built:
-        """Build the stage4 that the type stands for."""
+        """Build the stage4 with the settings of the type."""
         return super(DiskImage1, self._with_type()).build(work)
 
     def _with_type(self) -> DiskImage1:

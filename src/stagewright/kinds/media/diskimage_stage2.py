@@ -1,8 +1,8 @@
-"""diskimage-stage2: a root and a payload become a disk image that UEFI machines start from.
+"""diskimage-stage2: a disk image for UEFI machines, made of a root and a payload.
 
-Takes any root and the payload of a livecd-stage2, which may be that of a live medium too; yields a raw or qcow2 image
-with digests and manifest. Kernels, initramfs and the boot loader lie in the EFI system partition, which the system
-mounts at /efi; kernel modules go into the root. No loop device is used.
+Inputs: any root, and the payload of a livecd-stage2, which a live medium can share. The result is a raw or qcow2 image
+with digests and manifest. Kernels, initramfs and boot loader are in the EFI system partition, which the system mounts
+at /efi. Kernel modules are in the root. No loop device is used.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ _GROWTH = 1.1  # what a file system takes besides the bytes of its files, in pra
 
 
 class Format(enum.StrEnum):
-    """The formats of images."""
+    """The format of an image."""
 
     QCOW2 = "qcow2"
     RAW = "raw"
 
     @property
     def suffix(self) -> str:
-        """The ending of their names."""
+        """The suffix of file names."""
         return "qcow2" if self is Format.QCOW2 else "img"
 
 
@@ -89,11 +89,11 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
     root: RootRef
     """The system, such as a diskimage-stage1."""
     boot: FilesRef
-    """The payload, a livecd-stage2: kernels, initramfs with the driver of ext4, modules and boot loader."""
+    """The payload, a livecd-stage2: kernels, initramfs with the driver for ext4, modules and boot loader."""
     format: Annotated[Format, ByValue()] = Format.QCOW2
-    """`qcow2`, compressed by zstd, or `raw`."""
+    """`qcow2`, compressed with zstd, or `raw`."""
     size: Size = "8G"
-    """The size of the disk; what is not used takes no room."""
+    """The size of the disk. Unused space takes no room on the host."""
     esp: Size = "512M"
     """The size of the EFI system partition."""
     loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
@@ -106,17 +106,17 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
     def _starts_disks(cls, loader: Loader) -> Loader:
         if loader not in _LOADERS:
             facts = {"loader": loader.value, "hint": f"set loader to {' or '.join(_LOADERS)}"}
-            raise PydanticCustomError("loader", "{loader} starts no disk images", facts)
+            raise PydanticCustomError("loader", "{loader} does not support disk images", facts)
         return loader
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """What the payload does not carry, as far as the project tells."""
+        """Check that the settings of the payload have the boot loader."""
         entry = project.entries["stages"].get(self.boot)
         if entry and not isinstance(entry.model, LiveStage2):
             hint = "name a stage of kind livecd-stage2"
-            yield ("boot",), StagewrightError(Reason.INVALID_VALUE, f"boot: {self.boot!r} is no payload", hint=hint)
+            yield ("boot",), StagewrightError(Reason.INVALID_VALUE, f"boot: {self.boot!r} is not a payload", hint=hint)
         elif entry and isinstance(entry.model, LiveStage2) and self.loader not in entry.model.loaders:
-            message = f"loader: the payload {self.boot!r} carries no {self.loader}"
+            message = f"loader: {self.loader} not found in payload {self.boot!r}"
             hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
             yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
@@ -131,7 +131,7 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         return DiskContext(**dict(super().node_context(node_id, scope)), title=self.title_for(info.name, info.version))
 
     def build(self, work: Work[DiskContext]) -> Built:
-        """Add what the disk has besides, write the image."""
+        """Add kernel modules and fstab to the root, and write the image."""
         payload = work.artifact("boot")
         root = work.mount("root")
         packages = packages_of(root.path, work.remembered("root"))
@@ -157,14 +157,14 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
     def _layout(self, work: Work[DiskContext], root: Root) -> DiskLayout:
         machine = machine_of(root.path) or host_machine()
         if machine.arch not in ROOT_PARTITIONS:
-            message = f"{self.root!r} is for {machine.arch}, and disk images are not made for that"
-            hint = f"disk images are made for {', '.join(ROOT_PARTITIONS)}"
+            message = f"{self.root!r}: disk images for {machine.arch} are not supported"
+            hint = f"supported architectures: {', '.join(ROOT_PARTITIONS)}"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
         size, esp = (parse_size(text) // MIB * MIB for text in (self.size, self.esp))
         return DiskLayout(work.context.file_name, machine.arch, size, esp)
 
     def _efi_files(self, work: Work[DiskContext], layout: DiskLayout, folder: Path) -> dict[str, Path]:
-        """What the EFI system partition holds, by path: the loader, its files, kernels and initramfs."""
+        """Return the files of the EFI system partition, by path: boot loader, its files, kernels, initramfs."""
         program = EfiArch.of(layout.arch).program
         root = [f"root=PARTUUID={layout.identifier('root')}", "rw"]
         arguments = " ".join([*root, *self.kernel_arguments.words])
@@ -201,16 +201,16 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         needed = int(measure(root.path).total() * _GROWTH) + 64 * MIB
         if needed > layout.root:
             least = -(-(needed + layout.esp + 2 * MIB) // MIB)
-            message = f"the root takes about {needed // MIB} MiB of a file system, and the disk has {self.size}"
+            message = f"size: too small for the root (needs about {needed // MIB} MiB, the disk has {self.size})"
             raise StagewrightError(Reason.BUILD_FAILED, message, hint=f'write size = "{least}M" or more')
 
 
 def _write_fstab(layout: DiskLayout, root: Root, work: Work[DiskContext]) -> None:
-    """Say what is mounted where, unless the root says so already."""
+    """Write /etc/fstab, unless the root has one with entries."""
     files.make_folder(root.path, "/efi", epoch=work.epoch)
     text = files.read_file(root.path, FSTAB) or ""
     if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
-        work.notice(f"{FSTAB} of {work.context.file_name} is that of the root")
+        work.notice(f"{work.context.file_name}: {FSTAB} of the root is kept")
         return
     lines = (
         "# See fstab(5).",

@@ -1,7 +1,7 @@
-"""livecd-stage1: make a root ready to run as a live system (R19).
+"""livecd-stage1: a root prepared to run as a live system.
 
-Takes any root (R17); adds packages, overlay folders, a script, and removes what is not to be shipped; yields a layer.
-The squashfs is made elsewhere, because it also needs the modules of the kernel that livecd-stage2 builds (R31).
+Input: any root. The stage adds packages, overlay folders and a script, and removes what is not shipped. The result is a
+layer. The squashfs is a separate node, because it also needs the kernel modules of a livecd-stage2.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
 
     @property
     def uses_portage(self) -> bool:
-        """Only to install or remove packages; a root without Portage is fine otherwise."""
+        """True if packages are installed or removed. Other roots need no Portage."""
         return bool(self.packages or self.unmerge)
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """The packages, and what they need in their newest versions."""
+        """Yield the packages, with the newest versions of their dependencies."""
         yield InstallRequest(self.packages, options=OPTIONS)
 
     def build(self, work: Work[PackageContext]) -> Built:
-        """Change the root, keep the changes as a layer."""
+        """Change the root, and return the changes as a layer."""
         root, portage = self.portage(work)
         portage.install(self.packages, options=OPTIONS)
         facts = finish(self, root, work, portage)

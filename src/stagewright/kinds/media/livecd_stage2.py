@@ -1,8 +1,8 @@
-"""livecd-stage2: the payload, which is kernels, initramfs, modules and boot loaders (R20).
+"""livecd-stage2: the payload: kernels, initramfs, modules and boot loaders.
 
-Takes a root of its own, separate from the live root, so that neither compilers nor firmware for the build ever reach
-the image (R18, R43). What it finds or builds there is copied out; nothing comes from the host (R26). What would end in
-a black screen is looked for here: a kernel that cannot read the image, an initramfs without what was asked for.
+Input: a root that is separate from the live root, so that no compiler and no firmware of the build gets into the image.
+The stage finds or builds the parts there and copies them out. No part comes from the host. Parts that cannot boot are
+errors: a kernel that cannot read the image, an initramfs without the modules that the settings ask for.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ from stagewright.root.sandbox import Bind
 
 _OUT = "/mnt/payload"
 
-_TO_COMPILE = 4  # cores: make(1) keeps those it began with, and a kernel takes longer than whatever runs beside it
+_TO_COMPILE = 4  # cores: make(1) keeps its first number of jobs, and a kernel takes longer than the nodes around it
 
 
 class PayloadFacts(Facts):
@@ -85,50 +85,54 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     optional_tools = (SIGN,)
 
     kernel: Kernel = Kernel()
-    """Which kernel; without settings, the one that the environment has."""
+    """The kernel; without settings, the one in the environment."""
     kernels: dict[KernelName, Kernel] = {}
-    """Several kernels instead, by name. The first, or the `default` one, is boot/gentoo, others are boot/NAME."""
+    """Several kernels instead, by name. The first one, or `default`, becomes boot/gentoo, others become boot/NAME."""
     default: str | None = None
-    """Which of `kernels` is boot/gentoo."""
+    """The name of the kernel in `kernels` that becomes boot/gentoo."""
     initramfs: InitramfsSettings = InitramfsSettings()
-    """What the initramfs holds."""
+    """The content of the initramfs."""
     loaders: list[Annotated[Loader, ByValue()]] = [Loader.SYSTEMD_BOOT]
     """The boot loaders to take from the environment."""
     network_loaders: list[Annotated[NetLoader, ByValue()]] = []
-    """What boot servers hand out, to take from the environment too: `ipxe`, `pxelinux`, `grub`; for pxeboot stages."""
+    """Programs for network boot to take from the environment, for pxeboot stages: `ipxe`, `pxelinux`, `grub`."""
     memtest: bool = False
-    """Take memtest86+ from the environment too."""
+    """Take memtest86+ from the environment."""
     microcode: bool = False
-    """Put the processors' microcode into the initramfs, from the environment's /lib/firmware."""
+    """Add the microcode in /lib/firmware of the environment to the initramfs."""
     firmware: list[Annotated[str, Matching(r"[^/\s][^\s]*", "a pattern below /lib/firmware, such as iwlwifi-*")]] = []
-    """Patterns of the firmware that initramfs and image get, below the environment's /lib/firmware; `*` is all."""
+    """Firmware for initramfs and image: patterns below /lib/firmware of the environment; `*` is all of it."""
     secure_boot: SecureBoot | None = None
-    """Sign kernels and boot loaders, so that firmware which knows the certificate starts them."""
+    """Sign kernels and boot loaders. Firmware that has the certificate starts them."""
 
     @model_validator(mode="after")
     def _one_way(self) -> LiveStage2:
         if self.kernels and self.kernel != Kernel():
-            facts = {"hint": "move `kernel` into `kernels`, under a name"}
+            facts = {"hint": "move `kernel` into `kernels`, with a name"}
             raise PydanticCustomError("kernels", "`kernel` and `kernels` cannot both be set", facts)
         if self.default is not None and self.default not in self.kernels:
-            facts = {"name": repr(self.default), "hint": f"known here: {', '.join(self.kernels) or 'none'}"}
-            raise PydanticCustomError("kernels", "`default`: there is no kernel called {name} in `kernels`", facts)
+            facts = {"name": repr(self.default), "hint": f"known names: {', '.join(self.kernels) or 'none'}"}
+            raise PydanticCustomError("kernels", "`default`: kernel {name} not found in `kernels`", facts)
         if "gentoo" in self._named() and self._first() != "gentoo":
             facts = {"hint": 'choose another name, or set default = "gentoo"'}
-            raise PydanticCustomError("kernels", "boot/gentoo is the first kernel, which has another name", facts)
+            raise PydanticCustomError(
+                "kernels", "the name gentoo is for the first kernel, which becomes boot/gentoo", facts
+            )
         if self.microcode and any(kernel.has_own_initramfs for kernel in self._named().values()):
             facts = {"hint": 'set genkernel_arguments = ["--microcode-initramfs"] for that kernel'}
             raise PydanticCustomError(
-                "microcode", "`microcode` is put in by dracut, which genkernel does not use", facts
+                "microcode", "`microcode` needs dracut, and a kernel is built by genkernel", facts
             )
         if self.secure_boot and (unfit := [loader for loader in self.loaders if not loader.verifies_kernels]):
             facts = {"loader": str(unfit[0]), "hint": "use systemd-boot or uki, where the firmware checks the kernel"}
-            raise PydanticCustomError("secure_boot", "{loader} cannot start with Secure Boot and own keys", facts)
+            raise PydanticCustomError(
+                "secure_boot", "`secure_boot`: {loader} does not support Secure Boot with your own keys", facts
+            )
         return self
 
     @property
     def uses_portage(self) -> bool:
-        """Only where packages are to be installed."""
+        """True if packages are installed. Other roots need no Portage."""
         return bool(self.packages) or any(kernel.installs for kernel in self._named().values())
 
     def node(self, node_id: str, scope: Scope) -> Node:
@@ -146,7 +150,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         )
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """A configuration that says itself that its kernel could start no live system."""
+        """Check that no kernel configuration disables what every live system requires."""
         yield from super().check(project)
         for name, kernel in self._named().items():
             path = project.path(kernel.config) if kernel.config else None
@@ -158,13 +162,13 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
                 yield where, StagewrightError(Reason.INVALID_VALUE, message, hint="set these options to y or m there")
 
     def missing(self) -> Iterator[StagewrightError]:
-        """What of the keys is not on this machine."""
+        """Yield missing files of the keys."""
         yield from self.secure_boot.missing() if self.secure_boot else ()
 
     def unknown_kernel(self, name: str | None, called: str) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """The error of a stage whose ``kernel`` this payload, called so, does not have."""
+        """Yield an error if this payload, with the name ``called``, does not have a kernel with that name."""
         if name is not None and name not in self._named():
-            what = f"kernel: {called!r} has no kernel called {name!r}"
+            what = f"kernel: {name!r} not found in payload {called!r}"
             yield ("kernel",), StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(name, self._named()))
 
     def _named(self) -> dict[str, Kernel]:
@@ -174,17 +178,17 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         return self.default or next(iter(self._named()))
 
     def _ordered(self) -> list[str]:
-        """The names of the kernels: the first one, then the others by name."""
+        """Return the names of the kernels: the first kernel, then the others by name."""
         return sorted(self._named(), key=lambda name: (name != self._first(), name))
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """The packages, the kernels, and what is built for each."""
+        """Yield the packages, and the packages of each kernel."""
         yield InstallRequest(self.packages)
         for kernel in self._named().values():
             yield InstallRequest([*filter(None, [kernel.package, kernel.sources]), *kernel.packages])
 
     def build(self, work: Work[PackageContext]) -> Built:
-        """Install what is asked for, make kernels and initramfs, copy the parts out."""
+        """Install packages, make kernels and initramfs, and copy the parts out."""
         payload = work.new_folder("payload")
         root, portage = self.portage(work, _binds(payload))
         if self.packages:
@@ -214,33 +218,31 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         size = (payload / kernels[0].initramfs).stat().st_size
         return Built(payload, PayloadFacts(kernel=kernels[0].version, initramfs_bytes=size, payload=made))
 
-    def open(self, work: Work[PackageContext]) -> Root:
-        """The payload's environment, with the parts made so far at /mnt/payload."""
+    def shell_root(self, work: Work[PackageContext]) -> Root:
+        """Return the environment of the payload, with the finished parts at /mnt/payload."""
         (work.folder / "payload").mkdir(exist_ok=True)
         return self.portage(work, _binds(work.folder / "payload"))[0]
 
     def _check_environment(
         self, root: Root, efi: EfiArch, portage: Portage, work: Work[PackageContext]
     ) -> dict[str, KernelSources]:
-        """All that the environment lacks, at once and before any of it takes time. Returns sources, by kernel.
+        """Report everything that is missing in the environment, before the slow steps. Return sources, by kernel.
 
-        Sources are installed and configured for that, but not compiled. Raises ``ENVIRONMENT_LACKS``.
+        Sources are installed and configured, but not compiled. Raises: ENVIRONMENT_LACKS.
         """
         where = repr(self.root)
-        lacks = [lack for loader in self.loaders for lack in loader.missing(root, efi)]
-        lacks += [lack for loader in self.network_loaders for lack in loader.missing(root, efi)]
-        lacks += missing_memtest(root, efi) if self.memtest else []
+        missing = [one for loader in self.loaders for one in loader.missing(root, efi)]
+        missing += [one for loader in self.network_loaders for one in loader.missing(root, efi)]
+        missing += missing_memtest(root, efi) if self.memtest else []
         kernels = self._named()
         if not all(kernel.has_own_initramfs for kernel in kernels.values()):
-            lacks += missing_for_dracut(self.initramfs, root, where)
+            missing += missing_for_dracut(self.initramfs, root, where)
         if any(kernel.has_own_initramfs for kernel in kernels.values()):
-            lacks += missing_genkernel(root, where)
+            missing += missing_genkernel(root, where)
         if self.microcode and efi.is_arm:
-            lacks.append(
-                MissingRequirement("microcode is for the processors of amd64 and x86", "leave `microcode` out")
-            )
-        lacks += missing_firmware(root, self.firmware, microcode=self.microcode and not efi.is_arm, where=where)
-        errors = [lack.error() for lack in lacks]
+            missing.append(MissingRequirement("`microcode` is only for amd64 and x86", "remove `microcode`"))
+        missing += missing_firmware(root, self.firmware, microcode=self.microcode and not efi.is_arm, where=where)
+        errors = [one.error() for one in missing]
         environment = kernel_environment(self, root, portage, work)
         prepared: dict[str, KernelSources] = {}
         for name in self._ordered():
@@ -266,21 +268,23 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def _make_kernels(
         self, root: Root, portage: Portage, work: Work[PackageContext], prepared: Mapping[str, KernelSources]
     ) -> tuple[BootKernel, ...]:
-        """All kernels, one after the other. Raises ``BUILD_FAILED`` when one would take the place of another."""
+        """Make all kernels in order. Raises: BUILD_FAILED if two of them have the same version."""
         made: list[BootKernel] = []
         for name in self._ordered():
             kernel = self._kernel(name, root, portage, work, prepared.get(name))
             same = [other.name for other in made if other.version == kernel.version]
             if same and self._named()[name].from_sources:
-                message = f"the kernels {same[0]} and {name} are both {kernel.version}, so their modules would be mixed"
-                raise StagewrightError(Reason.BUILD_FAILED, message, hint="set `extraversion` of one of them")
+                message = (
+                    f"kernels {same[0]} and {name}: same version {kernel.version}, so their modules would be mixed"
+                )
+                raise StagewrightError(Reason.BUILD_FAILED, message, hint="set `extraversion` for one of them")
             made.append(kernel)
         return tuple(made)
 
     def _kernel(
         self, name: str, root: Root, portage: Portage, work: Work[PackageContext], sources: KernelSources | None
     ) -> BootKernel:
-        """One kernel with the packages for it and its initramfs, copied out before the next one is made."""
+        """Make one kernel with its packages and its initramfs, and copy it out before the next one is made."""
         settings, payload = self._named()[name], work.folder / "payload"
         kernel, initramfs = kernel_paths(name, first=name == self._first())
         work.phase(f"kernel {name}")
@@ -346,7 +350,7 @@ def _binds(payload: Path) -> list[Bind]:
 
 
 def _copy_modules(root: Root, version: str, target: Path) -> None:
-    """Without the image, and without links to the sources, which distribution kernels have several of."""
+    """Copy modules, without the kernel image and without links to the sources."""
     modules = root.path / inside(root.path, os.path.realpath, f"/lib/modules/{version}").lstrip("/")
     links = {path.name for path in modules.iterdir() if path.is_symlink()}
     ignored = shutil.ignore_patterns("vmlinuz", *links)

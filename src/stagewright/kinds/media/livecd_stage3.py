@@ -1,6 +1,6 @@
-"""livecd-stage3: payload and live root become an ISO (R21); no package manager, no compiler, no chroot.
+"""livecd-stage3: an ISO made of a payload and a live root, without package manager, compiler or chroot.
 
-The squashfs is a node of its own with two inputs, shared with everything else that asks for the same (R63).
+The squashfs is a separate node with two inputs. All media with the same inputs and settings share it.
 """
 
 from __future__ import annotations
@@ -57,23 +57,23 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
     """The payload, a livecd-stage2."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """What the payload does not carry, as far as the project tells."""
+        """Check that the settings of the payload have what this ISO needs."""
         entry = project.entries["stages"].get(self.boot)
         payload = entry.model if entry else None
         if not isinstance(payload, LiveStage2):
             hint = "name a stage of kind livecd-stage2"
-            error = StagewrightError(Reason.INVALID_VALUE, f"boot: {self.boot!r} is no payload", hint=hint)
+            error = StagewrightError(Reason.INVALID_VALUE, f"boot: {self.boot!r} is not a payload", hint=hint)
             if entry:
                 yield ("boot",), error
             return
         yield from payload.unknown_kernel(self.kernel, self.boot)
         if self.loader not in payload.loaders:
             hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
-            message = f"loader: the payload {self.boot!r} carries no {self.loader}"
+            message = f"loader: {self.loader} not found in payload {self.boot!r}"
             yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
         if self.memtest and not payload.memtest:
             hint = f"set `memtest = true` in {self.boot!r} too"
-            message = f"memtest: the payload {self.boot!r} carries no memtest86+"
+            message = f"memtest: memtest86+ not found in payload {self.boot!r}"
             yield ("memtest",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
     def expand(self, name: str, scope: Scope) -> None:
@@ -117,7 +117,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
         return files.model_copy(update={"settings": {**files.settings, **certificate}})
 
     def _keys(self, scope: Scope) -> SecureBoot | None:
-        """The payload's keys, for the one program that is made here; what the payload carries is signed already."""
+        """Return the keys of the payload for a program that is made here. Programs of the payload are signed."""
         payload = scope.entry(self.boot).model
         return payload.secure_boot if isinstance(payload, LiveStage2) and self.loader is Loader.UKI else None
 
@@ -128,7 +128,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             yield IMPLANTISOMD5.program
 
     def build(self, work: Work[IsoContext]) -> Built:
-        """Lay out the files and write the ISO."""
+        """Write the files and the ISO."""
         work.phase("assemble")
         parts, facts = self._parts(work)
         unfit = unsupported(

@@ -1,8 +1,9 @@
 """netboot: kernels whose initramfs is a whole small system, for machines that start from the network.
 
-Takes a root with Portage and genkernel; installs packages into it, gathers listed files of it in an image, and has each
-kernel built from sources with that image in its initramfs. Only what is listed gets there, libraries included: the
-machines that this is for have little memory. The files are called as Catalyst's target of this name calls them.
+Input: a root with Portage and genkernel. The stage installs packages into it, copies listed files of it into an image,
+and has genkernel build each kernel from sources with that image in its initramfs. Only listed files get there, and
+libraries must be listed too, because these machines have little memory. The names of the files are those of Catalyst's
+target netboot.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from stagewright.root.sandbox import Bind
 _IMAGE = "/tmp/stagewright-image"
 _BUSYBOX = "/tmp/stagewright-busybox.config"
 _LINUXRC = "/tmp/stagewright-linuxrc"
-# Where these show up inside: on the sandbox's own /tmp, of which nothing is ever copied into the image.
+# Mount points inside the sandbox, on its own /tmp, which is never copied into the image.
 
 _OPTIONS = ("--newuse",)
 
@@ -57,7 +58,7 @@ InRoot = Annotated[
         "a path or pattern inside the root, such as /usr/lib64/libz.so.*, and not below /dev, /proc, /run or /tmp",
     ),
 ]
-"""What goes into the image: a path of the root, or a shell pattern below its first folder."""
+"""A path of the root for the image, or a shell pattern below the first folder."""
 
 
 class NetBootFacts(Facts):
@@ -76,18 +77,18 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
 
     kernels: Annotated[dict[KernelName, Kernel], Field(min_length=1)]
     """The kernels, by name, each from sources and with build = "genkernel". NAME becomes kernels/NAME,
-    kernels/misc/NAME.igz (the initramfs) and, where there is one, kernels/misc/System-NAME.map."""
+    kernels/misc/NAME.igz (the initramfs) and, if it exists, kernels/misc/System-NAME.map."""
     files: list[InRoot] = []
-    """What of the root the initramfs gets, as paths and patterns; folders with all that is in them, links as links.
-    One that matches nothing is an error. Programs need their libraries listed too."""
+    """Files of the root for the initramfs, as paths and patterns. Folders are copied with their content, links as
+    links. A pattern without a match is an error. List the libraries of programs too."""
     root_overlay: list[FolderPath] = []
-    """Folders copied into the root before files are taken from it; what they hold is owned by root there."""
+    """Folders to copy into the root before its files are read. Their files are owned by root there."""
     overlay: list[FolderPath] = []
-    """Folders copied into the initramfs, over the listed files."""
+    """Folders to copy into the initramfs, over the listed files."""
     busybox_config: FilePath | None = None
     """The configuration of genkernel's busybox."""
     linuxrc: FilePath | None = None
-    """The program that the initramfs starts with, instead of genkernel's own /init."""
+    """The first program of the initramfs, instead of genkernel's /init."""
 
     @model_validator(mode="after")
     def _by_genkernel(self) -> NetBoot:
@@ -95,39 +96,41 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
         for name, kernel in self.kernels.items():
             facts = {"name": name}
             if name == "misc":
-                hint = "choose another name: kernels/misc is the folder of the initramfs"
-                raise PydanticCustomError("kernels", "a kernel cannot be called {name}", {**facts, "hint": hint})
+                hint = "choose another name: kernels/misc is the folder for initramfs files"
+                raise PydanticCustomError("kernels", "a kernel cannot have the name {name}", {**facts, "hint": hint})
             if kernel.build is not KernelBuilder.GENKERNEL:
                 facts["hint"] = 'set `sources` or `tree`, and build = "genkernel", which makes the initramfs'
-                raise PydanticCustomError("kernels", "the kernel {name} is not built by genkernel", facts)
+                raise PydanticCustomError("kernels", "kernel {name} is not built by genkernel", facts)
             if kernel.packages:
-                facts["hint"] = "list them in the stage's own `packages`"
-                raise PydanticCustomError("kernels", "`packages` of {name} would come after its initramfs", facts)
+                facts["hint"] = "list them in `packages` of the stage"
+                raise PydanticCustomError(
+                    "kernels", "`packages` of kernel {name} would be installed after its initramfs is made", facts
+                )
             other = origins.setdefault((kernel.sources, kernel.tree, kernel.extraversion), name)
             if other != name:
-                facts = {"name": name, "other": other, "hint": "set `extraversion` of one of them"}
-                raise PydanticCustomError("kernels", "{other} and {name} would have the same version", facts)
+                facts = {"name": name, "other": other, "hint": "set `extraversion` for one of them"}
+                raise PydanticCustomError("kernels", "kernels {other} and {name} would have the same version", facts)
         return self
 
     @property
     def uses_portage(self) -> bool:
-        """Not where the root has everything already, the sources of the kernels too."""
+        """True if packages or kernel sources are installed. Other roots need no Portage."""
         return bool(self.packages) or any(kernel.installs for kernel in self.kernels.values())
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """The packages, and the sources of kernels."""
+        """Yield the packages, and the sources of kernels."""
         yield InstallRequest(self.packages, options=_OPTIONS)
         yield InstallRequest([kernel.sources for kernel in self.kernels.values() if kernel.sources])
 
     def build(self, work: Work[PackageContext]) -> Built:
-        """Fill the root, gather the image, have the kernels built, copy them out."""
+        """Install packages, make the image, build the kernels, and copy them out."""
         root, portage = self.portage(work)
         portage.install(self.packages, options=_OPTIONS)
         for name in self.root_overlay:
             files.copy_in(root.path, work.files[name], epoch=work.epoch)
         found = files.find(root.path, self.files)
         missing = (
-            MissingRequirement(f"{self.root!r} has no {pattern}", _HINT)
+            MissingRequirement(f"{self.root!r}: {pattern} not found", _HINT)
             for pattern, paths in found.items()
             if not paths
         )
@@ -141,24 +144,26 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
         return Built(tree, NetBootFacts(kernels=versions, initramfs_bytes=sizes))
 
     def _names(self) -> list[str]:
-        """The kernels in an order of their own, since that of a table is no part of keys."""
+        """Return the names of the kernels, sorted, because the order of a table is not part of keys."""
         return sorted(self.kernels)
 
     def _image(self, paths: Sequence[str], root: Root, work: Work[PackageContext]) -> Path:
-        """A folder of what the initramfs gets: these paths of the root, its programs stripped, and the overlays."""
+        """Return a folder for the initramfs: these paths of the root with stripped programs, and the overlays."""
         work.phase("image")
         image = work.new_folder("image")
-        # Without Portage's binds: what lies on them is no part of the root.
+        # Without Portage's binds, whose files are not part of the root.
         alone = replace(root, binds=(Bind(image, _IMAGE, writable=True),))
         for some in _portions(paths):
             alone.run("cp", "-pPRf", "--parents", "--", *some, _IMAGE)
         programs = inside(image, _programs)
         able = has_program(root, "strip")
         if programs and not able:
-            work.notice(f"{self.root!r} has no strip (sys-devel/binutils): symbols of programs stay in the initramfs")
+            work.notice(
+                f"{self.root!r}: strip not found (sys-devel/binutils); programs in the initramfs keep their symbols"
+            )
         for some in _portions(programs if able else []):
             if alone.run("strip", *some, check=False).code:
-                work.notice("strip left some programs as they are, see the log")
+                work.notice("strip: some programs were not stripped (see the log)")
         for name in self.overlay:
             files.copy_in(image, work.files[name], epoch=work.epoch)
         files.clamp_times(image, work.epoch)
@@ -167,7 +172,7 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
     def _kernel(
         self, name: str, image: Path, target: Path, root: Root, portage: Portage, work: Work[PackageContext]
     ) -> str:
-        """Have one kernel built, and copy it out before the next one is. Returns its version."""
+        """Build one kernel, and copy it out before the next one is built. Return its version."""
         work.phase(f"kernel {name}")
         given = [("--busybox-config", self.busybox_config, _BUSYBOX), ("--linuxrc", self.linuxrc, _LINUXRC)]
         own = [(option, work.files[file], place) for option, file, place in given if file]
@@ -185,16 +190,16 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
         return version
 
 
-_HINT = "mend the path in `files`, or install in `packages` what has it"
+_HINT = "correct the path in `files`, or add its package to `packages`"
 
 
 def _portions(paths: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Paths, some at a time: a command line has an end."""
+    """Split paths into portions, because the length of a command line is limited."""
     return (paths[first : first + _AT_ONCE] for first in range(0, len(paths), _AT_ONCE))
 
 
 def _programs() -> list[str]:
-    """ELF programs and shared objects in the image, which is the root of this process, as the sandbox has them."""
+    """Return the ELF programs and shared objects below the root of this process, by their paths in the sandbox."""
     every = (path for path in Path("/").rglob("*") if path.is_file() and not path.is_symlink())
     return sorted(f"{_IMAGE}{path}" for path in every if _is_program(path))
 

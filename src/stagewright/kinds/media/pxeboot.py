@@ -1,7 +1,7 @@
-"""pxeboot: payload and live root become a folder that any web server hands to machines on the network (R54, R64).
+"""pxeboot: a folder for network boot, made of a payload and a live root, for any web server.
 
-Takes what livecd-stage3 takes, and shares its squashfs: kernel, initramfs and image are hard links to the very files
-that the ISO is made of (R63). Nothing is compiled, packed or unpacked for it.
+Inputs: those of livecd-stage3, with the same squashfs. Kernel, initramfs and image are hard links to the files that are
+on the ISO. The stage compiles and packs nothing.
 """
 
 from __future__ import annotations
@@ -87,40 +87,43 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     boot: FilesRef
     """The payload, a livecd-stage2."""
     methods: list[Annotated[Method, ByValue()]] = []
-    """How the image gets there, the default first: `initrd`, `http`, `stream`, `nfs`, `nbd`; default: all possible."""
+    """Methods for the image: `initrd`, `http`, `stream`, `nfs`, `nbd`, the default first; default: all possible."""
     base_url: Url | None = None
-    """Where the folder will be on the web; iPXE knows by itself, PXELINUX and GRUB fetch the image only by this."""
+    """The address of the folder on the web. PXELINUX and GRUB need it to fetch the image; iPXE does not."""
     nfs_url: NfsUrl | None = None
-    """Where the folder will be on an NFS server, for method `nfs`; iPXE can be told later."""
+    """The address of the folder on an NFS server, for method `nfs`; iPXE can get it later."""
     nbd_url: NbdUrl | None = None
-    """What hands out the image by NBD, for method `nbd`; iPXE can be told later."""
+    """The address of the image on an NBD server, for method `nbd`; iPXE can get it later."""
     combined: bool = True
     """Also make one file of initramfs and image, for PXELINUX, GRUB and old versions of iPXE on UEFI machines."""
     uki: bool = False
-    """Also make `boot.efi` for UEFI HTTP Boot, which fetches the image from `base_url`; the payload carries `uki`."""
+    """Also make `boot.efi` for UEFI HTTP Boot. It fetches the image from `base_url`. The payload needs `uki`."""
     single_file: bool = False
-    """Also make `single.efi` for UEFI, with the image in it, which needs nothing else; the payload carries `uki`."""
+    """Also make `single.efi` for UEFI, which contains the image. The payload needs `uki`."""
     loaders: list[Annotated[NetLoader, ByValue()]] | None = None
-    """Programs to put into the folder; default: those that the payload carries as `network_loaders`."""
+    """Programs in the folder; default: all `network_loaders` of the payload."""
     budget: dict[str, Size] = {}
-    """The most that files of the folder may have, by pattern: { "combined.igz" = "600M" }; more is an error."""
+    """The largest permitted sizes of files, by pattern: { "combined.igz" = "600M" }. Larger files are an error."""
 
     @field_validator("methods")
     @classmethod
     def _once(cls, methods: list[Method]) -> list[Method]:
         if len(set(methods)) != len(methods):
-            raise PydanticCustomError("methods", "a method is named twice", {"hint": "name each once"})
+            raise PydanticCustomError("methods", "a method is listed twice", {"hint": "list each method once"})
         return methods
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """What the payload will not have can be told before it is made."""
+        """Check that the settings of the payload have what this set needs."""
         if self.uki and not self.base_url:
-            problem = "uki: one program with the kernel in it must be told where the image is"
-            yield ("uki",), StagewrightError(Reason.MISSING_KEY, problem, hint="set base_url, or single_file instead")
+            problem = "uki: it needs `base_url`, the address of the image"
+            yield (
+                ("uki",),
+                StagewrightError(Reason.MISSING_KEY, problem, hint="set `base_url`, or `single_file` instead of `uki`"),
+            )
         entry = project.entry(self.boot)
         if not entry or not isinstance(entry.model, LiveStage2):
             if entry:
-                problem, hint = f"boot: {self.boot!r} is no payload", "name a stage of kind livecd-stage2"
+                problem, hint = f"boot: {self.boot!r} is not a payload", "name a stage of kind livecd-stage2"
                 yield ("boot",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
             return
         yield from entry.model.unknown_kernel(self.kernel, self.boot)
@@ -129,12 +132,12 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             named = [name for name in ("methods", "uki") if getattr(self, name)]
             yield (named[0],), _cannot_fetch(self.boot, lacking)
         if (self.uki or self.single_file) and Loader.UKI not in entry.model.loaders:
-            problem = f"{self.boot!r} does not take the stub of unified kernel images from its environment"
+            problem = f"uki not found in `loaders` of payload {self.boot!r}"
             hint = f'add "uki" to `loaders` of {self.boot!r}'
             yield ("uki" if self.uki else "single_file",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
         missing = [loader for loader in self.loaders or [] if loader not in entry.model.network_loaders]
         if missing:
-            problem = f"loaders: {self.boot!r} does not take {', '.join(missing)} from its environment"
+            problem = f"loaders: {', '.join(missing)} not found in payload {self.boot!r}"
             hint = f"add it to `network_loaders` of {self.boot!r}"
             yield ("loaders",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
 
@@ -157,7 +160,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         return {"boot": super().node_inputs(scope)["boot"], "squashfs": self._squashfs(scope).id}
 
     def build(self, work: Work[NetSetContext]) -> Built:
-        """Link the parts, write what is generated, and digest all of it."""
+        """Link the parts, write the generated files, and write digests of all of them."""
         work.phase("assemble")
         folder = work.artifact("boot")
         payload = Payload.read(folder).with_first(self.kernel)
@@ -182,7 +185,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         return Built(tree, NetSetFacts(script=SCRIPT, base_url=net_set.base_url, **report.to_dict()))
 
     def _modules(self) -> list[NetModule]:
-        """The modules of dracut without which the initramfs could not do what is asked for."""
+        """Return the modules of dracut that the methods need in the initramfs."""
         asked = [*self.methods, *([Method.HTTP] if self.uki else [])]
         return list(dict.fromkeys(module for method in asked for module in method.modules))
 
@@ -203,7 +206,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         )
 
     def _unify(self, parts: NetSetParts, net_set: NetSet, payload: Payload, work: Work[NetSetContext]) -> NetSetParts:
-        """The same parts, with the unified kernel images that are asked for."""
+        """Return the parts, with unified kernel images according to the settings."""
         work.phase("unified kernel images")
         kernel, folder, efi = payload.kernels[0], work.new_folder("unified"), EfiArch.of(Arch(payload.arch))
         stub = work.artifact("boot") / LOADERS / Loader.UKI / efi.stub
@@ -223,20 +226,20 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
 
     def _manifest(self, work: Work[NetSetContext], tree: Path, image: FileDigests) -> None:
-        """The manifest of the image, with the packages in it."""
+        """Write the manifest of the image, with its packages."""
         write_manifest(tree / IMAGE, manifest_of(work, image), work.facts("squashfs", SquashfsFacts).installed)
         add_digests(tree, [f"{IMAGE}.{SUFFIX}"], work.epoch)
 
 
 def _cannot_fetch(payload: str, modules: Sequence[str]) -> StagewrightError:
     names = ", ".join(f'"{module}"' for module in modules)
-    what = f"the initramfs of {payload!r} has no {names}, so it cannot get an image over the network like this"
+    what = f"payload {payload!r}: its initramfs cannot get an image over the network without {names}"
     hint = f'add {names} to `initramfs.modules` of {payload!r} (dracut), or set methods = ["initrd"]'
     return StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
 
 
 def _programs(folder: Path, wanted: list[NetLoader] | None) -> Mapping[str, Path]:
-    """The programs of a payload, by their name in the set."""
+    """Return the programs of a payload, by their name in the set."""
     loaders = [loader for loader in NetLoader if wanted is None or loader in wanted]
     found = {name: folder / PROGRAMS / loader / name for loader in loaders for name in loader.names}
     return {name: path for name, path in found.items() if path.exists()}

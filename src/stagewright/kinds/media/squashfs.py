@@ -1,6 +1,6 @@
-"""squashfs: the live root and the modules of the payload's kernel, as one file that ISO and network boot share (R63).
+"""squashfs: the live root and the kernel modules of the payload, as one file that ISO and network boot share.
 
-Takes a live root (livecd-stage1) and a payload (livecd-stage2); made by the stages that need it, not written by users.
+Inputs: a live root (livecd-stage1) and a payload (livecd-stage2). Stages that need it add this node; users cannot.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stagewright.run import run
 
 
 class SquashfsCompression(enum.StrEnum):
-    """Compressors of mksquashfs(1) that the kernels of live systems know."""
+    """Compressors of mksquashfs(1) that kernels of live systems support."""
 
     ZSTD = "zstd"
     XZ = "xz"
@@ -39,19 +39,19 @@ class SquashfsCompression(enum.StrEnum):
     LZ4 = "lz4"
 
     def arguments(self, level: int | None) -> list[str]:
-        """The compressor as arguments for mksquashfs(1)."""
+        """Return the compressor as arguments of mksquashfs(1)."""
         if self in (SquashfsCompression.ZSTD, SquashfsCompression.GZIP) and level:
             return ["-comp", self.value, "-Xcompression-level", str(level)]
         return ["-comp", self.value]
 
 
 class SquashfsSettings(Section):
-    """How the live root is compressed."""
+    """Settings for the compression of the live root."""
 
     compression: Annotated[SquashfsCompression, ByValue()] = SquashfsCompression.ZSTD
     """The compressor of the squashfs."""
     level: Annotated[int, Field(ge=1, le=22)] | None = 3
-    """Its level: 1 to 22 for zstd, 1 to 9 for gzip; xz and lz4 have none."""
+    """The level of the compressor: 1 to 22 for zstd, 1 to 9 for gzip; ignored for xz and lz4."""
     block_size: Annotated[str, Field(pattern=r"^\d+[KM]?$")] = "1M"
     """The block size, 4K to 1M."""
 
@@ -61,13 +61,13 @@ class SquashfsFacts(Facts):
 
     bytes: int
     sha512: str
-    """The digest of the file. All media with the file list it, and none has to read the file again."""
+    """Digest of the file. All media that contain the file list it without reading the file again."""
     installed: tuple[Package, ...] = ()
-    """The packages in it."""
+    """Packages of the live root."""
 
     @property
     def remembered(self) -> Sequence[Package]:
-        """The packages in it."""
+        """Packages of the live root."""
         return self.installed
 
 
@@ -84,7 +84,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
     boot: FilesRef
 
     def build(self, work: Work[StageContext]) -> Built:
-        """Put the modules into the live root and compress it."""
+        """Add the modules to the live root and compress it."""
         root = work.mount("live")
         packages = packages_of(root.path, work.remembered("live"))
         add_modules(root, work.artifact("boot"))
@@ -111,7 +111,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
 
 
 def add_modules(root: Root, payload: Path) -> None:
-    """Put the modules of a payload's kernels, and its firmware, into a root."""
+    """Copy the modules and the firmware of a payload into a root."""
     for modules in sorted((payload / MODULES).iterdir()):
         place = inside(root.path, _folder, f"/lib/modules/{modules.name}")
         shutil.copytree(modules, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
@@ -121,13 +121,13 @@ def add_modules(root: Root, payload: Path) -> None:
 
 
 def _folder(path: str) -> str:
-    """A folder, made if need be, as a path with no link in it: /lib may lead to /usr/lib."""
+    """Make a folder if it is missing. Return its path without links, because /lib can be a link to /usr/lib."""
     Path(path).mkdir(parents=True, exist_ok=True)
     return os.path.realpath(path)
 
 
 def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:
-    """The node that makes the squashfs of these two; stages that ask for the same share it.
+    """Return the node for the squashfs of a live root and a payload. Stages with equal settings share it.
 
     ``settings`` may be those of a stage with more of them.
     """

@@ -1,7 +1,7 @@
-"""bootstrap: a Debian root as stage 0, from the machine's own package sources, with Portage from PyPI (R8).
+"""bootstrap: a Debian root as stage 0, from the package sources of this computer, with Portage from PyPI.
 
-Written as ``bootstrap = "debian"`` in a seed. The first build looks up every package and pins it in the lock; later
-builds look for nothing newer until ``stagewright update`` is asked.
+A seed selects it with ``bootstrap = "debian"``. The first build looks up every package and pins it in the lock. Later
+builds use these packages until ``stagewright update`` looks them up again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stagewright.seeds.debian import DebianRequest, bootstrap, resolve_packages
 DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
-class Bootstrap(Seed, kind="bootstrap"):
+class BootstrapSeed(Seed, kind="bootstrap"):
     """A seed with ``bootstrap``."""
 
     required_tools = (
@@ -40,11 +40,11 @@ class Bootstrap(Seed, kind="bootstrap"):
     bootstrap: Literal["debian"]
     """The system to bootstrap."""
     suite: str | None = None
-    """Its release, such as `bookworm`; default: that of this machine."""
+    """The release, such as `bookworm`; default: that of this computer."""
     packages: list[DebianPackage]
-    """Packages to install besides the essential ones."""
+    """Packages to install in addition to the essential ones."""
     portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"
-    """The version of Portage to install; an empty one leaves it out."""
+    """The version of Portage to install. Without Portage if it is empty."""
 
     def node_context(self, node_id: str, scope: Scope) -> SeedContext:
         """Return the pin, which lists every package."""
@@ -61,14 +61,14 @@ class Bootstrap(Seed, kind="bootstrap"):
         return replace(node, tools=(emulator(machine).program,)) if machine.is_foreign else node
 
     def pin(self, work: Work[SeedContext]) -> Pin:
-        """Ask the package sources what the packages are."""
+        """Look up the packages in the package sources."""
         work.phase("look up packages")
         return resolve_packages(self._request(None), work.folder, work.store.cache("pypi"), work.log)
 
     def build(self, work: Work[SeedContext]) -> Built:
         """Bootstrap the root and adapt it for Portage."""
         pin = work.context.pin
-        assert pin, "the engine pins before it builds"
+        assert pin, "the session pins before it builds"
         request = self._request(pin)
         work.emulate(request.arch.port.machine)
         work.phase(f"bootstrap {len(pin['packages'])} packages")
@@ -79,5 +79,5 @@ class Bootstrap(Seed, kind="bootstrap"):
         return DebianRequest(self.suite or codename(), tuple(sorted(self.packages)), self.portage, self._arch(pin))
 
     def _arch(self, pin: Pin | None) -> Arch:
-        """A pin is of one architecture, whatever computer it is used on."""
+        """Return the architecture of the root. A pin is for one architecture, on every computer."""
         return Arch(self.arch or (pin or {}).get("arch") or host_machine().arch)

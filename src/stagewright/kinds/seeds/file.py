@@ -29,15 +29,15 @@ class FileContext(StageContext):
     """A digest of the owners of a folder's files; None for a tarball."""
 
 
-class SeedFile(ArchiveSeed, kind="file"):
+class FileSeed(ArchiveSeed, kind="file"):
     """A seed with ``file``."""
 
     context_model = FileContext
 
     file: Annotated[str, ProjectFile()]
-    """The tarball: plain, or compressed by xz, zstd, bzip2 or gzip; or a folder that is the root."""
+    """The tarball: uncompressed, or compressed with xz, zstd, bzip2 or gzip; or a folder with the root."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """The digest that a tarball must have."""
+    """The digest of the tarball, which is checked."""
 
     def node_context(self, node_id: str, scope: Scope) -> FileContext:
         """Return the owners of a folder's files, because the digest of a project's folder does not cover them."""
@@ -46,7 +46,7 @@ class SeedFile(ArchiveSeed, kind="file"):
         return FileContext(source_date_epoch=scope.project.epoch, owners=owners)
 
     def build(self, work: Work[FileContext]) -> Built:
-        """Compare the digest, unpack the archive; or copy the folder, by way of an archive, so that it is as safe."""
+        """Check the digest and unpack the archive. A folder is packed first, so that the same checks apply."""
         source = work.files[self.file]
         if source.is_dir():
             return self._of_folder(work, source)
@@ -54,7 +54,7 @@ class SeedFile(ArchiveSeed, kind="file"):
         if self.sha256 and found != self.sha256:
             raise StagewrightError(
                 Reason.DIGEST_MISMATCH,
-                f"{self.file} has sha256 {found}, the project says {self.sha256}",
+                f"{self.file}: wrong sha256 {found} (the project says {self.sha256})",
                 hint="fetch the file again, or correct `sha256`",
             )
         facts = LayerFacts(archive={"file": self.file, "sha256": found})
@@ -62,9 +62,9 @@ class SeedFile(ArchiveSeed, kind="file"):
 
     def _of_folder(self, work: Work[FileContext], source: Path) -> Built:
         if self.sha256:
-            what = f"{self.file} is a folder, which has no sha256"
+            what = f"{self.file}: `sha256` is for tarballs, and this is a folder"
             raise StagewrightError(
-                Reason.INVALID_VALUE, what, hint="leave out `sha256`; the content is part of the key"
+                Reason.INVALID_VALUE, what, hint="remove `sha256`; the content of the folder is part of the key"
             )
         archive = work.folder / "folder.tar"
         words = [
@@ -77,7 +77,9 @@ class SeedFile(ArchiveSeed, kind="file"):
             "--sparse",
         ]
         run([*words, "--exclude-vcs", f"--directory={source}", "."], log=work.log)
-        bounds = replace(self.limits.bounds(archive.stat().st_size), members=10**9)  # it was here before, in full
+        bounds = replace(
+            self.limits.bounds(archive.stat().st_size), members=10**9
+        )  # the files exist already, so their number cannot surprise
         tree = self.unpacked(work, lambda tree: unpack(archive, tree, work.log, bounds, name=self.file), self.file)
         archive.unlink()
         assert work.context.owners, "the source is a folder"
@@ -85,7 +87,7 @@ class SeedFile(ArchiveSeed, kind="file"):
 
 
 def _owners(folder: Path) -> str:
-    """A digest of who owns what in a folder."""
+    """Return a digest of the owners of all files in a folder."""
     total = hashlib.sha256()
     for entry, relative in walk(folder):
         info = entry.stat(follow_symlinks=False)

@@ -1,7 +1,7 @@
-"""mirror: a stage3 of Gentoo's, the newest of its variant that a mirror has, signed by Gentoo's release keys (R8).
+"""mirror: the newest stage3 of a variant from a Gentoo mirror, signed by Gentoo's release keys.
 
-Written as ``mirror = "https://..."`` with a ``variant``. Which file that is, and its digests, stand in the lock; later
-builds take exactly that one until ``stagewright update`` is asked.
+A seed selects it with ``mirror = "https://..."`` and ``variant``. The lock pins the file and its digests. Builds use
+exactly this file until ``stagewright update`` looks for a newer one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stagewright.kinds.common.archived import (
     PinnedSeed,
     SeedPin,
     Url,
-    kept,
+    cached_file,
     pin_of,
     progress,
 )
@@ -36,7 +36,7 @@ from stagewright.project.lock import Pin
 from stagewright.seeds import gentoo
 
 OLD = 45
-"""Days after which the newest stage3 is worth a word: Gentoo makes most of them every week."""
+"""Age in days from which the newest stage3 gets a notice. Gentoo makes most of them every week."""
 
 
 class MirrorPin(SeedPin):
@@ -48,32 +48,32 @@ class MirrorPin(SeedPin):
     blake2b: str
 
 
-class Mirror(ArchiveSeed, PinnedSeed, kind="mirror"):
+class MirrorSeed(ArchiveSeed, PinnedSeed, kind="mirror"):
     """A seed with ``mirror``."""
 
     required_tools = (*ArchiveSeed.required_tools, GNUPG)
     pin_model = MirrorPin
 
     mirror: Annotated[Url | Annotated[list[Url], Field(min_length=1)], NotInKey()]
-    """A mirror of Gentoo's, such as `https://distfiles.gentoo.org`; of several, the first one that does."""
+    """A Gentoo mirror, such as `https://distfiles.gentoo.org`. Of several, the first one that works is used."""
     variant: Annotated[str, Matching(gentoo.VARIANT, "a variant such as stage3-amd64-systemd"), NotInKey()]
-    """What it is called there without its date; `stagewright seeds` lists them."""
+    """The name of the stage3 without its date. `stagewright seeds` lists them."""
     keys: Annotated[list[Fingerprint], Field(min_length=1), NotInKey()] = list(gentoo.RELEASE_KEYS)
-    """Whose signatures count: fingerprints of primary keys. Default: Gentoo's release keys."""
+    """Fingerprints of the primary keys whose signatures are accepted; default: Gentoo's release keys."""
     keyring: Annotated[FilePath | None, NotInKey()] = None
-    """The keys themselves, as `gpg --export` writes them; default: those that Gentoo's package of them installs."""
+    """A file with the keys, as `gpg --export` writes it; default: /usr/share/openpgp-keys/gentoo-release.asc."""
 
     def pin(self, work: Work[SeedContext]) -> Pin:
-        """Ask the mirror what is newest, and fetch and verify it."""
+        """Look up the newest stage3 on the mirror, fetch it and verify it."""
         known = work.context.pin or {}
         work.phase("look up the newest")
         with self._mirror(work) as mirror:
             stage = mirror.latest(self.variant, gentoo.stamp_of(known.get("file", ""), self.variant))
             if (days := gentoo.age(stage)) > OLD:
-                work.notice(f"{stage.file} is the newest there, and {days} days old")
+                work.notice(f"{stage.file}: the newest one on the mirror is {days} days old")
             found = mirror.digests(stage)
             work.phase(f"fetch {stage.file}")
-            mirror.fetch(found, kept(work, found.sha512, stage.file), progress(work, stage.file))
+            mirror.fetch(found, cached_file(work, found.sha512, stage.file), progress(work, stage.file))
         return {
             "arch": mirror.arch,
             "file": stage.file,
@@ -84,11 +84,11 @@ class Mirror(ArchiveSeed, PinnedSeed, kind="mirror"):
         }
 
     def build(self, work: Work[SeedContext]) -> Built:
-        """Unpack the tarball that is pinned, fetched again if it is not there any more."""
+        """Unpack the pinned tarball. Fetch it again if it is not in the cache."""
         pin = pin_of(work, MirrorPin)
         name = pin.file
         digests = {"sha512": pin.sha512, "blake2b": pin.blake2b}
-        archive = kept(work, pin.sha512, name)
+        archive = cached_file(work, pin.sha512, name)
         urls = gentoo.urls(self.mirrors, gentoo.directory(self.variant, self.arch), gentoo.path_of(name, self.variant))
         work.phase(f"fetch {name}")
         try:
@@ -102,13 +102,13 @@ class Mirror(ArchiveSeed, PinnedSeed, kind="mirror"):
         except StagewrightError as error:
             if error.reason is not Reason.NOT_FOUND:
                 raise
-            hint = "mirrors keep a stage3 for some weeks only: stagewright update takes the newest"
+            hint = "mirrors keep a stage3 for a few weeks; run stagewright update to use the newest"
             raise StagewrightError(error.reason, error.message, detail=error.detail, hint=hint) from error
         return Built(self.unpack(work, archive, name), LayerFacts(archive=pin.model_dump()))
 
     @property
     def mirrors(self) -> list[str]:
-        """The mirrors, in the order in which they are asked."""
+        """The mirrors, in the order in which they are tried."""
         return [self.mirror] if isinstance(self.mirror, str) else self.mirror
 
     @contextlib.contextmanager

@@ -1,6 +1,7 @@
-"""oci: a root from a container registry, such as Gentoo's own images; pinned by the digest of its manifest (R8).
+"""oci: a root from a container registry, such as Gentoo's images; pinned by the digest of its manifest.
 
-Written as ``oci = "docker.io/gentoo/stage3:systemd"``. Logins are those of skopeo(1): ``skopeo login REGISTRY``.
+A seed selects it with ``oci = "docker.io/gentoo/stage3:systemd"``. skopeo(1) has the logins: ``skopeo login
+REGISTRY``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Annotated
 
 from stagewright.arch import Arch, host_machine
 from stagewright.graph.given import NotInKey
-from stagewright.kinds.common.archived import ArchiveSeed, PinnedSeed, SeedPin, kept, pin_of
+from stagewright.kinds.common.archived import ArchiveSeed, PinnedSeed, SeedPin, cached_file, pin_of
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.tools import Tool
@@ -26,19 +27,19 @@ class OciPin(SeedPin):
     digest: str
 
 
-class SeedOci(ArchiveSeed, PinnedSeed, kind="oci"):
+class OciSeed(ArchiveSeed, PinnedSeed, kind="oci"):
     """A seed with ``oci``."""
 
     required_tools = (*ArchiveSeed.required_tools, Tool("skopeo", "skopeo", "app-containers/skopeo"))
     pin_model = OciPin
 
     oci: Annotated[str, Matching(REFERENCE, "registry/name:tag or registry/name@sha256:..."), NotInKey()]
-    """The image: registry, name, tag; of several architectures the one of `arch`."""
+    """The image: registry, name and tag. If it has several architectures, the one of `arch`."""
     tls: Annotated[bool, NotInKey()] = True
-    """Whether the registry is asked over TLS; `false` for one on this computer."""
+    """Use TLS for the registry; `false` for a registry on this computer."""
 
     def pin(self, work: Work[SeedContext]) -> Pin:
-        """Ask the registry what the tag stands for, and fetch and verify it."""
+        """Look up the digest of the tag in the registry, fetch the image and verify it."""
         image, reference = split_reference(self.oci)
         arch = Arch(self.arch or host_machine().arch)
         work.phase("look up the image")
@@ -47,7 +48,7 @@ class SeedOci(ArchiveSeed, PinnedSeed, kind="oci"):
         return {"arch": arch.value, "image": image, "tag": reference, "digest": digest}
 
     def build(self, work: Work[SeedContext]) -> Built:
-        """Unpack the image that is pinned, fetched again if it is not there any more."""
+        """Unpack the pinned image. Fetch it again if it is not in the cache."""
         image, _ = split_reference(self.oci)
         digest = pin_of(work, OciPin).digest
         layers = verified_layers(self._fetch(work, digest), digest, image)
@@ -61,7 +62,7 @@ class SeedOci(ArchiveSeed, PinnedSeed, kind="oci"):
 
     def _fetch(self, work: Work[SeedContext], digest: str) -> Path:
         work.phase(f"fetch {self.oci}")
-        return self._registry(work).fetch(digest, kept(work, digest.partition(":")[2], "image"))
+        return self._registry(work).fetch(digest, cached_file(work, digest.partition(":")[2], "image"))
 
     def _registry(self, work: Work[SeedContext]) -> ImageRegistry:
         return ImageRegistry(split_reference(self.oci)[0], self.tls, work.folder, work.log)

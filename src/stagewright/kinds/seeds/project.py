@@ -1,7 +1,7 @@
-"""project: a root that another project has built in the same store, taken as it is.
+"""project: a root that another project has built in the same store.
 
-Written as ``project = "../other"`` with ``stage = "base"``. The lock pins which of its builds that is, by key; the
-layers are shared, not copied. Later builds of the other project change nothing here until ``stagewright update``.
+A seed selects it with ``project = "../other"`` and ``stage = "base"``. The lock pins the build by its key. Its layers
+are shared, not copied. Later builds of the other project have no effect until ``stagewright update``.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ class ProjectPin(SeedPin):
     project: str
 
 
-class SeedProject(PinnedSeed, kind="project"):
+class ProjectSeed(PinnedSeed, kind="project"):
     """A seed with ``project``."""
 
     pin_model = ProjectPin
 
     project: Annotated[str, Field(min_length=1), NotInKey()]
-    """The folder of the other project, relative to this one or absolute; `~` is the home of who builds."""
+    """The folder of the other project: relative to this one, absolute, or below `~`."""
     stage: Annotated[str, NotInKey()]
-    """The stage or seed of the other project: one that leaves a root."""
+    """The stage or seed of the other project. Its result must be a root."""
     arch: Annotated[Annotated[Arch, ByValue()] | None, NotInKey()] = Field(
         default=None, exclude_if=lambda arch: arch is None
     )
     """The architecture by Gentoo's name, such as `arm64`; default: this computer's."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """See that the other project is there; what is wrong inside it is for its own `stagewright check`."""
+        """Check that the other project exists. `stagewright check` in its folder reports its errors."""
         folder = self._folder(project.folder)
         if not (folder / FILE_NAME).is_file():
-            what = f"project: there is no {FILE_NAME} in {folder}"
+            what = f"project: {FILE_NAME} not found in {folder}"
             yield ("project",), StagewrightError(Reason.NO_PROJECT, what, hint="name the folder of another project")
         elif folder.resolve() == project.folder.resolve():
-            what = "project: that is this project itself"
+            what = "project: this is the folder of the same project"
             yield ("project",), StagewrightError(Reason.CYCLE, what, hint="write root = ... in the stage instead")
 
     def node_files(self, scope: Scope) -> NodeFiles:
@@ -68,16 +68,16 @@ class SeedProject(PinnedSeed, kind="project"):
         return NodeFiles(sources={_OTHER: self._folder(scope.project.folder)})
 
     def pin(self, work: Work[SeedContext]) -> Pin:
-        """Look for the last build of the other project's stage."""
+        """Look for the last build of the stage in the other project."""
         folder = work.files[_OTHER]
         other = load(folder, kinds())
         entry = other.entry(self.stage)
         if entry is None:
             names = [*other.entries["stages"], *other.entries["seeds"]]
-            what = f"{folder} has no stage called {self.stage!r}"
+            what = f"stage {self.stage!r} not found in {folder}"
             raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(self.stage, names))
         if getattr(entry.model, "yields", None) is not Yields.LAYER:
-            what = f"{self.stage} of {folder} is of kind {entry.kind}, which leaves files, and no root"
+            what = f"{self.stage} of {folder}: its result is not a root (kind {entry.kind})"
             raise StagewrightError(Reason.INVALID_VALUE, what, hint="name the stage that it is made of")
         name = other.info.name
         built = [key for key in work.store.former(name, entry.node_id) if work.store.has(Yields.LAYER, key)]
@@ -86,7 +86,7 @@ class SeedProject(PinnedSeed, kind="project"):
         return {"project": name, "stage": self.stage, "key": built[-1]}
 
     def build(self, work: Work[SeedContext]) -> Built:
-        """Lay an empty layer on those of the root that is pinned."""
+        """Return an empty layer on top of the layers of the pinned root."""
         pin = pin_of(work, ProjectPin)
         key = pin.key
         if not work.store.has(Yields.LAYER, key):
@@ -102,6 +102,6 @@ class SeedProject(PinnedSeed, kind="project"):
 def _unbuilt(folder: Path, stage: str) -> StagewrightError:
     return StagewrightError(
         Reason.NOT_BUILT,
-        f"no build of {stage} of {folder} is in this store",
-        hint=f"stagewright -C {folder} build {stage}, with the same --store; then stagewright update here",
+        f"{stage} of {folder}: no build in this store",
+        hint=f"run stagewright -C {folder} build {stage} with this --store, then stagewright update here",
     )

@@ -1,7 +1,7 @@
-"""url: a root from a tarball on the web, by its digest or by who signed it.
+"""url: a root from a tarball on the web, verified by a digest or a signature.
 
-Written as ``url = "https://..."``. With a digest it is always that file; with ``signature`` and ``keys`` instead, the
-file that is there at first is verified and pinned in the lock, until ``stagewright update`` is asked.
+A seed selects it with ``url = "https://..."``. A digest in the project names the file exactly. With ``signature`` and
+``keys``, the first build verifies the file at the address and pins it in the lock, until ``stagewright update``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stagewright.kinds.common.archived import (
     PinnedSeed,
     SeedPin,
     Url,
-    kept,
+    cached_file,
     pin_of,
     progress,
 )
@@ -45,56 +45,58 @@ class UrlPin(SeedPin):
     blake2b: str
 
 
-class SeedUrl(ArchiveSeed, PinnedSeed, kind="url"):
+class UrlSeed(ArchiveSeed, PinnedSeed, kind="url"):
     """A seed with ``url``."""
 
     required_tools = (*ArchiveSeed.required_tools, GNUPG)
     pin_model = UrlPin
 
     url: Annotated[Url | Annotated[list[Url], Field(min_length=1)], NotInKey()]
-    """Where the tarball is; of several addresses, the first one that has it."""
+    """The address of the tarball. Of several addresses, the first one that has it is used."""
     sha256: Annotated[Annotated[str, Matching(r"[0-9a-f]{64}", "64 hexadecimal digits")] | None, NotInKey()] = None
-    """The digest that it must have."""
+    """The SHA-256 digest of the tarball, which is checked."""
     sha512: Annotated[Annotated[str, Matching(r"[0-9a-f]{128}", "128 hexadecimal digits")] | None, NotInKey()] = None
-    """The digest that it must have."""
+    """The SHA-512 digest of the tarball, which is checked."""
     signature: Annotated[Url | None, NotInKey()] = None
-    """Where its detached OpenPGP signature is."""
+    """The address of its detached OpenPGP signature."""
     keys: Annotated[list[Fingerprint], NotInKey()] = []
-    """Whose signatures count: fingerprints of primary keys."""
+    """Fingerprints of the primary keys whose signatures are accepted."""
     keyring: Annotated[FilePath | None, NotInKey()] = None
-    """The keys themselves, as `gpg --export` writes them."""
+    """A file with the keys, as `gpg --export` writes it."""
 
     @model_validator(mode="after")
-    def _vouched_for(self) -> SeedUrl:
+    def _vouched_for(self) -> UrlSeed:
         signed = [self.signature, self.keys, self.keyring]
         if not (self.sha256 or self.sha512 or any(signed)):
             facts = {"hint": "add `sha256` or `sha512`; or `signature`, `keys` and `keyring`"}
-            raise PydanticCustomError("unverified", "nothing says what the file must be", facts)
+            raise PydanticCustomError("unverified", "a digest or a signature is required", facts)
         if any(signed) and not all(signed):
             facts = {"hint": "a signature needs all of `signature`, `keys` and `keyring`"}
-            raise PydanticCustomError("unverified", "the signature could not be verified", facts)
+            raise PydanticCustomError("unverified", "the signature cannot be verified", facts)
         return self
 
     def pin(self, work: Work[SeedContext]) -> Pin:
         """Fetch the tarball and verify it."""
-        target = kept(work, hashlib.sha256(self._urls[0].encode()).hexdigest(), self._file)  # its own is not known yet
+        target = cached_file(
+            work, hashlib.sha256(self._urls[0].encode()).hexdigest(), self._file
+        )  # its digest is not known yet
         work.phase(f"fetch {self._file}")
         download(self._urls, target, verify=lambda path: self._verify(work, path), progress=progress(work, self._file))
         digests = checksums_of(target, ("sha512", "blake2b"))
         size = target.stat().st_size
-        final = kept(work, digests["sha512"], self._file)
+        final = cached_file(work, digests["sha512"], self._file)
         final.parent.mkdir(parents=True, exist_ok=True)
         target.rename(final)
         return {"file": self._file, "size": size, **digests}
 
     def build(self, work: Work[SeedContext]) -> Built:
-        """Unpack the tarball that is pinned, fetched again if it is not there any more."""
+        """Unpack the pinned tarball. Fetch it again if it is not in the cache."""
         pin = pin_of(work, UrlPin)
         name, digests = pin.file, {"sha512": pin.sha512, "blake2b": pin.blake2b}
         work.phase(f"fetch {name}")
         archive = download(
             self._urls,
-            kept(work, digests["sha512"], name),
+            cached_file(work, digests["sha512"], name),
             verify=lambda path: check_checksums(path, name, digests),
             progress=progress(work, name),
         )
@@ -117,6 +119,6 @@ class SeedUrl(ArchiveSeed, PinnedSeed, kind="url"):
 
     @property
     def _file(self) -> str:
-        """What it is called: the last part of its address."""
+        """The name of the file: the last part of its address."""
         name = without_password(self._urls[0]).partition("?")[0].rstrip("/").rpartition("/")[2]
         return re.sub(r"[^A-Za-z0-9._+-]", "_", name).lstrip(".") or "seed"

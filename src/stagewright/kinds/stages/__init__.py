@@ -1,1 +1,1 @@
-"""Kinds of stages: roots built by Portage, from stage1 to stage4, and embedded roots."""
+"""Kinds of stages: roots that Portage builds, from stage1 to stage4, and embedded roots."""

@@ -1,7 +1,7 @@
-"""embedded: packages in a clean root of their own, with nothing of the system that built them (R6).
+"""embedded: packages in a clean root, without any file of the system that built them.
 
-Takes a root with Portage and a compiler; installs packages with ROOT= into an empty folder; yields that folder as a
-layer with nothing below it. Build dependencies stay behind (R25).
+Input: a root with Portage and a compiler. Portage installs packages with ROOT= into an empty folder. The result is that
+folder, as a layer without layers below. Build dependencies are not installed into it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from stagewright.portage.installed import installed_packages
 
 
 class Embedded(OwnRootStage, Finish, kind="embedded"):
-    """A stage of kind ``embedded``. The script runs inside the new root, so the packages must bring what it needs."""
+    """A stage of kind ``embedded``. The script runs inside the new root, so the packages must install what it needs."""
 
     def build(self, work: Work[PackageContext]) -> Built:
-        """Merge the packages into a fresh folder."""
+        """Install the packages into an empty folder."""
         if self.unmerge:
-            raise StagewrightError(Reason.INVALID_VALUE, "unmerge: leave the packages out of `packages` instead")
-        target, portage = self.rooms(work)
+            raise StagewrightError(
+                Reason.INVALID_VALUE, "unmerge: not for this kind; remove the packages from `packages`"
+            )
+        target, portage = self.new_root(work)
         portage.install(self.packages, target=TARGET)
         facts = finish(self, target, work, None)
         facts = facts.model_copy(update={"package_count": len(installed_packages(target.path))})

@@ -1,8 +1,8 @@
-"""stage1: the least that can build a compiler, in a root of its own (R2, R10).
+"""stage1: the smallest system that can build a compiler, in a clean root.
 
-Takes a seed; merges the profile's ``packages.build`` with ROOT= into an empty folder, sys-apps/baselayout first and
-everything with ``USE="-* build"`` and the profile's BOOTSTRAP_USE; yields that folder as a layer with nothing below.
-The steps are those of Gentoo's release builder.
+Input: a seed. Portage installs the profile's ``packages.build`` with ROOT= into an empty folder: sys-apps/baselayout
+first, and all packages with ``USE="-* build"`` and the profile's BOOTSTRAP_USE. The result is that folder, as a layer
+without layers below. The steps are those of Gentoo's release builder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
-from stagewright.kinds.common.system import empty_world, select_toolchain, settle_places, ship_configuration
+from stagewright.kinds.common.system import empty_world, select_toolchain, set_time_zone_and_locale, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import installed_packages
@@ -22,15 +22,15 @@ BASELAYOUT = "sys-apps/baselayout"
 
 
 class Stage1(OwnRootStage, kind="stage1"):
-    """A stage of kind ``stage1``. ``packages`` are merged besides those of the profile."""
+    """A stage of kind ``stage1``. ``packages`` are installed in addition to those of the profile."""
 
     update_seed: bool = False
-    """Update the seed before anything is built with it."""
+    """Update the seed before it builds anything."""
     update_seed_command: list[str] = ["--update", "--deep", "--newuse", "@world"]
-    """What emerge(1) is told to do for that."""
+    """The arguments of emerge(1) for this update."""
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """What updates the seed, and what the profile says that a stage1 is made of."""
+        """Yield the update of the seed, and the packages of the profile's stage1."""
         if self.update_seed:
             yield InstallRequest(self.update_seed_command)
         wanted = portage.stage1_packages()
@@ -38,8 +38,8 @@ class Stage1(OwnRootStage, kind="stage1"):
         yield InstallRequest([*wanted.packages, *self.packages], TARGET, options, use)
 
     def build(self, work: Work[PackageContext]) -> Built:
-        """Merge the packages into a fresh folder."""
-        target, portage = self.rooms(work)
+        """Install the packages into an empty folder."""
+        target, portage = self.new_root(work)
         if self.update_seed:
             work.phase("update the seed")
             portage.install(self.update_seed_command, options=["--buildpkg=n"])
@@ -48,8 +48,8 @@ class Stage1(OwnRootStage, kind="stage1"):
         if not wanted.packages:
             raise StagewrightError(
                 Reason.DEPENDENCIES,
-                f"the profile {self.profile!r} has no packages.build, so nothing says what a stage1 is",
-                hint="use a profile that has one, or start with a stage3",
+                f"profile {self.profile!r}: it has no packages.build, which lists the packages of a stage1",
+                hint="use a profile that has one, or begin with a stage3",
             )
         if any(BASELAYOUT in atom for atom in wanted.packages):
             portage.install([BASELAYOUT], target=TARGET, options=["--oneshot", "--nodeps"], use="build")
@@ -61,7 +61,7 @@ class Stage1(OwnRootStage, kind="stage1"):
             features="nodoc noman noinfo",
         )
         select_toolchain(target, work)
-        settle_places(target, work)
+        set_time_zone_and_locale(target, work)
         empty_world(target, work)
         ship_configuration(self, target, portage, work)
         facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(target.path)))

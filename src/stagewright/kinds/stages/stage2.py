@@ -1,7 +1,7 @@
-"""stage2: the toolchain built again by itself, in the root of a stage1 (R3).
+"""stage2: the toolchain built again by itself, in the root of a stage1.
 
-Takes a stage1; runs the tree's ``scripts/bootstrap.sh`` where there is one, else merges the profile's
-``packages.build`` with ``USE="-* bootstrap"``; yields a layer.
+Input: a stage1. Stagewright runs ``scripts/bootstrap.sh`` of the main repository. Without that script, Portage installs
+the profile's ``packages.build`` with ``USE="-* bootstrap"``. The result is a layer.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from collections.abc import Iterator
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import PackageStage, layer
-from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
+from stagewright.kinds.common.system import BinrepoSettings, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.repositories import main_repository
 from stagewright.root.root import Root
 
 
-class Stage2(PackageStage, Shipped, kind="stage2"):
-    """A stage of kind ``stage2``. ``packages`` are merged besides those of the bootstrap."""
+class Stage2(PackageStage, BinrepoSettings, kind="stage2"):
+    """A stage of kind ``stage2``. ``packages`` are installed in addition to those of the bootstrap."""
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """What the profile says that a bootstrap builds, and the stage's own packages."""
+        """Yield the packages of the profile's bootstrap, and those of the stage."""
         wanted = portage.stage1_packages()
         yield InstallRequest(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
         yield InstallRequest(self.packages)
 
     def build(self, work: Work[PackageContext]) -> Built:
-        """Bootstrap."""
+        """Build the toolchain again."""
         root, portage = self.portage(work)
         script = self._script(portage)
         if script:

@@ -1,7 +1,7 @@
-"""stage3: the whole system of a profile, every package of it built again (R4).
+"""stage3: the complete system of a profile, with every package built again.
 
-Takes a stage1 or stage2; ``emerge --emptytree @system``, depclean, an empty world; yields a layer. A user may stop
-here, and a Handbook installation begins here.
+Input: a stage1 or stage2. The steps are ``emerge --emptytree @system``, depclean, and an empty world file. The result
+is a layer. An installation by the Gentoo Handbook begins with it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import PackageStage, layer
-from stagewright.kinds.common.system import Shipped, empty_world, select_toolchain, ship_configuration
+from stagewright.kinds.common.system import BinrepoSettings, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import installed_packages
@@ -19,14 +19,14 @@ from stagewright.portage.installed import installed_packages
 OPTIONS = ("--emptytree", "--update", "--deep", "--with-bdeps=y")
 
 
-class Stage3(PackageStage, Shipped, kind="stage3"):
-    """A stage of kind ``stage3``. ``packages`` are merged besides the system set, and stay."""
+class Stage3(PackageStage, BinrepoSettings, kind="stage3"):
+    """A stage of kind ``stage3``. ``packages`` are installed in addition to the system set, and stay installed."""
 
     depclean: bool = True
-    """Remove what the system does not need."""
+    """Remove packages that the system does not need."""
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """The system set and everything below it."""
+        """Yield the system set; all its dependencies are built again."""
         yield InstallRequest(["@system", *self.packages], options=OPTIONS)
 
     def build(self, work: Work[PackageContext]) -> Built:

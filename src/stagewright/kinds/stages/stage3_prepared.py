@@ -1,7 +1,7 @@
-"""stage3-root.prepared: every package of a system built, for the binary packages alone (R91).
+"""stage3-root.prepared: every package of a system, built for its binary packages.
 
-Takes a root with Portage and a compiler; builds with ROOT= into a folder that never ships; yields that as a layer, for
-the binary packages that are kept beside it. Made by stage3-root, not written by users.
+Input: a root with Portage and a compiler. Portage builds with ROOT= into a folder that is never shipped. The result is
+that folder as a layer, with its binary packages. Stages of kind stage3-root add this node; users cannot.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from stagewright.project.fields import Atom, BinhostRef
 
 
 class RootSettings(OwnRootStage):
-    """What both nodes are told."""
+    """Settings of both nodes of a stage3-root."""
 
     packages: list[Atom] = ["@system"]
-    """What to install: atoms and @sets, as emerge(1) takes them."""
+    """Packages to install: atoms and @sets, as emerge(1) takes them."""
     binhosts: list[BinhostRef] | None = Field(default=[], max_length=0)
-    """None: every package of such a stage is built here."""
+    """Must be empty: all packages of this stage are built here."""
     first: list[list[Atom]] = []
-    """Groups of packages merged before all others, each without its dependencies, such as baselayout and libc."""
+    """Groups of packages to install before all others, without dependencies, such as baselayout and libc."""
 
     def merge(self, portage: Portage, accounts: Sequence[Sequence[str]] = (), *, binary: bool = False) -> None:
-        """Merge everything into the clean root: what must be first, then accounts, then all the rest."""
+        """Install everything into the new root: the first groups, then accounts, then all other packages."""
         for group in (*self.first, *accounts):
             portage.install(group, target=TARGET, options=["--oneshot", "--nodeps"], binary=binary)
         portage.install(self.packages, target=TARGET, binary=binary)
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """What :meth:`merge` installs."""
+        """Yield the packages that :meth:`merge` installs."""
         for group in self.first:
             yield InstallRequest(group, TARGET, ["--oneshot", "--nodeps"])
         yield InstallRequest(self.packages, TARGET)
 
 
-class Prepared(RootSettings, kind="stage3-root.prepared", table=""):
+class PreparedRoot(RootSettings, kind="stage3-root.prepared", table=""):
     """A node of kind ``stage3-root.prepared``."""
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Build the packages."""
-        target, portage = self.rooms(work)
+        target, portage = self.new_root(work)
         self.merge(portage)
         return layer(target, work, portage, LayerFacts(package_count=len(installed_packages(target.path))))

@@ -1,9 +1,12 @@
-"""stage4: a system made out of another, with packages, users, services and files (R5, R7).
+"""stage4: a system based on another root, with packages, users, services and files.
 
-Takes any root: a stage3, a seed, another stage4, to any depth; yields a layer. In this order: kernel, packages,
-overlays; then everything else that is asked for is checked against the root, and all that cannot be done is told at
-once; then groups and users, time zone and locales, services, the script, which finds all that in place; then removals,
-and the size of what is left.
+Input: any root: a stage3, a seed, another stage4, to any depth. The result is a layer. The order is:
+
+1. kernel, packages, overlays;
+2. all other settings are checked against the root, and everything that is impossible is reported at once;
+3. groups and users, time zone and locales, services;
+4. the script, which can use all of these;
+5. removals, and the size of the rest.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ from pydantic_core import PydanticCustomError
 from stagewright.chroot import inside
 from stagewright.kernel.modules import KernelSettings, install_kernel, rebuild_modules
 from stagewright.kinds.common.context import PackageContext
-from stagewright.kinds.common.finish import Finish, conclude, with_files
+from stagewright.kinds.common.finish import Finish, add_files, run_script_and_remove
 from stagewright.kinds.common.packages import PackageStage, layer
-from stagewright.kinds.common.system import Shipped, ship_configuration
+from stagewright.kinds.common.system import BinrepoSettings, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import InstallRequest, Portage
 from stagewright.portage.installed import packages_of
@@ -33,26 +36,26 @@ from stagewright.root.root import Root
 from stagewright.root.services import Services, apply_services, missing_service
 
 
-class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
+class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
     """A stage of kind ``stage4``."""
 
     protects = True
 
     kernel: KernelSettings | None = None
-    """A kernel, and packages with modules that fit it."""
+    """A kernel, and packages with modules for it."""
     groups: dict[AccountName, Group] = {}
-    """Groups that the root shall have, by name."""
+    """Groups of the root, by name."""
     users: dict[AccountName, User] = {}
-    """Users that the root shall have, by name; `root` too can be set here."""
+    """Users of the root, by name; `root` can also be set here."""
     root_password: Password | None = None
     """The password of root: a crypt(5) hash, `locked`, or `empty`."""
     services: Services = Services()
-    """What runs at boot, for OpenRC and systemd."""
+    """Services that start at boot, for OpenRC and systemd."""
     depclean: Literal["keep-build", "all"] | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Before `unmerge`, remove what neither the world nor the system set needs; `keep-build` spares what these
-    are built with."""
+    """Before `unmerge`, remove packages that neither the world nor the system set needs. `keep-build` keeps the
+    packages that these are built with."""
     size: Size | None = None
-    """How large the files of the whole root may be together, such as 500M (powers of 1024)."""
+    """The largest permitted size of all files of the root, such as 500M (powers of 1024)."""
 
     @field_validator("users", "groups")
     @classmethod
@@ -65,27 +68,27 @@ class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
     def _one_password(self) -> Stage4:
         root = self.users.get("root")
         if self.root_password is not None and root and root.password is not None:
-            facts = {"hint": "leave one of the two out"}
+            facts = {"hint": "remove one of the two"}
             raise PydanticCustomError("password", "root has a password in root_password and in users.root", facts)
         return self
 
     @property
     def uses_portage(self) -> bool:
-        """To install or remove packages, and to set the profile; a root without Portage is fine otherwise."""
+        """True if packages are installed or removed, or the profile is set. Other roots need no Portage."""
         return bool(self.packages or self.unmerge or self.kernel or self.profile or self.depclean)
 
     def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """The kernel, and the packages."""
+        """Yield the kernel and the packages."""
         kernel = [self.kernel.package] if self.kernel and self.kernel.package else []
         yield InstallRequest([*kernel, *self.packages], options=["--newuse", "--deep", "--update"])
 
     def build(self, work: Work[PackageContext]) -> Built:
-        """Change the root, keep the changes as a layer."""
+        """Change the root, and return the changes as a layer."""
         root, portage = self.portage(work)
-        keys, lacks = self._keys(work)
-        raise_missing([*lacks, *(lack for lack in self._accounts(root, keys, work).lacks if lack.certain)])
+        keys, wrong = self._keys(work)
+        raise_missing([*wrong, *(lack for lack in self._accounts(root, keys, work).lacks if lack.certain)])
         self._packages(root, portage, work)
-        with_files(self, root, work)
+        add_files(self, root, work)
         accounts = self._accounts(root, keys, work)
         raise_missing([*accounts.lacks, *inside(root.path, missing_service, self.services), *missing_local(self, root)])
         if accounts.homes or self.groups:
@@ -94,7 +97,7 @@ class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
         apply_services(self.services, root, work.epoch)
         if self.depclean:
             portage.depclean(keep_build=self.depclean == "keep-build")
-        facts = conclude(self, root, work, portage)
+        facts = run_script_and_remove(self, root, work, portage)
         packages = Counter({package.name: package.size for package in packages_of(root.path, [facts.remembered])})
         size = check_size(root.path, self.size, packages) if self.size else None
         facts = facts.model_copy(update={"package_count": len(packages), "bytes": size})
@@ -115,12 +118,12 @@ class Stage4(PackageStage, Finish, Local, Shipped, kind="stage4"):
         return inside(root.path, plan_accounts, self.groups, users, keys, work.epoch)
 
     def _keys(self, work: Work[PackageContext]) -> tuple[dict[str, tuple[str, ...]], list[MissingRequirement]]:
-        """The public keys of each user, from the files of the project."""
+        """Return the public keys of each user, from files of the project, and errors in these files."""
         keys: dict[str, tuple[str, ...]] = {}
-        lacks: list[MissingRequirement] = []
+        problems: list[MissingRequirement] = []
         for user, settings in self.users.items():
             for name in settings.authorized_keys:
                 lines, wrong = read_keys(name, work.files[name].read_text(errors="replace", encoding="utf-8"))
                 keys[user] = (*keys.get(user, ()), *lines)
-                lacks += wrong
-        return keys, lacks
+                problems += wrong
+        return keys, problems

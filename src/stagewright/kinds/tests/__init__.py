@@ -1,1 +1,1 @@
-"""Kinds of tests: nodes that run what other nodes built."""
+"""Kinds of tests: nodes that run the results of other nodes."""

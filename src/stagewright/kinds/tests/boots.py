@@ -1,7 +1,7 @@
-"""boots: start an image in a virtual machine and see that it does what it should (R35, R46).
+"""boots: boot an image in a virtual machine and check what it does.
 
-Takes a stage that yields an image; yields what the machine said: console log, screenshot, and a report. A test that
-failed fails the build.
+Input: a stage that yields an image. The result is console log, screenshot and report. If the test fails, the build
+fails.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_
 from stagewright.vm.script import BootScript
 
 REFUSED = r"BdsDxe: failed to load .*(Access Denied|Security Violation)"
-"""What OVMF says of a program without a signature that it knows."""
+"""Message of OVMF for a program without a known signature."""
 
 
 class Attach(enum.StrEnum):
-    """How the image is put into the machine."""
+    """The device of the machine that has the image."""
 
     CD = "cd"
     USB = "usb"
@@ -45,7 +45,7 @@ class Attach(enum.StrEnum):
         arch: Arch = Arch.AMD64,
         variables: Path | None = None,
     ) -> MachineSpec:
-        """A machine that has the image attached like this."""
+        """Return a machine with the image on this device."""
         return MachineSpec(
             firmware=firmware,
             architecture=architecture_of(arch),
@@ -62,36 +62,40 @@ class BootTest(MachineTest, kind="boots", table="tests"):
     """A test with ``boots``."""
 
     boots: FilesRef
-    """The stage whose image is started."""
+    """The stage with the image to boot."""
     attach: Annotated[Attach, ByValue()] = Attach.CD
-    """How the image is put into the machine: as a disc, a USB stick, or a disk."""
+    """The device with the image: `cd`, `usb` or `disk`."""
     variables: FilePath | None = None
-    """UEFI variables to start with, such as OVMF's with keys of one's own; default: the firmware's own."""
+    """A file with UEFI variables, such as OVMF's with your own keys; default: those of the firmware."""
     entry: Annotated[int, Field(ge=1, le=100)] = 1
-    """Which line of the boot menu to start, counted from the first, which starts by itself; takes a menu on the console
-    (`console=ttyS0` among the arguments of the medium's kernel)."""
+    """The number of the boot menu's entry to start, from 1, the default entry. Other entries need a menu on the console
+    (`console=ttyS0` in the kernel arguments of the medium)."""
     refused: bool = False
-    """The firmware must refuse to start it, as secure firmware does without the right signature."""
+    """The firmware must refuse to start the image, as secure firmware does without a valid signature."""
 
     @model_validator(mode="after")
     def _fits(self) -> BootTest:
         if self.variables and self.firmware == "bios":
-            facts = {"hint": "leave it out, or set firmware to uefi or uefi-secure"}
-            raise PydanticCustomError("firmware", "`variables`: a BIOS has none", facts)
+            facts = {"hint": "remove it, or set firmware to uefi or uefi-secure"}
+            raise PydanticCustomError("firmware", "`variables`: a BIOS does not have UEFI variables", facts)
         if self.entry > 1 and self.refused:
-            raise PydanticCustomError("entry", "`entry`: what is refused has no boot menu", {"hint": "leave it out"})
+            raise PydanticCustomError(
+                "entry", "`entry`: an image that is refused shows no boot menu", {"hint": "remove it"}
+            )
         if self.refused and (self.expect or self.login or self.commands or self.poweroff):
-            facts = {"hint": "leave `expect`, `login`, `commands` and `poweroff` out"}
-            raise PydanticCustomError("refused", "`refused`: what the firmware refuses to start says nothing", facts)
+            facts = {"hint": "remove `expect`, `login`, `commands` and `poweroff`"}
+            raise PydanticCustomError(
+                "refused", "`refused`: an image that is refused shows nothing on the console", facts
+            )
         return self
 
     def script(self) -> BootScript:
-        """What the machine is put through."""
+        """Return the steps of the test."""
         script = replace(super().script(), entry=self.entry)
         return replace(script, expect=(REFUSED,)) if self.refused else script
 
     def build(self, work: Work[MachineContext]) -> Built:
-        """Boot the image; the report is kept when the test passes, and shown when it does not."""
+        """Boot the image. The error of a failed test contains the report."""
         image = image_of(work.artifact("boots"))
         machine = self.attach.machine(
             image,
@@ -104,14 +108,14 @@ class BootTest(MachineTest, kind="boots", table="tests"):
         acceleration = self.acceleration(work)
         folder = work.new_folder(TEST_ARTIFACTS)
         report = boot(machine, self.script(), folder, acceleration, work.phase)
-        return self.kept(report, folder, work)
+        return self.collected(report, folder, work)
 
 
 def image_of(artifact: Path) -> Path:
-    """The image among the files of an artifact. Raises ``ENVIRONMENT_LACKS`` when there is none to boot."""
+    """Return the image among the files of an artifact. Raises: ENVIRONMENT_LACKS if there is none."""
     images = sorted(path for path in artifact.iterdir() if path.suffix in (".iso", ".img", ".qcow2"))
     if not images:
         raise StagewrightError(
-            Reason.ENVIRONMENT_LACKS, f"nothing in {artifact} can be booted", hint="boot a stage that makes an image"
+            Reason.ENVIRONMENT_LACKS, f"{artifact}: no image found", hint="name a stage that makes an image"
         )
     return images[0]

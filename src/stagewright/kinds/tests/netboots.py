@@ -1,8 +1,9 @@
-"""netboots: start a machine from the network and see that it does what it should (R71).
+"""netboots: start a machine from the network and check what it does.
 
-Takes a stage that yields a set for network boot, and serves it to the one machine over HTTP; DHCP and TFTP are QEMU's,
-or dnsmasq's on a network made for it where machines are told different things. All of it is in a network namespace that
-leads nowhere. Yields what the machine said, and what it asked for. A test that failed fails the build.
+Input: a stage that yields a set for network boot. The test serves the set to one machine over HTTP. QEMU provides DHCP
+and TFTP. If machines need different answers, dnsmasq provides them on a separate network. Everything is in a network
+namespace without connection to other networks. The result is console log, screenshot, report, and the requests of the
+machine. If the test fails, the build fails.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from stagewright.vm.boot import boot
 from stagewright.vm.machine_spec import TAP, MachineSpec, architecture_of
 
 REQUESTS = "requests.jsonl"
-"""What the machine asked servers for, and what they said, one event a line."""
+"""Requests of the machine and answers of the servers, one event per line."""
 
 START = "start.ipxe"
 
@@ -54,7 +55,7 @@ FirmwareKind = Literal["uefi", "bios"]
 
 
 class NetStart(enum.StrEnum):
-    """What the machine loads first, and from where."""
+    """The program that the machine loads first, and its server."""
 
     IPXE_HTTP = "ipxe-http"
     IPXE_TFTP = "ipxe-tftp"
@@ -66,7 +67,7 @@ class NetStart(enum.StrEnum):
     HTTP_BOOT = "http-boot"
 
     def program(self, firmware: FirmwareKind, arch: Arch, method: Method | None) -> str:
-        """The file of the set that it takes, beside kernel, initramfs and image."""
+        """Return the program of the set that the machine loads, apart from kernel, initramfs and image."""
         match self:
             case NetStart.PXELINUX:
                 return "pxelinux.0"
@@ -87,18 +88,18 @@ class NetStart(enum.StrEnum):
 
     @property
     def firmware(self) -> FirmwareKind | None:
-        """The only firmware that it is for, if there is one."""
+        """The firmware that it needs; None if it works with both."""
         bios, uefi = (NetStart.PXELINUX, NetStart.UNDIONLY), (NetStart.IPXE_EFI, NetStart.SNPONLY, NetStart.HTTP_BOOT)
         return "bios" if self in bios else "uefi" if self in uefi else None
 
     @property
     def takes_method(self) -> bool:
-        """Whether it can be told how the image gets there."""
+        """True if the method for the image can be chosen."""
         return self in (NetStart.IPXE_HTTP, NetStart.IPXE_TFTP, NetStart.UNDIONLY, NetStart.HTTP_BOOT)
 
     @property
     def on_lan(self) -> bool:
-        """Whether it takes a DHCP server that tells machines apart, which QEMU's own does not."""
+        """True if it needs a DHCP server that distinguishes machines. QEMU's DHCP server does not."""
         return self in (NetStart.IPXE_EFI, NetStart.SNPONLY, NetStart.HTTP_BOOT)
 
 
@@ -110,16 +111,16 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     own_network = True
 
     netboots: FilesRef
-    """The stage whose set is served: a pxeboot."""
+    """The stage with the set to serve: a pxeboot."""
     start: Annotated[NetStart, ByValue()] = NetStart.IPXE_HTTP
-    """What the machine loads first: `ipxe-http` or `ipxe-tftp`, the script, for the iPXE of QEMU's network card; over
-    TFTP `pxelinux`, `grub`, or the set's own iPXE, `undionly`, `ipxe-efi` or `snponly`; or `http-boot`, which is
-    `boot.efi` by the firmware's HTTP Boot."""
+    """The program that the machine loads first. `ipxe-http` and `ipxe-tftp`: the script, with iPXE of QEMU's network
+    card. `pxelinux`, `grub`, and the iPXE programs of the set `undionly`, `ipxe-efi` and `snponly`: over TFTP.
+    `http-boot`: `boot.efi`, with the HTTP Boot of the firmware."""
     firmware: FirmwareKind = "uefi"
-    """What starts it: `uefi` or `bios`; QEMU's network card brings iPXE for both."""
+    """The firmware: `uefi` or `bios`. QEMU's network card has iPXE for both."""
     method: Annotated[Method, ByValue()] | None = None
-    """How the image gets there, for iPXE; default: the set's own. `nfs` and `nbd` start a server of their own,
-    `http-boot` takes `single.efi` for `initrd`."""
+    """The method for the image, for iPXE; default: the first of the set. The test starts a server for `nfs` and `nbd`.
+    With `http-boot`, `initrd` means `single.efi`."""
 
     @model_validator(mode="after")
     def _fits(self) -> NetbootTest:
@@ -128,74 +129,74 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             facts["hint"] = f'set firmware = "{self.start.firmware}", or another start'
             raise PydanticCustomError("start", "`start`: {start} is for machines with {fits}", facts)
         if self.method and not self.start.takes_method:
-            facts = {"start": str(self.start), "hint": "leave it out: the set's first method is what it takes"}
-            raise PydanticCustomError("method", "`method`: {start} is not told one", facts)
+            facts = {"start": str(self.start), "hint": "remove it; the machine uses the first method of the set"}
+            raise PydanticCustomError("method", "`method`: it cannot be chosen for {start}", facts)
         if self.start is NetStart.HTTP_BOOT and self.method not in (None, Method.HTTP, Method.INITRD):
             facts = {"method": str(self.method), "hint": "set http for boot.efi, or initrd for single.efi"}
-            raise PydanticCustomError("method", "`method`: no program for HTTP Boot has {method} in it", facts)
+            raise PydanticCustomError("method", "`method`: HTTP Boot does not support {method}", facts)
         return self
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """A program with an address in it is served under that address, which a server without certificates cannot."""
+        """Check that the address in the program uses HTTP, because the server of the test has no certificates."""
         entry = project.entry(self.netboots)
         base_url = str(getattr(entry and entry.model, "base_url", None) or "")
         if self.start is NetStart.HTTP_BOOT and self.method is not Method.INITRD and base_url.startswith("https:"):
-            problem = f"start: {UNIFIED} of {self.netboots!r} fetches the image by HTTPS, for which tests have no keys"
+            problem = f"start: {UNIFIED} of {self.netboots!r} fetches the image over HTTPS, which tests do not support"
             hint = 'set method = "initrd" to test single.efi, or an http base_url'
             yield ("start",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
 
     def node(self, node_id: str, scope: Scope) -> Node:
-        """The node, with the servers that this test starts.
+        """Return the node, with the servers that this test starts as tools.
 
-        Raises ``INVALID_VALUE`` where the network card of such machines brings no iPXE.
+        Raises: INVALID_VALUE if the network card of these machines has no iPXE.
         """
         node = super().node(node_id, scope)
         if self._arch(node) is Arch.ARM64 and self.start is not NetStart.GRUB:
             place = self._place(node, scope, "start")
-            message = f"start: arm64 machines do not start by {self.start}: their network card brings no iPXE"
+            message = f"start: arm64 machines do not support {self.start}, because their network card has no iPXE"
             raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint='set start = "grub"')
         servers = {Method.NFS: NFS_SERVER.program, Method.NBD: NBD_SERVER.program}
         lan = [DNSMASQ.program] if self.start.on_lan else []
         return replace(node, tools=(*node.tools, *lan, *([servers[self.method]] if self.method in servers else [])))
 
     def build(self, work: Work[MachineContext]) -> Built:
-        """Serve the set, boot the machine; the report is kept when the test passes, and shown when it does not."""
+        """Serve the set and boot the machine. The error of a failed test contains the report."""
         files = work.artifact("netboots")
         arch = work.context.arch
         program = self.start.program(self.firmware, arch, self.method)
         if not (files / program).exists():
             hint = f"see `network_loaders` of the payload, and `loaders`, `uki`, `single_file` of {self.netboots!r}"
-            raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{self.netboots!r} has no {program}", hint=hint)
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{self.netboots!r}: {program} not found", hint=hint)
         if self.method and self.method not in (has := methods_of(files)):
-            what = f"{self.netboots!r} has no method {self.method}, only {', '.join(has)}"
+            what = f"{self.netboots!r}: method {self.method} not found (methods: {', '.join(has)})"
             hint = f"see `methods` of {self.netboots!r}, and `initramfs.modules` of its payload"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
         acceleration = self.acceleration(work)
         folder, site = work.new_folder(TEST_ARTIFACTS), work.new_folder("served")
-        place = _Place.of(work.facts("netboots", NetSetFacts).base_url) if self.start.on_lan else _Place()
+        place = _SetAddress.of(work.facts("netboots", NetSetFacts).base_url) if self.start.on_lan else _SetAddress()
         served = site / place.path
         _link_all(files, served)
-        said: list[Event] = []
+        events: list[Event] = []
         loopback()
         try:
             with contextlib.ExitStack() as running:
                 address = ANY[0] if self.start.on_lan else LOOPBACK
-                server = running.enter_context(FileServer(site, address, place.port, said.append))
+                server = running.enter_context(FileServer(site, address, place.port, events.append))
                 url = place.url(server.port)
                 if self.start.on_lan:
-                    running.enter_context(self._lan(program, served, url, place.host, said.append))
-                addresses = {"base-url": url, **self._serve(served, work, said.append, running)}
+                    running.enter_context(self._lan(program, served, url, place.host, events.append))
+                addresses = {"base-url": url, **self._serve(served, work, events.append, running)}
                 (served / START).write_text(self._script(addresses), encoding="utf-8")
                 machine = self.machine(served, server.port, arch)
                 report = boot(machine, self.script(), folder, acceleration, work.phase)
         finally:
-            (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in said), encoding="utf-8")
-        built = self.kept(report, folder, work)
+            (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in events), encoding="utf-8")
+        built = self.collected(report, folder, work)
         (folder / REQUESTS).rename(built.tree / REQUESTS)
         return built
 
     def machine(self, served: Path, port: int, arch: Arch = Arch.AMD64) -> MachineSpec:
-        """A machine that starts from a folder, which a web server on this computer's loopback has at a port."""
+        """Return a machine that starts from a folder, which is served over HTTP on a port of the loopback."""
         by_http = (f"bootfile=http://{GATEWAY}:{port}/{START}",)
         options: Mapping[NetStart, tuple[str, ...]] = {
             NetStart.IPXE_HTTP: by_http,
@@ -203,7 +204,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             NetStart.UNDIONLY: (f"tftp={served}", *by_http),
         }
         program = self.start.program(self.firmware, arch, self.method)
-        # these use the firmware's own driver, which the ROM of the card would take the place of
+        # These use the driver of the firmware, which the ROM of the card would replace.
         bare = self.start.on_lan or (self.start is NetStart.GRUB and self.firmware == "uefi")
         return MachineSpec(
             firmware=self.firmware,
@@ -218,7 +219,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     def _serve(
         self, served: Path, work: Work[MachineContext], listener: Listener, running: contextlib.ExitStack
     ) -> Mapping[str, str]:
-        """Start what the method takes besides a web server; returns where it is, by iPXE's variable."""
+        """Start the server that the method needs, other than HTTP. Return its address, by iPXE's variable."""
         if self.method is Method.NFS:
             nfs = running.enter_context(NfsServer(served, work.new_folder("nfs"), listener))
             return {self.method.address: nfs.url(GATEWAY)}
@@ -228,7 +229,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         return {}
 
     def _script(self, addresses: Mapping[str, str]) -> str:
-        """What iPXE is handed, over HTTP or TFTP; the one of the card hands over to the set's if that is wanted."""
+        """Return the script for iPXE. For ``undionly``, the iPXE of the card loads the iPXE of the set first."""
         own = [f"iseq ${{netX/chip}} undionly || chain tftp://{GATEWAY}/undionly.kpxe"]
         first = own if self.start is NetStart.UNDIONLY else []
         method = [f"set method {self.method}"] if self.method else []
@@ -236,7 +237,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         return "\n".join(["#!ipxe", *first, *method, *known, f"chain --replace {SCRIPT}", ""])
 
     def _lan(self, program: str, served: Path, url: str, host: str, listener: Listener) -> Lan:
-        """A network with a boot server as the set's dnsmasq.conf describes it, or with HTTP Boot by the DHCP server."""
+        """Return a network with a boot server by the set's dnsmasq.conf, or with HTTP Boot by the DHCP server."""
         if self.start is NetStart.HTTP_BOOT:
             return Lan(TAP, listener, dhcp=http_boot(f"{url}/{program}"), host=host)
         text = configuration(served, SERVER, url, proxy_dhcp=True, programs=[program])
@@ -244,28 +245,28 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the set is on the machine's web: host, port (0: any that is free), path without slashes at its ends."""
+class _SetAddress:
+    """The address of the set for the machine: host, port (0: any free port), path without slashes at its ends."""
 
     host: str = GATEWAY
     port: int = 0
     path: str = ""
 
     @classmethod
-    def of(cls, base_url: str) -> _Place:
-        """Where the set itself believes to be."""
+    def of(cls, base_url: str) -> _SetAddress:
+        """Return the address for which the set was made."""
         parts = urllib.parse.urlsplit(base_url or f"http://{SERVER}")
         return cls(parts.hostname or SERVER, parts.port or 80, urllib.parse.unquote(parts.path).strip("/"))
 
     def url(self, port: int) -> str:
-        """The address of the set, served at a port."""
+        """Return the URL of the set on a port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         number = "" if port == 80 else f":{port}"
         return f"http://{host}{number}/{urllib.parse.quote(self.path)}".rstrip("/")
 
 
 def _link_all(source: Path, target: Path) -> None:
-    """The files of a set in a folder where more can be put."""
+    """Link the files of a set into a folder, to which other files can be added."""
     for path in sorted(source.rglob("*")):
         if path.is_file():
             place = target / path.relative_to(source)

@@ -1,8 +1,8 @@
-"""rebuilds: build a stage's own packages again inside it, and see that the compiler still works (R12).
+"""rebuilds: build the packages of a stage again inside it, and check that the compiler works afterwards.
 
-Takes a stage with Portage and a compiler, and its Portage settings; merges packages that it has, of the same versions
-with the same USE flags, from source with its own tools into a layer that is thrown away; yields a report: how long each
-took, and which of its files came out different.
+Input: a stage with Portage and a compiler. The test builds installed packages from source, in the same versions and
+with the same USE flags, in a layer that is not kept. The result is a report: the time for each package, and the files
+that differ.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from stagewright.root.root import Root
 REPORT = "rebuild.json"
 
 FROM_SOURCE = ("--oneshot", "--usepkg=n", "--getbinpkg=n", "--buildpkg=n", "--jobs=1")
-"""One after the other, so that what is built again builds the next, and times are each package's own."""
+"""One package at a time, so that each is built by the previous ones, and its time is measured separately."""
 
 _EMERGE_LOG = "/var/log/emerge.log"
 _STEP = re.compile(
@@ -46,7 +46,7 @@ _STEP = re.compile(
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """One package that was built again: its seconds, and the paths that it installs in another form, newly, no more."""
+    """One package that was built again: its time in seconds, and its paths that differ, are new, or are missing."""
 
     name: str  # category/name-version
     seconds: int | None
@@ -56,7 +56,7 @@ class Rebuilt:
 
     @property
     def equal(self) -> bool:
-        """Whether it has installed the same."""
+        """True if it installed the same files."""
         return not (self.differ or self.added or self.removed)
 
 
@@ -85,15 +85,15 @@ class RebuildTest(SystemTest, kind="rebuilds", table="tests"):
     facts_model = RebuildFacts
 
     rebuilds: StageRef
-    """The stage that builds its own packages again."""
+    """The stage whose packages are built again."""
     packages: list[AnyAtom] = []
-    """Which of them: atoms and @sets; those of the profile's `packages.build` when none are given."""
+    """The packages: atoms and @sets; default: those of the profile's `packages.build`."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Only stages that install packages have something to build again."""
+        """Check that the stage installs packages."""
         entry = project.entry(self.rebuilds)
         if entry and not isinstance(entry.model, PackageStage):
-            message = f"rebuilds: {self.rebuilds!r} is of kind {entry.kind}, which installs no packages"
+            message = f"rebuilds: {self.rebuilds!r} does not install packages (kind {entry.kind})"
             yield (
                 ("rebuilds",),
                 StagewrightError(Reason.INVALID_VALUE, message, hint="name the stage that it is made of"),
@@ -136,23 +136,23 @@ class RebuildTest(SystemTest, kind="rebuilds", table="tests"):
         rebuilt = [_rebuilt(name, taken.get(name), before[name], after[name]) for name in names]
         return self._report(work, rebuilt, seconds, compiler)
 
-    def open(self, work: Work[RebuildContext]) -> Root:
-        """The root as the build sees it."""
-        return work.context.portage.open(work)
+    def shell_root(self, work: Work[RebuildContext]) -> Root:
+        """Return the root as the build sees it."""
+        return work.context.portage.shell_root(work)
 
     def _names(self, portage: Portage) -> list[str]:
-        """The installed packages to build again. Raises ``ENVIRONMENT_LACKS`` for all that is not there."""
+        """Return the installed packages to build again. Raises: ENVIRONMENT_LACKS with all that are not installed."""
         wanted = self.packages or portage.stage1_packages().packages
         if not wanted:
             raise StagewrightError(
                 Reason.DEPENDENCIES,
-                f"the profile of {self.rebuilds} has no packages.build, so nothing says what a toolchain is",
-                hint="list packages in the test",
+                f"{self.rebuilds}: its profile has no packages.build, which lists the toolchain",
+                hint="list `packages` in the test",
             )
         found = portage.installed_atoms(wanted)
         lacking = [atom for atom, names in found.items() if not names]
         if self.packages or len(lacking) == len(found):
-            raise_missing(MissingRequirement(f"{self.rebuilds} has no {atom} to build again") for atom in lacking)
+            raise_missing(MissingRequirement(f"{self.rebuilds}: {atom} is not installed") for atom in lacking)
         return sorted({name for names in found.values() for name in names})
 
     def _report(self, work: Work[RebuildContext], rebuilt: Sequence[Rebuilt], seconds: float, compiler: str) -> Built:
@@ -172,7 +172,7 @@ class RebuildTest(SystemTest, kind="rebuilds", table="tests"):
 
 
 def _keep_flags(config: Path, root: Root, names: Sequence[str]) -> None:
-    """Give each package the USE flags that it has, whatever the stage set them by."""
+    """Set the installed USE flags of each package, wherever the stage sets them."""
     flags = {package.name: package.use for package in inside(root.path, installed_packages, Path("/"))}
     lines = [f"={name} -* {' '.join(flags[name])}\n" for name in names]
     place = config / "package.use"
@@ -188,12 +188,12 @@ def _try(portage: Portage) -> str:
         return portage.try_compiler()
     except StagewrightError as error:
         raise StagewrightError(
-            Reason.BUILD_FAILED, "the compiler does not work after the packages were built again", detail=error.detail
+            Reason.BUILD_FAILED, "the compiler does not work after the rebuild", detail=error.detail
         ) from error
 
 
 def _seconds(log: str) -> dict[str, int]:
-    """How long each package took, by emerge's own log."""
+    """Return the time for each package from the log of emerge."""
     begun: dict[str, int] = {}
     taken: dict[str, int] = {}
     for step in _STEP.finditer(log):

@@ -1,6 +1,6 @@
-"""starts: start the init of a root in a container and see that it does what it should (R2).
+"""starts: start the init of a root in a container and check what it does.
 
-Takes any root; yields what it said: console log and a report. The root stays as it is, and the network stays outside.
+Input: any root. The result is console log and report. The root is not changed, and the container has no network.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class StartTest(GuestTest, kind="starts", table="tests"):
     contained = True
 
     starts: RootRef
-    """The stage or seed whose init is started, systemd or another one."""
+    """The stage or seed whose init is started: systemd or another one."""
 
     def build(self, work: Work[StageContext]) -> Built:
-        """Start it; the report is kept when the test passes, and shown when it does not."""
-        root = self.open(work)
+        """Start the init. The error of a failed test contains the report."""
+        root = self.shell_root(work)
         cgroup.enter(work.folder.name)
         folder = work.new_folder(TEST_ARTIFACTS)
-        return self.kept(start(root.path, self.script(), folder, work.phase), folder, work)
+        return self.collected(start(root.path, self.script(), folder, work.phase), folder, work)
 
-    def open(self, work: Work[StageContext]) -> Root:
-        """The root with a layer on top that is thrown away."""
+    def shell_root(self, work: Work[StageContext]) -> Root:
+        """Return the root with a writable layer on top."""
         return work.mount("starts")

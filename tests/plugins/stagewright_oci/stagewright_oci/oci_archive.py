@@ -24,14 +24,14 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import Matching, RootRef
 from stagewright.release.archive import Compression, pack
 from stagewright.release.artifact_digests import digest_artifact
-from stagewright.seeds.oci_image import PLATFORMS
+from stagewright.seeds.oci_image import IMAGE_PLATFORMS
 
 
 class OciContext(ArtifactContext):
     """Context of a container image."""
 
-    architecture: str
-    """The architecture of the image, by its name in container registries."""
+    platform: str
+    """The architecture of the image, by its name in container registries, such as arm64 or arm/v7."""
 
 
 class OciArchive(FileArtifactKind, kind="oci-archive"):
@@ -55,7 +55,7 @@ class OciArchive(FileArtifactKind, kind="oci-archive"):
     def node_context(self, node_id: str, scope: Scope) -> OciContext:
         """Return the name of the file, the project for the manifest, and the architecture of the image."""
         arch = Arch(scope.arch(self.root))
-        return OciContext(**dict(super().node_context(node_id, scope)), architecture=PLATFORMS.get(arch, arch.value))
+        return OciContext(**dict(super().node_context(node_id, scope)), platform=IMAGE_PLATFORMS.get(arch, arch.value))
 
     def build(self, work: Work[OciContext]) -> Built:
         """Pack the root as a layer, describe the image, and write both into one file."""
@@ -73,10 +73,12 @@ class OciArchive(FileArtifactKind, kind="oci-archive"):
     def _layout(self, layer: Path, work: Work[OciContext]) -> dict[str, bytes | Path]:
         """Return the files of the image layout by path: their content, or a file with it."""
         digest = f"sha256:{digest_artifact(layer).digests['sha256']}"
+        architecture, _, variant = work.context.platform.partition("/")
         config = _json(
             {
                 "created": datetime.datetime.fromtimestamp(work.epoch, datetime.UTC).isoformat(),
-                "architecture": work.context.architecture,
+                "architecture": architecture,
+                **({"variant": variant} if variant else {}),
                 "os": "linux",
                 "config": {"Cmd": self.command},
                 "rootfs": {"type": "layers", "diff_ids": [digest]},

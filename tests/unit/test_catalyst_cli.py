@@ -77,7 +77,7 @@ def test_strict_alone_decides_about_surprises(catalyst: Call, folder: Path) -> N
         file.write("portage_prefix: a#b\n")
     plain, strict = catalyst("check", "specs"), catalyst("check", "specs", "--strict")
     assert (plain.returncode, strict.returncode) == (Exit.OK, Exit.INVALID)
-    assert "1 place" in plain.stdout
+    assert "1 surprising place" in plain.stdout
     assert "--strict" in plain.stdout
 
 
@@ -124,7 +124,7 @@ def test_graph_on_a_terminal(catalyst: Call) -> None:
         "└── 23.0-default/stage1-amd64-openrc-@TIMESTAMP@  stage1",
         "    └── 23.0-default/stage3-amd64-openrc-@TIMESTAMP@  stage3",
     ]
-    assert any("with 1 at a time: 2 steps" in line for line in lines)
+    assert any("with 1 at the same time: 2 steps" in line for line in lines)
 
 
 @pytest.mark.parametrize(("picture", "start"), [("dot", "digraph"), ("mermaid", "flowchart"), ("json", "[")])

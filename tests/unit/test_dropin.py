@@ -110,7 +110,7 @@ def test_a_snapshot_spec_is_one_too(catalyst: Catalyst, tmp_path: Path) -> None:
 def test_a_snapshot_that_cannot_be_made(catalyst: Catalyst) -> None:
     said = catalyst("-s", "stable", "--offline")
     assert said.code == 1
-    assert "there is no repository" in said.out
+    assert "gentoo.git: repository not found" in said.out
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""The command line: the one place besides ``ui`` that writes to the terminal."""
+"""The command line. Only this package and ``ui`` write to the terminal."""

@@ -21,16 +21,28 @@ from stagewright.vm.machine_spec import FirmwareKind
 
 @click.command(name="boot")
 @click.argument("image", metavar="STAGE|FILE")
-@click.option("-m", "--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="In MiB.")
-@click.option("--cpus", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--attach", type=click.Choice([item.value for item in Attach]), default="cd", show_default=True)
-@click.option("--firmware", type=click.Choice(get_args(FirmwareKind)), default="uefi", show_default=True)
+@click.option("-m", "--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="Memory in MiB.")
+@click.option("--cpus", type=click.IntRange(min=1), default=2, show_default=True, help="Number of processors.")
+@click.option(
+    "--attach",
+    type=click.Choice([item.value for item in Attach]),
+    default="cd",
+    show_default=True,
+    help="The device with the image.",
+)
+@click.option(
+    "--firmware", type=click.Choice(get_args(FirmwareKind)), default="uefi", show_default=True, help="The firmware."
+)
 @click.option(
     "--variables",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="UEFI variables to start with, such as ones with keys of your own.",
+    help="A file with the UEFI variables of the machine, for example with your own keys.",
 )
-@click.option("--arch", type=click.Choice(["amd64", "arm64"]), help="The machine's; default: that of the image.")
+@click.option(
+    "--arch",
+    type=click.Choice(["amd64", "arm64"]),
+    help="The architecture (default: that of the image).",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -42,7 +54,16 @@ def command(
     variables: Path | None,
     arch: str | None,
 ) -> int:
-    """Start a virtual machine with the image of a STAGE or with a FILE, its serial console on this terminal."""
+    """Start a virtual machine with the image of a STAGE, or with an image FILE.
+
+    The serial console of the machine is on this terminal; Ctrl-A X ends the machine.
+    KVM is used if it works here. Nothing is written to the image.
+
+    \b
+      stagewright boot iso
+      stagewright boot iso --firmware bios --memory 2048
+      stagewright boot out/disk.qcow2 --attach disk
+    """
     path, default = Path(image), host_machine().arch
     if not path.is_file():
         session = session_of(ctx)

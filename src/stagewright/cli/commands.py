@@ -51,5 +51,5 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of a command line, as click does, but with a hint for an unknown one."""
         if args and args[0] not in self.modules:
-            raise click.UsageError(f"no such command {args[0]!r}: {nearest(args[0], self.modules)}", ctx)
+            raise click.UsageError(f"unknown command {args[0]!r}; {nearest(args[0], self.modules)}", ctx)
         return super().resolve_command(ctx, args)

@@ -15,23 +15,27 @@ from stagewright.engine.diff_sources import DiffSource, diff_sources
 from stagewright.ui.text import shown, size
 
 SHOWN = 20
-"""How many files are shown when not all are asked for."""
+"""Number of files that are shown without ``--files``."""
 
 
 @click.command(name="diff")
 @click.argument("old", metavar="A")
 @click.argument("new", metavar="B")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; `equal` says whether they are.")
-@click.option("--files", "all_files", is_flag=True, help=f"List all files, not the {SHOWN} largest changes.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; `equal` is true without differences.")
+@click.option("--files", "all_files", is_flag=True, help=f"List all files, not only the {SHOWN} largest changes.")
 @click.pass_context
 def command(ctx: click.Context, old: str, new: str, as_json: bool, all_files: bool) -> None:
-    """Show what differs between A and B: packages, then files and sizes.
+    """Show the differences between A and B: packages, then files and sizes.
 
-    Each is the name of a stage, seed or test as the project is now, NAME@previous
-    for its last build with another key, the beginning of a key in the store, or a
-    file: a manifest, or an artifact with its manifest beside it. Two roots are
-    compared by content, owner, mode and attributes, listings of tarballs by what
-    they list; times do not count. The exit code is 0 whether they are equal or not.
+    A and B are names of stages or seeds (their present build), NAME@previous (the last
+    build with another key), the beginning of a key in the store, a manifest file, or
+    an artifact with its manifest in the same folder. Roots are compared by content,
+    owner, mode and attributes of files; tarballs by their listing. Times are ignored.
+    The exit code is 0 in any case; `--json` says if A and B are equal.
+
+    \b
+      stagewright diff desktop@previous desktop
+      stagewright diff out/old.iso.manifest.json out/new.iso
     """
     first, second = diff_sources([old, new], store_of(ctx), functools.cache(lambda: session_of(ctx)))
     result = compare(first, second)
@@ -47,7 +51,7 @@ def _report(old: DiffSource, new: DiffSource, result: Mapping[str, Any], all_fil
     yield f"{old.name} ({old.key[:12]}) -> {new.name} ({new.key[:12]})" + (": no difference" if result["equal"] else "")
     yield from _packages(result["packages"])
     if result["files"] is None:
-        yield "files: not compared, for lack of a listing"
+        yield "files: not compared, because a listing is missing"
     else:
         yield from _files(result["files"], all_files)
 
@@ -81,7 +85,7 @@ def _files(files: Mapping[str, Any], all_files: bool) -> Iterator[str]:
     for _, path, change, what in listed if all_files else listed[:SHOWN]:
         yield f"  {change}  {shown(path)}{what}"
     if len(listed) > SHOWN and not all_files:
-        yield f"  and {len(listed) - SHOWN} more, none with a larger change: --files lists them"
+        yield f"  and {len(listed) - SHOWN} more with smaller changes; --files lists them"
 
 
 def _counts(lists: Mapping[str, Any]) -> str:

@@ -19,9 +19,14 @@ _WRITTEN = {
 
 @click.command(name="kinds")
 @click.argument("kind", required=False)
-@click.option("--markdown", is_flag=True, help="Print the reference of all kinds (docs/kinds.md).")
+@click.option("--markdown", is_flag=True, help="Print the settings of all kinds in Markdown (docs/kinds.md).")
 def command(kind: str | None, markdown: bool) -> None:
-    """List the kinds of seeds, stages and tests, or the settings of one KIND."""
+    """List the kinds of seeds, stages and tests, or the settings of one KIND.
+
+    \b
+      stagewright kinds
+      stagewright kinds stage4
+    """
     if markdown:
         document(reference())
     elif kind:
@@ -34,7 +39,7 @@ def command(kind: str | None, markdown: bool) -> None:
 
 
 def reference() -> str:
-    """The reference of all kinds, in Markdown."""
+    """Return the settings of all kinds in Markdown."""
     lines = [
         "# Kinds of seeds, stages and tests",
         "",

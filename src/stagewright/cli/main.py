@@ -1,4 +1,4 @@
-"""``stagewright``: the group of commands, and the one place where errors become exit codes."""
+"""``stagewright``: the group of all commands. Errors become exit codes here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COMMANDS = {
     "netboot": "stagewright.cli.netboot",
     "catalyst": "stagewright.cli.catalyst",
 }
-"""Each command lives in a module of its own, imported only when it is used."""
+"""The module of each command, in the order in which a new user needs them."""
 
 
 @click.command(cls=Commands, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,30 +48,31 @@ COMMANDS = {
     "--directory",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    help="The project folder (default: this one, or the nearest above with a stagewright.toml).",
+    help="The project folder (default: the nearest folder with a stagewright.toml, here or above).",
 )
 @click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="STAGEWRIGHT_STORE",
-    help="Where layers, artifacts and caches are kept (default: /var/cache/stagewright for root).",
+    help="The folder with results and caches (default: /var/cache/stagewright for root).",
 )
 @click.version_option(__version__, prog_name="stagewright")
 @click.pass_context
 def group(ctx: click.Context, directory: Path, store: Path | None) -> None:
-    """Build Gentoo-based operating systems from a seed to something that boots.
+    """Build Gentoo-based operating systems: from a seed to an image that boots.
 
-    A project is a folder with a stagewright.toml. The first commands to know:
+    A project is a folder with a stagewright.toml. The first commands to learn:
 
     \b
-      stagewright plan          what would be built, and why
-      stagewright build         build it, boot tests included
-      stagewright boot STAGE    a machine with the result, on this terminal
-      stagewright shell STAGE   look around inside a root, also a failed one
+      stagewright check         find errors in the project
+      stagewright plan          show what a build would make, and why
+      stagewright build         build everything, and run the tests
+      stagewright boot STAGE    start a virtual machine with the result
+      stagewright shell STAGE   enter a root, also that of a failed build
 
-    Exit codes: 0 done, 1 a build or test failed, 2 something in the project or
-    the command line is wrong, 3 this machine lacks something, 4 the store cannot
-    be used, 70 a defect of stagewright, 130 interrupted.
+    Exit codes: 0 done, 1 a build or test failed, 2 an error in the project or the
+    command line, 3 this machine lacks a program, a right or a feature, 4 the store
+    cannot be used, 70 a defect of Stagewright, 130 interrupted.
     """
     ctx.obj = {"directory": directory, "store": store}
 
@@ -106,7 +107,7 @@ def _run(arguments: list[str] | None) -> int:
     except StagewrightError as error:
         note(error_text(error))
         return exit_of(error)
-    except ReaderGone:  # the work is done, and nothing is left to do but to show it
+    except ReaderGone:  # the work is done, only the output is lost
         return Exit.OK
     except SystemExit as error:  # click's answer to a reader of a help page that is gone
         return Exit.OK if is_abandoned(sys.stdout) else int(error.code or 0)
@@ -116,7 +117,7 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _failed(error: Exception) -> Exit:
-    """Show an exception that is no user error, and return its exit code: a full disk, or a defect."""
+    """Show an unexpected exception, and return its exit code: a full disk, or a defect."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         from stagewright.engine.worker import disk_full  # noqa: PLC0415
 

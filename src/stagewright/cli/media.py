@@ -1,4 +1,4 @@
-"""``stagewright media``: media as they are, whoever made them."""
+"""``stagewright media``: inspecting media of any origin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMMANDS = {"check": "stagewright.cli.media_check"}
 
 @click.command(name="media", cls=Commands, modules=COMMANDS)
 def command() -> None:
-    """Look at ISO images and folders for network boot, of this project or any other.
+    """Inspect ISO images and folders for network boot, of this project or any other origin.
 
     \b
       stagewright media check out/demo-iso-amd64-1.0.iso

@@ -18,16 +18,16 @@ from stagewright.ui.text import size
 
 @click.command(name="check")
 @click.argument("media", metavar="ISO|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; `problems` is empty when all is well.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; `problems` lists the errors.")
 def command(media: tuple[Path, ...], as_json: bool) -> int:
-    """Say what is on an ISO image or in a folder, how it boots and where, and what is wrong with it.
+    """Show the contents of an ISO image or folder, how and where it boots, and its errors.
 
-    Shows boot images and partitions, boot loaders, every line of every boot menu
-    with its kernel arguments and what is known to go wrong with them; compares
-    files with the lists of digests on the medium and beside it. Nothing is mounted.
-    Of several media it says whether kernel, initramfs and squashfs are the same.
+    This shows boot images, partitions, boot loaders, and every entry of every boot
+    menu with its kernel arguments and their known problems. It compares files with
+    the lists of digests on the medium and next to it. Nothing is mounted. If several
+    media are given, it shows which of kernel, initramfs and squashfs are the same.
 
-    The exit code is 1 when something is wrong, 2 when a file is no medium at all.
+    The exit code is 1 if there are problems, and 2 if a file is not a medium.
     """
     found = [_look(path) for path in media]
     same = _same(found)
@@ -48,7 +48,7 @@ def _look(path: Path) -> InspectedMedium:
 
 
 def _same(media: Sequence[InspectedMedium]) -> dict[str, bool]:
-    """Whether files that several media have are the same; one that only some have is not."""
+    """Return for each shared file True if all media have it with the same content."""
     if len(media) < 2:
         return {}
     return {name: len({medium.shared.get(name) for medium in media}) == 1 for name in SHARED}

@@ -13,8 +13,8 @@ COMMANDS = {"serve": "stagewright.cli.netboot_serve", "from-iso": "stagewright.c
 def command() -> None:
     """Start machines from the network: serve a set, or make one from an ISO.
 
-    A set is what a stage of kind pxeboot leaves in out/: a folder with kernel,
-    initramfs, image and a script for iPXE, for any web server.
+    A set is a folder with kernel, initramfs, image and scripts for boot loaders. Any
+    web server can serve it. A stage of kind pxeboot makes one in out/.
 
     \b
       stagewright build pxe

@@ -27,28 +27,34 @@ from stagewright.vm.machine_spec import MachineSpec
 
 @click.command(name="serve")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--address", default=ANY[0], show_default=True, help="Listen on this address of the machine only.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any that is free.")
-@click.option("--tftp", is_flag=True, help="Also serve the folder over TFTP, by dnsmasq (root).")
+@click.option("--address", default=ANY[0], show_default=True, help="The address of this machine to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The port; 0 is any free one."
+)
+@click.option("--tftp", is_flag=True, help="Also serve the folder over TFTP with dnsmasq (needs root).")
 @click.option(
     "--proxy-dhcp",
     is_flag=True,
-    help="Also TFTP, and tell machines where to start from, beside the DHCP server of the network at --address (root).",
+    help="Also serve TFTP, and answer machines as a proxy DHCP server on the network of --address (needs root).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines; the first one says where.")
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines; the first one has the address.")
 def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool, as_json: bool) -> int:
-    """Serve the set in FOLDER over HTTP until Ctrl-C, and say what to type.
+    """Serve the set in FOLDER over HTTP until Ctrl-C, and show the commands for clients.
 
-    Anything that can be reached by the address can read the folder, and nothing
-    outside it. Ranges are served, so images can be streamed.
+    Every machine that can reach the address can read the folder, but nothing outside
+    of it. Range requests are supported, so clients can stream images.
+
+    \b
+      stagewright netboot serve out/pxe
+      stagewright netboot serve out/pxe --address 192.168.1.5 --proxy-dhcp
     """
     if not (folder / SCRIPT).is_file():
-        what = f"{folder} is no set for network boot: it has no {SCRIPT}"
-        raise StagewrightError(Reason.MISSING_FILE, what, hint="a stage of kind pxeboot leaves one in out/")
+        what = f"{folder}: not a set for network boot ({SCRIPT} not found)"
+        raise StagewrightError(Reason.MISSING_FILE, what, hint="build a stage of kind pxeboot, which makes one in out/")
     if proxy_dhcp and (address in ANY or address.startswith("127.")):
-        what = "--proxy-dhcp needs the address of this machine on the network that it is for"
-        raise StagewrightError(Reason.USAGE, what, hint=f"give --address, such as {outward_address(ANY[0])}")
-    stop, lock = _until_told(), threading.Lock()
+        what = "--proxy-dhcp: needs the address of this machine on the network to serve"
+        raise StagewrightError(Reason.USAGE, what, hint=f"add --address {outward_address(ANY[0])}")
+    stop, lock = _stop_event(), threading.Lock()
     listener = JsonLines(sys.stdout) if as_json else Plain(sys.stdout)
 
     def tell(event: Event) -> None:
@@ -74,7 +80,7 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
 
 
 def _acceleration() -> Sequence[str]:
-    """What QEMU can do here; without QEMU there is nothing to ask, and emulation works everywhere."""
+    """Return QEMU's arguments for acceleration; those of emulation if QEMU is not installed."""
     try:
         return accel.probe().arguments
     except StagewrightError:
@@ -82,7 +88,7 @@ def _acceleration() -> Sequence[str]:
 
 
 def _on_arm64(folder: Path) -> dict[str, str]:
-    """The line for a machine of arm64, where there is firmware for one."""
+    """Return the command line for an arm64 machine, if its firmware is installed."""
     try:
         firmware = MachineSpec(architecture="aarch64").find_firmware()
     except StagewrightError:
@@ -94,9 +100,7 @@ def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
     print(f"serving {folder} at {url}/ until Ctrl-C")
     print(f"\nat the prompt of iPXE (Ctrl-B while it starts):\n  {found['ipxe']}")
     if "ipxe_stream" in found:
-        print(
-            f"\nthe same with little memory, where the image is read while the system runs:\n  {found['ipxe_stream']}"
-        )
+        print(f"\nthe same with less memory; the image is read while the system runs:\n  {found['ipxe_stream']}")
     if "qemu" in found:
         print(f"\na virtual machine on this computer (Ctrl-A X ends it):\n  {found['qemu']}")
     if "qemu_tftp" in found:
@@ -104,8 +108,8 @@ def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
     print(flush=True)
 
 
-def _until_told() -> threading.Event:
-    """What becomes set when somebody says stop: Ctrl-C and SIGTERM are the ordinary ends of a server."""
+def _stop_event() -> threading.Event:
+    """Return an event that Ctrl-C and SIGTERM set, the ordinary ends of a server."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -1,4 +1,4 @@
-"""Options that several commands have, apart from those that need a project."""
+"""Options of several commands that need no project."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def picture_option(default: Picture) -> Callable[[Function], Function]:
-    """``--as``: how to draw a graph."""
+    """Return the decorator for ``--as``."""
     return click.option(
-        "--as", "picture", type=click.Choice([item.value for item in Picture]), default=default.value, show_default=True
+        "--as",
+        "picture",
+        type=click.Choice([item.value for item in Picture]),
+        default=default.value,
+        show_default=True,
+        help="The format.",
     )
 
 
@@ -35,7 +40,7 @@ def show_picture(text: str, picture: str) -> None:
 
 
 def specs_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What says which specs become a project, and from which repositories; the command gets it as ``specs``."""
+    """Add the options that name specs and repositories; the command gets them as ``specs``."""
 
     @functools.wraps(function)
     def with_specs(
@@ -49,37 +54,43 @@ def specs_options(function: Callable[..., Any]) -> Callable[..., Any]:
         found = Specs(specs, conf, parse_settings(given), repositories(repos))
         return function(*arguments, specs=found, **others)
 
-    text = "An ebuild repository as a folder, instead of the storedir's snapshot. May be repeated."
+    text = "The folder of an ebuild repository, instead of the snapshot in the storedir. Can be repeated."
     option = click.option("--repo", "repos", multiple=True, metavar="NAME=FOLDER", help=text)
     return release_options(option(with_specs))
 
 
 def repositories(words: Iterable[str]) -> dict[str, Path]:
-    """The folders that ``--repo`` gives. Raises :class:`StagewrightError` for anything else."""
+    """Return the folders of ``--repo`` by name. Raises ``USAGE`` or ``MISSING_FILE``."""
     found: dict[str, Path] = {}
     for word in words:
         name, separator, folder = word.partition("=")
         if not separator or not name or not folder:
             hint = "write --repo NAME=FOLDER, for example --repo gentoo=/var/db/repos/gentoo"
-            raise StagewrightError(Reason.USAGE, f"--repo {word}: this is no NAME=FOLDER", hint=hint)
+            raise StagewrightError(Reason.USAGE, f"--repo {word}: not NAME=FOLDER", hint=hint)
         if not os.path.isdir(folder):  # noqa: PTH112  pathlib raises for names that are too long
-            raise StagewrightError(Reason.MISSING_FILE, f"--repo {name}: there is no folder {folder}", hint="mend it")
+            raise StagewrightError(
+                Reason.MISSING_FILE, f"--repo {name}: folder not found ({folder})", hint="correct the path"
+            )
         found[name] = Path(folder)
     return found
 
 
 def release_options(function: Function) -> Function:
-    """What says which of Catalyst's specs to read, and how."""
+    """Add the options that name Catalyst's specs and configurations."""
     path = click.Path(path_type=Path)
     for decorate in (
         click.option(
-            "--set", "given", multiple=True, metavar="NAME=VALUE", help="What @NAME@ stands for, and $NAME in a --conf."
+            "--set",
+            "given",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="The value of @NAME@ in specs, and of $NAME in a --conf.",
         ),
         click.option(
             "--conf",
             multiple=True,
             type=path,
-            help="A catalyst.conf, or a configuration of catalyst-auto. May be repeated.",
+            help="A catalyst.conf, or a configuration of catalyst-auto. Can be repeated.",
         ),
         click.argument("specs", nargs=-1, metavar="[SPEC|FOLDER]...", type=path),
     ):

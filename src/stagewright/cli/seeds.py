@@ -21,15 +21,21 @@ from stagewright.ui.text import size
 
 
 @click.command(name="seeds")
-@click.option("--mirror", multiple=True, help="The mirror to ask (default: the project's, else Gentoo's own).")
-@click.option("--arch", help="Gentoo's name of the architecture (default: the project's, else this computer's).")
+@click.option(
+    "--mirror",
+    multiple=True,
+    help="The address of a mirror (default: that of the project, else Gentoo's).",
+)
+@click.option("--arch", help="Gentoo's name of the architecture (default: that of the project, else of this computer).")
 @click.option(
     "--keyring",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"OpenPGP public keys (default: the project's, else {gentoo.KEYRING}).",
+    help=f"A file with OpenPGP public keys (default: that of the project, else {gentoo.KEYRING}).",
 )
 @click.option(
-    "--key", multiple=True, help="Whose signature counts: a fingerprint (default: the project's, else Gentoo's)."
+    "--key",
+    multiple=True,
+    help="The fingerprint of a trusted key (default: those of the project, else Gentoo's).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_context
@@ -41,11 +47,11 @@ def command(
     key: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """List the stage3s that a mirror of Gentoo's has, verified by its signature.
+    """List the stage3 tarballs on a Gentoo mirror; their signed list is verified.
 
-    Shows what each is called in a seed (`variant`), of which day the newest is and
-    how large. In a project, also which of its seeds take it and what they are pinned
-    to. Works outside of a project too:
+    Each line has the name for `variant` in a seed, the date of the newest build, and
+    its size. In a project, it also has the seeds that use the tarball, and their pins.
+    The command works outside of a project too:
 
     \b
       stagewright seeds --keyring gentoo-release.asc --arch arm64
@@ -74,7 +80,7 @@ def command(
 
 
 def _project(ctx: click.Context) -> Project | None:
-    """The project here, if there is one: the command is useful before there is any."""
+    """Return the project; None if there is none, because the command is useful before."""
     try:
         return session_of(ctx).project
     except StagewrightError as error:

@@ -1,4 +1,4 @@
-"""``catalyst -f SPEC``: build what one spec says, from what the specs before it left."""
+"""``catalyst -f SPEC``: build one spec, starting from the results of earlier specs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from stagewright.ui.catalyst import CatalystLog
 
 
 def build(spec: Path, conf: Sequence[Path], store: Store, log: CatalystLog, folder: Path) -> None:
-    """Build a spec and put the result into the storedir. ``folder`` is for temporary files.
+    """Build a spec and publish the result in the storedir. ``folder`` is for temporary files.
 
-    Raises everything that is wrong with the spec, or that failed.
+    Raises all errors of the spec, or of the build.
     """
     loaded, session, plan = _planned(spec, conf, store, log, folder)
     for notice in loaded.notices:
@@ -36,7 +36,7 @@ def build(spec: Path, conf: Sequence[Path], store: Store, log: CatalystLog, fold
     result.raise_failures()
     for paths in result.outputs.values():
         for path in paths:
-            log.notice(f"{path} is there")
+            log.notice(f"wrote {path}")
 
 
 def _planned(
@@ -61,7 +61,7 @@ def _plan(loaded: Loaded, spec: Path, store: Store, log: CatalystLog) -> tuple[S
 
 
 def _targets(loaded: Loaded, spec: Path) -> list[str]:
-    """The entries that make what people get of a spec; of media without a file all that they would be made of."""
+    """Return the entries that make the published results of a spec; all its stages if it publishes nothing."""
     wanted = [output.entry for output in loaded.converted.outputs if output.result.member.spec.file == spec]
     return wanted or [
         draft.name for draft in loaded.converted.drafts if draft.table == "stages" and draft.place.file == spec
@@ -69,6 +69,6 @@ def _targets(loaded: Loaded, spec: Path) -> list[str]:
 
 
 def _is_there(record: Record, plan: Plan, store: Store) -> bool:
-    """Whether the root of a record is one that the plan has, and in the store."""
+    """Return True if the root of a record is in the plan and in the store."""
     known = {step.key.digest: step.node.yields for step in plan.steps.values()}
     return record.key in known and store.has(known[record.key], record.key)

@@ -1,4 +1,4 @@
-"""What specs make, put where Catalyst would have left it, and noted in the ledger."""
+"""Publishing the results of specs: into the storedir under Catalyst's names, with a record in the ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stagewright.store.store import Store
 def deliver(
     placed: Iterable[tuple[SpecOutput, Placed]], plan: Plan, store: Store, config: CatalystConfig
 ) -> dict[str, list[str]]:
-    """Publish what was built of these outputs; returns the paths by entry of the project."""
+    """Publish those of these outputs that are built, and return their paths by entry of the project."""
     style = DigestStyle.of(config.digests, config.digest_format)
     found: dict[str, list[str]] = {}
     for output, place in placed:

@@ -1,4 +1,4 @@
-"""The specs that the sources of a spec were made by, as far as the ledger of the storedir knows them."""
+"""The specs that made the sources of a spec, from the ledger of the storedir."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _NEWEST = "-latest"
 
 
 def history(spec: Path, conf: Sequence[Path], folder: Path) -> Mapping[Path, Record]:
-    """The specs below a spec, by the files that hold them now; texts whose file is gone are written into ``folder``.
+    """Return the records of the specs that a spec builds on, by the files that contain the specs now.
 
-    A source that ends in ``-latest`` is what an earlier release left: it stays a seed, or this had no end.
+    The text of a spec whose file is gone or was changed is written into ``folder``. A source that ends in ``-latest``
+    is the result of an earlier release; it stays a seed, because the chain of releases has no end.
     """
     found: dict[Path, Record] = {}
     while True:
@@ -35,7 +36,7 @@ def history(spec: Path, conf: Sequence[Path], folder: Path) -> Mapping[Path, Rec
 
 
 def _file(record: Record, spare: Path) -> Path:
-    """The file that the spec was read from, if it still says the same, else a new one."""
+    """Return the file that the spec was read from if its content is the same, else a new file."""
     values = parse(record.text, record.file).values
     try:
         if read_spec(record.file).values == values:

@@ -1,16 +1,16 @@
-"""What made the files of a storedir: the text of the spec, beside each result, for those who start from it later.
+"""The ledger of a storedir: for each result the text of the spec that made it.
 
 ::
 
     <storedir>/.stagewright/<rel_type>/<target>-<subarch>-<version_stamp>.json
         format      1
-        spec        file and text of the spec that made it, tokens filled in
-        key         of the root in the store that it was packed from
+        spec        file and text of the spec that made the result, tokens filled in
+        key         of the packed root in the store
         artifacts   path below the storedir -> size, time of change (ns), inode
 
-``catalyst -f`` builds one spec at a time, each from the tarball that the one before left. By the ledger such a tarball
-is known for what it is: a stage that lies in the store already. It is not unpacked, and what is built on it has the
-same key as in a build of all specs at once. A tarball that was changed since is a seed like any other.
+``catalyst -f`` builds one spec at a time, each from the tarball of the one before. The ledger says which stage in the
+store that tarball was packed from. The tarball is not unpacked, and everything built on it has the same key as in a
+build of all specs at once. A tarball that was changed afterwards is an ordinary seed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FOLDER = ".stagewright"
 
 @dataclass(frozen=True)
 class Record:
-    """What made one thing: the spec, and the key of the root that was packed."""
+    """The spec that made a result, and the key of the root that was packed."""
 
     file: Path
     text: str
@@ -38,7 +38,7 @@ class Record:
 
 
 def remember(storedir: Path, identity: str, record: Record, artifacts: Sequence[Path]) -> None:
-    """Note what made the artifacts of an identity."""
+    """Record the spec that made the artifacts of an identity."""
     path = _path(storedir, identity)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {
@@ -51,7 +51,7 @@ def remember(storedir: Path, identity: str, record: Record, artifacts: Sequence[
 
 
 def recall(storedir: Path, identity: str) -> Record | None:
-    """What made an identity; None when nobody knows, or when its artifacts are not those that were made."""
+    """Return the record of an identity; None if there is no record, or an artifact was changed since."""
     try:
         data = json.loads(_path(storedir, identity).read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
@@ -64,11 +64,11 @@ def recall(storedir: Path, identity: str) -> Record | None:
 
 
 def forget(storedir: Path, identity: str) -> bool:
-    """Remove the note on an identity; returns whether there was one."""
+    """Remove the record of an identity. Returns True if there was one."""
     path = _path(storedir, identity)
-    there = path.exists()
+    existed = path.exists()
     path.unlink(missing_ok=True)
-    return there
+    return existed
 
 
 def _path(storedir: Path, identity: str) -> Path:

@@ -1,4 +1,4 @@
-"""``stagewright-catalyst``: the command line of Catalyst 4.1, to be linked as ``catalyst`` for those who call that."""
+"""``stagewright-catalyst``: the command line of Catalyst 4.1, for scripts that call ``catalyst``."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from stagewright.ui.catalyst import CatalystLog, Level
 from stagewright.ui.streams import flush_output, prepare_streams
 
 CONF = Path("/etc/catalyst/catalyst.conf")
-"""What Catalyst reads when no ``-c`` is given."""
+"""The configuration without ``-c``, as in Catalyst."""
 
 CRITICAL, FAILED = 1, 2
-"""Catalyst's exit codes: what was asked for cannot be begun; it was begun, and failed."""
+"""Exit codes of Catalyst: the work cannot start; the work started, and failed."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The command line."""
+class Request:
+    """The options of the command line."""
 
     conf: tuple[Path, ...]
     file: Path | None
@@ -50,11 +50,11 @@ class Asked:
 
 
 REFUSED = {
-    "fetchonly": ("-F, --fetchonly", "sources are fetched while a stage is built, and kept for the next one"),
-    "enter_chroot": ("--enter-chroot", "stagewright catalyst convert makes a project, and stagewright shell enters it"),
-    "cli": ("-C, --cli", "Catalyst 4 has none: write the keys into a spec, and name it with -f"),
+    "fetchonly": ("-F, --fetchonly", "each build fetches its sources, and keeps them for the next one"),
+    "enter_chroot": ("--enter-chroot", "use stagewright catalyst convert, then stagewright shell in the project"),
+    "cli": ("-C, --cli", "Catalyst 4 does not have it; write the keys into a spec, and use -f"),
 }
-"""Options that are understood and not honoured, with the way to go."""
+"""Options of older versions that are errors, with what to do instead."""
 
 IGNORED = {
     "versioned_cachedir": "--versioned-cachedir",
@@ -62,71 +62,81 @@ IGNORED = {
     "trace": "--trace",
     "profile": "--profile",
 }
-"""Options that have no effect here; the first two have none in Catalyst either."""
+"""Options without effect; in Catalyst, the first two have no effect either."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-a", "--clear-autoresume", "-x", is_flag=True, help="Nothing to clear: a build goes on where it was.")
+@click.option(
+    "-a",
+    "--clear-autoresume",
+    "-x",
+    is_flag=True,
+    help="No effect: there is nothing to clear.",
+)
 @click.option(
     "-c",
     "--config",
     "conf",
     multiple=True,
     type=click.Path(path_type=Path),
-    help=f"A catalyst.conf; of several the last word counts (default: {CONF}).",
+    help=f"A catalyst.conf. If several set a key, the last one counts (default: {CONF}).",
 )
-@click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="Build what this spec says.")
+@click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="Build this spec.")
 @click.option(
     "-s",
     "--snapshot",
     metavar="git-treeish",
-    help="Make a snapshot of this git-treeish of the repository; `stable` updates the repository first.",
+    help="Make a snapshot of this git-treeish of the repository; 'stable' updates the repository first.",
 )
-@click.option("-p", "--purge", is_flag=True, help="First remove the spec's half-done work and its packages/ folder.")
-@click.option("-P", "--purgeonly", is_flag=True, help="Remove these, and stop.")
-@click.option("-T", "--purgetmponly", is_flag=True, help="Remove the spec's half-done work, and stop.")
+@click.option("-p", "--purge", is_flag=True, help="First remove the spec's unfinished work and packages/ folder.")
+@click.option("-P", "--purgeonly", is_flag=True, help="Only remove the spec's unfinished work and packages/ folder.")
+@click.option("-T", "--purgetmponly", is_flag=True, help="Only remove the spec's unfinished work.")
 @click.option("--offline", is_flag=True, envvar="STAGEWRIGHT_OFFLINE", help="Do not update the repository.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="STAGEWRIGHT_STORE",
-    help="The store of stagewright (default: /var/cache/stagewright for root).",
+    help="The store of Stagewright (default: /var/cache/stagewright for root).",
 )
 @click.option("-d", "--debug", is_flag=True, help="Log everything.")
-@click.option("-v", "--verbose", is_flag=True, help="Log the steps of each stage as well.")
+@click.option("-v", "--verbose", is_flag=True, help="Also log the steps of each stage.")
 @click.option(
     "--log-level",
     type=click.Choice([level.name.lower() for level in Level]),
     default="notice",
     show_default=True,
-    help="What to log.",
+    help="The lowest level of lines to log.",
 )
-@click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the log there.")
-@click.option("--color/--nocolor", default=None, help="Colours in the log (default: on a terminal).")
-@click.option("-F", "--fetchonly", is_flag=True, help="Refused: fetching is a step of building.")
-@click.option("--enter-chroot", is_flag=True, help="Refused: see stagewright shell.")
-@click.option("-C", "--cli", multiple=True, metavar="KEY=VALUE", help="Refused, as Catalyst 4 has none.")
-@click.option("--versioned-cachedir", is_flag=True, help="Without effect, as in Catalyst.")
-@click.option("--unversioned-cachedir", is_flag=True, help="Without effect, as in Catalyst.")
-@click.option("--trace", is_flag=True, help="Without effect: defects always show their trace.")
-@click.option("--profile", is_flag=True, help="Without effect.")
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Append the log to this file.",
+)
+@click.option("--color/--nocolor", default=None, help="Use colours in the log (default: on a terminal).")
+@click.option("-F", "--fetchonly", is_flag=True, help="An error: each build fetches its sources.")
+@click.option("--enter-chroot", is_flag=True, help="An error: use stagewright shell.")
+@click.option("-C", "--cli", multiple=True, metavar="KEY=VALUE", help="An error, as in Catalyst 4.")
+@click.option("--versioned-cachedir", is_flag=True, help="No effect, as in Catalyst.")
+@click.option("--unversioned-cachedir", is_flag=True, help="No effect, as in Catalyst.")
+@click.option("--trace", is_flag=True, help="No effect: a defect always shows its traceback.")
+@click.option("--profile", is_flag=True, help="No effect.")
 @click.version_option(__version__, "-V", "--version", message="catalyst (stagewright %(version)s)")
 def command(**options: Any) -> int:
-    """Build what Catalyst's specs say, with the command line of Catalyst 4.1.
+    """Build Catalyst's specs with the command line of Catalyst 4.1.
 
-    Linked as catalyst into the search path, this is what catalyst-auto and
-    scripts like it call. Specs and catalyst.conf are read as they are; results go
-    into the storedir under Catalyst's names. What is in the store already is not
-    built again. `stagewright catalyst keys` tells how each key is honoured.
+    Link this command as "catalyst" into the search path, so that catalyst-auto and
+    similar scripts call it. Specs and catalyst.conf need no change. Results go into
+    the storedir under Catalyst's names. Results that are in the store are not built
+    again. `stagewright catalyst keys` shows the support for each key.
 
     \b
       catalyst -s stable                   snapshots/gentoo-COMMIT.sqfs
       catalyst -f stage1.spec              builds/REL_TYPE/stage1-...
-      catalyst -c my.conf -a -f x.spec     as catalyst-auto calls it
-      catalyst --purgetmponly -f x.spec    remove what a failed build left
+      catalyst -c my.conf -a -f x.spec     the call of catalyst-auto
+      catalyst --purgetmponly -f x.spec    remove the rest of a failed build
 
-    Exit codes: 0 done, 1 cannot be begun (a spec, a configuration or this
-    machine), 2 failed, 130 interrupted.
+    Exit codes: 0 done, 1 cannot start (an error in the spec, the configuration or
+    this machine), 2 failed, 130 interrupted.
     """
     level = Level.DEBUG if options["debug"] else Level[str(options["log_level"]).upper()]
     if options["verbose"]:
@@ -134,20 +144,20 @@ def command(**options: Any) -> int:
     with _stream(options["log_file"]) as stream:
         color = stream.isatty() if options["color"] is None else options["color"]
         log = CatalystLog(stream, level, color=color)
-        asked = _asked(options)
-        for name in asked.ignored:
+        request = _request(options)
+        for name in request.ignored:
             log.warning(f"{name} has no effect")
-        return _guarded(asked, log)
+        return _guarded(request, log)
 
 
-def _asked(options: Mapping[str, Any]) -> Asked:
+def _request(options: Mapping[str, Any]) -> Request:
     for name, (shown, why) in REFUSED.items():
         if options[name]:
-            raise click.UsageError(f"{shown} is not there: {why}")
+            raise click.UsageError(f"{shown} is not supported: {why}")
     if (options["file"] is None) == (options["snapshot"] is None):
         raise click.UsageError("please specify one of either -f or -s")
-    values = {name: options[name] for name in Asked.__annotations__ if name in options}
-    return Asked(**values, ignored=tuple(shown for name, shown in IGNORED.items() if options[name]))
+    values = {name: options[name] for name in Request.__annotations__ if name in options}
+    return Request(**values, ignored=tuple(shown for name, shown in IGNORED.items() if options[name]))
 
 
 @contextlib.contextmanager
@@ -163,10 +173,10 @@ def _stream(file: Path | None) -> Iterator[TextIO]:
         yield stream
 
 
-def _guarded(asked: Asked, log: CatalystLog) -> int:
-    """Do it, with errors in the log and Catalyst's exit codes."""
+def _guarded(request: Request, log: CatalystLog) -> int:
+    """Do the work; log errors, and return Catalyst's exit codes."""
     try:
-        _do(asked, log)
+        _do(request, log)
     except StagewrightError as error:
         reasons = {problem.reason for problem in (error.problems if isinstance(error, ProblemsError) else [error])}
         exits = {Reason(reason).exit for reason in reasons}
@@ -182,15 +192,15 @@ def _guarded(asked: Asked, log: CatalystLog) -> int:
     except KeyboardInterrupt:
         log.say(Level.CRITICAL, "stopped")
         return Exit.INTERRUPTED
-    except Exception:  # noqa: BLE001  a defect of ours, shown in full
+    except Exception:  # noqa: BLE001  shown in full
         log.say(Level.CRITICAL, traceback.format_exc())
-        log.say(Level.CRITICAL, "This is a defect of stagewright: please report it with the lines above.")
+        log.say(Level.CRITICAL, "This is a defect of Stagewright: please report it with the lines above.")
         return Exit.BUG
     return Exit.OK
 
 
-def _do(asked: Asked, log: CatalystLog) -> None:
-    files = list(asked.conf) or [CONF]
+def _do(request: Request, log: CatalystLog) -> None:
+    files = list(request.conf) or [CONF]
     for file in files:
         log.notice(f"Loading configuration file: {file}")
     problems: list[StagewrightError] = []
@@ -198,25 +208,23 @@ def _do(asked: Asked, log: CatalystLog) -> None:
     if problems:
         raise ProblemsError(problems)
     snapshots = _snapshots(config, log)
-    if asked.snapshot is not None:
-        snapshots.make(asked.snapshot, offline=asked.offline)
+    if request.snapshot is not None:
+        snapshots.make(request.snapshot, offline=request.offline)
         return
-    assert asked.file
-    log.notice(f"Processing spec file: {asked.file}")
-    spec = read_spec(asked.file)
+    assert request.file
+    log.notice(f"Processing spec file: {request.file}")
+    spec = read_spec(request.file)
     if spec.text("target") == Target.SNAPSHOT:
-        snapshots.make(spec.text("snapshot_treeish") or "stable", offline=asked.offline)
+        snapshots.make(spec.text("snapshot_treeish") or "stable", offline=request.offline)
         return
-    store = Store(asked.store or default_store())
-    if asked.clear_autoresume:
-        log.notice(
-            "There is nothing to clear: what is finished is known by its key, and nothing else is taken up again"
-        )
-    if asked.purge or asked.purgeonly or asked.purgetmponly:
-        purge(spec, config, store, log, packages=not asked.purgetmponly)
-    if not (asked.purgeonly or asked.purgetmponly):
+    store = Store(request.store or default_store())
+    if request.clear_autoresume:
+        log.notice("nothing to clear: results are known by their keys, and unfinished work is never continued")
+    if request.purge or request.purgeonly or request.purgetmponly:
+        purge(spec, config, store, log, packages=not request.purgetmponly)
+    if not (request.purgeonly or request.purgetmponly):
         with tempfile.TemporaryDirectory(prefix="stagewright-catalyst.") as folder:
-            build(asked.file, files, store, log, Path(folder))
+            build(request.file, files, store, log, Path(folder))
 
 
 def _snapshots(config: CatalystConfig, log: CatalystLog) -> Snapshots:

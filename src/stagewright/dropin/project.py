@@ -1,4 +1,4 @@
-"""What ``catalyst check``, ``plan``, ``build`` and ``convert`` share: specs as a project."""
+"""Catalyst's specs as a project, for ``stagewright catalyst`` and the drop-in command."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from stagewright.repos.snapshots import unpacked_snapshot
 from stagewright.store.store import Store
 
 _STOREDIR = "/var/tmp/catalyst"
-"""The storedir of the machines that official releases are made on, which specs name."""
+"""The storedir of the machines that build Gentoo's releases; the paths in their specs begin with it."""
 
 
 @dataclass(frozen=True)
 class Specs:
-    """Which specs to read, with the configurations, the values of tokens, and the folders of ebuild repositories."""
+    """The specs to read, with configurations, values of tokens, and folders of ebuild repositories by name."""
 
     files: tuple[Path, ...]
     conf: tuple[Path, ...]
@@ -39,7 +39,7 @@ class Specs:
 
 @dataclass
 class Loaded:
-    """Specs that were read, checked and converted; what is wrong with them is in ``release.problems``."""
+    """Specs that were read, checked and converted. Their errors are in ``release.problems``."""
 
     release: Release
     graph: ReleaseGraph
@@ -47,19 +47,19 @@ class Loaded:
 
     @property
     def notices(self) -> list[Notice]:
-        """What is not wrong but worth a look, by place."""
+        """Notices, which are not errors, sorted by place."""
         return sorted([*self.release.notices, *self.converted.notices], key=lambda notice: notice.place)
 
     def project(self, *, lenient: bool = False) -> Project:
-        """The project that they are. Raises :class:`ProblemsError` with everything that is wrong, at the specs' lines.
+        """Return the specs as a project. Raises :class:`ProblemsError` with all errors, at the lines of the specs.
 
-        Where ``lenient``, seeds, snapshots and files that are not there do not stop it.
+        With ``lenient``, missing seeds, snapshots and files are not errors; ``Project.missing`` lists them.
         """
         tables = self.converted.named()
         return project_from_tables(self.converted.head, tables, self.converted.files, kinds(), [], lenient=lenient)
 
     def model_problems(self) -> list[StagewrightError]:
-        """What is wrong with the project that they are, but for files that are not there and what is refused anyway."""
+        """Return the errors of the project, except missing files and values that the conversion refused already."""
         refused = {problem.place for problem in self.converted.refused}
         try:
             self.project(lenient=True)
@@ -68,14 +68,14 @@ class Loaded:
         return []
 
     def to_look_at(self) -> Project:
-        """The project as far as it is there. Raises with everything that is wrong, and what is refused."""
+        """Return the project for display; files may be missing. Raises all other errors and all refused values."""
         wrong = [*self.release.problems, *self.model_problems()]
         if wrong:
             raise ProblemsError([*wrong, *self.converted.refused])
         return self.project(lenient=True)
 
     def complete(self) -> Project:
-        """The project, to be built. Raises with everything that is wrong, is refused, or is not there."""
+        """Return the project for a build. Raises all errors, refused values and missing files."""
         problems = [*self.release.problems, *self.converted.refused]
         known = {problem.place for problem in problems}
         try:
@@ -88,7 +88,7 @@ class Loaded:
         return project
 
     def placed(self, project: Project) -> list[tuple[SpecOutput, Placed]]:
-        """What is made for people, and where it goes in the storedir."""
+        """Return the published outputs, each with its place in the storedir."""
         found = []
         for output in self.converted.outputs:
             files = Layout.FOLDER if output.path.endswith("/") else Layout.FILE
@@ -101,7 +101,7 @@ class Loaded:
 
 
 def load_specs(specs: Specs, store: Store | None = None) -> Loaded:
-    """The specs that a command line names."""
+    """Read, check and convert the specs of a command line."""
     return load_release(specs.files, specs.conf, specs.given, specs.repos, store)
 
 
@@ -114,7 +114,7 @@ def load_release(
 ) -> Loaded:
     """Read specs, check them, and convert them.
 
-    Without a repository in ``repos`` the snapshot is that of the storedir, unpacked into the store if there is one.
+    If ``repos`` does not have the main repository, the snapshot in the storedir is unpacked into the store.
     """
     now = {name: value for name, value in given.items() if name not in STAMPS}
     release, graph = load(specs, conf, now)
@@ -126,7 +126,7 @@ def load_release(
 
 
 def _snapshot(release: Release) -> Path | None:
-    """The squashfs of the commit that the specs name, where the storedir has it."""
+    """Return the squashfs of the commit that the specs name, if the storedir has it."""
     for treeish in {member.spec.text("snapshot_treeish") for member in release.members}:
         name = f"{release.config.repo_name}-{treeish.replace('/', '-')}.sqfs"
         file = Path(release.config.storedir) / "snapshots" / name

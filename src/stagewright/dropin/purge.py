@@ -1,4 +1,4 @@
-"""What ``catalyst -p``, ``-P`` and ``-T`` remove."""
+"""``catalyst -p``, ``-P`` and ``-T``: removing the rests of earlier builds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from stagewright.ui.catalyst import CatalystLog
 
 
 def purge(spec: Spec, config: CatalystConfig, store: Store, log: CatalystLog, *, packages: bool) -> None:
-    """Remove what earlier builds of a spec left besides results.
+    """Remove what earlier builds of a spec left, except results; with ``packages`` also its binary packages.
 
-    There are no chroots and no autoresume files: half-done work lies in the store, and is swept there. ``tmp`` of the
-    storedir may hold those of Catalyst itself.
+    Stagewright's own unfinished work is in the store. ``tmp`` of the storedir can have chroots and autoresume files
+    of Catalyst itself.
     """
     storedir = Path(config.storedir).absolute()
     for name in _folders(Member(spec), config, packages=packages):
@@ -25,16 +25,16 @@ def purge(spec: Spec, config: CatalystConfig, store: Store, log: CatalystLog, *,
         if not folder.is_dir():
             continue
         if storedir.resolve() not in folder.parents:
-            log.warning(f"{folder} is not below {storedir}, and stays")
+            log.warning(f"{folder} is not below {storedir}, so it is not removed")
             continue
         log.notice(f"Removing {folder}")
         remove_tree(folder)
     swept = store.sweep()
-    log.notice(f"swept {len(swept)} interrupted builds" if swept else "no half-done work is left")
+    log.notice(f"removed {len(swept)} interrupted builds" if swept else "no interrupted builds are left")
 
 
 def _folders(member: Member, config: CatalystConfig, *, packages: bool) -> Iterator[str]:
-    """What to remove, below the storedir unless the spec has a whole path."""
+    """Yield the folders to remove, relative to the storedir or as an absolute path of the spec."""
     identity = identity_of(member, config)
     if identity:
         rel_type, _, name = identity.rpartition("/")

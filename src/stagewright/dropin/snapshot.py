@@ -1,8 +1,8 @@
 """Snapshots of an ebuild repository, as ``catalyst -s`` makes them: a squashfs of one commit of a bare git repository.
 
-The repository is ``<repos_storedir>/<repo_name>.git``. ``stable`` brings it up to date from where it was cloned from,
-and takes what is there then; any other word is a treeish of it and is taken as it is. A commit that is not signed by
-the key that Catalyst's configuration names is refused before anything is taken from it.
+The repository is ``<repos_storedir>/<repo_name>.git``. ``stable`` fetches it from its origin and takes the newest
+commit. Every other word is a treeish of the repository, which is not fetched. If Catalyst's configuration names a key
+and the commit is not signed by it, the commit is an error before anything of it is used.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ STABLE = "stable"
 """The word for the newest commit of the repository's own branch."""
 
 UPSTREAM = "https://anongit.gentoo.org/git/repo/sync/gentoo.git"
-"""Where a repository that is not there yet is cloned from, as Catalyst does."""
+"""The address from which a missing repository is cloned, as in Catalyst."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Where repositories and their snapshots lie, and whose signatures are good. ``notice`` is told what is done."""
+    """The folders of repositories and snapshots, and the trusted key. ``notice`` is called with each step."""
 
     storedir: Path
     repo: str
@@ -40,18 +40,18 @@ class Snapshots:
 
     @property
     def gitdir(self) -> Path:
-        """The bare repository."""
+        """Path of the bare repository."""
         return self.repos / f"{self.repo}.git"
 
     def path(self, treeish: str) -> Path:
-        """The file of a snapshot."""
+        """Return the file of a snapshot."""
         return self.storedir / "snapshots" / f"{self.repo}-{treeish.replace('/', '-')}.sqfs"
 
     def make(self, treeish: str, *, offline: bool = False) -> Path:
         """Make the snapshot of a treeish and return its file.
 
-        Raises ``MISSING_FILE`` without a repository, ``UNKNOWN_NAME`` for a treeish that it has not,
-        ``FETCH_FAILED``, and why a commit's signature is not good.
+        Raises ``MISSING_FILE`` if there is no repository, ``UNKNOWN_NAME`` if it does not have the treeish,
+        ``FETCH_FAILED``, or the reason why the signature of the commit is not good.
         """
         if treeish == STABLE:
             treeish = commit = self._update(offline=offline)
@@ -62,7 +62,7 @@ class Snapshots:
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target.with_suffix(".lock")):
             if target.exists() and _COMMIT.fullmatch(treeish):
-                self.notice(f"{target} is there already")
+                self.notice(f"{target} exists already")
                 return target
             temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
             try:
@@ -77,7 +77,7 @@ class Snapshots:
 
     @property
     def _where(self) -> list[str]:
-        """Options of git(1): which repository; and that it may belong to somebody else, since builds run as root."""
+        """Options of git(1): the repository, which may belong to another user because builds run as root."""
         return ["-c", f"safe.directory={self.gitdir}", "-C", str(self.gitdir)]
 
     def _git(self, *words: str, env: Mapping[str, str] | None = None) -> str:
@@ -85,29 +85,31 @@ class Snapshots:
 
     def _commit(self, treeish: str) -> str:
         if not self.gitdir.is_dir():
-            hint = "run with -s stable, which clones it, or clone it there with git clone --bare"
-            raise StagewrightError(Reason.MISSING_FILE, f"there is no repository {self.gitdir}", hint=hint)
+            hint = "run with -s stable, which clones it, or clone it to this path with git clone --bare"
+            raise StagewrightError(Reason.MISSING_FILE, f"{self.gitdir}: repository not found", hint=hint)
         words = ["git", *self._where, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{treeish}^{{commit}}"]
         found = run(words, check=False).stdout.strip()
         if not _COMMIT.fullmatch(found):
             message = f"{self.gitdir} has no commit {treeish!r}"
-            raise StagewrightError(Reason.UNKNOWN_NAME, message, hint="name a commit, a tag or a branch of it")
+            raise StagewrightError(
+                Reason.UNKNOWN_NAME, message, hint="give a commit, a tag or a branch of this repository"
+            )
         return found
 
     def _update(self, *, offline: bool) -> str:
-        """Bring the repository up to date; returns the commit that it is at then."""
+        """Fetch the repository, and return its newest commit."""
         if not self.gitdir.is_dir():
             if offline:
-                hint = "clone it there with git clone --bare, or run without --offline"
-                raise StagewrightError(Reason.MISSING_FILE, f"there is no repository {self.gitdir}", hint=hint)
+                hint = "clone it to this path with git clone --bare, or run without --offline"
+                raise StagewrightError(Reason.MISSING_FILE, f"{self.gitdir}: repository not found", hint=hint)
             return self._clone()
         origin = run(["git", *self._where, "config", "remote.origin.url"], check=False).stdout.strip()
         if offline or not origin:
-            why = "offline" if offline else "it was cloned from nowhere"
-            self.notice(f"{self.gitdir} is taken as it is: {why}")
+            why = "--offline" if offline else "it has no origin"
+            self.notice(f"{self.gitdir} is not updated ({why})")
             return self._verified(self._commit("HEAD"))
         branch = run(["git", *self._where, "symbolic-ref", "--short", "--quiet", "HEAD"], check=False).stdout.strip()
-        shallow = self._git("rev-parse", "--is-shallow-repository").strip() == "true"  # a whole history stays one
+        shallow = self._git("rev-parse", "--is-shallow-repository").strip() == "true"  # else the history is complete
         depth = ["--depth=1"] if shallow else []
         self._fetch([*self._where, "fetch", "--quiet", *depth, "origin", branch or "HEAD"], origin)
         commit = self._verified(self._commit("FETCH_HEAD"))
@@ -116,7 +118,7 @@ class Snapshots:
         return commit
 
     def _clone(self) -> str:
-        """Clone to a name of its own: a repository that is there is whole."""
+        """Clone to a temporary name first, so that a repository under its own name is complete."""
         self.repos.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{self.repo}.", dir=self.repos) as folder:
             place = Path(folder) / "git"
@@ -132,23 +134,23 @@ class Snapshots:
         except StagewrightError as error:
             if error.reason is not Reason.COMMAND_FAILED:
                 raise
-            hint = "see to the network, or run with --offline (or STAGEWRIGHT_OFFLINE=1) to take what is there"
-            message = f"git cannot read {origin}"
+            hint = "check the network, or run with --offline (or STAGEWRIGHT_OFFLINE=1) to use the present state"
+            message = f"{origin}: git cannot fetch from it"
             raise StagewrightError(Reason.FETCH_FAILED, message, detail=error.detail, hint=hint) from error
 
     def _verified(self, commit: str) -> str:
-        """The commit, if the key has signed it or none is known."""
+        """Return the commit. Raises why its signature is not good, if a key is configured."""
         if self.key is None:
-            self.notice(f"{commit} is not verified: there is no repo_openpgp_key_path")
+            self.notice(f"{commit} is not verified: repo_openpgp_key_path is not set")
             return commit
         if not self.key.is_file():
             hint = "correct repo_openpgp_key_path in catalyst.conf, or install the key"
-            raise StagewrightError(Reason.MISSING_FILE, f"there is no key {self.key}", hint=hint)
+            raise StagewrightError(Reason.MISSING_FILE, f"{self.key}: key not found", hint=hint)
         with keyring([self.key]) as trusted:
             trusted.verify_commit(self.gitdir, commit)
         return commit
 
 
 def _packer(target: Path, time: str) -> list[str]:
-    """The program that makes a squashfs of a tar archive on its standard input (squashfs-tools)."""
+    """Return the command that makes a squashfs of a tar archive on its standard input (squashfs-tools)."""
     return ["sqfstar", "-comp", "zstd", "-mkfs-time", time, "-no-progress", "-quiet", str(target)]

@@ -1,17 +1,18 @@
-"""What a build made, laid out as Catalyst lays out its storedir, for all that reads one.
+"""Results in Catalyst's storedir, in the layout of Catalyst.
 
 ::
 
-    builds/<rel_type>/<target>-<subarch>-<version_stamp>.tar.xz    or what rename_regexp makes of it
+    builds/<rel_type>/<target>-<subarch>-<version_stamp>.tar.xz    or the name that rename_regexp makes of it
     builds/<rel_type>/<name>.iso, <name>.qcow2
         each with .CONTENTS.gz, .DIGESTS, .sha256 and .manifest.json
     packages/<rel_type>/<target>-<subarch>/       a binary package host, with the packages of all runs
     snapshots/<repo>-<treeish>.sqfs               by dropin/snapshot.py
     .stagewright/<identity>.json                  by dropin/ledger.py
 
-Files are hard links to the store's where the file system allows. A file of the same name is replaced, as Catalyst does,
-but at once, and what goes with an artifact is there before it. There is no kerncache: kernels are kept in the store.
-Catalyst also leaves a tarball of the live root beside each ISO, and the folder it was made from; nothing reads these.
+Files are hard links to those of the store if the file system allows it. An existing file is replaced, as in Catalyst,
+but atomically, and the companions of an artifact are written before it. There is no kerncache, since the store has the
+kernels. Catalyst also leaves a tarball of the live root next to each ISO, and the folder that it was made from. No
+known program reads these, so they are not written.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ INDEX = "Packages"
 
 
 class Layout(enum.StrEnum):
-    """How the files of a node lie in the storedir."""
+    """The arrangement of the files of a node in the storedir."""
 
-    FILE = "file"  # one artifact with what goes with it
-    FOLDER = "folder"  # all files in a folder of their own
-    PACKAGES = "packages"  # a folder of binary packages, added to those that are there
+    FILE = "file"  # one artifact with its companions
+    FOLDER = "folder"  # all files in a folder with the name of the result
+    PACKAGES = "packages"  # binary packages, added to those in the folder
 
 
 @dataclass(frozen=True)
 class Placed:
-    """The files of a node, and where they go: the whole path of the artifact or folder."""
+    """The files of a node, and the absolute path of the artifact or folder."""
 
     node: str
     path: Path
@@ -56,9 +57,9 @@ class Placed:
 
 @dataclass(frozen=True)
 class DigestStyle:
-    """Which digests are written, by Python's names, and how their lines look: ``linux`` or ``bsd``.
+    """The digests to write, by the names of hashlib, and the format of their lines: ``linux`` or ``bsd``.
 
-    Catalyst writes none without ``digests`` in its configuration; those of Gentoo's releases are taken then.
+    If the configuration has no ``digests``, Catalyst writes none; here the digests of Gentoo's releases are written.
     """
 
     names: Sequence[str] = LISTED
@@ -66,11 +67,11 @@ class DigestStyle:
 
     @classmethod
     def of(cls, digests: Sequence[str], form: str) -> DigestStyle:
-        """What a configuration says."""
+        """Return the style of a configuration."""
         return cls(tuple(digests) or LISTED, form)
 
     def lines(self, file: FileDigests, names: Iterable[str] | None = None) -> str:
-        """The lines of one file."""
+        """Return the lines of one file."""
         return "".join(
             f"# {name.upper()} HASH\n{self._line(name, file)}\n" for name in (self.names if names is None else names)
         )
@@ -82,7 +83,7 @@ class DigestStyle:
 
 
 def publish(placed: Iterable[Placed], plan: Plan, store: Store, style: DigestStyle) -> list[Path]:
-    """Put what has been built into the storedir; returns the paths of it. What was not built is left out."""
+    """Publish the results that are built into the storedir, and return their paths."""
     done = []
     for one in placed:
         step = plan.steps[one.node]
@@ -103,7 +104,7 @@ def publish(placed: Iterable[Placed], plan: Plan, store: Store, style: DigestSty
 
 
 def _file(source: Path, target: Path, style: DigestStyle) -> None:
-    """One artifact under its name here, which may be another than in the store."""
+    """Publish one artifact under its name in the storedir, which can differ from that in the store."""
     known = read_manifest(companion(source, SUFFIX))
     files = [_named(known["artifact"], target.name)]
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +129,7 @@ def _file(source: Path, target: Path, style: DigestStyle) -> None:
 
 
 def _named(known: Mapping[str, object], name: str) -> FileDigests:
-    """The digests of a file from its manifest, under another name."""
+    """Return the digests of a file from its manifest, under another name."""
     size, digests = known["size"], known["digests"]
     assert isinstance(size, int)
     assert isinstance(digests, dict)
@@ -136,18 +137,18 @@ def _named(known: Mapping[str, object], name: str) -> FileDigests:
 
 
 def _with_more(file: FileDigests, path: Path, names: Sequence[str]) -> FileDigests:
-    """The digests of a file with others that manifests do not have, for which it is read."""
+    """Return the digests of a file with further ones that its manifest does not have; the file is read for these."""
     more = {}
     for name in names:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, name)
-        size = {"shake_128": 32, "shake_256": 64}.get(name)  # these two give as much as one asks for
+        size = {"shake_128": 32, "shake_256": 64}.get(name)  # these two have a variable length
         more[name] = digest.hexdigest(size) if size else digest.hexdigest()  # type: ignore[call-arg]
     return FileDigests(file.file, file.size, {**file.digests, **more})
 
 
 def _write_listing(image: Path, target: Path) -> None:
-    """What an ISO holds, as ``ls -l`` shows it."""
+    """Write the list of the files of an ISO, in the format of ``ls -l``, compressed with gzip."""
     text = run(["xorriso", "-indev", image, "-find", "/", "-exec", "lsdl", "--"]).stdout
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as stream:
@@ -158,7 +159,7 @@ def _write_listing(image: Path, target: Path) -> None:
 
 
 def _folder(tree: Path, target: Path) -> None:
-    """All files of a tree, and no others."""
+    """Publish all files of a tree, and remove all others from the folder."""
     wanted = {path.relative_to(tree) for path in tree.rglob("*") if path.is_file()}
     for name in sorted(wanted):
         link(tree / name, target / name)
@@ -171,9 +172,9 @@ def _folder(tree: Path, target: Path) -> None:
 
 
 def _packages(tree: Path, target: Path) -> None:
-    """Binary packages beside those that are there: several specs fill one folder, as in Catalyst's pkgcache.
+    """Add binary packages to a folder: several specs can share one, as Catalyst's pkgcache.
 
-    Packages come before the index that names them. Those of earlier runs stay, and stay in the index.
+    Packages are written before the index that lists them. Packages of earlier runs stay, also in the index.
     """
     for source in sorted(tree.rglob("*")):
         name = source.relative_to(tree)

@@ -61,8 +61,10 @@ def flush_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _encoded(error: UnicodeError) -> tuple[bytes, int]:
+def _encoded(error: UnicodeError) -> tuple[bytes | str, int]:
     """Return the bytes for characters that an encoding lacks (an error handler of :mod:`codecs`)."""
+    if isinstance(error, UnicodeDecodeError):  # of a program that reads the stream back, such as pytest
+        return "\ufffd", error.end
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return b"".join(_byte(letter) for letter in error.object[error.start : error.end]), error.end

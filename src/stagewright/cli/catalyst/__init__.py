@@ -1,4 +1,4 @@
-"""``stagewright catalyst``: Catalyst's own specs."""
+"""``stagewright catalyst``: the commands for Catalyst's specs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ COMMANDS = {
 
 @click.command(name="catalyst", cls=Commands, modules=COMMANDS)
 def command() -> None:
-    """Read the specs of Catalyst as they are: check, plan and build them, or move on.
+    """Check, plan and build Catalyst's specs, or convert them to a project.
 
-    Specs are read exactly as Catalyst 4.1 reads them, also through the files that
-    catalyst-auto works from. They become a project in memory; what is built is the
-    same, under the same keys, as after `convert`.
+    Specs are read exactly as Catalyst 4.1 reads them, also with the configuration files
+    of catalyst-auto. They become a project in memory. A build makes the same results,
+    with the same keys, as a build of the project that `convert` writes.
 
     \b
       stagewright catalyst check releases/specs/amd64

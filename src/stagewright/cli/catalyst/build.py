@@ -27,17 +27,17 @@ def command(
     options: BuildOptions,
     progress: str,
 ) -> None:
-    """Build specs, all at once and in parallel, into Catalyst's storedir.
+    """Build specs into Catalyst's storedir, several at the same time.
 
-    SPEC is a file, or a folder in which all *.spec files are read; the sets of a
-    catalyst-auto configuration need none. Everything that is wrong with them is told
-    before anything is built: unknown and refused keys, packages that the snapshot
-    has not, seeds and files that are not there.
+    SPEC is a spec, or a folder whose *.spec files are read. With the configuration of
+    catalyst-auto no SPEC is needed. All errors are reported before the build starts:
+    unknown and unsupported keys, packages that the snapshot does not have, missing
+    seeds and files.
 
-    Results lie where Catalyst puts them, with their digests; storedir is that of
-    catalyst.conf. What is in the store already is not built again, so the same
-    command goes on after a failure. Logs and failed roots: `stagewright log`,
-    `shell` and `build` do the same for the project that `convert` writes.
+    Results have the names that Catalyst gives them, below the storedir of
+    catalyst.conf, with their digests. Results that are in the store are not built
+    again, so the same command continues after a failure. For logs and roots of failed
+    builds, use `stagewright log` and `shell` in the project that `convert` writes.
 
     \b
       stagewright catalyst build releases/specs/amd64 --conf catalyst.conf --jobs 4

@@ -17,24 +17,23 @@ from stagewright.ui.text import plural
 
 @click.command(name="check")
 @specs_options
-@click.option("--strict", is_flag=True, help="Also refuse what Catalyst reads otherwise than the author meant.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option("--strict", is_flag=True, help="Also report places that Catalyst surely reads differently than intended.")
+@click.option("--json", "as_json", is_flag=True, help="Print errors and notices as JSON.")
 def command(
     specs: Specs,
     strict: bool,
     as_json: bool,
 ) -> int:
-    """Report everything that is wrong with specs, at once.
+    """Report all errors of specs at once.
 
-    SPEC is a file, or a folder in which all *.spec files are read; the sets of a
-    catalyst-auto configuration need none. Each error is a line
-    "file:line:column: what", followed by a remedy; notes tell what is not wrong but
-    worth a look, among it what Catalyst takes and we refuse (see `stagewright catalyst
-    keys`). Nothing is built, and no shell is run. Packages and profiles are looked for
-    in the repositories given by --repo.
+    SPEC is a spec, or a folder whose *.spec files are read. With the configuration of
+    catalyst-auto no SPEC is needed. Each error is a line "FILE:LINE:COLUMN: MESSAGE",
+    followed by a hint. Notes are not errors; they also list keys that Catalyst accepts
+    and Stagewright does not (`stagewright catalyst keys`). Nothing is built, and no
+    shell runs. Packages and profiles are checked in the repositories of --repo.
 
-    With --strict, places where Catalyst's rules surely surprise are errors as well: a
-    colon in a list, a key given twice, a # in a word, a missing value.
+    With --strict, surprising places are errors too: a colon in a list, a key that is
+    given twice, a # in a word, a missing value.
 
     \b
       stagewright catalyst check releases/specs/amd64 --strict
@@ -45,7 +44,9 @@ def command(
     release = loaded.release
     known = {problem.place for problem in release.problems}
     release.problems += [problem for problem in loaded.model_problems() if problem.place not in known]
-    refused = [Notice(error.place, f"refused: {error.message}") for error in loaded.converted.refused if error.place]
+    refused = [
+        Notice(error.place, f"not supported: {error.message}") for error in loaded.converted.refused if error.place
+    ]
     release.notices += [*loaded.converted.notices, *refused]
     findings = _findings(release)
     errors = release.problems + (findings if strict else [])
@@ -58,12 +59,12 @@ def command(
         raise ProblemsError(errors)
     print(f"{plural(len(release.members), 'spec')}; nothing wrong")
     if findings:
-        print(f"{plural(len(findings), 'place')} where the rules of specs surprise: --strict names them")
+        print(f"{plural(len(findings), 'surprising place')}; --strict lists them")
     return Exit.OK
 
 
 def _findings(release: Release) -> list[StagewrightError]:
-    """What surprises, without the places that are wrong anyway."""
+    """Return the surprising places that have no error."""
     known = {problem.place for problem in release.problems}
     every = [finding for member in release.members for finding in member.spec.findings]
     return sorted((finding for finding in every if finding.place not in known), key=lambda error: str(error.place))

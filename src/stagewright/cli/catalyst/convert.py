@@ -19,7 +19,11 @@ from stagewright.ui.text import error_text, plural
 @click.command(name="convert")
 @specs_options
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The project folder, new or empty."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folder of the project; it must be new or empty.",
 )
 @click.pass_context
 def command(
@@ -27,15 +31,16 @@ def command(
     specs: Specs,
     output: Path,
 ) -> int:
-    """Write the project that specs are: move from Catalyst when you like.
+    """Convert specs to a Stagewright project.
 
-    What the project builds has the keys of what the specs build, so nothing is built
-    twice. Confdirs, scripts and the like are copied below files/, seeds and
-    repositories given by --repo are links. Specs that differ in words only become one entry with a
-    matrix; @TIMESTAMP@ and @DATESTAMP@ become variables. Comments name the specs.
+    The results of the project have the same keys as those of the specs, so nothing is
+    built twice. Confdirs, scripts and overlays are copied below files/; seeds and the
+    repositories of --repo become links. Specs that differ only in some words become one
+    entry with a matrix. @TIMESTAMP@ and @DATESTAMP@ become variables. Comments name the
+    specs.
 
-    What cannot be honoured is told, left out, and listed at the top of the project;
-    the exit code is 2 then.
+    Keys that are not supported are reported, left out, and listed at the top of the
+    project file; the exit code is then 2.
 
     \b
       stagewright catalyst convert releases/specs/amd64 --conf catalyst.conf -o amd64
@@ -43,8 +48,8 @@ def command(
     """
     store = store_of(ctx)
     if output.exists() and (not output.is_dir() or os.listdir(output)):  # noqa: PTH208  one name is enough
-        hint = "name a new folder, or empty this one"
-        raise StagewrightError(Reason.USAGE, "there is something already", place=Place(output), hint=hint)
+        hint = "give a new folder, or empty this one"
+        raise StagewrightError(Reason.USAGE, "the folder is not empty", place=Place(output), hint=hint)
     loaded = load_specs(specs, store)
     project = loaded.to_look_at()
     for name, source in write_project(loaded.converted, project, output, store.path.absolute()):

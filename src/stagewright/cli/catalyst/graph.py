@@ -22,9 +22,11 @@ from stagewright.ui.text import plural
 @click.command(name="graph")
 @release_options
 @picture_option(Picture.TEXT)
-@click.option("--json", "as_json", is_flag=True, help="Print an object for each spec.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each spec.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Estimate how long it takes with so many specs at a time, all alike."
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Estimate the time with so many specs at the same time.",
 )
 def command(
     specs: tuple[Path, ...],
@@ -34,16 +36,16 @@ def command(
     as_json: bool,
     jobs: int | None,
 ) -> None:
-    """Show what each spec makes, and what it is made of.
+    """Show what each spec makes, and from which sources.
 
-    SPEC is a file, or a folder in which all *.spec files are read; the sets of a
-    catalyst-auto configuration need none. What is made has the name
-    REL_TYPE/TARGET-SUBARCH-VERSION_STAMP. Tokens such as @TIMESTAMP@ are left
-    standing unless --set gives them.
+    SPEC is a spec, or a folder whose *.spec files are read. With the configuration of
+    catalyst-auto no SPEC is needed. Results have the name
+    REL_TYPE/TARGET-SUBARCH-VERSION_STAMP. Tokens, for example @TIMESTAMP@, stay in it
+    unless --set gives them.
 
-    With --json, a list of objects: spec, target, output, sources, artifacts, also
-    package_cache, sets and optional. With --json and --jobs, an object with that list
-    as specs, and the estimate.
+    --json prints a list of objects with spec, target, output, sources, artifacts,
+    package_cache, sets and optional. With --jobs it prints an object with this list
+    (specs) and the estimate.
 
     \b
       stagewright catalyst graph releases/specs/amd64
@@ -66,7 +68,7 @@ def command(
 
 
 def as_data(graph: ReleaseGraph) -> list[dict[str, Any]]:
-    """An object for each spec, in the order in which they were read."""
+    """Return an object for each spec, in the order of reading."""
     identities = {item.name: item.identity for item in graph.results}
     return [_row(item, identities) for item in graph.results]
 
@@ -89,11 +91,11 @@ def _sentences(times: Estimate, graph: ReleaseGraph) -> list[str]:
     levels = ", ".join(map(str, times.levels))
     lines = [
         f"{plural(times.specs, 'spec')} in {plural(len(times.levels), 'level')} of {levels}; "
-        f"the longest way is {times.critical_path}",
-        f"with {times.jobs} at a time: {plural(times.makespan, 'step')}, when each spec takes one",
+        f"the longest path has {times.critical_path}",
+        f"with {times.jobs} at the same time: {plural(times.makespan, 'step')}, if each spec takes one step",
     ]
     if graph.shared_identities:
-        lines.append(f"{plural(times.with_turns, 'step')}, as specs of one identity take turns")
+        lines.append(f"{plural(times.with_turns, 'step')}, because specs with the same identity take turns")
     if graph.shared_caches:
         lines.append(f"{plural(times.with_caches, 'step')}, if specs that share a package cache take turns too")
     return lines

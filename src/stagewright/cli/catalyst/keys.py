@@ -20,15 +20,15 @@ _TARGETS = click.Choice([target.value for target in Target])
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the page docs/catalyst-keys.md.")
 def command(targets: tuple[str, ...], as_json: bool, as_markdown: bool) -> None:
-    """Tell what becomes of each key that specs may have, for all targets or those named.
+    """Show the support for each key of specs, for all targets or the given ones.
 
     \b
-    honoured                      as in Catalyst
-    honoured, with a difference   what differs, and why
-    refused                       an error, and what to write instead
-    without effect                Catalyst takes it and makes nothing of it; so do we
+    honoured                      works as in Catalyst
+    honoured, with a difference   works, with the difference that is described
+    refused                       an error; the text says what to write instead
+    without effect                accepted without effect, as in Catalyst
 
-    The table is the one by which specs are converted.
+    The conversion of specs uses the same table.
 
     \b
       stagewright catalyst keys livecd-stage2

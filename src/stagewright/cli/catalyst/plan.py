@@ -22,7 +22,7 @@ from stagewright.ui.text import error_text, plural
 @click.command(name="plan")
 @specs_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-@click.option("--keys", is_flag=True, help="Print everything that goes into each key.")
+@click.option("--keys", is_flag=True, help="Print everything that goes into each key, as JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -32,12 +32,12 @@ def command(
 ) -> int:
     """Show what a build of specs would make, and why; builds nothing.
 
-    SPEC is a file, or a folder in which all *.spec files are read; the sets of a
-    catalyst-auto configuration need none. Each spec becomes one or several entries
-    of a project, such as the live root, the payload and the ISO of a livecd-stage2.
+    SPEC is a spec, or a folder whose *.spec files are read. With the configuration of
+    catalyst-auto no SPEC is needed. Each spec becomes one or more entries of a project;
+    a livecd-stage2 becomes the live root, the payload and the ISO.
 
-    Seeds, snapshots and files that are not there are named, and the plan goes on
-    without them. Keys that are refused are errors, which follow the plan.
+    Missing seeds, snapshots and files are listed, and planned as if they existed. Keys
+    that are not supported are errors, which are printed after the plan.
 
     \b
       stagewright catalyst plan releases/specs/amd64 --conf catalyst.conf
@@ -55,7 +55,7 @@ def command(
         _print(loaded, plan)
     if refused and not as_json:
         sys.stdout.flush()
-        note(f"\n{plural(len(refused), 'word')} of the specs cannot be honoured:")
+        note(f"\n{plural(len(refused), 'word')} of the specs not supported:")
         note(error_text(ProblemsError(refused)))
     return Exit.INVALID if refused else Exit.OK
 
@@ -68,7 +68,7 @@ def _print(loaded: Loaded, plan: Plan) -> None:
         missing.setdefault(problem.hint, []).append(problem)
     print("\n".join(plan_lines(plan)))
     if missing:
-        print(f"{plural(len(missing), 'file')} missing, which a build needs first:")
+        print(f"{plural(len(missing), 'file')} missing, which a build needs:")
     for hint, problems in missing.items():
         more = f" and {plural(len(problems) - 1, 'other place')}" if len(problems) > 1 else ""
         print(f"  {problems[0].place}{more}: {hint}")

@@ -25,7 +25,7 @@ MODULES = "/lib/modules"
 SOURCES = "/usr/src"
 
 _DEPMOD = ("/sbin/depmod", "/bin/depmod", "/usr/sbin/depmod", "/usr/bin/depmod")
-_KERNEL_FILES = ("modules.builtin", "modules.order", "kernel")  # any of them tells a kernel from packages with modules
+_KERNEL_FILES = ("modules.builtin", "modules.order", "kernel")  # a folder with any of them is a kernel's
 _MODULE = re.compile(r"^obj (?:/usr)?/lib/modules/([^/]+)/\S+\.ko(?:\.(?:gz|xz|zst))? ", re.MULTILINE)
 _KERNEL = re.compile(r"^obj (?:/usr)?/lib/modules/([^/]+)/modules\.(?:builtin|order) ", re.MULTILINE)
 

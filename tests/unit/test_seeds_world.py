@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stagewright.arch import Arch
-from stagewright.errors import ProblemsError, Reason
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.graph.keys import Key
+from stagewright.graph.node import Node, Yields
+from stagewright.kinds.common.archived import PinnedSeed, pin_of
+from stagewright.kinds.common.context import SeedContext
+from stagewright.kinds.common.work import Grant, Work
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.kinds.seeds.mirror import MirrorSeed
 from stagewright.project.load import load
@@ -74,6 +81,20 @@ def test_the_source_of_a_seed_does_not_change_its_key(tmp_path: Path) -> None:
     assert nodes[1].files.sources == {"keys.asc": tmp_path / "keys.asc"}
     assert isinstance(nodes[1].settings, MirrorSeed)
     assert nodes[1].settings.mirror == "https://example.net"
+
+
+@pytest.mark.parametrize("kind", [kind for kind, model in kinds()["seeds"].items() if issubclass(model, PinnedSeed)])
+def test_a_pin_without_its_entries_is_stale(tmp_path: Path, kind: str) -> None:
+    model = kinds()["seeds"][kind]
+    assert issubclass(model, PinnedSeed)
+    required = {name for name, field in model.pin_model.model_fields.items() if field.is_required()}
+    for pin in (None, {"request": "x"}, dict.fromkeys(required)):
+        node = Node("seed:it", kind, Yields.LAYER, context=SeedContext(source_date_epoch=1, pin=pin))
+        work = Work[Any](node, Key.of({}), {}, Grant(), (), tmp_path, Store(tmp_path), io.StringIO(), lambda _: None)
+        with pytest.raises(StagewrightError) as caught:
+            pin_of(work, model.pin_model)
+        assert caught.value.reason is Reason.LOCK_STALE
+        assert required and all(name in caught.value.message for name in required)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from stagewright.arch import Arch, host_machine
 from stagewright.graph.node import Demand, Node
-from stagewright.kinds.common.base import Scope, Seed
+from stagewright.kinds.common.archived import PinnedSeed, SeedPin, pin_of
+from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.tools import SANDBOX, Tool, emulator
@@ -25,7 +26,17 @@ from stagewright.seeds.debian import DebianRequest, bootstrap, resolve_packages
 DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
-class BootstrapSeed(Seed, kind="bootstrap"):
+class BootstrapPin(SeedPin):
+    """The packages that the lock pins, as NAME=VERSION, and the digests of Portage's files."""
+
+    suite: str | None = None
+    arch: str | None = None
+    portage: str | None = None
+    meson: str | None = None
+    packages: list[str]
+
+
+class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     """A seed with ``bootstrap``."""
 
     required_tools = (
@@ -34,8 +45,7 @@ class BootstrapSeed(Seed, kind="bootstrap"):
         Tool("apt-get", "apt", "sys-apps/apt"),
     )
     demand = Demand(memory=1024)
-    moves = True
-    context_model = SeedContext
+    pin_model = BootstrapPin
 
     bootstrap: Literal["debian"]
     """The system to bootstrap."""
@@ -46,18 +56,11 @@ class BootstrapSeed(Seed, kind="bootstrap"):
     portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"
     """The version of Portage to install. Without Portage if it is empty."""
 
-    def node_context(self, node_id: str, scope: Scope) -> SeedContext:
-        """Return the pin, which lists every package."""
-        entry = scope.project.entry_of(node_id)
-        pin = scope.project.lock.seeds.get(entry.name) if entry else None
-        pinned = {key: value for key, value in pin.items() if key not in ("request", "resolved")} if pin else None
-        return SeedContext(source_date_epoch=scope.project.epoch, pin=pinned)
-
     def node(self, node_id: str, scope: Scope) -> Node:
         """Return the node; the emulator of a foreign root is one of its tools."""
         node = super().node(node_id, scope)
         assert isinstance(node.context, SeedContext)
-        machine = self._arch(node.context.pin).port.machine
+        machine = self._arch((node.context.pin or {}).get("arch")).port.machine
         return replace(node, tools=(emulator(machine).program,)) if machine.is_foreign else node
 
     def pin(self, work: Work[SeedContext]) -> Pin:
@@ -67,17 +70,18 @@ class BootstrapSeed(Seed, kind="bootstrap"):
 
     def build(self, work: Work[SeedContext]) -> Built:
         """Bootstrap the root and adapt it for Portage."""
-        pin = work.context.pin
-        assert pin, "the session pins before it builds"
-        request = self._request(pin)
+        pin = pin_of(work, BootstrapPin)
+        request = self._request(pin.arch)
         work.emulate(request.arch.port.machine)
-        work.phase(f"bootstrap {len(pin['packages'])} packages")
-        tree = bootstrap(request, pin, work.folder, work.store.cache("pypi"), work.epoch, work.log)
-        return Built(tree, LayerFacts(package_count=len(pin["packages"])))
+        work.phase(f"bootstrap {len(pin.packages)} packages")
+        pinned = pin.model_dump(exclude_none=True)
+        tree = bootstrap(request, pinned, work.folder, work.store.cache("pypi"), work.epoch, work.log)
+        return Built(tree, LayerFacts(package_count=len(pin.packages)))
 
-    def _request(self, pin: Pin | None) -> DebianRequest:
-        return DebianRequest(self.suite or codename(), tuple(sorted(self.packages)), self.portage, self._arch(pin))
+    def _request(self, pinned_arch: str | None) -> DebianRequest:
+        arch = self._arch(pinned_arch)
+        return DebianRequest(self.suite or codename(), tuple(sorted(self.packages)), self.portage, arch)
 
-    def _arch(self, pin: Pin | None) -> Arch:
+    def _arch(self, pinned: str | None) -> Arch:
         """Return the architecture of the root. A pin is for one architecture, on every computer."""
-        return Arch(self.arch or (pin or {}).get("arch") or host_machine().arch)
+        return Arch(self.arch or pinned or host_machine().arch)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Exit
+from stagewright.ui.streams import prepare_streams
 
 LOCALES = {"C": ("", ""), "en_US.ISO-8859-1": ("en_US", "ISO-8859-1"), "tr_TR.UTF-8": ("tr_TR", "UTF-8")}
 """Locales by name, each with the source and the character map that localedef(1) makes it of."""
@@ -165,3 +166,8 @@ def test_a_converted_spec_is_a_project(made: Path, tmp_path: Path, name: str) ->
     check = call(name, made, tmp_path, "-C", "neu", "check")
     assert check.code == Exit.INVALID  # the seed and the snapshot are missing
     assert check.err.count(b"does not exist") == check.err.count(b"error: ")
+
+
+def test_bytes_that_a_stream_got_can_be_read_back() -> None:
+    prepare_streams()  # pytest reads the streams that it captures with their own error handler
+    assert b"caf\xe9".decode("utf-8", errors="stagewright") == "caf\N{REPLACEMENT CHARACTER}"

@@ -9,10 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from stagewright.media.arguments import BootMode, InitramfsKind, KernelArguments
+from stagewright.media.bootmenu.entry import FoundEntry
 from stagewright.media.iso import GENKERNEL_SUMS, SUMS
 from stagewright.media.layout import MediumParts, boot_menu, iso_contents, menu_entries, unsupported
 from stagewright.media.loaders import BOOT_MBR, ELTORITO, BootMenu, Loader, MenuEntry
-from stagewright.media.menus import FoundEntry, problems_of, read_menu
+from stagewright.media.menus import problems_of, read_menu
 from stagewright.media.payload import BootKernel, Payload, kernel_paths
 from stagewright.media.settings import IsoSettings
 
@@ -122,7 +123,7 @@ def test_all_loaders_have_the_same_entries(loader: Loader) -> None:
     if loader is Loader.SYSTEMD_BOOT:
         menus = [[line for menu in menus for line in menu]]
     for menu in menus:
-        assert {(line.title, line.kernel, line.initramfs, line.arguments) for line in menu} == wanted
+        assert {(e.title, e.kernel, e.initramfs, e.arguments) for e in menu if e.initramfs} == wanted
     assert any("memtest" in text for text in texts.values())
     on_medium = {path for one in payload.kernels for path in (one.kernel, one.initramfs)} | {"image.squashfs"}
     assert not [trap for menu in menus for line in menu for trap in problems_of(line, "LIVE", on_medium)]
@@ -187,8 +188,22 @@ def test_public_paths_are_the_same_with_every_loader(tmp_path: Path, loader: Loa
     ],
 )
 def test_known_problems_are_reported(arguments: str, volume: str, words: str) -> None:
-    line = FoundEntry("grub.cfg", "T", "k", "i", arguments)
+    line = FoundEntry("grub.cfg", "T", "k", ("i",), arguments)
     assert [trap for trap in problems_of(line, volume, {"k", "i"}) if words in trap]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "arguments"),
+    [
+        ("arch/boot/x86_64/vmlinuz-linux", "archisobasedir=arch archisosearchuuid=2026"),
+        ("live/vmlinuz", "boot=live components"),
+        ("casper/vmlinuz", "--- quiet"),
+    ],
+)
+def test_other_live_systems_are_not_measured_by_dracuts_arguments(kernel: str, arguments: str) -> None:
+    entry = FoundEntry("boot/grub/grub.cfg", "T", kernel, ("i",), arguments)
+    assert problems_of(entry, "LIVE", {kernel, "i"}) == []
+    assert problems_of(entry, "LIVE", {kernel}) == ["i is not on the medium"]
 
 
 def test_menus_of_other_projects_are_read() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagewright.media.bootmenu.entry import MenuEntry
+from stagewright.media.bootmenu.entry import FoundEntry
 from stagewright.media.bootmenu.grub import MOST_STATEMENTS, read_grub
 from stagewright.media.bootmenu.loader_spec import read_loader_spec
 from stagewright.media.bootmenu.syslinux import read_syslinux
@@ -16,11 +16,11 @@ from stagewright.media.bootmenu.syslinux import read_syslinux
 GRUB = "boot/grub/grub.cfg"
 
 
-def grub(text: str, **files: str) -> list[MenuEntry]:
+def grub(text: str, **files: str) -> list[FoundEntry]:
     return read_grub(GRUB, text, {name.replace("__", "/"): content for name, content in files.items()}.get)
 
 
-def one(text: str, **files: str) -> MenuEntry:
+def one(text: str, **files: str) -> FoundEntry:
     (entry,) = grub(text, **files)
     return entry
 
@@ -54,7 +54,7 @@ def one(text: str, **files: str) -> MenuEntry:
     ],
 )
 def test_grub_scripts_are_read_as_grub_reads_them(text: str) -> None:
-    assert one(text) == MenuEntry(GRUB, "Live", "boot/k", ("boot/i",), "quiet", default=True)
+    assert one(text) == FoundEntry(GRUB, "Live", "boot/k", ("boot/i",), "quiet", default=True)
 
 
 def test_all_initrds_of_a_line_are_listed_in_order() -> None:
@@ -147,8 +147,8 @@ label bare
 def test_isolinux_names_are_relative_to_its_folder() -> None:
     first, live, bare = read_syslinux("isolinux/isolinux.cfg", ISOLINUX, {}.get)
     files = ("isolinux/ucode.img", "isolinux/gentoo.igz")
-    assert first == MenuEntry("isolinux/isolinux.cfg", "First one", "isolinux/gentoo", files, "quiet")
-    assert live == MenuEntry("isolinux/isolinux.cfg", "live", "boot/other", ("x/other.igz",), "root=/dev/ram0", True)
+    assert first == FoundEntry("isolinux/isolinux.cfg", "First one", "isolinux/gentoo", files, "quiet")
+    assert live == FoundEntry("isolinux/isolinux.cfg", "live", "boot/other", ("x/other.igz",), "root=/dev/ram0", True)
     assert (bare.kernel, bare.initrds, bare.arguments) == ("isolinux/bare", (), "")
 
 
@@ -161,6 +161,6 @@ def test_isolinux_includes_and_menu_default() -> None:
 def test_loader_entries_hold_several_initrds_and_options() -> None:
     text = "# x\ntitle Live\nlinux /boot/k\ninitrd /ucode.img\ninitrd\t/boot/i\noptions a=1\noptions b\n"
     assert read_loader_spec("loader/entries/live.conf", text) == [
-        MenuEntry("loader/entries/live.conf", "Live", "boot/k", ("ucode.img", "boot/i"), "a=1 b")
+        FoundEntry("loader/entries/live.conf", "Live", "boot/k", ("ucode.img", "boot/i"), "a=1 b")
     ]
     assert read_loader_spec("loader/entries/shell.conf", "title Shell\nefi /shell.efi\n") == []

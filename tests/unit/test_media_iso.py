@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -100,6 +101,20 @@ WAYS = {
 }
 
 
+def test_a_kernel_that_was_changed_on_the_efi_system_partition_is_found(payload: Path, tmp_path: Path) -> None:
+    iso = make(payload, tmp_path / "a", Loader.SYSTEMD_BOOT)
+    report = subprocess.run(
+        ["xorriso", "-indev", iso, "-report_el_torito", "plain"], capture_output=True, text=True, check=True
+    ).stdout
+    (block,) = re.findall(r"^El Torito boot img :.* UEFI .* (\d+)$", report, re.MULTILINE)
+    offset = int(block) * 2048
+    changed = tmp_path / "kernel"
+    changed.write_bytes(b"another kernel")
+    subprocess.run(["mcopy", "-o", "-i", f"{iso}@@{offset}", changed, "::boot/gentoo"], check=True)
+    medium = look(iso, tmp_path / "look")
+    assert medium.problems == ["EFI system partition against the ISO: boot/gentoo does not match"]
+
+
 @pytest.mark.parametrize("loader", list(Loader))
 def test_an_iso_is_reproducible_and_boots_as_its_loader_allows(payload: Path, tmp_path: Path, loader: Loader) -> None:
     entries = list(BootMode) if loader.has_menu else []
@@ -112,8 +127,9 @@ def test_an_iso_is_reproducible_and_boots_as_its_loader_allows(payload: Path, tm
     assert {way.arches for way in medium.ways} == {("amd64",) if way.firmware == "uefi" else () for way in medium.ways}
     assert medium.problems == []
     assert medium.volume_id == "LIVE"
-    assert {check.against for check in medium.checks} == {"sha512sums"}
-    assert all(check.files >= 3 for check in medium.checks)
+    compared = {"EFI system partition against the ISO"} if loader is Loader.SYSTEMD_BOOT else set()
+    assert {check.against for check in medium.checks} == {"sha512sums", *compared}
+    assert all(check.files >= (2 if check.against in compared else 3) for check in medium.checks)
     assert {"boot/gentoo", "boot/gentoo.igz", "image.squashfs"} == set(medium.shared)
     assert {entry.title for entry in medium.entries if "memory" in entry.title} or not loader.has_menu
     assert all(entry.arguments.startswith("root=live:CDLABEL=LIVE ") for entry in medium.entries)

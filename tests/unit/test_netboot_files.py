@@ -13,7 +13,7 @@ from roots import cpio
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind, KernelArguments
-from stagewright.media.menus import FoundEntry
+from stagewright.media.bootmenu.entry import FoundEntry
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.netboot.combined import write_combined
 from stagewright.netboot.from_iso import _options, _title
@@ -260,7 +260,7 @@ def test_dnsmasq_accepts_its_configuration(tmp_path: Path, address: str) -> None
 
 
 def entry(title: str = "t", arguments: str = "") -> FoundEntry:
-    return FoundEntry("boot/grub/grub.cfg", title, "boot/gentoo", "boot/gentoo.igz", arguments, ())
+    return FoundEntry("boot/grub/grub.cfg", title, "boot/gentoo", ("boot/gentoo.igz",), arguments)
 
 
 def test_arguments_about_the_medium_are_removed() -> None:

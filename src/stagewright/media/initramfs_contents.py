@@ -61,6 +61,11 @@ class InitramfsContents:
         return InitramfsKind.GENKERNEL if self.paths & _GENKERNEL else None
 
     @property
+    def is_microcode(self) -> bool:
+        """True if it holds nothing but microcode (Documentation/arch/x86/microcode.rst of the kernel)."""
+        return bool(self.paths) and all(f"{path}/".startswith(("./", "kernel/")) for path in self.paths)
+
+    @property
     def network(self) -> tuple[NetModule, ...]:
         """Its dracut modules for network boot."""
         return tuple(module for module in NetModule if module in (self.modules or ()))

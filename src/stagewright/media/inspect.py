@@ -15,8 +15,9 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import digest_of
+from stagewright.media.bootmenu.entry import LONGEST_FILE, FoundEntry
 from stagewright.media.efi import EfiArch
-from stagewright.media.menus import FoundEntry, is_menu, problems_of, read_menu, unified
+from stagewright.media.menus import is_menu, problems_of, read_menu, unified
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.run import run
 
@@ -120,7 +121,7 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
         ways=tuple(structures.ways(esp)),
         loaders=tuple(_loaders(files, esp, entries)),
         entries=tuple(_with_problems(entries, volume_id, files, esp)),
-        checks=(*_checks(tree, files), *_checks_next_to(path)),
+        checks=(*_checks(tree, files), *_checks_next_to(path), *_esp_check(tree, files, esp_tree, esp, entries)),
         shared=_shared(tree, files),
         squashfs=_squashfs(tree, files),
     )
@@ -245,13 +246,24 @@ def _sizes(tree: Path) -> dict[str, int]:
 
 def _entries(tree: Path, files: Iterable[str]) -> Iterator[FoundEntry]:
     """Yield the entries of all boot menus among files."""
+    names = {name.lower(): name for name in files}
+
+    def read(name: str) -> str | None:
+        found = names.get(name.lower())
+        return _text(tree / found) if found else None
+
     for name in files:
         if is_menu(name):
-            yield from read_menu(name, (tree / name).read_text(errors="replace", encoding="utf-8"))
+            yield from read_menu(name, _text(tree / name), read)
         elif re.fullmatch(r"EFI/(BOOT|Linux)/[^/]+\.EFI", name, re.IGNORECASE):
             entry = unified(name, (tree / name).read_bytes())
             if entry:
                 yield entry
+
+
+def _text(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return stream.read(LONGEST_FILE)
 
 
 def _with_problems(
@@ -259,7 +271,7 @@ def _with_problems(
 ) -> Iterator[FoundEntry]:
     """Yield each entry once, even if its file is in both file systems, with its problems."""
     known = [*files, *esp]
-    for entry in dict.fromkeys(entries):
+    for entry in {replace(entry, default=False): entry for entry in entries}.values():
         yield replace(entry, traps=tuple(problems_of(entry, volume_id, known)))
 
 
@@ -285,6 +297,17 @@ def _checks(tree: Path, files: Mapping[str, int]) -> Iterator[DigestCheck]:
     for name in (*_SUMS, "DIGESTS"):
         if name in files:
             yield _check(name, (tree / name).read_text(errors="replace", encoding="utf-8"), tree)
+
+
+def _esp_check(
+    tree: Path, files: Mapping[str, int], esp_tree: Path, esp: Mapping[str, int], entries: Iterable[FoundEntry]
+) -> Iterator[DigestCheck]:
+    """Compare the kernels and initramfs on the EFI system partition, which UEFI starts, with those of the ISO."""
+    started = dict.fromkeys(name for entry in entries for name in (entry.kernel, *entry.initrds))
+    both = [name for name in started if name in files and name in esp]
+    wrong = [name for name in both if digest_of(tree / name, "sha256") != digest_of(esp_tree / name, "sha256")]
+    if both:
+        yield DigestCheck("EFI system partition against the ISO", len(both), tuple(wrong))
 
 
 def _checks_next_to(path: Path) -> Iterator[DigestCheck]:

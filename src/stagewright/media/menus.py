@@ -2,94 +2,41 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-_GRUB_ENTRY = re.compile(
-    r"^[ \t]*menuentry[ \t]+(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<bare>\S+))[^\n{]*"
-    r"\{(?P<body>.*?)^[ \t]*\}",
-    re.DOTALL | re.MULTILINE,
-)
-_GRUB_KERNEL = re.compile(r"^[ \t]*linux(?:efi)?[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE)
-_GRUB_INITRD = re.compile(r"^[ \t]*initrd(?:efi)?[ \t]+(\S+)", re.MULTILINE)
+from stagewright.media.bootmenu.entry import FoundEntry, Read
+from stagewright.media.bootmenu.grub import read_grub
+from stagewright.media.bootmenu.loader_spec import read_loader_spec
+from stagewright.media.bootmenu.syslinux import read_syslinux
 
 
-@dataclass(frozen=True)
-class FoundEntry:
-    """An entry of a boot menu on a medium: its file, title, kernel, initramfs, arguments, and known problems."""
+def read_menu(path: str, text: str, read: Read = lambda _: None) -> list[FoundEntry]:
+    """Return the entries of a boot menu, or an empty list if the file is not a boot menu.
 
-    file: str
-    title: str
-    kernel: str
-    initramfs: str
-    arguments: str
-    traps: tuple[str, ...] = ()
-
-
-def read_menu(path: str, text: str) -> list[FoundEntry]:
-    """Return the entries of a boot menu, or an empty list if the file is not a boot menu."""
-    name = path.rpartition("/")[2]
+    ``read`` returns other files of the medium, which menus can include.
+    """
+    name = path.rpartition("/")[2].lower()
     if name == "grub.cfg":
-        return list(_grub(path, text))
-    if name in ("isolinux.cfg", "syslinux.cfg") or "/pxelinux.cfg/" in f"/{path}":
-        return list(_syslinux(path, text))
+        return read_grub(path, text, read)
+    if "/pxelinux.cfg/" in f"/{path}":  # names are relative to the folder of the program, not of the menu
+        return read_syslinux(path, text, read, posixpath.dirname(posixpath.dirname(path)))
+    if name in ("isolinux.cfg", "syslinux.cfg", "extlinux.conf"):
+        return read_syslinux(path, text, read)
     if "loader/entries/" in path and name.endswith(".conf"):
-        return list(_systemd(path, text))
+        return read_loader_spec(path, text)
     return []
 
 
 def is_menu(path: str) -> bool:
     """Return True if :func:`read_menu` reads a file at this path."""
-    return path.endswith(("grub.cfg", "isolinux.cfg", "syslinux.cfg")) or (
+    return path.lower().endswith(("grub.cfg", "isolinux.cfg", "syslinux.cfg", "extlinux.conf")) or (
         "loader/entries/" in path or "pxelinux.cfg/" in path
     )
-
-
-def _grub(path: str, text: str) -> Iterator[FoundEntry]:
-    for entry in _GRUB_ENTRY.finditer(text):
-        kernel = _GRUB_KERNEL.search(entry["body"])
-        if kernel:
-            initrd = _GRUB_INITRD.search(entry["body"])
-            title = entry["double"] or entry["single"] or entry["bare"]
-            yield FoundEntry(path, title, _plain(kernel[1]), _plain(initrd[1]) if initrd else "", kernel[2].strip())
-
-
-def _plain(path: str) -> str:
-    """Return a path without the device or variable in front, as in ``$base/boot/gentoo``."""
-    return re.sub(r"^(?:\(\S*?\)|\$\w+|\$\{\w+\})", "", path).lstrip("/")
-
-
-def _syslinux(path: str, text: str) -> Iterator[FoundEntry]:
-    entries: list[dict[str, str]] = []
-    for line in text.splitlines():
-        words = line.strip().split(maxsplit=1)
-        if len(words) != 2:
-            continue
-        key, value = words[0].lower(), words[1]
-        if key == "label":
-            entries.append({"title": value})
-        elif entries and key in ("kernel", "linux", "initrd", "append"):
-            entries[-1][key] = value
-        elif entries and line.strip().lower().startswith("menu label "):
-            entries[-1]["title"] = line.strip()[len("menu label ") :].replace("^", "")
-    for entry in entries:
-        kernel, arguments = entry.get("linux", entry.get("kernel", "")), entry.get("append", "")
-        words = arguments.split()
-        initrd = entry.get("initrd") or next((word[7:] for word in words if word.startswith("initrd=")), "")
-        rest = " ".join(word for word in words if not word.startswith("initrd="))
-        if kernel and initrd:
-            yield FoundEntry(path, entry["title"], kernel.lstrip("/"), initrd.lstrip("/"), rest)
-
-
-def _systemd(path: str, text: str) -> Iterator[FoundEntry]:
-    pairs = [line.split(maxsplit=1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    values = {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
-    if "linux" in values:
-        names = values["linux"].lstrip("/"), values.get("initrd", "").lstrip("/")
-        yield FoundEntry(path, values.get("title", path), *names, values.get("options", ""))
 
 
 def unified(path: str, program: bytes) -> FoundEntry | None:
@@ -104,7 +51,7 @@ def unified(path: str, program: bytes) -> FoundEntry | None:
             name, size, raw, offset = struct.unpack_from("<8sI4xII", program, place)
             if name.rstrip(b"\0") == b".cmdline":
                 words = program[offset : offset + min(size, raw)].rstrip(b"\0").decode(errors="replace")
-                return FoundEntry(path, "unified kernel image", path, path, words)
+                return FoundEntry(path, "unified kernel image", path, (path,), words)
     except struct.error:
         pass
     return None
@@ -148,16 +95,37 @@ KNOWN_PROBLEMS = (
 """Measured, or found in the sources of dracut and genkernel."""
 
 
+OTHER_LIVE_SYSTEMS = {
+    "archiso": re.compile(r"\barchiso\w*="),
+    "live-boot": re.compile(r"\bboot=live\b"),
+    "casper": re.compile(r"\bboot=casper\b|^/?casper/"),
+}
+"""Live systems by other programs than dracut and genkernel, by the kernel and arguments of their menu entries."""
+
+
+def other_live_system(entry: FoundEntry) -> str:
+    """Return the name of a live system whose initramfs reads other arguments than dracut's and genkernel's; "" for these."""
+    text = f"{entry.kernel} {entry.arguments}"
+    return next((name for name, pattern in OTHER_LIVE_SYSTEMS.items() if pattern.search(text)), "")
+
+
 def problems_of(entry: FoundEntry, volume_id: str, files: Collection[str]) -> list[str]:
-    """Return the problems of an entry: known ones, and files that are not on the medium."""
+    """Return the problems of an entry: known ones, and files that are not on the medium.
+
+    An entry without an initramfs, such as a memory test, is not checked: it may be for other firmware than the
+    medium's. Of other live systems only the files are checked.
+    """
+    if not entry.initrds:
+        return []
     try:
         split = shlex.split(entry.arguments)
     except ValueError:
         split = entry.arguments.split()
     words = {name: value for name, _, value in (word.partition("=") for word in split)}
-    found = [problem.description for problem in KNOWN_PROBLEMS if problem.applies(words, volume_id)]
+    known = () if other_live_system(entry) else KNOWN_PROBLEMS
+    found = [problem.description for problem in known if problem.applies(words, volume_id)]
     lower = {name.lower() for name in files}
-    missing = [name for name in dict.fromkeys((entry.kernel, entry.initramfs)) if name and name.lower() not in lower]
+    missing = [name for name in dict.fromkeys((entry.kernel, *entry.initrds)) if name.lower() not in lower]
     found += [f"{name} is not on the medium" for name in missing]
     image = words.get("rd.live.squashimg") or words.get("loop", "").lstrip("/")
     folder = words.get("rd.live.dir", "").strip("/")

@@ -1,12 +1,14 @@
 """A set for network boot from an existing ISO, ours or another one.
 
 xorriso extracts the files unchanged; nothing is mounted. The kernel arguments come from the boot menu on the ISO, the
-possible methods from its initramfs.
+possible methods from its initramfs. An initramfs that neither dracut nor genkernel made is refused: it does not read
+the arguments of a set.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +16,10 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import InitramfsKind
+from stagewright.media.bootmenu.entry import FoundEntry
 from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.inspect import InspectedMedium, inspect
-from stagewright.media.menus import FoundEntry
+from stagewright.media.menus import other_live_system
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.netboot.methods import CommandLine, Method, supported_methods
 from stagewright.netboot.writer import NetSet, NetSetParts, NetSetReport, write_set
@@ -83,10 +86,12 @@ def _write(
     iso: Path, medium: InspectedMedium, work: Path, folder: Path, base_url: str, *, combined: bool
 ) -> ExtractedSet:
     trees = (work / "iso", work / "esp")
-    entry, kernel, initramfs = _entry(medium, trees)
+    entry, kernel, initrds = _entry(medium, trees)
     image = _image(entry, medium, trees[0])
-    contents = InitramfsContents.of(initramfs, work)
-    by = contents.by or _by_arguments(entry)
+    initramfs, contents, unused = _initramfs(initrds, work)
+    by = contents.by
+    if by is None:
+        raise _foreign(medium, entry, initramfs)
     net_set = NetSet(
         title=_title(entry) or medium.volume_id,
         command=CommandLine(by, _options(entry)),
@@ -97,26 +102,62 @@ def _write(
     report = write_set(NetSetParts(kernel, initramfs, image), net_set, folder, int(iso.stat().st_mtime))
     paths = {"kernel": kernel, "initramfs": initramfs, "image": image}
     parts = {role: str(path.relative_to(work)).partition("/")[2] for role, path in paths.items()}
-    return ExtractedSet(report, entry, parts, by, list(_notes(contents, by, base_url)))
+    return ExtractedSet(report, entry, parts, by, [*_notes(contents, by, base_url), *_unused(unused)])
 
 
-def _entry(medium: InspectedMedium, trees: Sequence[Path]) -> tuple[FoundEntry, Path, Path]:
-    """Return the menu entry that starts the live system without special arguments, its kernel and its initramfs."""
+def _entry(medium: InspectedMedium, trees: Sequence[Path]) -> tuple[FoundEntry, Path, list[Path]]:
+    """Return the menu entry that starts the live system without special arguments, its kernel and its initrds.
+
+    Among several the default of the menu comes first.
+    """
     candidates = []
     for entry in medium.entries:
-        names = (entry.kernel, entry.initramfs)
+        names = (entry.kernel, *entry.initrds)
         if entry.kernel == entry.file:  # a unified kernel image; our media also have its kernel and initramfs
             names = (KERNEL, INITRAMFS)
-        kernel, initramfs = (_find(name, trees) for name in names)
-        if kernel and initramfs:
-            candidates.append((entry, kernel, initramfs))
+        kernel, *initrds = (_find(name, trees) for name in names)
+        if kernel and initrds and None not in initrds:
+            candidates.append((entry, kernel, [path for path in initrds if path]))
     if not candidates:
         message = f"{medium.path}: no boot menu with a kernel and an initramfs that exist on it"
         hint = "use an ISO with a grub.cfg, an isolinux.cfg, or loader/entries"
         raise StagewrightError(Reason.BAD_ARCHIVE, message, hint=hint)
     plain = [one for one in candidates if not set(_names(one[0])).intersection(_SPECIAL)]
     live = [one for one in plain or candidates if {"root", "cdroot", "loop"}.intersection(_names(one[0]))]
-    return (live or plain or candidates)[0]
+    found = live or plain or candidates
+    return next((one for one in found if one[0].default), found[0])
+
+
+def _initramfs(initrds: Sequence[Path], work: Path) -> tuple[Path, InitramfsContents, list[Path]]:
+    """Return the initramfs of an entry, its contents, and the files that only hold microcode.
+
+    Initrds that hold programs are joined in their order, as the loader does it.
+    """
+    contents = {path: InitramfsContents.of(path, work) for path in initrds}
+    programs = [path for path in contents if not contents[path].is_microcode] or list(contents)[-1:]
+    unused = [path for path in contents if path not in programs]
+    if len(programs) == 1:
+        return programs[0], contents[programs[0]], unused
+    joined = work / "joined.img"
+    with joined.open("wb") as target:
+        for path in programs:
+            with path.open("rb") as source:
+                shutil.copyfileobj(source, target)
+            target.write(bytes(-target.tell() % 4))  # the kernel expects archives at multiples of four bytes
+    return joined, InitramfsContents.of(joined, work), unused
+
+
+def _foreign(medium: InspectedMedium, entry: FoundEntry, initramfs: Path) -> StagewrightError:
+    """Return the error for an initramfs that reads other arguments than dracut's and genkernel's."""
+    found = other_live_system(entry) or "an unknown program"
+    message = f"{medium.path}: {initramfs.name}: made by neither dracut nor genkernel (found: {found})"
+    hint = "start this live system from the network as its project documents it"
+    return StagewrightError(Reason.BAD_ARCHIVE, message, hint=hint)
+
+
+def _unused(initrds: Sequence[Path]) -> Iterator[str]:
+    for path in initrds:
+        yield f"the boot menu also loads the microcode {path.name}, which the set does not contain"
 
 
 def _title(entry: FoundEntry) -> str:
@@ -155,11 +196,6 @@ def _image(entry: FoundEntry, medium: InspectedMedium, tree: Path) -> Path:
     return found[0]
 
 
-def _by_arguments(entry: FoundEntry) -> InitramfsKind:
-    """Return the kind of initramfs that reads these arguments, for an initramfs of unknown origin."""
-    return InitramfsKind.DRACUT if "root=live:" in entry.arguments else InitramfsKind.GENKERNEL
-
-
 def _options(entry: FoundEntry) -> list[str]:
     """Return the arguments that are not about the medium, without placeholders for the boot loader."""
     words = entry.arguments.split()
@@ -170,8 +206,6 @@ def _options(entry: FoundEntry) -> list[str]:
 
 def _notes(contents: InitramfsContents, by: InitramfsKind, base_url: str) -> Iterator[str]:
     """Yield what this set does not support, with the reason."""
-    if contents.by is None:
-        yield f"the initramfs is by neither dracut nor genkernel; its arguments look like those for {by}"
     if by is InitramfsKind.GENKERNEL:
         yield "genkernel's initramfs cannot fetch an image over HTTP: the image is always part of the initramfs"
     elif Method.HTTP not in supported_methods(contents.network):

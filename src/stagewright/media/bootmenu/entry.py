@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Read = Callable[[str], str | None]
-"""Return the text of another file of the medium by its path, or None if there is no such text file."""
+"""Return the text of another file of the medium by its path, or None if it does not exist."""
 
 LONGEST_FILE = 1 << 20
 """Characters of a menu file that are read; real menus are far smaller."""
@@ -20,7 +20,7 @@ DEEPEST_INCLUDE = 8
 
 
 @dataclass(frozen=True)
-class MenuEntry:
+class FoundEntry:
     """One entry of a boot menu.
 
     Paths are relative to the root of the medium. ``initrds`` are all files that the loader passes to the kernel, in
@@ -34,6 +34,12 @@ class MenuEntry:
     initrds: tuple[str, ...]
     arguments: str
     default: bool = False  # True if the loader starts this entry after its time-out
+    traps: tuple[str, ...] = ()  # known problems, see media/menus.py
+
+    @property
+    def initramfs(self) -> str:
+        """The last of the initrds, which holds the programs; "" if there is none."""
+        return self.initrds[-1] if self.initrds else ""
 
 
 def medium_path(name: str, folder: str = "") -> str:

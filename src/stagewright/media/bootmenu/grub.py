@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from stagewright.media.bootmenu.entry import DEEPEST_INCLUDE, LONGEST_FILE, MOST_ENTRIES, MenuEntry, Read, medium_path
+from stagewright.media.bootmenu.entry import DEEPEST_INCLUDE, LONGEST_FILE, MOST_ENTRIES, FoundEntry, Read, medium_path
 from stagewright.media.bootmenu.grub_script import Command, Function, Loop, Statement, Word, parse
 
 KERNEL_COMMANDS = frozenset({"linux", "linux16", "linuxefi", "linux32"})
@@ -29,7 +29,7 @@ MOST_STATEMENTS = 20_000
 LONGEST_WORD = 1 << 16
 
 
-def read_grub(path: str, text: str, read: Read) -> list[MenuEntry]:
+def read_grub(path: str, text: str, read: Read) -> list[FoundEntry]:
     """Return the entries of a menu. ``read`` returns other files of the medium, for ``source`` and ``configfile``."""
     run = _Run(read)
     run.file(path, text)
@@ -38,7 +38,7 @@ def read_grub(path: str, text: str, read: Read) -> list[MenuEntry]:
 
 @dataclass
 class _Boot:
-    """What the commands of one entry load."""
+    """The files that the commands of one entry load, and the kernel arguments."""
 
     kernel: str = ""
     arguments: str = ""
@@ -48,7 +48,7 @@ class _Boot:
 
 @dataclass
 class _Found:
-    entry: MenuEntry
+    entry: FoundEntry
     names: frozenset[str]  # by which the variable `default` can choose it: number, title, id
 
 
@@ -73,7 +73,7 @@ class _Run:
             self._run(parse(text[:LONGEST_FILE]), None)
             self.path, self.depth = before, self.depth - 1
 
-    def entries_with_default(self) -> list[MenuEntry]:
+    def entries_with_default(self) -> list[FoundEntry]:
         """Return the entries; the one that ``set default`` names, or else the first, is marked."""
         wanted = self.variables.get("default", "0")
         chosen = next((one for one in self.found if wanted in one.names), self.found[0] if self.found else None)
@@ -131,7 +131,7 @@ class _Run:
         self._run(block, boot)
         if boot.kernel and len(self.found) < MOST_ENTRIES:
             initrds = tuple(map(_plain, boot.initrds))
-            entry = MenuEntry(self.path, title, _plain(boot.kernel), initrds, boot.arguments)
+            entry = FoundEntry(self.path, title, _plain(boot.kernel), initrds, boot.arguments)
             self.found.append(_Found(entry, frozenset(_choices([*self.menu, names]))))
 
     def _set(self, words: list[str]) -> None:

@@ -30,7 +30,7 @@ Word = tuple[Part, ...]
 
 @dataclass(frozen=True)
 class Command:
-    """A command with its words; ``block`` is the part in braces of ``menuentry``, ``submenu`` and the like."""
+    """A command with its words; ``block`` is the part in braces, as of ``menuentry`` and ``submenu``."""
 
     words: tuple[Word, ...]
     block: tuple[Statement, ...] | None = None

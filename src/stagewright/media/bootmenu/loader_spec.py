@@ -5,10 +5,10 @@ The format is the Boot Loader Specification's (UAPI.1), type 1.
 
 from __future__ import annotations
 
-from stagewright.media.bootmenu.entry import LONGEST_FILE, MenuEntry, medium_path
+from stagewright.media.bootmenu.entry import LONGEST_FILE, FoundEntry, medium_path
 
 
-def read_loader_spec(path: str, text: str) -> list[MenuEntry]:
+def read_loader_spec(path: str, text: str) -> list[FoundEntry]:
     """Return the entry of a file; an empty list for one that starts an EFI program instead of Linux."""
     title = kernel = ""
     initrds: list[str] = []
@@ -24,4 +24,4 @@ def read_loader_spec(path: str, text: str) -> list[MenuEntry]:
             initrds.append(medium_path(value))
         elif key == "options":
             options.append(value)
-    return [MenuEntry(path, title or path, kernel, tuple(initrds), " ".join(options))] if kernel else []
+    return [FoundEntry(path, title or path, kernel, tuple(initrds), " ".join(options))] if kernel else []

@@ -10,13 +10,13 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from stagewright.media.bootmenu.entry import DEEPEST_INCLUDE, LONGEST_FILE, MOST_ENTRIES, MenuEntry, Read, medium_path
+from stagewright.media.bootmenu.entry import DEEPEST_INCLUDE, LONGEST_FILE, MOST_ENTRIES, FoundEntry, Read, medium_path
 
 NOT_LINUX = (".c32", ".com", ".cbt", ".0", ".bin", ".bss", ".bs")
 """Endings of programs that SYSLINUX starts in another way than Linux."""
 
 
-def read_syslinux(path: str, text: str, read: Read, root: str | None = None) -> list[MenuEntry]:
+def read_syslinux(path: str, text: str, read: Read, root: str | None = None) -> list[FoundEntry]:
     """Return the entries of a menu file. ``read`` returns included files; ``root`` is the folder of relative names."""
     menu = _Menu(path, posixpath.dirname(path) if root is None else root, read)
     menu.file(text, 0)
@@ -57,7 +57,7 @@ class _Menu:
             elif len(self.labels) < MOST_ENTRIES or keyword != "label":
                 self._setting(keyword, value)
 
-    def entries(self) -> Iterator[MenuEntry]:
+    def entries(self) -> Iterator[FoundEntry]:
         """Yield the labels that start Linux."""
         chosen = next((one for one in self.labels if one.marked), None)
         chosen = chosen or next((one for one in self.labels if one.name == self.default), None)
@@ -69,7 +69,7 @@ class _Menu:
             if label.kernel and not label.kernel.lower().endswith(NOT_LINUX):
                 rest = " ".join(word for word in arguments if not word.startswith("initrd="))
                 kernel, *files = (medium_path(name, self.folder) for name in (label.kernel, *initrds))
-                entry = MenuEntry(self.path, label.title or label.name, kernel, tuple(files), rest)
+                entry = FoundEntry(self.path, label.title or label.name, kernel, tuple(files), rest)
                 yield replace(entry, default=label is chosen)
 
     def _setting(self, keyword: str, value: str) -> None:

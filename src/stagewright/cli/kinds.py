@@ -35,7 +35,7 @@ def command(kind: str | None, markdown: bool) -> None:
         for table, how in _WRITTEN.items():
             print(how)
             for name, model in sorted(kinds()[table].items()):
-                print(f"  {name:<16}{summary(model)}{_origin(name)}")
+                print(f"  {name:<18}{summary(model)}{_origin(name)}")
 
 
 def reference() -> str:

@@ -1,5 +1,6 @@
-"""tarball: a root packed in one file. Other stages never wait for it, because it is a separate node.
+"""tarball: a root packed in one file, with listing, digests and manifest.
 
+No other stage waits for it, because it is a separate node.
 The tarball has the name of the stage that it packs, as Catalyst's tarballs have the name of their target. The companion
 files are ``.CONTENTS.gz``, ``.DIGESTS``, ``.sha256`` and ``.manifest.json``. The root is read once for all of them.
 """

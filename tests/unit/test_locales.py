@@ -50,7 +50,7 @@ source_subpath: default/stage3
 
 @dataclass
 class Said:
-    """What a command printed, as bytes, and its exit code."""
+    """The output of a command as bytes, and its exit code."""
 
     code: int
     out: bytes
@@ -146,7 +146,7 @@ def test_a_build_finds_the_files(made: Path, project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["C", "en_US.ISO-8859-1"])
-def test_a_path_that_is_no_utf_8_is_printed_as_it_is(made: Path, project: Path, name: str) -> None:
+def test_a_path_that_is_not_utf_8_is_printed_unchanged(made: Path, project: Path, name: str) -> None:
     odd = os.fsencode(project.parent) + b"/odd-\xff"
     os.rename(project, odd)
     folder = Path(os.fsdecode(odd))

@@ -108,7 +108,7 @@ def test_a_build_without_any_reader_is_done(project: Path, progress: str) -> Non
 
 @needs_root
 @pytest.mark.parametrize("progress", ["json", "live"])
-def test_a_build_that_fails_without_any_reader_says_so_by_its_exit_code(project: Path, progress: str) -> None:
+def test_a_failed_build_without_any_reader_has_the_exit_code_of_its_failure(project: Path, progress: str) -> None:
     (project / "seed.tar").write_bytes(b"no archive")
     with no_reader() as end:
         done = subprocess.run(command(project, "build", f"--progress={progress}"), stdout=end, stderr=end, check=False)

@@ -128,7 +128,7 @@ def test_what_is_not_built_has_no_result_and_no_log(project: Path) -> None:
 
 
 @builds
-def test_a_build_publishes_and_tells(project: Path) -> None:
+def test_a_build_publishes_its_results_and_reports_them(project: Path) -> None:
     events: list[Event] = []
     session = opened(project, events)
     result = session.build(["pack"])

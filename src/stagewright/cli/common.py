@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from stagewright.engine.session import Session
+from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener
 from stagewright.store.store import Store, default_store
 
@@ -22,6 +23,16 @@ PROGRESS = ("auto", "live", "plain", "json", "quiet")
 def session_of(ctx: click.Context, *listeners: Listener) -> Session:
     """Open the project that the command line names."""
     return Session.open(ctx.obj["directory"], store=store_folder(ctx), listeners=listeners)
+
+
+def session_or_none(ctx: click.Context) -> Session | None:
+    """Open the project that the command line names; return None if there is no project."""
+    try:
+        return session_of(ctx)
+    except StagewrightError as error:
+        if error.reason is Reason.NO_PROJECT:
+            return None
+        raise
 
 
 def store_of(ctx: click.Context) -> Store:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from stagewright.cli.common import session_of, store_of
+from stagewright.cli.common import session_or_none, store_of
 from stagewright.engine.compare import compare
 from stagewright.engine.diff_sources import DiffSource, diff_sources
 from stagewright.ui.text import shown, size
@@ -37,7 +37,7 @@ def command(ctx: click.Context, old: str, new: str, as_json: bool, all_files: bo
       stagewright diff desktop@previous desktop
       stagewright diff out/old.iso.manifest.json out/new.iso
     """
-    first, second = diff_sources([old, new], store_of(ctx), functools.cache(lambda: session_of(ctx)))
+    first, second = diff_sources([old, new], store_of(ctx), functools.cache(lambda: session_or_none(ctx)))
     result = compare(first, second)
     if as_json:
         both = {name: {"name": one.name, "key": one.key} for name, one in (("a", first), ("b", second))}

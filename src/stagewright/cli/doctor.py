@@ -8,9 +8,9 @@ import sys
 import click
 
 from stagewright.arch import host_machine
-from stagewright.cli.common import session_of, store_of
+from stagewright.cli.common import session_or_none, store_of
 from stagewright.engine.doctor import Check, examine, host_summary
-from stagewright.errors import Exit, Reason, StagewrightError
+from stagewright.errors import Exit
 from stagewright.kinds.registry import by_kind
 from stagewright.store.store import Store
 from stagewright.vm.machine_spec import PLATFORMS
@@ -51,10 +51,7 @@ def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
 
 def _checks(ctx: click.Context, store: Store) -> list[Check]:
     """Return the checks for the project; for all kinds and this machine's emulator if there is no project."""
-    try:
-        return session_of(ctx).doctor()
-    except StagewrightError as error:
-        if error.reason is not Reason.NO_PROJECT:
-            raise
-        own = [platform.qemu for name, platform in PLATFORMS.items() if name == host_machine().qemu]
-        return examine(store, by_kind(), own)
+    if session := session_or_none(ctx):
+        return session.doctor()
+    own = [platform.qemu for name, platform in PLATFORMS.items() if name == host_machine().qemu]
+    return examine(store, by_kind(), own)

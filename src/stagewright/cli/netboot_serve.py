@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Event
+from stagewright.events import Event, Listeners
 from stagewright.netboot.boot_commands import ANY, boot_commands, outward_address, qemu_arm64_command
 from stagewright.netboot.dnsmasq import Dnsmasq, configuration
 from stagewright.netboot.programs import GrubNet
@@ -55,26 +55,27 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
         what = "--proxy-dhcp: needs the address of this machine on the network to serve"
         raise StagewrightError(Reason.USAGE, what, hint=f"add --address {outward_address(ANY[0])}")
     stop, lock = _stop_event(), threading.Lock()
-    listener = JsonLines(sys.stdout) if as_json else Plain(sys.stdout)
+    listeners = Listeners(JsonLines(sys.stdout) if as_json else Plain(sys.stdout))
 
-    def tell(event: Event) -> None:
-        with lock:
-            listener(event)
+    def emit(event: Event) -> None:
+        with lock:  # each client has a thread
+            listeners(event)
 
-    with FileServer(folder, address, port, tell) as server, contextlib.ExitStack() as others:
+    with FileServer(folder, address, port, emit) as server, contextlib.ExitStack() as others:
         host = outward_address(address)
         url = server.url(host)
         if tftp or proxy_dhcp:
             text = configuration(server.folder, host, url, proxy_dhcp=proxy_dhcp)
-            others.enter_context(Dnsmasq(text, tell))
+            others.enter_context(Dnsmasq(text, emit))
         seen = server.folder if tftp else None
         found = boot_commands(url, address, server.port, _acceleration(), tftp=seen, methods=methods_of(server.folder))
         if (server.folder / GrubNet.ARM64).is_file():
             found = {name: line for name, line in found.items() if name.startswith("ipxe")} | _on_arm64(server.folder)
-        if as_json:
-            print(json.dumps({"event": "Serving", "url": url, "folder": str(server.folder), **found}), flush=True)
-        else:
-            _introduce(server.folder, url, found)
+        with contextlib.suppress(BrokenPipeError):  # machines need the server, whether it has a reader or not
+            if as_json:
+                print(json.dumps({"event": "Serving", "url": url, "folder": str(server.folder), **found}), flush=True)
+            else:
+                _introduce(server.folder, url, found)
         stop.wait()
     return 0
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from stagewright.arch import Arch, host_machine
-from stagewright.cli.common import session_of
-from stagewright.errors import Reason, StagewrightError
-from stagewright.fetch.openpgp import keyring as keyring_of
-from stagewright.kinds.seeds.mirror import MirrorSeed
-from stagewright.project.model import Project
+from stagewright.cli.common import session_or_none
+from stagewright.engine.mirror_listing import ListingRequest, MirrorListing, SeedUse, list_mirror
 from stagewright.seeds import gentoo
 from stagewright.ui.text import size
 
@@ -56,78 +51,33 @@ def command(
     \b
       stagewright seeds --keyring gentoo-release.asc --arch arm64
     """
-    project = _project(ctx)
-    seeds = _seeds(project)
-    first = next(iter(seeds.values()), None)
-    machine = arch or (first and gentoo.directory(first.variant, first.arch)) or _arch(project)
-    mirrors = list(mirror) or (first.mirrors if first else [gentoo.DEFAULT_MIRROR])
-    keys = list(key) or (first.keys if first else list(gentoo.RELEASE_KEYS))
-    file = keyring or (project.path(first.keyring) if project and first and first.keyring else gentoo.KEYRING)
-    with (
-        tempfile.TemporaryDirectory(prefix="seeds-") as folder,
-        keyring_of([gentoo.existing_keyring(file)], keys) as trusted,
-    ):
-        found = gentoo.ReleaseMirror(mirrors, gentoo.folder_of(machine), trusted, Path(folder)).listing()
-    pins = project.lock.seeds if project else {}
-    takers = {
-        stage.variant: [_taker(name, pins) for name, one in seeds.items() if one.variant == stage.variant]
-        for stage in found
-    }
+    session = session_or_none(ctx)
+    found = list_mirror(session.project if session else None, ListingRequest(mirror, arch, keyring, key))
     if as_json:
-        _print_json(mirrors, machine, found, takers)
-    else:
-        _print(found, takers)
+        print(json.dumps(_data(found), indent=2))
+        return
+    width = max(len(tarball.variant) for tarball in found.tarballs)
+    for tarball in found.tarballs:
+        notes = ", ".join(_note(use, tarball) for use in found.uses[tarball.variant])
+        print(f"{tarball.variant:<{width}}  {tarball.date}  {size(tarball.size):>9}  {notes}".rstrip())
 
 
-def _project(ctx: click.Context) -> Project | None:
-    """Return the project; None if there is none, because the command is useful before."""
-    try:
-        return session_of(ctx).project
-    except StagewrightError as error:
-        if error.reason is Reason.NO_PROJECT:
-            return None
-        raise
-
-
-def _seeds(project: Project | None) -> dict[str, MirrorSeed]:
-    entries = project.entries["seeds"].values() if project else ()
-    return {entry.name: entry.model for entry in entries if isinstance(entry.model, MirrorSeed)}
-
-
-def _arch(project: Project | None) -> str:
-    return project.info.arch if project else Arch(host_machine().arch).value
-
-
-def _taker(name: str, pins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {"name": name, "pinned": pins.get(name, {}).get("file")}
-
-
-def _print_json(
-    mirrors: Sequence[str], arch: str, found: Sequence[gentoo.StageTarball], takers: Mapping[str, Any]
-) -> None:
+def _data(found: MirrorListing) -> dict[str, Any]:
     variants = [
         {
-            "variant": stage.variant,
-            "date": stage.date,
-            "file": stage.file,
-            "size": stage.size,
-            "seeds": takers[stage.variant],
+            "variant": tarball.variant,
+            "date": tarball.date,
+            "file": tarball.file,
+            "size": tarball.size,
+            "seeds": [asdict(use) for use in found.uses[tarball.variant]],
         }
-        for stage in found
+        for tarball in found.tarballs
     ]
-    print(json.dumps({"mirrors": list(mirrors), "arch": arch, "variants": variants}, indent=2))
+    return {"mirrors": list(found.mirrors), "arch": found.arch, "variants": variants}
 
 
-def _print(found: Sequence[gentoo.StageTarball], takers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    width = max(len(stage.variant) for stage in found)
-    for stage in found:
-        notes = [_note(taker, stage) for taker in takers[stage.variant]]
-        print(f"{stage.variant:<{width}}  {stage.date}  {size(stage.size):>9}  {', '.join(notes)}".rstrip())
-
-
-def _note(taker: Mapping[str, Any], stage: gentoo.StageTarball) -> str:
-    pinned = taker["pinned"]
-    if pinned is None:
-        return f"seed {taker['name']}, not pinned yet"
-    day = gentoo.day_of(gentoo.stamp_of(pinned, stage.variant))
-    return f"seed {taker['name']}, pinned to {'this one' if pinned == stage.file else f'that of {day}'}"
+def _note(use: SeedUse, tarball: gentoo.StageTarball) -> str:
+    if use.pinned is None:
+        return f"seed {use.name}, not pinned yet"
+    day = gentoo.day_of(gentoo.stamp_of(use.pinned, tarball.variant))
+    return f"seed {use.name}, pinned to {'this one' if use.pinned == tarball.file else f'that of {day}'}"

@@ -47,8 +47,8 @@ class DiffSource:
         return asdict(self)
 
 
-OpenSession = Callable[[], Session]
-"""Opens the session of the project at hand; called only for words that may be names of the project."""
+OpenSession = Callable[[], Session | None]
+"""Opens the project, if there is one. It is called only for words that can be names of the project."""
 
 
 def diff_sources(words: Sequence[str], store: Store, session: OpenSession) -> list[DiffSource]:
@@ -97,13 +97,8 @@ def _of_word(word: str, store: Store, session: OpenSession) -> DiffSource:
 
 def _plan(name: str, session: OpenSession) -> Plan | None:
     """Return the plan for one name of the project; None if there is no project, or it does not have the name."""
-    try:
-        opened = session()
-    except StagewrightError as error:
-        if error.reason is Reason.NO_PROJECT:
-            return None
-        raise
-    return opened.plan([name]) if name in opened.graph.targets else None
+    opened = session()
+    return opened.plan([name]) if opened and name in opened.graph.targets else None
 
 
 def _of_key(word: str, store: Store, session: OpenSession) -> DiffSource:
@@ -115,11 +110,10 @@ def _of_key(word: str, store: Store, session: OpenSession) -> DiffSource:
         )
     if found:
         return _of_result(word, *found[0], store)
-    try:
-        hint = nearest(word.removesuffix(PREVIOUS), session().graph.targets)
-    except StagewrightError:
-        hint = "give a manifest, an artifact in the same folder as its manifest, or the beginning of a key in the store"
-    raise StagewrightError(Reason.UNKNOWN_NAME, f"{word!r}: no such stage, result or file", hint=hint)
+    hint = "give a manifest, an artifact in the same folder as its manifest, or the beginning of a key in the store"
+    if opened := session():
+        hint = nearest(word.removesuffix(PREVIOUS), opened.graph.targets)
+    raise StagewrightError(Reason.UNKNOWN_NAME, f"{word!r}: not a stage, a result or a file", hint=hint)
 
 
 def _of_result(name: str, yields: Yields, key: str, store: Store) -> DiffSource:

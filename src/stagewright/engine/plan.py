@@ -23,7 +23,7 @@ ABSENT = "not there"
 
 
 class State(enum.StrEnum):
-    """What a build does with a node."""
+    """The state of a node before a build, and so what the build does with it."""
 
     CACHED = "cached"  # nothing: it is in the store
     BUILD = "build"  # it is not in the store, and is built

@@ -41,10 +41,10 @@ from stagewright.store.store import Store, default_store
 
 @dataclass(frozen=True)
 class FetchResult:
-    """What a fetch brought into the store.
+    """The result of a fetch.
 
-    ``pins`` are by node id. ``distfiles`` is the folder with the files ``names``; ``removed`` are files of the mirror
-    that are no longer needed.
+    ``pins`` are by node id. ``distfiles`` is the folder with the files ``names``. ``removed`` are files of the mirror
+    that were removed because they are no longer needed.
     """
 
     pins: dict[str, Pin]

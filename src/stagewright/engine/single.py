@@ -29,7 +29,7 @@ class Report:
 def reported(emit: Listener, node: str, kind: str, key: str, log: Path) -> Iterator[Report]:
     """Report the work of a block: that it started, and how it ended, whatever ends it.
 
-    An exception that is no error, such as KeyboardInterrupt, ends it as interrupted.
+    A KeyboardInterrupt or SystemExit ends it as interrupted, any other exception as failed.
     """
     started, report = time.monotonic(), Report()
     error: StagewrightError | None = None

@@ -104,7 +104,7 @@ OTHER_LIVE_SYSTEMS = {
 
 
 def other_live_system(entry: FoundEntry) -> str:
-    """Return the name of a live system whose initramfs reads other arguments than dracut's and genkernel's; "" for these."""
+    """Return the name of a live system that reads other arguments than dracut's and genkernel's; "" for these two."""
     text = f"{entry.kernel} {entry.arguments}"
     return next((name for name, pattern in OTHER_LIVE_SYSTEMS.items() if pattern.search(text)), "")
 

@@ -29,7 +29,7 @@ def plan(root: Root, users: dict[str, dict[str, Any]], groups: dict[str, dict[st
 
 def apply(root: Root, *args: Any) -> None:
     accounts = plan(root, *args)
-    assert accounts.lacks == []
+    assert accounts.missing == []
     inside(root.path, apply_accounts, accounts)
 
 
@@ -192,15 +192,15 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
 @as_root
 @pytest.mark.parametrize(("users", "groups", "message", "hint"), REFUSED.values(), ids=REFUSED)
 def test_refused(tmp_path: Path, users: Any, groups: Any, message: str, hint: str) -> None:
-    (lack,) = plan(make_root(tmp_path), users, groups).lacks
-    assert message in lack.message
-    assert hint in lack.error().hint
+    (requirement,) = plan(make_root(tmp_path), users, groups).missing
+    assert message in requirement.message
+    assert hint in requirement.error().hint
 
 
 @as_root
 def test_all_refusals_at_once(tmp_path: Path) -> None:
     users = {"larry": {"groups": ["a", "b"], "shell": "/bin/x"}, "curly": {"groups": ["a"], "uid": 0}}
-    assert len(plan(make_root(tmp_path), users).lacks) == 4
+    assert len(plan(make_root(tmp_path), users).missing) == 4
 
 
 @pytest.mark.parametrize("password", [HASH, YESCRYPT, "locked", "empty"])

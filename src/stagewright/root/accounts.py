@@ -118,7 +118,7 @@ class Accounts:
     epoch: int
     tables: Tables
     homes: list[Home] = field(default_factory=list)
-    lacks: list[MissingRequirement] = field(default_factory=list)
+    missing: list[MissingRequirement] = field(default_factory=list)
 
     def plan(self) -> None:
         """Change the tables in memory, and collect missing requirements."""
@@ -145,7 +145,7 @@ class Accounts:
         if user.shell is not None and not os.access(user.shell, os.X_OK):
             shells = tuple(path for path in _shells() if os.access(path, os.X_OK))
             message = f"user {name}: there is no shell {user.shell}"
-            self.lacks.append(MissingRequirement(message, "add the package that brings it", user.shell, shells))
+            self.missing.append(MissingRequirement(message, "add the package that brings it", user.shell, shells))
         word = None if user.password is None else _WORDS.get(user.password, user.password)
         self.tables.set_password(name, word, self.epoch // DAY)
         fresh = old is None and not user.system
@@ -178,10 +178,10 @@ class Accounts:
 
     def _gid_of(self, user: str, group: str) -> int | None:
         row = self.tables.group.get(group)
-        if row is None and not any(lack.name == group for lack in self.lacks):
+        if row is None and not any(one.name == group for one in self.missing):
             message = f"user {user}: there is no group {group}"
             hint = f"make it by [groups.{group}], or add the package that brings it (acct-group/{group})"
-            self.lacks.append(MissingRequirement(message, hint, group, self.tables.group.names()))
+            self.missing.append(MissingRequirement(message, hint, group, self.tables.group.names()))
         return int(row[2]) if row else None
 
     def _number(self, kind: str, name: str, wanted: int | None, *, system: bool, prefer: int | None = None) -> int:
@@ -190,7 +190,7 @@ class Accounts:
         if wanted is not None:
             if wanted in taken:
                 message = f"{name}: the {kind} {wanted} belongs to {taken[wanted]}"
-                self.lacks.append(
+                self.missing.append(
                     MissingRequirement(message, f"choose another, or none for the first free {kind}", certain=True)
                 )
             return wanted
@@ -204,7 +204,7 @@ class Accounts:
     def _other_number(self, what: str, name: str, kind: str, old: str, new: int) -> None:
         message = f"the {what} {name} exists with the {kind} {old}, not {new}"
         hint = f"leave {kind} out, or set it to {old}: what is there belongs to that number"
-        self.lacks.append(MissingRequirement(message, hint, certain=True))
+        self.missing.append(MissingRequirement(message, hint, certain=True))
 
 
 def _shells() -> tuple[str, ...]:

@@ -51,20 +51,20 @@ class Local(Section):
 
 def missing_local(settings: Local, root: Root) -> list[MissingRequirement]:
     """Return the settings that the root does not support."""
-    lacks = inside(root.path, _lacks_inside, settings)
+    missing = inside(root.path, _missing_inside, settings)
     if not has_program(root, "locale-gen"):
         for name in _missing_locales(settings, root):
             hint = "add the package that has locale-gen or the locale"
-            lacks.append(MissingRequirement(f"locale: the root does not have {name}", hint))
-    return lacks
+            missing.append(MissingRequirement(f"locale: the root does not have {name}", hint))
+    return missing
 
 
-def _lacks_inside(settings: Local) -> list[MissingRequirement]:
-    lacks = []
+def _missing_inside(settings: Local) -> list[MissingRequirement]:
+    missing = []
     if settings.timezone and not Path(f"{ZONES}/{settings.timezone}").is_file():
         hint = "" if Path(ZONES).is_dir() else "the root has no time zones: add sys-libs/timezone-data"
         zones = tuple(path.removeprefix(f"{ZONES}/") for path in _files_below(ZONES))
-        lacks.append(
+        missing.append(
             MissingRequirement(f"timezone: {ZONES}/{settings.timezone} not found", hint, settings.timezone, zones)
         )
     if settings.keymap:
@@ -72,14 +72,14 @@ def _lacks_inside(settings: Local) -> list[MissingRequirement]:
         keymaps = tuple(sorted({name.partition(".map")[0] for name in found if ".map" in name}))
         if settings.keymap not in keymaps:
             hint = "" if keymaps else "the root has no keymaps: add sys-apps/kbd"
-            lacks.append(MissingRequirement(f"keymap: {settings.keymap} not found", hint, settings.keymap, keymaps))
+            missing.append(MissingRequirement(f"keymap: {settings.keymap} not found", hint, settings.keymap, keymaps))
     supported = _supported()
     if supported and _program("locale-gen"):
         known = tuple(line.split()[0] for line in supported)
         for name in _wanted(settings):
             if name not in known:
-                lacks.append(MissingRequirement(f"locale: glibc does not have {name}", "", name, known))
-    return lacks
+                missing.append(MissingRequirement(f"locale: glibc does not have {name}", "", name, known))
+    return missing
 
 
 def apply_local(settings: Local, root: Root, epoch: int) -> None:

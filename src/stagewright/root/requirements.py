@@ -31,8 +31,8 @@ class MissingRequirement(NamedTuple):
         return StagewrightError(Reason.ENVIRONMENT_LACKS, self.message, hint="; ".join(filter(None, [near, self.hint])))
 
 
-def raise_missing(lacks: Iterable[MissingRequirement]) -> None:
+def raise_missing(missing: Iterable[MissingRequirement]) -> None:
     """Raise :class:`ProblemsError` with these requirements, if there are any."""
-    errors = [lack.error() for lack in dict.fromkeys(lacks)]
+    errors = [requirement.error() for requirement in dict.fromkeys(missing)]
     if errors:
         raise ProblemsError(errors)

@@ -84,10 +84,10 @@ class Services(Section):
 
 def missing_service(settings: Services) -> list[MissingRequirement]:
     """Return the settings that the root, which this process is in, does not support."""
-    return list(_lacks(settings)) if settings.wanted else []
+    return list(_all_missing(settings)) if settings.wanted else []
 
 
-def _lacks(settings: Services) -> Iterator[MissingRequirement]:
+def _all_missing(settings: Services) -> Iterator[MissingRequirement]:
     here = _here()
     if not here:
         yield MissingRequirement(

@@ -86,11 +86,13 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         """Change the root, and return the changes as a layer."""
         root, portage = self.portage(work)
         keys, wrong = self._keys(work)
-        raise_missing([*wrong, *(lack for lack in self._accounts(root, keys, work).lacks if lack.certain)])
+        raise_missing([*wrong, *(one for one in self._accounts(root, keys, work).missing if one.certain)])
         self._packages(root, portage, work)
         add_files(self, root, work)
         accounts = self._accounts(root, keys, work)
-        raise_missing([*accounts.lacks, *inside(root.path, missing_service, self.services), *missing_local(self, root)])
+        raise_missing(
+            [*accounts.missing, *inside(root.path, missing_service, self.services), *missing_local(self, root)]
+        )
         if accounts.homes or self.groups:
             inside(root.path, apply_accounts, accounts)
         apply_local(self, root, work.epoch)

@@ -1,1 +1,1 @@
-"""What is kept between builds: layers, artifacts, caches, logs."""
+"""The store: layers, artifacts, caches and logs that are kept between builds."""

@@ -1,11 +1,11 @@
-"""The store: where layers and artifacts lie, and how they get there without ever being half there.
+"""The store: a folder with layers, artifacts, caches and logs. A result appears completely or not at all.
 
 ::
 
-    CACHEDIR.TAG                 backup programs pass this folder over
-    format                       the number of this layout
+    CACHEDIR.TAG                 the mark of a cache, which backup programs skip
+    format                       the version of this layout
     layers/<key>/tree/           what one root adds to the roots below it, plain files that overlayfs can stack
-    layers/<key>/binpkgs/        the binary packages that its own packages come from, hard links to those of the cache
+    layers/<key>/binpkgs/        the binary packages that it contains, hard links to those of the cache
     layers/<key>/meta.json       written last: a layer without it does not exist
     artifacts/<key>/tree/        files for people and for other nodes
     artifacts/<key>/meta.json
@@ -14,20 +14,20 @@
     locks/<key>.lock             flock(2): held by the run that builds this node
     locks/failed-<node>.lock     flock(2): held by the shell in the root of a failed attempt
     cache/distfiles              shared by all nodes, which see them read-only (portage/distfiles.py)
-    cache/repos                  repositories from elsewhere (repos/repository_cache.py)
+    cache/repos                  downloaded repositories (repos/repository_cache.py)
     cache/binpkgs                shared by all nodes, by what they were built from (portage/binpkgs.py)
-    cache/binhosts               what other machines served, by host and keys (portage/binhosts.py)
+    cache/binhosts               packages of other machines, by host and keys (portage/binhosts.py)
     cache/seeds                  tarballs and images of seeds, by digest (fetch/download.py, seeds/oci_image.py)
     cache/*.db, *.json           remembered digests, tool versions, acceleration
     logs/<project>/<node>/       <time>.log, newest last
     events/<run>.jsonl           the events of each run
     history/<project>/<node>.json  the key of the last build of each node, to explain a rebuild
-    history/<project>/<node>.keys  the digests of its last keys, one a line, newest last, for ``diff NAME@previous``
+    history/<project>/<node>.keys  the digests of its last keys, newest in the last line, for ``diff NAME@previous``
     projects/<id>.json           keys that a project needed when it was last planned, for collection
 
-A tree is moved into place with rename(2) after everything in it is on disk; then ``meta.json`` is renamed into place.
-Whatever is interrupted leaves a folder without ``meta.json`` or a work folder whose lock nobody holds; the next run
-sweeps both. Files of artifacts are read-only, since the output folders of projects hold hard links to them.
+A tree is moved into place with rename(2) after all of it is on disk; then ``meta.json`` is renamed into place. An
+interrupted build leaves a folder without ``meta.json``, or a work folder whose lock no process holds; the next run
+removes both. Files of artifacts are read-only, because the output folders of projects have hard links to them.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ from stagewright.run import run
 FORMAT = "1"
 
 KEPT = 10
-"""How many former keys of a node are remembered."""
+"""Number of former keys of a node that are remembered."""
 
 LONGEST_NAME = 200
-"""Bytes of a name from which on a digest takes the place of its end; file systems take 255, some of it for endings."""
+"""Longest name in bytes; a digest replaces the end of longer ones. File systems allow 255, endings included."""
 
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by Stagewright; see bford.info/cachedir\n"
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What is known of something in the store.
+    """Description of a result in the store.
 
     ``stack`` are the keys of a root's layers, topmost first, ending with the layer's own base; empty for artifacts.
-    ``size`` is in bytes. ``facts`` are the builder's findings, such as versions, for manifests and people.
+    ``size`` is in bytes. ``facts`` are findings of the build, such as versions, for manifests and users.
     """
 
     key: str
@@ -80,7 +80,7 @@ class Meta:
 
 
 class Store:
-    """One store on disk. Opening it creates the folders it needs; raises ``STORE_FORMAT`` for an unknown layout."""
+    """A store on disk. Opening it creates missing folders. Raises: STORE_FORMAT for an unknown layout."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -90,7 +90,7 @@ class Store:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             raise StagewrightError(
-                Reason.NOT_ROOT, f"cannot write to the store {self.path}", hint="run as root, or give --store a folder"
+                Reason.NOT_ROOT, f"cannot write to the store {self.path}", hint="run as root, or use --store FOLDER"
             ) from error
 
     def _open(self) -> None:
@@ -99,7 +99,7 @@ class Store:
             for name in ("layers", "artifacts", "work", "failed", "locks", "logs", "events", "history", "projects"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
             for name in ("layers", "failed"):
-                (self.path / name).chmod(0o700)  # programs in roots may be setuid, and are nobody's to run from here
+                (self.path / name).chmod(0o700)  # programs in roots can be setuid; no user may run them from here
             for name in ("distfiles", "binpkgs"):
                 (self.path / "cache" / name).mkdir(parents=True, exist_ok=True)
             (self.path / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
@@ -107,37 +107,37 @@ class Store:
         elif (found := stamp.read_text(encoding="utf-8").strip()) != FORMAT:
             raise StagewrightError(
                 Reason.STORE_FORMAT,
-                f"{self.path} has store format {found}, this version reads {FORMAT}",
-                hint="give --store another folder, or remove this one",
+                f"{self.path}: unsupported store format {found} (this version reads {FORMAT})",
+                hint="use --store FOLDER, or remove this folder",
             )
         elif not os.access(self.path / "work", os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, "not writable", str(self.path))
 
-    # what is there
+    # results
 
     def folder(self, yields: Yields, key: str) -> Path:
-        """Where the result with this key lies, or would lie."""
+        """Return the folder of the result with this key, which may not exist yet."""
         return self.path / yields.folder / key
 
     def tree(self, yields: Yields, key: str) -> Path:
-        """The files of a result."""
+        """Return the folder with the files of a result."""
         return self.folder(yields, key) / "tree"
 
     def has(self, yields: Yields, key: str) -> bool:
-        """Whether the result with this key is complete."""
+        """Return True if the result with this key is complete."""
         return (self.folder(yields, key) / "meta.json").exists()
 
     def meta(self, yields: Yields, key: str) -> Meta:
-        """What is known of a result. Raises ``NOT_BUILT`` when it is not there."""
+        """Return the description of a result. Raises: NOT_BUILT if it is not in the store."""
         try:
             return Meta(**json.loads((self.folder(yields, key) / "meta.json").read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise StagewrightError(
-                Reason.NOT_BUILT, f"nothing with key {key[:12]} is in the store", hint="stagewright build makes it"
+                Reason.NOT_BUILT, f"key {key[:12]}: not found in the store", hint="stagewright build"
             ) from error
 
     def find(self, prefix: str) -> list[tuple[Yields, str]]:
-        """The results whose key begins so."""
+        """Return the results whose key begins with a prefix."""
         return [
             (yields, folder.name)
             for yields in Yields
@@ -146,18 +146,18 @@ class Store:
         ]
 
     def stack(self, key: str) -> list[Path]:
-        """The trees of a root, topmost layer first."""
+        """Return the trees of a root, topmost layer first."""
         return [self.tree(Yields.LAYER, layer) for layer in self.meta(Yields.LAYER, key).stack]
 
     def cache(self, name: str) -> Path:
-        """A file or folder that all nodes share."""
+        """Return a file or folder that all nodes share."""
         return self.path / "cache" / name
 
     # locks
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[bool]:
-        """Try to become the one who builds this key: yields whether that worked. Never waits."""
+        """Try to lock a key for the block, without waiting. Yield True if this process has the lock."""
         with (self.path / "locks" / f"{key}.lock").open("w", encoding="utf-8") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,17 +166,17 @@ class Store:
                 return
             yield True
 
-    # work folders and what becomes of them
+    # work folders
 
     def new_work(self, key: str) -> Path:
-        """A fresh folder for one attempt at building this key. The caller holds its lock."""
+        """Make a folder for one attempt to build this key. The caller holds the lock of the key."""
         folder = self.path / "work" / f"{key}.{secrets.token_hex(4)}"
         folder.mkdir()
         return folder
 
     @contextlib.contextmanager
     def scratch(self, purpose: str) -> Iterator[Path]:
-        """A work folder for something that is no build, held by a lock of its own, and gone in the end."""
+        """Yield a locked work folder for anything but a build, and remove it at the end."""
         name = f"{purpose}-{secrets.token_hex(4)}"
         with self.locked(name):
             folder = self.new_work(name)
@@ -187,12 +187,12 @@ class Store:
                 (self.path / "locks" / f"{name}.lock").unlink(missing_ok=True)
 
     def binpkgs(self, key: str) -> list[Path]:
-        """The binary packages that went into a root, those of its topmost layer first."""
+        """Return the binary packages of a root, those of its topmost layer first."""
         folders = (self.folder(Yields.LAYER, layer) / "binpkgs" for layer in self.meta(Yields.LAYER, key).stack)
         return [path for folder in folders for path in sorted(folder.glob("*/*/*.gpkg.tar"))]
 
     def commit(self, tree: Path, yields: Yields, meta: Meta, binpkgs: Path | None = None) -> None:
-        """Move a finished tree into the store, meta data last. Harmless when the same key is there already."""
+        """Move a finished tree into the store, meta data last. If the key is in the store, remove the tree."""
         target = self.folder(yields, meta.key)
         if self.has(yields, meta.key):
             remove_tree(tree)
@@ -237,7 +237,7 @@ class Store:
         return free
 
     def sweep(self) -> list[Path]:
-        """Remove what interrupted builds left: work folders and half results whose lock nobody holds."""
+        """Remove work folders and incomplete results whose lock no process holds. Return them."""
         halves = [
             folder
             for yields in Yields
@@ -253,10 +253,10 @@ class Store:
                     removed.append(folder)
         return removed
 
-    # memory of former runs
+    # records of former runs
 
     def remember(self, project: str, node: str, data: KeyData) -> None:
-        """Note the key with which a node was last built."""
+        """Record the key with which a node was last built."""
         path = self.path / "history" / project / f"{file_name(node)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(data, indent=1, sort_keys=True))
@@ -265,14 +265,14 @@ class Store:
         write_atomically(path.with_name(f"{file_name(node)}.keys"), "\n".join(keys[-KEPT:]) + "\n")
 
     def former(self, project: str, node: str) -> list[str]:
-        """The digests of the last different keys with which a node was built, newest last."""
+        """Return the digests of the last different keys of a node, newest last."""
         try:
             return (self.path / "history" / project / f"{file_name(node)}.keys").read_text(encoding="utf-8").split()
         except FileNotFoundError:
             return []
 
     def remembered(self, project: str, node: str) -> KeyData | None:
-        """The key data of the last build of a node, if there was one."""
+        """Return the key data of the last build of a node; None if it was never built."""
         try:
             data: KeyData = json.loads(
                 (self.path / "history" / project / f"{file_name(node)}.json").read_text(encoding="utf-8")
@@ -282,11 +282,11 @@ class Store:
         return data
 
     def log_folder(self, project: str, node: str) -> Path:
-        """Where the logs of a node's attempts lie."""
+        """Return the folder with the logs of a node."""
         return self.path / "logs" / project / file_name(node)
 
     def register(self, project: Path, keys: Mapping[str, str]) -> None:
-        """Note which keys a project needs, so that collection for another project keeps them."""
+        """Record the keys that a project needs, so that collection for another project keeps them."""
         data = {"project": str(project), "keys": dict(keys)}
         write_atomically(self.path / "projects" / f"{file_name(str(project))}.json", json.dumps(data, indent=1))
 
@@ -297,7 +297,7 @@ def failed_lock(project: str, folder: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """A node id or a path as a single file name; different ids and paths have different ones."""
+    """Return a file name for a node id or a path. Different ids and paths have different names."""
     plain = name.strip("/").replace("%", "%25").replace("/", "%2F").replace(":", "%3A")
     if len(plain.encode()) <= LONGEST_NAME:
         return plain
@@ -305,7 +305,7 @@ def file_name(name: str) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is either the old one or the whole new one, even across a power cut."""
+    """Write a file so that after a power failure it has either the old or the complete new content."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with temporary.open("w", encoding="utf-8") as stream:
         stream.write(text)
@@ -315,7 +315,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Put the names in a folder on disk."""
+    """Write the entries of a folder to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -324,7 +324,7 @@ def sync_folder(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and all that is in it, whatever the permission bits; nothing happens when it is not there."""
+    """Remove a folder with its content, or a file. A missing path is not an error."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
@@ -332,16 +332,16 @@ def remove_tree(path: Path) -> None:
 
 
 FULL = 8 << 20
-"""Bytes: a file system with less room is taken for full when a build fails on it."""
+"""Free space in bytes below which a file system counts as full when a build fails."""
 
 
 def is_full(path: Path) -> bool:
-    """Whether the file system of a folder has next to no room."""
+    """Return True if the file system of a folder is full."""
     return shutil.disk_usage(path).free < FULL
 
 
 def tree_size(path: Path) -> int:
-    """Bytes that a tree takes on disk, hard links counted once."""
+    """Return the size of a tree on disk in bytes. Hard links count once."""
     seen: set[tuple[int, int]] = set()
     total = 0
     for folder, _, files in os.walk(path):

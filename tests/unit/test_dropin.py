@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,3 +216,20 @@ def test_what_made_the_sources_is_looked_up(tmp_path: Path) -> None:
     assert found.parent == spare, "a spec that has changed since is taken as it was"
     latest = spec(tmp_path, "latest", source_subpath="demo/stage1-amd64-latest")
     assert history(latest, [conf], spare) == {}
+
+
+def test_the_work_is_done_without_a_reader_of_the_log(tmp_path: Path) -> None:
+    conf = tmp_path / "catalyst.conf"
+    conf.write_text(f'storedir = "{tmp_path}/storedir"\n', encoding="utf-8")
+    chroot = tmp_path / "storedir/tmp/demo/stage1-amd64-20261120T000000Z"
+    chroot.mkdir(parents=True)
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-c", "from stagewright.dropin.main import main; main()"]
+    words += ["-c", str(conf), "-T", "-f", str(spec(tmp_path)), "--store", str(tmp_path / "store")]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 0
+    assert not chroot.exists()
+    assert done.stderr.count("\n") == 1
+    assert "cannot be written to" in done.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -235,6 +237,38 @@ def test_a_repository_is_pinned_and_its_commits_are_listed(site: Site, world: Pa
     (same,) = session.update(["world"])
     (line,) = change_lines(same)
     assert line.startswith("world: nothing moved, ")
+
+
+READS: list[str] = []
+"""Project files that this process has opened since the list was last cleared."""
+
+
+def note_reads(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and str(arguments[0]).endswith("stagewright.toml"):
+        READS.append(str(arguments[0]))
+
+
+sys.addaudithook(note_reads)
+
+
+def test_a_project_is_read_again_once_if_a_repository_moved(site: Site, world: Path) -> None:
+    (site.folder / "seed.tar").touch()
+    with (site.folder / "stagewright.toml").open("a", encoding="utf-8") as file:
+        file.write('[seeds.base]\nfile = "seed.tar"\n[stages.low]\nkind = "livecd-stage1"\nroot = "base"\n')
+        file.write('repos = ["world"]\nprofile = "default"\npackages = ["app-misc/hello"]\n')
+    for name in ("profiles/default/make.defaults", "app-misc/hello/hello-1.ebuild"):
+        (world / name).parent.mkdir(parents=True)
+        (world / name).touch()
+    commit(world, "a profile and a package")
+    READS.clear()
+    session = Session.open(site.folder, store=site.folder.parent / "store")
+    assert set(session.prepare().steps) == {"seed:base", "low"}
+    assert len(READS) == 2
+    session.prepare()
+    assert len(READS) == 2
+    shutil.rmtree(site.folder.parent / "store/cache/repos")
+    session.prepare()
+    assert len(READS) == 3
 
 
 @pytest.mark.parametrize("problem", [KeyboardInterrupt, SystemExit])

@@ -1,4 +1,4 @@
-"""A worker: one process that does one node, in its own mount, pid, ipc and uts namespaces.
+"""A worker: one process that builds one node, in namespaces of its own.
 
 No process of a worker outlives the engine (:func:`isolated`). If the engine dies, the kernel kills unshare(1), because
 setpriv(1) asked for that. If unshare dies, the kernel kills the worker (``--kill-child``). The worker is process 1 of
@@ -35,9 +35,10 @@ from stagewright.store.digest_cache import DigestCache
 from stagewright.store.store import Meta, is_full, tree_size
 
 FETCHED = "fetched.json"
-"""What a worker that only fetched leaves in its folder: the names of the files that the node needs."""
+"""File with the answer of a worker in the mode ``fetch``: the names of the distfiles that the node needs."""
 
 SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
+"""Shells for ``stagewright shell``; the first one that the root has is used."""
 
 
 def command(folder: Path, mode: str = "build", *arguments: str, own_network: bool = False) -> list[str]:
@@ -67,7 +68,7 @@ def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
         return _shell(job, folder, arguments)
     exit_if_orphaned()
     out = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    os.dup2(2, 1)  # nothing but events may reach the engine
+    os.dup2(2, 1)  # other output goes to the log; the engine gets events only
 
     def emit(event: Event) -> None:
         out.write(event.to_json() + "\n")
@@ -85,7 +86,7 @@ def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
             _fetch(job, work, folder)
         else:
             size = _build(job, work)
-    except BaseException as problem:  # noqa: BLE001  all of them are told to the engine
+    except BaseException as problem:  # noqa: BLE001  the engine raises it
         error = _as_error(problem, folder)
         with contextlib.suppress(OSError):
             log.write(f"\n!!! {error}\n")
@@ -93,8 +94,8 @@ def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
         log.close()
     seconds = time.monotonic() - started
     status = Status.FAILED if error else Status.BUILT
-    told = error.to_dict() if error else None
-    emit(NodeFinished(node=job.node.id, status=status, seconds=seconds, size=size, error=told))
+    data = error.to_dict() if error else None
+    emit(NodeFinished(node=job.node.id, status=status, seconds=seconds, size=size, error=data))
     return 1 if error else 0
 
 
@@ -117,6 +118,7 @@ def _check_source(job: Job, package: str) -> None:
 
 
 def _build(job: Job, work: Work[Any]) -> int:
+    """Build the node, commit the result to the store, and return its size in bytes."""
     stage, node, key = job.stage, job.node, job.key
     built = stage.build(work)
     if isinstance(stage, ArtifactKind):
@@ -152,7 +154,7 @@ def _pin(job: Job, work: Work[Any], folder: Path) -> None:
 
 def _fetch(job: Job, work: Work[Any], folder: Path) -> None:
     stage = job.stage
-    assert isinstance(stage, PackageStage), "the engine asks no other kind"
+    assert isinstance(stage, PackageStage), "the engine fetches for these kinds only"
     (folder / FETCHED).write_text(json.dumps(stage.fetch(work, other_root=job.other_root)), encoding="utf-8")
 
 
@@ -167,8 +169,9 @@ def _shell(job: Job, folder: Path, arguments: list[str]) -> int:
 
 
 def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
+    """Return an exception as an error of Stagewright. A full disk is the reason of any error that it caused."""
     if is_full(folder) and getattr(problem, "reason", None) is not Reason.DISK_FULL:
-        return disk_full(str(folder), detail=str(problem))  # whatever the commands made of it
+        return disk_full(str(folder), detail=str(problem))  # commands report it in many ways
     if isinstance(problem, StagewrightError):
         return problem
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -178,9 +181,9 @@ def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
 
 
 def disk_full(where: str, detail: str = "") -> StagewrightError:
-    """The error for a disk without room."""
-    hint = "stagewright gc frees what no project needs"
-    return StagewrightError(Reason.DISK_FULL, f"no space left on the disk ({where})", detail=detail, hint=hint)
+    """Return the error for a full disk."""
+    hint = "stagewright gc removes results that no project needs"
+    return StagewrightError(Reason.DISK_FULL, f"disk full: {where}", detail=detail, hint=hint)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,13 @@ def test_help(cli: Callable[..., Said], command: str, option: str) -> None:
     assert all(name in said.out for name in (COMMANDS if not command else [command]))
 
 
+@pytest.mark.parametrize("words", [[], ["catalyst"], ["netboot"], ["media"]], ids=str)
+def test_summaries_of_commands_fit_their_line(cli: Callable[..., Said], words: list[str]) -> None:
+    _, _, commands = cli(*words, "--help").out.partition("Commands:\n")
+    assert commands
+    assert "..." not in commands
+
+
 def test_a_bare_command_shows_its_help(cli: Callable[..., Said]) -> None:
     said = cli()
     assert said.code in (Exit.OK, Exit.INVALID)

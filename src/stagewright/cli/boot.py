@@ -54,10 +54,11 @@ def command(
     variables: Path | None,
     arch: str | None,
 ) -> int:
-    """Start a virtual machine with the image of a STAGE, or with an image FILE.
+    """Start a virtual machine with an image.
 
-    The serial console of the machine is on this terminal; Ctrl-A X ends the machine.
-    KVM is used if it works here. Nothing is written to the image.
+    The image is that of a STAGE, or a FILE. The serial console of the machine is on
+    this terminal; Ctrl-A X ends the machine. KVM is used if it works here. Nothing is
+    written to the image.
 
     \b
       stagewright boot iso

@@ -11,7 +11,7 @@ from stagewright.cli.common import locked_option, session_of
 @locked_option
 @click.pass_context
 def command(ctx: click.Context, locked: bool) -> None:
-    """Read the project, and report everything that is wrong with it at once.
+    """Find all errors in the project.
 
     Each error is a line "FILE:LINE:COLUMN: MESSAGE", followed by a hint. Profiles and
     packages are checked in the repositories that are in the store; run stagewright

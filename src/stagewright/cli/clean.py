@@ -13,7 +13,7 @@ from stagewright.ui.text import size
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be removed.")
 @click.pass_context
 def command(ctx: click.Context, dry_run: bool) -> None:
-    """Remove interrupted builds, and the kept roots of failed builds, from the store.
+    """Remove interrupted builds and roots of failed builds.
 
     A root that a shell is open in stays. Results and caches stay too: stagewright gc
     removes those.

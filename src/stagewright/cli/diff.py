@@ -25,13 +25,14 @@ SHOWN = 20
 @click.option("--files", "all_files", is_flag=True, help=f"List all files, not only the {SHOWN} largest changes.")
 @click.pass_context
 def command(ctx: click.Context, old: str, new: str, as_json: bool, all_files: bool) -> None:
-    """Show the differences between A and B: packages, then files and sizes.
+    """Show the differences between two results.
 
-    A and B are names of stages or seeds (their present build), NAME@previous (the last
-    build with another key), the beginning of a key in the store, a manifest file, or
-    an artifact with its manifest in the same folder. Roots are compared by content,
-    owner, mode and attributes of files; tarballs by their listing. Times are ignored.
-    The exit code is 0 in any case; `--json` says if A and B are equal.
+    These are packages, then files and sizes. A and B are names of stages or seeds
+    (their present build), NAME@previous (the last build with another key), the
+    beginning of a key in the store, a manifest file, or an artifact with its manifest
+    in the same folder. Roots are compared by content, owner, mode and attributes of
+    files; tarballs by their listing. Times are ignored. The exit code is 0 in any case;
+    `--json` says if A and B are equal.
 
     \b
       stagewright diff desktop@previous desktop

@@ -23,9 +23,9 @@ from stagewright.vm.machine_spec import PLATFORMS
 def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
     """Check that this machine has everything that the project needs.
 
-    Each line is one check; a check that fails names the package to install, or what
-    to change. The same checks run before each build. Outside of a project, the needs
-    of all kinds are checked. The exit code is 3 if a check fails.
+    Each line is one check; a check that fails names the package to install, or what to
+    change. The same checks run before each build. Outside of a project, the needs of
+    all kinds are checked. The exit code is 3 if a check fails.
     """
     store = store_of(ctx)
     checks = _checks(ctx, store)

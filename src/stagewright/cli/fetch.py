@@ -36,12 +36,12 @@ def command(
     as_json: bool,
     progress: str,
 ) -> None:
-    """Fetch everything that stages need, so that a build needs no network.
+    """Fetch everything that a build downloads.
 
-    This looks up pins that are missing, and fetches repositories, seeds (which are
-    also unpacked or bootstrapped), and the sources of all packages of stages that are
-    not built. Portage works out the sources in the root of the stage if it is built,
-    else in the nearest root below it.
+    After this, a build needs no network. The command looks up pins that are missing,
+    and fetches repositories, seeds (which are also unpacked or bootstrapped), and the
+    sources of all packages of stages that are not built. Portage works out the sources
+    in the root of the stage if it is built, else in the nearest root below it.
 
     \b
       stagewright fetch --locked            with the present pins only

@@ -15,10 +15,11 @@ from stagewright.graph.node import Graph
 @picture_option(Picture.MERMAID)
 @click.pass_context
 def command(ctx: click.Context, targets: tuple[str, ...], picture: str) -> None:
-    """Draw the graph of the nodes: what is made of what, and what is built already.
+    """Draw the graph of all nodes: what is made of what.
 
-    Pictures: "text" is a tree of lines; "mermaid" is shown in Markdown pages; "dot" is
-    the language of Graphviz; "svg" is drawn by Graphviz; "json" is for programs.
+    Nodes that are in the store are marked. Formats: "text" is a tree of lines;
+    "mermaid" is shown in Markdown pages; "dot" is the language of Graphviz; "svg" is
+    drawn by Graphviz; "json" is for programs.
 
     \b
       stagewright graph --as text

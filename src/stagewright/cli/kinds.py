@@ -21,7 +21,9 @@ _WRITTEN = {
 @click.argument("kind", required=False)
 @click.option("--markdown", is_flag=True, help="Print the settings of all kinds in Markdown (docs/kinds.md).")
 def command(kind: str | None, markdown: bool) -> None:
-    """List the kinds of seeds, stages and tests, or the settings of one KIND.
+    """List all kinds of seeds, stages and tests, or describe one.
+
+    With a KIND, its settings are listed, with their defaults.
 
     \b
       stagewright kinds

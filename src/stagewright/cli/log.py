@@ -16,10 +16,14 @@ from stagewright.cli.common import session_of, stage_argument
 @click.option("-l", "--list", "listing", is_flag=True, help="List the files of all logs instead, newest last.")
 @click.pass_context
 def command(ctx: click.Context, target: str, follow: bool, listing: bool) -> None:
-    """Print the log of the last build of a STAGE, seed or test.
+    """Print the log of the last build of a stage, seed or test.
 
     The log has everything that the commands of the build printed, and each command
     line. A failed build has a log too.
+
+    \b
+      stagewright log desktop
+      stagewright log --follow desktop      while it is built
     """
     logs = session_of(ctx).logs(target)
     if listing:

@@ -11,7 +11,9 @@ COMMANDS = {"check": "stagewright.cli.media_check"}
 
 @click.command(name="media", cls=Commands, modules=COMMANDS)
 def command() -> None:
-    """Inspect ISO images and folders for network boot, of this project or any other origin.
+    """Inspect ISO images and sets for network boot.
+
+    They can be of this project or of any other origin.
 
     \b
       stagewright media check out/demo-iso-amd64-1.0.iso

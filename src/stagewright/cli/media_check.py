@@ -20,12 +20,13 @@ from stagewright.ui.text import size
 @click.argument("media", metavar="ISO|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; `problems` lists the errors.")
 def command(media: tuple[Path, ...], as_json: bool) -> int:
-    """Show the contents of an ISO image or folder, how and where it boots, and its errors.
+    """Show what a medium contains, where it boots, and its errors.
 
-    This shows boot images, partitions, boot loaders, and every entry of every boot
-    menu with its kernel arguments and their known problems. It compares files with
-    the lists of digests on the medium and next to it. Nothing is mounted. If several
-    media are given, it shows which of kernel, initramfs and squashfs are the same.
+    This reads an ISO image or a folder for network boot. It shows boot images,
+    partitions, boot loaders, and every entry of every boot menu with its kernel
+    arguments and their known problems. It compares files with the lists of digests on
+    the medium and next to it. Nothing is mounted. If several media are given, it shows
+    which of kernel, initramfs and squashfs are the same.
 
     The exit code is 1 if there are problems, and 2 if a file is not a medium.
     """

@@ -11,7 +11,7 @@ COMMANDS = {"serve": "stagewright.cli.netboot_serve", "from-iso": "stagewright.c
 
 @click.command(name="netboot", cls=Commands, modules=COMMANDS)
 def command() -> None:
-    """Start machines from the network: serve a set, or make one from an ISO.
+    """Serve a set for network boot, or make one from an ISO.
 
     A set is a folder with kernel, initramfs, image and scripts for boot loaders. Any
     web server can serve it. A stage of kind pxeboot makes one in out/.

@@ -24,10 +24,11 @@ from stagewright.ui.text import size
 @click.option("--combined/--no-combined", default=True, help="Also write initramfs and image as one file (default).")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(iso: Path, output: Path, base_url: str, combined: bool, as_json: bool) -> int:
-    """Make a set for network boot from an ISO of Stagewright, or another ISO with a squashfs.
+    """Make a set for network boot from an ISO.
 
-    Kernel, initramfs and image are copied unchanged. The kernel arguments are those of
-    the boot menu of the ISO. Boot methods that the set does not support are listed.
+    The ISO can be any one with a squashfs, also of other distributions. Kernel,
+    initramfs and image are copied unchanged. The kernel arguments are those of the boot
+    menu of the ISO. Boot methods that the set does not support are listed.
 
     \b
       stagewright netboot from-iso install-amd64-minimal.iso -o set

@@ -39,10 +39,11 @@ from stagewright.vm.machine_spec import MachineSpec
 )
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines; the first one has the address.")
 def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool, as_json: bool) -> int:
-    """Serve the set in FOLDER over HTTP until Ctrl-C, and show the commands for clients.
+    """Serve a set for network boot until Ctrl-C.
 
-    Every machine that can reach the address can read the folder, but nothing outside
-    of it. Range requests are supported, so clients can stream images.
+    The set in FOLDER is served over HTTP. The command prints what to type on clients.
+    Every machine that can reach the address can read the folder, but nothing outside of
+    it. Range requests are supported, so clients can stream images.
 
     \b
       stagewright netboot serve out/pxe

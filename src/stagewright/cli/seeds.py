@@ -42,11 +42,12 @@ def command(
     key: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """List the stage3 tarballs on a Gentoo mirror; their signed list is verified.
+    """List the stage3 tarballs on a Gentoo mirror.
 
-    Each line has the name for `variant` in a seed, the date of the newest build, and
-    its size. In a project, it also has the seeds that use the tarball, and their pins.
-    The command works outside of a project too:
+    The signature of the list is verified. Each line has the name for `variant` in a
+    seed, the date of the newest build, and its size. In a project, it also has the
+    seeds that use the tarball, and their pins. The command works outside of a project
+    too:
 
     \b
       stagewright seeds --keyring gentoo-release.asc --arch arm64

@@ -15,12 +15,13 @@ from stagewright.ui.plain import Plain
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND...]")
 @click.pass_context
 def command(ctx: click.Context, target: str, words: tuple[str, ...]) -> int:
-    """Enter the root of a STAGE, with the same mounts, environment and /etc/portage as its build.
+    """Enter the root of a stage, or run a command in it.
 
-    After a failed build this is the root as the build left it, and changes to it stay
-    until the next build. Otherwise it is the root that a build starts from, and changes
-    to it are discarded. With a COMMAND, that runs instead of a shell, and its exit code
-    is that of stagewright.
+    The root has the same mounts, environment and /etc/portage as the build of the
+    STAGE. After a failed build this is the root as the build left it, and changes to it
+    stay until the next build. Otherwise it is the root that a build starts from, and
+    changes to it are discarded. With a COMMAND, that runs instead of a shell, and its
+    exit code is that of stagewright.
 
     \b
       stagewright shell desktop

@@ -20,11 +20,13 @@ from stagewright.ui.pins import change_lines, package_line
 def command(
     ctx: click.Context, names: tuple[str, ...], dry_run: bool, packages: bool, as_json: bool, progress: str
 ) -> None:
-    """Look up the newest state of repositories and seeds, pin it in stagewright.lock, and show what moved.
+    """Move pins to the newest state, and show what moved.
 
-    Without names, all repositories and seeds are looked up, and the time stamp of
-    everything that is built moves too (unless the project sets source_date_epoch). For
-    a git repository the number of new commits is shown, and the subjects of 20.
+    This looks up what repositories and seeds stand for now, and writes
+    stagewright.lock. Without names, all repositories and seeds are looked up, and the
+    time stamp of everything that is built moves too (unless the project sets
+    source_date_epoch). For a git repository the number of new commits is shown, and the
+    subjects of 20.
 
     \b
       stagewright update                    everything

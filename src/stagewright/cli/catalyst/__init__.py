@@ -18,7 +18,7 @@ COMMANDS = {
 
 @click.command(name="catalyst", cls=Commands, modules=COMMANDS)
 def command() -> None:
-    """Check, plan and build Catalyst's specs, or convert them to a project.
+    """Check, plan, build or convert Catalyst's specs.
 
     Specs are read exactly as Catalyst 4.1 reads them, also with the configuration files
     of catalyst-auto. They become a project in memory. A build makes the same results,

@@ -27,12 +27,12 @@ def command(
     options: BuildOptions,
     progress: str,
 ) -> None:
-    """Build specs into Catalyst's storedir, several at the same time.
+    """Build specs into Catalyst's storedir.
 
-    SPEC is a spec, or a folder whose *.spec files are read. With the configuration of
-    catalyst-auto no SPEC is needed. All errors are reported before the build starts:
-    unknown and unsupported keys, packages that the snapshot does not have, missing
-    seeds and files.
+    Several specs are built at the same time. SPEC is a spec, or a folder whose *.spec
+    files are read. With the configuration of catalyst-auto no SPEC is needed. All
+    errors are reported before the build starts: unknown and unsupported keys, packages
+    that the snapshot does not have, missing seeds and files.
 
     Results have the names that Catalyst gives them, below the storedir of
     catalyst.conf, with their digests. Results that are in the store are not built

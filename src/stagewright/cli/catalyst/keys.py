@@ -20,7 +20,9 @@ _TARGETS = click.Choice([target.value for target in Target])
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the page docs/catalyst-keys.md.")
 def command(targets: tuple[str, ...], as_json: bool, as_markdown: bool) -> None:
-    """Show the support for each key of specs, for all targets or the given ones.
+    """Show how each key of specs is supported.
+
+    The keys are those of all targets, or of the given ones.
 
     \b
     honoured                      works as in Catalyst

@@ -30,11 +30,12 @@ def command(
     as_json: bool,
     keys: bool,
 ) -> int:
-    """Show what a build of specs would make, and why; builds nothing.
+    """Show what a build of specs would make, and why.
 
-    SPEC is a spec, or a folder whose *.spec files are read. With the configuration of
-    catalyst-auto no SPEC is needed. Each spec becomes one or more entries of a project;
-    a livecd-stage2 becomes the live root, the payload and the ISO.
+    Nothing is built. SPEC is a spec, or a folder whose *.spec files are read. With the
+    configuration of catalyst-auto no SPEC is needed. Each spec becomes one or more
+    entries of a project; a livecd-stage2 becomes the live root, the payload and the
+    ISO.
 
     Missing seeds, snapshots and files are listed, and planned as if they existed. Keys
     that are not supported are errors, which are printed after the plan.

@@ -1,7 +1,7 @@
 """Find turns of phrase that this project does not use, and lines of documentation that are too long.
 
-    python -m tools.language              what CI runs: areas with more findings than `language.toml` allows
-    python -m tools.language PATH...      every finding in these files and folders
+    python -m tools.language              the whole repository
+    python -m tools.language PATH...      these files and folders
 
 `tools/language.toml` lists the turns, with what to write instead. Checked are docstrings, comments,
 messages and the names of functions and classes in Python; whole files elsewhere, without code between backticks and
@@ -10,19 +10,19 @@ in blocks. The text of a file is kept at its offsets and everything else is blan
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import sys
 import tokenize
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-AREAS = ("src", "docs", "examples", "bench", "tests", "tools", "packages")
+AREAS = ("src", "docs", "examples", "bench", "tests", "tools", "packages", ".ci")
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile")
 TEXT = {".md", ".toml", ".sh", ".spec", ".conf", ".cfg", ".config", ".ipxe", ".ebuild", ".eclass", ".txt", ""}
 WIDTH = 100
@@ -50,8 +50,8 @@ class Rules:
     """Sentences, mostly of other programs, in which a turn may stand."""
     skipped: frozenset[str]
     """Files that are not checked."""
-    left: dict[str, int]
-    """Findings that an area may still have."""
+    nouns: frozenset[str]
+    """Words with which the docstring of a function does not begin: it is an imperative."""
 
 
 @dataclass(frozen=True, order=True)
@@ -66,18 +66,13 @@ class Finding:
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.found!r}: {self.instead}"
 
-    @property
-    def area(self) -> str:
-        """The top folder, or the page itself."""
-        return self.path.partition("/")[0]
-
 
 @cache
 def rules() -> Rules:
     """Read `language.toml`."""
     data = tomllib.loads(Path(__file__).with_name("language.toml").read_text(encoding="utf-8"))
     turns = tuple(_turn(**turn) for turn in data["turn"])
-    return Rules(turns, tuple(data["allowed"]), frozenset(data["skipped"]), dict(data["left"]))
+    return Rules(turns, tuple(data["allowed"]), frozenset(data["skipped"]), frozenset(data["nouns"]))
 
 
 def _turn(find: str, instead: str, *, start: bool = False, case: bool = False) -> Turn:
@@ -137,6 +132,16 @@ def prose(path: Path, text: str) -> str:
     return blanked_page(text) if path.suffix == ".md" else text.replace("#", " ")
 
 
+def nominal_docstrings(text: str) -> Iterator[tuple[int, str]]:
+    """Yield line and first word of docstrings of functions that are not imperatives; properties are data."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (documentation := ast.get_docstring(node)):
+            decorators = {ast.unparse(one).partition("(")[0].rpartition(".")[2] for one in node.decorator_list}
+            word = documentation.split()[0]
+            if word in rules().nouns and not decorators & {"property", "cached_property"}:
+                yield node.body[0].lineno, word
+
+
 def findings(path: Path) -> Iterator[Finding]:
     """Yield what is to be corrected in a file."""
     name, text = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
@@ -147,6 +152,9 @@ def findings(path: Path) -> Iterator[Finding]:
         for match in turn.pattern.finditer(words):
             found = " ".join(match[0].replace(START, "").split())
             yield Finding(name, words.count("\n", 0, match.start()) + 1, found, turn.instead)
+    if path.suffix == ".py" and "tests" not in path.parts:
+        for number, word in nominal_docstrings(text):
+            yield Finding(name, number, word, 'begin with an imperative ("Return ...", "Write ...")')
     if path.suffix == ".md":
         for number, line in enumerate(blanked_page(text).splitlines(), 1):
             if len(line) > WIDTH and not line.startswith("|") and BLANK not in line.strip()[:1] and " " in line.strip():
@@ -165,24 +173,17 @@ def files(*roots: Path) -> Iterator[Path]:
                 yield path
 
 
+def everything() -> list[Finding]:
+    """Return the findings of the whole repository, sorted by place."""
+    return sorted(one for path in files(*(ROOT / name for name in (*AREAS, *PAGES))) for one in findings(path))
+
+
 def main(arguments: list[str]) -> int:
-    """Print findings; 1 if there are more than allowed."""
-    if arguments:
-        found = sorted(one for path in files(*(Path(name).resolve() for name in arguments)) for one in findings(path))
-        print(*found, sep="\n")
-        return int(bool(found))
-    return int(bool(over()))
-
-
-def over() -> list[Finding]:
-    """Print a summary; return the findings of areas that have more than they may."""
-    found = sorted(one for path in files(*(ROOT / name for name in (*AREAS, *PAGES))) for one in findings(path))
-    count = Counter(one.area for one in found)
-    more = [one for one in found if count[one.area] > rules().left.get(one.area, 0)]
-    print(*more, sep="\n", end="\n" if more else "")
-    for area, number in sorted(count.items()):
-        print(f"language: {area}: {number} to correct (at most {rules().left.get(area, 0)})")
-    return more
+    """Print the findings in the given files and folders, or in the whole repository; return 1 if there are any."""
+    chosen = files(*(Path(name).resolve() for name in arguments))
+    found = sorted(one for path in chosen for one in findings(path)) if arguments else everything()
+    print(*found, sep="\n", end="\n" if found else "")
+    return int(bool(found))
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ class Site:
 
     @property
     def calls(self) -> list[str]:
-        """What the workers did: ``start NODE`` and ``end NODE``, in order."""
+        """Actions of the workers: ``start NODE`` and ``end NODE``, in order."""
         path = self.folder / "calls"
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 

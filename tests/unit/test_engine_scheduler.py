@@ -67,7 +67,7 @@ def test_inputs_are_built_first(site: Site) -> None:
         assert site.calls.index(f"end seed:{seed}") < site.calls.index(f"start {stage}")
 
 
-def test_events_tell_the_run_from_beginning_to_end(site: Site) -> None:
+def test_events_cover_the_run_from_beginning_to_end(site: Site) -> None:
     site.behaviours = {"first": """say '{"event": "NodePhase", "node": "first", "phase": "pack"}'; built"""}
     site.run()
     first, *rest, last = site.events

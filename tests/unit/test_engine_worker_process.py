@@ -1,4 +1,4 @@
-"""Worker processes: they end with everything that they started, and nothing of them outlives the engine."""
+"""Worker processes: they end with everything that they started, and no process outlives the engine."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def test_closing_twice_is_harmless(workers: Workers) -> None:
     worker.kill()
 
 
-def test_nothing_of_a_worker_outlives_the_engine(tmp_path: Path) -> None:
-    """The engine is a process of its own here, and is killed."""
+def test_no_process_of_a_worker_outlives_the_engine(tmp_path: Path) -> None:
+    """The engine is a separate process here, and is killed."""
     program = (
         "import sys, time; from pathlib import Path\n"
         f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {package_path()!r}]\n"

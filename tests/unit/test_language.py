@@ -23,8 +23,8 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return check
 
 
-def test_no_area_has_more_turns_than_it_may() -> None:
-    assert [str(one) for one in language.over()] == []
+def test_the_repository_has_no_findings() -> None:
+    assert [str(one) for one in language.everything()] == []
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ def test_no_area_has_more_turns_than_it_may() -> None:
         ('say(f"{root} lies beside {other}")\n', (1, "beside")),
         ('say("the root "\n    "is made anew")\n', (2, "anew")),
         ("def without_a_word() -> None: ...\n", (1, "without a word")),
+        ('def name() -> str:\n    """The name of it."""\n', (2, "The")),
     ],
 )
 def test_a_turn_in_python_is_found_with_its_line(found, text: str, expected: tuple[int, str]) -> None:
@@ -52,6 +53,7 @@ def test_a_turn_in_python_is_found_with_its_line(found, text: str, expected: tup
         '# It has not changed, there is no root, and it is no longer "None".\n',
         'key = "told"\n',
         'say(f"{self.told} of {nobody}")\n',
+        'class X:\n    @property\n    def name(self) -> str:\n        """The name of it."""\n',
     ],
 )
 def test_code_and_plain_sentences_pass(found, text: str) -> None:

@@ -23,7 +23,7 @@ EPOCH = 1_600_000_000
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root with merged /usr, beside a folder that must never change."""
+    """A root with merged /usr, next to a folder that must never change."""
     root = tmp_path / "root"
     for name in ("etc", "usr/bin", "usr/lib", "var/log"):
         (root / name).mkdir(parents=True)

@@ -43,7 +43,7 @@ TICK = 0.2
 
 @dataclass(frozen=True)
 class Resources:
-    """What the nodes of a run may use together: cores, memory in MiB, and the number of nodes at a time.
+    """Limits for all nodes of a run together: cores, memory in MiB, and the number of nodes at a time.
 
     A node counts with the cores and the memory that its kind demands. A node that starts while cores are idle is
     granted these, too, and keeps them when further nodes start. So the running nodes together can have more cores and

@@ -1,4 +1,4 @@
-"""A worker: one process that builds one node, in namespaces of its own.
+"""A worker: one process that builds one node, in separate namespaces.
 
 No process of a worker outlives the engine (:func:`isolated`). If the engine dies, the kernel kills unshare(1), because
 setpriv(1) asked for that. If unshare dies, the kernel kills the worker (``--kill-child``). The worker is process 1 of

@@ -82,7 +82,7 @@ class PackageStage(PortageSettings, Stage):
         return _chosen(self.binhosts, project.binhosts)
 
     def _repositories(self, project: Project) -> list[Repository]:
-        """The repositories that this stage sees, and that the project has."""
+        """Return the repositories of the project that this stage uses."""
         chosen = _chosen(self.repos, project.repos).items()
         return [_described(name, repo).at(project.repo_path(name)) for name, repo in chosen]
 

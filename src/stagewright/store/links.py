@@ -1,4 +1,4 @@
-"""Files of the store in other folders: hard links where the file system allows, else copies; never half of one."""
+"""Files of the store in other folders: hard links if the file system permits them, else whole copies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from stagewright.store.store import remove_tree
 
 
 def link(source: Path, target: Path) -> bool:
-    """Let ``target`` be the same file as ``source``, in place of whatever was there.
+    """Make ``target`` the same file as ``source``. It replaces an existing file, link or folder.
 
-    Who looks sees the old or the new one, both whole. Returns whether anything had to be done.
+    A process that reads ``target`` meanwhile sees the old or the new file. Returns False if nothing was to do.
     """
     if target.exists() and not target.is_symlink() and target.samefile(source):
         return False
@@ -25,7 +25,7 @@ def link(source: Path, target: Path) -> bool:
     try:
         try:
             os.link(source, temporary)
-        except OSError:  # another file system, or as many links as there can be
+        except OSError:  # another file system, or too many links
             shutil.copy2(source, temporary)
         if target.is_dir() and not target.is_symlink():
             remove_tree(target)
@@ -38,9 +38,9 @@ def link(source: Path, target: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Hold the lock of a file, which stays; who else wants to write what it stands for waits.
+    """Hold the lock of a file for the length of a block, and yield the descriptor that holds it. The file stays.
 
-    Yields the descriptor that holds it: commands that inherit it hold the lock until they end, too.
+    Other writers wait. Commands that inherit the descriptor hold the lock until they end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as stream:

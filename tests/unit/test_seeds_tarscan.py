@@ -81,6 +81,53 @@ def test_names_with_dots_inside_the_root_are_accepted() -> None:
     assert scan(archive(["usr/..x", "usr/x..", "./usr/...", "usr/a..b/c"])).members == 4
 
 
+def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    """Return a header with any text as its size."""
+    block = bytearray(tarfile.TarInfo(name.decode()).tobuf(tarfile.USTAR_FORMAT))
+    block[124:136], block[156:157], block[148:156] = size.ljust(12, b"\0"), kind, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def extended(record: bytes) -> bytes:
+    body = record.ljust(-(-len(record) // 512) * 512, b"\0")
+    return header(b"pax", b"%011o" % len(record), b"x") + body + header(b"usr/x", b"00000000001") + bytes(512)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        header(b"usr/x", b"-0000001000"),
+        header(b"usr/x", b"0000_000010"),
+        header(b"usr/x", b"00000000099"),
+        header(b"usr/x", b"\xff" * 12),
+        header(b"usr/x", b"\x80" + b"\x7f" * 11),
+        extended(b"9" * 5000 + b" size=5\n"),
+        extended(b"5016 size=" + b"0" * 5004 + b"1\n"),
+        extended(b"11 size=-1\n"),
+        extended(b"13 size=1e99\n"),
+        extended(b"3 size=1\n"),
+    ],
+    ids=[
+        "negative",
+        "underscore",
+        "decimal",
+        "negative-256",
+        "large-256",
+        "length",
+        "zeros",
+        "pax-negative",
+        "e",
+        "short",
+    ],
+)
+def test_invalid_numbers_are_an_error_of_the_archive(data: bytes) -> None:
+    """A scan that counted on after them would not notice what follows."""
+    with pytest.raises(StagewrightError) as caught:
+        scan(data + bytes(1 << 20), Bounds(10, 10_000))
+    assert caught.value.reason is Reason.BAD_ARCHIVE
+
+
 def test_invalid_data_is_left_to_tar() -> None:
     assert scan(b"x" * 100_000).members == 0
 

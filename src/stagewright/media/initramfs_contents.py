@@ -1,4 +1,7 @@
-"""The contents of an initramfs of any origin, read as the kernel reads it. Nothing in it is executed."""
+"""The contents of an initramfs of any origin, read as the kernel reads it. Nothing in it is executed.
+
+Format: Documentation/driver-api/early-userspace/buffer-format.rst of the kernel. Archives above the limits are invalid.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from stagewright.kernel.features import module_names
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.netmodules import NetModule
 from stagewright.run import pipeline
+from stagewright.untrusted import number
 
 _MAGIC = (b"070701", b"070702")
 _HEADER = 110
@@ -30,6 +34,12 @@ _COMPRESSORS = {
 _MODULES = ("usr/lib/dracut/modules.txt", "lib/dracut/modules.txt")
 _GENKERNEL = frozenset(("etc/initrd.scripts", "etc/build_id"))
 _LONGEST = 1 << 20  # longest list of modules that is read, in bytes
+_LONGEST_NAME = 4096  # PATH_MAX: the kernel skips files with longer names
+_MOST_FILES = 500_000
+_MOST_NAMES = 64 << 20  # size of all names in bytes
+_PIECE = 1 << 16
+_ALWAYS, _RATIO, _LARGEST = 256 << 20, 30, 8 << 30  # limits after decompression: bytes, times the file's size, bytes
+_XZ_MEMORY = "--memlimit-decompress=512MiB"
 
 
 @dataclass(frozen=True)
@@ -44,13 +54,18 @@ class InitramfsContents:
         """Read an initramfs; ``work`` takes a temporary file. Raises ``BAD_ARCHIVE`` if it is not an initramfs."""
         modules: list[str] | None = None
         paths: set[str] = set()
+        files = length = 0
         with path.open("rb") as packed, tempfile.TemporaryFile(dir=work) as unpacked:
             for stream in _archives(path, packed, unpacked):
                 for name, size in _names(stream):
                     paths.add(name)
+                    files, length = files + 1, length + len(name)
+                    if files > _MOST_FILES or length > _MOST_NAMES:
+                        raise _invalid(f"too many files (more than {_MOST_FILES}, or {_MOST_NAMES} bytes of names)")
                     if name in _MODULES and size < _LONGEST:
-                        modules = stream.read(size).decode(errors="replace").split()
-                        stream.seek(-size, os.SEEK_CUR)
+                        text = stream.read(size)
+                        modules = text.decode(errors="replace").split()
+                        stream.seek(-len(text), os.SEEK_CUR)
         return cls(frozenset(paths), None if modules is None else frozenset(modules))
 
     @property
@@ -96,21 +111,38 @@ def _archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO
     if program is None:
         message = f"{path.name}: not an initramfs (neither cpio nor a format that kernels decompress)"
         raise StagewrightError(Reason.BAD_ARCHIVE, message, hint="check the file, or copy it again")
-    source = ["tail", "--bytes", f"+{start + 1}", str(path)]
-    command = ["xz", "--format=lzma", "-dc"] if program == "lzma" else [program, "-dc"]
-    pipeline([source, command], unpacked.write)
-    unpacked.seek(0)
+    _decompress(path, start, program, unpacked)
     while unpacked.read(6) in _MAGIC:
         unpacked.seek(-6, os.SEEK_CUR)
         yield unpacked
         _skip_padding(unpacked)
 
 
+def _decompress(path: Path, start: int, program: str, unpacked: IO[bytes]) -> None:
+    """Decompress the end of a file from an offset. Raises ``BAD_ARCHIVE`` above the limit, or if the data is broken."""
+    limit = min(_LARGEST, _ALWAYS + _RATIO * path.stat().st_size)
+
+    def write(chunk: bytes) -> None:
+        if unpacked.tell() + len(chunk) > limit:
+            raise _invalid(f"too large after decompression (more than {limit} bytes)")
+        unpacked.write(chunk)
+
+    source = ["tail", "--bytes", f"+{start + 1}", str(path)]
+    xz = {"xz": ["xz", _XZ_MEMORY, "-dc"], "lzma": ["xz", _XZ_MEMORY, "--format=lzma", "-dc"]}
+    try:
+        pipeline([source, xz.get(program, [program, "-dc"])], write)
+    except StagewrightError as error:
+        if error.reason is not Reason.COMMAND_FAILED:
+            raise
+        raise _invalid(f"{program} cannot decompress it", error.detail) from error
+    unpacked.seek(0)
+
+
 def _skip_padding(stream: IO[bytes]) -> None:
-    while (byte := stream.read(1)) == b"\0":
-        pass
-    if byte:
-        stream.seek(-1, os.SEEK_CUR)
+    while piece := stream.read(_PIECE):
+        if rest := piece.lstrip(b"\0"):
+            stream.seek(-len(rest), os.SEEK_CUR)
+            return
 
 
 def _names(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
@@ -119,11 +151,18 @@ def _names(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
     while True:
         header = stream.read(_HEADER)
         if len(header) < _HEADER or header[:6] not in _MAGIC:
-            raise StagewrightError(Reason.BAD_ARCHIVE, "the initramfs is truncated", hint="copy it again")
-        size, length = int(header[54:62], 16), int(header[94:102], 16)
+            raise _invalid("truncated")
+        size, length = number(header[54:62], 16), number(header[94:102], 16)
+        if size is None or not length or length > _LONGEST_NAME:
+            raise _invalid("invalid header of a file")
         name = stream.read(length).rstrip(b"\0").decode(errors="replace").removeprefix("./")
         stream.seek(-(stream.tell() - base) % 4, os.SEEK_CUR)
         if name == "TRAILER!!!":
             return
         yield name, size
         stream.seek(size + -size % 4, os.SEEK_CUR)
+
+
+def _invalid(what: str, detail: str = "") -> StagewrightError:
+    hint = "check the file, or copy it again"
+    return StagewrightError(Reason.BAD_ARCHIVE, f"the initramfs: {what}", detail=detail, hint=hint)

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.untrusted import LARGEST, number
 
 BLOCK = 512
 _LONGEST_HEADER = 1 << 20
@@ -46,7 +47,7 @@ class Bounds:
 
 
 class TarScan:
-    """A scan of one stream. Raises ``ARCHIVE_TOO_LARGE`` or ``UNSAFE_ARCHIVE`` as early as possible."""
+    """A scan of one stream. Raises as early as possible: ARCHIVE_TOO_LARGE, UNSAFE_ARCHIVE or BAD_ARCHIVE."""
 
     def __init__(self, name: str, bounds: Bounds) -> None:
         self.name = name
@@ -87,7 +88,7 @@ class TarScan:
         if not _is_header(data[at : at + BLOCK]):  # the end, or invalid data, which tar reports
             self._ended = True
             return BLOCK
-        size = _number(data[at + 124 : at + 136])
+        size = self._size(data[at + 124 : at + 136])
         whole = BLOCK + -(-size // BLOCK) * BLOCK
         if kind in b"xgLK" and kind:
             if size > _LONGEST_HEADER:
@@ -102,10 +103,11 @@ class TarScan:
         """Count a member, and return the size of its content in the archive (bytes)."""
         name = self._pax.pop(b"path", None) or _path(header)
         target = self._pax.pop(b"linkpath", None) or header[157:257].partition(b"\0")[0]
-        stored = int(self._pax.get(b"size", size))
-        real = max([stored, *(int(value) for key, value in self._pax.items() if key in _SIZES)])
+        sizes = {key: self._valid(number(value)) for key, value in self._pax.items() if key in _SIZES}
+        stored = sizes.get(b"size", size)
+        real = max([stored, *sizes.values()])
         if kind == b"S":  # GNU's old sparse format has the real size at 483
-            real = max(real, _number(header[483:495]))
+            real = max(real, self._size(header[483:495]))
         self._pax = {}
         if kind in b"123456" and kind:  # links, devices, folders and pipes have no content
             stored = real = 0
@@ -136,13 +138,27 @@ class TarScan:
             return
         at = 0
         while found := _PAX.match(body, at):
-            end = at + int(found[1])
+            end = at + self._valid(number(found[1], limit=len(body)))
+            if end < found.end():
+                raise self._invalid()
             key, value = found[2], body[found.end() : end - 1]
-            if key in (b"path", b"linkpath") or (key in _SIZES and value.isdigit()):
+            if key in _SIZES or key in (b"path", b"linkpath"):
                 self._pax[key] = value
-            if end <= at:
-                break
             at = end
+
+    def _size(self, field: bytes) -> int:
+        """Return the size in a field of a header (bytes). Raises ``BAD_ARCHIVE`` if it is invalid."""
+        return self._valid(_number(field))
+
+    def _valid(self, value: int | None) -> int:
+        if value is None:
+            raise self._invalid()
+        return value
+
+    def _invalid(self) -> StagewrightError:
+        return StagewrightError(
+            Reason.BAD_ARCHIVE, f"{self.name}: invalid number in the header of a member", hint="fetch the archive again"
+        )
 
     def _too_large(self, what: str, limit: int) -> StagewrightError:
         return StagewrightError(
@@ -158,15 +174,13 @@ def _is_header(block: bytes) -> bool:
     return _number(block[148:156]) == total
 
 
-def _number(field: bytes) -> int:
-    """Return a number of a header: octal digits, or base 256 if the first bit is set."""
+def _number(field: bytes) -> int | None:
+    """Return a number of a header: octal digits, or base 256 if the first bit is set. None if it is invalid."""
     if field[0] & 0x80:
-        return max(0, int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big"))
-    digits = field.strip(b" \0")
-    try:
-        return int(digits, 8) if digits else 0
-    except ValueError:
-        return 0
+        value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+        return None if field[0] & 0x40 or value > LARGEST else value  # bit 6 is the sign
+    digits = field.partition(b"\0")[0].strip(b" ")
+    return number(digits, base=8) if digits else 0
 
 
 def _path(header: bytes) -> bytes:

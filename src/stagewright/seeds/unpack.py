@@ -24,8 +24,20 @@ COMPRESSORS = {
     b"(\xb5/\xfd": ("zstd", "--long=31"),
     b"BZh": ("bzip2",),
     b"\x1f\x8b": ("gzip",),
+    **{bytes([number]) + b"\x2a\x4d\x18": ("zstd", "--long=31") for number in range(0x50, 0x60)},  # skippable frames
 }
-"""Decompressors by the first bytes of a file."""
+"""Decompressors by the first bytes of a file. What pzstd(1) writes begins with a skippable frame (RFC 8878, 3.1.2)."""
+
+UNSUPPORTED = {
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x02\x21\x4c\x18": "lz4",
+    b"LZIP": "lzip",
+    b"\x5d\x00\x00": "lzma",
+    b"\x89LZO": "lzop",
+    b"\x1f\x9d": "compress",
+    b"PK\x03\x04": "zip",
+}
+"""Known formats that are not unpacked, by the first bytes of a file."""
 
 _UNSAFE = re.compile(
     r"Member name contains '\.\.'|Removing leading|Not a directory|File exists|Cannot unlink", re.IGNORECASE
@@ -37,9 +49,10 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
     """Unpack a tarball into an empty folder, and return its scan. ``name`` is the name in errors.
 
     Raises ``UNSAFE_ARCHIVE`` for names and links outside of the target, ``ARCHIVE_TOO_LARGE`` above the limits
-    (default: :meth:`Bounds.of` its size), ``BAD_ARCHIVE`` for a damaged archive.
+    (default: :meth:`Bounds.of` its size), ``BAD_ARCHIVE`` for a damaged archive or an unsupported compressor.
     """
     name = name or archive.name
+    decompress = _decompress(archive, name)
     scan = TarScan(name, bounds or Bounds.of(archive.stat().st_size))
     with tempfile.TemporaryFile() as said:
         command = _tar(target, scan.bounds)
@@ -54,7 +67,7 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
 
         damage = None
         try:
-            pipeline([_decompress(archive)], pass_on, log=log)
+            pipeline([decompress], pass_on, log=log)
         except StagewrightError as error:
             if error.reason is not Reason.COMMAND_FAILED:
                 raise
@@ -80,9 +93,14 @@ def check_root(tree: Path, name: str) -> None:
         )
 
 
-def _decompress(archive: Path) -> Sequence[str]:
+def _decompress(archive: Path, name: str) -> Sequence[str]:
     with archive.open("rb") as stream:
         head = stream.read(8)
+    unsupported = next((word for magic, word in UNSUPPORTED.items() if head.startswith(magic)), None)
+    if unsupported:
+        message = f"{name}: compressed by {unsupported}, which is not supported"
+        hint = "unpack it, and pack the tarball with zstd, xz, gzip or bzip2"
+        raise StagewrightError(Reason.BAD_ARCHIVE, message, hint=hint)
     program = next((words for magic, words in COMPRESSORS.items() if head.startswith(magic)), None)
     if program is None:
         return ["cat", str(archive)]

@@ -68,7 +68,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "project", tmp_path / "store", outside)
 
 
-@pytest.mark.parametrize("program", ["plain", "xz", "zstd", "gzip", "bzip2"])
+@pytest.mark.parametrize("program", ["plain", "xz", "zstd", "pzstd", "gzip", "bzip2"])
 def test_usual_archives(bench: Bench, program: str) -> None:
     plain = bench.tar([member("usr/tool", b"#!/bin/sh\n", mode=0o4755, uid=7, gid=8), link("usr/there", "/etc")])
     bench.build(plain if program == "plain" else compressed(plain, program))
@@ -116,6 +116,11 @@ NOT_ARCHIVES = {
     "text": b"no archive at all\n" * 1000,
     "header-alone": b"\xfd7zXZ\x00" + b"x" * 1000,
 }
+UNSUPPORTED = {
+    "lz4": b"\x04\x22\x4d\x18" + b"x" * 1000,
+    "lzip": b"LZIP\x01" + b"x" * 1000,
+    "lzma": b"\x5d\x00\x00\x80" + b"x" * 1000,
+}
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
         folder_made.mkdir()
     (outside / "sentinel").write_text("as it was", encoding="utf-8")
     archives = {name: damaged(project, name) for name in DAMAGED}
-    for name, content in NOT_ARCHIVES.items():
+    for name, content in {**NOT_ARCHIVES, **UNSUPPORTED}.items():
         archives[name] = project / f"{name}.tar.xz"
         archives[name].write_bytes(content)
     for name, members in HOSTILE.items():
@@ -185,6 +190,11 @@ def test_a_damaged_archive_is_refused(refused: Refused, name: str) -> None:
 @pytest.mark.parametrize("name", NOT_ARCHIVES)
 def test_other_files_are_refused(refused: Refused, name: str) -> None:
     refused.check(name, BAD)
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_an_unsupported_compressor_is_named(refused: Refused, name: str) -> None:
+    assert f"compressed by {name}" in refused.check(name, BAD)
 
 
 @pytest.mark.parametrize("case", HOSTILE)

@@ -1,0 +1,63 @@
+"""Reading of numbers and files that others wrote. Nothing here blocks, grows without a limit or raises ValueError."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO
+
+LARGEST = (1 << 63) - 1
+"""The largest size of a file on Linux (bytes)."""
+
+TEXT_LIMIT = 64 << 20
+"""The largest text file of a root that is read (bytes)."""
+
+_LONGEST_NUMBER = 64
+_DIGITS = {8: b"01234567", 10: b"0123456789", 16: b"0123456789abcdefABCDEF"}
+
+
+def number(text: str | bytes, base: int = 10, limit: int = LARGEST) -> int | None:
+    """Return a number of digits 0-9 (0-7 for ``base`` 8, 0-9a-f for 16), or None if it is invalid or above ``limit``.
+
+    Unlike ``int`` it accepts no sign, space, underscore or digit of another script, and at most 64 digits.
+    """
+    data = text.encode(errors="replace") if isinstance(text, str) else text
+    if not 0 < len(data) <= _LONGEST_NUMBER or data.strip(_DIGITS[base]):
+        return None
+    value = int(data, base)
+    return value if value <= limit else None
+
+
+def open_regular(path: Path | str, *, follow: bool = True) -> IO[bytes]:
+    """Open a regular file. Raises OSError if it is missing, or if it is something else, such as a pipe or a device.
+
+    Opening never blocks. With ``follow=False`` a symbolic link as the last part of the path is an error.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path | str, limit: int = TEXT_LIMIT) -> bytes:
+    """Return the content of a regular file. Raises OSError as :func:`open_regular`, and EFBIG above ``limit`` bytes."""
+    with open_regular(path) as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data
+
+
+def read_text(path: Path | str, *, errors: str = "strict", limit: int = TEXT_LIMIT) -> str:
+    """Return the UTF-8 text of a regular file, with the errors of :func:`read_regular`."""
+    return read_regular(path, limit).decode(errors=errors)

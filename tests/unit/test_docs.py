@@ -99,3 +99,17 @@ def test_every_kind_is_in_the_architecture_with_its_folder() -> None:
     rows = re.findall(r"^\| ((?:`[a-z0-9.-]+`(?:, )?)+) \| `([a-z]+)` \|", page, re.MULTILINE)
     listed = {kind: folder for kinds, folder in rows for kind in re.findall(r"`([^`]+)`", kinds)}
     assert listed == {kind: model.__module__.split(".")[-2] for kind, model in by_kind().items()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_methods_in_the_pages_exist(page: Path) -> None:
+    """Names such as ``Stage.expand``: a module has the class, and the same module has the attribute."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    missing = [
+        f"{name}.{attribute}"
+        for name, attribute in re.findall(
+            r"`([A-Z][a-z0-9]+[A-Za-z0-9]*)\.([a-z_]+)(?:\(.*?\))?`", page.read_text("utf-8")
+        )
+        if not any(re.search(rf"class {name}\b", text) and re.search(rf"\b{attribute}\b", text) for text in sources)
+    ]
+    assert missing == []

@@ -48,7 +48,7 @@ from stagewright.run import run
 FSTAB = "/etc/fstab"
 _ESP_LABEL = "ESP"
 _LOADERS = (Loader.SYSTEMD_BOOT, Loader.GRUB)
-_GROWTH = 1.1  # what a file system takes besides the bytes of its files, in practice
+_GROWTH = 1.1  # size of a file system in relation to its files, measured
 
 
 class Format(enum.StrEnum):

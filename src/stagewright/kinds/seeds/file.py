@@ -79,7 +79,7 @@ class FileSeed(ArchiveSeed, kind="file"):
         run([*words, "--exclude-vcs", f"--directory={source}", "."], log=work.log)
         bounds = replace(
             self.limits.bounds(archive.stat().st_size), members=10**9
-        )  # the files exist already, so their number cannot surprise
+        )  # the number of files in a folder of the project is not limited
         tree = self.unpacked(work, lambda tree: unpack(archive, tree, work.log, bounds, name=self.file), self.file)
         archive.unlink()
         assert work.context.owners, "the source is a folder"

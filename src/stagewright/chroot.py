@@ -11,6 +11,7 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.machinery import BuiltinImporter, FrozenImporter
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar
 
@@ -24,8 +25,9 @@ T = TypeVar("T")
 def inside(root: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function in a child process whose root directory is ``root``, and return its result.
 
-    The modules that the function needs must be imported before, because the interpreter's files are out of reach there.
-    Open file descriptors that are arguments stay usable. The result passes by pickle.
+    The modules that the function needs must be imported before: inside, nothing can be imported. Otherwise Python would
+    run modules of the root, which may have the same paths, with the rights of this process. Open file descriptors that
+    are arguments stay usable. The result passes by pickle.
 
     The child is a fork. In a process with several threads it is a new interpreter, see :func:`stagewright.run.fork`:
     the function must then be defined at the top of a module, and its arguments pass by pickle, too.
@@ -75,6 +77,7 @@ def _answer(root: Path, call: Callable[[], Any], stream: IO[bytes]) -> None:
     try:
         os.chroot(root)
         os.chdir("/")
+        sys.meta_path[:] = [BuiltinImporter, FrozenImporter]
         data = pickle.dumps((True, call()))
     except BaseException as error:  # noqa: BLE001  the parent raises it
         data = pickle.dumps((False, _portable(error)))

@@ -109,6 +109,22 @@ def test_a_root_that_is_not_there(tmp_path: Path) -> None:
         inside(tmp_path / "none", os.getcwd)
 
 
+def import_trap() -> None:
+    __import__("stagewright_trap")
+
+
+def test_modules_of_a_root_are_not_imported(tmp_path: Path) -> None:
+    """The paths of Python may exist in a root, and modules there would run outside of the sandbox."""
+    for entry in filter(None, sys.path):
+        folder = tmp_path / entry.lstrip("/")
+        if not entry.endswith(".zip"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "stagewright_trap.py").write_text("open('/trapped', 'w').close()", encoding="utf-8")
+    with pytest.raises(RuntimeError, match="No module named"):
+        inside(tmp_path, import_trap)
+    assert not (tmp_path / "trapped").exists()
+
+
 def test_text_that_the_function_prints_is_not_its_result(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert inside(tmp_path, print, "printed") is None
     assert "printed" in "".join(capfd.readouterr())

@@ -29,7 +29,7 @@ def command(ctx: click.Context, target: str, follow: bool, listing: bool) -> Non
     if listing:
         print("\n".join(map(str, logs)))
         return
-    with logs[-1].open(errors="replace") as stream:
+    with logs[-1].open(encoding="utf-8", errors="replace") as stream:
         while True:
             sys.stdout.write(stream.read())
             sys.stdout.flush()

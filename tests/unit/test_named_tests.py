@@ -1,8 +1,9 @@
-"""Every kind has an integration test of its name, which builds it with real parts and looks at what comes out."""
+"""Every kind has an integration test of its name with real parts; parts of the engine have unit tests of their name."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,12 @@ def test_a_kind_has_a_test_of_its_name(kind: str) -> None:
 
 def test_every_test_of_a_kind_belongs_to_a_kind() -> None:
     assert {path.name for path in FOLDER.glob("test_*.py")} == {file_of(kind).name for kind in NAMES}
+
+
+@pytest.mark.parametrize("name", ["doctor", "fetching", "pins", "scheduler", "worker", "worker_process"])
+def test_a_part_of_the_engine_has_unit_tests_of_its_name(name: str) -> None:
+    importlib.import_module(f"stagewright.engine.{name}")
+    module = ast.parse((Path(__file__).parent / f"test_engine_{name}.py").read_text(encoding="utf-8"))
+    tests = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    assert len(tests) >= 3
+    assert any(isinstance(part, ast.Assert) for test in tests for part in ast.walk(test))

@@ -13,9 +13,9 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 GROUPS: dict[str, Sequence[str]] = {
     "line": ("test_stages", "kinds/test_stage1", "kinds/test_stage2", "kinds/test_stage3"),
+    "netboot": ("kinds/test_pxeboot", "kinds/test_netboots"),
     "release": ("test_catalyst_release",),
     "foreign": ("test_foreign",),
-    "netboot": ("kinds/test_pxeboot", "kinds/test_netboots"),
     "media": ("kinds/test_livecd_stage3", "kinds/test_boots"),
     "kills": ("test_kills",),
     "binhost": ("kinds/test_binhost",),
@@ -24,7 +24,10 @@ GROUPS: dict[str, Sequence[str]] = {
     "full": ("test_disk_full",),
     "reproducible": ("test_reproducible",),
 }
-"""Groups of more than one file, and groups that take minutes, in the order in which they begin."""
+"""Groups of more than one file, and groups that take minutes, in the order in which they begin.
+
+The first two fill different stores, so that neither process waits for the other.
+"""
 
 _GROUP_OF = {f"tests/integration/{name}.py": group for group, names in GROUPS.items() for name in names}
 _RANKS = {group: rank for rank, group in enumerate(GROUPS)}

@@ -208,9 +208,9 @@ class Warm:
         for name in ("distfiles", "pypi", *(["binpkgs"] if binpkgs else [])):
             if (self.store / "cache" / name).exists():
                 subprocess.run(["cp", "-a", self.store / "cache" / name, target / "cache" / name], check=True)
-        for name in ("tools.json", "acceleration.json"):
-            if (self.store / "cache" / name).exists():
-                shutil.copy(self.store / "cache" / name, target / "cache" / name)
+        for path in (self.store / "cache").iterdir():
+            if path.is_file():  # digests, versions of tools
+                shutil.copy(path, target / "cache")
         return target
 
     def result(self, node: str) -> Path:

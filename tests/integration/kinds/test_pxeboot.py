@@ -64,11 +64,11 @@ def test_the_same_set_twice(site: NetSite) -> None:
 
 
 def test_a_set_for_another_address_touches_nothing_else(site: NetSite) -> None:
+    assert states("pxe", "iso", "web", cwd=site.project, store=site.store)["pxe"] == "cached"
     edit(site.project, "[stages.pxe.kernel_arguments]", 'base_url = "http://server/x"\n[stages.pxe.kernel_arguments]')
     try:
-        found = states(cwd=site.project, store=site.store)
-        assert {node for node, state in found.items() if state == "build"} >= {"pxe", "test:pxe-uefi"}
-        assert {node for node in ("iso", "boot", "live+boot.squashfs") if found[node] == "build"} == set()
+        found = states("pxe", "iso", cwd=site.project, store=site.store)
+        assert {node for node, state in found.items() if state == "build"} == {"pxe"}
     finally:
         edit(site.project, 'base_url = "http://server/x"\n[stages', "[stages")
 

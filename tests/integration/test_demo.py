@@ -105,7 +105,7 @@ def test_no_compiler_and_no_portage_in_the_image(demo: Built) -> None:
 
 
 def test_comments_change_nothing(demo: Built) -> None:
-    edit(demo.project, "# The same root made ready to run live.", "# A comment,\n# in other words.\n")
+    edit(demo.project, "\n[stages.live]\n", "\n# A comment,\n# in other words.\n[stages.live]\n")
     assert demo.to_build() == set()
 
 

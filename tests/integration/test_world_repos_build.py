@@ -93,8 +93,8 @@ def house(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hous
         (project / "portage").mkdir(parents=True)
         (project / "portage" / "make.conf").write_text(MAKE_CONF, encoding="utf-8")
         shutil.copy(warm.lock, project)
-        head = (DEMO / "stagewright.toml").read_text(encoding="utf-8").partition("# The ebuilds")[0]
-        seed = seeds_of(DEMO).partition("# Another one")[0]
+        head = (DEMO / "stagewright.toml").read_text(encoding="utf-8").partition("[repos.")[0]
+        seed = seeds_of(DEMO).partition("[seeds.debian-boot]")[0]
         repo = f'[repos.demo]\ngit = "{url}/demo"\n\n'
         (project / "stagewright.toml").write_text(head + repo + seed + HOUSE.format(mirror=site.url), encoding="utf-8")
         yield House(project, store, git, site, warm)

@@ -27,7 +27,9 @@ def test_versions_that_are_equal(one: str, two: str) -> None:
     assert compare_versions(one, two) == 0
 
 
-VERSIONS = st.from_regex(r"\d{1,2}(\.\d{1,2}){0,2}[a-b]?(_(alpha|beta|pre|rc|p)\d?){0,2}(-r\d)?", fullmatch=True)
+VERSIONS = st.from_regex(
+    r"[0-9]{1,2}(\.[0-9]{1,2}){0,2}[a-b]?(_(alpha|beta|pre|rc|p)[0-9]?){0,2}(-r[0-9])?", fullmatch=True
+)
 
 
 @given(VERSIONS, VERSIONS, VERSIONS)

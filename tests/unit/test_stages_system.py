@@ -11,7 +11,7 @@ import pytest
 from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
 from stagewright.kinds.common.base import Work
-from stagewright.kinds.common.system import select_toolchain, settle_places, ship_configuration
+from stagewright.kinds.common.system import select_toolchain, set_time_zone_and_locale, ship_configuration
 from stagewright.kinds.stages.stage2 import Stage2
 from stagewright.portage.emerge import Portage
 from stagewright.root.root import Root
@@ -76,7 +76,7 @@ def test_a_root_without_these_programs_is_left_alone(tmp_path: Path) -> None:
     told = FakeWork()
     root = root_with(tmp_path, {"etc/env.d/gcc/x86_64-pc-linux-gnu-15": ""})
     select_toolchain(root, told.work)
-    settle_places(root, told.work)
+    set_time_zone_and_locale(root, told.work)
     assert told.notices == []
     assert sorted(path.name for path in (root.path / "etc").iterdir() if path.name in ("localtime", "locale.gen")) == []
 
@@ -84,7 +84,7 @@ def test_a_root_without_these_programs_is_left_alone(tmp_path: Path) -> None:
 def test_time_zone_and_locale(tmp_path: Path) -> None:
     program = "#!/bin/sh\nread line < /etc/locale.gen\necho $line > /made\n"
     root = root_with(tmp_path, {"usr/share/zoneinfo/Factory": "", "usr/bin/locale-gen*": program})
-    settle_places(root, FakeWork().work)
+    set_time_zone_and_locale(root, FakeWork().work)
     assert (root.path / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/Factory")
     assert (root.path / "made").read_text(encoding="utf-8") == "C.UTF-8 UTF-8\n"
 
@@ -92,7 +92,7 @@ def test_time_zone_and_locale(tmp_path: Path) -> None:
 def test_a_time_zone_that_is_there_stays(tmp_path: Path) -> None:
     files = {"usr/share/zoneinfo/Factory": "", "usr/share/zoneinfo/UTC": ""}
     root = root_with(tmp_path, files, links={"etc/localtime": "../usr/share/zoneinfo/UTC"})
-    settle_places(root, FakeWork().work)
+    set_time_zone_and_locale(root, FakeWork().work)
     assert (root.path / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/UTC")
 
 

@@ -44,8 +44,8 @@ def markdown(found: Iterable[KeyLine]) -> str:
     """Return the table as a Markdown page."""
     head = (
         "# Keys of Catalyst's specs\n\n"
-        "Written by `stagewright catalyst keys --markdown` from the table that drives the conversion of specs.\n"
-        "A refused key is reported with its place before anything is built. No key is dropped silently.\n\n"
+        "Written by `stagewright catalyst keys --markdown`, from the table that the conversion of specs uses.\n"
+        "A refused key is reported with its place before the build. No key is dropped silently.\n\n"
         "| key | targets | status | setting | how, and differences from Catalyst |\n|---|---|---|---|---|\n"
     )
     return head + "".join(f"| {' | '.join(_cells(line))} |\n" for line in found)

@@ -314,7 +314,8 @@ def restart_in_utf8_mode() -> None:
     encoding of the terminal.
     """
     if sys.getfilesystemencoding() != "utf-8":
-        options = ["-X", "utf8", "-X", f"{TERMINAL_ENCODING}={locale.getencoding()}"]
+        encoding = sys.stdout.encoding if sys.stdout else locale.getencoding()
+        options = ["-X", "utf8", "-X", f"{TERMINAL_ENCODING}={encoding}"]
         os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606
 
 

@@ -278,10 +278,11 @@ class Session:
 
     def _refresh(self) -> bool:
         """Read the project again if a repository moved or was fetched; return True if so."""
-        stale, self._stale = self._stale, False
-        if stale:
-            self._workspace = self._workspace.reloaded()
-        return stale
+        if not self._stale:
+            return False
+        self._workspace = self._workspace.reloaded()
+        self._stale = False
+        return True
 
     # the store
 

@@ -284,6 +284,8 @@ class Scheduler:
 
     def _stop_all(self) -> None:
         """Kill the workers that still run. The next run removes what they leave."""
+        for running in self._running.values():
+            running.worker.kill()
         for name in list(self._running):
             self._release(name)
             if self._outcome.interrupted:

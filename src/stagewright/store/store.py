@@ -13,6 +13,7 @@
     failed/<project>/<node>/     the work folder of the last failed attempt, for ``stagewright shell``
     locks/<key>.lock             flock(2): held by the run that builds this node
     locks/failed-<node>.lock     flock(2): held by the shell in the root of a failed attempt
+    locks/use-<id>.keys          keys that a running process uses (store/in_use.py); also locks/collection.lock
     cache/distfiles              shared by all nodes, which see them read-only (portage/distfiles.py)
     cache/repos                  downloaded repositories (repos/repository_cache.py)
     cache/binpkgs                shared by all nodes, by what they were built from (portage/binpkgs.py)

@@ -7,10 +7,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 from integration.plugins import OCI, describe, install
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.kinds.common.base import Stage
+from stagewright.kinds.registry import kinds, load_plugins
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-kind.md"
 
@@ -145,22 +151,53 @@ BAD = {
 }
 
 
+@pytest.fixture
+def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], StagewrightError]]:
+    """Load the packages of a folder in this process, which must fail, and return the error."""
+    kinds()
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = set(sys.modules)
+    before = {table: dict(models) for table, models in Stage.registry.items()}
+
+    def load() -> StagewrightError:
+        found = [entry for package in distributions(path=[str(tmp_path)]) for entry in package.entry_points]
+        with pytest.raises(StagewrightError) as caught:
+            load_plugins(found)
+        assert caught.value.reason is Reason.BAD_PLUGIN
+        return caught.value
+
+    yield load
+    for table, models in before.items():
+        Stage.registry[table].clear()
+        Stage.registry[table].update(models)
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
 @pytest.mark.parametrize(("files", "entry", "said"), BAD.values(), ids=BAD)
-def test_a_package_that_does_not_fit_is_named(tmp_path: Path, files: dict[str, str], entry: str, said: str) -> None:
+def test_a_package_that_does_not_fit_is_named(
+    tmp_path: Path, loader: Callable[[], StagewrightError], files: dict[str, str], entry: str, said: str
+) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text.replace("{kind}", "mine"), encoding="utf-8")
     describe(tmp_path, "stagewright-mine", "0.3", dict([entry.split(" = ")]))
-    shown = stagewright("kinds", site=tmp_path, code=3).stderr
-    assert "stagewright-mine 0.3: " in shown and said in shown
-    assert "pip uninstall stagewright-mine" in shown
+    error = loader()
+    assert error.message.startswith("stagewright-mine 0.3: ") and said in error.message
+    assert "pip uninstall stagewright-mine" in error.hint
 
 
-def test_two_packages_with_one_kind(tmp_path: Path) -> None:
+def test_two_packages_with_one_kind(tmp_path: Path, loader: Callable[[], StagewrightError]) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.py").write_text(KIND.replace("{kind}", "mine"), encoding="utf-8")
         describe(tmp_path, name, "1", {"mine": f"{name}:Mine"})
+    error = loader()
+    assert error.message.startswith("two 1: ") and "kind 'mine' exists already (in one)" in error.message
+
+
+def test_a_command_reports_a_package_that_does_not_fit(tmp_path: Path) -> None:
+    describe(tmp_path, "stagewright-mine", "0.3", {"mine": "missing_module:Mine"})
     shown = stagewright("kinds", site=tmp_path, code=3).stderr
-    assert "two 1: " in shown and "kind 'mine' exists already (in one)" in shown
+    assert "error: stagewright-mine 0.3: cannot load kind 'mine'" in shown and "pip uninstall" in shown
 
 
 def test_commands_that_need_no_kinds_work_with_a_bad_package(tmp_path: Path) -> None:

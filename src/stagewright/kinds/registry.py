@@ -14,6 +14,7 @@ import inspect
 import pkgutil
 import re
 import traceback
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -43,13 +44,17 @@ def kinds() -> dict[str, dict[str, type[Stage]]]:
     """
     for module in pkgutil.walk_packages(stagewright.kinds.__path__, f"{stagewright.kinds.__name__}."):
         importlib.import_module(module.name)
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (_distribution(entry), entry.name)):
-        _load(entry)
+    load_plugins(entry_points(group=GROUP))
     return {table: dict(Stage.registry.get(table, {})) for table in TABLES}
 
 
+def load_plugins(entries: Iterable[EntryPoint]) -> None:
+    """Load the kinds of other packages, which registers them. Raises: BAD_PLUGIN for the first that does not fit."""
+    for entry in sorted(entries, key=lambda entry: (_distribution(entry), entry.name)):
+        _load(entry)
+
+
 def _load(entry: EntryPoint) -> None:
-    """Load a kind of another package, which registers it."""
     try:
         model = entry.load()
     except Exception as error:

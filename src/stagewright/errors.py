@@ -7,6 +7,7 @@ Errors with a cause outside of Stagewright (a project file, a missing tool, a fa
 
 from __future__ import annotations
 
+import bisect
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -228,11 +229,20 @@ class ProblemsError(StagewrightError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the known word closest to ``name``, or the list of known words if none is close."""
+    """Return a hint: the known word closest to ``name``, or a list of known words if none is close."""
     import difflib  # noqa: PLC0415  only errors need it
 
     words = sorted(map(str, known))
-    close = difflib.get_close_matches(name, words, n=1, cutoff=0.6)
+    at = bisect.bisect_left(words, name)
+    close_by = words[max(0, at - _MOST_WORDS // 2) : at + _MOST_WORDS // 2] if len(words) > _MOST_WORDS else words
+    short = [word for word in close_by if len(word) <= _LONGEST_WORD]
+    close = difflib.get_close_matches(name, short, n=1, cutoff=0.6) if len(name) <= _LONGEST_WORD else []
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"known here: {', '.join(words)}" if words else ""
+    listed = ", ".join(word[:_LONGEST_WORD] for word in close_by)
+    more = f" and {len(words) - len(close_by)} more" if len(words) > len(close_by) else ""
+    return f"known here: {listed}{more}" if words else ""
+
+
+_MOST_WORDS = 300  # the work for each error has a limit, whatever a project contains
+_LONGEST_WORD = 200

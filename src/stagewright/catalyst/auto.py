@@ -21,11 +21,14 @@ _SOURCE = re.compile(r"(?:source|\.)[ \t]+(?P<file>\"[^\"\n]*\"|'[^'\n]*'|\S+)")
 _FUNCTION = re.compile(r"(?:function[ \t]+)?[\w-]+[ \t]*\(\)[ \t\n]*\{|function[ \t]+[\w-]+[ \t\n]*\{")
 _ASSIGNMENT = re.compile(
     r"(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)(?P<add>\+?)="
-    r"(?P<value>(?:\"(?:\\[\s\S]|[^\"\\])*\"|'[^']*'|\\.|[^\s\"';&|()<>#\\])*)(?=[ \t]*(?:#.*)?(?:\n|;|$))"
+    r"(?P<value>(?:\"(?:\\[\s\S]|[^\"\\]++)*+\"|'[^']*+'|\\.|[^\s\"';&|()<>#\\]++)*+)(?=[ \t]*(?:#.*)?(?:\n|;|$))"
 )
+_SPACE = re.compile(r"(?:[\s;]++|#[^\n]*+)++")
 _REST = re.compile(r"[^\n]*")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _WORD = re.compile(r"\S+")
+_MOST_FILES = 1000
+_LARGEST = 16 << 20  # size of all values in characters
 
 
 @dataclass(frozen=True)
@@ -82,19 +85,25 @@ class _AutoReader:
         self.conf, self.problems, self.notices = conf, problems, list[Notice]()
         here = Place(conf.file)
         home = str(conf.file.resolve().parent.parent)  # these files are in the folder tools of the checkout
+        self._size = self._files = 0
         self.given = {"REPO_DIR": home, **given}
         conf.variables.update({name: Variable(value, here) for name, value in self.given.items()})
 
     def read(self, file: Path, above: tuple[Path, ...] = ()) -> None:
         """Read the data of a file and of the files that it sources. ``above`` are the files that source this one."""
+        self._files += 1
+        if self._files > _MOST_FILES:
+            message, hint = f"more than {_MOST_FILES} files are sourced", "source each file once"
+            raise StagewrightError(Reason.INVALID_VALUE, message, place=Place(file), hint=hint)
         text = read_text(file)
-        position = 0
+        position = counted = lines = 0
         while position < len(text):
-            space = re.compile(r"(?:[\s;]|#[^\n]*)+").match(text, position)
+            space = _SPACE.match(text, position)
             if space:
                 position = space.end()
                 continue
-            place = Place(file, text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
+            lines, counted = lines + text.count("\n", counted, position), position
+            place = Place(file, lines + 1, position - text.rfind("\n", 0, position))
             function, source = _FUNCTION.match(text, position), _SOURCE.match(text, position)
             assignment = _ASSIGNMENT.match(text, position)
             if function:
@@ -122,15 +131,23 @@ class _AutoReader:
 
     def assign(self, found: re.Match[str], place: Place) -> None:
         """Store a variable. Values of ``--set`` are not overwritten."""
-        name, value = found["name"], self.expand(found["value"])
+        name, value = found["name"], self.expand(found["value"], place)
         if name in self.given:
             return
         earlier = self.conf.variables.get(name)
         self.conf.variables[name] = Variable(earlier.value + value if found["add"] and earlier else value, place)
+        self._bound(len(self.conf.variables[name].value), place)
+
+    def _bound(self, characters: int, place: Place) -> None:
+        """Add to the size of all values. Raises ``INVALID_VALUE`` above the limit: values with others in them grow."""
+        self._size += characters
+        if self._size > _LARGEST:
+            message = f"the values are too long after variables are replaced (more than {_LARGEST} characters)"
+            raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint="shorten the variables")
 
     def source(self, word: str, place: Place, above: tuple[Path, ...]) -> None:
         """Read a sourced file."""
-        file = Path(self.expand(word))
+        file = Path(self.expand(word, place))
         if "$" in str(file):
             self.notices.append(Notice(place, f"skipped, its path is only known to bash: {file}"))
         elif not os.path.isfile(file) and not file.is_relative_to(self.conf.variables["REPO_DIR"].value):  # noqa: PTH113
@@ -144,11 +161,12 @@ class _AutoReader:
         else:
             self.read(file, above)
 
-    def expand(self, text: str) -> str:
+    def expand(self, text: str, place: Place) -> str:
         """Return a value without its quotes and with the known variables replaced."""
 
         def known(found: re.Match[str]) -> str:
             variable = self.conf.variables.get(found[1] or found[2])
+            self._bound(len(variable.value) if variable else 0, place)
             return variable.value if variable else found[0]
 
         parts = re.split(r"('[^']*')", text.replace("\\\n", ""))

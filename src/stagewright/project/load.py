@@ -34,7 +34,7 @@ from stagewright.project.model import (
     epoch_of,
 )
 from stagewright.project.source import Source, read
-from stagewright.project.tables import NAMED, Problems, Table, read_tables, resolve_extends, substitute
+from stagewright.project.tables import NAMED, Problems, Table, TextBudget, read_tables, resolve_extends, substitute
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
 """Models by table and kind. A stage names its kind. A seed or test has a key with the name of its kind."""
@@ -93,10 +93,11 @@ def project_from_tables(
     lock = Lock.load(files.folder)
     info = _project_info(head, problems)
     epoch = epoch_of(info.source_date_epoch) if info and info.source_date_epoch is not None else lock.epoch
-    variables = _variables(head, info, epoch, problems)
+    budget = TextBudget()
+    variables = _variables(head, info, epoch, problems, budget)
     if info:
         info = info.model_copy(update={"version": variables["version"]})
-    _resolve(named, variables, problems)
+    _resolve(named, variables, problems, budget)
     repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
     binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
@@ -118,15 +119,17 @@ def project_from_tables(
     return project
 
 
-def _resolve(named: dict[str, dict[str, Table]], variables: Mapping[str, str], problems: Problems) -> None:
+def _resolve(
+    named: dict[str, dict[str, Table]], variables: Mapping[str, str], problems: Problems, budget: TextBudget
+) -> None:
     """Resolve ``extends`` and matrices, and replace variables, in place."""
     named["stages"] = resolve_extends(named["stages"], named["templates"], problems)
     for name in MATRIX_TABLES:
         named[name] = expand(named[name], name, problems)
     for tables in (tables for name, tables in named.items() if name != "templates"):
         for table in tables.values():
-            own = substitute(dict(table.variables), variables, table, ("matrix",), problems)
-            table.data = substitute(table.data, {**variables, **own}, table, (), problems)
+            own = substitute(dict(table.variables), variables, table, ("matrix",), problems, budget)
+            table.data = substitute(table.data, {**variables, **own}, table, (), problems, budget)
 
 
 def _check_format(main: Source) -> None:
@@ -170,7 +173,9 @@ def _distfiles(head: Table, variables: Mapping[str, str], problems: Problems) ->
     return _validate(DistfilesTable, table, "distfiles table", problems) or DistfilesTable()
 
 
-def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Problems) -> dict[str, str]:
+def _variables(
+    head: Table, info: ProjectInfo | None, epoch: int, problems: Problems, budget: TextBudget
+) -> dict[str, str]:
     day = datetime.datetime.fromtimestamp(epoch, datetime.UTC)
     known = {"date": day.strftime("%Y%m%d"), "name": info.name if info else "", "arch": info.arch if info else ""}
     builtin = {*known, "version"}
@@ -186,7 +191,7 @@ def _variables(head: Table, info: ProjectInfo | None, epoch: int, problems: Prob
             place = head.place(("variables", key), of_key=True)
             problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
         else:
-            known[key] = substitute(value, known, head, ("variables", key), problems)
+            known[key] = substitute(value, known, head, ("variables", key), problems, budget)
     found = len(problems)
     version = substitute(info.version if info else "", known, head, ("project", "version"), problems)
     if info and len(problems) == found:

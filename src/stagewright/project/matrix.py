@@ -19,6 +19,7 @@ no variable, the values are appended to it.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,9 +30,16 @@ from stagewright.project.tables import Problems, Table, substitute
 
 EXCLUDE = "exclude"
 
+MOST_VARIANTS = 1000
+"""The largest number of variants of one matrix, before exclusions."""
+
+MOST_ENTRIES = 5000
+"""The largest number of entries of a table, with all variants."""
+
 Row = dict[str, str]
 
 _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FEWER = "remove values or variables of the matrices, or split the project"
 _HINT = 'write matrix = { init = ["openrc", "systemd"] }, or a list of tables: [{ init = "openrc" }]'
 
 
@@ -52,6 +60,9 @@ def expand(tables: dict[str, Table], label: str, problems: Problems) -> dict[str
                 place = own.place((), of_key=True)
                 problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
             found.setdefault(variant, own)
+        if len(found) > MOST_ENTRIES:
+            _report(f"too many entries in {label} (more than {MOST_ENTRIES})", ("matrix",), table, problems, _FEWER)
+            break
     return found
 
 
@@ -95,6 +106,11 @@ def _product(matrix: Mapping[str, Any], table: Table, problems: Problems) -> Ite
     if not axes:
         _report("variables are missing", ("matrix",), table, problems)
     if len(problems) > before:
+        return
+    count = math.prod(len(values) for values in axes.values())
+    if count > MOST_VARIANTS:
+        hint = "remove values or variables, or write the wanted variants as a list of tables"
+        _report(f"too many variants ({count}, at most {MOST_VARIANTS})", ("matrix",), table, problems, hint)
         return
     rows = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     for number, pattern in enumerate(excluded):

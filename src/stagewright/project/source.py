@@ -6,7 +6,9 @@ do, and not bytes. A byte order mark is not counted.
 
 from __future__ import annotations
 
+import bisect
 import codecs
+import errno
 import functools
 import re
 import tomllib
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.untrusted import read_regular
 
 if TYPE_CHECKING:
     from tree_sitter import Node as Syntax
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str | int, ...]
 """Path of keys and list numbers to a value: ``("stages", "base", "packages", 0)``."""
+
+_LARGEST = 32 << 20  # size of a file in bytes
+_DEEPEST = 50
+_DEEP = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST}}}""")
+"""A key with more parts: tomllib needs memory for the square of their number."""
 
 
 def nearest_place(path: KeyPath, *tables: Mapping[KeyPath, Place]) -> Place | None:
@@ -53,12 +61,17 @@ def read(file: Path) -> Source:
     """Read a TOML 1.0 file. Raises ``SYNTAX``, ``DUPLICATE_NAME`` or ``MISSING_FILE`` with the place."""
     text = read_text(file)
     content = text.encode()
+    if found := _DEEP.search(text):
+        place = Place(file, text.count("\n", 0, found.start()) + 1)
+        message, hint = f"a key has too many parts (more than {_DEEPEST})", "remove levels of nesting"
+        raise StagewrightError(Reason.SYNTAX, message, place=place, hint=hint)
     try:
         source = Source(file, tomllib.loads(text))
-        lines = content.split(b"\n")
+        columns = _Columns(content)
         for path, key, value in _positions(content):
-            source.keys.setdefault(path, _place(file, lines, key))
-            source.values.setdefault(path, _place(file, lines, value))
+            if path not in source.keys:
+                source.keys[path] = columns.place(file, key)
+                source.values[path] = source.keys[path] if value is key else columns.place(file, value)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(file, text, str(error)) from error
     except RecursionError as error:
@@ -80,9 +93,12 @@ def read_text(file: Path) -> str:
             found = "a folder" if file.is_dir() else "a device, pipe or socket"
             message = f"not a regular file (found {found})"
             raise StagewrightError(Reason.SYNTAX, message, place=Place(file), hint="replace it with a text file")
-        content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+        content = read_regular(file, _LARGEST).removeprefix(codecs.BOM_UTF8)
         return content.decode()
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            message, hint = f"too large (more than {_LARGEST >> 20} MiB)", "replace it with a text file"
+            raise StagewrightError(Reason.SYNTAX, message, place=Place(file), hint=hint) from error
         hint = "check that the file exists and can be read"
         raise StagewrightError(
             Reason.MISSING_FILE, f"cannot be read: {error.strerror}", place=Place(file), hint=hint
@@ -106,6 +122,22 @@ def _syntax_error(file: Path, text: str, message: str) -> StagewrightError:
     else:
         hint, reason = "see toml.io/en/v1.0.0 for the syntax", Reason.SYNTAX
     return StagewrightError(reason, prose, place=Place(file, line, column), hint=hint)
+
+
+class _Columns:
+    """Columns of positions in a text, in characters. Each line is scanned once, however many positions it has."""
+
+    def __init__(self, content: bytes) -> None:
+        self._lines = content.split(b"\n")
+        self._continued: dict[int, list[int]] = {}  # by row: offsets of bytes that continue a character
+
+    def place(self, file: Path, syntax: Syntax) -> Place:
+        """Return the start of a syntax node."""
+        row, offset = syntax.start_point
+        if row not in self._continued:
+            line = self._lines[row]
+            self._continued[row] = [] if line.isascii() else [at for at, byte in enumerate(line) if byte & 0xC0 == 0x80]
+        return Place(file, row + 1, offset - bisect.bisect_left(self._continued[row], offset) + 1)
 
 
 @functools.cache
@@ -172,8 +204,3 @@ def _names(key: Syntax) -> list[str]:
     if key.type == "quoted_key":
         return [next(iter(tomllib.loads(f"{text} = 0")))]
     return [text]
-
-
-def _place(file: Path, lines: list[bytes], syntax: Syntax) -> Place:
-    row, offset = syntax.start_point
-    return Place(file, row + 1, len(lines[row][:offset].decode()) + 1)

@@ -229,15 +229,50 @@ def _move(source: Mapping[KeyPath, Place], old: KeyPath, into: dict[KeyPath, Pla
     into.update({(*new, *path[len(old) :]): place for path, place in source.items() if path[: len(old)] == old})
 
 
-def substitute(value: Any, variables: Mapping[str, str], table: Table, path: KeyPath, problems: Problems) -> Any:
+class TextBudget:
+    """Remaining size of a project's values after variables and matrices are replaced.
+
+    Variables that contain others, and matrices, multiply: a small file can describe more than fits into memory.
+    """
+
+    LIMIT = 32 << 20
+    _VALUE = 64  # the cost of a value besides its characters
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = self._left = limit
+
+    def spend(self, characters: int, place: Place) -> None:
+        """Subtract one value or part of it. Raises ``INVALID_VALUE`` if nothing remains."""
+        self._left -= characters + self._VALUE
+        if self._left < 0:
+            message = f"the project is too large after variables are replaced (more than {self._limit} characters)"
+            hint = "shorten the variables, or remove values of a matrix"
+            raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint)
+
+
+def substitute(
+    value: Any,
+    variables: Mapping[str, str],
+    table: Table,
+    path: KeyPath,
+    problems: Problems,
+    budget: TextBudget | None = None,
+) -> Any:
     """Return the value with ``{name}`` replaced in every string.
 
-    ``{{`` and ``}}`` are literal braces. ``${name}`` stays as it is, for the shell.
+    ``{{`` and ``}}`` are literal braces. ``${name}`` stays as it is, for the shell. Raises ``INVALID_VALUE`` if the
+    result is larger than the budget.
     """
+    budget = budget or TextBudget()
+
+    def inner(item: Any, key: str | int) -> Any:
+        return substitute(item, variables, table, (*path, key), problems, budget)
+
     if isinstance(value, dict):
-        return {key: substitute(item, variables, table, (*path, key), problems) for key, item in value.items()}
+        return {key: inner(item, key) for key, item in value.items()}
     if isinstance(value, list):
-        return [substitute(item, variables, table, (*path, number), problems) for number, item in enumerate(value)]
+        return [inner(item, number) for number, item in enumerate(value)]
+    budget.spend(len(value) if isinstance(value, str) else 0, table.place(()))
     if not isinstance(value, str) or ("{" not in value and "}" not in value):
         return value
 
@@ -248,6 +283,8 @@ def substitute(value: Any, variables: Mapping[str, str], table: Table, path: Key
             hint = f"{nearest(match[1], variables)}; write {{{{ for a literal brace"
             message = f"variable {match[1]!r} not found"
             problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=table.place(path), hint=hint))
-        return variables.get(match[1], match[0])
+        found = variables.get(match[1], match[0])
+        budget.spend(len(found), table.place(path))
+        return found
 
     return _VARIABLE.sub(one, value)

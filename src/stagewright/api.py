@@ -11,7 +11,7 @@ from stagewright.engine.doctor import Check
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.engine.session import FetchResult, Session
-from stagewright.engine.versions import PackageChange
+from stagewright.engine.versions import VersionChange
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
 from stagewright.events import (
     Event,
@@ -44,7 +44,6 @@ __all__ = [
     "NodeProgress",
     "NodeStarted",
     "NodeWaiting",
-    "PackageChange",
     "PinChange",
     "PinTarget",
     "Place",
@@ -59,4 +58,5 @@ __all__ = [
     "State",
     "Status",
     "Step",
+    "VersionChange",
 ]

@@ -14,7 +14,7 @@ import pytest
 from test_engine_snapshot import commit, git
 
 from stagewright.dropin.history import history
-from stagewright.dropin.ledger import Record, remember
+from stagewright.dropin.ledger import LedgerEntry, remember
 from stagewright.dropin.main import main
 
 LINE = re.compile(
@@ -205,7 +205,7 @@ def test_what_made_the_sources_is_looked_up(tmp_path: Path) -> None:
     tarball = storedir / "builds/demo/stage1-amd64-20261120T000000Z.tar.xz"
     tarball.parent.mkdir(parents=True)
     tarball.touch()
-    record = Record(stage1, stage1.read_text(encoding="utf-8"), "k")
+    record = LedgerEntry(stage1, stage1.read_text(encoding="utf-8"), "k")
     remember(storedir, "demo/stage1-amd64-20261120T000000Z", record, [tarball])
     stage3 = spec(tmp_path, "stage3", target="stage3", source_subpath="demo/stage1-amd64-20261120T000000Z")
     spare = tmp_path / "spare"

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from stagewright.dropin.ledger import Record, forget, recall, remember
+from stagewright.dropin.ledger import LedgerEntry, forget, recall, remember
 from stagewright.dropin.storedir import DigestStyle, Layout, Placed, publish
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.graph.keys import Key
@@ -165,7 +165,7 @@ def test_the_ledger_knows_a_tarball_until_it_is_touched(tmp_path: Path) -> None:
     tarball = tmp_path / "builds/23.0/stage1-amd64-1.tar.xz"
     tarball.parent.mkdir(parents=True)
     tarball.write_text("tarball", encoding="utf-8")
-    record = Record(Path("/specs/stage1.spec"), "target: stage1\n", KEY)
+    record = LedgerEntry(Path("/specs/stage1.spec"), "target: stage1\n", KEY)
     remember(tmp_path, "23.0/stage1-amd64-1", record, [tarball])
     assert recall(tmp_path, "23.0/stage1-amd64-1") == record
     assert recall(tmp_path, "23.0/stage1-amd64-2") is None

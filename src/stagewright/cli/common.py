@@ -93,9 +93,9 @@ def progress_listener(choice: str) -> Iterator[Listener]:
     elif choice == "quiet":
         yield lambda _: None
     elif choice == "live":
-        from stagewright.ui.live import LiveTerminal, Terminal  # noqa: PLC0415
+        from stagewright.ui.live import LiveConsole, LiveTerminal  # noqa: PLC0415
 
-        with LiveTerminal(Terminal()) as live:
+        with LiveTerminal(LiveConsole()) as live:
             yield live
     else:
         from stagewright.ui.plain import Plain  # noqa: PLC0415

@@ -7,7 +7,7 @@ import json
 import click
 
 from stagewright.cli.common import progress_listener, progress_option, session_of
-from stagewright.ui.pins import change_lines, package_line
+from stagewright.ui.pins import change_lines, version_line
 
 
 @click.command(name="update")
@@ -36,10 +36,10 @@ def command(
     with progress_listener(progress) as listener:
         session = session_of(ctx, listener)
         changes = session.update(names, dry_run=dry_run)
-        found = {change.target: session.package_changes(change) if packages else [] for change in changes}
+        found = {change.target: session.version_changes(change) if packages else [] for change in changes}
     if as_json:
         rows = [{**one.to_dict(), "packages": [item.to_dict() for item in found[one.target]]} for one in changes]
         print(json.dumps({"project": session.project.info.name, "dry_run": dry_run, "pins": rows}, indent=2))
         return
     for change in changes:
-        print("\n".join([*change_lines(change), *(f"  {package_line(item)}" for item in found[change.target])]))
+        print("\n".join([*change_lines(change), *(f"  {version_line(item)}" for item in found[change.target])]))

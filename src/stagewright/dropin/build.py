@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stagewright.dropin.deliver import deliver
 from stagewright.dropin.history import history
-from stagewright.dropin.ledger import Record
+from stagewright.dropin.ledger import LedgerEntry
 from stagewright.dropin.project import Loaded, load_release
 from stagewright.engine.plan import Plan
 from stagewright.engine.session import Session
@@ -68,7 +68,7 @@ def _targets(loaded: Loaded, spec: Path) -> list[str]:
     ]
 
 
-def _is_there(record: Record, plan: Plan, store: Store) -> bool:
+def _is_there(record: LedgerEntry, plan: Plan, store: Store) -> bool:
     """Return True if the root of a record is in the plan and in the store."""
     known = {step.key.digest: step.node.yields for step in plan.steps.values()}
     return record.key in known and store.has(known[record.key], record.key)

@@ -8,7 +8,7 @@ from pathlib import Path
 from stagewright.catalyst.catalyst_conf import CatalystConfig
 from stagewright.catalyst.convert.conversion import SpecOutput
 from stagewright.catalyst.spec import write
-from stagewright.dropin.ledger import Record, remember
+from stagewright.dropin.ledger import LedgerEntry, remember
 from stagewright.dropin.storedir import DigestStyle, Placed, publish
 from stagewright.engine.plan import Plan
 from stagewright.kinds.common.artifact import FileArtifactKind
@@ -28,6 +28,6 @@ def deliver(
         found.setdefault(place.node, []).append(str(place.path))
         if isinstance(step.node.settings, FileArtifactKind) and step.node.settings.packed_root:
             spec, root = output.result.member.spec, step.node.inputs[step.node.settings.packed_root]
-            record = Record(spec.file.absolute(), write(spec.values), plan.steps[root].key.digest)
+            record = LedgerEntry(spec.file.absolute(), write(spec.values), plan.steps[root].key.digest)
             remember(Path(config.storedir), output.result.identity, record, [place.path])
     return found

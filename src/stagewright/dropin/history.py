@@ -7,19 +7,19 @@ from pathlib import Path
 
 from stagewright.catalyst.load_release import load
 from stagewright.catalyst.spec import parse, read_spec
-from stagewright.dropin.ledger import Record, recall
+from stagewright.dropin.ledger import LedgerEntry, recall
 from stagewright.errors import StagewrightError
 
 _NEWEST = "-latest"
 
 
-def history(spec: Path, conf: Sequence[Path], folder: Path) -> Mapping[Path, Record]:
+def history(spec: Path, conf: Sequence[Path], folder: Path) -> Mapping[Path, LedgerEntry]:
     """Return the records of the specs that a spec builds on, by the files that contain the specs now.
 
     The text of a spec whose file is gone or was changed is written into ``folder``. A source that ends in ``-latest``
     is the result of an earlier release; it stays a seed, because the chain of releases has no end.
     """
-    found: dict[Path, Record] = {}
+    found: dict[Path, LedgerEntry] = {}
     while True:
         release, graph = load([spec, *found], conf, {})
         wanted = {source for made in graph.results for source in made.seeds.values() if not source.endswith(_NEWEST)}
@@ -35,7 +35,7 @@ def history(spec: Path, conf: Sequence[Path], folder: Path) -> Mapping[Path, Rec
         found |= new
 
 
-def _file(record: Record, spare: Path) -> Path:
+def _file(record: LedgerEntry, spare: Path) -> Path:
     """Return the file that the spec was read from if its content is the same, else a new file."""
     values = parse(record.text, record.file).values
     try:

@@ -29,7 +29,7 @@ FOLDER = ".stagewright"
 
 
 @dataclass(frozen=True)
-class Record:
+class LedgerEntry:
     """The spec that made a result, and the key of the root that was packed."""
 
     file: Path
@@ -37,8 +37,8 @@ class Record:
     key: str
 
 
-def remember(storedir: Path, identity: str, record: Record, artifacts: Sequence[Path]) -> None:
-    """Record the spec that made the artifacts of an identity."""
+def remember(storedir: Path, identity: str, record: LedgerEntry, artifacts: Sequence[Path]) -> None:
+    """LedgerEntry the spec that made the artifacts of an identity."""
     path = _path(storedir, identity)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {
@@ -50,7 +50,7 @@ def remember(storedir: Path, identity: str, record: Record, artifacts: Sequence[
     write_atomically(path, json.dumps(data, indent=1))
 
 
-def recall(storedir: Path, identity: str) -> Record | None:
+def recall(storedir: Path, identity: str) -> LedgerEntry | None:
     """Return the record of an identity; None if there is no record, or an artifact was changed since."""
     try:
         data = json.loads(_path(storedir, identity).read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ def recall(storedir: Path, identity: str) -> Record | None:
             return None
         if any(_stamp(storedir / name) != stamp for name, stamp in data["artifacts"].items()):
             return None
-        return Record(Path(data["spec"]["file"]), data["spec"]["text"], data["key"])
+        return LedgerEntry(Path(data["spec"]["file"]), data["spec"]["text"], data["key"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -22,7 +22,7 @@ from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import Plan, State, check_targets, make_plan
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
-from stagewright.engine.versions import PackageChange, package_changes
+from stagewright.engine.versions import VersionChange, version_changes
 from stagewright.engine.worker_process import Worker
 from stagewright.engine.workspace import Launch, Workspace
 from stagewright.errors import Reason, StagewrightError
@@ -182,9 +182,9 @@ class Session:
         self._refresh()
         return changes
 
-    def package_changes(self, change: PinChange) -> list[PackageChange]:
+    def version_changes(self, change: PinChange) -> list[VersionChange]:
         """Return the packages of built stages that have another version in the new state of a repository."""
-        return package_changes(self._workspace, change) if change.target.is_repository else []
+        return version_changes(self._workspace, change) if change.target.is_repository else []
 
     def _resolve_pins(self, targets: Sequence[str], *, locked: bool) -> list[PinChange]:
         if locked:

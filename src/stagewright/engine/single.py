@@ -19,19 +19,19 @@ from stagewright.events import Listener, NodeFinished, NodeStarted, Status
 
 
 @dataclass
-class Report:
+class WorkReport:
     """How the work ends if no exception is raised; the work may change it."""
 
     status: Status = Status.BUILT
 
 
 @contextlib.contextmanager
-def reported(emit: Listener, node: str, kind: str, key: str, log: Path) -> Iterator[Report]:
+def reported(emit: Listener, node: str, kind: str, key: str, log: Path) -> Iterator[WorkReport]:
     """Report the work of a block: that it started, and how it ended, whatever ends it.
 
     A KeyboardInterrupt or SystemExit ends it as interrupted, any other exception as failed.
     """
-    started, report = time.monotonic(), Report()
+    started, report = time.monotonic(), WorkReport()
     error: StagewrightError | None = None
     emit(NodeStarted(node=node, kind=kind, key=key, log=str(log)))
     try:

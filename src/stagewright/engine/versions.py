@@ -28,7 +28,7 @@ from stagewright.store.store import Store
 
 
 @dataclass(frozen=True)
-class PackageChange:
+class VersionChange:
     """A package of a stage, and the best version for it before and after; None if there is no version."""
 
     stage: str
@@ -41,7 +41,7 @@ class PackageChange:
         return asdict(self)
 
 
-def package_changes(workspace: Workspace, change: PinChange) -> list[PackageChange]:
+def version_changes(workspace: Workspace, change: PinChange) -> list[VersionChange]:
     """Return what the new pin of a repository changes for the packages of the stages in the store.
 
     The list is empty if the tree of the old pin is not in the store.
@@ -68,7 +68,7 @@ def _stages(project: Project, store: Store) -> Iterator[tuple[str, PackageStage,
             yield name, entry.model, inside(store.tree(Yields.LAYER, keys[-1]), installed_packages, Path("/"))
 
 
-def _change(stage: str, package: Package, before: Path, after: Path, arch: str, testing: bool) -> PackageChange | None:
+def _change(stage: str, package: Package, before: Path, after: Path, arch: str, testing: bool) -> VersionChange | None:
     name, version = split_version(package.name)
     in_trees = [_in_slot(tree, name, package.slot) for tree in (before, after)]
     current = next((ebuild for ebuild in in_trees[0] if ebuild.version == version), None)
@@ -78,7 +78,7 @@ def _change(stage: str, package: Package, before: Path, after: Path, arch: str, 
         return None
     if old is None and new is None:
         return None
-    return PackageChange(stage, name, old.version if old else None, new.version if new else None)
+    return VersionChange(stage, name, old.version if old else None, new.version if new else None)
 
 
 def _in_slot(tree: Path, package: str, slot: str) -> list[Ebuild]:

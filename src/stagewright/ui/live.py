@@ -29,7 +29,7 @@ class _Row:
     name: str = ""
 
 
-class Terminal(Console):
+class LiveConsole(Console):
     """Standard error as a terminal. It raises BrokenPipeError where a plain console ends the whole program."""
 
     def __init__(self) -> None:

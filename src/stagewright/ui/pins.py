@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stagewright.engine.pins import PinChange
-from stagewright.engine.versions import PackageChange
+from stagewright.engine.versions import VersionChange
 from stagewright.project.lock import Pin
 from stagewright.ui.text import plural
 
@@ -15,7 +15,7 @@ def change_lines(change: PinChange) -> Iterator[str]:
     yield from _repository(change) if change.target.is_repository else _seed(change)
 
 
-def package_line(change: PackageChange) -> str:
+def version_line(change: VersionChange) -> str:
     """Return the line for a package that has another version."""
     if change.old == change.new:
         return f"{change.stage}: {change.package}-{change.new} (its ebuild changed)"

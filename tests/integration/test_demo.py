@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.processes import tree_digest
+from integration.processes import file_digests
 from integration.support import DEMO, Run, Warm, build, call, copy_project, edit, parse_events, plan, states
 
 pytestmark = pytest.mark.real
@@ -70,7 +70,7 @@ def test_binary_packages_give_the_same_image(demo: Built, warm: Warm) -> None:
     assert ">>> Emerging binary (" in log and ">>> Emerging (" not in log
     for node in ("live+boot.squashfs", "iso"):
         ours = demo.store / "artifacts" / warm.keys[node] / "tree"
-        assert tree_digest(ours) == tree_digest(warm.tree(node))
+        assert file_digests(ours) == file_digests(warm.tree(node))
 
 
 def test_events_are_complete(demo: Built) -> None:

@@ -44,6 +44,9 @@ NO_ROOM = "No space left on device"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Search path of every command: the system's directories, independent of the caller's shell."""
 
+UMASK = 0o022
+"""Umask of the commands and the workers (umask(2)): modes in results do not depend on that of the caller."""
+
 TERMINAL_ENCODING = "terminal"
 """Name of the option of the interpreter that :func:`restart_in_utf8_mode` adds."""
 

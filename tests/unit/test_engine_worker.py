@@ -156,3 +156,57 @@ def test_files_of_artifacts_are_read_only_but_not_what_links_lead_to(tmp_path: P
     _protect(tree)
     assert (tree / "sub" / "file").stat().st_mode & 0o777 == 0o444
     assert outside.stat().st_mode & 0o777 == 0o600
+
+
+# umask
+
+
+UMASK_PROJECT = """
+format = 1
+
+[project]
+name = "modes"
+source_date_epoch = 2026-11-20
+
+[seeds.it]
+arch = "amd64"
+file = "root"
+
+[stages.live]
+kind = "livecd-stage1"
+root = "it"
+root_overlay = ["over"]
+
+[stages.packed]
+kind = "tarball"
+root = "live"
+compression = "none"
+"""
+
+
+def packed(folder: Path, umask: str) -> tuple[bytes, str, int]:
+    """Build with this umask: the tarball, the listing of ``/``, and the mode of a folder of the store."""
+    store = folder / f"store{umask}"
+    words = [*python("stagewright", "-C", str(folder / "p"), "--store", str(store), "build")]
+    words = ["sh", "-c", f'umask {umask}; exec "$@"', "sh", *words]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (ball,) = (folder / "p" / "out").glob("*.tar")
+    listing = subprocess.run(["tar", "-tvf", ball], capture_output=True, text=True, check=True).stdout
+    return ball.read_bytes(), listing.splitlines()[0], (store / "artifacts").stat().st_mode & 0o777
+
+
+@needs_root
+def test_the_umask_of_the_caller_is_not_in_results(tmp_path: Path) -> None:
+    """The mode of ``/`` is 0755, and a store is not writable for everyone."""
+    project = tmp_path / "p"
+    (project / "root" / "etc").mkdir(parents=True)
+    (project / "over" / "srv").mkdir(parents=True)
+    (project / "over" / "srv" / "file").write_text("x", encoding="utf-8")
+    for path in (project / "root", project / "over", *project.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    (project / "stagewright.toml").write_text(UMASK_PROJECT, encoding="utf-8")
+    first, second = packed(tmp_path, "000"), packed(tmp_path, "077")
+    assert first[1].startswith("drwxr-xr-x")
+    assert first[2] == 0o755
+    assert second == first

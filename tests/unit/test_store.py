@@ -20,7 +20,7 @@ from stagewright.graph.keys import Key
 from stagewright.graph.node import Yields
 from stagewright.project.model import NAME
 from stagewright.store.collect import Garbage, collect, leftovers, unneeded
-from stagewright.store.store import KEPT, Meta, Store, file_name, remove_tree, tree_size
+from stagewright.store.store import CLOSED, KEPT, Meta, Store, file_name, remove_tree, tree_size
 
 LAYER, ARTIFACT = Yields.LAYER, Yields.ARTIFACT
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: needs root")
@@ -194,6 +194,23 @@ def test_a_half_made_store_is_completed(store: Store) -> None:
     (store.path / "format").unlink()
     (store.path / "work").rmdir()
     assert Store(store.path).new_work("k1").exists()
+
+
+@needs_root
+def test_other_users_see_no_roots_and_no_settings(store: Store) -> None:
+    """Work folders hold setuid programs and device nodes; the history holds hashes. An old store is closed, too."""
+    put(store, "k1")
+    store.remember("demo", "one", {"root_password": "$6$x"})
+    for name in CLOSED:
+        (store.path / name).chmod(0o755)
+    Store(store.path)
+    secret = store.path / "history" / "demo" / "one.json"
+    paths = [*(store.path / name for name in CLOSED), store.new_work("k2"), secret, store.folder(LAYER, "k1")]
+    assert [oct(path.stat().st_mode & 0o777) for path in paths[:-1]] == ["0o700"] * 5 + ["0o600"]
+    assert (paths[-1] / "meta.json").stat().st_mode & 0o077 == 0
+    for path in paths:  # as another user
+        with subprocess.Popen(["ls", path], user=65534, group=65534, stderr=subprocess.DEVNULL) as process:
+            assert process.wait() != 0
 
 
 def test_backup_programs_skip_the_store(store: Store) -> None:

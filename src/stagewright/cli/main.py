@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -14,7 +15,7 @@ import click
 from stagewright import __version__
 from stagewright.cli.commands import Commands, ReaderGone
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
-from stagewright.run import restart_in_utf8_mode
+from stagewright.run import UMASK, restart_in_utf8_mode
 from stagewright.ui.streams import flush_output, is_abandoned, note, prepare_streams
 from stagewright.ui.text import error_text
 
@@ -80,6 +81,7 @@ def group(ctx: click.Context, directory: Path, store: Path | None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with a code of the table in :class:`Exit`."""
     restart_in_utf8_mode()
+    os.umask(UMASK)
     sys.exit(run(arguments))
 
 

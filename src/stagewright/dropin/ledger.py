@@ -47,7 +47,7 @@ def remember(storedir: Path, identity: str, record: LedgerEntry, artifacts: Sequ
         "key": record.key,
         "artifacts": {os.path.relpath(file, storedir): _stamp(file) for file in artifacts},
     }
-    write_atomically(path, json.dumps(data, indent=1))
+    write_atomically(path, json.dumps(data, indent=1), mode=0o600)  # a spec can have a hash of a password
 
 
 def recall(storedir: Path, identity: str) -> LedgerEntry | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 import traceback
@@ -21,7 +22,7 @@ from stagewright.dropin.build import build
 from stagewright.dropin.purge import purge
 from stagewright.dropin.snapshot import Snapshots
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
-from stagewright.run import restart_in_utf8_mode
+from stagewright.run import UMASK, restart_in_utf8_mode
 from stagewright.store.store import Store, default_store
 from stagewright.ui.catalyst import CatalystLog, Level
 from stagewright.ui.streams import flush_output, prepare_streams
@@ -237,6 +238,7 @@ def _snapshots(config: CatalystConfig, log: CatalystLog) -> Snapshots:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with Catalyst's codes."""
     restart_in_utf8_mode()
+    os.umask(UMASK)
     prepare_streams()
     try:
         result: Any = command.main(arguments, prog_name="catalyst", standalone_mode=False)

@@ -30,7 +30,7 @@ from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.registry import module_of
-from stagewright.run import exit_if_orphaned, interactive, package_path, python
+from stagewright.run import UMASK, exit_if_orphaned, interactive, package_path, python
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.store import Meta, is_full, tree_size
 
@@ -63,6 +63,7 @@ def isolated(inner: list[str], *, own_network: bool = False) -> list[str]:
 
 def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
     """Run a job and return the exit code: 0 if it succeeded. ``package`` is the engine's :func:`package_path`."""
+    os.umask(UMASK)
     job = Job.read(folder)
     if mode == "shell":
         return _shell(job, folder, arguments)

@@ -23,6 +23,9 @@ def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
     must not be an overlay. Paths are relative to their common folder, because mount options are limited to one page.
     """
     work = upper.with_name(f"{upper.name}.work")
+    if not upper.exists():
+        upper.mkdir(parents=True)
+        upper.chmod(0o755)  # overlayfs shows this mode as that of /
     for folder in (upper, work, target):
         folder.mkdir(parents=True, exist_ok=True)
     base = Path(os.path.commonpath([upper.parent, *(lower.parent for lower in lowers)]))

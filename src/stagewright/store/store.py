@@ -41,6 +41,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,6 +53,12 @@ from stagewright.graph.node import Yields
 from stagewright.run import run
 
 FORMAT = "1"
+
+CLOSED = ("layers", "failed", "work", "history")
+"""Folders that only the owner of the store can enter.
+
+Roots have setuid programs, device nodes and secrets. The settings in the history have hashes of passwords.
+"""
 
 KEPT = 10
 """Number of former keys of a node that are remembered."""
@@ -99,8 +106,6 @@ class Store:
         if not stamp.exists():
             for name in ("layers", "artifacts", "work", "failed", "locks", "logs", "events", "history", "projects"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            for name in ("layers", "failed"):
-                (self.path / name).chmod(0o700)  # programs in roots can be setuid; no user may run them from here
             for name in ("distfiles", "binpkgs"):
                 (self.path / "cache" / name).mkdir(parents=True, exist_ok=True)
             (self.path / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
@@ -113,6 +118,10 @@ class Store:
             )
         elif not os.access(self.path / "work", os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, "not writable", str(self.path))
+        for name in CLOSED:
+            with contextlib.suppress(FileNotFoundError):  # in a store that another process makes now
+                if stat.S_IMODE((self.path / name).stat().st_mode) != 0o700:
+                    (self.path / name).chmod(0o700)
 
     # results
 
@@ -172,7 +181,7 @@ class Store:
     def new_work(self, key: str) -> Path:
         """Make a folder for one attempt to build this key. The caller holds the lock of the key."""
         folder = self.path / "work" / f"{key}.{secrets.token_hex(4)}"
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
         return folder
 
     @contextlib.contextmanager
@@ -204,7 +213,7 @@ class Store:
         tree.rename(target / "tree")
         if binpkgs:
             binpkgs.rename(target / "binpkgs")
-        write_atomically(target / "meta.json", json.dumps(asdict(meta), indent=1, sort_keys=True))
+        write_atomically(target / "meta.json", json.dumps(asdict(meta), indent=1, sort_keys=True), mode=0o600)
         sync_folder(target.parent)
 
     def failed(self, project: str, node: str) -> Path:
@@ -260,7 +269,7 @@ class Store:
         """Record the key with which a node was last built."""
         path = self.path / "history" / project / f"{file_name(node)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(data, indent=1, sort_keys=True))
+        write_atomically(path, json.dumps(data, indent=1, sort_keys=True), mode=0o600)
         newest = Key.of(data).digest
         keys = [*(key for key in self.former(project, node) if key != newest), newest]
         write_atomically(path.with_name(f"{file_name(node)}.keys"), "\n".join(keys[-KEPT:]) + "\n")
@@ -305,10 +314,11 @@ def file_name(name: str) -> str:
     return f"{plain.encode()[:100].decode(errors='ignore')}%{hashlib.sha256(plain.encode()).hexdigest()}"
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file so that after a power failure it has either the old or the complete new content."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with temporary.open("w", encoding="utf-8") as stream:
+        os.fchmod(stream.fileno(), mode)
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

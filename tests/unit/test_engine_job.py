@@ -17,10 +17,12 @@ from stagewright.events import Event, NodeNotice, NodePhase, NodeProgress
 from stagewright.graph.keys import keys_of
 from stagewright.graph.node import Graph, Yields
 from stagewright.kinds.common.base import Stage
-from stagewright.kinds.common.facts import ArtifactFacts, Facts, LayerFacts
+from stagewright.kinds.common.facts import ArtifactFacts, BinhostPackages, Facts, LayerFacts
 from stagewright.kinds.common.lineage import LineageEntry
 from stagewright.kinds.common.work import Grant, Work
+from stagewright.kinds.media.squashfs import SquashfsFacts
 from stagewright.kinds.registry import by_kind, graph_of, kinds
+from stagewright.portage.installed import Package
 from stagewright.project.load import load
 from stagewright.store.store import Meta, Store
 
@@ -151,6 +153,18 @@ def test_facts_of_inputs_are_read_by_their_models(graph: Graph, tmp_path: Path) 
     assert work.facts("root", LayerFacts).compiler([key]) == "other"
     assert LayerFacts().compiler(["top", key]) == key
     assert work.remembered("root") == [()]
+
+
+def test_facts_are_equal_after_the_store() -> None:
+    package = Package("app-misc/hello-1-r2", "0", "gentoo", ("nls", "ssl"), "MIT", 7)
+    host = BinhostPackages(uri="https://example.org", packages=("a/b-1",))
+    layer = LayerFacts(installed=(package,), binhosts={"far": host}, archive={"file": "x", "size": 3})
+    squashfs = SquashfsFacts(bytes=1, sha512="0" * 128, installed=(package,))
+    for facts in (layer, squashfs):
+        meta = Meta("k", "n", "x", 0, 0, {}, facts=json.loads(json.dumps(facts.to_dict())))
+        assert type(facts).of(meta) == facts
+        assert list(type(facts).of(meta).remembered) == [package]
+    assert "toolchain" not in layer.to_dict()
 
 
 def test_facts_of_other_versions_are_read() -> None:

@@ -113,3 +113,10 @@ def test_methods_in_the_pages_exist(page: Path) -> None:
         if not any(re.search(rf"class {name}\b", text) and re.search(rf"\b{attribute}\b", text) for text in sources)
     ]
     assert missing == []
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    titles = [re.match(r"# (\d+)\. ", page.read_text(encoding="utf-8")) for page in pages]
+    assert [title and int(title[1]) for title in titles] == list(range(1, len(pages) + 1))
+    assert [int(page.name[:3]) for page in pages] == list(range(1, len(pages) + 1))

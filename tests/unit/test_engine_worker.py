@@ -15,10 +15,10 @@ from fake_workers import Site
 
 import stagewright
 from stagewright.engine.job import Job
-from stagewright.engine.worker import _protect
 from stagewright.errors import Reason
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.run import package_path, python
+from stagewright.trees import make_read_only
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces need root")
 
@@ -153,7 +153,7 @@ def test_files_of_artifacts_are_read_only_but_not_what_links_lead_to(tmp_path: P
     (tree / "sub" / "file").touch()
     (tree / "link").symlink_to(outside)
     (tree / "dangling").symlink_to("nowhere")
-    _protect(tree)
+    make_read_only(tree)
     assert (tree / "sub" / "file").stat().st_mode & 0o777 == 0o444
     assert outside.stat().st_mode & 0o777 == 0o600
 

@@ -17,7 +17,7 @@ LAYERS = {
     "domain": {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
     "infrastructure": {"fetch", "root", "store"},
     "model": {"catalyst", "graph", "project"},
-    "core": {"arch", "chroot", "errors", "events", "run", "untrusted"},
+    "core": {"arch", "chroot", "errors", "events", "run", "trees", "untrusted"},
 }
 """From the top to the bottom: a package imports from layers below, and from itself."""
 

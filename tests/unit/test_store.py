@@ -20,7 +20,8 @@ from stagewright.graph.keys import Key
 from stagewright.graph.node import Yields
 from stagewright.project.model import NAME
 from stagewright.store.collect import Garbage, collect, leftovers, unneeded
-from stagewright.store.store import CLOSED, KEPT, Meta, Store, file_name, remove_tree, tree_size
+from stagewright.store.store import CLOSED, KEPT, Meta, Store, file_name
+from stagewright.trees import make_read_only, remove_tree, tree_size
 
 LAYER, ARTIFACT = Yields.LAYER, Yields.ARTIFACT
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: needs root")
@@ -385,6 +386,88 @@ def test_removing_a_tree_follows_no_link(tmp_path: Path) -> None:
     remove_tree(tmp_path / "nowhere")
     assert (outside / "file").exists()
     assert not (tmp_path / "link").is_symlink()
+
+
+DEEP = 20_000
+
+
+def nest(folder: Path, depth: int = DEEP) -> None:
+    """Make folders in folders, as a hostile archive has them; the path is longer than PATH_MAX."""
+    current = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=current)
+        inner = os.open("d", os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = inner
+    os.close(os.open("file", os.O_CREAT, dir_fd=current))
+    os.close(current)
+
+
+def test_a_tree_may_be_deeper_than_a_path_is_long() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:  # on a disk this takes a minute
+        tree = Path(name, "tree")
+        tree.mkdir()
+        nest(tree)
+        tree_size(tree)  # in some file systems an empty folder takes no blocks
+        make_read_only(tree)
+        remove_tree(tree)
+        assert not tree.exists()
+
+
+@needs_root
+def test_sealed_files_are_removed(tmp_path: Path) -> None:
+    for name, flag in (("sealed", "+i"), ("log", "+a")):
+        folder = tmp_path / "tree" / name
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+        for path in (folder / "file", folder):
+            if subprocess.run(["chattr", flag, path], capture_output=True, check=False).returncode != 0:
+                pytest.skip("NOT TESTED: the file system has no immutable files")
+    os.mkfifo(tmp_path / "tree" / "pipe")
+    with pytest.raises(PermissionError):
+        (tmp_path / "tree" / "sealed" / "file").unlink()
+    remove_tree(tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+
+
+@needs_root
+def test_folders_without_permissions_and_foreign_ones(tmp_path: Path) -> None:
+    """An ordinary user can remove what belongs to the user; what does not is an error, and nothing else is lost."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        base = Path(name)
+        for folder in ("mine/closed/inner", "foreign/theirs/inner"):
+            (base / folder).mkdir(parents=True)
+        for path in (base, *base.rglob("*")):
+            os.chown(path, 65534, 65534)
+        os.chown(base / "foreign" / "theirs", 0, 0)
+        (base / "mine" / "closed").chmod(0)
+        os.seteuid(65534)
+        try:
+            remove_tree(base / "mine")
+            with pytest.raises(PermissionError):
+                remove_tree(base / "foreign")
+        finally:
+            os.seteuid(0)
+        assert [path.name for path in base.iterdir()] == ["foreign"]
+        assert (base / "foreign" / "theirs" / "inner").exists()
+
+
+@needs_root
+def test_a_tree_that_cannot_be_removed_does_not_stop_the_others(store: Store) -> None:
+    """A mount point cannot be removed. The others are, and the store still works."""
+    works = [store.new_work(key) for key in ("k1", "k2", "k3")]
+    store.keep_failed(store.new_work("k4"), "demo", "one")
+    program = "import json, sys; from pathlib import Path; from stagewright.store.store import Store\n"
+    program += "from stagewright.store.collect import collect, leftovers\nstore, said = Store(Path(sys.argv[1])), []\n"
+    program += "removed = store.sweep(said.append); freed = collect(store, leftovers(store), said.append)\n"
+    program += "print(json.dumps([[path.name for path in removed], said]))"
+    mounts = 'mount -t tmpfs x "$2"; mount -t tmpfs x "$3"; exec "$4" -c "$5" "$1"'
+    kept = store.failed("demo", "one")
+    words = ["unshare", "--mount", "sh", "-c", mounts, "sh", str(store.path), works[1], kept, sys.executable, program]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    removed, said = json.loads(done.stdout)
+    assert set(removed) == {works[0].name, works[2].name}
+    assert [line.partition(":")[0] for line in said] == [str(works[1]), str(kept)]
 
 
 def test_meta_data_are_json(store: Store) -> None:

@@ -6,6 +6,7 @@ import click
 
 from stagewright.cli.common import store_of
 from stagewright.store.collect import collect, leftovers
+from stagewright.ui.streams import note
 from stagewright.ui.text import size
 
 
@@ -20,7 +21,7 @@ def command(ctx: click.Context, dry_run: bool) -> None:
     """
     store = store_of(ctx)
     kept = leftovers(store)
-    swept, freed = ([], 0) if dry_run else (store.sweep(), collect(store, kept))
+    swept, freed = ([], 0) if dry_run else (store.sweep(note), collect(store, kept, note))
     for item in kept:
         print(f"{size(item.size):>10}  {item.what}")
     if dry_run:

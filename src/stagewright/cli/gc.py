@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from stagewright.cli.common import session_of
+from stagewright.ui.plain import Plain
 from stagewright.ui.text import size
 
 
@@ -24,7 +27,7 @@ def command(ctx: click.Context, dry_run: bool, days: float) -> None:
     A project needs the results with the keys of its last build; this project needs
     those of its present settings. Results of earlier settings are removed.
     """
-    garbage, freed = session_of(ctx).collect(days, dry_run=dry_run)
+    garbage, freed = session_of(ctx, Plain(sys.stderr)).collect(days, dry_run=dry_run)
     for item in garbage:
         print(f"{size(item.size):>10}  {item.key[:12]:<12}  {item.what}")
     print(f"would free {size(sum(item.size for item in garbage))}" if dry_run else f"freed {size(freed)}")

@@ -26,7 +26,7 @@ def build(spec: Path, conf: Sequence[Path], store: Store, log: CatalystLog, fold
     for notice in loaded.notices:
         if notice.place.file == spec:
             log.warning(str(notice))
-    store.sweep()
+    store.sweep(log.warning)
     placed = [(output, place) for output, place in loaded.placed(plan.project) if place.node in plan.targets]
 
     def publisher(plan: Plan) -> Mapping[str, list[str]]:

@@ -9,7 +9,8 @@ from stagewright.catalyst.catalyst_conf import CatalystConfig
 from stagewright.catalyst.release import Member
 from stagewright.catalyst.release_graph import identity_of, package_cache
 from stagewright.catalyst.spec import Spec
-from stagewright.store.store import Store, remove_tree
+from stagewright.store.store import Store
+from stagewright.trees import remove_tree
 from stagewright.ui.catalyst import CatalystLog
 
 
@@ -29,7 +30,7 @@ def purge(spec: Spec, config: CatalystConfig, store: Store, log: CatalystLog, *,
             continue
         log.notice(f"Removing {folder}")
         remove_tree(folder)
-    swept = store.sweep()
+    swept = store.sweep(log.warning)
     log.notice(f"removed {len(swept)} interrupted builds" if swept else "no interrupted builds are left")
 
 

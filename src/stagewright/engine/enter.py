@@ -12,7 +12,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeNotice
 from stagewright.kinds.common.work import Grant
 from stagewright.run import interactive
-from stagewright.store.store import remove_tree
+from stagewright.trees import remove_tree
 
 
 def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:

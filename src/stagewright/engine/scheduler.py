@@ -35,7 +35,8 @@ from stagewright.events import (
 )
 from stagewright.graph.node import Node
 from stagewright.kinds.common.work import Grant
-from stagewright.store.store import Store, remove_tree
+from stagewright.store.store import Store, not_removed
+from stagewright.trees import remove_tree
 
 TICK = 0.2
 """Seconds between two looks at the locks that other runs hold."""
@@ -263,14 +264,25 @@ class Scheduler:
         project = self.plan.project.info.name
         if result.status is Status.BUILT:
             self.store.remember(project, name, self.plan.steps[name].key.data)
-            remove_tree(running.worker.folder)
-            if not self.store.discard_failed(project, name):
-                self._emit(NodeNotice(node=name, text="a shell is open in the root of a failed build, which stays"))
-        elif not self.store.keep_failed(running.worker.folder, project, name):
-            text = "its root is not kept, because a shell is open in the root of an earlier failed build"
-            self._emit(NodeNotice(node=name, text=text))
+        try:
+            notice = self._put_away(project, name, running.worker.folder, result.status)
+        except OSError as error:  # the next run tries to remove what stays
+            notice = not_removed(running.worker.folder, error)
+        if notice:
+            self._emit(NodeNotice(node=name, text=notice))
         self._release(name)
         self._finish(result)
+
+    def _put_away(self, project: str, name: str, folder: Path, status: Status) -> str:
+        """Remove a work folder and an earlier kept one, or keep this one. Return a notice, or an empty string."""
+        if status is not Status.BUILT:
+            if self.store.keep_failed(folder, project, name):
+                return ""
+            return "its root is not kept, because a shell is open in the root of an earlier failed build"
+        remove_tree(folder)
+        if self.store.discard_failed(project, name):
+            return ""
+        return "a shell is open in the root of a failed build, which stays"
 
     def _release(self, name: str) -> None:
         """Forget a worker, which is killed if it still runs, and release the lock of its key."""

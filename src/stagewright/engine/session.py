@@ -237,7 +237,7 @@ class Session:
         """
         options, started = options or BuildOptions(), time.monotonic()
         self.check(targets)
-        self.store.sweep()
+        self.store.sweep(self._report)
         result = self.build_plan(self.prepare(targets, locked=options.locked), options, publisher)
         return replace(result, seconds=time.monotonic() - started)
 
@@ -302,7 +302,7 @@ class Session:
         self.check(targets)
         if mirror:
             check_mirror(mirror)
-        self.store.sweep()
+        self.store.sweep(self._report)
         self._resolve_pins(targets, locked=locked)
         self._fetch_repositories([step.node for step in self.plan(targets).steps.values()])
         self._refresh()
@@ -329,6 +329,10 @@ class Session:
                 outcome = build_plan(self._workspace, plan, BuildOptions())
             BuildResult(plan, outcome.status, errors=failures(plan, self.store, outcome)).raise_failures()
 
+    def _report(self, text: str) -> None:
+        """Report something about the store to the listeners."""
+        self.listeners(NodeNotice(node="store", text=text))
+
     def collect(self, days: float = 30, *, dry_run: bool = False) -> tuple[list[Garbage], int]:
         """Remove what no project of the store needs, and caches that no build used for so many days.
 
@@ -339,4 +343,4 @@ class Session:
             self.store.register(self.project.folder, keys)
         needed = set(keys.values())
         garbage = [*unneeded(self.store, needed), *unused_packages(self.store, days), *unused_seeds(self.store, days)]
-        return garbage, 0 if dry_run else collect(self.store, garbage)
+        return garbage, 0 if dry_run else collect(self.store, garbage, self._report)

@@ -32,7 +32,8 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.registry import module_of
 from stagewright.run import UMASK, exit_if_orphaned, interactive, package_path, python
 from stagewright.store.digest_cache import DigestCache
-from stagewright.store.store import Meta, is_full, tree_size
+from stagewright.store.store import Meta, is_full
+from stagewright.trees import make_read_only, tree_size
 
 FETCHED = "fetched.json"
 """File with the answer of a worker in the mode ``fetch``: the names of the distfiles that the node needs."""
@@ -123,7 +124,7 @@ def _build(job: Job, work: Work[Any]) -> int:
     stage, node, key = job.stage, job.node, job.key
     built = stage.build(work)
     if isinstance(stage, ArtifactKind):
-        _protect(built.tree)
+        make_read_only(built.tree)  # output folders hold hard links to the files
     size = tree_size(built.tree)
     stack = [key.digest, *built.below] if node.yields is Yields.LAYER else []
     facts = _facts(built, work).to_dict()
@@ -139,14 +140,6 @@ def _facts(built: Built, work: Work[Any]) -> Facts:
         return facts
     below = work.store.meta(Yields.LAYER, built.below[0])
     return facts.model_copy(update={"toolchain": LayerFacts.of(below).compiler(below.stack)})
-
-
-def _protect(tree: Path) -> None:
-    """Make the files of an artifact read-only: output folders hold hard links to them. Links are not followed."""
-    for folder, _, files in os.walk(tree):
-        for name in files:
-            if not Path(folder, name).is_symlink():
-                Path(folder, name).chmod(0o444)
 
 
 def _pin(job: Job, work: Work[Any], folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import IO
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.repos.repository_cache import RepositoryCache, check_repository
 from stagewright.run import Result, network, run
-from stagewright.store.store import remove_tree
+from stagewright.trees import remove_tree
 
 TREE_KIND = "git-tree"
 """The kind of tree id that a commit's tree has."""

@@ -29,7 +29,8 @@ from stagewright.graph.file_digest import IGNORED
 from stagewright.project.model import tree_name
 from stagewright.run import run
 from stagewright.store.links import locked
-from stagewright.store.store import remove_tree, sync_folder
+from stagewright.store.store import sync_folder
+from stagewright.trees import remove_tree
 
 
 def trees_folder(store: Path) -> Path:

@@ -25,7 +25,7 @@ from stagewright.repos.repository_cache import RepositoryCache, check_repository
 from stagewright.root.sandbox import Bind, unpacker
 from stagewright.run import run
 from stagewright.seeds.unpack import unpack
-from stagewright.store.store import remove_tree
+from stagewright.trees import remove_tree
 
 TREE_KIND = "sha512"
 """The kind of tree id of a snapshot: the digest of its file."""

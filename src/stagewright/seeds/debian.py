@@ -24,7 +24,7 @@ from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import run
 from stagewright.seeds import apt, pypi
-from stagewright.store.store import remove_tree
+from stagewright.trees import remove_tree
 
 UNUSED = ("man", "doc", "info", "locale", "i18n", "bash-completion", "lintian", "bug")
 """Folders below /usr/share that builds do not need."""

@@ -30,7 +30,7 @@ from stagewright.root.overlay import mount_layers
 from stagewright.run import network, pipeline, run
 from stagewright.seeds.tarscan import Bounds
 from stagewright.seeds.unpack import unpack
-from stagewright.store.store import remove_tree
+from stagewright.trees import remove_tree
 
 REFERENCE = r"(?P<image>(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+:\d+)(:\d+)?(/[a-z0-9._-]+)+)"
 REFERENCE += r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"

@@ -12,7 +12,7 @@ from pathlib import Path
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.run import run
-from stagewright.store.store import remove_tree
+from stagewright.trees import remove_tree
 
 
 def fetch_package(requirement: str, cache: Path, *, source: bool, digest: str | None = None) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.graph.node import Yields
 from stagewright.store.in_use import collecting, keys_in_use
-from stagewright.store.store import Meta, Store, failed_lock, remove_tree, tree_size
+from stagewright.store.store import Meta, Store, failed_lock, not_removed
+from stagewright.trees import remove_tree, tree_size
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,11 @@ def leftovers(store: Store) -> list[Garbage]:
     ]
 
 
-def collect(store: Store, garbage: list[Garbage]) -> int:
+def collect(store: Store, garbage: list[Garbage], report: Callable[[str], None] = lambda _: None) -> int:
     """Remove garbage, except results that a running process uses or builds. Return the number of bytes that were freed.
 
-    Results stop to exist before any of them is removed, so running processes wait only for a moment.
+    A folder that cannot be removed is reported with the reason and stays. Results stop to exist before any of them is
+    removed, so running processes wait only for a moment.
     """
     with collecting(store) as used:
         needed = _with_layers(store, used)
@@ -106,8 +108,12 @@ def collect(store: Store, garbage: list[Garbage]) -> int:
     for item in going:
         with store.locked(item.lock) as mine:
             if mine and item.path.exists() and not (item.path / "meta.json").exists():  # else it was built again
-                remove_tree(item.path)
-                freed += item.size
+                try:
+                    remove_tree(item.path)
+                except OSError as error:
+                    report(not_removed(item.path, error))
+                else:
+                    freed += item.size
     return freed
 
 

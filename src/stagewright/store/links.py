@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from stagewright.store.store import remove_tree
+from stagewright.trees import remove_tree
 
 
 def link(source: Path, target: Path) -> bool:

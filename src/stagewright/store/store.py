@@ -42,7 +42,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
 from stagewright.run import run
+from stagewright.trees import remove_tree
 
 FORMAT = "1"
 
@@ -246,8 +247,11 @@ class Store:
                 remove_tree(self.failed(project, node))
         return free
 
-    def sweep(self) -> list[Path]:
-        """Remove work folders and incomplete results whose lock no process holds. Return them."""
+    def sweep(self, report: Callable[[str], None] = lambda _: None) -> list[Path]:
+        """Remove work folders and incomplete results whose lock no process holds. Return them.
+
+        A folder that cannot be removed is reported with the reason and stays.
+        """
         halves = [
             folder
             for yields in Yields
@@ -259,7 +263,11 @@ class Store:
             key = folder.name.partition(".")[0]
             with self.locked(key) as mine:
                 if mine and (folder.parent.name == "work" or not (folder / "meta.json").exists()):
-                    remove_tree(folder)
+                    try:
+                        remove_tree(folder)
+                    except OSError as error:
+                        report(not_removed(folder, error))
+                        continue
                     removed.append(folder)
         return removed
 
@@ -301,6 +309,11 @@ class Store:
         write_atomically(self.path / "projects" / f"{file_name(str(project))}.json", json.dumps(data, indent=1))
 
 
+def not_removed(path: Path, error: OSError) -> str:
+    """Return the notice for a tree that stays."""
+    return f"{path}: cannot be removed, and is skipped ({error.strerror or error})"
+
+
 def failed_lock(project: str, folder: str) -> str:
     """Return the name of the lock of a kept root, by the names of its project and its folder."""
     return f"failed-{file_name(f'{project}/{folder}')}"
@@ -334,14 +347,6 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a folder with its content, or a file. A missing path is not an error."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
-
-
 FULL = 8 << 20
 """Free space in bytes below which a file system counts as full when a build fails."""
 
@@ -349,19 +354,6 @@ FULL = 8 << 20
 def is_full(path: Path) -> bool:
     """Return True if the file system of a folder is full."""
     return shutil.disk_usage(path).free < FULL
-
-
-def tree_size(path: Path) -> int:
-    """Return the size of a tree on disk in bytes. Hard links count once."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for folder, _, files in os.walk(path):
-        for name in (folder, *(f"{folder}/{file}" for file in files)):
-            info = os.lstat(name)
-            if (info.st_dev, info.st_ino) not in seen:
-                seen.add((info.st_dev, info.st_ino))
-                total += info.st_blocks * 512
-    return total
 
 
 def default_store() -> Path:

@@ -19,7 +19,7 @@ from stagewright.project.fields import Matching, Section
 from stagewright.root.emulation import machine_of
 from stagewright.seeds.tarscan import Bounds
 from stagewright.seeds.unpack import check_root, unpack
-from stagewright.store.store import remove_tree
+from stagewright.trees import remove_tree
 
 GNUPG = Tool("gpg", "gnupg", "app-crypt/gnupg")
 

@@ -1,0 +1,197 @@
+"""Walks through trees that builds and archives have written: they can be deep, sealed, and full of links.
+
+A walk holds one open folder, so neither the depth nor the length of a path has a limit. It follows no link: each folder
+is opened by its name in its parent (openat(2) with O_NOFOLLOW), and the way back by ``..`` is checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_LONG = struct.calcsize("l")
+_GET_FLAGS = 2 << 30 | _LONG << 16 | ord("f") << 8 | 1
+_SET_FLAGS = 1 << 30 | _LONG << 16 | ord("f") << 8 | 2
+_IMMUTABLE, _APPEND = 0x10, 0x20
+"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and two of their flags (ioctl_iflags(2))."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a walk, valid until the next one.
+
+    The walk entered ``folder``, a descriptor, with the entries ``files`` that are not folders. Or it came back to
+    ``folder`` from its subfolder ``left``.
+    """
+
+    folder: int
+    files: list[os.DirEntry[str]]
+    left: str = ""
+
+
+def walk(parent: int, name: str, enter: Callable[[int, str], int]) -> Iterator[Step]:
+    """Walk through the folder ``name`` of the open folder ``parent``, each folder before and after its content.
+
+    ``enter`` opens a folder. A folder below the first one that may not be opened, or is gone, is left out.
+    """
+    current = enter(parent, name)
+    try:
+        files, folders = _entries(current)
+        above = [(_identity(current), folders, name)]
+        yield Step(current, files)
+        while True:
+            if above[-1][1]:
+                inner = above[-1][1].pop()
+                try:
+                    descriptor = enter(current, inner)
+                except (PermissionError, FileNotFoundError):
+                    continue
+                os.close(current)
+                current = descriptor
+                files, folders = _entries(current)
+                above.append((_identity(current), folders, inner))
+                yield Step(current, files)
+            else:
+                left = above.pop()[2]
+                if not above:
+                    return
+                outer = os.open("..", _FOLDER, dir_fd=current)
+                os.close(current)
+                current = outer
+                if _identity(current) != above[-1][0]:
+                    raise OSError(errno.ESTALE, "moved meanwhile", left)
+                yield Step(current, [], left)
+    finally:
+        os.close(current)
+
+
+def _entries(folder: int) -> tuple[list[os.DirEntry[str]], list[str]]:
+    """Return the entries of a folder that are not folders, and the names of its folders."""
+    with os.scandir(folder) as found:
+        entries = list(found)
+    folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return [entry for entry in entries if not entry.is_dir(follow_symlinks=False)], folders
+
+
+def _identity(folder: int) -> tuple[int, int]:
+    info = os.fstat(folder)
+    return info.st_dev, info.st_ino
+
+
+def _open(parent: int, name: str) -> int:
+    return os.open(name, _FOLDER, dir_fd=parent)
+
+
+def _open_to_remove(parent: int, name: str) -> int:
+    """Open a folder; its owner, if that is not root, first gets the permission to change it."""
+    if os.geteuid() != 0:
+        handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if os.fstat(handle).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+                with contextlib.suppress(PermissionError):  # of a foreign owner
+                    os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)  # noqa: PTH101
+        finally:
+            os.close(handle)
+    return _open(parent, name)
+
+
+@contextlib.contextmanager
+def _parent(path: Path) -> Iterator[int]:
+    """Yield a descriptor of the folder that a path is in."""
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(folder: int, name: str) -> Iterator[int]:
+    """Yield a descriptor of an entry of a folder."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with its content, or a file, also if it is immutable. A missing path is not an error."""
+    with contextlib.suppress(FileNotFoundError), _parent(path) as parent:
+        _remove(parent, path.name)
+
+
+def _remove(parent: int, name: str) -> None:
+    try:
+        info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(info.st_mode):
+        _unsealing(os.unlink, parent, name)
+        return
+    for step in walk(parent, name, _open_to_remove):
+        for file in step.files:
+            _unsealing(os.unlink, step.folder, file.name)
+        if step.left:
+            _unsealing(os.rmdir, step.folder, step.left)
+    _unsealing(os.rmdir, parent, name)
+
+
+def _unsealing(remove: Callable[..., None], folder: int, name: str) -> None:
+    """Remove an entry of a folder. If that is not permitted, make both mutable and try again (chattr(1))."""
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            remove(name, dir_fd=folder)
+        except PermissionError:
+            _unseal(folder)
+            mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # to open a device or a pipe could have an effect
+                with _opened(folder, name) as descriptor:
+                    _unseal(descriptor)
+            remove(name, dir_fd=folder)
+
+
+def _unseal(descriptor: int) -> None:
+    """Take the flags "immutable" and "append only" from a file or folder, if the file system has them."""
+    with contextlib.suppress(OSError):
+        (flags,) = struct.unpack_from("I", fcntl.ioctl(descriptor, _GET_FLAGS, bytes(_LONG)))
+        if flags & (_IMMUTABLE | _APPEND):
+            fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("I", flags & ~(_IMMUTABLE | _APPEND)).ljust(_LONG, b"\0"))
+
+
+def tree_size(path: Path) -> int:
+    """Return the size of a tree on disk in bytes. Hard links count once; folders that cannot be read count as empty."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError), _parent(path) as parent:
+        for step in walk(parent, path.name, _open):
+            for info in (os.fstat(step.folder), *_each_stat(step.files)):
+                if (info.st_dev, info.st_ino) not in seen:
+                    seen.add((info.st_dev, info.st_ino))
+                    total += info.st_blocks * 512
+    return total
+
+
+def _each_stat(entries: list[os.DirEntry[str]]) -> Iterator[os.stat_result]:
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            yield entry.stat(follow_symlinks=False)
+
+
+def make_read_only(path: Path) -> None:
+    """Take all rights to write and to execute from the regular files of a tree (mode 0444). No link is followed."""
+    with _parent(path) as parent:
+        for step in walk(parent, path.name, _open):
+            for file in step.files:
+                if file.is_file(follow_symlinks=False):
+                    with _opened(step.folder, file.name) as descriptor:
+                        os.fchmod(descriptor, 0o444)

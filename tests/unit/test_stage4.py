@@ -9,7 +9,7 @@ import pytest
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
-from stagewright.root.requirements import MissingRequirement, raise_missing
+from stagewright.root.requirements import MissingRequirement, raise_if_missing
 
 HEAD = """format = 1
 project = { name = "p", version = "1" }
@@ -92,7 +92,7 @@ def test_any_root_to_any_depth(tmp_path: Path) -> None:
 def test_refusals_survive_the_way_to_the_terminal() -> None:
     """Between processes an error is plain data; none of several may be lost."""
     with pytest.raises(ProblemsError) as caught:
-        raise_missing(
+        raise_if_missing(
             [
                 MissingRequirement("no group a", "make it"),
                 MissingRequirement("no shell b", name="bsh", known=("bash",)),
@@ -104,9 +104,9 @@ def test_refusals_survive_the_way_to_the_terminal() -> None:
     assert "2 errors" in told.message
     assert "no group a" in str(told) and "make it" in str(told) and "did you mean 'bash'?" in str(told)
     with pytest.raises(ProblemsError) as caught:
-        raise_missing([MissingRequirement("no group a", "make it")])
+        raise_if_missing([MissingRequirement("no group a", "make it")])
     assert StagewrightError.from_dict(caught.value.to_dict()).message == "no group a"
-    raise_missing([])
+    raise_if_missing([])
 
 
 def test_long_lists_are_not_printed() -> None:

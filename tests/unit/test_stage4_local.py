@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
-from stagewright.root.local import Local, apply_local, missing_local
+from stagewright.root.local import Local, apply_local, missing_local_settings
 from stagewright.root.root import Root
 
 ZONES = {f"usr/share/zoneinfo/{name}": "TZif2" for name in ("Europe/Berlin", "Europe/Paris", "UTC")}
@@ -35,7 +35,7 @@ def text(root: Root, name: str) -> str:
 def test_time_zone(tmp_path: Path) -> None:
     root = make_root(tmp_path, {**ZONES, "etc/localtime": "old"})
     settings = Local(timezone="Europe/Berlin")
-    assert missing_local(settings, root) == []
+    assert missing_local_settings(settings, root) == []
     apply_local(settings, root, EPOCH)
     assert str((tmp_path / "etc/localtime").readlink()) == "../usr/share/zoneinfo/Europe/Berlin"
     assert text(root, "timezone") == "Europe/Berlin\n"
@@ -48,7 +48,7 @@ def test_keyboard(tmp_path: Path) -> None:
         {**KEYMAPS, "etc/conf.d/keymaps": '# x\nkeymap="us"\nwindowkeys="YES"\n', "etc/vconsole.conf": "FONT=x\n"},
     )
     settings = Local(keymap="de-latin1-nodeadkeys")
-    assert missing_local(settings, root) == []
+    assert missing_local_settings(settings, root) == []
     apply_local(settings, root, EPOCH)
     assert text(root, "vconsole.conf") == 'FONT=x\nKEYMAP="de-latin1-nodeadkeys"\n'
     assert text(root, "conf.d/keymaps") == '# x\nwindowkeys="YES"\nkeymap="de-latin1-nodeadkeys"\n'
@@ -59,7 +59,7 @@ def test_keyboard(tmp_path: Path) -> None:
 def test_locales_are_made(tmp_path: Path) -> None:
     root = with_shell(make_root(tmp_path, {**GENERATES, "etc/env.d/00basic": ""}))
     settings = Local(locale="de_DE.UTF-8", locales=["de_DE@euro", "C.UTF-8"])
-    assert missing_local(settings, root) == []
+    assert missing_local_settings(settings, root) == []
     apply_local(settings, root, EPOCH)
     assert text(root, "locale.gen") == "# some comment\nfr_FR.UTF-8 UTF-8\nde_DE.UTF-8 UTF-8\nde_DE@euro ISO-8859-15\n"
     assert text(root, "locale.conf") == 'LANG="de_DE.UTF-8"\n'
@@ -72,7 +72,7 @@ def test_locales_are_made(tmp_path: Path) -> None:
 def test_locales_that_are_there(tmp_path: Path, locale: str) -> None:
     root = make_root(tmp_path, {"usr/lib/locale/de_DE.utf8/LC_TIME": ""})
     settings = Local(locale=locale)
-    assert missing_local(settings, root) == []
+    assert missing_local_settings(settings, root) == []
     apply_local(settings, root, EPOCH)
     assert text(root, "locale.conf") == f'LANG="{locale}"\n'
     assert not (tmp_path / "etc/env.d").exists()
@@ -98,7 +98,7 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str, str]] = {
 @as_root
 @pytest.mark.parametrize(("texts", "settings", "message", "hint"), REFUSED.values(), ids=REFUSED)
 def test_refused(tmp_path: Path, texts: Any, settings: Any, message: str, hint: str) -> None:
-    (lack,) = missing_local(Local(**settings), make_root(tmp_path, texts))
+    (lack,) = missing_local_settings(Local(**settings), make_root(tmp_path, texts))
     assert message in lack.message
     assert hint in lack.error().hint
 

@@ -13,9 +13,8 @@ import pytest
 from pydantic import ValidationError
 from roots import EPOCH, as_root, in_sandbox, links_of, make_root, with_shell
 
-from stagewright.chroot import inside
 from stagewright.root.root import Root
-from stagewright.root.services import Services, apply_services, missing_service
+from stagewright.root.services import Services, apply_services, missing_services
 
 UNITS = {
     "sshd.service": "[Unit]\n[Install]\nWantedBy=multi-user.target\nAlias=ssh.service\nAlso=sshd.socket\n",
@@ -49,7 +48,7 @@ def root_with(path: Path, texts: Mapping[str, str], links: Mapping[str, str] | N
 
 
 def missing(root: Root, **settings: Any) -> list[tuple[str, str]]:
-    found = inside(root.path, missing_service, Services(**settings))
+    found = missing_services(Services(**settings), root)
     return [(lack.message, lack.error().hint) for lack in found]
 
 

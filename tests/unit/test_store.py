@@ -326,15 +326,15 @@ def test_long_names_that_differ_at_their_end() -> None:
     assert file_name("x" * 300 + "a") != file_name("x" * 300 + "b")
 
 
-def test_the_last_key_of_a_node_is_remembered(store: Store) -> None:
-    assert store.remembered("demo", "seed:x") is None
+def test_the_key_data_of_the_last_build_is_kept(store: Store) -> None:
+    assert store.last_key_data("demo", "seed:x") is None
     store.remember("demo", "seed:x", {"a": 1})
     store.remember("demo", "seed:x", {"a": 2})
     store.remember("demo", "test:x", {"a": 3})
-    assert store.remembered("demo", "seed:x") == {"a": 2}
-    assert store.remembered("other", "seed:x") is None
+    assert store.last_key_data("demo", "seed:x") == {"a": 2}
+    assert store.last_key_data("other", "seed:x") is None
     (store.path / "history" / "demo" / "seed%3Ax.json").write_text("{", encoding="utf-8")
-    assert store.remembered("demo", "seed:x") is None
+    assert store.last_key_data("demo", "seed:x") is None
 
 
 def test_former_keys_are_remembered(store: Store) -> None:

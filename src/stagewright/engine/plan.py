@@ -104,7 +104,7 @@ def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
     for node_id in part.order():
         node, key = graph.nodes[node_id], keys[node_id]
         if node_id in building:
-            before = store.remembered(project.info.name, node_id)
+            before = store.last_key_data(project.info.name, node_id)
             why = tuple(differences(before, key.data)) if before else ()
             steps[node_id] = Step(node, key, State.BUILD, why, first=before is None)
         else:

@@ -68,8 +68,8 @@ class Resources:
         return Resources(cores or self.cores, memory or self.memory, jobs or self.jobs)
 
 
-Launch = Callable[[Job, Path], Worker]
-"""Starts a worker on a job in its work folder."""
+StartBuild = Callable[[Job, Path], Worker]
+"""Starts the worker that builds the node of a job, in a work folder."""
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Scheduler:
         listeners: Sequence[Listener],
         *,
         keep_going: bool = False,
-        launch: Launch = Worker.start,
+        launch: StartBuild = Worker.start,
     ) -> None:
         self.plan = plan
         self.store = store

@@ -24,7 +24,7 @@ from stagewright.engine.plan import Plan, State, check_targets, make_plan
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
 from stagewright.engine.versions import VersionChange, version_changes
 from stagewright.engine.worker_process import Worker
-from stagewright.engine.workspace import Launch, Workspace
+from stagewright.engine.workspace import StartWorker, Workspace
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, Listeners, NodeNotice, Published
 from stagewright.graph.node import Graph, Node
@@ -75,7 +75,7 @@ class Session:
         project: Project,
         store: Store | Path,
         listeners: Iterable[Listener] = (),
-        launch: Launch = Worker.start,
+        launch: StartWorker = Worker.start,
     ) -> None:
         """Use a project that was loaded already. ``launch`` starts worker processes."""
         folder = store.path if isinstance(store, Store) else store.absolute()

@@ -19,7 +19,7 @@ from stagewright.project.model import Project
 from stagewright.store.store import Store
 
 
-class Launch(Protocol):
+class StartWorker(Protocol):
     """Starts the worker of a job in a work folder. ``mode`` is ``build``, ``pin`` or ``fetch``."""
 
     def __call__(self, job: Job, folder: Path, mode: str = "build") -> Worker:
@@ -36,7 +36,7 @@ class Workspace:
     project: Project
     store_folder: Path
     emit: Listeners = field(default_factory=Listeners)
-    launch: Launch = Worker.start
+    launch: StartWorker = Worker.start
 
     @cached_property
     def store(self) -> Store:

@@ -14,7 +14,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import KernelFeatures, LiveRequirements, format_options, parse_options
 from stagewright.root import files
 from stagewright.root.local import has_program
-from stagewright.root.requirements import MissingRequirement, raise_missing
+from stagewright.root.requirements import MissingRequirement, raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
@@ -161,7 +161,7 @@ def check_build_tools(root: Root, tree: str, where: str) -> None:
         message = f"{where} has no kernel sources at {tree}"
         hint = "install them with `kernel.sources`, or correct `kernel.tree`"
         raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
-    raise_missing(
+    raise_if_missing(
         MissingRequirement(f"{where} lacks {program}, which the kernel build requires", f"install {package}")
         for program, (file, package) in _PROGRAMS.items()
         if files.exists(root.path, f"{tree}/{file}") and not has_program(root, program)
@@ -177,7 +177,7 @@ def check_configuration(
     is missing.
     """
     missing = list(_missing_options(tree, configuration, requirements)) if requirements else []
-    raise_missing([*missing, *_missing_dependencies(root, configuration, where)])
+    raise_if_missing([*missing, *_missing_dependencies(root, configuration, where)])
 
 
 def _missing_options(

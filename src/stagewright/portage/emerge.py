@@ -35,8 +35,8 @@ class Stage1Packages:
 
 
 @dataclass(frozen=True)
-class InstallRequest:
-    """Arguments for one call of :meth:`Portage.install`."""
+class FetchRequest:
+    """Packages whose sources :meth:`Portage.fetch_sources` fetches, as the build will install them."""
 
     atoms: Sequence[str]
     target: str = "/"
@@ -46,13 +46,13 @@ class InstallRequest:
 
 @dataclass(frozen=True)
 class PortageFolders:
-    """Folders on disk that Portage uses. All belong to one node, except the shared distfiles."""
+    """Folders of the host that Portage uses. Each node has its own; all nodes share the cache of distfiles."""
 
     config: Path  # the assembled /etc/portage
     distfiles: BuildDistfiles
     binpkgs: Path  # PKGDIR
     build: Path  # PORTAGE_TMPDIR
-    metadata: Path  # metadata that Portage makes for ebuilds without any; not part of the built root
+    metadata: Path  # metadata that Portage generates for ebuilds that have none; not part of the built root
 
     def binds(self, repos: Sequence[Repository]) -> list[Bind]:
         """Return the mounts of these folders. Only the fetch step can write distfiles."""
@@ -68,14 +68,14 @@ class PortageFolders:
 
 @dataclass(frozen=True)
 class Portage:
-    """Portage of one root, for one node. Only the fetch step sees ``fetch_binds``."""
+    """The Portage of one root, for one node. Only the fetch step has the mounts of ``fetch_binds``."""
 
     root: Root
     folders: PortageFolders
     repos: Sequence[Repository]
     epoch: int
     jobs: int = 1  # packages at a time
-    protect: bool = False  # keep changed files of /etc and write new versions as ._cfg files (CONFIG_PROTECT)
+    keeps_changed_etc: bool = False  # changed files of /etc stay; new versions become ._cfg files (CONFIG_PROTECT)
     binpkgs: BinaryPackages | None = None  # the cache of binary packages built here
     binhosts: Binhosts | None = None  # binary packages of other machines
     fetch_binds: tuple[Bind, ...] = ()
@@ -128,16 +128,16 @@ class Portage:
             if self.binhosts:
                 self.binhosts.check(self.root, output.hosts)
 
-    def fetch_sources(self, wanted: InstallRequest, *, elsewhere: bool = False) -> None:
+    def fetch_sources(self, request: FetchRequest, *, elsewhere: bool = False) -> None:
         """Fetch the sources of packages and of all their dependencies, without building.
 
-        Set ``elsewhere`` if another root will build the packages: the packages installed in this root are ignored, and
-        the sources of all dependencies are fetched. Raises the errors of the fetch step of :meth:`install`.
+        Set ``elsewhere`` if another root will build the packages. Then the packages installed in this root do not
+        count, and the sources of all dependencies are fetched. Raises the errors of the fetch step of :meth:`install`.
         """
-        if wanted.atoms:
-            options = ["--usepkg=n", *wanted.options, *(["--emptytree"] if elsewhere else [])]
-            words = replace(self, binpkgs=None, binhosts=None)._emerge(wanted.target, [*options, *wanted.atoms])
-            env = {"USE": wanted.use} if wanted.use is not None else {}
+        if request.atoms:
+            options = ["--usepkg=n", *request.options, *(["--emptytree"] if elsewhere else [])]
+            words = replace(self, binpkgs=None, binhosts=None)._emerge(request.target, [*options, *request.atoms])
+            env = {"USE": request.use} if request.use is not None else {}
             try:
                 self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
             finally:
@@ -146,8 +146,8 @@ class Portage:
     @property
     def environment(self) -> dict[str, str]:
         """Variables of emerge in addition to those of the sandbox: the time stamp, and no colours."""
-        protect = {} if self.protect else {"CONFIG_PROTECT": "-*"}
-        return {"SOURCE_DATE_EPOCH": str(self.epoch), **QUIET, **protect}
+        overwrite = {} if self.keeps_changed_etc else {"CONFIG_PROTECT": "-*"}
+        return {"SOURCE_DATE_EPOCH": str(self.epoch), **QUIET, **overwrite}
 
     @property
     def fetch_only_binds(self) -> list[Bind]:

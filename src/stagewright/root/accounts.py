@@ -191,7 +191,7 @@ class Accounts:
             if wanted in taken:
                 message = f"{name}: the {kind} {wanted} belongs to {taken[wanted]}"
                 self.missing.append(
-                    MissingRequirement(message, f"choose another, or none for the first free {kind}", certain=True)
+                    MissingRequirement(message, f"choose another, or none for the first free {kind}", permanent=True)
                 )
             return wanted
         accounts: Mapping[str, Any] = self.users if kind == "uid" else self.groups
@@ -204,7 +204,7 @@ class Accounts:
     def _other_number(self, what: str, name: str, kind: str, old: str, new: int) -> None:
         message = f"the {what} {name} exists with the {kind} {old}, not {new}"
         hint = f"leave {kind} out, or set it to {old}: what is there belongs to that number"
-        self.missing.append(MissingRequirement(message, hint, certain=True))
+        self.missing.append(MissingRequirement(message, hint, permanent=True))
 
 
 def _shells() -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from stagewright.chroot import inside
 from stagewright.project.fields import Matching, Section
 from stagewright.root import files
 from stagewright.root.files import names_in
-from stagewright.root.requirements import MissingRequirement, raise_missing
+from stagewright.root.requirements import MissingRequirement, raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sourced import assignments, with_assignments
 
@@ -49,7 +49,7 @@ class Local(Section):
     """The keyboard of the console, such as de-latin1-nodeadkeys: a file of the root's keymaps."""
 
 
-def missing_local(settings: Local, root: Root) -> list[MissingRequirement]:
+def missing_local_settings(settings: Local, root: Root) -> list[MissingRequirement]:
     """Return the settings that the root does not support."""
     missing = inside(root.path, _missing_inside, settings)
     if not has_program(root, "locale-gen"):
@@ -92,7 +92,7 @@ def apply_local(settings: Local, root: Root, epoch: int) -> None:
         write(LOCALE_GEN, inside(root.path, _locale_gen, _wanted(settings)))
         if _missing_locales(settings, root):
             root.run("locale-gen")
-            raise_missing(
+            raise_if_missing(
                 MissingRequirement(f"locale: locale-gen did not generate {name}")
                 for name in _missing_locales(settings, root)
             )

@@ -14,14 +14,15 @@ LISTED = 40
 class MissingRequirement(NamedTuple):
     """One requirement that a root does not meet. ``name`` is the wrong word, and ``known`` the valid ones, for a hint.
 
-    ``certain`` is True if no package that is installed later can meet it. All fields can be pickled.
+    ``permanent`` is True if no package can meet it, so that it can be reported before packages are installed. All
+    fields can be pickled.
     """
 
     message: str
     hint: str = ""
     name: str = ""
     known: tuple[str, ...] = ()
-    certain: bool = False
+    permanent: bool = False
 
     def error(self) -> StagewrightError:
         """Return the error that reports it."""
@@ -31,7 +32,7 @@ class MissingRequirement(NamedTuple):
         return StagewrightError(Reason.ENVIRONMENT_LACKS, self.message, hint="; ".join(filter(None, [near, self.hint])))
 
 
-def raise_missing(missing: Iterable[MissingRequirement]) -> None:
+def raise_if_missing(missing: Iterable[MissingRequirement]) -> None:
     """Raise :class:`ProblemsError` with these requirements, if there are any."""
     errors = [requirement.error() for requirement in dict.fromkeys(missing)]
     if errors:

@@ -82,9 +82,13 @@ class Services(Section):
         return self != Services()
 
 
-def missing_service(settings: Services) -> list[MissingRequirement]:
-    """Return the settings that the root, which this process is in, does not support."""
-    return list(_all_missing(settings)) if settings.wanted else []
+def missing_services(settings: Services, root: Root) -> list[MissingRequirement]:
+    """Return the settings that the root does not support."""
+    return inside(root.path, _missing_inside, settings) if settings.wanted else []
+
+
+def _missing_inside(settings: Services) -> list[MissingRequirement]:
+    return list(_all_missing(settings))
 
 
 def _all_missing(settings: Services) -> Iterator[MissingRequirement]:

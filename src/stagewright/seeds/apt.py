@@ -64,17 +64,17 @@ def options() -> str:
     return "".join(f"{line}\n" for line in dump.splitlines() if not line.startswith(_LEFT_OUT))
 
 
-def fetch_binds(folder: Path, remembered: Path) -> list[Bind]:
+def fetch_binds(folder: Path, cache_file: Path) -> list[Bind]:
     """Return the mounts of this machine's sources for the fetch step of a build; none on a machine without apt.
 
-    ``remembered`` is a file that caches the sources until apt's configuration changes: apt needs half a second to list
+    ``cache_file`` is a file that caches the sources until apt's configuration changes: apt needs half a second to list
     them, which is long for a stage that has nothing to fetch.
     """
     if shutil.which("apt-get", path=PATH) is None:
         return []
     state = _state()
     try:
-        known = json.loads(remembered.read_text(encoding="utf-8"))
+        known = json.loads(cache_file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         known = {}
     if known.get("state") != state:
@@ -82,7 +82,7 @@ def fetch_binds(folder: Path, remembered: Path) -> list[Bind]:
             known = {"state": state, "sources": sources(codename()), "options": options()}
         except StagewrightError:
             return []
-        write_atomically(remembered, json.dumps(known))
+        write_atomically(cache_file, json.dumps(known))
     folder.mkdir(exist_ok=True)
     (folder / "sources.list").write_text("\n".join(known["sources"]) + "\n", encoding="utf-8")
     (folder / "apt.conf").write_text(known["options"], encoding="utf-8")

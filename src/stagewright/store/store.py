@@ -19,7 +19,7 @@
     cache/binpkgs                shared by all nodes, by what they were built from (portage/binpkgs.py)
     cache/binhosts               packages of other machines, by host and keys (portage/binhosts.py)
     cache/seeds                  tarballs and images of seeds, by digest (fetch/download.py, seeds/oci_image.py)
-    cache/*.db, *.json           remembered digests, tool versions, acceleration
+    cache/*.db, *.json           known digests, tool versions, acceleration
     logs/<project>/<node>/       <time>.log, newest last
     events/<run>.jsonl           the events of each run
     history/<project>/<node>.json  the key of the last build of each node, to explain a rebuild
@@ -289,7 +289,7 @@ class Store:
         except FileNotFoundError:
             return []
 
-    def remembered(self, project: str, node: str) -> KeyData | None:
+    def last_key_data(self, project: str, node: str) -> KeyData | None:
         """Return the key data of the last build of a node; None if it was never built."""
         try:
             data: KeyData = json.loads(

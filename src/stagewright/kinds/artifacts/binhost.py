@@ -126,7 +126,7 @@ class BinhostStage(ArtifactKind, kind="binhost"):
 
     def build(self, work: Work[PublishedContext]) -> Built:
         """Collect the packages, sign them, and let Portage write the index."""
-        root, _ = work.context.portage.portage(work)
+        root, _ = work.context.portage.mount_with_portage(work)
         folder = work.folder / "binpkgs"
         work.phase("collect")
         renumber = self._collect(work, folder)

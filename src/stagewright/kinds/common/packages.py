@@ -19,7 +19,7 @@ from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in
 from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir
 from stagewright.portage.distfiles import BuildDistfiles
-from stagewright.portage.emerge import PORTAGE_UID, InstallRequest, Portage, PortageFolders
+from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage, PortageFolders
 from stagewright.portage.installed import clamp_records
 from stagewright.portage.metadata import MetadataCache
 from stagewright.portage.repositories import Repository, check_profile, has_package, similar_package_hint
@@ -44,8 +44,8 @@ class PackageStage(PortageSettings, Stage):
     required_tools = (SANDBOX,)
     demand = Demand(memory=2048)
     context_model = PackageContext
-    protects: ClassVar[bool] = False
-    """True if files of /etc that an earlier stage changed stay as they are."""
+    keeps_changed_etc: ClassVar[bool] = False
+    """True if Portage keeps files of /etc that earlier stages changed, and writes new versions as ``._cfg`` files."""
 
     root: RootRef
     """The stage or seed to start from."""
@@ -108,8 +108,12 @@ class PackageStage(PortageSettings, Stage):
         """True if the root needs Portage and the project's repositories."""
         return True
 
-    def portage(self, work: Work[PackageContext], extra: Sequence[Bind] = ()) -> tuple[Root, Portage]:
-        """Mount the root and return it with its Portage, configured by the settings of this stage."""
+    def mount_with_portage(self, work: Work[PackageContext], extra: Sequence[Bind] = ()) -> tuple[Root, Portage]:
+        """Mount the root with repositories and an /etc/portage by the settings. Return the root and its Portage.
+
+        ``extra`` are additional mounts. Raises: ENVIRONMENT_LACKS if the root does not have Portage or the ccache that
+        the settings need. If :attr:`uses_portage` is False, the root needs no Portage and sees no repositories.
+        """
         repos = [repo.at(work.node.files.repos[repo.name]) for repo in work.context.repos]
         confdirs = [work.files[name] for name in self.confdir]
         parallel = ParallelJobs.of(work.cores, work.memory)
@@ -142,7 +146,7 @@ class PackageStage(PortageSettings, Stage):
             repos=repos,
             epoch=work.epoch,
             jobs=parallel.packages,
-            protect=self.protects,
+            keeps_changed_etc=self.keeps_changed_etc,
             binpkgs=self._binary_packages(work, folders, repos, confdirs) if self.binpkgs else None,
             binhosts=hosts,
             fetch_binds=tuple(fetch_binds(work.folder / "apt", work.store.cache("apt.json"))),
@@ -201,28 +205,31 @@ class PackageStage(PortageSettings, Stage):
         folder = work.folder / "etc-portage"
         return folder if folder.exists() else assemble_confdir(folder, self, confdirs, repos, parallel, more)
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """Yield the packages that the build will install, as far as they are known, for ``stagewright fetch``."""
-        yield InstallRequest(self.packages)
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
+        """Yield the packages whose sources ``stagewright fetch`` fetches. ``build`` does not use them.
+
+        They should be the packages that ``build`` installs, with the same options, as far as both are known.
+        """
+        yield FetchRequest(self.packages)
 
     def fetch(self, work: Work[PackageContext], *, other_root: bool) -> list[str]:
-        """Fetch the sources of all packages that the build will install. Return the names of the files.
+        """Fetch the sources of the packages of :meth:`sources_to_fetch`. Return the names of the files.
 
-        ``other_root`` is True if the root is not the input of the stage, which is not built yet, but one below it.
+        ``other_root`` is True if the input of the stage is not built yet. Then the mounted root is one below it.
         """
         portage = self.fetching(work)
-        for wanted in self.installs(portage):
-            portage.fetch_sources(wanted, elsewhere=other_root)
+        for request in self.sources_to_fetch(portage):
+            portage.fetch_sources(request, elsewhere=other_root)
         portage.folders.distfiles.copy_from_mirror()
         return portage.folders.distfiles.names()
 
     def fetching(self, work: Work[PackageContext]) -> Portage:
         """Return the Portage that fetches sources. It uses no binary package hosts."""
-        return self.portage(_without_binhosts(work))[1]
+        return self.mount_with_portage(_without_binhosts(work))[1]
 
     def shell_root(self, work: Work[PackageContext]) -> Root:
         """Return the root as the build sees it."""
-        return self.portage(work)[0]
+        return self.mount_with_portage(work)[0]
 
 
 class OwnRootStage(PackageStage):
@@ -232,12 +239,12 @@ class OwnRootStage(PackageStage):
         """Return the new root, and the Portage that fills it and sees it at ``TARGET``."""
         folder = work.folder / "target"
         folder.mkdir(exist_ok=True)
-        _, portage = self.portage(work, [Bind(folder, TARGET, writable=True)])
+        _, portage = self.mount_with_portage(work, [Bind(folder, TARGET, writable=True)])
         return Root(folder, folder, log=work.log), portage
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """Yield the packages that the build will install into the new root."""
-        yield InstallRequest(self.packages, target=TARGET)
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
+        """Yield the packages of the stage, for the new root."""
+        yield FetchRequest(self.packages, target=TARGET)
 
     def fetching(self, work: Work[PackageContext]) -> Portage:
         """Return the Portage that fetches sources, with an empty root as its target."""
@@ -263,7 +270,7 @@ def _without_binhosts(work: Work[PackageContext]) -> Work[PackageContext]:
     return replace(work, node=replace(work.node, context=context))
 
 
-def layer(root: Root, work: Work[StageContext], portage: Portage, facts: LayerFacts) -> Built:
+def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: LayerFacts) -> Built:
     """Return the files that a root adds to the layers below it, with the binary packages that went into it."""
     work.phase("commit")
     for path in sorted((root.upper / "etc").rglob("._cfg[0-9]*_*")):

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
-from stagewright.kinds.common.packages import PackageStage, layer
+from stagewright.kinds.common.packages import PackageStage, finish_layer
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import InstallRequest, Portage
+from stagewright.portage.emerge import FetchRequest, Portage
 
 OPTIONS = ("--newuse", "--deep", "--update")
 
@@ -20,20 +20,20 @@ OPTIONS = ("--newuse", "--deep", "--update")
 class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
     """A stage of kind ``livecd-stage1``."""
 
-    protects = True
+    keeps_changed_etc = True
 
     @property
     def uses_portage(self) -> bool:
         """True if packages are installed or removed. Other roots need no Portage."""
         return bool(self.packages or self.unmerge)
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages, with the newest versions of their dependencies."""
-        yield InstallRequest(self.packages, options=OPTIONS)
+        yield FetchRequest(self.packages, options=OPTIONS)
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Change the root, and return the changes as a layer."""
-        root, portage = self.portage(work)
+        root, portage = self.mount_with_portage(work)
         portage.install(self.packages, options=OPTIONS)
         facts = finish(self, root, work, portage)
-        return layer(root, work, portage, facts)
+        return finish_layer(root, work, portage, facts)

@@ -51,7 +51,7 @@ from stagewright.media.memtest import missing_memtest, take_memtest
 from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, kernel_paths
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
-from stagewright.portage.emerge import InstallRequest, Portage
+from stagewright.portage.emerge import FetchRequest, Portage
 from stagewright.project.fields import ByValue, Matching
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
@@ -181,16 +181,16 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         """Return the names of the kernels: the first kernel, then the others by name."""
         return sorted(self._named(), key=lambda name: (name != self._first(), name))
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages, and the packages of each kernel."""
-        yield InstallRequest(self.packages)
+        yield FetchRequest(self.packages)
         for kernel in self._named().values():
-            yield InstallRequest([*filter(None, [kernel.package, kernel.sources]), *kernel.packages])
+            yield FetchRequest([*filter(None, [kernel.package, kernel.sources]), *kernel.packages])
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Install packages, make kernels and initramfs, and copy the parts out."""
         payload = work.new_folder("payload")
-        root, portage = self.portage(work, _binds(payload))
+        root, portage = self.mount_with_portage(work, _binds(payload))
         if self.packages:
             portage.install(self.packages)
         machine = machine_of(root.path)
@@ -221,7 +221,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def shell_root(self, work: Work[PackageContext]) -> Root:
         """Return the environment of the payload, with the finished parts at /mnt/payload."""
         (work.folder / "payload").mkdir(exist_ok=True)
-        return self.portage(work, _binds(work.folder / "payload"))[0]
+        return self.mount_with_portage(work, _binds(work.folder / "payload"))[0]
 
     def _check_environment(
         self, root: Root, efi: EfiArch, portage: Portage, work: Work[PackageContext]

@@ -32,11 +32,11 @@ from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import InstallRequest, Portage
+from stagewright.portage.emerge import FetchRequest, Portage
 from stagewright.project.fields import FilePath, FolderPath, Matching
 from stagewright.root import files
 from stagewright.root.local import has_program
-from stagewright.root.requirements import MissingRequirement, raise_missing
+from stagewright.root.requirements import MissingRequirement, raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
@@ -117,14 +117,14 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
         """True if packages or kernel sources are installed. Other roots need no Portage."""
         return bool(self.packages) or any(kernel.installs for kernel in self.kernels.values())
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages, and the sources of kernels."""
-        yield InstallRequest(self.packages, options=_OPTIONS)
-        yield InstallRequest([kernel.sources for kernel in self.kernels.values() if kernel.sources])
+        yield FetchRequest(self.packages, options=_OPTIONS)
+        yield FetchRequest([kernel.sources for kernel in self.kernels.values() if kernel.sources])
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Install packages, make the image, build the kernels, and copy them out."""
-        root, portage = self.portage(work)
+        root, portage = self.mount_with_portage(work)
         portage.install(self.packages, options=_OPTIONS)
         for name in self.root_overlay:
             files.copy_in(root.path, work.files[name], epoch=work.epoch)
@@ -134,7 +134,7 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
             for pattern, paths in found.items()
             if not paths
         )
-        raise_missing([*missing_genkernel(root, repr(self.root)), *missing])
+        raise_if_missing([*missing_genkernel(root, repr(self.root)), *missing])
         image = self._image(sorted({path for paths in found.values() for path in paths}), root, work)
         tree = work.new_folder("tree")
         (tree / "kernels/misc").mkdir(parents=True)

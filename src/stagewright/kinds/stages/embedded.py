@@ -9,7 +9,7 @@ from __future__ import annotations
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
-from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
+from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.installed import installed_packages
 
@@ -27,4 +27,4 @@ class Embedded(OwnRootStage, Finish, kind="embedded"):
         portage.install(self.packages, target=TARGET)
         facts = finish(self, target, work, None)
         facts = facts.model_copy(update={"package_count": len(installed_packages(target.path))})
-        return layer(target, work, portage, facts)
+        return finish_layer(target, work, portage, facts)

@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
+from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, set_time_zone_and_locale, ship_configuration
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import InstallRequest, Portage
+from stagewright.portage.emerge import FetchRequest, Portage, Stage1Packages
 from stagewright.portage.installed import installed_packages
 
 BASELAYOUT = "sys-apps/baselayout"
+
+OPTIONS = ("--oneshot", "--implicit-system-deps=n")
+"""Options of emerge(1) for the packages of the new root."""
 
 
 class Stage1(OwnRootStage, kind="stage1"):
@@ -29,13 +32,12 @@ class Stage1(OwnRootStage, kind="stage1"):
     update_seed_command: list[str] = ["--update", "--deep", "--newuse", "@world"]
     """The arguments of emerge(1) for this update."""
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
-        """Yield the update of the seed, and the packages of the profile's stage1."""
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
+        """Yield the update of the seed, the packages of the profile's stage1, and those of the stage."""
         if self.update_seed:
-            yield InstallRequest(self.update_seed_command)
+            yield FetchRequest(self.update_seed_command)
         wanted = portage.stage1_packages()
-        options, use = ["--oneshot", "--implicit-system-deps=n"], f"-* build {wanted.bootstrap_use}"
-        yield InstallRequest([*wanted.packages, *self.packages], TARGET, options, use)
+        yield FetchRequest([*wanted.packages, *self.packages], TARGET, OPTIONS, _use(wanted))
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Install the packages into an empty folder."""
@@ -56,8 +58,8 @@ class Stage1(OwnRootStage, kind="stage1"):
         portage.install(
             [*wanted.packages, *self.packages],
             target=TARGET,
-            options=["--oneshot", "--implicit-system-deps=n"],
-            use=f"-* build {wanted.bootstrap_use}",
+            options=OPTIONS,
+            use=_use(wanted),
             features="nodoc noman noinfo",
         )
         select_toolchain(target, work)
@@ -65,4 +67,8 @@ class Stage1(OwnRootStage, kind="stage1"):
         empty_world(target, work)
         ship_configuration(self, target, portage, work)
         facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(target.path)))
-        return layer(target, work, portage, facts)
+        return finish_layer(target, work, portage, facts)
+
+
+def _use(wanted: Stage1Packages) -> str:
+    return f"-* build {wanted.bootstrap_use}"

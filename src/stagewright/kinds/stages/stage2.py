@@ -10,38 +10,41 @@ from collections.abc import Iterator
 
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.packages import PackageStage, layer
+from stagewright.kinds.common.packages import PackageStage, finish_layer
 from stagewright.kinds.common.system import BinrepoSettings, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import InstallRequest, Portage
+from stagewright.portage.emerge import FetchRequest, Portage, Stage1Packages
 from stagewright.portage.repositories import main_repository
 from stagewright.root.root import Root
+
+OPTIONS = ("--oneshot",)
+"""Options of emerge(1) for all packages."""
 
 
 class Stage2(PackageStage, BinrepoSettings, kind="stage2"):
     """A stage of kind ``stage2``. ``packages`` are installed in addition to those of the bootstrap."""
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages of the profile's bootstrap, and those of the stage."""
         wanted = portage.stage1_packages()
-        yield InstallRequest(wanted.packages, options=["--oneshot"], use=f"-* bootstrap {wanted.bootstrap_use}")
-        yield InstallRequest(self.packages)
+        yield FetchRequest(wanted.packages, options=OPTIONS, use=_use(wanted))
+        yield FetchRequest(self.packages, options=OPTIONS)
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Build the toolchain again."""
-        root, portage = self.portage(work)
+        root, portage = self.mount_with_portage(work)
         script = self._script(portage)
         if script:
             self._bootstrap(root, portage, script, work)
         else:
             wanted = portage.stage1_packages()
-            options = ["--oneshot", "--jobs=1"]  # each package is built by those before it
-            portage.install(wanted.packages, options=options, use=f"-* bootstrap {wanted.bootstrap_use}")
-        portage.install(self.packages, options=["--oneshot"])
+            options = [*OPTIONS, "--jobs=1"]  # each package is built by those before it
+            portage.install(wanted.packages, options=options, use=_use(wanted))
+        portage.install(self.packages, options=OPTIONS)
         select_toolchain(root, work)
         empty_world(root, work)
         ship_configuration(self, root, portage, work)
-        return layer(root, work, portage, LayerFacts(toolchain=work.key.digest))
+        return finish_layer(root, work, portage, LayerFacts(toolchain=work.key.digest))
 
     def _script(self, portage: Portage) -> str | None:
         main = main_repository(portage.repos)
@@ -57,3 +60,7 @@ class Stage2(PackageStage, BinrepoSettings, kind="stage2"):
             portage.folders.distfiles.share()
         work.phase("bootstrap")
         root.run("bash", script, "-v", env=portage.environment)
+
+
+def _use(wanted: Stage1Packages) -> str:
+    return f"-* bootstrap {wanted.bootstrap_use}"

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.packages import PackageStage, layer
+from stagewright.kinds.common.packages import PackageStage, finish_layer
 from stagewright.kinds.common.system import BinrepoSettings, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import InstallRequest, Portage
+from stagewright.portage.emerge import FetchRequest, Portage
 from stagewright.portage.installed import installed_packages
 
 OPTIONS = ("--emptytree", "--update", "--deep", "--with-bdeps=y")
@@ -25,13 +25,13 @@ class Stage3(PackageStage, BinrepoSettings, kind="stage3"):
     depclean: bool = True
     """Remove packages that the system does not need."""
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the system set; all its dependencies are built again."""
-        yield InstallRequest(["@system", *self.packages], options=OPTIONS)
+        yield FetchRequest(["@system", *self.packages], options=OPTIONS)
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Build the system set."""
-        root, portage = self.portage(work)
+        root, portage = self.mount_with_portage(work)
         portage.install(["@system", *self.packages], options=OPTIONS)
         if self.depclean:
             portage.depclean()
@@ -40,4 +40,4 @@ class Stage3(PackageStage, BinrepoSettings, kind="stage3"):
             empty_world(root, work)
         ship_configuration(self, root, portage, work)
         facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(root.path)))
-        return layer(root, work, portage, facts)
+        return finish_layer(root, work, portage, facts)

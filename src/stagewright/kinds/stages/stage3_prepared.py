@@ -12,11 +12,14 @@ from pydantic import Field
 
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.packages import TARGET, OwnRootStage, layer
+from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import InstallRequest, Portage
+from stagewright.portage.emerge import FetchRequest, Portage
 from stagewright.portage.installed import installed_packages
 from stagewright.project.fields import Atom, BinhostRef
+
+GROUP_OPTIONS = ("--oneshot", "--nodeps")
+"""Options of emerge(1) for a group of packages that is installed before all others."""
 
 
 class RootSettings(OwnRootStage):
@@ -32,14 +35,14 @@ class RootSettings(OwnRootStage):
     def merge(self, portage: Portage, accounts: Sequence[Sequence[str]] = (), *, binary: bool = False) -> None:
         """Install everything into the new root: the first groups, then accounts, then all other packages."""
         for group in (*self.first, *accounts):
-            portage.install(group, target=TARGET, options=["--oneshot", "--nodeps"], binary=binary)
+            portage.install(group, target=TARGET, options=GROUP_OPTIONS, binary=binary)
         portage.install(self.packages, target=TARGET, binary=binary)
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages that :meth:`merge` installs."""
         for group in self.first:
-            yield InstallRequest(group, TARGET, ["--oneshot", "--nodeps"])
-        yield InstallRequest(self.packages, TARGET)
+            yield FetchRequest(group, TARGET, GROUP_OPTIONS)
+        yield FetchRequest(self.packages, TARGET)
 
 
 class PreparedRoot(RootSettings, kind="stage3-root.prepared", table=""):
@@ -49,4 +52,4 @@ class PreparedRoot(RootSettings, kind="stage3-root.prepared", table=""):
         """Build the packages."""
         target, portage = self.new_root(work)
         self.merge(portage)
-        return layer(target, work, portage, LayerFacts(package_count=len(installed_packages(target.path))))
+        return finish_layer(target, work, portage, LayerFacts(package_count=len(installed_packages(target.path))))

@@ -13,12 +13,12 @@ from dataclasses import replace
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.packages import layer
+from stagewright.kinds.common.packages import finish_layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, set_time_zone_and_locale, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage3_prepared import PreparedRoot, RootSettings
 from stagewright.portage.binpkgs import link_packages
-from stagewright.portage.emerge import PORTAGE_UID, InstallRequest, Portage
+from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage
 from stagewright.portage.installed import installed_packages
 from stagewright.root import files
 from stagewright.root.owners import check_owners
@@ -54,9 +54,9 @@ class RootStage3(RootSettings, kind="stage3-root"):
             empty_world(target, work)
         ship_configuration(self, target, portage, work)
         facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(target.path)))
-        return layer(target, work, portage, facts)
+        return finish_layer(target, work, portage, facts)
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield nothing: all packages come from the prepared root."""
         yield from ()
 

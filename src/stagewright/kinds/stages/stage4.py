@@ -22,24 +22,27 @@ from stagewright.chroot import inside
 from stagewright.kernel.modules import KernelSettings, install_kernel, rebuild_modules
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, add_files, run_script_and_remove
-from stagewright.kinds.common.packages import PackageStage, layer
+from stagewright.kinds.common.packages import PackageStage, finish_layer
 from stagewright.kinds.common.system import BinrepoSettings, ship_configuration
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import InstallRequest, Portage
+from stagewright.portage.emerge import FetchRequest, Portage
 from stagewright.portage.installed import packages_of
 from stagewright.root.accounts import AccountName, Accounts, Group, Password, User, check_numbers, plan_accounts
 from stagewright.root.budget import Size, check_size
 from stagewright.root.homes import apply_accounts, read_keys
-from stagewright.root.local import Local, apply_local, missing_local
-from stagewright.root.requirements import MissingRequirement, raise_missing
+from stagewright.root.local import Local, apply_local, missing_local_settings
+from stagewright.root.requirements import MissingRequirement, raise_if_missing
 from stagewright.root.root import Root
-from stagewright.root.services import Services, apply_services, missing_service
+from stagewright.root.services import Services, apply_services, missing_services
+
+OPTIONS = ("--newuse", "--deep", "--update")
+"""Options of emerge(1) for the packages."""
 
 
 class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
     """A stage of kind ``stage4``."""
 
-    protects = True
+    keeps_changed_etc = True
 
     kernel: KernelSettings | None = None
     """A kernel, and packages with modules for it."""
@@ -74,24 +77,24 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
 
     @property
     def uses_portage(self) -> bool:
-        """True if packages are installed or removed, or the profile is set. Other roots need no Portage."""
+        """True if a setting needs Portage: packages, kernel, profile, unmerge or depclean."""
         return bool(self.packages or self.unmerge or self.kernel or self.profile or self.depclean)
 
-    def installs(self, portage: Portage) -> Iterator[InstallRequest]:
+    def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the kernel and the packages."""
         kernel = [self.kernel.package] if self.kernel and self.kernel.package else []
-        yield InstallRequest([*kernel, *self.packages], options=["--newuse", "--deep", "--update"])
+        yield FetchRequest([*kernel, *self.packages], options=OPTIONS)
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Change the root, and return the changes as a layer."""
-        root, portage = self.portage(work)
+        root, portage = self.mount_with_portage(work)
         keys, wrong = self._keys(work)
-        raise_missing([*wrong, *(one for one in self._accounts(root, keys, work).missing if one.certain)])
+        raise_if_missing([*wrong, *(one for one in self._accounts(root, keys, work).missing if one.permanent)])
         self._packages(root, portage, work)
         add_files(self, root, work)
         accounts = self._accounts(root, keys, work)
-        raise_missing(
-            [*accounts.missing, *inside(root.path, missing_service, self.services), *missing_local(self, root)]
+        raise_if_missing(
+            [*accounts.missing, *missing_services(self.services, root), *missing_local_settings(self, root)]
         )
         if accounts.homes or self.groups:
             inside(root.path, apply_accounts, accounts)
@@ -103,11 +106,11 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         packages = Counter({package.name: package.size for package in packages_of(root.path, [facts.remembered])})
         size = check_size(root.path, self.size, packages) if self.size else None
         facts = facts.model_copy(update={"package_count": len(packages), "bytes": size})
-        return layer(root, work, portage, facts)
+        return finish_layer(root, work, portage, facts)
 
     def _packages(self, root: Root, portage: Portage, work: Work[PackageContext]) -> None:
         version = install_kernel(self.kernel, root, portage, work.epoch) if self.kernel else None
-        portage.install(self.packages, options=["--newuse", "--deep", "--update"])
+        portage.install(self.packages, options=OPTIONS)
         if self.kernel and version:
             rebuild_modules(self.kernel, version, root, portage)
         if self.uses_portage:

@@ -30,7 +30,7 @@ from stagewright.project.fields import AnyAtom, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.root import files
-from stagewright.root.requirements import MissingRequirement, raise_missing
+from stagewright.root.requirements import MissingRequirement, raise_if_missing
 from stagewright.root.root import Root
 
 REPORT = "rebuild.json"
@@ -121,7 +121,7 @@ class RebuildTest(SystemTest, kind="rebuilds", table="tests"):
 
     def build(self, work: Work[RebuildContext]) -> Built:
         """Build the packages again, try the compiler, and write the report."""
-        root, portage = work.context.portage.portage(work)
+        root, portage = work.context.portage.mount_with_portage(work)
         names = self._names(portage)
         _keep_flags(portage.folders.config, root, names)
         before = inside(root.path, recorded_files, Path("/"), names)
@@ -152,7 +152,7 @@ class RebuildTest(SystemTest, kind="rebuilds", table="tests"):
         found = portage.installed_atoms(wanted)
         lacking = [atom for atom, names in found.items() if not names]
         if self.packages or len(lacking) == len(found):
-            raise_missing(MissingRequirement(f"{self.rebuilds}: {atom} is not installed") for atom in lacking)
+            raise_if_missing(MissingRequirement(f"{self.rebuilds}: {atom} is not installed") for atom in lacking)
         return sorted({name for names in found.values() for name in names})
 
     def _report(self, work: Work[RebuildContext], rebuilt: Sequence[Rebuilt], seconds: float, compiler: str) -> Built:

@@ -65,9 +65,10 @@ def test_every_entry_of_a_project_is_asked(tmp_path: Path) -> None:
 
 def test_the_programs_of_kinds_repositories_and_nodes_are_checked(store: Store) -> None:
     repos = [Repo.model_validate({"git": "https://example.org/x.git", "verify": True}), Repo(path="repo")]
-    names = {check.name for check in examine(store, ["tarball"], ["implantisomd5"], repos)}
+    names = {check.name for check in examine(store, ["tarball"], ["implantisomd5", "zstd"], repos)}
     tools = {tool.program for tool in by_kind()["tarball"].required_tools}
-    assert {"unshare", "setpriv", "mount", "sync", "git", "gpg", "implantisomd5", *tools} <= names
+    assert {"unshare", "setpriv", "mount", "sync", "git", "gpg", "implantisomd5", "tar", "zstd", *tools} <= names
+    assert not {"xz", "bzip2", "cat"} & names, "the node names the compressor that it needs"
 
 
 def test_a_program_that_is_missing_is_named_with_its_packages(store: Store) -> None:

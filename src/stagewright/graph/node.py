@@ -20,10 +20,14 @@ from stagewright.graph.given import Given, NotInKey
 
 
 class Yields(enum.StrEnum):
-    """Kind of result that a node leaves in the store."""
+    """Form of the result that a node leaves in the store.
 
-    LAYER = "layer"  # what a root adds to the roots below it
-    ARTIFACT = "artifact"  # files for people and for other nodes
+    A node with ``ARTIFACT`` leaves files. These are for users only if its kind is an ``ArtifactKind``. A squashfs, for
+    example, is only the input of other nodes.
+    """
+
+    LAYER = "layer"  # the files that a root adds to the layers below it
+    ARTIFACT = "artifact"  # files for users or for other nodes
 
     @property
     def folder(self) -> str:

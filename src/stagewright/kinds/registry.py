@@ -23,14 +23,14 @@ from stagewright.arch import MACHINES
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Graph
 from stagewright.kinds.common.artifact import check_output_names
-from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.base import INTERNAL, Scope, Stage
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool, emulator
 from stagewright.project.model import Project
 from stagewright.store.store import Meta
 
-TABLES = ("seeds", "stages", "tests", "")
-"""The tables of a project that kinds are for; the nameless table has kinds that only other kinds use."""
+TABLES = ("seeds", "stages", "tests", INTERNAL)
+"""The tables of the registry: those of a project file, and the one of internal kinds."""
 
 GROUP = "stagewright.kinds"
 """The group of entry points by which other packages add kinds."""

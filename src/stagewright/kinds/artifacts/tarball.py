@@ -1,8 +1,8 @@
 """tarball: a root packed in one file, with listing, digests and manifest.
 
-No other stage waits for it, because it is a separate node.
-The tarball has the name of the stage that it packs, as Catalyst's tarballs have the name of their target. The companion
-files are ``.CONTENTS.gz``, ``.DIGESTS``, ``.sha256`` and ``.manifest.json``. The root is read once for all of them.
+Packing is a separate node: stages on top of the root do not wait for it. By default the file is called
+STAGE-ARCH-VERSION, with the suffix of its compression. The companion files are ``.CONTENTS.gz``, ``.DIGESTS``,
+``.sha256`` and ``.manifest.json``. The root is read once for all of them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ from stagewright.project.fields import ByValue, RootRef
 from stagewright.project.model import NAME
 from stagewright.release.archive import MEMORY, Compression, pack
 
-STEPS = 20
+MOST_REPORTS = 20
 """The largest number of progress reports."""
+
+MOST_THREADS = 40
+"""The number of threads of the compressor for which a node asks memory, because its number of cores is not known yet.
+The request is at most :data:`MEMORY`, unless two threads need more."""
 
 _MIB = 1 << 20
 
@@ -33,8 +37,8 @@ _MIB = 1 << 20
 class Tarball(FileArtifactKind, kind="tarball"):
     """A stage of kind ``tarball``."""
 
-    required_tools = (
-        TAR,
+    required_tools = (TAR,)
+    optional_tools = (
         Tool("zstd", "zstd", "app-arch/zstd"),
         Tool("xz", "xz-utils", "app-arch/xz-utils"),
         Tool("bzip2", "bzip2", "app-arch/bzip2"),
@@ -47,7 +51,8 @@ class Tarball(FileArtifactKind, kind="tarball"):
     root: RootRef
     """The stage or seed to pack."""
     name: Annotated[str, Field(pattern=NAME)] | None = None
-    """The name of the file without suffix; default: stage, architecture and version, as in stage3-amd64-20261120."""
+    """The name of the file without its suffix; default: name of the stage, architecture and version of the project, as
+    in stage3-amd64-20261120."""
     compression: Annotated[Compression, ByValue()] = Compression.ZSTD
     """The compression: `zst`, `xz`, `bz2`, `gz` or `none`."""
     level: Annotated[int, Field(ge=1, le=19)] | None = None
@@ -63,14 +68,14 @@ class Tarball(FileArtifactKind, kind="tarball"):
         return level
 
     def file_name(self, node_id: str, scope: Scope) -> str:
-        """Return the name of the file: that of the packed stage, unless the settings give one."""
+        """Return the name of the file, with its suffix."""
         name = self.name or f"{self.root}-{scope.arch(self.root)}-{scope.project.info.version}"
         return f"{name}.{self.compression.suffix}"
 
     def node(self, node_id: str, scope: Scope) -> Node:
-        """Return the node, with the compressor as a tool and the memory that it needs."""
+        """Return the node, with the memory that the compressor needs, and with tar and the compressor as tools."""
         node = super().node(node_id, scope)
-        memory = max(512, min(MEMORY, self._memory(2 * STEPS)), self._memory(2))
+        memory = max(512, min(MEMORY, self._memory(MOST_THREADS)), self._memory(2))
         return replace(node, tools=("tar", self.compression.program), demand=replace(node.demand, memory=memory))
 
     def build(self, work: Work[ArtifactContext]) -> Built:
@@ -97,12 +102,15 @@ class Tarball(FileArtifactKind, kind="tarball"):
 
 
 def _meter(work: Work[StageContext], total: int) -> Callable[[int], None]:
-    """Return a function that reports progress in MiB, up to ``STEPS`` times; never for a small root."""
-    reported = 0 if total >= STEPS * _MIB else STEPS
+    """Return a function that reports progress in MiB, up to ``MOST_REPORTS`` times.
+
+    It never reports for a root below ``MOST_REPORTS`` MiB.
+    """
+    reported = 0 if total >= MOST_REPORTS * _MIB else MOST_REPORTS
 
     def progress(done: int) -> None:
         nonlocal reported
-        if (step := min(done, total) * STEPS // max(total, 1)) > reported:
+        if (step := min(done, total) * MOST_REPORTS // max(total, 1)) > reported:
             reported = step
             work.progress(min(done, total) // _MIB, total // _MIB, "MiB packed")
 

@@ -23,7 +23,10 @@ from stagewright.root.overlay import mount_layers
 
 
 class ArtifactKind(Stage):
-    """Base of kinds whose files are linked into the output folder of the project, in a folder for each stage."""
+    """Base of kinds whose files are for users: Stagewright links them into the output folder of the project.
+
+    Other kinds also yield ``Yields.ARTIFACT``, such as squashfs, but only as inputs of other nodes.
+    """
 
     yields = Yields.ARTIFACT
 

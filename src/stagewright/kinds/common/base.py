@@ -25,6 +25,9 @@ from stagewright.project.lock import Pin
 from stagewright.project.model import Entry, Project, node_id
 from stagewright.root.root import Root
 
+INTERNAL = ""
+"""The table of internal kinds. Other kinds add their nodes to the graph; project files cannot have them."""
+
 
 @dataclass
 class Scope:

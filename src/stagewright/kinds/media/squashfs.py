@@ -1,6 +1,7 @@
 """squashfs: the live root and the kernel modules of the payload, as one file that ISO and network boot share.
 
-Inputs: a live root (livecd-stage1) and a payload (livecd-stage2). Stages that need it add this node; users cannot.
+Inputs: a live root (livecd-stage1) and a payload (livecd-stage2). The kinds of media add this node to the graph. A
+project file cannot have a stage of this kind.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import Field
 from stagewright.chroot import inside
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Demand, Node, Yields
-from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.base import INTERNAL, Scope, Stage
 from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool
@@ -61,7 +62,8 @@ class SquashfsFacts(Facts):
 
     bytes: int
     sha512: str
-    """Digest of the file. All media that contain the file list it without reading the file again."""
+    """Digest of the file, as hexadecimal digits. Media that contain the file list this digest, and do not read the file
+    again for it."""
     installed: tuple[Package, ...] = ()
     """Packages of the live root."""
 
@@ -71,7 +73,7 @@ class SquashfsFacts(Facts):
         return self.installed
 
 
-class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=""):
+class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
     """A node of kind ``squashfs``."""
 
     yields = Yields.ARTIFACT
@@ -129,11 +131,11 @@ def _folder(path: str) -> str:
 def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:
     """Return the node for the squashfs of a live root and a payload. Stages with equal settings share it.
 
-    ``settings`` may be those of a stage with more of them.
+    ``settings`` can be the model of a stage with further fields; these are ignored.
     """
     settings = SquashfsSettings(**{field: getattr(settings, field) for field in SquashfsSettings.model_fields})
     stage = Squashfs(live=live, boot=boot, **settings.model_dump())
     given = [str(value) for value in settings.model_dump().values() if value is not None]
-    variant = "" if settings == SquashfsSettings() else "-".join(["", *given])
-    names = (name.replace("+", "%2B") for name in (live, boot))  # a+b with c is not a with b+c
-    return stage.node(f"{'+'.join(names)}.squashfs{variant}", scope)
+    id_suffix = "" if settings == SquashfsSettings() else "-".join(["", *given])
+    names = (name.replace("+", "%2B") for name in (live, boot))  # else (a+b, c) and (a, b+c) had one id
+    return stage.node(f"{'+'.join(names)}.squashfs{id_suffix}", scope)

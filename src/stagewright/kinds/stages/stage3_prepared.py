@@ -1,7 +1,8 @@
-"""stage3-root.prepared: every package of a system, built for its binary packages.
+"""stage3-root.prepared: all packages of a system, built to get their binary packages.
 
 Input: a root with Portage and a compiler. Portage builds with ROOT= into a folder that is never shipped. The result is
-that folder as a layer, with its binary packages. Stages of kind stage3-root add this node; users cannot.
+that folder as a layer, with its binary packages. Stages of kind stage3-root add this node to the graph. A project file
+cannot have a stage of this kind.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
+from stagewright.kinds.common.base import INTERNAL
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
@@ -28,7 +30,7 @@ class RootSettings(OwnRootStage):
     packages: list[Atom] = ["@system"]
     """Packages to install: atoms and @sets, as emerge(1) takes them."""
     binhosts: list[BinhostRef] | None = Field(default=[], max_length=0)
-    """Must be empty: all packages of this stage are built here."""
+    """Must be empty: all packages of this stage are built on this computer."""
     first: list[list[Atom]] = []
     """Groups of packages to install before all others, without dependencies, such as baselayout and libc."""
 
@@ -45,7 +47,7 @@ class RootSettings(OwnRootStage):
         yield FetchRequest(self.packages, TARGET)
 
 
-class PreparedRoot(RootSettings, kind="stage3-root.prepared", table=""):
+class PreparedRoot(RootSettings, kind="stage3-root.prepared", table=INTERNAL):
     """A node of kind ``stage3-root.prepared``."""
 
     def build(self, work: Work[PackageContext]) -> Built:

@@ -1,12 +1,15 @@
 """stage4: a system based on another root, with packages, users, services and files.
 
-Input: any root: a stage3, a seed, another stage4, to any depth. The result is a layer. The order is:
+Input: any root, such as a seed, a stage3 or another stage4; chains can have any length. The result is a layer.
 
-1. kernel, packages, overlays;
-2. all other settings are checked against the root, and everything that is impossible is reported at once;
+Stagewright first checks the SSH keys, and the accounts for errors that no package can cure. Then the order is:
+
+1. kernel, packages, overlays, and the texts of /etc such as the host name;
+2. the other settings are checked against the root; all errors are reported together;
 3. groups and users, time zone and locales, services;
-4. the script, which can use all of these;
-5. removals, and the size of the rest.
+4. depclean;
+5. the script;
+6. unmerge, rm, empty, and the check of the size.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
     keeps_changed_etc = True
 
     kernel: KernelSettings | None = None
-    """A kernel, and packages with modules for it."""
+    """The kernel. Packages with kernel modules are rebuilt for it."""
     groups: dict[AccountName, Group] = {}
     """Groups of the root, by name."""
     users: dict[AccountName, User] = {}
@@ -55,8 +58,8 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
     services: Services = Services()
     """Services that start at boot, for OpenRC and systemd."""
     depclean: Literal["keep-build", "all"] | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Before `unmerge`, remove packages that neither the world nor the system set needs. `keep-build` keeps the
-    packages that these are built with."""
+    """Before the script, remove packages that neither the world nor the system set needs. `keep-build` also keeps the
+    build dependencies of the packages that stay."""
     size: Size | None = None
     """The largest permitted size of all files of the root, such as 500M (powers of 1024)."""
 
@@ -123,7 +126,7 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         return inside(root.path, plan_accounts, self.groups, users, keys, work.epoch)
 
     def _keys(self, work: Work[PackageContext]) -> tuple[dict[str, tuple[str, ...]], list[MissingRequirement]]:
-        """Return the public keys of each user, from files of the project, and errors in these files."""
+        """Return the SSH keys of each user, from files of the project, and the errors in these files."""
         keys: dict[str, tuple[str, ...]] = {}
         problems: list[MissingRequirement] = []
         for user, settings in self.users.items():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import functools
 import io
 import json
 import shutil
 import subprocess
 import sys
 import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,94 +20,120 @@ from stagewright.kinds.registry import by_kind, module_of
 
 PACKAGE = Path(stagewright.__file__).parent
 
-ASK = """
-import json
+ANSWER = """
+import json, os, sys
+from pathlib import Path
 from stagewright.graph.code_digest import code_digest
 from stagewright.kinds.registry import by_kind, module_of
-print(json.dumps({kind: code_digest(module_of(kind)) for kind in by_kind()}))
+
+known, kinds = Path("facts.json"), {kind: module_of(kind) for kind in by_kind()}
+for _ in sys.stdin:
+    if os.fork() == 0:
+        facts = json.loads(known.read_text()) if known.exists() else {}
+        def recall(path, info, fact, find):
+            name = f"{path} {info.st_mtime_ns} {info.st_size} {fact}"
+            if name not in facts:
+                facts[name] = find()
+            return facts[name]
+        print(json.dumps({kind: code_digest(module, recall) for kind, module in kinds.items()}), flush=True)
+        known.write_text(json.dumps(facts))
+        os._exit(0)
+    os.wait()
 """
+"""Prints the digests of all kinds for each line of its input; a child that has found nothing yet finds them."""
+
+
+class Copy:
+    """A copy of the package that a test can change, and a process that imports it and finds its digests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.package = folder / "stagewright"
+        shutil.copytree(PACKAGE, self.package, ignore=shutil.ignore_patterns("__pycache__"))
+        self._process = subprocess.Popen(
+            [sys.executable, "-B", "-c", ANSWER],
+            cwd=folder,
+            env={"PYTHONPATH": str(folder)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.before = self.digests()
+
+    def digests(self) -> dict[str, str]:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        found: dict[str, str] = json.loads(self._process.stdout.readline())
+        assert set(found) == set(by_kind())
+        return found
+
+    def changed(self, *names: str, text: str = "\nCHANGED = 1\n") -> set[str]:
+        """Return the kinds whose digest changes with some files of the package; every change is undone."""
+        files = [self.package / name for name in names]
+        old = {file: file.read_text(encoding="utf-8") if file.exists() else None for file in files}
+        for file, content in old.items():
+            file.write_text((content or "") + text, encoding="utf-8")
+        try:
+            after = self.digests()
+        finally:
+            for file, content in old.items():
+                file.unlink() if content is None else file.write_text(content, encoding="utf-8")
+        return {kind for kind in self.before if self.before[kind] != after[kind]}
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, where it may be changed."""
-    folder = tmp_path_factory.mktemp("code")
-    shutil.copytree(PACKAGE, folder / "stagewright", ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    made = Copy(tmp_path_factory.mktemp("code"))
+    yield made
+    assert made.digests() == made.before
+    made.close()
 
 
-def digests(folder: Path) -> dict[str, str]:
-    env = {"PYTHONPATH": str(folder), "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}  # modules are compiled once
-    words = [sys.executable, "-c", ASK]
-    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=True)
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+def test_a_kind_changes_with_its_own_module(copy: Copy) -> None:
+    assert "tarball" in copy.changed("kinds/artifacts/tarball.py")
+    assert copy.changed("kinds/artifacts/tarball.py") == {"tarball"}
 
 
-@functools.cache
-def digests_before(folder: Path) -> dict[str, str]:
-    """The digests of the unchanged copy; every change is undone."""
-    return digests(folder)
+def test_all_kinds_change_with_what_they_all_use(copy: Copy) -> None:
+    assert copy.changed("kinds/common/base.py") == set(by_kind())
+    assert copy.changed("root/root.py") == set(by_kind())
 
 
-@functools.cache
-def changed(folder: Path, *names: str, text: str = "\nCHANGED = 1\n") -> set[str]:
-    """Return the kinds whose digest changes with some files of the package."""
-    before = digests_before(folder)
-    files = [folder / "stagewright" / name for name in names]
-    old = {file: file.read_text(encoding="utf-8") if file.exists() else None for file in files}
-    for file, content in old.items():
-        file.write_text((content or "") + text, encoding="utf-8")
-    try:
-        after = digests(folder)
-    finally:
-        for file, content in old.items():
-            file.unlink() if content is None else file.write_text(content, encoding="utf-8")
-    return {kind for kind in before if before[kind] != after[kind]}
+def test_kinds_change_with_the_scripts_that_run_inside_roots(copy: Copy) -> None:
+    assert {"binhost", "embedded", "stage1"} <= copy.changed("portage/data/publish_binpkgs.py")
 
 
-def test_a_kind_changes_with_its_own_module(copy: Path) -> None:
-    assert "tarball" in changed(copy, "kinds/artifacts/tarball.py")
-    assert changed(copy, "kinds/artifacts/tarball.py") == {"tarball"}
-
-
-def test_all_kinds_change_with_what_they_all_use(copy: Path) -> None:
-    assert changed(copy, "kinds/common/base.py") == set(by_kind())
-    assert changed(copy, "root/root.py") == set(by_kind())
-
-
-def test_kinds_change_with_the_scripts_that_run_inside_roots(copy: Path) -> None:
-    assert {"binhost", "embedded", "stage1"} <= changed(copy, "portage/data/publish_binpkgs.py")
-
-
-def test_kinds_change_with_what_they_import_however_far_away(copy: Path) -> None:
-    packages = changed(copy, "portage/emerge_output.py")
+def test_kinds_change_with_what_they_import_however_far_away(copy: Copy) -> None:
+    packages = copy.changed("portage/emerge_output.py")
     assert {"embedded", "livecd-stage1", "livecd-stage2"} <= packages
     assert not {"file", "tarball", "boots"} & packages
 
 
-def test_kinds_change_with_the_data_of_their_packages(copy: Path) -> None:
-    assert changed(copy, "media/templates/loader.conf") >= {"livecd-stage3"}
-    assert changed(copy, "seeds/data/fetch-debsrc") >= {"bootstrap"}
-    assert not changed(copy, "media/templates/loader.conf") & {"file", "tarball"}
+def test_kinds_change_with_the_data_of_their_packages(copy: Copy) -> None:
+    assert copy.changed("media/templates/loader.conf") >= {"livecd-stage3"}
+    assert copy.changed("seeds/data/fetch-debsrc") >= {"bootstrap"}
+    assert not copy.changed("media/templates/loader.conf") & {"file", "tarball"}
 
 
-def test_no_kind_changes_with_how_work_is_arranged_and_shown(copy: Path) -> None:
+def test_no_kind_changes_with_how_work_is_arranged_and_shown(copy: Copy) -> None:
     names = ("cli/main.py", "ui/plain.py", "engine/scheduler.py", "store/store.py", "project/load.py", "errors.py")
-    assert changed(copy, *names) == set()
+    assert copy.changed(*names) == set()
 
 
 def test_no_kind_changes_with_comments_and_docstrings(tmp_path: Path) -> None:
-    shutil.copytree(PACKAGE, tmp_path / "stagewright", ignore=shutil.ignore_patterns("__pycache__"))
-    before = digests(tmp_path)
+    copy = Copy(tmp_path)
     total = 0
-    for file in tmp_path.rglob("*.py"):
+    for file in copy.package.rglob("*.py"):
         if (file.parent / "__init__.py").exists():  # other files are scripts that run inside roots: data
             text, count = reworded(file.read_text(encoding="utf-8"))
             file.write_text(text, encoding="utf-8")
             total += count
     assert total > 2500
-    assert digests(tmp_path) == before
+    assert copy.digests() == copy.before
+    copy.close()
 
 
 def reworded(text: str) -> tuple[str, int]:
@@ -134,16 +160,16 @@ def reworded(text: str) -> tuple[str, int]:
     return "".join(lines), len(spans)
 
 
-def test_kinds_change_with_comments_of_what_becomes_part_of_results(copy: Path) -> None:
-    assert changed(copy, "media/templates/grub.cfg", text="\n# changed\n") >= {"livecd-stage3"}
-    assert changed(copy, "portage/data/publish_binpkgs.py", text="\n# changed\n") >= {"stage1"}
+def test_kinds_change_with_comments_of_what_becomes_part_of_results(copy: Copy) -> None:
+    assert copy.changed("media/templates/grub.cfg", text="\n# changed\n") >= {"livecd-stage3"}
+    assert copy.changed("portage/data/publish_binpkgs.py", text="\n# changed\n") >= {"stage1"}
 
 
-def test_no_kind_changes_with_what_running_leaves(copy: Path) -> None:
-    folder = copy / "stagewright" / "kinds" / "__pycache__"
+def test_no_kind_changes_with_what_running_leaves(copy: Copy) -> None:
+    folder = copy.package / "kinds" / "__pycache__"
     folder.mkdir()
     try:
-        assert changed(copy, "kinds/__pycache__/base.cpython-311.pyc.140234") == set()
+        assert copy.changed("kinds/__pycache__/base.cpython-311.pyc.140234") == set()
     finally:
         folder.rmdir()
 

@@ -81,7 +81,7 @@ def build(site: Site, words: list[str], **env: str) -> list[str]:
     return (site.folder / "imports").read_text(encoding="utf-8").splitlines()
 
 
-@needs_root
+@pytest.mark.real
 def test_a_worker_imports_from_the_tree_of_the_engine(site: Site) -> None:
     """The working directory, which is that of a user's project, does not count."""
     tree = clone(site.folder / "clone")
@@ -90,7 +90,7 @@ def test_a_worker_imports_from_the_tree_of_the_engine(site: Site) -> None:
     assert [note.split()[0] for note in notes].count("1") == 2  # process 1 of a pid namespace: a worker
 
 
-@needs_root
+@pytest.mark.real
 def test_a_worker_imports_from_the_zip_file_of_the_engine(site: Site) -> None:
     tree = clone(site.folder / "clone")
     archive = site.folder / "stagewright.pyz"

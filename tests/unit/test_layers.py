@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from pathlib import Path
 
@@ -67,7 +68,11 @@ def name_of(path: Path) -> str:
     return ".".join(words[:-1] if words[-1] == "__init__" else words)
 
 
-def imports(path: Path) -> set[str]:
+_KNOWN = {name_of(module) for module in MODULES}
+
+
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
     """Return the modules of Stagewright that a module imports, at its top or in a function."""
     found = set()
     for statement in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -75,8 +80,7 @@ def imports(path: Path) -> set[str]:
             found |= {alias.name for alias in statement.names}
         elif isinstance(statement, ast.ImportFrom) and statement.module:
             found |= {f"{statement.module}.{alias.name}" for alias in statement.names} | {statement.module}
-    known = {name_of(module) for module in MODULES}
-    return {name for name in found if name in known}
+    return frozenset(found & _KNOWN)
 
 
 def sideways() -> set[tuple[str, str]]:

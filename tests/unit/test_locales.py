@@ -133,7 +133,7 @@ def test_keys_do_not_depend_on_the_locale(made: Path, project: Path) -> None:
     assert all(one == keys[0] for one in keys)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("bwrap"), reason="NOT TESTED: needs root and bubblewrap")
+@pytest.mark.real
 def test_a_build_finds_the_files(made: Path, project: Path) -> None:
     """Workers use UTF-8 always, so the engine must do so too."""
     said = call("en_US.ISO-8859-1", made, project, "build", "pack")

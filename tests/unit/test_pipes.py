@@ -29,8 +29,6 @@ kind = "tarball"
 root = "base"
 """
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: building needs root")
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -68,7 +66,7 @@ def built(project: Path) -> bool:
     return len(found) == 1 and (names[0], names[-1]) == ("RunStarted", "RunFinished")
 
 
-@needs_root
+@pytest.mark.real
 def test_a_build_goes_on_when_the_reader_of_its_events_stops(project: Path) -> None:
     words = command(project, "build", "--progress=json")
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -83,7 +81,7 @@ def test_a_build_goes_on_when_the_reader_of_its_events_stops(project: Path) -> N
     assert "ListenerDropped" in events(project)
 
 
-@needs_root
+@pytest.mark.real
 def test_a_build_goes_on_when_the_reader_of_its_progress_stops(project: Path) -> None:
     words = command(project, "build", "--progress=plain")
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -97,7 +95,7 @@ def test_a_build_goes_on_when_the_reader_of_its_progress_stops(project: Path) ->
     assert built(project)
 
 
-@needs_root
+@pytest.mark.real
 @pytest.mark.parametrize("progress", ["json", "live"])
 def test_a_build_without_any_reader_is_done(project: Path, progress: str) -> None:
     with no_reader() as end:
@@ -106,7 +104,7 @@ def test_a_build_without_any_reader_is_done(project: Path, progress: str) -> Non
     assert built(project)
 
 
-@needs_root
+@pytest.mark.real
 @pytest.mark.parametrize("progress", ["json", "live"])
 def test_a_failed_build_without_any_reader_has_the_exit_code_of_its_failure(project: Path, progress: str) -> None:
     (project / "seed.tar").write_bytes(b"no archive")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -57,7 +56,7 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("bwrap"), reason="NOT TESTED: needs root and bubblewrap")
+@pytest.mark.real
 def test_the_example_builds_a_project(program: Path, project: Path) -> None:
     done = run(program, project)
     assert (done.returncode, done.stderr) == (0, "")

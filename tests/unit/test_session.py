@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -39,9 +38,6 @@ kind = "tarball"
 root = "live"
 """
 
-builds = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("bwrap") is None, reason="NOT TESTED: building needs root and bubblewrap"
-)
 
 pytestmark = pytest.mark.skipif(not Path(BUSYBOX).exists(), reason="NOT TESTED: no static busybox")
 
@@ -127,7 +123,7 @@ def test_what_is_not_built_has_no_result_and_no_log(project: Path) -> None:
 # building
 
 
-@builds
+@pytest.mark.real
 def test_a_build_publishes_its_results_and_reports_them(project: Path) -> None:
     events: list[Event] = []
     session = opened(project, events)
@@ -149,7 +145,7 @@ def test_a_build_publishes_its_results_and_reports_them(project: Path) -> None:
     assert {step.state for step in again.plan.steps.values()} == {State.CACHED}
 
 
-@builds
+@pytest.mark.real
 def test_what_fails_is_in_the_result_and_the_rest_is_built(project: Path) -> None:
     script(project, "exit 3")
     session = opened(project)
@@ -166,7 +162,7 @@ def test_what_fails_is_in_the_result_and_the_rest_is_built(project: Path) -> Non
     assert "stagewright shell live" in problem.hint
 
 
-@builds
+@pytest.mark.real
 def test_a_build_leaves_the_root_that_a_shell_is_open_in(project: Path) -> None:
     script(project, "echo bad > /result; exit 3")
     events: list[Event] = []

@@ -20,8 +20,6 @@ from stagewright.store.collect import collect, unneeded
 from stagewright.store.in_use import collecting, in_use, keys_in_use
 from stagewright.store.store import Store, remove_tree
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces need root")
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -93,7 +91,7 @@ def test_nothing_can_be_noted_while_a_collection_decides(store: Store) -> None:
     os.close(gate)
 
 
-@needs_root
+@pytest.mark.real
 def test_a_run_builds_again_what_a_collection_removed_after_its_plan(tmp_path: Path) -> None:
     """The run finds the seed when it plans. The collection removes it before the run notes its keys."""
     site = Site(tmp_path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -36,7 +37,7 @@ from stagewright.kernel.features import (
     module_names,
     read_features,
 )
-from stagewright.kernel.find import copy_image, find_image
+from stagewright.kernel.find import copy_image, copy_out, find_image
 from stagewright.root.root import Root
 
 UEFI = LiveRequirements("ZSTD", efi=True)
@@ -287,6 +288,19 @@ def test_make_compiles_through_ccache(sources: Root) -> None:
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Kernel.model_validate(settings)
+
+
+def test_a_copied_image_is_a_regular_file_and_replaces_a_link(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "root", {"boot/image": "MZ"})
+    os.mkfifo(root.path / "boot" / "pipe")
+    outside = tmp_path / "outside"
+    outside.write_text("mine", encoding="utf-8")
+    (tmp_path / "taken").symlink_to(outside)
+    copy_out(root, "/boot/image", tmp_path / "taken")
+    assert (tmp_path / "taken").read_text(encoding="utf-8") == "MZ"
+    assert outside.read_text(encoding="utf-8") == "mine"
+    with pytest.raises(OSError, match="regular"):
+        copy_out(root, "/boot/pipe", tmp_path / "taken")
 
 
 def test_a_copied_image_can_be_started_by_uefi(tmp_path: Path) -> None:

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from roots import EPOCH, as_root, make_root
 
 from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.kinds.media.livecd_stage2 import _take_over
+from stagewright.kinds.media.squashfs import add_modules
 from stagewright.kinds.registry import graph_of, kinds
+from stagewright.media.payload import FIRMWARE, MODULES
 from stagewright.project.load import load
 from stagewright.store.store import Store
 from stagewright.vm import accel
@@ -92,6 +96,41 @@ def test_invalid_settings_are_reported_with_their_place(tmp_path: Path, where: s
     for problem in caught.value.problems:
         assert problem.reason in (Reason.INVALID_VALUE, Reason.UNKNOWN_NAME, Reason.MISSING_FILE, Reason.UNKNOWN_KEY)
         assert problem.place and begin <= problem.place.line <= begin + 5
+
+
+@as_root
+def test_modules_are_copied_inside_the_live_root(tmp_path: Path) -> None:
+    """A link of the root to a folder outside is followed inside the root; a link to /usr/lib works."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keys").write_text("mine", encoding="utf-8")
+    (tmp_path / "root").mkdir()
+    root = make_root(tmp_path / "root", {"usr/lib/modules/6.1/old.ko": ""}, links={"lib": "usr/lib"})
+    (root.path / "usr/lib/modules/6.1/kernel").symlink_to(outside)
+    (root.path / outside.relative_to("/")).mkdir(parents=True)
+    modules = tmp_path / "payload" / MODULES / "6.1" / "kernel"
+    modules.mkdir(parents=True)
+    (modules / "keys").write_text("module", encoding="utf-8")
+    (tmp_path / "payload" / FIRMWARE).mkdir()
+    (tmp_path / "payload" / FIRMWARE / "wifi.bin").touch()
+    add_modules(root, tmp_path / "payload", EPOCH)
+    assert (outside / "keys").read_text(encoding="utf-8") == "mine"
+    inner = root.path / outside.relative_to("/") / "keys"
+    assert inner.read_text(encoding="utf-8") == "module"
+    assert inner.stat().st_mtime == EPOCH
+    assert (root.path / "usr/lib/firmware/wifi.bin").exists()
+
+
+def test_the_output_of_commands_may_not_be_a_link(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    (output / "BOOTX64.EFI").symlink_to("/etc/shadow")
+    with pytest.raises(StagewrightError) as caught:
+        _take_over(output, tmp_path / "payload" / "loaders" / "grub")
+    assert caught.value.reason is Reason.BUILD_FAILED
+    (output / "BOOTX64.EFI").unlink()
+    (output / "BOOTX64.EFI").touch()
+    assert (_take_over(output, tmp_path / "payload" / "loaders" / "grub") / "BOOTX64.EFI").exists()
 
 
 def test_a_uki_has_no_menu(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root import files
 from stagewright.root.root import Root
+from stagewright.untrusted import open_regular
 
 IMAGES = (
     "/boot/vmlinuz-{version}",
@@ -46,9 +47,11 @@ def find_image(root: Root, version: str, where: str) -> str:
 
 
 def copy_out(root: Root, path: str, target: Path) -> None:
-    """Copy a file of a root to ``target`` outside. Symbolic links are resolved inside the root."""
+    """Copy a regular file of a root to ``target`` outside, which it replaces. Links are resolved inside the root."""
     real = inside(root.path, os.path.realpath, path)
-    shutil.copyfile(root.path / real.lstrip("/"), target)
+    target.unlink(missing_ok=True)  # a command of the root may have made a link there
+    with open_regular(root.path / real.lstrip("/"), follow=False) as source, target.open("xb") as copy:
+        shutil.copyfileobj(source, copy)
 
 
 def copy_image(root: Root, path: str, target: Path, *, efi: bool) -> None:

@@ -85,6 +85,7 @@ def _copy(names: list[str]) -> None:
 
 def copy_firmware(root: Root, firmware: ChosenFirmware, target: Path) -> None:
     """Copy the chosen firmware, without microcode, to ``target`` outside the root."""
+    chosen = root.path / inside(root.path, os.path.realpath, CHOSEN).lstrip("/")
     for name in firmware.files:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root.path / CHOSEN.lstrip("/") / name, target / name, follow_symlinks=False)
+        shutil.copy2(chosen / name, target / name, follow_symlinks=False)

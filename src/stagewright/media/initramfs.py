@@ -6,7 +6,9 @@ silently. Both result in a system that does not boot.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +147,8 @@ def make_initramfs(
             detail="\n".join(f"  {line}" for line in missing),
             hint="remove the modules from initramfs.omit, or install the packages that they require",
         ) from error
+    if not stat.S_ISREG(os.lstat(dracut.result).st_mode):
+        raise StagewrightError(Reason.BUILD_FAILED, f"dracut made no regular file for kernel {dracut.version}")
     contents = InitramfsContents.of(dracut.result, dracut.result.parent)
     dropped = [name for name in settings.modules if name not in (contents.modules or ())]
     if dropped:

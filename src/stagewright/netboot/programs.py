@@ -136,6 +136,7 @@ def _platforms(root: Root, efi: EfiArch) -> list[GrubNet]:
 
 def _make_grub(root: Root, program: GrubNet, target: Path, inside_root: str) -> None:
     early = target / "early.cfg"
+    early.unlink(missing_ok=True)  # an earlier command of the root may have made a link there
     early.write_text(_GRUB_EARLY, encoding="utf-8")
     words = [
         str(grub_mkimage(root)),

@@ -137,7 +137,7 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         packages = packages_of(root.path, work.remembered("root"))
         layout = self._layout(work, root)
         efi = self._efi_files(work, layout, payload)
-        add_modules(root, payload)
+        add_modules(root, payload, work.epoch)
         _write_fstab(layout, root, work)
         files.clamp_times(root.upper, work.epoch)
         self._check_room(layout, root)

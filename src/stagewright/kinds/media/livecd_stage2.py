@@ -190,7 +190,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def build(self, work: Work[PackageContext]) -> Built:
         """Install packages, make kernels and initramfs, and copy the parts out."""
         payload = work.new_folder("payload")
-        root, portage = self.mount_with_portage(work, _binds(payload))
+        root, portage = self.mount_with_portage(work, [Bind(work.new_folder("nothing"), _OUT)])
         if self.packages:
             portage.install(self.packages)
         machine = machine_of(root.path)
@@ -221,7 +221,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def shell_root(self, work: Work[PackageContext]) -> Root:
         """Return the environment of the payload, with the finished parts at /mnt/payload."""
         (work.folder / "payload").mkdir(exist_ok=True)
-        return self.mount_with_portage(work, _binds(work.folder / "payload"))[0]
+        return self.mount_with_portage(work, [Bind(work.folder / "payload", _OUT, writable=True)])[0]
 
     def _check_environment(
         self, root: Root, efi: EfiArch, portage: Portage, work: Work[PackageContext]
@@ -310,9 +310,11 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         contents = None
         if not settings.has_own_initramfs:
             more = settings.dracut_arguments
-            result = payload / initramfs
-            run = DracutRun(version, f"{_OUT}/{initramfs}", result, self.microcode, work.epoch, more, overlay)
-            contents = make_initramfs(self.initramfs, root, run, features)
+            output = work.new_folder(f"initramfs-{name}")
+            result = output / "initramfs"
+            run = DracutRun(version, f"{_OUT}/{result.name}", result, self.microcode, work.epoch, more, overlay)
+            contents = make_initramfs(self.initramfs, _with_output(root, output), run, features)
+            result.rename(payload / initramfs)
         else:
             copy_out(root, f"/boot/initramfs-{version}.img", payload / initramfs)
         _copy_modules(root, version, payload / MODULES / version)
@@ -331,27 +333,39 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work[PackageContext]) -> None:
         work.phase("boot loaders")
         for loader in self.loaders:
-            folder = payload / LOADERS / loader
-            folder.mkdir(parents=True)
-            loader.take(root, efi, folder, f"{_OUT}/{LOADERS}/{loader}")
+            taken = work.new_folder(f"loader-{loader}")
+            loader.take(_with_output(root, taken), efi, taken, _OUT)
+            folder = _take_over(taken, payload / LOADERS / loader)
             if self.secure_boot:
                 for program in sorted(folder.glob("BOOT*.EFI")):
                     sign(program, self.secure_boot, work.files, work.epoch, work.log)
         for server in self.network_loaders:
-            (payload / PROGRAMS / server).mkdir(parents=True)
-            server.take(root, efi, payload / PROGRAMS / server, f"{_OUT}/{PROGRAMS}/{server}")
+            taken = work.new_folder(f"network-{server}")
+            server.take(_with_output(root, taken), efi, taken, _OUT)
+            _take_over(taken, payload / PROGRAMS / server)
         if self.memtest:
             (payload / MEMTEST).mkdir()
             take_memtest(root, payload / MEMTEST)
 
 
-def _binds(payload: Path) -> list[Bind]:
-    return [Bind(payload, _OUT, writable=True)]
+def _with_output(root: Root, folder: Path) -> Root:
+    """Return the root with a folder for the output of its commands. They never see the payload."""
+    return root.with_binds(Bind(folder, _OUT, writable=True))
+
+
+def _take_over(output: Path, target: Path) -> Path:
+    """Move the output of commands into the payload, and return its place. Raises: BUILD_FAILED for special files."""
+    for entry in os.scandir(output):
+        if not entry.is_file(follow_symlinks=False):
+            message = f"{entry.name}: a command in the environment made it, and it is not a regular file"
+            raise StagewrightError(Reason.BUILD_FAILED, message)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return output.rename(target)
 
 
 def _copy_modules(root: Root, version: str, target: Path) -> None:
     """Copy modules, without the kernel image and without links to the sources."""
     modules = root.path / inside(root.path, os.path.realpath, f"/lib/modules/{version}").lstrip("/")
     links = {path.name for path in modules.iterdir() if path.is_symlink()}
-    ignored = shutil.ignore_patterns("vmlinuz", *links)
+    ignored = shutil.ignore_patterns("vmlinuz", *links)  # copytree refuses pipes; it copies inner links as links
     shutil.copytree(modules, target, symlinks=True, ignore=ignored, dirs_exist_ok=True)

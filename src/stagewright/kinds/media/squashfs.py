@@ -7,15 +7,12 @@ project file cannot have a stage of this kind.
 from __future__ import annotations
 
 import enum
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from stagewright.chroot import inside
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Demand, Node, Yields
 from stagewright.kinds.common.base import INTERNAL, Scope, Stage
@@ -89,7 +86,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         """Add the modules to the live root and compress it."""
         root = work.mount("live")
         packages = packages_of(root.path, work.remembered("live"))
-        add_modules(root, work.artifact("boot"))
+        add_modules(root, work.artifact("boot"), work.epoch)
         files.clamp_times(root.upper, work.epoch)
         work.phase("compress")
         target = work.new_folder("tree") / IMAGE
@@ -112,20 +109,15 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         return Built(target.parent, facts)
 
 
-def add_modules(root: Root, payload: Path) -> None:
-    """Copy the modules and the firmware of a payload into a root."""
+def add_modules(root: Root, payload: Path, epoch: int) -> None:
+    """Copy the modules and the firmware of a payload into a root.
+
+    The copy is made inside the root. /lib can be a link to /usr/lib, and any other link of the root stays inside, too.
+    """
     for modules in sorted((payload / MODULES).iterdir()):
-        place = inside(root.path, _folder, f"/lib/modules/{modules.name}")
-        shutil.copytree(modules, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
+        files.copy_in(root.path, modules, epoch=epoch, target=f"/lib/modules/{modules.name}")
     if (payload / FIRMWARE).is_dir():
-        place = inside(root.path, _folder, "/lib/firmware")
-        shutil.copytree(payload / FIRMWARE, root.path / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
-
-
-def _folder(path: str) -> str:
-    """Make a folder if it is missing. Return its path without links, because /lib can be a link to /usr/lib."""
-    Path(path).mkdir(parents=True, exist_ok=True)
-    return os.path.realpath(path)
+        files.copy_in(root.path, payload / FIRMWARE, epoch=epoch, target="/lib/firmware")
 
 
 def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +198,63 @@ def test_the_text_of_errors() -> None:
     assert text.startswith("error: two\nmore\nerror: x:2:3: one")
     assert text.endswith("2 errors")
     assert error_text(ProblemsError([first])) == error_text(first)
+
+
+# texts of others: a title for the window (OSC 0), the clipboard (OSC 52), colours and an overwritten line
+
+HOSTILE = "\x1b]0;pwned\x07 \x1b]52;c;cm0gLXJm\x1b\\ \x1b[31mred \x9b2J gone\rover \u202egnp.exe"
+
+
+def obeyed(text: str) -> list[str]:
+    """Return the characters that a terminal would obey."""
+    return [letter for letter in text.replace("\r\n", "") if not letter.isprintable() and letter not in "\n\t"]
+
+
+def test_texts_of_others_do_not_control_the_terminal() -> None:
+    error = StagewrightError(Reason.COMMAND_FAILED, f"the server answers 500 {HOSTILE}", detail=f"1\n\t{HOSTILE}")
+    several = ProblemsError([error, error])
+    events: list[Event] = [
+        NodePhase(node="a", phase=HOSTILE),
+        NodeProgress(node="a", done=1, total=2, name=HOSTILE),
+        NodeNotice(node="a", text=HOSTILE),
+        NodeFinished(node="a", status=Status.FAILED, error=error.to_dict()),
+    ]
+    shown = [error_text(error), error_text(several), *map(describe, events)]
+    assert [obeyed(text) for text in shown] == [[]] * len(shown)
+    assert all("pwned" in text for text in shown)
+    assert "1\n\t\\x1b]0;pwned\\x07" in shown[0]
+
+
+def test_the_live_terminal_draws_texts_of_others_escaped() -> None:
+    stream = io.StringIO()
+    with LiveTerminal(Console(file=stream, force_terminal=True, width=200)) as live:
+        for event in (
+            RunStarted(run="1", project="p", nodes=["a"], cached=0),
+            NodeStarted(node="a", kind="root", key="k", log="l"),
+            NodePhase(node="a", phase=HOSTILE),
+            NodeProgress(node="a", done=1, total=2, name=HOSTILE),
+            NodeNotice(node="a", text=HOSTILE),
+        ):
+            live(event)
+    for sequence in ("\x1b]0;", "\x1b]52;", "\x9b", "\u202e", "\x07"):
+        assert sequence not in stream.getvalue()
+    assert "pwned" in stream.getvalue()
+
+
+@pytest.mark.parametrize("call", ["print({text})", "note({text})", "document({text})", "sys.stdout.write({text})"])
+def test_a_terminal_gets_no_control_characters_but_a_pipe_does(call: str) -> None:
+    program = "import sys; from stagewright.ui.streams import document, note, prepare_streams; prepare_streams()\n"
+    words = [sys.executable, "-c", program + call.format(text=ascii(HOSTILE))]
+    terminal, inner = pty.openpty()
+    with subprocess.Popen(words, stdout=inner, stderr=inner) as process:
+        os.close(inner)
+        said = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while chunk := os.read(terminal, 4096):
+                said += chunk
+    os.close(terminal)
+    assert process.returncode == 0
+    assert b"pwned" in said
+    assert obeyed(said.decode()) == []
+    piped = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True).stdout
+    assert HOSTILE.encode() in piped.rstrip(b"\n")

@@ -25,7 +25,7 @@ from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
 from stagewright.run import UMASK, restart_in_utf8_mode
 from stagewright.store.store import Store, default_store
 from stagewright.ui.catalyst import CatalystLog, Level
-from stagewright.ui.streams import flush_output, prepare_streams
+from stagewright.ui.streams import flush_output, prepare_streams, unfiltered
 
 CONF = Path("/etc/catalyst/catalyst.conf")
 """The configuration without ``-c``, as in Catalyst."""
@@ -164,7 +164,7 @@ def _request(options: Mapping[str, Any]) -> Request:
 @contextlib.contextmanager
 def _stream(file: Path | None) -> Iterator[TextIO]:
     if file is None:
-        yield sys.stdout
+        yield unfiltered(sys.stdout)  # the log has colours
         return
     try:
         stream = file.open("a", encoding="utf-8")

@@ -13,7 +13,7 @@ from stagewright.errors import StagewrightError
 from stagewright.events import Event, NodeFinished, NodePhase, NodeProgress, NodeWaiting
 from stagewright.ui.plain import describe
 from stagewright.ui.streams import note
-from stagewright.ui.text import error_text
+from stagewright.ui.text import error_text, printable
 
 
 class Level(enum.IntEnum):
@@ -62,7 +62,7 @@ class CatalystLog:
         stamp = time.strftime("%d %b %Y %H:%M:%S %Z", time.localtime(moment))
         color, end = (level.color, "\033[0m" if level.color else "") if self._color else ("", "")
         try:
-            for line in text.splitlines():
+            for line in printable(text).splitlines():
                 self._stream.write(f"{color}{stamp}: {level.name:<8}: {line}{end}\n")
             self._stream.flush()
         except OSError as error:

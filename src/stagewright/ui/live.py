@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -15,7 +16,8 @@ from rich.text import Text
 
 from stagewright.events import Event, NodeFinished, NodePhase, NodeProgress, NodeStarted, RunStarted, Status
 from stagewright.ui.plain import describe
-from stagewright.ui.text import duration
+from stagewright.ui.streams import unfiltered
+from stagewright.ui.text import duration, printable
 
 _MARKS = {Status.BUILT: ("✔", "green"), Status.CACHED: ("✔", "cyan"), Status.FAILED: ("✘", "red")}
 
@@ -33,7 +35,7 @@ class LiveConsole(Console):
     """Standard error as a terminal. It raises BrokenPipeError where a plain console ends the whole program."""
 
     def __init__(self) -> None:
-        super().__init__(stderr=True, highlight=False)
+        super().__init__(file=unfiltered(sys.stderr), highlight=False)
 
     def on_broken_pipe(self) -> None:
         """Raise the BrokenPipeError that is being handled."""
@@ -86,11 +88,10 @@ class LiveTerminal:
         table = Table.grid(padding=(0, 2))
         for node, row in self._rows.items():
             bar = ProgressBar(total=row.total, completed=max(row.done - 1, 0), width=16) if row.total else Text("")
-            step = f"{row.done} of {row.total}: {row.name}" if row.total else ""
+            progress = f"{row.done} of {row.total}: {row.name}" if row.total else ""
             elapsed = duration(time.monotonic() - row.started)
-            table.add_row(
-                Text(node, style="bold"), Text(row.phase), bar, Text(step, style="cyan"), Text(elapsed, style="dim")
-            )
+            phase, step = Text(printable(row.phase)), Text(printable(progress), style="cyan")
+            table.add_row(Text(node, style="bold"), phase, bar, step, Text(elapsed, style="dim"))
         if self._all:
             table.add_row(Text(f"{self._finished} of {self._all} done", style="dim"))
         return table

@@ -20,7 +20,7 @@ from stagewright.events import (
     ServerSaid,
     Status,
 )
-from stagewright.ui.text import duration, shown, size
+from stagewright.ui.text import duration, printable, shown, size
 
 
 class Plain:
@@ -38,7 +38,11 @@ class Plain:
 
 
 def describe(event: Event) -> str:
-    """Return the line for an event; empty if it has none."""
+    """Return the line for an event, without control characters; empty if it has none."""
+    return printable(_describe(event))
+
+
+def _describe(event: Event) -> str:
     match event:
         case RunStarted():
             return f"{event.project}: {len(event.nodes)} to build, {event.cached} cached" if event.nodes else ""

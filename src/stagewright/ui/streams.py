@@ -11,6 +11,7 @@ import sys
 from typing import TextIO
 
 from stagewright.run import TERMINAL_ENCODING
+from stagewright.ui.text import printable
 
 _ERRORS = "stagewright"
 
@@ -19,12 +20,37 @@ def prepare_streams() -> None:
     """Make standard output and standard error accept every text.
 
     They have the encoding of the locale. What the encoding lacks is written as a backslash escape, and bytes of file
-    names that are not UTF-8 are written as they are.
+    names that are not UTF-8 are written as they are. On a terminal, control characters are escaped, too.
     """
     codecs.register_error(_ERRORS, _encoded)
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=sys._xoptions.get(TERMINAL_ENCODING), errors=_ERRORS)
+            if stream.isatty() and not isinstance(stream, Terminal):
+                setattr(sys, name, Terminal(stream))
+
+
+class Terminal(io.TextIOWrapper):
+    """A terminal that texts of others cannot control: logs, titles and names may hold escape sequences."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        super().__init__(stream.buffer, stream.encoding, stream.errors, line_buffering=True)
+        self.unfiltered = stream
+
+    def write(self, text: str) -> int:
+        """Write a text with its control characters escaped."""
+        super().write(printable(text))
+        return len(text)
+
+    def close(self) -> None:
+        """Write what is left. The terminal belongs to the other stream, which stays open."""
+        self.flush()
+
+
+def unfiltered(stream: TextIO) -> TextIO:
+    """Return the stream for a writer that draws on a terminal and escapes texts itself."""
+    return stream.unfiltered if isinstance(stream, Terminal) else stream
 
 
 def note(text: str) -> None:
@@ -37,7 +63,8 @@ def document(text: str) -> None:
     """Write a text whose format is UTF-8 to standard output, whatever the locale."""
     sys.stdout.flush()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.buffer.write(text.encode())
+        plain = printable(text) if isinstance(sys.stdout, Terminal) else text
+        sys.stdout.buffer.write(plain.encode())
     else:
         sys.stdout.write(text)
 

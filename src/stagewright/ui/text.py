@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from stagewright.errors import ProblemsError, StagewrightError
 
 
@@ -36,9 +38,18 @@ def shown(name: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in plain)
 
 
+_CONTROL = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys: control characters but tab and newline (ECMA-48), and changes of direction."""
+
+
+def printable(text: str) -> str:
+    """Return a text of several lines in which characters that a terminal would obey are escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def error_text(error: StagewrightError) -> str:
     """Return the printed form of an error: every problem, with its place and hint."""
     if not isinstance(error, ProblemsError):
-        return f"error: {error}"
-    lines = "\n".join(f"error: {problem}" for problem in error.problems)
+        return printable(f"error: {error}")
+    lines = printable("\n".join(f"error: {problem}" for problem in error.problems))
     return f"{lines}\n{len(error.problems)} errors" if len(error.problems) > 1 else lines

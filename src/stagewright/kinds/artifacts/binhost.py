@@ -1,6 +1,6 @@
 """binhost: the binary packages of roots, as a folder for a web server and Portage's --getbinpkg.
 
-Input: any number of roots. The result has the packages of all their layers, each once, with the index that Portage
+Inputs: one or more roots. The result has the binary packages of all their layers, each once, and the index that Portage
 writes. Packages that came from other binary package hosts are left out.
 """
 
@@ -35,7 +35,7 @@ from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
 PUBLIC_KEY = "signing-key.asc"
-"""The file with the public key, next to the index, for machines that use these packages."""
+"""Name of the file with the public key, in the folder of the index. Machines that use the packages need the key."""
 
 _NUMBERED = re.compile(r"(?P<name>.+)-(?P<number>\d+)\.gpkg\.tar")
 
@@ -60,7 +60,7 @@ class PublishedContext(PackageContext):
     """Context of a folder of binary packages."""
 
     portage: PackageStage
-    """The root and the settings of the Portage that writes the index."""
+    """The input root and the settings of the Portage that writes the index."""
 
 
 class PublishedFacts(Facts):
@@ -82,22 +82,25 @@ class BinhostStage(ArtifactKind, kind="binhost"):
     roots: Annotated[list[StageRef], Field(min_length=1)]
     """The stages whose packages are published, with the packages of all stages below them."""
     sign: Signing | None = None
-    """Sign the packages. The root that builds the first stage needs gpg and gpg-agent for this."""
+    """Sign the packages. The root in which the first stage is built needs gpg and gpg-agent for this."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Check that at least one of the roots is built from packages."""
+        """Check that Portage builds at least one of the roots, or a stage below one."""
         known = project.entries["stages"]
-        if all(name in known for name in self.roots) and not self._filled_by(project):
+        if all(name in known for name in self.roots) and not self._indexing_stage(project):
             problem = "roots: none of these stages installs packages"
             yield ("roots",), StagewrightError(Reason.INVALID_VALUE, problem, hint="name stages with packages")
 
-    def _filled_by(self, project: Project) -> PackageStage | None:
-        """Return the stage whose Portage writes the index: the first root with Portage, or the first below one."""
+    def _indexing_stage(self, project: Project) -> PackageStage | None:
+        """Return the stage whose Portage writes the index: the first that uses Portage.
+
+        The order is: each root, followed by the stages below it.
+        """
         return next((found for root in self.roots for found in _with_portage(project, root)), None)
 
     def _portage(self, project: Project) -> PackageStage:
-        """Return the Portage that writes the index: that of the first of the roots, without binary packages."""
-        by = self._filled_by(project)
+        """Return the settings of the Portage that writes the index: those of that stage, without binary packages."""
+        by = self._indexing_stage(project)
         assert by, "the project was checked"
         settings = {name: getattr(by, name) for name in PortageSettings.model_fields}
         return PackageStage(root=by.root, **{**settings, "binhosts": [], "binpkgs": False})
@@ -117,7 +120,7 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         return self._portage(scope.project).node_files(scope)
 
     def missing(self) -> Iterator[StagewrightError]:
-        """Yield missing files of the secret key. Otherwise a build could fail after hours."""
+        """Yield errors for missing files of the secret key. Without this check, a build could fail after hours."""
         for name, path in self.sign.paths().items() if self.sign else ():
             if not path.is_file():
                 yield StagewrightError(
@@ -152,13 +155,13 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         for source in self._sources(work):
             match = _NUMBERED.fullmatch(source.name)
             assert match, source
-            kind = f"{source.parent.parent.name}/{source.parent.name}"
-            digests = seen.setdefault(f"{kind}/{match['name']}", set())
+            package = f"{source.parent.parent.name}/{source.parent.name}"
+            digests = seen.setdefault(f"{package}/{match['name']}", set())
             if (digest := file_digest(source)) in digests:
                 continue
             digests.add(digest)
             number = int(match["number"])
-            while (target := folder / kind / f"{match['name']}-{number}.gpkg.tar").exists():
+            while (target := folder / package / f"{match['name']}-{number}.gpkg.tar").exists():
                 number += 1
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(source, target)
@@ -219,7 +222,7 @@ def _check_index(folder: Path, packages: int) -> None:
 
 
 def _with_portage(project: Project, name: str) -> Iterator[PackageStage]:
-    """Yield a stage and the stages below it, if they install packages with the Portage of their root."""
+    """Yield those that use Portage, of a stage and the stages below it, topmost first."""
     while (entry := project.entry(name)) and entry.table == "stages":
         if isinstance(entry.model, PackageStage) and entry.model.uses_portage:
             yield entry.model

@@ -31,7 +31,7 @@ class ArtifactKind(Stage):
     yields = Yields.ARTIFACT
 
     def output_name(self, node: Node, target: str) -> str:
-        """Return the name in the output folder, given the name of the stage."""
+        """Return the name in the output folder. ``target`` is the name of the stage."""
         return target
 
 
@@ -41,7 +41,8 @@ class FileArtifactKind(ArtifactKind):
     context_model: ClassVar[type[StageContext]] = ArtifactContext
     facts_model = ArtifactFacts
     packed_root: ClassVar[str] = ""
-    """The role of the input whose whole root is in the file, so that a build can start from the file instead."""
+    """The role of the input whose root the file contains completely: another build can start from the file in place of
+    that root. Empty for other files."""
 
     def file_name(self, node_id: str, scope: Scope) -> str:
         """Return the name of the file."""
@@ -89,14 +90,14 @@ def manifest_of(work: Work[ReleasedContext], digests: FileDigests) -> dict[str, 
 
 
 def mount_to_read(work: Work[ReleasedContext], role: str) -> tuple[Path, list[Package]]:
-    """Mount the root that an input left, without a writable layer. Return it with its packages."""
+    """Mount the root of an input, without a writable layer. Return it with its packages."""
     layers = work.layers(role)
     root = mount_layers([work.store.tree(Yields.LAYER, layer.key) for layer in layers], work.folder / "view")
     return root, packages_of(root, work.remembered(role))
 
 
 def check_output_names(scope: Scope) -> None:
-    """Check the names in the output folder. Raises: DUPLICATE_NAME if two artifacts have the same one."""
+    """Check the names in the output folder. Raises: DUPLICATE_NAME if two artifacts have the same name."""
     owners: dict[str, Node] = {}
     for target, node in ((target, scope.nodes[node_id]) for target, ids in scope.targets.items() for node_id in ids):
         if not isinstance(node.settings, ArtifactKind):

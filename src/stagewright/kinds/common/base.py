@@ -1,6 +1,6 @@
 """The base classes of all kinds, and the scope in which a stage becomes nodes.
 
-A kind is a class below :class:`Stage` in its own file. Its fields are its settings. The types of the fields say
+A kind is a subclass of :class:`Stage` in its own file. Its fields are its settings. The types of the fields say
 which of them name inputs and which name files (see ``project.fields``). ``build`` does the work in a worker process.
 """
 
@@ -31,7 +31,10 @@ INTERNAL = ""
 
 @dataclass
 class Scope:
-    """A project on its way to a graph: names become node ids, and nodes are collected."""
+    """A project, and the part of its graph that is made so far.
+
+    ``nodes`` are the nodes by id. ``targets`` are the ids of the nodes that users can build, by the name of the target.
+    """
 
     project: Project
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -56,8 +59,7 @@ class Scope:
     def arch(self, name: str) -> str:
         """Return the architecture of a stage or seed, for names of files.
 
-        It is that of the seed if the seed has one, else that of the project. A stage with several inputs has the
-        architecture of the first.
+        A seed has the one of its setting ``arch``, or else the one of the project. A stage has that of its first input.
         """
         model = self.entry(name).model
         if isinstance(model, Seed) and model.arch:
@@ -89,9 +91,9 @@ class Stage(Section):
     key_tools: ClassVar[tuple[str, ...]] = ()
     demand: ClassVar[Demand] = Demand()
     contained: ClassVar[bool] = False
-    """True if it starts a container; the worker's keeper removes the control group of the container at the end."""
+    """True if its builds start a container. The worker's keeper removes the container's control group at the end."""
     own_network: ClassVar[bool] = False
-    """True if it works in its own network namespace, without a connection to other networks."""
+    """True if its builds run in a network namespace without a connection to other networks."""
     moves: ClassVar[bool] = False
     """True if its content changes with time, so that it is pinned in the lock."""
 
@@ -130,7 +132,7 @@ class Stage(Section):
         return StageContext(source_date_epoch=scope.project.epoch)
 
     def node_inputs(self, scope: Scope) -> dict[str, str]:
-        """Return the ids of the nodes that this one takes, by role: the name of the field, with a number in lists."""
+        """Return the ids of the input nodes, by role. A role is a path of settings: ``root``, or ``roots.000``."""
         return {_role(path): scope.node_id(name) for path, _, name in marked(self, NodeRef)}
 
     def node_files(self, scope: Scope) -> NodeFiles:
@@ -143,11 +145,14 @@ class Stage(Section):
         )
 
     def missing(self) -> Iterator[StagewrightError]:
-        """Yield what the build needs of this machine, apart from programs, and is missing. Nothing is built yet."""
+        """Yield an error for each requirement that this computer does not meet, apart from programs.
+
+        Stagewright calls it before it builds anything.
+        """
         yield from ()
 
     def build(self, work: Work[Any]) -> Built:
-        """Build it, in a worker process with its own mounts. Raises :class:`StagewrightError`."""
+        """Build the node, in a worker process with its own mounts. Raises :class:`StagewrightError` if it fails."""
         raise NotImplementedError
 
     def shell_root(self, work: Work[Any]) -> Root:
@@ -157,7 +162,7 @@ class Stage(Section):
         )
 
     def pin(self, work: Work[Any]) -> Pin | None:
-        """Look up what this seed stands for at this moment; return None if its content does not change."""
+        """Look up the newest content of this seed, and return the pin of it; None if its content never changes."""
         return None
 
 
@@ -168,7 +173,7 @@ class Seed(Stage, table="seeds"):
     """The architecture by Gentoo's name, such as `arm64`; default: this computer's, or that of a file's programs."""
 
     def shell_root(self, work: Work[Any]) -> Root:
-        """Return the seed with a writable layer on top; after a failed build, as far as it was unpacked."""
+        """Return the seed with a writable layer on top. After a failed build, it has the files made so far."""
         tree = work.folder / "tree"
         layers = [tree] if tree.is_dir() else work.store.stack(work.key.digest)
         return work.runnable(Root.mount(work.folder, layers, log=work.log))

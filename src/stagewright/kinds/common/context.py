@@ -17,7 +17,7 @@ class StageContext(Given):
     """Context of every node."""
 
     source_date_epoch: int
-    """Time stamp for everything that is made, in seconds since 1970."""
+    """Time stamp for all files that are made, in seconds since 1970."""
 
 
 class RepoDescription(Given):
@@ -47,16 +47,16 @@ class PackageContext(StageContext):
     repos: tuple[RepoDescription, ...] = ()
     binhosts: tuple[BinhostDescription, ...] = ()
     mirrors: Annotated[tuple[str, ...], NotInKey()] = ()
-    """Mirrors of distfiles, asked in this order before the upstream addresses."""
+    """Mirrors of distfiles, tried in this order before the upstream addresses."""
     distfolder: Annotated[Path | None, NotInKey()] = None
-    """A folder with distfiles, asked first."""
+    """A folder with distfiles, searched before the mirrors."""
 
 
 class SeedContext(StageContext):
     """Context of a seed that is pinned in the lock."""
 
     pin: dict[str, Any] | None = None
-    """The part of the pin that says what the seed is; None if the lock has none."""
+    """The entries of the pin that identify the content of the seed; None if the lock has no pin for it."""
 
 
 class ProjectVersion(Given):
@@ -73,7 +73,7 @@ class ReleasedContext(StageContext):
 
 
 class ArtifactContext(ReleasedContext):
-    """Context of a node that makes one file for people."""
+    """Context of a node that makes one file for users."""
 
     file_name: str
 

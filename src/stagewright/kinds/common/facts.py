@@ -1,6 +1,7 @@
-"""Models of facts that builds find out. Each family of kinds has one; the store keeps the facts in ``meta.json``.
+"""Models of facts, which builds report about their results. Each family of kinds has a model.
 
-A model ignores fields that it does not know, because results of other versions of Stagewright lie in the same store.
+The store keeps the facts in ``meta.json``. A model ignores fields that it does not know, because the store can have
+results of other versions of Stagewright.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Facts(BaseModel):
 
     @property
     def remembered(self) -> Sequence[Package]:
-        """Packages of a root whose records are not in the result."""
+        """The packages of the root, if the result does not contain Portage's records of them; otherwise empty."""
         return ()
 
 
@@ -66,7 +67,7 @@ class LayerFacts(Facts):
 
     @property
     def remembered(self) -> Sequence[Package]:
-        """The packages of the root, if the layer removes their records."""
+        """The packages of the root, if the layer removes Portage's records of them; otherwise empty."""
         return self.installed or ()
 
     def compiler(self, stack: Sequence[str]) -> str:
@@ -75,7 +76,7 @@ class LayerFacts(Facts):
 
 
 class ArtifactFacts(Facts):
-    """Facts of one file for people."""
+    """Facts of one file for users."""
 
     file: str
     bytes: int

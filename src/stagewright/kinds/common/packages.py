@@ -35,7 +35,7 @@ from stagewright.seeds.apt import fetch_binds
 T = TypeVar("T")
 
 TARGET = "/mnt/target"
-"""Mount point of a root that is being filled, inside the root that fills it."""
+"""Mount point of the new root of an :class:`OwnRootStage`, inside the root that builds."""
 
 
 class PackageStage(PortageSettings, Stage):
@@ -217,13 +217,13 @@ class PackageStage(PortageSettings, Stage):
 
         ``other_root`` is True if the input of the stage is not built yet. Then the mounted root is one below it.
         """
-        portage = self.fetching(work)
+        portage = self.portage_for_fetch(work)
         for request in self.sources_to_fetch(portage):
             portage.fetch_sources(request, elsewhere=other_root)
         portage.folders.distfiles.copy_from_mirror()
         return portage.folders.distfiles.names()
 
-    def fetching(self, work: Work[PackageContext]) -> Portage:
+    def portage_for_fetch(self, work: Work[PackageContext]) -> Portage:
         """Return the Portage that fetches sources. It uses no binary package hosts."""
         return self.mount_with_portage(_without_binhosts(work))[1]
 
@@ -236,7 +236,7 @@ class OwnRootStage(PackageStage):
     """Base of kinds that install packages from one root into another, which starts empty (ROOT of emerge(1))."""
 
     def new_root(self, work: Work[PackageContext]) -> tuple[Root, Portage]:
-        """Return the new root, and the Portage that fills it and sees it at ``TARGET``."""
+        """Make the new root. Return it, and the Portage that installs packages into it, at ``TARGET``."""
         folder = work.folder / "target"
         folder.mkdir(exist_ok=True)
         _, portage = self.mount_with_portage(work, [Bind(folder, TARGET, writable=True)])
@@ -246,7 +246,7 @@ class OwnRootStage(PackageStage):
         """Yield the packages of the stage, for the new root."""
         yield FetchRequest(self.packages, target=TARGET)
 
-    def fetching(self, work: Work[PackageContext]) -> Portage:
+    def portage_for_fetch(self, work: Work[PackageContext]) -> Portage:
         """Return the Portage that fetches sources, with an empty root as its target."""
         return self.new_root(_without_binhosts(work))[1]
 
@@ -271,7 +271,10 @@ def _without_binhosts(work: Work[PackageContext]) -> Work[PackageContext]:
 
 
 def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: LayerFacts) -> Built:
-    """Return the files that a root adds to the layers below it, with the binary packages that went into it."""
+    """Finish the files of a build, and return them as a layer, with the binary packages that were installed.
+
+    Times later than the epoch of the build are set to it. Files that Portage kept in /etc are reported.
+    """
     work.phase("commit")
     for path in sorted((root.upper / "etc").rglob("._cfg[0-9]*_*")):
         work.notice(

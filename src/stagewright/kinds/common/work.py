@@ -32,12 +32,12 @@ class Built:
     tree: Path
     facts: Facts
     below: tuple[str, ...] = ()
-    binpkgs: Path | None = None  # a folder of the binary packages that the tree's own packages come from
+    binpkgs: Path | None = None  # a folder of the binary packages that were installed into the tree
 
 
 @dataclass(frozen=True)
 class Input:
-    """A finished node that another takes: its key, and its tree in the store."""
+    """A finished input of a node: its key, and its tree in the store."""
 
     yields: Yields
     key: str
@@ -56,7 +56,7 @@ class Grant:
 class Work(Generic[C_co]):
     """One attempt at building a node: the node, its finished inputs, its work folder, and its log and events.
 
-    ``folder`` is on the file system of the store. ``lineage`` describes every node below and this one, for manifests.
+    ``folder`` is on the file system of the store. ``lineage`` describes this node and all nodes below it.
     """
 
     node: Node
@@ -91,7 +91,7 @@ class Work(Generic[C_co]):
 
     @property
     def epoch(self) -> int:
-        """The time stamp for everything made (SOURCE_DATE_EPOCH), in seconds since 1970."""
+        """The time stamp for all files that are made (SOURCE_DATE_EPOCH), in seconds since 1970."""
         return self.context.source_date_epoch
 
     # events
@@ -111,11 +111,11 @@ class Work(Generic[C_co]):
     # inputs
 
     def artifact(self, role: str) -> Path:
-        """Return the folder of files that an input left."""
+        """Return the tree of an input in the store: the files of an artifact, or the files of one layer."""
         return self.inputs[role].tree
 
     def meta(self, role: str) -> Meta:
-        """Return what the store knows of an input."""
+        """Return the metadata of an input in the store."""
         return self.store.meta(self.inputs[role].yields, self.inputs[role].key)
 
     def facts(self, role: str, model: type[F]) -> F:
@@ -123,32 +123,36 @@ class Work(Generic[C_co]):
         return model.of(self.meta(role))
 
     def layers(self, role: str) -> list[Meta]:
-        """Return what the store knows of the layers of a root, topmost first."""
+        """Return the metadata of the layers of a root, topmost first."""
         return [self.store.meta(Yields.LAYER, key) for key in self.meta(role).stack]
 
     def remembered(self, role: str) -> list[Sequence[Package]]:
-        """Return the packages that the layers of a root remember, topmost layer first."""
+        """Return the package list in the facts of each layer of a root, topmost layer first.
+
+        A list is empty unless its layer removes Portage's records.
+        """
         return [LayerFacts.of(layer).remembered for layer in self.layers(role)]
 
     # roots
 
     def mount(self, role: str, binds: Sequence[Bind] = ()) -> Root:
-        """Mount the root that an input left, with a writable layer on top."""
+        """Mount the root of an input, with a writable layer on top."""
         key = self.inputs[role].key
         keys = self.store.meta(Yields.LAYER, key).stack
         return self.runnable(Root.mount(self.folder, self.store.stack(key), keys=keys, binds=binds, log=self.log))
 
     def runnable(self, root: Root) -> Root:
-        """Return the root after making sure that the kernel can run its programs, by emulation if necessary."""
+        """Return the root. If the kernel cannot run its programs, register an emulator first."""
         machine = machine_of(root.path)
         if machine and machine.is_foreign:
             self.emulate(machine, root.path)
         return root
 
     def emulate(self, machine: Machine, root: Path | None = None) -> None:
-        """Register an emulator for the programs of a machine with the kernel, in any root or in this one.
+        """Register an emulator for the programs of a machine with the kernel, if none serves them yet.
 
-        Raises: MISSING_TOOL if no emulator is installed; HOST_FEATURE if the kernel does not take it.
+        With ``root``, an emulator that serves only this root is enough. Raises: MISSING_TOOL if no emulator is
+        installed; HOST_FEATURE if the kernel rejects it.
         """
         found = {one: find_emulator(one) for one in unserved(machine.relatives, root)}
         if machine in found and not found[machine]:

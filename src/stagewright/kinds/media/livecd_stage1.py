@@ -1,7 +1,7 @@
 """livecd-stage1: a root prepared to run as a live system.
 
-Input: any root. The stage adds packages, overlay folders and a script, and removes what is not shipped. The result is a
-layer. The squashfs is a separate node, because it also needs the kernel modules of a livecd-stage2.
+Input: any root. The stage installs packages, copies overlay folders, runs a script, and removes packages and files. The
+result is a layer. The squashfs is a separate node, because it also needs the kernel modules of a livecd-stage2.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage
 
 OPTIONS = ("--newuse", "--deep", "--update")
+"""Options of emerge(1) for the packages."""
 
 
 class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
@@ -24,11 +25,11 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
 
     @property
     def uses_portage(self) -> bool:
-        """True if packages are installed or removed. Other roots need no Portage."""
+        """True if a setting needs Portage: packages or unmerge."""
         return bool(self.packages or self.unmerge)
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
-        """Yield the packages, with the newest versions of their dependencies."""
+        """Yield the packages of the stage."""
         yield FetchRequest(self.packages, options=OPTIONS)
 
     def build(self, work: Work[PackageContext]) -> Built:

@@ -1,6 +1,7 @@
-"""livecd-stage3: an ISO made of a payload and a live root, without package manager, compiler or chroot.
+"""livecd-stage3: an ISO made of a payload and a live root.
 
-The squashfs is a separate node with two inputs. All media with the same inputs and settings share it.
+All parts are finished files: the build needs no package manager, compiler or chroot. The squashfs is a separate node
+with the payload and the live root as its inputs. All media with the same inputs and squashfs settings share it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class IsoContext(ArtifactContext):
     title: str
     volume_id: str
     secure_boot: SecureBoot | None
-    """The keys of the payload, if an EFI program is made and signed for this ISO."""
+    """The keys to sign the EFI program that this build makes; None if it makes none, or if the payload has no keys."""
 
 
 class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-stage3"):
@@ -57,7 +58,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
     """The payload, a livecd-stage2."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Check that the settings of the payload have what this ISO needs."""
+        """Check that the payload will contain the kernel, the boot loader and the memtest86+ of this ISO."""
         entry = project.entries["stages"].get(self.boot)
         payload = entry.model if entry else None
         if not isinstance(payload, LiveStage2):
@@ -77,7 +78,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             yield ("memtest",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
     def expand(self, name: str, scope: Scope) -> None:
-        """Add two nodes: the squashfs, and the ISO that takes it and the payload."""
+        """Add two nodes: the squashfs, and the ISO, whose inputs are the squashfs and the payload."""
         scope.add(self._squashfs(scope))
         super().expand(name, scope)
 
@@ -95,7 +96,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
         return f"{info.name}-{node_id}-{scope.arch(self.live)}-{info.version}.iso"
 
     def node_context(self, node_id: str, scope: Scope) -> IsoContext:
-        """Return names and title of the ISO, and the keys to sign with."""
+        """Return the file name, the title and the volume id of the ISO, and the keys to sign with."""
         info = scope.project.info
         return IsoContext(
             **dict(super().node_context(node_id, scope)),
@@ -117,7 +118,10 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
         return files.model_copy(update={"settings": {**files.settings, **certificate}})
 
     def _keys(self, scope: Scope) -> SecureBoot | None:
-        """Return the keys of the payload for a program that is made here. Programs of the payload are signed."""
+        """Return the payload's keys if this build makes an EFI program, which only the loader ``uki`` needs.
+
+        The programs of other loaders are already signed in the payload.
+        """
         payload = scope.entry(self.boot).model
         return payload.secure_boot if isinstance(payload, LiveStage2) and self.loader is Loader.UKI else None
 
@@ -140,7 +144,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
         menu = boot_menu(self, parts, work.context.title, work.context.volume_id)
         contents = iso_contents(self, menu, parts, work.new_folder("loader"), work.epoch)
         if work.context.secure_boot:
-            for program in contents.efi_files.values():  # made here and not signed yet, see _keys
+            for program in contents.efi_files.values():  # see _keys
                 sign(program, work.context.secure_boot, work.files, work.epoch, work.log)
         target = work.new_folder("tree") / work.context.file_name
         make_iso(contents, target, work.new_folder("media"), work.epoch, work.log)

@@ -1,7 +1,7 @@
 """pxeboot: a folder for network boot, made of a payload and a live root, for any web server.
 
-Inputs: those of livecd-stage3, with the same squashfs. Kernel, initramfs and image are hard links to the files that are
-on the ISO. The stage compiles and packs nothing.
+Inputs: a payload and a live root, as for livecd-stage3. The squashfs is the same node too. Kernel, initramfs and image
+are hard links to the files of the payload and of the squashfs. The stage compiles nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http
 NfsUrl = Annotated[
     str, Matching(r"nfs://[^\s/:]+(/[^\s]*)?|nfs4?:\S+:/\S*", "nfs://server/folder, or nfs:OPTIONS:server:/folder")
 ]
-"""By dracut.cmdline(7): options such as port= only in the second form."""
+"""An address in a form of dracut.cmdline(7). Only the second form can have options, such as port=."""
 
 NbdUrl = Annotated[str, Matching(r"nbd://[^\s/]+(/[^\s]*)?", "a URL such as nbd://server:10809/name")]
 
@@ -65,13 +65,13 @@ class NetSetFacts(Facts):
     """Facts of a folder for network boot."""
 
     script: str
-    """The file that iPXE starts with."""
+    """Name of the script that iPXE runs."""
     base_url: str
-    """Where the folder will be on the web; empty if it can be anywhere."""
+    """The address of the folder on the web; empty if the stage does not set it."""
     files: dict[str, int]
     """Sizes in bytes by path."""
     memory: dict[str, int]
-    """The least memory of a machine in MiB, by method."""
+    """The memory that a machine needs, in MiB, by method."""
     limits: tuple[str, ...]
     """Notes for users about limits of the set."""
 
@@ -87,13 +87,14 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     boot: FilesRef
     """The payload, a livecd-stage2."""
     methods: list[Annotated[Method, ByValue()]] = []
-    """Methods for the image: `initrd`, `http`, `stream`, `nfs`, `nbd`, the default first; default: all possible."""
+    """Methods to get the image: `initrd`, `http`, `stream`, `nfs`, `nbd`. Machines use the first unless users select
+    another. Default: all methods that the payload supports."""
     base_url: Url | None = None
     """The address of the folder on the web. PXELINUX and GRUB need it to fetch the image; iPXE does not."""
     nfs_url: NfsUrl | None = None
-    """The address of the folder on an NFS server, for method `nfs`; iPXE can get it later."""
+    """The address of the folder on an NFS server, for method `nfs`. A script of iPXE can set `nfs-url` instead."""
     nbd_url: NbdUrl | None = None
-    """The address of the image on an NBD server, for method `nbd`; iPXE can get it later."""
+    """The address of the image on an NBD server, for method `nbd`. A script of iPXE can set `nbd-url` instead."""
     combined: bool = True
     """Also make one file of initramfs and image, for PXELINUX, GRUB and old versions of iPXE on UEFI machines."""
     uki: bool = False
@@ -101,7 +102,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     single_file: bool = False
     """Also make `single.efi` for UEFI, which contains the image. The payload needs `uki`."""
     loaders: list[Annotated[NetLoader, ByValue()]] | None = None
-    """Programs in the folder; default: all `network_loaders` of the payload."""
+    """Boot loaders to copy into the folder; default: all `network_loaders` of the payload."""
     budget: dict[str, Size] = {}
     """The largest permitted sizes of files, by pattern: { "combined.igz" = "600M" }. Larger files are an error."""
 
@@ -113,7 +114,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         return methods
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Check that the settings of the payload have what this set needs."""
+        """Check that the payload will contain the kernel, the programs and the dracut modules of this set."""
         if self.uki and not self.base_url:
             problem = "uki: it needs `base_url`, the address of the image"
             yield (
@@ -142,7 +143,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             yield ("loaders",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
 
     def expand(self, name: str, scope: Scope) -> None:
-        """Add two nodes: the squashfs, which an ISO with the same settings shares, and the folder."""
+        """Add two nodes: the squashfs, which an ISO with the same settings also uses, and the folder."""
         scope.add(self._squashfs(scope))
         super().expand(name, scope)
 
@@ -160,7 +161,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         return {"boot": super().node_inputs(scope)["boot"], "squashfs": self._squashfs(scope).id}
 
     def build(self, work: Work[NetSetContext]) -> Built:
-        """Link the parts, write the generated files, and write digests of all of them."""
+        """Link the parts, write the generated files, and write the digests of all files."""
         work.phase("assemble")
         folder = work.artifact("boot")
         payload = Payload.read(folder).with_first(self.kernel)
@@ -185,7 +186,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         return Built(tree, NetSetFacts(script=SCRIPT, base_url=net_set.base_url, **report.to_dict()))
 
     def _modules(self) -> list[NetModule]:
-        """Return the modules of dracut that the methods need in the initramfs."""
+        """Return the dracut modules that the initramfs must contain for the methods and for `uki`."""
         asked = [*self.methods, *([Method.HTTP] if self.uki else [])]
         return list(dict.fromkeys(module for method in asked for module in method.modules))
 
@@ -206,7 +207,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         )
 
     def _unify(self, parts: NetSetParts, net_set: NetSet, payload: Payload, work: Work[NetSetContext]) -> NetSetParts:
-        """Return the parts, with unified kernel images according to the settings."""
+        """Make the unified kernel images of the settings, and return the parts with them."""
         work.phase("unified kernel images")
         kernel, folder, efi = payload.kernels[0], work.new_folder("unified"), EfiArch.of(Arch(payload.arch))
         stub = work.artifact("boot") / LOADERS / Loader.UKI / efi.stub
@@ -226,7 +227,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
 
     def _manifest(self, work: Work[NetSetContext], tree: Path, image: FileDigests) -> None:
-        """Write the manifest of the image, with its packages."""
+        """Write the manifest of the image, with the packages of the live root."""
         write_manifest(tree / IMAGE, manifest_of(work, image), work.facts("squashfs", SquashfsFacts).installed)
         add_digests(tree, [f"{IMAGE}.{SUFFIX}"], work.epoch)
 

@@ -27,7 +27,7 @@ DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
 class BootstrapPin(SeedPin):
-    """The packages that the lock pins, as NAME=VERSION, and the digests of Portage's files."""
+    """The pin: release, architecture, packages as NAME=VERSION, and digests of the files of Portage and Meson."""
 
     suite: str | None = None
     arch: str | None = None
@@ -48,23 +48,23 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     pin_model = BootstrapPin
 
     bootstrap: Literal["debian"]
-    """The system to bootstrap."""
+    """The distribution to bootstrap."""
     suite: str | None = None
     """The release, such as `bookworm`; default: that of this computer."""
     packages: list[DebianPackage]
-    """Packages to install in addition to the essential ones."""
+    """Packages to install in addition to apt and the packages that Debian marks as essential."""
     portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"
-    """The version of Portage to install. Without Portage if it is empty."""
+    """The version of Portage to install. If it is empty, Portage is not installed."""
 
     def node(self, node_id: str, scope: Scope) -> Node:
-        """Return the node; the emulator of a foreign root is one of its tools."""
+        """Return the node. If this computer needs an emulator for the root, the node has it as a tool."""
         node = super().node(node_id, scope)
         assert isinstance(node.context, SeedContext)
         machine = self._arch((node.context.pin or {}).get("arch")).port.machine
         return replace(node, tools=(emulator(machine).program,)) if machine.is_foreign else node
 
     def pin(self, work: Work[SeedContext]) -> Pin:
-        """Look up the packages in the package sources."""
+        """Look up the versions of all packages in the package sources of this computer."""
         work.phase("look up packages")
         return resolve_packages(self._request(None), work.folder, work.store.cache("pypi"), work.log)
 

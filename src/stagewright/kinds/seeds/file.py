@@ -35,12 +35,12 @@ class FileSeed(ArchiveSeed, kind="file"):
     context_model = FileContext
 
     file: Annotated[str, ProjectFile()]
-    """The tarball: uncompressed, or compressed with xz, zstd, bzip2 or gzip; or a folder with the root."""
+    """A tarball (uncompressed, or compressed with xz, zstd, bzip2 or gzip), or a folder that contains the root."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """The digest of the tarball, which is checked."""
+    """The SHA-256 digest that the tarball must have."""
 
     def node_context(self, node_id: str, scope: Scope) -> FileContext:
-        """Return the owners of a folder's files, because the digest of a project's folder does not cover them."""
+        """Return the owners of a folder's files: the digest of the folder in the key does not cover them."""
         path = scope.project.path(self.file)
         owners = _owners(path) if path.is_dir() else None
         return FileContext(source_date_epoch=scope.project.epoch, owners=owners)
@@ -77,9 +77,8 @@ class FileSeed(ArchiveSeed, kind="file"):
             "--sparse",
         ]
         run([*words, "--exclude-vcs", f"--directory={source}", "."], log=work.log)
-        bounds = replace(
-            self.limits.bounds(archive.stat().st_size), members=10**9
-        )  # the number of files in a folder of the project is not limited
+        # The number of files in a folder of the project is not limited.
+        bounds = replace(self.limits.bounds(archive.stat().st_size), members=10**9)
         tree = self.unpacked(work, lambda tree: unpack(archive, tree, work.log, bounds, name=self.file), self.file)
         archive.unlink()
         assert work.context.owners, "the source is a folder"
@@ -87,7 +86,7 @@ class FileSeed(ArchiveSeed, kind="file"):
 
 
 def _owners(folder: Path) -> str:
-    """Return a digest of the owners of all files in a folder."""
+    """Return UID:DIGEST: the owner of a folder, and a digest of the owners and groups of all files in it."""
     total = hashlib.sha256()
     for entry, relative in walk(folder):
         info = entry.stat(follow_symlinks=False)

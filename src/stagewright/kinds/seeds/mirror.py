@@ -36,7 +36,7 @@ from stagewright.project.lock import Pin
 from stagewright.seeds import gentoo
 
 OLD = 45
-"""Age in days from which the newest stage3 gets a notice. Gentoo makes most of them every week."""
+"""Stagewright reports a newest stage3 that is older than this number of days. Gentoo builds most stage3s every week."""
 
 
 class MirrorPin(SeedPin):
@@ -55,9 +55,9 @@ class MirrorSeed(ArchiveSeed, PinnedSeed, kind="mirror"):
     pin_model = MirrorPin
 
     mirror: Annotated[Url | Annotated[list[Url], Field(min_length=1)], NotInKey()]
-    """A Gentoo mirror, such as `https://distfiles.gentoo.org`. Of several, the first one that works is used."""
+    """A Gentoo mirror, such as `https://distfiles.gentoo.org`, or a list of them. The first that works is used."""
     variant: Annotated[str, Matching(gentoo.VARIANT, "a variant such as stage3-amd64-systemd"), NotInKey()]
-    """The name of the stage3 without its date. `stagewright seeds` lists them."""
+    """The name of the stage3 without its date. `stagewright seeds` lists the names."""
     keys: Annotated[list[Fingerprint], Field(min_length=1), NotInKey()] = list(gentoo.RELEASE_KEYS)
     """Fingerprints of the primary keys whose signatures are accepted; default: Gentoo's release keys."""
     keyring: Annotated[FilePath | None, NotInKey()] = None

@@ -15,13 +15,15 @@ from stagewright.portage.installed import installed_packages
 
 
 class Embedded(OwnRootStage, Finish, kind="embedded"):
-    """A stage of kind ``embedded``. The script runs inside the new root, so the packages must install what it needs."""
+    """A stage of kind ``embedded``. The script runs inside the new root, and can use only programs that are there."""
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Install the packages into an empty folder."""
         if self.unmerge:
             raise StagewrightError(
-                Reason.INVALID_VALUE, "unmerge: not for this kind; remove the packages from `packages`"
+                Reason.INVALID_VALUE,
+                "unmerge: not supported by kind embedded",
+                hint="remove `unmerge`, and remove the packages from `packages`",
             )
         target, portage = self.new_root(work)
         portage.install(self.packages, target=TARGET)

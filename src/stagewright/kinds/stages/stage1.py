@@ -1,8 +1,8 @@
 """stage1: the smallest system that can build a compiler, in a clean root.
 
-Input: a seed. Portage installs the profile's ``packages.build`` with ROOT= into an empty folder: sys-apps/baselayout
-first, and all packages with ``USE="-* build"`` and the profile's BOOTSTRAP_USE. The result is that folder, as a layer
-without layers below. The steps are those of Gentoo's release builder.
+Input: a root with Portage and a compiler, usually a seed. Portage installs the profile's ``packages.build`` with ROOT=
+into an empty folder: sys-apps/baselayout first, then all packages with ``USE="-* build"`` and the profile's
+BOOTSTRAP_USE. The result is that folder, as a layer without layers below. The steps are those of Catalyst.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Stage1(OwnRootStage, kind="stage1"):
     """A stage of kind ``stage1``. ``packages`` are installed in addition to those of the profile."""
 
     update_seed: bool = False
-    """Update the seed before it builds anything."""
+    """Update the packages of the seed (the input of this stage) before it builds anything."""
     update_seed_command: list[str] = ["--update", "--deep", "--newuse", "@world"]
     """The arguments of emerge(1) for this update."""
 

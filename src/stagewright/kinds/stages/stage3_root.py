@@ -1,8 +1,8 @@
-"""stage3-root: a system of binary packages in a clean root, in which nothing was compiled.
+"""stage3-root: a system of binary packages in a clean root; nothing is compiled inside that root.
 
-Input: a root with Portage and a compiler. A first node builds every package into a root that is not shipped. A second
-node installs only the binary packages of the first into an empty root. So no build dependency gets into the result, and
-the users and groups of packages exist before the packages that need them.
+Input: a root with Portage and a compiler. A first node builds all packages, with their build dependencies, into a root
+that is not shipped. A second node installs binary packages of the first into an empty root: those that add groups and
+users come before the packages that need the accounts. The result has no build dependencies.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RootStage3(RootSettings, kind="stage3-root"):
         scope.targets[name] = (scope.add(replace(node, inputs={**node.inputs, "prepared": first.id})),)
 
     def build(self, work: Work[PackageContext]) -> Built:
-        """Install the binary packages."""
+        """Install the binary packages of the prepared root."""
         target, portage = self._new_root_with_packages(work)
         self.merge(portage, self._accounts(work), binary=True)
         if files.exists(target.path, SYSUSERS):
@@ -70,6 +70,6 @@ class RootStage3(RootSettings, kind="stage3-root"):
         return target, replace(portage, binpkgs=None)
 
     def _accounts(self, work: Work[PackageContext]) -> list[list[str]]:
-        """Return the built packages that add groups, then those that add users."""
+        """Return two lists of atoms: the packages of the prepared root that add groups, and those that add users."""
         names = [package.name for package in installed_packages(work.artifact("prepared"))]
         return [[f"={name}" for name in names if name.startswith(category)] for category in ACCOUNTS]

@@ -1,7 +1,7 @@
-"""boots: boot an image in a virtual machine and check what it does.
+"""boots: boot an image in a virtual machine, and check its console and the output of commands.
 
-Input: a stage that yields an image. The result is console log, screenshot and report. If the test fails, the build
-fails.
+Input: a stage that makes an image. The result has the console log, a screenshot and a report. If the test fails, the
+build fails.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_
 from stagewright.vm.script import BootScript
 
 REFUSED = r"BdsDxe: failed to load .*(Access Denied|Security Violation)"
-"""Message of OVMF for a program without a known signature."""
+"""Pattern for the message of OVMF about a program whose signature it does not accept."""
 
 
 class Attach(enum.StrEnum):
-    """The device of the machine that has the image."""
+    """The device of the virtual machine that contains the image."""
 
     CD = "cd"
     USB = "usb"
@@ -62,16 +62,16 @@ class BootTest(MachineTest, kind="boots", table="tests"):
     """A test with ``boots``."""
 
     boots: FilesRef
-    """The stage with the image to boot."""
+    """The stage that makes the image to boot."""
     attach: Annotated[Attach, ByValue()] = Attach.CD
     """The device with the image: `cd`, `usb` or `disk`."""
     variables: FilePath | None = None
-    """A file with UEFI variables, such as OVMF's with your own keys; default: those of the firmware."""
+    """A file with UEFI variables, for example a copy of OVMF's with your keys; default: the file of the firmware."""
     entry: Annotated[int, Field(ge=1, le=100)] = 1
-    """The number of the boot menu's entry to start, from 1, the default entry. Other entries need a menu on the console
+    """The number of the boot menu's entry to start; 1 is the default entry. Other entries need a menu on the console
     (`console=ttyS0` in the kernel arguments of the medium)."""
     refused: bool = False
-    """The firmware must refuse to start the image, as secure firmware does without a valid signature."""
+    """Check that the firmware refuses to start the image, as Secure Boot does without a valid signature."""
 
     @model_validator(mode="after")
     def _fits(self) -> BootTest:
@@ -112,7 +112,7 @@ class BootTest(MachineTest, kind="boots", table="tests"):
 
 
 def image_of(artifact: Path) -> Path:
-    """Return the image among the files of an artifact. Raises: ENVIRONMENT_LACKS if there is none."""
+    """Return the image among the files of an artifact. Raises: ENVIRONMENT_LACKS if no image is found."""
     images = sorted(path for path in artifact.iterdir() if path.suffix in (".iso", ".img", ".qcow2"))
     if not images:
         raise StagewrightError(

@@ -83,6 +83,7 @@ class Reason(enum.StrEnum):
     DISK_FULL = "disk-full"
     STORE_FORMAT = "store-format"
     STORE_BUSY = "store-busy"
+    STORE_FAILED = "store-failed"  # its disk is read-only or broken, or it is gone
     NOT_BUILT = "not-built"
     # building
     COMMAND_FAILED = "command-failed"
@@ -109,6 +110,7 @@ _EXITS = {
     Reason.DISK_FULL: Exit.STORE,
     Reason.STORE_FORMAT: Exit.STORE,
     Reason.STORE_BUSY: Exit.STORE,
+    Reason.STORE_FAILED: Exit.STORE,
     Reason.COMMAND_FAILED: Exit.FAILED,
     Reason.PACKAGE_FAILED: Exit.FAILED,
     Reason.FETCH_FAILED: Exit.FAILED,

@@ -320,3 +320,33 @@ def test_a_node_that_another_run_has_built_is_not_built_again(site: Site) -> Non
     site.events.clear()
     assert mine.run().statuses == dict.fromkeys(ALL, Status.CACHED)
     assert site.calls == before
+
+
+# a store that fails
+
+
+def test_a_store_that_is_moved_away_is_named(site: Site) -> None:
+    """The reason is not hidden by another error, and no part of the store comes back."""
+    site.behaviours = {"seed:one": 'await moved; say "$BUILT"'}
+
+    def move(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == "seed:one":
+            site.store.path.rename(site.folder / "elsewhere")
+            site.reach("moved")
+
+    with pytest.raises(StagewrightError) as caught:
+        site.run(move, cores=1)
+    assert caught.value.reason is Reason.STORE_FAILED
+    assert isinstance(site.events[-1], RunFinished)
+    assert not site.store.path.exists()
+
+
+def test_an_error_after_the_end_of_a_worker_is_not_hidden(site: Site) -> None:
+    def spoil(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == "seed:one":
+            (site.store.path / "history").rmdir()
+            (site.store.path / "history").touch()
+
+    with pytest.raises(NotADirectoryError):
+        site.run(spoil)
+    assert isinstance(site.events[-1], RunFinished)

@@ -15,7 +15,7 @@ from fake_workers import Site
 
 import stagewright
 from stagewright.engine.job import Job
-from stagewright.errors import Reason
+from stagewright.errors import Exit, Reason
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.run import package_path, python
 from stagewright.trees import make_read_only
@@ -156,6 +156,19 @@ def test_files_of_artifacts_are_read_only_but_not_what_links_lead_to(tmp_path: P
     make_read_only(tree)
     assert (tree / "sub" / "file").stat().st_mode & 0o777 == 0o444
     assert outside.stat().st_mode & 0o777 == 0o600
+
+
+@needs_root
+def test_a_read_only_part_of_the_store_is_not_a_defect(site: Site) -> None:
+    """As after an error of ext4, which then mounts itself read-only."""
+    mounts = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+    build = python("stagewright", "-C", str(site.folder / "project"), "--store", str(site.store.path), "build", "first")
+    part = site.store.path / "projects"
+    words = ["unshare", "--mount", "sh", "-c", mounts, "sh", str(part), *build]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == Exit.STORE
+    assert "Traceback" not in done.stderr
+    assert str(part) in done.stderr
 
 
 # umask

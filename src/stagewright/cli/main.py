@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 import traceback
@@ -119,13 +118,13 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _failed(error: Exception) -> Exit:
-    """Show an unexpected exception, and return its exit code: a full disk, or a defect."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        from stagewright.engine.worker import disk_full  # noqa: PLC0415
+    """Show an unexpected exception, and return its exit code: a full or broken disk, or a defect."""
+    if isinstance(error, OSError):
+        from stagewright.engine.worker import disk_error  # noqa: PLC0415
 
-        problem = disk_full(str(error.filename or "the store"))
-        note(error_text(problem))
-        return problem.reason.exit
+        if problem := disk_error(error):
+            note(error_text(problem))
+            return problem.reason.exit
     note("".join(traceback.format_exception(error)))
     note("This is a defect of Stagewright: please report it with the lines above.")
     return Exit.BUG

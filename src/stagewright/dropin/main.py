@@ -21,6 +21,7 @@ from stagewright.catalyst.spec_keys import Target
 from stagewright.dropin.build import build
 from stagewright.dropin.purge import purge
 from stagewright.dropin.snapshot import Snapshots
+from stagewright.engine.worker import disk_error
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
 from stagewright.run import UMASK, restart_in_utf8_mode
 from stagewright.store.store import Store, default_store
@@ -193,7 +194,10 @@ def _guarded(request: Request, log: CatalystLog) -> int:
     except KeyboardInterrupt:
         log.say(Level.CRITICAL, "stopped")
         return Exit.INTERRUPTED
-    except Exception:  # noqa: BLE001  shown in full
+    except Exception as error:  # noqa: BLE001  shown in full
+        if problem := disk_error(error):
+            log.failure(problem, Level.CRITICAL)
+            return CRITICAL
         log.say(Level.CRITICAL, traceback.format_exc())
         log.say(Level.CRITICAL, "This is a defect of Stagewright: please report it with the lines above.")
         return Exit.BUG

@@ -20,8 +20,9 @@ from pathlib import Path
 from stagewright.engine.job import Job
 from stagewright.engine.lineage import lineage
 from stagewright.engine.plan import Plan, State
+from stagewright.engine.worker import disk_error
 from stagewright.engine.worker_process import Worker
-from stagewright.errors import StagewrightError
+from stagewright.errors import Reason, StagewrightError
 from stagewright.events import (
     Listener,
     Listeners,
@@ -144,9 +145,19 @@ class Scheduler:
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
             raise
+        except OSError as error:
+            if problem := self._store_error(error):
+                raise problem from error
+            raise
         finally:
             self._emit(RunFinished(run=self.run_id, status=status, seconds=time.monotonic() - started))
         return self._outcome
+
+    def _store_error(self, error: OSError) -> StagewrightError | None:
+        """Return the error of the store that an OSError stands for, or None."""
+        if (self.store.path / "format").exists():
+            return disk_error(error)
+        return StagewrightError(Reason.STORE_FAILED, f"{self.store.path}: the store was moved or removed")
 
     def _loop(self) -> None:
         """Start and watch workers until nothing is left to do; on every way out no worker is left."""

@@ -168,10 +168,22 @@ def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
         return disk_full(str(folder), detail=str(problem))  # commands report it in many ways
     if isinstance(problem, StagewrightError):
         return problem
-    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return disk_full(str(problem.filename or "the store"))
+    if error := disk_error(problem):
+        return error
     text = "".join(traceback.format_exception(problem))
     return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
+
+
+def disk_error(problem: BaseException) -> StagewrightError | None:
+    """Return the error for a disk that is full, read-only or broken; None for any other exception."""
+    number = problem.errno if isinstance(problem, OSError) else None
+    where = str(getattr(problem, "filename", None) or "the store")
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(where)
+    if number in (errno.EROFS, errno.EIO):
+        what = f"{where}: cannot be used ({os.strerror(number)})"
+        return StagewrightError(Reason.STORE_FAILED, what, hint="dmesg shows errors of the disk")
+    return None
 
 
 def disk_full(where: str, detail: str = "") -> StagewrightError:

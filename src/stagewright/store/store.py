@@ -276,7 +276,7 @@ class Store:
     def remember(self, project: str, node: str, data: KeyData) -> None:
         """Record the key with which a node was last built."""
         path = self.path / "history" / project / f"{file_name(node)}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)  # without parents: a store that was moved must not come back
         write_atomically(path, json.dumps(data, indent=1, sort_keys=True), mode=0o600)
         newest = Key.of(data).digest
         keys = [*(key for key in self.former(project, node) if key != newest), newest]

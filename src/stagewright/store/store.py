@@ -7,7 +7,7 @@
     layers/<key>/tree/           what one root adds to the roots below it, plain files that overlayfs can stack
     layers/<key>/binpkgs/        the binary packages that it contains, hard links to those of the cache
     layers/<key>/meta.json       written last: a layer without it does not exist
-    artifacts/<key>/tree/        files for people and for other nodes
+    artifacts/<key>/tree/        files for users or for other nodes
     artifacts/<key>/meta.json
     work/<key>.<id>/             one attempt at building a node: overlay upper, /var/tmp/portage, job.json
     failed/<project>/<node>/     the work folder of the last failed attempt, for ``stagewright shell``

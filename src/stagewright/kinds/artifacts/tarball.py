@@ -98,6 +98,7 @@ class Tarball(FileArtifactKind, kind="tarball"):
         return self.level or self.compression.level
 
     def _memory(self, threads: int) -> int:
+        """Return the memory of the compressor with this number of threads, in MiB."""
         return self.compression.memory(self._level, threads)
 
 

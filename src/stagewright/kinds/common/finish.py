@@ -1,4 +1,4 @@
-"""Settings of several kinds that change the files of a finished root."""
+"""Settings of several kinds that change the files of a root after its packages are installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HostName = Annotated[str, Matching(rf"(?=.{{1,64}}$){_LABEL}(\.{_LABEL})*", "let
 
 
 class Finish(Section):
-    """Changes to the files of a finished root, in the order of these settings."""
+    """Changes to a root after its packages are installed, in the order of these settings."""
 
     root_overlay: list[FolderPath] = []
     """Folders to copy into the root, in this order. Their files are owned by root there."""

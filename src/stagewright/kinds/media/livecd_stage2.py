@@ -132,7 +132,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
 
     @property
     def uses_portage(self) -> bool:
-        """True if packages are installed. Other roots need no Portage."""
+        """True if a setting needs Portage: packages, or a kernel with packages to install."""
         return bool(self.packages) or any(kernel.installs for kernel in self._named().values())
 
     def node(self, node_id: str, scope: Scope) -> Node:

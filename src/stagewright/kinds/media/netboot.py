@@ -114,7 +114,7 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
 
     @property
     def uses_portage(self) -> bool:
-        """True if packages or kernel sources are installed. Other roots need no Portage."""
+        """True if a setting needs Portage: packages, or a kernel with packages to install."""
         return bool(self.packages) or any(kernel.installs for kernel in self.kernels.values())
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:

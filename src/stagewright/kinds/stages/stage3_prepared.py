@@ -41,7 +41,7 @@ class RootSettings(OwnRootStage):
         portage.install(self.packages, target=TARGET, binary=binary)
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
-        """Yield the packages that :meth:`merge` installs."""
+        """Yield the groups of ``first`` and the packages, as :meth:`merge` installs them."""
         for group in self.first:
             yield FetchRequest(group, TARGET, GROUP_OPTIONS)
         yield FetchRequest(self.packages, TARGET)

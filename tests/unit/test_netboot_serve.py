@@ -80,6 +80,13 @@ def test_head_sends_no_body(server: FileServer) -> None:
     assert (answer.status, body, answer.getheader("Content-Length")) == (200, b"", str(len(IMAGE)))
 
 
+@pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=999999999-"])
+def test_head_ignores_ranges(server: FileServer, wanted: str) -> None:
+    """RFC 9110, 14.2: ranges are defined for GET only."""
+    answer, _ = ask(server, "/image.squashfs", "HEAD", Range=wanted)
+    assert (answer.status, answer.getheader("Content-Length")) == (200, str(len(IMAGE)))
+
+
 @pytest.mark.parametrize(
     ("wanted", "start", "end"),
     [
@@ -90,6 +97,9 @@ def test_head_sends_no_body(server: FileServer) -> None:
         ("bytes=-7", len(IMAGE) - 7, len(IMAGE)),
         (f"bytes=-{1 << 40}", 0, len(IMAGE)),
         (f"bytes={len(IMAGE) - 1}-", len(IMAGE) - 1, len(IMAGE)),
+        ("BYTES=0-9", 0, 10),
+        (f"bytes=3-{'9' * 5000}", 3, len(IMAGE)),
+        (f"bytes=-{'9' * 5000}", 0, len(IMAGE)),
     ],
 )
 def test_ranges_are_sent(server: FileServer, wanted: str, start: int, end: int) -> None:
@@ -98,7 +108,7 @@ def test_ranges_are_sent(server: FileServer, wanted: str, start: int, end: int) 
     assert answer.getheader("Content-Range") == f"bytes {start}-{end - 1}/{len(IMAGE)}"
 
 
-@pytest.mark.parametrize("wanted", [f"bytes={len(IMAGE)}-", "bytes=-0"])
+@pytest.mark.parametrize("wanted", [f"bytes={len(IMAGE)}-", "bytes=-0", f"bytes={'9' * 5000}-"])
 def test_ranges_behind_the_end_are_refused(server: FileServer, wanted: str) -> None:
     answer, _ = ask(server, "/image.squashfs", Range=wanted)
     assert (answer.status, answer.getheader("Content-Range")) == (416, f"bytes */{len(IMAGE)}")
@@ -165,6 +175,20 @@ def test_folders_are_listed(server: FileServer) -> None:
     assert 'href="/boot/a%20b%26%3Cc"' in body
     assert "a b&amp;&lt;c" in body
     assert ask(server, "/boot/a%20b%26%3Cc")[1] == b"odd"
+
+
+def test_names_that_are_not_utf8_are_listed_and_served(server: FileServer, folder: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(folder) + b"/boot/latin\xe9.txt"))).write_text("x", encoding="utf-8")
+    answer, body = ask(server, "/boot/")
+    assert (answer.status, b'href="/boot/latin%E9.txt"' in body) == (200, True)
+    assert "latin\ufffd.txt" in body.decode()
+    assert ask(server, "/boot/latin%e9.txt")[1] == b"x"
+
+
+@pytest.mark.parametrize("path", ["//[x", "/%00", "/" + "x" * 5000, "/%ff%fe"])
+def test_odd_paths_are_not_found(server: FileServer, path: str) -> None:
+    assert ask(server, path)[0].status in (200, 404)
+    assert ask(server, "/boot.ipxe")[0].status == 200
 
 
 def test_many_clients_are_served_at_once(server: FileServer, folder: Path, events: list[Event]) -> None:

@@ -10,7 +10,6 @@ import html
 import http.server
 import os
 import socket
-import stat
 import threading
 import time
 import urllib.parse
@@ -23,6 +22,7 @@ from typing import IO, Self
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import FileProgress, FileServed, Listener
+from stagewright.untrusted import LARGEST, number, open_regular
 
 CHUNK = 4 << 20
 """Bytes per sendfile(2)."""
@@ -105,24 +105,30 @@ class _ByteRange:
         """Return the range in a Range header: the whole file if it has none, None if it is behind the end."""
         unit, equals, text = (header or "").partition("=")
         first, dash, last = text.strip().partition("-")
-        numbers = all(word.isascii() and word.isdigit() for word in (first, last) if word)
-        backwards = bool(numbers and first and last and int(last) < int(first))
-        if unit.strip() != "bytes" or not equals or not dash or not numbers or not (first or last) or backwards:
+        start, end = _position(first), _position(last)
+        backwards = bool(start is not None and end is not None and end < start)
+        numbers = (start is not None or not first) and (end is not None or not last)
+        if unit.strip().lower() != "bytes" or not equals or not dash or not numbers or backwards:
             return cls(0, whole, whole, partial=False)
-        if not first:
-            size = min(int(last), whole)
+        if start is None:
+            if end is None:
+                return cls(0, whole, whole, partial=False)
+            size = min(end, whole)
             return cls(whole - size, size, whole) if size else None
-        start, end = int(first), min(int(last), whole - 1) if last else whole - 1
+        end = whole - 1 if end is None else min(end, whole - 1)
         return cls(start, end - start + 1, whole) if start < whole else None
 
 
-def _open(path: Path) -> IO[bytes]:
-    """Open a regular file. Pipes and devices count as missing, and opening them does not block."""
-    stream = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        raise FileNotFoundError(path)
-    return stream
+def _position(word: str) -> int | None:
+    """Return a number of a range, or None if it is none. A number larger than every file is :data:`LARGEST`."""
+    digits = word.isascii() and word.isdigit()
+    found = number(word.lstrip("0") or "0") if digits else None
+    return LARGEST if digits and found is None else found
+
+
+def _readable(name: str) -> str:
+    """Return a file name with a replacement for each byte that is not UTF-8."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -148,11 +154,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Write no log: events report requests."""
 
     def _answer(self) -> None:
-        name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        name = os.fsdecode(urllib.parse.unquote_to_bytes(self._target().encode("latin-1", errors="replace")))
         try:
             path = self._inside(name)
             entries = sorted(path.iterdir()) if path.is_dir() else None
-            stream = None if path.is_dir() else _open(path)
+            stream = None if path.is_dir() else open_regular(path)
         except PermissionError:
             self._refuse(403)
         except (OSError, ValueError):
@@ -164,6 +170,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             else:
                 self._list(entries or [], name)
 
+    def _target(self) -> str:
+        """Return the path in the request, still encoded. The standard library decodes requests as latin-1."""
+        try:
+            return urllib.parse.urlsplit(self.path).path
+        except ValueError:  # an invalid host in an absolute URL
+            return ""
+
     def _inside(self, name: str) -> Path:
         """Return the file with this name. Symbolic links are followed inside the folder only."""
         path = Path(os.path.realpath(self.root / name.lstrip("/")))
@@ -174,7 +187,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _send(self, stream: IO[bytes], path: Path) -> None:
         info = os.fstat(stream.fileno())
         tag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
-        header = self.headers.get("Range") if self.headers.get("If-Range", tag) == tag else None
+        wanted = self.command == "GET" and self.headers.get("If-Range", tag) == tag  # RFC 9110, 14.2: GET only
+        header = self.headers.get("Range") if wanted else None
         part = _ByteRange.of(header, info.st_size)
         if part is None:
             self._refuse(416, {"Content-Range": f"bytes */{info.st_size}"})
@@ -213,10 +227,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             yield sent
 
     def _list(self, paths: Sequence[Path], name: str) -> None:
-        entries = [f"{path.name}/" if path.is_dir() else path.name for path in paths]
-        base = name if name.endswith("/") else f"{name}/"
-        lines = [f'<li><a href="{urllib.parse.quote(base + entry)}">{html.escape(entry)}</a></li>' for entry in entries]
-        text = f"<!DOCTYPE html><title>{html.escape(name)}</title><ul>{''.join(lines)}</ul>\n"
+        entries = [f"{path.name}/" if os.path.isdir(path) else path.name for path in paths]  # noqa: PTH112  never raises
+        base = os.fsencode(name if name.endswith("/") else f"{name}/")
+        links = [urllib.parse.quote(base + os.fsencode(entry)) for entry in entries]
+        shown = [html.escape(_readable(entry)) for entry in entries]
+        lines = [f'<li><a href="{link}">{text}</a></li>' for link, text in zip(links, shown, strict=True)]
+        text = f"<!DOCTYPE html><title>{html.escape(_readable(name))}</title><ul>{''.join(lines)}</ul>\n"
         self._text(200, text.encode(), "text/html; charset=utf-8")
 
     def _refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
@@ -238,7 +254,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         event = FileServed(
             client=self.client_address[0],
             method=self.command,
-            path=urllib.parse.urlsplit(self.path).path,
+            path=self._target(),
             status=status,
             start=start,
             size=size,
@@ -250,5 +266,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _report_progress(self, sent: int, part: _ByteRange) -> None:
         before = max(sent - CHUNK, 0)
         if part.size > 2 * CHUNK and sent < part.size and sent * STEPS // part.size > before * STEPS // part.size:
-            path = urllib.parse.urlsplit(self.path).path
-            self.listener(FileProgress(client=self.client_address[0], path=path, done=sent, total=part.size))
+            self.listener(FileProgress(client=self.client_address[0], path=self._target(), done=sent, total=part.size))

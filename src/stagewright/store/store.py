@@ -322,9 +322,10 @@ def failed_lock(project: str, folder: str) -> str:
 def file_name(name: str) -> str:
     """Return a file name for a node id or a path. Different ids and paths have different names."""
     plain = name.strip("/").replace("%", "%25").replace("/", "%2F").replace(":", "%3A")
-    if len(plain.encode()) <= LONGEST_NAME:
+    encoded = os.fsencode(plain)
+    if len(encoded) <= LONGEST_NAME:
         return plain
-    return f"{plain.encode()[:100].decode(errors='ignore')}%{hashlib.sha256(plain.encode()).hexdigest()}"
+    return f"{encoded[:100].decode(errors='ignore')}%{hashlib.sha256(encoded).hexdigest()}"
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:

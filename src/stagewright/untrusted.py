@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 from typing import IO
 
+from stagewright.errors import Reason, StagewrightError
+
 LARGEST = (1 << 63) - 1
 """The largest size of a file on Linux (bytes)."""
 
@@ -16,6 +18,15 @@ TEXT_LIMIT = 64 << 20
 
 _LONGEST_NUMBER = 64
 _DIGITS = {8: b"01234567", 10: b"0123456789", 16: b"0123456789abcdefABCDEF"}
+
+
+def is_utf8(path: Path) -> bool:
+    """Return True if the bytes of a path are UTF-8 text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # Python represents other bytes by lone surrogates (PEP 383)
+        return False
+    return True
 
 
 def number(text: str | bytes, base: int = 10, limit: int = LARGEST) -> int | None:
@@ -28,6 +39,24 @@ def number(text: str | bytes, base: int = 10, limit: int = LARGEST) -> int | Non
         return None
     value = int(data, base)
     return value if value <= limit else None
+
+
+def is_dir(path: Path | str) -> bool:
+    """Return True for a folder. Unlike pathlib it returns False for a name that is too long or in a closed folder."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path | str) -> bool:
+    """Return True for a regular file, with False as in :func:`is_dir`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def real(path: Path) -> Path:
+    """Return a path without links; unchanged if it contains a NUL. A loop of links ends there."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return path
 
 
 def open_regular(path: Path | str, *, follow: bool = True) -> IO[bytes]:
@@ -61,3 +90,18 @@ def read_regular(path: Path | str, limit: int = TEXT_LIMIT) -> bytes:
 def read_text(path: Path | str, *, errors: str = "strict", limit: int = TEXT_LIMIT) -> str:
     """Return the UTF-8 text of a regular file, with the errors of :func:`read_regular`."""
     return read_regular(path, limit).decode(errors=errors)
+
+
+def read_root_text(path: Path | str, *, errors: str = "strict") -> str:
+    """Return the text of a file of the root that this process is in.
+
+    Raises FileNotFoundError if it is missing, BUILD_FAILED if it is not a regular file of UTF-8 text.
+    """
+    try:
+        return read_text(path, errors=errors)
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        message = f"{path} in the root cannot be read: {why}"
+        raise StagewrightError(Reason.BUILD_FAILED, message, hint="replace it with a text file") from error

@@ -41,6 +41,7 @@ SIDEWAYS = {
     ("chroot", "errors"),
     ("chroot", "run"),
     ("run", "errors"),
+    ("untrusted", "errors"),
 }
 """Intended imports within a layer."""
 

@@ -40,6 +40,7 @@ from stagewright.fetch.web import (
     without_password,
 )
 from stagewright.store.store import sync_folder, write_atomically
+from stagewright.untrusted import number
 
 LIMIT = 64 << 30
 """The default limit of the size of a file (bytes)."""
@@ -281,7 +282,7 @@ class _Download:
         if response.status_code == httpx.codes.PARTIAL_CONTENT:
             total = total_in(response)
             first = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
-            if not first or int(first[1]) != start:
+            if not first or number(first[1]) != start:
                 self._discard_part()
                 raise StagewrightError(
                     Reason.FETCH_CUT, f"{without_password(url)}: server sent another range of the file"

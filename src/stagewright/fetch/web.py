@@ -10,6 +10,7 @@ import httpx
 
 from stagewright import __version__
 from stagewright.errors import Reason, StagewrightError
+from stagewright.untrusted import number
 
 REDIRECTS = 8
 """The largest number of redirects of one request."""
@@ -71,13 +72,13 @@ def stall_error(url: str, how: str) -> StagewrightError:
 
 def has_length(response: httpx.Response) -> bool:
     """True if a response has a valid Content-Length."""
-    return bool(re.fullmatch(r"\d+", response.headers.get("content-length", ""), re.ASCII))
+    return number(response.headers.get("content-length", "")) is not None
 
 
 def total_in(response: httpx.Response) -> int:
     """Return the size of the whole file (bytes) from the headers of a partial response; 0 if unknown."""
     found = re.search(r"/(\d+)$", response.headers.get("content-range", ""))
-    return int(found[1]) if found else 0
+    return number(found[1]) or 0 if found else 0
 
 
 def is_page(chunk: bytes) -> bool:

@@ -29,6 +29,7 @@ from stagewright.root import files
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
+from stagewright.untrusted import number, read_root_text
 
 CONFIG_D = "/etc/kernel/config.d/stagewright.config"
 """File that kernel-build.eclass merges into the configuration of a distribution kernel."""
@@ -217,9 +218,9 @@ def _trees(package: str) -> list[str]:
     found = []
     for contents in Path("/", VDB).glob(f"{package}-*/CONTENTS"):
         counter = contents.with_name("COUNTER")
-        number = int(counter.read_text(encoding="utf-8")) if counter.exists() else 0
-        lines = contents.read_text(errors="replace", encoding="utf-8").splitlines()
+        counted = number(read_root_text(counter, errors="replace").strip()) or 0 if counter.exists() else 0
+        lines = read_root_text(contents, errors="replace").splitlines()
         found += [
-            (number, line[4:]) for line in lines if line.startswith("dir /usr/src/linux") and line.count("/") == 3
+            (counted, line[4:]) for line in lines if line.startswith("dir /usr/src/linux") and line.count("/") == 3
         ]
     return [path for _, path in sorted(found)]

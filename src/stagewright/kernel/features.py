@@ -14,6 +14,7 @@ from pathlib import Path
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.root import Root
+from stagewright.untrusted import read_root_text
 
 CONFIGURATIONS = ("/boot/config-{version}", "/lib/modules/{version}/config", "/lib/modules/{version}/build/.config")
 
@@ -93,11 +94,11 @@ def read_features(root: Root, version: str) -> KernelFeatures:
 
 def _read_features(version: str) -> KernelFeatures:
     texts = [Path(path.format(version=version)) for path in CONFIGURATIONS]
-    text = next((path.read_text(errors="replace", encoding="utf-8") for path in texts if path.is_file()), None)
+    text = next((read_root_text(path, errors="replace") for path in texts if path.is_file()), None)
     options = None if text is None else parse_options(text)
     folder = Path("/lib/modules", version)
     builtin = folder / "modules.builtin"
-    lines = builtin.read_text(encoding="utf-8").splitlines() if builtin.is_file() else []
+    lines = read_root_text(builtin, errors="replace").splitlines() if builtin.is_file() else []
     found = (name for _, _, names in os.walk(folder / "kernel") for name in names)
     return KernelFeatures(options, module_names(found), module_names(lines))
 

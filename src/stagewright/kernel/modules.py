@@ -20,6 +20,7 @@ from stagewright.project.fields import Atom, Section
 from stagewright.root import files
 from stagewright.root.files import names_in
 from stagewright.root.root import Root
+from stagewright.untrusted import number, read_root_text
 
 MODULES = "/lib/modules"
 SOURCES = "/usr/src"
@@ -137,7 +138,7 @@ def _module_packages() -> list[ModulePackage]:
     """Return the packages in the root of this process that own kernels or kernel modules."""
     found = []
     for contents in sorted(Path("/", VDB).glob("*/*/CONTENTS")):
-        text = contents.read_text(errors="replace", encoding="utf-8")
+        text = read_root_text(contents, errors="replace")
         kernels, modules_for = frozenset(_KERNEL.findall(text)), frozenset(_MODULE.findall(text))
         if kernels or modules_for:
             folder = contents.parent
@@ -148,4 +149,4 @@ def _module_packages() -> list[ModulePackage]:
 
 
 def _number(path: Path) -> int:
-    return int(path.read_text(encoding="utf-8")) if path.exists() else 0
+    return number(read_root_text(path, errors="replace").strip()) or 0 if path.exists() else 0

@@ -6,6 +6,7 @@ result lists facts; its ``problems`` lists what is wrong.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import struct
@@ -20,6 +21,7 @@ from stagewright.media.efi import EfiArch
 from stagewright.media.menus import is_menu, problems_of, read_menu, unified
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.run import run
+from stagewright.untrusted import LARGEST, number, open_regular, read_text
 
 SHARED = (KERNEL, INITRAMFS, IMAGE)
 """Files that are identical on all media of the same system."""
@@ -157,9 +159,13 @@ def _folder(path: Path) -> InspectedMedium:
 
 def _volume(path: Path) -> str:
     """Return the volume id. Raises ``BAD_ARCHIVE`` if it is not an ISO or is truncated (ECMA-119, 8.4)."""
-    with path.open("rb") as stream:
-        stream.seek(_DESCRIPTOR)
-        header = stream.read(_BLOCK)
+    try:
+        with open_regular(path) as stream:
+            stream.seek(_DESCRIPTOR)
+            header = stream.read(_BLOCK)
+    except OSError as error:
+        message, hint = f"{path}: cannot be read: {error.strerror}", "name an ISO image, or a folder with a live system"
+        raise StagewrightError(Reason.BAD_ARCHIVE, message, hint=hint) from error
     if len(header) < _BLOCK or header[:6] != b"\x01CD001":
         hint = "name an ISO image, or a folder with a kernel, an initramfs and a squashfs"
         raise StagewrightError(Reason.BAD_ARCHIVE, f"{path}: not an ISO 9660 image", hint=hint)
@@ -185,14 +191,14 @@ class _BootStructures:
         images = re.findall(r"^El Torito boot img :\s+(\d+)\s+(BIOS|UEFI)\s+y\s.*?(\d+)$", report, re.MULTILINE)
         types = re.findall(r"^GPT type GUID\s+:\s+(\d+)\s+(\S+)", report, re.MULTILINE)
         starts = dict(re.findall(r"^GPT start and size\s*:\s+(\d+)\s+(\d+)", report, re.MULTILINE))
-        partitions = [int(starts[number]) * 512 for number, kind in types if kind == _ESP and number in starts]
+        partitions = [_offset(starts[entry], 512) for entry, kind in types if kind == _ESP and entry in starts]
         partitions += [
-            int(start) * 512
+            _offset(start, 512)
             for kind, start in re.findall(r"^MBR partition\s+:\s+\d+\s+\S+\s+(0xef)\s+(\d+)", report, re.MULTILINE)
         ]
         summary = "".join(re.findall(r"^System area summary:(.*)$", report, re.MULTILINE))
         sector = next((name for name in ("grub2-mbr", "isohybrid") if name in summary), "")
-        efi = [int(block) * _BLOCK for _, platform, block in images if platform == "UEFI"]
+        efi = [_offset(block, _BLOCK) for _, platform, block in images if platform == "UEFI"]
         return cls(
             tuple(dict.fromkeys([*efi, *partitions])), tuple(kind for _, kind, _ in images), bool(partitions), sector
         )
@@ -209,6 +215,15 @@ class _BootStructures:
             yield BootPath("bios", "cd", "El Torito boot image")
         if self.bios_sector:
             yield BootPath("bios", "usb", f"first sector ({self.bios_sector})")
+
+
+def _offset(blocks: str, size: int) -> int:
+    """Return an offset in bytes. Raises ``BAD_ARCHIVE`` if no file is that large."""
+    found = number(blocks, limit=LARGEST // _BLOCK)
+    if found is None:
+        message = f"invalid start of a partition or boot image (found {blocks[:30]})"
+        raise StagewrightError(Reason.BAD_ARCHIVE, message, hint="copy the ISO again")
+    return found * size
 
 
 def _xorriso(path: Path, *words: str | Path) -> str:
@@ -256,9 +271,17 @@ def _entries(tree: Path, files: Iterable[str]) -> Iterator[FoundEntry]:
         if is_menu(name):
             yield from read_menu(name, _text(tree / name), read)
         elif re.fullmatch(r"EFI/(BOOT|Linux)/[^/]+\.EFI", name, re.IGNORECASE):
-            entry = unified(name, (tree / name).read_bytes())
+            entry = _unified(name, tree / name)
             if entry:
                 yield entry
+
+
+def _unified(name: str, path: Path) -> FoundEntry | None:
+    """Return the entry of a unified kernel image. Only the pages that are looked at are read."""
+    if not path.stat().st_size:
+        return None
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as program:
+        return unified(name, program)
 
 
 def _text(path: Path) -> str:
@@ -296,7 +319,7 @@ def _checks(tree: Path, files: Mapping[str, int]) -> Iterator[DigestCheck]:
     """Compare the files of a medium with the lists of digests on it."""
     for name in (*_SUMS, "DIGESTS"):
         if name in files:
-            yield _check(name, (tree / name).read_text(errors="replace", encoding="utf-8"), tree)
+            yield _check(name, _list(tree / name), tree)
 
 
 def _esp_check(
@@ -315,7 +338,16 @@ def _checks_next_to(path: Path) -> Iterator[DigestCheck]:
     for suffix in ("DIGESTS", "sha256"):
         listed = path.with_name(f"{path.name}.{suffix}")
         if listed.is_file():
-            yield _check(listed.name, listed.read_text(errors="replace", encoding="utf-8"), path.parent, only=path.name)
+            yield _check(listed.name, _list(listed), path.parent, only=path.name)
+
+
+def _list(path: Path) -> str:
+    """Return the text of a list of digests. Raises ``BAD_ARCHIVE`` if it is too large."""
+    try:
+        return read_text(path, errors="replace")
+    except OSError as error:
+        message = f"{path.name}: cannot be read: {error.strerror}"
+        raise StagewrightError(Reason.BAD_ARCHIVE, message, hint="copy the medium again") from error
 
 
 def _check(name: str, text: str, folder: Path, only: str = "") -> DigestCheck:

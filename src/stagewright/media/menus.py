@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import posixpath
 import re
 import shlex
@@ -9,7 +10,7 @@ import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from stagewright.media.bootmenu.entry import FoundEntry, Read
+from stagewright.media.bootmenu.entry import LONGEST_FILE, FoundEntry, Read
 from stagewright.media.bootmenu.grub import read_grub
 from stagewright.media.bootmenu.loader_spec import read_loader_spec
 from stagewright.media.bootmenu.syslinux import read_syslinux
@@ -39,7 +40,7 @@ def is_menu(path: str) -> bool:
     )
 
 
-def unified(path: str, program: bytes) -> FoundEntry | None:
+def unified(path: str, program: bytes | mmap.mmap) -> FoundEntry | None:
     """Return the entry of a unified kernel image, from its section .cmdline; None for another EFI program."""
     try:
         (header,) = struct.unpack_from("<I", program, 0x3C)
@@ -50,7 +51,7 @@ def unified(path: str, program: bytes) -> FoundEntry | None:
             place = header + 24 + optional + 40 * number
             name, size, raw, offset = struct.unpack_from("<8sI4xII", program, place)
             if name.rstrip(b"\0") == b".cmdline":
-                words = program[offset : offset + min(size, raw)].rstrip(b"\0").decode(errors="replace")
+                words = program[offset : offset + min(size, raw, LONGEST_FILE)].rstrip(b"\0").decode(errors="replace")
                 return FoundEntry(path, "unified kernel image", path, (path,), words)
     except struct.error:
         pass

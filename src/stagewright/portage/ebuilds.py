@@ -26,7 +26,7 @@ def compare_versions(left: str, right: str) -> int:
         _numbers(one["numbers"].split("."), two["numbers"].split("."))
         or _cmp(one["letter"], two["letter"])
         or _suffixes(_SUFFIX.findall(one["suffixes"]), _SUFFIX.findall(two["suffixes"]))
-        or int(one["revision"] or 0) - int(two["revision"] or 0)
+        or _cmp_numbers(one["revision"] or "", two["revision"] or "")
     )
 
 
@@ -80,7 +80,7 @@ def _numbers(left: Sequence[str], right: Sequence[str]) -> int:
         if place and (one.startswith("0") or two.startswith("0")):
             order = _cmp(one.rstrip("0"), two.rstrip("0"))
         else:
-            order = int(one) - int(two)
+            order = _cmp_numbers(one, two)
         if order:
             return order
     return len(left) - len(right)
@@ -88,11 +88,17 @@ def _numbers(left: Sequence[str], right: Sequence[str]) -> int:
 
 def _suffixes(left: Sequence[tuple[str, str]], right: Sequence[tuple[str, str]]) -> int:
     for (kind, number), (other, another) in zip(left, right, strict=False):
-        order = _ORDER[kind] - _ORDER[other] or int(number or 0) - int(another or 0)
+        order = _ORDER[kind] - _ORDER[other] or _cmp_numbers(number, another)
         if order:
             return order
     more, sign = (left[len(right) :], 1) if len(left) > len(right) else (right[len(left) :], -1)
     return sign * _ORDER[more[0][0]] if more else 0
+
+
+def _cmp_numbers(one: str, two: str) -> int:
+    """Compare numbers of any count of digits; an empty text is 0."""
+    one, two = one.lstrip("0"), two.lstrip("0")
+    return len(one) - len(two) or _cmp(one, two)
 
 
 def _cmp(one: str, two: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.chroot import inside
+from stagewright.untrusted import number, read_root_text
 
 VDB = "var/db/pkg"
 
@@ -45,7 +46,7 @@ def installed_packages(root: Path) -> list[Package]:
             repository=_read(folder / "repository"),
             use=tuple(_read(folder / "USE").split()),
             license=_read(folder / "LICENSE"),
-            size=int(_read(folder / "SIZE") or 0),
+            size=number(_read(folder / "SIZE")) or 0,
         )
         for folder in _entries(root)
     ]
@@ -65,7 +66,7 @@ def recorded_files(root: Path, packages: Sequence[str]) -> dict[str, dict[str, s
 
 
 def _contents(record: Path) -> dict[str, str]:
-    found = _INSTALLED.finditer(record.read_text(encoding="utf-8", errors="surrogateescape")) if record.exists() else ()
+    found = _INSTALLED.finditer(read_root_text(record, errors="surrogateescape")) if record.exists() else ()
     return {line["file"] or line["link"] or line["other"]: line["md5"] or line["target"] or "" for line in found}
 
 
@@ -103,11 +104,11 @@ def clamp_records(root: Path, epoch: int) -> None:
 
 def _rewrite(path: Path, change: Callable[[str], str]) -> None:
     if path.exists():
-        path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(change(read_root_text(path)), encoding="utf-8")
 
 
 def _earlier(seconds: str, epoch: int) -> str:
-    return str(min(int(seconds or 0), epoch))
+    return str(min(number(seconds) or 0, epoch))
 
 
 def _entries(root: Path) -> list[Path]:
@@ -116,6 +117,6 @@ def _entries(root: Path) -> list[Path]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return read_root_text(path).strip()
     except FileNotFoundError:
         return ""

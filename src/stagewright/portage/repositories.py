@@ -8,6 +8,7 @@ into the store.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
 from stagewright.project.source import KeyPath
+from stagewright.untrusted import is_dir, is_file, real
 
 REPOS = "/var/db/repos"
 
@@ -87,10 +89,18 @@ def check_profile(
         )
 
 
+_MOST_PROFILES = 5000
+_DEEPEST = 100
+
+
 @functools.cache
 def _chain(repo: Repository, path: str, repos: tuple[Repository, ...]) -> tuple[Path, ...]:
     problems: list[StagewrightError] = []
-    found = tuple(_stack(repo, (repo.path / "profiles" / path).resolve(), repos, (), problems))
+    folder = real(repo.path / "profiles" / path)
+    found = tuple(itertools.islice(_stack(repo, folder, repos, (), problems), _MOST_PROFILES))
+    if len(found) == _MOST_PROFILES:
+        message, hint = f"profile {path!r} has too many parents (at least {_MOST_PROFILES})", "name another profile"
+        problems.append(StagewrightError(Reason.INVALID_VALUE, message, hint=hint))
     if problems:
         raise ProblemsError(problems)
     return found
@@ -105,19 +115,21 @@ def _stack(
 ) -> Iterator[Path]:
     """Yield a profile after its parents. A parent line is a relative path or ``repository:path``."""
     parents = folder / "parent"
-    lines = parents.read_text(errors="replace", encoding="utf-8").splitlines() if parents.is_file() else []
+    lines = parents.read_text(errors="replace", encoding="utf-8").splitlines() if is_file(parents) else []
     for number, text in enumerate(lines, start=1):
         line = text.partition("#")[0].strip()
         if not line:
             continue
         name, colon, path = line.rpartition(":")
         owner = next((known for known in repos if known.name == name), repo if not name else None)
-        above = (owner.path / "profiles" / path if colon else folder / path).resolve() if owner else None
-        if owner and above and above.is_dir() and above not in (*below, folder):
+        above = real(owner.path / "profiles" / path if colon else folder / path) if owner else None
+        if owner and above and is_dir(above) and above not in (*below, folder) and len(below) < _DEEPEST:
             yield from _stack(owner, above, repos, (*below, folder), problems)
             continue
         if above in (*below, folder):
             error = StagewrightError(Reason.CYCLE, f"parent profile {line!r}: the profile inherits from itself")
+        elif len(below) >= _DEEPEST:
+            error = StagewrightError(Reason.INVALID_VALUE, f"parent profile {line!r}: more than {_DEEPEST} levels")
         else:
             hint = "" if owner else f"add a repository {name!r} to the project, and to the stage"
             error = StagewrightError(Reason.MISSING_FILE, f"parent profile {line!r} not found", hint=hint)
@@ -129,7 +141,7 @@ def _find(profile: str, repos: Sequence[Repository]) -> tuple[Repository, str]:
     name, _, path = profile.rpartition(":")
     candidates = [repo for repo in repos if repo.name == name or not name]
     for repo in sorted(candidates, key=lambda repo: not repo.main):
-        if (repo.path / "profiles" / path).is_dir():
+        if is_dir(repo.path / "profiles" / path):
             return repo, path
     raise _profile_not_found(path, name, candidates, repos)
 
@@ -152,7 +164,7 @@ def _profile_not_found(
 def _profiles(repo: Repository) -> Iterator[str]:
     """Yield the profiles that profiles.desc of a repository lists."""
     listing = repo.path / "profiles" / "profiles.desc"
-    for line in listing.read_text(errors="replace", encoding="utf-8").splitlines() if listing.is_file() else ():
+    for line in listing.read_text(errors="replace", encoding="utf-8").splitlines() if is_file(listing) else ():
         words = line.partition("#")[0].split()
         if len(words) > 1:
             yield words[1]
@@ -160,7 +172,7 @@ def _profiles(repo: Repository) -> Iterator[str]:
 
 def has_package(package: str, repos: Iterable[Repository]) -> bool:
     """True if one of the repositories has a package, given as category/name."""
-    return any((repo.path / package).is_dir() for repo in repos)
+    return any(is_dir(repo.path / package) for repo in repos)
 
 
 def similar_package_hint(package: str, repos: Iterable[Repository]) -> str:

@@ -13,6 +13,7 @@ from stagewright.project.fields import ProjectFile, Ref, Section, marked
 from stagewright.project.model import NAME, Entry, FileLocations, Project
 from stagewright.project.source import KeyPath
 from stagewright.project.tables import Problems, Table
+from stagewright.untrusted import is_dir, is_file
 
 Named = Mapping[str, Mapping[str, Table]]
 
@@ -54,7 +55,7 @@ def check_repos(project: Project, tables: Mapping[str, Table], problems: Problem
     repos = project.repos
     for name, repo in repos.items():
         path = project.repo_path(name)
-        if repo.path and not path.is_dir():
+        if repo.path and not is_dir(path):
             continue
         for number, other in enumerate(repo.eclass_overrides):
             if other not in repos:
@@ -79,13 +80,13 @@ def check_repos(project: Project, tables: Mapping[str, Table], problems: Problem
 def layout_of(repo: Path) -> dict[str, str]:
     """Return the settings in a repository's metadata/layout.conf."""
     path = repo / "metadata" / "layout.conf"
-    lines = path.read_text(errors="replace", encoding="utf-8").splitlines() if path.is_file() else []
+    lines = path.read_text(errors="replace", encoding="utf-8").splitlines() if is_file(path) else []
     pairs = (line.partition("#")[0].partition("=") for line in lines)
     return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
 
 def _first_line(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip() if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip() if is_file(path) else ""
 
 
 def _check_names(named: Named, problems: Problems) -> None:
@@ -158,9 +159,9 @@ def check_paths(model: Section, files: FileLocations, place: Callable[[KeyPath],
             problem, hint = "is outside of the project", "copy or link it into the project"
         elif not os.path.exists(target):  # noqa: PTH110  pathlib raises for names that are too long
             problem, hint = "does not exist", f"looked for {target}"
-        elif mark.folder is True and not target.is_dir():
+        elif mark.folder is True and not is_dir(target):
             problem, hint = "is not a folder", "name the folder of the files"
-        elif mark.folder is False and not target.is_file():
+        elif mark.folder is False and not is_file(target):
             problem, hint = "is not a file", "name one file"
         else:
             continue

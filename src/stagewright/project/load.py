@@ -35,6 +35,7 @@ from stagewright.project.model import (
 )
 from stagewright.project.source import Source, read
 from stagewright.project.tables import NAMED, Problems, Table, TextBudget, read_tables, resolve_extends, substitute
+from stagewright.untrusted import is_utf8
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
 """Models by table and kind. A stage names its kind. A seed or test has a key with the name of its kind."""
@@ -62,11 +63,14 @@ def find(start: Path) -> Path:
 
 
 def load(folder: Path, kinds: Kinds, trees: Path | None = None) -> Project:
-    """Read the project in a folder. Raises :class:`ProblemsError` with all errors.
+    """Read the project in a folder. Raises :class:`ProblemsError` with all errors, USAGE if its path is not UTF-8.
 
     ``trees`` is the store's folder of fetched repository trees. Trees that are not fetched yet are not checked.
     """
     folder = folder.absolute()
+    if not is_utf8(folder):  # workers and records get it as JSON
+        message = f"the path of the project is not UTF-8 (found {os.fsencode(folder)!r})"
+        raise StagewrightError(Reason.USAGE, message, hint="rename the folder")
     main = read(folder / FILE_NAME)
     _check_format(main)
     problems: Problems = []

@@ -11,15 +11,15 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from stagewright.project.fields import FilePath, Matching, Section
-from stagewright.root.passwd import Tables
+from stagewright.root.passwd import Tables, identifier
 from stagewright.root.requirements import MissingRequirement
+from stagewright.untrusted import read_root_text
 
 DAY = 86400
 SHELLS = ("/bin/bash", "/bin/sh")
@@ -151,7 +151,8 @@ class Accounts:
         fresh = old is None and not user.system
         make = fresh or user.home is not None
         own = fresh and row[5].startswith("/home/")
-        self.homes.append(Home(row[5], int(row[2]), int(row[3] or 0), make, own, self.keys.get(name, ())))
+        uid, gid = identifier(row[2]), identifier(row[3] or "0")
+        self.homes.append(Home(row[5], uid, gid, make, own, self.keys.get(name, ())))
 
     def _new_user(self, name: str, user: User) -> list[str]:
         wanted = 0 if name == "root" and user.uid is None else user.uid
@@ -160,7 +161,7 @@ class Accounts:
             gid = self._gid_of(name, user.group)
         else:
             own = self.tables.group.get(name)
-            gid = int(own[2]) if own else self._number("gid", name, None, system=user.system, prefer=uid)
+            gid = identifier(own[2]) if own else self._number("gid", name, None, system=user.system, prefer=uid)
             if own is None:
                 self.tables.new_group(name, gid)
         shells = NO_SHELLS if user.system else SHELLS
@@ -182,7 +183,7 @@ class Accounts:
             message = f"user {user}: there is no group {group}"
             hint = f"make it by [groups.{group}], or add the package that brings it (acct-group/{group})"
             self.missing.append(MissingRequirement(message, hint, group, self.tables.group.names()))
-        return int(row[2]) if row else None
+        return identifier(row[2]) if row else None
 
     def _number(self, kind: str, name: str, wanted: int | None, *, system: bool, prefer: int | None = None) -> int:
         table = self.tables.passwd if kind == "uid" else self.tables.group
@@ -209,8 +210,8 @@ class Accounts:
 
 def _shells() -> tuple[str, ...]:
     try:
-        with Path("/etc/shells").open(encoding="utf-8") as stream:
-            found = [line.strip() for line in stream if line.startswith("/")]
+        lines = read_root_text("/etc/shells", errors="replace").splitlines()
+        found = [line.strip() for line in lines if line.startswith("/")]
     except FileNotFoundError:
         found = []
     return tuple(dict.fromkeys([*found, *SHELLS, *NO_SHELLS]))

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from stagewright import untrusted
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED
@@ -58,7 +59,11 @@ def _copy_entry(source: int, name: str, target: str, epoch: int) -> None:
     if stat.S_ISLNK(info.st_mode):
         os.symlink(os.readlink(name, dir_fd=source), target)
     else:
-        reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source)
+        if not stat.S_ISREG(info.st_mode):
+            raise StagewrightError(
+                Reason.BUILD_FAILED, f"overlay: {name}: not a file, folder or link", hint="remove it from the overlay"
+            )
+        reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
         with os.fdopen(reader, "rb") as content, open(target, "xb") as copy:
             shutil.copyfileobj(content, copy)
             os.fchmod(copy.fileno(), stat.S_IMODE(info.st_mode))
@@ -120,11 +125,12 @@ def read_file(root: Path, path: str) -> str | None:
 
 def _read(path: str) -> str | None:
     try:
-        return Path("/", path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
+        return untrusted.read_text("/" + path.lstrip("/"), errors="replace")
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
             return None
-        raise
+        message = f"{path} in the root cannot be read: {error.strerror}"
+        raise StagewrightError(Reason.BUILD_FAILED, message, hint="replace it with a text file") from error
 
 
 def find(root: Path, patterns: Sequence[str]) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from stagewright.root.accounts import Accounts, Home
 from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement
+from stagewright.untrusted import read_root_text
 
 SKELETON = "/etc/skel"
 
@@ -95,8 +96,7 @@ def _authorize(home: Home, epoch: int) -> None:
     path = f"{folder}/authorized_keys"
     old = []
     if Path(path).exists():
-        with Path(path).open(encoding="utf-8") as stream:
-            old = stream.read().splitlines()
+        old = read_root_text(path).splitlines()
     with Path(path).open("w", encoding="utf-8") as stream:
         stream.write("".join(f"{line}\n" for line in dict.fromkeys([*old, *home.keys])))
         os.fchown(stream.fileno(), home.uid, home.gid)

@@ -19,6 +19,7 @@ from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement, raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sourced import assignments, with_assignments
+from stagewright.untrusted import read_root_text
 
 ZONES = "/usr/share/zoneinfo"
 KEYMAPS = ("/usr/share/keymaps", "/usr/share/kbd/keymaps")
@@ -143,13 +144,14 @@ def _locale_files() -> list[str]:
 def _supported() -> list[str]:
     """Return the lines of glibc's list of locales and character sets."""
     path = Path("/usr/share/i18n/SUPPORTED")
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if " " in line] if path.exists() else []
+    lines = read_root_text(path, errors="replace").splitlines() if path.exists() else []
+    return [line for line in lines if " " in line]
 
 
 def _locale_gen(wanted: Sequence[str]) -> str:
     """Return the text of /etc/locale.gen with these locales added, each with its character set."""
     path = Path(LOCALE_GEN)
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    lines = read_root_text(path, errors="replace").splitlines() if path.exists() else []
     sets = {line.split()[0]: line.split()[1] for line in _supported()}
     for name in wanted:
         codeset = name.partition(".")[2].partition("@")[0] or "ISO-8859-1"

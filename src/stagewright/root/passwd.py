@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stagewright.errors import Reason, StagewrightError
+from stagewright.untrusted import number, read_root_text
+
 SHADOW_GROUP = "shadow"
 
 
@@ -28,7 +31,7 @@ class Table:
     def read(cls, path: str, mode: int, width: int) -> Table:
         """Return the table in a file; empty if the file is missing."""
         try:
-            lines = Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+            lines = read_root_text(path, errors="surrogateescape").splitlines()
         except FileNotFoundError:
             return cls(path, mode, width)
         return cls(path, mode, width, [line.split(":") for line in lines], present=True)
@@ -43,7 +46,7 @@ class Table:
 
     def numbers(self) -> dict[int, str]:
         """Return the names by number, which is the third field of users and groups."""
-        return {int(row[2]): row[0] for row in reversed(list(self._whole())) if row[2].isdigit()}
+        return {found: row[0] for row in reversed(list(self._whole())) if (found := number(row[2])) is not None}
 
     def add(self, row: list[str]) -> list[str]:
         """Add a row and return it."""
@@ -78,6 +81,15 @@ class Table:
             os.fchmod(descriptor, self.mode)
 
 
+def identifier(field_text: str) -> int:
+    """Return the number of a user or group. Raises BUILD_FAILED if a root's file has something else there."""
+    found = number(field_text, limit=(1 << 32) - 2)
+    if found is None:
+        message = f"invalid number in passwd or group of the root (found {field_text[:40]!r})"
+        raise StagewrightError(Reason.BUILD_FAILED, message, hint="correct /etc/passwd and /etc/group in the root")
+    return found
+
+
 @dataclass
 class Tables:
     """The four tables of a root."""
@@ -100,7 +112,7 @@ class Tables:
     def write(self, epoch: int) -> None:
         """Write all tables. A root without gshadow(5) does not get one."""
         row = self.group.get(SHADOW_GROUP)
-        readers = int(row[2]) if row else 0
+        readers = identifier(row[2]) if row else 0
         self.passwd.write(epoch)
         self.group.write(epoch)
         self.shadow.write(epoch, readers)

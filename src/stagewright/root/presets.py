@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stagewright.root import systemd
 from stagewright.root.files import names_in
+from stagewright.untrusted import read_root_text
 
 FILE = "/etc/systemd/system-preset/00-stagewright.preset"
 FOLDERS = tuple(f"{folder}/systemd/system-preset" for folder in ("/etc", "/usr/local/lib", "/usr/lib", "/lib"))
@@ -51,11 +52,10 @@ def _instances(template: str, enable: Sequence[str], old: Sequence[str]) -> dict
 def _lines(path: str) -> Iterator[str]:
     if not Path(path).exists():
         return
-    with Path(path).open(encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            words = line.split()
-            if words and words[0][0] not in "#;":
-                yield " ".join(words)
+    for line in read_root_text(path, errors="replace").splitlines():
+        words = line.split()
+        if words and words[0][0] not in "#;":
+            yield " ".join(words)
 
 
 def _rules() -> list[list[str]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement
+from stagewright.untrusted import read_root_text
 
 ADMIN = "/etc/systemd/system"
 FOLDERS = (ADMIN, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -224,8 +225,7 @@ def _install(name: str, path: str) -> dict[str, list[str]]:
     """Return the [Install] section of a unit file with its drop-ins."""
     values: dict[str, list[str]] = {}
     for part in (*([] if _is_null(path) else [path]), *_drop_ins(name)):
-        with Path(part).open(encoding="utf-8", errors="replace") as stream:
-            text = stream.read().replace("\\\n", " ")
+        text = read_root_text(part, errors="replace").replace("\\\n", " ")
         section = ""
         for raw in text.splitlines():
             line = raw.strip()

@@ -14,6 +14,7 @@ A mirror is rejected if any of these files is missing, unsigned, for another fil
 
 from __future__ import annotations
 
+import calendar
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.fetch.checksums import check_checksums
 from stagewright.fetch.download import DownloadProgress, download
 from stagewright.fetch.openpgp import Keyring, SignedText
+from stagewright.untrusted import number
 
 RELEASE_KEYS = (
     "13EBBDBEDE7A12775DFDB1BABB572E0E2D182910",  # Automated Weekly Release Key
@@ -49,6 +51,7 @@ _SMALL = 1 << 20
 
 _FILE = rf"(?P<variant>{VARIANT})-(?P=stamp)\.tar\.(xz|zst|bz2|gz)"
 _LINE = re.compile(rf"(?P<stamp>\d{{8}}T\d{{6}}Z)/{_FILE} +(?P<size>\d+)")
+_STAMP = "%Y%m%dT%H%M%SZ"
 _WHEN = re.compile(r"^# ts=(\d{1,12})$", re.MULTILINE)
 _DIGEST = re.compile(r"^([0-9a-f]{32,128})  (\S+)$")
 
@@ -220,8 +223,15 @@ def existing_keyring(file: Path) -> Path:
 
 def age(stage: StageTarball) -> int:
     """Return the age of a tarball in days."""
-    built = time.mktime(time.strptime(stage.stamp, "%Y%m%dT%H%M%SZ")) - time.timezone
+    built = calendar.timegm(time.strptime(stage.stamp, _STAMP))
     return int((time.time() - built) // 86400)
+
+
+def _is_time(stamp: str) -> bool:
+    try:
+        return stamp.isascii() and bool(time.strptime(stamp, _STAMP))
+    except ValueError:
+        return False
 
 
 def _stages(signed: SignedText) -> list[StageTarball]:
@@ -231,10 +241,11 @@ def _stages(signed: SignedText) -> list[StageTarball]:
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
             match = _LINE.fullmatch(line.rstrip())
-            if not match:
-                raise StagewrightError(Reason.BAD_LISTING, f"listing: invalid line ({line!r})", hint=_HINT)
+            size = number(match["size"]) if match else None
+            if not match or size is None or not _is_time(match["stamp"]):
+                raise StagewrightError(Reason.BAD_LISTING, f"listing: invalid line ({line[:200]!r})", hint=_HINT)
             path = line.partition(" ")[0]
-            found.append(StageTarball(match["variant"], match["stamp"], path, int(match["size"])))
+            found.append(StageTarball(match["variant"], match["stamp"], path, size))
     if not found or not _WHEN.search(text):
         raise StagewrightError(Reason.BAD_LISTING, "listing: no tarballs, or no date", hint=_HINT)
     return found

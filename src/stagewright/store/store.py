@@ -52,6 +52,7 @@ from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
 from stagewright.run import run
 from stagewright.trees import remove_tree
+from stagewright.untrusted import is_utf8
 
 FORMAT = "1"
 
@@ -89,10 +90,16 @@ class Meta:
 
 
 class Store:
-    """A store on disk. Opening it creates missing folders. Raises: STORE_FORMAT for an unknown layout."""
+    """A store on disk. Opening it creates missing folders.
+
+    Raises: STORE_FORMAT for an unknown layout, USAGE if the path is not UTF-8.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        if not is_utf8(self.path):
+            message = f"the path of the store is not UTF-8 (found {os.fsencode(self.path)!r})"
+            raise StagewrightError(Reason.USAGE, message, hint="use --store FOLDER with another name")
         try:
             self._open()
         except OSError as error:

@@ -22,6 +22,7 @@ def prepare_streams() -> None:
     They have the encoding of the locale. What the encoding lacks is written as a backslash escape, and bytes of file
     names that are not UTF-8 are written as they are. On a terminal, control characters are escaped, too.
     """
+    _reopen_closed()
     codecs.register_error(_ERRORS, _encoded)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -51,6 +52,20 @@ class Terminal(io.TextIOWrapper):
 def unfiltered(stream: TextIO) -> TextIO:
     """Return the stream for a writer that draws on a terminal and escapes texts itself."""
     return stream.unfiltered if isinstance(stream, Terminal) else stream
+
+
+def _reopen_closed() -> None:
+    """Open /dev/null as each standard stream that is closed (``2>&-``), so that no other file gets its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def note(text: str) -> None:

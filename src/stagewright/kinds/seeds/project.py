@@ -27,6 +27,7 @@ from stagewright.project.load import load
 from stagewright.project.lock import Pin
 from stagewright.project.model import FILE_NAME, Project
 from stagewright.project.source import KeyPath
+from stagewright.untrusted import is_file, real
 
 _OTHER = "other"
 """Name of the other project's folder among the files of the node."""
@@ -56,10 +57,10 @@ class ProjectSeed(PinnedSeed, kind="project"):
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Check that the other project exists. `stagewright check` in its folder reports its errors."""
         folder = self._folder(project.folder)
-        if not (folder / FILE_NAME).is_file():
+        if not is_file(folder / FILE_NAME):
             what = f"project: {FILE_NAME} not found in {folder}"
             yield ("project",), StagewrightError(Reason.NO_PROJECT, what, hint="name the folder of another project")
-        elif folder.resolve() == project.folder.resolve():
+        elif real(folder) == real(project.folder):
             what = "project: this is the folder of the same project"
             yield ("project",), StagewrightError(Reason.CYCLE, what, hint="write root = ... in the stage instead")
 

@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix test test-fast lint bench clean
+.PHONY: help setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix test test-fast fuzz lint bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -19,6 +19,7 @@ help:
 	@echo "make netboot-matrix  boot from the network in every way (half an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make test         all tests"
 	@echo "make test-fast    the tests that need neither root nor a virtual machine"
+	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
 	@echo "make lint         ruff, mypy and the check of the language"
 	@echo "make bench        measure speed and fail if a limit is exceeded"
 	@echo "make setup        install what is missing; the command is then $(STAGEWRIGHT)"
@@ -72,6 +73,10 @@ test: setup
 
 test-fast: setup
 	$(VENV)/bin/python -m pytest -m "not real and not boot" --numprocesses 2 --dist worksteal
+
+fuzz: export STAGEWRIGHT_FUZZ := 3000
+fuzz: setup
+	$(VENV)/bin/python -m pytest tests/fuzz --numprocesses 2
 
 lint: setup
 	$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check && $(VENV)/bin/mypy

@@ -47,7 +47,10 @@ class Event:
     @staticmethod
     def from_json(line: str) -> Event:
         """Return the event of a line that :meth:`to_json` wrote. Raises ValueError or KeyError for any other line."""
-        values: Any = json.loads(line)
+        try:
+            values: Any = json.loads(line)
+        except RecursionError as error:
+            raise ValueError("not an event: too many levels") from error
         if not isinstance(values, dict):
             raise ValueError(f"not an event: {line}")
         try:

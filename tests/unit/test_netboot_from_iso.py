@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
+import random
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +109,18 @@ def test_an_initramfs_of_another_project_is_refused(extract, tmp_path: Path, arg
     assert caught.value.reason is Reason.BAD_ARCHIVE
     assert "foreign" in caught.value.message
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: mounting needs root")
+@pytest.mark.parametrize("size", ["1m", "3m", "7m"])
+def test_a_full_disk_is_named_and_not_the_iso(extract, tmp_path: Path, size: str) -> None:
+    extract({**grub(f"linux /boot/k {LIVE}\ninitrd /boot/i"), "more": random.Random(1).randbytes(8 << 20)})
+    (tmp_path / "small").mkdir()
+    command = f'"{sys.executable}" -m stagewright netboot from-iso x.iso -o small/s'
+    line = f"mount -t tmpfs -o size={size} none small && {command}"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "error: no space left in small" in done.stderr
+    assert "twice the size of the ISO" in done.stderr

@@ -21,7 +21,7 @@ from stagewright.media.efi import EfiArch
 from stagewright.media.menus import is_menu, problems_of, read_menu, unified
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.run import run
-from stagewright.untrusted import LARGEST, number, open_regular, read_text
+from stagewright.untrusted import LARGEST, is_file, number, open_regular, read_text, real
 
 SHARED = (KERNEL, INITRAMFS, IMAGE)
 """Files that are identical on all media of the same system."""
@@ -362,7 +362,7 @@ def _check(name: str, text: str, folder: Path, only: str = "") -> DigestCheck:
 
 def _fits(folder: Path, file: str, digests: Sequence[str]) -> bool:
     path = folder / file
-    if ".." in Path(file).parts or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+    if ".." in Path(file).parts or not is_file(path) or not real(path).is_relative_to(real(folder)):
         return False
     names = {name for digest in digests for name in _DIGEST.get(len(digest), ())}
     found = {digest_of(path, name) for name in names}

@@ -7,6 +7,7 @@ the arguments of a set.
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import tempfile
@@ -56,19 +57,39 @@ def from_iso(iso: Path, target: Path, *, base_url: str = "", combined: bool = Tr
     """Write a set into a new folder, which is removed if that fails.
 
     Raises ``USAGE`` if the folder is not empty, ``BAD_ARCHIVE`` if the ISO is broken or has no live system,
-    ``DIGEST_MISMATCH`` if a file does not match the checksums on the ISO.
+    ``DIGEST_MISMATCH`` if a file does not match the checksums on the ISO, ``DISK_FULL`` if the folder has no room.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         hint = "remove it, or pass another folder"
         raise StagewrightError(Reason.USAGE, f"{target}: exists and is not empty", hint=hint)
     target.parent.mkdir(parents=True, exist_ok=True)
+    free, needed = shutil.disk_usage(target.parent).free, 2 * iso.stat().st_size if iso.is_file() else 0
+    try:
+        return _extract(iso, target, base_url.rstrip("/"), combined=combined)
+    except (OSError, StagewrightError) as error:
+        if not _is_for_lack_of_room(error, free < needed):
+            raise
+        message = f"no space left in {target.parent} ({free >> 20} MiB were free)"
+        hint = f"name a folder with about {(needed >> 20) + 1} MiB: twice the size of the ISO"
+        raise StagewrightError(Reason.DISK_FULL, message, hint=hint) from error
+
+
+def _is_for_lack_of_room(error: OSError | StagewrightError, is_small: bool) -> bool:
+    """Return True if the disk was full. Programs report that in many ways, with their output as the detail."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    failed = error.reason in (Reason.BAD_ARCHIVE, Reason.COMMAND_FAILED) and bool(error.detail)
+    return error.reason is Reason.DISK_FULL or (failed and is_small)
+
+
+def _extract(iso: Path, target: Path, base_url: str, *, combined: bool) -> ExtractedSet:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as name:
         work = Path(name)
         medium = inspect(iso, work)
         _check(medium)
         folder = work / "set"
         folder.mkdir()
-        found = _write(iso, medium, work, folder, base_url.rstrip("/"), combined=combined)
+        found = _write(iso, medium, work, folder, base_url, combined=combined)
         if target.exists():
             target.rmdir()
         folder.rename(target)

@@ -238,7 +238,7 @@ def _check(raw: bytes, digest: str, name: str) -> None:
 def _parsed(raw: bytes, name: str) -> dict[str, Any]:
     try:
         data = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict) or not ({"manifests", "layers"} & set(data)):
         raise _invalid(name, "unsupported manifest")

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 Read = Callable[[str], str | None]
 """Return the text of another file of the medium by its path, or None if it does not exist."""
 
-LONGEST_FILE = 1 << 20
+LONGEST_FILE = 1 << 18
 """Characters of a menu file that are read; real menus are far smaller."""
+
+LONGEST_MENU = 1 << 19
+"""Characters of all files of a menu together; a file that is included twice counts twice."""
 
 MOST_ENTRIES = 1000
 """Entries that one file may contribute."""

@@ -11,7 +11,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from stagewright.media.bootmenu.entry import DEEPEST_INCLUDE, LONGEST_FILE, MOST_ENTRIES, FoundEntry, Read, medium_path
+from stagewright.media.bootmenu.entry import (
+    DEEPEST_INCLUDE,
+    LONGEST_FILE,
+    LONGEST_MENU,
+    MOST_ENTRIES,
+    FoundEntry,
+    Read,
+    medium_path,
+)
 from stagewright.media.bootmenu.grub_script import Command, Function, Loop, Statement, Word, parse
 
 KERNEL_COMMANDS = frozenset({"linux", "linux16", "linuxefi", "linux32"})
@@ -61,6 +69,7 @@ class _Run:
     functions: dict[str, tuple[Statement, ...]] = field(default_factory=dict)
     found: list[_Found] = field(default_factory=list)
     left: int = MOST_STATEMENTS
+    characters: int = LONGEST_MENU
     path: str = ""
     depth: int = 0
     menu: tuple[frozenset[str], ...] = ()  # the names of the submenus around
@@ -70,7 +79,9 @@ class _Run:
         """Run a file, at most ``DEEPEST_INCLUDE`` files deep."""
         if self.depth < DEEPEST_INCLUDE:
             before, self.path, self.depth = self.path, path, self.depth + 1
-            self._run(parse(text[:LONGEST_FILE]), None)
+            text = text[: min(LONGEST_FILE, self.characters)]
+            self.characters -= len(text)
+            self._run(parse(text), None)
             self.path, self.depth = before, self.depth - 1
 
     def entries_with_default(self) -> list[FoundEntry]:

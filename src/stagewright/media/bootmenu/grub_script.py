@@ -77,13 +77,13 @@ _TOKEN = re.compile(
       | '(?P<single>[^']*)(?:'|$)
       | (?P<double>\$?"(?:[^"\\]|\\.)*(?:"|$))
       | \\(?P<escaped>.)
-      | \$(?:\{(?P<braced>[^}\s]*)\}|(?P<name>[A-Za-z_]\w*|\d+|[?@*\#]))
+      | \$(?:\{(?P<braced>[^}\s${]{0,200})\}|(?P<name>[A-Za-z_]\w*|\d+|[?@*\#]))
       | (?P<text>[^{}|&$;<>\ \t\r\n'"\\]+ | .)""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _IN_QUOTES = re.compile(
     r"""\\(?P<escaped>[$"\\\n])
-      | \$(?:\{(?P<braced>[^}\s]*)\}|(?P<name>[A-Za-z_]\w*|\d+|[?@*\#]))
+      | \$(?:\{(?P<braced>[^}\s${]{0,200})\}|(?P<name>[A-Za-z_]\w*|\d+|[?@*\#]))
       | (?P<text>[^\\$]+|.)""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )

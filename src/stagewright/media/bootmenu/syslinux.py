@@ -10,7 +10,15 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from stagewright.media.bootmenu.entry import DEEPEST_INCLUDE, LONGEST_FILE, MOST_ENTRIES, FoundEntry, Read, medium_path
+from stagewright.media.bootmenu.entry import (
+    DEEPEST_INCLUDE,
+    LONGEST_FILE,
+    LONGEST_MENU,
+    MOST_ENTRIES,
+    FoundEntry,
+    Read,
+    medium_path,
+)
 
 NOT_LINUX = (".c32", ".com", ".cbt", ".0", ".bin", ".bss", ".bs")
 """Endings of programs that SYSLINUX starts in another way than Linux."""
@@ -41,11 +49,14 @@ class _Menu:
     labels: list[_Label] = field(default_factory=list)
     arguments: str = ""
     default: str = ""
+    characters: int = LONGEST_MENU
 
     def file(self, text: str, depth: int) -> None:
         """Read a file and those that it includes."""
         is_help = False
-        for line in text[:LONGEST_FILE].splitlines():
+        text = text[: min(LONGEST_FILE, self.characters)]
+        self.characters -= len(text)
+        for line in text.splitlines():
             keyword, _, value = line.strip().partition(" ")
             keyword, value = keyword.partition("\t")[0].lower(), (line.strip()[len(keyword) :]).strip()
             if is_help or f"{keyword} {value}".lower() == "text help":

@@ -319,7 +319,7 @@ WORDS = [
     *(b"{", b"}", b"[", b"]", b'"', b"'", b"\\", b"\n", b"\r", b"\t", b":", b"=", b",", b".", b"#", b"$", b"${", b"("),
     *(b"../", b"/", b"-0000070", b"\x1b[", b"\x1b]0;", b"%s", b"null", b"true", b"x" * 300, b"a.", b"{v}", b"$A", b"<"),
 ]
-"""What readers stumble over. Repeated often it also finds work that grows with the square of the input."""
+"""Texts that readers fail on. Long repetitions find work that grows with the square of the input."""
 
 
 LONG = WORDS if EXAMPLES >= 1000 else WORDS[::8]

@@ -115,7 +115,7 @@ def test_an_invalid_start_of_a_partition_is_an_error() -> None:
     assert caught.value.reason is Reason.BAD_ARCHIVE
 
 
-def test_a_pipe_is_no_medium(tmp_path: Path) -> None:
+def test_a_pipe_is_rejected_as_a_medium(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StagewrightError) as caught:
         inspect(tmp_path / "pipe", tmp_path)
@@ -135,6 +135,6 @@ def test_paths_that_are_not_utf8_are_one_sentence(tmp_path: Path, capfd: pytest.
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
-def test_closed_standard_streams_are_no_defect(closed: str) -> None:
+def test_commands_run_with_closed_standard_streams(closed: str) -> None:
     line = f'"{sys.executable}" -m stagewright --version {closed}'
     assert subprocess.run(["sh", "-c", line], check=False).returncode == 0

@@ -120,7 +120,7 @@ class _ByteRange:
 
 
 def _position(word: str) -> int | None:
-    """Return a number of a range, or None if it is none. A number larger than every file is :data:`LARGEST`."""
+    """Return a number of a range, or None if it is not a number. LARGEST stands for all larger numbers."""
     digits = word.isascii() and word.isdigit()
     found = number(word.lstrip("0") or "0") if digits else None
     return LARGEST if digits and found is None else found

@@ -11,10 +11,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stagewright import untrusted
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED
+from stagewright.untrusted import read_text
 
 
 def copy_in(root: Path, source: Path, *, epoch: int, target: str = "/") -> None:
@@ -125,7 +125,7 @@ def read_file(root: Path, path: str) -> str | None:
 
 def _read(path: str) -> str | None:
     try:
-        return untrusted.read_text("/" + path.lstrip("/"), errors="replace")
+        return read_text("/" + path.lstrip("/"), errors="replace")
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
             return None

@@ -28,7 +28,7 @@ MOST_REPORTS = 20
 """The largest number of progress reports."""
 
 MOST_THREADS = 40
-"""The number of threads of the compressor for which a node asks memory, because its number of cores is not known yet.
+"""Threads of the compressor. A node asks for the memory of so many, because its number of cores is not known yet.
 The request is at most :data:`MEMORY`, unless two threads need more."""
 
 _MIB = 1 << 20

@@ -208,7 +208,7 @@ class PackageStage(PortageSettings, Stage):
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages whose sources ``stagewright fetch`` fetches. ``build`` does not use them.
 
-        They should be the packages that ``build`` installs, with the same options, as far as both are known.
+        Yield the packages that ``build`` installs, with its options, as far as they are known before the build.
         """
         yield FetchRequest(self.packages)
 

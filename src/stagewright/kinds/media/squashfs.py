@@ -59,8 +59,8 @@ class SquashfsFacts(Facts):
 
     bytes: int
     sha512: str
-    """Digest of the file, as hexadecimal digits. Media that contain the file list this digest, and do not read the file
-    again for it."""
+    """Digest of the file, as hexadecimal digits. Media with this file copy the digest into their lists, and do not read
+    the file again."""
     installed: tuple[Package, ...] = ()
     """Packages of the live root."""
 

@@ -2,7 +2,8 @@
 
 Input: any root, such as a seed, a stage3 or another stage4; chains can have any length. The result is a layer.
 
-Stagewright first checks the SSH keys, and the accounts for errors that no package can cure. Then the order is:
+Before it installs packages, Stagewright checks the SSH keys. It also reports errors of accounts that no package can
+resolve, such as a uid that is taken. Then the order is:
 
 1. kernel, packages, overlays, and the texts of /etc such as the host name;
 2. the other settings are checked against the root; all errors are reported together;

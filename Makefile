@@ -69,10 +69,10 @@ netboot-matrix: setup
 	$(VENV)/bin/python -m bench.netboot_matrix
 
 test: setup
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 1
 
 test-fast: setup
-	$(VENV)/bin/python -m pytest -m "not real and not boot" --numprocesses 2 --dist worksteal
+	$(VENV)/bin/python -m pytest -m "not real and not boot" --numprocesses 2 --dist worksteal --durations 10 --durations-min 1
 
 fuzz: export STAGEWRIGHT_FUZZ := 3000
 fuzz: setup

@@ -30,8 +30,8 @@ FILE_NAME = "job.json"
 class Job(BaseModel):
     """One node to build. ``inputs`` are the results in the store by role: what each is, and its key.
 
-    ``other_root`` is True if the input "root" is not that of the node, which is not built yet, but one below it; a
-    worker that fetches sources can use it.
+    ``other_root`` is True if the node's own root is not built yet, and the input "root" is a root below it. Only
+    workers that fetch sources accept that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

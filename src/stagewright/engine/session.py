@@ -1,8 +1,8 @@
 """The Python interface of Stagewright: a session is an open project, and everything that can be done with it.
 
-The command line is built on it, and so can other programs (docs/python-api.md). A session reads the project when it is
-opened. It reads it again when a pin moved or a repository was fetched, because profiles and packages are checked in
-the repositories.
+The command line is built on it, and other programs can be, too (docs/python-api.md). A session reads the project when
+it is opened. It reads it again when a pin moved or a repository was fetched, because profiles and packages are checked
+in the repositories.
 """
 
 from __future__ import annotations

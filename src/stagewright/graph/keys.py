@@ -18,7 +18,7 @@ from typing import Any
 from stagewright.graph.node import Graph, Node
 
 KEY_FORMAT = 1
-"""Raised when the meaning of a key changes without any of its entries changing."""
+"""Increase it when the meaning of a key changes without any of its entries changing."""
 
 KeyData = dict[str, Any]
 

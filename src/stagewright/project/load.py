@@ -320,7 +320,7 @@ def _keys(model: type[Section], path: tuple[str | int, ...]) -> list[str]:
 
 
 def _unique(problems: Problems) -> Problems:
-    """Remove the repetitions of an inherited error: each stage that extends its owner has it too.
+    """Keep one of each error: one in an inherited value is found again in each stage that extends the stage with it.
 
     A value has at most one error of each reason. But a table can lack several keys, and a text several variables.
     """

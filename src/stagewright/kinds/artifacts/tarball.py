@@ -1,7 +1,7 @@
 """tarball: a root packed in one file, with listing, digests and manifest.
 
 Packing is a separate node: stages on top of the root do not wait for it. By default the file is called
-STAGE-ARCH-VERSION, with the suffix of its compression. The companion files are ``.CONTENTS.gz``, ``.DIGESTS``,
+ROOT-ARCH-VERSION, with the suffix of its compression. The companion files are ``.CONTENTS.gz``, ``.DIGESTS``,
 ``.sha256`` and ``.manifest.json``. The root is read once for all of them.
 """
 
@@ -28,8 +28,10 @@ MOST_REPORTS = 20
 """The largest number of progress reports."""
 
 MOST_THREADS = 40
-"""Threads of the compressor. A node asks for the memory of so many, because its number of cores is not known yet.
-The request is at most :data:`MEMORY`, unless two threads need more."""
+"""Threads of the compressor for which a node asks for memory: the scheduler grants cores only later.
+
+The request is at most :data:`MEMORY`, or what two threads need if that is more.
+"""
 
 _MIB = 1 << 20
 
@@ -51,8 +53,8 @@ class Tarball(FileArtifactKind, kind="tarball"):
     root: RootRef
     """The stage or seed to pack."""
     name: Annotated[str, Field(pattern=NAME)] | None = None
-    """The name of the file without its suffix; default: name of the stage, architecture and version of the project, as
-    in stage3-amd64-20261120."""
+    """The name of the file without its suffix; default: name of the packed stage or seed, its architecture, and the
+    version of the project, as in stage3-amd64-20261120."""
     compression: Annotated[Compression, ByValue()] = Compression.ZSTD
     """The compression: `zst`, `xz`, `bz2`, `gz` or `none`."""
     level: Annotated[int, Field(ge=1, le=19)] | None = None

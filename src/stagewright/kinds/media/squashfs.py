@@ -1,7 +1,7 @@
 """squashfs: the live root and the kernel modules of the payload, as one file that ISO and network boot share.
 
-Inputs: a live root (livecd-stage1) and a payload (livecd-stage2). The kinds of media add this node to the graph. A
-project file cannot have a stage of this kind.
+Inputs: a live root (livecd-stage1) and a payload (livecd-stage2). Stages of the kinds livecd-stage3 and pxeboot add
+this node to the graph. A project file cannot have a stage of this kind.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
 def add_modules(root: Root, payload: Path, epoch: int) -> None:
     """Copy the modules and the firmware of a payload into a root.
 
-    The copy is made inside the root. /lib can be a link to /usr/lib, and any other link of the root stays inside, too.
+    Links are followed inside the root, such as that of a merged /usr from /lib to /usr/lib. None leads out of it.
     """
     for modules in sorted((payload / MODULES).iterdir()):
         files.copy_in(root.path, modules, epoch=epoch, target=f"/lib/modules/{modules.name}")

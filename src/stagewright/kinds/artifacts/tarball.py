@@ -28,7 +28,7 @@ MOST_REPORTS = 20
 """The largest number of progress reports."""
 
 MOST_THREADS = 40
-"""Threads of the compressor for which a node asks for memory: the scheduler grants cores only later.
+"""A node asks for the memory of a compressor with this many threads. Its number of cores is not known at that time.
 
 The request is at most :data:`MEMORY`, or what two threads need if that is more.
 """

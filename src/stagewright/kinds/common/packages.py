@@ -215,7 +215,7 @@ class PackageStage(PortageSettings, Stage):
     def fetch(self, work: Work[PackageContext], *, other_root: bool) -> list[str]:
         """Fetch the sources of the packages of :meth:`sources_to_fetch`. Return the names of the files.
 
-        ``other_root`` is True if the input of the stage is not built yet. Then the mounted root is one below it.
+        ``other_root`` is True if the input of the stage is not built yet. Then a root below the input is mounted.
         """
         portage = self.portage_for_fetch(work)
         for request in self.sources_to_fetch(portage):

@@ -59,8 +59,8 @@ class SquashfsFacts(Facts):
 
     bytes: int
     sha512: str
-    """Digest of the file, as hexadecimal digits. Media with this file copy the digest into their lists, and do not read
-    the file again."""
+    """Digest of the file, as hexadecimal digits. For media with this file, Stagewright writes the digest into the
+    list of digests without reading the file again."""
     installed: tuple[Package, ...] = ()
     """Packages of the live root."""
 
@@ -112,7 +112,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
 def add_modules(root: Root, payload: Path, epoch: int) -> None:
     """Copy the modules and the firmware of a payload into a root.
 
-    Links are followed inside the root, such as that of a merged /usr from /lib to /usr/lib. None leads out of it.
+    Links of the root, such as /lib to /usr/lib, are followed inside the root. No link leads out of it.
     """
     for modules in sorted((payload / MODULES).iterdir()):
         files.copy_in(root.path, modules, epoch=epoch, target=f"/lib/modules/{modules.name}")
@@ -129,5 +129,7 @@ def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings
     stage = Squashfs(live=live, boot=boot, **settings.model_dump())
     given = [str(value) for value in settings.model_dump().values() if value is not None]
     id_suffix = "" if settings == SquashfsSettings() else "-".join(["", *given])
-    names = (name.replace("+", "%2B") for name in (live, boot))  # else (a+b, c) and (a, b+c) had one id
+    names = (
+        name.replace("+", "%2B") for name in (live, boot)
+    )  # without it, (a+b, c) and (a, b+c) would have the same id
     return stage.node(f"{'+'.join(names)}.squashfs{id_suffix}", scope)

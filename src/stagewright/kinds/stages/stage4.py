@@ -2,8 +2,8 @@
 
 Input: any root, such as a seed, a stage3 or another stage4; chains can have any length. The result is a layer.
 
-Before it installs packages, Stagewright checks the SSH keys. It also reports errors of accounts that no package can
-resolve, such as a uid that is taken. Then the order is:
+Before it installs packages, Stagewright checks the SSH keys and the accounts. It reports an error of an account, such
+as a uid that is taken, if no package can resolve the error. Then the order is:
 
 1. kernel, packages, overlays, and the texts of /etc such as the host name;
 2. the other settings are checked against the root; all errors are reported together;

@@ -188,7 +188,7 @@ class Portage:
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
         # In an empty ROOT, Portage 3.0.83 mistakes the libc that it adds to RDEPEND for changed dependencies.
-        # The fingerprint of packages built here covers their dependencies. Those of other machines are compared.
+        # Dependencies are compared for packages of other machines; the fingerprint of packages built here covers them.
         changed = "y" if self.binhosts and target == "/" else "n"
         taking = ["--usepkg=y", "--binpkg-respect-use=y", f"--binpkg-changed-deps={changed}"]
         return [

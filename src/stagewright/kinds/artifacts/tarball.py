@@ -30,7 +30,7 @@ MOST_REPORTS = 20
 MOST_THREADS = 40
 """A node asks for the memory of a compressor with this many threads. Its number of cores is not known at that time.
 
-The request is at most :data:`MEMORY`, or what two threads need if that is more.
+It asks for :data:`MEMORY` at most, but always for the memory of two threads.
 """
 
 _MIB = 1 << 20

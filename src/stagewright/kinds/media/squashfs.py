@@ -131,5 +131,5 @@ def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings
     id_suffix = "" if settings == SquashfsSettings() else "-".join(["", *given])
     names = (
         name.replace("+", "%2B") for name in (live, boot)
-    )  # without it, (a+b, c) and (a, b+c) would have the same id
+    )  # without %2B, (a+b, c) and (a, b+c) would have the same id
     return stage.node(f"{'+'.join(names)}.squashfs{id_suffix}", scope)

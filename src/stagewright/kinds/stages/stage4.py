@@ -2,8 +2,8 @@
 
 Input: any root, such as a seed, a stage3 or another stage4; chains can have any length. The result is a layer.
 
-Before it installs packages, Stagewright checks the SSH keys and the accounts. It reports an error of an account, such
-as a uid that is taken, if no package can resolve the error. Then the order is:
+Before it installs packages, Stagewright checks the SSH keys, and the accounts for errors that will not go away later. A
+uid that is taken is one; a missing shell is not, because a package can bring it. Then the order is:
 
 1. kernel, packages, overlays, and the texts of /etc such as the host name;
 2. the other settings are checked against the root; all errors are reported together;
@@ -85,7 +85,7 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         return bool(self.packages or self.unmerge or self.kernel or self.profile or self.depclean)
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
-        """Yield the kernel and the packages."""
+        """Yield the kernel and the packages, for ``stagewright fetch``. :meth:`build` does not call this."""
         kernel = [self.kernel.package] if self.kernel and self.kernel.package else []
         yield FetchRequest([*kernel, *self.packages], options=OPTIONS)
 

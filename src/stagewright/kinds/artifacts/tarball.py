@@ -30,7 +30,7 @@ MOST_REPORTS = 20
 MOST_THREADS = 40
 """A node asks for the memory of a compressor with this many threads. Its number of cores is not known at that time.
 
-It asks for :data:`MEMORY` at most, but always for the memory of two threads.
+It asks for no more than :data:`MEMORY`, unless two threads need more.
 """
 
 _MIB = 1 << 20

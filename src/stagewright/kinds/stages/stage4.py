@@ -2,8 +2,8 @@
 
 Input: any root, such as a seed, a stage3 or another stage4; chains can have any length. The result is a layer.
 
-Before it installs packages, Stagewright checks the SSH keys, and the accounts for errors that will not go away later. A
-uid that is taken is one; a missing shell is not, because a package can bring it. Then the order is:
+Before it installs packages, Stagewright checks the SSH keys. It also checks the accounts, except for what a package
+can still bring, such as a shell. Then the order is:
 
 1. kernel, packages, overlays, and the texts of /etc such as the host name;
 2. the other settings are checked against the root; all errors are reported together;

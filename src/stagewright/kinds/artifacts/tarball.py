@@ -28,7 +28,7 @@ MOST_REPORTS = 20
 """The largest number of progress reports."""
 
 MOST_THREADS = 40
-"""A node asks for the memory of a compressor with this many threads. Its number of cores is not known at that time.
+"""A node asks for the memory of a compressor with this many threads, because it does not know its cores yet.
 
 It asks for no more than :data:`MEMORY`, unless two threads need more.
 """
@@ -107,7 +107,7 @@ class Tarball(FileArtifactKind, kind="tarball"):
 def _meter(work: Work[StageContext], total: int) -> Callable[[int], None]:
     """Return a function that reports progress in MiB, up to ``MOST_REPORTS`` times.
 
-    It never reports for a root below ``MOST_REPORTS`` MiB.
+    It never reports for a root that has fewer MiB than that.
     """
     reported = 0 if total >= MOST_REPORTS * _MIB else MOST_REPORTS
 

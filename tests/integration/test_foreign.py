@@ -184,4 +184,4 @@ def test_an_architecture_that_debian_does_not_have_is_reported(tmp_path: Path) -
     project = write_project(tmp_path / "project", SEED.format(arch="alpha"))
     run = build("it", cwd=project, store=tmp_path / "store", check=False)
     assert run.code == 2
-    assert "no alpha" in run.stderr
+    assert "no packages for alpha" in run.stderr

@@ -148,12 +148,18 @@ def test_a_build_finds_the_files(made: Path, project: Path) -> None:
 @pytest.mark.parametrize("name", ["C", "en_US.ISO-8859-1"])
 def test_a_path_that_is_not_utf_8_is_printed_unchanged(made: Path, project: Path, name: str) -> None:
     odd = os.fsencode(project.parent) + b"/odd-\xff"
-    os.rename(project, odd)
-    folder = Path(os.fsdecode(odd))
-    (folder / "größe.tar").unlink()
-    said = call(name, made, folder, "check")
+    said = call(name, made, project, "media", "check", os.fsdecode(odd))
     assert said.code == Exit.INVALID
     assert odd in said.err
+
+
+@pytest.mark.parametrize("name", ["C", "en_US.ISO-8859-1"])
+def test_a_project_whose_path_is_not_utf_8_is_refused_in_one_sentence(made: Path, project: Path, name: str) -> None:
+    odd = os.fsencode(project.parent) + b"/odd-\xff"
+    os.rename(project, odd)
+    said = call(name, made, Path(os.fsdecode(odd)), "check")
+    assert said.code == Exit.INVALID
+    assert said.err.startswith(b"error: the path of the project is not UTF-8")
 
 
 @pytest.mark.parametrize("name", LOCALES)

@@ -207,7 +207,7 @@ def test_refused_archives_leave_no_files(refused: Refused) -> None:
     assert not list((refused.store / "layers").iterdir())
     assert not [path for path in (refused.store / "failed").rglob("*") if path.name in ("evil", "etc", "usr")]
     assert (Path("/etc/passwd").stat(), listing(refused.outside)) == refused.before
-    seeds = len(DAMAGED) + len(NOT_ARCHIVES) + len(HOSTILE)
+    seeds = len(DAMAGED) + len(NOT_ARCHIVES) + len(UNSUPPORTED) + len(HOSTILE)
     assert list(states(cwd=refused.project, store=refused.store).values()) == ["build"] * seeds
 
 

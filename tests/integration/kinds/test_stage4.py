@@ -242,7 +242,7 @@ def test_place_and_name(built: Built) -> None:
     assert built.text("base", "/etc/hostname") == "box"
     assert built.text("base", "/etc/timezone") == "Europe/Berlin"
     assert built.inside("base", "readlink", "/etc/localtime") == "../usr/share/zoneinfo/Europe/Berlin"
-    assert built.text("base", "/etc/locale.conf") == "LANG=C.UTF-8"
+    assert built.text("base", "/etc/locale.conf") == 'LANG="C.UTF-8"'
 
 
 def test_packages_of_one_stage_on_the_other(built: Built) -> None:
@@ -321,7 +321,7 @@ def test_errors_of_the_root_are_reported_before_packages_are_built(built: Built)
 
 def test_a_root_that_is_too_large_is_refused(built: Built) -> None:
     error = built.error("large")
-    assert "more than size = '1M' allows" in error
+    assert "MiB more than size = '1M'" in error
     assert "/usr/lib" in error
     assert "app-misc/hello-1.0" in error
 

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,29 +15,10 @@ import pytest
 
 from stagewright.errors import Exit
 
-PROJECT = """
-format = 1
-[project]
-name = "small"
-version = "1"
-source_date_epoch = 2026-11-20
-[seeds.base]
-file = "seed.tar"
-[stages.pack]
-kind = "tarball"
-root = "base"
-"""
-
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project with a seed and a tarball of it, with a separate store."""
-    folder = tmp_path / "project"
-    (folder / "etc").mkdir(parents=True)
-    with tarfile.open(folder / "seed.tar", "w") as seed:
-        seed.add(folder / "etc", "etc")
-    (folder / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
-    return folder
+def project(packed_seed: Path) -> Path:
+    return packed_seed
 
 
 def command(project: Path, *words: str) -> list[str]:

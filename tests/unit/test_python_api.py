@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,6 @@ import stagewright.api
 from stagewright.api import Session
 
 PAGE = (Path(__file__).parents[2] / "docs/python-api.md").read_text(encoding="utf-8")
-
-PROJECT = """
-format = 1
-[project]
-name = "small"
-version = "1"
-source_date_epoch = 2026-11-20
-[seeds.base]
-file = "seed.tar"
-[stages.pack]
-kind = "tarball"
-root = "base"
-"""
 
 
 @pytest.fixture
@@ -47,13 +33,8 @@ def run(program: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    (folder / "etc").mkdir(parents=True)
-    with tarfile.open(folder / "seed.tar", "w") as seed:
-        seed.add(folder / "etc", "etc")
-    (folder / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
-    return folder
+def project(packed_seed: Path) -> Path:
+    return packed_seed
 
 
 @pytest.mark.real

@@ -322,33 +322,6 @@ def restart_in_utf8_mode() -> None:
         os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606
 
 
-def fork(call: Callable[[IO[bytes]], object]) -> tuple[bytes, int]:
-    """Call a function in a fork of this process; return the bytes that it wrote to its argument, and the exit code.
-
-    A process with several threads must not fork: another thread may hold a lock, which would stay locked in the child.
-    """
-    reader, writer = os.pipe()
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reader)
-            with os.fdopen(writer, "wb") as stream:
-                call(stream)
-        finally:
-            os._exit(0)
-    try:
-        os.close(writer)
-        with os.fdopen(reader, "rb") as stream:
-            data = stream.read()
-    except BaseException:
-        os.kill(child, signal.SIGKILL)
-        raise
-    finally:
-        _, status = os.waitpid(child, 0)
-    return data, os.waitstatus_to_exitcode(status)
-
-
 def exit_if_orphaned() -> None:
     """Exit if the process at the other end of standard input, a pipe, is gone.
 

@@ -38,8 +38,6 @@ SIDEWAYS = {
     ("fetch", "store"),
     ("release", "portage"),
     ("repos", "seeds"),
-    ("chroot", "errors"),
-    ("chroot", "run"),
     ("run", "errors"),
     ("untrusted", "errors"),
 }
@@ -172,3 +170,14 @@ def test_text_files_are_read_and_written_as_utf_8(path: Path) -> None:
 if __name__ == "__main__":
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     PAGE.write_text(before + BEGIN + picture() + END + rest.partition(END)[2], encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_asks_the_c_library_for_names(path: Path) -> None:
+    """Inside a root, the C library would read and keep the names of that root, see decision 33."""
+    forbidden = {"pwd", "grp", "spwd"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not forbidden & {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.module not in forbidden

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import traceback
@@ -80,6 +81,7 @@ def group(ctx: click.Context, directory: Path, store: Path | None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with a code of the table in :class:`Exit`."""
     restart_in_utf8_mode()
+    gc.set_threshold(50_000)  # a start makes many objects that stay; to search them for garbage takes a tenth of it
     os.umask(UMASK)
     sys.exit(run(arguments))
 

@@ -21,11 +21,10 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import httpx
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.web import (
@@ -41,6 +40,9 @@ from stagewright.fetch.web import (
 )
 from stagewright.store.store import sync_folder, write_atomically
 from stagewright.untrusted import number
+
+if TYPE_CHECKING:
+    import httpx
 
 LIMIT = 64 << 30
 """The default limit of the size of a file (bytes)."""
@@ -226,6 +228,8 @@ class _Download:
 
     def _attempt(self, url: str) -> None:
         """Send one request and append its data to the partial file."""
+        import httpx  # noqa: PLC0415  slow to import, and only downloads need it
+
         start, headers = self._range(url)
         timeout = httpx.Timeout(self.retries.stall, connect=min(self.retries.stall, CONNECT))
         with translated_errors(url), httpx.Client(timeout=timeout, headers=HEADERS) as client:
@@ -248,7 +252,7 @@ class _Download:
 
     def _handle(self, response: httpx.Response, url: str, start: int) -> None:
         code = response.status_code
-        if code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+        if code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             total = total_in(response)
             if total and total == self._received() == (self.size or total):
                 return
@@ -257,7 +261,7 @@ class _Download:
                 Reason.FETCH_CUT, f"{without_password(url)}: the file is shorter than the partial file here"
             )
         self._check(response, url)
-        if code != httpx.codes.PARTIAL_CONTENT:
+        if code != HTTPStatus.PARTIAL_CONTENT:
             start = 0
         elif not start and not response.headers.get("content-range"):
             raise StagewrightError(
@@ -268,9 +272,9 @@ class _Download:
 
     def _check(self, response: httpx.Response, url: str) -> None:
         code, kind = response.status_code, response.headers.get("content-type", "")
-        if code in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
+        if code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
             raise StagewrightError(Reason.NOT_FOUND, f"{without_password(url)}: not found ({code})")
-        if code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+        if code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             raise StagewrightError(
                 Reason.FETCH_FAILED, f"{without_password(url)}: server responded {code} {response.reason_phrase}"
             )
@@ -279,7 +283,7 @@ class _Download:
 
     def _total_size(self, response: httpx.Response, url: str, start: int) -> int:
         """Return the size of the whole file by the headers (bytes; 0: unknown). Raises for a wrong size or range."""
-        if response.status_code == httpx.codes.PARTIAL_CONTENT:
+        if response.status_code == HTTPStatus.PARTIAL_CONTENT:
             total = total_in(response)
             first = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
             if not first or number(first[1]) != start:

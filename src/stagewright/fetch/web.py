@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-
-import httpx
+from typing import TYPE_CHECKING
 
 from stagewright import __version__
 from stagewright.errors import Reason, StagewrightError
 from stagewright.untrusted import number
+
+if TYPE_CHECKING:
+    import httpx
 
 REDIRECTS = 8
 """The largest number of redirects of one request."""
@@ -25,6 +27,8 @@ def without_password(url: str) -> str:
 
 def send_request(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Response:
     """Send a GET request and follow redirects to HTTP(S) addresses. Raises ``BAD_REDIRECT`` for others."""
+    import httpx  # noqa: PLC0415  slow to import, and only downloads need it
+
     where = httpx.URL(url)
     for _ in range(REDIRECTS):
         response = client.send(client.build_request("GET", where, headers=headers), stream=True)
@@ -44,6 +48,8 @@ def send_request(client: httpx.Client, url: str, headers: dict[str, str]) -> htt
 @contextlib.contextmanager
 def translated_errors(url: str) -> Iterator[None]:
     """Translate exceptions of the HTTP library to errors with a reason."""
+    import httpx  # noqa: PLC0415  slow to import, and only downloads need it
+
     try:
         yield
     except httpx.TimeoutException as error:

@@ -23,9 +23,12 @@ class NotInKey:
 
 
 class Given(BaseModel):
-    """Base of the models that a node is given. They are frozen, and unknown fields are errors."""
+    """Base of the models that a node is given. They are frozen, and unknown fields are errors.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Pydantic builds the validator of a model when it is first used, since a project uses few of the kinds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     def for_key(self) -> dict[str, Any]:
         """Return the fields that are part of a key, as JSON-able data; in nested models too."""

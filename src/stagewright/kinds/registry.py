@@ -57,6 +57,8 @@ def load_plugins(entries: Iterable[EntryPoint]) -> None:
 def _load(entry: EntryPoint) -> None:
     try:
         model = entry.load()
+        if inspect.isclass(model) and issubclass(model, Stage):
+            model.model_rebuild()  # errors in its fields are found here and not when a project uses it
     except Exception as error:
         what = f"cannot load kind {entry.name!r} from {entry.value} ({type(error).__name__}: {error})"
         raise _bad_plugin(entry, what, "".join(traceback.format_exception(error))) from error

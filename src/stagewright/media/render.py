@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import jinja2
-
 
 def render(package: str, template: str, **facts: object) -> str:
     """Render a template in the folder ``templates`` of a package. A fact that is missing is a defect."""
+    import jinja2  # noqa: PLC0415  slow to import, and only media and boot files need it
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(package),
         keep_trailing_newline=True,

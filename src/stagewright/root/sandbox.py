@@ -16,8 +16,23 @@ from stagewright.run import PATH
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
-DROPPED = ("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_SYS_TIME")
-"""Capabilities of root that builds do not need (capabilities(7)). With the first one, a build could unmount."""
+CAPABILITIES = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+)
+"""The only capabilities of root in a build (capabilities(7)): what Portage, ebuilds, dpkg and dracut use.
+
+With CAP_DAC_READ_SEARCH, open_by_handle_at(2) would reach every file of a file system that has a mount in the root.
+"""
 
 OF_THE_HOST = ("/proc/sys", "/proc/sysrq-trigger")
 """Parts of /proc that change the machine. uid 0 can write there without any capability."""
@@ -55,7 +70,7 @@ def sandbox(
     words += [word for name in OF_THE_HOST for word in ("--ro-bind-try", name, name)]
     words += ["--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname, "--die-with-parent"]
-    words += [word for name in DROPPED for word in ("--cap-drop", name)]
+    words += ["--cap-drop", "ALL", *(word for name in CAPABILITIES for word in ("--cap-add", name))]
     words += [] if network else ["--unshare-net"]
     words += [] if terminal else ["--new-session"]
     if network and RESOLV_CONF.exists():

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stagewright.root.mountpoints import MountPoints
 from stagewright.run import PATH
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -34,7 +35,7 @@ CAPABILITIES = (
 With CAP_DAC_READ_SEARCH, open_by_handle_at(2) would reach every file of a file system that has a mount in the root.
 """
 
-OF_THE_HOST = ("/proc/sys", "/proc/sysrq-trigger")
+OF_THE_HOST = ("sys", "sysrq-trigger")
 """Parts of /proc that change the machine. uid 0 can write there without any capability."""
 
 MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
@@ -64,19 +65,25 @@ def sandbox(
     hostname: str = "stagewright",
     terminal: bool = False,
 ) -> list[str]:
-    """Return the command line that runs ``command`` inside ``root``. ``terminal`` keeps the terminal of the caller."""
-    words = ["bwrap", "--bind", os.fspath(root), "/", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
-    words += ["--proc", "/proc"]
-    words += [word for name in OF_THE_HOST for word in ("--ro-bind-try", name, name)]
-    words += ["--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
+    """Return the command line that runs ``command`` inside ``root``. ``terminal`` keeps the terminal of the caller.
+
+    Makes missing mount points. Raises: BUILD_FAILED if a path of the root cannot be a mount point.
+    """
+    points = MountPoints(root)
+    dev = points.add("/dev")
+    words = ["bwrap", "--bind", os.fspath(root), "/", "--dev", dev, "--perms", "1777", "--tmpfs", f"{dev}/shm"]
+    proc = points.add("/proc")
+    words += ["--proc", proc]
+    words += [word for name in OF_THE_HOST for word in ("--ro-bind-try", f"/proc/{name}", f"{proc}/{name}")]
+    words += ["--tmpfs", points.add("/run"), "--perms", "1777", "--tmpfs", points.add("/tmp")]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname, "--die-with-parent"]
     words += ["--cap-drop", "ALL", *(word for name in CAPABILITIES for word in ("--cap-add", name))]
     words += [] if network else ["--unshare-net"]
     words += [] if terminal else ["--new-session"]
-    if network and RESOLV_CONF.exists():
-        words += Bind(RESOLV_CONF.resolve(), "/etc/resolv.conf").arguments()
-    for bind in binds:
-        words += bind.arguments()
+    resolver = [Bind(RESOLV_CONF.resolve(), "/etc/resolv.conf")] if network and RESOLV_CONF.exists() else []
+    for bind in (*resolver, *binds):
+        target = points.add(bind.target, bind.source, writable=bind.writable)
+        words += replace(bind, target=target).arguments()
     variables = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", "TERM": "dumb", **(env or {})}
     words += ["--clearenv", "--chdir", "/"]
     for name, value in variables.items():

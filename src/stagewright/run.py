@@ -265,13 +265,20 @@ def pipeline(
         raise _failed(command, None, describe(code), text)
 
 
-def interactive(command: Command, *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:
+def interactive(
+    command: Command,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> int:
     """Run a command that owns the terminal (a shell, a machine's console) and return its exit code.
 
     Signals from the keyboard are for the command: this process ignores them meanwhile, as system(3) does.
     """
     terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
-    with _keyboard_ignored(), spawn(command, cwd=cwd, env={**terminal, **(env or {})}, stdin=0) as process:
+    variables = {**terminal, **(env or {})}
+    with _keyboard_ignored(), spawn(command, cwd=cwd, env=variables, stdin=0, pass_fds=pass_fds) as process:
         return process.wait()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 
+import pyseccomp
 import pytest
 from boxes import make_box
 
@@ -73,3 +75,74 @@ def test_a_command_cannot_make_files_that_nobody_can_remove(tmp_path: Path) -> N
     if (said := box.python_old(IMMUTABLE)) != "immutable":
         pytest.skip(f"NOT TESTED: the file system has no immutable files ({said})")
     assert box.python(IMMUTABLE) == "EPERM"
+
+
+ARRAY = "(2).to_bytes(4, 'little') + 2 * (4).to_bytes(4, 'little') + (1).to_bytes(4, 'little') + bytes(112)"
+CPU_CLOCK = "b'\\1\\0\\0\\0\\x80\\0\\0\\0' + bytes(120), -1, 0, -1, 0"
+
+ATTACKS = {
+    "a key of user 0": ("keyctl", "0, -4, 0, 0, 0", "EPERM"),
+    "a table for programs in the kernel": ("bpf", f"0, {ARRAY}, 128", "EPERM"),
+    "all programs of a core": ("perf_event_open", CPU_CLOCK, "EPERM"),
+    "a queue of calls": ("io_uring_setup", "4, bytes(120)", "ENOSYS"),
+    "page faults": ("userfaultfd", "1", "EPERM"),
+    "a user namespace": ("unshare", "0x10000000", "EPERM"),
+    "the log of the kernel": ("syslog", "3, ctypes.create_string_buffer(64), 64", "EPERM"),
+    "the host of a virtual machine": ("socket", "40, 1, 0", "EAFNOSUPPORT"),
+    "ciphers of the kernel": ("socket", "38, 5, 0", "EAFNOSUPPORT"),
+    "ciphers of the kernel, by an odd number": ("socket", "ctypes.c_long(38 | 1 << 32), 5, 0", "EAFNOSUPPORT"),
+    "raw packets": ("socket", "17, 3, 3", "EAFNOSUPPORT"),
+    "the audit log": ("socket", "16, 3, 9", "EPROTONOSUPPORT"),
+    "the parent of all": ("ptrace", "0x4206, 1, 0, 0", "EPERM"),
+    "memory at address 0": ("personality", "0x100000", "EPERM"),
+}
+
+
+def test_system_calls_that_reach_out_of_the_root_are_refused(tmp_path: Path) -> None:
+    machine = pyseccomp.system_arch()
+    script = ""
+    for call, arguments, _ in ATTACKS.values():
+        number = pyseccomp.resolve_syscall(machine, call)
+        script += f"if os.fork() == 0: print(syscall({number}, {arguments}), flush=True); os._exit(0)\nos.wait()\n"
+    box = make_box(tmp_path)
+    before, now = (dict(zip(ATTACKS, run(script).splitlines(), strict=True)) for run in (box.python_old, box.python))
+    assert now == {name: refused for name, (_, _, refused) in ATTACKS.items()}
+    succeeded = [name for name, result in before.items() if result.isdecimal()]
+    assert len(succeeded) > 6, f"this kernel refuses most attacks by itself: {before}"
+
+
+CALL_32 = """
+import mmap, struct
+memory = mmap.mmap(-1, 4096, prot=7)
+memory.write(b"\\x53\\x31\\xdb\\x31\\xc9\\xb8" + struct.pack("I", 425) + b"\\xcd\\x80\\x5b\\x48\\x98\\xc3")
+call = ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+child = os.fork()
+if child == 0:
+    print(errno.errorcode.get(-call(), "?"), flush=True)
+    os._exit(0)
+if os.waitpid(child, 0)[1]:
+    print("none")
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="NOT TESTED: needs an x86 processor")
+def test_the_calls_of_32_bit_programs_are_filtered_too(tmp_path: Path) -> None:
+    box = make_box(tmp_path)
+    if (before := box.python_old(CALL_32)) != "EFAULT":  # io_uring_setup(0, NULL) by int 0x80
+        pytest.skip(f"NOT TESTED: this kernel has no 32-bit calls ({before})")
+    assert box.python(CALL_32) == "ENOSYS"
+
+
+def test_ordinary_programs_run(tmp_path: Path) -> None:
+    script = """
+import subprocess, socket, threading
+threading.Thread(target=lambda: print("thread")).start()
+other = ["sh", "-c", "setpriv --reuid 65534 --clear-groups true && echo another user"]
+print(subprocess.run(other, capture_output=True, text=True).stdout, end="", flush=True)
+print(socket.create_server(("127.0.0.1", 0)).getsockname()[0], len(socket.socketpair()), flush=True)
+if os.fork() == 0:
+    print(libc.personality(0xFFFFFFFF), libc.ptrace(0, 0, 0, 0), libc.unshare(0x200), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    assert make_box(tmp_path).python(script).splitlines() == ["thread", "another user", "127.0.0.1 2", "0 0 0"]

@@ -19,6 +19,7 @@ from stagewright.kinds.common.tools import SANDBOX, TAR, Tool
 from stagewright.kinds.registry import by_kind, tool_of
 from stagewright.kinds.tests.boots import BootTest
 from stagewright.project.model import Repo
+from stagewright.root import syscalls
 from stagewright.run import PATH, run
 from stagewright.store.store import Store
 from stagewright.vm import firmware
@@ -78,7 +79,7 @@ def examine(
     """Return the checks for kinds in general. ``programs`` are further tools, which only some settings need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
     tools = [*(tool for model in models for tool in model.required_tools), *map(tool_of, programs), *_tools_of(repos)]
-    checks = [_rights(), *_tools([*BASE, *tools]), *_kernel(store), _disk(store)]
+    checks = [_rights(), *_tools([*BASE, *tools]), _system_calls(), *_kernel(store), _disk(store)]
     return [*checks, *_firmware(models, {tool.program for tool in tools}), *_cgroups(models)]
 
 
@@ -123,6 +124,15 @@ def _tools(tools: Iterable[Tool]) -> Iterator[Check]:
     for program, tool in sorted(wanted.items()):
         path = shutil.which(program, path=PATH)
         yield Check(program, path is not None, path or "not installed", Reason.MISSING_TOOL, tool.remedy)
+
+
+def _system_calls() -> Check:
+    """Compile the filter of system calls, as every worker does."""
+    try:
+        syscalls.compiled()
+    except StagewrightError as error:
+        return Check("seccomp", False, error.message, error.reason, error.hint)
+    return Check("seccomp", True, "the filter of system calls compiles")
 
 
 def _kernel(store: Store) -> Iterator[Check]:

@@ -159,7 +159,8 @@ def _shell(job: Job, folder: Path, arguments: list[str]) -> int:
     if inside is None and not arguments:
         raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{job.node.id} has no shell", hint="give a command to run")
     words = arguments or [str(inside), *(["sh"] if inside == "/bin/busybox" else [])]
-    return interactive(root.command(words, env={"PS1": f"{job.node.id} \\w # "}, terminal=True))
+    with root.command(words, env={"PS1": f"{job.node.id} \\w # "}, terminal=True) as sandboxed:
+        return interactive(sandboxed.words, pass_fds=sandboxed.descriptors)
 
 
 def _as_error(problem: BaseException, folder: Path) -> StagewrightError:

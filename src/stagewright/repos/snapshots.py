@@ -228,7 +228,8 @@ def _check_signed(file: str, date: str, signature: Signature | None) -> None:
 def _unsquash(image: Path, target: Path, log: IO[str]) -> None:
     """Unpack a squashfs image in a sandbox where only the target is writable."""
     words = ["unsquashfs", "-no-progress", "-no-xattrs", "-force", "-dest", "/mnt", "/tmp/image"]
-    result = run(unpacker(target, "/mnt", words, binds=[Bind(image.resolve(), "/tmp/image")]), check=False)
+    with unpacker(target, "/mnt", words, binds=[Bind(image.resolve(), "/tmp/image")]) as sandboxed:
+        result = run(sandboxed.words, check=False, pass_fds=sandboxed.descriptors)
     log.write(result.stdout + result.stderr)
     if result.code:
         shown = "\n".join(result.stderr.strip().splitlines()[:8])

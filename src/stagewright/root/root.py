@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -11,7 +12,8 @@ from typing import IO
 from stagewright import run as processes
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.overlay import make_scaffold, mount_overlay
-from stagewright.root.sandbox import MOUNT_POINTS, Bind, sandbox
+from stagewright.root.sandbox import MOUNT_POINTS, Bind, Sandboxed, sandbox
+from stagewright.root.syscalls import filter_file
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,20 @@ class Root:
         check: bool = True,
     ) -> processes.Result:
         """Run a command inside. Its output goes to the log and to ``on_line``; without both it is returned."""
-        words = self.command(command, network=network, binds=binds, env=env)
-        try:
-            return processes.run(words, log=self.log, on_line=on_line, check=check)
-        except StagewrightError as error:
-            raise _from_inside(error, command) from error
+        with self.command(command, network=network, binds=binds, env=env) as sandboxed:
+            try:
+                return processes.run(
+                    sandboxed.words, log=self.log, on_line=on_line, check=check, pass_fds=sandboxed.descriptors
+                )
+            except StagewrightError as error:
+                raise _from_inside(error, command) from error
 
     def ask(self, *command: str, check: bool = True) -> str:
         """Return the standard output of a command that runs inside."""
-        return processes.run(self.command(command), check=check).stdout
+        with self.command(command) as sandboxed:
+            return processes.run(sandboxed.words, check=check, pass_fds=sandboxed.descriptors).stdout
 
+    @contextmanager
     def command(
         self,
         command: Sequence[str],
@@ -76,16 +82,19 @@ class Root:
         binds: Sequence[Bind] = (),
         env: Mapping[str, str] | None = None,
         terminal: bool = False,
-    ) -> list[str]:
-        """Return the command line of the host that runs a command inside."""
-        return sandbox(
-            self.path,
-            command,
-            binds=[*self.binds, *binds],
-            env={**self.env, **(env or {})},
-            network=network,
-            terminal=terminal,
-        )
+    ) -> Iterator[Sandboxed]:
+        """Yield the command of the host that runs a command inside, once."""
+        with filter_file() as system_calls:
+            words = sandbox(
+                self.path,
+                command,
+                binds=[*self.binds, *binds],
+                env={**self.env, **(env or {})},
+                system_calls=system_calls,
+                network=network,
+                terminal=terminal,
+            )
+            yield Sandboxed(words, (system_calls,))
 
 
 def _from_inside(error: StagewrightError, command: Sequence[str]) -> StagewrightError:

@@ -8,11 +8,14 @@ visible, because a package could change the host's device nodes. See bwrap(1).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from stagewright.root.mountpoints import MountPoints
+from stagewright.root.syscalls import filter_file
 from stagewright.run import PATH
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -55,19 +58,28 @@ class Bind:
         return ["--bind" if self.writable else "--ro-bind", os.fspath(self.source), self.target]
 
 
+class Sandboxed(NamedTuple):
+    """A command line of the host, and the file descriptors that the command must inherit."""
+
+    words: list[str]
+    descriptors: tuple[int, ...]
+
+
 def sandbox(
     root: Path,
     command: Sequence[str],
     *,
     binds: Sequence[Bind] = (),
     env: Mapping[str, str] | None = None,
+    system_calls: int,
     network: bool = False,
     hostname: str = "stagewright",
     terminal: bool = False,
 ) -> list[str]:
     """Return the command line that runs ``command`` inside ``root``. ``terminal`` keeps the terminal of the caller.
 
-    Makes missing mount points. Raises: BUILD_FAILED if a path of the root cannot be a mount point.
+    ``system_calls`` is the descriptor of the filter (:func:`stagewright.root.syscalls.filter_file`), which the command
+    must inherit. Makes missing mount points. Raises: BUILD_FAILED if a path of the root cannot be a mount point.
     """
     points = MountPoints(root)
     dev = points.add("/dev")
@@ -77,7 +89,7 @@ def sandbox(
     words += [word for name in OF_THE_HOST for word in ("--ro-bind-try", f"/proc/{name}", f"{proc}/{name}")]
     words += ["--tmpfs", points.add("/run"), "--perms", "1777", "--tmpfs", points.add("/tmp")]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname, "--die-with-parent"]
-    words += ["--cap-drop", "ALL", *(word for name in CAPABILITIES for word in ("--cap-add", name))]
+    words += _limits(system_calls)
     words += [] if network else ["--unshare-net"]
     words += [] if terminal else ["--new-session"]
     resolver = [Bind(RESOLV_CONF.resolve(), "/etc/resolv.conf")] if network and RESOLV_CONF.exists() else []
@@ -91,9 +103,18 @@ def sandbox(
     return [*words, "--", *command]
 
 
-def unpacker(target: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bind] = ()) -> list[str]:
-    """Return the command line that unpacks an untrusted archive: no network, and only the target is writable."""
+@contextmanager
+def unpacker(target: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bind] = ()) -> Iterator[Sandboxed]:
+    """Yield the command that unpacks an untrusted archive: no network, and only the target is writable."""
     words = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/tmp"]
     for bind in (*binds, Bind(target, inside, writable=True)):
         words += bind.arguments()
-    return [*words, "--unshare-net", "--unshare-pid", "--die-with-parent", "--", *command]
+    words += ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--new-session", "--die-with-parent"]
+    with filter_file() as system_calls:
+        yield Sandboxed([*words, *_limits(system_calls), "--", *command], (system_calls,))
+
+
+def _limits(system_calls: int) -> list[str]:
+    """Return the options of bwrap(1) that limit what a command may ask of the kernel."""
+    capabilities = [word for name in CAPABILITIES for word in ("--cap-add", name)]
+    return ["--cap-drop", "ALL", *capabilities, "--seccomp", str(system_calls)]

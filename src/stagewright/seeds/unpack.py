@@ -55,8 +55,8 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
     decompress = _decompress(archive, name)
     scan = TarScan(name, bounds or Bounds.of(archive.stat().st_size))
     with tempfile.TemporaryFile() as said:
-        command = _tar(target, scan.bounds)
-        tar = spawn(command, stdin=PIPE, stdout=said, stderr=said)
+        with unpacker(target, _INSIDE, _tar(scan.bounds)) as sandboxed:
+            tar = spawn(sandboxed.words, stdin=PIPE, stdout=said, stderr=said, pass_fds=sandboxed.descriptors)
         assert tar.stdin
         widen(tar.stdin)
 
@@ -78,7 +78,7 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
             code = tar.wait()
         said.seek(0)
         text = said.read().decode(errors="replace").strip()
-    log.write(f"+ {paste(command)}\n{text}\n")
+    log.write(f"+ {paste(sandboxed.words)}\n{text}\n")
     _judge(name, code, text, damage)
     return scan
 
@@ -107,12 +107,12 @@ def _decompress(archive: Path, name: str) -> Sequence[str]:
     return [*program, "--decompress", "--stdout", str(archive)]
 
 
-def _tar(target: Path, bounds: Bounds) -> Sequence[str]:
-    """Return the sandboxed command of GNU tar, which reads standard input. prlimit(1) bounds the size of each file."""
+def _tar(bounds: Bounds) -> Sequence[str]:
+    """Return the command of GNU tar, which reads standard input. prlimit(1) bounds the size of each file."""
     words = ["tar", "--extract", "--file=-", f"--directory={_INSIDE}", "--numeric-owner", "--same-permissions"]
     words += ["--xattrs", "--xattrs-include=*", "--delay-directory-restore"]
     words += ["--xattrs-exclude=trusted.overlay.*"]  # they would make folders opaque or moved in overlayfs
-    return unpacker(target, _INSIDE, ["prlimit", f"--fsize={bounds.size}", "--", *words])
+    return ["prlimit", f"--fsize={bounds.size}", "--", *words]
 
 
 def _judge(name: str, code: int, said: str, damage: StagewrightError | None) -> None:

@@ -42,7 +42,8 @@ class Box:
         """The command line of bubblewrap as Stagewright 1 wrote it, before it was hardened."""
         path = os.fspath(self.path)
         line = ["bwrap", "--bind", path, "/", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
-        line += ["--proc", "/proc", "--ro-bind-try", "/proc/sys", "/proc/sys"]
+        line += ["--proc", "/proc"]
+        line += [word for name in ("sys", "sysrq-trigger") for word in ("--ro-bind-try", *[f"/proc/{name}"] * 2)]
         line += ["--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
         line += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "stagewright", "--die-with-parent"]
         line += [word for name in drop for word in ("--cap-drop", name)]

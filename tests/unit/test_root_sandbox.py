@@ -146,3 +146,32 @@ if os.fork() == 0:
 os.wait()
 """
     assert make_box(tmp_path).python(script).splitlines() == ["thread", "another user", "127.0.0.1 2", "0 0 0"]
+
+
+PROC = """
+found = []
+def attempt(path, flags):
+    try:
+        os.close(os.open(path, flags | os.O_NONBLOCK))
+        found.append(path)
+    except OSError:
+        pass
+for name in ("kcore", "keys", "kmsg", "slabinfo", "timer_list"):
+    attempt(f"/proc/{name}", os.O_RDONLY)
+for folder, folders, files in os.walk("/proc"):
+    folders[:] = [name for name in folders if not name.isdigit() and name not in ("self", "thread-self", "net")]
+    for name in files:
+        if not os.path.islink(f"{folder}/{name}") and os.lstat(f"{folder}/{name}").st_mode & 0o222:
+            attempt(f"{folder}/{name}", os.O_WRONLY)
+print(*found, sep=chr(10))
+"""
+
+
+def test_proc_neither_shows_nor_changes_the_machine(tmp_path: Path) -> None:
+    box = make_box(tmp_path)
+    assert {"/proc/kmsg", "/proc/slabinfo"} & set(box.python_old(PROC).splitlines())
+    assert box.python(PROC) == ""
+
+
+def test_there_is_no_sys(tmp_path: Path) -> None:
+    assert make_box(tmp_path).python("print(os.path.exists('/sys/kernel'))") == "False"

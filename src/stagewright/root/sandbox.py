@@ -38,8 +38,15 @@ CAPABILITIES = (
 With CAP_DAC_READ_SEARCH, open_by_handle_at(2) would reach every file of a file system that has a mount in the root.
 """
 
-OF_THE_HOST = ("sys", "sysrq-trigger")
+READ_ONLY = ("bus", "driver", "fs", "irq", "mtrr", "pressure", "sys", "sysrq-trigger", "tty")
 """Parts of /proc that change the machine. uid 0 can write there without any capability."""
+
+HIDDEN = (
+    *("acpi", "asound", "iomem", "ioports", "kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup"),
+    *("kpagecount", "kpageflags", "latency_stats", "pagetypeinfo", "sched_debug", "scsi", "slabinfo", "timer_list"),
+    *("timer_stats", "vmallocinfo"),
+)
+"""Parts of /proc that show the memory, the log, the keys and the devices of the machine (proc(5))."""
 
 MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
 """Folders of a root that the sandbox mounts over."""
@@ -84,9 +91,7 @@ def sandbox(
     points = MountPoints(root)
     dev = points.add("/dev")
     words = ["bwrap", "--bind", os.fspath(root), "/", "--dev", dev, "--perms", "1777", "--tmpfs", f"{dev}/shm"]
-    proc = points.add("/proc")
-    words += ["--proc", proc]
-    words += [word for name in OF_THE_HOST for word in ("--ro-bind-try", f"/proc/{name}", f"{proc}/{name}")]
+    words += _proc(points.add("/proc"))
     words += ["--tmpfs", points.add("/run"), "--perms", "1777", "--tmpfs", points.add("/tmp")]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname, "--die-with-parent"]
     words += _limits(system_calls)
@@ -101,6 +106,20 @@ def sandbox(
     for name, value in variables.items():
         words += ["--setenv", name, value]
     return [*words, "--", *command]
+
+
+def _proc(place: str) -> list[str]:
+    """Return the options of bwrap(1) for a /proc that neither changes nor shows the machine."""
+    words = ["--proc", place]
+    for name in READ_ONLY:
+        words += ["--ro-bind-try", f"/proc/{name}", f"{place}/{name}"]
+    for name in HIDDEN:
+        path = Path("/proc", name)
+        if path.is_dir():
+            words += ["--tmpfs", f"{place}/{name}", "--remount-ro", f"{place}/{name}"]
+        elif path.exists():
+            words += ["--ro-bind", "/dev/null", f"{place}/{name}"]  # cannot be opened: mounts have the option nodev
+    return words
 
 
 @contextmanager

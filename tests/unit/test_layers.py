@@ -18,7 +18,7 @@ LAYERS = {
     "domain": {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
     "infrastructure": {"fetch", "root", "store"},
     "model": {"catalyst", "graph", "project"},
-    "core": {"arch", "chroot", "errors", "events", "run", "trees", "untrusted"},
+    "core": {"arch", "chroot", "errors", "events", "run", "terminal", "trees", "untrusted"},
 }
 """From the top to the bottom: a package imports from layers below, and from itself."""
 
@@ -39,6 +39,7 @@ SIDEWAYS = {
     ("release", "portage"),
     ("repos", "seeds"),
     ("run", "errors"),
+    ("terminal", "run"),
     ("untrusted", "errors"),
 }
 """Intended imports within a layer."""

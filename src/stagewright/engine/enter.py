@@ -11,7 +11,7 @@ from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeNotice
 from stagewright.kinds.common.work import Grant
-from stagewright.run import interactive
+from stagewright.terminal import run_on_new_terminal
 from stagewright.trees import remove_tree
 
 
@@ -44,7 +44,7 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
             store=store.path,
             log=log,
         ).write(folder)
-        return interactive(command(folder, "shell", *words))
+        return run_on_new_terminal(command(folder, "shell", *words))
 
 
 def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
@@ -56,7 +56,7 @@ def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
             raise StagewrightError(Reason.STORE_BUSY, what, hint="leave that shell first")
         workspace.emit(NodeNotice(node=node, text="this is the root as the failed build left it"))
         builds = store.former(project, node)
-        code = interactive(command(store.failed(project, node), "shell", *words))
+        code = run_on_new_terminal(command(store.failed(project, node), "shell", *words))
         if store.former(project, node) != builds:
             workspace.emit(NodeNotice(node=node, text="removed the root of the failed build: a later build succeeded"))
             remove_tree(store.failed(project, node))

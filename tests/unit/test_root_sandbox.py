@@ -70,7 +70,7 @@ except OSError as error:
 """
 
 
-def test_a_command_cannot_make_files_that_nobody_can_remove(tmp_path: Path) -> None:
+def test_a_command_cannot_make_files_immutable(tmp_path: Path) -> None:
     box = make_box(tmp_path)
     if (said := box.python_old(IMMUTABLE)) != "immutable":
         pytest.skip(f"NOT TESTED: the file system has no immutable files ({said})")

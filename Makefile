@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix test test-fast fuzz lint bench clean
+.PHONY: help setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix test test-fast fuzz lint bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -17,6 +17,7 @@ help:
 	@echo "make demo-catalyst  build a release from Catalyst's specs, by a script that calls catalyst"
 	@echo "make media-matrix boot every medium in every way (an hour without KVM) and write the table in docs/media.md"
 	@echo "make netboot-matrix  boot from the network in every way (half an hour without KVM) and write the table in docs/netboot.md"
+	@echo "make verity-matrix  boot from the network with changed images (half an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make test         all tests"
 	@echo "make test-fast    the tests that need neither root nor a virtual machine"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
@@ -67,6 +68,9 @@ media-matrix: setup
 
 netboot-matrix: setup
 	$(VENV)/bin/python -m bench.netboot_matrix
+
+verity-matrix: setup
+	$(VENV)/bin/python -m bench.verity_matrix
 
 test: setup
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 1

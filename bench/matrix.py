@@ -81,7 +81,7 @@ def fill(table: Table, prog: str, description: str | None) -> int:
     text = "".join(f"{line}\n" for line in lines)
     print(text)
     before, rest = options.page.read_text(encoding="utf-8").split(table.begin)
-    options.page.write_text(before + table.begin + text + END + rest.split(END)[1], encoding="utf-8")
+    options.page.write_text(before + table.begin + text + END + rest.split(END, 1)[1], encoding="utf-8")
     return code
 
 

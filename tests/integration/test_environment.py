@@ -21,7 +21,7 @@ MODULES = [folder("lib"), folder("lib/modules"), folder("lib/modules/6.1-x"), me
 OTHER = [folder("lib/modules/6.2-y"), member("lib/modules/6.2-y/modules.order")]
 KERNEL = [*MODULES, folder("boot"), member("boot/vmlinuz-6.1-x", b"kernel")]
 DRACUT = [*KERNEL, folder("usr/bin"), member("usr/bin/dracut", b"#!/bin/sh\n")]
-TOOLS = ("mount", "depmod", "udevadm", "ip", "arping", "dhclient", "curl", "pgrep")
+TOOLS = ("mount", "depmod", "udevadm", "ip", "arping", "dhclient", "curl", "pgrep", "dmsetup", "losetup", "setsid")
 
 
 class Place:

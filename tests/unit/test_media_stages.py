@@ -78,7 +78,8 @@ WRONG = [
     ("boot", {"kernels": '{ "a/b" = {} }'}),
     ("boot", {"kernels": '{ a = { config = "gone" } }'}),
     ("boot", {"firmware": '["/etc/passwd"]'}),
-    ("boot", {"microcode": "true", "kernel": '{ tree = "/usr/src/linux", build = "genkernel" }'}),
+    ("boot", {"microcode": "true", "kernel": '{ tree = "/usr/src/linux", build = "genkernel" }', "verity": "false"}),
+    ("boot", {"verity": "true", "kernel": '{ tree = "/usr/src/linux", build = "genkernel" }'}),
     ("test", {"firmware": '"coreboot"'}),
     ("test", {"firmware": '"bios"', "variables": '"variables.fd"'}),
     ("test", {"refused": "true"}),  # and expects something

@@ -18,6 +18,7 @@ from roots import EPOCH, as_root, make_root
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import KernelFeatures
 from stagewright.media import netmodules
+from stagewright.media.dracut_modules import add_module
 from stagewright.media.initramfs import TOOLS, DracutRun, InitramfsSettings, missing_for_dracut
 from stagewright.media.netmodules import NetModule
 from stagewright.netboot.image_servers import NbdServer, NfsServer
@@ -201,7 +202,7 @@ def test_missing_programs_for_nfs_are_reported_with_their_packages(tmp_path: Pat
 @as_root
 def test_the_module_is_written_where_dracut_finds_it(tmp_path: Path) -> None:
     root = make_root(tmp_path, {"usr/lib/dracut/modules.d/99base/x": ""})
-    netmodules.add_to(root, EPOCH)
+    add_module(root, "stream", "90stagewright-stream", EPOCH)
     folder = root.path / "usr/lib/dracut/modules.d/90stagewright-stream"
     assert {path.name for path in folder.iterdir()} == {"module-setup.sh", "parse-stream.sh", "stream-root.sh"}
     assert {(path.stat().st_mode & 0o777, path.stat().st_mtime) for path in folder.iterdir()} == {(0o755, EPOCH)}

@@ -21,6 +21,9 @@ CONFIGURATIONS = ("/boot/config-{version}", "/lib/modules/{version}/config", "/l
 LIVE_SYSTEM_OPTIONS = {"SQUASHFS": "squashfs", "OVERLAY_FS": "overlay", "BLK_DEV_LOOP": "loop", "ISO9660_FS": "isofs"}
 """Options that a live system requires, and the module that each option builds."""
 
+VERITY_OPTIONS = {"DM_VERITY": "to verify the image", "CRYPTO_SHA256": "to verify the image"}
+"""Options that dm-verity requires, with their purpose."""
+
 INITRAMFS_OPTIONS = (
     *("DEVTMPFS", "TMPFS", "PROC_FS", "SYSFS", "BINFMT_ELF", "BINFMT_SCRIPT"),
     *("UNIX", "EPOLL", "SIGNALFD", "TIMERFD", "INOTIFY_USER"),
@@ -39,11 +42,13 @@ class LiveRequirements:
     """Requirements of a payload for its kernels, in addition to those of every live system.
 
     ``compressor`` is the compression of the initramfs as in ``CONFIG_RD_ZSTD``, or "" if the tool that makes the
-    initramfs chooses it. ``efi`` is True if UEFI starts the kernel.
+    initramfs chooses it. ``efi`` is True if UEFI starts the kernel, ``verity`` if the initramfs opens the image through
+    dm-verity.
     """
 
     compressor: str
     efi: bool
+    verity: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,12 @@ class KernelFeatures:
     def missing(self, requirements: LiveRequirements) -> Iterator[tuple[str, str]]:
         """Yield each option that a live system requires and this kernel does not have, with its purpose."""
         yield from ((name, module) for name, module in LIVE_SYSTEM_OPTIONS.items() if not self.has(name, module))
+        if requirements.verity and not self.has("DM_VERITY", "dm_verity"):
+            yield "DM_VERITY", VERITY_OPTIONS["DM_VERITY"]
         if self.options is None:
             return
+        if requirements.verity and "CRYPTO_SHA256" not in self.options:
+            yield "CRYPTO_SHA256", VERITY_OPTIONS["CRYPTO_SHA256"]
         more = dict.fromkeys(INITRAMFS_OPTIONS, "for every initramfs")
         if requirements.compressor:
             more[f"RD_{requirements.compressor}"] = f"for an initramfs packed with {requirements.compressor.lower()}"
@@ -108,10 +117,14 @@ def parse_options(text: str) -> dict[str, str]:
     return {option: value for option, value in _OPTION.findall(text) if value != "n"}
 
 
-def disabled_requirements(text: str) -> list[str]:
-    """Return the options that every live system requires and that a configuration explicitly disables."""
+def disabled_requirements(text: str, *, verity: bool = False) -> list[str]:
+    """Return the options that every live system requires and that a configuration explicitly disables.
+
+    With ``verity`` these include the options that dm-verity requires.
+    """
     unset = set(_UNSET.findall(text)) | {option for option, value in _OPTION.findall(text) if value == "n"}
-    return [option for option in (*LIVE_SYSTEM_OPTIONS, *INITRAMFS_OPTIONS) if option in unset]
+    required = (*LIVE_SYSTEM_OPTIONS, *INITRAMFS_OPTIONS, *(VERITY_OPTIONS if verity else ()))
+    return [option for option in required if option in unset]
 
 
 def module_names(paths: Iterable[str]) -> frozenset[str]:

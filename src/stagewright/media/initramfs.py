@@ -18,7 +18,8 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import LIVE_SYSTEM_OPTIONS, KernelFeatures
-from stagewright.media import netmodules
+from stagewright.media import verity
+from stagewright.media.dracut_modules import add_module
 from stagewright.media.firmware_files import CHOSEN
 from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.netmodules import NetModule
@@ -74,12 +75,18 @@ class InitramfsSettings(Section):
         return [module for module in NetModule if module in self.modules]
 
 
-def missing_for_dracut(settings: InitramfsSettings, root: Root, where: str) -> list[MissingRequirement]:
-    """Return what the root, named ``where``, lacks for an initramfs by dracut with these settings."""
+def missing_for_dracut(
+    settings: InitramfsSettings, root: Root, where: str, *, verity_too: bool = False
+) -> list[MissingRequirement]:
+    """Return what the root, named ``where``, lacks for an initramfs by dracut with these settings.
+
+    ``verity_too`` is True if the initramfs opens the image through dm-verity.
+    """
     if not has_program(root, "dracut"):
         return [MissingRequirement(f"{where} has no dracut", "add dracut to this environment")]
     found = [missing for module in settings.network for missing in module.missing(root)]
-    wanted = TOOLS | {program: package for module in settings.network for program, package in module.tools.items()}
+    wanted = TOOLS | (verity.PROGRAMS if verity_too else {})
+    wanted |= {program: package for module in settings.network for program, package in module.tools.items()}
     missing = [f"{program} ({package})" for program, package in wanted.items() if not has_program(root, program)]
     if missing:
         names = " and ".join(f'"{module}"' for module in settings.network)
@@ -93,7 +100,8 @@ class DracutRun:
     """One run of dracut for the kernel with this version.
 
     ``target`` is the initramfs as a path in the root, ``result`` the same file outside. ``overlay`` is a folder whose
-    files are added, ``epoch`` the time stamp in seconds since 1970.
+    files are added, ``epoch`` the time stamp in seconds since 1970. ``verity`` is True if the initramfs opens the image
+    through dm-verity.
     """
 
     version: str
@@ -103,6 +111,7 @@ class DracutRun:
     epoch: int
     arguments: Sequence[str] = ()
     overlay: Path | None = None
+    verity: bool = False
 
     def command(self, settings: InitramfsSettings) -> list[str]:
         """Return the command line."""
@@ -112,11 +121,15 @@ class DracutRun:
         network = [name for module in settings.network for name in module.drivers]
         drivers = [*settings.drivers, *network] if settings.drivers else []
         programs = [name for module in settings.network for name in module.installs]
-        for option, names in (("--add", settings.modules), ("--omit", settings.omit), ("--drivers", drivers)):
+        for option, names in (("--add", self.modules(settings)), ("--omit", settings.omit), ("--drivers", drivers)):
             words += [option, " ".join(names)] if names else []
         words += ["--install", " ".join(programs)] if programs else []
         words += ["--include", OVERLAY, "/"] if self.overlay else []
         return [*words, *settings.arguments, *self.arguments, self.target]
+
+    def modules(self, settings: InitramfsSettings) -> list[str]:
+        """Return the dracut modules to add."""
+        return [*settings.modules, *([verity.MODULE] if self.verity else [])]
 
     @property
     def binds(self) -> list[Bind]:
@@ -133,7 +146,9 @@ def make_initramfs(
     """
     output: list[str] = []
     if NetModule.STREAM in settings.modules:
-        netmodules.add_to(root, dracut.epoch)
+        add_module(root, "stream", f"90{NetModule.STREAM}", dracut.epoch)
+    if dracut.verity:
+        add_module(root, "verified", f"91{verity.MODULE}", dracut.epoch)
     try:
         env = {"SOURCE_DATE_EPOCH": str(dracut.epoch)}
         root.run(*dracut.command(settings), binds=dracut.binds, env=env, on_line=output.append)
@@ -150,22 +165,30 @@ def make_initramfs(
     if not stat.S_ISREG(os.lstat(dracut.result).st_mode):
         raise StagewrightError(Reason.BUILD_FAILED, f"dracut made no regular file for kernel {dracut.version}")
     contents = InitramfsContents.of(dracut.result, dracut.result.parent)
-    dropped = [name for name in settings.modules if name not in (contents.modules or ())]
+    dropped = [name for name in dracut.modules(settings) if name not in (contents.modules or ())]
     if dropped:
         raise StagewrightError(
             Reason.ENVIRONMENT_LACKS,
             f"dracut omitted {', '.join(dropped)} from the initramfs of kernel {dracut.version}",
             hint="the log has the reason; also check initramfs.omit and the names of the modules",
         )
-    _check_drivers(dracut.version, contents, features, settings.network)
+    _check_drivers(dracut, contents, features, settings.network)
+    if dracut.verity and not contents.has_program(verity.LIVE_ROOT):
+        message = (
+            f"the initramfs of kernel {dracut.version} would not verify the image: dracut has no dmsquash-live-root"
+        )
+        raise StagewrightError(
+            Reason.BUILD_FAILED, message, hint="use another version of dracut, or set verity = false"
+        )
     return contents
 
 
 def _check_drivers(
-    version: str, contents: InitramfsContents, features: KernelFeatures, network: Sequence[NetModule]
+    dracut: DracutRun, contents: InitramfsContents, features: KernelFeatures, network: Sequence[NetModule]
 ) -> None:
     """Check that the initramfs contains the kernel's modules that mounting the image requires."""
-    missing = [module for option, module in LIVE_SYSTEM_OPTIONS.items() if features.is_module(option, module)]
+    version, options = dracut.version, LIVE_SYSTEM_OPTIONS | (verity.OPTIONS if dracut.verity else {})
+    missing = [module for option, module in options.items() if features.is_module(option, module)]
     missing = ["iso9660" if name == "isofs" else name for name in missing if name not in contents.drivers]
     if missing:
         raise StagewrightError(

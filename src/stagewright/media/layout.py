@@ -19,6 +19,7 @@ from stagewright.media.loaders import BOOT_MBR, ELTORITO, BootMenu, Loader, Menu
 from stagewright.media.payload import IMAGE, LOADERS, MEMTEST, BootKernel, Payload
 from stagewright.media.settings import IsoSettings
 from stagewright.media.uki import UkiParts, make_uki
+from stagewright.media.verity import arguments
 from stagewright.root.sourced import titled_os_release
 
 THEME = "boot/grub/theme"
@@ -30,7 +31,7 @@ class MediumParts:
     """The parts that one build puts on a medium.
 
     ``folder`` is the folder of the payload, ``sha512`` the digest of the squashfs or "" if it is not known yet,
-    ``theme`` the folder of a GRUB theme.
+    ``theme`` the folder of a GRUB theme. ``verity`` is the `BLOCKS:HASH` of the squashfs, or "" if it is not verified.
     """
 
     payload: Payload
@@ -38,6 +39,7 @@ class MediumParts:
     squashfs: Path
     sha512: str = ""
     theme: Path | None = None
+    verity: str = ""
 
 
 def unsupported(
@@ -75,7 +77,9 @@ def unsupported(
     return None
 
 
-def menu_entries(settings: IsoSettings, payload: Payload, title: str, volume_id: str) -> list[MenuEntry]:
+def menu_entries(
+    settings: IsoSettings, payload: Payload, title: str, volume_id: str, verity: str = ""
+) -> list[MenuEntry]:
     """Return the entries of the boot menu: for each kernel the system, its other modes, its other consoles."""
     found: list[MenuEntry] = []
     plain = settings.kernel_arguments
@@ -88,12 +92,14 @@ def menu_entries(settings: IsoSettings, payload: Payload, title: str, volume_id:
         for console in settings.consoles:
             device = console.partition(",")[0]
             variants.append((f"{name}-{device}", f"{titled}, on {device}", plain.with_main_console(console)))
-        found += [_entry(*variant, kernel, volume_id) for variant in variants]
+        found += [_entry(*variant, kernel, volume_id, verity) for variant in variants]
     return found
 
 
-def _entry(name: str, title: str, arguments: KernelArguments, kernel: BootKernel, volume_id: str) -> MenuEntry:
-    words = kernel.by.for_medium(arguments, volume_id, IMAGE)
+def _entry(
+    name: str, title: str, settings: KernelArguments, kernel: BootKernel, volume_id: str, verity: str
+) -> MenuEntry:
+    words = " ".join([kernel.by.for_medium(settings, volume_id, IMAGE), *arguments(verity)])
     return MenuEntry(name, title, words, kernel.kernel, kernel.initramfs)
 
 
@@ -102,7 +108,7 @@ def boot_menu(settings: IsoSettings, parts: MediumParts, title: str, volume_id: 
     fonts = sorted(path.name for path in parts.theme.glob("*.pf2")) if parts.theme else []
     return BootMenu(
         title=title,
-        entries=menu_entries(settings, parts.payload, title, volume_id),
+        entries=menu_entries(settings, parts.payload, title, volume_id, parts.verity),
         timeout=settings.timeout,
         volume_id=volume_id,
         serial=settings.serial,

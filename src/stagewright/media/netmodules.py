@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from importlib import resources
 
 from stagewright.kernel.features import KernelFeatures
 from stagewright.root import files
@@ -18,7 +17,6 @@ from stagewright.root.root import Root
 
 _ONLINE = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "curl": "curl", "pgrep": "procps"}
 
-_DRACUT = ("/usr/lib/dracut/modules.d", "/lib/dracut/modules.d")
 _PLUGINS = ("/usr/lib/*/nbdkit/plugins", "/usr/lib64/nbdkit/plugins", "/usr/lib/nbdkit/plugins")
 
 
@@ -79,12 +77,3 @@ class NetModule(enum.StrEnum):
         known = features.modules | features.builtin
         missing = [name for name in self.drivers if name in features.modules and name not in drivers]
         return missing + ([first] if first and first not in known else [])
-
-
-def add_to(root: Root, epoch: int) -> None:
-    """Write Stagewright's module into the folder of dracut's modules in a root, as 90stagewright-stream."""
-    folder = next((path for path in _DRACUT if files.exists(root.path, path)), _DRACUT[0])
-    for file in (resources.files(__package__) / "stream").iterdir():
-        if file.name.endswith(".sh"):
-            target = f"{folder}/90{NetModule.STREAM}/{file.name}"
-            files.write_file(root.path, target, file.read_text(encoding="utf-8"), epoch=epoch, mode=0o755)

@@ -37,7 +37,7 @@ class BootKernel:
     ``kernel`` and ``initramfs`` are paths in the payload and on media. ``by`` is the program that made the initramfs.
     ``verifies`` is True if the initramfs can check a medium, ``keymaps`` if it can set a keyboard layout. ``network``
     are its modules for network boot. ``compressions`` are the compressions of squashfs that the kernel reads, None if
-    its configuration is unknown.
+    its configuration is unknown. ``verity`` is True if the initramfs can open the image through dm-verity.
     """
 
     name: str
@@ -49,6 +49,7 @@ class BootKernel:
     network: tuple[NetModule, ...]
     keymaps: bool
     compressions: tuple[str, ...] | None = None
+    verity: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Payload:
     microcode: tuple[str, ...] = ()
     firmware: tuple[str, ...] = ()
     sha512: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verity(self) -> bool:
+        """True if its initramfs images open the image through dm-verity."""
+        return all(kernel.verity for kernel in self.kernels)
 
     def with_first(self, name: str | None) -> Payload:
         """Return the same payload with this kernel first, or unchanged for None."""

@@ -17,7 +17,7 @@ import pytest
 from integration.archives import busybox_root, link, member
 from integration.processes import sha512
 from integration.support import Warm, build, edit, notices, write_project
-from stagewright.kernel.features import INITRAMFS_OPTIONS, LIVE_SYSTEM_OPTIONS
+from stagewright.kernel.features import INITRAMFS_OPTIONS, LIVE_SYSTEM_OPTIONS, VERITY_OPTIONS
 
 pytestmark = pytest.mark.real
 
@@ -43,7 +43,8 @@ olddefconfig:
 \tsed -i -e /CONFIG_ORPHAN=/d .config
 """
 
-ENOUGH = "".join(f"CONFIG_{option}=y\n" for option in (*INITRAMFS_OPTIONS, *LIVE_SYSTEM_OPTIONS, "RD_ZSTD", "EFI_STUB"))
+REQUIRED = (*INITRAMFS_OPTIONS, *LIVE_SYSTEM_OPTIONS, *VERITY_OPTIONS, "RD_ZSTD", "EFI_STUB")
+ENOUGH = "".join(f"CONFIG_{option}=y\n" for option in REQUIRED)
 
 
 def real_make() -> dict[str, bytes]:
@@ -100,7 +101,7 @@ def test_a_payload_holds_what_media_are_made_of(warm: Warm) -> None:
     facts = json.loads((tree / "payload.json").read_text(encoding="utf-8"))
     (kernel,) = facts["kernels"]
     assert (kernel["kernel"], kernel["initramfs"]) == ("boot/gentoo", "boot/gentoo.igz")
-    assert kernel["verifies"] and kernel["network"]
+    assert kernel["verifies"] and kernel["network"] and kernel["verity"]
     assert (tree / "boot/gentoo").read_bytes()[0x202:0x206] == b"HdrS"  # Linux, Documentation/arch/x86/boot.rst
     assert (tree / "modules" / kernel["version"] / "modules.dep").exists()
     assert {path.name for path in (tree / "loaders").iterdir()} == {"systemd-boot", "grub"}

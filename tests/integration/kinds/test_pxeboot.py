@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.verity_matrix import Change, Trial
 from integration.processes import file_digests, sha512
 from integration.sites import NetSite
 from integration.support import REPOSITORY, build, call, edit, plan, states
 from stagewright.media.menus import problems_of, read_menu
+from stagewright.netboot.methods import Method
 
 pytestmark = pytest.mark.real
 
@@ -61,6 +63,14 @@ def test_the_same_set_twice(site: NetSite) -> None:
     shutil.rmtree(site.set)
     assert build("pxe", cwd=site.project, store=site.store).built() == {"pxe"}
     assert file_digests(site.set) == before
+
+
+@pytest.mark.boot
+def test_a_changed_image_is_reported_on_the_console(site: NetSite, tmp_path: Path) -> None:
+    """The same image unchanged is started by the other tests of this set."""
+    Trial(site.set, Method.HTTP, Change.DATA).run(tmp_path, seconds=600)
+    console = (tmp_path / "machine/console.log").read_text(encoding="utf-8", errors="replace")
+    assert re.search(r"the image was changed: data block \d+ does not match the boot arguments", console)
 
 
 def test_a_set_for_another_address_touches_nothing_else(site: NetSite) -> None:

@@ -56,6 +56,7 @@ def _livecd_stage2(conversion: Conversion, source: Source, place: Place) -> None
     conversion.new_draft("live", "stage4", place).put("root", *root)
     payload = conversion.new_draft("payload", "livecd-stage2", place)
     payload.put("root", *root)
+    payload.put("verity", False, place)  # media and their boot arguments are those of Catalyst
     _iso(conversion, f"{conversion.name}.live", f"{conversion.name}.payload", place)
 
 
@@ -81,6 +82,7 @@ def _diskimage_stage2(conversion: Conversion, source: Source, place: Place) -> N
         system.put(setting, value, place)
     payload = conversion.new_draft("payload", "livecd-stage2", place)
     payload.put("root", *root)
+    payload.put("verity", False, place)  # media and their boot arguments are those of Catalyst
     payload.put("initramfs.modules", ["dmsquash-live"], place)
     image = _image(conversion, "diskimage-stage2", place)
     image.put("root", system.name, place)

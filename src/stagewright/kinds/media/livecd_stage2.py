@@ -102,6 +102,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     """Add the microcode in /lib/firmware of the environment to the initramfs."""
     firmware: list[Annotated[str, Matching(r"[^/\s][^\s]*", "a pattern below /lib/firmware, such as iwlwifi-*")]] = []
     """Firmware for initramfs and image: patterns below /lib/firmware of the environment; `*` is all of it."""
+    verity: bool = True
+    """Let the initramfs open the image through dm-verity. The boot arguments then have the image's root hash, and a
+    changed image is an error on the console. False, for genkernel's initramfs, uses the image unchecked."""
     secure_boot: SecureBoot | None = None
     """Sign kernels and boot loaders. Firmware that has the certificate starts them."""
 
@@ -123,6 +126,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             raise PydanticCustomError(
                 "microcode", "`microcode` needs dracut, and a kernel is built by genkernel", facts
             )
+        if self.verity and any(kernel.has_own_initramfs for kernel in self._named().values()):
+            facts = {"hint": "set verity = false; the image is then used unchecked"}
+            raise PydanticCustomError("verity", "`verity` needs dracut, and a kernel has genkernel's initramfs", facts)
         if self.secure_boot and (unfit := [loader for loader in self.loaders if not loader.verifies_kernels]):
             facts = {"loader": str(unfit[0]), "hint": "use systemd-boot or uki, where the firmware checks the kernel"}
             raise PydanticCustomError(
@@ -155,7 +161,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         for name, kernel in self._named().items():
             path = project.path(kernel.config) if kernel.config else None
             text = path.read_text(errors="replace", encoding="utf-8") if path and path.is_file() else ""
-            if disabled := disabled_requirements(text):
+            if disabled := disabled_requirements(text, verity=self.verity):
                 where = ("kernels", name, "config") if self.kernels else ("kernel", "config")
                 options = ", ".join(f"CONFIG_{option}" for option in disabled)
                 message = f"{'.'.join(where)}: {kernel.config} disables what every live system requires: {options}"
@@ -236,7 +242,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         missing += missing_memtest(root, efi) if self.memtest else []
         kernels = self._named()
         if not all(kernel.has_own_initramfs for kernel in kernels.values()):
-            missing += missing_for_dracut(self.initramfs, root, where)
+            missing += missing_for_dracut(self.initramfs, root, where, verity_too=self.verity)
         if any(kernel.has_own_initramfs for kernel in kernels.values()):
             missing += missing_genkernel(root, where)
         if self.microcode and efi.is_arm:
@@ -263,7 +269,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def _requirements(self, kernel: Kernel) -> LiveRequirements:
         """Return what the payload requires of a kernel."""
         compressor = "" if kernel.has_own_initramfs else "ZSTD"
-        return LiveRequirements(compressor, any(loader.is_efi for loader in self.loaders))
+        return LiveRequirements(compressor, any(loader.is_efi for loader in self.loaders), self.verity)
 
     def _make_kernels(
         self, root: Root, portage: Portage, work: Work[PackageContext], prepared: Mapping[str, KernelSources]
@@ -312,7 +318,8 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             more = settings.dracut_arguments
             output = work.new_folder(f"initramfs-{name}")
             result = output / "initramfs"
-            run = DracutRun(version, f"{_OUT}/{result.name}", result, self.microcode, work.epoch, more, overlay)
+            target = f"{_OUT}/{result.name}"
+            run = DracutRun(version, target, result, self.microcode, work.epoch, more, overlay, self.verity)
             contents = make_initramfs(self.initramfs, _with_output(root, output), run, features)
             result.rename(payload / initramfs)
         else:
@@ -328,6 +335,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             network=contents.network if contents else (),
             keymaps=contents is None or "i18n" in (contents.modules or ()),
             compressions=features.compressions,
+            verity=self.verity and contents is not None,
         )
 
     def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work[PackageContext]) -> None:

@@ -163,6 +163,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             folder=folder,
             squashfs=work.artifact("squashfs") / IMAGE,
             sha512=facts.sha512,
+            verity=facts.verity,
             theme=work.files[self.theme] if self.theme else None,
         )
         return parts, facts

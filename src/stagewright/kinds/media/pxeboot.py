@@ -32,6 +32,7 @@ from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import IMAGE, LOADERS, BootKernel, Payload
 from stagewright.media.settings import LiveSettings
 from stagewright.media.uki import UkiParts, make_uki
+from stagewright.media.verity import arguments
 from stagewright.netboot.combined import write_combined
 from stagewright.netboot.methods import COMBINED, CommandLine, Method, supported_methods
 from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
@@ -170,7 +171,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             message, hint = unfit
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
         kernel = payload.kernels[0]
-        net_set = self._net_set(kernel, work.context.title)
+        net_set = self._net_set(kernel, work.context.title, work.facts("squashfs", SquashfsFacts).verity)
         parts = NetSetParts(
             kernel=folder / kernel.kernel,
             initramfs=folder / kernel.initramfs,
@@ -190,10 +191,10 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         asked = [*self.methods, *([Method.HTTP] if self.uki else [])]
         return list(dict.fromkeys(module for method in asked for module in method.modules))
 
-    def _net_set(self, kernel: BootKernel, title: str) -> NetSet:
+    def _net_set(self, kernel: BootKernel, title: str, verity: str = "") -> NetSet:
         if lacking := [module for module in self._modules() if module not in kernel.network]:
             raise _cannot_fetch(self.boot, lacking)
-        options = kernel.by.for_network(self.kernel_arguments)
+        options = [*kernel.by.for_network(self.kernel_arguments), *arguments(verity)]
         return NetSet(
             title=title,
             command=CommandLine(kernel.by, options, self.kernel_arguments.keymap),
@@ -221,8 +222,8 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             os.utime(folder / COMBINED, (work.epoch, work.epoch))
             made[SINGLE] = folder / COMBINED, Method.INITRD
         for name, (initramfs, method) in made.items():
-            arguments = net_set.command.for_method(method, f"{net_set.base_url}/{IMAGE}")
-            unified = UkiParts(stub, parts.kernel, initramfs, arguments, release, kernel.version)
+            line = net_set.command.for_method(method, f"{net_set.base_url}/{IMAGE}")
+            unified = UkiParts(stub, parts.kernel, initramfs, line, release, kernel.version)
             make_uki(unified, folder / name, work.epoch)
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
 

@@ -20,7 +20,8 @@ from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool
 from stagewright.kinds.common.work import Built, Work
-from stagewright.media.payload import FIRMWARE, IMAGE, MODULES
+from stagewright.media.payload import FIRMWARE, IMAGE, MODULES, Payload
+from stagewright.media.verity import append_tree
 from stagewright.portage.installed import Package, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
 from stagewright.root import files
@@ -61,6 +62,9 @@ class SquashfsFacts(Facts):
     sha512: str
     """Digest of the file, as hexadecimal digits. For media with this file, Stagewright writes the digest into the
     list of digests without reading the file again."""
+    verity: str = ""
+    """`BLOCKS:HASH` for the boot arguments: the number of data blocks and the root hash of dm-verity's hash tree, which
+    follows the data in the file. Empty if the payload does not verify its image."""
     installed: tuple[Package, ...] = ()
     """Packages of the live root."""
 
@@ -103,9 +107,9 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
             env={"SOURCE_DATE_EPOCH": str(work.epoch)},
             log=work.log,
         )
-        facts = SquashfsFacts(
-            bytes=target.stat().st_size, sha512=digest_of(target, "sha512"), installed=tuple(packages)
-        )
+        verity = append_tree(target) if Payload.read(work.artifact("boot")).verity else ""
+        size, digest = target.stat().st_size, digest_of(target, "sha512")
+        facts = SquashfsFacts(bytes=size, sha512=digest, verity=verity, installed=tuple(packages))
         return Built(target.parent, facts)
 
 

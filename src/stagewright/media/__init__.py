@@ -7,6 +7,8 @@
 ``initramfs.py``            runs dracut and checks the result
 ``initramfs_contents.py``   reads an initramfs
 ``netmodules.py``           dracut modules for network boot; ``stream/`` holds our own
+``verity.py``               the hash tree of an image; ``verified/`` holds the dracut module that opens the image by it
+``dracut_modules.py``       writes our own dracut modules into a root
 ``firmware_files.py``       firmware and microcode; ``memtest.py`` memtest86+
 ``loaders.py``              boot loaders: their programs, and their files made from ``templates/``
 ``layout.py``               which file goes where on an ISO

@@ -1,8 +1,8 @@
 """A set for network boot from an existing ISO, ours or another one.
 
 xorriso extracts the files unchanged; nothing is mounted. The kernel arguments come from the boot menu on the ISO, the
-possible methods from its initramfs. An initramfs that neither dracut nor genkernel made is refused: it does not read
-the arguments of a set.
+possible methods from its initramfs. Live systems by archiso, live-boot and casper fetch their image over HTTP. Any
+other initramfs that neither dracut nor genkernel made is refused: it does not read the arguments of a set.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import errno
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
@@ -23,6 +23,7 @@ from stagewright.media.inspect import InspectedMedium, inspect
 from stagewright.media.menus import other_live_system
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.netboot.methods import CommandLine, Method, supported_methods
+from stagewright.netboot.other_systems import OtherCommandLine, OtherImage, OtherSystem, companions
 from stagewright.netboot.writer import NetSet, NetSetParts, NetSetReport, write_set
 
 _OF_THE_MEDIUM = {
@@ -43,13 +44,14 @@ class ExtractedSet:
     """A set that was made from an ISO.
 
     ``entry`` is the entry of the ISO's boot menu that the set uses, ``parts`` are the paths of kernel, initramfs and
-    image on the ISO, ``by`` is the program that made the initramfs. ``notes`` list what the set does not support.
+    image on the ISO, ``by`` is the program that made the initramfs, or the live system of another project. ``notes``
+    list what the set does not support.
     """
 
     report: NetSetReport
     entry: FoundEntry
     parts: Mapping[str, str]
-    by: InitramfsKind
+    by: InitramfsKind | OtherSystem
     notes: Sequence[str]
 
 
@@ -108,22 +110,62 @@ def _write(
 ) -> ExtractedSet:
     trees = (work / "iso", work / "esp")
     entry, kernel, initrds = _entry(medium, trees)
-    image = _image(entry, medium, trees[0])
     initramfs, contents, unused = _initramfs(initrds, work)
-    by = contents.by
-    if by is None:
-        raise _foreign(medium, entry, initramfs)
     net_set = NetSet(
         title=_title(entry) or medium.volume_id,
-        command=CommandLine(by, _options(entry)),
+        command=CommandLine(contents.by, _options(entry)),
         methods=supported_methods(contents.network),
         base_url=base_url,
         combined=combined,
     )
-    report = write_set(NetSetParts(kernel, initramfs, image), net_set, folder, int(iso.stat().st_mtime))
-    paths = {"kernel": kernel, "initramfs": initramfs, "image": image}
-    parts = {role: str(path.relative_to(work)).partition("/")[2] for role, path in paths.items()}
+    by: InitramfsKind | OtherSystem
+    if contents.by:
+        by, other = contents.by, OtherImage(_image(entry, medium, trees[0]), IMAGE, {})
+    else:
+        by = _other_system(medium, entry, initramfs, contents)
+        other = _other_image(by, iso, medium, entry, trees[0])
+        command = OtherCommandLine(None, _options(entry, by.arguments_of_the_medium), system=by, image_path=other.path)
+        net_set = replace(net_set, command=command, methods=[Method.HTTP], combined=False, image=other.path)
+    given = NetSetParts(kernel, initramfs, other.file, more=other.more)
+    report = write_set(given, net_set, folder, int(iso.stat().st_mtime))
+    paths = {"kernel": kernel, "initramfs": initramfs, "image": other.file}
+    parts = {role: _on_iso(path, work) for role, path in paths.items()}
     return ExtractedSet(report, entry, parts, by, [*_notes(contents, by, base_url), *_unused(unused)])
+
+
+def _on_iso(path: Path, work: Path) -> str:
+    """Return the path of a file on the ISO; the name of the ISO if it is the ISO itself."""
+    return str(path.relative_to(work)).partition("/")[2] if path.is_relative_to(work) else path.name
+
+
+def _other_system(
+    medium: InspectedMedium, entry: FoundEntry, initramfs: Path, contents: InitramfsContents
+) -> OtherSystem:
+    """Return the live system of another project. Raises ``BAD_ARCHIVE`` if it is unknown or cannot fetch an image."""
+    found = other_live_system(entry)
+    hint = "start this live system from the network as its project documents it"
+    if not found:
+        message = f"{medium.path}: {initramfs.name}: made by neither dracut nor genkernel (found: an unknown program)"
+        raise StagewrightError(Reason.BAD_ARCHIVE, message, hint=hint)
+    system = OtherSystem(found)
+    if not system.can_fetch(contents.paths):
+        message = f"{medium.path}: {initramfs.name}: made for {system}, but cannot fetch an image over HTTP"
+        raise StagewrightError(Reason.BAD_ARCHIVE, message, hint=hint)
+    return system
+
+
+def _other_image(system: OtherSystem, iso: Path, medium: InspectedMedium, entry: FoundEntry, tree: Path) -> OtherImage:
+    """Return the image of a live system of another project. Raises ``BAD_ARCHIVE`` if it has none, or several."""
+    images = system.images(entry, list(medium.files))
+    path = system.image_in_set(images[0] if images else "")
+    if not images or (len(images) > 1 and system is not OtherSystem.CASPER):
+        message = f"{medium.path}: {system} needs one image (found: {', '.join(images) or 'none'})"
+        hint = "start this live system from the network as its project documents it"
+        raise StagewrightError(Reason.BAD_ARCHIVE, message, hint=hint)
+    if system is OtherSystem.CASPER:
+        return OtherImage(iso, path, {})
+    more = companions(images[0], list(medium.files)) if system is OtherSystem.ARCHISO else []
+    return OtherImage(tree / images[0], path, {name: tree / name for name in more})
 
 
 def _entry(medium: InspectedMedium, trees: Sequence[Path]) -> tuple[FoundEntry, Path, list[Path]]:
@@ -168,14 +210,6 @@ def _initramfs(initrds: Sequence[Path], work: Path) -> tuple[Path, InitramfsCont
     return joined, InitramfsContents.of(joined, work), unused
 
 
-def _foreign(medium: InspectedMedium, entry: FoundEntry, initramfs: Path) -> StagewrightError:
-    """Return the error for an initramfs that reads other arguments than dracut's and genkernel's."""
-    found = other_live_system(entry) or "an unknown program"
-    message = f"{medium.path}: {initramfs.name}: made by neither dracut nor genkernel (found: {found})"
-    hint = "start this live system from the network as its project documents it"
-    return StagewrightError(Reason.BAD_ARCHIVE, message, hint=hint)
-
-
 def _unused(initrds: Sequence[Path]) -> Iterator[str]:
     for path in initrds:
         yield f"the boot menu also loads the microcode {path.name}, which the set does not contain"
@@ -217,19 +251,18 @@ def _image(entry: FoundEntry, medium: InspectedMedium, tree: Path) -> Path:
     return found[0]
 
 
-def _options(entry: FoundEntry) -> list[str]:
+def _options(entry: FoundEntry, of_the_medium: Collection[str] = _OF_THE_MEDIUM) -> list[str]:
     """Return the arguments that are not about the medium, without placeholders for the boot loader."""
     words = entry.arguments.split()
-    return [
-        word for word in words if word.partition("=")[0] not in _OF_THE_MEDIUM and word != "---" and "$" not in word
-    ]
+    left_out = {"BOOT_IMAGE", "initrd", *of_the_medium}
+    return [word for word in words if word.partition("=")[0] not in left_out and word != "---" and "$" not in word]
 
 
-def _notes(contents: InitramfsContents, by: InitramfsKind, base_url: str) -> Iterator[str]:
+def _notes(contents: InitramfsContents, by: InitramfsKind | OtherSystem, base_url: str) -> Iterator[str]:
     """Yield what this set does not support, with the reason."""
     if by is InitramfsKind.GENKERNEL:
         yield "genkernel's initramfs cannot fetch an image over HTTP: the image is always part of the initramfs"
-    elif Method.HTTP not in supported_methods(contents.network):
+    elif by is InitramfsKind.DRACUT and Method.HTTP not in supported_methods(contents.network):
         yield "the initramfs has no livenet, so it cannot fetch the image: the image is always part of the initramfs"
     elif not base_url:
         yield "without --base-url only iPXE supports fetching the image over HTTP"

@@ -59,9 +59,9 @@ class Method(enum.StrEnum):
         """Name, in iPXE scripts, of the address that the kernel needs; empty if it needs none."""
         return {"initrd": "", "nfs": "nfs-url", "nbd": "nbd-url"}.get(self.value, "base-url")
 
-    def image(self, address: str) -> str:
-        """Return the image's address in the folder at ``address``; an NBD address is already the image's."""
-        return address if self is Method.NBD or not address else f"{address}/{IMAGE}"
+    def image(self, address: str, path: str = IMAGE) -> str:
+        """Return the address of an image with this path in the set at ``address``; an NBD address is the image's."""
+        return address if self is Method.NBD or not address else f"{address}/{path}"
 
     def memory(self, image: int, initramfs: int) -> int:
         """Return the least memory in MiB, a multiple of 64, for an image and a packed initramfs of these bytes.
@@ -93,9 +93,9 @@ class Method(enum.StrEnum):
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Kernel arguments that are the same for all methods, and the initramfs that reads them."""
+    """Kernel arguments that are the same for all methods, and the initramfs that reads them; None if it is another."""
 
-    by: InitramfsKind
+    by: InitramfsKind | None
     options: Sequence[str]
     keymap: str | None = None
 

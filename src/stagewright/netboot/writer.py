@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,8 @@ class NetSet:
 
     The first of the ``methods`` is the default. ``base_url`` is the folder's address on a web server, ``nfs_url`` its
     address on an NFS server, ``nbd_url`` the image's address on an NBD server; "" if unknown. ``timeout`` is in
-    seconds. ``budgets`` are the largest sizes of files in bytes, by patterns of their names.
+    seconds. ``budgets`` are the largest sizes of files in bytes, by patterns of their names. ``image`` is the path of
+    the image in the set.
     """
 
     title: str
@@ -86,11 +87,12 @@ class NetSet:
     timeout: int = 3
     combined: bool = True
     budgets: Mapping[str, int] = field(default_factory=dict)
+    image: str = IMAGE
 
     def image_url(self, method: Method) -> str:
         """Return the address of the image for a method, or "" if it is unknown."""
         addresses = {"base-url": self.base_url, "nfs-url": self.nfs_url, "nbd-url": self.nbd_url}
-        return method.image(addresses.get(method.address, ""))
+        return method.image(addresses.get(method.address, ""), self.image)
 
     @property
     def fetching_methods(self) -> list[Method]:
@@ -131,7 +133,8 @@ class NetSet:
 class NetSetParts:
     """The files of a set that exist already: kernel, initramfs, image, and programs by their name in the set.
 
-    ``combined`` is the file of initramfs and image in one, if it exists already.
+    ``combined`` is the file of initramfs and image in one, if it exists already. ``more`` are further files, by their
+    paths in the set.
     """
 
     kernel: Path
@@ -139,6 +142,7 @@ class NetSetParts:
     image: Path
     programs: Mapping[str, Path] = field(default_factory=dict)
     combined: Path | None = None
+    more: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,9 +168,8 @@ class NetSetReport:
 
 def write_set(parts: NetSetParts, net_set: NetSet, folder: Path, epoch: int) -> NetSetReport:
     """Fill an empty folder. Raises ``BUILD_FAILED`` with every file that exceeds its budget."""
-    for name, source in {KERNEL: parts.kernel, INITRAMFS: parts.initramfs, IMAGE: parts.image}.items():
-        link(source, folder / name)
-    for name, source in parts.programs.items():
+    main = {KERNEL: parts.kernel, INITRAMFS: parts.initramfs, net_set.image: parts.image}
+    for name, source in {**main, **parts.programs, **parts.more}.items():
         link(source, folder / name)
     if net_set.combined and parts.combined:
         link(parts.combined, folder / COMBINED)
@@ -177,12 +180,14 @@ def write_set(parts: NetSetParts, net_set: NetSet, folder: Path, epoch: int) -> 
         (folder / name).write_text(text, encoding="utf-8")
     sizes = _sizes(folder)
     _check_budgets(sizes, net_set.budgets)
-    memory = {method: method.memory(sizes[IMAGE], sizes[INITRAMFS]) for method in net_set.methods}
-    large = [(name, limit) for name in (COMBINED, IMAGE, INITRAMFS) for limit in tftp_limits(sizes.get(name, 0))]
+    memory = {method: method.memory(sizes[net_set.image], sizes[INITRAMFS]) for method in net_set.methods}
+    large = [
+        (name, limit) for name in (COMBINED, net_set.image, INITRAMFS) for limit in tftp_limits(sizes.get(name, 0))
+    ]
     limits = [f"{name}: {limit}" for name, limit in large]
     (folder / README).write_text(_readme(net_set, parts.programs, sizes, memory, limits), encoding="utf-8")
     digests = add_digests(folder, _sizes(folder), epoch)
-    _set_times(folder, parts, epoch)
+    _set_times(folder, {KERNEL, INITRAMFS, net_set.image, *parts.programs, *parts.more}, epoch)
     return NetSetReport(_sizes(folder), memory, limits, {file.file: file for file in digests})
 
 
@@ -235,9 +240,14 @@ def _readme(
     rows = [
         {"method": one, "memory": need, "how": first.get(one, "") + _how(one, net_set)} for one, need in memory.items()
     ]
-    files = [{"name": name, "size": size, "description": _DESCRIPTIONS[name]} for name, size in sizes.items()]
+    files = [{"name": name, "size": size, "description": _describe(name, net_set)} for name, size in sizes.items()]
     listed = [{"name": name, "description": _DESCRIPTIONS[name]} for name in programs]
     return _render(README, set=net_set, files=files, methods=rows, programs=listed, limits=limits)
+
+
+def _describe(name: str, net_set: NetSet) -> str:
+    other = _DESCRIPTIONS[IMAGE] if name == net_set.image else "belongs to the live system"
+    return _DESCRIPTIONS.get(name, other)
 
 
 def _how(method: Method, net_set: NetSet) -> str:
@@ -289,9 +299,8 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
 
 
-def _set_times(folder: Path, parts: NetSetParts, epoch: int) -> None:
+def _set_times(folder: Path, linked: Collection[str], epoch: int) -> None:
     """Set the time of all written files. Hard links share the time of their source, so they are skipped."""
-    linked = {KERNEL, INITRAMFS, IMAGE, *parts.programs}
     for name in _sizes(folder):
         if name not in linked:
             os.utime(folder / name, (epoch, epoch))

@@ -123,7 +123,7 @@ def run(
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
     log: IO[str] | None = None,
-    on_line: Callable[[str], None] | None = None,
+    on_line: Callable[[str], object] | None = None,
     check: bool = True,
     pass_fds: Sequence[int] = (),
     timeout: float | None = None,
@@ -158,7 +158,7 @@ def _stream(
     cwd: Path | None,
     env: Mapping[str, str] | None,
     log: IO[str] | None,
-    on_line: Callable[[str], None] | None,
+    on_line: Callable[[str], object] | None,
     check: bool,
     pass_fds: Sequence[int],
 ) -> Result:

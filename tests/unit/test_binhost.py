@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpkgs import package
 
 from stagewright.engine.outputs import publish
 from stagewright.engine.session import Session
@@ -16,9 +17,10 @@ from stagewright.errors import ProblemsError, Reason
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.artifacts.binhost import BinhostStage, PublishedContext, PublishedFacts
-from stagewright.kinds.common.context import BinhostDescription, PackageContext
+from stagewright.kinds.common.context import BinhostDescription, PackageContext, StageContext
 from stagewright.kinds.common.work import Grant, Input, Work
 from stagewright.kinds.registry import graph_of, kinds
+from stagewright.portage import gpkg
 from stagewright.project.load import load
 from stagewright.project.model import Project
 from stagewright.store.store import Meta, Store
@@ -138,7 +140,7 @@ def test_which_hosts_a_stage_sees(tmp_path: Path) -> None:
     assert hosts("live") == (), "it installs nothing"
 
 
-def work(tmp_path: Path, *layers: dict[str, str]) -> Work[Any]:
+def work(tmp_path: Path, *layers: dict[str, bytes]) -> Work[Any]:
     """The work of publishing layers with these packages: content by path."""
     store, inputs = Store(tmp_path / "store"), {}
     for number, packages in enumerate(layers):
@@ -146,25 +148,29 @@ def work(tmp_path: Path, *layers: dict[str, str]) -> Work[Any]:
         for path, content in packages.items():
             file = folder / "binpkgs" / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content, encoding="utf-8")
+            file.write_bytes(content)
         (folder / "tree").mkdir(parents=True)
         meta = Meta(f"k{number}", f"n{number}", "embedded", 0, 0, {}, [f"k{number}"])
         (folder / "meta.json").write_text(json.dumps(dataclasses.asdict(meta)), encoding="utf-8")
         inputs[f"roots.{number:03}"] = Input(Yields.LAYER, f"k{number}", folder / "tree")
-    node = Node("packages", "binhost", Yields.ARTIFACT)
+    node = Node("packages", "binhost", Yields.ARTIFACT, context=StageContext(source_date_epoch=0))
     return Work(node, Key.of({}), inputs, Grant(1, 1024), (), tmp_path, store, io.StringIO(), lambda _: None)
 
 
 def test_each_package_is_taken_once_and_another_of_its_name_gets_another_build_id(tmp_path: Path) -> None:
-    first, second = "a/hello/hello-1-1.gpkg.tar", "a/hello/hello-1-2.gpkg.tar"
-    layers = {first: "one", second: "two"}, {first: "two"}, {first: "three", "a/b/b-1-r2-1.gpkg.tar": "b"}
+    first, second, third = (f"a/hello/hello-1-{number}.gpkg.tar" for number in (1, 2, 3))
+    one, two, three, b = package("a/hello-1", 1), package("a/hello-1", 2), package("a/hello-1", 1, content=b"3"), b"b"
+    layers = {first: one, second: two}, {first: two}, {first: three, "a/b/b-1-r2-1.gpkg.tar": b}
     stage = BinhostStage.model_validate({"roots": ["x"]})
-    assert stage._collect(work(tmp_path, *layers), tmp_path / "out") == {"a/hello/hello-1-3.gpkg.tar": 3}
-    found = {
-        str(path.relative_to(tmp_path / "out")): path.read_text(encoding="utf-8")
-        for path in (tmp_path / "out").rglob("*.tar")
-    }
-    assert found == {first: "one", second: "two", "a/hello/hello-1-3.gpkg.tar": "three", "a/b/b-1-r2-1.gpkg.tar": "b"}
+    stage._collect(work(tmp_path, *layers), tmp_path / "out")
+    files = {str(path.relative_to(tmp_path / "out")): path for path in (tmp_path / "out").rglob("*.tar")}
+    renumbered = gpkg.read(files[third])
+    kept = {name: path.read_bytes() for name, path in files.items() if name != third}
+    assert kept == {first: one, second: two, "a/b/b-1-r2-1.gpkg.tar": b}
+    assert renumbered.basename == "hello-1-3" and renumbered.metadata(tmp_path)["BUILD_ID"] == b"3\n"
+    original = gpkg.read(tmp_path / "store/layers/k2/binpkgs" / first)
+    images = [b"".join(found.chunks(found.member("image"))) for found in (renumbered, original)]
+    assert images[0] == images[1]
 
 
 def test_what_is_published_no_more_leaves_the_output_folder(tmp_path: Path) -> None:

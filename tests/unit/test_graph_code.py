@@ -103,7 +103,7 @@ def test_all_kinds_change_with_what_they_all_use(copy: Copy) -> None:
 
 
 def test_kinds_change_with_the_scripts_that_run_inside_roots(copy: Copy) -> None:
-    assert {"binhost", "embedded", "stage1"} <= copy.changed("portage/data/publish_binpkgs.py")
+    assert {"binhost", "embedded", "stage1"} <= copy.changed("portage/data/verify_binpkgs.py")
 
 
 def test_kinds_change_with_what_they_import_however_far_away(copy: Copy) -> None:
@@ -162,7 +162,7 @@ def reworded(text: str) -> tuple[str, int]:
 
 def test_kinds_change_with_comments_of_what_becomes_part_of_results(copy: Copy) -> None:
     assert copy.changed("media/templates/grub.cfg", text="\n# changed\n") >= {"livecd-stage3"}
-    assert copy.changed("portage/data/publish_binpkgs.py", text="\n# changed\n") >= {"stage1"}
+    assert copy.changed("portage/data/verify_binpkgs.py", text="\n# changed\n") >= {"stage1"}
 
 
 def test_no_kind_changes_with_what_running_leaves(copy: Copy) -> None:

@@ -18,7 +18,7 @@ LAYERS = {
     "domain": {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
     "infrastructure": {"fetch", "root", "store"},
     "model": {"catalyst", "graph", "project"},
-    "core": {"arch", "chroot", "errors", "events", "run", "terminal", "trees", "untrusted"},
+    "core": {"arch", "chroot", "confined", "errors", "events", "run", "terminal", "trees", "untrusted"},
 }
 """From the top to the bottom: a package imports from layers below, and from itself."""
 
@@ -38,6 +38,8 @@ SIDEWAYS = {
     ("fetch", "store"),
     ("release", "portage"),
     ("repos", "seeds"),
+    ("confined", "chroot"),
+    ("confined", "untrusted"),
     ("run", "errors"),
     ("terminal", "run"),
     ("untrusted", "errors"),

@@ -5,15 +5,19 @@ from __future__ import annotations
 import configparser
 import hashlib
 import os
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gpkgs import put
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.binhosts import Binhosts, Host, binrepos_conf
 from stagewright.portage.emerge_output import EmergeOutput
+from stagewright.portage.gpkg import SUFFIX
+from stagewright.root.lent import LentFolder
 from stagewright.root.root import Root
 from stagewright.store.collect import unused_packages
 from stagewright.store.store import Store
@@ -39,10 +43,24 @@ def write(path: Path, text: str = "x") -> Path:
     return path
 
 
+def lent(folder: Path) -> LentFolder:
+    """A folder that a build writes to."""
+    found = LentFolder(folder)
+    found.own.folder.mkdir(parents=True)
+    return found
+
+
+def downloaded(host: Host, *, content: bytes = b"image") -> Path:
+    """Download hello, as emerge does it in the root."""
+    return put(host.files.own.folder, "app-misc/hello-1.0", "hello", content=content)
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     keys = write(tmp_path / "keys.asc", "key")
-    return Host("main", "https://example.org:81/a/b/", 7, keys, tmp_path / "cache/binhosts", tmp_path / "work/main")
+    return Host(
+        "main", "https://example.org:81/a/b/", 7, keys, tmp_path / "cache/binhosts", lent(tmp_path / "work/main")
+    )
 
 
 @pytest.fixture
@@ -88,37 +106,55 @@ def test_only_the_fetch_step_can_write_and_sees_live_hosts(hosts: Binhosts) -> N
 
 
 def test_packages_are_cached_by_host_and_keys(host: Host, tmp_path: Path) -> None:
-    fetched = write(host.folder / PACKAGE)
-    write(host.folder / f"{PACKAGE}.partial")
-    assert host.downloaded() == [fetched]
-    host.cache_new()
-    assert not host.downloaded()
-    second = replace(host, folder=tmp_path / "second")
-    second.link_cached()
-    assert [path for path in second.folder.rglob("*") if path.is_file()] == [second.folder / PACKAGE]
-    assert (second.folder / PACKAGE).samefile(fetched)
-    assert second.keys
+    host = replace(host, keys=None, origin="inputs")
+    fetched = downloaded(host)
+    write(fetched.with_name("other.gpkg.tar.partial"))
+    assert host.files.written(SUFFIX) == [PACKAGE]
+    host.cache_new([PACKAGE])
+    assert not host.files.written(SUFFIX)
+    second = replace(host, files=lent(tmp_path / "second"))
+    second.lend_cached()
+    assert [path for path in second.files.lent.rglob("*") if path.is_file()] == [second.files.lent / PACKAGE]
+    assert (second.files.lent / PACKAGE).samefile(host.cache / PACKAGE) and not fetched.samefile(host.cache / PACKAGE)
     others = [
         replace(host, uri="https://example.net"),
-        replace(host, keys=None),
         replace(host, keys=write(tmp_path / "other.asc", "other key")),
+        replace(host, origin="other inputs"),
     ]
     for number, other in enumerate(others):
-        stranger = replace(other, folder=tmp_path / f"stranger{number}")
-        stranger.link_cached()
-        assert not stranger.folder.exists()
+        stranger = replace(other, files=lent(tmp_path / f"stranger{number}"))
+        stranger.lend_cached()
+        assert not stranger.files.lent.exists()
 
 
 def test_a_newer_package_of_the_host_replaces_the_cached_one(host: Host, tmp_path: Path) -> None:
-    write(host.folder / PACKAGE, "old")
-    host.cache_new()
-    second = replace(host, folder=tmp_path / "second")
-    second.link_cached()
-    fetched = write(second.folder / f"{PACKAGE}.partial", "new")
-    fetched.rename(second.folder / PACKAGE)
-    second.cache_new()
-    assert (host.cache / PACKAGE).read_text(encoding="utf-8") == "new"
-    assert (host.folder / PACKAGE).read_text(encoding="utf-8") == "old", "the package of another build must stay"
+    host = replace(host, keys=None)
+    downloaded(host, content=b"old")
+    host.cache_new([PACKAGE])
+    old = (host.cache / PACKAGE).read_bytes()
+    second = replace(host, files=lent(tmp_path / "second"))
+    second.lend_cached()
+    fetched = downloaded(second, content=b"new")
+    second.cache_new([PACKAGE])
+    assert (host.cache / PACKAGE).read_bytes() == fetched.read_bytes() != old
+    assert [path.read_bytes() for path in second.files.files(SUFFIX)] == [fetched.read_bytes()]
+    assert [path.read_bytes() for path in host.files.files(SUFFIX)] == [old], "the package of another build must stay"
+
+
+def test_stagewright_itself_refuses_a_package_without_a_signature(host: Host, tmp_path: Path) -> None:
+    """A hostile root could let Portage say that all is well."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", ""]
+    subprocess.run([*gpg, "--quick-generate-key", "Host <h@example.org>", "ed25519", "sign"], check=True)
+    public = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True, text=True).stdout
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
+    host = replace(host, keys=write(tmp_path / "real.asc", public))
+    downloaded(host)
+    with pytest.raises(StagewrightError) as caught:
+        host.cache_new([PACKAGE])
+    assert caught.value.reason is Reason.NO_SIGNATURE and PACKAGE in caught.value.message
+    assert not host.cache.exists()
 
 
 def test_a_host_without_an_index_is_reported(hosts: Binhosts, tmp_path: Path) -> None:
@@ -136,15 +172,15 @@ def test_a_host_without_an_index_is_reported(hosts: Binhosts, tmp_path: Path) ->
 def test_without_keys_packages_are_cached_unverified(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
     trusting = replace(hosts, hosts=[replace(host, keys=None)])
     indexed(trusting)
-    write(host.folder / PACKAGE)
+    downloaded(host)
     trusting.check(no_root(tmp_path), {})
     assert (trusting.hosts[0].cache / PACKAGE).exists()
 
 
 def test_the_installed_packages_of_a_host(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
     assert hosts.used(tmp_path / "tree") == {}, "a stage that has installed nothing"
-    write(host.folder / PACKAGE, "hello")
-    write(host.folder / "app-misc/other/other-1-1.gpkg.tar", "other")
+    write(host.files.lent / PACKAGE, "hello")
+    write(host.files.kept / "app-misc/other/other-1-1.gpkg.tar", "other")
     records = tmp_path / "tree/var/db/pkg/app-misc"
     write(records / "hello-1.0/BINPKGMD5", hashlib.md5(b"hello").hexdigest() + "\n")
     write(records / "other-1/BINPKGMD5", hashlib.md5(b"built here").hexdigest() + "\n")
@@ -157,7 +193,7 @@ def test_garbage_collection_keeps_recently_used_packages(tmp_path: Path, hosts: 
     for path in (PACKAGE, "app-misc/other/other-1-1.gpkg.tar"):
         write(host.cache / path)
         os.utime((host.cache / path).parent, (time.time() - 50 * 86400,) * 2)
-    host.mark_used([host.folder / PACKAGE])
+    host.mark_used([PACKAGE])
     assert [garbage.path.name for garbage in unused_packages(store, 30)] == ["other"]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gpkgs import package, put
 
 from stagewright.portage.binpkgs import BinaryPackages, Provenance
+from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository
 from stagewright.portage.settings import PortageSettings
 
@@ -78,42 +81,110 @@ def test_flags_profile_and_compiler_change_the_fingerprint(provenance: Provenanc
     assert len(set(prints)) == len(prints)
 
 
+def build(folder: Path, provenance: Provenance, *origins: str, made: str = "app-misc/hello-1") -> BinaryPackages:
+    """A build that is to make hello, in a store."""
+    return BinaryPackages(folder.parent / "cache", Pkgdir(folder, made={made}), provenance, origins or ("project",))
+
+
+def lent(binpkgs: BinaryPackages) -> list[Path]:
+    """The packages that a build gets from the cache."""
+    binpkgs.lend_cached()
+    return sorted(binpkgs.pkgdir.lent.rglob("*.gpkg.tar"))
+
+
 def test_only_builds_with_the_same_fingerprint_get_a_cached_package(provenance: Provenance, tmp_path: Path) -> None:
-    first = BinaryPackages(tmp_path / "cache", tmp_path / "first", provenance)
-    made = write(tmp_path / "first" / PACKAGE / "hello-1-1.gpkg.tar", "binary")
-    write(tmp_path / "first" / PACKAGE / "hello-1-2.gpkg.tar.partial", "half")
+    first = build(tmp_path / "first", provenance)
+    made = put(tmp_path / "first/own", "app-misc/hello-1", "hello")
+    made.with_name("hello-1-2.gpkg.tar.partial").touch()
+    made.with_name("hello-1-3.gpkg.tar").touch()
     first.cache_new()
-    second = BinaryPackages(tmp_path / "cache", tmp_path / "second", provenance)
-    second.link_cached()
-    lent = tmp_path / "second" / PACKAGE / "hello-1-1.gpkg.tar"
-    assert lent.samefile(made)
-    assert [path.name for path in lent.parent.iterdir()] == [lent.name]
-    other = BinaryPackages(tmp_path / "cache", tmp_path / "third", replace(provenance, toolchain="stage1"))
-    other.link_cached()
-    assert not (tmp_path / "third").exists()
+    (taken,) = lent(build(tmp_path / "second", provenance))
+    assert taken.relative_to(tmp_path / "second/lent") == Path(PACKAGE, "hello-1-1.gpkg.tar")
+    assert taken.read_bytes() == made.read_bytes()
+    assert lent(build(tmp_path / "third", replace(provenance, toolchain="stage1"))) == []
+
+
+def test_another_project_gets_a_package_only_if_all_inputs_are_the_same(provenance: Provenance, tmp_path: Path) -> None:
+    put(tmp_path / "first/own", "app-misc/hello-1", "hello")
+    build(tmp_path / "first", provenance, "project", "inputs").cache_new()
+    assert lent(build(tmp_path / "own", provenance, "project", "changed inputs"))
+    assert lent(build(tmp_path / "same", provenance, "another project", "inputs"))
+    assert lent(build(tmp_path / "other", provenance, "another project", "other inputs")) == []
+
+
+def test_a_build_cannot_change_a_cached_package_by_its_own_file(provenance: Provenance, tmp_path: Path) -> None:
+    made = put(tmp_path / "first/own", "app-misc/hello-1", "hello")
+    first = build(tmp_path / "first", provenance)
+    first.cache_new()
+    (kept,) = (tmp_path / "cache").rglob("*.gpkg.tar")
+    good = kept.read_bytes()
+    with made.open("r+b") as stream:
+        stream.seek(600)
+        stream.write(b"POISON")
+    assert kept.read_bytes() == good
+    first.cache_new()
+    assert kept.read_bytes() == good and [path.read_bytes() for path in first.pkgdir.packages()] == [good]
+
+
+@pytest.mark.parametrize(
+    ("cpv", "name", "said"),
+    [
+        ("sys-apps/busybox-1", "busybox", "this build is not to make it"),
+        ("app-misc/hello-1", "other", ""),
+    ],
+)
+def test_a_package_that_the_build_is_not_to_make_is_not_cached(
+    provenance: Provenance, tmp_path: Path, cpv: str, name: str, said: str
+) -> None:
+    binpkgs = build(tmp_path / "build", provenance)
+    file = put(tmp_path / "build/own", cpv, name)
+    if not said:  # a package with the name of another one
+        target = file.parents[2] / "sys-apps/busybox/busybox-1-1.gpkg.tar"
+        target.parent.mkdir(parents=True)
+        file.rename(target)
+        said = "it is app-misc/hello-1, build 1"
+    binpkgs.cache_new()
+    assert not (tmp_path / "cache").exists()
+    notices: list[str] = []
+    binpkgs.pkgdir.report(notices.append)
+    assert len(notices) == 1 and said in notices[0]
+
+
+def test_links_pipes_and_damaged_packages_are_not_cached(provenance: Provenance, tmp_path: Path) -> None:
+    secret = put(tmp_path / "host", "app-misc/hello-1", "hello")
+    folder = tmp_path / "build/own" / PACKAGE
+    folder.mkdir(parents=True)
+    (folder / "hello-1-1.gpkg.tar").symlink_to(secret)
+    os.mkfifo(folder / "hello-1-2.gpkg.tar")
+    good = package("app-misc/hello-1", 3)
+    (folder / "hello-1-3.gpkg.tar").write_bytes(good[:2000])
+    (folder / "hello-1-4.gpkg.tar").write_bytes(package("app-misc/hello-1", 4, manifest=b"DATA gpkg-1 0 SHA512 0\n"))
+    (folder.parent / "linked").symlink_to(secret.parent)
+    build(tmp_path / "build", provenance).cache_new()
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_package_is_read_once_for_all_emerge_runs_of_a_build(provenance: Provenance, tmp_path: Path) -> None:
-    binpkgs = BinaryPackages(tmp_path / "cache", tmp_path / "view", provenance)
-    write(tmp_path / "view" / PACKAGE / "hello-1-1.gpkg.tar", "binary")
+    binpkgs = build(tmp_path / "build", provenance)
+    put(tmp_path / "build/own", "app-misc/hello-1", "hello")
     binpkgs.cache_new()
     (kept,) = (tmp_path / "cache").rglob("*.gpkg.tar")
     shutil.rmtree(tmp_path / "repo")
-    shutil.rmtree(tmp_path / "view")
-    binpkgs.link_cached()
-    assert (tmp_path / "view" / PACKAGE / "hello-1-1.gpkg.tar").samefile(kept)
+    assert [path.samefile(kept) for path in lent(binpkgs)] == [True]
 
 
 def test_packages_with_kernel_modules_are_not_cached(provenance: Provenance, tmp_path: Path) -> None:
     write(tmp_path / "repo" / PACKAGE / "hello-1.ebuild", "EAPI=8\ninherit linux-mod-r1\n")
-    write(tmp_path / "view" / PACKAGE / "hello-1-1.gpkg.tar", "binary")
-    BinaryPackages(tmp_path / "cache", tmp_path / "view", provenance).cache_new()
+    binpkgs = build(tmp_path / "build", provenance)
+    put(tmp_path / "build/own", "app-misc/hello-1", "hello")
+    binpkgs.cache_new()
     assert not (tmp_path / "cache").exists()
+    assert [path.name for path in binpkgs.pkgdir.packages()] == ["hello-1-1.gpkg.tar"], "the layer keeps it"
 
 
 def test_the_first_of_two_builds_wins(provenance: Provenance, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        write(tmp_path / name / PACKAGE / "hello-1-1.gpkg.tar", name)
-        BinaryPackages(tmp_path / "cache", tmp_path / name, provenance).cache_new()
+    made = [put(tmp_path / name / "own", "app-misc/hello-1", "hello", content=name.encode()) for name in ("one", "two")]
+    for name in ("one", "two"):
+        build(tmp_path / name, provenance).cache_new()
     kept = list((tmp_path / "cache").rglob("*.gpkg.tar"))
-    assert [path.read_text(encoding="utf-8") for path in kept] == ["first"]
+    assert [path.read_bytes() for path in kept] == [made[0].read_bytes()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.distfiles import FLAT_MIRROR, BuildDistfiles
 from stagewright.portage.distfiles_mirror import path_in_mirror, write_mirror
+from stagewright.portage.manifests import Manifests
 
 
 @pytest.fixture
@@ -18,29 +21,45 @@ def distfiles(tmp_path: Path) -> BuildDistfiles:
     return BuildDistfiles(tmp_path / "shared", tmp_path / "own", ("http://one", "http://two"), tmp_path / "nas")
 
 
-def test_only_complete_downloaded_files_are_shared(distfiles: BuildDistfiles) -> None:
+def manifests(folder: Path, *names: str) -> Manifests:
+    """The Manifest of a package that records files whose content is their name."""
+    lines = [f"DIST {name} {len(name)} BLAKE2B {hashlib.blake2b(name.encode()).hexdigest()}" for name in names]
+    (folder / "repo/a/p-x").mkdir(parents=True, exist_ok=True)
+    (folder / "repo/a/p-x/Manifest").write_text("\n".join([*lines, "EBUILD p.ebuild 1", "DIST"]), encoding="utf-8")
+    return Manifests([folder / "none", folder / "repo"], {"a/p-x-1.0-r1", "a/other-2"})
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+
+
+def test_only_downloaded_files_that_match_a_manifest_are_shared(distfiles: BuildDistfiles, tmp_path: Path) -> None:
     own, shared = distfiles.own, distfiles.shared
     (shared / "old").write_text("old", encoding="utf-8")
     (shared / "wrong").write_text("cut", encoding="utf-8")
     (own / "old").symlink_to(shared / "old")
-    for name in ("new", "wrong", ".new.portage_lockfile", "part.__download__", "bad._checksum_failure_.x1"):
+    names = ("new", "wrong", ".new.portage_lockfile", "part.__download__", "bad._checksum_failure_.x1", "unlisted")
+    for name in names:
         (own / name).write_text(name, encoding="utf-8")
-    distfiles.share()
-    distfiles.share()
-    assert {path.name: path.read_text(encoding="utf-8") for path in shared.iterdir()} == {
-        "old": "old",
-        "new": "new",
-        "wrong": "wrong",
-    }
-    assert distfiles.names() == ["new", "old", "wrong"]
+    (own / "forged").write_text("forger", encoding="utf-8")
+    (tmp_path / "secret").write_text("linked", encoding="utf-8")
+    (own / "linked").symlink_to(tmp_path / "secret")
+    os.mkfifo(own / "pipe")
+    listed = manifests(tmp_path, "old", "new", "wrong", "forged", "linked", "pipe")
+    distfiles.share(listed)
+    distfiles.share(listed)
+    assert contents(shared) == {"old": "old", "new": "new", "wrong": "wrong"}
+    assert distfiles.names() == ["forged", "linked", "new", "old", "unlisted", "wrong"]
 
 
-def test_a_shared_file_stays_when_portage_renames_its_own(distfiles: BuildDistfiles) -> None:
+def test_a_shared_file_stays_whatever_the_build_does_with_its_own(distfiles: BuildDistfiles, tmp_path: Path) -> None:
     (distfiles.own / "one").write_text("one", encoding="utf-8")
-    distfiles.share()
+    distfiles.share(manifests(tmp_path, "one"))
+    (distfiles.own / "one").write_text("two", encoding="utf-8")
+    distfiles.share(manifests(tmp_path, "one"))
     (distfiles.own / "one").rename(distfiles.own / "one._checksum_failure_.abc")
-    distfiles.share()
-    assert [path.name for path in distfiles.shared.iterdir()] == ["one"]
+    distfiles.share(manifests(tmp_path, "one"))
+    assert contents(distfiles.shared) == {"one": "one"}
 
 
 def test_a_mirror_folder_is_mounted_as_links_by_file_name(distfiles: BuildDistfiles) -> None:
@@ -56,6 +75,7 @@ def test_a_mirror_folder_is_mounted_as_links_by_file_name(distfiles: BuildDistfi
         "two": "/var/cache/distfiles.folder/two",
     }
     (distfiles.own / "one").symlink_to(f"{FLAT_MIRROR}/one")
+    distfiles.share(manifests(folder.parent, "one"))
     distfiles.copy_from_mirror()
     assert (distfiles.shared / "one").read_text(encoding="utf-8") == "one"
     assert not any(bind.writable for bind in distfiles.binds())
@@ -88,8 +108,6 @@ def test_a_mirror_holds_exactly_the_requested_files(tmp_path: Path) -> None:
 
 def test_the_layout_is_that_of_glep_75() -> None:
     """The example of GLEP 75: filename-hash BLAKE2B of foo-1.tar.gz, 8 bits."""
-    import hashlib
-
     assert path_in_mirror("foo-1.tar.gz") == f"{hashlib.blake2b(b'foo-1.tar.gz').digest()[0]:02x}/foo-1.tar.gz"
 
 

@@ -37,6 +37,7 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
     with store.scratch("shell") as folder:
         Job(
             project=project,
+            project_folder=workspace.project.folder.resolve(),
             node=step.node,
             key=step.key,
             inputs=plan.inputs_of(step.node),

@@ -80,6 +80,7 @@ def _fetch(workspace: Workspace, plan: Plan, step: Step) -> Sources:
     log = workspace.log_file(node.id, "fetch")
     job = Job(
         project=workspace.project.info.name,
+        project_folder=workspace.project.folder.resolve(),
         node=node,
         key=step.key,
         inputs=inputs,

@@ -31,7 +31,7 @@ class Job(BaseModel):
     """One node to build. ``inputs`` are the results in the store by role: what each is, and its key.
 
     ``other_root`` is True if the node's own root is not built yet, and the input "root" is a root below it. Only
-    workers that fetch sources accept that.
+    workers that fetch sources accept that. Builds of the same ``project_folder`` share the packages that they make.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +45,7 @@ class Job(BaseModel):
     log: Path
     lineage: tuple[LineageEntry, ...] = ()
     other_root: bool = False
+    project_folder: Path | None = None
 
     @field_validator("node", mode="before")
     @classmethod
@@ -78,6 +79,7 @@ class Job(BaseModel):
             store=store,
             log=log,
             emit=emit,
+            project_folder=self.project_folder,
         )
 
     def write(self, folder: Path) -> Path:

@@ -211,6 +211,7 @@ def _look_up_seed(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]:
     key = Key.of({"pin": target.name, "request": _request(project, target)})
     job = Job(
         project=project.info.name,
+        project_folder=project.folder.resolve(),
         node=node,
         key=key,
         inputs={},

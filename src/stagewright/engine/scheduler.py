@@ -235,6 +235,7 @@ class Scheduler:
         memory = max(node.demand.memory, self.resources.memory * cores // self.resources.cores)
         return Job(
             project=self.plan.project.info.name,
+            project_folder=self.plan.project.folder.resolve(),
             node=node,
             key=self.plan.steps[node.id].key,
             inputs=self.plan.inputs_of(node),

@@ -7,11 +7,16 @@ while it merges. Verified packages are kept for other builds::
 
     cache/binhosts/<digest of uri and keys>/<path on the host>
 
+A build is lent the packages of the cache. Before a downloaded package enters the cache, Stagewright verifies a copy of
+it, outside of the root, which may be hostile. Packages of a host without keys are lent only to builds with the same
+inputs.
+
 They do not enter the cache of packages built here (``portage/binpkgs.py``), since no fingerprint describes them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -22,15 +27,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
-from stagewright.fetch.openpgp import checked_keys, first_problem
+from stagewright.fetch.openpgp import Keyring, checked_keys, first_problem, keyring
 from stagewright.graph.file_digest import digest_of, tree_digest
+from stagewright.portage import gpkg
 from stagewright.portage.confdir import make_conf
+from stagewright.portage.gpkg import SUFFIX
 from stagewright.portage.installed import read_entry
 from stagewright.portage.scripts import ask_script
 from stagewright.root import files
+from stagewright.root.lent import LentFolder
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
+from stagewright.trees import remove_tree
 
 LOCATION = "/var/cache/binhost"
 INDEXES = "/var/cache/edb/binhost"
@@ -47,8 +57,6 @@ SETTINGS = {
 }
 """Variables of make.conf that override all others: only the hosts and keys of the project are used."""
 
-_SUFFIX = ".gpkg.tar"
-
 _NEEDED = """
 from portage.binrepo.config import BinRepoConfig
 assert {"frozen", "location"} <= set(BinRepoConfig.__slots__)
@@ -64,7 +72,8 @@ class Host:
     priority: int
     keys: Path | None  # None: packages are not verified
     caches: Path
-    folder: Path
+    files: LentFolder
+    origin: str = ""  # digest of the inputs of the build (Work.origins)
 
     @property
     def location(self) -> str:
@@ -74,7 +83,7 @@ class Host:
     @property
     def cache(self) -> Path:
         """Folder of the store with its verified packages. Other keys give another folder."""
-        trusted = tree_digest(self.keys) if self.keys else "anything"
+        trusted = tree_digest(self.keys) if self.keys else f"anything {self.origin}"
         return self.caches / hashlib.sha256(f"{self.uri} {trusted}".encode()).hexdigest()[:32]
 
     @property
@@ -83,24 +92,33 @@ class Host:
         place = urlsplit(self.uri)
         return "/".join(filter(None, [place.hostname, place.path.strip("/"), "Packages"]))
 
-    def link_cached(self) -> None:
-        """Link all packages of the cache into the folder of the build."""
-        for source in self.cache.rglob(f"*{_SUFFIX}"):
-            _link(source, self.folder / source.relative_to(self.cache))
+    def lend_cached(self) -> None:
+        """Lend all packages of the cache to the build."""
+        found = sorted(self.cache.rglob(f"*{SUFFIX}"))
+        self.files.lend([(source, str(source.relative_to(self.cache))) for source in found])
 
-    def downloaded(self) -> list[Path]:
-        """Return the packages downloaded since the last call of :meth:`cache_new`."""
-        return sorted(path for path in self.folder.rglob(f"*{_SUFFIX}") if path.stat().st_nlink == 1)
+    def cache_new(self, downloaded: Iterable[str]) -> None:
+        """Verify copies of downloaded packages (paths) and add them to the cache, where they replace older ones.
 
-    def cache_new(self) -> None:
-        """Link downloaded packages into the cache. The caller has verified them."""
-        for source in self.downloaded():
-            _link(source, self.cache / source.relative_to(self.folder))
+        Raises: BAD_ARCHIVE for an incomplete package, and the reasons of :meth:`Keyring.clearsigned`.
+        """
+        names = sorted(downloaded)
+        with keyring([self.keys]) if self.keys and names else contextlib.nullcontext() as keys:
+            for name in names:
+                with self.files.copied(name) as file:
+                    gpkg.read(file, manifest=self._signed_manifest(file, name, keys) if keys else None)
+                _link(self.files.kept / name, self.cache / name)
 
-    def mark_used(self, paths: Iterable[Path]) -> None:
+    def _signed_manifest(self, file: Path, name: str, keys: Keyring) -> bytes:
+        """Return the signed text of the Manifest in a package."""
+        manifest = self.files.folder / "Manifest"
+        manifest.write_bytes(gpkg.manifest_of(file))
+        return keys.clearsigned(manifest, f"{name} from binhost {self.name}").text
+
+    def mark_used(self, paths: Iterable[str]) -> None:
         """Mark packages as used by the times of their folders; the host sets the times of files."""
         for path in paths:
-            if (kept := self.cache / path.relative_to(self.folder)).exists():
+            if (kept := self.cache / path).exists():
                 os.utime(kept.parent)
 
     def rejection(self, problem: Mapping[str, str]) -> str:
@@ -132,6 +150,8 @@ class Binhosts:
         Raises ``ENVIRONMENT_LACKS`` if the root has no gpg or its Portage is too old, ``INVALID_VALUE`` for invalid
         keys.
         """
+        for host in self.hosts:
+            host.files.prepare(0, 0o755)
         if (self.config / KEYRING).exists():  # the configuration of this build exists already
             return
         if not files.exists(root.path, "usr/bin/gpg"):
@@ -173,30 +193,30 @@ class Binhosts:
     def binds(self) -> list[Bind]:
         """Return the mounts for every command inside the root."""
         return [
-            *(Bind(_made(host.folder), host.location) for host in self.hosts),
+            *(Bind(_made(host.files.view), host.location) for host in self.hosts),
             Bind(_made(self._indexes), INDEXES, writable=True),
         ]
 
     def fetch_binds(self) -> list[Bind]:
         """Return the additional mounts of the fetch step."""
         return [
-            *(Bind(host.folder, host.location, writable=True) for host in self.hosts),
+            *(Bind(host.files.view, host.location, writable=True) for host in self.hosts),
             Bind(self._fetching, f"{CONFDIR}/{CONF}"),
         ]
 
     def prepare_fetch(self) -> None:
         """Link cached packages, and remove the indexes, so that Portage downloads the current ones."""
-        shutil.rmtree(self._indexes)
+        remove_tree(self._indexes)
         _made(self._indexes)
         for host in self.hosts:
-            host.link_cached()
+            host.lend_cached()
 
     def check(self, root: Root, said: Mapping[str, str]) -> None:
         """Verify the packages of the fetch step and cache them. ``said`` are Portage's error messages, by host.
 
         Raises ``FETCH_FAILED`` if a host has sent no index, ``BAD_SIGNATURE`` for packages that are not trusted.
         """
-        silent = [host for host in self.hosts if not (self._indexes / host.index).exists()]
+        silent = [host for host in self.hosts if not Tree(self._indexes, links=False).is_file(host.index)]
         if silent:
             lines = [f"{host.name} ({host.uri}): {said.get(host.name, 'no index')}" for host in silent]
             names = ", ".join(host.name for host in silent)
@@ -206,21 +226,21 @@ class Binhosts:
                 detail="\n".join(lines),
                 hint="try again later, or set `binhosts = []` to build from source",
             )
-        self._verify(root)
-        for host in self.hosts:
-            host.cache_new()
+        downloaded = [(host, host.files.written(SUFFIX)) for host in self.hosts]
+        self._verify(root, [(host, path) for host, paths in downloaded if host.keys for path in paths])
+        for host, paths in downloaded:
+            host.cache_new(paths)
 
-    def _verify(self, root: Root) -> None:
+    def _verify(self, root: Root, new: Sequence[tuple[Host, str]]) -> None:
         """Raise ``BAD_SIGNATURE`` for new packages that Portage rejects with the keys of their host."""
-        new = [(host, path) for host in self.hosts if host.keys for path in host.downloaded()]
         if not new:
             return
         request = [
             {
                 "home": f"{CONFDIR}/{KEYRINGS}/{host.name}",
                 "location": host.location,
-                "path": str(path.relative_to(host.folder)),
-                "cpv": self._index(host).get(str(path.relative_to(host.folder)), ""),
+                "path": path,
+                "cpv": self._index(host).get(path, ""),
                 "host": host.name,
             }
             for host, path in new
@@ -241,12 +261,10 @@ class Binhosts:
         found = {}
         for host in self.hosts:
             fetched = [
-                (path, name)
-                for path in host.folder.rglob(f"*{_SUFFIX}")
-                for name in _names(path.relative_to(host.folder))
+                (path, name) for path in host.files.files(SUFFIX) for name in _names(Path(host.files.path_of(path)))
             ]
             taken = [(path, name) for path, name in fetched if _is_from(tree, name, path)]
-            host.mark_used(path for path, _ in taken)
+            host.mark_used(host.files.path_of(path) for path, _ in taken)
             if taken:
                 found[host.name] = {"uri": host.uri, "packages": sorted({name for _, name in taken})}
         return found
@@ -254,7 +272,7 @@ class Binhosts:
     def _index(self, host: Host) -> dict[str, str]:
         """Return the packages in the index of a host: category/package-version by path."""
         found, entry = {}, dict[str, str]()
-        text = (self._indexes / host.index).read_text(errors="replace", encoding="utf-8")
+        text = Tree(self._indexes, links=False).text(host.index, errors="replace")
         for line in [*text.splitlines(), ""]:
             name, colon, value = line.partition(": ")
             if colon:
@@ -296,7 +314,7 @@ class Binhosts:
 
 def _names(path: Path) -> tuple[str, str]:
     """Return the possible names (category/package-version) of the package in a file, with and without a build id."""
-    category, name = path.parts[0], path.name.removesuffix(_SUFFIX)
+    category, name = path.parts[0], path.name.removesuffix(SUFFIX)
     return f"{category}/{name}", f"{category}/{name.rpartition('-')[0]}"
 
 

@@ -1,10 +1,15 @@
 """The cache of binary packages, in which a fingerprint stands for everything that a package was built from.
 
 Portage uses a binary package if version, USE and CHOST match. It does not notice an ebuild that was edited without a
-new revision, other compiler flags, or another compiler. The fingerprint covers these. Each build has its own PKGDIR
-with hard links to the packages whose fingerprints match::
+new revision, other compiler flags, or another compiler. The fingerprint covers these. A build gets the packages whose
+fingerprints match (``portage/pkgdir.py``)::
 
-    cache/binpkgs/<category>/<name>/<fingerprint>/<name>-<version>-<build id>.gpkg.tar
+    cache/binpkgs/<category>/<name>/<fingerprint>/<origin>/<name>-<version>-<build id>.gpkg.tar
+
+Code of a project runs as root in its builds, and could forge a package of any fingerprint. So a package is bound to its
+origin. It is kept under two origins: the project, and the inputs of the build (root, repositories, files of the
+project, binary package hosts). Another project gets it only if all inputs are the same, so all code that ran is code
+that this project runs, too.
 
 A new package enters the cache as soon as Portage has finished it, so a killed build loses at most one package. Files
 in the cache never change, so concurrent builds cannot disturb each other.
@@ -12,7 +17,6 @@ in the cache never change, so concurrent builds cannot disturb each other.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -23,9 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.graph.file_digest import tree_digest
+from stagewright.portage.gpkg import SUFFIX
 from stagewright.portage.installed import read_entry
+from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, profile_chain
 from stagewright.portage.settings import PortageSettings
+from stagewright.root.lent import link_to
 
 COMPARED_BY_PORTAGE = frozenset(
     {
@@ -116,50 +123,51 @@ def _entries(confdir: Path) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class BinaryPackages:
-    """The cache of the store (shared by all builds), and the PKGDIR of one build (``view``)."""
+    """The cache of the store (shared by all builds), for one build. ``origins`` are the names of its origins."""
 
     cache: Path
-    view: Path
+    pkgdir: Pkgdir
     provenance: Provenance
+    origins: Sequence[str]
 
-    def link_cached(self) -> None:
-        """Link every package of the cache whose fingerprint matches into the PKGDIR."""
+    def lend_cached(self) -> None:
+        """Lend every package of the cache whose fingerprint and origin match to the build."""
+        found: dict[str, Path] = {}
         for folder in self.cache.glob("*/*"):
             package = f"{folder.parent.name}/{folder.name}"
             fingerprint = self.provenance.cached_as(package)
             if not fingerprint or not (folder / fingerprint).is_dir():
                 continue
             os.utime(folder / fingerprint)  # garbage collection reads this time as the last use
-            for source in (folder / fingerprint).glob("*.gpkg.tar"):
-                link_to(source, self.view / package / source.name)
+            for origin in self.origins:
+                for source in (folder / fingerprint / origin).glob(f"*{SUFFIX}"):
+                    found.setdefault(f"{package}/{source.name}", source)
+        self.pkgdir.lend([(source, path) for path, source in found.items()])
 
     def cache_new(self) -> None:
-        """Link the packages that the build has finished since the last call into the cache."""
-        for source in self.view.glob("*/*/*.gpkg.tar"):
-            info = source.stat()
-            if info.st_nlink == 1 and info.st_size:  # Portage reserves a name by an empty file
-                package = f"{source.parent.parent.name}/{source.parent.name}"
-                if fingerprint := self.provenance.cached_as(package):
-                    link_to(source, self.cache / package / fingerprint / source.name)
+        """Add the packages that the build has finished since the last call to the cache."""
+        for source in self.pkgdir.take():
+            package = f"{source.parent.parent.name}/{source.parent.name}"
+            if fingerprint := self.provenance.cached_as(package):
+                for origin in self.origins:
+                    link_to(source, self.cache / package / fingerprint / origin / source.name)
+
+
+def packages_with_paths(packages: Iterable[Path]) -> list[tuple[Path, str]]:
+    """Return packages, each with its path in a folder of packages: category, name and file name."""
+    return [(source, "/".join(source.parts[-3:])) for source in packages]
 
 
 def link_packages(packages: Iterable[Path], target: Path) -> Path:
-    """Link binary packages into a PKGDIR, each below its category and name. Return the PKGDIR."""
-    for source in packages:
-        link_to(source, target.joinpath(*source.parts[-3:]))
+    """Link binary packages into a folder, each below its category and name. Return the folder."""
+    for source, path in packages_with_paths(packages):
+        link_to(source, target / path)
     return target
 
 
-def link_to(source: Path, target: Path) -> None:
-    """Make a hard link and the folders above it. An existing file stays: another build made the same package."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.link(source, target)
-
-
-def packages_in(pkgdir: Path, tree: Path) -> Iterator[Path]:
-    """Yield the binary packages of a PKGDIR from which the packages recorded in a tree were installed."""
-    for source in pkgdir.glob("*/*/*.gpkg.tar"):
-        version, _, number = source.name.removesuffix(".gpkg.tar").rpartition("-")
+def packages_in(pkgdir: Pkgdir, tree: Path) -> Iterator[Path]:
+    """Yield the binary packages of a build from which the packages recorded in a tree were installed."""
+    for source in pkgdir.packages():
+        version, _, number = source.name.removesuffix(SUFFIX).rpartition("-")
         if read_entry(tree, f"{source.parent.parent.name}/{version}", "BUILD_ID") == number:
             yield source

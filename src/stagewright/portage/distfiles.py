@@ -2,8 +2,8 @@
 
 Portage renames a file that does not match the Manifest, but the Manifest may be wrong. So builds cannot write to the
 shared folder. They see it read-only (PORTAGE_RO_DISTDIRS of make.conf(5)): Portage links matching files into the
-DISTDIR and downloads the others there. Downloaded files, which Portage has verified by a Manifest, are then linked into
-the shared folder. A mirror folder of the project is read-only in the same way::
+DISTDIR and downloads the others there. Downloaded files are then copied into the shared folder, if the copy matches a
+Manifest. A mirror folder of the project is read-only in the same way::
 
     /var/cache/distfiles           DISTDIR of the build; writable in the fetch step
     /var/cache/distfiles.shared    cache/distfiles of the store
@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.confdir import DISTDIR
+from stagewright.portage.manifests import Manifests, Records, matches
 from stagewright.root.sandbox import Bind
+from stagewright.untrusted import number
 
 SHARED = "/var/cache/distfiles.shared"
 FLAT_MIRROR = "/var/cache/distfiles.mirror"
@@ -42,6 +44,8 @@ class BuildDistfiles:
     own: Path
     mirrors: tuple[str, ...] = ()
     folder: Path | None = None
+    records: Records = field(default_factory=dict)
+    """The records of the Manifests of all packages that were fetched."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -58,14 +62,30 @@ class BuildDistfiles:
         """Return the additional mounts of the fetch step."""
         return [Bind(self.own, DISTDIR, writable=True)]
 
-    def share(self) -> None:
-        """Link downloaded files into the shared folder. The newer of two files of the same name replaces the older."""
+    def share(self, manifests: Manifests) -> None:
+        """Copy downloaded files that match a Manifest into the shared folder, where they replace others."""
+        self.records.update(manifests.records())
+        own = Tree(self.own, links=False)
         for name in self._files():
-            mine, shared = self.own / name, self.shared / name
-            if not mine.is_symlink() and not (shared.exists() and shared.samefile(mine)):
-                temporary = self.shared / f".{name}.{secrets.token_hex(4)}"
-                os.link(mine, temporary)
+            if own.is_file(name):
+                self._share(own, name)
+
+    def _share(self, source: Tree, path: str) -> None:
+        """Copy a file of a folder into the shared folder, unless that has it, or no Manifest describes it."""
+        name = Path(path).name
+        records, shared = self.records.get(name, []), self.shared / name
+        if not records or (shared.exists() and matches(shared, records)):
+            return
+        temporary = self.shared / f".{name}.{secrets.token_hex(4)}"
+        try:
+            source.copy_out(path, temporary, max(number(record["size"]) or 0 for record in records))
+            if matches(temporary, records):
                 temporary.rename(shared)
+        except OSError as error:
+            if error.filename != path:
+                raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         """Return the names of all files that the build has used so far."""
@@ -77,9 +97,7 @@ class BuildDistfiles:
             target = os.readlink(self.own / name) if (self.own / name).is_symlink() else ""  # noqa: PTH115
             if self.folder and target.startswith(FLAT_MIRROR):
                 inner = os.readlink(self._flat(self.folder) / name)  # noqa: PTH115
-                temporary = self.shared / f".{name}.{secrets.token_hex(4)}"
-                shutil.copyfile(self.folder / os.path.relpath(inner, MIRROR_FOLDER), temporary)
-                temporary.rename(self.shared / name)
+                self._share(Tree(self.folder), os.path.relpath(inner, MIRROR_FOLDER))
 
     def _files(self) -> Iterator[str]:
         """Yield the names of complete files, without temporary, rejected and internal files of Portage."""

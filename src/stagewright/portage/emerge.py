@@ -12,6 +12,8 @@ from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import PKGDIR, TMPDIR
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.emerge_output import EmergeOutput, failure_excerpt
+from stagewright.portage.manifests import Manifests
+from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository
 from stagewright.portage.scripts import QUIET, ask_script, last_line
 from stagewright.root.root import Root
@@ -50,7 +52,7 @@ class PortageFolders:
 
     config: Path  # the assembled /etc/portage
     distfiles: BuildDistfiles
-    binpkgs: Path  # PKGDIR
+    pkgdir: Pkgdir
     build: Path  # PORTAGE_TMPDIR
     metadata: Path  # metadata that Portage generates for ebuilds that have none; not part of the built root
 
@@ -59,7 +61,7 @@ class PortageFolders:
         return [
             *(Bind(repo.path, repo.location) for repo in repos),
             *self.distfiles.binds(),
-            Bind(self.binpkgs, PKGDIR, writable=True),
+            Bind(self.pkgdir.view, PKGDIR, writable=True),
             Bind(self.build, TMPDIR, writable=True),
             Bind(self.config, "/etc/portage"),
             Bind(self.metadata, DEPCACHE, writable=True),
@@ -103,7 +105,7 @@ class Portage:
             return
         words = self._emerge(target, [*(["--usepkgonly"] if binary else []), *options, *atoms])
         if self.binpkgs:
-            self.binpkgs.link_cached()
+            self.binpkgs.lend_cached()
         env = {name: value for name, value in {"USE": use, "FEATURES": features}.items() if value is not None}
         if not binary:
             self.on_phase("fetch")
@@ -124,7 +126,7 @@ class Portage:
         try:
             self._run(words, env, fetching=True, output=output)
         finally:
-            self.folders.distfiles.share()
+            self.take_fetched(output)
             if self.binhosts:
                 self.binhosts.check(self.root, output.hosts)
 
@@ -138,10 +140,19 @@ class Portage:
             options = ["--usepkg=n", *request.options, *(["--emptytree"] if elsewhere else [])]
             words = replace(self, binpkgs=None, binhosts=None)._emerge(request.target, [*options, *request.atoms])
             env = {"USE": request.use} if request.use is not None else {}
+            output = EmergeOutput()
             try:
-                self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True)
+                self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True, output=output)
             finally:
-                self.folders.distfiles.share()
+                self.take_fetched(output)
+
+    def take_fetched(self, output: EmergeOutput) -> None:
+        """Share the files that a fetch step has downloaded. The build step then makes the packages of the fetch step.
+
+        ``output`` is that of the fetch step. It comes before any code of a package runs as root.
+        """
+        self.folders.pkgdir.made.update(output.fetched)
+        self.folders.distfiles.share(Manifests([repo.path for repo in self.repos], output.fetched))
 
     @property
     def environment(self) -> dict[str, str]:

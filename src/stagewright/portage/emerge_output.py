@@ -105,6 +105,7 @@ class EmergeOutput:
 
     lines: list[str] = field(default_factory=list)
     hosts: dict[str, str] = field(default_factory=dict)  # errors of binary package hosts, by name
+    fetched: set[str] = field(default_factory=set)  # packages (category/package-version) whose files emerge fetched
 
     def read(self, line: str) -> tuple[int, int, str] | None:
         """Read a line. Return (n, total, category/package-version) if it starts a package, else None."""
@@ -115,6 +116,8 @@ class EmergeOutput:
         if len(self.lines) > 2 * KEPT:
             del self.lines[:KEPT]
         step = _STEP.match(line)
+        if step and step["what"] == "Fetching":
+            self.fetched.add(step["package"])
         if step and step["what"] in ("Emerging", "Emerging binary", "Fetching"):
             return int(step["done"]), int(step["total"]), step["package"]
         return None

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.file_digest import digest_of
+from stagewright.portage.gpkg import SUFFIX
 
 _PATH = re.compile(r"^PATH: (.+)$", re.MULTILINE)
 _CPV = re.compile(r"^CPV: (.+)$", re.MULTILINE)
@@ -20,6 +25,31 @@ def merge_indexes(old: str, new: str, is_there: Callable[[str], bool]) -> str:
     kept = sorted((_sort_key(row), row) for path, row in known.items() if is_there(path))
     head = _COUNT.sub(f"PACKAGES: {len(kept)}", head)
     return "".join(f"{stanza}\n\n" for stanza in [head, *(row for _, row in kept)])
+
+
+def with_digests(text: str, folder: Path) -> str:
+    """Return an index with size, time and digests of the files in its folder, whatever it said about them.
+
+    Raises: BUILD_FAILED if it does not list exactly the packages of the folder.
+    """
+    head, rows = _stanzas(text)
+    known = _by_path(rows)
+    there = {str(path.relative_to(folder)): path for path in folder.rglob(f"*{SUFFIX}")}
+    if known.keys() != there.keys() or len(rows) != len(there):
+        raise StagewrightError(
+            Reason.BUILD_FAILED,
+            f"Portage lists {len(known.keys() & there.keys())} of {len(there)} packages in the index",
+            hint="the log has Portage's messages about the others",
+        )
+    return "".join(f"{stanza}\n\n" for stanza in [head, *(_described(row, there[path]) for path, row in known.items())])
+
+
+def _described(row: str, file: Path) -> str:
+    info = file.stat()
+    digests = {name: digest_of(file, name.lower()) for name in ("MD5", "SHA1")}
+    facts = {**digests, "MTIME": str(int(info.st_mtime)), "SIZE": str(info.st_size)}
+    lines = [line for line in row.splitlines() if line.partition(": ")[0] not in facts]
+    return "\n".join(sorted([*lines, *(f"{name}: {value}" for name, value in facts.items())]))
 
 
 def _stanzas(text: str) -> tuple[str, list[str]]:

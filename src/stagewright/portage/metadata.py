@@ -6,7 +6,8 @@ entries do not change a build. A build sees the repository with ``metadata/md5-c
 
     cache/repos/md5-cache/<digest>/metadata/md5-cache/<category>/<package>-<version>
 
-The digest is that of the repository's name and of the content of all repositories that the stage sees.
+The digest is that of the repository's name, of the content of all repositories that the stage sees, and of the project:
+a root of another project could have written anything.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.confined import Tree
 from stagewright.portage.repositories import Repository
 from stagewright.portage.scripts import QUIET
 from stagewright.root.overlay import mount_layers, mount_overlay
@@ -32,10 +34,14 @@ LEAST_EBUILDS = 20
 
 @dataclass(frozen=True)
 class MetadataCache:
-    """The metadata cache of one store, and the folder of one build. ``digests`` are those of repositories, by name."""
+    """The metadata cache of one store, and the folder of one build.
+
+    ``origin`` names the project (Work.origins). ``digests`` are those of repositories, by name.
+    """
 
     cache: Path
     folder: Path
+    origin: str
     digests: Mapping[str, str]
     cores: int
     on_phase: Callable[[str], None]
@@ -55,7 +61,7 @@ class MetadataCache:
     def _name(self, repo: Repository, repos: Sequence[Repository]) -> str:
         """Return the digest of all inputs of the metadata: eclasses may come from any repository."""
         others = sorted(self.digests[other.name] for other in repos)
-        return hashlib.sha256(" ".join([repo.name, self.digests[repo.name], *others]).encode()).hexdigest()
+        return hashlib.sha256(" ".join([self.origin, repo.name, self.digests[repo.name], *others]).encode()).hexdigest()
 
     def _make(self, root: Root, repo: Repository, kept: Path) -> None:
         """Run egencache on an overlay of the repository, and keep its output, even if it is incomplete."""
@@ -66,8 +72,8 @@ class MetadataCache:
         root.run(*words, binds=[Bind(work / "tree", repo.location, writable=True)], env=QUIET, check=False)
         made = work / "made"
         (made / CACHE).parent.mkdir(parents=True)
-        written = work / "upper" / CACHE
-        written.rename(made / CACHE) if written.is_dir() else (made / CACHE).mkdir()
+        written = Tree(work / "upper", links=False)
+        written.move_out(CACHE, made / CACHE) if written.is_dir(CACHE) else (made / CACHE).mkdir()
         self.cache.mkdir(parents=True, exist_ok=True)
         temporary = self.cache / f".{kept.name}.{secrets.token_hex(4)}"
         made.rename(temporary)

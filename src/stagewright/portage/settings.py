@@ -39,11 +39,11 @@ class PortageSettings(Section):
     make_conf: dict[MakeVariable, str] = {}
     """Variables of make.conf(5). They override all other settings; FEATURES are added to those that a build needs."""
     binpkgs: bool = True
-    """Use the cache of binary packages that all stages share, and add new packages to it."""
+    """Use the cache of binary packages that stages share, and add new packages to it."""
     binhosts: list[BinhostRef] | None = None
     """The hosts whose binary packages are used where they match (default: all of the project)."""
     ccache: bool = False
-    """Compile with ccache(1), which the root must have. All stages share its cache, which is never shipped."""
+    """Compile with ccache(1), which the root must have. The stages of a project share its cache, which is never shipped."""
 
     @property
     def lists(self) -> dict[str, list[str]]:

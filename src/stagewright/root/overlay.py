@@ -34,6 +34,11 @@ def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
     run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={stack},{inner},{PLAIN}", target], cwd=base)
 
 
+def unmount(target: Path) -> None:
+    """Unmount a file system of this mount namespace."""
+    run(["umount", target])
+
+
 def mount_layers(layers: Sequence[Path], target: Path) -> Path:
     """Return a folder with a root to read: its layers (topmost first), mounted read-only at ``target``.
 

@@ -56,7 +56,7 @@ class Root:
         network: bool = False,
         binds: Sequence[Bind] = (),
         env: Mapping[str, str] | None = None,
-        on_line: Callable[[str], None] | None = None,
+        on_line: Callable[[str], object] | None = None,
         check: bool = True,
     ) -> processes.Result:
         """Run a command inside. Its output goes to the log and to ``on_line``; without both it is returned."""

@@ -137,3 +137,15 @@ def _limits(system_calls: int) -> list[str]:
     """Return the options of bwrap(1) that limit what a command may ask of the kernel."""
     capabilities = [word for name in CAPABILITIES for word in ("--cap-add", name)]
     return ["--cap-drop", "ALL", *capabilities, "--seccomp", str(system_calls)]
+
+
+def signer(out: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bind] = ()) -> list[str]:
+    """Return the command line that runs a program of the host with a secret: no network, and only ``out`` is writable.
+
+    /run and /tmp are in memory. Daemons that the program starts, such as gpg-agent, end with it.
+    """
+    words = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--tmpfs", "/tmp"]
+    for bind in (*binds, Bind(out, inside, writable=True)):
+        words += bind.arguments()
+    words += ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--new-session"]
+    return [*words, "--chdir", "/", "--", *command]

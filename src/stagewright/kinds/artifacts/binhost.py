@@ -6,33 +6,35 @@ writes. Packages that came from other binary package hosts are left out.
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
-from stagewright.graph.node import NodeFiles
+from stagewright.graph.node import Node, NodeFiles
 from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
-from stagewright.kinds.common.tools import SANDBOX
+from stagewright.kinds.common.tools import GNUPG
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.confdir import PKGDIR
-from stagewright.portage.scripts import ask_script
+from stagewright.portage import gpkg
+from stagewright.portage.binpkgs import packages_with_paths
+from stagewright.portage.index import with_digests
+from stagewright.portage.scripts import QUIET
 from stagewright.portage.settings import PortageSettings
+from stagewright.portage.sign_packages import PackageSigner
 from stagewright.project.fields import Matching, SecretPath, Section, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
-from stagewright.root import files
-from stagewright.root.root import Root
-from stagewright.root.sandbox import Bind
 
 PUBLIC_KEY = "signing-key.asc"
 """Name of the file with the public key, in the folder of the index. Machines that use the packages need the key."""
@@ -54,6 +56,11 @@ class Signing(Section):
         """Return the files, by setting."""
         named = {"secret": self.secret, "passphrase": self.passphrase}
         return {name: Path(path).expanduser() for name, path in named.items() if path}
+
+    def signer(self, work: Work[Any]) -> PackageSigner:
+        """Return the signer of packages."""
+        files = self.paths()
+        return PackageSigner(self.key, files["secret"], files.get("passphrase"), work.folder / "signing", work.epoch)
 
 
 class PublishedContext(PackageContext):
@@ -77,12 +84,18 @@ class BinhostStage(ArtifactKind, kind="binhost"):
 
     context_model = PublishedContext
     facts_model = PublishedFacts
-    required_tools = (SANDBOX,)
+    required_tools = PackageStage.required_tools
+    optional_tools = (GNUPG,)
 
     roots: Annotated[list[StageRef], Field(min_length=1)]
     """The stages whose packages are published, with the packages of all stages below them."""
     sign: Signing | None = None
-    """Sign the packages. The root in which the first stage is built needs gpg and gpg-agent for this."""
+    """Sign the packages. This computer's gpg does that, outside of all roots."""
+
+    def node(self, node_id: str, scope: Scope) -> Node:
+        """Return the node. Signatures need gpg."""
+        node = super().node(node_id, scope)
+        return replace(node, tools=(*node.tools, *([GNUPG.program] if self.sign else [])))
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Check that Portage builds at least one of the roots, or a stage below one."""
@@ -128,30 +141,40 @@ class BinhostStage(ArtifactKind, kind="binhost"):
                 )
 
     def build(self, work: Work[PublishedContext]) -> Built:
-        """Collect the packages, sign them, and let Portage write the index."""
-        root, _ = work.context.portage.mount_with_portage(work)
-        folder = work.folder / "binpkgs"
+        """Collect the packages, let Portage write the index, and sign the packages."""
+        folder = work.folder / "published"
         work.phase("collect")
-        renumber = self._collect(work, folder)
-        packages = sorted(folder.rglob("*.gpkg.tar"))
+        self._collect(work, folder)
+        packages = sorted(folder.rglob(f"*{gpkg.SUFFIX}"))
         self._report_foreign_packages(work)
-        work.phase(f"sign {len(packages)} packages" if self.sign else "index")
-        self._write(root, packages, renumber, work)
-        _check_index(folder, len(packages))
-        for lock in folder.rglob(".*.portage_lockfile"):
-            lock.unlink()
+        work.phase("index")
+        index = self._index(work, folder)
+        if self.sign:
+            work.phase(f"sign {len(packages)} packages")
+            public = self.sign.signer(work).sign(packages)
+            (folder / PUBLIC_KEY).write_text(public, encoding="utf-8")
+        index = with_digests(index, folder)
+        (folder / "Packages").write_text(index, encoding="utf-8")
+        (folder / "Packages.gz").write_bytes(gzip.compress(index.encode(), mtime=work.epoch))
         size = sum(path.stat().st_size for path in packages)
         signed = self.sign.key.upper() if self.sign else None
         return Built(folder, PublishedFacts(packages=len(packages), bytes=size, signed=signed))
 
-    def _collect(self, work: Work[PublishedContext], folder: Path) -> dict[str, int]:
-        """Link the packages of all layers, each once. Return new build ids, by path.
+    def _index(self, work: Work[PublishedContext], folder: Path) -> str:
+        """Return the index that Portage writes inside the root, which cannot change the packages."""
+        root, portage = work.context.portage.mount_with_portage(work)
+        pkgdir = portage.folders.pkgdir
+        pkgdir.lend(packages_with_paths(sorted(folder.rglob(f"*{gpkg.SUFFIX}"))))
+        root.run("emaint", "--fix", "binhost", env={"FEATURES": "-compress-index binpkg-ignore-signature", **QUIET})
+        return pkgdir.own.text("Packages")
+
+    def _collect(self, work: Work[PublishedContext], folder: Path) -> None:
+        """Link the packages of all layers, each once.
 
         Independent builds all begin with build id 1. A different package with a name that is taken gets the next free
         build id.
         """
         seen: dict[str, set[str]] = {}
-        renumber = {}
         for source in self._sources(work):
             match = _NUMBERED.fullmatch(source.name)
             assert match, source
@@ -164,10 +187,10 @@ class BinhostStage(ArtifactKind, kind="binhost"):
             while (target := folder / package / f"{match['name']}-{number}.gpkg.tar").exists():
                 number += 1
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(source, target)
-            if number != int(match["number"]):
-                renumber[str(target.relative_to(folder))] = number
-        return renumber
+            if number == int(match["number"]):
+                os.link(source, target)
+            else:
+                gpkg.renumber(gpkg.read(source), number, target, work.epoch)
 
     def _sources(self, work: Work[PublishedContext]) -> Iterator[Path]:
         for role in sorted(role for role in work.inputs if role.startswith("roots.")):
@@ -180,45 +203,6 @@ class BinhostStage(ArtifactKind, kind="binhost"):
                 foreign.setdefault(host, set()).update(known.packages)
         for host, names in sorted(foreign.items()):
             work.notice(f"{len(names)} packages came from binhost {host} and are not published")
-
-    def _write(self, root: Root, packages: list[Path], renumber: dict[str, int], work: Work[PublishedContext]) -> None:
-        binds, sign = [], None
-        if self.sign:
-            if not files.exists(root.path, "usr/bin/gpg-agent"):
-                raise StagewrightError(
-                    Reason.ENVIRONMENT_LACKS,
-                    f"{work.context.portage.root}: no gpg-agent, so it cannot sign packages",
-                    hint="add `gpg` and `gpg-agent` to the packages of a Debian seed, app-crypt/gnupg to a stage",
-                )
-            inner = {name: f"/run/stagewright/{name}" for name in self.sign.paths()}
-            binds = [Bind(path, inner[name]) for name, path in self.sign.paths().items()]
-            public = f"{PKGDIR}/{PUBLIC_KEY}"
-            sign = {"key": self.sign.key, "passphrase": None, **inner, "public": public}
-        request = {
-            "renumber": {f"{PKGDIR}/{path}": number for path, number in renumber.items()},
-            "packages": [f"{PKGDIR}/{path.relative_to(work.folder / 'binpkgs')}" for path in packages],
-            "sign": sign,
-        }
-        problem = ask_script(root, "publish_binpkgs.py", (work.folder / "publish.json", request), binds=binds)
-        if problem:
-            said, _, detail = problem.strip().partition("\n")
-            raise StagewrightError(
-                Reason.INVALID_VALUE,
-                f"sign.secret: {said}",
-                detail=detail,
-                hint="write it with `gpg --armor --export-secret-keys FINGERPRINT`, and its passphrase to a file",
-            )
-
-
-def _check_index(folder: Path, packages: int) -> None:
-    """Check that the index has all packages: Portage leaves out invalid ones and only prints a message."""
-    index = (folder / "Packages").read_text(encoding="utf-8")
-    if (listed := len(re.findall(r"^CPV: ", index, re.MULTILINE))) != packages:
-        raise StagewrightError(
-            Reason.BUILD_FAILED,
-            f"Portage lists {listed} of {packages} packages in the index",
-            hint="the log has Portage's messages about the others",
-        )
 
 
 def _with_portage(project: Project, name: str) -> Iterator[PackageStage]:

@@ -18,7 +18,7 @@ from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.artifact import FileArtifactKind, mount_to_read
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext, StageContext
-from stagewright.kinds.common.tools import TAR, Tool
+from stagewright.kinds.common.tools import TAR, ZSTD, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import ByValue, RootRef
 from stagewright.project.model import NAME
@@ -41,7 +41,7 @@ class Tarball(FileArtifactKind, kind="tarball"):
 
     required_tools = (TAR,)
     optional_tools = (
-        Tool("zstd", "zstd", "app-arch/zstd"),
+        ZSTD,
         Tool("xz", "xz-utils", "app-arch/xz-utils"),
         Tool("bzip2", "bzip2", "app-arch/bzip2"),
         Tool("gzip", "gzip", "app-arch/gzip"),

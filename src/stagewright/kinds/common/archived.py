@@ -21,8 +21,6 @@ from stagewright.seeds.tarscan import Bounds
 from stagewright.seeds.unpack import check_root, unpack
 from stagewright.trees import remove_tree
 
-GNUPG = Tool("gpg", "gnupg", "app-crypt/gnupg")
-
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/\S*)?", "http:// or https://")]
 """A web address."""
 

@@ -13,7 +13,7 @@ from stagewright.graph.node import Demand, NodeFiles
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.context import BinhostDescription, PackageContext, RepoDescription, StageContext
 from stagewright.kinds.common.facts import BinhostPackages, LayerFacts
-from stagewright.kinds.common.tools import SANDBOX
+from stagewright.kinds.common.tools import SANDBOX, ZSTD
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in
@@ -22,12 +22,14 @@ from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage, PortageFolders
 from stagewright.portage.installed import clamp_records
 from stagewright.portage.metadata import MetadataCache
+from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, check_profile, has_package, similar_package_hint
 from stagewright.portage.settings import PortageSettings
 from stagewright.project.fields import Atom, FromRepos, RootRef, marked, package_of
 from stagewright.project.model import Binhost, Project, Repo
 from stagewright.project.source import KeyPath
 from stagewright.root import files
+from stagewright.root.lent import LentFolder
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.seeds.apt import fetch_binds
@@ -41,7 +43,7 @@ TARGET = "/mnt/target"
 class PackageStage(PortageSettings, Stage):
     """Base of kinds that install packages in or from a root."""
 
-    required_tools = (SANDBOX,)
+    required_tools = (SANDBOX, ZSTD)
     demand = Demand(memory=2048)
     context_model = PackageContext
     keeps_changed_etc: ClassVar[bool] = False
@@ -126,14 +128,16 @@ class PackageStage(PortageSettings, Stage):
         folders = PortageFolders(
             config=self._config(work, confdirs, repos, parallel, distfiles.variables),
             distfiles=distfiles,
-            binpkgs=_for_portage(work.folder / "binpkgs"),
+            pkgdir=Pkgdir(work.folder / "binpkgs"),
             build=_for_portage(work.folder / "build"),
             metadata=_for_portage(work.folder / "metadata"),
         )
         hosts = self._binhosts(work, folders)
+        if self.uses_portage:
+            folders.pkgdir.prepare(PORTAGE_UID)
         binds = [*folders.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
         if self.ccache:
-            binds.append(Bind(_for_portage(work.store.cache("ccache")), CCACHE, writable=True))
+            binds.append(Bind(self._ccache(work), CCACHE, writable=True))
         root = work.mount("root", [*binds, *extra])
         if self.uses_portage:
             self._check_tools(root)
@@ -169,11 +173,18 @@ class PackageStage(PortageSettings, Stage):
                 hint="install dev-util/ccache in the stage or seed before, or remove `ccache`",
             )
 
+    def _ccache(self, work: Work[PackageContext]) -> Path:
+        """Return the cache of ccache(1) of the project. What a build writes there, only this project's builds read."""
+        folder = work.store.cache("ccache")
+        folder.mkdir(exist_ok=True)
+        return _for_portage(folder / work.origins[0])
+
     def _binary_packages(
         self, work: Work[PackageContext], folders: PortageFolders, repos: Sequence[Repository], confdirs: Sequence[Path]
     ) -> BinaryPackages:
         compiler = work.facts("root", LayerFacts).compiler(work.meta("root").stack)
-        return BinaryPackages(work.store.cache("binpkgs"), folders.binpkgs, Provenance(repos, self, confdirs, compiler))
+        provenance = Provenance(repos, self, confdirs, compiler)
+        return BinaryPackages(work.store.cache("binpkgs"), folders.pkgdir, provenance, work.origins)
 
     def _binhosts(self, work: Work[PackageContext], folders: PortageFolders) -> Binhosts | None:
         folder = work.folder / "binhosts"
@@ -184,7 +195,8 @@ class PackageStage(PortageSettings, Stage):
                 priority=host.priority,
                 keys=work.node.files.binhost_keys.get(host.name),
                 caches=work.store.cache("binhosts"),
-                folder=folder / "packages" / host.name,
+                files=LentFolder(folder / "packages" / host.name),
+                origin=work.origins[-1],
             )
             for host in work.context.binhosts
         ]
@@ -192,7 +204,7 @@ class PackageStage(PortageSettings, Stage):
 
     def _metadata(self, work: Work[PackageContext]) -> MetadataCache:
         cache = work.store.cache("repos") / "md5-cache"
-        return MetadataCache(cache, work.folder, work.key.data["repos"], work.cores, work.phase)
+        return MetadataCache(cache, work.folder, work.origins[0], work.key.data["repos"], work.cores, work.phase)
 
     def _config(
         self,
@@ -280,7 +292,10 @@ def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: 
         work.notice(
             f"/{path.relative_to(root.upper)}: a package has a newer version of this file; the root keeps its own"
         )
-    kept = link_packages(packages_in(portage.folders.binpkgs, root.upper), work.new_folder("used"))
+    pkgdir = portage.folders.pkgdir
+    pkgdir.take()
+    pkgdir.report(work.notice)
+    kept = link_packages(packages_in(pkgdir, root.upper), work.new_folder("used"))
     if portage.binhosts and (used := portage.binhosts.used(root.upper)):
         found = {host: BinhostPackages.model_validate(known) for host, known in used.items()}
         facts = facts.model_copy(update={"binhosts": found})
@@ -297,5 +312,5 @@ def _for_portage(folder: Path) -> Path:
     """Make a folder that Portage's user may write to."""
     folder.mkdir(exist_ok=True)
     os.chown(folder, -1, PORTAGE_UID)
-    folder.chmod(0o2775 if folder.name in ("distfiles", "ccache") else 0o1777)
+    folder.chmod(0o2775 if "distfiles" in folder.name or folder.parent.name == "ccache" else 0o1777)
     return folder

@@ -24,6 +24,8 @@ class Tool:
 
 SANDBOX = Tool("bwrap", "bubblewrap", "sys-apps/bubblewrap")
 TAR = Tool("tar", "tar", "app-arch/tar")
+GNUPG = Tool("gpg", "gnupg", "app-crypt/gnupg")
+ZSTD = Tool("zstd", "zstd", "app-arch/zstd")
 QEMU = Tool("qemu-system-x86_64", "qemu-system-x86", "app-emulation/qemu[qemu_softmmu_targets_x86_64]")
 SIGN = Tool("osslsigncode", "osslsigncode", "app-crypt/osslsigncode")
 IMPLANTISOMD5 = Tool("implantisomd5", "isomd5sum", "app-cdr/isomd5sum")

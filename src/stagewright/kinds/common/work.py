@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +59,7 @@ class Work(Generic[C_co]):
     """One attempt at building a node: the node, its finished inputs, its work folder, and its log and events.
 
     ``folder`` is on the file system of the store. ``lineage`` describes this node and all nodes below it.
+    ``project_folder`` is the folder of the project.
     """
 
     node: Node
@@ -68,6 +71,7 @@ class Work(Generic[C_co]):
     store: Store
     log: IO[str]
     emit: Callable[[Event], None]
+    project_folder: Path | None = None
 
     @property
     def context(self) -> C_co:
@@ -93,6 +97,19 @@ class Work(Generic[C_co]):
     def epoch(self) -> int:
         """The time stamp for all files that are made (SOURCE_DATE_EPOCH), in seconds since 1970."""
         return self.context.source_date_epoch
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Names for what this build may share with others: for the same project, and for exactly the same inputs.
+
+        Code of the inputs ran as root, and could forge anything that the build adds to a cache.
+        """
+        data = self.key.data
+        stack = self.meta("root").stack if "root" in self.inputs else []
+        hosts = [host.uri for host in getattr(self.context, "binhosts", ())]
+        inputs = [stack, data.get("repos"), data.get("files"), data.get("binhost_keys"), hosts]
+        known = [str(self.project_folder), inputs] if self.project_folder else [inputs]
+        return tuple(hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()[:32] for one in known)
 
     # events
 

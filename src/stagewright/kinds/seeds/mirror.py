@@ -18,7 +18,6 @@ from stagewright.fetch.download import download
 from stagewright.fetch.openpgp import keyring
 from stagewright.graph.given import NotInKey
 from stagewright.kinds.common.archived import (
-    GNUPG,
     ArchiveSeed,
     Fingerprint,
     PinnedSeed,
@@ -30,6 +29,7 @@ from stagewright.kinds.common.archived import (
 )
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.tools import GNUPG
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, Matching
 from stagewright.project.lock import Pin

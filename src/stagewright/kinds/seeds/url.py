@@ -20,7 +20,6 @@ from stagewright.fetch.openpgp import keyring
 from stagewright.fetch.web import without_password
 from stagewright.graph.given import NotInKey
 from stagewright.kinds.common.archived import (
-    GNUPG,
     ArchiveSeed,
     Fingerprint,
     PinnedSeed,
@@ -32,6 +31,7 @@ from stagewright.kinds.common.archived import (
 )
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.tools import GNUPG
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, Matching
 from stagewright.project.lock import Pin

@@ -14,6 +14,7 @@ from stagewright.kinds.common.packages import PackageStage, finish_layer
 from stagewright.kinds.common.system import BinrepoSettings, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage, Stage1Packages
+from stagewright.portage.emerge_output import EmergeOutput
 from stagewright.portage.repositories import main_repository
 from stagewright.root.root import Root
 
@@ -54,10 +55,13 @@ class Stage2(PackageStage, BinrepoSettings, kind="stage2"):
 
     def _bootstrap(self, root: Root, portage: Portage, script: str, work: Work[PackageContext]) -> None:
         work.phase("fetch")
+        output = EmergeOutput()
+        words = ("bash", script, "-f")
+        binds, env = portage.fetch_only_binds, portage.environment
         try:
-            root.run("bash", script, "-f", network=True, binds=portage.fetch_only_binds, env=portage.environment)
+            root.run(*words, network=True, binds=binds, env=env, on_line=output.read)
         finally:
-            portage.folders.distfiles.share()
+            portage.take_fetched(output)
         work.phase("bootstrap")
         root.run("bash", script, "-v", env=portage.environment)
 

@@ -17,7 +17,7 @@ from stagewright.kinds.common.packages import finish_layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, set_time_zone_and_locale, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage3_prepared import PreparedRoot, RootSettings
-from stagewright.portage.binpkgs import link_packages
+from stagewright.portage.binpkgs import packages_with_paths
 from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage
 from stagewright.portage.installed import installed_packages
 from stagewright.root import files
@@ -66,7 +66,7 @@ class RootStage3(RootSettings, kind="stage3-root"):
 
     def _new_root_with_packages(self, work: Work[PackageContext]) -> tuple[Root, Portage]:
         target, portage = self.new_root(work)
-        link_packages(work.store.binpkgs(work.inputs["prepared"].key), portage.folders.binpkgs)
+        portage.folders.pkgdir.lend(packages_with_paths(work.store.binpkgs(work.inputs["prepared"].key)))
         return target, replace(portage, binpkgs=None)
 
     def _accounts(self, work: Work[PackageContext]) -> list[list[str]]:

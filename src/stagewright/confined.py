@@ -1,0 +1,202 @@
+"""Files of a tree that others wrote, opened so that no link leads out of the tree.
+
+A build runs as root inside its root, and can put a link, a pipe or a device anywhere. A path that Stagewright opens on
+the host would follow that link onto the host. :class:`Tree` has the kernel resolve each path below one folder
+(openat2(2), RESOLVE_IN_ROOT). A kernel without that call resolves the path in a thread inside the folder
+(``chroot.inside``).
+
+Only regular files are read or written. Opening one never blocks, and reading one has a limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from stagewright.chroot import inside
+from stagewright.untrusted import TEXT_LIMIT, regular
+
+_OPENAT2 = 437
+"""Number of the system call; the same on every architecture."""
+
+_NO_MAGICLINKS, _NO_SYMLINKS, _IN_ROOT = 0x02, 0x04, 0x10
+
+_c_library = ctypes.CDLL(None, use_errno=True)
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder whose content others wrote. Names are paths below it; a leading ``/`` means the folder itself.
+
+    Links in the tree are followed as a process inside the tree would follow them. With ``links=False`` a link anywhere
+    in a path is an error (ELOOP).
+    """
+
+    folder: Path
+    links: bool = True
+
+    # opening
+
+    @contextlib.contextmanager
+    def descriptor(self, name: str | os.PathLike[str], flags: int, mode: int = 0) -> Iterator[int]:
+        """Yield a descriptor of an entry, opened with flags of open(2). Opening never blocks."""
+        if not flags & os.O_PATH:  # openat2 refuses both together
+            flags |= os.O_NONBLOCK | os.O_NOCTTY
+        found = self._open(os.fspath(name), flags | os.O_CLOEXEC, mode)
+        try:
+            yield found
+        finally:
+            os.close(found)
+
+    def _open(self, name: str, flags: int, mode: int) -> int:
+        path = name.strip("/") or "."
+        base = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found = _openat2(base, path, flags, mode, _NO_MAGICLINKS | _IN_ROOT | (0 if self.links else _NO_SYMLINKS))
+            if found is not None:
+                return found
+            if self.links:
+                return inside(self.folder, os.open, f"/{path}", flags, mode)
+            return _by_component(base, path, flags, mode)
+        finally:
+            os.close(base)
+
+    def open(self, name: str | os.PathLike[str]) -> IO[bytes]:
+        """Open a regular file to read. Raises OSError if it is missing or not a regular file."""
+        with self.descriptor(name, os.O_RDONLY) as found:
+            regular(found, str(name))
+            return os.fdopen(os.dup(found), "rb")
+
+    def read(self, name: str | os.PathLike[str], limit: int = TEXT_LIMIT) -> bytes:
+        """Return the content of a regular file. Raises OSError as :meth:`open`, and EFBIG above ``limit`` bytes."""
+        with self.open(name) as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(name))
+        return data
+
+    def text(self, name: str | os.PathLike[str], *, errors: str = "strict", limit: int = TEXT_LIMIT) -> str:
+        """Return the UTF-8 text of a regular file, with the errors of :meth:`read`."""
+        return self.read(name, limit).decode(errors=errors)
+
+    # looking
+
+    def stat(self, name: str | os.PathLike[str], *, follow: bool = True) -> os.stat_result | None:
+        """Return the stat(2) of an entry; None if it does not exist."""
+        try:
+            with self.descriptor(name, os.O_PATH | (0 if follow else os.O_NOFOLLOW)) as found:
+                return os.fstat(found)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+                return None
+            raise
+
+    def is_dir(self, name: str | os.PathLike[str]) -> bool:
+        """Return True for a folder."""
+        info = self.stat(name)
+        return info is not None and stat.S_ISDIR(info.st_mode)
+
+    def is_file(self, name: str | os.PathLike[str]) -> bool:
+        """Return True for a regular file."""
+        info = self.stat(name)
+        return info is not None and stat.S_ISREG(info.st_mode)
+
+    def names(self, name: str | os.PathLike[str] = ".") -> list[str]:
+        """Return the sorted names in a folder; none if it does not exist."""
+        try:
+            with self.descriptor(name, os.O_RDONLY | os.O_DIRECTORY) as found:
+                return sorted(os.listdir(found))  # noqa: PTH208  a descriptor
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return []
+            raise
+
+    def files(self, name: str = "") -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the regular files below a folder: path and stat(2). No link is followed."""
+        waiting = [name]
+        while waiting:
+            folder = waiting.pop()
+            for entry in self.names(folder or "."):
+                path = f"{folder}/{entry}" if folder else entry
+                info = self.stat(path, follow=False)
+                if info and stat.S_ISDIR(info.st_mode):
+                    waiting.append(path)
+                elif info and stat.S_ISREG(info.st_mode):
+                    yield path, info
+
+    # changing
+
+    def write(self, name: str | os.PathLike[str], data: bytes, mode: int = 0o644) -> None:
+        """Write a file. It replaces an entry of that name, also a link, which is not followed."""
+        folder, _, last = os.fspath(name).strip("/").rpartition("/")
+        temporary = f".{secrets.token_hex(8)}"
+        with self.descriptor(folder or ".", os.O_PATH | os.O_DIRECTORY) as parent:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(temporary, flags, 0o600, dir_fd=parent), "wb") as stream:
+                stream.write(data)
+                os.fchmod(stream.fileno(), mode)
+            os.rename(temporary, last, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def chmod(self, name: str | os.PathLike[str], mode: int) -> None:
+        """Set the mode of a regular file or a folder."""
+        with self.descriptor(name, os.O_RDONLY) as found:
+            if not stat.S_ISDIR(os.fstat(found).st_mode):
+                regular(found, str(name))
+            os.fchmod(found, mode)
+
+    def copy_out(self, name: str | os.PathLike[str], target: Path, limit: int) -> None:
+        """Copy a regular file to ``target``, a new file outside of the tree. Raises OSError, EFBIG above ``limit``."""
+        with self.open(name) as source, target.open("xb") as copy:
+            size = 0
+            while chunk := source.read(CHUNK):
+                size += len(chunk)
+                if size > limit:
+                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(name))
+                copy.write(chunk)
+
+    def move_out(self, name: str, target: Path) -> None:
+        """Move an entry, also a link, to a path outside of the tree. Raises OSError if the entry is missing."""
+        folder, _, last = name.strip("/").rpartition("/")
+        with self.descriptor(folder or ".", os.O_PATH | os.O_DIRECTORY) as parent:
+            os.rename(last, target, src_dir_fd=parent)
+
+
+def _openat2(base: int, path: str, flags: int, mode: int, resolve: int) -> int | None:
+    """Call openat2(2). Return None if the kernel does not have it, or if a filter of system calls forbids it."""
+    how = struct.pack("QQQ", flags, mode, resolve)
+    while True:
+        found: int = _c_library.syscall(_OPENAT2, base, os.fsencode(path), how, len(how))
+        if found >= 0:
+            return found
+        number = ctypes.get_errno()
+        if number in (errno.ENOSYS, errno.EPERM):
+            return None
+        if number not in (errno.EAGAIN, errno.EINTR):  # EAGAIN: a folder above was renamed meanwhile
+            raise OSError(number, os.strerror(number), path)
+
+
+def _by_component(base: int, path: str, flags: int, mode: int) -> int:
+    """Open a path by one part after the other. Raises OSError for a link or for ``..``."""
+    parts = [part for part in path.split("/") if part not in ("", ".")] or ["."]
+    if ".." in parts:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    current = os.dup(base)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
+            os.close(current)
+            current = inner
+        return os.open(parts[-1], flags | os.O_NOFOLLOW, mode, dir_fd=current)
+    finally:
+        os.close(current)

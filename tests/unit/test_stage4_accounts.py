@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from roots import EPOCH, GROUP, GSHADOW, PASSWD, SHADOW, as_root, make_root
 
 from stagewright.chroot import inside
+from stagewright.kinds.stages.stage4 import Stage4
 from stagewright.root.accounts import Accounts, Group, User, plan_accounts
 from stagewright.root.homes import apply_accounts, read_keys
 from stagewright.root.root import Root
@@ -201,6 +203,18 @@ def test_refused(tmp_path: Path, users: Any, groups: Any, message: str, hint: st
 def test_all_refusals_at_once(tmp_path: Path) -> None:
     users = {"larry": {"groups": ["a", "b"], "shell": "/bin/x"}, "curly": {"groups": ["a"], "uid": 0}}
     assert len(plan(make_root(tmp_path), users).missing) == 4
+
+
+def test_a_key_has_the_digest_of_a_password_and_not_its_hash() -> None:
+    """Plans, the history and the descriptions of results show keys."""
+    stage = Stage4.model_validate({"root": "x", "root_password": HASH, "users": {"larry": {"password": YESCRYPT}}})
+    key = json.dumps(stage.for_key())
+    assert HASH not in key and YESCRYPT not in key and key.count("sha256:") == 2
+    assert stage.model_dump(mode="json")["root_password"] == HASH, "the worker gets it"
+    other = Stage4.model_validate({"root": "x", "root_password": YESCRYPT, "users": {"larry": {"password": YESCRYPT}}})
+    assert json.dumps(other.for_key()) != key
+    locked = Stage4.model_validate({"root": "x", "root_password": "locked"})
+    assert locked.for_key()["root_password"] == "locked" and Stage4.model_validate({"root": "x"}).for_key()
 
 
 @pytest.mark.parametrize("password", [HASH, YESCRYPT, "locked", "empty"])

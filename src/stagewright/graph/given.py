@@ -7,6 +7,8 @@ validates them by the same classes.
 from __future__ import annotations
 
 import functools
+import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
@@ -20,6 +22,16 @@ class NotInKey:
     ``mirror: Annotated[str, NotInKey()]``: another mirror serves the same file. The name of an input is marked too
     (``project.fields.NodeRef``), since the key of the input is part of the key already.
     """
+
+
+@dataclass(frozen=True)
+class SecretInKey:
+    """Marks a text that must not be read from keys, which plans and meta data show: a key has its digest instead.
+
+    ``public`` are values that are shown.
+    """
+
+    public: frozenset[str] = frozenset()
 
 
 class Given(BaseModel):
@@ -39,8 +51,9 @@ class Given(BaseModel):
         data: dict[str, Any] = handler(self)
         if info.context != _FOR_KEY:
             return data
-        left_out = not_in_key(type(self))
-        return {name: value for name, value in data.items() if name not in left_out}
+        left_out, secret = not_in_key(type(self)), _secret(type(self))
+        kept = {name: value for name, value in data.items() if name not in left_out}
+        return {name: _digest(value, secret[name]) if name in secret else value for name, value in kept.items()}
 
 
 @functools.cache
@@ -48,6 +61,20 @@ def not_in_key(model: type[Given]) -> frozenset[str]:
     """Return the names of a model's fields that are marked with :class:`NotInKey`."""
     fields = model.model_fields.items()
     return frozenset(name for name, field in fields if markers(field.annotation, field.metadata, NotInKey))
+
+
+@functools.cache
+def _secret(model: type[Given]) -> dict[str, SecretInKey]:
+    """Return the markers of a model's fields that are marked with :class:`SecretInKey`, by name."""
+    found = {name: markers(field.annotation, field.metadata, SecretInKey) for name, field in model.model_fields.items()}
+    return {name: marks[0] for name, marks in found.items() if marks}
+
+
+def _digest(value: str | None, mark: SecretInKey) -> str | None:
+    """Return the digest of a secret text. A public word stays, and so does a missing value."""
+    if value is None or value in mark.public:
+        return value
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
 
 
 def markers(annotation: Any, metadata: list[Any], marker: type) -> list[Any]:

@@ -43,7 +43,7 @@ class PortageSettings(Section):
     binhosts: list[BinhostRef] | None = None
     """The hosts whose binary packages are used where they match (default: all of the project)."""
     ccache: bool = False
-    """Compile with ccache(1), which the root must have. The stages of a project share its cache, which is never shipped."""
+    """Compile with ccache(1), which the root must have. All stages of a project share its cache, never shipped."""
 
     @property
     def lists(self) -> dict[str, list[str]]:

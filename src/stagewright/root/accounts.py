@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from stagewright.graph.given import SecretInKey
 from stagewright.project.fields import FilePath, Matching, Section
 from stagewright.root.passwd import Tables, identifier
 from stagewright.root.requirements import MissingRequirement
@@ -38,7 +39,7 @@ def _check_password(value: str) -> str:
     raise PydanticCustomError("password", "this is {what}", {"what": what, "hint": hint})
 
 
-Password = Annotated[str, AfterValidator(_check_password)]
+Password = Annotated[str, AfterValidator(_check_password), SecretInKey(frozenset(_WORDS))]
 """A crypt(5) hash ($y$, $gy$, $7$, $2b$, $6$, $5$), or `locked`, or `empty`."""
 
 AccountName = Annotated[str, Matching(r"[a-z_][a-z0-9_-]{0,30}\$?", "lower-case letters, digits, _ and -")]
@@ -76,7 +77,8 @@ class User(Section):
     shell: _Path | None = None
     """The login shell (default: /bin/bash or /bin/sh; nologin for system users)."""
     password: Password | None = None
-    """A crypt(5) hash; or `locked` (default for new users), or `empty` for live systems. Never plain text."""
+    """A crypt(5) hash; or `locked` (default for new users), or `empty` for live systems. Never plain text.
+    Images of the root contain the hash: a reader of an image can try passwords."""
     authorized_keys: list[FilePath] = []
     """Files with public SSH keys, added to the user's ~/.ssh/authorized_keys."""
     system: bool = False

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.graph.given import SecretInKey
 from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.base import Scope
@@ -34,7 +35,7 @@ class LoginSettings(Section):
 
     user: str
     """The name of the user."""
-    password: str = ""
+    password: Annotated[str, SecretInKey(frozenset({""}))] = ""
     """The password, if the guest asks for one."""
 
 

@@ -55,7 +55,8 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
     users: dict[AccountName, User] = {}
     """Users of the root, by name; `root` can also be set here."""
     root_password: Password | None = None
-    """The password of root: a crypt(5) hash, `locked`, or `empty`."""
+    """The password of root: a crypt(5) hash, `locked`, or `empty`. Images of the root contain the hash: a reader of an
+    image can try passwords."""
     services: Services = Services()
     """Services that start at boot, for OpenRC and systemd."""
     depclean: Literal["keep-build", "all"] | None = Field(default=None, exclude_if=lambda value: value is None)

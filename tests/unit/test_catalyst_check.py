@@ -91,6 +91,7 @@ WRONG: dict[str, tuple[str, tuple[Reason, int, int], str]] = {
     "compression": (STAGE3 + "compression_mode: pixzz\n", (Reason.INVALID_VALUE, 8, 19), "'pixz'"),
     "folder in a name": (STAGE3.replace("stamp: ", "stamp: x/"), (Reason.INVALID_VALUE, 3, 16), "/"),
     "a sed script that is none": (STAGE3 + "rename_regexp: s_x\n", (Reason.INVALID_VALUE, 8, 16), "sed"),
+    "an option of sed": (STAGE3 + "rename_regexp: --file=/etc/passwd\n", (Reason.INVALID_VALUE, 8, 16), "sed"),
     "a sed script that runs a command": (STAGE3 + "rename_regexp: s/x/y/e\n", (Reason.INVALID_VALUE, 8, 16), "sed"),
     "a sed script without end": (STAGE3 + "rename_regexp: :a;ba\n", (Reason.INVALID_VALUE, 8, 16), "sed"),
     "a sed script that leaves no name": (STAGE3 + "rename_regexp: d\n", (Reason.INVALID_VALUE, 8, 16), "sed"),

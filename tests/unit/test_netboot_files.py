@@ -16,6 +16,7 @@ from stagewright.media.arguments import InitramfsKind, KernelArguments
 from stagewright.media.bootmenu.entry import FoundEntry
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.netboot.combined import write_combined
+from stagewright.netboot.dnsmasq import configuration
 from stagewright.netboot.from_iso import _options, _title
 from stagewright.netboot.methods import COMBINED, CommandLine, Method, tftp_limits
 from stagewright.netboot.writer import NetSet, NetSetParts, add_digests, dnsmasq_configuration, methods_of, write_set
@@ -257,6 +258,15 @@ def test_dnsmasq_accepts_its_configuration(tmp_path: Path, address: str) -> None
     assert ("192.0.2.7" in text) == bool(address)
     assert "undionly.kpxe" in text
     assert "ARM64_EFI" in text
+
+
+@pytest.mark.parametrize("name", ["a\ndhcp-script=/bin/x", 'a"b', "a #b", "a\x7f"])
+def test_a_folder_whose_name_means_something_to_a_server_is_refused(tmp_path: Path, name: str) -> None:
+    for proxy_dhcp in (True, False):
+        with pytest.raises(StagewrightError) as caught:
+            configuration(tmp_path / name, "192.0.2.7", "http://x", proxy_dhcp=proxy_dhcp, programs=[])
+        assert caught.value.reason is Reason.USAGE and "\n" not in caught.value.message
+    assert f"tftp-root={tmp_path}/a b" in configuration(tmp_path / "a b", "::1", "", proxy_dhcp=False)
 
 
 def entry(title: str = "t", arguments: str = "") -> FoundEntry:

@@ -103,6 +103,23 @@ def test_all_missing_parents_are_reported_with_their_lines(repos: list[Repositor
     assert "'zoo'" in caught.value.problems[1].hint
 
 
+def test_parents_outside_of_the_repositories_are_refused_and_not_read(repos: list[Repository], tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "parent").write_text("root:$6$hash\n", encoding="utf-8")
+    parents = repos[1].path / "profiles/default/linux/amd64/systemd/parent"
+    parents.unlink()
+    parents.symlink_to(secret / "parent")
+    other = repos[1].path / "profiles/base/parent"
+    other.write_text(f"{'../' * 20}{secret.relative_to('/')}\n", encoding="utf-8")
+    for profile in ("default/linux/amd64/systemd", "base"):
+        with pytest.raises(ProblemsError) as caught:
+            profile_chain(profile, repos)
+        (problem,) = caught.value.problems
+        assert problem.reason is Reason.INVALID_VALUE and "leads out of the repository" in problem.message
+        assert "hash" not in str(problem)
+
+
 def test_a_profile_that_inherits_from_itself_is_reported(repos: list[Repository]) -> None:
     write(repos[1].path / "profiles/base/parent", "../default/linux/amd64\n")
     with pytest.raises(ProblemsError) as caught:

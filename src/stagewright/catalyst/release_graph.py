@@ -169,7 +169,7 @@ def _renamed(name: str, script: str, place: Place, release: Release) -> str:
     if not script:
         return name
     top = f"{release.config.builds}/"
-    words = ["sed", "-E", "--sandbox", script.replace("\0", "\\x00")]
+    words = ["sed", "-E", "--sandbox", f"--expression={script}".replace("\0", "\\x00")]
     try:
         text = run(words, stdin=f"{top}{name}".encode(), timeout=_SECONDS).stdout.rstrip("\n")
         detail = "" if text and "\n" not in text else f"{top}{name} becomes {text!r}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stagewright.events import Listener
-from stagewright.netboot.service import Service
+from stagewright.netboot.service import Service, plain_path
 from stagewright.netboot.writer import dnsmasq_configuration
 
 GRACE = 1.0
@@ -29,9 +29,9 @@ def configuration(
     """
     common = [f"listen-address={address}", "bind-interfaces"]
     if not proxy_dhcp:
-        return "\n".join(["port=0", "enable-tftp", f"tftp-root={folder}", *common, ""])
+        return "\n".join(["port=0", "enable-tftp", f"tftp-root={plain_path(folder)}", *common, ""])
     offered = programs_in(folder) if programs is None else programs
-    text = dnsmasq_configuration("netboot", offered, base_url, address=address, folder=str(folder))
+    text = dnsmasq_configuration("netboot", offered, base_url, address=address, folder=plain_path(folder))
     return "\n".join([text, *common, ""])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stagewright.events import Listener
 from stagewright.media.render import render
-from stagewright.netboot.service import LOOPBACK, LoopbackService, free_port
+from stagewright.netboot.service import LOOPBACK, LoopbackService, free_port, plain_path
 
 NFS_SERVER, NBD_SERVER = "ganesha.nfsd", "nbdkit"
 
@@ -18,7 +18,8 @@ class NfsServer(LoopbackService):
 
     def __init__(self, folder: Path, work: Path, listener: Listener = lambda _: None) -> None:
         self.port = free_port()
-        facts = {"folder": folder, "shared": _EXPORT, "port": self.port, "address": LOOPBACK, "work": work}
+        paths = {"folder": plain_path(folder), "work": plain_path(work)}
+        facts = {**paths, "shared": _EXPORT, "port": self.port, "address": LOOPBACK}
         configuration = work / "ganesha.conf"
         configuration.write_text(render("stagewright.netboot", "ganesha.conf", **facts), encoding="utf-8")
         words = [NFS_SERVER, "-F", "-f", str(configuration), "-p", str(work / "ganesha.pid"), "-L", "STDOUT"]

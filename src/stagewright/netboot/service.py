@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +20,8 @@ START_TIMEOUT = 20.0
 
 _STEP = 0.1
 
+_SPECIAL = re.compile(r"""[\x00-\x1f\x7f"'\\#]""")
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -27,6 +31,18 @@ def free_port() -> int:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def plain_path(folder: Path) -> str:
+    """Return a path as it can be in the configuration of a server.
+
+    Raises: USAGE for a character that has a meaning there: a control character, a quote, ``\\`` or ``#``.
+    """
+    text = str(folder)
+    if _SPECIAL.search(text):
+        message = f"{text!r}: a folder with this name cannot be served (control character, quote, \\ or #)"
+        raise StagewrightError(Reason.USAGE, message, hint="rename the folder")
+    return text
 
 
 class Service:

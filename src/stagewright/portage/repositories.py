@@ -115,6 +115,10 @@ def _stack(
 ) -> Iterator[Path]:
     """Yield a profile after its parents. A parent line is a relative path or ``repository:path``."""
     parents = folder / "parent"
+    if is_file(parents) and not _is_inside(real(parents), repos):
+        message, hint = f"{parents} leads out of the repository", "replace the link with a file"
+        problems.append(StagewrightError(Reason.INVALID_VALUE, message, hint=hint))
+        return
     lines = parents.read_text(errors="replace", encoding="utf-8").splitlines() if is_file(parents) else []
     for number, text in enumerate(lines, start=1):
         line = text.partition("#")[0].strip()
@@ -123,11 +127,14 @@ def _stack(
         name, colon, path = line.rpartition(":")
         owner = next((known for known in repos if known.name == name), repo if not name else None)
         above = real(owner.path / "profiles" / path if colon else folder / path) if owner else None
-        if owner and above and is_dir(above) and above not in (*below, folder) and len(below) < _DEEPEST:
+        fits = above is not None and is_dir(above) and _is_inside(above, repos)
+        if owner and above and fits and above not in (*below, folder) and len(below) < _DEEPEST:
             yield from _stack(owner, above, repos, (*below, folder), problems)
             continue
         if above in (*below, folder):
             error = StagewrightError(Reason.CYCLE, f"parent profile {line!r}: the profile inherits from itself")
+        elif above and is_dir(above) and not _is_inside(above, repos):
+            error = StagewrightError(Reason.INVALID_VALUE, f"parent profile {line!r} leads out of the repository")
         elif len(below) >= _DEEPEST:
             error = StagewrightError(Reason.INVALID_VALUE, f"parent profile {line!r}: more than {_DEEPEST} levels")
         else:
@@ -135,6 +142,11 @@ def _stack(
             error = StagewrightError(Reason.MISSING_FILE, f"parent profile {line!r} not found", hint=hint)
         problems.append(error.at(Place(parents, number)))
     yield folder
+
+
+def _is_inside(path: Path, repos: Iterable[Repository]) -> bool:
+    """Return True if a path without links is below one of the repositories."""
+    return any(path.is_relative_to(real(repo.path)) for repo in repos)
 
 
 def _find(profile: str, repos: Sequence[Repository]) -> tuple[Repository, str]:

@@ -34,11 +34,15 @@ def _check_epoch(value: Any) -> Any:
     raise PydanticCustomError("epoch", "the date must be between 1970 and 9999", facts)
 
 
+_VERSION = Matching(r"[^\x00-\x20\x7f\"'\\$`/]{1,64}", "at most 64 characters without spaces, quotes and \\ $ /")
+"""Versions are part of file names and of titles in boot menus."""
+
+
 class ProjectInfo(Section):
     """``[project]``: name, version and architecture of the project, shared by all stages."""
 
     name: Annotated[str, Field(pattern=NAME)]
-    version: str = "{date}"
+    version: Annotated[str, _VERSION] = "{date}"
     arch: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", default_factory=lambda: host_machine().arch.value)]
     """Gentoo's keyword of the architecture, for file names. Default: this computer's. A seed's `arch` overrides it."""
     source_date_epoch: Annotated[int | datetime.date | datetime.datetime | None, BeforeValidator(_check_epoch)] = None

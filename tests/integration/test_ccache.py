@@ -1,4 +1,4 @@
-"""Compiling through a ccache that all stages share: it serves the second of two, and no part of it gets into a root."""
+"""Compiling through a ccache that all stages of a project share: it serves the second of two, and no part of it gets into a root."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Built:
     @property
     def counts(self) -> dict[str, int]:
         """The statistics of ccache."""
-        env = {**os.environ, "CCACHE_DIR": str(self.store / "cache/ccache")}
+        env = {**os.environ, "CCACHE_DIR": str(next((self.store / "cache/ccache").iterdir()))}
         said = subprocess.run(["ccache", "--print-stats"], env=env, check=True, capture_output=True, text=True).stdout
         return {name: int(value) for name, value in (line.split("\t") for line in said.splitlines())}
 

@@ -95,7 +95,7 @@ def test_they_come_from_source_and_stay_away_from_the_cache(rebuilt: tuple[Site,
     log = call("log", "selfhost", cwd=site.project, store=site.store).stdout
     assert ">>> Emerging (1 of 2)" in log
     assert "Emerging binary" not in log
-    kept = list((site.store / "cache/binpkgs/test-rebuild/differs").glob("*/*"))
+    kept = {path.name for path in (site.store / "cache/binpkgs/test-rebuild/differs").glob("*/*/*")}
     assert len(kept) == 1, "the stage's own"
 
 

@@ -1,4 +1,4 @@
-"""Compiling through a ccache that all stages of a project share: it serves the second of two, and no part of it gets into a root."""
+"""Compiling through the ccache of a project: it serves the second of two, and no part of it gets into a root."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from stagewright.kernel.features import KernelFeatures, LiveRequirements, disabl
 from stagewright.media import verity
 from stagewright.media.dracut_modules import add_module
 from stagewright.media.initramfs import DracutRun, InitramfsSettings
+from stagewright.media.inspect import inspect
 from stagewright.media.layout import menu_entries
 from stagewright.media.payload import Payload
 
@@ -66,6 +67,34 @@ def test_the_tree_is_that_of_veritysetup(tmp_path: Path) -> None:
     assert verity.append_tree(image) == "130:e153c1559a17f0cdc37644124842941e8fedf4fc2af54465966e1a6b4492fd17"
     expected = "107670f378850c685ddaaa02c3a10ce984d0c6b55bab6c3a25fd97a01909ddc9"
     assert hashlib.sha256(image.read_bytes()).hexdigest() == expected
+
+
+def test_an_image_that_does_not_match_the_boot_arguments_is_found(tmp_path: Path) -> None:
+    """As `media check` and `netboot from-iso` look at it."""
+    (tmp_path / "pxelinux.cfg").mkdir()
+    for name in ("boot/gentoo", "boot/gentoo.igz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    image = tmp_path / "image.squashfs"
+    image.write_bytes(bytes(200 * BLOCK))
+    value = verity.append_tree(image)
+    files = "LABEL a\n KERNEL boot/gentoo\n INITRD boot/gentoo.igz\n"
+    menu = f"{files} APPEND root=live:/x.img rd.stagewright.verity={value}\n"
+    (tmp_path / "pxelinux.cfg/default").write_text(menu, encoding="utf-8")
+    assert not inspect(tmp_path, tmp_path / "work").problems
+    for offset in (7, 199 * BLOCK, 200 * BLOCK + 3, 202 * BLOCK):
+        with image.open("r+b") as stream:
+            stream.seek(offset)
+            stream.write(b"1")
+        assert "rd.stagewright.verity: image.squashfs does not match" in inspect(tmp_path, tmp_path / "work").problems
+        image.write_bytes(bytes(200 * BLOCK))
+        verity.append_tree(image)
+
+
+@pytest.mark.parametrize("value", ["", "1", "0:00", "-1:00", "9" * 5000 + ":00", "2:00", "1:zz"])
+def test_values_that_prove_nothing(tmp_path: Path, value: str) -> None:
+    (tmp_path / "image").write_bytes(bytes(BLOCK))
+    assert not verity.proves(value, tmp_path / "image")
 
 
 def test_every_entry_of_a_medium_has_the_root_hash() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import digest_of
+from stagewright.media import verity
 from stagewright.media.bootmenu.entry import LONGEST_FILE, FoundEntry
 from stagewright.media.efi import EfiArch
 from stagewright.media.menus import is_menu, problems_of, read_menu, unified
@@ -35,6 +36,9 @@ _DIGEST = {
     64: ("sha256",),
     40: ("sha1",),
 }  # algorithms by number of digits
+
+
+_MOST_VALUES = 4  # root hashes of an image that are checked; our media have one
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,12 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
         ways=tuple(structures.ways(esp)),
         loaders=tuple(_loaders(files, esp, entries)),
         entries=tuple(_with_problems(entries, volume_id, files, esp)),
-        checks=(*_checks(tree, files), *_checks_next_to(path), *_esp_check(tree, files, esp_tree, esp, entries)),
+        checks=(
+            *_checks(tree, files),
+            *_verity_checks(tree, files, entries),
+            *_checks_next_to(path),
+            *_esp_check(tree, files, esp_tree, esp, entries),
+        ),
         shared=_shared(tree, files),
         squashfs=_squashfs(tree, files),
     )
@@ -151,7 +160,7 @@ def _folder(path: Path) -> InspectedMedium:
         files=files,
         loaders=tuple(_loaders(files, {}, entries)),
         entries=tuple(_with_problems(entries, "", files, {})),
-        checks=tuple(_checks(path, files)),
+        checks=(*_checks(path, files), *_verity_checks(path, files, entries)),
         shared=_shared(path, files),
         squashfs=_squashfs(path, files),
     )
@@ -320,6 +329,14 @@ def _checks(tree: Path, files: Mapping[str, int]) -> Iterator[DigestCheck]:
     for name in (*_SUMS, "DIGESTS"):
         if name in files:
             yield _check(name, _list(tree / name), tree)
+
+
+def _verity_checks(tree: Path, files: Mapping[str, int], entries: Iterable[FoundEntry]) -> Iterator[DigestCheck]:
+    """Compare the image with the root hash in the boot arguments."""
+    words = [word.partition("=") for entry in entries for word in entry.arguments.split()]
+    values = list(dict.fromkeys(value for name, _, value in words if name == verity.ARGUMENT and IMAGE in files))
+    for value in values[:_MOST_VALUES]:
+        yield DigestCheck(verity.ARGUMENT, 1, () if verity.proves(value, tree / IMAGE) else (IMAGE,))
 
 
 def _esp_check(

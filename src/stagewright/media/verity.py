@@ -8,12 +8,21 @@ opens the image by the dracut module ``stagewright-verity`` (folder ``verified``
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from stagewright.untrusted import LARGEST, number
+
 BLOCK = 4096
 """Size of a block of the data and of the tree, in bytes."""
+
+_HASH = hashlib.sha256().digest_size
+
+ARGUMENT = "rd.stagewright.verity"
+"""Name of the kernel argument."""
 
 MODULE = "stagewright-verity"
 """Name of the dracut module."""
@@ -31,24 +40,40 @@ OPTIONS = {"DM_VERITY": "dm_verity"}
 def append_tree(image: Path) -> str:
     """Append the hash tree to an image, and return `BLOCKS:HASH`: the number of data blocks and the root hash."""
     with image.open("r+b") as stream:
-        hashes = b"".join(hashlib.sha256(block).digest() for block in _blocks(stream))
-        blocks = len(hashes) // hashlib.sha256().digest_size
-        stream.seek(0, 2)
+        blocks, root, tree = _tree(_blocks(stream))
+        stream.seek(0, os.SEEK_END)
         stream.write(bytes(-stream.tell() % BLOCK))
-        levels = []
-        while len(hashes) > hashlib.sha256().digest_size:
-            level = hashes + bytes(-len(hashes) % BLOCK)
-            levels.append(level)
-            pieces = (level[start : start + BLOCK] for start in range(0, len(level), BLOCK))
-            hashes = b"".join(hashlib.sha256(piece).digest() for piece in pieces)
-        for level in reversed(levels):  # the root comes first
-            stream.write(level)
-    return f"{blocks}:{hashes.hex()}"
+        stream.write(tree)
+    return f"{blocks}:{root}"
+
+
+def proves(verity: str, image: Path) -> bool:
+    """Return True if an image and its hash tree match `BLOCKS:HASH`."""
+    words, _, root = verity.partition(":")
+    blocks = number(words, limit=LARGEST // BLOCK)
+    if not blocks or blocks * BLOCK > image.stat().st_size:
+        return False
+    with image.open("rb") as stream:
+        _, found, tree = _tree(itertools.islice(_blocks(stream), blocks))
+        stream.seek(blocks * BLOCK)
+        return found == root and stream.read(len(tree)) == tree
+
+
+def _tree(data: Iterable[bytes]) -> tuple[int, str, bytes]:
+    """Return the number of blocks, the root hash, and the hash tree, which begins with the root's block."""
+    hashes = b"".join(hashlib.sha256(block).digest() for block in data)
+    blocks, levels = len(hashes) // _HASH, list[bytes]()
+    while len(hashes) > _HASH:
+        level = hashes + bytes(-len(hashes) % BLOCK)
+        levels.append(level)
+        pieces = (level[start : start + BLOCK] for start in range(0, len(level), BLOCK))
+        hashes = b"".join(hashlib.sha256(piece).digest() for piece in pieces)
+    return blocks, hashes.hex(), b"".join(reversed(levels))
 
 
 def arguments(verity: str) -> list[str]:
     """Return the kernel arguments for an image with this `BLOCKS:HASH`; none if it is empty."""
-    return [f"rd.stagewright.verity={verity}"] if verity else []
+    return [f"{ARGUMENT}={verity}"] if verity else []
 
 
 def _blocks(stream: IO[bytes]) -> Iterator[bytes]:

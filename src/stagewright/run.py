@@ -38,6 +38,9 @@ TAIL_LINES = 25
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL for a command that has to end."""
 
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+"""Exit codes of a command that was ended by SIGKILL: its own, and that of a program which passes it on (bwrap(1))."""
+
 NO_ROOM = "No space left on device"
 """Message of ENOSPC (strerror(3)), which programs print on a full disk."""
 
@@ -145,10 +148,10 @@ def run(
         try:
             output, errors = map(_text, process.communicate(stdin, timeout))
         except subprocess.TimeoutExpired as error:
-            raise _failed(command, cwd, f"took more than {timeout:g} seconds", "") from error
+            raise failure(command, f"took more than {timeout:g} seconds", cwd=cwd) from error
     code = process.returncode
     if check and code:
-        raise _failed(command, cwd, describe(code), output + errors)
+        raise failure(command, code, output + errors, cwd=cwd)
     return Result(code, output, errors)
 
 
@@ -181,7 +184,7 @@ def _stream(
                 on_line(line)
         code = process.wait()
     if check and code:
-        raise _failed(command, cwd, describe(code), "\n".join(tail), no_room=no_room)
+        raise failure(command, code, "\n".join(tail), cwd=cwd, no_room=no_room)
     return Result(code, stdout="\n".join(tail))
 
 
@@ -262,7 +265,7 @@ def pipeline(
     failed = [(command, code) for command, code in zip(commands, codes, strict=True) if code]
     if failed:
         command, code = min(failed, key=lambda one: one[1] == -signal.SIGPIPE)
-        raise _failed(command, None, describe(code), text)
+        raise failure(command, code, text)
 
 
 def interactive(
@@ -344,7 +347,7 @@ def exit_if_orphaned() -> None:
 def describe(code: int) -> str:
     """Return how a process ended, in words: ``exit code 2``, or ``ended by SIGKILL (signal 9)``."""
     if code >= 0:
-        return f"exit code {code}"
+        return f"ended by SIGKILL (exit code {code})" if code in KILLED else f"exit code {code}"
     with contextlib.suppress(ValueError):  # real-time signals have no name
         return f"ended by {signal.Signals(-code).name} (signal {-code})"
     return f"ended by signal {-code}"
@@ -368,10 +371,15 @@ def _unstarted(words: Sequence[str], error: OSError) -> StagewrightError:
     )
 
 
-def _failed(command: Command, cwd: Path | None, why: str, output: str, *, no_room: bool = False) -> StagewrightError:
-    """Return the error for a command that failed."""
+def failure(
+    command: Command, why: int | str, output: str = "", *, cwd: Path | None = None, no_room: bool = False
+) -> StagewrightError:
+    """Return the error for a command that failed. ``why`` is its exit code, or another reason in words."""
     tail = "\n".join(output.rstrip().splitlines()[-TAIL_LINES:])
     name = Path(os.fspath(command[0])).name
     reason = Reason.DISK_FULL if no_room or NO_ROOM in tail else Reason.COMMAND_FAILED
     shown = f"  $ {paste(command, cwd=cwd)}" + (f"\n{tail}" if tail else "")
-    return StagewrightError(reason, f"{name}: {why}", detail=shown)
+    hint = "dmesg says so if the memory was full; run the same command again to continue" if why in KILLED else ""
+    return StagewrightError(
+        reason, f"{name}: {describe(why) if isinstance(why, int) else why}", detail=shown, hint=hint
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -75,8 +76,10 @@ class Service:
             own_session=True,
         )
         assert self._process.stdin
-        self._process.stdin.write(self._text.encode())
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):  # it has ended already; its output has the reason
+            self._process.stdin.write(self._text.encode())
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         started = time.monotonic()
@@ -100,7 +103,8 @@ class Service:
         missing = code == 127
         reason = Reason.MISSING_TOOL if missing else Reason.HOST_FEATURE
         hint = f"install {self.program}: {self._package}" if missing else self._hint
-        return StagewrightError(reason, f"{self.program} did not start", detail="\n".join(self._output), hint=hint)
+        how = f" ({run.describe(code)})" if code in run.KILLED else ""
+        return StagewrightError(reason, f"{self.program} did not start{how}", detail="\n".join(self._output), hint=hint)
 
     def _read(self) -> None:
         assert self._process.stdout

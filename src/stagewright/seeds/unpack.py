@@ -16,7 +16,7 @@ from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.sandbox import unpacker
-from stagewright.run import NO_ROOM, PIPE, paste, pipeline, spawn, widen
+from stagewright.run import KILLED, NO_ROOM, PIPE, failure, paste, pipeline, spawn, widen
 from stagewright.seeds.tarscan import Bounds, TarScan
 
 COMPRESSORS = {
@@ -69,7 +69,7 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
         try:
             pipeline([decompress], pass_on, log=log)
         except StagewrightError as error:
-            if error.reason is not Reason.COMMAND_FAILED:
+            if error.reason is not Reason.COMMAND_FAILED or error.hint:  # a killed program says nothing about the data
                 raise
             damage = error
         finally:
@@ -79,6 +79,8 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
         said.seek(0)
         text = said.read().decode(errors="replace").strip()
     log.write(f"+ {paste(sandboxed.words)}\n{text}\n")
+    if code in KILLED:
+        raise failure(["tar"], code, text)
     _judge(name, code, text, damage)
     return scan
 

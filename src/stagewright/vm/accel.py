@@ -146,6 +146,8 @@ def _try_kvm(program: str, limit: float) -> tuple[_Entry, bool]:
         text = said.read_text(encoding="utf-8", errors="replace")
     if code == PROVEN:
         return _Entry(works=True, why="a guest ran under KVM"), True
+    if code in run.KILLED:
+        return _Entry(works=False, why=f"KVM exists, but the test guest was {run.describe(code)}"), False
     if code is not None or _FATAL in text:
         return _Entry(works=False, why=f"KVM exists but does not run guests: {_error_line(text, code)}"), True
     return _Entry(works=False, why=f"KVM exists, but a test guest timed out after {limit:g} s"), False

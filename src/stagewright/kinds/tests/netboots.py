@@ -51,6 +51,15 @@ REQUESTS = "requests.jsonl"
 
 START = "start.ipxe"
 
+NO_ROM = ("-global", "virtio-net-pci.romfile=")
+"""Arguments of QEMU that remove iPXE from the network card."""
+
+NO_PXE = tuple(
+    word for ip in ("IPv4", "IPv6") for word in ("-fw_cfg", f"name=opt/org.tianocore/{ip}PXESupport,string=n")
+)
+"""Arguments of QEMU that disable PXE in OVMF (PxeBcPcdProducerLib). The firmware would try it before HTTP Boot, and
+wait a minute for a boot server that does not exist."""
+
 FirmwareKind = Literal["uefi", "bios"]
 
 
@@ -213,7 +222,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             cpus=self.cpus,
             network="tap" if self.start.on_lan else "user",
             user_network=options.get(self.start, (f"tftp={served}", f"bootfile={program}")),
-            extra=("-global", "virtio-net-pci.romfile=") if bare else (),
+            extra=(*(NO_ROM if bare else ()), *(NO_PXE if self.start is NetStart.HTTP_BOOT else ())),
         )
 
     def _serve(

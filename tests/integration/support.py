@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import secrets
 import shutil
 import subprocess
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import starter
 
 REPOSITORY = Path(__file__).parents[2]
 DEMO = REPOSITORY / "examples" / "demo"
@@ -71,14 +72,8 @@ def call(
     timeout: float = 15 * MINUTES,
 ) -> Run:
     """Run a command of Stagewright. Fails the test on a traceback, and with ``check`` on any failure."""
-    done = subprocess.run(
-        command(*args, cwd=cwd, store=store),
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=timeout,
-        check=False,
-    )
+    options = ("-C", cwd, "--store", store)
+    done = starter.run(*options, *args, cwd=Path.cwd(), env=env, timeout=timeout)
     run = Run(args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
     assert run.code != 70 and "Traceback" not in run.stderr, f"a defect: {run}"
     assert not check or run.code == 0, run

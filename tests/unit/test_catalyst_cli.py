@@ -1,15 +1,15 @@
-"""``stagewright catalyst``, as a user runs it."""
+"""``stagewright catalyst``: what it prints, and its exit codes."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from stagewright.cli.main import run
 from stagewright.errors import Exit, Reason
 
 SPEC = """\
@@ -23,7 +23,17 @@ source_subpath: 23.0-default/{source}
 compression_mode: pixz
 """
 
-Call = Callable[..., subprocess.CompletedProcess[str]]
+
+@dataclass
+class Done:
+    """The exit code of a command, and its output."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Call = Callable[..., Done]
 
 
 @pytest.fixture
@@ -41,12 +51,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def catalyst(folder: Path) -> Call:
-    """The command, in that checkout."""
+def catalyst(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command, in that checkout and in this process."""
+    monkeypatch.chdir(folder)
 
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "stagewright", "catalyst", *words]
-        return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    def call(*words: str) -> Done:
+        capsys.readouterr()
+        return Done(run(["catalyst", *words]), *capsys.readouterr())
 
     return call
 

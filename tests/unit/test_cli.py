@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import starter
 
 from stagewright.cli.main import COMMANDS, run
 from stagewright.errors import Exit
@@ -86,10 +88,8 @@ def cli(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ca
 
 def program(*words: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a separate process."""
-    line = [sys.executable, "-m", "stagewright", *words]
-    return subprocess.run(
-        line, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+    done = starter.run(*words, cwd=cwd, env=env)
+    return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 # help, and words that are not commands
@@ -235,41 +235,29 @@ def test_a_defect_shows_its_traceback(cli: Callable[..., Said], tmp_path: Path) 
     assert "Traceback" in said.err
 
 
-def test_a_reader_that_goes_away_is_not_an_error(project: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(tmp_path / "store"), "schema"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        assert child.stdout
-        assert child.stderr
-        child.stdout.close()
-        assert child.stderr.read() == b""
-        assert child.wait() == Exit.OK
+def test_a_reader_that_goes_away_is_not_an_error(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with starter.memory() as errors:
+        child = starter.start("schema", cwd=tmp_path, stdout=writer, stderr=errors)
+        os.close(writer)
+        assert os.read(reader, 1) == b"{"  # the rest does not fit into the pipe
+        os.close(reader)
+        assert (child.wait(), starter.content(errors)) == (Exit.OK, b"")
 
 
 def test_interrupted(project: Path, tmp_path: Path) -> None:
-    import signal
-
-    words = [
-        sys.executable,
-        "-m",
-        "stagewright",
-        "-C",
-        str(project),
-        "--store",
-        str(tmp_path / "store"),
-        "log",
-        "-f",
-        "live",
-    ]
     log = tmp_path / "store" / "logs" / "small" / "live" / "1.log"
     log.parent.mkdir(parents=True)
     log.write_text("a line\n", encoding="utf-8")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        assert child.stdout
-        assert child.stderr
-        assert child.stdout.readline() == "a line\n"
-        child.send_signal(signal.SIGINT)
+    reader, writer = os.pipe()
+    with starter.memory() as errors, open(reader, encoding="utf-8") as output:
+        words = ["-C", project, "--store", tmp_path / "store", "log", "-f", "live"]
+        child = starter.start(*words, cwd=tmp_path, stdout=writer, stderr=errors)
+        os.close(writer)
+        assert output.readline() == "a line\n"
+        child.kill(signal.SIGINT)
         assert child.wait(timeout=30) == Exit.INTERRUPTED
-        assert "Traceback" not in child.stderr.read()
+        assert b"Traceback" not in starter.content(errors)
 
 
 # commands

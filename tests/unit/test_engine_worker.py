@@ -209,7 +209,7 @@ def packed(folder: Path, umask: str) -> tuple[bytes, str, int]:
     return ball.read_bytes(), listing.splitlines()[0], (store / "artifacts").stat().st_mode & 0o777
 
 
-@needs_root
+@pytest.mark.real
 def test_the_umask_of_the_caller_is_not_in_results(tmp_path: Path) -> None:
     """The mode of ``/`` is 0755, and a store is not writable for everyone."""
     project = tmp_path / "p"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+import starter
 from integration.plugins import OCI, describe, install
 
 from stagewright.errors import Reason, StagewrightError
@@ -38,18 +38,10 @@ tag = "1"
 
 def stagewright(*words: str, site: Path, cwd: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run a command of Stagewright with the packages of a folder."""
-    paths = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
-    done = subprocess.run(
-        [sys.executable, "-m", "stagewright", *words],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": paths},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+    done = starter.run(*words, cwd=cwd or site, env={"PYTHONPATH": str(site)})
+    said = subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert said.returncode == code, said.stdout + said.stderr
+    return said
 
 
 @pytest.fixture(scope="module")

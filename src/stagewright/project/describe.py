@@ -7,7 +7,7 @@ import functools
 import inspect
 import itertools
 import json
-import textwrap
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_origin
@@ -50,10 +50,15 @@ def docstrings(model: type[BaseModel]) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in reversed(model.__mro__):
         if issubclass(part, Section) and part is not Section:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
-            assert isinstance(tree.body[0], ast.ClassDef)
-            found.update(_texts(tree.body[0].body))
+            found.update(_texts(_classes(part.__module__).get(part.__qualname__, [])))
     return found
+
+
+@functools.cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    """Return the bodies of the classes of an imported module. Classes inside of functions and classes are missing."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {part.name: part.body for part in tree.body if isinstance(part, ast.ClassDef)}
 
 
 def _texts(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,12 @@ def name_of(path: Path) -> str:
     return ".".join(words[:-1] if words[-1] == "__init__" else words)
 
 
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Return all parts of the syntax of a module."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 _KNOWN = {name_of(module) for module in MODULES}
 
 
@@ -77,7 +84,7 @@ _KNOWN = {name_of(module) for module in MODULES}
 def imports(path: Path) -> frozenset[str]:
     """Return the modules of Stagewright that a module imports, at its top or in a function."""
     found = set()
-    for statement in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for statement in nodes(path):
         if isinstance(statement, ast.Import):
             found |= {alias.name for alias in statement.names}
         elif isinstance(statement, ast.ImportFrom) and statement.module:
@@ -93,11 +100,11 @@ def sideways() -> set[tuple[str, str]]:
 
 def picture() -> str:
     """Return the picture of the layers for docs/architecture.md, from the table above and the real imports."""
-    found, lines = sideways(), []
+    pairs, lines = sideways(), []
     for number, (layer, names) in enumerate(LAYERS.items()):
         rows = ["  ".join(sorted(names - {"__main__"}))]
         for name in sorted(names - {"__main__"}):
-            if others := sorted(other for one, other in found if one == name):
+            if others := sorted(other for one, other in pairs if one == name):
                 rows.append(f"{name} → {', '.join(others)}")
         lines.append(BORDER)
         lines += [f"│ {layer if not row else '':<15}{text:<{WIDTH - 19}} │" for row, text in enumerate(rows)]
@@ -106,14 +113,14 @@ def picture() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_point_down(path: Path) -> None:
-    mine = part(name_of(path))
-    if not mine:
-        return
-    for other in {part(name) for name in imports(path)} - {mine, ""}:
-        fine = level(other) > level(mine) or (mine, other) in SIDEWAYS
-        assert fine, f"{name_of(path)} imports {other}, which is not below {mine}"
+def test_imports_point_down() -> None:
+    wrong = []
+    for path in MODULES:
+        mine = part(name_of(path))
+        for other in {part(name) for name in imports(path)} - {mine, ""} if mine else ():
+            if level(other) <= level(mine) and (mine, other) not in SIDEWAYS:
+                wrong.append(f"{name_of(path)} imports {other}, which is not below {mine}")
+    assert not wrong
 
 
 def test_intended_imports_within_a_layer_are_in_the_code() -> None:
@@ -136,22 +143,33 @@ def test_there_are_no_cycles() -> None:
     graphlib.TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "run.py"], ids=name_of)
-def test_run_alone_starts_processes(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            assert not {"subprocess", "multiprocessing"} & {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            assert node.module not in ("subprocess", "multiprocessing")
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
-            assert not node.attr.startswith(("exec", "spawn", "fork", "posix_spawn", "system", "popen")), node.attr
+def found(paths: Iterable[Path], wrong: Callable[[ast.AST], bool]) -> list[str]:
+    """Return the places of the nodes to which a function says True."""
+    return [f"{name_of(path)}:{node.lineno}" for path in paths for node in nodes(path) if wrong(node)]
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if part(name_of(path)) not in ("cli", "ui")], ids=name_of)
-def test_the_core_does_not_print(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id != "print", f"line {node.lineno}"
+def starts_processes(node: ast.AST) -> bool:
+    match node:
+        case ast.Import(names):
+            return bool({"subprocess", "multiprocessing"} & {alias.name for alias in names})
+        case ast.ImportFrom(module):
+            return module in ("subprocess", "multiprocessing")
+        case ast.Attribute(ast.Name("os"), attribute):
+            return attribute.startswith(("exec", "spawn", "fork", "posix_spawn", "system", "popen"))
+    return False
+
+
+def test_run_alone_starts_processes() -> None:
+    assert found((path for path in MODULES if path.name != "run.py"), starts_processes) == []
+
+
+def prints(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+
+
+def test_the_core_does_not_print() -> None:
+    core = (path for path in MODULES if part(name_of(path)) not in ("cli", "ui"))
+    assert found(core, prints) == []
 
 
 def test_each_kind_has_a_separate_module() -> None:
@@ -161,13 +179,31 @@ def test_each_kind_has_a_separate_module() -> None:
     assert len(homes) == len(set(homes))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_text_files_are_read_and_written_as_utf_8(path: Path) -> None:
+def has_no_encoding(node: ast.AST) -> bool:
+    called = node.func if isinstance(node, ast.Call) else None
+    if isinstance(called, ast.Attribute) and called.attr in ("read_text", "write_text"):
+        return "encoding" not in {keyword.arg for keyword in node.keywords}
+    return False
+
+
+def test_text_files_are_read_and_written_as_utf_8() -> None:
     """ruff's PLW1514 sees this only where it knows that something is a path."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        called = node.func if isinstance(node, ast.Call) else None
-        if isinstance(called, ast.Attribute) and called.attr in ("read_text", "write_text"):
-            assert "encoding" in {keyword.arg for keyword in node.keywords}, f"line {node.lineno}"
+    assert found(MODULES, has_no_encoding) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ("import subprocess", starts_processes),
+        ("from multiprocessing import Pool", starts_processes),
+        ("os.execv(x)", starts_processes),
+        ("print(1)", prints),
+        ("path.read_text()", has_no_encoding),
+    ],
+)
+def test_what_is_wrong_is_found(code: str, wrong: Callable[[ast.AST], bool]) -> None:
+    assert any(map(wrong, ast.walk(ast.parse(code))))
+    assert not any(map(wrong, ast.walk(ast.parse("import os; os.stat(x); path.read_text(encoding='utf-8')"))))
 
 
 if __name__ == "__main__":

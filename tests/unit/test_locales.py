@@ -115,7 +115,7 @@ def test_a_project_has_the_same_keys_in_every_locale(made: Path, project: Path) 
 
 @pytest.mark.parametrize("name", LOCALES)
 def test_paths_are_shown_in_the_encoding_of_the_terminal(made: Path, project: Path, name: str) -> None:
-    """What the encoding lacks is escaped."""
+    """Letters that the encoding lacks are escaped."""
     (project / "größe.tar").unlink()
     shutil.rmtree(project / "ı-und-日本")
     said = call(name, made, project, "check")

@@ -238,6 +238,13 @@ extends = "iso"
 boot = "boot-signed"
 loader = "uki"
 
+[stages.pxe-signed]
+extends = "pxe"
+boot = "boot-signed"
+uki = true
+combined = false
+base_url = "https://boot.example.org/live"
+
 [tests.hybrid-bios]
 boots = "hybrid"
 firmware = "bios"
@@ -300,6 +307,6 @@ def media_of(warm: Warm, folder: Path) -> Iterator[Media]:
     with (project / "stagewright.toml").open("a", encoding="utf-8") as stream:
         stream.write(MEDIA.replace("{key}", str(key)))
     store = warm.copy([*SEEDS, "system", "live", "boot"], binpkgs=True)
-    build("hybrid", "uki", "iso", cwd=project, store=store)
+    build("hybrid", "uki", "iso", "pxe-signed", cwd=project, store=store)
     yield Media(project, store)
     shutil.rmtree(store)

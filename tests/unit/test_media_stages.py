@@ -34,6 +34,7 @@ motd = "You are in."
 STAGE = {
     "boot": {"kind": '"livecd-stage2"', "root": '"it"'},
     "iso": {"kind": '"livecd-stage3"', "live": '"live"', "boot": '"boot"'},
+    "net": {"kind": '"pxeboot"', "live": '"live"', "boot": '"boot"'},
 }
 TEST = {"boots": '"iso"', "expect": '["login"]'}
 
@@ -144,14 +145,15 @@ def test_a_uki_has_no_menu(tmp_path: Path) -> None:
 def test_only_required_programs_are_listed(tmp_path: Path) -> None:
     def tools(**settings: Mapping[str, str]) -> dict[str, set[str]]:
         nodes = graph_of(load(write(tmp_path, **settings), kinds())).nodes
-        return {name: set(nodes[name].tools) for name in ("boot", "iso")}
+        return {name: set(nodes[name].tools) for name in ("boot", "iso", "net")}
 
     more = {"osslsigncode", "implantisomd5"}
     plain = tools()
-    assert not more & (plain["boot"] | plain["iso"])
-    signed = tools(boot={"loaders": '["uki"]', "secure_boot": SIGNED}, iso={"loader": '"uki"'})
-    assert signed["boot"] & more == {"osslsigncode"}
-    assert signed["iso"] & more == {"osslsigncode"}
+    assert not more & (plain["boot"] | plain["iso"] | plain["net"])
+    keys, uki = {"loaders": '["uki"]', "secure_boot": SIGNED}, {"loader": '"uki"'}
+    signed = tools(boot=keys, iso=uki, net={"single_file": "true"})
+    assert [signed[name] & more for name in ("boot", "iso", "net")] == [{"osslsigncode"}] * 3
+    assert not tools(boot=keys, iso=uki)["net"] & more  # it makes no EFI program
     assert tools(iso={"entries": '["verify"]'})["iso"] & more == {"implantisomd5"}
 
 

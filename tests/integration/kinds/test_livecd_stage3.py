@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_media_of_one_payload_share_their_bits(media: Media) -> None:
     assert [medium["loaders"] for medium in (first, second)] == [["grub"], ["systemd-boot"]]
     assert {entry["kernel"] for entry in first["entries"]} == {"boot/gentoo", "boot/second"}
     lists = {check["against"] for check in first["checks"]}
-    assert lists == {"sha512sums", f"{hybrid.name}.DIGESTS", f"{hybrid.name}.sha256"}
+    assert lists == {"sha512sums", "rd.stagewright.verity", f"{hybrid.name}.DIGESTS", f"{hybrid.name}.sha256"}
     signed = call("media", "check", "--json", str(hybrid), str(uki), cwd=media.project, store=media.store, check=False)
     assert signed.code == 1
     same_as_signed = {"boot/gentoo": False, "boot/gentoo.igz": True, "image.squashfs": True}
@@ -46,3 +47,12 @@ def test_payloads_that_cannot_boot_are_refused(media: Media) -> None:
     assert "made no initramfs" in run.stderr and "initramfs.omit" in run.stderr
     for word in ("isolinux", "memtest86+", "microcode"):
         assert word in run.stderr
+
+
+def test_programs_of_a_network_set_are_signed_with_the_root_hash_in_them(media: Media) -> None:
+    """UEFI specification 2.10, section 32.5: the signature is in the certificate table, entry 4 of the directories."""
+    program = (media.project / "out/pxe-signed/boot.efi").read_bytes()
+    (header,) = struct.unpack_from("<I", program, 0x3C)
+    place, size = struct.unpack_from("<II", program, header + 24 + 112 + 8 * 4)
+    assert 0 < place < place + size <= len(program)
+    assert program.index(b"rd.stagewright.verity=") < place

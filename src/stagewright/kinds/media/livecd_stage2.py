@@ -22,7 +22,7 @@ from stagewright.arch import Arch
 from stagewright.chroot import inside
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.file_digest import digest_of
-from stagewright.graph.node import Node, Yields
+from stagewright.graph.node import Node, NodeFiles, Yields
 from stagewright.kernel.choose import (
     Kernel,
     KernelName,
@@ -354,6 +354,20 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         if self.memtest:
             (payload / MEMTEST).mkdir()
             take_memtest(root, payload / MEMTEST)
+
+
+def payload_keys(scope: Scope, payload: str) -> SecureBoot | None:
+    """Return the keys of a payload with this name, for media that make an EFI program of it; None if it has none."""
+    model = scope.entry(payload).model
+    return model.secure_boot if isinstance(model, LiveStage2) else None
+
+
+def with_certificate(given: NodeFiles, keys: SecureBoot | None, scope: Scope) -> NodeFiles:
+    """Return the files of a node, with the certificate of these keys."""
+    if keys is None:
+        return given
+    certificate = {keys.certificate: scope.project.path(keys.certificate)}
+    return given.model_copy(update={"settings": {**given.settings, **certificate}})
 
 
 def _with_output(root: Root, folder: Path) -> Root:

@@ -16,7 +16,7 @@ from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.common.tools import IMPLANTISOMD5, SIGN, Tool
 from stagewright.kinds.common.work import Built, Work
-from stagewright.kinds.media.livecd_stage2 import LiveStage2
+from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.iso import implant_md5, make_iso
@@ -111,19 +111,14 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
 
     def node_files(self, scope: Scope) -> NodeFiles:
         """Return the files that the settings name, and the certificate of the payload's keys."""
-        files, keys = super().node_files(scope), self._keys(scope)
-        if keys is None:
-            return files
-        certificate = {keys.certificate: scope.project.path(keys.certificate)}
-        return files.model_copy(update={"settings": {**files.settings, **certificate}})
+        return with_certificate(super().node_files(scope), self._keys(scope), scope)
 
     def _keys(self, scope: Scope) -> SecureBoot | None:
         """Return the payload's keys if this build makes an EFI program, which only the loader ``uki`` needs.
 
         The programs of other loaders are already signed in the payload.
         """
-        payload = scope.entry(self.boot).model
-        return payload.secure_boot if isinstance(payload, LiveStage2) and self.loader is Loader.UKI else None
+        return payload_keys(scope, self.boot) if self.loader is Loader.UKI else None
 
     def _more_tools(self, *, signs: bool) -> Iterator[str]:
         if signs:

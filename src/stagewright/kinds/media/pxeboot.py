@@ -17,13 +17,14 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node
+from stagewright.graph.node import Node, NodeFiles
 from stagewright.kinds.common.artifact import ArtifactKind, manifest_of
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ReleasedContext
 from stagewright.kinds.common.facts import Facts
+from stagewright.kinds.common.tools import SIGN
 from stagewright.kinds.common.work import Built, Work
-from stagewright.kinds.media.livecd_stage2 import LiveStage2
+from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.efi import EfiArch
 from stagewright.media.layout import unsupported
@@ -31,6 +32,7 @@ from stagewright.media.loaders import Loader
 from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import IMAGE, LOADERS, BootKernel, Payload
 from stagewright.media.settings import LiveSettings
+from stagewright.media.signing import SecureBoot, sign
 from stagewright.media.uki import UkiParts, make_uki
 from stagewright.media.verity import arguments
 from stagewright.netboot.combined import write_combined
@@ -60,6 +62,8 @@ class NetSetContext(ReleasedContext):
     """Context of a folder for network boot."""
 
     title: str
+    secure_boot: SecureBoot | None = None
+    """The keys to sign the EFI programs that this build makes; None if it makes none, or if the payload has no keys."""
 
 
 class NetSetFacts(Facts):
@@ -80,6 +84,7 @@ class NetSetFacts(Facts):
 class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     """A stage of kind ``pxeboot``."""
 
+    optional_tools = (SIGN,)
     context_model = NetSetContext
     facts_model = NetSetFacts
 
@@ -99,9 +104,11 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     combined: bool = True
     """Also make one file of initramfs and image, for PXELINUX, GRUB and old versions of iPXE on UEFI machines."""
     uki: bool = False
-    """Also make `boot.efi` for UEFI HTTP Boot. It fetches the image from `base_url`. The payload needs `uki`."""
+    """Also make `boot.efi` for UEFI HTTP Boot. It fetches the image from `base_url`. The payload needs `uki`; its
+    `secure_boot` signs the file."""
     single_file: bool = False
-    """Also make `single.efi` for UEFI, which contains the image. The payload needs `uki`."""
+    """Also make `single.efi` for UEFI, which contains the image. The payload needs `uki`; its `secure_boot` signs the
+    file."""
     loaders: list[Annotated[NetLoader, ByValue()]] | None = None
     """Boot loaders to copy into the folder; default: all `network_loaders` of the payload."""
     budget: dict[str, Size] = {}
@@ -155,7 +162,23 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         """Return the title of boot menus, and the project."""
         info = scope.project.info
         title = self.title_for(info.name, info.version)
-        return NetSetContext(source_date_epoch=scope.project.epoch, project=scope.version, title=title)
+        keys = self._keys(scope)
+        return NetSetContext(
+            source_date_epoch=scope.project.epoch, project=scope.version, title=title, secure_boot=keys
+        )
+
+    def node(self, node_id: str, scope: Scope) -> Node:
+        """Return the node. The program that signs is one of its tools if something is signed."""
+        node = super().node(node_id, scope)
+        return replace(node, tools=(*node.tools, *([SIGN.program] if self._keys(scope) else [])))
+
+    def node_files(self, scope: Scope) -> NodeFiles:
+        """Return the files that the settings name, and the certificate of the payload's keys."""
+        return with_certificate(super().node_files(scope), self._keys(scope), scope)
+
+    def _keys(self, scope: Scope) -> SecureBoot | None:
+        """Return the payload's keys if this build makes an EFI program."""
+        return payload_keys(scope, self.boot) if self.uki or self.single_file else None
 
     def node_inputs(self, scope: Scope) -> dict[str, str]:
         """Return the payload and the squashfs; the live root is an input of the squashfs."""
@@ -225,6 +248,8 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             line = net_set.command.for_method(method, f"{net_set.base_url}/{IMAGE}")
             unified = UkiParts(stub, parts.kernel, initramfs, line, release, kernel.version)
             make_uki(unified, folder / name, work.epoch)
+            if work.context.secure_boot:
+                sign(folder / name, work.context.secure_boot, work.files, work.epoch, work.log)
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
 
     def _manifest(self, work: Work[NetSetContext], tree: Path, image: FileDigests) -> None:

@@ -21,6 +21,7 @@ from stagewright.kinds.common.context import BinhostDescription, PackageContext,
 from stagewright.kinds.common.work import Grant, Input, Work
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.portage import gpkg
+from stagewright.portage.index import date_index, merge_indexes
 from stagewright.project.load import load
 from stagewright.project.model import Project
 from stagewright.store.store import Meta, Store
@@ -190,3 +191,30 @@ def test_what_is_published_no_more_leaves_the_output_folder(tmp_path: Path) -> N
     publish(plan, store, tmp_path / "out")
     left = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
     assert left == ["packages", "packages/Packages", "packages/a", "packages/a/new"]
+
+
+INDEX = """PACKAGES: 2
+TIMESTAMP: 1796000000
+
+BUILD_TIME: 1700000000
+CPV: app-misc/one-1
+MTIME: 1790000001
+PATH: app-misc/one/one-1-1.gpkg.tar
+
+BUILD_TIME: 1700000500
+CPV: app-misc/two-1
+MTIME: 1790000002
+PATH: app-misc/two/two-1-1.gpkg.tar
+
+"""
+
+
+def test_the_times_of_an_index_follow_from_its_packages() -> None:
+    """A later run over the same packages gives the same bytes; clients see that a package was built or added."""
+    dated = date_index(INDEX)
+    assert "TIMESTAMP: 1700000502\n" in dated
+    assert "CPV: app-misc/one-1\nMTIME: 1700000000\n" in dated
+    assert date_index(INDEX.replace("1796000000", "1796999999").replace("1790000001", "1")) == dated
+    assert merge_indexes(dated, dated, lambda _: True) == dated
+    one = dated[: dated.index("BUILD_TIME: 1700000500")].replace("PACKAGES: 2", "PACKAGES: 1")
+    assert "TIMESTAMP: 1700000001\n" in date_index(one)

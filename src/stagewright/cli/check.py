@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from stagewright.cli.common import locked_option, session_of
+from stagewright.ui.streams import note
 
 
 @click.command(name="check")
@@ -19,6 +20,8 @@ def command(ctx: click.Context, locked: bool) -> None:
     """
     session = session_of(ctx)
     session.check(locked=locked)
+    for text in session.warnings():
+        note(f"warning: {text}")
     project = session.project
     counts = ", ".join(f"{len(entries)} {table}" for table, entries in project.entries.items() if entries)
     print(f"{project.info.name} {project.info.version}: {counts}, {len(session.graph.nodes)} nodes; nothing wrong")

@@ -8,6 +8,7 @@ import click
 
 from stagewright.cli.common import locked_option, session_of, targets_argument
 from stagewright.ui.plans import plan_data, plan_lines
+from stagewright.ui.streams import note
 
 
 @click.command(name="plan")
@@ -30,6 +31,8 @@ def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: b
     """
     session = session_of(ctx)
     session.check(targets, locked=locked)
+    for text in session.warnings():
+        note(f"warning: {text}")
     plan = session.plan(targets)
     if as_json:
         print(json.dumps(plan_data(plan), indent=2))

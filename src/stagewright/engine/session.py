@@ -8,6 +8,7 @@ in the repositories.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,9 @@ from stagewright.repos.repository_cache import trees_folder
 from stagewright.store.collect import Garbage, collect, unneeded, unused_packages, unused_seeds
 from stagewright.store.in_use import in_use
 from stagewright.store.store import Store, default_store
+
+_TOLERANCE = 60
+"""Seconds that the time stamp of a project may be ahead of the clock: clocks differ."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,15 @@ class Session:
         if locked:
             pins.require_pins(self._workspace, targets)
         return chosen
+
+    def warnings(self) -> list[str]:
+        """Return what is odd about the project on this computer, but is not an error."""
+        epoch, now = self.project.epoch, time.time()
+        if epoch <= now + _TOLERANCE:
+            return []
+        stamp, clock = (f"{datetime.datetime.fromtimestamp(moment, datetime.UTC):%F %T}" for moment in (epoch, now))
+        text = f"source_date_epoch ({stamp} UTC) is ahead of the clock ({clock} UTC): correct the one that is wrong"
+        return [f"{text}; new files get the time stamp of the project"]
 
     def plan(self, targets: Sequence[str] = ()) -> Plan:
         """Return what a build would make, and why. Reads the files of the project; looks nothing up."""
@@ -237,6 +250,8 @@ class Session:
         """
         options, started = options or BuildOptions(), time.monotonic()
         self.check(targets)
+        for text in self.warnings():
+            self.listeners(NodeNotice(node=self.project.info.name, text=text))
         self.store.sweep(self._report)
         result = self.build_plan(self.prepare(targets, locked=options.locked), options, publisher)
         return replace(result, seconds=time.monotonic() - started)

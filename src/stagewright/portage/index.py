@@ -12,6 +12,9 @@ from stagewright.portage.gpkg import SUFFIX
 
 _PATH = re.compile(r"^PATH: (.+)$", re.MULTILINE)
 _CPV = re.compile(r"^CPV: (.+)$", re.MULTILINE)
+_BUILT = re.compile(r"^BUILD_TIME: ([0-9]{1,12})$", re.MULTILINE)
+_TIMESTAMP = re.compile(r"^TIMESTAMP: .*$", re.MULTILINE)
+_MTIME = re.compile(r"^MTIME: .*$", re.MULTILINE)
 _COUNT = re.compile(r"^PACKAGES: \d+$", re.MULTILINE)
 
 
@@ -24,7 +27,20 @@ def merge_indexes(old: str, new: str, is_there: Callable[[str], bool]) -> str:
     known = {**_by_path(_stanzas(old)[1]), **_by_path(rows)}
     kept = sorted((_sort_key(row), row) for path, row in known.items() if is_there(path))
     head = _COUNT.sub(f"PACKAGES: {len(kept)}", head)
-    return "".join(f"{stanza}\n\n" for stanza in [head, *(row for _, row in kept)])
+    return date_index("".join(f"{stanza}\n\n" for stanza in [head, *(row for _, row in kept)]))
+
+
+def date_index(text: str) -> str:
+    """Return an index whose times follow from its packages, so that the same packages give the same index.
+
+    Portage reads an index again only if its TIMESTAMP has grown. So this is the newest BUILD_TIME plus the number of
+    packages: it grows with each package that is built or added. The MTIME of a package is its BUILD_TIME.
+    """
+    head, rows = _stanzas(text)
+    built = [int(found[1]) if (found := _BUILT.search(row)) else 0 for row in rows]
+    head = _TIMESTAMP.sub(f"TIMESTAMP: {max(built, default=0) + len(rows)}", head)
+    dated = [_MTIME.sub(f"MTIME: {time}", row) for time, row in zip(built, rows, strict=True)]
+    return "".join(f"{stanza}\n\n" for stanza in [head, *dated])
 
 
 def with_digests(text: str, folder: Path) -> str:

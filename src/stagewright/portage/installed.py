@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.chroot import inside
+from stagewright.root.files import is_of_build
 from stagewright.untrusted import number, read_root_text
 
 VDB = "var/db/pkg"
@@ -93,12 +94,12 @@ def clamp_records(root: Path, epoch: int) -> None:
     """
 
     def clamped(match: re.Match[str]) -> str:
-        return match[1] + _earlier(match[2], epoch)
+        return match[1] + _clamped(match[2], epoch)
 
     mtime = f"#dir_mtime={epoch * _NANO}"
     for folder in _entries(root):
         _rewrite(folder / "CONTENTS", lambda text: _TIMED.sub(clamped, text))
-        _rewrite(folder / "BUILD_TIME", lambda text: _earlier(text.strip(), epoch) + "\n")
+        _rewrite(folder / "BUILD_TIME", lambda text: _clamped(text.strip(), epoch) + "\n")
         _rewrite(folder / "metadata", lambda text: _MTIME.sub(mtime, _BUILD_TIME.sub(clamped, text)))
 
 
@@ -107,8 +108,9 @@ def _rewrite(path: Path, change: Callable[[str], str]) -> None:
         path.write_text(change(read_root_text(path)), encoding="utf-8")
 
 
-def _earlier(seconds: str, epoch: int) -> str:
-    return str(min(number(seconds) or 0, epoch))
+def _clamped(seconds: str, epoch: int) -> str:
+    time = number(seconds) or 0
+    return str(epoch if time > epoch or is_of_build(time) else time)
 
 
 def _entries(root: Path) -> list[Path]:

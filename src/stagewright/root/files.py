@@ -8,13 +8,17 @@ import fnmatch
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED
 from stagewright.untrusted import read_text
+
+_NANO = 1_000_000_000
+_STARTED = int(time.time())
 
 
 def copy_in(root: Path, source: Path, *, epoch: int, target: str = "/") -> None:
@@ -207,13 +211,33 @@ def _matches(folder: str, parts: list[str]) -> Iterator[str]:
 
 
 def clamp_times(tree: Path, epoch: int) -> None:
-    """Set times newer than ``epoch`` to ``epoch``, so that results do not depend on the time of the build."""
+    """Set times newer than ``epoch``, and those of this build, to ``epoch``: results do not depend on the clock.
+
+    The times of this build are older than ``epoch`` if that is ahead of the clock.
+    """
+    _set_times(tree, epoch, lambda time_ns: time_ns > epoch * _NANO or is_of_build(time_ns // _NANO))
+
+
+def set_new_times(tree: Path, epoch: int) -> None:
+    """Set the times of this build to ``epoch``, such as those of folders that an archive does not contain."""
+    _set_times(tree, epoch, lambda time_ns: is_of_build(time_ns // _NANO))
+
+
+def _set_times(tree: Path, epoch: int, chosen: Callable[[int], bool]) -> None:
     for folder, folders, files in os.walk(tree, topdown=False):
         for name in (*files, *folders, "."):
             path = os.path.join(folder, name)
-            info = os.lstat(path)
-            if info.st_mtime_ns > epoch * 1_000_000_000:
+            if chosen(os.lstat(path).st_mtime_ns):
                 os.utime(path, (epoch, epoch), follow_symlinks=False)
+
+
+def is_of_build(seconds: int) -> bool:
+    """Return True for a time between the start of this process and now, in seconds since 1970.
+
+    The clock may jump meanwhile.
+    """
+    now = int(time.time())
+    return min(_STARTED, now) <= seconds <= max(_STARTED, now)
 
 
 def names_in(folder: str) -> list[str]:

@@ -201,6 +201,8 @@ def test_the_host_has_all_packages_and_a_matching_index(published: tuple[Path, P
     uses = {entry["USE"] for path, entry in index.items() if "/hello/" in path}
     assert uses == {"static", "shout static"}, "both kinds of one version, each with a build id of its own"
     assert gzip.decompress((host / "Packages.gz").read_bytes()) == (host / "Packages").read_bytes()
+    newest = max(int(entry["BUILD_TIME"]) for entry in index.values())
+    assert f"\nTIMESTAMP: {newest + len(index)}\n" in (host / "Packages").read_text(encoding="utf-8")
     assert (host / "signing-key.asc").read_text(encoding="utf-8") == (project / "good.asc").read_text(encoding="utf-8")
     facts = [json.loads(path.read_text(encoding="utf-8"))["facts"] for path in store.glob("artifacts/*/meta.json")]
     sizes = sum(path.stat().st_size for path in host.rglob("*.gpkg.tar"))

@@ -28,7 +28,7 @@ from stagewright.kinds.common.tools import GNUPG
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage import gpkg
 from stagewright.portage.binpkgs import packages_with_paths
-from stagewright.portage.index import with_digests
+from stagewright.portage.index import date_index, with_digests
 from stagewright.portage.scripts import QUIET
 from stagewright.portage.settings import PortageSettings
 from stagewright.portage.sign_packages import PackageSigner
@@ -153,7 +153,7 @@ class BinhostStage(ArtifactKind, kind="binhost"):
             work.phase(f"sign {len(packages)} packages")
             public = self.sign.signer(work).sign(packages)
             (folder / PUBLIC_KEY).write_text(public, encoding="utf-8")
-        index = with_digests(index, folder)
+        index = date_index(with_digests(index, folder))
         (folder / "Packages").write_text(index, encoding="utf-8")
         (folder / "Packages.gz").write_bytes(gzip.compress(index.encode(), mtime=work.epoch))
         size = sum(path.stat().st_size for path in packages)

@@ -17,6 +17,7 @@ from stagewright.kinds.common.tools import SANDBOX, TAR, Tool
 from stagewright.kinds.common.work import Work
 from stagewright.project.fields import Matching, Section
 from stagewright.root.emulation import machine_of
+from stagewright.root.files import set_new_times
 from stagewright.seeds.tarscan import Bounds
 from stagewright.seeds.unpack import check_root, unpack
 from stagewright.trees import remove_tree
@@ -79,6 +80,7 @@ class ArchiveSeed(Seed):
         tree = work.new_folder("tree")
         try:
             fill(tree)
+            set_new_times(tree, work.epoch)
             check_root(tree, name)
             self._compare(tree, name)
         except BaseException:

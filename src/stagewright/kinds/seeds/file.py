@@ -1,4 +1,8 @@
-"""file: a root from a tarball or a folder of the project, unpacked once into a layer."""
+"""file: a root from a tarball or a folder of the project, unpacked once into a layer.
+
+The key of a seed covers all that reaches the layer. A folder has the time stamp of the build on all its files. Its
+owners and extended attributes are those of the checkout only with ``owners = "keep"``, and then they are in the key.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -26,7 +30,7 @@ class FileContext(StageContext):
     """Context of a seed from a file or folder."""
 
     owners: str | None = None
-    """A digest of the owners of a folder's files; None for a tarball."""
+    """A digest of the owners and extended attributes of a folder's files, if the seed keeps them."""
 
 
 class FileSeed(ArchiveSeed, kind="file"):
@@ -38,11 +42,13 @@ class FileSeed(ArchiveSeed, kind="file"):
     """A tarball (uncompressed, or compressed with xz, zstd, bzip2 or gzip), or a folder that contains the root."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """The SHA-256 digest that the tarball must have."""
+    owners: Literal["root", "keep"] = Field(default="root", exclude_if=lambda owners: owners == "root")
+    """The owners of a folder's files: `root`, or `keep` for those in the folder, with its extended attributes."""
 
     def node_context(self, node_id: str, scope: Scope) -> FileContext:
-        """Return the owners of a folder's files: the digest of the folder in the key does not cover them."""
+        """Return the owners of a folder, if they are kept: the digest of the folder in the key does not cover them."""
         path = scope.project.path(self.file)
-        owners = _owners(path) if path.is_dir() else None
+        owners = _owners(path) if self.owners == "keep" and path.is_dir() else None
         return FileContext(source_date_epoch=scope.project.epoch, owners=owners)
 
     def build(self, work: Work[FileContext]) -> Built:
@@ -67,28 +73,32 @@ class FileSeed(ArchiveSeed, kind="file"):
                 Reason.INVALID_VALUE, what, hint="remove `sha256`; the content of the folder is part of the key"
             )
         archive = work.folder / "folder.tar"
-        words = [
-            "tar",
-            "--create",
-            f"--file={archive}",
-            "--numeric-owner",
-            "--xattrs",
-            "--xattrs-include=*",
-            "--sparse",
-        ]
-        run([*words, "--exclude-vcs", f"--directory={source}", "."], log=work.log)
+        run([*_pack(archive, work.epoch, keep=self.owners == "keep"), f"--directory={source}", "."], log=work.log)
         # The number of files in a folder of the project is not limited.
         bounds = replace(self.limits.bounds(archive.stat().st_size), members=10**9)
         tree = self.unpacked(work, lambda tree: unpack(archive, tree, work.log, bounds, name=self.file), self.file)
         archive.unlink()
-        assert work.context.owners, "the source is a folder"
-        return Built(tree, LayerFacts(archive={"file": self.file, "owners": work.context.owners}))
+        owners = work.context.owners or "root"
+        return Built(tree, LayerFacts(archive={"file": self.file, "owners": owners}))
+
+
+def _pack(archive: Path, epoch: int, *, keep: bool) -> list[str]:
+    """Return the command that packs a folder with nothing that its key does not cover."""
+    words = ["tar", "--create", f"--file={archive}", "--numeric-owner", "--sparse", "--exclude-vcs"]
+    words += [f"--mtime=@{epoch}", "--sort=name", "--hard-dereference"]
+    return [*words, *(("--xattrs", "--xattrs-include=*") if keep else ("--owner=0", "--group=0"))]
 
 
 def _owners(folder: Path) -> str:
-    """Return UID:DIGEST: the owner of a folder, and a digest of the owners and groups of all files in it."""
-    total = hashlib.sha256()
+    """Return UID:DIGEST: the owner of a folder, and a digest of the owners and attributes of all files in it."""
+    total = hashlib.sha256(_owner(folder).encode())
     for entry, relative in walk(folder):
-        info = entry.stat(follow_symlinks=False)
-        total.update(f"{relative}\0{info.st_uid}:{info.st_gid}\n".encode(errors="surrogateescape"))
+        total.update(f"{relative}\0{_owner(entry.path)}\n".encode(errors="surrogateescape"))
     return f"{os.lstat(folder).st_uid}:{total.hexdigest()}"
+
+
+def _owner(path: Path | str) -> str:
+    info = os.lstat(path)
+    names = sorted(os.listxattr(path, follow_symlinks=False))
+    attributes = [f"{name}={os.getxattr(path, name, follow_symlinks=False).hex()}" for name in names]
+    return " ".join([f"{info.st_uid}:{info.st_gid}", *attributes])

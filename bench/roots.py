@@ -32,7 +32,8 @@ import json, os, statistics, sys, time
 from pathlib import Path
 from stagewright.graph.node import Yields
 from stagewright.root.root import Root
-from stagewright.store.store import Meta, Store
+from stagewright.store.meta import Meta
+from stagewright.store.store import Store
 store = Store(Path(sys.argv[1]))
 stack, seconds = [], []
 for number in range(int(sys.argv[2])):

@@ -84,6 +84,7 @@ class Reason(enum.StrEnum):
     STORE_FORMAT = "store-format"
     STORE_BUSY = "store-busy"
     STORE_FAILED = "store-failed"  # its disk is read-only or broken, or it is gone
+    DAMAGED = "damaged"  # a result is not what was built
     NOT_BUILT = "not-built"
     # building
     COMMAND_FAILED = "command-failed"
@@ -111,6 +112,7 @@ _EXITS = {
     Reason.STORE_FORMAT: Exit.STORE,
     Reason.STORE_BUSY: Exit.STORE,
     Reason.STORE_FAILED: Exit.STORE,
+    Reason.DAMAGED: Exit.STORE,
     Reason.COMMAND_FAILED: Exit.FAILED,
     Reason.PACKAGE_FAILED: Exit.FAILED,
     Reason.FETCH_FAILED: Exit.FAILED,

@@ -12,6 +12,7 @@ import fcntl
 import os
 import stat
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,36 +31,41 @@ class Step:
     """One step of a walk, valid until the next one.
 
     The walk entered ``folder``, a descriptor, with the entries ``files`` that are not folders. Or it came back to
-    ``folder`` from its subfolder ``left``.
+    ``folder`` from its subfolder ``left``. ``name`` is the name of the folder in its parent.
     """
 
     folder: int
     files: list[os.DirEntry[str]]
     left: str = ""
+    name: str = ""
 
 
-def walk(parent: int, name: str, enter: Callable[[int, str], int]) -> Iterator[Step]:
+def walk(parent: int, name: str, enter: Callable[[int, str], int], *, strict: bool = False) -> Iterator[Step]:
     """Walk through the folder ``name`` of the open folder ``parent``, each folder before and after its content.
 
-    ``enter`` opens a folder. A folder below the first one that may not be opened, or is gone, is left out.
+    Entries come sorted by name: those of a folder that are not folders, then its folders.
+    ``enter`` opens a folder. A folder below the first one that may not be opened, or is gone, is left out; with
+    ``strict`` it is an error.
     """
     current = enter(parent, name)
     try:
         files, folders = _entries(current)
         above = [(_identity(current), folders, name)]
-        yield Step(current, files)
+        yield Step(current, files, name=name)
         while True:
             if above[-1][1]:
-                inner = above[-1][1].pop()
+                inner = above[-1][1].popleft()
                 try:
                     descriptor = enter(current, inner)
                 except (PermissionError, FileNotFoundError):
+                    if strict:
+                        raise
                     continue
                 os.close(current)
                 current = descriptor
                 files, folders = _entries(current)
                 above.append((_identity(current), folders, inner))
-                yield Step(current, files)
+                yield Step(current, files, name=inner)
             else:
                 left = above.pop()[2]
                 if not above:
@@ -69,16 +75,22 @@ def walk(parent: int, name: str, enter: Callable[[int, str], int]) -> Iterator[S
                 current = outer
                 if _identity(current) != above[-1][0]:
                     raise OSError(errno.ESTALE, "moved meanwhile", left)
-                yield Step(current, [], left)
+                yield Step(current, [], left, above[-1][2])
     finally:
         os.close(current)
 
 
-def _entries(folder: int) -> tuple[list[os.DirEntry[str]], list[str]]:
+def walk_tree(path: Path) -> Iterator[Step]:
+    """Walk through the folder ``path``, as :func:`walk` does, but raise OSError for a folder that cannot be opened."""
+    with _parent(path) as parent:
+        yield from walk(parent, path.name, _open, strict=True)
+
+
+def _entries(folder: int) -> tuple[list[os.DirEntry[str]], deque[str]]:
     """Return the entries of a folder that are not folders, and the names of its folders."""
     with os.scandir(folder) as found:
-        entries = list(found)
-    folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    folders = deque(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     return [entry for entry in entries if not entry.is_dir(follow_symlinks=False)], folders
 
 

@@ -27,7 +27,8 @@ from stagewright.graph.node import Yields
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 from stagewright.run import PIPE, spawn
-from stagewright.store.store import Meta, Store
+from stagewright.store.meta import Meta
+from stagewright.store.store import Store
 
 PROJECT = """
 format = 1

@@ -24,7 +24,8 @@ from stagewright.portage import gpkg
 from stagewright.portage.index import date_index, merge_indexes
 from stagewright.project.load import load
 from stagewright.project.model import Project
-from stagewright.store.store import Meta, Store
+from stagewright.store.meta import Meta
+from stagewright.store.store import Store
 
 KEY = "0123456789ABCDEF" * 2 + "01234567"
 

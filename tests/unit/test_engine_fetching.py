@@ -18,7 +18,7 @@ from stagewright.engine.workspace import Workspace
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Event, Listeners, NodeFinished, NodeNotice, Status
 from stagewright.run import PIPE, spawn
-from stagewright.store.store import Meta
+from stagewright.store.meta import Meta
 
 PROJECT = """
 format = 1

@@ -24,7 +24,8 @@ from stagewright.kinds.media.squashfs import SquashfsFacts
 from stagewright.kinds.registry import by_kind, graph_of, kinds
 from stagewright.portage.installed import Package
 from stagewright.project.load import load
-from stagewright.store.store import Meta, Store
+from stagewright.store.meta import Meta
+from stagewright.store.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 from stagewright.project.model import Project
-from stagewright.store.store import Meta, Store
+from stagewright.store.meta import Meta
+from stagewright.store.store import Store
 from stagewright.ui.plans import reasons
 
 ALL = {

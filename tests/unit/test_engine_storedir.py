@@ -19,7 +19,8 @@ from stagewright.graph.node import Graph, Node, Yields
 from stagewright.release.artifact_digests import digest_artifact, write_digests
 from stagewright.release.manifest import write_manifest
 from stagewright.store.links import link
-from stagewright.store.store import Meta, Store
+from stagewright.store.meta import Meta
+from stagewright.store.store import Store
 
 KEY = "a" * 64
 

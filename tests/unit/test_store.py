@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from stagewright.graph.keys import Key
 from stagewright.graph.node import Yields
 from stagewright.project.model import NAME
 from stagewright.store.collect import Garbage, collect, leftovers, unneeded
-from stagewright.store.store import CLOSED, KEPT, Meta, Store, file_name
+from stagewright.store.meta import Meta
+from stagewright.store.store import CLOSED, KEPT, Store, file_name
 from stagewright.trees import make_read_only, remove_tree, tree_size
 
 LAYER, ARTIFACT = Yields.LAYER, Yields.ARTIFACT
@@ -67,7 +69,9 @@ def test_what_was_committed_is_there(store: Store) -> None:
     put(store, "k2", "k1")
     assert store.has(LAYER, "k2")
     assert not store.has(ARTIFACT, "k2")
-    assert store.meta(LAYER, "k2") == meta("k2", "k1")
+    stored = store.meta(LAYER, "k2")
+    assert replace(stored, content="", top=[], seal="") == meta("k2", "k1")
+    assert stored.content.startswith("sha256:") and stored.sealed() == stored
     assert (store.tree(LAYER, "k2") / "etc" / "name").read_text(encoding="utf-8") == "k2"
     assert store.stack("k2") == [store.tree(LAYER, "k2"), store.tree(LAYER, "k1")]
     assert Store(store.path).has(LAYER, "k1")
@@ -207,7 +211,7 @@ def test_other_users_see_no_roots_and_no_settings(store: Store) -> None:
     Store(store.path)
     secret = store.path / "history" / "demo" / "one.json"
     paths = [*(store.path / name for name in CLOSED), store.new_work("k2"), secret, store.folder(LAYER, "k1")]
-    assert [oct(path.stat().st_mode & 0o777) for path in paths[:-1]] == ["0o700"] * 5 + ["0o600"]
+    assert [oct(path.stat().st_mode & 0o777) for path in paths[:-1]] == ["0o700"] * 6 + ["0o600"]
     assert (paths[-1] / "meta.json").stat().st_mode & 0o077 == 0
     for path in paths:  # as another user
         with subprocess.Popen(["ls", path], user=65534, group=65534, stderr=subprocess.DEVNULL) as process:

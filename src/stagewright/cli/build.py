@@ -52,15 +52,18 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @targets_argument
 @build_options
 @locked_option
+@click.option("--verify", is_flag=True, help="First verify all results that are not built again.")
 @click.pass_context
 def command(
-    ctx: click.Context, targets: tuple[str, ...], options: BuildOptions, progress: str, *, locked: bool
+    ctx: click.Context, targets: tuple[str, ...], options: BuildOptions, progress: str, *, locked: bool, verify: bool
 ) -> None:
     """Build stages and run tests; all of the project if none is named.
 
     Results that are in the store are not built again. After a failure or Ctrl-C, the
     same command continues with what is finished. Files such as images and tarballs are
-    linked into the folder out/ of the project, and their paths are printed.
+    linked into the folder out/ of the project, and their paths are printed. Results that
+    were damaged in the store are set aside and built again: files for users are compared
+    with what was built, roots only with --verify.
 
     \b
       stagewright build                     everything
@@ -68,7 +71,7 @@ def command(
       stagewright build --progress=json     events for a program, a JSON object a line
     """
     with progress_listener(progress) as listener:
-        result = session_of(ctx, listener).build(targets, replace(options, locked=locked))
+        result = session_of(ctx, listener).build(targets, replace(options, locked=locked, verify=verify))
     finish(result, progress)
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "doctor": "stagewright.cli.doctor",
     "clean": "stagewright.cli.clean",
     "gc": "stagewright.cli.gc",
+    "verify": "stagewright.cli.verify",
     "schema": "stagewright.cli.schema",
     "kinds": "stagewright.cli.kinds",
     "media": "stagewright.cli.media",

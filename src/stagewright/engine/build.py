@@ -27,7 +27,8 @@ class BuildOptions:
 
     ``cores``, ``memory`` (MiB) and ``jobs`` limit what its nodes use together, and how many are built at a time; the
     defaults are all cores, nine tenths of the free memory, and as many nodes as fit. ``keep_going`` builds everything
-    that does not depend on a failed node. ``locked`` makes the build fail where a pin is missing.
+    that does not depend on a failed node. ``locked`` makes the build fail where a pin is missing. ``verify`` reads all
+    results first that the build takes from the store.
     """
 
     cores: int | None = None
@@ -35,6 +36,7 @@ class BuildOptions:
     jobs: int | None = None
     keep_going: bool = False
     locked: bool = False
+    verify: bool = False
 
     @property
     def resources(self) -> Resources:

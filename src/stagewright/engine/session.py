@@ -23,6 +23,7 @@ from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import Plan, State, check_targets, make_plan
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
+from stagewright.engine.verify import Verification, set_aside_damaged, verify
 from stagewright.engine.versions import VersionChange, version_changes
 from stagewright.engine.worker_process import Worker
 from stagewright.engine.workspace import StartWorker, Workspace
@@ -35,8 +36,9 @@ from stagewright.project.load import find, load
 from stagewright.project.lock import Lock, Pin
 from stagewright.project.model import Project
 from stagewright.repos.repository_cache import trees_folder
-from stagewright.store.collect import Garbage, collect, unneeded, unused_packages, unused_seeds
+from stagewright.store.collect import Garbage, collect, damaged_results, unneeded, unused_packages, unused_seeds
 from stagewright.store.in_use import in_use
+from stagewright.store.integrity import with_layers
 from stagewright.store.store import Store, default_store
 
 _TOLERANCE = 60
@@ -253,17 +255,29 @@ class Session:
         for text in self.warnings():
             self.listeners(NodeNotice(node=self.project.info.name, text=text))
         self.store.sweep(self._report)
-        result = self.build_plan(self.prepare(targets, locked=options.locked), options, publisher)
+        plan = self.prepare(targets, locked=options.locked)
+        while self._set_aside_damaged(plan, thorough=options.verify):
+            plan = self.prepare(targets, locked=options.locked)
+        result = self._build(plan, options, publisher)
         return replace(result, seconds=time.monotonic() - started)
 
     def build_plan(
         self, plan: Plan, options: BuildOptions | None = None, publisher: Callable[[Plan], Outputs] | None = None
     ) -> BuildResult:
         """Build what a plan of this session says, and publish it, as :meth:`build` does."""
+        options = options or BuildOptions()
+        while self._set_aside_damaged(plan, thorough=options.verify):
+            plan = self.plan(plan.targets)
+        return self._build(plan, options, publisher)
+
+    def _set_aside_damaged(self, plan: Plan, *, thorough: bool) -> bool:
+        return set_aside_damaged(self.store, plan, self.listeners, thorough=thorough)
+
+    def _build(self, plan: Plan, options: BuildOptions, publisher: Callable[[Plan], Outputs] | None) -> BuildResult:
         started = time.monotonic()
         with contextlib.ExitStack() as held:
             plan = self._held(plan, held)
-            outcome = build_plan(self._workspace, plan, options or BuildOptions())
+            outcome = build_plan(self._workspace, plan, options)
             outputs = (publisher or self.publish)(plan)
         self.listeners(Published(outputs=dict(outputs)))
         errors = failures(plan, self.store, outcome)
@@ -348,6 +362,15 @@ class Session:
         """Report something about the store to the listeners."""
         self.listeners(NodeNotice(node="store", text=text))
 
+    def verify(self, targets: Sequence[str] = (), *, keep: bool = False) -> Verification:
+        """Compare the results of targets, and of all that they are made from, with what was built.
+
+        Damaged results, and those made from them, are set aside, so that the next build makes them again; not with
+        ``keep``.
+        """
+        keys = self.plan(targets).keys().values()
+        return verify(self.store, with_layers(self.store, set(keys)), self.listeners, keep=keep)
+
     def collect(self, days: float = 30, *, dry_run: bool = False) -> tuple[list[Garbage], int]:
         """Remove what no project of the store needs, and caches that no build used for so many days.
 
@@ -357,5 +380,6 @@ class Session:
         if not dry_run:
             self.store.register(self.project.folder, keys)
         needed = set(keys.values())
-        garbage = [*unneeded(self.store, needed), *unused_packages(self.store, days), *unused_seeds(self.store, days)]
+        garbage = [*unneeded(self.store, needed), *damaged_results(self.store)]
+        garbage += [*unused_packages(self.store, days), *unused_seeds(self.store, days)]
         return garbage, 0 if dry_run else collect(self.store, garbage, self._report)

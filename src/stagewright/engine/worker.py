@@ -32,7 +32,8 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.registry import module_of
 from stagewright.run import UMASK, exit_if_orphaned, interactive, package_path, python
 from stagewright.store.digest_cache import DigestCache
-from stagewright.store.store import Meta, is_full
+from stagewright.store.meta import Meta
+from stagewright.store.store import is_full
 from stagewright.trees import make_read_only, tree_size
 
 FETCHED = "fetched.json"

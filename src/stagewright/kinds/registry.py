@@ -27,7 +27,7 @@ from stagewright.kinds.common.base import INTERNAL, Scope, Stage
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool, emulator
 from stagewright.project.model import Project
-from stagewright.store.store import Meta
+from stagewright.store.meta import Meta
 
 TABLES = ("seeds", "stages", "tests", INTERNAL)
 """The tables of the registry: those of a project file, and the one of internal kinds."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from stagewright.graph.node import Yields
 from stagewright.store.in_use import collecting, keys_in_use
-from stagewright.store.store import Meta, Store, failed_lock, not_removed
+from stagewright.store.meta import Meta
+from stagewright.store.store import Store, failed_lock, not_removed
 from stagewright.trees import remove_tree, tree_size
 
 
@@ -88,6 +89,14 @@ def leftovers(store: Store) -> list[Garbage]:
             failed_lock(folder.parent.name, folder.name),
         )
         for folder in (store.path / "failed").glob("*/*")
+    ]
+
+
+def damaged_results(store: Store) -> list[Garbage]:
+    """Return the damaged results that were set aside (``store/integrity.py``)."""
+    return [
+        Garbage(folder, f"set aside, key {folder.name[:12]}", tree_size(folder), "")
+        for folder in (store.path / "damaged").glob("*")
     ]
 
 

@@ -6,9 +6,12 @@
     format                       the version of this layout
     layers/<key>/tree/           what one root adds to the roots below it, plain files that overlayfs can stack
     layers/<key>/binpkgs/        the binary packages that it contains, hard links to those of the cache
+    layers/<key>/content.gz      a list of all files, with digests (store/content.py)
     layers/<key>/meta.json       written last: a layer without it does not exist
     artifacts/<key>/tree/        files for users or for other nodes
+    artifacts/<key>/content.gz
     artifacts/<key>/meta.json
+    damaged/<key>.<id>/          results that were not what their list says, until gc (store/integrity.py)
     work/<key>.<id>/             one attempt at building a node: overlay upper, /var/tmp/portage, job.json
     failed/<project>/<node>/     the work folder of the last failed attempt, for ``stagewright shell``
     locks/<key>.lock             flock(2): held by the run that builds this node
@@ -43,20 +46,22 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
 from stagewright.run import run
+from stagewright.store.content import FILE_NAME as CONTENT
+from stagewright.store.content import write_content
+from stagewright.store.meta import Meta
 from stagewright.trees import remove_tree
 from stagewright.untrusted import is_utf8
 
 FORMAT = "1"
 
-CLOSED = ("layers", "failed", "work", "history")
+CLOSED = ("layers", "failed", "work", "history", "damaged")
 """Folders that only the owner of the store can enter.
 
 Roots have setuid programs, device nodes and secrets. The settings in the history have hashes of passwords.
@@ -68,25 +73,10 @@ KEPT = 10
 LONGEST_NAME = 200
 """Longest name in bytes; a digest replaces the end of longer ones. File systems allow 255, endings included."""
 
+PARTS = ("tree", "binpkgs")
+"""Folders of a result that its list covers."""
+
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by Stagewright; see bford.info/cachedir\n"
-
-
-@dataclass(frozen=True)
-class Meta:
-    """Description of a result in the store.
-
-    ``stack`` are the keys of a root's layers, topmost first, ending with the layer's own base; empty for artifacts.
-    ``size`` is in bytes. ``facts`` are findings of the build, such as versions, for manifests and users.
-    """
-
-    key: str
-    node: str
-    kind: str
-    created: float
-    size: int
-    data: KeyData
-    stack: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Store:
@@ -128,6 +118,7 @@ class Store:
             raise PermissionError(errno.EACCES, "not writable", str(self.path))
         for name in CLOSED:
             with contextlib.suppress(FileNotFoundError):  # in a store that another process makes now
+                (self.path / name).mkdir(mode=0o700, exist_ok=True)  # stores of former versions lack some
                 if stat.S_IMODE((self.path / name).stat().st_mode) != 0o700:
                     (self.path / name).chmod(0o700)
 
@@ -146,9 +137,13 @@ class Store:
         return (self.folder(yields, key) / "meta.json").exists()
 
     def meta(self, yields: Yields, key: str) -> Meta:
-        """Return the description of a result. Raises: NOT_BUILT if it is not in the store."""
+        """Return the description of a result. Raises: NOT_BUILT if it is not in the store, DAMAGED if it is invalid."""
+        file = self.folder(yields, key) / "meta.json"
         try:
-            return Meta(**json.loads((self.folder(yields, key) / "meta.json").read_text(encoding="utf-8")))
+            return Meta(**json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            hint = "stagewright verify --store sets it aside; the next build makes it again"
+            raise StagewrightError(Reason.DAMAGED, f"{file}: damaged ({error})", hint=hint) from error
         except FileNotFoundError as error:
             raise StagewrightError(
                 Reason.NOT_BUILT, f"key {key[:12]}: not found in the store", hint="stagewright build"
@@ -210,18 +205,26 @@ class Store:
         return [path for folder in folders for path in sorted(folder.glob("*/*/*.gpkg.tar"))]
 
     def commit(self, tree: Path, yields: Yields, meta: Meta, binpkgs: Path | None = None) -> None:
-        """Move a finished tree into the store, meta data last. If the key is in the store, remove the tree."""
+        """Move a finished tree into the store, meta data last. If the key is in the store, remove the tree.
+
+        The list of the content is made first. Times of an artifact are not in it: it has links in output folders.
+        """
         target = self.folder(yields, meta.key)
         if self.has(yields, meta.key):
             remove_tree(tree)
             return
-        run(["sync", "-f", tree])
         remove_tree(target)
         target.mkdir()
         tree.rename(target / "tree")
         if binpkgs:
             binpkgs.rename(target / "binpkgs")
-        write_atomically(target / "meta.json", json.dumps(asdict(meta), indent=1, sort_keys=True), mode=0o600)
+        parts = [target / name for name in PARTS if (target / name).exists()]
+        content = write_content(parts, target / CONTENT, times=yields is Yields.LAYER)
+        run(["sync", "-f", target])
+        info = (target / "tree").lstat()
+        top = [stat.S_IMODE(info.st_mode), info.st_mtime_ns] if yields is Yields.LAYER else []
+        sealed = replace(meta, content=content, top=top).sealed()
+        write_atomically(target / "meta.json", json.dumps(asdict(sealed), indent=1, sort_keys=True), mode=0o600)
         sync_folder(target.parent)
 
     def failed(self, project: str, node: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from stagewright.portage.installed import Package
-from stagewright.store.store import Meta
+from stagewright.store.meta import Meta
 
 F = TypeVar("F", bound="Facts")
 

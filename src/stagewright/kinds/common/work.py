@@ -22,7 +22,8 @@ from stagewright.portage.installed import Package
 from stagewright.root.emulation import find_emulator, machine_of, register, unserved
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.store.store import Meta, Store
+from stagewright.store.meta import Meta
+from stagewright.store.store import Store
 
 C_co = TypeVar("C_co", bound=StageContext, covariant=True)
 

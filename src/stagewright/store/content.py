@@ -1,0 +1,336 @@
+"""The content of a result: a list of everything in its folders, and the digest of that list.
+
+::
+
+    <key>/content.gz    JSON Lines, compressed by gzip
+
+The first line is the format. Each other line is one :class:`Entry` as an array, in the order of ``trees.walk``: a
+folder, its entries that are not folders, its folders, each sorted by name. ``meta.json`` has the SHA-256 digest of the
+text. An entry names no path but its depth, so the list stays short for a tree of any depth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import hashlib
+import json
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from stagewright.trees import Step, walk_tree
+
+FILE_NAME = "content.gz"
+
+FORMAT = "stagewright content 1"
+
+_CHUNK = 1 << 20
+_TYPES = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "folder",
+    stat.S_IFLNK: "link",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+}
+_NO_ATTRIBUTES = (errno.ENOTSUP, errno.EPERM, errno.ENOENT)
+
+
+class Entry(NamedTuple):
+    """One line of the list.
+
+    ``content`` is the SHA-256 of a file, the target of a link, the numbers of a device; or ``=N`` for another name of
+    the file in line N, counted from 0 after the format. ``time`` is in nanoseconds since 1970; 0 if it does not count.
+    ``attributes`` are extended attributes, in hexadecimal.
+    """
+
+    depth: int
+    name: str
+    type: str
+    mode: int
+    owner: int
+    group: int
+    size: int
+    time: int
+    content: str
+    attributes: dict[str, str]
+
+    @property
+    def is_again(self) -> bool:
+        """True for another name of a file in an earlier line."""
+        return self.type == "file" and self.content.startswith("=")
+
+
+@dataclass(frozen=True)
+class Ids:
+    """The ids that a user namespace has on disk: ``first`` is its id 0. The default is the host's ids."""
+
+    first: int = 0
+    count: int = 1 << 32
+
+    def inside(self, number: int) -> int:
+        """Return an id on disk as the namespace shows it: 65534 for one that it does not have."""
+        return number - self.first if self.first <= number < self.first + self.count else 65534
+
+
+NO_NAMESPACE = Ids()
+
+
+class Reader:
+    """Reads trees as entries. ``times`` says if the times of files count; ``ids`` are those of the builds.
+
+    ``unreadable`` gets the error of a file that cannot be read and returns what stands for its content.
+    """
+
+    def __init__(self, ids: Ids, unreadable: Callable[[OSError], str], *, times: bool) -> None:
+        self._ids = ids
+        self._unreadable = unreadable
+        self._times = times
+        self._seen: dict[tuple[int, int], int] = {}
+        self._count = 0
+        self._path: list[str] = []
+        self.size = 0
+        """Number of bytes that were read."""
+
+    def entries(self, tree: Path) -> Iterator[Entry]:
+        """Yield the entries of a tree. Raises OSError, with the path, for a folder that cannot be read."""
+        self._path = [str(tree.parent)]
+        try:
+            for step in walk_tree(tree):
+                if step.left:
+                    self._path.pop()
+                    continue
+                yield from self._step(step)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, "/".join([*self._path, str(error.filename or "")])) from error
+
+    def _step(self, step: Step) -> Iterator[Entry]:
+        depth = len(self._path) - 1
+        self._path.append(step.name)
+        info = os.fstat(step.folder)
+        yield self._entry(depth, step.name, info, "", _attributes(step.folder))
+        for file in step.files:
+            inner = file.stat(follow_symlinks=False)
+            content, attributes = self._content(step.folder, file.name, inner)
+            yield self._entry(depth + 1, file.name, inner, content, attributes)
+
+    def _entry(self, depth: int, name: str, info: os.stat_result, content: str, attributes: dict[str, str]) -> Entry:
+        self._count += 1
+        return Entry(
+            depth,
+            name,
+            _TYPES[stat.S_IFMT(info.st_mode)],
+            stat.S_IMODE(info.st_mode),
+            self._ids.inside(info.st_uid),
+            self._ids.inside(info.st_gid),
+            info.st_size if stat.S_ISREG(info.st_mode) else 0,
+            info.st_mtime_ns if self._times else 0,
+            content,
+            attributes,
+        )
+
+    def _content(self, folder: int, name: str, info: os.stat_result) -> tuple[str, dict[str, str]]:
+        if stat.S_ISREG(info.st_mode):
+            return self._file(folder, name, info)
+        attributes = _attributes(f"/proc/self/fd/{folder}/{name}")
+        if stat.S_ISLNK(info.st_mode):
+            return os.readlink(name, dir_fd=folder), attributes
+        if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
+            return f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}", attributes
+        return "", attributes
+
+    def _file(self, folder: int, name: str, info: os.stat_result) -> tuple[str, dict[str, str]]:
+        if info.st_nlink > 1:
+            first = self._seen.setdefault((info.st_dev, info.st_ino), self._count)
+            if first != self._count:
+                return f"={first}", {}
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                return self._digest(descriptor), _attributes(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            path = "/".join([*self._path, name])
+            return self._unreadable(OSError(error.errno, error.strerror, path)), {}
+
+    def _digest(self, descriptor: int) -> str:
+        total = hashlib.sha256()
+        while data := os.read(descriptor, _CHUNK):
+            total.update(data)
+            self.size += len(data)
+        return total.hexdigest()
+
+
+def _attributes(place: int | str) -> dict[str, str]:
+    """Return the extended attributes of an open file, or of a path whose last part is not followed."""
+    follow = isinstance(place, int)
+    try:
+        names = sorted(os.listxattr(place, follow_symlinks=follow))
+        return {name: os.getxattr(place, name, follow_symlinks=follow).hex() for name in names}
+    except OSError as error:
+        if error.errno in _NO_ATTRIBUTES:
+            return {}
+        raise
+
+
+def fail(error: OSError) -> str:
+    """Raise the error of a file that cannot be read."""
+    raise error
+
+
+def write_content(trees: Iterable[Path], target: Path, *, times: bool, ids: Ids = NO_NAMESPACE) -> str:
+    """Write the list of some trees. Return its digest, as ``sha256:HEX``. Raises OSError, with the path."""
+    reader = Reader(ids, fail, times=times)
+    total = hashlib.sha256()
+    with target.open("xb") as stream:
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as packed:
+            for line in _lines(reader, trees):
+                total.update(line)
+                packed.write(line)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return f"sha256:{total.hexdigest()}"
+
+
+def _lines(reader: Reader, trees: Iterable[Path]) -> Iterator[bytes]:
+    yield f'["{FORMAT}"]\n'.encode()
+    for tree in trees:
+        for entry in reader.entries(tree):
+            yield json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+
+
+class ListDamagedError(ValueError):
+    """A list that is not what was written. The message is the reason."""
+
+
+def read_content(path: Path, digest: str) -> Iterator[Entry]:
+    """Yield the entries of a list, after a check of its digest. Raises ListDamagedError, or OSError."""
+    with _unpacked(path) as stream:
+        found = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+    if digest != found:
+        raise ListDamagedError(f"expected {digest}, found {found}")
+    with _unpacked(path) as stream:
+        if json.loads(stream.readline()) != [FORMAT]:
+            raise ListDamagedError("unknown format")
+        for line in stream:
+            yield Entry(*json.loads(line))
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[gzip.GzipFile]:
+    try:
+        with gzip.open(path) as stream:
+            yield stream
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ListDamagedError(f"not what was written ({error})") from error
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One difference between a result and its list. ``path`` is relative to the folder of the result."""
+
+    path: str
+    what: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        return f"{where}{self.what}: expected {self.expected}, found {self.found}"
+
+
+_LONGEST = 4096
+"""Longest path in a report (characters); the start of a longer one is left out."""
+
+_ROOT = -1
+
+
+class _Names:
+    """Numbers for paths: a path is a name in a folder, which has a number. Two trees share the numbers."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, str], int] = {}
+        self._names: list[tuple[int, str]] = []
+
+    def numbered(self, entries: Iterable[Entry]) -> Iterator[tuple[int, int, Entry]]:
+        """Yield each entry with the numbers of its path and of its folder, and with links to numbers of paths."""
+        above, lines = [_ROOT], list[int]()
+        for entry in entries:
+            del above[entry.depth + 1 :]
+            folder = above[entry.depth]
+            number = self._number(folder, entry.name)
+            lines.append(number)
+            if entry.type == "folder":
+                above.append(number)
+            if entry.is_again:
+                entry = entry._replace(content=f"={lines[int(entry.content[1:])]}")  # noqa: PLW2901
+            yield number, folder, entry
+
+    def _number(self, folder: int, name: str) -> int:
+        number = self._numbers.setdefault((folder, name), len(self._names))
+        if number == len(self._names):
+            self._names.append((folder, name))
+        return number
+
+    def path(self, number: int) -> str:
+        """Return the path with a number."""
+        parts, length = list[str](), 0
+        while number != _ROOT and length < _LONGEST:
+            number, name = self._names[number]
+            parts.append(name)
+            length += len(name) + 1
+        return "/".join(["..."] * (number != _ROOT) + parts[::-1])
+
+
+def compare(expected: Iterable[Entry], found: Iterable[Entry]) -> Iterator[Damage]:
+    """Yield the differences of a tree from its list. Of a folder that is missing or new, its content is left out."""
+    names = _Names()
+    known = {number: (folder, entry) for number, folder, entry in names.numbered(expected)}
+    present = set()
+    added = set()
+    for number, folder, entry in names.numbered(found):
+        present.add(number)
+        if number in known:
+            yield from _changes(names, number, known[number][1], entry)
+        else:
+            added.add(number)
+            if folder not in added:
+                yield Damage(names.path(number), "added", "nothing", f"a {entry.type}")
+    for number, (folder, entry) in known.items():
+        if number not in present and (folder in present or folder == _ROOT):
+            yield Damage(names.path(number), "missing", f"a {entry.type}", "nothing")
+
+
+def _changes(names: _Names, number: int, old: Entry, new: Entry) -> Iterator[Damage]:
+    path = names.path(number) if old != new else ""
+    if old.type != new.type:
+        yield Damage(path, "type", old.type, new.type)
+        return
+    for what in ("mode", "owner", "group", "size", "content", "time"):
+        before, after = getattr(old, what), getattr(new, what)
+        if before != after:
+            yield Damage(path, what, _shown(names, what, before), _shown(names, what, after))
+    for name in sorted(old.attributes.keys() | new.attributes.keys()):
+        values = [entry.attributes.get(name) for entry in (old, new)]
+        if values[0] != values[1]:
+            shown = ["nothing" if value is None else f"0x{value[:64]}" for value in values]
+            yield Damage(path, f"attribute {name}", *shown)
+
+
+def _shown(names: _Names, what: str, value: int | str) -> str:
+    if what == "mode":
+        return f"{value:04o}"
+    if what == "time":
+        return f"{int(value) // 1_000_000_000}.{int(value) % 1_000_000_000:09} seconds"
+    if what == "content" and str(value).startswith("="):
+        with contextlib.suppress(ValueError):
+            return f"the same file as {names.path(int(str(value)[1:]))}"
+    return str(value)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from stagewright.media.render import render
 from stagewright.netboot.combined import write_combined
 from stagewright.netboot.methods import BIOS_LIMIT, COMBINED, IN_INITRAMFS, CommandLine, Method, tftp_limits
 from stagewright.netboot.programs import GrubNet, is_bios
+from stagewright.netboot.signatures import SUFFIX, verifying
 from stagewright.release.artifact_digests import LISTED, FileDigests, digest_artifact
 from stagewright.store.links import link
 
@@ -75,7 +76,7 @@ class NetSet:
     The first of the ``methods`` is the default. ``base_url`` is the folder's address on a web server, ``nfs_url`` its
     address on an NFS server, ``nbd_url`` the image's address on an NBD server; "" if unknown. ``timeout`` is in
     seconds. ``budgets`` are the largest sizes of files in bytes, by patterns of their names. ``image`` is the path of
-    the image in the set.
+    the image in the set. ``signed`` is True if iPXE is to verify signatures of the files that it loads.
     """
 
     title: str
@@ -88,6 +89,7 @@ class NetSet:
     combined: bool = True
     budgets: Mapping[str, int] = field(default_factory=dict)
     image: str = IMAGE
+    signed: bool = False
 
     def image_url(self, method: Method) -> str:
         """Return the address of the image for a method, or "" if it is unknown."""
@@ -166,8 +168,13 @@ class NetSetReport:
         return "; ".join([f"least memory: {memory}", *self.limits])
 
 
-def write_set(parts: NetSetParts, net_set: NetSet, folder: Path, epoch: int) -> NetSetReport:
-    """Fill an empty folder. Raises ``BUILD_FAILED`` with every file that exceeds its budget."""
+def write_set(
+    parts: NetSetParts, net_set: NetSet, folder: Path, epoch: int, sign: Callable[[Path], None] | None = None
+) -> NetSetReport:
+    """Fill an empty folder. Raises ``BUILD_FAILED`` with every file that exceeds its budget.
+
+    ``sign`` writes the signature of a file next to it.
+    """
     main = {KERNEL: parts.kernel, INITRAMFS: parts.initramfs, net_set.image: parts.image}
     for name, source in {**main, **parts.programs, **parts.more}.items():
         link(source, folder / name)
@@ -178,6 +185,9 @@ def write_set(parts: NetSetParts, net_set: NetSet, folder: Path, epoch: int) -> 
     for name, text in _texts(net_set, parts.programs).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
+    if sign:
+        for name in (KERNEL, INITRAMFS, *([COMBINED] if net_set.combined else []), SCRIPT):
+            sign(folder / name)
     sizes = _sizes(folder)
     _check_budgets(sizes, net_set.budgets)
     memory = {method: method.memory(sizes[net_set.image], sizes[INITRAMFS]) for method in net_set.methods}
@@ -185,10 +195,16 @@ def write_set(parts: NetSetParts, net_set: NetSet, folder: Path, epoch: int) -> 
         (name, limit) for name in (COMBINED, net_set.image, INITRAMFS) for limit in tftp_limits(sizes.get(name, 0))
     ]
     limits = [f"{name}: {limit}" for name, limit in large]
+    limits += [f"{name}: cannot verify signatures (no imgverify)" for name in _unable(net_set, parts.programs)]
     (folder / README).write_text(_readme(net_set, parts.programs, sizes, memory, limits), encoding="utf-8")
     digests = add_digests(folder, _sizes(folder), epoch)
     _set_times(folder, {KERNEL, INITRAMFS, net_set.image, *parts.programs, *parts.more}, epoch)
     return NetSetReport(_sizes(folder), memory, limits, {file.file: file for file in digests})
+
+
+def _unable(net_set: NetSet, programs: Mapping[str, Path]) -> list[str]:
+    """Return the programs of a signed set that cannot verify signatures."""
+    return [name for name, path in programs.items() if net_set.signed and verifying(path) is False]
 
 
 def _texts(net_set: NetSet, programs: Mapping[str, Path]) -> dict[str, str]:
@@ -246,6 +262,8 @@ def _readme(
 
 
 def _describe(name: str, net_set: NetSet) -> str:
+    if name.endswith(SUFFIX):
+        return f"signature of {name.removesuffix(SUFFIX)}, for iPXE"
     other = _DESCRIPTIONS[IMAGE] if name == net_set.image else "belongs to the live system"
     return _DESCRIPTIONS.get(name, other)
 

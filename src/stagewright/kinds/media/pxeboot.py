@@ -7,12 +7,12 @@ are hard links to the files of the payload and of the squashfs. The stage compil
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
@@ -22,7 +22,7 @@ from stagewright.kinds.common.artifact import ArtifactKind, manifest_of
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ReleasedContext
 from stagewright.kinds.common.facts import Facts
-from stagewright.kinds.common.tools import SIGN
+from stagewright.kinds.common.tools import OPENSSL, SIGN
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
@@ -38,6 +38,7 @@ from stagewright.media.verity import arguments
 from stagewright.netboot.combined import write_combined
 from stagewright.netboot.methods import COMBINED, CommandLine, Method, supported_methods
 from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
+from stagewright.netboot.signatures import ImageSigning, check_certificate, sign_file
 from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, NetSetParts, add_digests, write_set
 from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
@@ -84,7 +85,7 @@ class NetSetFacts(Facts):
 class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     """A stage of kind ``pxeboot``."""
 
-    optional_tools = (SIGN,)
+    optional_tools = (SIGN, OPENSSL)
     context_model = NetSetContext
     facts_model = NetSetFacts
 
@@ -111,6 +112,8 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     file."""
     loaders: list[Annotated[NetLoader, ByValue()]] | None = None
     """Boot loaders to copy into the folder; default: all `network_loaders` of the payload."""
+    sign: ImageSigning | None = Field(default=None, exclude_if=lambda keys: keys is None)
+    """Sign kernel, initramfs and script, so that an iPXE with `imgverify` starts no other ones."""
     budget: dict[str, Size] = {}
     """The largest permitted sizes of files, by pattern: { "combined.igz" = "600M" }. Larger files are an error."""
 
@@ -170,7 +173,12 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     def node(self, node_id: str, scope: Scope) -> Node:
         """Return the node. The program that signs is one of its tools if something is signed."""
         node = super().node(node_id, scope)
-        return replace(node, tools=(*node.tools, *([SIGN.program] if self._keys(scope) else [])))
+        signs = [*([SIGN] if self._keys(scope) else []), *([OPENSSL] if self.sign else [])]
+        return replace(node, tools=(*node.tools, *(tool.program for tool in signs)))
+
+    def missing(self) -> Iterator[StagewrightError]:
+        """Yield missing files of the keys."""
+        yield from self.sign.missing() if self.sign else ()
 
     def node_files(self, scope: Scope) -> NodeFiles:
         """Return the files that the settings name, and the certificate of the payload's keys."""
@@ -204,10 +212,18 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         if self.uki or self.single_file:
             parts = self._unify(parts, net_set, payload, work)
         tree = work.new_folder("tree")
-        report = write_set(parts, net_set, tree, work.epoch)
+        report = write_set(parts, net_set, tree, work.epoch, self._signer(work))
         self._manifest(work, tree, report.digests[IMAGE])
         work.notice(report.summary)
         return Built(tree, NetSetFacts(script=SCRIPT, base_url=net_set.base_url, **report.to_dict()))
+
+    def _signer(self, work: Work[NetSetContext]) -> Callable[[Path], None] | None:
+        """Return the function that signs a file, or None. Raises ``BUILD_FAILED`` if the certificate does not fit."""
+        if self.sign is None:
+            return None
+        check_certificate(work.files[self.sign.certificate])
+        keys = self.sign
+        return lambda path: sign_file(path, keys, work.files, work.epoch, work.log)
 
     def _modules(self) -> list[NetModule]:
         """Return the dracut modules that the initramfs must contain for the methods and for `uki`."""
@@ -227,6 +243,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             nbd_url=self.nbd_url or "",
             timeout=self.timeout,
             combined=self.combined,
+            signed=self.sign is not None,
             budgets={pattern: parse_size(size) for pattern, size in self.budget.items()},
         )
 

@@ -1,0 +1,83 @@
+"""Signatures that iPXE verifies: detached CMS signatures by an RSA key (ipxe.org/crypto, commands imgtrust, imgverify).
+
+They are reproducible: without signed attributes there is no time in them, and RSA signatures have no random number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.project.fields import FilePath, SecretPath, Section
+from stagewright.run import run
+
+SUFFIX = ".sig"
+
+
+class ImageSigning(Section):
+    """The key and the certificate for signatures that iPXE verifies, as PEM files."""
+
+    key: SecretPath
+    """The private RSA key, without a password, outside the project."""
+    certificate: FilePath
+    """The certificate, with the extended key usage codeSigning. iPXE must trust it, or the one that signed it."""
+
+    @property
+    def secret(self) -> Path:
+        """Path of the private key."""
+        return Path(self.key).expanduser()
+
+    def missing(self) -> Iterator[StagewrightError]:
+        """Yield an error if the private key does not exist."""
+        if not self.secret.is_file():
+            hint = "copy the key there, or build on the machine that has it"
+            yield StagewrightError(Reason.MISSING_FILE, f"sign.key: file not found: {self.secret}", hint=hint)
+
+
+def check_certificate(certificate: Path) -> None:
+    """Raise ``BUILD_FAILED`` if iPXE would not accept signatures by this certificate."""
+    done = run(["openssl", "x509", "-in", certificate, "-noout", "-text"], check=False)
+    hint = "make an RSA certificate: openssl req -x509 -newkey rsa:3072 -addext extendedKeyUsage=codeSigning ..."
+    lacks = [word for word in ("Public Key Algorithm: rsaEncryption", "Code Signing") if word not in done.stdout]
+    if done.code != 0:
+        raise StagewrightError(Reason.BUILD_FAILED, f"{certificate.name}: not a certificate in PEM format", hint=hint)
+    if lacks:
+        message = f"{certificate.name}: iPXE accepts no signatures by it (missing: {', '.join(lacks)})"
+        raise StagewrightError(Reason.BUILD_FAILED, message, hint=hint)
+
+
+def sign_file(path: Path, keys: ImageSigning, files: Mapping[str, Path], epoch: int, log: IO[str]) -> None:
+    """Write the signature of a file next to it. ``files`` are the project's files by the path in the settings."""
+    target = path.with_name(f"{path.name}{SUFFIX}")
+    words = ["openssl", "cms", "-sign", "-binary", "-noattr", "-md", "sha256", "-outform", "DER"]
+    words += [
+        "-signer",
+        str(files[keys.certificate]),
+        "-inkey",
+        str(keys.secret),
+        "-in",
+        str(path),
+        "-out",
+        str(target),
+    ]
+    try:
+        run(words, log=log)
+    except StagewrightError as error:
+        if error.reason is not Reason.COMMAND_FAILED:
+            raise
+        message = f"{path.name} could not be signed with {keys.key}"
+        hint = "key and certificate must belong together; remove a password with: openssl pkey -in KEY -out NEW"
+        raise StagewrightError(Reason.BUILD_FAILED, message, detail=error.detail, hint=hint) from error
+    os.utime(target, (epoch, epoch))
+
+
+def verifying(program: Path) -> bool | None:
+    """Return True if a program is an iPXE that can verify signatures, False if it cannot; None if that is unknown.
+
+    The commands of an iPXE for UEFI are strings in its file. iPXE for BIOS is compressed.
+    """
+    data = program.read_bytes()
+    return b"imgverify" in data if b"imgfetch" in data else None

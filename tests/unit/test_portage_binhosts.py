@@ -21,6 +21,7 @@ from stagewright.root.lent import LentFolder
 from stagewright.root.root import Root
 from stagewright.store.collect import unused_packages
 from stagewright.store.store import Store
+from stagewright.untrusted import TEXT_LIMIT
 
 PACKAGE = "app-misc/hello/hello-1.0-1.gpkg.tar"
 
@@ -167,6 +168,43 @@ def test_a_host_without_an_index_is_reported(hosts: Binhosts, tmp_path: Path) ->
     hosts.prepare_fetch()
     with pytest.raises(StagewrightError):  # an index of an earlier fetch step does not count
         hosts.check(no_root(tmp_path), {})
+
+
+HOSTILE = """PACKAGES: 99999999999999999999999999
+TIMESTAMP: -1
+
+CPV: ../../etc/passwd
+PATH: ../../../etc/passwd
+SIZE: -5
+
+CPV: a/b-1
+PATH: /etc/passwd
+SIZE: 9999999999999999999999999999999999999999
+
+PATH: without/a/name
+CPV:
+\x1b]52;c;x\x07: y
+
+CPV: app-misc/hello-1
+PATH: app-misc/hello/hello-1-1.gpkg.tar
+SIZE: nine
+"""
+
+
+def test_an_index_names_packages_and_nothing_else(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
+    """Sizes and paths in it are only words: files are taken from the folder of the host, and Portage verifies them."""
+    indexed(hosts, HOSTILE)
+    assert hosts._index(host)["app-misc/hello/hello-1-1.gpkg.tar"] == "app-misc/hello-1"
+    assert hosts.used(tmp_path) == {}
+
+
+def test_an_index_that_is_too_large_is_reported(hosts: Binhosts, host: Host, tmp_path: Path) -> None:
+    indexed(hosts)
+    (file,) = (tmp_path / "work/index").rglob("Packages")
+    os.truncate(file, TEXT_LIMIT + 1)
+    with pytest.raises(StagewrightError) as caught:
+        hosts._index(host)
+    assert caught.value.reason is Reason.BAD_LISTING
 
 
 def test_without_keys_packages_are_cached_unverified(hosts: Binhosts, host: Host, tmp_path: Path) -> None:

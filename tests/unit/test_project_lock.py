@@ -102,3 +102,24 @@ def test_a_damaged_lock_is_rejected(draft: Draft, text: str, reason: Reason) -> 
     assert caught.value.place
     assert caught.value.place.file.name == "stagewright.lock"
     assert caught.value.place.line == 1
+
+
+BAD_REPOSITORIES = {
+    "a commit that is an option": 'commit = "--upload-pack=touch /tmp/x"',
+    "half a commit": 'commit = "0123abc"',
+    "a number for a commit": f"commit = {'9' * 40}",
+    "a file outside of the cache": 'file = "/etc/cron.d/x"',
+    "a file above the folder": 'file = ".."',
+    "a digest with a path": f'sha512 = "../{"0" * 125}"',
+    "a date in words": 'date = "yesterday"',
+}
+
+
+@pytest.mark.parametrize("case", BAD_REPOSITORIES)
+def test_pins_of_repositories_have_a_form(tmp_path: Path, case: str) -> None:
+    """Their entries become words of commands and names of files."""
+    text = f'format = 2\nsource_date_epoch = 1\n[repos.r]\ntree = "{TREE}"\n{BAD_REPOSITORIES[case]}\n'
+    (tmp_path / "stagewright.lock").write_text(text, encoding="utf-8")
+    with pytest.raises(StagewrightError) as caught:
+        Lock.load(tmp_path)
+    assert caught.value.reason is Reason.FORMAT

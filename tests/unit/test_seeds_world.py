@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,44 @@ def test_a_pin_without_its_entries_is_stale(tmp_path: Path, kind: str) -> None:
             pin_of(work, model.pin_model)
         assert caught.value.reason is Reason.LOCK_STALE
         assert required and all(name in caught.value.message for name in required)
+
+
+TAMPERED: list[Any] = [
+    7,
+    -1,
+    10**40,
+    1.5,
+    True,
+    "",
+    "../../etc/passwd",
+    "/etc/passwd",
+    "\x1b[2J",
+    "x" * 10**6,
+    ["a"],
+    {},
+]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, model in kinds()["seeds"].items() if issubclass(model, PinnedSeed)])
+def test_a_tampered_pin_is_stale(tmp_path: Path, kind: str) -> None:
+    """Its entries become names of files in the store and words of commands, so each has a form."""
+    model = kinds()["seeds"][kind]
+    assert issubclass(model, PinnedSeed)
+    required = {name for name, field in model.pin_model.model_fields.items() if field.is_required()} - {"project"}
+    for pin in (dict.fromkeys(required, value) for value in TAMPERED):
+        node = Node("seed:it", kind, Yields.LAYER, context=SeedContext(source_date_epoch=1, pin=pin))
+        work = Work[Any](node, Key.of({}), {}, Grant(), (), tmp_path, Store(tmp_path), io.StringIO(), lambda _: None)
+        with pytest.raises(StagewrightError) as caught:
+            pin_of(work, model.pin_model)
+        assert caught.value.reason is Reason.LOCK_STALE
+
+
+@pytest.mark.parametrize("arch", ["no-such-arch", 7, ["amd64"], {}])
+def test_a_tampered_architecture_does_not_keep_a_project_from_being_read(tmp_path: Path, arch: Any) -> None:
+    """`stagewright update` can repair the lock."""
+    project = load(write(tmp_path, 'bootstrap = "debian"\npackages = ["gcc"]'), kinds())
+    lock = replace(project.lock, seeds={"it": {"arch": arch}})
+    assert graph_of(replace(project, lock=lock)).nodes["seed:it"].tools == ()
 
 
 @pytest.mark.parametrize(

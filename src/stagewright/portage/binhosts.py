@@ -270,9 +270,13 @@ class Binhosts:
         return found
 
     def _index(self, host: Host) -> dict[str, str]:
-        """Return the packages in the index of a host: category/package-version by path."""
+        """Return the packages in the index of a host: category/package-version by path. Raises: BAD_LISTING."""
         found, entry = {}, dict[str, str]()
-        text = Tree(self._indexes, links=False).text(host.index, errors="replace")
+        try:
+            text = Tree(self._indexes, links=False).text(host.index, errors="replace")
+        except OSError as error:
+            what = f"binhost {host.name}: its index cannot be read ({error.strerror})"
+            raise StagewrightError(Reason.BAD_LISTING, what, detail=host.uri, hint="report it to the host") from error
         for line in [*text.splitlines(), ""]:
             name, colon, value = line.partition(": ")
             if colon:

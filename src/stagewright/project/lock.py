@@ -45,6 +45,15 @@ _HEAD = "# Written by stagewright; keep it under version control. `stagewright u
 _TREE = "[a-z0-9-]+:[0-9a-f]{40,128}"
 """Pattern of tree ids, which keys contain and which name folders in the store."""
 
+_REPOSITORY = {
+    "tree": _TREE,
+    "commit": "[0-9a-f]{40}|[0-9a-f]{64}",
+    "sha512": "[0-9a-f]{128}",
+    "file": r"[^/\x00-\x1f.-][^/\x00-\x1f]{0,254}",
+    "date": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
+}
+"""Patterns of the entries of a repository's pin. Keys contain the tree; commands and paths contain the others."""
+
 LAST_EPOCH = 253402214400
 """Last accepted time stamp, in seconds since 1970: the last day of the year 9999."""
 
@@ -57,6 +66,15 @@ Pin = Mapping[str, Any]
 def request_digest(settings: Mapping[str, Any]) -> str:
     """Return the digest of the settings that a pin is resolved from. A pin with another digest is stale."""
     return Key.of(dict(settings)).digest
+
+
+def _is_repository(pin: Pin) -> bool:
+    """Return True for the pin of a repository whose entries have the form that :class:`Lock` writes."""
+    return "tree" in pin and all(
+        isinstance(pin[name], str) and re.fullmatch(pattern, pin[name])
+        for name, pattern in _REPOSITORY.items()
+        if name in pin
+    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +101,7 @@ class Lock:
         pinned = all(
             isinstance(pins, dict) and all(isinstance(pin, dict) for pin in pins.values()) for pins in tables.values()
         )
-        whole = pinned and all(re.fullmatch(_TREE, str(pin.get("tree"))) for pin in tables["repos"].values())
+        whole = pinned and all(map(_is_repository, tables["repos"].values()))
         if data.get("format") not in READABLE or not dated or not whole:
             raise StagewrightError(
                 Reason.FORMAT,

@@ -68,18 +68,27 @@ class RepositorySource:
         if not self.cache.has(pin["tree"]):
             self.on_phase("fetch")
             if self.repo.git is not None:
-                tree = self._remote.write_tree(self._remote.fetch(pin["commit"]))
+                tree = self._remote.write_tree(self._remote.fetch(self._entry(pin, "commit")))
             else:
-                tree = self._mirror.write_tree(pin["file"], pin["sha512"])
+                tree = self._mirror.write_tree(self._entry(pin, "file"), self._entry(pin, "sha512"))
             if tree != pin["tree"]:
                 what = f"{self.name}: the files of the pinned commit do not match the lock"
                 raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="run: stagewright update")
+
+    def _entry(self, pin: Mapping[str, Any], name: str) -> str:
+        if name not in pin:
+            what = f"stagewright.lock: the pin of {self.name} has no {name}"
+            raise StagewrightError(Reason.LOCK_STALE, what, hint=f"run: stagewright update {self.name}")
+        return str(pin[name])
 
     def commits_between(self, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> CommitRange | None:
         """Return the commits between two pins; None if unknown."""
         if not old or self.repo.git is None or "commit" not in old or old["commit"] == new["commit"]:
             return None
-        since = calendar.timegm(time.strptime(old["date"], "%Y-%m-%d %H:%M:%S"))
+        try:
+            since = calendar.timegm(time.strptime(str(old.get("date")), "%Y-%m-%d %H:%M:%S"))
+        except (ValueError, OverflowError):  # not what Stagewright wrote
+            return None
         return self._remote.commits_between(old["commit"], new["commit"], since, SUBJECTS)
 
     def _check_manifests(self, tree: str) -> None:

@@ -21,6 +21,7 @@ from stagewright.root.files import set_new_times
 from stagewright.seeds.tarscan import Bounds
 from stagewright.seeds.unpack import check_root, unpack
 from stagewright.trees import remove_tree
+from stagewright.untrusted import LARGEST
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/\S*)?", "http:// or https://")]
 """A web address."""
@@ -28,11 +29,26 @@ Url = Annotated[str, Matching(r"https?://[^\s/]+(/\S*)?", "http:// or https://")
 Fingerprint = Annotated[str, Matching(r"[0-9A-Fa-f]{40}", "the 40 digits of gpg --fingerprint, without spaces")]
 """The fingerprint of a primary OpenPGP key."""
 
+FileName = Annotated[str, Field(pattern=r"^[^/\x00-\x1f.-][^/\x00-\x1f]{0,254}$")]
+"""The name of a file in a pin: never a path."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A digest in a pin, in hexadecimal."""
+
+Sha512 = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+"""A digest of 512 bits in a pin, in hexadecimal: SHA-512 or BLAKE2b."""
+
+FileSize = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
+"""The size of a file in a pin, in bytes."""
+
 _UNITS = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class SeedPin(BaseModel):
-    """Base of the entries of a pin that are part of the seed's key, because they identify its content."""
+    """Base of the entries of a pin that are part of the seed's key, because they identify its content.
+
+    The lock may hold anything, so the types say what a build accepts.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

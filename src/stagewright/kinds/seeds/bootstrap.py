@@ -13,7 +13,7 @@ from pydantic import Field
 
 from stagewright.arch import Arch, host_machine
 from stagewright.graph.node import Demand, Node
-from stagewright.kinds.common.archived import PinnedSeed, SeedPin, pin_of
+from stagewright.kinds.common.archived import PinnedSeed, SeedPin, Sha256, pin_of
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
@@ -31,9 +31,9 @@ class BootstrapPin(SeedPin):
 
     suite: str | None = None
     arch: str | None = None
-    portage: str | None = None
-    meson: str | None = None
-    packages: list[str]
+    portage: Sha256 | None = None
+    meson: Sha256 | None = None
+    packages: list[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.:-]*=[^=\s]+$")]]
 
 
 class BootstrapSeed(PinnedSeed, kind="bootstrap"):
@@ -84,4 +84,4 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
 
     def _arch(self, pinned: str | None) -> Arch:
         """Return the architecture of the root. A pin is for one architecture, on every computer."""
-        return Arch(self.arch or pinned or host_machine().arch)
+        return Arch(self.arch or (pinned if pinned in list(Arch) else None) or host_machine().arch)

@@ -19,9 +19,12 @@ from stagewright.fetch.openpgp import keyring
 from stagewright.graph.given import NotInKey
 from stagewright.kinds.common.archived import (
     ArchiveSeed,
+    FileName,
+    FileSize,
     Fingerprint,
     PinnedSeed,
     SeedPin,
+    Sha512,
     Url,
     cached_file,
     pin_of,
@@ -42,10 +45,10 @@ OLD = 45
 class MirrorPin(SeedPin):
     """The stage3 that the lock pins."""
 
-    file: str
-    size: int
-    sha512: str
-    blake2b: str
+    file: FileName
+    size: FileSize
+    sha512: Sha512
+    blake2b: Sha512
 
 
 class MirrorSeed(ArchiveSeed, PinnedSeed, kind="mirror"):
@@ -65,10 +68,10 @@ class MirrorSeed(ArchiveSeed, PinnedSeed, kind="mirror"):
 
     def pin(self, work: Work[SeedContext]) -> Pin:
         """Look up the newest stage3 on the mirror, fetch it and verify it."""
-        known = work.context.pin or {}
+        known = (work.context.pin or {}).get("file")
         work.phase("look up the newest")
         with self._mirror(work) as mirror:
-            stage = mirror.latest(self.variant, gentoo.stamp_of(known.get("file", ""), self.variant))
+            stage = mirror.latest(self.variant, gentoo.stamp_of(str(known or ""), self.variant))
             if (days := gentoo.age(stage)) > OLD:
                 work.notice(f"{stage.file}: the newest one on the mirror is {days} days old")
             found = mirror.digests(stage)

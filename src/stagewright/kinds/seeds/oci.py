@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from pydantic import Field
+
 from stagewright.arch import Arch, host_machine
 from stagewright.graph.given import NotInKey
 from stagewright.kinds.common.archived import ArchiveSeed, PinnedSeed, SeedPin, cached_file, pin_of
@@ -24,7 +26,7 @@ from stagewright.seeds.oci_image import REFERENCE, ImageRegistry, split_referenc
 class OciPin(SeedPin):
     """The image that the lock pins, by the digest of its manifest."""
 
-    digest: str
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class OciSeed(ArchiveSeed, PinnedSeed, kind="oci"):

@@ -16,7 +16,7 @@ from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.graph.given import NotInKey
 from stagewright.graph.node import NodeFiles, Yields
-from stagewright.kinds.common.archived import PinnedSeed, SeedPin, pin_of
+from stagewright.kinds.common.archived import PinnedSeed, SeedPin, Sha256, pin_of
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
@@ -36,7 +36,7 @@ _OTHER = "other"
 class ProjectPin(SeedPin):
     """The build that the lock pins: its key, and the name of the other project."""
 
-    key: str
+    key: Sha256
     project: str
 
 

@@ -21,9 +21,11 @@ from stagewright.fetch.web import without_password
 from stagewright.graph.given import NotInKey
 from stagewright.kinds.common.archived import (
     ArchiveSeed,
+    FileName,
     Fingerprint,
     PinnedSeed,
     SeedPin,
+    Sha512,
     Url,
     cached_file,
     pin_of,
@@ -40,9 +42,9 @@ from stagewright.project.lock import Pin
 class UrlPin(SeedPin):
     """The tarball that the lock pins."""
 
-    file: str
-    sha512: str
-    blake2b: str
+    file: FileName
+    sha512: Sha512
+    blake2b: Sha512
 
 
 class UrlSeed(ArchiveSeed, PinnedSeed, kind="url"):

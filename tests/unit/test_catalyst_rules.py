@@ -27,11 +27,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "catalyst-keys.md"
 PAIRS = [(key, target) for key in KEYS for target in Target if target in key.targets]
 
 
-@pytest.mark.parametrize(("key", "target"), PAIRS, ids=lambda item: getattr(item, "name", str(item)))
-def test_every_key_has_a_rule(key: SpecKey, target: Target) -> None:
-    rule = rule_for(key, target)
-    assert rule.explanation
-    assert (rule.status is KeyStatus.NO_EFFECT) == (target not in key.effective)
+def test_every_key_has_a_rule() -> None:
+    for key, target in PAIRS:
+        rule = rule_for(key, target)
+        assert rule.explanation
+        assert (rule.status is KeyStatus.NO_EFFECT) == (target not in key.effective), (key.name, target)
 
 
 def test_every_rule_applies_to_a_key() -> None:
@@ -67,21 +67,22 @@ def spec_with(key: SpecKey, target: Target) -> str:
     return "\n".join([*kept, *kernel, *package, f"{name}: {words}", ""])
 
 
-@pytest.mark.parametrize(("key", "target"), PAIRS, ids=lambda item: getattr(item, "name", str(item)))
-def test_every_rule_is_applied_to_its_key(key: SpecKey, target: Target, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", Target)
+def test_every_rule_is_applied_to_its_key(target: Target, tmp_path: Path) -> None:
     """A key is converted by its rule. A refused key is reported with its place."""
     world = World(tmp_path)
-    file = world.write("x", spec_with(key, target), "")
-    loaded = world.load(file)
-    rule = rule_for(key, target)
-    name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
-    applied = {key: rule for _, key, rule in loaded.converted.applied}
-    if target is Target.SNAPSHOT:
-        assert applied == {}  # `catalyst -s` makes it
-    else:
-        assert applied[name] is rule
-        if rule.status is KeyStatus.REFUSED:
-            assert name in {error.message.partition(":")[0] for error in loaded.converted.refused}
+    for key in (key for key in KEYS if target in key.targets):
+        file = world.write("x", spec_with(key, target), "")
+        loaded = world.load(file)
+        rule = rule_for(key, target)
+        name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
+        applied = {key: rule for _, key, rule in loaded.converted.applied}
+        if target is Target.SNAPSHOT:
+            assert applied == {}  # `catalyst -s` makes it
+        else:
+            assert applied[name] is rule
+            if rule.status is KeyStatus.REFUSED:
+                assert name in {error.message.partition(":")[0] for error in loaded.converted.refused}
 
 
 IDENTITY = ("target", "subarch", "version_stamp", "rel_type", "profile", "source_subpath")
@@ -99,23 +100,22 @@ def _changes(key: SpecKey, target: Target) -> bool:
     return done and not alone and target is not Target.SNAPSHOT
 
 
-CHANGES = [(key, target) for key, target in PAIRS if _changes(key, target)]
-
-
-@pytest.mark.parametrize(("key", "target"), CHANGES, ids=lambda item: getattr(item, "name", str(item)))
-def test_every_honoured_key_changes_the_project(key: SpecKey, target: Target, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", Target)
+def test_every_honoured_key_changes_the_project(target: Target, tmp_path: Path) -> None:
     world = World(tmp_path)
-    text = spec_with(key, target)
-    name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
-    without = "\n".join(line for line in text.splitlines() if line.partition(":")[0] != name)
-    other = {"target": "stage3" if target is Target.STAGE4 else "stage4", "subarch": "ev4"}.get(name, "other")
-    if name in IDENTITY:
-        without += f"\n{name}: {other}"
     if target is Target.LIVECD3:
         world.write("payload", SPECS["livecd-stage2"])
-    before = picture(world.load(world.write("x", text, ""), *world.specs.glob("payload.spec")))
-    after = picture(world.load(world.write("x", f"{without}\n", ""), *world.specs.glob("payload.spec")))
-    assert before != after
+    payload = list(world.specs.glob("payload.spec"))
+    for key in (key for key in KEYS if target in key.targets and _changes(key, target)):
+        text = spec_with(key, target)
+        name = key.name.replace("<kernel>", "gentoo").replace("<package>", "app-misc/hello")
+        without = "\n".join(line for line in text.splitlines() if line.partition(":")[0] != name)
+        other = {"target": "stage3" if target is Target.STAGE4 else "stage4", "subarch": "ev4"}.get(name, "other")
+        if name in IDENTITY:
+            without += f"\n{name}: {other}"
+        before = picture(world.load(world.write("x", text, ""), *payload))
+        after = picture(world.load(world.write("x", f"{without}\n", ""), *payload))
+        assert before != after, name
 
 
 def picture(loaded: Loaded) -> object:

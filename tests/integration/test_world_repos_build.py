@@ -46,6 +46,9 @@ HOUSE = """
 [distfiles]
 mirrors = ["{mirror}/mirror"]
 
+[fetch]
+allow = ["{allowed}"]
+
 [stages.house]
 kind = "embedded"
 root = "debian"
@@ -96,7 +99,10 @@ def house(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hous
         head = (DEMO / "stagewright.toml").read_text(encoding="utf-8").partition("[repos.")[0]
         seed = seeds_of(DEMO).partition("[seeds.debian-boot]")[0]
         repo = f'[repos.demo]\ngit = "{url}/demo"\n\n'
-        (project / "stagewright.toml").write_text(head + repo + seed + HOUSE.format(mirror=site.url), encoding="utf-8")
+        (project / "stagewright.toml").write_text(
+            head + repo + seed + HOUSE.format(mirror=site.url, allowed=site.url.removeprefix("http://")),
+            encoding="utf-8",
+        )
         yield House(project, store, git, site, warm)
     shutil.rmtree(store)
 

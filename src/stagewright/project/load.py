@@ -26,6 +26,7 @@ from stagewright.project.model import (
     Checked,
     DistfilesTable,
     Entry,
+    FetchTable,
     FileLocations,
     Project,
     ProjectInfo,
@@ -105,14 +106,15 @@ def project_from_tables(
     repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
     binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
-    distfiles = _distfiles(head, variables, problems)
+    distfiles = _plain_table(DistfilesTable, "distfiles", "mirrors", head, variables, problems)
+    fetch = _plain_table(FetchTable, "fetch", "allow", head, variables, problems)
     check_entries(entries, named, files, problems, missing)
     if info is None:
         raise ProblemsError(_unique(problems))
     absent = tuple(_unique(missing)) if lenient else ()
     places = {name: _repo_place(repo, named["repos"][name]) for name, repo in repos.items()}
     project = Project(
-        files, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places, missing=absent
+        files, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places, absent, fetch
     )
     check_repos(project, named["repos"], problems)
     for entry in project.all_entries():
@@ -166,15 +168,18 @@ def _repo_place(repo: Repo, table: Table) -> Place:
     return table.place((which,))
 
 
-def _distfiles(head: Table, variables: Mapping[str, str], problems: Problems) -> DistfilesTable:
-    given = head.data.get("distfiles", {})
-    table = head.subtable("distfiles")
+def _plain_table(
+    model: type[Model], name: str, key: str, head: Table, variables: Mapping[str, str], problems: Problems
+) -> Model:
+    """Return a table of the project that contains values only, such as ``key``; its defaults if it is invalid."""
+    given = head.data.get(name, {})
+    table = head.subtable(name)
     if not isinstance(given, dict):
-        message, hint = "'distfiles' must be a table", "write [distfiles] with mirrors = [...]"
-        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=head.place(("distfiles",)), hint=hint))
-        return DistfilesTable()
+        message, hint = f"{name!r} must be a table", f"write [{name}] with {key} = [...]"
+        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=head.place((name,)), hint=hint))
+        return model()
     table.data = substitute(given, variables, table, (), problems)
-    return _validate(DistfilesTable, table, "distfiles table", problems) or DistfilesTable()
+    return _validate(model, table, f"{name} table", problems) or model()
 
 
 def _variables(

@@ -51,6 +51,11 @@ class ProjectInfo(Section):
 
 _WEB = Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "an http:// or https:// address without a password")
 
+_SERVICE = Matching(
+    r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:]+\]):([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2})",
+    "an IP address and a port, like 127.0.0.1:8080",
+)
+
 Fingerprint = Annotated[
     str, Matching("[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}", "the fingerprint of a primary key, without spaces")
 ]
@@ -193,6 +198,13 @@ class DistfilesTable(Section):
     """A folder of source files: relative to the project, absolute, or below `~`."""
 
 
+class FetchTable(Section):
+    """``[fetch]``: what the fetch steps of builds can reach. These settings change neither results nor keys."""
+
+    allow: list[Annotated[str, _SERVICE]] = []
+    """Services of this machine that fetch steps need, such as a mirror: IP address and port, like `127.0.0.1:8080`."""
+
+
 class TopLevelTables(Section):
     """The tables that belong to no kind, as one model for the JSON schema."""
 
@@ -203,6 +215,7 @@ class TopLevelTables(Section):
     repos: dict[str, Repo] = {}
     binhosts: dict[str, Binhost] = {}
     distfiles: DistfilesTable = DistfilesTable()
+    fetch: FetchTable = FetchTable()
 
 
 _PREFIXES = {"seeds": "seed:", "tests": "test:"}
@@ -270,6 +283,7 @@ class Project:
     trees: Path | None = None  # folder of the fetched repository trees
     repo_places: Mapping[str, Place] = field(default_factory=dict)
     missing: tuple[StagewrightError, ...] = ()  # missing files, where the caller accepted them
+    fetch: FetchTable = field(default_factory=FetchTable)
 
     @property
     def folder(self) -> Path:

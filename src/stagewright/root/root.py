@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
 from stagewright import run as processes
 from stagewright.errors import Reason, StagewrightError
+from stagewright.root.network import Service, fetch_network
 from stagewright.root.overlay import make_scaffold, mount_overlay
 from stagewright.root.sandbox import MOUNT_POINTS, Bind, Sandboxed, sandbox
 from stagewright.root.syscalls import filter_file
@@ -25,6 +26,7 @@ class Root:
     below: tuple[str, ...] = ()  # keys of the layers below, topmost first
     binds: tuple[Bind, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    services: tuple[Service, ...] = ()  # of this machine, for commands with a network
     log: IO[str] | None = None
 
     @classmethod
@@ -84,23 +86,26 @@ class Root:
         terminal: bool = False,
     ) -> Iterator[Sandboxed]:
         """Yield the command of the host that runs a command inside, once."""
-        with filter_file() as system_calls:
+        with ExitStack() as ends:
+            system_calls = ends.enter_context(filter_file())
+            way_out = ends.enter_context(fetch_network(self.services)) if network else None
             words = sandbox(
                 self.path,
                 command,
                 binds=[*self.binds, *binds],
                 env={**self.env, **(env or {})},
                 system_calls=system_calls,
-                network=network,
+                network=way_out,
                 terminal=terminal,
             )
-            yield Sandboxed(words, (system_calls,))
+            yield Sandboxed(words, (system_calls, *([way_out.resolv_conf] if way_out else [])))
 
 
 def _from_inside(error: StagewrightError, command: Sequence[str]) -> StagewrightError:
     """Return the error of a command without the sandbox around it. The log has the complete command line."""
     if error.reason is not Reason.COMMAND_FAILED:
         return error
-    message = error.message.replace("bwrap", Path(command[0]).name, 1)
+    _, _, why = error.message.partition(": ")
+    message = f"{Path(command[0]).name}: {why}"
     _, _, output = error.detail.partition("\n")
     return StagewrightError(error.reason, message, detail=f"  (inside the root) $ {shlex.join(command)}\n{output}")

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stagewright.root.mountpoints import MountPoints
+from stagewright.root.network import FetchNetwork
 from stagewright.root.syscalls import filter_file
 from stagewright.run import PATH
-
-RESOLV_CONF = Path("/etc/resolv.conf")
 
 CAPABILITIES = (
     "CAP_CHOWN",
@@ -79,26 +78,28 @@ def sandbox(
     binds: Sequence[Bind] = (),
     env: Mapping[str, str] | None = None,
     system_calls: int,
-    network: bool = False,
+    network: FetchNetwork | None = None,
     hostname: str = "stagewright",
     terminal: bool = False,
 ) -> list[str]:
     """Return the command line that runs ``command`` inside ``root``. ``terminal`` keeps the terminal of the caller.
 
-    ``system_calls`` is the descriptor of the filter (:func:`stagewright.root.syscalls.filter_file`), which the command
-    must inherit. Makes missing mount points. Raises: BUILD_FAILED if a path of the root cannot be a mount point.
+    ``system_calls`` is the descriptor of the filter (:func:`stagewright.root.syscalls.filter_file`). The command must
+    inherit it and the descriptor of ``network``. Makes missing mount points.
+
+    Raises: BUILD_FAILED if a path of the root cannot be a mount point.
     """
     points = MountPoints(root)
     dev = points.add("/dev")
-    words = ["bwrap", "--bind", os.fspath(root), "/", "--dev", dev, "--perms", "1777", "--tmpfs", f"{dev}/shm"]
+    words = ["nsenter", f"--net={network.namespace}", "--"] if network else []
+    words += ["bwrap", "--bind", os.fspath(root), "/", "--dev", dev, "--perms", "1777", "--tmpfs", f"{dev}/shm"]
     words += _proc(points.add("/proc"))
     words += ["--tmpfs", points.add("/run"), "--perms", "1777", "--tmpfs", points.add("/tmp")]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname, "--die-with-parent"]
     words += _limits(system_calls)
-    words += [] if network else ["--unshare-net"]
     words += [] if terminal else ["--new-session"]
-    resolver = [Bind(RESOLV_CONF.resolve(), "/etc/resolv.conf")] if network and RESOLV_CONF.exists() else []
-    for bind in (*resolver, *binds):
+    words += _network(network, points)
+    for bind in binds:
         target = points.add(bind.target, bind.source, writable=bind.writable)
         words += replace(bind, target=target).arguments()
     variables = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", "TERM": "dumb", **(env or {})}
@@ -106,6 +107,14 @@ def sandbox(
     for name, value in variables.items():
         words += ["--setenv", name, value]
     return [*words, "--", *command]
+
+
+def _network(network: FetchNetwork | None, points: MountPoints) -> list[str]:
+    """Return the options of bwrap(1) for the network, or for a namespace without one."""
+    if network is None:
+        return ["--unshare-net"]
+    place = points.add("/etc/resolv.conf", Path("/dev/null"))
+    return ["--perms", "0644", "--ro-bind-data", str(network.resolv_conf), place]
 
 
 def _proc(place: str) -> list[str]:

@@ -7,16 +7,21 @@ do not enter keys, seeds or logs.
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.root.network import Service
 from stagewright.root.sandbox import Bind
 from stagewright.run import PATH, run
 from stagewright.store.store import write_atomically
 
 INSIDE = "/run/stagewright/apt"
 """Folder with the sources inside the fetch step of a build (see ``data/fetch-debsrc``)."""
+
+_LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1)(?::(\d{1,5}))?(?=[/\"\s])")
 
 _LEFT_OUT = ("Acquire::IndexTargets", "Acquire::Languages", "Acquire::CompressionTypes", "Acquire::Changelogs")
 
@@ -87,6 +92,13 @@ def fetch_binds(folder: Path, cache_file: Path) -> list[Bind]:
     (folder / "sources.list").write_text("\n".join(known["sources"]) + "\n", encoding="utf-8")
     (folder / "apt.conf").write_text(known["options"], encoding="utf-8")
     return [Bind(folder, INSIDE)]
+
+
+def local_services(binds: Iterable[Bind]) -> list[Service]:
+    """Return the services of this machine, such as a proxy, that its package sources name (:func:`fetch_binds`)."""
+    texts = [path.read_text(encoding="utf-8") for bind in binds for path in sorted(bind.source.iterdir())]
+    found = [match for text in texts for match in _LOCAL.finditer(text)]
+    return list(dict.fromkeys(Service("127.0.0.1", int(match[2] or 80)) for match in found))
 
 
 def _state() -> list[str]:

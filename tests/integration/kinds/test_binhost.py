@@ -111,7 +111,8 @@ class Site:
         """Build the system of the other project with packages from ``host``, given by its name or its address."""
         trust = trust or 'keys = "good.asc"'
         uri = host if ":" in host else f"{self.uri}/{host}"
-        table = f'[binhosts.main]\nuri = "{uri}"\n{trust}\n'
+        allow = f'[fetch]\nallow = ["127.0.0.1:{self.server.server_address[1]}"]\n'
+        table = f'[binhosts.main]\nuri = "{uri}"\n{trust}\n{allow}'
         write_project(self.project, seeds_of(SEED) + SYSTEM.replace("-shout", use) + more + table)
         return build("system", cwd=self.project, store=self.store, check=check)
 

@@ -50,6 +50,8 @@ class PackageContext(StageContext):
     """Mirrors of distfiles, tried in this order before the upstream addresses."""
     distfolder: Annotated[Path | None, NotInKey()] = None
     """A folder with distfiles, searched before the mirrors."""
+    services: Annotated[tuple[str, ...], NotInKey()] = ()
+    """Services of this machine that the fetch step can reach: addresses with ports."""
 
 
 class SeedContext(StageContext):

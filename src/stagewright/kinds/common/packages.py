@@ -13,7 +13,7 @@ from stagewright.graph.node import Demand, NodeFiles
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.context import BinhostDescription, PackageContext, RepoDescription, StageContext
 from stagewright.kinds.common.facts import BinhostPackages, LayerFacts
-from stagewright.kinds.common.tools import SANDBOX, ZSTD
+from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, ZSTD
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in
@@ -30,9 +30,10 @@ from stagewright.project.model import Binhost, Project, Repo
 from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.lent import LentFolder
+from stagewright.root.network import Service
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.seeds.apt import fetch_binds
+from stagewright.seeds.apt import fetch_binds, local_services
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ TARGET = "/mnt/target"
 class PackageStage(PortageSettings, Stage):
     """Base of kinds that install packages in or from a root."""
 
-    required_tools = (SANDBOX, ZSTD)
+    required_tools = (SANDBOX, FETCH_NETWORK, ZSTD)
     demand = Demand(memory=2048)
     context_model = PackageContext
     keeps_changed_etc: ClassVar[bool] = False
@@ -69,6 +70,7 @@ class PackageStage(PortageSettings, Stage):
             ),
             mirrors=tuple(own.mirrors),
             distfolder=project.folder / Path(own.folder).expanduser() if own.folder else None,
+            services=tuple(project.fetch.allow),
         )
 
     def node_files(self, scope: Scope) -> NodeFiles:
@@ -138,7 +140,9 @@ class PackageStage(PortageSettings, Stage):
         binds = [*folders.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
         if self.ccache:
             binds.append(Bind(self._ccache(work), CCACHE, writable=True))
-        root = work.mount("root", [*binds, *extra])
+        apt = fetch_binds(work.folder / "apt", work.store.cache("apt.json"))
+        services = (*map(Service.of, work.context.services), *local_services(apt))
+        root = replace(work.mount("root", [*binds, *extra]), services=services)
         if self.uses_portage:
             self._check_tools(root)
             root = root.with_binds(*self._metadata(work).binds(root, repos))
@@ -153,7 +157,7 @@ class PackageStage(PortageSettings, Stage):
             keeps_changed_etc=self.keeps_changed_etc,
             binpkgs=self._binary_packages(work, folders, repos, confdirs) if self.binpkgs else None,
             binhosts=hosts,
-            fetch_binds=tuple(fetch_binds(work.folder / "apt", work.store.cache("apt.json"))),
+            fetch_binds=tuple(apt),
             on_phase=work.phase,
             on_progress=work.progress,
         )

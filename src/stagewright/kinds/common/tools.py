@@ -23,6 +23,7 @@ class Tool:
 
 
 SANDBOX = Tool("bwrap", "bubblewrap", "sys-apps/bubblewrap")
+FETCH_NETWORK = Tool("slirp4netns", "slirp4netns", "app-containers/slirp4netns")
 TAR = Tool("tar", "tar", "app-arch/tar")
 GNUPG = Tool("gpg", "gnupg", "app-crypt/gnupg")
 ZSTD = Tool("zstd", "zstd", "app-arch/zstd")

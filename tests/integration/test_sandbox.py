@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from terminals import on_terminal
 
-from integration.support import DEMO, Run, Warm, build, call, copy_project, seeds_of, write_project
+from integration.support import DEMO, Run, Warm, build, call, command, copy_project, seeds_of, write_project
 
 pytestmark = pytest.mark.real
 
@@ -107,6 +108,32 @@ def test_the_host_is_out_of_reach(ask: Callable[..., Run]) -> None:
 def test_the_shell_leaves_nothing(ask: Callable[..., Run]) -> None:
     ask("touch /usr/was-here")
     assert ask("test -e /usr/was-here", check=False).code == 1
+
+
+TYPE = """python3 -c '
+import fcntl
+try:
+    fcntl.ioctl(0, 0x5412, b"x")
+except OSError as error:
+    print("cannot type:", error.errno)
+'"""
+
+
+def test_a_shell_has_a_separate_terminal(ask: Callable[..., Run]) -> None:
+    project, store = ask.project, ask.store  # type: ignore[attr-defined]
+    words = command("shell", "here", "bash", cwd=project, store=store)
+    with on_terminal(words, before="stty rows 31 columns 97; ") as user:
+        user.wait_for(b"# ")
+        user.type(TYPE.replace("\n", "\r").encode() + b"\r")
+        user.wait_for(b"cannot type: 1")
+        user.type(b"stty size; sleep 1000\r")
+        user.wait_for(b"31 97")
+        user.said = b""
+        user.type(b"\x03")
+        user.wait_for(b"# ")
+        user.type(b"echo still $((1 + 1)); exit 7\r")
+        user.wait_for(b"still 2")
+        assert user.end() == 7
 
 
 def test_a_seed_can_be_entered(ask: Callable[..., Run]) -> None:

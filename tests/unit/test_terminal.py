@@ -2,72 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import pty
-import select
 import signal
 import struct
 import sys
 import termios
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from terminals import User, on_terminal
 
 from stagewright.run import package_path
-
-LIMIT = 60.0
-"""Seconds after which a test gives up. On a busy machine each step can take seconds."""
 
 OLD = "from stagewright.run import interactive as run"
 NEW = "from stagewright.terminal import run_on_new_terminal as run"
 
 
-class User:
-    """A program on a pseudo terminal, of which this test is the user."""
-
-    def __init__(self, script: str, *, before: str = "") -> None:
-        text = f"import sys; sys.path.insert(0, {package_path()!r})\n{script}"
-        words = [sys.executable, "-c", text]
-        self.said = b""
-        self.pid, self.terminal = pty.fork()
-        if self.pid == 0:
-            os.execvp("sh", ["sh", "-c", f'{before}exec "$@"', "sh", *words])
-
-    def wait_for(self, word: bytes) -> None:
-        """Wait until the program has printed a word."""
-        end = time.monotonic() + LIMIT
-        while word not in self.said:
-            assert time.monotonic() < end, self.said
-            if select.select([self.terminal], [], [], 1)[0]:
-                try:
-                    self.said += os.read(self.terminal, 4096)
-                except OSError as error:  # the program has ended
-                    raise AssertionError(self.said) from error
-
-    def type(self, data: bytes) -> None:
-        os.write(self.terminal, data)
-
-    def end(self) -> int:
-        """Wait for the end of the program and return its exit code."""
-        with contextlib.suppress(AssertionError):
-            self.wait_for(b"this is never printed")
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-@contextlib.contextmanager
-def user(script: str, *, before: str = "") -> Iterator[User]:
-    found = User(script, before=before)
-    try:
-        yield found
-    finally:
-        os.close(found.terminal)
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(found.pid, signal.SIGKILL)
-            os.waitpid(found.pid, 0)
+def user(script: str, *, before: str = "") -> AbstractContextManager[User]:
+    """Run a Python script on a terminal."""
+    text = f"import sys; sys.path.insert(0, {package_path()!r})\n{script}"
+    return on_terminal([sys.executable, "-c", text], before=before)
 
 
 TYPING = """

@@ -141,8 +141,7 @@ class PackageStage(PortageSettings, Stage):
         if self.ccache:
             binds.append(Bind(self._ccache(work), CCACHE, writable=True))
         apt = fetch_binds(work.folder / "apt", work.store.cache("apt.json"))
-        services = (*map(Service.of, work.context.services), *local_services(apt))
-        root = replace(work.mount("root", [*binds, *extra]), services=services)
+        root = replace(work.mount("root", [*binds, *extra]), services=_services(work, apt))
         if self.uses_portage:
             self._check_tools(root)
             root = root.with_binds(*self._metadata(work).binds(root, repos))
@@ -274,6 +273,11 @@ class OwnRootStage(PackageStage):
 def _chosen(wanted: Sequence[str] | None, known: Mapping[str, T]) -> dict[str, T]:
     """Return the entries that a stage names, or all if it names none. Unknown names are reported elsewhere."""
     return {name: known[name] for name in (known if wanted is None else wanted) if name in known}
+
+
+def _services(work: Work[PackageContext], apt: Sequence[Bind]) -> tuple[Service, ...]:
+    """Return the services of this machine that fetch steps need: the project's, and those of its package sources."""
+    return (*map(Service.of, work.context.services), *local_services(apt))
 
 
 def _described(name: str, repo: Repo) -> RepoDescription:

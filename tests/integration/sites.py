@@ -27,10 +27,8 @@ LINE = ("stage1", "stage2", "stage3", "base", "desk")
 TESTED = ("stage3-tarball", "selfhost", "stage1-systemd-starts")
 
 NOT_TO_START = (
-    *("app-arch/bzip2", "app-arch/gzip", "app-arch/tar", "app-arch/xz-utils", "app-arch/zstd", "app-misc/pax-utils"),
-    *("dev-build/make", "sys-apps/diffutils", "sys-apps/file", "sys-apps/mawk", "sys-apps/portage"),
-    *("sys-apps/which", "sys-devel/binutils", "sys-devel/gcc", "sys-devel/patch", "sys-libs/timezone-data"),
-    "virtual/os-headers",
+    *("sys-apps/portage", "sys-apps/which", "sys-devel/binutils", "sys-devel/gcc"),
+    *("sys-libs/timezone-data", "virtual/os-headers"),
 )
 """Packages that a stage1 needs to build a stage2 but not to start: the one of the systemd profile has none of them."""
 

@@ -16,20 +16,10 @@ RDEPEND="
 	acct-user/portage
 	dev-lang/python
 	!build? (
-		app-arch/tar
-		app-arch/zstd
-		app-misc/pax-utils
 		app-shells/bash:0
 		sys-apps/baselayout
 		sys-apps/coreutils
-		sys-apps/diffutils
-		sys-apps/file
-		sys-apps/findutils
-		sys-apps/grep
-		sys-apps/mawk
-		sys-apps/sed
-		sys-apps/util-linux
-		sys-devel/patch
+		sys-apps/tools
 		virtual/libc
 	)
 "

@@ -14,7 +14,7 @@ KEYWORDS="amd64 arm64"
 RDEPEND="
 	app-shells/bash:0
 	sys-apps/baselayout
-	sys-apps/util-linux
+	sys-apps/tools
 	sys-libs/system-libs
 "
 

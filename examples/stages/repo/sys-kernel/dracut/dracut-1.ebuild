@@ -16,7 +16,7 @@ RDEPEND="
 	app-shells/bash:0
 	sys-apps/kmod
 	sys-apps/udev
-	sys-apps/util-linux
+	sys-apps/tools
 	sys-fs/dmsetup
 	sys-libs/system-libs
 "

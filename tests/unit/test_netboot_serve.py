@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import starter
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, FileProgress, FileServed
@@ -244,41 +243,34 @@ def test_commands_for_ipxe_and_qemu() -> None:
     assert outward_address("192.0.2.5") == "192.0.2.5"
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "stagewright", "netboot", "serve", str(folder), "--address", "127.0.0.1"]
-    return subprocess.Popen(
-        [*command, "--port", "0", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_until_a_signal(folder: Path, number: signal.Signals) -> None:
-    process = start(folder, "--json")
-    assert process.stdout
-    first = json.loads(process.stdout.readline())
-    host, port = first["url"].removeprefix("http://").split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=20)
-    connection.request("GET", "/boot.ipxe")
-    assert connection.getresponse().read() == b"#!ipxe\n"
-    told = json.loads(process.stdout.readline())
-    assert (told["event"], told["path"], told["status"]) == ("FileServed", "/boot.ipxe", 200)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (0, "")
+    reader, writer = os.pipe()
+    words = ["netboot", "serve", folder, "--address", "127.0.0.1", "--port", "0", "--json"]
+    with starter.memory() as errors, open(reader, encoding="utf-8") as output:
+        process = starter.start(*words, cwd=folder, stdout=writer, stderr=errors)
+        os.close(writer)
+        first = json.loads(output.readline())
+        host, port = first["url"].removeprefix("http://").split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=20)
+        connection.request("GET", "/boot.ipxe")
+        assert connection.getresponse().read() == b"#!ipxe\n"
+        told = json.loads(output.readline())
+        assert (told["event"], told["path"], told["status"]) == ("FileServed", "/boot.ipxe", 200)
+        process.kill(number)
+        assert (process.wait(timeout=30), starter.content(errors)) == (0, b"")
 
 
 def test_the_command_reports_errors(folder: Path, tmp_path: Path) -> None:
     (folder / "boot.ipxe").unlink()
     for words in ([str(folder)], [str(tmp_path / "none")], [str(folder), "--port", "70000"]):
-        command = [sys.executable, "-m", "stagewright", "netboot", "serve", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = starter.run("netboot", "serve", *words, cwd=tmp_path, timeout=60)
         assert done.returncode == 2, done
-        assert "Traceback" not in done.stderr
+        assert b"Traceback" not in done.stderr
     (folder / "boot.ipxe").touch()
-    command = [sys.executable, "-m", "stagewright", "netboot", "serve", str(folder), "--proxy-dhcp"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "--address" in done.stderr
+    done = starter.run("netboot", "serve", folder, "--proxy-dhcp", cwd=tmp_path, timeout=60)
+    assert (done.returncode, b"Traceback" in done.stderr) == (2, False)
+    assert b"--address" in done.stderr
 
 
 def test_an_arm64_machine_loads_grub(tmp_path: Path) -> None:

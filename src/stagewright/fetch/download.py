@@ -36,6 +36,7 @@ from stagewright.fetch.web import (
     stall_error,
     total_in,
     translated_errors,
+    trusted_certificates,
     without_password,
 )
 from stagewright.store.store import sync_folder, write_atomically
@@ -230,9 +231,10 @@ class _Download:
         """Send one request and append its data to the partial file."""
         import httpx  # noqa: PLC0415  slow to import, and only downloads need it
 
+        certificates = trusted_certificates()
         start, headers = self._range(url)
         timeout = httpx.Timeout(self.retries.stall, connect=min(self.retries.stall, CONNECT))
-        with translated_errors(url), httpx.Client(timeout=timeout, headers=HEADERS) as client:
+        with translated_errors(url), httpx.Client(timeout=timeout, headers=HEADERS, verify=certificates) as client:
             response = send_request(client, url, headers)
             try:
                 self._handle(response, url, start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.untrusted import number
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 REDIRECTS = 8
@@ -23,6 +26,14 @@ HEADERS = {"User-Agent": f"stagewright/{__version__}", "Accept-Encoding": "ident
 def without_password(url: str) -> str:
     """Return an address without a password, for messages and logs."""
     return re.sub(r"//[^/@]*@", "//", url)
+
+
+@functools.cache
+def trusted_certificates() -> ssl.SSLContext:
+    """Return the certificates that servers are checked with. To read them takes longer than a small download."""
+    import httpx  # noqa: PLC0415  slow to import, and only downloads need it
+
+    return httpx.create_ssl_context()
 
 
 def send_request(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Response:

@@ -67,6 +67,8 @@ ONE_MISTAKE = {
     "a keyring that is not there": ('[repos.r]\nsquashfs = "https://r"\nkeyring = §"none"', R.MISSING_FILE),
     "distfiles that are no table": ("distfiles = §3", R.INVALID_VALUE),
     "a mirror that is no address": ('[distfiles]\nmirrors = [§"here"]', R.INVALID_VALUE),
+    "a mirror on this computer": ('[distfiles]\nmirrors = [§"http://localhost:80/x"]', R.INVALID_VALUE),
+    "a binhost on this computer": ('[binhosts.b]\nverify = false\nuri = §"http://127.0.0.1:8080"', R.INVALID_VALUE),
     "a service that is no address": ('[fetch]\nallow = [§"localhost:80"]', R.INVALID_VALUE),
     "an unknown key of distfiles": ("[distfiles]\n§mirror = []", R.UNKNOWN_KEY),
     "no uri of a binhost": ("[§binhosts.b]\nverify = false", R.MISSING_KEY),

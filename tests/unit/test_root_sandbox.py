@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pyseccomp
 import pytest
-from boxes import make_box
+from boxes import PYTHON, make_box
 
-from stagewright.root.sandbox import CAPABILITIES, Bind
+from stagewright.root.sandbox import CAPABILITIES, Bind, unpacker
+from stagewright.run import run
 
 pytestmark = pytest.mark.real
 
@@ -175,3 +176,13 @@ def test_proc_neither_shows_nor_changes_the_machine(tmp_path: Path) -> None:
 
 def test_there_is_no_sys(tmp_path: Path) -> None:
     assert make_box(tmp_path).python("print(os.path.exists('/sys/kernel'))") == "False"
+
+
+def test_an_archive_is_unpacked_under_the_same_limits(tmp_path: Path) -> None:
+    script = "import ctypes; print(ctypes.CDLL(None).syscall(int(__import__('sys').argv[1]), 0, -4, 0, 0, 0))"
+    keyctl = str(pyseccomp.resolve_syscall(pyseccomp.system_arch(), "keyctl"))
+    with unpacker(tmp_path, "/mnt", [PYTHON, "-c", script, keyctl]) as sandboxed:
+        assert run(sandboxed.words, pass_fds=sandboxed.descriptors).stdout.strip() == "-1"
+    with unpacker(tmp_path, "/mnt", ["sed", "-n", "s/^CapPrm:.//p", "/proc/self/status"]) as sandboxed:
+        found = int(run(sandboxed.words, pass_fds=sandboxed.descriptors).stdout, 16)
+    assert 0 < found.bit_count() <= len(CAPABILITIES)

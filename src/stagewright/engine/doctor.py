@@ -15,7 +15,7 @@ from pathlib import Path
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node
 from stagewright.kinds.common.base import Stage
-from stagewright.kinds.common.tools import SANDBOX, TAR, Tool
+from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, TAR, Tool
 from stagewright.kinds.registry import by_kind, tool_of
 from stagewright.kinds.tests.boots import BootTest
 from stagewright.project.model import Repo
@@ -41,6 +41,9 @@ REPOSITORY_TOOLS = {
 """Programs that fetching a repository needs, by the key that says where it comes from."""
 
 VERIFIER = Tool("gpg", "gnupg", "app-crypt/gnupg")
+
+TUNNEL = "/dev/net/tun"
+"""Device for networks that programs make, as fetch steps have."""
 
 FREE_SPACE = 2 << 30
 """Bytes that must be free for the store before a build starts."""
@@ -79,7 +82,7 @@ def examine(
     """Return the checks for kinds in general. ``programs`` are further tools, which only some settings need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
     tools = [*(tool for model in models for tool in model.required_tools), *map(tool_of, programs), *_tools_of(repos)]
-    checks = [_rights(), *_tools([*BASE, *tools]), _system_calls(), *_kernel(store), _disk(store)]
+    checks = [_rights(), *_tools([*BASE, *tools]), _system_calls(), *_tunnel(tools), *_kernel(store), _disk(store)]
     return [*checks, *_firmware(models, {tool.program for tool in tools}), *_cgroups(models)]
 
 
@@ -133,6 +136,17 @@ def _system_calls() -> Check:
     except StagewrightError as error:
         return Check("seccomp", False, error.message, error.reason, error.hint)
     return Check("seccomp", True, "the filter of system calls compiles")
+
+
+def _tunnel(tools: Collection[Tool]) -> Iterator[Check]:
+    """Open the device that slirp4netns needs."""
+    if FETCH_NETWORK in tools:
+        try:
+            os.close(os.open(TUNNEL, os.O_RDWR | os.O_CLOEXEC))
+            yield Check(TUNNEL, True, "can be opened")
+        except OSError as error:
+            remedy = f"modprobe tun; chmod 666 {TUNNEL}; in a container: --device {TUNNEL}"
+            yield Check(TUNNEL, False, error.strerror or "", remedy=remedy)
 
 
 def _kernel(store: Store) -> Iterator[Check]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields, circles, cycle_error
@@ -45,6 +48,33 @@ def check_version(version: str, head: Table, problems: Problems) -> None:
         hint = "use letters, digits and . _ + -, starting with a letter or digit"
         place = head.place(("project", "version"))
         problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
+
+
+def check_services(project: Project, head: Table, tables: Mapping[str, Table], problems: Problems) -> None:
+    """Check that fetch steps can reach the mirrors and binary package hosts that run on this computer.
+
+    ``head`` has the tables without names, and ``tables`` those of the binary package hosts.
+    """
+    mirrors = enumerate(project.distfiles.mirrors)
+    found = [(uri, head.place(("distfiles", "mirrors", number))) for number, uri in mirrors]
+    found += [(host.uri, tables[name].place(("uri",))) for name, host in project.binhosts.items()]
+    for uri, place in found:
+        service = _local_service(uri)
+        if service and service not in project.fetch.allow:
+            message = f"{uri}: a service of this computer, which fetch steps cannot reach"
+            hint = f'allow it: [fetch] with allow = ["{service}"]'
+            problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
+
+
+def _local_service(uri: str) -> str:
+    """Return the address and port of an address on the loopback interface, as ``fetch.allow`` names it, or ""."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(uri)
+        address = ipaddress.ip_address("127.0.0.1" if parts.hostname == "localhost" else parts.hostname or "")
+        if address.is_loopback:
+            shown = f"[{address}]" if address.version == 6 else str(address)
+            return f"{shown}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    return ""
 
 
 def check_repos(project: Project, tables: Mapping[str, Table], problems: Problems) -> None:

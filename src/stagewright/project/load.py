@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
-from stagewright.project.check import check_entries, check_paths, check_repos, check_version
+from stagewright.project.check import check_entries, check_paths, check_repos, check_services, check_version
 from stagewright.project.fields import Section, section_of
 from stagewright.project.lock import Lock
 from stagewright.project.matrix import expand
@@ -117,6 +117,7 @@ def project_from_tables(
         files, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places, absent, fetch
     )
     check_repos(project, named["repos"], problems)
+    check_services(project, head, named["binhosts"], problems)
     for entry in project.all_entries():
         if isinstance(entry.model, Checked):
             problems.extend(error.at(entry.place(path)) for path, error in entry.model.check(project))

@@ -317,7 +317,7 @@ def test_a_signed_package_under_another_name_is_refused(site: Site) -> None:
     assert "the file is app-misc/greet-1.0, but the index says app-misc/greet-1.1" in run.stderr
 
 
-@pytest.mark.parametrize(("host", "said"), [("nothing", "404"), ("http://127.0.0.1:9", "Connection refused")])
+@pytest.mark.parametrize(("host", "said"), [("nothing", "404"), ("http://169.254.1.1:9", "Connection refused")])
 def test_a_host_that_does_not_answer_is_reported(site: Site, host: str, said: str) -> None:
     run = site.refused(host)
     assert run.reasons == {"system": "fetch-failed"}

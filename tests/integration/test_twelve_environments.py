@@ -22,16 +22,9 @@ PROJECT = """
 [seeds.base]
 file = "root"
 
-[stages.system]
-kind = "stage4"
-root = "base"
-root_overlay = ["overlay"]
-hostname = "box"
-motd = "welcome"
-
 [stages.packed]
 kind = "tarball"
-root = "system"
+root = "base"
 compression = "xz"
 """
 
@@ -39,8 +32,6 @@ FILES = {
     "root/etc/passwd": "root:x:0:0::/root:/bin/sh\n",
     "root/usr/share/text": "text\n" * 1000,
     "root/usr/bin/tool": "#!/bin/sh\n",
-    "overlay/etc/issue": "issue\n",
-    "overlay/etc/conf.d/net": "x=1\n",
 }
 
 OPTIONS = {
@@ -122,7 +113,7 @@ def test_twelve_environments_give_the_same_bytes(tmp_path: Path) -> None:
     folders = {name: tmp_path / str(number) for number, name in enumerate(PLACES)}
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip(PLACES, pool.map(made_in, folders.values(), PLACES.values()), strict=True))
-    assert set(found["plain"]["keys"]) == {"seed:base", "system", "packed"}
+    assert set(found["plain"]["keys"]) == {"seed:base", "packed"}
     assert len(found["plain"]["shipped"]) == 5
     assert {name: made for name, made in found.items() if made != found["plain"]} == {}
 
@@ -130,12 +121,16 @@ def test_twelve_environments_give_the_same_bytes(tmp_path: Path) -> None:
 def test_a_time_stamp_ahead_of_the_clock_is_set_and_reported(tmp_path: Path) -> None:
     project = lay_out(tmp_path, Place())
     settings = project / "stagewright.toml"
+    made = '[stages.made]\nkind = "stage4"\nroot = "base"\nhostname = "box"\nrm = ["/usr/share/text"]\n'
     text = settings.read_text(encoding="utf-8").replace("2026-11-20", "2099-01-01")
+    text = text.replace("[stages.packed]", f"{made}\n[stages.packed]").replace(
+        'root = "base"\ncomp', 'root = "made"\ncomp'
+    )
     settings.write_text(text, encoding="utf-8")
     said = build(cwd=project, store=tmp_path / "first").stdout
     assert "source_date_epoch (2099-01-01 00:00:00 UTC) is ahead of the clock" in said
     listing = subprocess.run(
-        ["tar", "--list", "--verbose", "--utc", "--file", project / "out" / "system-amd64-1.tar.xz"],
+        ["tar", "--list", "--verbose", "--utc", "--file", project / "out" / "made-amd64-1.tar.xz"],
         capture_output=True,
         text=True,
         check=True,

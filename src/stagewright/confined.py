@@ -156,7 +156,10 @@ class Tree:
             os.fchmod(found, mode)
 
     def copy_out(self, name: str | os.PathLike[str], target: Path, limit: int) -> None:
-        """Copy a regular file to ``target``, a new file outside of the tree. Raises OSError, EFBIG above ``limit``."""
+        """Copy a regular file and its time to ``target``, a new file outside of the tree.
+
+        Raises OSError, EFBIG above ``limit``.
+        """
         with self.open(name) as source, target.open("xb") as copy:
             size = 0
             while chunk := source.read(CHUNK):
@@ -164,6 +167,9 @@ class Tree:
                 if size > limit:
                     raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(name))
                 copy.write(chunk)
+            copy.flush()
+            time = os.fstat(source.fileno()).st_mtime_ns
+            os.utime(copy.fileno(), ns=(time, time))
 
     def move_out(self, name: str, target: Path) -> None:
         """Move an entry, also a link, to a path outside of the tree. Raises OSError if the entry is missing."""

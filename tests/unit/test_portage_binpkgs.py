@@ -14,6 +14,7 @@ from stagewright.portage.binpkgs import BinaryPackages, Provenance
 from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository
 from stagewright.portage.settings import PortageSettings
+from stagewright.root.lent import LentFolder
 
 PACKAGE = "app-misc/hello"
 
@@ -162,6 +163,15 @@ def test_links_pipes_and_damaged_packages_are_not_cached(provenance: Provenance,
     (folder.parent / "linked").symlink_to(secret.parent)
     build(tmp_path / "build", provenance).cache_new()
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_copy_has_the_time_that_portage_compares_with_the_index(tmp_path: Path) -> None:
+    folder = LentFolder(tmp_path)
+    folder.own.folder.mkdir()
+    (folder.own.folder / "file").write_bytes(b"x")
+    os.utime(folder.own.folder / "file", (10**9, 10**9))
+    with folder.copied("file") as copy:
+        assert copy.stat().st_mtime == 10**9
 
 
 def test_a_package_is_read_once_for_all_emerge_runs_of_a_build(provenance: Provenance, tmp_path: Path) -> None:

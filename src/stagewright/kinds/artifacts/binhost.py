@@ -153,6 +153,7 @@ class BinhostStage(ArtifactKind, kind="binhost"):
             work.phase(f"sign {len(packages)} packages")
             public = self.sign.signer(work).sign(packages)
             (folder / PUBLIC_KEY).write_text(public, encoding="utf-8")
+        folder.mkdir(exist_ok=True)  # without packages there is only an index
         index = date_index(with_digests(index, folder))
         (folder / "Packages").write_text(index, encoding="utf-8")
         (folder / "Packages.gz").write_bytes(gzip.compress(index.encode(), mtime=work.epoch))

@@ -17,7 +17,7 @@ import os
 import secrets
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -50,10 +50,16 @@ class Tree:
 
     @contextlib.contextmanager
     def descriptor(self, name: str | os.PathLike[str], flags: int, mode: int = 0) -> Iterator[int]:
-        """Yield a descriptor of an entry, opened with flags of open(2). Opening never blocks."""
+        """Yield a descriptor of an entry, opened with flags of open(2). Opening never blocks.
+
+        Raises: OSError with the name in the tree.
+        """
         if not flags & os.O_PATH:  # openat2 refuses both together
             flags |= os.O_NONBLOCK | os.O_NOCTTY
-        found = self._open(os.fspath(name), flags | os.O_CLOEXEC, mode)
+        try:
+            found = self._open(os.fspath(name), flags | os.O_CLOEXEC, mode)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fspath(name)) from None
         try:
             yield found
         finally:
@@ -90,6 +96,17 @@ class Tree:
         """Return the UTF-8 text of a regular file, with the errors of :meth:`read`."""
         return self.read(name, limit).decode(errors=errors)
 
+    def tail(self, name: str | os.PathLike[str], size: int) -> str:
+        """Return the last ``size`` bytes of a regular file as text, with the errors of :meth:`open`."""
+        with self.open(name) as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - size))
+            return stream.read(size).decode(errors="replace")
+
+    def link(self, name: str) -> str:
+        """Return the target of a symbolic link. Raises OSError if the entry is something else."""
+        with self.descriptor(name, os.O_PATH | os.O_NOFOLLOW) as found:
+            return os.readlink("", dir_fd=found)
+
     # looking
 
     def stat(self, name: str | os.PathLike[str], *, follow: bool = True) -> os.stat_result | None:
@@ -111,6 +128,11 @@ class Tree:
         """Return True for a regular file."""
         info = self.stat(name)
         return info is not None and stat.S_ISREG(info.st_mode)
+
+    def is_link(self, name: str | os.PathLike[str]) -> bool:
+        """Return True for a symbolic link."""
+        info = self.stat(name, follow=False)
+        return info is not None and stat.S_ISLNK(info.st_mode)
 
     def names(self, name: str | os.PathLike[str] = ".") -> list[str]:
         """Return the sorted names in a folder; none if it does not exist."""
@@ -171,6 +193,27 @@ class Tree:
             time = os.fstat(source.fileno()).st_mtime_ns
             os.utime(copy.fileno(), ns=(time, time))
 
+    def copy_tree_out(self, name: str, target: Path, ignored: Callable[[str], bool], limit: int) -> None:
+        """Copy a folder to ``target``: folders, regular files and links, with modes and times.
+
+        ``ignored`` returns True for paths below the folder that are left out; ``limit`` is for each file (bytes).
+        Raises: OSError with the name for anything else, such as a device.
+        """
+        target.mkdir(parents=True, exist_ok=True)
+        for entry in self.names(name):
+            path, place = f"{name}/{entry}", target / entry
+            info = self.stat(path, follow=False)
+            if info is None or ignored(path[len(name) + 1 :]):
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                self.copy_tree_out(path, place, lambda inner, entry=entry: ignored(f"{entry}/{inner}"), limit)  # type: ignore[misc]
+            elif stat.S_ISLNK(info.st_mode):
+                place.symlink_to(self.link(path))
+            else:
+                self.copy_out(path, place, limit)
+                place.chmod(stat.S_IMODE(info.st_mode))
+            os.utime(place, ns=(info.st_atime_ns, info.st_mtime_ns), follow_symlinks=False)
+
     def move_out(self, name: str, target: Path) -> None:
         """Move an entry, also a link, to a path outside of the tree. Raises OSError if the entry is missing."""
         folder, _, last = name.strip("/").rpartition("/")
@@ -203,6 +246,10 @@ def _by_component(base: int, path: str, flags: int, mode: int) -> int:
             inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
             os.close(current)
             current = inner
-        return os.open(parts[-1], flags | os.O_NOFOLLOW, mode, dir_fd=current)
+        found = os.open(parts[-1], flags | os.O_NOFOLLOW, mode, dir_fd=current)
+        if flags & os.O_PATH and not flags & os.O_NOFOLLOW and stat.S_ISLNK(os.fstat(found).st_mode):
+            os.close(found)
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        return found
     finally:
         os.close(current)

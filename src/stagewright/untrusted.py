@@ -51,6 +51,12 @@ def is_file(path: Path | str) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
+def is_plain(path: Path | str) -> bool:
+    """Return True for a regular file or a symbolic link, which can be copied without an effect on devices and pipes."""
+    mode = os.lstat(path).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+
 def real(path: Path) -> Path:
     """Return a path without links; unchanged if it contains a NUL. A loop of links ends there."""
     try:

@@ -15,11 +15,18 @@ from stagewright.cli.main import run
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.fetch.openpgp import SignedText
 from stagewright.media.inspect import _BootStructures, inspect
+from stagewright.portage.confdir import ParallelJobs, assemble_confdir
+from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.ebuilds import by_version
-from stagewright.portage.installed import packages_of
+from stagewright.portage.emerge import Portage, PortageFolders
+from stagewright.portage.emerge_output import EmergeOutput
+from stagewright.portage.installed import clamp_records, packages_of
+from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, has_package, profile_chain
+from stagewright.portage.settings import PortageSettings
 from stagewright.root.files import copy_in, read_file
 from stagewright.root.passwd import Tables
+from stagewright.root.root import Root
 from stagewright.seeds.gentoo import _stages
 from stagewright.store.store import Store, file_name
 
@@ -65,6 +72,62 @@ def test_odd_records_of_packages_have_limits(root: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         packages_of(root)
     assert caught.value.reason is Reason.BUILD_FAILED
+
+
+@in_roots
+def test_records_that_are_links_to_files_of_the_host_do_not_change_them(root: Path, tmp_path: Path) -> None:
+    """With the old call, from outside of the root, the host's file becomes a number."""
+    secret = tmp_path / "secret"
+    secret.write_text("mine\n", encoding="utf-8")
+    record = root / "var/db/pkg/app-misc/hello-1"
+    record.mkdir(parents=True)
+    (record / "PF").touch()
+    (record / "BUILD_TIME").symlink_to(secret)
+    inside(root, clamp_records, Path("/"), 5)
+    assert secret.read_text(encoding="utf-8") == "mine\n"
+    clamp_records(root, 5)
+    assert secret.read_text(encoding="utf-8") == "0\n"
+
+
+def test_a_build_log_that_is_a_link_or_a_pipe_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("root:$6$hash\n", encoding="utf-8")
+    portage = Portage(
+        Root(tmp_path, tmp_path),
+        PortageFolders(tmp_path, BuildDistfiles(tmp_path, tmp_path), Pkgdir(tmp_path), tmp_path / "build", tmp_path),
+        [],
+        0,
+    )
+    output = EmergeOutput([" * ERROR: a/b-1::demo failed (compile phase):"])
+    log = tmp_path / "build/portage/a/b-1/temp/build.log"
+    log.parent.mkdir(parents=True)
+    for make in (
+        lambda: log.symlink_to(tmp_path / "secret"),
+        lambda: os.mkfifo(log),
+        lambda: log.write_text("why\n", encoding="utf-8"),
+    ):
+        make()
+        error = portage._explained(output.failure(fetching=False), output)
+        assert error.reason is Reason.PACKAGE_FAILED and "hash" not in error.detail
+        log.unlink()
+    assert "why" in error.detail
+
+
+def test_links_of_a_confdir_are_not_followed(tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    host.mkdir()
+    (host / "secret").write_text("mine", encoding="utf-8")
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second / "package.use"):
+        folder.mkdir(parents=True)
+    for name in ("repos.conf", "package.use", "make.profile"):
+        (first / name).symlink_to(host)
+    (first / "make.conf").symlink_to(host / "secret")
+    (second / "package.use/evil").touch()
+    repo = Repository("repo", tmp_path)
+    made = assemble_confdir(tmp_path / "made", PortageSettings(), [first, second], [repo], ParallelJobs(1, 1))
+    assert [path.name for path in host.iterdir()] == ["secret"]
+    assert (made / "repos.conf/stagewright.conf").is_file() and (made / "package.use/evil").is_file()
+    assert [path.name for path in (made / "make.conf").iterdir() if path.is_symlink()] == ["41-first"]
 
 
 @in_roots

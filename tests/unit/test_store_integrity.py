@@ -143,7 +143,7 @@ def test_results_of_former_versions_have_no_list(store: Store) -> None:
 
 
 def test_a_damaged_binary_package_leaves_the_cache_too(store: Store) -> None:
-    cached = store.cache("binpkgs") / "app-misc/hello/f00d/hello-1-1.gpkg.tar"
+    cached = store.cache("binpkgs") / "app-misc/hello/f00d/origin/hello-1-1.gpkg.tar"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"package")
     work = store.new_work("with")

@@ -30,6 +30,7 @@ from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.registry import module_of
+from stagewright.root import files
 from stagewright.run import UMASK, exit_if_orphaned, interactive, package_path, python
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.meta import Meta
@@ -156,7 +157,7 @@ def _fetch(job: Job, work: Work[Any], folder: Path) -> None:
 def _shell(job: Job, folder: Path, arguments: list[str]) -> int:
     with open(job.log, "a", encoding="utf-8", buffering=1) as log:  # noqa: PTH123  line buffering
         root = job.stage.shell_root(job.work(folder, log, lambda _: None))
-    inside = next((shell for shell in SHELL if os.path.lexists(root.path / shell.lstrip("/"))), None)
+    inside = next((shell for shell in SHELL if files.exists(root.path, shell)), None)
     if inside is None and not arguments:
         raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{job.node.id} has no shell", hint="give a command to run")
     words = arguments or [str(inside), *(["sh"] if inside == "/bin/busybox" else [])]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import os
-import shutil
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from stagewright.chroot import inside
+from stagewright.confined import CHUNK, Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root import files
 from stagewright.root.root import Root
-from stagewright.untrusted import open_regular
 
 IMAGES = (
     "/boot/vmlinuz-{version}",
@@ -27,6 +26,10 @@ IMAGES = (
 
 _GZIP, _EFI_PROGRAM = b"\x1f\x8b", b"MZ"
 """First bytes of gzip files (RFC 1952) and of EFI programs (PE format)."""
+
+
+LARGEST_IMAGE = 2 << 30
+"""The largest kernel, initramfs or module that is copied out of a root (bytes)."""
 
 
 def find_image(root: Root, version: str, where: str) -> str:
@@ -47,11 +50,17 @@ def find_image(root: Root, version: str, where: str) -> str:
 
 
 def copy_out(root: Root, path: str, target: Path) -> None:
-    """Copy a regular file of a root to ``target`` outside, which it replaces. Links are resolved inside the root."""
-    real = inside(root.path, os.path.realpath, path)
+    """Copy a regular file of a root to ``target`` outside, which it replaces. Links are resolved inside the root.
+
+    Raises ``BUILD_FAILED`` if it is missing, too large, or not a regular file.
+    """
     target.unlink(missing_ok=True)  # a command of the root may have made a link there
-    with open_regular(root.path / real.lstrip("/"), follow=False) as source, target.open("xb") as copy:
-        shutil.copyfileobj(source, copy)
+    try:
+        Tree(root.path).copy_out(path, target, LARGEST_IMAGE)
+    except OSError as error:
+        if error.filename != path:
+            raise
+        raise StagewrightError(Reason.BUILD_FAILED, f"{path} in the root cannot be copied: {error.strerror}") from error
 
 
 def copy_image(root: Root, path: str, target: Path, *, efi: bool) -> None:
@@ -64,12 +73,29 @@ def copy_image(root: Root, path: str, target: Path, *, efi: bool) -> None:
     if _begins_with(target, _GZIP):
         part = target.with_name(f"{target.name}.part")
         with gzip.open(target) as source, part.open("wb") as plain:
-            shutil.copyfileobj(source, plain)
+            plain.writelines(_decompressed(source, path))
         part.replace(target)
     if efi and not _begins_with(target, _EFI_PROGRAM):
         message = f"kernel image {path}: UEFI cannot start it (it is not an EFI program)"
         hint = "set CONFIG_EFI_STUB in its configuration, or use another kernel"
         raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
+
+
+def _decompressed(source: gzip.GzipFile, path: str) -> Iterator[bytes]:
+    """Yield the content of a gzip file. Raises ``ENVIRONMENT_LACKS`` if it is damaged or too large."""
+    size, problem = 0, "damaged"
+    try:
+        while chunk := source.read(CHUNK):
+            size += len(chunk)
+            if size > LARGEST_IMAGE:
+                problem = "too large after decompression"
+                break
+            yield chunk
+        else:
+            return
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        pass
+    raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"kernel image {path}: {problem}", hint="install the kernel again")
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:

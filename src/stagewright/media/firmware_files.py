@@ -8,15 +8,20 @@ from __future__ import annotations
 import fnmatch
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.chroot import inside
+from stagewright.confined import Tree
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
+from stagewright.untrusted import is_plain
 
 SOURCE = "/lib/firmware"
+
+LARGEST = 1 << 30
+"""The largest file of firmware (bytes)."""
 
 CHOSEN = "/var/lib/stagewright/firmware"
 """Folder in which dracut looks for firmware. It holds the requested files only."""
@@ -61,7 +66,10 @@ def _microcode(root: Root) -> list[str]:
 
 def _match(patterns: list[str]) -> tuple[list[str], list[str]]:
     names = sorted(
-        os.path.relpath(f"{folder}/{name}", SOURCE) for folder, _, files in os.walk(SOURCE) for name in files
+        os.path.relpath(f"{folder}/{name}", SOURCE)
+        for folder, _, files in os.walk(SOURCE)
+        for name in files
+        if is_plain(f"{folder}/{name}")
     )
     found = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
     chosen = sorted({name for matches in found.values() for name in matches})
@@ -85,7 +93,10 @@ def _copy(names: list[str]) -> None:
 
 def copy_firmware(root: Root, firmware: ChosenFirmware, target: Path) -> None:
     """Copy the chosen firmware, without microcode, to ``target`` outside the root."""
-    chosen = root.path / inside(root.path, os.path.realpath, CHOSEN).lstrip("/")
-    for name in firmware.files:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(chosen / name, target / name, follow_symlinks=False)
+    wanted = set(firmware.files)
+    Tree(root.path).copy_tree_out(CHOSEN.lstrip("/"), target, lambda path: not _is_wanted(path, wanted), LARGEST)
+
+
+def _is_wanted(path: str, names: Collection[str]) -> bool:
+    """Return True for a path that is one of the names, or a folder above one."""
+    return path in names or any(name.startswith(f"{path}/") for name in names)

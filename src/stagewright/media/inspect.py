@@ -289,13 +289,13 @@ def _unified(name: str, path: Path) -> FoundEntry | None:
     """Return the entry of a unified kernel image. Only the pages that are looked at are read."""
     if not path.stat().st_size:
         return None
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as program:
+    with open_regular(path, follow=False) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as program:
         return unified(name, program)
 
 
 def _text(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        return stream.read(LONGEST_FILE)
+    with open_regular(path, follow=False) as stream:
+        return stream.read(LONGEST_FILE).decode(errors="replace")
 
 
 def _with_problems(

@@ -20,13 +20,13 @@ import contextlib
 import hashlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from stagewright.chroot import inside
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import Keyring, checked_keys, first_problem, keyring
@@ -34,7 +34,7 @@ from stagewright.graph.file_digest import digest_of, tree_digest
 from stagewright.portage import gpkg
 from stagewright.portage.confdir import make_conf
 from stagewright.portage.gpkg import SUFFIX
-from stagewright.portage.installed import read_entry
+from stagewright.portage.installed import read_entries
 from stagewright.portage.scripts import ask_script
 from stagewright.root import files
 from stagewright.root.lent import LentFolder
@@ -169,8 +169,7 @@ class Binhosts:
         self._check_indexes()
         (self.config / "make.conf" / "99-binhosts").write_text(make_conf(SETTINGS), encoding="utf-8")
         conf = self.config / CONF
-        if conf.is_dir():  # of a confdir
-            shutil.rmtree(conf)
+        remove_tree(conf)  # of a confdir
         conf.write_text(binrepos_conf(self.hosts, frozen=True), encoding="utf-8")
         self._fetching.write_text(binrepos_conf(self.hosts, frozen=False), encoding="utf-8")
         signed = [host for host in self.hosts if host.keys]
@@ -263,7 +262,11 @@ class Binhosts:
             fetched = [
                 (path, name) for path in host.files.files(SUFFIX) for name in _names(Path(host.files.path_of(path)))
             ]
-            taken = [(path, name) for path, name in fetched if _is_from(tree, name, path)]
+            names = sorted({name for _, name in fetched})
+            recorded = inside(tree, read_entries, Path("/"), names, "BINPKGMD5") if names else {}
+            taken = [
+                (path, name) for path, name in fetched if recorded[name] and recorded[name] == digest_of(path, "md5")
+            ]
             host.mark_used(host.files.path_of(path) for path, _ in taken)
             if taken:
                 found[host.name] = {"uri": host.uri, "packages": sorted({name for _, name in taken})}
@@ -311,21 +314,16 @@ class Binhosts:
             trust.write_text("".join(f"{fingerprint}:6:\n" for fingerprint in trusted), encoding="utf-8")
             keyring.with_binds(Bind(trust, inner)).ask(*gpg, "--import-ownertrust", inner)
         root.with_binds(Bind(folder, home, writable=True)).ask(*gpg, "--check-trustdb")
-        for path in folder.rglob("*"):
-            path.chmod(0o755 if path.is_dir() else 0o644)  # Portage verifies as an unprivileged user
-        folder.chmod(0o755)
+        made = Tree(folder, links=False)  # gpg of the root wrote it, which may be hostile
+        for path, _ in made.files():
+            made.chmod(path, 0o644)  # Portage verifies as an unprivileged user
+            made.chmod(path.rpartition("/")[0] or ".", 0o755)
 
 
 def _names(path: Path) -> tuple[str, str]:
     """Return the possible names (category/package-version) of the package in a file, with and without a build id."""
     category, name = path.parts[0], path.name.removesuffix(SUFFIX)
     return f"{category}/{name}", f"{category}/{name.rpartition('-')[0]}"
-
-
-def _is_from(tree: Path, package: str, file: Path) -> bool:
-    """True if an installed package was unpacked from a file."""
-    recorded = read_entry(tree, package, "BINPKGMD5")
-    return bool(recorded) and recorded == digest_of(file, "md5")
 
 
 def _made(folder: Path) -> Path:

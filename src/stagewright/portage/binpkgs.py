@@ -26,13 +26,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.chroot import inside
 from stagewright.graph.file_digest import tree_digest
 from stagewright.portage.gpkg import SUFFIX
-from stagewright.portage.installed import read_entry
+from stagewright.portage.installed import read_entries
 from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, profile_chain
 from stagewright.portage.settings import PortageSettings
 from stagewright.root.lent import link_to
+from stagewright.untrusted import read_text
 
 COMPARED_BY_PORTAGE = frozenset(
     {
@@ -84,9 +86,7 @@ class Provenance:
     def is_cacheable(self, package: str) -> bool:
         """True if a package may enter the cache. Kernel modules may not: the fingerprint does not cover the kernel."""
         ebuilds = (ebuild for repo in self.repos for ebuild in (repo.path / package).glob("*.ebuild"))
-        return not any(
-            _KERNEL_ECLASS.search(ebuild.read_text(errors="replace", encoding="utf-8")) for ebuild in ebuilds
-        )
+        return not any(_KERNEL_ECLASS.search(read_text(ebuild, errors="replace")) for ebuild in ebuilds)
 
     def fingerprint(self, package: str) -> str:
         """Return the fingerprint of a package, given as category/name."""
@@ -167,7 +167,10 @@ def link_packages(packages: Iterable[Path], target: Path) -> Path:
 
 def packages_in(pkgdir: Pkgdir, tree: Path) -> Iterator[Path]:
     """Yield the binary packages of a build from which the packages recorded in a tree were installed."""
+    numbered = {}
     for source in pkgdir.packages():
         version, _, number = source.name.removesuffix(SUFFIX).rpartition("-")
-        if read_entry(tree, f"{source.parent.parent.name}/{version}", "BUILD_ID") == number:
-            yield source
+        numbered[source] = (f"{source.parent.parent.name}/{version}", number)
+    names = sorted({name for name, _ in numbered.values()})
+    recorded = inside(tree, read_entries, Path("/"), names, "BUILD_ID") if names else {}
+    yield from (source for source, (name, number) in numbered.items() if recorded[name] == number)

@@ -84,7 +84,10 @@ def assemble_confdir(
     for confdir in confdirs:
         _merge(confdir, folder)
     (defaults / "90-stage").write_text(make_conf(_of_stage(settings)), encoding="utf-8")
+    if (folder / "repos.conf").is_symlink():
+        (folder / "repos.conf").unlink()
     (folder / "repos.conf").mkdir(exist_ok=True)
+    (folder / "repos.conf" / "stagewright.conf").unlink(missing_ok=True)
     (folder / "repos.conf" / "stagewright.conf").write_text(_repos_conf(repos), encoding="utf-8")
     if settings.profile:
         (folder / "make.profile").unlink(missing_ok=True)
@@ -146,12 +149,15 @@ def _merge(source: Path, target: Path) -> None:
         place = target / entry.name
         if entry.name in IGNORED:
             continue
+        if place.is_symlink():  # of an earlier confdir; it could lead anywhere
+            place.unlink()
         if entry.is_dir(follow_symlinks=False):
             place.mkdir(exist_ok=True)
             _merge(Path(entry.path), place)
         elif place.is_dir():
             number = sum(1 for _ in place.iterdir())
-            shutil.copy(entry.path, place / f"{40 + number}-{shlex.quote(source.name)}")
+            copy = place / f"{40 + number}-{shlex.quote(source.name)}"
+            shutil.copy(entry.path, copy, follow_symlinks=False)
         else:
             place.unlink(missing_ok=True)
             shutil.copy(entry.path, place, follow_symlinks=False)

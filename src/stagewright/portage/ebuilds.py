@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.untrusted import is_file, read_text
+
 _VERSION = re.compile(
     r"(?P<numbers>\d+(?:\.\d+)*)(?P<letter>[a-z]?)(?P<suffixes>(?:_(?:alpha|beta|pre|rc|p)\d*)*)(?:-r(?P<revision>\d+))?",
     re.ASCII,
@@ -52,7 +54,7 @@ def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
         if not _VERSION.fullmatch(version):
             continue
         cache = tree / "metadata" / "md5-cache" / category / path.stem
-        text = (cache if cache.is_file() else path).read_text(errors="replace", encoding="utf-8")
+        text = read_text(cache if is_file(cache) else path, errors="replace")
         slot, keywords = (_setting(setting, text) for setting in ("SLOT", "KEYWORDS"))
         yield Ebuild(version, "" if "$" in slot else slot.partition("/")[0], frozenset(keywords.split()), path)
 

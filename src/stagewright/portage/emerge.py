@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.binhosts import INDEXES, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
@@ -21,6 +22,9 @@ from stagewright.root.sandbox import Bind
 from stagewright.run import NO_ROOM
 
 PORTAGE_UID = 250
+
+_LONGEST_LOG = 4 << 20
+"""The part of a build log that is searched for the cause of a failure (bytes at its end)."""
 
 DEPCACHE = "/var/cache/edb/dep"
 
@@ -247,9 +251,10 @@ class Portage:
         if error.reason is not Reason.PACKAGE_FAILED or not output.failed:
             return error
         package = output.failed[0]
-        log = self.folders.build / "portage" / package / "temp" / "build.log"
-        if log.exists():
-            detail = failure_excerpt(log.read_text(errors="replace", encoding="utf-8").splitlines())
-            reason = Reason.DISK_FULL if NO_ROOM in detail else error.reason
-            return StagewrightError(reason, error.message, detail=detail, hint=error.hint)
-        return error
+        try:
+            log = Tree(self.folders.build, links=False).tail(f"portage/{package}/temp/build.log", _LONGEST_LOG)
+        except OSError:
+            return error
+        detail = failure_excerpt(log.splitlines())
+        reason = Reason.DISK_FULL if NO_ROOM in detail else error.reason
+        return StagewrightError(reason, error.message, detail=detail, hint=error.hint)

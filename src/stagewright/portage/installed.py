@@ -58,6 +58,11 @@ def read_entry(root: Path, package: str, entry: str) -> str:
     return _read(root / VDB / package / entry)
 
 
+def read_entries(root: Path, packages: Sequence[str], entry: str) -> dict[str, str]:
+    """Return an entry of several packages, by package."""
+    return {package: read_entry(root, package, entry) for package in packages}
+
+
 def recorded_files(root: Path, packages: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the recorded files of packages (category/name-version), by package and path.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
 from stagewright.project.source import KeyPath
-from stagewright.untrusted import is_dir, is_file, real
+from stagewright.untrusted import is_dir, is_file, read_text, real
 
 REPOS = "/var/db/repos"
 
@@ -119,7 +119,7 @@ def _stack(
         message, hint = f"{parents} leads out of the repository", "replace the link with a file"
         problems.append(StagewrightError(Reason.INVALID_VALUE, message, hint=hint))
         return
-    lines = parents.read_text(errors="replace", encoding="utf-8").splitlines() if is_file(parents) else []
+    lines = read_text(parents, errors="replace").splitlines() if is_file(parents) else []
     for number, text in enumerate(lines, start=1):
         line = text.partition("#")[0].strip()
         if not line:
@@ -176,7 +176,7 @@ def _profile_not_found(
 def _profiles(repo: Repository) -> Iterator[str]:
     """Yield the profiles that profiles.desc of a repository lists."""
     listing = repo.path / "profiles" / "profiles.desc"
-    for line in listing.read_text(errors="replace", encoding="utf-8").splitlines() if is_file(listing) else ():
+    for line in read_text(listing, errors="replace").splitlines() if is_file(listing) else ():
         words = line.partition("#")[0].split()
         if len(words) > 1:
             yield words[1]

@@ -12,7 +12,7 @@ from pathlib import Path
 from stagewright.root.accounts import Accounts, Home
 from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement
-from stagewright.untrusted import read_root_text
+from stagewright.untrusted import is_plain, read_root_text
 
 SKELETON = "/etc/skel"
 
@@ -71,7 +71,7 @@ def _below(path: str) -> Iterator[str]:
 
 
 def _copy(source: str, target: str, home: Home, epoch: int) -> None:
-    """Copy entries of a folder that the other folder lacks."""
+    """Copy folders, files and links that the other folder lacks."""
     for name in names_in(source):
         old, new = f"{source}/{name}", f"{target}/{name}"
         if Path(old).is_dir() and not Path(old).is_symlink():
@@ -81,7 +81,7 @@ def _copy(source: str, target: str, home: Home, epoch: int) -> None:
                 os.chown(new, home.uid, home.gid)
             if Path(new).is_dir() and not Path(new).is_symlink():
                 _copy(old, new, home, epoch)
-        elif not os.path.lexists(new):
+        elif not os.path.lexists(new) and is_plain(old):
             shutil.copy(old, new, follow_symlinks=False)
             os.lchown(new, home.uid, home.gid)
             os.utime(new, (epoch, epoch), follow_symlinks=False)

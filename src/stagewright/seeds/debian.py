@@ -7,7 +7,6 @@ packages give the same bytes.
 from __future__ import annotations
 
 import re
-import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 from stagewright.arch import Arch, Port
 from stagewright.chroot import inside
+from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.root.files import clamp_times
@@ -211,9 +211,9 @@ def _adapt(root: Root, port: Port) -> None:
 def _clean(tree: Path) -> None:
     """Remove files with names of this machine, of its package sources, or times."""
     inside(tree, _remove_leftovers, _LEFTOVERS)
-    shutil.rmtree(tree / "dev")
+    remove_tree(tree / "dev")
     (tree / "dev").mkdir()
-    (tree / "etc/apt/sources.list").touch()
+    Tree(tree).write("etc/apt/sources.list", b"")
 
 
 def _remove_leftovers(patterns: Sequence[str]) -> None:

@@ -224,6 +224,6 @@ def _forget_packages(store: Store, finding: Finding) -> None:
         with contextlib.suppress(OSError):
             info = (folder / path).lstat()
             category, name, file = Path(path).parts[1:]
-            for cached in store.cache("binpkgs").glob(f"{category}/{name}/*/{file}"):
+            for cached in store.cache("binpkgs").glob(f"{category}/{name}/*/*/{file}"):
                 if os.path.samestat(cached.lstat(), info):
                     cached.unlink()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from stagewright.chroot import inside
+from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Demand, NodeFiles
 from stagewright.kinds.common.base import Scope, Stage
@@ -296,10 +299,9 @@ def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: 
     Times later than the epoch of the build are set to it. Files that Portage kept in /etc are reported.
     """
     work.phase("commit")
-    for path in sorted((root.upper / "etc").rglob("._cfg[0-9]*_*")):
-        work.notice(
-            f"/{path.relative_to(root.upper)}: a package has a newer version of this file; the root keeps its own"
-        )
+    for path in sorted(name for name, _ in Tree(root.upper, links=False).files("etc")):
+        if fnmatch.fnmatch(path.rpartition("/")[2], "._cfg[0-9]*_*"):
+            work.notice(f"/{path}: a package has a newer version of this file; the root keeps its own")
     pkgdir = portage.folders.pkgdir
     pkgdir.take()
     pkgdir.report(work.notice)
@@ -307,7 +309,7 @@ def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: 
     if portage.binhosts and (used := portage.binhosts.used(root.upper)):
         found = {host: BinhostPackages.model_validate(known) for host, known in used.items()}
         facts = facts.model_copy(update={"binhosts": found})
-    clamp_records(root.upper, work.epoch)
+    inside(root.upper, clamp_records, Path("/"), work.epoch)
     files.clamp_times(root.upper, work.epoch)
     return Built(root.upper, facts, root.below, kept)
 

@@ -8,7 +8,6 @@ errors: a kernel that cannot read the image, an initramfs without the modules th
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
-from stagewright.chroot import inside
+from stagewright.confined import Tree
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Node, NodeFiles, Yields
@@ -33,7 +32,7 @@ from stagewright.kernel.choose import (
 )
 from stagewright.kernel.configure import KernelSources
 from stagewright.kernel.features import LiveRequirements, check_features, disabled_requirements, read_features
-from stagewright.kernel.find import copy_image, copy_out, find_image
+from stagewright.kernel.find import LARGEST_IMAGE, copy_image, copy_out, find_image
 from stagewright.kernel.modules import install_kernel, rebuild_modules
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
@@ -387,7 +386,9 @@ def _take_over(output: Path, target: Path) -> Path:
 
 def _copy_modules(root: Root, version: str, target: Path) -> None:
     """Copy modules, without the kernel image and without links to the sources."""
-    modules = root.path / inside(root.path, os.path.realpath, f"/lib/modules/{version}").lstrip("/")
-    links = {path.name for path in modules.iterdir() if path.is_symlink()}
-    ignored = shutil.ignore_patterns("vmlinuz", *links)  # copytree refuses pipes; it copies inner links as links
-    shutil.copytree(modules, target, symlinks=True, ignore=ignored, dirs_exist_ok=True)
+    tree, folder = Tree(root.path), f"lib/modules/{version}"
+
+    def is_ignored(path: str) -> bool:
+        return path == "vmlinuz" or ("/" not in path and tree.is_link(f"{folder}/{path}"))
+
+    tree.copy_tree_out(folder, target, is_ignored, LARGEST_IMAGE)

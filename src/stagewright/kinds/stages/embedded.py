@@ -11,7 +11,7 @@ from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.installed import installed_packages
+from stagewright.portage.installed import packages_of
 
 
 class Embedded(OwnRootStage, Finish, kind="embedded"):
@@ -28,5 +28,5 @@ class Embedded(OwnRootStage, Finish, kind="embedded"):
         target, portage = self.new_root(work)
         portage.install(self.packages, target=TARGET)
         facts = finish(self, target, work, None)
-        facts = facts.model_copy(update={"package_count": len(installed_packages(target.path))})
+        facts = facts.model_copy(update={"package_count": len(packages_of(target.path))})
         return finish_layer(target, work, portage, facts)

@@ -16,7 +16,7 @@ from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, set_time_zone_and_locale, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage, Stage1Packages
-from stagewright.portage.installed import installed_packages
+from stagewright.portage.installed import packages_of
 
 BASELAYOUT = "sys-apps/baselayout"
 
@@ -66,7 +66,7 @@ class Stage1(OwnRootStage, kind="stage1"):
         set_time_zone_and_locale(target, work)
         empty_world(target, work)
         ship_configuration(self, target, portage, work)
-        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(target.path)))
+        facts = LayerFacts(toolchain=work.key.digest, package_count=len(packages_of(target.path)))
         return finish_layer(target, work, portage, facts)
 
 

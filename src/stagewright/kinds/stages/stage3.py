@@ -14,7 +14,7 @@ from stagewright.kinds.common.packages import PackageStage, finish_layer
 from stagewright.kinds.common.system import BinrepoSettings, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage
-from stagewright.portage.installed import installed_packages
+from stagewright.portage.installed import packages_of
 
 OPTIONS = ("--emptytree", "--update", "--deep", "--with-bdeps=y")
 
@@ -39,5 +39,5 @@ class Stage3(PackageStage, BinrepoSettings, kind="stage3"):
         if not self.packages:
             empty_world(root, work)
         ship_configuration(self, root, portage, work)
-        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(root.path)))
+        facts = LayerFacts(toolchain=work.key.digest, package_count=len(packages_of(root.path)))
         return finish_layer(root, work, portage, facts)

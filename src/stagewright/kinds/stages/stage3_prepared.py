@@ -17,7 +17,7 @@ from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage
-from stagewright.portage.installed import installed_packages
+from stagewright.portage.installed import packages_of
 from stagewright.project.fields import Atom, BinhostRef
 
 GROUP_OPTIONS = ("--oneshot", "--nodeps")
@@ -54,4 +54,4 @@ class PreparedRoot(RootSettings, kind="stage3-root.prepared", table=INTERNAL):
         """Build the packages."""
         target, portage = self.new_root(work)
         self.merge(portage)
-        return finish_layer(target, work, portage, LayerFacts(package_count=len(installed_packages(target.path))))
+        return finish_layer(target, work, portage, LayerFacts(package_count=len(packages_of(target.path))))

@@ -19,7 +19,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage3_prepared import PreparedRoot, RootSettings
 from stagewright.portage.binpkgs import packages_with_paths
 from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage
-from stagewright.portage.installed import installed_packages
+from stagewright.portage.installed import packages_of
 from stagewright.root import files
 from stagewright.root.owners import check_owners
 from stagewright.root.root import Root
@@ -53,7 +53,7 @@ class RootStage3(RootSettings, kind="stage3-root"):
         if self.packages == ["@system"]:
             empty_world(target, work)
         ship_configuration(self, target, portage, work)
-        facts = LayerFacts(toolchain=work.key.digest, package_count=len(installed_packages(target.path)))
+        facts = LayerFacts(toolchain=work.key.digest, package_count=len(packages_of(target.path)))
         return finish_layer(target, work, portage, facts)
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
@@ -71,5 +71,5 @@ class RootStage3(RootSettings, kind="stage3-root"):
 
     def _accounts(self, work: Work[PackageContext]) -> list[list[str]]:
         """Return two lists of atoms: the packages of the prepared root that add groups, and those that add users."""
-        names = [package.name for package in installed_packages(work.artifact("prepared"))]
+        names = [package.name for package in packages_of(work.artifact("prepared"))]
         return [[f"={name}" for name in names if name.startswith(category)] for category in ACCOUNTS]

@@ -176,6 +176,8 @@ def _keep_flags(config: Path, root: Root, names: Sequence[str]) -> None:
     flags = {package.name: package.use for package in inside(root.path, installed_packages, Path("/"))}
     lines = [f"={name} -* {' '.join(flags[name])}\n" for name in names]
     place = config / "package.use"
+    if place.is_symlink():  # of a confdir; it could lead anywhere
+        place.unlink()
     if not place.is_file():
         place.mkdir(exist_ok=True)
         place = place / "zz-rebuild"

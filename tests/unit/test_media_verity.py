@@ -235,6 +235,7 @@ def test_an_invalid_argument_stops_the_boot(tmp_path: Path, value: str) -> None:
 RECORDS = """6,1,1,-;Linux version 6.1
 3,2,2,-;device-mapper: verity: 7:0: data block 77 is corrupted
  SUBSYSTEM=block
+3,2,2,-;device-mapper: verity: 7:0: data block 77 is corrupted
 3,3,3,-;device-mapper: verity: 7:0: metadata block 5889 is corrupted
 3,4,4,-;device-mapper: verity: 7:0: data block 77 is not there
 """

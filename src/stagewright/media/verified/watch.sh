@@ -6,15 +6,20 @@
 
 exec 3> /dev/kmsg
 left=20
+seen=
 while read -r line; do
     case "$line" in
-        *"device-mapper: verity: "*" block "*" is corrupted"*)
-            block=${line##* block }
-            kind=${line%% block *}
-            kind=${kind##* }
-            echo "<2>stagewright: the image was changed: $kind block ${block%% *} does not match the boot arguments" >&3
-            left=$((left - 1))
-            [ "$left" -gt 0 ] || exit 0
-            ;;
+        *"device-mapper: verity: "*" block "*" is corrupted"*) ;;
+        *) continue ;;
     esac
+    block=${line##* block }
+    kind=${line%% block *}
+    found="${kind##* } block ${block%% *}"
+    case "$seen" in
+        *"<$found>"*) continue ;;
+    esac
+    seen="$seen<$found>"
+    echo "<2>stagewright: the image was changed: $found does not match the boot arguments" >&3
+    left=$((left - 1))
+    [ "$left" -gt 0 ] || exit 0
 done

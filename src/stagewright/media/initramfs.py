@@ -29,6 +29,9 @@ from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
+COMPRESSOR = "zstd -10 -q -T0"
+"""The compressor of an initramfs. Level 15, dracut's default, takes seven times as long for 1 % fewer bytes."""
+
 TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev", "zstd": "zstd"}
 """Programs that dracut runs or copies. Without mount it silently makes an initramfs that panics."""
 
@@ -116,7 +119,7 @@ class DracutRun:
     def command(self, settings: InitramfsSettings) -> list[str]:
         """Return the command line."""
         words = ["dracut", "--force", "--reproducible", "--no-hostonly", "--no-hostonly-cmdline", "--no-machineid"]
-        words += ["--nolvmconf", "--nomdadmconf", "--zstd", "--tmpdir", "/var/tmp", "--fwdir", CHOSEN]
+        words += ["--nolvmconf", "--nomdadmconf", "--compress", COMPRESSOR, "--tmpdir", "/var/tmp", "--fwdir", CHOSEN]
         words += ["--early-microcode" if self.microcode else "--no-early-microcode", "--kver", self.version]
         network = [name for module in settings.network for name in module.drivers]
         drivers = [*settings.drivers, *network] if settings.drivers else []

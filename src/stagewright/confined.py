@@ -200,18 +200,25 @@ class Tree:
         Raises: OSError with the name for anything else, such as a device.
         """
         target.mkdir(parents=True, exist_ok=True)
-        for entry in self.names(name):
-            path, place = f"{name}/{entry}", target / entry
-            info = self.stat(path, follow=False)
-            if info is None or ignored(path[len(name) + 1 :]):
-                continue
-            if stat.S_ISDIR(info.st_mode):
-                self.copy_tree_out(path, place, lambda inner, entry=entry: ignored(f"{entry}/{inner}"), limit)  # type: ignore[misc]
-            elif stat.S_ISLNK(info.st_mode):
-                place.symlink_to(self.link(path))
-            else:
-                self.copy_out(path, place, limit)
-                place.chmod(stat.S_IMODE(info.st_mode))
+        waiting, times = [""], []
+        while waiting:
+            folder = waiting.pop()
+            for entry in self.names(f"{name}/{folder}"):
+                inner = f"{folder}{entry}"
+                path, place = f"{name}/{inner}", target / inner
+                info = self.stat(path, follow=False)
+                if info is None or ignored(inner):
+                    continue
+                if stat.S_ISDIR(info.st_mode):
+                    place.mkdir()
+                    waiting.append(f"{inner}/")
+                elif stat.S_ISLNK(info.st_mode):
+                    place.symlink_to(self.link(path))
+                else:
+                    self.copy_out(path, place, limit)
+                    place.chmod(stat.S_IMODE(info.st_mode))
+                times.append((place, info))
+        for place, info in reversed(times):  # a folder after its content
             os.utime(place, ns=(info.st_atime_ns, info.st_mtime_ns), follow_symlinks=False)
 
     def move_out(self, name: str, target: Path) -> None:

@@ -93,6 +93,7 @@ class Reason(enum.StrEnum):
     ENVIRONMENT_LACKS = "environment-lacks"
     BUILD_FAILED = "build-failed"
     BOOT_FAILED = "boot-failed"
+    LIMIT = "limit"  # of time, memory, processes or disk for one node
     INTERRUPTED = "interrupted"
     BUG = "bug"
 
@@ -114,6 +115,7 @@ _EXITS = {
     Reason.STORE_FAILED: Exit.STORE,
     Reason.DAMAGED: Exit.STORE,
     Reason.COMMAND_FAILED: Exit.FAILED,
+    Reason.LIMIT: Exit.FAILED,
     Reason.PACKAGE_FAILED: Exit.FAILED,
     Reason.FETCH_FAILED: Exit.FAILED,
     Reason.NOT_FOUND: Exit.FAILED,

@@ -13,11 +13,14 @@ import os
 import stat
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+LONGEST_PATH = 3500
+"""Bytes of a path inside a tree that can be opened as a whole; the kernel takes 4095 (path_resolution(7))."""
 
 _LONG = struct.calcsize("l")
 _GET_FLAGS = 2 << 30 | _LONG << 16 | ord("f") << 8 | 1
@@ -31,27 +34,36 @@ class Step:
     """One step of a walk, valid until the next one.
 
     The walk entered ``folder``, a descriptor, with the entries ``files`` that are not folders. Or it came back to
-    ``folder`` from its subfolder ``left``. ``name`` is the name of the folder in its parent.
+    ``folder`` from its subfolder ``left``. ``names`` are the folders from the first one, without that, to ``folder``.
+    ``name`` is the name of the folder in its parent.
     """
 
     folder: int
     files: list[os.DirEntry[str]]
+    names: Sequence[str]
     left: str = ""
     name: str = ""
 
+    def path(self, name: str = "") -> str:
+        """Return the path of ``folder``, or of an entry in it, relative to the first folder."""
+        return "/".join([*self.names, name] if name else self.names)
 
-def walk(parent: int, name: str, enter: Callable[[int, str], int], *, strict: bool = False) -> Iterator[Step]:
+
+def walk(parent: int, name: str, enter: Callable[[int, str], int | None], *, strict: bool = False) -> Iterator[Step]:
     """Walk through the folder ``name`` of the open folder ``parent``, each folder before and after its content.
 
     Entries come sorted by name: those of a folder that are not folders, then its folders.
-    ``enter`` opens a folder. A folder below the first one that may not be opened, or is gone, is left out; with
-    ``strict`` it is an error.
+    ``enter`` opens a folder, or returns None to leave out one below the first one. A folder that may not be opened, or
+    is gone, is left out, too; with ``strict`` it is an error.
     """
-    current = enter(parent, name)
+    first = enter(parent, name)
+    assert first is not None
+    current = first
     try:
         files, folders = _entries(current)
         above = [(_identity(current), folders, name)]
-        yield Step(current, files, name=name)
+        names: list[str] = []
+        yield Step(current, files, names, name=name)
         while True:
             if above[-1][1]:
                 inner = above[-1][1].popleft()
@@ -61,21 +73,25 @@ def walk(parent: int, name: str, enter: Callable[[int, str], int], *, strict: bo
                     if strict:
                         raise
                     continue
+                if descriptor is None:
+                    continue
                 os.close(current)
                 current = descriptor
                 files, folders = _entries(current)
                 above.append((_identity(current), folders, inner))
-                yield Step(current, files, name=inner)
+                names.append(inner)
+                yield Step(current, files, names, name=inner)
             else:
                 left = above.pop()[2]
                 if not above:
                     return
+                names.pop()
                 outer = os.open("..", _FOLDER, dir_fd=current)
                 os.close(current)
                 current = outer
                 if _identity(current) != above[-1][0]:
                     raise OSError(errno.ESTALE, "moved meanwhile", left)
-                yield Step(current, [], left, above[-1][2])
+                yield Step(current, [], names, left, above[-1][2])
     finally:
         os.close(current)
 
@@ -83,7 +99,7 @@ def walk(parent: int, name: str, enter: Callable[[int, str], int], *, strict: bo
 def walk_tree(path: Path) -> Iterator[Step]:
     """Walk through the folder ``path``, as :func:`walk` does, but raise OSError for a folder that cannot be opened."""
     with _parent(path) as parent:
-        yield from walk(parent, path.name, _open, strict=True)
+        yield from walk(parent, path.name or ".", _open, strict=True)
 
 
 def _entries(folder: int) -> tuple[list[os.DirEntry[str]], deque[str]]:
@@ -97,6 +113,30 @@ def _entries(folder: int) -> tuple[list[os.DirEntry[str]], deque[str]]:
 def _identity(folder: int) -> tuple[int, int]:
     info = os.fstat(folder)
     return info.st_dev, info.st_ino
+
+
+def files_below(path: Path) -> list[str]:
+    """Return the paths below a folder of all files, sorted by name in each folder. Links to folders are left out.
+
+    The list is empty if the folder does not exist, or is a link. Raises: OSError (ENAMETOOLONG) for a file whose path
+    the kernel does not take.
+    """
+    found = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for step in walk_tree(path):
+            names = [file.name for file in step.files if not _leads_to_folder(file)]
+            inner = step.path() if names else ""
+            if len(os.fsencode(inner)) > LONGEST_PATH:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), inner)
+            found += [f"{inner}/{name}" if inner else name for name in names]
+    return found
+
+
+def _leads_to_folder(file: os.DirEntry[str]) -> bool:
+    try:
+        return file.is_symlink() and file.is_dir()
+    except OSError:  # a loop
+        return False
 
 
 def _open(parent: int, name: str) -> int:
@@ -181,15 +221,22 @@ def _unseal(descriptor: int) -> None:
 
 
 def tree_size(path: Path) -> int:
-    """Return the size of a tree on disk in bytes. Hard links count once; folders that cannot be read count as empty."""
+    """Return the size of a tree on disk in bytes. Hard links count once; folders that cannot be read count as empty.
+
+    If folders are moved meanwhile, only a part is counted.
+    """
     seen: set[tuple[int, int]] = set()
     total = 0
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError), _parent(path) as parent:
-        for step in walk(parent, path.name, _open):
-            for info in (os.fstat(step.folder), *_each_stat(step.files)):
-                if (info.st_dev, info.st_ino) not in seen:
-                    seen.add((info.st_dev, info.st_ino))
-                    total += info.st_blocks * 512
+    try:
+        with _parent(path) as parent:
+            for step in walk(parent, path.name, _open):
+                for info in (os.fstat(step.folder), *_each_stat(step.files)):
+                    if (info.st_dev, info.st_ino) not in seen:
+                        seen.add((info.st_dev, info.st_ino))
+                        total += info.st_blocks * 512
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ESTALE):
+            raise
     return total
 
 

@@ -18,6 +18,7 @@ from stagewright.cli.common import (
 )
 from stagewright.engine.build import BuildOptions, BuildResult
 from stagewright.engine.plan import State
+from stagewright.project.limits import parse_limits
 from stagewright.ui.streams import note
 from stagewright.ui.text import duration
 
@@ -27,13 +28,22 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def with_options(
-        *arguments: Any, keep_going: bool, cores: int | None, memory: int | None, jobs: int | None, **others: Any
+        *arguments: Any,
+        keep_going: bool,
+        cores: int | None,
+        memory: int | None,
+        jobs: int | None,
+        limit: tuple[str, ...],
+        **others: Any,
     ) -> Any:
-        return function(*arguments, options=BuildOptions(cores, memory, jobs, keep_going), **others)
+        options = BuildOptions(cores, memory, jobs, keep_going, limits=parse_limits(limit))
+        return function(*arguments, options=options, **others)
 
     memory = "Memory that all nodes may use together (default: nine tenths of what is free)."
     decorated: Callable[..., Any] = with_options
+    limit = "A limit for each node: timeout=12h, memory=16G, processes=5000 or disk=50G. Can be repeated."
     for decorate in (
+        click.option("--limit", multiple=True, metavar="NAME=VALUE", help=limit),
         click.option(
             "--jobs", type=click.IntRange(min=1), help="Number of nodes to build at the same time (default: what fits)."
         ),

@@ -8,6 +8,7 @@ from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import by_kind, kinds, origins, summary
 from stagewright.project.describe import settings
+from stagewright.project.limits import NodeLimits
 from stagewright.ui.streams import document
 
 _WRITTEN = {
@@ -15,6 +16,9 @@ _WRITTEN = {
     "stages": '[stages.NAME], with kind = "..."',
     "tests": "[tests.NAME], with the key that names the kind",
 }
+
+_COMMON = {"limits", *(f"limits.{name}" for name in NodeLimits.model_fields)}
+"""Settings of every entry."""
 
 
 @click.command(name="kinds")
@@ -46,13 +50,23 @@ def reference() -> str:
         "# Kinds of seeds, stages and tests",
         "",
         "Written by `stagewright kinds --markdown`; a test keeps it true.",
+        "",
+        "## Limits of every entry",
+        "",
+        "Every seed, stage and test can have these settings. `[limits]` sets them for the whole project, and",
+        "`--limit NAME=VALUE` of a build for all its nodes. They are not part of keys.",
+        "",
+        "| setting | default | |",
+        "|---|---|---|",
+        *(f"| `limits.{item.name}` | {_code(item.default)} | {item.text} |" for item in settings(NodeLimits)),
     ]
     for table, how in _WRITTEN.items():
         lines += ["", f"## `{how.partition(',')[0]}`,{how.partition(',')[2]}"]
         for name, model in sorted(kinds()[table].items()):
             lines += ["", f"### {name}", "", summary(model)[:1].upper() + summary(model)[1:], ""]
             lines += ["| setting | default | |", "|---|---|---|"]
-            lines += [f"| `{item.name}` | {_code(item.default)} | {item.text} |" for item in settings(model)]
+            own = (item for item in settings(model) if item.name not in _COMMON)
+            lines += [f"| `{item.name}` | {_code(item.default)} | {item.text} |" for item in own]
     return "\n".join(lines) + "\n"
 
 

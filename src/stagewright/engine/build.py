@@ -15,6 +15,7 @@ from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Status
 from stagewright.graph.node import Node
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
+from stagewright.project.limits import NodeLimits
 from stagewright.store.store import Store
 
 Outputs = Mapping[str, list[str]]
@@ -28,7 +29,8 @@ class BuildOptions:
     ``cores``, ``memory`` (MiB) and ``jobs`` limit what its nodes use together, and how many are built at a time; the
     defaults are all cores, nine tenths of the free memory, and as many nodes as fit. ``keep_going`` builds everything
     that does not depend on a failed node. ``locked`` makes the build fail where a pin is missing. ``verify`` reads all
-    results first that the build takes from the store.
+    results first that the build takes from the store. ``limits`` of single nodes replace those of the project and of
+    its stages.
     """
 
     cores: int | None = None
@@ -37,6 +39,7 @@ class BuildOptions:
     keep_going: bool = False
     locked: bool = False
     verify: bool = False
+    limits: NodeLimits = field(default_factory=NodeLimits)
 
     @property
     def resources(self) -> Resources:
@@ -74,8 +77,15 @@ def build_plan(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outco
     if not plan.to_build:
         return Outcome()
     require(store, [step.node for step in plan.to_build])
-    listeners, launch = [workspace.emit], workspace.launch
-    scheduler = Scheduler(plan, store, options.resources, listeners, keep_going=options.keep_going, launch=launch)
+    scheduler = Scheduler(
+        plan,
+        store,
+        options.resources,
+        [workspace.emit],
+        keep_going=options.keep_going,
+        limits=options.limits,
+        launch=workspace.launch,
+    )
     with Record(store, scheduler.run_id) as record, workspace.emit.also(record):
         return scheduler.run()
 
@@ -89,7 +99,13 @@ def failures(plan: Plan, store: Store, outcome: Outcome) -> dict[str, Stagewrigh
 def _with_hint(node: Node, error: StagewrightError, kept: Path) -> StagewrightError:
     name = node.id.rpartition(":")[2]
     more = f"stagewright log {name} shows the whole log"
-    if error.reason in (Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED, Reason.BUILD_FAILED, Reason.DEPENDENCIES):
+    if error.reason in (
+        Reason.PACKAGE_FAILED,
+        Reason.COMMAND_FAILED,
+        Reason.BUILD_FAILED,
+        Reason.DEPENDENCIES,
+        Reason.LIMIT,
+    ):
         more += f", stagewright shell {name} enters the root as the build left it"
     if error.reason is Reason.BOOT_FAILED:
         more = f"the console, the screenshot and the report are in {kept / TEST_ARTIFACTS}"

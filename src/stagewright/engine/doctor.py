@@ -18,8 +18,10 @@ from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, TAR, Tool
 from stagewright.kinds.registry import by_kind, tool_of
 from stagewright.kinds.tests.boots import BootTest
+from stagewright.project.limits import PROCESSES
 from stagewright.project.model import Repo
 from stagewright.root import syscalls
+from stagewright.root.limit_groups import NO_PLACE, LimitGroup
 from stagewright.run import PATH, run
 from stagewright.store.store import Store
 from stagewright.vm import firmware
@@ -82,7 +84,8 @@ def examine(
     """Return the checks for kinds in general. ``programs`` are further tools, which only some settings need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
     tools = [*(tool for model in models for tool in model.required_tools), *map(tool_of, programs), *_tools_of(repos)]
-    checks = [_rights(), *_tools([*BASE, *tools]), _system_calls(), *_tunnel(tools), *_kernel(store), _disk(store)]
+    checks = [_rights(), *_tools([*BASE, *tools]), _system_calls(), *_tunnel(tools)]
+    checks += [*_kernel(store), _disk(store), _limits()]
     return [*checks, *_firmware(models, {tool.program for tool in tools}), *_cgroups(models)]
 
 
@@ -182,6 +185,14 @@ def _mounting(folder: Path) -> Iterator[Check]:
         result.stderr.strip() or f"works on the {kind} of the store",
         remedy="put the store on ext4, xfs, btrfs or tmpfs with --store; an overlay on an overlay is not supported",
     )
+
+
+def _limits() -> Check:
+    """Make groups as a worker does, because what looks possible can be forbidden."""
+    group = LimitGroup.make(f"doctor-{os.getpid()}", 1 << 30, PROCESSES, swap=True)
+    found = str(group.place or NO_PLACE)
+    group.remove()
+    return Check("limits", True, found)
 
 
 def _disk(store: Store) -> Check:

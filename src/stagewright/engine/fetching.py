@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stagewright.engine.job import Job
+from stagewright.engine.job import Job, limits_of
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.engine.single import ask_worker, reported
 from stagewright.engine.worker import FETCHED
@@ -85,6 +85,7 @@ def _fetch(workspace: Workspace, plan: Plan, step: Step) -> Sources:
         key=step.key,
         inputs=inputs,
         grant=Grant(1, node.demand.memory),
+        limits=limits_of(node, workspace.project),
         store=store.path,
         log=log,
         other_root=elsewhere,

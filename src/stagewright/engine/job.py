@@ -22,9 +22,17 @@ from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.lineage import LineageEntry
 from stagewright.kinds.common.work import Grant, Input, Work
 from stagewright.kinds.registry import by_kind
+from stagewright.project.limits import Limits, NodeLimits
+from stagewright.project.model import Project
 from stagewright.store.store import Store
 
 FILE_NAME = "job.json"
+
+
+def limits_of(node: Node, project: Project, options: NodeLimits | None = None) -> Limits:
+    """Return the limits of a node: those of the options, or else of its entry, or else of the project."""
+    assert isinstance(node.settings, Stage)
+    return (options or NodeLimits()).resolved(node.settings.limits, project.limits)
 
 
 class Job(BaseModel):
@@ -41,6 +49,7 @@ class Job(BaseModel):
     key: Key
     inputs: Mapping[str, tuple[Yields, str]]
     grant: Grant
+    limits: Limits = Limits()
     store: Path
     log: Path
     lineage: tuple[LineageEntry, ...] = ()

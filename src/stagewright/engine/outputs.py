@@ -10,6 +10,7 @@ from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.registry import facts_of
 from stagewright.store.links import link
 from stagewright.store.store import Store
+from stagewright.trees import files_below
 
 FOLDER = "out"
 
@@ -28,7 +29,8 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
                 continue
             tree = store.tree(step.node.yields, step.key.digest)
             # Deepest first, so that a web server has all packages before the index that names them.
-            files = sorted((path for path in tree.rglob("*") if path.is_file()), key=lambda path: -len(path.parts))
+            found = (path for path in (tree / name for name in files_below(tree)) if path.is_file())
+            files = sorted(found, key=lambda path: -len(path.parts))
             main = facts_of(store.meta(step.node.yields, step.key.digest)).main_file
             place = folder if main else folder / target
             for file in files:

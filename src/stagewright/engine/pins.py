@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stagewright.engine.doctor import require, require_for_repos
-from stagewright.engine.job import Job
+from stagewright.engine.job import Job, limits_of
 from stagewright.engine.plan import check_targets
 from stagewright.engine.repositories import source_of
 from stagewright.engine.single import ask_worker, reported
@@ -18,6 +18,7 @@ from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.work import Grant
+from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Lock, Pin, request_digest
 from stagewright.project.model import Entry, Project
 from stagewright.repos.git import CommitRange
@@ -78,7 +79,9 @@ def _facts(pin: Pin) -> dict[str, Any]:
 
 def request_of(model: Stage) -> str:
     """Return the digest of a seed's settings, which its pin records."""
-    return request_digest(model.model_dump(mode="json"))
+    data = model.model_dump(mode="json")
+    limits = {name: value for name, value in data.pop("limits").items() if name not in NodeLimits.model_fields}
+    return request_digest({**data, "limits": limits} if limits else data)
 
 
 def movable(project: Project) -> list[PinTarget]:
@@ -216,6 +219,7 @@ def _look_up_seed(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]:
         key=key,
         inputs={},
         grant=Grant(1, node.demand.memory),
+        limits=limits_of(node, project),
         store=workspace.store.path,
         log=log,
     )

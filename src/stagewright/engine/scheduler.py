@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stagewright.engine.job import Job
+from stagewright.engine.job import Job, limits_of
+from stagewright.engine.limits import DiskWatch
 from stagewright.engine.lineage import lineage
 from stagewright.engine.plan import Plan, State
 from stagewright.engine.worker import disk_error
@@ -36,6 +37,7 @@ from stagewright.events import (
 )
 from stagewright.graph.node import Node
 from stagewright.kinds.common.work import Grant
+from stagewright.project.limits import NodeLimits
 from stagewright.store.store import Store, not_removed
 from stagewright.trees import remove_tree
 
@@ -113,6 +115,7 @@ class Scheduler:
         listeners: Sequence[Listener],
         *,
         keep_going: bool = False,
+        limits: NodeLimits | None = None,
         launch: StartBuild = Worker.start,
     ) -> None:
         self.plan = plan
@@ -120,6 +123,8 @@ class Scheduler:
         self.resources = resources
         self.keep_going = keep_going
         self.run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+        self._limits = limits
+        self._disk = DiskWatch(store.path)
         self._listeners = listeners
         self._emit = Listeners()
         self._launch = launch
@@ -240,6 +245,7 @@ class Scheduler:
             key=self.plan.steps[node.id].key,
             inputs=self.plan.inputs_of(node),
             grant=Grant(cores, memory),
+            limits=limits_of(node, self.plan.project, self._limits),
             store=self.store.path,
             log=self.store.log_folder(self.plan.project.info.name, node.id) / f"{self.run_id}.log",
             lineage=lineage(self.plan, self.store, node.id),
@@ -254,9 +260,19 @@ class Scheduler:
                 os.read(ready.fd, 1024)  # a signal came
             elif ready.data in self._running:
                 self._pass_on_events(self._running[ready.data])
+        self._enforce_limits()
         for name, running in list(self._running.items()):
             if running.worker.ended:
                 self._end(name, running)
+
+    def _enforce_limits(self) -> None:
+        """End the workers that exceed a limit which the kernel does not know."""
+        workers = {running.worker.folder: running.worker for running in self._running.values()}
+        for folder, error in self._disk.look({name: one.job.limits for name, one in workers.items()}).items():
+            if not workers[folder].stopped:
+                workers[folder].stop(error)
+        for worker in workers.values():
+            worker.enforce()
 
     def _pass_on_events(self, running: _Running) -> None:
         for event in running.worker.events():

@@ -68,7 +68,8 @@ def wait_for(worker: Worker, emit: Listener) -> NodeFinished:
     """Wait until a worker has ended, pass on its events, and return its result."""
     with worker:
         while not worker.ended:
-            worker.wait()
+            worker.wait(1.0)
+            worker.enforce()
             for event in worker.events():
                 emit(event)
         for event in worker.events():

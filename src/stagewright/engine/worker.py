@@ -173,6 +173,9 @@ def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
         return problem
     if error := disk_error(problem):
         return error
+    if isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
+        message = f"a path is too long: folders are too deep (found {str(problem.filename)[:60]}...)"
+        return StagewrightError(Reason.BUILD_FAILED, message, hint="remove them, or copy less")
     text = "".join(traceback.format_exception(problem))
     return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from stagewright.engine.job import Job
+from stagewright.engine.limits import Guard
 from stagewright.engine.worker import disk_full, isolated, worker_command
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
@@ -22,6 +23,9 @@ from stagewright.root import cgroup
 from stagewright.run import PIPE, Process, describe, network, spawn
 from stagewright.store.store import is_full
 
+_TAIL = 1 << 16
+"""Bytes at the end of a log in which the last lines are."""
+
 
 @dataclass
 class Worker:
@@ -29,7 +33,8 @@ class Worker:
 
     ``namespace`` is a pidfd of process 1 of the worker's pid namespace (pidfd_open(2)). It becomes readable when the
     kernel has ended every process in the namespace. It is None if unshare(1) ended before it made the namespace.
-    ``keeper`` removes the control group of a node that has one. ``silent`` is True if no more events can come.
+    ``keeper`` removes the control group of a node that has one. ``guard`` enforces the limits of the job; ``stopped``
+    is the error for which the engine has ended the worker. ``silent`` is True if no more events can come.
     """
 
     job: Job
@@ -37,6 +42,8 @@ class Worker:
     process: Process
     namespace: int | None = None
     keeper: Process | None = None
+    guard: Guard | None = None
+    stopped: StagewrightError | None = None
     result: NodeFinished | None = None
     silent: bool = False
     _rest: bytes = field(default=b"", repr=False)
@@ -50,10 +57,14 @@ class Worker:
         words = list(program) or worker_command(folder, mode)
         with contextlib.ExitStack() as undo, open(job.log, "ab") as log:  # noqa: PTH123
             keeper = undo.enter_context(cgroup.keeper(folder.name)) if kind.contained else None
-            command = isolated(words, own_network=kind.own_network)
+            guard = Guard.start(job, folder)
+            undo.callback(guard.group.remove)
+            log.write(f"{guard}\n".encode())
+            log.flush()
+            command = guard.group.command(isolated(words, own_network=kind.own_network))
             process = spawn(command, env=network(), stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
             undo.enter_context(process)
-            worker = cls(job, folder, process, _first_process(process), keeper)
+            worker = cls(job, folder, process, _first_process(process), keeper, guard)
             os.set_blocking(worker.fileno(), False)
             undo.pop_all()
         return worker
@@ -97,9 +108,9 @@ class Worker:
             else:
                 yield event
 
-    def wait(self) -> None:
-        """Wait until events have come, or the worker has ended."""
-        _poll(self.descriptors()[1 if self.silent else 0 :], None)
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until events have come, or the worker has ended, at most so many seconds."""
+        _poll(self.descriptors()[1 if self.silent else 0 :], timeout)
 
     @property
     def ended(self) -> bool:
@@ -108,6 +119,19 @@ class Worker:
             return False
         self._kill_namespace()  # unshare(1) may have been killed from outside
         return self._is_gone(0)
+
+    def enforce(self) -> None:
+        """End the worker if its time is over. It has ended when :attr:`ended` is True."""
+        if self.guard and not self.stopped and (error := self.guard.overdue()):
+            self.stop(error)
+
+    def stop(self, error: StagewrightError) -> None:
+        """Kill the worker for an error, without waiting until it is gone. The end of the log becomes its detail."""
+        detail = "\n".join(filter(None, [error.detail, _tail(self.job.log)]))
+        self._log(f"\n!!! {error}")
+        self.stopped = StagewrightError(error.reason, error.message, hint=error.hint, detail=detail)
+        self.process.kill()
+        self._kill_namespace()
 
     def kill(self) -> None:
         """Kill the worker and every process in its pid namespace, and wait until all of them are gone."""
@@ -128,6 +152,8 @@ class Worker:
         if self.keeper:
             cgroup.dismiss(self.keeper)
             self.keeper = None
+        if self.guard:
+            self.guard.group.remove()
 
     def _kill_namespace(self) -> None:
         """Kill process 1 of the namespace; the kernel then kills all others (pid_namespaces(7))."""
@@ -144,19 +170,27 @@ class Worker:
             log.write(text + "\n")
 
     def outcome(self) -> NodeFinished:
-        """Return the last event of the worker, or an error if it ended without one."""
-        if self.result:
+        """Return the last event of the worker, with the limit that it hit if it failed; an error if there is none."""
+        if self.result and not (self.result.error and self.guard):
             return self.result
+        error = self.stopped or self._error()
+        if self.guard and not self.stopped:
+            error = self.guard.explained(error)
+        seconds = self.result.seconds if self.result else time.monotonic() - self.guard.started if self.guard else 0.0
+        return NodeFinished(node=self.job.node.id, status=Status.FAILED, seconds=seconds, error=error.to_dict())
+
+    def _error(self) -> StagewrightError:
+        """Return the error of a worker that failed, or that ended without an event."""
+        if self.result and self.result.error:
+            return StagewrightError.from_dict(self.result.error)
         if is_full(self.job.store):
-            full = disk_full(str(self.job.store), detail=_tail(self.job.log))
-            return NodeFinished(node=self.job.node.id, status=Status.FAILED, error=full.to_dict())
-        killed = StagewrightError(
+            return disk_full(str(self.job.store), detail=_tail(self.job.log))
+        return StagewrightError(
             Reason.BUILD_FAILED,
             f"worker for {self.job.node.id} exited unexpectedly ({describe(self.process.returncode)})",
             detail=_tail(self.job.log),
             hint="it was killed, or the machine ran out of memory; run the same command again to continue",
         )
-        return NodeFinished(node=self.job.node.id, status=Status.FAILED, error=killed.to_dict())
 
 
 def _poll(descriptors: Iterable[int], timeout: float | None) -> bool:
@@ -195,7 +229,8 @@ def _children(parent: int) -> list[int]:
 
 
 def _tail(path: Path, lines: int = 10) -> str:
-    """Return the last lines of a file."""
-    with contextlib.suppress(FileNotFoundError):
-        return "\n".join(path.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()[-lines:])
+    """Return the last lines of a file, which a build can have made very large."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return "\n".join(file.read(_TAIL).decode("utf-8", errors="replace").rstrip().splitlines()[-lines:])
     return ""

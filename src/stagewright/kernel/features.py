@@ -14,6 +14,7 @@ from pathlib import Path
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.root import Root
+from stagewright.trees import files_below
 from stagewright.untrusted import read_root_text
 
 CONFIGURATIONS = ("/boot/config-{version}", "/lib/modules/{version}/config", "/lib/modules/{version}/build/.config")
@@ -108,7 +109,7 @@ def _read_features(version: str) -> KernelFeatures:
     folder = Path("/lib/modules", version)
     builtin = folder / "modules.builtin"
     lines = read_root_text(builtin, errors="replace").splitlines() if builtin.is_file() else []
-    found = (name for _, _, names in os.walk(folder / "kernel") for name in names)
+    found = (name.rpartition("/")[2] for name in files_below(Path(os.path.realpath(folder / "kernel"))))
     return KernelFeatures(options, module_names(found), module_names(lines))
 
 

@@ -16,6 +16,7 @@ from stagewright.chroot import inside
 from stagewright.confined import Tree
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
+from stagewright.trees import files_below, remove_tree
 from stagewright.untrusted import is_plain
 
 SOURCE = "/lib/firmware"
@@ -65,12 +66,7 @@ def _microcode(root: Root) -> list[str]:
 
 
 def _match(patterns: list[str]) -> tuple[list[str], list[str]]:
-    names = sorted(
-        os.path.relpath(f"{folder}/{name}", SOURCE)
-        for folder, _, files in os.walk(SOURCE)
-        for name in files
-        if is_plain(f"{folder}/{name}")
-    )
+    names = sorted(name for name in files_below(Path(os.path.realpath(SOURCE))) if is_plain(f"{SOURCE}/{name}"))
     found = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
     chosen = sorted({name for matches in found.values() for name in matches})
     return _with_targets(chosen), [pattern for pattern, matches in found.items() if not matches]
@@ -83,7 +79,7 @@ def _with_targets(names: list[str]) -> list[str]:
 
 
 def _copy(names: list[str]) -> None:
-    shutil.rmtree(CHOSEN, ignore_errors=True)
+    remove_tree(Path(CHOSEN))
     Path(CHOSEN).mkdir(parents=True)
     for name in names:
         target = Path(CHOSEN, name)

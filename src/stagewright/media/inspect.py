@@ -7,7 +7,6 @@ result lists facts; its ``problems`` lists what is wrong.
 from __future__ import annotations
 
 import mmap
-import os
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from stagewright.media.efi import EfiArch
 from stagewright.media.menus import is_menu, problems_of, read_menu, unified
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.run import run
+from stagewright.trees import walk_tree
 from stagewright.untrusted import LARGEST, is_file, number, open_regular, read_text, real
 
 SHARED = (KERNEL, INITRAMFS, IMAGE)
@@ -259,12 +259,12 @@ def _mcopy(path: Path, offset: int, target: Path) -> None:
 
 def _sizes(tree: Path) -> dict[str, int]:
     """Return the sizes of the regular files below a folder, in bytes; symbolic links are not followed."""
-    found = {}
-    for folder, _, names in os.walk(tree):
-        for name in names:
-            path = Path(folder, name)
-            if path.is_file() and not path.is_symlink():
-                found[str(path.relative_to(tree))] = path.stat().st_size
+    found = {
+        step.path(file.name): file.stat(follow_symlinks=False).st_size
+        for step in walk_tree(tree)
+        for file in step.files
+        if file.is_file(follow_symlinks=False)
+    }
     return dict(sorted(found.items()))
 
 

@@ -18,6 +18,7 @@ from typing import IO
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import digest_of
 from stagewright.run import run
+from stagewright.trees import walk_tree
 
 EFI_SYSTEM_PARTITION = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 _FAT_ID = "4C495645"  # any fixed number; otherwise mkfs.vfat uses the time
@@ -145,6 +146,6 @@ def _lay_out(files: Mapping[str, Path], tree: Path, epoch: int) -> Path:
         except OSError:
             shutil.copyfile(source, path)
             os.utime(path, (epoch, epoch))
-    for folder, _, _ in os.walk(tree, topdown=False):
-        os.utime(folder, (epoch, epoch))
+    for step in walk_tree(tree):
+        os.utime(step.folder, (epoch, epoch))
     return tree

@@ -21,6 +21,7 @@ from stagewright.media.settings import IsoSettings
 from stagewright.media.uki import UkiParts, make_uki
 from stagewright.media.verity import arguments
 from stagewright.root.sourced import titled_os_release
+from stagewright.trees import files_below
 
 THEME = "boot/grub/theme"
 MEMTEST_FOLDER = "boot/memtest"
@@ -203,7 +204,7 @@ def _theme_files(theme: Path | None, programs: Path) -> dict[str, Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in (folder / name for name in files_below(folder)) if path.is_file())
 
 
 def _write(texts: Mapping[str, str], folder: Path, epoch: int) -> dict[str, Path]:

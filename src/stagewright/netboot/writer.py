@@ -31,6 +31,7 @@ from stagewright.netboot.programs import GrubNet, is_bios
 from stagewright.netboot.signatures import SUFFIX, verifying
 from stagewright.release.artifact_digests import LISTED, FileDigests, digest_artifact
 from stagewright.store.links import link
+from stagewright.trees import files_below
 
 UNIFIED, SINGLE = "boot.efi", "single.efi"
 """Kernel and initramfs as one EFI program; the same with the image in it."""
@@ -313,7 +314,7 @@ def add_digests(folder: Path, names: Iterable[str], epoch: int) -> list[FileDige
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path for path in (folder / name for name in files_below(folder)) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
 
 

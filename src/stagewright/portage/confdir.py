@@ -145,19 +145,26 @@ def _repos_conf(repos: Sequence[Repository]) -> str:
 
 def _merge(source: Path, target: Path) -> None:
     """Copy a confdir over the configuration. A file ``make.conf`` becomes a file in the folder make.conf."""
-    for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
-        place = target / entry.name
-        if entry.name in IGNORED:
-            continue
-        if place.is_symlink():  # of an earlier confdir; it could lead anywhere
-            place.unlink()
-        if entry.is_dir(follow_symlinks=False):
-            place.mkdir(exist_ok=True)
-            _merge(Path(entry.path), place)
-        elif place.is_dir():
-            number = sum(1 for _ in place.iterdir())
-            copy = place / f"{40 + number}-{shlex.quote(source.name)}"
-            shutil.copy(entry.path, copy, follow_symlinks=False)
-        else:
-            place.unlink(missing_ok=True)
-            shutil.copy(entry.path, place, follow_symlinks=False)
+    waiting = [(source, target)]
+    while waiting:
+        folder, place = waiting.pop()
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if entry.name in IGNORED:
+                continue
+            if (place / entry.name).is_symlink():  # of an earlier confdir; it could lead anywhere
+                (place / entry.name).unlink()
+            if entry.is_dir(follow_symlinks=False):
+                (place / entry.name).mkdir(exist_ok=True)
+                waiting.append((Path(entry.path), place / entry.name))
+            else:
+                _merge_file(Path(entry.path), place / entry.name)
+
+
+def _merge_file(source: Path, target: Path) -> None:
+    if target.is_dir():
+        number = sum(1 for _ in target.iterdir())
+        copy = target / f"{40 + number}-{shlex.quote(source.parent.name)}"
+        shutil.copy(source, copy, follow_symlinks=False)
+    else:
+        target.unlink(missing_ok=True)
+        shutil.copy(source, target, follow_symlinks=False)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
 from stagewright.project.check import check_entries, check_paths, check_repos, check_services, check_version
 from stagewright.project.fields import Section, section_of
+from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Lock
 from stagewright.project.matrix import expand
 from stagewright.project.model import (
@@ -106,15 +107,16 @@ def project_from_tables(
     repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
     binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
-    distfiles = _plain_table(DistfilesTable, "distfiles", "mirrors", head, variables, problems)
-    fetch = _plain_table(FetchTable, "fetch", "allow", head, variables, problems)
+    distfiles = _plain_table(DistfilesTable, "distfiles", "mirrors = [...]", head, variables, problems)
+    fetch = _plain_table(FetchTable, "fetch", "allow = [...]", head, variables, problems)
+    limits = _plain_table(NodeLimits, "limits", 'timeout = "12h"', head, variables, problems)
     check_entries(entries, named, files, problems, missing)
     if info is None:
         raise ProblemsError(_unique(problems))
     absent = tuple(_unique(missing)) if lenient else ()
     places = {name: _repo_place(repo, named["repos"][name]) for name, repo in repos.items()}
     project = Project(
-        files, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places, absent, fetch
+        files, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places, absent, fetch, limits
     )
     check_repos(project, named["repos"], problems)
     check_services(project, head, named["binhosts"], problems)
@@ -170,13 +172,13 @@ def _repo_place(repo: Repo, table: Table) -> Place:
 
 
 def _plain_table(
-    model: type[Model], name: str, key: str, head: Table, variables: Mapping[str, str], problems: Problems
+    model: type[Model], name: str, example: str, head: Table, variables: Mapping[str, str], problems: Problems
 ) -> Model:
-    """Return a table of the project that contains values only, such as ``key``; its defaults if it is invalid."""
+    """Return a table of the project that contains values only, such as ``example``; its defaults if it is invalid."""
     given = head.data.get(name, {})
     table = head.subtable(name)
     if not isinstance(given, dict):
-        message, hint = f"{name!r} must be a table", f"write [{name}] with {key} = [...]"
+        message, hint = f"{name!r} must be a table", f"write [{name}] with {example}"
         problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=head.place((name,)), hint=hint))
         return model()
     table.data = substitute(given, variables, table, (), problems)

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from stagewright.arch import host_machine
 from stagewright.errors import Place, StagewrightError
 from stagewright.project.fields import FilePath, FolderPath, Matching, RepoRef, Section
+from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
 from stagewright.project.source import KeyPath, nearest_place
 
@@ -216,6 +217,7 @@ class TopLevelTables(Section):
     binhosts: dict[str, Binhost] = {}
     distfiles: DistfilesTable = DistfilesTable()
     fetch: FetchTable = FetchTable()
+    limits: NodeLimits = NodeLimits()
 
 
 _PREFIXES = {"seeds": "seed:", "tests": "test:"}
@@ -284,6 +286,7 @@ class Project:
     repo_places: Mapping[str, Place] = field(default_factory=dict)
     missing: tuple[StagewrightError, ...] = ()  # missing files, where the caller accepted them
     fetch: FetchTable = field(default_factory=FetchTable)
+    limits: NodeLimits = field(default_factory=NodeLimits)
 
     @property
     def folder(self) -> Path:

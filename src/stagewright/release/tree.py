@@ -75,19 +75,20 @@ def read_tree(base: Path, skip: Sequence[str] = ()) -> Tree:
     """Read a folder without following links. Paths that end in one of ``skip`` are left out."""
     entries = {"/": _entry(os.fspath(base), set())}
     seen: set[tuple[int, int]] = set()
-    for path in _walk(os.fspath(base)):
-        if not path.endswith(tuple(skip)):
-            entries[path.removeprefix(os.fspath(base))] = _entry(path, seen)
+    waiting = _listed(os.fspath(base))
+    while waiting:
+        entry = waiting.pop()
+        if not entry.path.endswith(tuple(skip)):
+            entries[entry.path.removeprefix(os.fspath(base))] = _entry(entry.path, seen)
+        if entry.is_dir(follow_symlinks=False):
+            waiting += _listed(entry.path)
     return Tree(entries, base)
 
 
-def _walk(folder: str) -> Iterator[str]:
+def _listed(folder: str) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder, the last one first."""
     with os.scandir(folder) as found:
-        inner = sorted(found, key=lambda entry: entry.name)
-    for entry in inner:
-        yield entry.path
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
+        return sorted(found, key=lambda entry: entry.name, reverse=True)
 
 
 def _entry(path: str, seen: set[tuple[int, int]]) -> TreeEntry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.fields import Matching
+from stagewright.trees import walk_tree
 
 SHOWN = 8
 """Number of packages and folders that an error lists."""
@@ -31,11 +31,10 @@ def measure(tree: Path) -> Counter[str]:
     """Return the bytes in files by folder (two levels deep). Hard links count once."""
     sizes: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
-    for path, _, names in os.walk(tree):
-        parts = os.path.relpath(path, tree).split("/")
-        folder = "/" if parts == ["."] else "/" + "/".join(parts[:2])
-        for name in names:
-            info = os.lstat(f"{path}/{name}")
+    for step in walk_tree(tree):
+        folder = "/" + "/".join(step.names[:2])
+        for file in step.files:
+            info = file.stat(follow_symlinks=False)
             if info.st_nlink > 1 and (info.st_dev, info.st_ino) in seen:
                 continue
             seen.add((info.st_dev, info.st_ino))

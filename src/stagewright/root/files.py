@@ -15,6 +15,7 @@ from pathlib import Path
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED
+from stagewright.trees import LONGEST_PATH, remove_tree, walk, walk_tree
 from stagewright.untrusted import read_text
 
 _NANO = 1_000_000_000
@@ -35,27 +36,32 @@ def copy_in(root: Path, source: Path, *, epoch: int, target: str = "/") -> None:
 
 
 def _copy_folder(source: int, target: str, epoch: int) -> None:
-    if not os.path.isdir(target):
-        if os.path.lexists(target):
-            raise _clash(target, "a folder", "a file")
-        os.makedirs(target)
-    if target != "/":
-        os.chmod(target, stat.S_IMODE(os.fstat(source).st_mode))
-    for name in sorted(os.listdir(source)):
-        if name not in IGNORED:
-            _copy_entry(source, name, f"{target.rstrip('/')}/{name}", epoch)
+    for step in walk(source, ".", _enter, strict=True):
+        inner = step.path(step.left)
+        place = os.path.join(target, inner) if inner else target
+        if step.left:
+            os.utime(place, (epoch, epoch))
+            continue
+        if not os.path.isdir(place):
+            if os.path.lexists(place):
+                raise _clash(place, "a folder", "a file")
+            os.makedirs(place)
+        if step.names or target != "/":
+            os.chmod(place, stat.S_IMODE(os.fstat(step.folder).st_mode))
+        for file in step.files:
+            if file.name not in IGNORED:
+                _copy_entry(step.folder, file.name, os.path.join(place, file.name), epoch)
     os.utime(target, (epoch, epoch))
+
+
+def _enter(parent: int, name: str) -> int | None:
+    """Open a folder to be copied."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    return None if name in IGNORED else os.open(name, flags, dir_fd=parent)
 
 
 def _copy_entry(source: int, name: str, target: str, epoch: int) -> None:
     info = os.stat(name, dir_fd=source, follow_symlinks=False)
-    if stat.S_ISDIR(info.st_mode):
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=source)
-        try:
-            _copy_folder(inner, target, epoch)
-        finally:
-            os.close(inner)
-        return
     if os.path.isdir(target) and not os.path.islink(target):
         raise _clash(target, "a file", "a folder")
     with contextlib.suppress(FileNotFoundError):
@@ -185,8 +191,8 @@ def _remove_one(pattern: str, keep: bool) -> bool:
         folders = [path for path in found if os.path.isdir(path)]
         found = [inner for path in folders for inner in _matches(path, ["*"])]
     for path in found:
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
+        if _is_folder(path):
+            remove_tree(Path(path))
         elif os.path.lexists(path):  # not removed with a folder that also matched
             os.unlink(path)
     return bool(folders if keep else found)
@@ -194,20 +200,27 @@ def _remove_one(pattern: str, keep: bool) -> bool:
 
 def _matches(folder: str, parts: list[str]) -> Iterator[str]:
     """Yield the paths below a folder that match the parts of a pattern, sorted by name."""
-    head, *rest = parts
-    if head == "**":
-        yield from _matches(folder, rest or ["*"])
-        for name in sorted(os.listdir(folder or "/")):
-            path = f"{folder}/{name}"
-            if os.path.isdir(path) and not os.path.islink(path):
-                yield from _matches(path, parts)
-        return
-    for name in fnmatch.filter(sorted(os.listdir(folder or "/")), head):
-        path = f"{folder}/{name}"
-        if not rest:
-            yield path
-        elif os.path.isdir(path):
-            yield from _matches(path, rest)
+    waiting = [(folder, parts)]
+    while waiting:
+        folder, parts = waiting.pop()
+        if not parts:
+            yield folder
+            continue
+        head, *rest = parts
+        names = sorted(os.listdir(folder or "/"))
+        if head == "**":
+            if len(os.fsencode(folder)) > LONGEST_PATH:
+                raise StagewrightError(Reason.BUILD_FAILED, f"**: folders are too deep (found {folder[:60]}...)")
+            paths = [path for path in (f"{folder}/{name}" for name in names) if _is_folder(path)]
+            inner = [(folder, rest or ["*"]), *((path, parts) for path in paths)]
+        else:
+            paths = [f"{folder}/{name}" for name in fnmatch.filter(names, head)]
+            inner = [(path, rest) for path in paths if not rest or os.path.isdir(path)]
+        waiting.extend(reversed(inner))
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def clamp_times(tree: Path, epoch: int) -> None:
@@ -224,11 +237,14 @@ def set_new_times(tree: Path, epoch: int) -> None:
 
 
 def _set_times(tree: Path, epoch: int, chosen: Callable[[int], bool]) -> None:
-    for folder, folders, files in os.walk(tree, topdown=False):
-        for name in (*files, *folders, "."):
-            path = os.path.join(folder, name)
-            if chosen(os.lstat(path).st_mtime_ns):
-                os.utime(path, (epoch, epoch), follow_symlinks=False)
+    for step in walk_tree(tree):
+        if step.left:
+            continue
+        if chosen(os.fstat(step.folder).st_mtime_ns):
+            os.utime(step.folder, (epoch, epoch))
+        for file in step.files:
+            if chosen(file.stat(follow_symlinks=False).st_mtime_ns):
+                os.utime(file.name, (epoch, epoch), dir_fd=step.folder, follow_symlinks=False)
 
 
 def is_of_build(seconds: int) -> bool:

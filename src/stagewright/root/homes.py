@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from stagewright.root.accounts import Accounts, Home
 from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement
+from stagewright.trees import Step, walk_tree
 from stagewright.untrusted import is_plain, read_root_text
 
 SKELETON = "/etc/skel"
@@ -57,34 +57,36 @@ def _make(home: Home, epoch: int) -> None:
 
 def _give(home: Home) -> None:
     """Give a home folder to its user, with files of an overlay in it."""
-    for path in (home.path, *_below(home.path)):
-        info = os.lstat(path)
-        if info.st_uid == 0:
-            os.lchown(path, home.uid, home.gid)
-            if not stat.S_ISLNK(info.st_mode):
-                Path(path).chmod(stat.S_IMODE(info.st_mode))
+    for step in walk_tree(Path(os.path.realpath(home.path))):
+        for name, info in (*_self(step), *((file.name, file.stat(follow_symlinks=False)) for file in step.files)):
+            if info.st_uid == 0:
+                os.chown(name, home.uid, home.gid, dir_fd=step.folder, follow_symlinks=False)
+                if not stat.S_ISLNK(info.st_mode):
+                    os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=step.folder)
 
 
-def _below(path: str) -> Iterator[str]:
-    for folder, folders, files in os.walk(path):
-        yield from (f"{folder}/{name}" for name in (*folders, *files))
+def _self(step: Step) -> list[tuple[str, os.stat_result]]:
+    return [] if step.left else [(".", os.fstat(step.folder))]
 
 
 def _copy(source: str, target: str, home: Home, epoch: int) -> None:
     """Copy folders, files and links that the other folder lacks."""
-    for name in names_in(source):
-        old, new = f"{source}/{name}", f"{target}/{name}"
-        if Path(old).is_dir() and not Path(old).is_symlink():
-            if not os.path.lexists(new):
-                Path(new).mkdir()
-                shutil.copymode(old, new)
-                os.chown(new, home.uid, home.gid)
-            if Path(new).is_dir() and not Path(new).is_symlink():
-                _copy(old, new, home, epoch)
-        elif not os.path.lexists(new) and is_plain(old):
-            shutil.copy(old, new, follow_symlinks=False)
-            os.lchown(new, home.uid, home.gid)
-            os.utime(new, (epoch, epoch), follow_symlinks=False)
+    waiting = [(source, target)]
+    while waiting:
+        outer, place = waiting.pop()
+        for name in names_in(outer):
+            old, new = f"{outer}/{name}", f"{place}/{name}"
+            if Path(old).is_dir() and not Path(old).is_symlink():
+                if not os.path.lexists(new):
+                    Path(new).mkdir()
+                    shutil.copymode(old, new)
+                    os.chown(new, home.uid, home.gid)
+                if Path(new).is_dir() and not Path(new).is_symlink():
+                    waiting.append((old, new))
+            elif not os.path.lexists(new) and is_plain(old):
+                shutil.copy(old, new, follow_symlinks=False)
+                os.lchown(new, home.uid, home.gid)
+                os.utime(new, (epoch, epoch), follow_symlinks=False)
 
 
 def _authorize(home: Home, epoch: int) -> None:

@@ -19,6 +19,7 @@ from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement, raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sourced import assignments, with_assignments
+from stagewright.trees import files_below
 from stagewright.untrusted import read_root_text
 
 ZONES = "/usr/share/zoneinfo"
@@ -171,4 +172,4 @@ def _program(name: str) -> bool:
 
 
 def _files_below(folder: str) -> list[str]:
-    return sorted(f"{path}/{name}" for path, _, names in os.walk(folder) for name in names)
+    return sorted(f"{folder}/{name}" for name in files_below(Path(os.path.realpath(folder))))

@@ -9,9 +9,13 @@ from pathlib import Path
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.passwd import Table
+from stagewright.trees import LONGEST_PATH, walk_tree
 
 SHOWN = 10
 """Number of files that an error lists."""
+
+MOST = 1000
+"""Number of files after which the search ends."""
 
 
 def check_owners(root: Path, also: Iterable[int] = ()) -> None:
@@ -35,9 +39,11 @@ def _strangers(also: frozenset[int]) -> list[str]:
     users = {0, *also, *Table.read("/etc/passwd", 0o644, 7).numbers()}
     groups = {0, *also, *Table.read("/etc/group", 0o644, 4).numbers()}
     found = []
-    for folder, _, names in os.walk("/"):
-        for path in (folder, *(os.path.join(folder, name) for name in names)):  # noqa: PTH118  many paths
-            info = os.lstat(path)
+    for step in walk_tree(Path("/")):
+        own = [("", os.fstat(step.folder))] if not step.left else []
+        for name, info in (*own, *((file.name, file.stat(follow_symlinks=False)) for file in step.files)):
             if info.st_uid not in users or info.st_gid not in groups:
-                found.append(f"{path}: {info.st_uid}:{info.st_gid}")
+                found.append(f"/{step.path(name)[:LONGEST_PATH]}: {info.st_uid}:{info.st_gid}")
+                if len(found) == MOST:
+                    return sorted(found)
     return sorted(found)

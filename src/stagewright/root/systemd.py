@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement
+from stagewright.trees import walk_tree
 from stagewright.untrusted import read_root_text
 
 ADMIN = "/etc/systemd/system"
@@ -218,7 +219,11 @@ def _link(path: str, target: str) -> None:
 
 
 def _links_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_symlink())
+    if not folder.is_dir():
+        return []
+    real = Path(os.path.realpath(folder))
+    found = [folder / step.path(file.name) for step in walk_tree(real) for file in step.files if file.is_symlink()]
+    return sorted(found)
 
 
 def _install(name: str, path: str) -> dict[str, list[str]]:

@@ -30,7 +30,7 @@ from stagewright.root.overlay import mount_layers
 from stagewright.run import network, pipeline, run
 from stagewright.seeds.tarscan import Bounds
 from stagewright.seeds.unpack import unpack
-from stagewright.trees import remove_tree
+from stagewright.trees import remove_tree, walk_tree
 
 REFERENCE = r"(?P<image>(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+:\d+)(:\d+)?(/[a-z0-9._-]+)+)"
 REFERENCE += r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
@@ -206,26 +206,33 @@ def unpack_layers(layers: Sequence[Path], work: Path, target: Path, log: IO[str]
 
 def translate_whiteouts(tree: Path) -> None:
     """Translate the markers of a layer for overlayfs: device 0/0 for removed files, an attribute for opaque folders."""
-    for folder, _, names in os.walk(tree):
-        markers = [name for name in names if name.startswith(_WHITEOUT)]
-        info = os.lstat(folder)
+    for step in walk_tree(tree):
+        markers = [file.name for file in step.files if file.name.startswith(_WHITEOUT)]
+        info = os.fstat(step.folder)
         for name in markers:
-            Path(folder, name).unlink()
+            os.unlink(name, dir_fd=step.folder)
             hidden = name.removeprefix(_WHITEOUT)
             if name == _OPAQUE:
-                os.setxattr(folder, _OPAQUE_XATTR, b"y")
+                os.setxattr(step.folder, _OPAQUE_XATTR, b"y")
             elif hidden not in ("", ".", "..") and not hidden.startswith(_WHITEOUT):
-                _hide(Path(folder, hidden))
+                _hide(step.folder, hidden)
         if markers:
-            os.utime(folder, ns=(info.st_atime_ns, info.st_mtime_ns))
+            os.utime(step.folder, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
-def _hide(path: Path) -> None:
-    """Hide a path of lower layers. A file of this layer stays; a folder of this layer becomes opaque."""
-    if path.is_dir() and not path.is_symlink():
-        os.setxattr(path, _OPAQUE_XATTR, b"y")
-    elif not os.path.lexists(path):
-        os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
+def _hide(folder: int, name: str) -> None:
+    """Hide an entry of lower layers. A file of this layer stays; a folder of this layer becomes opaque."""
+    try:
+        info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=folder)
+        return
+    if stat.S_ISDIR(info.st_mode):
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        try:
+            os.setxattr(inner, _OPAQUE_XATTR, b"y")
+        finally:
+            os.close(inner)
 
 
 def _check(raw: bytes, digest: str, name: str) -> None:

@@ -15,7 +15,8 @@ from stagewright.kinds.common.base import Scope, Seed
 from stagewright.kinds.common.context import SeedContext, StageContext
 from stagewright.kinds.common.tools import SANDBOX, TAR, Tool
 from stagewright.kinds.common.work import Work
-from stagewright.project.fields import Matching, Section
+from stagewright.project.fields import Matching
+from stagewright.project.limits import NodeLimits
 from stagewright.root.emulation import machine_of
 from stagewright.root.files import set_new_times
 from stagewright.seeds.tarscan import Bounds
@@ -68,8 +69,8 @@ class PinnedSeed(Seed):
         return SeedContext(source_date_epoch=scope.project.epoch, pin=pin or None)
 
 
-class Limits(Section):
-    """The upper bounds for an archive that unpacks to more than its size suggests."""
+class ArchiveLimits(NodeLimits):
+    """Limits of a seed, with the upper bounds for an archive that unpacks to more than its size suggests."""
 
     size: Annotated[str, Matching(r"[1-9][0-9]*[MGT]", "a number with M, G or T")] | None = None
     """The size of all files together, such as `40G`; default: 1 GiB and fifty times the archive."""
@@ -87,8 +88,8 @@ class ArchiveSeed(Seed):
 
     required_tools: ClassVar[tuple[Tool, ...]] = (SANDBOX, TAR)
 
-    limits: Annotated[Limits, NotInKey()] = Limits()
-    """Bounds for an archive that unpacks to more than its size suggests: `size` such as `40G`, `members`."""
+    limits: Annotated[ArchiveLimits, NotInKey()] = ArchiveLimits()
+    """Limits for a build of this node, and bounds for an archive that unpacks to more than its size suggests."""
 
     def unpacked(self, work: Work[StageContext], fill: Callable[[Path], object], name: str) -> Path:
         """Return a tree after ``fill`` has filled it. The tree is removed if it is not a root for this machine."""

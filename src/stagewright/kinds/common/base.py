@@ -14,13 +14,14 @@ from pydantic import Field
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.given import not_in_key
+from stagewright.graph.given import NotInKey, not_in_key
 from stagewright.graph.node import Demand, Node, NodeFiles, Yields
 from stagewright.kinds.common.context import ProjectVersion, StageContext
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.tools import Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import ByValue, NodeRef, ProjectFile, Section, marked
+from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Pin
 from stagewright.project.model import Entry, Project, node_id
 from stagewright.root.root import Root
@@ -98,6 +99,9 @@ class Stage(Section):
     """True if its content changes with time, so that it is pinned in the lock."""
 
     registry: ClassVar[dict[str, dict[str, type[Stage]]]] = {}
+
+    limits: Annotated[NodeLimits, NotInKey()] = NodeLimits()
+    """Limits for a build of this node: `timeout`, `memory`, `processes`, `disk`."""
 
     def __init_subclass__(cls, kind: str | None = None, table: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)

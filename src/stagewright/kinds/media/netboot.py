@@ -39,6 +39,7 @@ from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement, raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
+from stagewright.trees import files_below
 
 _IMAGE = "/tmp/stagewright-image"
 _BUSYBOX = "/tmp/stagewright-busybox.config"
@@ -200,7 +201,8 @@ def _portions(paths: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _programs() -> list[str]:
     """Return the ELF programs and shared objects below the root of this process, by their paths in the sandbox."""
-    every = (path for path in Path("/").rglob("*") if path.is_file() and not path.is_symlink())
+    paths = (Path("/", name) for name in files_below(Path("/")))
+    every = (path for path in paths if path.is_file() and not path.is_symlink())
     return sorted(f"{_IMAGE}{path}" for path in every if _is_program(path))
 
 

@@ -43,6 +43,7 @@ from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot, metho
 from stagewright.project.fields import ByValue, FilesRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
+from stagewright.trees import files_below
 from stagewright.vm.boot import boot
 from stagewright.vm.machine_spec import TAP, MachineSpec, architecture_of
 
@@ -276,7 +277,7 @@ class _SetAddress:
 
 def _link_all(source: Path, target: Path) -> None:
     """Link the files of a set into a folder, to which other files can be added."""
-    for path in sorted(source.rglob("*")):
+    for path in (source / name for name in sorted(files_below(source))):
         if path.is_file():
             place = target / path.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -172,6 +172,13 @@ def test_the_core_does_not_print() -> None:
     assert found(core, prints) == []
 
 
+def test_trees_of_others_are_reached_in_one_way() -> None:
+    from tools import file_access
+
+    problems = file_access.problems()
+    assert problems == [], "python -m tools.file_access explains the rule:\n" + "\n".join(problems)
+
+
 def test_each_kind_has_a_separate_module() -> None:
     from stagewright.kinds.registry import by_kind
 

@@ -50,7 +50,7 @@ _REPOSITORY = {
     "commit": "[0-9a-f]{40}|[0-9a-f]{64}",
     "sha512": "[0-9a-f]{128}",
     "file": r"[^/\x00-\x1f.-][^/\x00-\x1f]{0,254}",
-    "date": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
+    "date": r"\d{8}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",  # of a snapshot, of a commit
 }
 """Patterns of the entries of a repository's pin. Keys contain the tree; commands and paths contain the others."""
 

@@ -385,7 +385,9 @@ def _take_over(output: Path, target: Path) -> Path:
 
 
 def _copy_modules(root: Root, version: str, target: Path) -> None:
-    """Copy modules, without the kernel image and without links to the sources."""
+    """Copy modules, without the kernel image and without links to the sources. Kernels of one version share them."""
+    if target.exists():
+        return
     tree, folder = Tree(root.path), f"lib/modules/{version}"
 
     def is_ignored(path: str) -> bool:

@@ -248,8 +248,8 @@ def test_packages_are_installed_without_compiling(site: Site) -> None:
 def test_only_packages_with_matching_use_flags_are_taken(site: Site) -> None:
     site.take("unsigned", use="shout", trust="verify = false")
     assert site.came_from() == {"main": ALL - {"app-misc/hello-1.0"}}
-    own = {path.name for path in (site.store / "cache/binpkgs").rglob("*.gpkg.tar")}
-    assert own == {"hello-1.0-1.gpkg.tar"}
+    (own,) = {path.name for path in (site.store / "cache/binpkgs").rglob("*.gpkg.tar")}  # links for two origins
+    assert own.startswith("hello-1.0-")
     shutil.rmtree(site.store / "cache/binpkgs")
 
 
@@ -342,6 +342,7 @@ def test_a_root_without_gpg_is_reported(site: Site, demo: Path, fresh: Callable[
     shutil.copy(site.project / "good.asc", demo)
     with (demo / "stagewright.toml").open("a", encoding="utf-8") as stream:
         stream.write(f'[binhosts.main]\nuri = "{site.uri}/good"\nkeys = "good.asc"\n')
+        stream.write(f'[fetch]\nallow = ["127.0.0.1:{site.server.server_address[1]}"]\n')
     run = build("system", cwd=demo, store=fresh(binpkgs=False), check=False)
     assert run.reasons == {"system": "environment-lacks"}
     assert "gpg" in run.stderr

@@ -212,7 +212,8 @@ class _Parser:
     def _skip_braces(self) -> None:
         level = 0
         while not self.ended:
-            level += {_OPEN: 1, _CLOSE: -1}.get(str(self._next()), 0)
+            token = self._next()
+            level += (token == _OPEN) - (token == _CLOSE)
             self.skip()
             if level <= 0:
                 return

@@ -86,6 +86,11 @@ def test_events_are_complete(demo: Built) -> None:
     assert {step["name"] for step in steps} >= {"sys-apps/busybox-1.35.0", "app-misc/hello-1.0"}
 
 
+def test_results_that_share_files_are_whole(demo: Built) -> None:
+    """The network set has hard links to files of the payload and of the squashfs."""
+    assert call("verify", cwd=demo.project, store=demo.store).code == 0
+
+
 def test_a_second_build_does_nothing(demo: Built) -> None:
     before = len(list((demo.store / "events").iterdir()))
     assert demo.to_build() == set()

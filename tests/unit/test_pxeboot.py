@@ -77,6 +77,13 @@ WRONG = {
         Reason.MISSING_KEY,
     ),
     "a stub that the payload has not": ([(PXE, PXE + "single_file = true\n")], Reason.INVALID_VALUE),
+    "signatures without a verified image": (
+        [
+            (BOOT, BOOT + "verity = false\n"),
+            (PXE, PXE + 'sign = { key = "/etc/passwd", certificate = "stagewright.toml" }\n'),
+        ],
+        Reason.INVALID_VALUE,
+    ),
     "no web address": ([(PXE, PXE + 'base_url = "server/x"\n')], Reason.INVALID_VALUE),
     "a kernel that the payload has not": ([(PXE, PXE + 'kernel = "hardened"\n')], Reason.UNKNOWN_NAME),
     "no method": ([(PXE, PXE + 'methods = ["ftp"]\n')], Reason.INVALID_VALUE),

@@ -137,7 +137,7 @@ def test_a_changed_list_is_not_believed(tmp_path: Path) -> None:
     tree = lay_out(tmp_path / "tree")
     digest = write_content([tree], tmp_path / "list", times=True)
     whole = (tmp_path / "list").read_bytes()
-    for data in (whole[:-20], b"", whole[:40] + b"\xff" + whole[41:], b"no list"):
+    for data in (whole[:-20], b"", whole[:40] + bytes([whole[40] ^ 1]) + whole[41:], b"no list"):
         (tmp_path / "list").write_bytes(data)
         with pytest.raises(ListDamagedError):
             list(read_content(tmp_path / "list", digest))

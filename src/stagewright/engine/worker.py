@@ -25,7 +25,6 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.code_digest import code_digest
 from stagewright.graph.node import Yields
-from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
@@ -125,8 +124,8 @@ def _build(job: Job, work: Work[Any]) -> int:
     """Build the node, commit the result to the store, and return its size in bytes."""
     stage, node, key = job.stage, job.node, job.key
     built = stage.build(work)
-    if isinstance(stage, ArtifactKind):
-        make_read_only(built.tree)  # output folders hold hard links to the files
+    if node.yields is Yields.ARTIFACT:
+        make_read_only(built.tree)  # output folders and other artifacts hold hard links to the files
     size = tree_size(built.tree)
     stack = [key.digest, *built.below] if node.yields is Yields.LAYER else []
     facts = _facts(built, work).to_dict()

@@ -22,20 +22,21 @@ _NANO = 1_000_000_000
 _STARTED = int(time.time())
 
 
-def copy_in(root: Path, source: Path, *, epoch: int, target: str = "/") -> None:
+def copy_in(root: Path, source: Path, *, epoch: int, target: str = "/", also: int = 0) -> None:
     """Copy the content of a folder into a root: owned by root, permission bits kept, times set to ``epoch``.
 
+    ``also`` are permission bits that all files get: files of artifacts are read-only.
     Files replace existing files. A folder is copied into the target of a link of the same name (merged /usr).
     Raises: BUILD_FAILED if a folder would replace a file, or a file a folder.
     """
     descriptor = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        inside(root, _copy_folder, descriptor, target, epoch)
+        inside(root, _copy_folder, descriptor, target, epoch, also)
     finally:
         os.close(descriptor)
 
 
-def _copy_folder(source: int, target: str, epoch: int) -> None:
+def _copy_folder(source: int, target: str, epoch: int, also: int) -> None:
     for step in walk(source, ".", _enter, strict=True):
         inner = step.path(step.left)
         place = os.path.join(target, inner) if inner else target
@@ -50,7 +51,7 @@ def _copy_folder(source: int, target: str, epoch: int) -> None:
             os.chmod(place, stat.S_IMODE(os.fstat(step.folder).st_mode))
         for file in step.files:
             if file.name not in IGNORED:
-                _copy_entry(step.folder, file.name, os.path.join(place, file.name), epoch)
+                _copy_entry(step.folder, file.name, os.path.join(place, file.name), epoch, also)
     os.utime(target, (epoch, epoch))
 
 
@@ -60,7 +61,7 @@ def _enter(parent: int, name: str) -> int | None:
     return None if name in IGNORED else os.open(name, flags, dir_fd=parent)
 
 
-def _copy_entry(source: int, name: str, target: str, epoch: int) -> None:
+def _copy_entry(source: int, name: str, target: str, epoch: int, also: int) -> None:
     info = os.stat(name, dir_fd=source, follow_symlinks=False)
     if os.path.isdir(target) and not os.path.islink(target):
         raise _clash(target, "a file", "a folder")
@@ -76,7 +77,7 @@ def _copy_entry(source: int, name: str, target: str, epoch: int) -> None:
         reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
         with os.fdopen(reader, "rb") as content, open(target, "xb") as copy:
             shutil.copyfileobj(content, copy)
-            os.fchmod(copy.fileno(), stat.S_IMODE(info.st_mode))
+            os.fchmod(copy.fileno(), stat.S_IMODE(info.st_mode) | also)
     os.utime(target, (epoch, epoch), follow_symlinks=False)
 
 

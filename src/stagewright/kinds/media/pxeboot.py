@@ -152,6 +152,10 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             problem = f"loaders: {', '.join(missing)} not found in payload {self.boot!r}"
             hint = f"add it to `network_loaders` of {self.boot!r}"
             yield ("loaders",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
+        if self.sign and not entry.model.verity:
+            problem = f"sign: machines do not verify the image of payload {self.boot!r} (verity = false)"
+            hint = f"remove `verity = false` from {self.boot!r}, or `sign`"
+            yield ("sign",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
 
     def expand(self, name: str, scope: Scope) -> None:
         """Add two nodes: the squashfs, which an ISO with the same settings also uses, and the folder."""

@@ -119,9 +119,9 @@ def add_modules(root: Root, payload: Path, epoch: int) -> None:
     Links of the root, such as /lib to /usr/lib, are followed inside the root. No link leads out of it.
     """
     for modules in sorted((payload / MODULES).iterdir()):
-        files.copy_in(root.path, modules, epoch=epoch, target=f"/lib/modules/{modules.name}")
+        files.copy_in(root.path, modules, epoch=epoch, target=f"/lib/modules/{modules.name}", also=0o200)
     if (payload / FIRMWARE).is_dir():
-        files.copy_in(root.path, payload / FIRMWARE, epoch=epoch, target="/lib/firmware")
+        files.copy_in(root.path, payload / FIRMWARE, epoch=epoch, target="/lib/firmware", also=0o200)
 
 
 def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:

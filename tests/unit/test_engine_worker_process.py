@@ -136,4 +136,4 @@ def test_no_process_of_a_worker_outlives_the_engine(tmp_path: Path) -> None:
         eventually((tmp_path / "flags" / "ready").exists)
         eventually(lambda: len(processes_of(tmp_path)) >= 10)
         engine.kill()
-    eventually(lambda: not processes_of(tmp_path), 5)
+    eventually(lambda: not processes_of(tmp_path))

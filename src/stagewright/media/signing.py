@@ -9,20 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.fields import FilePath, SecretPath, Section
 from stagewright.run import run
 
 
-class SecureBoot(Section):
-    """The key and the certificate for signatures, as PEM files."""
+class SigningKeys(Section):
+    """A private key and its certificate, as PEM files. ``setting`` is the name of the table in the project."""
+
+    setting: ClassVar[str]
 
     key: SecretPath
     """The private key, without a password, outside the project."""
     certificate: FilePath
-    """The certificate, which must be enrolled in the firmware of the machines."""
 
     @property
     def secret(self) -> Path:
@@ -33,7 +34,16 @@ class SecureBoot(Section):
         """Yield an error if the private key does not exist. A build may run for hours before it uses the key."""
         if not self.secret.is_file():
             hint = "copy the key there, or build on the machine that has it"
-            yield StagewrightError(Reason.MISSING_FILE, f"secure_boot.key: file not found: {self.secret}", hint=hint)
+            yield StagewrightError(Reason.MISSING_FILE, f"{self.setting}.key: file not found: {self.secret}", hint=hint)
+
+
+class SecureBoot(SigningKeys):
+    """The key and the certificate for signatures, as PEM files."""
+
+    setting = "secure_boot"
+
+    certificate: FilePath
+    """The certificate, which must be enrolled in the firmware of the machines."""
 
 
 def sign(program: Path, keys: SecureBoot, files: Mapping[str, Path], epoch: int, log: IO[str]) -> None:

@@ -6,35 +6,27 @@ They are reproducible: without signed attributes there is no time in them, and R
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.project.fields import FilePath, SecretPath, Section
+from stagewright.media.signing import SigningKeys
+from stagewright.project.fields import FilePath, SecretPath
 from stagewright.run import run
 
 SUFFIX = ".sig"
 
 
-class ImageSigning(Section):
+class ImageSigning(SigningKeys):
     """The key and the certificate for signatures that iPXE verifies, as PEM files."""
+
+    setting = "sign"
 
     key: SecretPath
     """The private RSA key, without a password, outside the project."""
     certificate: FilePath
     """The certificate, with the extended key usage codeSigning. iPXE must trust it, or the one that signed it."""
-
-    @property
-    def secret(self) -> Path:
-        """Path of the private key."""
-        return Path(self.key).expanduser()
-
-    def missing(self) -> Iterator[StagewrightError]:
-        """Yield an error if the private key does not exist."""
-        if not self.secret.is_file():
-            hint = "copy the key there, or build on the machine that has it"
-            yield StagewrightError(Reason.MISSING_FILE, f"sign.key: file not found: {self.secret}", hint=hint)
 
 
 def check_certificate(certificate: Path) -> None:

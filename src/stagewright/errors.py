@@ -86,6 +86,9 @@ class Reason(enum.StrEnum):
     STORE_FAILED = "store-failed"  # its disk is read-only or broken, or it is gone
     DAMAGED = "damaged"  # a result is not what was built
     NOT_BUILT = "not-built"
+    # releases
+    LICENCE_REFUSED = "licence-refused"  # a channel does not accept a package of a release
+    NOT_DISTRIBUTABLE = "not-distributable"  # a channel that is not for giving away
     # building
     COMMAND_FAILED = "command-failed"
     PACKAGE_FAILED = "package-failed"

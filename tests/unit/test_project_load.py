@@ -25,6 +25,13 @@ ONE_MISTAKE = {
     "table at the top": ('[§stage.a]\nkind = "root"', R.UNKNOWN_KEY),
     "key of a repository": ('[repos.r]\npath = "."\n§prio = 1', R.UNKNOWN_KEY),
     "key of a binhost": ('[binhosts.b]\nuri = "http://b"\nverify = false\n§key = "file"', R.UNKNOWN_KEY),
+    "key of a channel": ("[channels.c]\n§accept_licence = []", R.UNKNOWN_KEY),
+    "a licence with a space": ('[channels.c]\naccept_license = [§"GPL 2"]', R.INVALID_VALUE),
+    "a restriction that licences do not have": ('[channels.c]\naccept_restrict = [§"test"]', R.INVALID_VALUE),
+    "restrictions of a private channel": (
+        '[channels.c]\ndistributable = false\naccept_restrict = §["fetch"]',
+        R.INVALID_VALUE,
+    ),
     "key of a seed": ('[seeds.s]\nbootstrap = "debian"\n§sha = 3', R.UNKNOWN_KEY),
     "two kinds of seed": ('[§seeds.s]\nbootstrap = "debian"\nfile = "file"', R.UNKNOWN_KIND),
     "kind of a stage": ('[stages.a]\nkind = §"rot"', R.UNKNOWN_KIND),

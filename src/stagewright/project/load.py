@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.project.channels import Channel
 from stagewright.project.check import check_entries, check_paths, check_repos, check_services, check_version
 from stagewright.project.fields import Section, section_of
 from stagewright.project.limits import NodeLimits
@@ -106,6 +107,7 @@ def project_from_tables(
     _resolve(named, variables, problems, budget)
     repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
     binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
+    channels = _sections(Channel, named["channels"], "channel", files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
     distfiles = _plain_table(DistfilesTable, "distfiles", "mirrors = [...]", head, variables, problems)
     fetch = _plain_table(FetchTable, "fetch", "allow = [...]", head, variables, problems)
@@ -116,7 +118,21 @@ def project_from_tables(
     absent = tuple(_unique(missing)) if lenient else ()
     places = {name: _repo_place(repo, named["repos"][name]) for name, repo in repos.items()}
     project = Project(
-        files, info, epoch, variables, repos, binhosts, entries, lock, distfiles, trees, places, absent, fetch, limits
+        files,
+        info,
+        epoch,
+        variables,
+        repos,
+        binhosts,
+        entries,
+        lock,
+        distfiles,
+        trees,
+        places,
+        absent,
+        fetch,
+        limits,
+        channels,
     )
     check_repos(project, named["repos"], problems)
     check_services(project, head, named["binhosts"], problems)

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import host_machine
 from stagewright.errors import Place, StagewrightError
+from stagewright.project.channels import Channel
 from stagewright.project.fields import FilePath, FolderPath, Matching, RepoRef, Section
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
@@ -215,6 +216,7 @@ class TopLevelTables(Section):
     variables: dict[str, str] = {}
     repos: dict[str, Repo] = {}
     binhosts: dict[str, Binhost] = {}
+    channels: dict[str, Channel] = {}
     distfiles: DistfilesTable = DistfilesTable()
     fetch: FetchTable = FetchTable()
     limits: NodeLimits = NodeLimits()
@@ -287,6 +289,7 @@ class Project:
     missing: tuple[StagewrightError, ...] = ()  # missing files, where the caller accepted them
     fetch: FetchTable = field(default_factory=FetchTable)
     limits: NodeLimits = field(default_factory=NodeLimits)
+    channels: Mapping[str, Channel] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from stagewright.project.channels import Channel
 from stagewright.project.describe import docstrings
 from stagewright.project.fields import Section
 from stagewright.project.load import Kinds
@@ -35,7 +36,8 @@ def schema(kinds: Kinds) -> dict[str, Any]:
     )
     shapes: dict[str, Any] = dict(definitions["$defs"])
     top = dict(shapes.pop("TopLevelTables"))
-    _explain(shapes["Binhost"], Binhost)
+    for explained in (Binhost, Channel):
+        _explain(shapes[explained.__name__], explained)
     for table in TABLES:
         options = []
         for kind, model in sorted(kinds[table].items()):

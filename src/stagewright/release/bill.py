@@ -1,0 +1,167 @@
+"""The bill of materials of an artifact: its packages, in which of its images each is, why, and files without owner.
+
+The manifest of an artifact has its bill in the entry ``bill``::
+
+    format       1
+    components   packages, by kind, name and version: see Component
+    unowned      files that belong to no package: image, origin, number of files, and their paths
+    notices      what the bill lacks, in words
+
+A bill depends only on the inputs of its artifact.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stagewright.errors import Reason, StagewrightError
+
+MOST_PATHS = 2000
+"""The largest number of paths without owner that a bill names, for each image and origin."""
+
+
+class Image(enum.StrEnum):
+    """A part of an artifact."""
+
+    ROOT = "root"
+    KERNEL = "kernel"
+    MODULES = "modules"
+    INITRAMFS = "initramfs"
+    MICROCODE = "microcode"
+    FIRMWARE = "firmware"
+    LOADER = "loader"
+    PACKAGES = "packages"  # binary packages of a package host
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class SourceFile(_Model):
+    """A file of SRC_URI. ``digests`` are hexadecimal, by the names that Manifests use; ``size`` is in bytes."""
+
+    name: str
+    uris: tuple[str, ...] = ()
+    size: int | None = None
+    digests: Mapping[str, str] = {}
+
+
+class Component(_Model):
+    """One package.
+
+    ``kind`` is ``ebuild`` or ``deb``. ``name`` is category/package, or the name of a package of Debian.
+    ``license``, ``restrict`` and ``properties`` are evaluated by the USE flags that the package was built with.
+    ``tree`` identifies the content of the repository (Key.data), ``commit`` the git commit if it has one.
+    ``merged`` is False for packages that another builder has built, such as those of a stage3: their sources are
+    unknown. ``why`` says for each image why the package is there. ``files`` and ``size`` (bytes) are those of the whole
+    package.
+    """
+
+    kind: Literal["ebuild", "deb"]
+    name: str
+    version: str
+    images: tuple[Image, ...]
+    why: Mapping[str, str] = {}
+    license: str = ""
+    slot: str = ""
+    arch: str = ""
+    repository: str = ""
+    tree: str = ""
+    commit: str = ""
+    use: tuple[str, ...] = ()
+    restrict: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
+    description: str = ""
+    homepage: str = ""
+    source: str = ""  # name and version of the source package, in Debian
+    section: str = ""  # the part of the archive, in Debian
+    copyrights: tuple[str, ...] = ()  # short names of licences in the copyright file, in Debian
+    sources: tuple[SourceFile, ...] = ()
+    merged: bool = False
+    files: int = 0
+    size: int = 0
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """The values by which two entries are the same package."""
+        return self.kind, self.name, self.version, self.slot
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.version}" if self.kind == "ebuild" else f"{self.name} {self.version} (Debian)"
+
+
+class Unowned(_Model):
+    """Files of an image that belong to no package. ``origin`` says what made them; ``paths`` can be incomplete."""
+
+    image: Image
+    origin: str
+    count: int
+    paths: tuple[str, ...] = ()
+
+
+class Bill(_Model):
+    """The bill of materials of an artifact."""
+
+    format: Literal[1] = 1
+    components: tuple[Component, ...] = ()
+    unowned: tuple[Unowned, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the bill as JSON-able data, without empty values."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"format": self.format}
+
+    def write(self, path: Path) -> None:
+        """Write the bill to a file."""
+        path.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Bill:
+        """Return the bill in a file. Raises: FORMAT if it is not one."""
+        return _validated(json.loads(path.read_text(encoding="utf-8")), path)
+
+
+def joined(bills: Iterable[Bill]) -> Bill:
+    """Return one bill of several. A package that is in several of them has one entry."""
+    known: dict[tuple[str, str, str, str], Component] = {}
+    unowned: dict[tuple[str, str], Unowned] = {}
+    notices: dict[str, None] = {}
+    for bill in bills:
+        for component in bill.components:
+            before = known.get(component.identity)
+            known[component.identity] = _both(before, component) if before else component
+        for files in bill.unowned:
+            unowned.setdefault((files.image, files.origin), files)
+        notices.update(dict.fromkeys(bill.notices))
+    return Bill(
+        components=tuple(known[identity] for identity in sorted(known)),
+        unowned=tuple(unowned[place] for place in sorted(unowned)),
+        notices=tuple(notices),
+    )
+
+
+def _both(one: Component, other: Component) -> Component:
+    """Return the entry of a package in the images of two entries. The entry with sources has the facts."""
+    facts = other if other.merged and not one.merged else one
+    order = list(Image)
+    images = tuple(sorted({*one.images, *other.images}, key=order.index))
+    return facts.model_copy(update={"images": images, "why": {**other.why, **one.why}})
+
+
+def bill_of_manifest(manifest: Mapping[str, Any], path: Path) -> Bill:
+    """Return the bill in a manifest that was read from a path. Raises: FORMAT if it has none."""
+    return _validated(manifest.get("bill"), path)
+
+
+def _validated(data: Any, path: Path) -> Bill:
+    try:
+        return Bill.model_validate(data)
+    except ValidationError as error:
+        hint = "build the artifact again: this version of Stagewright writes bills"
+        raise StagewrightError(Reason.FORMAT, f"{path}: no bill of materials in it", hint=hint) from error

@@ -1,0 +1,118 @@
+"""Channels of releases: the licences that they accept, and the mark of a release that others must not get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
+from stagewright.graph.given import Given
+from stagewright.portage.licenses import NO_LICENSE, Accepted, expand, license_groups
+from stagewright.project.channels import Channel
+from stagewright.project.model import Project
+from stagewright.release.bill import Bill, Component
+
+MARK = "not-distributable"
+"""Part of the names of files that others must not get."""
+
+VARIABLE = "STAGEWRIGHT_CHANNEL"
+"""Entry of os-release(5) in roots that others must not get."""
+
+UNLICENSED = ("virtual/", "acct-user/", "acct-group/")
+"""Categories whose packages contain nothing that a licence could apply to."""
+
+
+class ChannelRules(Given):
+    """A channel as the node of a release gets it. ``accept`` has no groups: see ``portage.licenses.expand``."""
+
+    name: str
+    distributable: bool
+    accept: tuple[str, ...]
+    accept_restrict: tuple[str, ...] = ()
+    description: str = ""
+
+    @property
+    def file_mark(self) -> str:
+        """The text to append to names of files, before the suffix: empty if the channel is distributable."""
+        return "" if self.distributable else f"-{MARK}"
+
+    @property
+    def os_release(self) -> dict[str, str]:
+        """Entries of os-release(5) for roots of the channel: empty if the channel is distributable."""
+        return {} if self.distributable else {VARIABLE: f"{self.name} ({MARK})"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry ``channel`` of manifests."""
+        return {"name": self.name, "distributable": self.distributable, "accept_license": list(self.accept)}
+
+
+def channel_rules(project: Project, name: str) -> ChannelRules:
+    """Return the rules of a channel of the project, with the licence groups of its repositories.
+
+    Raises: UNKNOWN_NAME if the project lacks the channel, or if its repositories lack a group that it accepts.
+    """
+    if name not in project.channels:
+        message = f"channel {name!r} not found"
+        raise StagewrightError(Reason.UNKNOWN_NAME, message, hint=nearest(name, project.channels))
+    channel = project.channels[name]
+    return rules_of(name, channel, license_groups(project.repo_path(repo) for repo in project.repos))
+
+
+def rules_of(name: str, channel: Channel, groups: Mapping[str, Sequence[str]]) -> ChannelRules:
+    """Return the rules of a channel with these licence groups. Raises: UNKNOWN_NAME if it accepts another group."""
+    return ChannelRules(
+        name=name,
+        distributable=channel.distributable,
+        accept=expand(channel.accepted, groups),
+        accept_restrict=tuple(channel.accept_restrict),
+        description=channel.description,
+    )
+
+
+def check_bill(rules: ChannelRules, bill: Bill, artifact: str) -> None:
+    """Check that a channel accepts everything in an artifact. Raises: LICENCE_REFUSED for each package that it refuses.
+
+    Packages that were only used for building are not in the bill.
+    """
+    accepted = Accepted(rules.accept)
+    problems = [
+        _refusal(rules, component, artifact, reason)
+        for component in bill.components
+        for reason in refusals(rules, accepted, component)
+    ]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def refusals(rules: ChannelRules, accepted: Accepted, component: Component) -> list[str]:
+    """Return why a channel refuses a package, each as a predicate; empty if it accepts the package."""
+    found = []
+    exempt = component.kind == "ebuild" and component.name.startswith(UNLICENSED) and not component.license
+    missing = [] if exempt else accepted.missing(component.license)
+    if missing == [NO_LICENSE]:
+        found.append("does not name a licence")
+    elif missing:
+        found.append(f"has the licence {component.license} ({', '.join(missing)} not accepted)")
+    if rules.distributable:
+        words = [word for word in ("bindist", "fetch", "mirror") if word in component.restrict]
+        found.extend(f"has RESTRICT={word}" for word in words if word not in rules.accept_restrict)
+    return found
+
+
+def _refusal(rules: ChannelRules, component: Component, artifact: str, reason: str) -> StagewrightError:
+    message = f"{artifact}: {component} {reason}; channel {rules.name!r} refuses it"
+    places = [f"  in {image}: {component.why.get(image, 'its files are there')}" for image in component.images]
+    hint = "remove the package, or accept it in the channel: accept_license, accept_restrict"
+    return StagewrightError(Reason.LICENCE_REFUSED, message, detail="\n".join(places), hint=hint)
+
+
+def check_distributable(manifest: Mapping[str, Any], name: str) -> None:
+    """Check that a release or an artifact may be given to others, by the entry ``channel`` of its manifest.
+
+    ``name`` is for messages. Raises: NOT_DISTRIBUTABLE if its channel says otherwise.
+    """
+    channel = manifest.get("channel")
+    if isinstance(channel, Mapping) and channel.get("distributable") is not True:
+        message = f"{name}: channel {channel.get('name')!r} is not distributable"
+        hint = "publish a release of a channel with `distributable = true`"
+        raise StagewrightError(Reason.NOT_DISTRIBUTABLE, message, hint=hint)

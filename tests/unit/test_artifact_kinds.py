@@ -36,7 +36,7 @@ def test_which_kinds_are_for_users() -> None:
     files = {kind for kind, model in by_kind().items() if issubclass(model, FileArtifactKind)}
     assert files == {"tarball", "livecd-stage3", "diskimage-stage2"}
     tests = set(kinds()["tests"])
-    assert artifacts == {*files, "pxeboot", "netboot", "binhost", *tests}
+    assert artifacts == {*files, "pxeboot", "netboot", "binhost", "release", *tests}
     inner = {kind for kind, model in by_kind().items() if model.yields is Yields.ARTIFACT} - artifacts
     assert inner == {"livecd-stage2", "squashfs"}
 

@@ -119,6 +119,9 @@ starts = "one"
 expect = ["login:"]
 [tests.again]
 rebuilds = "two"
+[releases.all]
+artifacts = ["pack"]
+tests = ["runs"]
 """
 
 

@@ -15,6 +15,7 @@ _WRITTEN = {
     "seeds": "[seeds.NAME], with the key that names the kind",
     "stages": '[stages.NAME], with kind = "..."',
     "tests": "[tests.NAME], with the key that names the kind",
+    "releases": "[releases.NAME]",
 }
 
 _COMMON = {"limits", *(f"limits.{name}" for name in NodeLimits.model_fields)}
@@ -25,7 +26,7 @@ _COMMON = {"limits", *(f"limits.{name}" for name in NodeLimits.model_fields)}
 @click.argument("kind", required=False)
 @click.option("--markdown", is_flag=True, help="Print the settings of all kinds in Markdown (docs/kinds.md).")
 def command(kind: str | None, markdown: bool) -> None:
-    """List all kinds of seeds, stages and tests, or describe one.
+    """List all kinds of entries, or describe one.
 
     With a KIND, its settings are listed, with their defaults.
 
@@ -47,7 +48,7 @@ def command(kind: str | None, markdown: bool) -> None:
 def reference() -> str:
     """Return the settings of all kinds in Markdown."""
     lines = [
-        "# Kinds of seeds, stages and tests",
+        "# Kinds of seeds, stages, tests and releases",
         "",
         "Written by `stagewright kinds --markdown`; a test keeps it true.",
         "",
@@ -61,7 +62,7 @@ def reference() -> str:
         *(f"| `limits.{item.name}` | {_code(item.default)} | {item.text} |" for item in settings(NodeLimits)),
     ]
     for table, how in _WRITTEN.items():
-        lines += ["", f"## `{how.partition(',')[0]}`,{how.partition(',')[2]}"]
+        lines += ["", f"## `{how.partition(',')[0]}`{''.join(how.partition(',')[1:])}"]
         for name, model in sorted(kinds()[table].items()):
             lines += ["", f"### {name}", "", summary(model)[:1].upper() + summary(model)[1:], ""]
             lines += ["| setting | default | |", "|---|---|---|"]

@@ -91,7 +91,7 @@ class Plan:
 
 
 def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
-    """Plan the build of some targets; of all stages and tests if there are none. Files are read, nothing is built."""
+    """Plan the build of some targets; of all but seeds if there are none. Files are read, nothing is built."""
     project, store, graph = workspace.project, workspace.store, workspace.graph
     chosen = check_targets(workspace, targets)
     sinks = [node for target in chosen for node in graph.targets[target]]
@@ -129,7 +129,7 @@ def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
 
 
 def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ...]:
-    """Return the targets to work on: these, or all stages and tests if there are none.
+    """Return the targets to work on: these, or all stages, tests and releases if there are none.
 
     Raises ``UNKNOWN_NAME`` if the project does not have one of them.
     """

@@ -72,7 +72,7 @@ class FetchResult:
 class Session:
     """An open project with a store and listeners. See :meth:`open`.
 
-    ``targets`` of its methods are names of stages, seeds and tests; no targets means all stages and tests. Methods
+    ``targets`` of its methods are names of entries; no targets means all stages, tests and releases. Methods
     raise :class:`~stagewright.errors.StagewrightError`; a name that the project does not have is ``UNKNOWN_NAME``.
     """
 

@@ -62,7 +62,8 @@ class Worker:
             log.write(f"{guard}\n".encode())
             log.flush()
             command = guard.group.command(isolated(words, own_network=kind.own_network))
-            process = spawn(command, env=network(), stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
+            own = {name: os.environ[name] for name in job.stage.needed_variables() if name in os.environ}
+            process = spawn(command, env={**network(), **own}, stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
             undo.enter_context(process)
             worker = cls(job, folder, process, _first_process(process), keeper, guard)
             os.set_blocking(worker.fileno(), False)

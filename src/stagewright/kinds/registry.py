@@ -29,7 +29,7 @@ from stagewright.kinds.common.tools import Tool, emulator
 from stagewright.project.model import Project
 from stagewright.store.meta import Meta
 
-TABLES = ("seeds", "stages", "tests", INTERNAL)
+TABLES = ("seeds", "stages", "tests", "releases", INTERNAL)
 """The tables of the registry: those of a project file, and the one of internal kinds."""
 
 GROUP = "stagewright.kinds"

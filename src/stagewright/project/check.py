@@ -139,12 +139,12 @@ def _check_names(named: Named, problems: Problems) -> None:
                         f"{table_name}.{name}: the name is already used by {earlier}.{name} "
                         f"at {named[earlier][name].place((), of_key=True)}",
                         place=table.place((), of_key=True),
-                        hint="rename one of the two: seeds, stages and tests must have different names",
+                        hint="rename one of the two: seeds, stages, tests and releases must have different names",
                     )
                 )
 
 
-_TARGETS = ("seeds", "stages", "tests")
+_TARGETS = ("seeds", "stages", "tests", "releases")
 """Tables whose names are targets of commands. Their names must differ from each other."""
 
 

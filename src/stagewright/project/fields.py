@@ -164,6 +164,9 @@ RepoRef = Annotated[str, Ref(("repos",))]
 BinhostRef = Annotated[str, Ref(("binhosts",))]
 """Name of a binary package host of the project."""
 
+TestRef = Annotated[str, NodeRef(("tests",))]
+"""Name of a test of the project."""
+
 FolderPath = Annotated[str, ProjectFile(folder=True)]
 """Path of a folder, relative to the project."""
 

@@ -41,12 +41,17 @@ from stagewright.project.tables import NAMED, Problems, Table, TextBudget, read_
 from stagewright.untrusted import is_utf8
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
-"""Models by table and kind. A stage names its kind. A seed or test has a key with the name of its kind."""
+"""Models by table and kind. A stage names its kind. A seed or test has a key with the name of its kind.
+
+Releases have one kind."""
 
 Model = TypeVar("Model", bound=Section)
 
-MATRIX_TABLES = ("seeds", "stages", "tests")
+MATRIX_TABLES = ("seeds", "stages", "tests", "releases")
 """Tables whose entries may have a ``matrix``."""
+
+IMPLIED = {"releases": "release"}
+"""The kind of the entries of tables that have only one kind, by table."""
 
 
 def find(start: Path) -> Path:
@@ -263,6 +268,8 @@ def _entries(
 def _kind(
     table_name: str, name: str, table: Table, kinds: Mapping[str, type[Section]], problems: Problems
 ) -> str | None:
+    if table_name in IMPLIED:
+        return IMPLIED[table_name]
     if table_name != "stages":
         found = [kind for kind in kinds if kind in table.data]
         if len(found) == 1:

@@ -222,7 +222,7 @@ class TopLevelTables(Section):
     limits: NodeLimits = NodeLimits()
 
 
-_PREFIXES = {"seeds": "seed:", "tests": "test:"}
+_PREFIXES = {"seeds": "seed:", "tests": "test:", "releases": "release:"}
 """Prefixes of node ids by table. The node id of a stage is its name."""
 
 
@@ -233,7 +233,7 @@ def node_id(table: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """A validated entry of ``[seeds]``, ``[stages]`` or ``[tests]`` with the places of its values."""
+    """A validated entry of ``[seeds]``, ``[stages]``, ``[tests]`` or ``[releases]`` with the places of its values."""
 
     name: str
     table: str
@@ -334,7 +334,7 @@ class Project:
         return self.entries.get(table, {}).get(node.removeprefix(_PREFIXES.get(table, "")))
 
     def all_entries(self) -> Iterator[Entry]:
-        """Yield all seeds, stages and tests."""
+        """Yield all seeds, stages, tests and releases."""
         for table in self.entries.values():
             yield from table.values()
 

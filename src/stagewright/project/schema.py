@@ -12,7 +12,7 @@ from stagewright.project.fields import Section
 from stagewright.project.load import Kinds
 from stagewright.project.model import Binhost, TopLevelTables
 
-TABLES = ("seeds", "stages", "tests")
+TABLES = ("seeds", "stages", "tests", "releases")
 
 _ROW = {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1}
 _MATRIX: dict[str, Any] = {

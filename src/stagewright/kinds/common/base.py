@@ -6,7 +6,7 @@ which of them name inputs and which name files (see ``project.fields``). ``build
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -42,8 +42,9 @@ class Scope:
     targets: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def node_id(self, name: str) -> str:
-        """Return the id of the node that makes a stage or seed."""
-        return node_id("seeds" if name in self.project.entries["seeds"] else "stages", name)
+        """Return the id of the node that makes a stage or seed, or that runs a test."""
+        tables = (table for table in ("seeds", "tests") if name in self.project.entries.get(table, {}))
+        return node_id(next(tables, "stages"), name)
 
     def add(self, node: Node) -> str:
         """Add a node to the graph and return its id."""
@@ -154,6 +155,10 @@ class Stage(Section):
         Stagewright calls it before it builds anything.
         """
         yield from ()
+
+    def needed_variables(self) -> Sequence[str]:
+        """Return the names of variables in the caller's environment that a build needs. Workers get only these."""
+        return ()
 
     def build(self, work: Work[Any]) -> Built:
         """Build the node, in a worker process with its own mounts. Raises :class:`StagewrightError` if it fails."""

@@ -1,0 +1,1 @@
+"""Releases: everything of one version for users, with signatures."""

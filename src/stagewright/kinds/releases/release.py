@@ -1,0 +1,215 @@
+"""release: the files of several artifacts as one version, with digests, signatures and a pointer to it.
+
+Inputs: artifacts, and tests that must pass. The result is a folder of the version with hard links to the files of all
+artifacts, and the clear-signed ``latest-<name>.txt`` of Gentoo's mirrors next to it (``release/release_folder.py``).
+Signing happens on this computer, outside of all roots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Node
+from stagewright.kinds.common.artifact import ArtifactKind, FileArtifactKind
+from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.context import ArtifactContext, ReleasedContext
+from stagewright.kinds.common.facts import Facts
+from stagewright.kinds.common.tools import GNUPG, MINISIGN, SANDBOX
+from stagewright.kinds.common.work import Built, Work
+from stagewright.project.fields import FilesRef, Ref, TestRef
+from stagewright.project.model import Project
+from stagewright.project.source import KeyPath
+from stagewright.release.channel import ChannelRules, channel_rules
+from stagewright.release.pointer import Pointer, pointer_name
+from stagewright.release.release_folder import (
+    DESCRIPTION,
+    LISTS,
+    Description,
+    ReleasedArtifact,
+    link_files,
+    sizes_of,
+    write_lists,
+    write_text,
+)
+from stagewright.release.signing import ReleaseSigning
+from stagewright.untrusted import is_dir
+
+DAY = 86400
+
+
+class ReleaseContext(ReleasedContext):
+    """Context of a release: its name, and the place of each artifact in it.
+
+    ``files`` has the main file of each artifact, by role; "" for a folder. ``stages`` has the names of the artifacts.
+    """
+
+    release: str
+    stages: dict[str, str]
+    files: dict[str, str]
+    channel: ChannelRules | None = None
+
+    @property
+    def version(self) -> str:
+        """The version of the project. It has a mark if others must not get the release."""
+        return self.project.version + (self.channel.file_mark if self.channel else "")
+
+
+class ReleaseFacts(Facts):
+    """Facts of a release: number and size of its files."""
+
+    version: str
+    files: int
+    bytes: int
+
+
+class Release(ArtifactKind, kind="release", table="releases"):
+    """An entry of ``[releases]``."""
+
+    context_model = ReleaseContext
+    facts_model = ReleaseFacts
+    optional_tools = (GNUPG, MINISIGN, SANDBOX)
+
+    artifacts: Annotated[list[FilesRef], Field(min_length=1)]
+    """The stages whose files are released: images, tarballs, sets for network boot, binary packages."""
+    tests: list[TestRef] = []
+    """Tests that must pass before there is a release."""
+    channel: Annotated[str, Ref(("channels",))] | None = None
+    """The channel of the release. One that is not distributable marks the release."""
+    sign: ReleaseSigning | None = None
+    """Sign the digests of all files."""
+    valid: Annotated[int, Field(ge=1, le=3650)] | None = None
+    """The number of days after the date of the release for which `latest-NAME.txt` is valid; default: forever. It
+    limits how long a mirror can hold back a newer version."""
+
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Check that each artifact is for users, and named once."""
+        for number, name in enumerate(self.artifacts):
+            entry = project.entries["stages"].get(name)
+            if entry and not isinstance(entry.model, ArtifactKind):
+                problem = f"artifacts.{number}: {name!r} is not for users (kind {entry.kind})"
+                hint = "name an image, a tarball or another stage with files in out/"
+                yield ("artifacts", number), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
+            if name in self.artifacts[:number]:
+                problem = f"artifacts.{number}: {name!r} is named twice"
+                yield (
+                    ("artifacts", number),
+                    StagewrightError(Reason.DUPLICATE_NAME, problem, hint="remove one of them"),
+                )
+
+    def needed_variables(self) -> Sequence[str]:
+        """Return the names of the environment variables that signing needs."""
+        return self.sign.needed_variables() if self.sign else ()
+
+    def missing(self) -> Iterator[StagewrightError]:
+        """Yield an error for each secret that this computer does not have."""
+        yield from self.sign.missing() if self.sign else ()
+
+    def node(self, node_id: str, scope: Scope) -> Node:
+        """Return the node, with the programs that sign."""
+        node = super().node(node_id, scope)
+        sign = self.sign or ReleaseSigning()
+        signs = [*([GNUPG] if sign.openpgp else []), *([MINISIGN] if sign.minisign else [])]
+        sandbox = sign.minisign or (sign.openpgp and sign.openpgp.secret)
+        tools = [*signs, *([SANDBOX] if sandbox else [])]
+        return replace(node, tools=(*node.tools, *(tool.program for tool in tools)))
+
+    def node_context(self, node_id: str, scope: Scope) -> ReleaseContext:
+        """Return the name of the release, and the place of each artifact in it."""
+        stages = {f"artifacts.{number:03}": name for number, name in enumerate(self.artifacts)}
+        files = {role: _file(name, scope) for role, name in stages.items()}
+        _, _, release = node_id.partition(":")
+        return ReleaseContext(
+            source_date_epoch=scope.project.epoch,
+            project=scope.version,
+            release=release,
+            stages=stages,
+            files=files,
+            channel=self._channel(scope.project),
+        )
+
+    def _channel(self, project: Project) -> ChannelRules | None:
+        """Return the rules of the channel. Groups of licences are known when all repositories are fetched."""
+        if self.channel is None:
+            return None
+        if all(is_dir(project.repo_path(name)) for name in project.repos):
+            return channel_rules(project, self.channel)
+        channel = project.channels[self.channel]
+        return ChannelRules(name=self.channel, distributable=channel.distributable, accept=channel.accepted)
+
+    def build(self, work: Work[ReleaseContext]) -> Built:
+        """Link the files, and write the description, the digests, the pointer and the signatures."""
+        work.phase("assemble")
+        tree = work.new_folder("tree")
+        version = work.context.version
+        folder = tree / version
+        folder.mkdir()
+        description = self._describe(work, folder)
+        write_text(folder / DESCRIPTION, description.text(), work.epoch)
+        work.phase("digests")
+        sums = write_lists(folder, work.epoch)
+        pointer = self._pointer(description, sums)
+        name = pointer_name(work.context.release)
+        write_text(tree / name, pointer.text(), work.epoch)
+        if self.sign:
+            work.phase("sign")
+            comment = f"{description.identity} {version}"
+            detached = [f"{version}/{file}" for file in LISTS]
+            self.sign.sign(tree, detached, name, comment, work.folder / "signing")
+        files = description.files
+        return Built(tree, ReleaseFacts(version=version, files=len(files), bytes=sum(files.values())))
+
+    def _describe(self, work: Work[ReleaseContext], folder: Path) -> Description:
+        """Link the files of all artifacts into a folder, and return the description of the release."""
+        context = work.context
+        artifacts = []
+        for role, stage in context.stages.items():
+            file, tree = context.files[role], work.artifact(role)
+            links = link_files(tree, folder if file else folder / stage)
+            sizes = sizes_of(tree)
+            size = sizes[file] if file else sum(sizes[name] for name in links)
+            meta = work.meta(role)
+            place = {"file": file} if file else {"folder": stage}
+            artifacts.append(ReleasedArtifact(stage, meta.kind, meta.key, size, **place))
+        return Description(
+            project={**context.project.model_dump(), "source_date_epoch": work.epoch},
+            release=context.release,
+            version=context.version,
+            date=work.epoch,
+            artifacts=artifacts,
+            files=sizes_of(folder),
+            channel=context.channel.to_dict() if context.channel else None,
+        )
+
+    def _pointer(self, description: Description, sums: str) -> Pointer:
+        """Return the pointer to the release. It lists the main files, and all files of folders."""
+        version = description.version
+        folders = tuple(f"{one.folder}/" for one in description.artifacts if one.folder)
+        main = {one.file for one in description.artifacts}
+        return Pointer(
+            release=description.identity,
+            version=version,
+            time=description.date,
+            sums=sums,
+            expires=description.date + self.valid * DAY if self.valid else None,
+            files={
+                f"{version}/{name}": size
+                for name, size in description.files.items()
+                if name in main or (folders and name.startswith(folders))
+            },
+        )
+
+
+def _file(name: str, scope: Scope) -> str:
+    """Return the name of the main file of an artifact; "" if it is a folder."""
+    model = scope.entry(name).model
+    if not isinstance(model, FileArtifactKind):
+        return ""
+    context = model.node_context(name, scope)
+    assert isinstance(context, ArtifactContext)
+    return context.file_name

@@ -1,0 +1,140 @@
+"""release: gpg, minisign and sha256sum alone verify it, two builds are equal but for signatures, and no key is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from integration.archives import folder, member, records, write_tar
+from integration.signing import Minisigner, Signer
+from integration.support import Run, build, call, write_project
+
+pytestmark = pytest.mark.real
+
+PHRASE = "a passphrase that is in no store"
+
+TABLES = """
+[seeds.it]
+file = "seed.tar"
+[stages.packed]
+kind = "tarball"
+root = "it"
+[stages.other]
+kind = "tarball"
+root = "it"
+name = "other"
+compression = "gz"
+[releases.everything]
+artifacts = ["packed", "other"]
+valid = 90
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A project with a release of two tarballs, and the keys that sign it."""
+
+    project: Path
+    openpgp: Signer
+    minisign: Minisigner
+
+    def release(self, store: Path, openpgp: str, env: dict[str, str] | None = None, *, check: bool = True) -> Run:
+        minisign = f'minisign = {{ key = "{self.minisign.key}", secret = "{self.minisign.secret}" }}'
+        sign = f"[releases.everything.sign]\n{openpgp}\n{minisign}\n"
+        write_project(self.project, TABLES + sign)
+        return build("everything", cwd=self.project, store=store, env=env, check=check)
+
+    @property
+    def out(self) -> Path:
+        return self.project / "out" / "everything"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    project = tmp_path / "project"
+    project.mkdir()
+    write_tar(project / "seed.tar", [folder("usr"), member("usr/file", b"x"), *records("app-misc/it-1", SLOT="0")])
+    openpgp = Signer.make(tmp_path / "gpg", passphrase=PHRASE)
+    yield Bench(project, openpgp, Minisigner.make(tmp_path / "minisign"))
+    openpgp.close()
+
+
+def said(*words: str | Path, cwd: Path) -> str:
+    done = subprocess.run(list(map(str, words)), cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def unsigned(out: Path) -> dict[str, bytes]:
+    """The content of a release without signatures."""
+    files = {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    name = "latest-everything.txt"
+    text, _, _ = files[name].partition(b"-----BEGIN PGP SIGNATURE-----")
+    return {path: content for path, content in {**files, name: text}.items() if path[-4:] not in (".asc", "isig")}
+
+
+def test_other_programs_verify_it_and_two_builds_are_equal(bench: Bench, tmp_path: Path) -> None:
+    secret, phrase = tmp_path / "secret.asc", tmp_path / "phrase"
+    secret.write_bytes(bench.openpgp.secret())
+    phrase.write_text(f"{PHRASE}\n", encoding="utf-8")
+    key = bench.openpgp.fingerprint
+    run = bench.release(
+        tmp_path / "store", f'openpgp = {{ key = "{key}", secret = "{secret}", passphrase = "{phrase}" }}'
+    )
+    version = bench.out / "1"
+    assert said("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=version).count(": OK\n") == len(
+        [path for path in version.iterdir() if path.suffix not in (".asc", ".minisig") and path.name != "SHA256SUMS"]
+    )
+    public = bench.openpgp.public(tmp_path / "public.asc")
+    said("gpg", "--homedir", bench.openpgp.home, "--import", public, cwd=version)
+    for name in ("SHA256SUMS", "DIGESTS"):
+        said("gpg", "--homedir", bench.openpgp.home, "--verify", f"{name}.asc", name, cwd=version)
+        said("minisign", "-Vm", name, "-P", bench.minisign.key, cwd=version)
+    said("minisign", "-Vm", "latest-everything.txt", "-P", bench.minisign.key, cwd=bench.out)
+    text = said("gpg", "--homedir", bench.openpgp.home, "--decrypt", "latest-everything.txt", cwd=bench.out)
+    size = (version / "it-amd64-1.tar.zst").stat().st_size
+    assert f"\n1/it-amd64-1.tar.zst {size}\n" in text and "# release=test/everything\n" in text
+    assert "# expires=1802908800\n" in text  # 90 days after source_date_epoch
+    described = json.loads((version / "release.json").read_text(encoding="utf-8"))
+    assert [one["file"] for one in described["artifacts"]] == ["it-amd64-1.tar.zst", "other.tar.gz"]
+    packed = next((tmp_path / "store").glob("artifacts/*/tree/it-amd64-1.tar.zst"))
+    assert packed.samefile(version / "it-amd64-1.tar.zst"), "files are hard links"
+    assert run.built() >= {"packed", "other", "release:everything"}
+    nothing_secret(tmp_path / "store", [PHRASE.encode(), secret.read_bytes().split(b"\n\n")[1][:40]], run)
+    first = unsigned(bench.out)
+    home = {"GNUPGHOME": str(bench.openpgp.home), "RELEASE_PHRASE": PHRASE}
+    second = f'openpgp = {{ key = "{key}", passphrase_variable = "RELEASE_PHRASE" }}'
+    bench.release(tmp_path / "second", second, env={**os.environ, **home})
+    assert unsigned(bench.out) == first
+    nothing_secret(tmp_path / "second", [PHRASE.encode()], run)
+
+
+def nothing_secret(store: Path, secrets: list[bytes], run: Run) -> None:
+    files = {path: path.read_bytes() for path in store.rglob("*") if path.is_file() and not path.is_symlink()}
+    kept = [path for path, content in files.items() for secret in secrets if secret in content]
+    assert not kept, "secrets are in no file of the store"
+    assert not any(secret.decode() in run.stdout + run.stderr for secret in secrets)
+
+
+def test_a_missing_key_is_reported_before_the_build(bench: Bench, tmp_path: Path) -> None:
+    key = bench.openpgp.fingerprint
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o700)
+    env = {**os.environ, "GNUPGHOME": str(empty)}
+    run = bench.release(tmp_path / "store", f'openpgp = {{ key = "{key}" }}', env=env, check=False)
+    assert run.code == 3 and "has no secret key" in run.stderr and not run.built()
+    wrong = f'openpgp = {{ key = "{"AB" * 20}", secret = "{bench.minisign.secret}" }}'
+    run = bench.release(tmp_path / "store", wrong, check=False)
+    assert run.reasons == {"release:everything": "invalid-value"}
+
+
+def test_a_release_is_planned_like_a_stage(bench: Bench, tmp_path: Path) -> None:
+    write_project(bench.project, TABLES)
+    plan = call("plan", "--json", cwd=bench.project, store=tmp_path / "store").plan
+    assert set(plan["release:everything"]["inputs"].values()) == {"packed", "other"}

@@ -19,7 +19,7 @@ help:
 	@echo "make netboot-matrix  boot from the network in every way (half an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make verity-matrix  boot from the network with changed images (half an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make test         all tests"
-	@echo "make test-fast    the tests that need neither root nor a virtual machine"
+	@echo "make test-fast    the quick tests that need neither root nor a virtual machine"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
 	@echo "make lint         ruff, mypy and the check of the language"
 	@echo "make bench        measure speed and fail if a limit is exceeded"
@@ -72,11 +72,14 @@ netboot-matrix: setup
 verity-matrix: setup
 	$(VENV)/bin/python -m bench.verity_matrix
 
+# Python keeps compiled modules, also those of the tests; compiling them takes seconds in each process.
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 1
 
 test-fast: setup
-	$(VENV)/bin/python -m pytest -m "not real and not boot" --numprocesses 2 --dist worksteal --durations 10 --durations-min 1
+	$(VENV)/bin/python -m pytest tests/unit tests/fuzz -m "not real and not boot and not slow" --numprocesses 2 --dist worksteal --durations 10 --durations-min 1
 
 fuzz: export STAGEWRIGHT_FUZZ := 3000
 fuzz: setup

@@ -448,6 +448,7 @@ def test_latest_is_the_newest_seed(world: World) -> None:
     assert seed() == "builds/1.0/stage3-amd64-openrc-latest.tar.xz"
 
 
+@pytest.mark.slow
 def test_plan_build_and_convert_commands(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world.write_all()
     options = ["--conf", str(world.conf), "--set", f"REPO_DIR={world.folder}", "--repo", f"gentoo={world.repo}"]

@@ -154,6 +154,7 @@ NAMES = st.sampled_from(sorted({key.name.replace("<kernel>", "gentoo") for key i
 BODY = st.lists(st.tuples(NAMES, st.lists(WORDS, max_size=4)), max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(target=st.sampled_from(list(Target)), body=BODY)
 def test_conversion_of_any_spec_gives_tables_or_errors(

@@ -121,6 +121,7 @@ def test_version(cli: Callable[..., Said]) -> None:
     assert re.search(r"\d+\.\d+", cli("--version").out)
 
 
+@pytest.mark.slow
 def test_help_reads_no_project(tmp_path: Path) -> None:
     assert program("plan", "--help", cwd=tmp_path).returncode == Exit.OK
 
@@ -197,6 +198,7 @@ def test_a_store_of_another_format(cli: Callable[..., Said], tmp_path: Path) -> 
     assert cli("plan").code == Exit.STORE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: mounting needs root")
 def test_a_full_disk(project: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
@@ -405,6 +407,7 @@ def test_completion_scripts(tmp_path: Path, shell: str) -> None:
     assert "_STAGEWRIGHT_COMPLETE" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_project_of_many_stages(cli: Callable[..., Said], project: Path) -> None:
     stages = [
         f'[stages.s{number}]\nkind = "livecd-stage1"\nroot = "{f"s{number // 2}" if number > 1 else "base"}"\n'

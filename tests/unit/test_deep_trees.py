@@ -100,6 +100,7 @@ def test_folders_of_any_depth_are_removed(root: Path) -> None:
     assert not (root / "deep").exists()
 
 
+@pytest.mark.slow
 def test_a_path_that_the_kernel_does_not_take_is_an_error(root: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         find(root, ["/**/file"])
@@ -117,6 +118,7 @@ def test_a_path_that_the_kernel_does_not_take_is_an_error(root: Path) -> None:
             function()
 
 
+@pytest.mark.slow
 def test_folders_of_usual_paths_are_deep_enough(place: Path) -> None:
     """Deeper than Python's recursion, but with paths that the kernel takes."""
     depth = 1500

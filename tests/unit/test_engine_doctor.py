@@ -104,6 +104,7 @@ def test_a_user_without_rights_is_reported() -> None:
     assert "namespaces" not in checks
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: mounting needs root")
 def test_a_disk_that_is_nearly_full_is_reported(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
@@ -115,6 +116,7 @@ def test_a_disk_that_is_nearly_full_is_reported(tmp_path: Path) -> None:
     assert "stagewright gc" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: mounting needs root")
 def test_a_store_on_an_overlay_is_reported(tmp_path: Path) -> None:
     """An overlay on an overlay is what a store inside of a container's own file system would be."""

@@ -105,6 +105,7 @@ for name, error in result.errors.items():
 """Builds a project; a program of the host vanishes for this process after the first node."""
 
 
+@pytest.mark.slow
 @as_root
 def test_a_program_that_vanishes_during_a_build_is_named(packed_seed: Path) -> None:
     program = shutil.which("zstd")

@@ -121,6 +121,7 @@ def test_limits_are_not_part_of_keys(tmp_path: Path) -> None:
 # time
 
 
+@pytest.mark.slow
 @as_root
 def test_builds_that_hang_end_at_their_time_limit(site: Limited) -> None:
     site.behaviours = {"seed:one": f"echo the last line >&2; {STOPPED}", "seed:two": TRACED}
@@ -165,6 +166,7 @@ def test_a_build_that_starts_too_many_processes_fails(site: Limited) -> None:
     assert "processes = 20" in error.message
 
 
+@pytest.mark.slow
 @in_groups
 def test_the_end_of_the_engine_removes_the_groups(tmp_path: Path) -> None:
     """The engine is a separate process here, and is killed."""
@@ -262,6 +264,7 @@ def test_a_node_that_writes_more_than_its_limit_is_found(
     assert "disk = 2 MiB" in error.message
 
 
+@pytest.mark.slow
 def test_the_largest_node_is_found_if_the_disk_is_almost_full(
     watch: Callable[..., Mapping[Path, StagewrightError]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

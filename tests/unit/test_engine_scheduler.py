@@ -181,6 +181,7 @@ def test_a_worker_that_prints_garbage_builds_all_the_same(site: Site) -> None:
     assert log.read_text(encoding="utf-8").count("not an event") == 6
 
 
+@pytest.mark.slow
 def test_a_worker_that_closes_its_output_is_waited_for_without_work(site: Site) -> None:
     site.behaviours = {"seed:one": "built; exec >&-; sleep 1"}
     before = time.process_time()
@@ -299,6 +300,7 @@ def test_the_record_of_a_run_is_its_events(site: Site) -> None:
 # other runs on the same store
 
 
+@pytest.mark.slow
 def test_a_node_that_another_run_builds_is_waited_for(site: Site) -> None:
     thread = threading.Thread(target=site.run, daemon=True)
     with site.store.locked(site.key("seed:one")) as mine:
@@ -313,6 +315,7 @@ def test_a_node_that_another_run_builds_is_waited_for(site: Site) -> None:
     assert status_of(site, "first") is Status.BUILT
 
 
+@pytest.mark.slow
 def test_a_node_that_another_run_has_built_is_not_built_again(site: Site) -> None:
     mine = site.scheduler()
     site.run()

@@ -102,6 +102,7 @@ def test_a_worker_imports_from_the_zip_file_of_the_engine(site: Site) -> None:
     assert [note.split()[0] for note in notes].count("1") == 2
 
 
+@pytest.mark.slow
 def test_a_worker_of_another_tree_refuses(site: Site) -> None:
     reason, message = error_of(run_worker(*site.job("seed:one"), "/elsewhere"))
     assert reason == Reason.BUILD_FAILED
@@ -109,6 +110,7 @@ def test_a_worker_of_another_tree_refuses(site: Site) -> None:
     assert package_path() in message
 
 
+@pytest.mark.slow
 def test_a_worker_refuses_if_the_code_changed_since_the_plan(site: Site) -> None:
     job, folder = site.job("seed:one")
     other = job.model_copy(update={"key": replace(job.key, data={**job.key.data, "code": "0" * 64})})
@@ -120,6 +122,7 @@ def test_a_worker_refuses_if_the_code_changed_since_the_plan(site: Site) -> None
 # what it does
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_result_is_in_the_store_when_its_event_comes(site: Site) -> None:
     job, folder = site.job("seed:one")
@@ -131,6 +134,7 @@ def test_a_result_is_in_the_store_when_its_event_comes(site: Site) -> None:
     assert site.store.meta(job.node.yields, job.key.digest).node == "seed:one"
 
 
+@pytest.mark.slow
 def test_an_error_is_in_the_event_and_in_the_log(site: Site) -> None:
     job, folder = site.job("seed:one")
     shutil.rmtree(site.folder / "project" / "folder")
@@ -139,6 +143,7 @@ def test_an_error_is_in_the_event_and_in_the_log(site: Site) -> None:
     assert "!!!" in job.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_worker_without_an_engine_does_nothing(site: Site) -> None:
     job, folder = site.job("seed:one")
     assert run_worker(job, folder, package_path(), orphan=True) == []
@@ -158,6 +163,7 @@ def test_files_of_artifacts_are_read_only_but_not_what_links_lead_to(tmp_path: P
     assert outside.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_read_only_part_of_the_store_is_not_a_defect(site: Site) -> None:
     """As after an error of ext4, which then mounts itself read-only."""

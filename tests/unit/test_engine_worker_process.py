@@ -123,6 +123,7 @@ def test_closing_twice_is_harmless(workers: Workers) -> None:
     worker.kill()
 
 
+@pytest.mark.slow
 def test_no_process_of_a_worker_outlives_the_engine(tmp_path: Path) -> None:
     """The engine is a separate process here, and is killed."""
     program = (

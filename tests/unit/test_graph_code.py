@@ -93,6 +93,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     made.close()
 
 
+@pytest.mark.slow
 def test_a_kind_changes_with_its_own_module(copy: Copy) -> None:
     assert "tarball" in copy.changed("kinds/artifacts/tarball.py")
     assert copy.changed("kinds/artifacts/tarball.py") == {"tarball"}
@@ -124,6 +125,7 @@ def test_no_kind_changes_with_how_work_is_arranged_and_shown(copy: Copy) -> None
     assert copy.changed(*names) == set()
 
 
+@pytest.mark.slow
 def test_no_kind_changes_with_comments_and_docstrings(copy: Copy) -> None:
     old, total = {}, 0
     for file in copy.package.rglob("*.py"):
@@ -183,6 +185,7 @@ def test_the_closure_holds_modules_with_a_say(kind: str) -> None:
     assert not {name.split(".")[1] for name in closure} & NEUTRAL
 
 
+@pytest.mark.slow
 def test_the_whole_package_of_a_kind_from_elsewhere_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "elsewhere_kinds"
     (package / "inner" / "data").mkdir(parents=True)

@@ -132,6 +132,7 @@ def test_texts_are_equal_only_if_the_statements_are(one: list[str], other: list[
     assert (code_text(source(one, noise)) == code_text(source(other, noise[::-1]))) == (one == other)
 
 
+@pytest.mark.slow
 def test_the_text_is_the_same_in_other_versions_of_python() -> None:
     files = sorted(PACKAGE.rglob("*.py"))
     script = (

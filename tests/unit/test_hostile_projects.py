@@ -32,6 +32,7 @@ HUGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUGE)
 def test_a_project_that_grows_without_end_is_an_error(name: str, draft: Draft) -> None:
     text, expected = HUGE[name]
@@ -44,6 +45,7 @@ def test_a_project_that_grows_without_end_is_an_error(name: str, draft: Draft) -
     assert (found[0].reason, bool(found[0].place), bool(found[0].hint)) == (Reason.INVALID_VALUE, True, True)
 
 
+@pytest.mark.slow
 def test_a_long_line_has_positions_in_characters(tmp_path: Path) -> None:
     """The work grows with the length of the line, not with its square."""
     file = tmp_path / "x.toml"

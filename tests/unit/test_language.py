@@ -23,6 +23,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return check
 
 
+@pytest.mark.slow
 def test_the_repository_has_no_findings() -> None:
     assert [str(one) for one in language.everything()] == []
 

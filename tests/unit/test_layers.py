@@ -113,6 +113,7 @@ def picture() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+@pytest.mark.slow
 def test_imports_point_down() -> None:
     wrong = []
     for path in MODULES:
@@ -172,6 +173,7 @@ def test_the_core_does_not_print() -> None:
     assert found(core, prints) == []
 
 
+@pytest.mark.slow
 def test_trees_of_others_are_reached_in_one_way() -> None:
     from tools import file_access
 

@@ -98,6 +98,7 @@ def encoding_of(name: str) -> str:
     return name.partition(".")[2] or "utf-8"
 
 
+@pytest.mark.slow
 def test_the_locales_have_their_encodings(made: Path) -> None:
     text = "import locale; print(locale.getencoding())"
     environment = {"LC_ALL": "en_US.ISO-8859-1", "LOCPATH": str(made)}
@@ -105,6 +106,7 @@ def test_the_locales_have_their_encodings(made: Path) -> None:
     assert said.stdout == "ISO-8859-1\n"
 
 
+@pytest.mark.slow
 def test_a_project_has_the_same_keys_in_every_locale(made: Path, project: Path) -> None:
     plans = [call(name, made, project, "plan", "--json") for name in (*LOCALES, "C.UTF-8")]
     assert {(plan.code, plan.err) for plan in plans} == {(Exit.OK, b"")}
@@ -113,6 +115,7 @@ def test_a_project_has_the_same_keys_in_every_locale(made: Path, project: Path) 
     assert all(one == keys[0] for one in keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOCALES)
 def test_paths_are_shown_in_the_encoding_of_the_terminal(made: Path, project: Path, name: str) -> None:
     """Letters that the encoding lacks are escaped."""
@@ -146,6 +149,7 @@ def test_a_path_that_is_not_utf_8_is_printed_unchanged(made: Path, project: Path
     assert odd in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["C", "en_US.ISO-8859-1"])
 def test_a_project_whose_path_is_not_utf_8_is_refused_in_one_sentence(made: Path, project: Path, name: str) -> None:
     odd = os.fsencode(project.parent) + b"/odd-\xff"
@@ -155,6 +159,7 @@ def test_a_project_whose_path_is_not_utf_8_is_refused_in_one_sentence(made: Path
     assert said.err.startswith(b"error: the path of the project is not UTF-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOCALES)
 def test_a_converted_spec_is_a_project(
     made: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

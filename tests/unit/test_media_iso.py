@@ -115,6 +115,7 @@ def test_a_kernel_that_was_changed_on_the_efi_system_partition_is_found(payload:
     assert medium.problems == ["EFI system partition against the ISO: boot/gentoo does not match"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", list(Loader))
 def test_an_iso_is_reproducible_and_boots_as_its_loader_allows(payload: Path, tmp_path: Path, loader: Loader) -> None:
     entries = list(BootMode) if loader.has_menu else []
@@ -136,6 +137,7 @@ def test_an_iso_is_reproducible_and_boots_as_its_loader_allows(payload: Path, tm
     assert medium.entries
 
 
+@pytest.mark.slow
 def test_the_architectures_of_an_iso_are_found(payload: Path, tmp_path: Path) -> None:
     for name, loader, arches in (("a", Loader.GRUB, ["amd64"]), ("b", Loader.ISOLINUX, [])):
         (tmp_path / f"look-{name}").mkdir()
@@ -186,6 +188,7 @@ def test_the_efi_system_partition_has_the_requested_size_or_fails(tmp_path: Path
         make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "c", EPOCH, io.StringIO())
 
 
+@pytest.mark.slow
 def test_an_implanted_digest_is_reproducible_and_checked(payload: Path, tmp_path: Path) -> None:
     for tool in ("implantisomd5", "checkisomd5"):
         if shutil.which(tool) is None:
@@ -201,6 +204,7 @@ def test_an_implanted_digest_is_reproducible_and_checked(payload: Path, tmp_path
     assert subprocess.run(["checkisomd5", images[0]], check=False).returncode == 1
 
 
+@pytest.mark.slow
 def test_signatures_are_reproducible(tmp_path: Path) -> None:
     if shutil.which("osslsigncode") is None:
         pytest.skip("NOT TESTED: no osslsigncode")
@@ -272,6 +276,7 @@ def _written(path: Path, data: bytes) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_changed_file_on_a_medium_is_reported(payload: Path, tmp_path: Path) -> None:
     image = make(payload, tmp_path / "a", Loader.GRUB)
     image.write_bytes(image.read_bytes().replace(b"initramfsinitramfs", b"initramfsINITRAMFS"))
@@ -279,6 +284,7 @@ def test_a_changed_file_on_a_medium_is_reported(payload: Path, tmp_path: Path) -
     assert medium.problems == ["sha512sums: boot/gentoo.igz does not match"]
 
 
+@pytest.mark.slow
 def test_other_files_and_folders_are_refused(payload: Path, tmp_path: Path) -> None:
     whole = make(payload, tmp_path / "a", Loader.GRUB).read_bytes()
     bad = {

@@ -86,12 +86,14 @@ def test_the_server_is_used_by_address_with_its_name_as_host(folder: Path) -> No
     assert f"host localhost:{server.port}" in lines
 
 
+@pytest.mark.slow
 def test_a_redirect_is_followed_once(folder: Path, leading_away: str) -> None:
     with FileServer(folder) as server:
         place = f"http://127.0.0.1:{server.port}/a%20b/image"
         assert f"url {place}" in said(f"{leading_away}/{place}").splitlines()
 
 
+@pytest.mark.slow
 def test_a_server_without_ranges_is_reported_without_a_download(plain: str) -> None:
     text = said(f"{plain}/a%20b/image")
     assert "die: " in text
@@ -122,6 +124,7 @@ cp "/proc/$(cat "$FOLDER/socket.pid")/cmdline" "$FOLDER/cmdline"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nbdkit") is None, reason="NOT TESTED: nbdkit is not installed")
 @as_root
 def test_nbdkit_outlives_the_script_and_systemd_does_not_kill_it(folder: Path) -> None:

@@ -111,6 +111,7 @@ def test_an_initramfs_of_another_project_is_refused(extract, tmp_path: Path, arg
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: mounting needs root")
 @pytest.mark.parametrize("size", ["1m", "3m", "7m"])
 def test_a_full_disk_is_named_and_not_the_iso(extract, tmp_path: Path, size: str) -> None:

@@ -243,6 +243,7 @@ def test_commands_for_ipxe_and_qemu() -> None:
     assert outward_address("192.0.2.5") == "192.0.2.5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_until_a_signal(folder: Path, number: signal.Signals) -> None:
     reader, writer = os.pipe()

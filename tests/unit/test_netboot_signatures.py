@@ -76,6 +76,7 @@ def test_every_file_that_ipxe_starts_is_signed_in_the_same_way_twice(
         assert signature in (first / "DIGESTS").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("combined", [True, False])
 def test_the_script_starts_nothing_that_it_has_not_verified(
     keys: ImageSigning, written: Callable[..., Path], combined: bool

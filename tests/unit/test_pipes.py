@@ -109,6 +109,7 @@ def test_a_command_that_shows_something_ends_quietly(project: Path, words: list[
         assert (code, starter.content(errors)) == (Exit.OK, b"")
 
 
+@pytest.mark.slow
 def test_a_new_interpreter_ends_quietly(project: Path) -> None:
     with no_reader() as end:
         done = subprocess.run(command(project, "--help"), stdout=end, stderr=subprocess.PIPE, check=False)

@@ -275,6 +275,7 @@ def build(folder: Path, outside: Path, entries: list[tuple[str, str]]) -> None:
             path.symlink_to(what.replace("OUTSIDE", str(outside)))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     ENTRIES,

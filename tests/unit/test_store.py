@@ -407,6 +407,7 @@ def nest(folder: Path, depth: int = DEEP) -> None:
     os.close(current)
 
 
+@pytest.mark.slow
 def test_a_tree_may_be_deeper_than_a_path_is_long() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:  # on a disk this takes a minute
         tree = Path(name, "tree")

@@ -45,6 +45,7 @@ def test_boot_menus_are_known(said: str) -> None:
     assert re.search(MENU, f"{said}\r\n")
 
 
+@pytest.mark.slow
 def test_the_line_of_the_boot_menu_is_chosen_by_keys(stage: Path) -> None:
     script = BootScript(expect=("third line",), entry=3, seconds=30)
     phases: list[str] = []
@@ -53,6 +54,7 @@ def test_the_line_of_the_boot_menu_is_chosen_by_keys(stage: Path) -> None:
     assert phases[1] == "choose line 3 of the boot menu"
 
 
+@pytest.mark.slow
 def test_a_missing_boot_menu_is_reported(stage: Path) -> None:
     script = BootScript(expect=("x",), entry=2, seconds=0.5)
     with pytest.raises(StagewrightError, match="a boot menu"):
@@ -63,6 +65,7 @@ def result(stage: Path) -> dict:
     return json.loads((stage / "out/result.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_script_runs_from_boot_to_poweroff(stage: Path) -> None:
     script = BootScript(
         expect=("Linux version", "login:"),
@@ -89,6 +92,7 @@ def test_a_script_runs_from_boot_to_poweroff(stage: Path) -> None:
     assert phases[-1] == "poweroff"
 
 
+@pytest.mark.slow
 def test_text_that_ends_like_a_prompt_for_a_moment_is_not_a_prompt(stage: Path) -> None:
     scene = ["Linux version 6.18 #", "stay"]
     with pytest.raises(StagewrightError):
@@ -101,6 +105,7 @@ def test_poweroff_without_a_shell_presses_the_power_button(stage: Path) -> None:
     assert "system_powerdown" in (stage / "qmp.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_emulator_panic_is_tried_once_more(stage: Path) -> None:
     report = play(stage, BootScript(expect=("up",), seconds=60), PANIC, ["up\r\n", "stay"])
     assert report.attempts == 2
@@ -108,6 +113,7 @@ def test_emulator_panic_is_tried_once_more(stage: Path) -> None:
     assert (stage / "out/console.log").read_bytes() == b"up\r\n"
 
 
+@pytest.mark.slow
 def test_emulator_panic_twice_fails(stage: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         play(stage, BootScript(expect=("up",), seconds=60), PANIC, PANIC)
@@ -115,6 +121,7 @@ def test_emulator_panic_twice_fails(stage: Path) -> None:
     assert result(stage)["attempts"] == 2
 
 
+@pytest.mark.slow
 def test_other_panics_are_not_retried(stage: Path) -> None:
     scene = ["hello\r\nKernel panic - not syncing: No working init found.\r\n", "stay"]
     with pytest.raises(StagewrightError) as caught:
@@ -127,6 +134,7 @@ def test_other_panics_are_not_retried(stage: Path) -> None:
     assert is_png(Path(found["screenshot"]))
 
 
+@pytest.mark.slow
 def test_the_time_limit_applies_to_the_whole_script(stage: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         play(stage, BootScript(expect=("one", "two"), seconds=0.5), ["one\r\n", "stay"])
@@ -134,6 +142,7 @@ def test_the_time_limit_applies_to_the_whole_script(stage: Path) -> None:
     assert "one" in caught.value.detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "told"),
     [

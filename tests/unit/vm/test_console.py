@@ -53,6 +53,7 @@ def test_a_timeout_is_an_error_with_the_end_of_the_console(tmp_path: Path) -> No
     assert caught.value.detail.splitlines() == [f"line {number}" for number in range(15, 40)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -74,6 +75,7 @@ def test_a_failed_boot_ends_the_wait_at_once(tmp_path: Path, said: bytes, told: 
     assert told in caught.value.message
 
 
+@pytest.mark.slow
 def test_the_reason_after_a_panic_is_included(tmp_path: Path) -> None:
     steps = (b"Kernel panic - not syncing", 0.2, b": IO-APIC + timer doesn't work!\r\n")
     with playing(tmp_path, *steps) as console, pytest.raises(StagewrightError) as caught:
@@ -82,6 +84,7 @@ def test_the_reason_after_a_panic_is_included(tmp_path: Path) -> None:
     assert "IO-APIC" in caught.value.detail
 
 
+@pytest.mark.slow
 def test_a_failure_can_be_expected(tmp_path: Path) -> None:
     steps = (b"BdsDxe: failed to load Boot0001 ", 0.2, b"from Pci: Access Denied\r\n")
     with playing(tmp_path, *steps) as console:
@@ -105,6 +108,7 @@ def shells() -> list[list[str]]:
     return [words for words in found if words[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", shells(), ids=lambda words: Path(words[-1] if "ash" in words else words[0]).name)
 def test_commands_run_in_real_shells(tmp_path: Path, words: Sequence[str]) -> None:
     with shell(tmp_path, words) as console:
@@ -127,6 +131,7 @@ def test_failure_patterns_in_the_output_of_a_command_are_ignored(tmp_path: Path)
         assert console.run("echo 'Kernel panic - not syncing'", LONG) == (0, "Kernel panic - not syncing")
 
 
+@pytest.mark.slow
 def test_a_command_that_does_not_end_times_out(tmp_path: Path) -> None:
     with shell(tmp_path, ["/bin/sh"]) as console, pytest.raises(StagewrightError) as caught:
         console.run("sleep 60", 0.5)

@@ -19,7 +19,10 @@ from order import GroupScheduling, rank_of
 from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-TOOLS = ("bwrap", "unshare", "setpriv", "mmdebstrap", "apt-get", "mksquashfs", "unsquashfs", "xorriso", "mcopy", "tar")
+TOOLS = (
+    *("bwrap", "unshare", "setpriv", "slirp4netns", "mmdebstrap", "apt-get", "mksquashfs", "unsquashfs", "xorriso"),
+    *("mcopy", "tar"),
+)
 """Programs without which nothing real can be built."""
 
 
@@ -53,6 +56,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"NOT TESTED: {', '.join(missing)} not installed (packages/install installs them)")
+    if not Path("/dev/net/tun").exists():
+        pytest.skip("NOT TESTED: fetch steps need /dev/net/tun")
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,11 @@ READY = b"!"
 
 _LIMIT = 1 << 20
 
+_ENVIRONMENT = dict(os.environ)
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
+"""What the server gets: the state before the first test, not that of the test that starts a command first."""
+
 
 @dataclass
 class Started:
@@ -51,15 +56,20 @@ class Started:
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end and return the exit code, which is negative after a signal. Raises TimeoutError."""
-        if not select.select([self.status], [], [], timeout)[0]:
+        if not self._ended(timeout):
             raise TimeoutError(f"process {self.pid} runs longer than {timeout} s")
         code = _received(self.status)
         os.close(self.status)
         return code
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send a signal."""
+        """Send a signal. Raises ProcessLookupError if the command has ended: another process can have its number."""
+        if self._ended(0):
+            raise ProcessLookupError(f"process {self.pid} has ended")
         os.kill(self.pid, number)
+
+    def _ended(self, timeout: float | None) -> bool:
+        return bool(select.select([self.status], [], [], timeout)[0])
 
 
 def start(
@@ -76,7 +86,8 @@ def start(
     """
     more = dict(env or {})
     path = more.pop(PATH, "")
-    assert not any(name.startswith(FRESH) for name in more), "only a new interpreter can use these variables"
+    assert not fresh_variables(more), "only a new interpreter can use these variables"
+    assert fresh_variables(os.environ) == fresh_variables(_ENVIRONMENT), "a fork has the variables of the server"
     request = {
         "main": main,
         "words": [os.fspath(word) for word in words],
@@ -86,9 +97,19 @@ def start(
     }
     reader, writer = os.pipe()
     streams = [stream if isinstance(stream, int) else stream.fileno() for stream in (stdout, stderr)]
-    socket.send_fds(_server(), [json.dumps(request).encode()], [writer, *streams])
-    os.close(writer)
+    try:
+        socket.send_fds(_server(), [json.dumps(request).encode()], [writer, *streams])
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
     return Started(_received(reader), reader)
+
+
+def fresh_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that Python reads at its start."""
+    return {name: text for name, text in environment.items() if name.startswith(FRESH) and name != PATH}
 
 
 def run(
@@ -98,30 +119,35 @@ def run(
     main: str = "stagewright.cli.main",
     timeout: float | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the command, and return its exit code and what it printed. It is killed after ``timeout`` seconds.
+    """Run the command, and return its exit code and what it printed.
 
-    With variables for a new interpreter, it gets one.
+    With variables for a new interpreter, it gets one. After ``timeout`` seconds, it is killed. Raises TimeoutError.
     """
-    if any(name.startswith(FRESH) and name != PATH for name in env or {}):
-        line = [sys.executable, "-c", f"from {main} import main; main()", *words]
-        return subprocess.run(
-            line,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
+    if fresh_variables(env or {}):
+        return _run_fresh([f"from {main} import main; main()", *words], cwd, {**os.environ, **(env or {})}, timeout)
     with memory() as out, memory() as err:
         started = start(*words, cwd=cwd, stdout=out, stderr=err, env=env, main=main)
         try:
             code = started.wait(timeout)
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
-                started.kill()
+                started.kill()  # its workers end with it
+            with contextlib.suppress(OSError):
+                os.close(started.status)
             raise
         return subprocess.CompletedProcess(words, code, content(out), content(err))
+
+
+def _run_fresh(
+    words: list[str | os.PathLike[str]], cwd: Path, env: Mapping[str, str], timeout: float | None
+) -> subprocess.CompletedProcess[bytes]:
+    line = [sys.executable, "-c", *words]
+    try:
+        return subprocess.run(
+            line, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(str(error)) from None
 
 
 @contextlib.contextmanager
@@ -141,7 +167,10 @@ _NUMBER = struct.Struct("i")
 
 
 def _received(pipe: int) -> int:
-    number: int = _NUMBER.unpack(os.read(pipe, _NUMBER.size))[0]
+    data = os.read(pipe, _NUMBER.size)
+    if len(data) != _NUMBER.size:
+        raise RuntimeError("the server of tests/starter.py, or the process that waits for the command, was killed")
+    number: int = _NUMBER.unpack(data)[0]
     return number
 
 
@@ -153,10 +182,13 @@ def _server() -> socket.socket:
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        words = [sys.executable, __file__, str(theirs.fileno())]
+        words = [sys.executable, str(Path(__file__).resolve()), str(theirs.fileno())]
         server = subprocess.Popen(
             words,
             pass_fds=[theirs.fileno()],
+            env=_ENVIRONMENT,
+            umask=_UMASK,
+            cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,  # Python notes at its start that these streams cannot seek
             stderr=subprocess.PIPE,
@@ -231,7 +263,9 @@ def _run_command(request: dict[str, Any]) -> None:
 
 def _exit(code: str | int | None) -> None:
     """End this process as Python does, except that it does not free the modules, which would take 0.05 s."""
-    assert isinstance(code, int)
+    if not isinstance(code, int | None):
+        print(code, file=sys.stderr)
+    code = 0 if code is None else code if isinstance(code, int) else 1
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     try:

@@ -105,8 +105,13 @@ def test_version_2_limits_memory_and_processes_and_is_removed(warm: Warm, tmp_pa
     arguments = "console=ttyS0 quiet panic=-1 cgroup_no_v1=all"
     words = ["qemu-system-x86_64", "-m", "512", "-nographic", "-no-reboot", "-nic", "none", "-kernel", kernel]
     words += ["-initrd", initramfs(tmp_path), "-append", arguments]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=600, check=False)
-    text = done.stdout.decode(errors="replace")
+    try:
+        output = subprocess.run(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=600, check=False
+        ).stdout
+    except subprocess.TimeoutExpired as error:
+        output = error.stdout or b""
+    text = output.decode(errors="replace")
     found = re.search(r"FOUND (\{.*\})", text)
     assert found, text
     assert json.loads(found[1]) == {

@@ -134,7 +134,9 @@ def test_no_process_of_a_worker_outlives_the_engine(tmp_path: Path) -> None:
         "time.sleep(4321)"
     )
     with subprocess.Popen([sys.executable, "-c", program]) as engine:
-        eventually((tmp_path / "flags" / "ready").exists)
-        eventually(lambda: len(processes_of(tmp_path)) >= 10)
-        engine.kill()
+        try:
+            eventually((tmp_path / "flags" / "ready").exists)
+            eventually(lambda: len(processes_of(tmp_path)) >= 10)
+        finally:
+            engine.kill()
     eventually(lambda: not processes_of(tmp_path))

@@ -109,7 +109,8 @@ def test_system_calls_that_reach_out_of_the_root_are_refused(tmp_path: Path) -> 
     before, now = (dict(zip(ATTACKS, run(script).splitlines(), strict=True)) for run in (box.python_old, box.python))
     assert now == {name: refused for name, (_, _, refused) in ATTACKS.items()}
     succeeded = [name for name, result in before.items() if result.isdecimal()]
-    assert len(succeeded) > 6, f"this kernel refuses most attacks by itself: {before}"
+    if len(succeeded) <= 6:
+        pytest.skip(f"NOT TESTED: this kernel refuses most attacks by itself: {before}")
 
 
 CALL_32 = """
@@ -170,8 +171,10 @@ print(*found, sep=chr(10))
 
 def test_proc_neither_shows_nor_changes_the_machine(tmp_path: Path) -> None:
     box = make_box(tmp_path)
-    assert {"/proc/kmsg", "/proc/slabinfo"} & set(box.python_old(PROC).splitlines())
+    before = box.python_old(PROC).splitlines()
     assert box.python(PROC) == ""
+    if not {"/proc/kmsg", "/proc/slabinfo"} & set(before):
+        pytest.skip(f"NOT TESTED: this machine shows nothing by itself: {before}")
 
 
 def test_there_is_no_sys(tmp_path: Path) -> None:

@@ -25,6 +25,16 @@ EPOCH = 1_763_596_800
 DEPTH = 3000
 
 
+def has_attributes(tree: Path) -> bool:
+    """True if files of this file system can have attributes of users."""
+    try:
+        os.setxattr(tree, "user.probe", b"")
+    except OSError:
+        return False
+    os.removexattr(tree, "user.probe")
+    return True
+
+
 def lay_out(tree: Path) -> Path:
     """Make a tree with every type of file."""
     for folder in ("etc", "usr/bin", "usr/share/deep/deeper"):
@@ -35,7 +45,8 @@ def lay_out(tree: Path) -> Path:
     (tree / "usr/bin/odd\n\udcff").write_text("odd", encoding="utf-8")
     (tree / "usr/share/link").symlink_to("=3")
     os.mkfifo(tree / "usr/pipe")
-    os.setxattr(tree / "etc/motd", "user.note", b"kept")
+    if has_attributes(tree):
+        os.setxattr(tree / "etc/motd", "user.note", b"kept")
     for path in [*tree.rglob("*"), tree]:
         os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
     return tree
@@ -94,6 +105,8 @@ CHANGES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
 @pytest.mark.parametrize("case", CHANGES)
 def test_every_change_is_found(tmp_path: Path, case: str) -> None:
     change, expected = CHANGES[case]
+    if "attribute" in case and not has_attributes(tmp_path):
+        pytest.skip("NOT TESTED: files of this file system have no attributes")
     tree = lay_out(tmp_path / "tree")
     digest = write_content([tree], tmp_path / "list", times=True)
     assert list(compare(read_content(tmp_path / "list", digest), entries(tree))) == []

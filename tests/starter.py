@@ -42,9 +42,10 @@ READY = b"!"
 _LIMIT = 1 << 20
 
 _ENVIRONMENT = dict(os.environ)
+"""The environment of the server: the one before the first test, not that of the test that starts a command first."""
+
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
-"""What the server gets: the state before the first test, not that of the test that starts a command first."""
 
 
 @dataclass

@@ -11,7 +11,8 @@ are reached in three ways only:
 - directly, in functions that only work on files of this machine's users and of Stagewright itself.
   ``file_access.toml`` lists these functions, with whose files they are.
 
-Paths of a root (``root.path``, ``root.upper``) and of a result are never used directly, also not in listed functions.
+A call on a path of a root (``root.path``, ``root.upper``) or of a result is reported, also in listed functions, if its
+text shows what the path is. This is a lint: a path that a listed function keeps in another variable passes.
 Inside a root, files are opened by ``untrusted``, because a pipe would block and a device would never end. The list
 ``content`` has the functions that open files that they have made or looked at.
 """

@@ -26,11 +26,16 @@ from stagewright.chroot import inside
 from stagewright.untrusted import TEXT_LIMIT, regular
 
 _OPENAT2 = 437
-"""Number of the system call; the same on every architecture."""
+"""Number of the system call on all architectures but those of ``_OTHER_NUMBERS``, which do without it."""
+
+_OTHER_NUMBERS = ("alpha", "mips", "mips64")
 
 _NO_MAGICLINKS, _NO_SYMLINKS, _IN_ROOT = 0x02, 0x04, 0x10
 
 _c_library = ctypes.CDLL(None, use_errno=True)
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors of paths at which nothing can be."""
 
 CHUNK = 1 << 20
 
@@ -67,6 +72,8 @@ class Tree:
 
     def _open(self, name: str, flags: int, mode: int) -> int:
         path = name.strip("/") or "."
+        if "\0" in path:  # the kernel would see the part before it
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         base = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             found = _openat2(base, path, flags, mode, _NO_MAGICLINKS | _IN_ROOT | (0 if self.links else _NO_SYMLINKS))
@@ -80,9 +87,12 @@ class Tree:
 
     def open(self, name: str | os.PathLike[str]) -> IO[bytes]:
         """Open a regular file to read. Raises OSError if it is missing or not a regular file."""
-        with self.descriptor(name, os.O_RDONLY) as found:
+        with self.descriptor(name, os.O_PATH) as found:  # to open a device could have an effect
             regular(found, str(name))
-            return os.fdopen(os.dup(found), "rb")
+            try:
+                return os.fdopen(os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, os.fspath(name)) from None
 
     def read(self, name: str | os.PathLike[str], limit: int = TEXT_LIMIT) -> bytes:
         """Return the content of a regular file. Raises OSError as :meth:`open`, and EFBIG above ``limit`` bytes."""
@@ -115,7 +125,7 @@ class Tree:
             with self.descriptor(name, os.O_PATH | (0 if follow else os.O_NOFOLLOW)) as found:
                 return os.fstat(found)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            if error.errno in _ABSENT:
                 return None
             raise
 
@@ -140,7 +150,7 @@ class Tree:
             with self.descriptor(name, os.O_RDONLY | os.O_DIRECTORY) as found:
                 return sorted(os.listdir(found))  # noqa: PTH208  a descriptor
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            if error.errno in _ABSENT:
                 return []
             raise
 
@@ -172,10 +182,10 @@ class Tree:
 
     def chmod(self, name: str | os.PathLike[str], mode: int) -> None:
         """Set the mode of a regular file or a folder."""
-        with self.descriptor(name, os.O_RDONLY) as found:
+        with self.descriptor(name, os.O_PATH) as found:
             if not stat.S_ISDIR(os.fstat(found).st_mode):
                 regular(found, str(name))
-            os.fchmod(found, mode)
+            os.chmod(f"/proc/self/fd/{found}", mode)  # noqa: PTH101
 
     def copy_out(self, name: str | os.PathLike[str], target: Path, limit: int) -> None:
         """Copy a regular file and its time to ``target``, a new file outside of the tree.
@@ -230,6 +240,8 @@ class Tree:
 
 def _openat2(base: int, path: str, flags: int, mode: int, resolve: int) -> int | None:
     """Call openat2(2). Return None if the kernel does not have it, or if a filter of system calls forbids it."""
+    if os.uname().machine in _OTHER_NUMBERS:
+        return None
     how = struct.pack("QQQ", flags, mode, resolve)
     while True:
         found: int = _c_library.syscall(_OPENAT2, base, os.fsencode(path), how, len(how))

@@ -68,9 +68,13 @@ def real(path: Path) -> Path:
 def open_regular(path: Path | str, *, follow: bool = True) -> IO[bytes]:
     """Open a regular file. Raises OSError if it is missing, or if it is something else, such as a pipe or a device.
 
-    Opening never blocks. With ``follow=False`` a symbolic link as the last part of the path is an error.
+    Opening never blocks, and it has no effect on a device. With ``follow=False`` a symbolic link as the last part of
+    the path is an error.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    before = Path(path).stat(follow_symlinks=follow).st_mode
+    if not stat.S_ISLNK(before):
+        _check(before, str(path))
     descriptor = os.open(path, flags)
     try:
         regular(descriptor, str(path))
@@ -82,7 +86,10 @@ def open_regular(path: Path | str, *, follow: bool = True) -> IO[bytes]:
 
 def regular(descriptor: int, name: str) -> None:
     """Raise OSError if an open file is not a regular file. ``name`` is its name in the error."""
-    mode = os.fstat(descriptor).st_mode
+    _check(os.fstat(descriptor).st_mode, name)
+
+
+def _check(mode: int, name: str) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     if not stat.S_ISREG(mode):

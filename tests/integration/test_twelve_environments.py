@@ -147,8 +147,17 @@ def test_the_owners_of_a_folder_are_the_words_of_the_project(tmp_path: Path) -> 
     """The key has the owners of a checkout only if they are kept."""
     project = lay_out(tmp_path, Place(owner=1234))
     write_project(project, '[seeds.base]\nfile = "root"\nowners = "keep"\n')
+    (project / "root").rename(project / "there")
+    (project / "root").symlink_to("there")
+    for name in ("etc/skel/.gitignore", "usr/share/CVS/file", "usr/share/.git/config"):
+        (project / "root" / name).parent.mkdir(parents=True)
+        (project / "root" / name).write_text("", encoding="utf-8")
     build("base", cwd=project, store=tmp_path / "store")
     (tool,) = tmp_path.glob("store/layers/*/tree/usr/bin/tool")
     assert tool.stat().st_uid == 1234
-    os.chown(project / "root/usr/bin/tool", 7, 7)
-    assert plan("base", cwd=project, store=tmp_path / "store")["seed:base"]["state"] == "build"
+    found = {path.name for path in tool.parents[2].rglob("*")}
+    assert {".gitignore", "CVS", "file"} <= found and not {".git", "config"} & found, "only .git is no content"
+    for name in ("usr/bin/tool", "."):  # tar packs the folder that the link leads to
+        os.chown(project / "root" / name, 7, 7)
+        assert plan("base", cwd=project, store=tmp_path / "store")["seed:base"]["state"] == "build"
+        build("base", cwd=project, store=tmp_path / "store")

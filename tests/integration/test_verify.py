@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from integration.support import Run, build, call, command, notices, write_project
+from stagewright.store.in_use import in_use
+from stagewright.store.store import Store
 
 pytestmark = pytest.mark.real
 
@@ -109,6 +111,26 @@ def test_a_build_sets_damaged_results_aside(house: House) -> None:
     assert house.shipped.read_bytes() == before
     alter(house.file)
     assert house.build("--verify").built() == {"seed:base", "packed"}
+    alter(house.tarball)
+    run = house.build("--verify")
+    assert run.built() == {"packed"}
+    read = [event["name"] for event in run.events if event["event"] == "NodeProgress" and event["node"] == "verify"]
+    assert sorted(read) == ["packed, damaged", "seed:base, whole"], "each result is read once"
+
+
+@pytest.mark.parametrize("damaged", ["a layer", "an artifact"])
+def test_a_damaged_result_in_use_is_neither_published_nor_built_on(house: House, damaged: str) -> None:
+    """For example while a shell is open in the root."""
+    shutil.rmtree(house.project / "out")
+    alter(house.file if damaged == "a layer" else house.tarball)
+    key = (house.file.parents[2] if damaged == "a layer" else house.tarball.parents[1]).name
+    with in_use(Store(house.store), [key]):
+        run = build("--verify", cwd=house.project, store=house.store, check=False)
+    assert run.code == 4 and "in use by another process" in run.stderr, run
+    assert not (house.project / "out").exists()
+    assert house.file.exists() and house.tarball.exists()
+    assert house.build("--verify").built() == ({"seed:base", "packed"} if damaged == "a layer" else {"packed"})
+    assert house.shipped.exists()
 
 
 def test_damaged_results_can_stay(house: House) -> None:

@@ -54,6 +54,31 @@ def test_nothing_outside_and_nothing_special_is_read(tree: Path, name: str) -> N
         assert caught.value.filename == name
 
 
+def test_a_special_file_is_only_looked_at(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open a device can have an effect, such as a watchdog that starts."""
+    found: list[int] = []
+    real = Tree._open
+
+    def record(self: Tree, name: str, flags: int, mode: int) -> int:
+        found.append(flags)
+        return real(self, name, flags, mode)
+
+    monkeypatch.setattr(Tree, "_open", record)
+    for access in (Tree.read, lambda it, name: it.chmod(name, 0o600)):
+        with pytest.raises(OSError):
+            access(Tree(tree), "etc/pipe")
+    assert found and all(flags & os.O_PATH for flags in found)
+
+
+def test_names_that_no_file_can_have(tree: Path) -> None:
+    """The kernel would take the part of a name before a NUL."""
+    for name in ("etc/file\0.txt", "x" * 300, "etc/" + "x/" * 2500):
+        assert Tree(tree).stat(name) is None
+        assert Tree(tree).names(name) == []
+        with pytest.raises(OSError):
+            Tree(tree).read(name)
+
+
 def test_links_are_followed_inside_only_if_they_may_be(tree: Path) -> None:
     assert Tree(tree).text("etc/root") == "tree" and Tree(tree).text("/lib/inner") == "inner"
     assert Tree(tree).text("etc/../../../etc/file") == "tree", ".. ends at the tree"

@@ -19,7 +19,7 @@ LAYERS = {
     "domain": {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
     "infrastructure": {"fetch", "root", "store"},
     "model": {"catalyst", "graph", "project"},
-    "core": {"arch", "chroot", "confined", "errors", "events", "run", "terminal", "trees", "untrusted"},
+    "core": {"arch", "attributes", "chroot", "confined", "errors", "events", "run", "terminal", "trees", "untrusted"},
 }
 """From the top to the bottom: a package imports from layers below, and from itself."""
 

@@ -10,7 +10,7 @@ from roots import EPOCH, as_root, make_root
 
 from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.kinds.media.livecd_stage2 import _take_over
+from stagewright.kinds.media.livecd_stage2 import _copy_modules, _take_over
 from stagewright.kinds.media.squashfs import add_modules
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.media.payload import FIRMWARE, MODULES
@@ -121,6 +121,15 @@ def test_modules_are_copied_inside_the_live_root(tmp_path: Path) -> None:
     assert inner.read_text(encoding="utf-8") == "module"
     assert inner.stat().st_mtime == EPOCH
     assert (root.path / "usr/lib/firmware/wifi.bin").exists()
+
+
+@pytest.mark.parametrize("links", [{}, {"lib/modules/6.1": "/etc/passwd"}])
+def test_a_payload_without_a_folder_of_modules_is_refused(tmp_path: Path, links: dict[str, str]) -> None:
+    root = make_root(tmp_path / "root", {"lib/modules/5.0/old.ko": ""}, links=links)
+    with pytest.raises(StagewrightError) as caught:
+        _copy_modules(root, "6.1", tmp_path / "modules")
+    assert caught.value.reason is Reason.BUILD_FAILED
+    assert not (tmp_path / "modules").exists()
 
 
 def test_the_output_of_commands_may_not_be_a_link(tmp_path: Path) -> None:

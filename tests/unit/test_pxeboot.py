@@ -18,6 +18,7 @@ from stagewright.media.arguments import InitramfsKind
 from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import BootKernel, Payload
 from stagewright.netboot.methods import Method
+from stagewright.netboot.signatures import ImageSigning
 from stagewright.project.load import load
 
 PXE = '[stages.pxe]\nkind = "pxeboot"\n'
@@ -190,6 +191,16 @@ def test_a_payload_that_cannot_fetch_is_refused_during_the_build() -> None:
     with pytest.raises(StagewrightError) as caught:
         PxeBoot(live="live", boot="boot", methods=[Method.HTTP])._net_set(genkernel, "t")
     assert (caught.value.reason, bool(caught.value.hint)) == (Reason.ENVIRONMENT_LACKS, True)
+
+
+def test_a_signed_set_needs_a_verified_image() -> None:
+    """The certificate signs no image: the script has the root hash."""
+    keys = ImageSigning(key="/keys/ipxe.key", certificate="ipxe.crt")
+    stage = PxeBoot(live="live", boot="boot", sign=keys)
+    with pytest.raises(StagewrightError) as caught:
+        stage._net_set(KERNEL, "t")
+    assert (caught.value.reason, bool(caught.value.hint)) == (Reason.ENVIRONMENT_LACKS, True)
+    assert stage._net_set(KERNEL, "t", f"5:{'0' * 64}").signed
 
 
 @pytest.mark.parametrize("method", [Method.STREAM, Method.NFS, Method.NBD])

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.graph.node import Yields
-from stagewright.store.collect import collect, damaged_results
+from stagewright.store.collect import collect, damaged_results, unneeded
 from stagewright.store.in_use import in_use
-from stagewright.store.integrity import State, examine, glance, results, set_aside, with_suspects
+from stagewright.store.integrity import Finding, Moved, State, examine, glance, results, set_aside, with_suspects
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store
+from stagewright.trees import remove_tree
 
 LAYER, ARTIFACT = Yields.LAYER, Yields.ARTIFACT
 
@@ -31,13 +36,16 @@ def store(tmp_path: Path) -> Store:
     return made
 
 
-def put(store: Store, yields: Yields, key: str, *, below: tuple[str, ...] = (), source: str = "") -> None:
+def put(
+    store: Store, yields: Yields, key: str, *, below: tuple[str, ...] = (), source: str = "", created: float = 0.0
+) -> None:
     work = store.new_work(key)
     (work / "tree/etc").mkdir(parents=True)
+    (work / "tree/etc/link").symlink_to("file")
     (work / "tree/etc/file").write_text(f"content of {key}\n", encoding="utf-8")
     inputs = {"root": source or below[0]} if source or below else {}
     stack = [key, *below] if yields is LAYER else []
-    store.commit(work / "tree", yields, Meta(key, key, "kind", 0.0, 0, {"inputs": inputs}, stack))
+    store.commit(work / "tree", yields, Meta(key, key, "kind", created, 0, {"inputs": inputs}, stack))
 
 
 def states(store: Store) -> dict[str, State]:
@@ -46,10 +54,13 @@ def states(store: Store) -> dict[str, State]:
 
 def alter(store: Store, yields: Yields, key: str) -> Path:
     """Change a byte of a file, which keeps its size and its time."""
-    path = store.tree(yields, key) / "etc/file"
+    return flip(store.tree(yields, key) / "etc/file")
+
+
+def flip(path: Path) -> Path:
     info = path.stat()
     path.chmod(0o644)
-    path.write_text(path.read_text(encoding="utf-8").replace("content", "c0ntent"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").swapcase(), encoding="utf-8")
     path.chmod(info.st_mode)
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
     return path
@@ -78,7 +89,7 @@ def test_what_was_made_from_a_damaged_result_is_set_aside_too(store: Store) -> N
         "tarball": State.SUSPECT,
     }
     said: list[str] = []
-    assert set_aside(store, found, said.append) == 3
+    assert len(set_aside(store, found, said.append).moved) == 3
     assert len(said) == 3 and "base (base) is damaged; it was moved to" in said[0]
     assert states(store) == {"other": State.WHOLE}
     why = [json.loads(path.read_text(encoding="utf-8")) for path in store.path.glob("damaged/*/why.json")]
@@ -98,21 +109,107 @@ def test_a_result_in_use_stays(store: Store) -> None:
     alter(store, LAYER, "base")
     said: list[str] = []
     with in_use(store, ["system"]):
-        assert set_aside(store, [examine(store, LAYER, "base")], said.append) == 0
+        assert set_aside(store, [examine(store, LAYER, "base")], said.append).moved == ()
     assert "in use" in said[0]
     assert store.has(LAYER, "base")
 
 
-def test_a_glance_at_an_artifact_reads_its_files(store: Store) -> None:
-    alter(store, ARTIFACT, "tarball")
+@pytest.mark.parametrize("used", ["base", "tarball"])
+def test_all_that_is_connected_with_a_result_in_use_stays(store: Store, used: str) -> None:
+    """A result that was built from a damaged one would count as whole, and so would a suspect one that stays."""
+    for key in ("base", "other"):
+        alter(store, LAYER, key)
+    found = with_suspects(store, [examine(store, LAYER, key) for key in ("base", "other")])
+    with in_use(store, [used]):
+        moved = set_aside(store, found, lambda _: None)
+    assert [finding.key for finding in moved.moved] == ["other"]
+    assert {finding.key for finding in moved.staying} == {"base", "system", "tarball"}
+
+
+def test_a_result_that_was_built_again_meanwhile_stays(store: Store) -> None:
+    """Two builds find the same damage; the second one comes to it when the first has built the result again."""
+    alter(store, LAYER, "base")
+    found = with_suspects(store, [examine(store, LAYER, "base")])
+    set_aside(store, found, lambda _: None)
+    assert set_aside(store, found, lambda _: None) == Moved()
+    put(store, LAYER, "base", created=1.0)
+    assert set_aside(store, found, lambda _: None) == Moved()
+    assert states(store) == {"base": State.WHOLE, "other": State.WHOLE}
+
+
+def retype(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def relink(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("elsewhere")
+
+
+def to_folder_link(path: Path) -> None:
+    path.parent.rename(path.parent.parent / "moved")
+    path.parent.symlink_to("moved")
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
+    "a byte": (lambda tree: flip(tree / "etc/file"), ("tree/etc/file", "content")),
+    "an added file": (lambda tree: (tree / "etc/new").touch(), ("tree/etc/new", "added")),
+    "a missing file": (lambda tree: (tree / "etc/file").unlink(), ("tree/etc/file", "missing")),
+    "a link in place of a file": (lambda tree: retype(tree / "etc/file"), ("tree/etc/file", "type")),
+    "a link in place of a folder": (lambda tree: to_folder_link(tree / "etc/file"), ("tree/etc", "type")),
+    "another target": (lambda tree: relink(tree / "etc/link"), ("tree/etc/link", "content")),
+    "a mode": (lambda tree: (tree / "etc/file").chmod(0o4755), ("tree/etc/file", "mode")),
+    "no tree": (lambda tree: tree.rename(tree.parent / "gone"), ("tree", "missing")),
+    "a link in place of the tree": (lambda tree: to_folder_link(tree / "x"), ("tree", "content")),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_glance_at_an_artifact_finds_every_change(store: Store, case: str) -> None:
+    change, expected = CHANGES[case]
+    change(store.tree(ARTIFACT, "tarball"))
     finding = glance(store, ARTIFACT, "tarball", file_digest)
-    assert finding and [damage.path for damage in finding.damages] == ["tree/etc/file"]
+    assert finding
+    assert expected in [(damage.path, damage.what) for damage in finding.damages], finding
+
+
+def test_a_file_that_cannot_be_read_is_named_in_a_glance(store: Store) -> None:
+    def broken(_path: Path, _info: os.stat_result) -> str:
+        raise OSError(errno.EIO, "Input/output error")  # read(2) knows no name
+
+    finding = glance(store, ARTIFACT, "tarball", broken)
+    assert finding
+    assert [(one.path, one.found) for one in finding.damages] == [("tree/etc/file", "unreadable (Input/output error)")]
+
+
+def test_a_glance_at_a_deep_artifact(store: Store) -> None:
+    work = store.new_work("deep")
+    (work / "tree").mkdir()
+    folder = os.open(work / "tree", os.O_RDONLY)
+    for name in ["d" * 200] * 30:
+        os.mkdir(name, dir_fd=folder)
+        inner = os.open(name, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+    os.close(folder)
+    store.commit(work / "tree", ARTIFACT, Meta("deep", "deep", "kind", 0.0, 0, {}))
+    assert glance(store, ARTIFACT, "deep", file_digest) is None
+    remove_tree(store.folder(ARTIFACT, "deep"))
+
+
+def test_a_copy_without_fractions_of_a_second_is_whole_at_a_glance(store: Store) -> None:
+    tree = store.tree(LAYER, "base")
+    os.utime(tree, ns=(0, tree.stat().st_mtime_ns // 10**9 * 10**9))
+    assert glance(store, LAYER, "base", file_digest) is None
 
 
 def test_a_glance_at_a_layer_finds_changes_at_its_top_only(store: Store) -> None:
     alter(store, LAYER, "base")
     assert glance(store, LAYER, "base", file_digest) is None
     (store.tree(LAYER, "base") / "new").mkdir()
+    os.utime(store.tree(LAYER, "base"), (1, 1))
     assert glance(store, LAYER, "base", file_digest)
 
 
@@ -142,7 +239,39 @@ def test_results_of_former_versions_have_no_list(store: Store) -> None:
     assert glance(store, LAYER, "base", file_digest) is None
 
 
-def test_a_damaged_binary_package_leaves_the_cache_too(store: Store) -> None:
+def test_a_description_with_numbers_as_names_is_whole(store: Store) -> None:
+    """JSON has text as names only, and sorts it in another order."""
+    work = store.new_work("numbers")
+    (work / "tree").mkdir()
+    facts: dict[Any, Any] = {"sizes": {9: 1, 10: 2}}
+    store.commit(work / "tree", ARTIFACT, Meta("numbers", "numbers", "kind", 0.0, 0, {}, facts=facts))
+    assert states(store)["numbers"] is State.WHOLE
+
+
+def test_a_collection_skips_a_result_that_it_cannot_read(store: Store) -> None:
+    (store.folder(LAYER, "other") / "meta.json").write_text("{", encoding="utf-8")
+    said: list[str] = []
+    garbage = unneeded(store, set(), said.append)
+    assert {item.key for item in garbage} == {"base", "system", "tarball"}
+    assert len(said) == 1 and "layers/other" in said[0]
+    collect(store, garbage)
+    assert store.has(LAYER, "other") and not store.has(LAYER, "base")
+
+
+@dataclass(frozen=True)
+class Packages:
+    """A layer "with" on "base" that has a binary package, which is a file of the cache, too."""
+
+    store: Store
+    cached: Path
+
+    @property
+    def used(self) -> Path:
+        return self.store.folder(LAYER, "with") / "binpkgs/app-misc/hello/hello-1-1.gpkg.tar"
+
+
+@pytest.fixture
+def packages(store: Store) -> Packages:
     cached = store.cache("binpkgs") / "app-misc/hello/f00d/origin/hello-1-1.gpkg.tar"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"package")
@@ -151,10 +280,35 @@ def test_a_damaged_binary_package_leaves_the_cache_too(store: Store) -> None:
     linked = work / "used/app-misc/hello/hello-1-1.gpkg.tar"
     linked.parent.mkdir(parents=True)
     os.link(cached, linked)
-    store.commit(work / "tree", LAYER, Meta("with", "with", "kind", 0.0, 0, {}, ["with"]), work / "used")
+    meta = Meta("with", "with", "kind", 0.0, 0, {"inputs": {"root": "base"}}, ["with", "base"])
+    store.commit(work / "tree", LAYER, meta, work / "used")
     assert examine(store, LAYER, "with").state is State.WHOLE
-    cached.write_bytes(b"packagE")
-    finding = examine(store, LAYER, "with")
-    assert finding.state is State.DAMAGED
-    set_aside(store, [finding], lambda _: None)
-    assert not cached.exists()
+    assert glance(store, LAYER, "with", file_digest) is None
+    return Packages(store, cached)
+
+
+@pytest.mark.parametrize("check", [examine, lambda *of: glance(*of, file_digest)])
+def test_a_damaged_binary_package_leaves_the_cache_too(
+    packages: Packages, check: Callable[[Store, Yields, str], Finding]
+) -> None:
+    """Also if only an artifact with the same file was looked at before: the layer is looked at next."""
+    flip(packages.cached)
+    finding = check(packages.store, LAYER, "with")
+    assert [(one.path, one.what) for one in finding.damages] == [
+        (str(packages.used.relative_to(packages.store.folder(LAYER, "with"))), "content")
+    ]
+    set_aside(packages.store, [finding], lambda _: None)
+    assert not packages.cached.exists()
+
+
+def test_packages_of_a_layer_on_a_damaged_one_leave_the_cache(packages: Packages) -> None:
+    """They may have been compiled with what was damaged."""
+    alter(packages.store, LAYER, "base")
+    set_aside(packages.store, with_suspects(packages.store, [examine(packages.store, LAYER, "base")]), lambda _: None)
+    assert not packages.cached.exists()
+
+
+def test_packages_of_a_layer_that_is_damaged_elsewhere_stay_in_the_cache(packages: Packages) -> None:
+    (packages.store.tree(LAYER, "with") / "new").touch()
+    set_aside(packages.store, [examine(packages.store, LAYER, "with")], lambda _: None)
+    assert packages.cached.exists()

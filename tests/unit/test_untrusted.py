@@ -57,6 +57,14 @@ def test_only_regular_files_are_opened_and_nothing_blocks(tmp_path: Path) -> Non
     assert caught.value.errno == errno.ELOOP
 
 
+def test_a_special_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open a device can have an effect, such as a watchdog that starts."""
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(os, "open", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(OSError):
+        open_regular(tmp_path / "pipe")
+
+
 def test_a_file_above_the_limit_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     assert read_regular(tmp_path / "file", 5) == b"12345"

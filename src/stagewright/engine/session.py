@@ -23,7 +23,7 @@ from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import Plan, State, check_targets, make_plan
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
-from stagewright.engine.verify import Verification, set_aside_damaged, verify
+from stagewright.engine.verify import PlanCheck, Verification, verify
 from stagewright.engine.versions import VersionChange, version_changes
 from stagewright.engine.worker_process import Worker
 from stagewright.engine.workspace import StartWorker, Workspace
@@ -256,7 +256,8 @@ class Session:
             self.listeners(NodeNotice(node=self.project.info.name, text=text))
         self.store.sweep(self._report)
         plan = self.prepare(targets, locked=options.locked)
-        while self._set_aside_damaged(plan, thorough=options.verify):
+        check = PlanCheck(self.store, self.listeners, thorough=options.verify)
+        while check.finds_damage(plan):
             plan = self.prepare(targets, locked=options.locked)
         result = self._build(plan, options, publisher)
         return replace(result, seconds=time.monotonic() - started)
@@ -266,12 +267,10 @@ class Session:
     ) -> BuildResult:
         """Build what a plan of this session says, and publish it, as :meth:`build` does."""
         options = options or BuildOptions()
-        while self._set_aside_damaged(plan, thorough=options.verify):
+        check = PlanCheck(self.store, self.listeners, thorough=options.verify)
+        while check.finds_damage(plan):
             plan = self.plan(plan.targets)
         return self._build(plan, options, publisher)
-
-    def _set_aside_damaged(self, plan: Plan, *, thorough: bool) -> bool:
-        return set_aside_damaged(self.store, plan, self.listeners, thorough=thorough)
 
     def _build(self, plan: Plan, options: BuildOptions, publisher: Callable[[Plan], Outputs] | None) -> BuildResult:
         started = time.monotonic()
@@ -380,6 +379,6 @@ class Session:
         if not dry_run:
             self.store.register(self.project.folder, keys)
         needed = set(keys.values())
-        garbage = [*unneeded(self.store, needed), *damaged_results(self.store)]
+        garbage = [*unneeded(self.store, needed, self._report), *damaged_results(self.store)]
         garbage += [*unused_packages(self.store, days), *unused_seeds(self.store, days)]
         return garbage, 0 if dry_run else collect(self.store, garbage, self._report)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stagewright.graph.node import Yields
 from stagewright.store.in_use import collecting, keys_in_use
+from stagewright.store.integrity import read_meta, results, with_layers
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store, failed_lock, not_removed
 from stagewright.trees import remove_tree, tree_size
@@ -30,15 +31,16 @@ class Garbage:
         return self.key or self.path.name
 
 
-def unneeded(store: Store, needed: set[str]) -> list[Garbage]:
+def unneeded(store: Store, needed: set[str], report: Callable[[str], None] = lambda _: None) -> list[Garbage]:
     """Return the results that neither ``needed`` nor any project known to the store nor a running process needs.
 
     The largest come first. Layers below a needed layer are needed, too. Projects whose folder is gone do not count.
+    A result without a valid description is reported and left out.
     """
-    keep = _with_layers(store, needed | set(_registered(store)) | keys_in_use(store))
+    keep = with_layers(store, needed | set(_registered(store)) | keys_in_use(store))
     found = [
         Garbage(store.folder(yields, meta.key), f"{meta.node} ({meta.kind})", meta.size, meta.key)
-        for yields, meta in _all(store)
+        for yields, meta in _all(store, report)
         if meta.key not in keep
     ]
     return sorted(found, key=lambda garbage: -garbage.size)
@@ -107,7 +109,7 @@ def collect(store: Store, garbage: list[Garbage], report: Callable[[str], None] 
     removed, so running processes wait only for a moment.
     """
     with collecting(store) as used:
-        needed = _with_layers(store, used)
+        needed = with_layers(store, used)
         going = [item for item in garbage if item.key not in needed]
         for item in going:
             with store.locked(item.lock) as mine:
@@ -126,12 +128,6 @@ def collect(store: Store, garbage: list[Garbage], report: Callable[[str], None] 
     return freed
 
 
-def _with_layers(store: Store, keys: set[str]) -> set[str]:
-    """Return keys and those of the layers below."""
-    layers = (store.meta(Yields.LAYER, key).stack for key in keys if store.has(Yields.LAYER, key))
-    return keys.union(*layers)
-
-
 def _registered(store: Store) -> Iterator[str]:
     """Yield the keys that the projects of the store needed when they were last planned."""
     for path in (store.path / "projects").glob("*.json"):
@@ -140,9 +136,11 @@ def _registered(store: Store) -> Iterator[str]:
             yield from data["keys"].values()
 
 
-def _all(store: Store) -> Iterator[tuple[Yields, Meta]]:
+def _all(store: Store, report: Callable[[str], None]) -> Iterator[tuple[Yields, Meta]]:
     """Yield all results with their meta data."""
-    for yields in Yields:
-        for folder in sorted((store.path / yields.folder).iterdir()):
-            if (folder / "meta.json").exists():
-                yield yields, store.meta(yields, folder.name)
+    for yields, key in results(store):
+        meta = read_meta(store, yields, key)
+        if isinstance(meta, Meta):
+            yield yields, meta
+        else:
+            report(f"{yields.folder}/{key}: damaged, and skipped; stagewright verify --store sets it aside")

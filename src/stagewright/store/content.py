@@ -12,7 +12,6 @@ text. An entry names no path but its depth, so the list stays short for a tree o
 from __future__ import annotations
 
 import contextlib
-import errno
 import gzip
 import hashlib
 import json
@@ -22,8 +21,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from stagewright.attributes import attributes
+from stagewright.graph.file_digest import FileDigest
 from stagewright.trees import Step, walk_tree
 
 FILE_NAME = "content.gz"
@@ -40,7 +41,6 @@ _TYPES = {
     stat.S_IFIFO: "pipe",
     stat.S_IFSOCK: "socket",
 }
-_NO_ATTRIBUTES = (errno.ENOTSUP, errno.EPERM, errno.ENOENT)
 
 
 class Entry(NamedTuple):
@@ -86,11 +86,15 @@ NO_NAMESPACE = Ids()
 class Reader:
     """Reads trees as entries. ``times`` says if the times of files count; ``ids`` are those of the builds.
 
-    ``unreadable`` gets the error of a file that cannot be read and returns what stands for its content.
+    ``unreadable`` gets the error of a file that cannot be read and returns what stands for its content. ``digest``
+    replaces the function that reads a file.
     """
 
-    def __init__(self, ids: Ids, unreadable: Callable[[OSError], str], *, times: bool) -> None:
+    def __init__(
+        self, ids: Ids, unreadable: Callable[[OSError], str], *, times: bool, digest: FileDigest | None = None
+    ) -> None:
         self._ids = ids
+        self._known = digest
         self._unreadable = unreadable
         self._times = times
         self._seen: dict[tuple[int, int], int] = {}
@@ -162,6 +166,8 @@ class Reader:
             return self._unreadable(OSError(error.errno, error.strerror, path)), {}
 
     def _digest(self, descriptor: int) -> str:
+        if self._known:  # by the descriptor, because a path can be too long
+            return self._known(Path(f"/proc/self/fd/{descriptor}"), os.fstat(descriptor))
         total = hashlib.sha256()
         while data := os.read(descriptor, _CHUNK):
             total.update(data)
@@ -171,14 +177,7 @@ class Reader:
 
 def _attributes(place: int | str) -> dict[str, str]:
     """Return the extended attributes of an open file, or of a path whose last part is not followed."""
-    follow = isinstance(place, int)
-    try:
-        names = sorted(os.listxattr(place, follow_symlinks=follow))
-        return {name: os.getxattr(place, name, follow_symlinks=follow).hex() for name in names}
-    except OSError as error:
-        if error.errno in _NO_ATTRIBUTES:
-            return {}
-        raise
+    return {name: value.hex() for name, value in attributes(place).items()}
 
 
 def fail(error: OSError) -> str:
@@ -211,17 +210,31 @@ class ListDamagedError(ValueError):
     """A list that is not what was written. The message is the reason."""
 
 
-def read_content(path: Path, digest: str) -> Iterator[Entry]:
-    """Yield the entries of a list, after a check of its digest. Raises ListDamagedError, or OSError."""
+def read_content(path: Path, digest: str | None = None) -> Iterator[Entry]:
+    """Yield the entries of a list, after a check of its digest, if one is given.
+
+    Raises ListDamagedError, or OSError.
+    """
+    if digest:
+        with _unpacked(path) as stream:
+            found = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        if digest != found:
+            raise ListDamagedError(f"expected {digest}, found {found}")
     with _unpacked(path) as stream:
-        found = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
-    if digest != found:
-        raise ListDamagedError(f"expected {digest}, found {found}")
-    with _unpacked(path) as stream:
-        if json.loads(stream.readline()) != [FORMAT]:
+        if _line(stream.readline()) != [FORMAT]:
             raise ListDamagedError("unknown format")
         for line in stream:
-            yield Entry(*json.loads(line))
+            yield Entry(*_line(line))
+
+
+def _line(text: bytes) -> list[Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ListDamagedError(f"not what was written ({error})") from error
+    if not isinstance(found, list) or len(found) not in (1, len(Entry._fields)):
+        raise ListDamagedError("not what was written (a line that is not an entry)")
+    return found
 
 
 @contextlib.contextmanager

@@ -11,14 +11,13 @@ The next build makes these results again. ``stagewright gc`` removes the folder.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
 import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stagewright.errors import StagewrightError
@@ -35,6 +34,10 @@ MOST = 1000
 
 FOLDER = "damaged"
 
+PACKAGES = "binpkgs"
+
+_SECOND = 1_000_000_000
+
 
 class State(enum.StrEnum):
     """The state of a result after a check."""
@@ -47,7 +50,11 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of a check of one result. ``size`` is the number of bytes that were read."""
+    """The outcome of a check of one result.
+
+    ``size`` is the number of bytes that were read. ``seal`` is the seal of the description, empty if that is damaged.
+    ``origins`` are the keys of damaged and suspect results from which this one was made.
+    """
 
     yields: Yields
     key: str
@@ -55,11 +62,21 @@ class Finding:
     state: State
     damages: tuple[Damage, ...] = ()
     size: int = 0
+    seal: str = ""
+    origins: frozenset[str] = frozenset()
 
     @property
     def place(self) -> str:
         """The folder of the result, relative to the store."""
         return f"{self.yields.folder}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The findings whose results were set aside, and those whose results stay because they are in use."""
+
+    moved: tuple[Finding, ...] = ()
+    staying: tuple[Finding, ...] = ()
 
 
 def results(store: Store, keys: Iterable[str] | None = None) -> list[tuple[Yields, str]]:
@@ -74,24 +91,36 @@ def _names(store: Store, yields: Yields) -> set[str]:
 
 def examine(store: Store, yields: Yields, key: str, ids: Ids = NO_NAMESPACE) -> Finding:
     """Read a whole result and compare it with its list. ``ids`` are those that builds have on disk."""
+    return _examined(store, yields, key, ids, None)
+
+
+def _examined(store: Store, yields: Yields, key: str, ids: Ids, digest: FileDigest | None) -> Finding:
     folder = store.folder(yields, key)
-    meta = _meta(store, yields, key)
+    meta = read_meta(store, yields, key)
     if isinstance(meta, Damage):
         return Finding(yields, key, key[:12], State.DAMAGED, (meta,))
     if not meta.content:
         return Finding(yields, key, meta.node, State.UNKNOWN)
-    reader = Reader(ids, lambda error: f"unreadable ({error.strerror})", times=yields is Yields.LAYER)
+    reader = Reader(ids, lambda error: f"unreadable ({error.strerror})", times=yields is Yields.LAYER, digest=digest)
     damages: list[Damage] = []
-    try:
+    with _failures(folder, damages):
         for damage in compare(read_content(folder / CONTENT, meta.content), _entries(reader, folder)):
             if len(damages) < MOST:
                 damages.append(damage)
+    state = State.DAMAGED if damages else State.WHOLE
+    return Finding(yields, key, meta.node, state, tuple(damages), reader.size, meta.seal)
+
+
+@contextlib.contextmanager
+def _failures(folder: Path, damages: list[Damage]) -> Iterator[None]:
+    """Add errors of a damaged list and of a broken disk to the damages of a result."""
+    try:
+        yield
     except ListDamagedError as error:
         damages.append(Damage(CONTENT, "content", "the list of the build", str(error)))
     except OSError as error:
         path = os.path.relpath(str(error.filename or folder), folder)
         damages.append(Damage(path, "content", "a readable file or folder", error.strerror or str(error)))
-    return Finding(yields, key, meta.node, State.DAMAGED if damages else State.WHOLE, tuple(damages), reader.size)
 
 
 def _entries(reader: Reader, folder: Path) -> Iterator[Entry]:
@@ -100,7 +129,7 @@ def _entries(reader: Reader, folder: Path) -> Iterator[Entry]:
             yield from reader.entries(folder / name)
 
 
-def _meta(store: Store, yields: Yields, key: str) -> Meta | Damage:
+def read_meta(store: Store, yields: Yields, key: str) -> Meta | Damage:
     """Return the description of a result, or how it differs from what was written."""
     try:
         meta = store.meta(yields, key)
@@ -116,89 +145,128 @@ def _meta(store: Store, yields: Yields, key: str) -> Meta | Damage:
 def glance(store: Store, yields: Yields, key: str, digest: FileDigest) -> Finding | None:
     """Return what is wrong with a result, as far as that costs little; None if nothing is.
 
-    Of an artifact, the content of each file is compared; ``digest`` remembers files by their times. Of a layer, only
-    its folder "/" is looked at: a change below it, or in a file, is not found.
+    An artifact is compared with its list. ``digest`` remembers files by their times, so only changed ones are read. Of
+    a layer, its folder "/" and its binary packages are looked at: a change below that folder, or in a file, is not
+    found.
     """
-    meta = _meta(store, yields, key)
+    if yields is Yields.ARTIFACT:
+        finding = _examined(store, yields, key, NO_NAMESPACE, digest)
+        return finding if finding.state is State.DAMAGED else None
+    meta = read_meta(store, yields, key)
     if isinstance(meta, Damage):
         return Finding(yields, key, key[:12], State.DAMAGED, (meta,))
     if not meta.content:
         return None
     folder = store.folder(yields, key)
-    try:
-        damages = tuple(_artifact(folder, meta, digest) if yields is Yields.ARTIFACT else _top(folder, meta))
-    except ListDamagedError as error:
-        damages = (Damage(CONTENT, "content", "the list of the build", str(error)),)
-    except OSError as error:
-        damages = (Damage(str(error.filename), "content", "a readable file", error.strerror or str(error)),)
-    return Finding(yields, key, meta.node, State.DAMAGED, damages) if damages else None
-
-
-def _artifact(folder: Path, meta: Meta, digest: FileDigest) -> Iterator[Damage]:
-    """Compare the files of an artifact with its list, by content. Attributes and modes are not compared."""
-    above: list[Path] = []
-    for entry in read_content(folder / CONTENT, meta.content):
-        del above[entry.depth :]
-        path = (above[-1] if above else folder) / entry.name
-        above.append(path)
-        if not os.path.lexists(path):
-            yield Damage(str(path.relative_to(folder)), "missing", f"a {entry.type}", "nothing")
-        elif entry.type == "file" and not entry.is_again:
-            info = path.lstat()
-            found = digest(path, info) if stat.S_ISREG(info.st_mode) else "another type"
-            if found != entry.content:
-                yield Damage(str(path.relative_to(folder)), "content", entry.content, found)
+    damages: list[Damage] = []
+    with _failures(folder, damages):
+        damages += _top(folder, meta)
+        if (folder / PACKAGES).is_dir():
+            damages += _packages(folder, digest)
+    return Finding(yields, key, meta.node, State.DAMAGED, tuple(damages), seal=meta.seal) if damages else None
 
 
 def _top(folder: Path, meta: Meta) -> Iterator[Damage]:
+    """Compare "/" of a layer. A copy of a store may lack fractions of a second."""
     try:
         info = (folder / "tree").lstat()
     except FileNotFoundError:
         yield Damage("tree", "missing", "a folder", "nothing")
         return
-    if meta.top and meta.top != [stat.S_IMODE(info.st_mode), info.st_mtime_ns]:
-        yield Damage("tree", "mode or time", str(meta.top), str([stat.S_IMODE(info.st_mode), info.st_mtime_ns]))
+    found = [stat.S_IMODE(info.st_mode), info.st_mtime_ns]
+    if meta.top and (meta.top[0], meta.top[1] // _SECOND) != (found[0], found[1] // _SECOND):
+        yield Damage("tree", "mode or time", str(meta.top), str(found))
+
+
+def _packages(folder: Path, digest: FileDigest) -> Iterator[Damage]:
+    """Compare the content of a layer's binary packages: they are files of the cache and of artifacts, too."""
+    reader = Reader(NO_NAMESPACE, lambda error: f"unreadable ({error.strerror})", times=False, digest=digest)
+    for damage in compare(_listed(folder, PACKAGES), reader.entries(folder / PACKAGES)):
+        if damage.what in ("content", "missing", "added", "type"):
+            yield damage
+
+
+def _listed(folder: Path, part: str) -> Iterator[Entry]:
+    """Yield the entries of a part that is the first one in a list. The digest of the list is not compared."""
+    for entry in read_content(folder / CONTENT):
+        if entry.depth == 0 and entry.name != part:
+            return
+        yield entry
 
 
 def with_suspects(store: Store, damaged: Iterable[Finding]) -> list[Finding]:
     """Return damaged results, and all results that were made from them, directly or not."""
     found = {finding.key: finding for finding in damaged}
-    metas = [(yields, meta) for yields, key in results(store) if isinstance(meta := _meta(store, yields, key), Meta)]
+    metas = [(yields, one) for yields, key in results(store) if isinstance(one := read_meta(store, yields, key), Meta)]
     more = True
     while more:
         more = False
         for yields, meta in metas:
-            origins = {*meta.stack, *dict(meta.data.get("inputs", {})).values()} & found.keys() - {meta.key}
-            if origins and meta.key not in found:
+            origins = frozenset((set(meta.stack) | set(_inputs(meta))) & found.keys() - {meta.key})
+            known = found.get(meta.key)
+            if known is None and origins:
                 names = tuple(
                     Damage("", "made from", "a whole result", f"a damaged one ({found[origin].node})")
                     for origin in sorted(origins)
                 )
-                found[meta.key] = Finding(yields, meta.key, meta.node, State.SUSPECT, names)
+                found[meta.key] = Finding(
+                    yields, meta.key, meta.node, State.SUSPECT, names, seal=meta.seal, origins=origins
+                )
                 more = True
+            elif known and origins != known.origins:
+                found[meta.key] = replace(known, origins=origins)
     return list(found.values())
 
 
-def set_aside(store: Store, findings: Iterable[Finding], report: Callable[[str], None]) -> int:
-    """Move results out of the way, and return how many. One that a running process uses is reported and stays."""
-    moved = 0
-    with collecting(store) as noted:
+def _inputs(meta: Meta) -> Iterable[str]:
+    return dict(meta.data.get("inputs", {})).values()
+
+
+def set_aside(store: Store, findings: Iterable[Finding], report: Callable[[str], None]) -> Moved:
+    """Move results out of the way. Those that are no longer as they were found are left out.
+
+    A result that a running process uses is reported and stays. So do all that it was made from, and all that were made
+    from those: a suspect result that stays alone, or is built from a damaged one, would count as whole afterwards.
+    """
+    with contextlib.ExitStack() as held, collecting(store) as noted:
+        present = {one.key: one for one in findings if _is_as_found(store, one)}
         used = with_layers(store, noted)
-        for finding in findings:
+        staying = {key for key in present if key in used or not held.enter_context(store.locked(key))}
+        _spread(staying, present)
+        moved = []
+        for finding in present.values():
             name = f"{finding.node} ({finding.key[:12]})"
-            with store.locked(finding.key) as mine:
-                if not mine or finding.key in used:
-                    report(f"{name} is {finding.state}, but in use by another process: it stays")
-                    continue
-                place = _move(store, finding)
-            moved += 1
+            if finding.key in staying:
+                report(f"{name} is {finding.state}, but in use by another process: it stays")
+                continue
+            place = _move(store, finding)
+            moved.append(finding)
             report(f"{name} is {finding.state}; it was moved to {place}, and the next build makes it again")
-    return moved
+    return Moved(tuple(moved), tuple(present[key] for key in present if key in staying))
+
+
+def _is_as_found(store: Store, finding: Finding) -> bool:
+    """Return False for a result that was removed, or built again, since it was examined."""
+    if not store.has(finding.yields, finding.key):
+        return False
+    meta = read_meta(store, finding.yields, finding.key)
+    return (meta.seal if isinstance(meta, Meta) else "") == finding.seal
+
+
+def _spread(staying: set[str], findings: Mapping[str, Finding]) -> None:
+    """Add all findings that are connected with one that stays."""
+    before = -1
+    while before < len(staying):
+        before = len(staying)
+        for key, finding in findings.items():
+            connected = {key, *finding.origins} & findings.keys()
+            if connected & staying:
+                staying |= connected
 
 
 def with_layers(store: Store, keys: set[str]) -> set[str]:
     """Return keys and those of the layers below, as far as they can be read."""
-    metas = [_meta(store, Yields.LAYER, key) for key in keys if store.has(Yields.LAYER, key)]
+    metas = [read_meta(store, Yields.LAYER, key) for key in keys if store.has(Yields.LAYER, key)]
     return keys.union(*(meta.stack for meta in metas if isinstance(meta, Meta)))
 
 
@@ -210,7 +278,7 @@ def _move(store: Store, finding: Finding) -> Path:
     why = {
         "node": finding.node,
         "state": finding.state,
-        "damages": [dataclasses.asdict(one) for one in finding.damages],
+        "damages": [asdict(one) for one in finding.damages],
     }
     write_atomically(target / "why.json", json.dumps(why, indent=1), mode=0o600)
     sync_folder(target.parent)
@@ -218,10 +286,17 @@ def _move(store: Store, finding: Finding) -> Path:
 
 
 def _forget_packages(store: Store, finding: Finding) -> None:
-    """Remove damaged binary packages from the cache, which has links to the same files."""
+    """Remove binary packages from the cache that are the same files as damaged packages of a layer.
+
+    Packages of a suspect layer may have been compiled in a damaged root, so all of them are removed.
+    """
     folder = store.folder(finding.yields, finding.key)
-    for path in {damage.path for damage in finding.damages if damage.path.startswith("binpkgs/")}:
-        with contextlib.suppress(OSError):
+    if finding.origins or len(finding.damages) == MOST:
+        paths = {str(path.relative_to(folder)) for path in folder.glob(f"{PACKAGES}/*/*/*")}
+    else:
+        paths = {damage.path for damage in finding.damages if damage.path.startswith(f"{PACKAGES}/")}
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
             info = (folder / path).lstat()
             category, name, file = Path(path).parts[1:]
             for cached in store.cache("binpkgs").glob(f"{category}/{name}/*/*/{file}"):

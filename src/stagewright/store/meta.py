@@ -34,5 +34,10 @@ class Meta:
 
     def sealed(self) -> Meta:
         """Return the description with its seal."""
-        text = json.dumps(asdict(replace(self, seal="")), sort_keys=True)
+        text = replace(self, seal="").text()
         return replace(self, seal=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
+
+    def text(self, indent: int | None = None) -> str:
+        """Return the description as JSON. It stays the same if it is read and written again."""
+        data = json.loads(json.dumps(asdict(self)))  # keys become text before they are sorted
+        return json.dumps(data, indent=indent, sort_keys=True)

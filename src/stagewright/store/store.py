@@ -46,7 +46,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
@@ -73,8 +73,8 @@ KEPT = 10
 LONGEST_NAME = 200
 """Longest name in bytes; a digest replaces the end of longer ones. File systems allow 255, endings included."""
 
-PARTS = ("tree", "binpkgs")
-"""Folders of a result that its list covers."""
+PARTS = ("binpkgs", "tree")
+"""Folders of a result that its list covers, in the order of the list."""
 
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by Stagewright; see bford.info/cachedir\n"
 
@@ -224,7 +224,7 @@ class Store:
         info = (target / "tree").lstat()
         top = [stat.S_IMODE(info.st_mode), info.st_mtime_ns] if yields is Yields.LAYER else []
         sealed = replace(meta, content=content, top=top).sealed()
-        write_atomically(target / "meta.json", json.dumps(asdict(sealed), indent=1, sort_keys=True), mode=0o600)
+        write_atomically(target / "meta.json", sealed.text(indent=1), mode=0o600)
         sync_folder(target.parent)
 
     def failed(self, project: str, node: str) -> Path:

@@ -389,6 +389,9 @@ def _copy_modules(root: Root, version: str, target: Path) -> None:
     if target.exists():
         return
     tree, folder = Tree(root.path), f"lib/modules/{version}"
+    if not tree.is_dir(folder):
+        message = f"/{folder} in the environment: not a folder, so there are no modules for this kernel"
+        raise StagewrightError(Reason.BUILD_FAILED, message)
 
     def is_ignored(path: str) -> bool:
         return path == "vmlinuz" or ("/" not in path and tree.is_link(f"{folder}/{path}"))

@@ -237,6 +237,10 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     def _net_set(self, kernel: BootKernel, title: str, verity: str = "") -> NetSet:
         if lacking := [module for module in self._modules() if module not in kernel.network]:
             raise _cannot_fetch(self.boot, lacking)
+        if self.sign and not verity:
+            what = f"sign: machines do not verify the image of payload {self.boot!r}"
+            hint = "let dracut make its initramfs, without `verity = false`; or remove `sign`"
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
         options = [*kernel.by.for_network(self.kernel_arguments), *arguments(verity)]
         return NetSet(
             title=title,

@@ -1,7 +1,8 @@
 """file: a root from a tarball or a folder of the project, unpacked once into a layer.
 
 The key of a seed covers all that reaches the layer. A folder has the time stamp of the build on all its files. Its
-owners and extended attributes are those of the checkout only with ``owners = "keep"``, and then they are in the key.
+owners, its capabilities and its ``user`` attributes are those of the checkout only with ``owners = "keep"``, and then
+they are in the key.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stagewright.attributes import CAPABILITIES, attributes
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.file_digest import file_digest, walk
+from stagewright.graph.file_digest import IGNORED, file_digest, walk
 from stagewright.kinds.common.archived import ArchiveSeed
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import StageContext
@@ -24,6 +26,9 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import ProjectFile
 from stagewright.run import run
 from stagewright.seeds.unpack import unpack
+
+_INCLUDED = (f"--xattrs-include={CAPABILITIES}", "--xattrs-include=user.*")
+"""Arguments of tar(1) for the attributes that a layer gets: no access lists, and nothing that belongs to a computer."""
 
 
 class FileContext(StageContext):
@@ -47,13 +52,13 @@ class FileSeed(ArchiveSeed, kind="file"):
 
     def node_context(self, node_id: str, scope: Scope) -> FileContext:
         """Return the owners of a folder, if they are kept: the digest of the folder in the key does not cover them."""
-        path = scope.project.path(self.file)
+        path = scope.project.path(self.file).resolve()  # tar packs the target of a link
         owners = _owners(path) if self.owners == "keep" and path.is_dir() else None
         return FileContext(source_date_epoch=scope.project.epoch, owners=owners)
 
     def build(self, work: Work[FileContext]) -> Built:
         """Check the digest and unpack the archive. A folder is packed first, so that the same checks apply."""
-        source = work.files[self.file]
+        source = work.files[self.file].resolve()
         if source.is_dir():
             return self._of_folder(work, source)
         found = file_digest(source)
@@ -84,9 +89,10 @@ class FileSeed(ArchiveSeed, kind="file"):
 
 def _pack(archive: Path, epoch: int, *, keep: bool) -> list[str]:
     """Return the command that packs a folder with nothing that its key does not cover."""
-    words = ["tar", "--create", f"--file={archive}", "--numeric-owner", "--sparse", "--exclude-vcs"]
+    words = ["tar", "--create", f"--file={archive}", "--numeric-owner", "--sparse"]
     words += [f"--mtime=@{epoch}", "--sort=name", "--hard-dereference"]
-    return [*words, *(("--xattrs", "--xattrs-include=*") if keep else ("--owner=0", "--group=0"))]
+    words += [f"--exclude={name}" for name in sorted(IGNORED)]
+    return [*words, *(("--xattrs", *_INCLUDED) if keep else ("--owner=0", "--group=0"))]
 
 
 def _owners(folder: Path) -> str:
@@ -99,6 +105,6 @@ def _owners(folder: Path) -> str:
 
 def _owner(path: Path | str) -> str:
     info = os.lstat(path)
-    names = sorted(os.listxattr(path, follow_symlinks=False))
-    attributes = [f"{name}={os.getxattr(path, name, follow_symlinks=False).hex()}" for name in names]
-    return " ".join([f"{info.st_uid}:{info.st_gid}", *attributes])
+    found = attributes(path).items()
+    kept = [f"{name}={value.hex()}" for name, value in found if name == CAPABILITIES or name.startswith("user.")]
+    return " ".join([f"{info.st_uid}:{info.st_gid}", *kept])

@@ -53,6 +53,8 @@ class Reason(enum.StrEnum):
     DIGEST_MISMATCH = "digest-mismatch"
     BAD_LISTING = "bad-listing"  # a mirror or registry describes its files in an invalid form
     WRONG_NAME = "wrong-name"  # signed, but for another file
+    OUTDATED = "outdated"  # signed, but no longer valid
+    EXTRA_FILE = "extra-file"  # does not belong to a release
     REPLAYED = "replayed"  # signed, but older than the pinned state
     # the network
     FETCH_FAILED = "fetch-failed"
@@ -130,6 +132,8 @@ _EXITS = {
     Reason.BAD_LISTING: Exit.FAILED,
     Reason.WRONG_NAME: Exit.FAILED,
     Reason.REPLAYED: Exit.FAILED,
+    Reason.OUTDATED: Exit.FAILED,
+    Reason.EXTRA_FILE: Exit.FAILED,
     Reason.BAD_SIGNATURE: Exit.FAILED,
     Reason.NO_SIGNATURE: Exit.FAILED,
     Reason.UNSIGNED_TEXT: Exit.FAILED,

@@ -206,3 +206,10 @@ def test_the_fingerprints_of_primary_keys() -> None:
 )
 def test_status_lines_are_found_in_a_log(said: str, reason: Reason) -> None:
     assert first_problem(said)[0] is reason
+
+
+@pytest.mark.parametrize("name", ["expired", "revoked"])
+def test_a_file_may_hold_a_key_alone_that_is_no_longer_valid(signers: Signers, tmp_path: Path, name: str) -> None:
+    signer = signers[name]
+    with keyring([signer.public(tmp_path / "key.asc")]) as keys:
+        assert keys.allowed == {signer.fingerprint}

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from stagewright.cli.common import session_of, store_of, targets_argument
+from stagewright.cli.verify_release import Trust, key_options, verify_releases
 from stagewright.engine.verify import Verification, verify
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener
@@ -27,13 +28,21 @@ SHOWN = 100
 @click.option("--keep", is_flag=True, help="Leave damaged results where they are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@key_options
 @click.pass_context
 def command(
-    ctx: click.Context, targets: tuple[str, ...], everything: bool, keep: bool, as_json: bool, quiet: bool
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    trust: Trust,
+    *,
+    everything: bool,
+    keep: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Compare results in the store with what was built.
+    """Verify results in the store, or a published release.
 
-    Every file of a result is read: its content, mode, owner, extended attributes and, in
+    Results are compared with what was built. Every file is read: its content, mode, owner, extended attributes and, in
     roots, its time. Missing and added files are found, too. Without a name, all results
     of the project are verified, with everything that they were made from.
 
@@ -41,10 +50,24 @@ def command(
     damaged/ of the store. The next build makes them again; stagewright gc removes the
     folder. The exit code is 4 if anything is damaged.
 
+    An argument with a slash is a release: a path, or an address of a web server. Its
+    signatures, digests and completeness are verified, by the keys that you name. An older
+    version than one that was verified before is refused. No project is needed.
+
     \b
       stagewright verify iso                one stage and what it was made from
       stagewright verify --store            all projects
+      stagewright verify --key release.asc https://example.org/live/latest-live.txt
+      stagewright verify --fingerprint 0123...4567 ./live/1.0
     """
+    if any("/" in target for target in targets):
+        if everything or keep or not all("/" in target for target in targets):
+            what = "verify: releases, names and --store exclude each other"
+            raise StagewrightError(Reason.USAGE, what, hint="run a command for each")
+        verify_releases(targets, trust, as_json=as_json, quiet=quiet)
+        return
+    if trust.given:
+        raise StagewrightError(Reason.USAGE, "verify: keys are for releases", hint="a path needs a slash: ./FOLDER")
     if everything and targets:
         raise StagewrightError(Reason.USAGE, "verify: names and --store exclude each other", hint="leave one out")
     listener: Listener = (lambda _: None) if quiet else Plain(sys.stderr)

@@ -199,7 +199,9 @@ def keyring(files: Iterable[Path], fingerprints: Iterable[str] = ()) -> Iterator
 
 def public_keys(file: Path, home: Path) -> list[str]:
     """Return the fingerprints of the primary keys in a file. Raises ``INVALID_VALUE`` for no keys or secret keys."""
-    words = ["gpg", "--homedir", str(home), "--with-colons", "--show-keys", str(file)]
+    # Without the options of the home, gpg makes the trustdb that it needs to show a key which is no longer valid.
+    words = ["gpg", "--homedir", str(home), "--no-options", "--batch", "--no-tty", "--with-colons"]
+    words += ["--show-keys", str(file)]
     return checked_keys(run(words, check=False).stdout, file)
 
 

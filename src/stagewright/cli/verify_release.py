@@ -1,0 +1,110 @@
+"""``stagewright verify`` for releases, by path or address."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.release.seen import SeenReleases, default_state
+from stagewright.release.verify_release import TrustedKeys, VerifiedRelease, verify_place
+from stagewright.ui.text import plural, size
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The keys that a user trusts, the state file, and if a release without signatures is accepted."""
+
+    keys: TrustedKeys
+    state: Path | None = None
+    unsigned: bool = False
+
+    @property
+    def given(self) -> bool:
+        """True if any of the options was given."""
+        return bool(self.keys.openpgp or self.keys.minisign or self.state or self.unsigned)
+
+
+def key_options(function: Function) -> Callable[..., Any]:
+    """Add the options with the trusted keys; the command gets them as ``trust``."""
+
+    @functools.wraps(function)
+    def with_trust(
+        *arguments: Any,
+        key: tuple[Path, ...],
+        fingerprint: tuple[str, ...],
+        minisign: tuple[str, ...],
+        state: Path | None,
+        unsigned: bool,
+        **others: Any,
+    ) -> Any:
+        keys = TrustedKeys(key, fingerprint, tuple(map(_minisign_key, minisign)))
+        return function(*arguments, trust=Trust(keys, state, unsigned), **others)
+
+    file = click.Path(path_type=Path, dir_okay=False)
+    decorated: Callable[..., Any] = with_trust
+    seen = "Releases: the file with the newest versions seen (default: ~/.local/state/stagewright/releases.json)."
+    for decorate in (
+        click.option("--unsigned", is_flag=True, help="Releases: verify digests and completeness only."),
+        click.option("--state", type=file, help=seen),
+        click.option("--minisign", multiple=True, metavar="KEY", help="Releases: a key of minisign, or its file."),
+        click.option(
+            "--fingerprint", multiple=True, metavar="FPR", help="Releases: a trusted OpenPGP key. Can be repeated."
+        ),
+        click.option(
+            "--key", multiple=True, type=file, help="Releases: a file with trusted OpenPGP keys. Can be repeated."
+        ),
+    ):
+        decorated = decorate(decorated)
+    return decorated
+
+
+def _minisign_key(word: str) -> str:
+    """Return a public key of minisign, from the command line or from a file."""
+    if not Path(word).is_file():
+        return word
+    lines = Path(word).read_text(encoding="utf-8").split("\n")
+    return lines[1].strip() if lines[0].startswith("untrusted comment:") and len(lines) > 1 else lines[0].strip()
+
+
+def verify_releases(places: Sequence[str], trust: Trust, *, as_json: bool, quiet: bool) -> None:
+    """Verify the releases at these paths and addresses, and print the result. Raises every problem at once."""
+    keys = trust.keys
+    if not (keys.openpgp or keys.minisign or trust.unsigned):
+        what = "verify: no keys to verify the release with"
+        hint = "name them: --key FILE, --fingerprint FPR or --minisign KEY; or check digests only: --unsigned"
+        raise StagewrightError(Reason.USAGE, what, hint=hint)
+    seen = SeenReleases(trust.state or default_state())
+    found: list[VerifiedRelease] = []
+    problems: list[StagewrightError] = []
+    for place in places:
+        try:
+            found += verify_place(place, keys, None if trust.unsigned else seen)
+        except ProblemsError as error:
+            problems += error.problems
+        except StagewrightError as error:
+            problems.append(error)
+    if as_json:
+        failed = [error.to_dict() for error in problems]
+        print(json.dumps({"releases": [asdict(one) for one in found], "problems": failed}, indent=2))
+    elif not quiet:
+        for one in found:
+            print(_line(one))
+    if problems:
+        raise problems[0] if len(problems) == 1 else ProblemsError(problems)
+
+
+def _line(found: VerifiedRelease) -> str:
+    day = time.strftime("%Y-%m-%d", time.gmtime(found.date))
+    signed = f"signed by {', '.join(found.signers)}" if found.signers else "signatures not verified"
+    text = f"{found.release} {found.version} of {day}: {plural(found.files, 'file')}, {size(found.bytes)}, {signed}"
+    return text if found.listed else f"{text} (a web server cannot be searched for other files)"

@@ -1,0 +1,96 @@
+"""Tiny signed releases for tests, written by the code of releases but without any build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from integration.signing import Minisigner, Signer
+
+from stagewright.release.pointer import Pointer, pointer_name
+from stagewright.release.release_folder import (
+    DESCRIPTION,
+    LISTS,
+    Description,
+    ReleasedArtifact,
+    sizes_of,
+    write_lists,
+    write_text,
+)
+
+DAY = 86400
+DATE = 20_000 * DAY
+FAR = 4_000_000_000
+"""A time long after every test (seconds since 1970)."""
+
+FILES = {
+    "demo.iso": b"an image of version %b",
+    "demo.iso.manifest.json": b'{"format": 1, "packages": []}',
+    "pxe/boot.ipxe": b"#!ipxe\n",
+    "pxe/boot/gentoo": b"kernel %b",
+}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of releases: OpenPGP and minisign."""
+
+    openpgp: Signer
+    minisign: Minisigner
+
+
+def write_version(
+    root: Path, version: str, release: str = "live", *, date: int = DATE, channel: dict[str, object] | None = None
+) -> str:
+    """Write the folder of a version without signatures. Return the digest of its SHA256SUMS."""
+    folder = root / version
+    for name, content in FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content % version.encode() if b"%b" in content else content)
+    sizes = sizes_of(folder)
+    description = Description(
+        project={"name": "demo", "version": version, "source_date_epoch": date},
+        release=release,
+        version=version,
+        date=date,
+        artifacts=[
+            ReleasedArtifact("iso", "livecd-stage3", "ab" * 32, sizes["demo.iso"], file="demo.iso"),
+            ReleasedArtifact("pxe", "pxeboot", "cd" * 32, sizes["pxe/boot/gentoo"], folder="pxe"),
+        ],
+        files=sizes,
+        channel=channel,
+    )
+    write_text(folder / DESCRIPTION, description.text(), date)
+    return write_lists(folder, date)
+
+
+def write_release(
+    root: Path,
+    version: str,
+    keys: Keys | None = None,
+    release: str = "live",
+    *,
+    date: int = DATE,
+    expires: int | None = FAR,
+    channel: dict[str, object] | None = None,
+) -> Path:
+    """Write a version, with the pointer to it and all signatures, and return the folder of the pointer."""
+    sums = write_version(root, version, release, date=date, channel=channel)
+    pointer = Pointer(f"demo/{release}", version, date, sums, expires, {f"{version}/demo.iso": 1})
+    path = root / pointer_name(release)
+    path.write_text(pointer.text(), encoding="utf-8")
+    if keys:
+        sign(root, version, path, keys)
+    return root
+
+
+def sign(root: Path, version: str, pointer: Path, keys: Keys) -> None:
+    """Sign the lists of a version and a pointer."""
+    for name in LISTS:
+        file = root / version / name
+        file.with_name(f"{name}.asc").write_bytes(keys.openpgp.detached(file.read_bytes()))
+        keys.minisign.sign(file)
+    pointer.write_bytes(keys.openpgp.clearsign(pointer.read_bytes()))
+    keys.minisign.sign(pointer)
+    keys.openpgp.public(root / "signing-key.asc")

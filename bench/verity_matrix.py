@@ -1,7 +1,7 @@
 """``make verity-matrix``: start machines from the network with changed images, by the set of examples/netboot.
 
 It writes a table in docs/netboot.md: for each method one boot of the image as it is, and five of changed images. A
-machine starts the kernel directly, with the arguments of the set's script, one at a time.
+machine starts the kernel directly, with the arguments of the set's script; ``--jobs`` is how many run at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,14 +163,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.verity_matrix", description=__doc__)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--set", type=Path, help="a finished set with all methods, to build nothing")
+    parser.add_argument("--jobs", type=int, default=1, help="machines at a time; times of several are longer")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
     options = parser.parse_args()
     rows, passed = "", True
     with tempfile.TemporaryDirectory(prefix="verity-", dir="/var/tmp") as name:
         folder = options.set or _build(Path(name) / "project", options.store)
-        for method in Method:
-            for change in Change:
-                text, good = row(Trial(folder, method, change), Path(name) / f"{method}-{change}".replace(" ", "-"))
+        trials = [Trial(folder, method, change) for method in Method for change in Change]
+        places = [Path(name) / f"{one.method}-{one.change}".replace(" ", "-") for one in trials]
+        with ThreadPoolExecutor(options.jobs) as pool:
+            for text, good in pool.map(row, trials, places):
                 print(text, end="", flush=True)
                 rows, passed = rows + text, passed and good
     before, rest = options.page.read_text(encoding="utf-8").split(BEGIN)

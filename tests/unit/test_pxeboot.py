@@ -116,6 +116,10 @@ def test_errors_have_a_place_and_a_hint(tmp_path: Path, changes: list[tuple[str,
         ('start = "snponly"\nmethod = "http"\n', True),
         ('start = "http-boot"\nfirmware = "bios"\n', True),
         ('start = "http-boot"\nmethod = "initrd"\n', False),
+        ('start = "http-boot"\nfirmware = "uefi-secure"\n', False),
+        ('firmware = "uefi-secure"\n', True),
+        ('start = "undionly"\nfirmware = "bios"\nvariables = "stagewright.toml"\n', True),
+        ('start = "http-boot"\nrefused = true\n', True),
     ],
 )
 def test_boot_methods_that_do_not_exist_are_refused(tmp_path: Path, line: str, found: bool) -> None:

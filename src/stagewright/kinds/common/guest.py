@@ -20,11 +20,14 @@ from stagewright.kinds.common.context import MachineContext, StageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.kinds.common.work import Built, Work
-from stagewright.project.fields import NodeRef, Section, marked
+from stagewright.project.fields import FilePath, NodeRef, Section, marked
 from stagewright.vm import accel
 from stagewright.vm.accel import Acceleration
 from stagewright.vm.machine_spec import PLATFORMS, FirmwareKind, architecture_of
 from stagewright.vm.script import BootCommand, BootScript, Login, Report
+
+REFUSED = r"BdsDxe: failed to load .*(Access Denied|Security Violation)"
+"""Pattern for the message of OVMF about a program whose signature it does not accept."""
 
 TEST_ARTIFACTS = "boot"
 """Folder in the work folder for console log, screenshots and report of a guest."""
@@ -120,6 +123,26 @@ class MachineTest(GuestTest):
     """The memory of the machine, in MiB."""
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
     """The number of processors."""
+    variables: FilePath | None = None
+    """A file with UEFI variables, for example a copy of OVMF's with your keys; default: the file of the firmware."""
+    refused: bool = False
+    """Check that the firmware refuses to start the image, as Secure Boot does without a valid signature."""
+
+    @model_validator(mode="after")
+    def _fits_firmware(self) -> MachineTest:
+        if self.variables and self.firmware == "bios":
+            facts = {"hint": "remove it, or set firmware to uefi or uefi-secure"}
+            raise PydanticCustomError("firmware", "`variables`: a BIOS does not have UEFI variables", facts)
+        if self.refused and (self.expect or self.login or self.commands or self.poweroff):
+            facts = {"hint": "remove `expect`, `login`, `commands` and `poweroff`"}
+            raise PydanticCustomError(
+                "refused", "`refused`: an image that is refused shows nothing on the console", facts
+            )
+        return self
+
+    def script(self) -> BootScript:
+        """Return the steps of the test."""
+        return replace(super().script(), expect=(REFUSED,)) if self.refused else super().script()
 
     def node_context(self, node_id: str, scope: Scope) -> MachineContext:
         """Return the architecture of the machine: that of the system that it starts."""

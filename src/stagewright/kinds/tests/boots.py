@@ -19,13 +19,10 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.guest import TEST_ARTIFACTS, MachineTest
 from stagewright.kinds.common.work import Built, Work
-from stagewright.project.fields import ByValue, FilePath, FilesRef
+from stagewright.project.fields import ByValue, FilesRef
 from stagewright.vm.boot import boot
 from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
 from stagewright.vm.script import BootScript
-
-REFUSED = r"BdsDxe: failed to load .*(Access Denied|Security Violation)"
-"""Pattern for the message of OVMF about a program whose signature it does not accept."""
 
 
 class Attach(enum.StrEnum):
@@ -65,34 +62,21 @@ class BootTest(MachineTest, kind="boots", table="tests"):
     """The stage that makes the image to boot."""
     attach: Annotated[Attach, ByValue()] = Attach.CD
     """The device with the image: `cd`, `usb` or `disk`."""
-    variables: FilePath | None = None
-    """A file with UEFI variables, for example a copy of OVMF's with your keys; default: the file of the firmware."""
     entry: Annotated[int, Field(ge=1, le=100)] = 1
     """The number of the boot menu's entry to start; 1 is the default entry. Other entries need a menu on the console
     (`console=ttyS0` in the kernel arguments of the medium)."""
-    refused: bool = False
-    """Check that the firmware refuses to start the image, as Secure Boot does without a valid signature."""
 
     @model_validator(mode="after")
     def _fits(self) -> BootTest:
-        if self.variables and self.firmware == "bios":
-            facts = {"hint": "remove it, or set firmware to uefi or uefi-secure"}
-            raise PydanticCustomError("firmware", "`variables`: a BIOS does not have UEFI variables", facts)
         if self.entry > 1 and self.refused:
             raise PydanticCustomError(
                 "entry", "`entry`: an image that is refused shows no boot menu", {"hint": "remove it"}
-            )
-        if self.refused and (self.expect or self.login or self.commands or self.poweroff):
-            facts = {"hint": "remove `expect`, `login`, `commands` and `poweroff`"}
-            raise PydanticCustomError(
-                "refused", "`refused`: an image that is refused shows nothing on the console", facts
             )
         return self
 
     def script(self) -> BootScript:
         """Return the steps of the test."""
-        script = replace(super().script(), entry=self.entry)
-        return replace(script, expect=(REFUSED,)) if self.refused else script
+        return replace(super().script(), entry=self.entry)
 
     def build(self, work: Work[MachineContext]) -> Built:
         """Boot the image. The error of a failed test contains the report."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
@@ -40,12 +40,12 @@ from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.service import LOOPBACK
 from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot, methods_of
-from stagewright.project.fields import ByValue, FilesRef
+from stagewright.project.fields import ByValue, FilePath, FilesRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.trees import files_below
 from stagewright.vm.boot import boot
-from stagewright.vm.machine_spec import TAP, MachineSpec, architecture_of
+from stagewright.vm.machine_spec import TAP, FirmwareKind, MachineSpec, architecture_of
 
 REQUESTS = "requests.jsonl"
 """Requests of the machine and answers of the servers, one event per line."""
@@ -61,7 +61,7 @@ NO_PXE = tuple(
 """Arguments of QEMU that disable PXE in OVMF (PxeBcPcdProducerLib). The firmware would try it before HTTP Boot, and
 wait a minute for a boot server that does not exist."""
 
-FirmwareKind = Literal["uefi", "bios"]
+Platform = Literal["uefi", "bios"]
 
 
 class NetStart(enum.StrEnum):
@@ -97,7 +97,7 @@ class NetStart(enum.StrEnum):
                 return SCRIPT
 
     @property
-    def firmware(self) -> FirmwareKind | None:
+    def firmware(self) -> Platform | None:
         """The firmware that it needs; None if it works with both."""
         bios, uefi = (NetStart.PXELINUX, NetStart.UNDIONLY), (NetStart.IPXE_EFI, NetStart.SNPONLY, NetStart.HTTP_BOOT)
         return "bios" if self in bios else "uefi" if self in uefi else None
@@ -127,17 +127,30 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     card. `pxelinux`, `grub`, and the iPXE programs of the set `undionly`, `ipxe-efi` and `snponly`: over TFTP.
     `http-boot`: `boot.efi`, with the HTTP Boot of the firmware."""
     firmware: FirmwareKind = "uefi"
-    """The firmware: `uefi` or `bios`. QEMU's network card has iPXE for both."""
+    """The firmware: `uefi` or `bios`; QEMU's network card has iPXE for both. `uefi-secure` starts only signed programs:
+    `boot.efi` and `single.efi`."""
+    variables: FilePath | None = Field(default=None, exclude_if=lambda path: path is None)
+    """A file with UEFI variables, for example a copy of OVMF's with your keys; default: the file of the firmware."""
+    refused: bool = Field(default=False, exclude_if=lambda refused: not refused)
+    """Check that the firmware refuses to start the program, as Secure Boot does without a valid signature."""
     method: Annotated[Method, ByValue()] | None = None
     """The method for the image, for iPXE; default: the first of the set. The test starts a server for `nfs` and `nbd`.
     With `http-boot`, `initrd` means `single.efi`."""
 
+    @property
+    def platform(self) -> Platform:
+        """The firmware, with or without Secure Boot."""
+        return "bios" if self.firmware == "bios" else "uefi"
+
     @model_validator(mode="after")
     def _fits(self) -> NetbootTest:
-        if self.start.firmware not in (None, self.firmware):
+        if self.start.firmware not in (None, self.platform):
             facts = {"start": str(self.start), "fits": str(self.start.firmware)}
             facts["hint"] = f'set firmware = "{self.start.firmware}", or another start'
             raise PydanticCustomError("start", "`start`: {start} is for machines with {fits}", facts)
+        if self.firmware == "uefi-secure" and self.start is not NetStart.HTTP_BOOT:
+            facts = {"start": str(self.start), "hint": 'set start = "http-boot", or firmware = "uefi"'}
+            raise PydanticCustomError("firmware", "`firmware`: with Secure Boot, {start} is refused", facts)
         if self.method and not self.start.takes_method:
             facts = {"start": str(self.start), "hint": "remove it; the machine uses the first method of the set"}
             raise PydanticCustomError("method", "`method`: it cannot be chosen for {start}", facts)
@@ -197,13 +210,16 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
                     running.enter_context(self._lan(program, served, url, place.host, events.append))
                 addresses = {"base-url": url, **self._serve(served, work, events.append, running)}
                 (served / START).write_text(self._script(addresses), encoding="utf-8")
-                machine = self.machine(served, server.port, arch)
+                machine = replace(self.machine(served, server.port, arch), variables=self._variables(work))
                 report = boot(machine, self.script(), folder, acceleration, work.phase)
         finally:
             (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in events), encoding="utf-8")
         built = self.collected(report, folder, work)
         (folder / REQUESTS).rename(built.tree / REQUESTS)
         return built
+
+    def _variables(self, work: Work[MachineContext]) -> Path | None:
+        return work.files[self.variables] if self.variables else None
 
     def machine(self, served: Path, port: int, arch: Arch = Arch.AMD64) -> MachineSpec:
         """Return a machine that starts from a folder, which is served over HTTP on a port of the loopback."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
 import socketserver
+import struct
 import subprocess
 import sys
 import threading
@@ -19,10 +21,14 @@ import pytest
 from boxes import PYTHON, SYSCALL, make_box
 from fake_workers import eventually
 
-from stagewright.root.network import Service, own_addresses
+from stagewright.errors import Reason, StagewrightError
+from stagewright.root import network, packet_filter
+from stagewright.root.network import Service, fetch_network, own_addresses
 from stagewright.run import package_path
 
 pytestmark = pytest.mark.real
+
+SO_ATTACH_FILTER = 26
 
 
 class _Greeter(socketserver.StreamRequestHandler):
@@ -79,6 +85,94 @@ def test_only_named_services_of_this_machine_can_be_reached(tmp_path: Path) -> N
         root = replace(box.root, services=services)
         said = root.run(PYTHON, "-c", SYSCALL + ASK, places, network=True).stdout
         assert said.splitlines() == ["ECONNREFUSED", "hello root", "hello root", "ECONNREFUSED"]
+
+
+def test_a_service_that_is_named_twice_is_passed_on_once(tmp_path: Path) -> None:
+    with greeter(("127.0.0.1", 0)) as address:
+        root = replace(make_box(tmp_path).root, services=(Service(*address), Service(*address)))
+        assert root.run(PYTHON, "-c", SYSCALL + ASK, repr([address]), network=True).stdout == "hello root\n"
+
+
+def test_a_service_that_cannot_be_passed_on_is_reported() -> None:
+    other = Service("0.0.0.0", 4321)
+    with pytest.raises(StagewrightError) as caught, fetch_network([Service("127.0.0.1", 4321), other]):
+        pass
+    assert caught.value.reason is Reason.INVALID_VALUE
+    assert str(other) in caught.value.message
+
+
+BOUND = """
+import socket
+device = socket.if_nametoindex("tap0").to_bytes(4, sys.byteorder) + bytes(8)
+for address in eval(sys.argv[1]):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendmsg([address[0].encode()], [(socket.IPPROTO_IP, 8, device)], 0, address)
+with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+    client.settimeout(60)
+    print(client.connect_ex(("10.203.2.3", 9)) != 0)
+    for option in (socket.SO_BINDTODEVICE, 62):
+        try:
+            client.setsockopt(socket.SOL_SOCKET, option, device)
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+"""
+"""Sends past all routes by IP_PKTINFO. The answer to the connection comes after slirp4netns has seen the packets."""
+
+
+def test_packets_that_are_sent_past_all_routes_do_not_reach_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = make_box(tmp_path)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("0.0.0.0", 0))
+        addresses = [(address, server.getsockname()[1]) for address in ("127.0.0.1", *own_addresses()[:1])]
+        with monkeypatch.context() as unfiltered:
+            unfiltered.setattr(network, "_program", lambda _: packet_filter.program([]))
+            box.python(BOUND, repr(addresses), network=True)
+        server.settimeout(60)
+        assert [server.recv(99).decode() for _ in addresses] == [address for address, _ in addresses]
+        assert box.python(BOUND, repr(addresses), network=True).split() == ["True", "EPERM", "EPERM"]
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.recv(99)
+
+
+def test_the_filter_lets_packets_to_other_machines_through() -> None:
+    own = "198.51.100.7"
+    passed = ["10.203.2.2", "198.51.100.8", "192.168.1.1", "8.8.8.8", "10.203.3.1"]
+    refused = [
+        "127.0.0.1",
+        "127.9.9.9",
+        own,
+        "169.254.169.254",
+        "224.0.0.251",
+        "255.255.255.255",
+        "0.0.0.0",
+    ]
+    frames = [bytes(12) + b"\x08\x00" + bytes(16) + socket.inet_aton(address) for address in [*passed, *refused]]
+    arp, ipv6 = bytes(12) + b"\x08\x06" + bytes(28), bytes(12) + b"\x86\xdd" + bytes(40)
+    code = network._program([own])
+    held = ctypes.create_string_buffer(code, len(code))
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with sender, receiver:
+        receiver.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(code) // 8, ctypes.addressof(held))
+        )
+        for frame in (*frames, ipv6, arp):
+            sender.send(frame)
+        found = iter(lambda: receiver.recv(99), arp)
+        assert [socket.inet_ntoa(frame[30:34]) for frame in found] == passed
+
+
+def test_an_address_that_this_machine_gets_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The filter follows the addresses."""
+    programs: list[bytes] = []
+    attach = packet_filter.attach
+    monkeypatch.setattr(network, "_LOOK", 0.01)
+    monkeypatch.setattr(packet_filter, "attach", lambda where, code: (programs.append(code), attach(where, code)))
+    with fetch_network():
+        monkeypatch.setattr(network, "own_addresses", lambda: ["198.51.100.7"])
+        eventually(lambda: programs[-1:] == [network._program(["198.51.100.7"])])
 
 
 GATEWAY = """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import host_machine
@@ -57,6 +58,23 @@ _SERVICE = Matching(
     r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:]+\]):([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2})",
     "an IP address and a port, like 127.0.0.1:8080",
 )
+
+
+def _service(text: str) -> str:
+    """Refuse addresses that a fetch step cannot use: it has IPv4, and the loopback address of IPv6."""
+    try:
+        address = ipaddress.ip_address(text.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        facts = {"hint": "each number of an IPv4 address is at most 255"}
+        raise PydanticCustomError("service", "not an IP address", facts) from None
+    if address.is_unspecified:
+        facts = {"hint": "name the address that programs connect to"}
+        raise PydanticCustomError("service", "not the address of a service", facts)
+    if address.version == 6 and not address.is_loopback:
+        facts = {"hint": "use an IPv4 address of the service, or [::1]"}
+        raise PydanticCustomError("service", "fetch steps do not reach this address: they have no IPv6", facts)
+    return text
+
 
 Fingerprint = Annotated[
     str, Matching("[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}", "the fingerprint of a primary key, without spaces")
@@ -203,7 +221,7 @@ class DistfilesTable(Section):
 class FetchTable(Section):
     """``[fetch]``: what the fetch steps of builds can reach. These settings change neither results nor keys."""
 
-    allow: list[Annotated[str, _SERVICE]] = []
+    allow: list[Annotated[str, _SERVICE, AfterValidator(_service)]] = []
     """Services of this machine that fetch steps need, such as a mirror: IP address and port, like `127.0.0.1:8080`."""
 
 

@@ -2,8 +2,9 @@
 
 slirp4netns is an unprivileged program that makes the connections of the namespace as its own. Services of this machine,
 its abstract sockets (unix(7)) and its interfaces are out of reach. Addresses of this machine, and those of metadata
-services of clouds, exist in the namespace too, where no program listens. A project can name
-services of this machine that a fetch step needs; this process listens there and passes the connections on.
+services of clouds, exist in the namespace too, where no program listens. A filter drops packets to them that are sent
+past all routes (:mod:`stagewright.root.packet_filter`). A project can name services of this machine that a fetch step
+needs; this process listens there and passes the connections on.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.run import spawn
+from stagewright.root import packet_filter
+from stagewright.run import Process, spawn
 
 T = TypeVar("T")
 
@@ -36,8 +39,14 @@ NETWORK = "10.203.2.0/24"
 RESOLVER = "10.203.2.3"
 """The addresses that slirp4netns gives the namespace, and its resolver, which asks that of this machine."""
 
-METADATA = ("169.254.0.1", "255.255.0.0")
-"""Link-local addresses (RFC 3927), where machines in clouds find their credentials."""
+METADATA = tuple(map(IPv4Network, ("169.254.0.0/16", "100.100.100.200", "168.63.129.16", "192.0.0.192")))
+"""Where machines in clouds find their credentials: link-local addresses (RFC 3927), and those of some providers."""
+
+UNREACHABLE = (*map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255")), *METADATA)
+"""Addresses that lead to services of this machine, also by multicast, or to metadata."""
+
+_LOOK = 1.0
+"""Seconds between two looks at the addresses of this machine."""
 
 _NEW_NETWORK = 0x40000000
 _SET_FLAGS, _SET_ADDRESS, _SET_MASK, _LIST_ADDRESSES = 0x8914, 0x8916, 0x891C, 0x8912
@@ -53,6 +62,9 @@ class Service(NamedTuple):
 
     address: str
     port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     @classmethod
     def of(cls, text: str) -> Service:
@@ -72,13 +84,16 @@ class FetchNetwork(NamedTuple):
 def fetch_network(services: Sequence[Service] = ()) -> Iterator[FetchNetwork]:
     """Make the network of one fetch step; ``services`` of this machine can be reached from it.
 
-    Raises: HOST_FEATURE if the kernel or the rights of this process do not permit it, MISSING_TOOL without slirp4netns.
+    Raises: HOST_FEATURE if the kernel or the rights of this process do not permit it, MISSING_TOOL without slirp4netns,
+    INVALID_VALUE if one of the services cannot be passed on.
     """
     with contextlib.ExitStack() as ends:
-        namespace, listeners = _in_thread(lambda: _make(services))
+        namespace, listeners = _in_thread(lambda: _make(list(dict.fromkeys(services))))
         ends.callback(os.close, namespace)
+        for listener, _ in listeners:
+            ends.enter_context(listener)
         path = f"/proc/{os.getpid()}/fd/{namespace}"
-        ends.enter_context(_way_out(path))
+        ends.enter_context(_filtered(ends.enter_context(_way_out(path))))
         for listener, service in listeners:
             ends.enter_context(_forwarding(listener, service))
         with tempfile.TemporaryFile() as resolv_conf:
@@ -110,15 +125,28 @@ def _make(services: Sequence[Service]) -> tuple[int, list[tuple[socket.socket, S
             raise OSError(number, os.strerror(number))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sh22x", b"lo", _UP))
-            for number, (address, mask) in enumerate([METADATA, *((one, "255.255.255.255") for one in own)]):
-                for request, value in ((_SET_ADDRESS, address), (_SET_MASK, mask)):
-                    name, data = f"lo:{number}".encode(), socket.inet_aton(value)
+            for number, network in enumerate([*METADATA, *map(IPv4Network, own)]):
+                for request, value in (
+                    (_SET_ADDRESS, network[min(1, network.num_addresses - 1)]),
+                    (_SET_MASK, network.netmask),
+                ):
+                    name, data = f"lo:{number}".encode(), value.packed
                     fcntl.ioctl(control, request, struct.pack("16sHH4s16x", name, socket.AF_INET, 0, data))
     except OSError as error:
-        what = f"network of the fetch step: cannot be made ({error.strerror})"
-        raise StagewrightError(Reason.HOST_FEATURE, what, hint="stagewright doctor shows what is missing") from error
-    listeners = [(listener, service) for service in services if (listener := _listener(service))]
-    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC), listeners
+        raise _unusable("be made", error) from error
+    with contextlib.ExitStack() as undo:
+        listeners = []
+        for service in services:
+            if listener := _listener(service):
+                listeners.append((undo.enter_context(listener), service))
+        namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        undo.pop_all()
+    return namespace, listeners
+
+
+def _unusable(what: str, error: OSError) -> StagewrightError:
+    message = f"network of the fetch step: cannot {what} ({error.strerror})"
+    return StagewrightError(Reason.HOST_FEATURE, message, hint="stagewright doctor shows what is missing")
 
 
 def own_addresses() -> list[str]:
@@ -139,11 +167,13 @@ def _listener(service: Service) -> socket.socket | None:
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) or isinstance(error, socket.gaierror):
             return None
-        raise
+        what = f"{service}: the fetch step cannot use this service of this machine ({error.strerror})"
+        hint = "correct the address and port in [fetch] allow; each service can be listed once"
+        raise StagewrightError(Reason.INVALID_VALUE, what, hint=hint) from error
 
 
 @contextlib.contextmanager
-def _way_out(namespace: str) -> Iterator[None]:
+def _way_out(namespace: str) -> Iterator[Process]:
     """Run slirp4netns for a namespace. It ends with this process in any case."""
     words = ["setpriv", "--pdeathsig", "KILL", "--", "slirp4netns", "--configure", "--mtu=65520", f"--cidr={NETWORK}"]
     words += ["--disable-host-loopback", "--enable-sandbox", "--enable-seccomp", "--netns-type=path"]
@@ -154,7 +184,8 @@ def _way_out(namespace: str) -> Iterator[None]:
     with os.fdopen(reader, "rb") as ready, tempfile.TemporaryFile() as said, contextlib.ExitStack() as ends:
         try:
             command = [*words, f"--ready-fd={writer}", namespace, "tap0"]
-            ends.enter_context(spawn(command, stdout=said, stderr=said, own_session=True, pass_fds=[writer]))
+            process = spawn(command, stdout=said, stderr=said, own_session=True, pass_fds=[writer])
+            ends.enter_context(process)
         finally:
             os.close(writer)
         if not ready.read(1):
@@ -162,7 +193,39 @@ def _way_out(namespace: str) -> Iterator[None]:
             hint = "allow /dev/net/tun (modprobe tun; in a container: --device /dev/net/tun)"
             what, detail = "slirp4netns: no network for the fetch step", said.read().decode(errors="replace")
             raise StagewrightError(Reason.HOST_FEATURE, what, detail=detail, hint=hint)
+        yield process
+
+
+@contextlib.contextmanager
+def _filtered(way_out: Process) -> Iterator[None]:
+    """Drop packets to addresses of this machine and to metadata, also to addresses that it gets meanwhile."""
+    with contextlib.ExitStack() as ends:
+        known = own_addresses()
+        try:
+            device = packet_filter.device_of(way_out.pid)
+            ends.callback(os.close, device)
+            packet_filter.attach(device, _program(known))
+        except OSError as error:
+            raise _unusable("be confined", error) from error
+        ended = threading.Event()
+
+        def follow() -> None:
+            seen = known
+            while not ended.wait(_LOOK):
+                with contextlib.suppress(OSError):
+                    if seen != (now := own_addresses()):
+                        packet_filter.attach(device, _program(now))
+                        seen = now
+
+        thread = threading.Thread(target=follow, name="addresses", daemon=True)
+        thread.start()
+        ends.callback(thread.join)
+        ends.callback(ended.set)
         yield
+
+
+def _program(own: Sequence[str]) -> bytes:
+    return packet_filter.program([*UNREACHABLE, *map(IPv4Network, own)])
 
 
 def _resolv_conf() -> str:

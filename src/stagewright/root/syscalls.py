@@ -45,6 +45,9 @@ FAMILIES = (1, 2, 10, 16)
 ALL_FAMILIES = 64
 """A number above all families of the kernel."""
 
+DEVICE_OPTIONS = (25, 62)
+"""SO_BINDTODEVICE and SO_BINDTOIFINDEX of socket(7): they send past all routes."""
+
 AUDIT = (16, 9)
 """Family and protocol of the audit system. Refused as in a kernel without it, so that PAM does not fail."""
 
@@ -123,6 +126,8 @@ def _add(rules: object, library: ModuleType) -> None:
         refuse(errno.EPERM, "ioctl", equals(1, request))
     for request in TRACING:
         refuse(errno.EPERM, "ptrace", equals(0, request))
+    for option in DEVICE_OPTIONS:
+        refuse(errno.EPERM, "setsockopt", equals(1, 1), equals(2, option))  # at the level SOL_SOCKET
     for family in sorted({*range(ALL_FAMILIES)} - {*FAMILIES}):
         refuse(errno.EAFNOSUPPORT, "socket", equals(0, family))
     refuse(errno.EPROTONOSUPPORT, "socket", equals(0, AUDIT[0]), equals(2, AUDIT[1]))

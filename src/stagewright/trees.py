@@ -225,19 +225,34 @@ def tree_size(path: Path) -> int:
 
     If folders are moved meanwhile, only a part is counted.
     """
-    seen: set[tuple[int, int]] = set()
-    total = 0
+    return measure(path)[0]
+
+
+def measure(path: Path, *, only_own: bool = False) -> tuple[int, bool]:
+    """Return the size of a tree as :func:`tree_size` does, and False if a part is missing.
+
+    ``only_own`` leaves out files that have hard links outside of the tree, too.
+    """
+    total, whole = 0, True
+    links: dict[tuple[int, int], int] = {}
+    sizes: dict[tuple[int, int], int] = {}
     try:
         with _parent(path) as parent:
             for step in walk(parent, path.name, _open):
-                for info in (os.fstat(step.folder), *_each_stat(step.files)):
-                    if (info.st_dev, info.st_ino) not in seen:
-                        seen.add((info.st_dev, info.st_ino))
+                total += 0 if step.left else os.fstat(step.folder).st_blocks * 512
+                for info in _each_stat(step.files):
+                    if info.st_nlink == 1:
                         total += info.st_blocks * 512
+                    else:
+                        identity = info.st_dev, info.st_ino
+                        links[identity] = links.get(identity, info.st_nlink) - 1
+                        sizes[identity] = info.st_blocks * 512
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ESTALE):
             raise
-    return total
+        whole = False
+    total += sum(size for identity, size in sizes.items() if not (only_own and links[identity]))
+    return total, whole
 
 
 def _each_stat(entries: list[os.DirEntry[str]]) -> Iterator[os.stat_result]:

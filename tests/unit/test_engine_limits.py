@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -17,12 +18,13 @@ from stagewright.engine.job import Job
 from stagewright.engine.limits import RESERVE, DiskWatch
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Status
+from stagewright.events import NodeNotice, Status
 from stagewright.graph.node import Yields
 from stagewright.project.limits import Limits, NodeLimits, parse_limits
 from stagewright.root import limit_groups
 from stagewright.root.limit_groups import LimitGroup, Place, find_place
 from stagewright.run import package_path, run
+from stagewright.trees import measure
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces need root")
 in_groups = pytest.mark.usefixtures("groups")
@@ -288,3 +290,54 @@ def test_a_node_that_writes_too_much_is_ended(tmp_path: Path) -> None:
     limits = NodeLimits(disk="2M")
     (error,) = site.run(keep_going=True, limits=limits).errors.values()  # type: ignore[arg-type]
     assert error.reason is Reason.LIMIT
+
+
+def test_files_that_the_store_has_lent_do_not_count(
+    watch: Callable[..., Mapping[Path, StagewrightError]], tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_bytes(b"x" * (3 << 20))
+    (tmp_path / "small/deep/lent").hardlink_to(tmp_path / "cache")
+    assert not watch(1 << 39, False, small=Limits(disk=2 << 20))
+    (tmp_path / "small/deep/second").write_bytes(b"x" * (3 << 20))
+    (tmp_path / "small/deep/third").hardlink_to(tmp_path / "small/deep/second")
+    assert watch(1 << 39, small=Limits(disk=2 << 20))
+
+
+def test_a_node_that_cannot_be_measured_keeps_its_size_and_the_others_are_measured(
+    watch: Callable[..., Mapping[Path, StagewrightError]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(folder: Path, *, only_own: bool) -> tuple[int, bool]:
+        if folder.name == "small":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return measure(folder, only_own=only_own)
+
+    monkeypatch.setattr("stagewright.engine.limits.measure", broken)
+    monkeypatch.setattr("stagewright.engine.limits.RESERVE", 2 << 20)
+    assert [folder.name for folder in watch(1 << 20, small=Limits(), large=Limits())] == ["large"]
+
+
+def test_a_node_that_fills_the_disk_is_removed_so_that_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(
+        tmp_path,
+        {
+            "seed:one": "await two; head -c 3M /dev/zero > $FOLDER/file; exec sleep 4321",
+            "seed:two": "head -c 2M /dev/zero > $FOLDER/file; reach two; await space; built",
+        },
+    )
+
+    def usage(store: Path) -> tuple[int, int, int]:
+        sizes = [path.stat().st_size for path in store.rglob("file")]
+        if "seed:one" in scheduler._outcome.errors and sum(sizes) < 4 << 20:
+            site.reach("space")
+        return 1 << 40, 0, 1 << 40 if sum(sizes) < 4 << 20 else 0
+
+    monkeypatch.setattr("stagewright.engine.limits.RESERVE", 1 << 20)
+    monkeypatch.setattr("stagewright.engine.limits.LOOK", 0.05)
+    scheduler = site.scheduler(keep_going=True)
+    scheduler._disk = DiskWatch(site.store.path, usage)
+    errors = scheduler.run().errors
+    assert {name: error.reason for name, error in errors.items()} == {"seed:one": Reason.DISK_FULL}
+    assert not site.store.failed("demo", "seed:one").exists()
+    assert any("not kept" in event.text for event in site.events if isinstance(event, NodeNotice))

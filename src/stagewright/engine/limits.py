@@ -13,7 +13,7 @@ from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.limits import Limits, shown
 from stagewright.root.limit_groups import LimitGroup
-from stagewright.trees import tree_size
+from stagewright.trees import measure
 
 RESERVE = 512 << 20
 """Bytes of the store's disk that one node must leave free for others; at most a fiftieth of the disk."""
@@ -150,9 +150,12 @@ class DiskWatch:
     def _count(self, folders: Sequence[Path]) -> None:
         for folder in folders:
             started = time.monotonic()
-            size = tree_size(folder)
+            try:
+                size, whole = measure(folder, only_own=True)  # others are lent from the store
+            except OSError:  # the disk is damaged, or this process has too many open files
+                size, whole = 0, False
             end = time.monotonic()
-            self._sizes[folder] = _Measured(size, end, end - started)
+            self._sizes[folder] = _Measured(size if whole else max(size, self._size(folder)), end, end - started)
 
 
 def _too_full(store: Path, free: int, size: int) -> StagewrightError:

@@ -77,12 +77,16 @@ StartBuild = Callable[[Job, Path], Worker]
 
 @dataclass
 class _Running:
-    """A node with a worker. Closing ``release`` kills the worker and releases the lock of the key."""
+    """A node with a worker. Closing ``release`` kills the worker and releases the lock of the key.
+
+    ``too_large`` is True if the engine has ended the worker because of the disk.
+    """
 
     worker: Worker
     node: Node
     cores: int
     release: contextlib.ExitStack
+    too_large: bool = False
 
 
 @dataclass
@@ -267,12 +271,13 @@ class Scheduler:
 
     def _enforce_limits(self) -> None:
         """End the workers that exceed a limit which the kernel does not know."""
-        workers = {running.worker.folder: running.worker for running in self._running.values()}
-        for folder, error in self._disk.look({name: one.job.limits for name, one in workers.items()}).items():
-            if not workers[folder].stopped:
-                workers[folder].stop(error)
-        for worker in workers.values():
-            worker.enforce()
+        nodes = {running.worker.folder: running for running in self._running.values()}
+        for folder, error in self._disk.look({name: one.worker.job.limits for name, one in nodes.items()}).items():
+            if not nodes[folder].worker.stopped:
+                nodes[folder].too_large = True
+                nodes[folder].worker.stop(error)
+        for node in nodes.values():
+            node.worker.enforce()
 
     def _pass_on_events(self, running: _Running) -> None:
         for event in running.worker.events():
@@ -293,7 +298,8 @@ class Scheduler:
         if result.status is Status.BUILT:
             self.store.remember(project, name, self.plan.steps[name].key.data)
         try:
-            notice = self._put_away(project, name, running.worker.folder, result.status)
+            full = running.too_large or (result.error or {}).get("reason") == Reason.DISK_FULL
+            notice = self._put_away(project, name, running.worker.folder, result.status, full=full)
         except OSError as error:  # the next run tries to remove what stays
             notice = not_removed(running.worker.folder, error)
         if notice:
@@ -301,8 +307,14 @@ class Scheduler:
         self._release(name)
         self._finish(result)
 
-    def _put_away(self, project: str, name: str, folder: Path, status: Status) -> str:
-        """Remove a work folder and an earlier kept one, or keep this one. Return a notice, or an empty string."""
+    def _put_away(self, project: str, name: str, folder: Path, status: Status, *, full: bool) -> str:
+        """Remove a work folder and an earlier kept one, or keep this one. Return a notice, or an empty string.
+
+        The folder of a node that failed because of a full disk is removed, so that the others can go on.
+        """
+        if status is not Status.BUILT and full:
+            remove_tree(folder)
+            return "its root is not kept, because the disk needs the space"
         if status is not Status.BUILT:
             if self.store.keep_failed(folder, project, name):
                 return ""

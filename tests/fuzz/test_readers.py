@@ -35,6 +35,7 @@ from stagewright.kinds.registry import kinds
 from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.inspect import _BootStructures, _check
 from stagewright.media.menus import problems_of, read_menu, unified
+from stagewright.portage import gpkg
 from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.ebuilds import by_version
 from stagewright.portage.installed import _contents
@@ -181,6 +182,23 @@ CONSOLE = b"\x1b[2J\x1b[31mlogin:\x1b[0m \r\n\x1b]0;title\x07text\xff\xe2\x82\n$
 KCONFIG = b'CONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D="x"\n'
 
 
+def package() -> bytes:
+    """A binary package (GLEP 78)."""
+    members = {"gpkg-1": b"", "metadata.tar": packed({"metadata/PF": b"a-1"}), "image.tar": packed({"image/a": b"x"})}
+    records = "".join(gpkg.record(name, len(data), gpkg.digests_of(iter([data]))) for name, data in members.items())
+    return packed({f"a-1-1/{name}": data for name, data in {**members, "Manifest": records.encode()}.items()})
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
 def tar() -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -304,6 +322,8 @@ READERS: dict[str, tuple[Sequence[bytes], Reader]] = {
     "cpio": ([cpio(), bytes(512) + cpio() + gzip.compress(cpio(), 1)], contents),
     "pe": ([pe()], lambda data, _: unified("x.efi", data)),
     "oci": ([MANIFEST], manifest),
+    "binary package": ([package()], in_file("p", lambda path: gpkg.read(path).metadata(path.parent))),
+    "Manifest of a binary package": ([b"DATA gpkg-1 0 SHA512 0\n"], lambda data, _: gpkg._records(Path("p"), data)),
     "binhost index": ([INDEX], in_file("Packages", index)),
     "event": ([EVENT], as_text(event)),
     "installed files": ([CONTENTS], in_file("CONTENTS", _contents)),

@@ -127,6 +127,17 @@ def test_a_build_cannot_change_a_cached_package_by_its_own_file(provenance: Prov
     assert kept.read_bytes() == good and [path.read_bytes() for path in first.pkgdir.packages()] == [good]
 
 
+@pytest.mark.parametrize("folder", ["app-misc/other", "app-misc", "app-misc/hello/hello", "app-misc/hello-1"])
+def test_a_package_in_another_folder_is_not_cached(provenance: Provenance, tmp_path: Path, folder: str) -> None:
+    """It would be filed under the fingerprint of another ebuild, or of none."""
+    binpkgs = build(tmp_path / "build", provenance)
+    file = tmp_path / "build/own" / folder / "hello-1-1.gpkg.tar"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(package("app-misc/hello-1"))
+    binpkgs.cache_new()
+    assert not (tmp_path / "cache").exists()
+
+
 @pytest.mark.parametrize(
     ("cpv", "name", "said"),
     [

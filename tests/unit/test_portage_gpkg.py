@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,23 @@ def headers(*, type_: bytes = tarfile.REGTYPE, size: int = 0, name: str = "a-1-1
     return info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
 
 
+def sparse() -> bytes:
+    """The header of a GNU sparse file, whose list of parts goes on after the end of the archive."""
+    info = tarfile.TarInfo("a-1-1/gpkg-1")
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[482] = 1
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def folders(count: int) -> bytes:
+    info = tarfile.TarInfo("a-1-1")
+    info.type = tarfile.DIRTYPE
+    return info.tobuf(tarfile.GNU_FORMAT) * count + bytes(1024)
+
+
 GOOD = {"metadata.tar": tar_of({"metadata/PF": b"a"}), "image.tar": b""}
 
 
@@ -64,6 +83,10 @@ GOOD = {"metadata.tar": tar_of({"metadata/PF": b"a"}), "image.tar": b""}
         headers(size=-512),
         headers(type_=tarfile.XHDTYPE, size=1 << 30),
         headers(name="../gpkg-1"),
+        sparse(),
+        folders(10_000),
+        b"".join(headers(type_=tarfile.XHDTYPE)[:512] for _ in range(5000)),
+        remade({**GOOD, "image.tar\ndetach 0 0 9 x": b""}),
         tar_of({f"a/{number}": b"" for number in range(100)}),
         tar_of({"a/gpkg-1": b"", "b/Manifest": b""}),
         remade({"metadata.tar": GOOD["metadata.tar"]}),
@@ -131,6 +154,22 @@ def test_packages_are_signed_and_the_index_follows(keys: tuple[str, Path], tmp_p
     assert f"SIZE: {file.stat().st_size}\n" in index and "MD5: 0" not in index
     with pytest.raises(StagewrightError):
         with_digests("PACKAGES: 0\n\n", folder)
+
+
+def test_a_signature_of_a_member_that_is_not_good_is_an_error(
+    keys: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(self: PackageSigner, requests: Iterable[str]) -> None:
+        run(self, requests)
+        for path in (tmp_path / "signing/out").glob("*.image.tar"):
+            shutil.copy(path.with_name("0.metadata.tar"), path)
+
+    run = PackageSigner._run
+    monkeypatch.setattr(PackageSigner, "_run", damaged)
+    file = written(tmp_path / "a-1-1.gpkg.tar", package("x/a-1"))
+    with pytest.raises(StagewrightError) as caught:
+        PackageSigner(keys[0], keys[1], None, tmp_path / "signing", 0).sign([file])
+    assert caught.value.reason is Reason.BAD_SIGNATURE and "image.tar of a-1-1.gpkg.tar" in caught.value.message
 
 
 def test_a_missing_key_is_reported(keys: tuple[str, Path], tmp_path: Path) -> None:

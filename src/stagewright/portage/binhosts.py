@@ -64,6 +64,19 @@ assert {"frozen", "location"} <= set(BinRepoConfig.__slots__)
 
 
 @dataclass(frozen=True)
+class _Rejected:
+    """A package that the root's Portage rejects: its host and path, the error found, and the output of gpg."""
+
+    host: str
+    path: str
+    what: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.path} from binhost {self.host}: {self.what or first_problem(self.detail)[1]}"
+
+
+@dataclass(frozen=True)
 class Host:
     """One host: its settings in the project, its cache in the store, and its folder in one build."""
 
@@ -120,11 +133,6 @@ class Host:
         for path in paths:
             if (kept := self.cache / path).exists():
                 os.utime(kept.parent)
-
-    def rejection(self, problem: Mapping[str, str]) -> str:
-        """Return a line about a rejected package: the error found, or gpg's verdict on its signature."""
-        what = problem["what"] or first_problem(problem["detail"])[1]
-        return f"{problem['path']} from binhost {self.name}: {what}"
 
 
 def _link(source: Path, target: Path) -> None:
@@ -244,14 +252,13 @@ class Binhosts:
             }
             for host, path in new
         ]
-        problems = ask_script(root, "verify_binpkgs.py", (self.folder / "verify.json", request))
+        problems = ask_script(root, "verify_binpkgs.py", list[_Rejected], (self.folder / "verify.json", request))
         if problems:
-            by_name = {host.name: host for host in self.hosts}
-            lines = [by_name[problem["host"]].rejection(problem) for problem in problems]
+            lines = list(map(str, problems))
             raise StagewrightError(
                 Reason.BAD_SIGNATURE,
                 lines[0] if len(lines) == 1 else f"{len(lines)} binary packages are rejected",
-                detail="\n".join(lines) if len(lines) > 1 else problems[0]["detail"],
+                detail="\n".join(lines) if len(lines) > 1 else problems[0].detail,
                 hint="if the host has new keys, put them into the file that `keys` names; else report it to the host",
             )
 

@@ -32,6 +32,11 @@ def compare_versions(left: str, right: str) -> int:
     )
 
 
+def is_version(text: str) -> bool:
+    """True if a text is a version with or without a revision (PMS 8, section 3.2)."""
+    return _VERSION.fullmatch(text) is not None
+
+
 by_version = functools.cmp_to_key(compare_versions)
 """Sort key of a version."""
 
@@ -51,7 +56,7 @@ def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
     category, _, name = package.partition("/")
     for path in sorted((tree / package).glob(f"{name}-*.ebuild")):
         version = path.stem[len(name) + 1 :]
-        if not _VERSION.fullmatch(version):
+        if not is_version(version):
             continue
         cache = tree / "metadata" / "md5-cache" / category / path.stem
         text = read_text(cache if is_file(cache) else path, errors="replace")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,9 @@ _LONGEST_LOG = 4 << 20
 """The part of a build log that is searched for the cause of a failure (bytes at its end)."""
 
 DEPCACHE = "/var/cache/edb/dep"
+
+_FAILURES_OF_PORTAGE = (Reason.DEPENDENCIES, Reason.FETCH_FAILED, Reason.PACKAGE_FAILED, Reason.DIGEST_MISMATCH)
+"""Errors that are read from Portage's output."""
 
 
 EmergeProgress = Callable[[int, int, str], None]
@@ -127,12 +131,29 @@ class Portage:
         output = EmergeOutput()
         if self.binhosts:
             self.binhosts.prepare_fetch()
-        try:
+        with self._taking(output):
             self._run(words, env, fetching=True, output=output)
-        finally:
-            self.take_fetched(output)
-            if self.binhosts:
-                self.binhosts.check(self.root, output.hosts)
+        self._check_binhosts(output)
+
+    @contextlib.contextmanager
+    def _taking(self, output: EmergeOutput) -> Iterator[None]:
+        """Take what a fetch step has downloaded, also if Portage failed.
+
+        Portage fails if a binary package host sends no index, or a package that is not trusted. Then the error says
+        this. Other errors and interrupts stay as they are.
+        """
+        try:
+            yield
+        except StagewrightError as error:
+            if error.reason in _FAILURES_OF_PORTAGE:
+                self.take_fetched(output)
+                self._check_binhosts(output)
+            raise
+        self.take_fetched(output)
+
+    def _check_binhosts(self, output: EmergeOutput) -> None:
+        if self.binhosts:
+            self.binhosts.check(self.root, output.hosts)
 
     def fetch_sources(self, request: FetchRequest, *, elsewhere: bool = False) -> None:
         """Fetch the sources of packages and of all their dependencies, without building.
@@ -142,13 +163,12 @@ class Portage:
         """
         if request.atoms:
             options = ["--usepkg=n", *request.options, *(["--emptytree"] if elsewhere else [])]
-            words = replace(self, binpkgs=None, binhosts=None)._emerge(request.target, [*options, *request.atoms])
+            plain = replace(self, binpkgs=None, binhosts=None)
+            words = plain._emerge(request.target, [*options, *request.atoms])
             env = {"USE": request.use} if request.use is not None else {}
             output = EmergeOutput()
-            try:
+            with plain._taking(output):
                 self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True, output=output)
-            finally:
-                self.take_fetched(output)
 
     def take_fetched(self, output: EmergeOutput) -> None:
         """Share the files that a fetch step has downloaded. The build step then makes the packages of the fetch step.
@@ -187,15 +207,15 @@ class Portage:
 
     def stage1_packages(self) -> Stage1Packages:
         """Return the stage1 packages and BOOTSTRAP_USE of the profile."""
-        return Stage1Packages(**ask_script(self.root, "stage1_packages.py", env=self.environment))
+        return ask_script(self.root, "stage1_packages.py", Stage1Packages, env=self.environment)
 
     def installed_atoms(self, atoms: Sequence[str]) -> dict[str, list[str]]:
         """Return the installed packages (category/name-version) that match atoms and @sets.
 
         A virtual matches the packages that satisfy it.
         """
-        found: dict[str, list[str]] = ask_script(self.root, "installed_atoms.py", arguments=atoms, env=self.environment)
-        return found
+        shape = dict[str, list[str]]
+        return ask_script(self.root, "installed_atoms.py", shape, arguments=atoms, env=self.environment)
 
     def try_compiler(self) -> str:
         """Compile and run a test program with the root's compiler. Return the compiler's name."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +38,13 @@ COMPRESSORS = {
 """Commands that compress an archive, or decompress it with ``-d``, by the end of its name."""
 
 _MOST_MEMBERS, _MOST_ENTRIES = 6, 1000
-_LARGEST_METADATA, _LARGEST_MANIFEST, _LARGEST_HEADER = 64 << 20, 1 << 20, 1 << 16
+_LARGEST_METADATA, _LARGEST_MANIFEST = 64 << 20, 1 << 20
+_LARGEST_HEADER, _ALL_HEADERS = 1 << 16, 4 << 20
+"""Bytes of one header of an archive, and of all: tarfile has them in memory."""
+
+_NAME = re.compile(r"[!-.0-~]{1,255}")
+"""Names of a package and of its members: no spaces, slashes and control characters."""
+
 _CHUNK = 1 << 20
 
 
@@ -155,8 +162,9 @@ def read(path: Path, *, manifest: bytes | None = None) -> BinaryPackage:
         for info, offset in _tar_members(path, stream, size):
             folder, slash, name = info.name.partition("/")
             found.append((folder, Member(name, offset, info.size)))
-            if not slash or "/" in name or name in ("", ".", "..") or len(found) > _MOST_MEMBERS:
-                raise invalid(path, f"unexpected member {info.name!r}")
+            fine = _NAME.fullmatch(folder) and _NAME.fullmatch(name) and name not in (".", "..")
+            if not slash or not fine or len(found) > _MOST_MEMBERS:
+                raise invalid(path, f"unexpected member {info.name[:100]!r}")
     members = tuple(member for _, member in found)
     names = [member.name for member in members]
     folders = {folder for folder, _ in found}
@@ -212,7 +220,9 @@ def renumber(package: BinaryPackage, build_id: int, target: Path, mtime: int) ->
     metadata = _filtered(package, old, stream.getvalue(), target.parent)
     parts = [Part.of(VERSION, b""), Part.of(old.name, metadata), Part.copy(package, image)]
     manifest = "".join(record(part.name, part.size, digests_of(part.chunks())) for part in parts)
-    write(target, f"{full.decode()}-{build_id}", [*parts, Part.of(MANIFEST, manifest.encode())], mtime)
+    if not _NAME.fullmatch(name := full.decode("ascii", errors="replace")):
+        raise invalid(package.path, "its metadata has no valid name")
+    write(target, f"{name}-{build_id}", [*parts, Part.of(MANIFEST, manifest.encode())], mtime)
 
 
 def record(name: str, size: int, digests: Mapping[str, str]) -> str:
@@ -247,7 +257,7 @@ def _records(path: Path, text: bytes) -> dict[str, dict[str, str]]:
     """Return the records of a Manifest: size and digests by name of the member."""
     found: dict[str, dict[str, str]] = {}
     for line in text.decode("ascii", errors="replace").splitlines():
-        kind, *words = line.split()
+        kind, *words = line.split() or [""]
         if kind != "DATA" or len(words) < 4 or len(words) % 2 or words[0] in found:
             raise invalid(path, "its Manifest is invalid")
         found[words[0]] = {"size": words[1], **dict(zip(words[2::2], words[3::2], strict=True))}
@@ -269,14 +279,16 @@ def _verify(package: BinaryPackage) -> None:
 
 
 class _Headers(io.RawIOBase):
-    """The part of a stream that tarfile uses for headers. It refuses to read a large extended header into memory."""
+    """The part of a stream that tarfile uses for headers. It refuses to read large or many headers into memory."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self._left = _ALL_HEADERS
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _LARGEST_HEADER:
+        if not 0 <= size <= min(_LARGEST_HEADER, self._left):
             raise tarfile.ReadError("header too large")
+        self._left -= size
         return self._stream.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -300,19 +312,23 @@ class _Reader(io.RawIOBase):
 def _tar_members(path: Path, stream: IO[bytes], size: int) -> Iterator[tuple[tarfile.TarInfo, int]]:
     """Yield the regular files of an uncompressed tar archive, with the offset of their content.
 
-    Raises ``BAD_ARCHIVE`` for anything else in it. The caller limits the number of members.
+    Raises ``BAD_ARCHIVE`` for anything else in it, and for whatever tarfile raises: it has no list of that. The caller
+    limits the number of members.
     """
     stream.seek(0)
     try:
         with tarfile.open(fileobj=_Headers(stream), mode="r:") as archive:
             while (info := archive.next()) is not None:
+                archive.members = []  # type: ignore[attr-defined]  # many folders would fill the memory
                 end = info.offset_data + info.size
                 if info.isdir() and not info.size:
                     continue
                 if not info.isreg() or info.issparse() or info.size < 0 or end > size:
                     raise invalid(path, f"unexpected member {info.name[:100]!r}")
                 yield info, info.offset_data
-    except (tarfile.TarError, ValueError, OverflowError, RecursionError, OSError) as error:
+    except StagewrightError:
+        raise
+    except Exception as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise invalid(path, "not a tar archive") from error

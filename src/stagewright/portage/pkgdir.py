@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage import gpkg
+from stagewright.portage.ebuilds import is_version
 from stagewright.root.lent import LentFolder
 
 
@@ -47,7 +48,10 @@ class Pkgdir(LentFolder):
 
     def _check(self, file: Path, name: str) -> None:
         """Raise ``BAD_ARCHIVE`` if a file is not the package that its path names, or if the build must not make it."""
-        category, filename = name.partition("/")[0], name.rpartition("/")[2]
+        filename = name.rpartition("/")[2]
+        if name.count("/") != 2:
+            raise gpkg.invalid(Path(filename), "its folder is not category/name")
+        category, short, _ = name.split("/")
         stem = filename.removesuffix(gpkg.SUFFIX)
         package = gpkg.read(file)
         data = package.metadata(self.folder)
@@ -56,6 +60,8 @@ class Pkgdir(LentFolder):
         }
         if (said["CATEGORY"], f"{said['PF']}-{said['BUILD_ID']}") != (category, stem) or package.basename != stem:
             raise gpkg.invalid(Path(filename), f"it is {said['CATEGORY']}/{said['PF']}, build {said['BUILD_ID']}")
+        if not said["PF"].startswith(f"{short}-") or not is_version(said["PF"].removeprefix(f"{short}-")):
+            raise gpkg.invalid(Path(filename), f"it is not in the folder of its name ({short})")
         if f"{category}/{said['PF']}" not in self.made:
             raise gpkg.invalid(Path(filename), "this build is not to make it")
 

@@ -85,7 +85,18 @@ class PackageSigner:
         with keyring([public], [self.key]) as keys:
             for file in files:
                 manifest.write_bytes(gpkg.manifest_of(file))
-                gpkg.read(file, manifest=keys.clearsigned(manifest, file.name).text)
+                package = gpkg.read(file, manifest=keys.clearsigned(manifest, file.name).text)
+                for member in _signed_members(package):
+                    signature = self._written(package, f"{member.name}{gpkg.SIGNATURE}")
+                    keys.verify(signature, self._written(package, member.name), f"{member.name} of {file.name}")
+
+    def _written(self, package: gpkg.BinaryPackage, name: str) -> Path:
+        """Write a member of a package to a file, which replaces an earlier one."""
+        (member,) = (one for one in package.members if one.name == name)
+        path = self.scratch / ("signature" if name.endswith(gpkg.SIGNATURE) else "member")
+        with path.open("wb") as stream:
+            stream.writelines(package.chunks(member))
+        return path
 
 
 def _signed_members(package: gpkg.BinaryPackage) -> list[gpkg.Member]:

@@ -54,7 +54,7 @@ def command(
     if as_json:
         print(json.dumps(_data(name, found, mirror_out), indent=2))
         return
-    print(f"{name}: {len(found.names)} distfiles, {size(found.size)}, in {mirror_out or found.distfiles}")
+    print(f"{name}: {len(found.paths)} distfiles, {size(found.size)}, in {mirror_out or found.distfiles}")
     for path in found.removed:
         print(f"removed, no longer needed: {path}")
     for one in found.sources:

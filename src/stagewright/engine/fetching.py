@@ -7,8 +7,9 @@ counts as missing: more is fetched than needed rather than less (decision 14).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stagewright.engine.job import Job, limits_of
@@ -30,7 +31,10 @@ EXPECTED = (Reason.DEPENDENCIES, Reason.ENVIRONMENT_LACKS, Reason.PACKAGE_FAILED
 
 @dataclass(frozen=True)
 class Sources:
-    """The names of the distfiles that a node needs, or why they are not known before the root below is built."""
+    """The distfiles that a node needs, or why they are not known before the root below is built.
+
+    ``files`` are paths below the folder of shared distfiles, which end with the name of the file.
+    """
 
     node: str
     files: tuple[str, ...] = ()
@@ -38,7 +42,7 @@ class Sources:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the sources as JSON-able data."""
-        return {"files": list(self.files), "untold": self.unknown or None}
+        return {"files": sorted(Path(path).name for path in self.files), "untold": self.unknown or None}
 
 
 def fetch_sources(workspace: Workspace, plan: Plan, *, everything: bool) -> list[Sources]:
@@ -119,8 +123,3 @@ def _placed(step: Step, error: StagewrightError) -> StagewrightError:
     return StagewrightError(
         error.reason, message, place=error.place or step.node.place, hint=error.hint, detail=error.detail
     )
-
-
-def names_of(found: Iterable[Sources]) -> list[str]:
-    """Return the distfiles of several nodes, sorted, each once."""
-    return sorted({name for one in found for name in one.files})

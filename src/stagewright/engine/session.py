@@ -49,7 +49,7 @@ _TOLERANCE = 60
 class FetchResult:
     """The result of a fetch.
 
-    ``pins`` are by node id. ``distfiles`` is the folder with the files ``names``. ``removed`` are files of the mirror
+    ``pins`` are by node id. ``distfiles`` is the folder with the files ``paths``. ``removed`` are files of the mirror
     that were removed because they are no longer needed.
     """
 
@@ -59,14 +59,14 @@ class FetchResult:
     removed: Sequence[Path] = ()
 
     @property
-    def names(self) -> list[str]:
-        """The names of all distfiles, sorted, each once."""
+    def paths(self) -> list[str]:
+        """The paths of all distfiles below ``distfiles``, sorted, each once."""
         return sorted({name for one in self.sources for name in one.files})
 
     @property
     def size(self) -> int:
         """The size of all distfiles in bytes."""
-        return sum((self.distfiles / name).stat().st_size for name in self.names)
+        return sum((self.distfiles / name).stat().st_size for name in self.paths)
 
 
 class Session:
@@ -341,7 +341,7 @@ class Session:
             sources = fetch_sources(self._workspace, plan, everything=everything or mirror is not None)
         found = {target.node: self._pin_of(target) for target in pins.needed(self._workspace, targets)}
         result = FetchResult(found, sources, self.store.cache("distfiles"))
-        removed = write_mirror(mirror, result.names, result.distfiles) if mirror else []
+        removed = write_mirror(mirror, result.paths, result.distfiles) if mirror else []
         return replace(result, removed=removed)
 
     def _pin_of(self, target: PinTarget) -> Pin:

@@ -37,7 +37,7 @@ from stagewright.store.store import is_full
 from stagewright.trees import make_read_only, tree_size
 
 FETCHED = "fetched.json"
-"""File with the answer of a worker in the mode ``fetch``: the names of the distfiles that the node needs."""
+"""File with the answer of a worker in the mode ``fetch``: the paths of the distfiles that the node needs."""
 
 SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
 """Shells for ``stagewright shell``; the first one that the root has is used."""

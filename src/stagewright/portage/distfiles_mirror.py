@@ -38,8 +38,8 @@ def check_mirror(folder: Path) -> None:
         )
 
 
-def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]:
-    """Make a folder a mirror of exactly these files of ``source``. Return the removed files.
+def write_mirror(folder: Path, paths: Iterable[str], source: Path) -> list[Path]:
+    """Make a folder a mirror of exactly these files of ``source``, by their names. Return the removed files.
 
     Raises the errors of :func:`check_mirror` before it writes anything.
     """
@@ -47,7 +47,7 @@ def write_mirror(folder: Path, names: Iterable[str], source: Path) -> list[Path]
     distfiles = folder / "distfiles"
     distfiles.mkdir(parents=True, exist_ok=True)
     (distfiles / _CONF).write_text(LAYOUT, encoding="utf-8")
-    wanted = {distfiles / path_in_mirror(name): source / name for name in names}
+    wanted = {distfiles / path_in_mirror(Path(path).name): source / path for path in paths}
     for target, file in wanted.items():
         if not _same(target, file):
             target.parent.mkdir(exist_ok=True)

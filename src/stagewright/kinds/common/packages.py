@@ -127,6 +127,7 @@ class PackageStage(PortageSettings, Stage):
         distfiles = BuildDistfiles(
             shared=_for_portage(work.store.cache("distfiles")),
             own=_for_portage(work.folder / "distfiles"),
+            project=work.origins[0],
             mirrors=work.context.mirrors,
             folder=work.context.distfolder,
         )
@@ -231,7 +232,7 @@ class PackageStage(PortageSettings, Stage):
         yield FetchRequest(self.packages)
 
     def fetch(self, work: Work[PackageContext], *, other_root: bool) -> list[str]:
-        """Fetch the sources of the packages of :meth:`sources_to_fetch`. Return the names of the files.
+        """Fetch the sources of the packages of :meth:`sources_to_fetch`. Return their paths in the cache.
 
         ``other_root`` is True if the input of the stage is not built yet. Then a root below the input is mounted.
         """
@@ -239,7 +240,7 @@ class PackageStage(PortageSettings, Stage):
         for request in self.sources_to_fetch(portage):
             portage.fetch_sources(request, elsewhere=other_root)
         portage.folders.distfiles.copy_from_mirror()
-        return portage.folders.distfiles.names()
+        return portage.folders.distfiles.paths()
 
     def portage_for_fetch(self, work: Work[PackageContext]) -> Portage:
         """Return the Portage that fetches sources. It uses no binary package hosts."""

@@ -15,7 +15,7 @@ from fake_workers import Site, eventually
 from test_engine_worker_process import processes_of
 
 from stagewright.engine.job import Job
-from stagewright.engine.limits import RESERVE, DiskWatch
+from stagewright.engine.limits import RESERVE, DiskWatch, Guard
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeNotice, Status
@@ -224,6 +224,48 @@ def test_groups_of_version_2_are_made_where_the_controllers_are(tmp_path: Path) 
     assert find_place(path, part) is None
     (own.parent / "cgroup.subtree_control").write_text("pids", encoding="ascii")
     assert find_place(path, whole) == Place(2, dict.fromkeys(("memory", "pids"), tmp_path / "user.slice"))
+
+
+def test_a_worker_does_not_leave_the_limits_of_a_service(tmp_path: Path) -> None:
+    service = tmp_path / "system.slice/a.service"
+    service.mkdir(parents=True)
+    (service.parent / "cgroup.subtree_control").write_text("memory pids", encoding="ascii")
+    (service.parent / "cgroup.procs").touch()
+    unlimited = {"memory.max": "max", "memory.high": "max", "cpu.max": "max 100000", "io.max": "", "cpuset.cpus": ""}
+    for name, text in {**unlimited, "pids.max": "4000"}.items():
+        (service / name).write_text(f"{text}\n", encoding="ascii")
+    whole = MOUNTS.format(root="/", path=tmp_path)
+    found = find_place("0::/system.slice/a.service\n", whole)
+    assert found == Place(2, dict.fromkeys(("memory", "pids"), service.parent), 4000)
+    for name, text in (("memory.max", "8589934592"), ("cpu.max", "50000 100000"), ("io.max", "8:0 rbps=9")):
+        (service / name).write_text(f"{text}\n", encoding="ascii")
+        assert find_place("0::/system.slice/a.service\n", whole) is None
+        (service / name).write_text(f"{unlimited[name]}\n", encoding="ascii")
+
+
+def test_a_group_that_cannot_be_entered_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making it can be permitted where moving a process into it is not. These groups are ordinary folders."""
+    place = Place(2, dict.fromkeys(("memory", "pids"), tmp_path), 7)
+    monkeypatch.setattr(limit_groups, "find_place", lambda: place)
+    monkeypatch.setattr(limit_groups, "_LAUNCHER", "exit 2")
+    group = LimitGroup.make("unit-test", 64 << 20, 4000, swap=False)
+    assert (group.place, group.processes) == (None, 7)
+    assert not group.keeper
+
+
+def test_a_kernel_without_control_groups_has_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(path: Path, **_: object) -> str:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert find_place() is None
+    assert LimitGroup("n", 1, 1, None).command(["true"])[4] == "500"
+
+
+def test_the_log_says_who_enforces_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limit_groups, "find_place", lambda: None)
+    guard = Guard(Limits(), LimitGroup.make("unit-test", 64 << 20, 4000, swap=False))
+    assert "resource limits" in str(guard)
 
 
 def test_groups_of_version_1_are_below_the_own_group(tmp_path: Path) -> None:

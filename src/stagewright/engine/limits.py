@@ -12,7 +12,7 @@ from pathlib import Path
 from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.limits import Limits, shown
-from stagewright.root.limit_groups import LimitGroup
+from stagewright.root.limit_groups import NO_PLACE, LimitGroup
 from stagewright.trees import measure
 
 RESERVE = 512 << 20
@@ -83,7 +83,8 @@ class Guard:
     def __str__(self) -> str:
         disk = f", {shown(self.limits.disk)} of disk" if self.limits.disk else ""
         memory, processes = shown(self.group.memory), self.group.processes
-        return f"limits: {self.limits.timeout}, {memory} of memory, {processes} processes{disk}"
+        limits = f"limits: {self.limits.timeout}, {memory} of memory, {processes} processes{disk}"
+        return f"{limits}; by {self.group.place or NO_PLACE}"
 
 
 @dataclass(frozen=True)

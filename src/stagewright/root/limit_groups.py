@@ -1,9 +1,10 @@
 """Control groups with limits for the processes of one worker: version 2 where possible, else version 1.
 
 Version 2: the group is made below the nearest group above this process that hands on the controllers memory and pids,
-and in which this process may make groups. Version 1: one group for each controller, below the group of this process.
-Without both, the launcher sets resource limits, which count for single processes and single users only (setrlimit(2)).
-See cgroups(7).
+and in which this process may make groups. A worker then leaves the groups in between, such as that of a service of
+systemd. So none of them may limit memory, cores or disks; their limit of processes stays for each worker. Version 1:
+one group for each controller, below the group of this process. Without both, the launcher sets resource limits, which
+count for single processes and single users only (setrlimit(2)). See cgroups(7).
 
 Groups outlive processes. So a keeper removes them when the engine closes the pipe between them, or ends.
 """
@@ -11,21 +12,29 @@ Groups outlive processes. So a keeper removes them when the engine closes the pi
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.run import PIPE, Process, spawn
+from stagewright.run import PIPE, Process, run, spawn
 
 CONTROLLERS = ("memory", "pids")
+
+_OPEN = {"memory.max": "max", "memory.high": "max", "cpu.max": "max", "io.max": "", "cpuset.cpus": ""}
+"""Files of limits of version 2, and the first word of each in a group without that limit."""
+
+_WAIT = 0.5
+"""Seconds to wait for a keeper, which ends at once unless a process of the group cannot be killed."""
 
 OOM_SCORE = 500
 """Added to the score of a worker (proc_pid_oom_score_adj(5)): the kernel kills a build before the engine."""
 
 _LAUNCHER = """
-echo "$1" > /proc/$$/oom_score_adj
+[ ! -e /proc/$$/oom_score_adj ] || echo "$1" > /proc/$$/oom_score_adj
 [ "$2" = 0 ] || ulimit -d "$2"
 [ "$3" = 0 ] || ulimit -u "$3" 2>/dev/null || ulimit -p "$3" 2>/dev/null
 shift 3
@@ -52,18 +61,22 @@ done
 
 @dataclass(frozen=True)
 class Place:
-    """Groups in which groups with limits can be made, by controller. ``version`` is that of control groups."""
+    """Groups in which groups with limits can be made, by controller. ``version`` is that of control groups.
+
+    ``processes`` is the limit of processes that a worker leaves, if there is one.
+    """
 
     version: int
     folders: Mapping[str, Path]
+    processes: int | None = None
 
     def __str__(self) -> str:
         return f"control groups of version {self.version}: they count for all processes of a node together"
 
 
 NO_PLACE = (
-    "resource limits, which count for each process alone: no control group with memory and pids can be made here "
-    "(as an ordinary user, start Stagewright by systemd-run --user --scope)"
+    "resource limits, which count for each process alone: no control group with memory and pids can be made here, "
+    "or only outside of the limits of this one (as an ordinary user, start Stagewright by systemd-run --user --scope)"
 )
 """Text of ``doctor`` about the limits of nodes if :func:`find_place` returns None."""
 
@@ -81,13 +94,16 @@ class LimitGroup:
     @classmethod
     def make(cls, name: str, memory: int, processes: int, *, swap: bool) -> LimitGroup:
         """Make the groups with these limits; ``memory`` in bytes. Without ``swap``, the limit includes swap."""
-        group = cls(name, memory, processes, find_place())
+        place = find_place()
+        group = cls(name, memory, min(processes, place.processes or processes) if place else processes, place)
         if group.place:
             group.keeper = spawn(
                 ["sh", "-c", _KEEPER, "keeper", *map(str, group._folders())], stdin=PIPE, own_session=True
             )
             try:
                 group._write(group.place, swap)
+                if run(group.command(["true"]), check=False).code:
+                    raise OSError(errno.EACCES, os.strerror(errno.EACCES))
             except OSError:
                 group.remove()
                 group.place = None
@@ -95,7 +111,7 @@ class LimitGroup:
 
     def command(self, words: Sequence[str]) -> list[str]:
         """Return the command that runs ``words`` in the groups."""
-        score = min(1000, int(Path("/proc/self/oom_score_adj").read_text(encoding="utf-8")) + OOM_SCORE)
+        score = min(1000, _own_score() + OOM_SCORE)
         limits = ["0", "0"] if self.place else [str(self.memory >> 10), str(self.processes)]
         groups = map(str, self._folders())
         return ["sh", "-c", _LAUNCHER, "launcher", str(score), *limits, *groups, "--", *words]
@@ -123,8 +139,12 @@ class LimitGroup:
                 self.keeper.stdin.write(b"ended\n")
             with contextlib.suppress(OSError):
                 self.keeper.stdin.close()
-            self.keeper.wait()
+            _keepers.append(self.keeper)
             self.keeper = None
+            end = time.monotonic() + _WAIT
+            while _keepers[-1].poll() is None and time.monotonic() < end:
+                time.sleep(0.002)
+            _keepers[:] = [keeper for keeper in _keepers if keeper.poll() is None]
 
     def _folder(self, controller: str) -> Path:
         assert self.place
@@ -147,12 +167,25 @@ class LimitGroup:
             _set(memory / "memory.memsw.limit_in_bytes", None if swap else self.memory)
 
 
+_keepers: list[Process] = []
+"""Keepers that have not ended yet."""
+
+
+def _own_score() -> int:
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/oom_score_adj").read_text(encoding="utf-8"))
+    return 0
+
+
 def find_place(own: str | None = None, mounts: str | None = None) -> Place | None:
     """Return where this process can make groups with limits. Tests give /proc/self/cgroup and /proc/self/mountinfo."""
-    paths = _own_groups(own if own is not None else Path("/proc/self/cgroup").read_text(encoding="utf-8"))
-    found = _mounts(mounts if mounts is not None else Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
-    if "" in found and "" in paths and (group := _handing_on(*found[""], paths[""])):
-        return Place(2, dict.fromkeys(CONTROLLERS, group))
+    try:
+        paths = _own_groups(own if own is not None else Path("/proc/self/cgroup").read_text(encoding="utf-8"))
+        found = _mounts(mounts if mounts is not None else Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    except OSError:  # a kernel without control groups
+        return None
+    if "" in found and "" in paths and (place := _handing_on(*found[""], paths[""])):
+        return place
     folders = {}
     for controller in CONTROLLERS:
         group = _inside(*found[controller], paths[controller]) if {controller} <= found.keys() & paths.keys() else None
@@ -189,20 +222,30 @@ def _inside(mount: Path, root: str, path: str) -> Path | None:
     return None if inner.startswith("..") else mount / inner
 
 
-def _handing_on(mount: Path, root: str, path: str) -> Path | None:
-    """Return the nearest group of version 2 that has the controllers for the groups in it, and that we can use."""
+def _handing_on(mount: Path, root: str, path: str) -> Place | None:
+    """Return the nearest group of version 2 that has the controllers for the groups in it, and that we can use.
+
+    None if a worker there would leave a group that limits more than the number of processes.
+    """
     start = _inside(mount, root, path)
     if start is None:
         return None
+    processes: list[int] = []
     for group in (start, *start.parents):
-        with contextlib.suppress(OSError):
-            handed = (group / "cgroup.subtree_control").read_text(encoding="utf-8").split()
-            if set(CONTROLLERS) <= set(handed):
-                usable = os.access(group, os.W_OK) and os.access(group / "cgroup.procs", os.W_OK)
-                return group if usable else None
-        if group == mount:
+        if set(CONTROLLERS) <= set(_words(group / "cgroup.subtree_control")):
+            usable = os.access(group, os.W_OK) and os.access(group / "cgroup.procs", os.W_OK)
+            return Place(2, dict.fromkeys(CONTROLLERS, group), min(processes, default=None)) if usable else None
+        if group == mount or any(_words(group / name)[:1] not in ([], [word]) for name, word in _OPEN.items()):
             return None
+        processes += [int(word) for word in _words(group / "pids.max")[:1] if word.isdecimal()]
     return None
+
+
+def _words(path: Path) -> list[str]:
+    """Return the words of a file of a group; none if it is missing."""
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8").split()
+    return []
 
 
 def _set(path: Path, value: int | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyseccomp
 import pytest
-from boxes import PYTHON, make_box
+from boxes import PYTHON, make_box, programs
 
 from stagewright.root.sandbox import CAPABILITIES, Bind, unpacker
 from stagewright.run import run
@@ -184,8 +184,20 @@ def test_there_is_no_sys(tmp_path: Path) -> None:
 def test_an_archive_is_unpacked_under_the_same_limits(tmp_path: Path) -> None:
     script = "import ctypes; print(ctypes.CDLL(None).syscall(int(__import__('sys').argv[1]), 0, -4, 0, 0, 0))"
     keyctl = str(pyseccomp.resolve_syscall(pyseccomp.system_arch(), "keyctl"))
-    with unpacker(tmp_path, "/mnt", [PYTHON, "-c", script, keyctl]) as sandboxed:
+    with unpacker(tmp_path, "/mnt", [PYTHON, "-c", script, keyctl], binds=programs()) as sandboxed:
         assert run(sandboxed.words, pass_fds=sandboxed.descriptors).stdout.strip() == "-1"
     with unpacker(tmp_path, "/mnt", ["sed", "-n", "s/^CapPrm:.//p", "/proc/self/status"]) as sandboxed:
         found = int(run(sandboxed.words, pass_fds=sandboxed.descriptors).stdout, 16)
     assert 0 < found.bit_count() <= len(CAPABILITIES)
+
+
+def test_an_archive_is_unpacked_without_files_and_processes_of_this_machine(tmp_path: Path) -> None:
+    """A socket in /run accepts connections, also if its folder is mounted read-only."""
+    script = "ls -d /run /var /root /home /etc/passwd /sys; ls -d /proc/[0-9]*; ls /dev"
+    with unpacker(tmp_path, "/mnt", ["sh", "-c", f"({script}) 2>/dev/null; exit 0"]) as sandboxed:
+        seen = run(sandboxed.words, pass_fds=sandboxed.descriptors).stdout.split()
+    places = {name for name in seen if name.startswith("/")}
+    assert {name for name in places if not name.startswith("/proc/")} == set()
+    assert len(places) < 6
+    assert "null" in seen
+    assert not {"kmsg", "mem", "net", "fuse", "kvm"} & set(seen)

@@ -47,6 +47,12 @@ HIDDEN = (
 )
 """Parts of /proc that show the memory, the log, the keys and the devices of the machine (proc(5))."""
 
+PROGRAMS = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
+    *("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"),
+)
+"""Where programs of this machine are, and what the dynamic linker reads (ld.so(8))."""
+
 MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
 """Folders of a root that the sandbox mounts over."""
 
@@ -133,13 +139,27 @@ def _proc(place: str) -> list[str]:
 
 @contextmanager
 def unpacker(target: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bind] = ()) -> Iterator[Sandboxed]:
-    """Yield the command that unpacks an untrusted archive: no network, and only the target is writable."""
-    words = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/tmp"]
+    """Yield the command that unpacks an untrusted archive: no network, and only the target is writable.
+
+    It sees the programs of this machine and its own input, but no other files, sockets, devices and processes.
+    """
+    words = ["bwrap", *_programs(), "--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]
     for bind in (*binds, Bind(target, inside, writable=True)):
         words += bind.arguments()
-    words += ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--new-session", "--die-with-parent"]
+    words += ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--new-session", "--die-with-parent", "--chdir", "/"]
     with filter_file() as system_calls:
         yield Sandboxed([*words, *_limits(system_calls), "--", *command], (system_calls,))
+
+
+def _programs() -> list[str]:
+    """Return the arguments of bwrap(1) for the programs of this machine and their libraries, read-only."""
+    words = []
+    for name in PROGRAMS:
+        if (path := Path(name)).is_symlink():
+            words += ["--symlink", os.readlink(path), name]  # noqa: PTH115
+        else:
+            words += ["--ro-bind-try", name, name]
+    return words
 
 
 def _limits(system_calls: int) -> list[str]:

@@ -30,6 +30,8 @@ _OPENAT2 = 437
 
 _OTHER_NUMBERS = ("alpha", "mips", "mips64")
 
+_ATTEMPTS = 1000
+
 _NO_MAGICLINKS, _NO_SYMLINKS, _IN_ROOT = 0x02, 0x04, 0x10
 
 _c_library = ctypes.CDLL(None, use_errno=True)
@@ -243,6 +245,7 @@ def _openat2(base: int, path: str, flags: int, mode: int, resolve: int) -> int |
     if os.uname().machine in _OTHER_NUMBERS:
         return None
     how = struct.pack("QQQ", flags, mode, resolve)
+    attempts = 0
     while True:
         found: int = _c_library.syscall(_OPENAT2, base, os.fsencode(path), how, len(how))
         if found >= 0:
@@ -250,7 +253,9 @@ def _openat2(base: int, path: str, flags: int, mode: int, resolve: int) -> int |
         number = ctypes.get_errno()
         if number in (errno.ENOSYS, errno.EPERM):
             return None
-        if number not in (errno.EAGAIN, errno.EINTR):  # EAGAIN: a folder above was renamed meanwhile
+        attempts += 1
+        # EAGAIN: a folder above was renamed meanwhile. A build can do this all the time.
+        if number not in (errno.EAGAIN, errno.EINTR) or attempts == _ATTEMPTS:
             raise OSError(number, os.strerror(number), path)
 
 

@@ -15,8 +15,9 @@ import select
 import signal
 import sys
 import termios
+import threading
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from stagewright.run import Command, Process, spawn
@@ -94,7 +95,8 @@ def _user_terminal(terminals: list[int], master: int) -> Iterator[None]:
         signal.SIGTERM: stop,
         signal.SIGHUP: stop,
     }
-    old = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    own = threading.current_thread() is threading.main_thread()  # other threads cannot set handlers
+    old = {number: signal.signal(number, handler) for number, handler in handlers.items()} if own else {}
     try:
         begin()
         yield
@@ -103,7 +105,7 @@ def _user_terminal(terminals: list[int], master: int) -> Iterator[None]:
             signal.signal(number, handler)
         if saved:
             with contextlib.suppress(termios.error):  # the terminal is gone
-                termios.tcsetattr(0, termios.TCSADRAIN, saved)
+                termios.tcsetattr(0, termios.TCSAFLUSH, saved)  # answers of the terminal are not for the user's shell
 
 
 class _Relay:
@@ -131,7 +133,7 @@ class _Relay:
         readers = [ended, self._master]
         if self._keyboard is not None and len(self._typed) < _CHUNK:
             readers.append(self._keyboard)
-        ready, writable, _ = select.select(readers, [self._master] if self._typed else [], [])
+        ready, writable = _wait(readers, [self._master] if self._typed else [])
         if self._keyboard in ready:
             self._type()
         if writable:
@@ -143,9 +145,14 @@ class _Relay:
 
     def _type(self) -> None:
         assert self._keyboard is not None
-        data = os.read(self._keyboard, _CHUNK)
+        try:
+            data = os.read(self._keyboard, _CHUNK)
+        except OSError as error:  # of a terminal that is gone, or of an orphaned background process
+            if error.errno != errno.EIO:
+                raise
+            data = b""
         self._typed += data
-        if not data:  # the user's terminal is gone
+        if not data:
             self._keyboard = None
             self._process.end(_GRACE)
 
@@ -159,6 +166,23 @@ class _Relay:
             if error.errno != errno.EIO:
                 raise
             return False
-        while data:
-            data = data[os.write(self._screen, data) :]
+        try:
+            while data:
+                data = data[os.write(self._screen, data) :]
+        except OSError as error:  # the user's terminal is gone, and SIGHUP follows
+            if error.errno != errno.EIO:
+                raise
+            self._process.end(_GRACE)
+            return False
         return True
+
+
+def _wait(readers: Sequence[int], writers: Sequence[int]) -> tuple[set[int], set[int]]:
+    """Wait until descriptors can be read or written, or have failed. Return both. select(2) has no large numbers."""
+    poll = select.poll()
+    for descriptor in {*readers, *writers}:
+        poll.register(descriptor, select.POLLIN * (descriptor in readers) | select.POLLOUT * (descriptor in writers))
+    ended = select.POLLHUP | select.POLLERR
+    found = poll.poll()
+    ready = {one for one, events in found if one in readers and events & (select.POLLIN | ended)}
+    return ready, {one for one, events in found if one in writers and events & (select.POLLOUT | ended)}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -90,6 +93,19 @@ def test_links_are_followed_inside_only_if_they_may_be(tree: Path) -> None:
     assert Tree(tree).is_dir("lib") and not Tree(tree, links=False).is_dir("lib")
     assert Tree(tree).is_file("etc/root") and not Tree(tree).is_file("etc/absolute")
     assert Tree(tree).names("etc/folder") == [] and "file" in Tree(tree).names("etc")
+
+
+def test_a_folder_that_is_renamed_all_the_time_does_not_stop_the_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> int:
+        ctypes.set_errno(errno.EAGAIN)
+        return -1
+
+    monkeypatch.setattr(confined, "_c_library", SimpleNamespace(syscall=busy))
+    with pytest.raises(OSError) as caught:
+        Tree(tmp_path).read("file")
+    assert caught.value.errno == errno.EAGAIN
 
 
 def test_reading_has_a_limit(tree: Path) -> None:

@@ -92,6 +92,7 @@ ATTACKS = {
     "the host of a virtual machine": ("socket", "40, 1, 0", "EAFNOSUPPORT"),
     "ciphers of the kernel": ("socket", "38, 5, 0", "EAFNOSUPPORT"),
     "ciphers of the kernel, by an odd number": ("socket", "ctypes.c_long(38 | 1 << 32), 5, 0", "EAFNOSUPPORT"),
+    "the memory of another process": ("process_vm_readv", "1, None, 0, None, 0, 0", "EPERM"),
     "raw packets": ("socket", "17, 3, 3", "EAFNOSUPPORT"),
     "the audit log": ("socket", "16, 3, 9", "EPROTONOSUPPORT"),
     "the parent of all": ("ptrace", "0x4206, 1, 0, 0", "EPERM"),

@@ -95,6 +95,26 @@ def test_a_signal_ends_the_command_and_the_settings_are_restored(tmp_path: Path)
         assert not Path(f"/proc/{child}").exists()
 
 
+MANY = """
+import os, resource, threading
+resource.setrlimit(resource.RLIMIT_NOFILE, (1200, 1200))
+for _ in range(1100):
+    os.dup(0)
+thread = threading.Thread(target=lambda: run(["sh", "-c", "read line; echo line: $line"]))
+thread.start()
+thread.join()
+"""
+
+
+def test_a_thread_with_many_open_files_can_run_a_command() -> None:
+    """Only the main thread can set signal handlers, and select(2) takes no descriptor above 1023."""
+    with user(f"{NEW}\n{MANY}\n{SETTINGS}") as found:
+        found.type(b"hello\r")
+        found.wait_for(b"line: hello")
+        found.wait_for(b"settings: 8")
+        assert found.end() == 0
+
+
 NO_TERMINAL = "echo x > /dev/tty || echo no terminal of its own"
 
 

@@ -266,8 +266,10 @@ class _Connection(socketserver.BaseRequestHandler):
         assert isinstance(self.server, _Forwarder)
         with socket.create_connection(self.server.service, timeout=30) as service:
             service.settimeout(None)
-            threading.Thread(target=_pump, args=(self.request, service), daemon=True).start()
+            sending = threading.Thread(target=_pump, args=(self.request, service), daemon=True)
+            sending.start()
             _pump(service, self.request)
+            sending.join()  # a service can answer before it has read everything
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

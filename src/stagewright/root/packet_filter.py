@@ -28,7 +28,7 @@ _ARP, _IPV4 = 0x0806, 0x0800
 _WHOLE = 0x40000
 
 _PIDFD_GETFD = 438
-"""Number of pidfd_getfd(2), the same for all architectures."""
+"""Number of pidfd_getfd(2) on all architectures but alpha and mips, where it fails."""
 
 _ATTACH_FILTER = 1 << 30 | struct.calcsize("HP") << 16 | ord("T") << 8 | 213
 

@@ -22,10 +22,23 @@ REFUSED = (
     *("acct", "add_key", "bpf", "clock_settime", "delete_module", "finit_module", "fsconfig", "fsmount", "fsopen"),
     *("fspick", "init_module", "ioperm", "iopl", "kexec_file_load", "kexec_load", "keyctl", "mount", "mount_setattr"),
     *("move_mount", "open_by_handle_at", "open_tree", "perf_event_open", "pidfd_getfd", "pivot_root"),
-    *("process_vm_writev", "quotactl", "quotactl_fd", "reboot", "request_key", "setns", "settimeofday", "swapoff"),
+    *(
+        "process_vm_readv",
+        "process_vm_writev",
+        "quotactl",
+        "quotactl_fd",
+        "reboot",
+        "request_key",
+        "setns",
+        "settimeofday",
+        "swapoff",
+    ),
     *("swapon", "syslog", "umount", "umount2", "uselib", "userfaultfd", "vm86", "vm86old"),
 )
 """Calls that fail with EPERM."""
+
+RECENT = ("mount_setattr", "quotactl_fd")
+"""Calls that libseccomp knows from 2.5.2 on. They need a right that no command has, so older ones leave them out."""
 
 ABSENT = ("clone3", "io_uring_enter", "io_uring_register", "io_uring_setup")
 """Calls that fail with ENOSYS. Programs then use older ones; the flags of clone3(2) cannot be filtered."""
@@ -107,6 +120,13 @@ def _other_architectures(library: ModuleType) -> list[int]:
     return pairs.get(library.system_arch(), [])
 
 
+def _refused(library: ModuleType) -> Iterator[str]:
+    """Yield the refused calls without recent ones that libseccomp does not know."""
+    for call in REFUSED:
+        if call not in RECENT or library.resolve_syscall(library.Arch.NATIVE, call) != -1:
+            yield call
+
+
 def _add(rules: object, library: ModuleType) -> None:
     """Add all rules. Arguments of the C type int are compared by 32 bits, because the kernel ignores the others."""
 
@@ -116,12 +136,13 @@ def _add(rules: object, library: ModuleType) -> None:
     def equals(position: int, value: int, mask: int = _INT) -> object:
         return library.Arg(position, library.MASKED_EQ, mask, value)
 
-    for call in REFUSED:
+    for call in _refused(library):
         refuse(errno.EPERM, call)
     for call in ABSENT:
         refuse(errno.ENOSYS, call)
-    for call in ("clone", "unshare"):
-        refuse(errno.EPERM, call, equals(0, NEW_USER_NAMESPACE, NEW_USER_NAMESPACE))
+    swapped = library.system_arch() in (library.Arch.S390, library.Arch.S390X)
+    for call, position in (("clone", int(swapped)), ("unshare", 0)):  # clone(2) has its flags in another place there
+        refuse(errno.EPERM, call, equals(position, NEW_USER_NAMESPACE, NEW_USER_NAMESPACE))
     for request in TERMINAL_REQUESTS:
         refuse(errno.EPERM, "ioctl", equals(1, request))
     for request in TRACING:

@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix test test-fast fuzz lint bench clean
+.PHONY: help setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix test test-fast fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -23,6 +23,7 @@ help:
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
 	@echo "make lint         ruff, mypy and the check of the language"
 	@echo "make bench        measure speed and fail if a limit is exceeded"
+	@echo "make namespace-bench  measure what the user namespace of builds costs (an hour)"
 	@echo "make setup        install what is missing; the command is then $(STAGEWRIGHT)"
 
 setup: $(VENV)/.done
@@ -91,6 +92,9 @@ lint: setup
 
 bench: setup
 	$(VENV)/bin/python -m bench
+
+namespace-bench: setup
+	$(VENV)/bin/python -m bench.user_namespace
 
 clean:
 	rm -rf $(VENV) $(DEMO)/out $(STAGES)/out $(CATALYST)/out $(CATALYST)/seed/out $(KERNEL)/out

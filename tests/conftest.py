@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,11 @@ from integration.support import DEMO, SEED, Run, Warm, call, copy_project
 from order import GroupScheduling, rank_of
 from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
+
+from stagewright import ids
+from stagewright.engine.worker import isolated
+from stagewright.errors import StagewrightError
+from stagewright.root.overlay import options_of_overlays
 
 TOOLS = (
     *("bwrap", "unshare", "setpriv", "slirp4netns", "mmdebstrap", "apt-get", "mksquashfs", "unsquashfs", "xorriso"),
@@ -35,6 +42,22 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("any machine")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.geteuid() == 0 and not _has_user_namespaces():
+        os.environ[ids.SWITCH] = "1"  # the tests of the namespaces are skipped then
+
+
+def _has_user_namespaces() -> bool:
+    """Return True if an overlay can be mounted in the user namespace of builds."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        for part in ("lower", "upper", "work", "root"):
+            (folder / part).mkdir()
+        options = f"lowerdir=lower,upperdir=upper,workdir=work,{options_of_overlays()}"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, "root"]
+        try:
+            return subprocess.run(isolated(mount), cwd=folder, check=False, capture_output=True).returncode == 0
+        except (StagewrightError, OSError):
+            return False
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

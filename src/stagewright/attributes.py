@@ -11,7 +11,11 @@ import os
 
 CAPABILITIES = "security.capability"
 
-_OVERLAY = frozenset(f"trusted.overlay.{x}" for x in ("opaque", "redirect", "metacopy", "whiteout", "xwhiteouts"))
+_OVERLAY = frozenset(
+    f"{space}.overlay.{name}"
+    for space in ("trusted", "user")
+    for name in ("opaque", "redirect", "metacopy", "whiteout", "xwhiteouts")
+)
 _NAMES = _OVERLAY | {CAPABILITIES, "system.posix_acl_access", "system.posix_acl_default"}
 """Besides ``user.*``: capabilities(7), acl(5), and what overlayfs reads to show a layer."""
 
@@ -30,7 +34,7 @@ def attributes(place: int | str | os.PathLike[str]) -> dict[str, bytes]:
             return {}
         raise
     for name in names:
-        if name in _NAMES or name.startswith("user."):
+        if name in _NAMES or (name.startswith("user.") and not name.startswith("user.overlay.")):
             try:
                 found[name] = os.getxattr(place, name, follow_symlinks=follow)
             except OSError as error:

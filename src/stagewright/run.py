@@ -56,6 +56,8 @@ TERMINAL_ENCODING = "terminal"
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
 
+_inherited: set[int] = set()
+
 PIPE_SIZE = 1 << 20
 """Bytes that a pipe for bulk data holds: the unprivileged maximum (pipe(7)). Fewer context switches."""
 
@@ -213,10 +215,15 @@ def spawn(
             stdout=stdout,
             stderr=stderr,
             start_new_session=own_session,
-            pass_fds=pass_fds,
+            pass_fds=(*pass_fds, *_inherited),
         )
     except OSError as error:
         raise _unstarted(words, error) from error
+
+
+def inherit(descriptor: int) -> None:
+    """Have every command inherit a descriptor from now on."""
+    _inherited.add(descriptor)
 
 
 def widen(pipe: IO[bytes]) -> None:

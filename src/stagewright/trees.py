@@ -12,10 +12,15 @@ import fcntl
 import os
 import stat
 import struct
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from stagewright import ids
+from stagewright.errors import StagewrightError
+from stagewright.run import python, run
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -177,9 +182,25 @@ def _opened(folder: int, name: str) -> Iterator[int]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder with its content, or a file, also if it is immutable. A missing path is not an error."""
-    with contextlib.suppress(FileNotFoundError), _parent(path) as parent:
-        _remove(parent, path.name)
+    """Remove a folder with its content, or a file, also if it is immutable. A missing path is not an error.
+
+    An ordinary user removes the files of builds in their user namespace.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError), _parent(path) as parent:
+            _remove(parent, path.name)
+    except OSError as error:  # a folder that may not be entered is left out, and its parent is not empty
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.ENOTEMPTY)
+        if not denied or os.geteuid() == 0 or not _removed_inside(path):
+            raise
+
+
+def _removed_inside(path: Path) -> bool:
+    """Remove a tree in the user namespace of builds. Return True if that worked."""
+    try:
+        return run([*ids.enter(), *python("stagewright.trees", str(path.absolute()))], check=False).code == 0
+    except StagewrightError:
+        return False
 
 
 def _remove(parent: int, name: str) -> None:
@@ -269,3 +290,17 @@ def make_read_only(path: Path) -> None:
                 if file.is_file(follow_symlinks=False):
                     with _opened(step.folder, file.name) as descriptor:
                         os.fchmod(descriptor, 0o444)
+
+
+def give(path: Path, uid: int, gid: int) -> None:
+    """Make a user and a group the owners of a tree. No link is followed."""
+    with _parent(path) as parent:
+        for step in walk(parent, path.name, _open):
+            if not step.left:
+                os.fchown(step.folder, uid, gid)
+            for file in step.files:
+                os.chown(file.name, uid, gid, dir_fd=step.folder, follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    remove_tree(Path(sys.argv[1]))

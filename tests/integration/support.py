@@ -16,6 +16,8 @@ from typing import Any
 
 import starter
 
+from stagewright.ids import IdRange, owner
+
 REPOSITORY = Path(__file__).parents[2]
 DEMO = REPOSITORY / "examples" / "demo"
 SEED = REPOSITORY / "tests" / "data" / "seed"
@@ -108,6 +110,12 @@ def finished(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def notices(run: Run) -> list[str]:
     """Return the notices of a run."""
     return [event["text"] for event in run.events if event["event"] == "NodeNotice"]
+
+
+def owner_in_layer(path: Path) -> tuple[int, int]:
+    """Return the user and the group that own a file of a layer, with the ids that builds see."""
+    info, first = path.lstat(), owner() or IdRange(0, 0)
+    return info.st_uid - first.uid, info.st_gid - first.gid
 
 
 def copy_project(source: Path, target: Path) -> Path:

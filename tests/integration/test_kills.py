@@ -85,7 +85,7 @@ def victims(main: int) -> dict[str, list[Process]]:
     """The processes of a build, by the part that they play."""
     parts: dict[str, list[Process]] = {"unshare": [], "worker": [], "command": []}
     for process in below(main):
-        if process.name in ("unshare", "setpriv"):
+        if process.name in ("nsenter", "unshare", "setpriv"):
             parts["unshare"].append(process)
         elif "stagewright.engine.worker" in process.words:
             parts["worker"].append(process)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from integration.support import build, command, plan, write_project
+from integration.support import build, command, owner_in_layer, plan, write_project
+from stagewright.ids import IdRange, capability_of, owner
 
 pytestmark = pytest.mark.real
 
@@ -152,9 +153,13 @@ def test_the_owners_of_a_folder_are_the_words_of_the_project(tmp_path: Path) -> 
     for name in ("etc/skel/.gitignore", "usr/share/CVS/file", "usr/share/.git/config"):
         (project / "root" / name).parent.mkdir(parents=True)
         (project / "root" / name).write_text("", encoding="utf-8")
+    capability = bytes.fromhex("0100000200200000000000000000000000000000")
+    os.setxattr(project / "root/usr/bin/tool", "security.capability", capability)
     build("base", cwd=project, store=tmp_path / "store")
     (tool,) = tmp_path.glob("store/layers/*/tree/usr/bin/tool")
-    assert tool.stat().st_uid == 1234
+    assert owner_in_layer(tool) == (1234, 1234)
+    ids = owner() or IdRange(0, 0)
+    assert capability_of(os.getxattr(tool, "security.capability"), ids.uid) == capability
     found = {path.name for path in tool.parents[2].rglob("*")}
     assert {".gitignore", "CVS", "file"} <= found and not {".git", "config"} & found, "only .git is no content"
     for name in ("usr/bin/tool", "."):  # tar packs the folder that the link leads to

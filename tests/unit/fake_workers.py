@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from stagewright import ids
 from stagewright.engine import pins
 from stagewright.engine.job import Job
 from stagewright.engine.plan import Plan, make_plan
@@ -54,7 +55,7 @@ root = "two"
 SCRIPT = r"""
 say() { printf '%s\n' "$1"; }
 built() {
-    mkdir -p "$RESULT/tree" && cp "$FOLDER/meta.json" "$RESULT/"
+    mkdir -p "$RESULT/tree" && cp "$FOLDER/meta.json" "$RESULT/" && echo "$IDS" > "$RESULT/ids"
     echo "end $NODE" >> "$CALLS"
     say "$BUILT"
 }
@@ -116,6 +117,7 @@ class Site:
             "RESULT": self.store.folder(node.yields, key.digest),
             "CALLS": self.folder / "calls",
             "FLAGS": self.flags,
+            "IDS": ids.mark(),
             "BUILT": NodeFinished(node=node.id, status=Status.BUILT, size=1).to_json(),
             "FAILED": NodeFinished(node=node.id, status=Status.FAILED, error=error).to_json(),
         }

@@ -19,7 +19,10 @@ LAYERS = {
     "domain": {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
     "infrastructure": {"fetch", "root", "store"},
     "model": {"catalyst", "graph", "project"},
-    "core": {"arch", "attributes", "chroot", "confined", "errors", "events", "run", "terminal", "trees", "untrusted"},
+    "core": {
+        *("arch", "attributes", "chroot", "confined", "errors", "events", "ids", "run", "terminal", "trees"),
+        "untrusted",
+    },
 }
 """From the top to the bottom: a package imports from layers below, and from itself."""
 
@@ -41,6 +44,11 @@ SIDEWAYS = {
     ("repos", "seeds"),
     ("confined", "chroot"),
     ("confined", "untrusted"),
+    ("ids", "errors"),
+    ("ids", "run"),
+    ("trees", "errors"),
+    ("trees", "ids"),
+    ("trees", "run"),
     ("run", "errors"),
     ("terminal", "run"),
     ("untrusted", "errors"),

@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
-from stagewright import __version__
+from stagewright import __version__, ids
 from stagewright.cli.commands import Commands, ReaderGone
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
+from stagewright.ids import switched_off
 from stagewright.run import UMASK, restart_in_utf8_mode
 from stagewright.ui.streams import flush_output, is_abandoned, note, prepare_streams
 from stagewright.ui.text import error_text
@@ -58,9 +59,14 @@ COMMANDS = {
     envvar="STAGEWRIGHT_STORE",
     help="The folder with results and caches (default: /var/cache/stagewright for root).",
 )
+@click.option(
+    "--as-host-root",
+    is_flag=True,
+    help="Run builds without a user namespace, for kernels that lack it: build only what you trust.",
+)
 @click.version_option(__version__, prog_name="stagewright")
 @click.pass_context
-def group(ctx: click.Context, directory: Path, store: Path | None) -> None:
+def group(ctx: click.Context, directory: Path, store: Path | None, *, as_host_root: bool) -> None:
     """Build Gentoo-based operating systems: from a seed to an image that boots.
 
     A project is a folder with a stagewright.toml. The first commands to learn:
@@ -77,6 +83,10 @@ def group(ctx: click.Context, directory: Path, store: Path | None) -> None:
     cannot be used, 70 a defect of Stagewright, 130 interrupted.
     """
     ctx.obj = {"directory": directory, "store": store}
+    if as_host_root:
+        ctx.with_resource(switched_off())
+    if ids.as_host_root():
+        note(ids.WARNING)
 
 
 def main(arguments: list[str] | None = None) -> None:

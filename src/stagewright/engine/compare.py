@@ -7,7 +7,6 @@ prints the differences as JSON.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 from stagewright.engine.diff_sources import DiffSource
 from stagewright.engine.worker import isolated
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import StagewrightError
 from stagewright.portage.installed import Package, packages_from_data, packages_of
 from stagewright.release.listing import read_contents
 from stagewright.release.package_changes import package_changes
@@ -29,17 +28,11 @@ def compare(old: DiffSource, new: DiffSource) -> dict[str, Any]:
     """Return the differences between two sources.
 
     The keys are ``equal``; ``packages`` with the lists ``added``, ``removed`` and ``changed``; and ``files`` with the
-    same lists and the ``total`` bytes, or None if a source has no listing. Raises ``NOT_ROOT`` if a root must be
-    mounted and this process is not root.
+    same lists and the ``total`` bytes, or None if a source has no listing. Raises ``NOT_ROOT`` or
+    ``HOST_FEATURE`` if a root must be mounted and this process cannot make the namespaces for it.
     """
     if not (old.layers or new.layers):
         return _compare([old, new], Path())
-    if os.geteuid() != 0:
-        raise StagewrightError(
-            Reason.NOT_ROOT,
-            "comparing roots: mounting them needs the rights of root",
-            hint="run as root, or compare two manifests",
-        )
     with tempfile.TemporaryDirectory(prefix="stagewright-diff-") as name:
         job = Path(name) / "sources.json"
         job.write_text(json.dumps([old.to_dict(), new.to_dict()]), encoding="utf-8")

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright import ids
+from stagewright.engine.worker import isolated
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node
 from stagewright.kinds.common.base import Stage
@@ -22,6 +24,7 @@ from stagewright.project.limits import PROCESSES
 from stagewright.project.model import Repo
 from stagewright.root import syscalls
 from stagewright.root.limit_groups import NO_PLACE, LimitGroup
+from stagewright.root.overlay import options_of_overlays
 from stagewright.run import PATH, run
 from stagewright.store.store import Store
 from stagewright.vm import firmware
@@ -29,9 +32,15 @@ from stagewright.vm.machine_spec import PLATFORMS
 
 BASE = (
     Tool("unshare", "util-linux", "sys-apps/util-linux"),
+    Tool("nsenter", "util-linux", "sys-apps/util-linux"),
     Tool("setpriv", "util-linux", "sys-apps/util-linux[-static]"),
     Tool("mount", "mount", "sys-apps/util-linux"),
     Tool("sync", "coreutils", "sys-apps/coreutils"),
+)
+
+USERS = (
+    Tool("newuidmap", "uidmap", "sys-apps/shadow"),
+    Tool("newgidmap", "uidmap", "sys-apps/shadow"),
 )
 
 REPOSITORY_TOOLS = {
@@ -84,8 +93,16 @@ def examine(
     """Return the checks for kinds in general. ``programs`` are further tools, which only some settings need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
     tools = [*(tool for model in models for tool in model.required_tools), *map(tool_of, programs), *_tools_of(repos)]
-    checks = [_rights(), *_tools([*BASE, *tools]), _system_calls(), *_tunnel(tools)]
-    checks += [*_kernel(store), _disk(store), _limits()]
+    rights = _rights()
+    checks = [
+        rights,
+        *_tools([*BASE, *_for_users(), *tools]),
+        _system_calls(),
+        *_tunnel(tools),
+        *(_kernel(store) if rights.fine else ()),
+        _disk(store),
+        _limits(),
+    ]
     return [*checks, *_firmware(models, {tool.program for tool in tools}), *_cgroups(models)]
 
 
@@ -119,10 +136,21 @@ def _tools_of(repos: Iterable[Repo]) -> Iterator[Tool]:
             yield VERIFIER
 
 
+def _for_users() -> tuple[Tool, ...]:
+    """Return the programs that give ordinary users ids for builds."""
+    return () if os.geteuid() == 0 or ids.as_host_root() else USERS
+
+
 def _rights() -> Check:
+    """Check that the user has ids for builds."""
     user = os.geteuid()
-    remedy = "run as root, or in a container as root: builds mount file systems"
-    return Check("rights", user == 0, f"uid {user}", Reason.NOT_ROOT, remedy)
+    if ids.as_host_root():
+        return Check("rights", user == 0, f"uid {user}", Reason.NOT_ROOT, "run as root, or without --as-host-root")
+    try:
+        found = ids.private_range()
+    except StagewrightError as error:
+        return Check("rights", False, error.message, error.reason, error.hint)
+    return Check("rights", True, f"uid {user}; builds run as {found.uid} to {found.uid + ids.SIZE - 1}")
 
 
 def _tools(tools: Iterable[Tool]) -> Iterator[Check]:
@@ -154,7 +182,7 @@ def _tunnel(tools: Collection[Tool]) -> Iterator[Check]:
 
 def _kernel(store: Store) -> Iterator[Check]:
     """Mount an overlay in new namespaces in the store, as every worker does."""
-    if os.geteuid() != 0 or not shutil.which("unshare", path=PATH):
+    if not all(shutil.which(tool.program, path=PATH) for tool in (*BASE, *_for_users())):
         return
     try:
         with store.scratch("doctor") as folder:
@@ -168,22 +196,30 @@ def _kernel(store: Store) -> Iterator[Check]:
 def _mounting(folder: Path) -> Iterator[Check]:
     for name in ("lower", "upper", "work", "root"):
         (folder / name).mkdir()
-    spaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts", "--fork"]
-    result = run([*spaces, "true"], check=False)
+    or_not = "" if ids.as_host_root() else "; or use --as-host-root if you trust everything that a build runs"
+    try:
+        result = run(isolated(["true"]), check=False)
+    except StagewrightError as error:
+        yield Check("namespaces", False, error.message, error.reason, error.hint)
+        return
     yield Check(
         "namespaces",
         result.code == 0,
-        result.stderr.strip() or "mount, pid, ipc and uts work",
-        remedy="allow namespaces; if this is a container, run it with --privileged",
+        result.stderr.strip() or "mount, pid, ipc and uts work"
+        if ids.as_host_root()
+        else "user, mount, pid, ipc and uts work",
+        remedy=f"allow namespaces; if this is a container, run it with --privileged{or_not}",
     )
-    options = "lowerdir=lower,upperdir=upper,workdir=work"
-    result = run([*spaces, "mount", "-t", "overlay", "overlay", "-o", options, "root"], cwd=folder, check=False)
+    options = f"lowerdir=lower,upperdir=upper,workdir=work,{options_of_overlays()}"
+    words = isolated(["mount", "-t", "overlay", "overlay", "-o", options, "root"])
+    result = run(words, cwd=folder, check=False)
     kind = run(["stat", "--file-system", "--format=%T", folder], check=False).stdout.strip()
     yield Check(
         "overlayfs",
         result.code == 0,
         result.stderr.strip() or f"works on the {kind} of the store",
-        remedy="put the store on ext4, xfs, btrfs or tmpfs with --store; an overlay on an overlay is not supported",
+        remedy="put the store on ext4, xfs, btrfs or tmpfs with --store; an overlay on an overlay is not supported"
+        + (", and in a user namespace none before Linux 5.11" + or_not if or_not else ""),
     )
 
 

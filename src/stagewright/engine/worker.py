@@ -20,6 +20,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from stagewright import ids
 from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
@@ -34,7 +35,7 @@ from stagewright.run import UMASK, exit_if_orphaned, interactive, package_path, 
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.meta import Meta
 from stagewright.store.store import is_full
-from stagewright.trees import make_read_only, tree_size
+from stagewright.trees import give, make_read_only, tree_size
 
 FETCHED = "fetched.json"
 """File with the answer of a worker in the mode ``fetch``: the paths of the distfiles that the node needs."""
@@ -43,9 +44,9 @@ SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
 """Shells for ``stagewright shell``; the first one that the root has is used."""
 
 
-def command(folder: Path, mode: str = "build", *arguments: str, own_network: bool = False) -> list[str]:
+def command(folder: Path, mode: str = "build", *arguments: str) -> list[str]:
     """Return the command that runs the job in a work folder, as a child that dies with this process."""
-    return isolated(worker_command(folder, mode, *arguments), own_network=own_network)
+    return isolated(worker_command(folder, mode, *arguments))
 
 
 def worker_command(folder: Path, mode: str, *arguments: str) -> list[str]:
@@ -53,14 +54,20 @@ def worker_command(folder: Path, mode: str, *arguments: str) -> list[str]:
     return python("stagewright.engine.worker", package_path(), mode, str(folder), *arguments)
 
 
-def isolated(inner: list[str], *, own_network: bool = False) -> list[str]:
+def isolated(inner: list[str], *, own_network: bool = False, private_ids: bool = True) -> list[str]:
     """Return a command that runs ``inner`` in new namespaces and ends with this process.
 
-    The namespaces are those of mounts, processes, IPC, the host name and, with ``own_network``, the network.
+    The namespaces are those of mounts, processes, IPC, the host name and, with ``own_network``, the network. With
+    ``private_ids`` they are in the user namespace of workers (``ids.py``). In there, a setuid program of the host would
+    lose the capabilities of the worker, so the kernel ignores that bit (--no-new-privs).
     """
     namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts"]
     namespaces += ["--net"] if own_network else []
-    return ["setpriv", "--pdeathsig", "KILL", "--", *namespaces, "--fork", "--kill-child", "--mount-proc", *inner]
+    if not private_ids and os.geteuid() != 0:
+        namespaces += ["--user", "--map-root-user"]  # without it, an ordinary user could not make the others
+    entered = ids.enter() if private_ids else []
+    guard = ["setpriv", "--pdeathsig", "KILL", *(["--no-new-privs"] if entered else []), "--"]
+    return [*entered, *guard, *namespaces, "--fork", "--kill-child", "--mount-proc", *ids.marked(), *inner]
 
 
 def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
@@ -126,6 +133,8 @@ def _build(job: Job, work: Work[Any]) -> int:
     built = stage.build(work)
     if node.yields is Yields.ARTIFACT:
         make_read_only(built.tree)  # output folders and other artifacts hold hard links to the files
+        if ids.is_private():
+            give(built.tree, ids.INVOKER, ids.INVOKER)
     size = tree_size(built.tree)
     stack = [key.digest, *built.below] if node.yields is Yields.LAYER else []
     facts = _facts(built, work).to_dict()

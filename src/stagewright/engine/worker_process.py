@@ -61,7 +61,7 @@ class Worker:
             undo.callback(guard.group.remove)
             log.write(f"{guard}\n".encode())
             log.flush()
-            command = guard.group.command(isolated(words, own_network=kind.own_network))
+            command = guard.group.command(isolated(words, own_network=kind.own_network, private_ids=kind.private_ids))
             own = {name: os.environ[name] for name in job.stage.needed_variables() if name in os.environ}
             process = spawn(command, env={**network(), **own}, stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
             undo.enter_context(process)

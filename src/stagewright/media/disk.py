@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,6 +16,7 @@ from typing import IO
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.iso import EFI_SYSTEM_PARTITION, make_esp
+from stagewright.root.devices import DeviceNode
 from stagewright.run import run
 
 MIB = 1 << 20
@@ -83,21 +84,33 @@ class DiskLayout:
 
 
 def make_disk(
-    layout: DiskLayout, root: Path, efi_files: Mapping[str, Path], target: Path, work: Path, epoch: int, log: IO[str]
+    layout: DiskLayout,
+    root: Path,
+    efi_files: Mapping[str, Path],
+    target: Path,
+    work: Path,
+    epoch: int,
+    log: IO[str],
+    devices: Sequence[DeviceNode] = (),
 ) -> None:
-    """Write a raw image with the files of the EFI system partition and a root. ``work`` takes temporary files."""
+    """Write a raw image with the files of the EFI system partition and a root. ``work`` takes temporary files.
+
+    The root also gets ``devices``.
+    """
     with target.open("wb") as stream:
         stream.truncate(layout.size)
     run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", target], stdin=layout.script().encode())
     esp = make_esp(efi_files, work / "esp.img", work / "esp", epoch, log, least=layout.esp)
     _place(esp, target, _FIRST, log)
     file_system = work / "root.img"
-    make_ext4(layout, root, file_system, epoch, log)
+    make_ext4(layout, root, file_system, epoch, log, devices)
     _place(file_system, target, layout.root_start, log)
 
 
-def make_ext4(layout: DiskLayout, root: Path, target: Path, epoch: int, log: IO[str]) -> None:
-    """Write an ext4 file system that contains the files of a folder."""
+def make_ext4(
+    layout: DiskLayout, root: Path, target: Path, epoch: int, log: IO[str], devices: Sequence[DeviceNode] = ()
+) -> None:
+    """Write an ext4 file system that contains the files of a folder, and device nodes."""
     with target.open("wb") as stream:
         stream.truncate(layout.root)
     config = target.with_name(f"{target.name}.conf")
@@ -106,11 +119,29 @@ def make_ext4(layout: DiskLayout, root: Path, target: Path, epoch: int, log: IO[
     options = f"hash_seed={layout.identifier('directories')},lazy_itable_init=1"
     words = ["mkfs.ext4", "-q", "-F", "-L", "root", "-U", layout.identifier("file system"), "-E", options]
     run([*words, "-d", root, target], env=env, log=log)
+    if devices:
+        _change(target, "".join(map(_mknod, devices)), env)
     fields = ("atime", "ctime", "crtime")
-    script = "".join(f"sif <{inode}> {field} @{epoch}\n" for inode in _inodes(target) for field in fields)
-    said = run(["debugfs", "-w", "-f", "-", target], stdin=script.encode(), env=env).stderr
+    _change(target, "".join(f"sif <{inode}> {field} @{epoch}\n" for inode in _inodes(target) for field in fields), env)
+
+
+def _mknod(node: DeviceNode) -> str:
+    """Return the commands of debugfs(8) for a device node."""
+    folder, _, name = node.path.rpartition("/")
+    mode = (0o020000 if node.type == "c" else 0o060000) | node.mode
+    numbers = f"{node.type} {node.major} {node.minor}"
+    fields = {"mode": f"0{mode:o}", "uid": node.uid, "gid": node.gid}
+    changes = "".join(f'sif "{node.path}" {field} {value}\n' for field, value in fields.items())
+    return f'cd "{folder or "/"}"\nmknod "{name}" {numbers}\n{changes}'
+
+
+def _change(image: Path, script: str, env: Mapping[str, str]) -> None:
+    """Run commands of debugfs(8) on a file system."""
+    said = run(["debugfs", "-w", "-f", "-", image], stdin=script.encode(), env=env).stderr
     if wrong := said.splitlines()[1:]:  # debugfs prints its version first, and exits with 0 after errors too
-        raise StagewrightError(Reason.COMMAND_FAILED, "debugfs cannot set file times", detail="\n".join(wrong[:8]))
+        raise StagewrightError(
+            Reason.COMMAND_FAILED, "debugfs cannot change the file system", detail="\n".join(wrong[:8])
+        )
 
 
 def _inodes(image: Path) -> Iterator[int]:

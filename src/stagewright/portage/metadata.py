@@ -67,6 +67,7 @@ class MetadataCache:
         """Run egencache on an overlay of the repository, and keep its output, even if it is incomplete."""
         self.on_phase(f"metadata of {repo.name}")
         work = self.folder / "egencache" / repo.name
+        (work / "upper" / CACHE).mkdir(parents=True)  # a build may not write into folders of the project
         mount_overlay([repo.path], work / "upper", work / "tree")
         words = ["egencache", "--update", f"--repo={repo.name}", f"--jobs={self.cores}"]
         root.run(*words, binds=[Bind(work / "tree", repo.location, writable=True)], env=QUIET, check=False)

@@ -7,9 +7,12 @@ content, since file systems store them differently.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import itertools
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import IO
 from stagewright.errors import StagewrightError
 from stagewright.release.artifact_digests import DigestedFile, FileDigests, companion
 from stagewright.release.listing import write_contents
+from stagewright.root.devices import DeviceNode
 from stagewright.run import pipeline
 
 MEMORY = 2048
@@ -100,8 +104,9 @@ def pack(
     epoch: int,
     log: IO[str] | None = None,
     progress: PackProgress = lambda _: None,
+    devices: Sequence[DeviceNode] = (),
 ) -> Packed:
-    """Pack the tree below ``root`` into ``target`` and list it in ``<target>.CONTENTS.gz``.
+    """Pack the tree below ``root`` into ``target`` and list it in ``<target>.CONTENTS.gz``. It begins with ``devices``.
 
     ``progress`` is called from another thread with the size on disk (bytes) of all files started so far. Raises
     ``COMMAND_FAILED`` if tar or the compressor fails; OSError if the disk is full.
@@ -110,9 +115,10 @@ def pack(
     command = _tar(root, epoch, f"/dev/fd/{writer}")
     with DigestedFile(target) as archive, DigestedFile(companion(target, "CONTENTS.gz")) as contents:
         with ThreadPoolExecutor(1) as thread:
-            listing = thread.submit(_list, reader, contents, epoch, progress)
+            listing = thread.submit(_list, reader, contents, epoch, progress, devices)
             try:
-                pipeline([command, compressor], archive.write, log=log, pass_fds=[writer])
+                with _nodes(devices, epoch) as nodes:
+                    pipeline([command, *nodes, compressor], archive.write, log=log, pass_fds=[writer])
             except StagewrightError:
                 if listing.done() and (problem := listing.exception()):  # tar failed because the listing had failed
                     raise problem from None
@@ -123,7 +129,22 @@ def pack(
     return Packed(archive.digests, contents.digests)
 
 
-def list_tree(root: Path, target: Path, *, epoch: int, log: IO[str] | None = None) -> FileDigests:
+@contextlib.contextmanager
+def _nodes(devices: Sequence[DeviceNode], epoch: int) -> Iterator[list[list[str]]]:
+    """Yield the command that puts device nodes in front of a tarball, if there are any."""
+    if not devices:
+        yield []
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        for node in devices:
+            file.write(node.tar_header(epoch))
+        file.flush()
+        yield [["cat", file.name, "-"]]
+
+
+def list_tree(
+    root: Path, target: Path, *, epoch: int, log: IO[str] | None = None, devices: Sequence[DeviceNode] = ()
+) -> FileDigests:
     """Write ``<target>.CONTENTS.gz`` as for a tarball of the tree below ``root``, without a tarball.
 
     GNU tar does not read files if the archive is /dev/null.
@@ -131,7 +152,7 @@ def list_tree(root: Path, target: Path, *, epoch: int, log: IO[str] | None = Non
     reader, writer = os.pipe()
     command = ["--file=/dev/null" if word == "--file=-" else word for word in _tar(root, epoch, f"/dev/fd/{writer}")]
     with DigestedFile(companion(target, "CONTENTS.gz")) as contents, ThreadPoolExecutor(1) as thread:
-        listing = thread.submit(_list, reader, contents, epoch, lambda _: None)
+        listing = thread.submit(_list, reader, contents, epoch, lambda _: None, devices)
         try:
             pipeline([command], lambda _: None, log=log, pass_fds=[writer])
         finally:
@@ -140,7 +161,9 @@ def list_tree(root: Path, target: Path, *, epoch: int, log: IO[str] | None = Non
     return contents.digests
 
 
-def _list(reader: int, contents: DigestedFile, epoch: int, progress: PackProgress) -> None:
+def _list(
+    reader: int, contents: DigestedFile, epoch: int, progress: PackProgress, devices: Sequence[DeviceNode]
+) -> None:
     done = 0
 
     def count(size: int) -> None:
@@ -149,7 +172,7 @@ def _list(reader: int, contents: DigestedFile, epoch: int, progress: PackProgres
         progress(done)
 
     with os.fdopen(reader, "rb") as listing:
-        write_contents(listing, contents, epoch, count)
+        write_contents(itertools.chain((node.listing(epoch) for node in devices), listing), contents, epoch, count)
 
 
 def _tar(root: Path, epoch: int, listing: str) -> list[str]:

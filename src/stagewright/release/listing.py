@@ -9,9 +9,8 @@ from __future__ import annotations
 import gzip
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.release.artifact_digests import DigestedFile
@@ -28,7 +27,7 @@ _LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t
 _BLOCK = 4096  # unit of the size on disk
 
 
-def write_contents(listing: IO[bytes], target: DigestedFile, epoch: int, on_size: Callable[[int], None]) -> None:
+def write_contents(listing: Iterable[bytes], target: DigestedFile, epoch: int, on_size: Callable[[int], None]) -> None:
     """Write tar's listing, times clamped to ``epoch``. Call ``on_size`` with the size on disk of each file (bytes)."""
     last = time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch)).encode()
     with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=target, mtime=0) as packed:

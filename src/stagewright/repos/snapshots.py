@@ -202,7 +202,8 @@ def _unpack(archive: Path, folder: Path, log: IO[str]) -> None:
     if archive.suffix == ".sqfs":
         _unsquash(archive, aside, log)
     else:
-        unpack(archive, aside, log)
+        for node in unpack(archive, aside, log).devices:
+            raise _device(archive.name, node.path)
     top = only_folder(aside)
     check_repository(top, archive.name)
     for path in top.iterdir():
@@ -231,8 +232,15 @@ def _unsquash(image: Path, target: Path, log: IO[str]) -> None:
     with unpacker(target, "/mnt", words, binds=[Bind(image.resolve(), "/tmp/image")]) as sandboxed:
         result = run(sandboxed.words, check=False, pass_fds=sandboxed.descriptors)
     log.write(result.stdout + result.stderr)
+    if device := re.search(r"failed to create (?:character|block) device ([^\n]*),", result.stderr):
+        raise _device(image.name, device[1])
     if result.code:
         shown = "\n".join(result.stderr.strip().splitlines()[:8])
         raise StagewrightError(
             Reason.BAD_ARCHIVE, f"{image.name}: cannot be unpacked", detail=shown, hint="fetch the file again"
         )
+
+
+def _device(name: str, path: str) -> StagewrightError:
+    what = f"{name}: not a file, folder or link ({path})"
+    return StagewrightError(Reason.UNSAFE_ARCHIVE, what, hint="the files were discarded: report it to the mirror")

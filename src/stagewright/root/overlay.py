@@ -11,9 +11,21 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from stagewright import ids
 from stagewright.run import run
 
-PLAIN = "redirect_dir=off,metacopy=off,index=off"
+
+def opaque_attribute() -> str:
+    """Return the extended attribute of a folder that hides the folder of the same name in the layers below.
+
+    Layers that are made in a user namespace have it among the user attributes: it has no right to set trusted ones.
+    """
+    return "trusted.overlay.opaque" if ids.as_host_root() else "user.overlay.opaque"
+
+
+def options_of_overlays() -> str:
+    """Return the mount options. ``userxattr`` implies the first two of the others."""
+    return "redirect_dir=off,metacopy=off,index=off" if ids.as_host_root() else "index=off,userxattr"
 
 
 def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
@@ -31,7 +43,10 @@ def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
     base = Path(os.path.commonpath([upper.parent, *(lower.parent for lower in lowers)]))
     stack = ":".join(os.path.relpath(lower, base) for lower in lowers)
     inner = f"upperdir={os.path.relpath(upper, base)},workdir={os.path.relpath(work, base)}"
-    run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={stack},{inner},{PLAIN}", target], cwd=base)
+    run(
+        ["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={stack},{inner},{options_of_overlays()}", target],
+        cwd=base,
+    )
 
 
 def unmount(target: Path) -> None:
@@ -49,7 +64,7 @@ def mount_layers(layers: Sequence[Path], target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     base = Path(os.path.commonpath([layer.parent for layer in layers]))
     stack = ":".join(os.path.relpath(layer, base) for layer in layers)
-    run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={stack},{PLAIN}", target], cwd=base)
+    run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={stack},{options_of_overlays()}", target], cwd=base)
     return target
 
 

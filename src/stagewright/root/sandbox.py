@@ -8,16 +8,20 @@ visible, because a package could change the host's device nodes. See bwrap(1).
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from stagewright import ids
+from stagewright.errors import Reason, StagewrightError
+from stagewright.ids import commands_namespace
 from stagewright.root.mountpoints import MountPoints
 from stagewright.root.network import FetchNetwork
 from stagewright.root.syscalls import filter_file
-from stagewright.run import PATH
+from stagewright.run import PATH, run
 
 CAPABILITIES = (
     "CAP_CHOWN",
@@ -25,7 +29,6 @@ CAPABILITIES = (
     "CAP_FOWNER",
     "CAP_FSETID",
     "CAP_KILL",
-    "CAP_MKNOD",
     "CAP_NET_BIND_SERVICE",
     "CAP_SETFCAP",
     "CAP_SETGID",
@@ -106,6 +109,7 @@ def sandbox(
     words += [] if terminal else ["--new-session"]
     words += _network(network, points)
     for bind in binds:
+        _check_readable(bind.source)
         target = points.add(bind.target, bind.source, writable=bind.writable)
         words += replace(bind, target=target).arguments()
     variables = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", "TERM": "dumb", **(env or {})}
@@ -165,7 +169,7 @@ def _programs() -> list[str]:
 def _limits(system_calls: int) -> list[str]:
     """Return the options of bwrap(1) that limit what a command may ask of the kernel."""
     capabilities = [word for name in CAPABILITIES for word in ("--cap-add", name)]
-    return ["--cap-drop", "ALL", *capabilities, "--seccomp", str(system_calls)]
+    return [*commands_ids(), "--cap-drop", "ALL", *capabilities, "--seccomp", str(system_calls)]
 
 
 def signer(out: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bind] = ()) -> list[str]:
@@ -178,3 +182,43 @@ def signer(out: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bi
         words += bind.arguments()
     words += ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--new-session"]
     return [*words, "--chdir", "/", "--", *command]
+
+
+def _check_readable(path: Path) -> None:
+    """Raise ``MISSING_FILE`` for a file or folder of a user of this computer that the ids of commands cannot read."""
+    if not ids.is_private():
+        return
+    info = path.stat()
+    wanted = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(info.st_mode) else 0)
+    if info.st_uid >= ids.SIZE and info.st_mode & wanted != wanted:
+        what = f"{path}: commands of a build cannot read it (mode {stat.S_IMODE(info.st_mode):04o})"
+        raise StagewrightError(Reason.MISSING_FILE, what, hint=f"chmod -R go+rX {path}")
+
+
+def commands_ids() -> list[str]:
+    """Return the arguments of bwrap(1) for the user namespace of commands, which it enters after it has mounted."""
+    handle = commands_namespace()
+    return [] if handle is None else ["--userns2", str(handle)]
+
+
+_PLACE = Path("/mnt")
+
+
+@contextmanager
+def for_commands(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Show a folder that this worker has made to a program that makes its own mounts and runs code of a root.
+
+    Yield the path of the folder for the program, and the first words of its command. They start it in the user
+    namespace of commands, where it can mount but cannot enter the closed folders of the store.
+    """
+    handle = commands_namespace()
+    if handle is None:
+        yield folder, []
+        return
+    entered = ["nsenter", f"--user=/proc/self/fd/{handle}", "--setuid", "0", "--setgid", "0", "--"]
+    namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts", "--fork"]
+    run(["mount", "--bind", folder, _PLACE])
+    try:
+        yield _PLACE, [*entered, *namespaces, "--kill-child", "--mount-proc"]
+    finally:
+        run(["umount", "--lazy", _PLACE])

@@ -21,8 +21,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.root.files import clamp_times
 from stagewright.root.root import Root
-from stagewright.root.sandbox import Bind
-from stagewright.run import run
+from stagewright.root.sandbox import Bind, for_commands
+from stagewright.run import Result, run
 from stagewright.seeds import apt, pypi
 from stagewright.trees import remove_tree
 
@@ -89,17 +89,8 @@ def resolve_packages(request: DebianRequest, folder: Path, cache: Path, log: IO[
 
     Raises ``INVALID_VALUE`` if the release does not have the architecture.
     """
-    words = [
-        "mmdebstrap",
-        "--simulate",
-        "--verbose",
-        *_arguments(request, folder),
-        request.suite,
-        "/dev/null",
-        _sources(request, folder),
-    ]
     try:
-        result = run(words)
+        result = _mmdebstrap(request, folder, ["--simulate", "--verbose"], "/dev/null")
     except StagewrightError as error:
         if _NO_PORT not in error.detail:
             raise
@@ -125,9 +116,8 @@ def bootstrap(
     request: DebianRequest, pin: Mapping[str, Any], folder: Path, cache: Path, epoch: int, log: IO[str]
 ) -> Path:
     """Bootstrap the root of a pin. Raises ``LOCK_STALE`` if the sources do not have its versions any more."""
-    tree = folder / "tree"
-    words: list[str | Path] = ["mmdebstrap", "--format=directory", *_arguments(request, folder), request.suite, tree]
-    run([*words, _sources(request, folder)], env={"SOURCE_DATE_EPOCH": str(epoch)}, log=log)
+    _mmdebstrap(request, folder, ["--format=directory"], "tree", epoch, log)
+    tree = (folder / "bootstrap/tree").rename(folder / "tree")
     root = Root(tree, tree, log=log)
     _check_versions(root, pin)
     if request.portage:
@@ -138,9 +128,21 @@ def bootstrap(
     return tree
 
 
-def _arguments(request: DebianRequest, folder: Path) -> list[str | Path]:
-    configuration = folder / "apt.conf"
-    configuration.write_text(apt.options(), encoding="utf-8")
+def _mmdebstrap(
+    request: DebianRequest, folder: Path, options: list[str], target: str, epoch: int = 0, log: IO[str] | None = None
+) -> Result:
+    """Run mmdebstrap(1). ``target`` is a name in a new folder "bootstrap", or an absolute path."""
+    own = folder / "bootstrap"
+    own.mkdir()
+    (own / "apt.conf").write_text(apt.options(), encoding="utf-8")
+    (own / "sources.list").write_text("\n".join(apt.sources(request.suite)) + "\n", encoding="utf-8")
+    with for_commands(own) as (place, first):
+        words = [*first, "mmdebstrap", *options, *_arguments(request, place / "apt.conf"), request.suite]
+        words += [str(place / target), str(place / "sources.list")]
+        return run(words, env={"SOURCE_DATE_EPOCH": str(epoch)}, log=log)
+
+
+def _arguments(request: DebianRequest, configuration: Path) -> list[str]:
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNUSED]
     return [
         "--mode=root",
@@ -158,12 +160,6 @@ def _arguments(request: DebianRequest, folder: Path) -> list[str | Path]:
         "--dpkgopt=force-unsafe-io",
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
     ]
-
-
-def _sources(request: DebianRequest, folder: Path) -> Path:
-    path = folder / "sources.list"
-    path.write_text("\n".join(apt.sources(request.suite)) + "\n", encoding="utf-8")
-    return path
 
 
 def _check_versions(root: Root, pin: Mapping[str, Any]) -> None:

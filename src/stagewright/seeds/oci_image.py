@@ -26,7 +26,8 @@ from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.checksums import check_checksums
 from stagewright.fetch.download import download_lock
-from stagewright.root.overlay import mount_layers
+from stagewright.root.devices import DeviceNode
+from stagewright.root.overlay import mount_layers, opaque_attribute
 from stagewright.run import network, pipeline, run
 from stagewright.seeds.tarscan import Bounds
 from stagewright.seeds.unpack import unpack
@@ -50,7 +51,6 @@ IMAGE_PLATFORMS = {
 """Names of architectures in registries; for arm, with the variant that Debian and Gentoo build for."""
 
 _LARGEST_MANIFEST = 4 << 20
-_OPAQUE_XATTR = "trusted.overlay.opaque"
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _LAYER_TYPE = re.compile(
     r"application/vnd\.(oci\.image\.layer\.v1\.tar|docker\.image\.rootfs\.diff\.tar)([.+](gzip|zstd))?"
@@ -184,24 +184,32 @@ def verified_layers(folder: Path, digest: str, name: str) -> list[Path]:
     return layers
 
 
-def unpack_layers(layers: Sequence[Path], work: Path, target: Path, log: IO[str], bounds: Bounds, name: str) -> None:
-    """Unpack layers (lowest first) and merge them into an empty folder. Needs permission to mount."""
+def unpack_layers(
+    layers: Sequence[Path], work: Path, target: Path, log: IO[str], bounds: Bounds, name: str
+) -> list[DeviceNode]:
+    """Unpack layers (lowest first) and merge them into an empty folder. Needs permission to mount.
+
+    Return the device nodes of all layers, which are not made.
+    """
     if len(layers) == 1:
-        unpack(layers[0], target, log, bounds, name=name)
+        scan = unpack(layers[0], target, log, bounds, name=name)
         translate_whiteouts(target)
-        return
-    trees = []
+        return scan.devices
+    trees, devices = [], []
     for number, layer in enumerate(layers):
         tree = work / f"layer{number:03}"
         tree.mkdir()
         trees.append(tree)
-        bounds = bounds.remaining(unpack(layer, tree, log, bounds, name=name))
+        scan = unpack(layer, tree, log, bounds, name=name)
+        bounds = bounds.remaining(scan)
+        devices += scan.devices
         translate_whiteouts(tree)
     whole = mount_layers(trees[::-1], work / "layers")
     run(["cp", "--archive", "--no-target-directory", whole, target])
     run(["umount", whole])
     for tree in trees:
         remove_tree(tree)
+    return devices
 
 
 def translate_whiteouts(tree: Path) -> None:
@@ -213,7 +221,7 @@ def translate_whiteouts(tree: Path) -> None:
             os.unlink(name, dir_fd=step.folder)
             hidden = name.removeprefix(_WHITEOUT)
             if name == _OPAQUE:
-                os.setxattr(step.folder, _OPAQUE_XATTR, b"y")
+                os.setxattr(step.folder, opaque_attribute(), b"y")
             elif hidden not in ("", ".", "..") and not hidden.startswith(_WHITEOUT):
                 _hide(step.folder, hidden)
         if markers:
@@ -230,7 +238,7 @@ def _hide(folder: int, name: str) -> None:
     if stat.S_ISDIR(info.st_mode):
         inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
         try:
-            os.setxattr(inner, _OPAQUE_XATTR, b"y")
+            os.setxattr(inner, opaque_attribute(), b"y")
         finally:
             os.close(inner)
 

@@ -10,14 +10,20 @@ import re
 from dataclasses import dataclass
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.root.devices import DeviceNode
 from stagewright.untrusted import LARGEST, number
 
 BLOCK = 512
 _LONGEST_HEADER = 1 << 20
 """The largest extended header of one member (bytes)."""
 
+_MOST_DEVICES = 1000
+
+_NODE_NAME = re.compile(r"[^\x00-\x1f\x7f\"\\\ufffd]{2,1000}")
+
 _PAX = re.compile(rb"(\d+) ([^=\n]+)=")
 _SIZES = {b"size", b"GNU.sparse.size", b"GNU.sparse.realsize"}
+_OTHERS = {b"path", b"linkpath", b"uid", b"gid"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class TarScan:
         self.bounds = bounds
         self.members = 0
         self.size = 0
+        self.devices: list[DeviceNode] = []
         self._stream = 0
         self._skip = 0  # bytes of data until the next header
         self._pending = b""  # an incomplete header or extended header
@@ -108,6 +115,8 @@ class TarScan:
         real = max([stored, *sizes.values()])
         if kind == b"S":  # GNU's old sparse format has the real size at 483
             real = max(real, self._size(header[483:495]))
+        if kind in (b"3", b"4"):
+            self._record(name, header)
         self._pax = {}
         if kind in b"123456" and kind:  # links, devices, folders and pipes have no content
             stored = real = 0
@@ -119,6 +128,29 @@ class TarScan:
             raise self._too_large("bytes in its files", self.bounds.size)
         self._check_names(name, target if kind == b"1" else b"")
         return -(-stored // BLOCK) * BLOCK
+
+    def _record(self, name: bytes, header: bytes) -> None:
+        """Record a device node. The later one of two with the same name counts."""
+        owner = [
+            self._valid(number(self._pax[key]) if key in self._pax else _number(header[at : at + 8]))
+            for key, at in ((b"uid", 108), (b"gid", 116))
+        ]
+        mode, major, minor = (self._size(header[at : at + 8]) for at in (100, 329, 337))
+        path = "/" + "/".join(part for part in name.decode(errors="replace").split("/") if part not in ("", "."))
+        if not _NODE_NAME.fullmatch(path):  # the name becomes a word of commands for debugfs and mksquashfs
+            raise StagewrightError(Reason.UNSAFE_ARCHIVE, f"{self.name}: odd name of a device node ({path!r})")
+        node = DeviceNode(
+            path=path,
+            type="c" if header[156:157] == b"3" else "b",
+            mode=mode & 0o7777,
+            uid=owner[0],
+            gid=owner[1],
+            major=major,
+            minor=minor,
+        )
+        self.devices = [*(other for other in self.devices if other.path != path), node]
+        if len(self.devices) > _MOST_DEVICES:
+            raise self._too_large("device nodes", _MOST_DEVICES)
 
     def _check_names(self, name: bytes, target: bytes) -> None:
         for path in (name, target):
@@ -142,7 +174,7 @@ class TarScan:
             if end < found.end():
                 raise self._invalid()
             key, value = found[2], body[found.end() : end - 1]
-            if key in _SIZES or key in (b"path", b"linkpath"):
+            if key in _SIZES or key in _OTHERS:
                 self._pax[key] = value
             at = end
 

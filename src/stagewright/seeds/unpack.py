@@ -43,10 +43,14 @@ _UNSAFE = re.compile(
     r"Member name contains '\.\.'|Removing leading|Not a directory|File exists|Cannot unlink", re.IGNORECASE
 )
 _INSIDE = "/mnt"
+_NO_NODE = re.compile(r"^tar: .*: Cannot mknod: Operation not permitted\n", re.MULTILINE)
+_ONLY = "tar: Exiting with failure status due to previous errors"
 
 
 def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = None, *, name: str = "") -> TarScan:
     """Unpack a tarball into an empty folder, and return its scan. ``name`` is the name in errors.
+
+    Device nodes are not made. The scan has a record of them.
 
     Raises ``UNSAFE_ARCHIVE`` for names and links outside of the target, ``ARCHIVE_TOO_LARGE`` above the limits
     (default: :meth:`Bounds.of` its size), ``BAD_ARCHIVE`` for a damaged archive or an unsupported compressor.
@@ -81,6 +85,8 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
     log.write(f"+ {paste(sandboxed.words)}\n{text}\n")
     if code in KILLED:
         raise failure(["tar"], code, text)
+    if scan.devices and _NO_NODE.sub("", text) == _ONLY:  # tar has unpacked everything else
+        code, text = 0, ""
     _judge(name, code, text, damage)
     return scan
 
@@ -113,7 +119,9 @@ def _tar(bounds: Bounds) -> Sequence[str]:
     """Return the command of GNU tar, which reads standard input. prlimit(1) bounds the size of each file."""
     words = ["tar", "--extract", "--file=-", f"--directory={_INSIDE}", "--numeric-owner", "--same-permissions"]
     words += ["--xattrs", "--xattrs-include=*", "--delay-directory-restore"]
-    words += ["--xattrs-exclude=trusted.overlay.*"]  # they would make folders opaque or moved in overlayfs
+    words += [f"--warning=no-{name}" for name in ("timestamp", "unknown-keyword", "xattr-write")]  # to see errors only
+    # These would make folders opaque or moved in overlayfs.
+    words += [f"--xattrs-exclude={name}.overlay.*" for name in ("trusted", "user")]
     return ["prlimit", f"--fsize={bounds.size}", "--", *words]
 
 
@@ -129,6 +137,9 @@ def _judge(name: str, code: int, said: str, damage: StagewrightError | None) -> 
             detail=shown,
             hint="the files were discarded: use an archive from a trusted source",
         )
+    if "Cannot change ownership" in said and "Invalid argument" in said:
+        hint = "use an archive with ids from 0 to 65535"
+        raise StagewrightError(Reason.BAD_ARCHIVE, f"{name}: owners that builds do not have", detail=shown, hint=hint)
     if code or damage:
         detail = "\n".join(filter(None, [damage.detail if damage else "", shown]))
         raise StagewrightError(

@@ -23,11 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stagewright.attributes import attributes
+from stagewright.attributes import CAPABILITIES, attributes
 from stagewright.graph.file_digest import FileDigest
+from stagewright.ids import capability_of
 from stagewright.trees import Step, walk_tree
 
 FILE_NAME = "content.gz"
+
+PACKAGES = "binpkgs"
+"""The part of a layer with its binary packages."""
 
 FORMAT = "stagewright content 1"
 
@@ -82,9 +86,14 @@ class Ids:
 
 NO_NAMESPACE = Ids()
 
+ANY_OWNER = Ids(0, 0)
+"""Owners do not count: an artifact belongs to the user who started the build."""
+
 
 class Reader:
     """Reads trees as entries. ``times`` says if the times of files count; ``ids`` are those of the builds.
+
+    Owners of binary packages do not count: artifacts and the cache share these files.
 
     ``unreadable`` gets the error of a file that cannot be read and returns what stands for its content. ``digest``
     replaces the function that reads a file.
@@ -93,7 +102,7 @@ class Reader:
     def __init__(
         self, ids: Ids, unreadable: Callable[[OSError], str], *, times: bool, digest: FileDigest | None = None
     ) -> None:
-        self._ids = ids
+        self._given = self._ids = ids
         self._known = digest
         self._unreadable = unreadable
         self._times = times
@@ -106,6 +115,7 @@ class Reader:
     def entries(self, tree: Path) -> Iterator[Entry]:
         """Yield the entries of a tree. Raises OSError, with the path, for a folder that cannot be read."""
         self._path = [str(tree.parent)]
+        self._ids = ANY_OWNER if tree.name == PACKAGES else self._given
         try:
             for step in walk_tree(tree):
                 if step.left:
@@ -119,7 +129,7 @@ class Reader:
         depth = len(self._path) - 1
         self._path.append(step.name)
         info = os.fstat(step.folder)
-        yield self._entry(depth, step.name, info, "", _attributes(step.folder))
+        yield self._entry(depth, step.name, info, "", _attributes(step.folder, self._ids))
         for file in step.files:
             inner = file.stat(follow_symlinks=False)
             content, attributes = self._content(step.folder, file.name, inner)
@@ -143,7 +153,7 @@ class Reader:
     def _content(self, folder: int, name: str, info: os.stat_result) -> tuple[str, dict[str, str]]:
         if stat.S_ISREG(info.st_mode):
             return self._file(folder, name, info)
-        attributes = _attributes(f"/proc/self/fd/{folder}/{name}")
+        attributes = _attributes(f"/proc/self/fd/{folder}/{name}", self._ids)
         if stat.S_ISLNK(info.st_mode):
             return os.readlink(name, dir_fd=folder), attributes
         if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
@@ -158,7 +168,7 @@ class Reader:
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             try:
-                return self._digest(descriptor), _attributes(descriptor)
+                return self._digest(descriptor), _attributes(descriptor, self._ids)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -175,9 +185,15 @@ class Reader:
         return total.hexdigest()
 
 
-def _attributes(place: int | str) -> dict[str, str]:
-    """Return the extended attributes of an open file, or of a path whose last part is not followed."""
-    return {name: value.hex() for name, value in attributes(place).items()}
+def _attributes(place: int | str, ids: Ids) -> dict[str, str]:
+    """Return the extended attributes of an open file, or of a path whose last part is not followed.
+
+    Capabilities of files are as the user namespace shows them: without the id of its root.
+    """
+    found = attributes(place)
+    if CAPABILITIES in found:
+        found[CAPABILITIES] = capability_of(found[CAPABILITIES], ids.first)
+    return {name: value.hex() for name, value in found.items()}
 
 
 def fail(error: OSError) -> str:

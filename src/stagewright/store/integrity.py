@@ -20,11 +20,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from stagewright import ids as build_ids
 from stagewright.errors import StagewrightError
 from stagewright.graph.file_digest import FileDigest
 from stagewright.graph.node import Yields
+from stagewright.store.content import (
+    ANY_OWNER,
+    NO_NAMESPACE,
+    PACKAGES,
+    Damage,
+    Entry,
+    Ids,
+    ListDamagedError,
+    Reader,
+    compare,
+    read_content,
+)
 from stagewright.store.content import FILE_NAME as CONTENT
-from stagewright.store.content import NO_NAMESPACE, Damage, Entry, Ids, ListDamagedError, Reader, compare, read_content
 from stagewright.store.in_use import collecting
 from stagewright.store.meta import Meta
 from stagewright.store.store import PARTS, Store, sync_folder, write_atomically
@@ -33,8 +45,6 @@ MOST = 1000
 """Largest number of differences that are kept for one result."""
 
 FOLDER = "damaged"
-
-PACKAGES = "binpkgs"
 
 _SECOND = 1_000_000_000
 
@@ -89,17 +99,22 @@ def _names(store: Store, yields: Yields) -> set[str]:
     return {folder.name for folder in (store.path / yields.folder).iterdir()}
 
 
-def examine(store: Store, yields: Yields, key: str, ids: Ids = NO_NAMESPACE) -> Finding:
-    """Read a whole result and compare it with its list. ``ids`` are those that builds have on disk."""
+def examine(store: Store, yields: Yields, key: str, ids: Ids | None = None) -> Finding:
+    """Read a whole result and compare it with its list.
+
+    ``ids`` are those that builds have on disk; the default is those of builds of this process.
+    """
     return _examined(store, yields, key, ids, None)
 
 
-def _examined(store: Store, yields: Yields, key: str, ids: Ids, digest: FileDigest | None) -> Finding:
+def _examined(store: Store, yields: Yields, key: str, ids: Ids | None, digest: FileDigest | None) -> Finding:
     folder = store.folder(yields, key)
+    if ids is None:
+        ids = _ids_on_disk(folder) if yields is Yields.LAYER else ANY_OWNER
     meta = read_meta(store, yields, key)
     if isinstance(meta, Damage):
         return Finding(yields, key, key[:12], State.DAMAGED, (meta,))
-    if not meta.content:
+    if not meta.content or (yields is Yields.LAYER and os.geteuid() != 0):  # a user cannot read all files of a build
         return Finding(yields, key, meta.node, State.UNKNOWN)
     reader = Reader(ids, lambda error: f"unreadable ({error.strerror})", times=yields is Yields.LAYER, digest=digest)
     damages: list[Damage] = []
@@ -121,6 +136,14 @@ def _failures(folder: Path, damages: list[Damage]) -> Iterator[None]:
     except OSError as error:
         path = os.path.relpath(str(error.filename or folder), folder)
         damages.append(Damage(path, "content", "a readable file or folder", error.strerror or str(error)))
+
+
+def _ids_on_disk(folder: Path) -> Ids:
+    found = build_ids.owner()
+    if found is None or not os.path.lexists(folder / "tree"):
+        return NO_NAMESPACE
+    ids = Ids(found.uid, build_ids.SIZE)
+    return ids if 0 <= (folder / "tree").lstat().st_uid - ids.first < ids.count else NO_NAMESPACE
 
 
 def _entries(reader: Reader, folder: Path) -> Iterator[Entry]:
@@ -150,7 +173,7 @@ def glance(store: Store, yields: Yields, key: str, digest: FileDigest) -> Findin
     found.
     """
     if yields is Yields.ARTIFACT:
-        finding = _examined(store, yields, key, NO_NAMESPACE, digest)
+        finding = _examined(store, yields, key, None, digest)
         return finding if finding.state is State.DAMAGED else None
     meta = read_meta(store, yields, key)
     if isinstance(meta, Damage):

@@ -5,6 +5,7 @@
     CACHEDIR.TAG                 the mark of a cache, which backup programs skip
     format                       the version of this layout
     layers/<key>/tree/           what one root adds to the roots below it, plain files that overlayfs can stack
+    layers/<key>/ids             whose ids own the files (ids.py); no other ids can use the layer
     layers/<key>/binpkgs/        the binary packages that it contains, hard links to those of the cache
     layers/<key>/content.gz      a list of all files, with digests (store/content.py)
     layers/<key>/meta.json       written last: a layer without it does not exist
@@ -49,12 +50,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from stagewright import ids
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
 from stagewright.run import run
+from stagewright.store.content import ANY_OWNER, NO_NAMESPACE, write_content
 from stagewright.store.content import FILE_NAME as CONTENT
-from stagewright.store.content import write_content
 from stagewright.store.meta import Meta
 from stagewright.trees import remove_tree
 from stagewright.untrusted import is_utf8
@@ -133,8 +135,9 @@ class Store:
         return self.folder(yields, key) / "tree"
 
     def has(self, yields: Yields, key: str) -> bool:
-        """Return True if the result with this key is complete."""
-        return (self.folder(yields, key) / "meta.json").exists()
+        """Return True if the result with this key is complete, and its files have the ids that builds have now."""
+        folder = self.folder(yields, key)
+        return (folder / "meta.json").exists() and (yields is Yields.ARTIFACT or _ids_of(folder) == ids.mark())
 
     def meta(self, yields: Yields, key: str) -> Meta:
         """Return the description of a result. Raises: NOT_BUILT if it is not in the store, DAMAGED if it is invalid."""
@@ -213,14 +216,19 @@ class Store:
         if self.has(yields, meta.key):
             remove_tree(tree)
             return
+        (target / "meta.json").unlink(missing_ok=True)  # of a layer with other ids
         remove_tree(target)
         target.mkdir()
         tree.rename(target / "tree")
         if binpkgs:
             binpkgs.rename(target / "binpkgs")
         parts = [target / name for name in PARTS if (target / name).exists()]
-        content = write_content(parts, target / CONTENT, times=yields is Yields.LAYER)
+        layer = yields is Yields.LAYER
+        content = write_content(parts, target / CONTENT, times=layer, ids=NO_NAMESPACE if layer else ANY_OWNER)
         run(["sync", "-f", target])
+        if yields is Yields.LAYER:
+            (target / "ids").write_text(ids.mark() + "\n", encoding="ascii")
+        ids.hand_over(target)
         info = (target / "tree").lstat()
         top = [stat.S_IMODE(info.st_mode), info.st_mtime_ns] if yields is Yields.LAYER else []
         sealed = replace(meta, content=content, top=top).sealed()
@@ -319,6 +327,14 @@ class Store:
         write_atomically(self.path / "projects" / f"{file_name(str(project))}.json", json.dumps(data, indent=1))
 
 
+def _ids_of(folder: Path) -> str:
+    """Return the mark of the ids that own the files of a layer. Layers of former versions have those of the host."""
+    try:
+        return (folder / "ids").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return "host"
+
+
 def not_removed(path: Path, error: OSError) -> str:
     """Return the notice for a tree that stays."""
     return f"{path}: cannot be removed, and is skipped ({error.strerror or error})"
@@ -343,6 +359,7 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with temporary.open("w", encoding="utf-8") as stream:
         os.fchmod(stream.fileno(), mode)
+        ids.hand_over(temporary)
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

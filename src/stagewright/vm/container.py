@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from stagewright import run
+from stagewright import ids, run
 from stagewright.errors import StagewrightError
 from stagewright.vm.console import Console
 from stagewright.vm.script import BootScript, Report
@@ -60,6 +60,8 @@ def nspawn(root: Path) -> list[str]:
     words = ["systemd-nspawn", f"--directory={root}", "--boot", "--machine=stagewright", "--console=interactive"]
     words += ["--quiet", "--settings=no", "--register=no", "--keep-unit", "--private-network", "--suppress-sync=yes"]
     words += ["--link-journal=no", "--resolv-conf=off", "--timezone=off"]
+    if root_ids := ids.owner():
+        words += [f"--private-users={root_ids.uid}:{ids.SIZE}", "--private-users-ownership=off"]
     return [*words, *(f"--set-credential=firstboot.{name}:{value}" for name, value in _ANSWERS.items())]
 
 

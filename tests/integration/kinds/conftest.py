@@ -15,6 +15,7 @@ from integration.seed_world import GOOD, NAME, OLDER, SeedBench, World
 from integration.signing import Signer
 from integration.sites import OVMF, SNAKEOIL, Disk, Media, NetSite, disk_of, media_of, net_of
 from integration.support import Warm
+from stagewright.engine.worker import isolated
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +61,9 @@ def packed(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's Debian root as a tarball."""
     tree = warm.tree("seed:debian")
     target = tmp_path_factory.mktemp("packed") / "debian.tar.zst"
-    words = ["tar", "--create", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--directory", tree, "."]
+    words = ["tar", "--create", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--directory", str(tree), "."]
     with target.open("wb") as stream:
-        tar = subprocess.Popen(words, stdout=subprocess.PIPE)
+        tar = subprocess.Popen(isolated(words), stdout=subprocess.PIPE)
         subprocess.run(["zstd", "-q", "-1", "-T0"], stdin=tar.stdout, stdout=stream, check=True)
         assert tar.wait() == 0
     return target

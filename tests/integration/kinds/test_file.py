@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import tarfile
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from integration.archives import Add, compressed, folder, hard_link, link, member, write_tar
-from integration.support import Run, build, plan, states, write_project
+from integration.support import Run, build, owner_in_layer, plan, states, write_project
 
 pytestmark = pytest.mark.real
 
@@ -72,8 +73,8 @@ def bench(tmp_path: Path) -> Bench:
 def test_usual_archives(bench: Bench, program: str) -> None:
     plain = bench.tar([member("usr/tool", b"#!/bin/sh\n", mode=0o4755, uid=7, gid=8), link("usr/there", "/etc")])
     bench.build(plain if program == "plain" else compressed(plain, program))
-    info = (bench.tree / "usr/tool").stat()
-    assert (info.st_mode & 0o7777, info.st_uid, info.st_gid) == (0o4755, 7, 8)
+    assert (bench.tree / "usr/tool").stat().st_mode & 0o7777 == 0o4755
+    assert owner_in_layer(bench.tree / "usr/tool") == (7, 8)
     assert (bench.tree / "usr/there").readlink() == Path("/etc")
 
 
@@ -220,19 +221,28 @@ def test_a_file_of_the_same_name_as_a_link(bench: Bench) -> None:
 
 def test_strange_but_harmless_archives(bench: Bench) -> None:
     many = [member(f"usr/{number % 100}/{number}", b"") for number in range(20_000)]
-    device = member("etc/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)
+    device = member("etc/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o644)
     pipe = member("etc/pipe", type=tarfile.FIFOTYPE)
     odd = "usr/two\nlines \\ 'quoted' \udcff"
     bench.build(bench.tar([*many, device, pipe, member(odd, b"odd"), link("usr/nowhere", "/no/such")]))
     assert sum(len(files) for _, _, files in os.walk(bench.tree / "usr")) == 20_002
     assert (bench.tree / odd).read_bytes() == b"odd"
-    assert (bench.tree / "etc/null").is_char_device()
+    assert not (bench.tree / "etc/null").exists(), "no layer has device nodes"
+    (meta,) = (bench.store / "layers").glob("*/meta.json")
+    node = {"path": "/etc/null", "type": "c", "mode": 0o644, "uid": 0, "gid": 0, "major": 1, "minor": 3}
+    assert json.loads(meta.read_text(encoding="utf-8"))["facts"]["devices"] == [node]
     assert (bench.tree / "etc/pipe").is_fifo()
+
+
+def test_an_archive_with_ids_that_builds_lack(bench: Bench) -> None:
+    run = bench.refused(bench.tar([member("usr/x", b"", uid=65536)]), BAD)
+    assert "owners that builds do not have" in run.stderr
 
 
 def test_an_archive_cannot_steer_the_overlay(bench: Bench) -> None:
     """Attributes that mark folders as opaque or moved for overlayfs do not get into layers."""
-    steer = {"SCHILY.xattr.trusted.overlay.opaque": "y", "SCHILY.xattr.trusted.overlay.redirect": "/usr"}
+    spaces = ("trusted", "user")
+    steer = {f"SCHILY.xattr.{space}.overlay.{name}": "y" for space in spaces for name in ("opaque", "redirect")}
     kept = {"SCHILY.xattr.user.note": "kept"}
     bench.build(bench.tar([folder("etc/x", pax_headers={**steer, **kept})]))
     assert os.listxattr(bench.tree / "etc/x") == ["user.note"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.support import build, call, states, write_project
+from integration.support import build, call, owner_in_layer, states, write_project
 
 pytestmark = pytest.mark.real
 
@@ -31,8 +31,7 @@ def test_a_root_of_another_project_is_shared_and_kept(tmp_path: Path) -> None:
     lock = (mine / "stagewright.lock").read_text(encoding="utf-8")
     key = call("plan", "--json", "tree", cwd=other, store=store).plan["seed:tree"]["key"]
     assert key in lock
-    info = (store / "layers" / key / "tree/etc/motd").stat()
-    assert (info.st_uid, info.st_gid) == (7, 8)
+    assert owner_in_layer(store / "layers" / key / "tree/etc/motd") == (7, 8)
     assert (store / "layers" / key / "tree/etc/out").readlink() == Path("/etc/passwd")
     mine_key = call("plan", "--json", "base", cwd=mine, store=store).plan["seed:base"]["key"]
     assert json.loads((store / "layers" / mine_key / "meta.json").read_text(encoding="utf-8"))["stack"] == [

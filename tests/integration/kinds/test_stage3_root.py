@@ -10,7 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from integration.support import DEMO, Run, Warm, build, call, edit, plan, seeds_of, states, write_project
+from integration.support import (
+    DEMO,
+    Run,
+    Warm,
+    build,
+    call,
+    edit,
+    owner_in_layer,
+    plan,
+    seeds_of,
+    states,
+    write_project,
+)
 
 pytestmark = pytest.mark.real
 
@@ -124,8 +136,7 @@ def test_accounts_are_there_before_the_packages_that_need_them(built: Built) -> 
     assert order.index("sys-apps/demo-baselayout") < order.index("acct-group/demo") < order.index("acct-user/demo")
     assert order.index("acct-user/demo") < order.index("app-test/owned")
     (user,) = re.findall(r"^demo:.*", (built.tree / "etc/passwd").read_text(encoding="utf-8"), re.MULTILINE)
-    owned = (built.tree / "var/lib/owned").stat()
-    assert user.split(":")[2:4] == [str(owned.st_uid), str(owned.st_gid)]
+    assert user.split(":")[2:4] == list(map(str, owner_in_layer(built.tree / "var/lib/owned")))
 
 
 def test_files_of_unknown_owners_are_refused(built: Built) -> None:

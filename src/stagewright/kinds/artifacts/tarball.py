@@ -91,6 +91,7 @@ class Tarball(FileArtifactKind, kind="tarball"):
             self.compression.command(self._level, work.cores),
             epoch=work.epoch,
             log=work.log,
+            devices=work.devices("root", root),
             progress=_meter(work, sum(layer.size for layer in work.layers("root"))),
         )
         return self.release(work, target, packages, packed.archive, packed.contents)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 
@@ -13,10 +13,12 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.given import NotInKey
 from stagewright.kinds.common.base import Scope, Seed
 from stagewright.kinds.common.context import SeedContext, StageContext
+from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.tools import SANDBOX, TAR, Tool
-from stagewright.kinds.common.work import Work
+from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import Matching
 from stagewright.project.limits import NodeLimits
+from stagewright.root.devices import DeviceNode
 from stagewright.root.emulation import machine_of
 from stagewright.root.files import set_new_times
 from stagewright.seeds.tarscan import Bounds
@@ -91,25 +93,36 @@ class ArchiveSeed(Seed):
     limits: Annotated[ArchiveLimits, NotInKey()] = ArchiveLimits()
     """Limits for a build of this node, and bounds for an archive that unpacks to more than its size suggests."""
 
-    def unpacked(self, work: Work[StageContext], fill: Callable[[Path], object], name: str) -> Path:
-        """Return a tree after ``fill`` has filled it. The tree is removed if it is not a root for this machine."""
+    def unpacked(
+        self,
+        work: Work[StageContext],
+        fill: Callable[[Path], Sequence[DeviceNode]],
+        name: str,
+        origin: Mapping[str, str | int],
+    ) -> Built:
+        """Return a seed after ``fill`` has filled its tree and has returned the device nodes that it left out.
+
+        The tree is removed if it is not a root for this machine. ``origin`` is the entry "archive" of the facts.
+        """
         work.phase("unpack")
         tree = work.new_folder("tree")
         try:
-            fill(tree)
+            devices = tuple(fill(tree))
             set_new_times(tree, work.epoch)
             check_root(tree, name)
             self._compare(tree, name)
         except BaseException:
             remove_tree(tree)  # the folder of a failed build stays, but it must not contain unverified files
             raise
-        return tree
+        return Built(tree, LayerFacts(archive=dict(origin), devices=devices or None))
 
-    def unpack(self, work: Work[StageContext], archive: Path, name: str = "") -> Path:
-        """Unpack a tarball and return its tree."""
+    def unpack(self, work: Work[StageContext], archive: Path, origin: Mapping[str, str | int], name: str = "") -> Built:
+        """Unpack a tarball and return the seed."""
         name = name or archive.name
         bounds = self.limits.bounds(archive.stat().st_size)
-        return self.unpacked(work, lambda tree: unpack(archive, tree, work.log, bounds, name=name), name)
+        return self.unpacked(
+            work, lambda tree: unpack(archive, tree, work.log, bounds, name=name).devices, name, origin
+        )
 
     def _compare(self, tree: Path, name: str) -> None:
         machine = machine_of(tree)

@@ -96,6 +96,8 @@ class Stage(Section):
     """True if its builds start a container. The worker's keeper removes the container's control group at the end."""
     own_network: ClassVar[bool] = False
     """True if its builds run in a network namespace without a connection to other networks."""
+    private_ids: ClassVar[bool] = True
+    """True if its builds run in a user namespace. False for tests that start machines from finished images."""
     moves: ClassVar[bool] = False
     """True if its content changes with time, so that it is pinned in the lock."""
 

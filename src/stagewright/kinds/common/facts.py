@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from stagewright.portage.installed import Package
+from stagewright.root.devices import DeviceNode
 from stagewright.store.meta import Meta
 
 F = TypeVar("F", bound="Facts")
@@ -62,6 +63,8 @@ class LayerFacts(Facts):
     """The packages of the root, if the layer removes Portage's records of them."""
     binhosts: dict[str, BinhostPackages] | None = None
     """Packages that came from binary package hosts, by host."""
+    devices: tuple[DeviceNode, ...] | None = None
+    """Device nodes of a seed, which layers do not have."""
     archive: dict[str, str | int] | None = None
     """Origin of a seed: file or image, with digests."""
 

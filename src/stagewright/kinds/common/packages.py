@@ -37,6 +37,7 @@ from stagewright.root.network import Service
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.seeds.apt import fetch_binds, local_services
+from stagewright.trees import remove_tree
 
 T = TypeVar("T")
 
@@ -184,7 +185,10 @@ class PackageStage(PortageSettings, Stage):
         """Return the cache of ccache(1) of the project. What a build writes there, only this project's builds read."""
         folder = work.store.cache("ccache")
         folder.mkdir(exist_ok=True)
-        return _for_portage(folder / work.origins[0])
+        own = folder / work.origins[0]
+        if own.exists() and own.stat().st_uid != os.geteuid():
+            remove_tree(own)  # of builds with other ids, see ids.py
+        return _for_portage(own)
 
     def _binary_packages(
         self, work: Work[PackageContext], folders: PortageFolders, repos: Sequence[Repository], confdirs: Sequence[Path]

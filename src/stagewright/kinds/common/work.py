@@ -19,6 +19,7 @@ from stagewright.kinds.common.facts import F, Facts, LayerFacts
 from stagewright.kinds.common.lineage import LineageEntry
 from stagewright.kinds.common.tools import emulator
 from stagewright.portage.installed import Package
+from stagewright.root.devices import DeviceNode, missing_devices
 from stagewright.root.emulation import find_emulator, machine_of, register, unserved
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
@@ -150,6 +151,10 @@ class Work(Generic[C_co]):
         A list is empty unless its layer removes Portage's records.
         """
         return [LayerFacts.of(layer).remembered for layer in self.layers(role)]
+
+    def devices(self, role: str, root: Path) -> list[DeviceNode]:
+        """Return the device nodes that an archive of a root must get back. ``root`` is where it is mounted."""
+        return missing_devices(root, [LayerFacts.of(layer).devices or () for layer in self.layers(role)])
 
     # roots
 

@@ -144,8 +144,9 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         work.phase("assemble")
         target = work.new_folder("tree") / work.context.file_name
         raw = target if self.format is Format.RAW else work.folder / "disk.img"
-        make_disk(layout, root.path, efi, raw, work.new_folder("media"), work.epoch, work.log)
-        contents = list_tree(root.path, target, epoch=work.epoch, log=work.log)
+        devices = work.devices("root", root.path)
+        make_disk(layout, root.path, efi, raw, work.new_folder("media"), work.epoch, work.log, devices)
+        contents = list_tree(root.path, target, epoch=work.epoch, log=work.log, devices=devices)
         if raw != target:
             work.phase("compress")
             words = ["qemu-img", "convert", "-c", "-o", "compression_type=zstd", "-f", "raw", "-O", "qcow2"]

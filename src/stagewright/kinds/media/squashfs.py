@@ -103,6 +103,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
                 *("-b", self.block_size),
                 *("-processors", str(work.cores)),
                 *("-noappend", "-no-progress", "-no-recovery"),
+                *(word for node in work.devices("live", root.path) for word in ("-p", node.pseudo())),
             ],
             env={"SOURCE_DATE_EPOCH": str(work.epoch)},
             log=work.log,

@@ -31,7 +31,6 @@ from stagewright.kinds.common.archived import (
     progress,
 )
 from stagewright.kinds.common.context import SeedContext
-from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.tools import GNUPG
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, Matching
@@ -107,7 +106,7 @@ class MirrorSeed(ArchiveSeed, PinnedSeed, kind="mirror"):
                 raise
             hint = "mirrors keep a stage3 for a few weeks; run stagewright update to use the newest"
             raise StagewrightError(error.reason, error.message, detail=error.detail, hint=hint) from error
-        return Built(self.unpack(work, archive, name), LayerFacts(archive=pin.model_dump()))
+        return self.unpack(work, archive, pin.model_dump(), name)
 
     @property
     def mirrors(self) -> list[str]:

@@ -15,7 +15,6 @@ from stagewright.arch import Arch, host_machine
 from stagewright.graph.given import NotInKey
 from stagewright.kinds.common.archived import ArchiveSeed, PinnedSeed, SeedPin, cached_file, pin_of
 from stagewright.kinds.common.context import SeedContext
-from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.tools import Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import Matching
@@ -56,11 +55,12 @@ class OciSeed(ArchiveSeed, PinnedSeed, kind="oci"):
         layers = verified_layers(self._fetch(work, digest), digest, image)
         bounds = self.limits.bounds(sum(layer.stat().st_size for layer in layers))
 
-        def fill(tree: Path) -> None:
-            unpack_layers(layers, work.folder, tree, work.log, bounds, image)
-
-        tree = self.unpacked(work, fill, self.oci)
-        return Built(tree, LayerFacts(archive={"image": image, "digest": digest, "layers": len(layers)}))
+        return self.unpacked(
+            work,
+            lambda tree: unpack_layers(layers, work.folder, tree, work.log, bounds, image),
+            self.oci,
+            {"image": image, "digest": digest, "layers": len(layers)},
+        )
 
     def _fetch(self, work: Work[SeedContext], digest: str) -> Path:
         work.phase(f"fetch {self.oci}")

@@ -32,7 +32,6 @@ from stagewright.kinds.common.archived import (
     progress,
 )
 from stagewright.kinds.common.context import SeedContext
-from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.tools import GNUPG
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, Matching
@@ -102,8 +101,7 @@ class UrlSeed(ArchiveSeed, PinnedSeed, kind="url"):
             verify=lambda path: check_checksums(path, name, digests),
             progress=progress(work, name),
         )
-        facts = LayerFacts(archive={"file": name, "url": without_password(self._urls[0]), **digests})
-        return Built(self.unpack(work, archive, name), facts)
+        return self.unpack(work, archive, {"file": name, "url": without_password(self._urls[0]), **digests}, name)
 
     def _verify(self, work: Work[SeedContext], path: Path) -> None:
         wanted = {kind: value for kind, value in (("sha256", self.sha256), ("sha512", self.sha512)) if value}

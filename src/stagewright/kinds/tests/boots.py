@@ -58,6 +58,8 @@ class Attach(enum.StrEnum):
 class BootTest(MachineTest, kind="boots", table="tests"):
     """A test with ``boots``."""
 
+    private_ids = False
+
     boots: FilesRef
     """The stage that makes the image to boot."""
     attach: Annotated[Attach, ByValue()] = Attach.CD

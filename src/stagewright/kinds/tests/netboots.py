@@ -119,6 +119,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     required_tools = (IPROUTE,)
     optional_tools = (*MachineTest.optional_tools, DNSMASQ, NFS_SERVER, NBD_SERVER)
     own_network = True
+    private_ids = False
 
     netboots: FilesRef
     """The stage with the set to serve: a pxeboot."""

@@ -1,0 +1,171 @@
+"""An ordinary user with subordinate ids builds the same bytes as root, enters roots, and removes what was built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from integration.archives import busybox_root, folder, member
+from integration.processes import file_digests
+from integration.support import build, write_project
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        not shutil.which("newuidmap"), reason="NOT TESTED: uidmap not installed (packages/install installs it)"
+    ),
+    pytest.mark.skipif(not Path("/bin/busybox").exists(), reason="NOT TESTED: busybox-static not installed"),
+]
+
+USER = 54321
+
+PROJECT = """
+[seeds.base]
+file = "base.tar"
+[stages.more]
+kind = "stage4"
+root = "base"
+script = "script"
+[stages.packed]
+kind = "tarball"
+root = "more"
+[stages.broken]
+kind = "stage4"
+root = "base"
+script = "fails"
+"""
+
+SCRIPT = """#!/bin/sh
+set -e
+echo data > /etc/data
+busybox chown 7:8 /etc/data
+busybox rm -r /old
+mkdir /old /closed
+touch /closed/file
+chmod 0 /closed
+"""
+
+BECOME = """
+set -e
+cd "$1"
+for name in passwd group subuid subgid; do
+    [ ! -e "/etc/$name" ] || cat "/etc/$name" >> "$name"
+    [ -e "/etc/$name" ] || exit 42
+done
+echo "tester:x:$2:$2::$1:/bin/sh" >> passwd
+echo "tester:x:$2:" >> group
+for name in subuid subgid; do echo "tester:400000:65536" >> "$name"; done
+for name in passwd group subuid subgid; do mount --bind "$name" "/etc/$name"; done
+mount -t tmpfs -o mode=755 tmpfs /dev/net    # udev gives all users the tunnel device
+mknod -m 666 /dev/net/tun c 10 200
+shift 2
+if [ "$1" ]; then    # the interpreter is in a closed folder
+    mount --bind "$1" /mnt
+    mount -t tmpfs -o mode=755 tmpfs "$2"
+    mkdir -p "$1"
+    mount --bind /mnt "$1"
+fi
+shift 2
+exec setpriv --reuid "$USER_ID" --regid "$USER_ID" --clear-groups "$@"
+"""
+"""Becomes a user that exists in this mount namespace only. Arguments: folder, user id, closed folder, its top."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user with a home folder."""
+
+    home: Path
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Stagewright as the user, in the project ``home/project``."""
+        files = Path(tempfile.mkdtemp(dir=self.home))
+        closed = sys.base_prefix if sys.base_prefix.startswith("/root/") else ""
+        outer = ["unshare", "--mount", "--propagation", "private", "sh", "-c", BECOME, "sh", str(files), str(USER)]
+        inner = [sys.executable, "-P", "-m", "stagewright", "-C", str(self.home / "project"), *words]
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "USER_ID": str(USER), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [*outer, closed, "/root" if closed else "", *inner],
+            cwd="/",
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 42:
+            pytest.skip("NOT TESTED: this machine has no /etc/subuid")
+        if "setpriv: failed to execute" in done.stderr:
+            pytest.skip(f"NOT TESTED: an ordinary user cannot run this interpreter ({done.stderr.strip()})")
+        return done
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Account]:
+    home = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="stagewright-user-"))
+    try:
+        project = write_project(home / "project", PROJECT)
+        capability = bytes.fromhex("0100000200200000000000000000000000000000").decode()
+        more = [
+            member("bin/ping", b"x", mode=0o755, pax_headers={"SCHILY.xattr.security.capability": capability}),
+            member("usr/owned", b"x", uid=250, gid=250, mode=0o4755),
+            folder("old"),
+            member("old/file", b"x"),
+            folder("dev"),
+            member("dev/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666),
+        ]
+        busybox_root(project / "base.tar", Path("/bin/busybox"), more)
+        (project / "script").write_text(SCRIPT, encoding="utf-8")
+        (project / "fails").write_text("mkdir /sealed; touch /sealed/x; chmod 0 /sealed; false\n", encoding="utf-8")
+        for path in (home, *home.rglob("*")):
+            os.chown(path, USER, USER)
+        home.chmod(0o700)
+        yield Account(home)
+    finally:
+        shutil.rmtree(home)
+
+
+def test_an_ordinary_user_builds_the_same_bytes(account: Account, tmp_path: Path) -> None:
+    done = account.call("build", "packed")
+    assert done.returncode == 0, done.stderr
+    ours = account.home / "project/out"
+    assert {path.stat().st_uid for path in ours.iterdir()} == {USER}
+    shutil.copytree(account.home / "project", tmp_path / "project", ignore=shutil.ignore_patterns("out"))
+    build("packed", cwd=tmp_path / "project", store=tmp_path / "store")
+    assert file_digests(ours) == file_digests(tmp_path / "project/out")
+    plain = tmp_path / "plain.tar"
+    subprocess.run(["zstd", "-dqf", next(ours.glob("*.tar.zst")), "-o", plain], check=True)
+    with tarfile.open(plain) as archive:
+        entries = {entry.name: entry for entry in archive}
+    assert (entries["./etc/data"].uid, entries["./etc/data"].gid) == (7, 8)
+    assert entries["./usr/owned"].mode == 0o4755
+    assert entries["./dev/null"].ischr()
+    assert "SCHILY.xattr.security.capability" in entries["./bin/ping"].pax_headers
+
+
+def test_an_ordinary_user_enters_a_root(account: Account) -> None:
+    done = account.call("shell", "more", "--", "sh", "-c", "echo > /new && busybox id -u")
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+def test_an_ordinary_user_removes_failed_roots_and_results(account: Account) -> None:
+    assert account.call("build", "broken").returncode == 1
+    store = account.home / ".cache/stagewright"
+    assert list((store / "failed").glob("*/*"))
+    assert account.call("clean").returncode == 0
+    assert not list((store / "failed").glob("*/*"))
+    (account.home / "project/stagewright.toml").write_text(
+        'format = 1\n[project]\nname = "test"\nversion = "1"\nsource_date_epoch = 2026-11-20\n', encoding="utf-8"
+    )
+    done = account.call("gc")
+    assert done.returncode == 0, done.stderr
+    assert not list((store / "layers").iterdir()), done.stdout + done.stderr

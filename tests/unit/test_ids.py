@@ -1,0 +1,298 @@
+"""The user namespace of builds: the ids of results inside, an unprivileged user outside, and the way back."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from stagewright import ids
+from stagewright.engine.worker import isolated
+from stagewright.errors import Reason, StagewrightError
+from stagewright.ids import SIZE, private_range
+from stagewright.run import interpreter
+
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0 or ids.as_host_root(), reason="NOT TESTED: not root, or no user namespaces (stagewright doctor)"
+)
+
+HANDLE = """
+import ctypes, os, sys
+library = ctypes.CDLL(None, use_errno=True)
+folder = os.open(sys.argv[1], os.O_RDONLY)
+handle = ctypes.create_string_buffer(bytes.fromhex(sys.argv[2]))
+file = library.open_by_handle_at(folder, handle, os.O_RDWR)
+print(os.read(file, 99).decode() if file >= 0 else os.strerror(ctypes.get_errno()))
+"""
+"""Opens a file of the file system that a folder is on, by its handle: no path leads to it."""
+
+AS_COMMAND = """
+import sys
+from stagewright.root.sandbox import commands_ids
+from stagewright.run import run
+words = ["bwrap", "--bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--ro-bind", sys.argv[1], "/mnt"]
+print(run([*words, *commands_ids(), "--", "python3", "-c", *sys.argv[2:]], check=False).stdout, end="")
+"""
+"""Runs a Python script with the ids of commands and all capabilities: only the user namespace holds it."""
+
+
+def ask(words: list[str], *, private: bool = True) -> str:
+    done = subprocess.run(isolated(words, private_ids=private), capture_output=True, text=True, check=False)
+    return done.stdout or done.stderr
+
+
+def worker(code: str, *arguments: str) -> str:
+    return ask([*interpreter(), "-c", code, *arguments])
+
+
+def handle_of(path: Path) -> str:
+    """Return the handle of a file (name_to_handle_at(2)) in hexadecimal."""
+    library = ctypes.CDLL(None, use_errno=True)
+    handle, mount = ctypes.create_string_buffer(136), ctypes.c_int()
+    ctypes.memmove(handle, (128).to_bytes(4, "little"), 4)
+    if library.name_to_handle_at(-100, os.fsencode(path), handle, ctypes.byref(mount), 0):
+        pytest.skip(f"NOT TESTED: no handles on this file system ({os.strerror(ctypes.get_errno())})")
+    return handle.raw.hex()
+
+
+@as_root
+def test_root_of_a_build_cannot_open_files_of_the_host_by_their_handles(tmp_path: Path) -> None:
+    """A folder of the host that a command sees gave it every file of the same file system."""
+    secret, shown = tmp_path / "secret", tmp_path / "shown"
+    secret.write_text("secret of the host", encoding="utf-8")
+    secret.chmod(0o600)
+    shown.mkdir()
+    attack = [HANDLE, str(shown), handle_of(secret)]
+    assert "secret of the host" in ask(["python3", "-c", *attack], private=False), "the attack itself works"
+    said = worker(AS_COMMAND, str(shown), HANDLE, "/mnt", attack[2])
+    assert said == "Operation not permitted\n"
+
+
+ATTACKS = """
+import ctypes, fcntl, json, os, struct, sys
+library = ctypes.CDLL(None, use_errno=True)
+SYSLOG, KEYCTL, PERF = (103, 250, 298) if os.uname().machine == "x86_64" else (116, 219, 241)
+
+def the_log_of_the_kernel():
+    return library.syscall(SYSLOG, 9, None, 0)
+
+def a_device_node():
+    made = library.mknod(b"/mnt/node", 0o20666, 0x103)
+    os.path.exists("/mnt/node") and os.unlink("/mnt/node")
+    return made
+
+def a_key_of_root():
+    return library.syscall(KEYCTL, 10, -4, b"user", sys.argv[1].encode(), 0)
+
+def counters_of_all_processes():
+    return library.syscall(PERF, struct.pack("IIQ", 1, 120, 0) + bytes(104), -1, 0, -1, 0)
+
+def a_higher_priority():
+    os.setpriority(os.PRIO_PROCESS, 0, -15)
+    return 0
+
+def a_namespace_of_the_host():
+    return library.setns(os.open("/proc/1/ns/uts", os.O_RDONLY), 0)
+
+def an_immutable_file():
+    file = os.open("/mnt/immutable", os.O_RDONLY | os.O_CREAT)
+    fcntl.ioctl(file, 0x40086602, struct.pack("q", 0x10))
+    fcntl.ioctl(file, 0x40086602, struct.pack("q", 0))
+    return 0
+
+def problem(attack):
+    try:
+        return ctypes.get_errno() if attack() < 0 else 0
+    except OSError as error:
+        return error.errno
+
+names = [name for name in list(globals()) if name.startswith(("a_", "an_", "the_", "counters_"))]
+print(json.dumps({name.replace("_", " "): problem(globals()[name]) for name in names}))
+"""
+"""Tries to use rights over the whole machine, undoes the effects, and prints the error number of each attempt."""
+
+NAMES = [line[4:-3].replace("_", " ") for line in ATTACKS.splitlines() if line.startswith("def ") and "()" in line]
+
+ADD_KEY = """
+import ctypes, os, sys
+library = ctypes.CDLL(None)
+ADD, KEYCTL = (248, 250) if os.uname().machine == "x86_64" else (217, 219)
+key = library.syscall(ADD, b"user", sys.argv[1].encode(), b"secret", 6, -4)
+library.syscall(KEYCTL, 15, key, 60)
+"""
+"""Adds a key to the keyring of the user, for one minute."""
+
+WRITABLE = AS_COMMAND.replace("--ro-bind", "--bind")
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, int]]:
+    """The error numbers of all attacks: with the ids of this computer, and in the user namespace."""
+    folder = tmp_path_factory.mktemp("attacks")
+    folder.chmod(0o777)
+    ask(["python3", "-c", ADD_KEY, str(folder)], private=False)
+    found = []
+    for private in (False, True):
+        said = ask([*interpreter(), "-c", WRITABLE, str(folder), ATTACKS, str(folder)], private=private)
+        found.append(json.loads(said))
+        (folder / "immutable").unlink(missing_ok=True)
+    return found
+
+
+@as_root
+@pytest.mark.parametrize("name", NAMES)
+def test_root_of_a_build_may_not_what_root_of_the_computer_may(name: str, outcomes: list[dict[str, int]]) -> None:
+    """The command has all capabilities and no filter of system calls, so the user namespace alone refuses it."""
+    before, now = outcomes[0][name], outcomes[1][name]
+    if before:
+        pytest.skip(f"NOT TESTED: root of this computer may not do that either ({os.strerror(before)})")
+    assert now in (errno.EPERM, errno.EACCES, errno.ENOKEY), os.strerror(now)
+
+
+@as_root
+def test_a_setuid_program_that_a_build_leaves_behind_does_not_belong_to_root(tmp_path: Path) -> None:
+    code = "import os; open('/mnt/program', 'w').close(); os.chmod('/mnt/program', 0o4755)"
+    tmp_path.chmod(0o777)
+    for private, user in ((False, 0), (True, private_range().uid)):
+        assert ask([*interpreter(), "-c", WRITABLE, str(tmp_path), code], private=private) == ""
+        assert ((tmp_path / "program").stat().st_uid, (tmp_path / "program").stat().st_mode) == (user, 0o104755)
+        (tmp_path / "program").unlink()
+
+
+@as_root
+def test_a_kernel_that_forbids_user_namespaces_is_reported() -> None:
+    code = "from stagewright import ids; ids.enter()"
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    words = ["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh", *interpreter(), "-c", code]
+    said = subprocess.run(words, capture_output=True, text=True, check=False).stderr
+    assert "user namespaces: not available (user.max_user_namespaces is 0)" in said
+
+
+PACK = """
+import hashlib, os, sys
+from pathlib import Path
+from stagewright.root.overlay import mount_overlay
+from stagewright.run import run
+from stagewright.seeds.unpack import unpack
+folder = Path(sys.argv[1])
+for name in ("tree", "upper", "root"):
+    (folder / name).mkdir(parents=True)
+scan = unpack(folder.parent / "seed.tar", folder / "tree", sys.stderr)
+mount_overlay([folder / "tree"], folder / "upper", folder / "root")
+(folder / "root/etc/new").touch()
+for path in sorted([folder / "root", *(folder / "root").rglob("*")]):
+    os.utime(path, (7, 7))
+nodes = [word for node in scan.devices for word in ("-p", node.pseudo())]
+words = ["mksquashfs", folder / "root", folder / "image", *nodes, "-noappend", "-no-progress", "-comp", "zstd"]
+run(words, env={"SOURCE_DATE_EPOCH": "9"})
+print(hashlib.sha256((folder / "image").read_bytes()).hexdigest())
+"""
+"""Makes a squashfs from a seed below a writable layer, and prints its digest."""
+
+
+@as_root
+def test_the_squashfs_of_a_root_is_the_same_as_with_the_ids_of_this_computer(tmp_path: Path) -> None:
+    """Owners, capabilities of files and device nodes: no id of the namespace reaches the image."""
+    capability = bytes.fromhex("0100000200200000000000000000000000000000").decode()
+    with tarfile.open(tmp_path / "seed.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, kind, mode in (("etc", tarfile.DIRTYPE, 0o755), ("etc/ping", tarfile.REGTYPE, 0o4755)):
+            info = tarfile.TarInfo(name)
+            info.type, info.mode, info.uid, info.gid = kind, mode, 7, 8
+            info.pax_headers = {"SCHILY.xattr.security.capability": capability} if name == "etc/ping" else {}
+            archive.addfile(info)
+        node = tarfile.TarInfo("etc/console")
+        node.type, node.mode, node.uid, node.devmajor, node.devminor = tarfile.CHRTYPE, 0o600, 5, 5, 1
+        archive.addfile(node)
+    digests = [
+        ask([*interpreter(), "-c", PACK, str(tmp_path / str(private))], private=private) for private in (False, True)
+    ]
+    assert re.fullmatch(r"[0-9a-f]{64}\n", digests[0])
+    assert digests[0] == digests[1]
+    said = subprocess.run(["unsquashfs", "-lln", tmp_path / "True/image"], capture_output=True, text=True, check=True)
+    assert re.search(r"^-rwsr-xr-x 7/8 .*/etc/ping$", said.stdout, re.MULTILINE)
+    assert re.search(r"^crw------- 5/0 .*/etc/console$", said.stdout, re.MULTILINE)
+
+
+@as_root
+def test_a_command_has_no_rights_over_files_of_the_host(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    (tmp_path / "secret").chmod(0o600)
+    code = "import os; print(os.getuid(), os.stat('/mnt/secret').st_uid); open('/mnt/secret')"
+    assert worker(AS_COMMAND, str(tmp_path), code) == "0 65534\n"
+    assert worker("import sys; print(open(sys.argv[1]).read())", str(tmp_path / "secret")) == "secret\n"
+
+
+@as_root
+def test_owners_outside_and_inside(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from stagewright import ids
+os.chdir(sys.argv[1])
+for name in ("own", "given"):
+    Path(name).touch()
+os.chown("own", 7, 8)
+ids.hand_over(Path("given"))
+print(os.stat("theirs").st_uid, ids.outside(os.stat("theirs").st_uid))
+"""
+    (tmp_path / "theirs").touch()
+    os.chown(tmp_path / "theirs", 1234, 5)
+    assert worker(code, str(tmp_path)) == f"{SIZE + 1234} 1234\n"
+    first = private_range()
+    assert ((tmp_path / "own").stat().st_uid, (tmp_path / "own").stat().st_gid) == (first.uid + 7, first.gid + 8)
+    assert (tmp_path / "given").stat().st_uid == 0
+
+
+@as_root
+def test_programs_of_the_host_with_the_setuid_bit_keep_the_rights_of_the_worker() -> None:
+    """The owner of mount(8) is mapped: without no-new-privs it would run as that user, without capabilities."""
+    assert ask(["sh", "-c", "mount -t tmpfs none /mnt && echo mounted"]) == "mounted\n"
+
+
+def listed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    entries = [(name, int(start), int(count)) for name, start, count in (line.split(":") for line in text.split())]
+    monkeypatch.setattr(ids, "_entries", lambda file: iter(entries))
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("", ids.DEFAULT_START),
+        ("alice:100000:65536", ids.DEFAULT_START),
+        ("root:200000:65536", 200_000),
+        ("root:200000:65536 stagewright:400000:65536", 400_000),
+        ("stagewright:400000:1000", ids.DEFAULT_START),
+    ],
+)
+def test_the_range_of_root(monkeypatch: pytest.MonkeyPatch, text: str, first: int) -> None:
+    listed(monkeypatch, text)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert private_range() == ids.IdRange(first, first)
+
+
+def test_the_range_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    listed(monkeypatch, "alice:100000:65536 4321:165536:65536")
+    assert private_range() == ids.IdRange(165_536, 165_536)
+    listed(monkeypatch, "alice:100000:65536 4321:165536:100")
+    with pytest.raises(StagewrightError) as caught:
+        private_range()
+    assert caught.value.reason is Reason.NOT_ROOT
+    assert "--add-subuids 165636-231171 --add-subgids 165636-231171" in caught.value.hint
+
+
+def test_the_mark_distinguishes_the_ids_of_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ids.SWITCH, raising=False)
+    private = ids.mark()
+    with ids.switched_off():
+        assert ids.mark() == "host"
+        assert ids.enter() == []
+    assert ids.mark() == private != "host"

@@ -93,7 +93,9 @@ def test_a_build_log_that_is_a_link_or_a_pipe_is_not_read(tmp_path: Path) -> Non
     (tmp_path / "secret").write_text("root:$6$hash\n", encoding="utf-8")
     portage = Portage(
         Root(tmp_path, tmp_path),
-        PortageFolders(tmp_path, BuildDistfiles(tmp_path, tmp_path), Pkgdir(tmp_path), tmp_path / "build", tmp_path),
+        PortageFolders(
+            tmp_path, BuildDistfiles(tmp_path, tmp_path, "p"), Pkgdir(tmp_path), tmp_path / "build", tmp_path
+        ),
         [],
         0,
     )

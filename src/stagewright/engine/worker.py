@@ -139,7 +139,7 @@ def _build(job: Job, work: Work[Any]) -> int:
     stack = [key.digest, *built.below] if node.yields is Yields.LAYER else []
     facts = _facts(built, work).to_dict()
     meta = Meta(key.digest, node.id, node.kind, time.time(), size, key.data, stack, facts)
-    work.store.commit(built.tree, node.yields, meta, built.binpkgs)
+    work.store.commit(built.tree, node.yields, meta, built.binpkgs, built.records)
     return size
 
 

@@ -141,6 +141,14 @@ class Loader(enum.StrEnum):
             assert path, "the environment was checked"
             copy_out(root, path, target / names.get(name, name))
 
+    def origins(self, root: Root, efi: EfiArch) -> list[str]:
+        """Return paths of the environment's files that its programs are copied or linked from."""
+        if self.is_grub:
+            platforms = [efi.grub, *(["i386-pc"] if self is Loader.GRUB_HYBRID else [])]
+            found = [f"{_grub_folder(name)}/normal.mod" for name in platforms]
+            return [*found, *(path for path in _GRUB_FONTS[:1] if files.exists(root.path, path))]
+        return [path for name in self._files(efi) if (path := _find(root, name))]
+
     def configuration(self, menu: BootMenu) -> dict[str, str]:
         """Return its configuration files, by their path on the EFI system partition or the ISO."""
         if self.is_grub:

@@ -25,6 +25,11 @@ def _found(root: Root, name: str) -> str | None:
     return next((path for path in _PLACES[name] if files.exists(root.path, path)), None)
 
 
+def memtest_files(root: Root) -> list[str]:
+    """Return the paths of the programs in an environment."""
+    return [path for name in _PLACES if (path := _found(root, name))]
+
+
 def missing_memtest(root: Root, efi: EfiArch) -> list[MissingRequirement]:
     """Return what an environment lacks for memtest86+."""
     if efi.is_arm:

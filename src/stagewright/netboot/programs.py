@@ -120,6 +120,12 @@ class NetLoader(enum.StrEnum):
             if path:
                 copy_out(root, path, target / file.name)
 
+    def origins(self, root: Root, efi: EfiArch) -> list[str]:
+        """Return paths of the environment's files that its programs are copied or linked from."""
+        if self is NetLoader.GRUB:
+            return [f"/usr/lib/grub/{program.platform}/net.mod" for program in _platforms(root, efi)]
+        return [path for file in _FILES[self] if (path := _find(root, file))]
+
 
 def _find(root: Root, program: BootProgram) -> str | None:
     return next((path for path in program.paths if files.exists(root.path, path)), None)

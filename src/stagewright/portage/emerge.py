@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagewright.confined import Tree
@@ -13,7 +13,9 @@ from stagewright.portage.binhosts import INDEXES, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import PKGDIR, TMPDIR
 from stagewright.portage.distfiles import BuildDistfiles
+from stagewright.portage.ebuild_facts import EbuildFacts, EbuildMetadata
 from stagewright.portage.emerge_output import EmergeOutput, failure_excerpt
+from stagewright.portage.installed import Package
 from stagewright.portage.manifests import Manifests
 from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository
@@ -91,6 +93,7 @@ class Portage:
     fetch_binds: tuple[Bind, ...] = ()
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: EmergeProgress = lambda *_: None
+    merged: set[str] = field(default_factory=set)  # packages that were merged so far (category/name-version)
 
     def install(
         self,
@@ -190,6 +193,13 @@ class Portage:
         hosts = self.binhosts.fetch_binds() if self.binhosts else []
         return [*self.folders.distfiles.fetch_binds(), *hosts, *self.fetch_binds]
 
+    def ebuild_facts(self, packages: Iterable[Package], trees: Mapping[str, str]) -> list[EbuildFacts]:
+        """Return the facts about those of the packages that were merged. ``trees`` are digests by repository."""
+        seen = {bind.target: bind.source for bind in self.root.binds}  # a later mount hides an earlier one
+        merged_trees = {repo.name: seen[repo.location] for repo in self.repos if repo.location in seen}
+        metadata = EbuildMetadata(self.repos, self.folders.metadata, merged_trees)
+        return list(metadata.facts((package for package in packages if package.name in self.merged), trees))
+
     def _take(self) -> None:
         if self.binpkgs:
             self.binpkgs.cache_new()
@@ -263,6 +273,7 @@ class Portage:
             on_line=on_line,
             check=False,
         )
+        self.merged.update(output.merged)
         if result.code:
             raise self._explained(output.failure(fetching, self.folders.distfiles.shared), output)
 

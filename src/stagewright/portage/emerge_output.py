@@ -106,6 +106,7 @@ class EmergeOutput:
     lines: list[str] = field(default_factory=list)
     hosts: dict[str, str] = field(default_factory=dict)  # errors of binary package hosts, by name
     fetched: set[str] = field(default_factory=set)  # packages (category/package-version) whose files emerge fetched
+    merged: set[str] = field(default_factory=set)  # packages that emerge merged
 
     def read(self, line: str) -> tuple[int, int, str] | None:
         """Read a line. Return (n, total, category/package-version) if it starts a package, else None."""
@@ -118,6 +119,8 @@ class EmergeOutput:
         step = _STEP.match(line)
         if step and step["what"] == "Fetching":
             self.fetched.add(step["package"])
+        if step and step["what"] == "Completed":
+            self.merged.add(step["package"])
         if step and step["what"] in ("Emerging", "Emerging binary", "Fetching"):
             return int(step["done"]), int(step["total"]), step["package"]
         return None

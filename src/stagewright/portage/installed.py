@@ -28,7 +28,10 @@ _INSTALLED = re.compile(
 
 @dataclass(frozen=True)
 class Package:
-    """One installed package. ``size`` is in bytes, ``use`` are the enabled flags."""
+    """One installed package. ``size`` is in bytes, ``use`` are the enabled flags.
+
+    Portage has evaluated ``license``, ``restrict`` and ``properties`` with these flags; alternatives are left.
+    """
 
     name: str  # category/package-version
     slot: str
@@ -36,6 +39,8 @@ class Package:
     use: tuple[str, ...]
     license: str
     size: int
+    restrict: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
 
 
 def installed_packages(root: Path) -> list[Package]:
@@ -48,6 +53,8 @@ def installed_packages(root: Path) -> list[Package]:
             use=tuple(_read(folder / "USE").split()),
             license=_read(folder / "LICENSE"),
             size=number(_read(folder / "SIZE")) or 0,
+            restrict=tuple(_read(folder / "RESTRICT").split()),
+            properties=tuple(_read(folder / "PROPERTIES").split()),
         )
         for folder in _entries(root)
     ]
@@ -84,12 +91,20 @@ def packages_of(root: Path, remembered: Iterable[Sequence[Package]] = ()) -> lis
 
 def packages_as_data(packages: Sequence[Package]) -> list[dict[str, Any]]:
     """Return packages as JSON-able data."""
-    return [{**asdict(package), "use": list(package.use)} for package in packages]
+    return [{name: _plain(value) for name, value in asdict(package).items()} for package in packages]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def packages_from_data(packages: Sequence[Mapping[str, Any]]) -> list[Package]:
     """Return the packages in data from :func:`packages_as_data`."""
-    return [Package(**{**package, "use": tuple(package["use"])}) for package in packages]
+
+    def frozen(one: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in one.items()}
+
+    return [Package(**frozen(one)) for one in packages]
 
 
 def clamp_records(root: Path, epoch: int) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.portage.ebuild_facts import SourceFile
 
 MOST_PATHS = 2000
 """The largest number of paths without owner that a bill names, for each image and origin."""
@@ -43,21 +44,12 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class SourceFile(_Model):
-    """A file of SRC_URI. ``digests`` are hexadecimal, by the names that Manifests use; ``size`` is in bytes."""
-
-    name: str
-    uris: tuple[str, ...] = ()
-    size: int | None = None
-    digests: Mapping[str, str] = {}
-
-
 class Component(_Model):
     """One package.
 
     ``kind`` is ``ebuild`` or ``deb``. ``name`` is category/package, or the name of a package of Debian.
     ``license``, ``restrict`` and ``properties`` are evaluated by the USE flags that the package was built with.
-    ``tree`` identifies the content of the repository (Key.data), ``commit`` the git commit if it has one.
+    ``tree`` identifies the content of the repository: a git tree, or a digest of the files.
     ``merged`` is False for packages that another builder has built, such as those of a stage3: their sources are
     unknown. ``why`` says for each image why the package is there. ``files`` and ``size`` (bytes) are those of the whole
     package.
@@ -66,14 +58,13 @@ class Component(_Model):
     kind: Literal["ebuild", "deb"]
     name: str
     version: str
-    images: tuple[Image, ...]
+    images: tuple[Image, ...] = ()
     why: Mapping[str, str] = {}
     license: str = ""
     slot: str = ""
     arch: str = ""
     repository: str = ""
     tree: str = ""
-    commit: str = ""
     use: tuple[str, ...] = ()
     restrict: tuple[str, ...] = ()
     properties: tuple[str, ...] = ()

@@ -12,7 +12,9 @@
                 and ``archive`` (file or image, digests); ``binhosts`` (name -> uri, packages) if binary packages came
                 from other machines
     payload     for live media: architecture, kernels with their versions, requested firmware and microcode
-    packages    by name: name (category/package-version), slot, repository, use, license, size in bytes
+    packages    by name: name (category/package-version), slot, repository, use, license, size in bytes, restrict,
+                properties; only those of Portage in the root
+    bill        all packages in the artifact, of its root and of its payload (release/bill.py)
 
 Node ids come from the project that first built the artifact. Everything else depends only on the key.
 """
@@ -27,15 +29,17 @@ from typing import Any
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.installed import Package, packages_as_data
 from stagewright.release.artifact_digests import companion
+from stagewright.release.bill import Bill
 
 FORMAT = 1
 
 SUFFIX = "manifest.json"
 
 
-def write_manifest(artifact: Path, facts: Mapping[str, Any], packages: Sequence[Package]) -> None:
+def write_manifest(artifact: Path, facts: Mapping[str, Any], packages: Sequence[Package], bill: Bill | None) -> None:
     """Write the manifest of an artifact."""
-    data = {"format": FORMAT, **facts, "packages": packages_as_data(packages)}
+    named = {"bill": bill.to_dict()} if bill else {}
+    data = {"format": FORMAT, **facts, "packages": packages_as_data(packages), **named}
     companion(artifact, SUFFIX).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -7,6 +7,7 @@
     layers/<key>/tree/           what one root adds to the roots below it, plain files that overlayfs can stack
     layers/<key>/ids             whose ids own the files (ids.py); no other ids can use the layer
     layers/<key>/binpkgs/        the binary packages that it contains, hard links to those of the cache
+    layers/<key>/packages.gz     facts about the packages that it adds (kinds/common/records.py)
     layers/<key>/content.gz      a list of all files, with digests (store/content.py)
     layers/<key>/meta.json       written last: a layer without it does not exist
     artifacts/<key>/tree/        files for users or for other nodes
@@ -207,7 +208,13 @@ class Store:
         folders = (self.folder(Yields.LAYER, layer) / "binpkgs" for layer in self.meta(Yields.LAYER, key).stack)
         return [path for folder in folders for path in sorted(folder.glob("*/*/*.gpkg.tar"))]
 
-    def commit(self, tree: Path, yields: Yields, meta: Meta, binpkgs: Path | None = None) -> None:
+    def records(self, key: str) -> Path:
+        """Return the path of the facts about the packages that a layer adds. Layers without packages have no file."""
+        return self.folder(Yields.LAYER, key) / "packages.gz"
+
+    def commit(
+        self, tree: Path, yields: Yields, meta: Meta, binpkgs: Path | None = None, records: Path | None = None
+    ) -> None:
         """Move a finished tree into the store, meta data last. If the key is in the store, remove the tree.
 
         The list of the content is made first. Times of an artifact are not in it: it has links in output folders.
@@ -222,6 +229,8 @@ class Store:
         tree.rename(target / "tree")
         if binpkgs:
             binpkgs.rename(target / "binpkgs")
+        if records:
+            records.rename(target / "packages.gz")
         parts = [target / name for name in PARTS if (target / name).exists()]
         layer = yields is Yields.LAYER
         content = write_content(parts, target / CONTENT, times=layer, ids=NO_NAMESPACE if layer else ANY_OWNER)

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.artifact import FileArtifactKind, mount_to_read
 from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import ArtifactContext, StageContext
 from stagewright.kinds.common.tools import TAR, ZSTD, Tool
 from stagewright.kinds.common.work import Built, Work
@@ -94,7 +95,8 @@ class Tarball(FileArtifactKind, kind="tarball"):
             devices=work.devices("root", root),
             progress=_meter(work, sum(layer.size for layer in work.layers("root"))),
         )
-        return self.release(work, target, packages, packed.archive, packed.contents)
+        bill = root_bill(work, "root", root)
+        return self.release(work, target, packages, packed.archive, packed.contents, bill=bill)
 
     @property
     def _level(self) -> int:

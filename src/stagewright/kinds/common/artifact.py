@@ -18,6 +18,7 @@ from stagewright.kinds.common.facts import ArtifactFacts
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.installed import Package, packages_of
 from stagewright.release.artifact_digests import FileDigests, write_digests
+from stagewright.release.bill import Bill
 from stagewright.release.manifest import write_manifest
 from stagewright.root.overlay import mount_layers
 
@@ -65,16 +66,18 @@ class FileArtifactKind(ArtifactKind):
         packages: Sequence[Package],
         digests: FileDigests,
         *companions: FileDigests,
+        bill: Bill | None = None,
         **more: Any,
     ) -> Built:
         """Write DIGESTS, .sha256 and the manifest of a file, and return the folder with all of them.
 
-        ``companions`` are the digests of companion files that exist already. ``more`` are entries of the manifest
-        that only this kind has.
+        ``packages`` are those of Portage in its root. ``bill`` has everything in the file; a release needs it.
+        ``companions`` are the digests of companion files that exist already. ``more`` are entries of the manifest that
+        only this kind has.
         """
         write_digests(file, [digests, *companions])
         others = {_role(file, companion): companion.to_dict() for companion in companions}
-        write_manifest(file, {**manifest_of(work, digests), **others, **more}, packages)
+        write_manifest(file, {**manifest_of(work, digests), **others, **more}, packages, bill)
         return Built(file.parent, ArtifactFacts(file=file.name, bytes=digests.size))
 
 

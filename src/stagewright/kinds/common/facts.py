@@ -67,6 +67,8 @@ class LayerFacts(Facts):
     """Device nodes of a seed, which layers do not have."""
     archive: dict[str, str | int] | None = None
     """Origin of a seed: file or image, with digests."""
+    records: str | None = None
+    """Digest of the file with facts about the packages that this layer adds (kinds/common/records.py)."""
 
     @property
     def remembered(self) -> Sequence[Package]:

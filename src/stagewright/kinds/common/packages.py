@@ -16,6 +16,7 @@ from stagewright.graph.node import Demand, NodeFiles
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.context import BinhostDescription, PackageContext, RepoDescription, StageContext
 from stagewright.kinds.common.facts import BinhostPackages, LayerFacts
+from stagewright.kinds.common.records import write_records
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, ZSTD
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.binhosts import Binhosts, Host
@@ -23,7 +24,7 @@ from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_package
 from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage, PortageFolders
-from stagewright.portage.installed import clamp_records
+from stagewright.portage.installed import clamp_records, installed_packages
 from stagewright.portage.metadata import MetadataCache
 from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, check_profile, has_package, similar_package_hint
@@ -314,9 +315,13 @@ def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: 
     if portage.binhosts and (used := portage.binhosts.used(root.upper)):
         found = {host: BinhostPackages.model_validate(known) for host, known in used.items()}
         facts = facts.model_copy(update={"binhosts": found})
+    packages = inside(root.path, installed_packages, Path("/")) or list(facts.remembered)
+    records = write_records(portage.ebuild_facts(packages, work.key.data["repos"]), work.folder)
+    if records:
+        facts = facts.model_copy(update={"records": records.digest})
     inside(root.upper, clamp_records, Path("/"), work.epoch)
     files.clamp_times(root.upper, work.epoch)
-    return Built(root.upper, facts, root.below, kept)
+    return Built(root.upper, facts, root.below, kept, records.path if records else None)
 
 
 def _has(root: Root, path: str) -> bool:

@@ -22,10 +22,12 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Demand
 from stagewright.kinds.common.artifact import FileArtifactKind
 from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.common.tools import TAR, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
+from stagewright.kinds.media.payload_bill import read_payload_bill
 from stagewright.kinds.media.squashfs import add_modules
 from stagewright.media.arguments import SystemArguments
 from stagewright.media.disk import MIB, ROOT_PARTITIONS, DiskLayout, make_disk
@@ -39,6 +41,7 @@ from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.archive import list_tree
 from stagewright.release.artifact_digests import digest_artifact
+from stagewright.release.bill import joined
 from stagewright.root import files
 from stagewright.root.budget import Size, measure, parse_size
 from stagewright.root.emulation import machine_of
@@ -135,6 +138,8 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         payload = work.artifact("boot")
         root = work.mount("root")
         packages = packages_of(root.path, work.remembered("root"))
+        parts = read_payload_bill(payload, Payload.read(payload).kernels, f"loader-{self.loader}")
+        bill = joined([root_bill(work, "root", root.path), parts])
         layout = self._layout(work, root)
         efi = self._efi_files(work, layout, payload)
         add_modules(root, payload, work.epoch)
@@ -153,7 +158,7 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
             run([*words, raw, target], log=work.log)
             raw.unlink()
         work.phase("digest")
-        return self.release(work, target, packages, digest_artifact(target), contents)
+        return self.release(work, target, packages, digest_artifact(target), contents, bill=bill)
 
     def _layout(self, work: Work[DiskContext], root: Root) -> DiskLayout:
         machine = machine_of(root.path) or host_machine()

@@ -41,6 +41,7 @@ from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.tools import SIGN
 from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.media.payload_bill import write_payload_bill
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware_files import choose_firmware, copy_firmware, missing_firmware
@@ -219,6 +220,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             },
         )
         made.write(payload)
+        write_payload_bill(work, root, portage, made, {name: sources.tree for name, sources in prepared.items()})
         files.clamp_times(payload, work.epoch)
         size = (payload / kernels[0].initramfs).stat().st_size
         return Built(payload, PayloadFacts(kernel=kernels[0].version, initramfs_bytes=size, payload=made))

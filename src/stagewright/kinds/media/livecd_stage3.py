@@ -17,7 +17,8 @@ from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.common.tools import IMPLANTISOMD5, SIGN, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
-from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
+from stagewright.kinds.media.payload_bill import read_payload_bill
+from stagewright.kinds.media.squashfs import BILL, SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.iso import implant_md5, make_iso
 from stagewright.media.layout import MediumParts, boot_menu, iso_contents, unsupported
@@ -29,6 +30,7 @@ from stagewright.project.fields import FilesRef, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import digest_artifact
+from stagewright.release.bill import Bill, joined
 
 
 class IsoContext(ArtifactContext):
@@ -147,7 +149,14 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             implant_md5(target, work.log)
         work.phase("digest")
         payload = asdict(parts.payload)
-        return self.release(work, target, facts.installed, digest_artifact(target), payload=payload)
+        others = [f"loader-{self.loader}", *(["memtest"] if self.memtest else [])]
+        bill = joined(
+            [
+                Bill.read(work.artifact("squashfs") / BILL),
+                read_payload_bill(work.artifact("boot"), parts.payload.kernels, *others),
+            ]
+        )
+        return self.release(work, target, facts.installed, digest_artifact(target), bill=bill, payload=payload)
 
     def _parts(self, work: Work[IsoContext]) -> tuple[MediumParts, SquashfsFacts]:
         """Return the parts of the medium, and the facts of its squashfs."""

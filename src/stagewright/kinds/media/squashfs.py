@@ -16,6 +16,7 @@ from pydantic import Field
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Demand, Node, Yields
 from stagewright.kinds.common.base import INTERNAL, Scope, Stage
+from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool
@@ -27,6 +28,9 @@ from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.run import run
+
+BILL = "bill.json"
+"""Name of the file with the bill of the live root, next to the image."""
 
 
 class SquashfsCompression(enum.StrEnum):
@@ -90,6 +94,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         """Add the modules to the live root and compress it."""
         root = work.mount("live")
         packages = packages_of(root.path, work.remembered("live"))
+        bill = root_bill(work, "live", root.path)
         add_modules(root, work.artifact("boot"), work.epoch)
         files.clamp_times(root.upper, work.epoch)
         work.phase("compress")
@@ -108,6 +113,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
             env={"SOURCE_DATE_EPOCH": str(work.epoch)},
             log=work.log,
         )
+        bill.write(target.with_name(BILL))
         verity = append_tree(target) if Payload.read(work.artifact("boot")).verity else ""
         size, digest = target.stat().st_size, digest_of(target, "sha512")
         facts = SquashfsFacts(bytes=size, sha512=digest, verity=verity, installed=tuple(packages))

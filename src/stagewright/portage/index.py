@@ -43,6 +43,17 @@ def date_index(text: str) -> str:
     return "".join(f"{stanza}\n\n" for stanza in [head, *dated])
 
 
+def entries_of(text: str) -> list[dict[str, str]]:
+    """Return the entries of an index by name, for each package. Values of the header hold for all packages."""
+    head, rows = _stanzas(text)
+    common = {name: value for name, value in _entries(head).items() if name in ("REPO", "repository")}
+    return [{**common, **_entries(row)} for row in rows]
+
+
+def _entries(stanza: str) -> dict[str, str]:
+    return {name: value for name, _, value in (line.partition(": ") for line in stanza.splitlines())}
+
+
 def with_digests(text: str, folder: Path) -> str:
     """Return an index with size, time and digests of the files in its folder, whatever it said about them.
 

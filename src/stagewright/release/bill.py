@@ -23,6 +23,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.ebuild_facts import SourceFile
 
+BILL = "bill.json"
+"""Name of the bill of a folder without a manifest."""
+
 MOST_PATHS = 2000
 """The largest number of paths without owner that a bill names, for each image and origin."""
 

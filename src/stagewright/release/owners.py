@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stagewright.portage.ebuild_facts import EbuildFacts
 from stagewright.portage.installed import VDB, installed_packages, read_entry, recorded_files
-from stagewright.release.bill import Component
+from stagewright.release.bill import Bill, Component, Image, joined
 from stagewright.trees import files_below
 from stagewright.untrusted import number, read_root_text, read_text
 
@@ -172,3 +173,30 @@ def _copyrights(package: str) -> tuple[str, ...]:
 def has_records() -> bool:
     """Return True if the root that this thread is in has records of Portage or of dpkg."""
     return any(True for _ in Path("/", VDB).glob("*/*/PF")) or os.path.lexists(f"/{DPKG}/status")
+
+
+def bill_of_index(entries: Iterable[Mapping[str, str]], facts: Mapping[str, EbuildFacts]) -> Bill:
+    """Return the bill of a folder of binary packages, by the entries of its index and facts about the packages."""
+    return joined(Bill(components=(_packed(entry, facts.get(entry.get("CPV", ""))),)) for entry in entries)
+
+
+def _packed(entry: Mapping[str, str], facts: EbuildFacts | None) -> Component:
+    category, _, full = entry.get("CPV", "").partition("/")
+    name, version = split_pf(full)
+    return Component(
+        kind="ebuild",
+        name=f"{category}/{name}",
+        version=version,
+        images=(Image.PACKAGES,),
+        why={Image.PACKAGES.value: "a binary package of the host"},
+        license=entry.get("LICENSE", ""),
+        slot=entry.get("SLOT", "0"),
+        repository=entry.get("REPO", ""),
+        use=tuple(entry.get("USE", "").split()),
+        restrict=tuple(entry.get("RESTRICT", "").split()),
+        properties=tuple(entry.get("PROPERTIES", "").split()),
+        description=entry.get("DESC", ""),
+        sources=facts.sources if facts else (),
+        tree=facts.tree if facts else "",
+        merged=facts is not None,
+    )

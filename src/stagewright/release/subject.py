@@ -1,4 +1,4 @@
-"""What a bill of materials describes: an artifact, by its manifest; and identifiers that follow from its key."""
+"""The subject of a bill of materials: an artifact, by its manifest, and identifiers that follow from its key."""
 
 from __future__ import annotations
 

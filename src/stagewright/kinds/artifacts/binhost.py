@@ -24,17 +24,20 @@ from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.common.records import read_records
 from stagewright.kinds.common.tools import GNUPG
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage import gpkg
 from stagewright.portage.binpkgs import packages_with_paths
-from stagewright.portage.index import date_index, with_digests
+from stagewright.portage.index import date_index, entries_of, with_digests
 from stagewright.portage.scripts import QUIET
 from stagewright.portage.settings import PortageSettings
 from stagewright.portage.sign_packages import PackageSigner
 from stagewright.project.fields import Matching, SecretPath, Section, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
+from stagewright.release.bill import BILL, Bill
+from stagewright.release.owners import bill_of_index
 
 PUBLIC_KEY = "signing-key.asc"
 """Name of the file with the public key, in the folder of the index. Machines that use the packages need the key."""
@@ -157,6 +160,7 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         index = date_index(with_digests(index, folder))
         (folder / "Packages").write_text(index, encoding="utf-8")
         (folder / "Packages.gz").write_bytes(gzip.compress(index.encode(), mtime=work.epoch))
+        self._bill(work, index).write(folder / BILL)
         size = sum(path.stat().st_size for path in packages)
         signed = self.sign.key.upper() if self.sign else None
         return Built(folder, PublishedFacts(packages=len(packages), bytes=size, signed=signed))
@@ -168,6 +172,11 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         pkgdir.lend(packages_with_paths(sorted(folder.rglob(f"*{gpkg.SUFFIX}"))))
         root.run("emaint", "--fix", "binhost", env={"FEATURES": "-compress-index binpkg-ignore-signature", **QUIET})
         return pkgdir.own.text("Packages")
+
+    def _bill(self, work: Work[PublishedContext], index: str) -> Bill:
+        """Return the bill of the packages in an index."""
+        layers = [layer for role in sorted(work.inputs) for layer in work.layers(role)]
+        return bill_of_index(entries_of(index), read_records(work.store, layers))
 
     def _collect(self, work: Work[PublishedContext], folder: Path) -> None:
         """Link the packages of all layers, each once.

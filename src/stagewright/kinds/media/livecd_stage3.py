@@ -18,7 +18,7 @@ from stagewright.kinds.common.tools import IMPLANTISOMD5, SIGN, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.payload_bill import read_payload_bill
-from stagewright.kinds.media.squashfs import BILL, SquashfsFacts, SquashfsSettings, squashfs_node
+from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.iso import implant_md5, make_iso
 from stagewright.media.layout import MediumParts, boot_menu, iso_contents, unsupported
@@ -30,7 +30,7 @@ from stagewright.project.fields import FilesRef, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import digest_artifact
-from stagewright.release.bill import Bill, joined
+from stagewright.release.bill import BILL, Bill, joined
 
 
 class IsoContext(ArtifactContext):

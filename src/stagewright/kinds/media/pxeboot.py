@@ -26,7 +26,7 @@ from stagewright.kinds.common.tools import OPENSSL, SIGN
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.payload_bill import read_payload_bill
-from stagewright.kinds.media.squashfs import BILL, SquashfsFacts, SquashfsSettings, squashfs_node
+from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.efi import EfiArch
 from stagewright.media.layout import unsupported
 from stagewright.media.loaders import Loader
@@ -45,7 +45,7 @@ from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import FileDigests
-from stagewright.release.bill import Bill, joined
+from stagewright.release.bill import BILL, Bill, joined
 from stagewright.release.manifest import SUFFIX, write_manifest
 from stagewright.root.budget import Size, parse_size
 from stagewright.root.sourced import titled_os_release

@@ -25,12 +25,10 @@ from stagewright.media.payload import FIRMWARE, IMAGE, MODULES, Payload
 from stagewright.media.verity import append_tree
 from stagewright.portage.installed import Package, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
+from stagewright.release.bill import BILL
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.run import run
-
-BILL = "bill.json"
-"""Name of the file with the bill of the live root, next to the image."""
 
 
 class SquashfsCompression(enum.StrEnum):

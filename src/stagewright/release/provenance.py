@@ -42,7 +42,7 @@ class ProjectSource(Given):
 class Origins(Given):
     """Where the parts of a project come from, for provenance.
 
-    ``lock`` is the SHA-256 of the lock file. ``signers`` and ``commits`` are by the names of seeds and repositories.
+    ``lock`` is the SHA-256 of the lock file, if it has pins. ``signers`` and ``commits`` are by the names of seeds and repositories.
     """
 
     source: ProjectSource | None = None
@@ -55,10 +55,10 @@ class Origins(Given):
 def origins_of(project: Project) -> Origins:
     """Return where the parts of a project come from."""
     pins = {**project.lock.seeds, **project.lock.repos}
-    lock = project.lock.file
+    lock = project.lock.file if pins else None
     return Origins(
         source=project_source(project.folder),
-        lock=hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "",
+        lock=hashlib.sha256(lock.read_bytes()).hexdigest() if lock and lock.is_file() else "",
         signers={name: str(pin["signer"]) for name, pin in sorted(pins.items()) if pin.get("signer")},
         commits={name: str(pin["commit"]) for name, pin in sorted(project.lock.repos.items()) if pin.get("commit")},
         urls={name: repo.git for name, repo in sorted(project.repos.items()) if repo.git},

@@ -7,6 +7,7 @@ Signing happens on this computer, outside of all roots.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +16,27 @@ from typing import Annotated
 from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Node
+from stagewright.graph.node import Node, NodeFiles
 from stagewright.kinds.common.artifact import ArtifactKind, FileArtifactKind
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext, ReleasedContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import GNUPG, MINISIGN, SANDBOX
 from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.releases.contents import (
+    Contents,
+    check_channel,
+    write_documents,
+    write_license_texts,
+    write_sources,
+)
 from stagewright.project.fields import FilesRef, Ref, TestRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.channel import ChannelRules, channel_rules
+from stagewright.release.license_texts import FOLDER as LICENSES
 from stagewright.release.pointer import Pointer, pointer_name
+from stagewright.release.provenance import Origins, origins_of
 from stagewright.release.release_folder import (
     DESCRIPTION,
     LISTS,
@@ -38,6 +48,9 @@ from stagewright.release.release_folder import (
     write_text,
 )
 from stagewright.release.signing import ReleaseSigning
+from stagewright.release.sources import FOLDER as SOURCES
+from stagewright.release.subject import Subject
+from stagewright.root import files
 from stagewright.untrusted import is_dir
 
 DAY = 86400
@@ -53,6 +66,7 @@ class ReleaseContext(ReleasedContext):
     stages: dict[str, str]
     files: dict[str, str]
     channel: ChannelRules | None = None
+    origins: Origins = Origins()
 
     @property
     def version(self) -> str:
@@ -81,6 +95,8 @@ class Release(ArtifactKind, kind="release", table="releases"):
     """Tests that must pass before there is a release."""
     channel: Annotated[str, Ref(("channels",))] | None = None
     """The channel of the release. One that is not distributable marks the release."""
+    sources: bool = False
+    """Add the source files, patches and ebuilds of all packages, in the folder `sources`."""
     sign: ReleaseSigning | None = None
     """Sign the digests of all files."""
     valid: Annotated[int, Field(ge=1, le=3650)] | None = None
@@ -131,7 +147,14 @@ class Release(ArtifactKind, kind="release", table="releases"):
             stages=stages,
             files=files,
             channel=self._channel(scope.project),
+            origins=origins_of(scope.project),
         )
+
+    def node_files(self, scope: Scope) -> NodeFiles:
+        """Return the repositories, which have the texts of licences, licence groups and patches."""
+        project = scope.project
+        repos = {name: project.repo_path(name) for name in project.repos}
+        return super().node_files(scope).model_copy(update={"repos": repos})
 
     def _channel(self, project: Project) -> ChannelRules | None:
         """Return the rules of the channel. Groups of licences are known when all repositories are fetched."""
@@ -149,7 +172,10 @@ class Release(ArtifactKind, kind="release", table="releases"):
         version = work.context.version
         folder = tree / version
         folder.mkdir()
-        description = self._describe(work, folder)
+        contents = self._contents(work)
+        if work.context.channel:
+            check_channel(work.context.channel, contents)
+        description = self._describe(work, folder, contents)
         write_text(folder / DESCRIPTION, description.text(), work.epoch)
         work.phase("digests")
         sums = write_lists(folder, work.epoch)
@@ -164,8 +190,31 @@ class Release(ArtifactKind, kind="release", table="releases"):
         files = description.files
         return Built(tree, ReleaseFacts(version=version, files=len(files), bytes=sum(files.values())))
 
-    def _describe(self, work: Work[ReleaseContext], folder: Path) -> Description:
-        """Link the files of all artifacts into a folder, and return the description of the release."""
+    def _contents(self, work: Work[ReleaseContext]) -> list[Contents]:
+        """Return the contents of all artifacts."""
+        context = work.context
+        places = {role: "" if context.files[role] else stage for role, stage in context.stages.items()}
+        return [Contents.of(stage, work.artifact(role), places[role]) for role, stage in context.stages.items()]
+
+    def _document(self, work: Work[ReleaseContext], folder: Path, contents: Sequence[Contents]) -> None:
+        """Write the bills, the provenance, the texts of licences, and the sources if they are asked for."""
+        context, repos = work.context, work.node.files.repos
+        release = Subject(context.release, context.project.name, context.version, work.key.digest, work.epoch, {})
+        written = write_documents(contents, context.origins, release, folder)
+        missing = write_license_texts(contents, repos.values(), folder)
+        if missing:
+            work.notice(f"licences without a text in the repositories: {', '.join(missing)}")
+        if self.sources:
+            for one in write_sources(contents, work.store.cache("distfiles"), repos, folder):
+                work.notice(f"sources: {one}")
+        for path in written:
+            os.utime(path, (work.epoch, work.epoch))
+        for path in (folder / LICENSES, folder / SOURCES):
+            if path.exists():
+                files.set_new_times(path, work.epoch)
+
+    def _describe(self, work: Work[ReleaseContext], folder: Path, contents: Sequence[Contents]) -> Description:
+        """Fill the folder of a release, and return the description."""
         context = work.context
         artifacts = []
         for role, stage in context.stages.items():
@@ -176,6 +225,7 @@ class Release(ArtifactKind, kind="release", table="releases"):
             meta = work.meta(role)
             place = {"file": file} if file else {"folder": stage}
             artifacts.append(ReleasedArtifact(stage, meta.kind, meta.key, size, **place))
+        self._document(work, folder, contents)
         return Description(
             project={**context.project.model_dump(), "source_date_epoch": work.epoch},
             release=context.release,

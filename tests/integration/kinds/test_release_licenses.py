@@ -1,0 +1,129 @@
+"""Licences of a release: what a channel accepts and refuses, and the documents about the packages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.archives import member, records, write_tar
+from integration.support import Run, build, call, write_project
+
+pytestmark = pytest.mark.real
+
+FREE = [
+    *records("app-misc/free-1", LICENSE="|| ( MIT proprietary )"),
+    member("var/db/pkg/app-misc/free-1/CONTENTS", b"dir /usr\nobj /usr/free 0123 1\n"),
+    member("usr/free", b"x"),
+    member("usr/own", b"y"),
+]
+BOUND = records("app-misc/bound-2", LICENSE="MIT proprietary", RESTRICT="bindist")
+
+TABLES = """
+[repos.main]
+path = "repo"
+[channels.stable]
+accept_license = ["@FREE"]
+[channels.private]
+distributable = false
+[seeds.free]
+file = "free.tar"
+[seeds.bound]
+file = "bound.tar"
+[stages.good]
+kind = "tarball"
+root = "free"
+[stages.bad]
+kind = "tarball"
+root = "bound"
+[releases.public]
+artifacts = ["good"]
+channel = "stable"
+[releases.refused]
+artifacts = ["bad", "good"]
+channel = "stable"
+[releases.ours]
+artifacts = ["bad"]
+channel = "private"
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """Return the project after a build of all three releases, and the run."""
+    project = tmp_path_factory.mktemp("licenses") / "project"
+    write_project(project, TABLES)
+    files = {
+        "profiles/repo_name": "main\n",
+        "profiles/license_groups": "FREE MIT\n",
+        "metadata/layout.conf": "masters =\n",
+        "licenses/MIT": "the text\n",
+    }
+    for name, text in files.items():
+        path = project / "repo" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    write_tar(project / "free.tar", FREE)
+    write_tar(project / "bound.tar", BOUND)
+    store = project.parent / "store"
+    return project, build("public", "ours", "refused", "--keep-going", cwd=project, store=store, check=False)
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_channel_refuses_by_package_licence_image_and_reason(made: tuple[Path, Run]) -> None:
+    failed = [event["error"] for event in made[1].events if event["event"] == "NodeFinished" and event.get("error")]
+    assert [error["reason"] for error in failed] == ["licence-refused"]
+    text = json.dumps(failed)
+    assert "app-misc/bound-2 has the licence MIT proprietary (proprietary not accepted)" in text
+    assert "RESTRICT=bindist" in text and "in root: installed by seed:bound" in text
+    assert not (made[0] / "out/refused").exists()
+
+
+def test_a_release_has_documents_about_its_packages(made: tuple[Path, Run]) -> None:
+    folder = made[0] / "out/public/1"
+    (name,) = (path.name.removesuffix(".manifest.json") for path in folder.glob("*.manifest.json"))
+    spdx, cdx = read(folder / f"{name}.spdx.json"), read(folder / f"{name}.cdx.json")
+    assert "app-misc/free" in {package["name"] for package in spdx["packages"]}
+    assert [component["name"] for component in cdx["components"]] == ["free"]
+    assert (folder / "licenses/MIT").read_text(encoding="utf-8") == "the text\n"
+    sums = (folder / "SHA256SUMS").read_text(encoding="utf-8")
+    assert all(f"  {name}.{suffix}\n" in sums for suffix in ("spdx.json", "cdx.json", "provenance.json"))
+
+
+def test_files_without_owner_are_in_the_bill(made: tuple[Path, Run]) -> None:
+    (path,) = (made[0] / "out/public/1").glob("*.manifest.json")
+    (unowned,) = read(path)["bill"]["unowned"]
+    assert unowned == {"image": "root", "origin": "seed:free", "count": 2, "paths": ["/etc/os-release", "/usr/own"]}
+
+
+def test_the_provenance_names_seeds_repositories_and_keys(made: tuple[Path, Run]) -> None:
+    (path,) = (made[0] / "out/public/1").glob("*.provenance.json")
+    statement = read(path)
+    (subject,) = statement["subject"]
+    sums = (path.parent / "SHA256SUMS").read_text(encoding="utf-8")
+    assert f"{subject['digest']['sha256']}  {subject['name']}\n" in sums
+    definition = statement["predicate"]["buildDefinition"]
+    assert set(definition["internalParameters"]["keys"]) == {"seed:free", "good"}
+    names = [dependency["name"] for dependency in definition["resolvedDependencies"]]
+    assert "free.tar" in names
+
+
+def test_a_private_channel_is_marked_and_accepts_everything(made: tuple[Path, Run]) -> None:
+    folder = made[0] / "out/ours/1-not-distributable"
+    assert read(folder / "release.json")["channel"]["distributable"] is False
+    assert "app-misc/bound" in json.dumps(read(next(folder.glob("*.spdx.json"))))
+
+
+def test_an_unknown_group_is_reported_before_the_build(tmp_path: Path) -> None:
+    write_project(tmp_path / "project", TABLES.replace('["@FREE"]', '["@FREEE"]'))
+    (tmp_path / "project/repo/profiles").mkdir(parents=True)
+    (tmp_path / "project/repo/profiles/repo_name").write_text("main\n", encoding="utf-8")
+    for name in ("free.tar", "bound.tar"):
+        write_tar(tmp_path / "project" / name, [])
+    done = call("plan", "public", cwd=tmp_path / "project", store=tmp_path / "store", check=False)
+    assert done.code == 2 and "@FREEE" in done.stderr

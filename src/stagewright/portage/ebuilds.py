@@ -43,12 +43,17 @@ by_version = functools.cmp_to_key(compare_versions)
 
 @dataclass(frozen=True)
 class Ebuild:
-    """One ebuild: its version, slot ("" if the ebuild computes it), keywords, and file."""
+    """One ebuild: its version, slot ("" if the ebuild computes it), keywords, and file.
+
+    ``license`` and ``restrict`` are None if only Portage can find them out.
+    """
 
     version: str
     slot: str
     keywords: frozenset[str]
     path: Path
+    license: str | None = None
+    restrict: str | None = None
 
 
 def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
@@ -59,9 +64,17 @@ def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
         if not is_version(version):
             continue
         cache = tree / "metadata" / "md5-cache" / category / path.stem
-        text = read_text(cache if is_file(cache) else path, errors="replace")
+        is_cached = is_file(cache)
+        text = read_text(cache if is_cached else path, errors="replace")
         slot, keywords = (_setting(setting, text) for setting in ("SLOT", "KEYWORDS"))
-        yield Ebuild(version, "" if "$" in slot else slot.partition("/")[0], frozenset(keywords.split()), path)
+        yield Ebuild(
+            version=version,
+            slot="" if "$" in slot else slot.partition("/")[0],
+            keywords=frozenset(keywords.split()),
+            path=path,
+            license=_certain("LICENSE", text, is_cached=is_cached),
+            restrict=_certain("RESTRICT", text, is_cached=is_cached),
+        )
 
 
 def best_ebuild(found: Sequence[Ebuild], arch: str, *, testing: bool) -> Ebuild | None:
@@ -80,6 +93,15 @@ def split_version(cpv: str) -> tuple[str, str]:
 def _setting(name: str, text: str) -> str:
     found = re.findall(_SETTING.format(name=name), text, re.MULTILINE)
     return str(found[-1]).strip() if found else ""
+
+
+def _certain(name: str, text: str, *, is_cached: bool) -> str | None:
+    """Return the value of a variable, or None if code of the ebuild or of an eclass can decide on it."""
+    if is_cached:  # the cache leaves out empty variables
+        return next((line[len(name) + 1 :] for line in text.splitlines() if line.startswith(f"{name}=")), "")
+    found = re.findall(rf"^[ \t]*{name}\+?=.*$", text, re.MULTILINE)
+    value = re.fullmatch(rf"{name}=([\"'])([^\"'$`]*)\1\s*", found[0]) if len(found) == 1 else None
+    return value[2] if value else None
 
 
 def _numbers(left: Sequence[str], right: Sequence[str]) -> int:

@@ -42,7 +42,8 @@ class ProjectSource(Given):
 class Origins(Given):
     """Where the parts of a project come from, for provenance.
 
-    ``lock`` is the SHA-256 of the lock file, if it has pins. ``signers`` and ``commits`` are by the names of seeds and repositories.
+    ``lock`` is the SHA-256 of the lock file, if it has pins. ``signers``, ``commits`` and ``urls`` are by the names of
+    seeds and repositories.
     """
 
     source: ProjectSource | None = None

@@ -30,6 +30,7 @@ from stagewright.kinds.releases.contents import (
     write_license_texts,
     write_sources,
 )
+from stagewright.kinds.releases.early import certain_refusals
 from stagewright.project.fields import FilesRef, Ref, TestRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
@@ -104,7 +105,7 @@ class Release(ArtifactKind, kind="release", table="releases"):
     limits how long a mirror can hold back a newer version."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Check that each artifact is for users, and named once."""
+        """Check that each artifact is for users, named once, and not refused by the channel for certain."""
         for number, name in enumerate(self.artifacts):
             entry = project.entries["stages"].get(name)
             if entry and not isinstance(entry.model, ArtifactKind):
@@ -117,6 +118,21 @@ class Release(ArtifactKind, kind="release", table="releases"):
                     ("artifacts", number),
                     StagewrightError(Reason.DUPLICATE_NAME, problem, hint="remove one of them"),
                 )
+
+        yield from self._refused(project)
+
+    def _refused(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Yield what the channel refuses for certain, once all repositories are fetched."""
+        known = self.channel in project.channels and all(is_dir(project.repo_path(name)) for name in project.repos)
+        if not self.channel or not known:
+            return
+        try:
+            rules = channel_rules(project, self.channel)
+        except StagewrightError as error:
+            yield ("channel",), error
+            return
+        for number, name in enumerate(self.artifacts):
+            yield from ((("artifacts", number), error) for error in certain_refusals(project, name, rules))
 
     def needed_variables(self) -> Sequence[str]:
         """Return the names of the environment variables that signing needs."""

@@ -1,0 +1,94 @@
+"""Provenance: the commit of a project, and a statement about an artifact."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagewright.release.provenance import Origins, ProjectSource, project_source, statement_of
+
+MANIFEST: dict[str, Any] = {
+    "artifact": {"file": "demo.iso", "size": 1, "digests": {"sha256": "aa", "sha512": "bb", "blake2b": "cc"}},
+    "project": {"name": "demo", "version": "1", "source_date_epoch": 0},
+    "stage": "iso",
+    "key": "f" * 64,
+    "lineage": [
+        {
+            "id": "seed:stage3",
+            "kind": "mirror",
+            "key": "1" * 64,
+            "inputs": {},
+            "pin": {"file": "stage3.tar.xz", "sha512": "dd"},
+        },
+        {
+            "id": "iso",
+            "kind": "livecd-stage3",
+            "key": "f" * 64,
+            "inputs": {"root": "seed:stage3"},
+            "repositories": {"gentoo": "git-tree:abcd"},
+            "files": {"overlay": "sha256:ef"},
+        },
+    ],
+}
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    done = subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "work" / "project"
+    folder.mkdir(parents=True)
+    (folder / "stagewright.toml").write_text("format = 1\n", encoding="utf-8")
+    git(folder, "init", "-q", ".")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "x")
+    git(folder, "remote", "add", "origin", "https://me:secret@example.org/demo.git")
+    return folder
+
+
+def test_the_commit_of_a_project_is_named(project: Path) -> None:
+    commit = git(project, "rev-parse", "HEAD")
+    assert project_source(project) == ProjectSource(url="https://example.org/demo.git", commit=commit, changed=False)
+
+
+def test_changed_and_new_files_are_a_mark(project: Path) -> None:
+    (project / "out").mkdir()
+    (project / "out/result").touch()
+    found = project_source(project)
+    assert found and not found.changed, "results are no change"
+    (project / "new").touch()
+    found = project_source(project)
+    assert found and found.changed
+
+
+def test_a_project_without_git_has_no_commit(tmp_path: Path) -> None:
+    assert project_source(tmp_path) is None
+
+
+def test_a_statement_names_everything_that_went_in() -> None:
+    source = ProjectSource(url="https://example.org/demo.git", commit="a" * 40, changed=True)
+    origins = Origins(
+        source=source,
+        lock="b" * 64,
+        signers={"stage3": "FPR"},
+        commits={"gentoo": "c" * 40},
+        urls={"gentoo": "https://example.org/gentoo.git"},
+    )
+    statement = statement_of(MANIFEST, origins)
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
+    assert statement["subject"] == [{"name": "demo.iso", "digest": {"sha256": "aa", "sha512": "bb"}}]
+    found = {one["name"]: one for one in statement["predicate"]["buildDefinition"]["resolvedDependencies"]}
+    assert found["project"]["digest"] == {"gitCommit": "a" * 40} and found["project"]["annotations"]["changed"]
+    assert found["stagewright.lock"]["digest"] == {"sha256": "b" * 64}
+    assert found["seed:stage3"]["digest"] == {"sha512": "dd"}
+    assert found["seed:stage3"]["annotations"]["signer"] == "FPR"
+    assert found["repository gentoo"]["digest"] == {"gitTree": "abcd", "gitCommit": "c" * 40}
+    assert found["overlay"]["digest"] == {"sha256": "ef"}

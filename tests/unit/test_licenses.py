@@ -33,6 +33,7 @@ GROUPS = {
         ("!codecs? ( proprietary )", "", ["proprietary"]),
         ("|| ( codecs? ( proprietary MIT ) other )", "codecs", ["proprietary", "other"]),
         ("|| ( codecs? ( GPL-2 MIT ) other )", "codecs", []),
+        ("GPL-2 || ( codecs? ( MIT ) )", "", ["__const__/empty-any-of"]),
         ("", "", ["no-license"]),
         ("GPL-2 (", "", ["GPL-2 ("]),
         ("GPL-2 ) ", "", ["GPL-2 ) "]),
@@ -90,7 +91,7 @@ def test_texts_are_read_and_written() -> None:
     text = "a || ( b !c? ( d ) ( e f ) ) g? ( h )"
     assert as_text(parse(text)) == text
     assert as_text(reduced(parse(text), {"c"})) == "a || ( b ( e f ) )"
-    assert as_text(reduced(parse("|| ( x? ( a ) ) ( b )"), ())) == "b"
+    assert as_text(reduced(parse("|| ( x? ( a ) ) ( b )"), ())) == "|| ( __const__/empty-any-of ) b"
 
 
 @pytest.mark.parametrize("text", ["( a", "a )", "x? a", "|| a", "( " * 60 + ") " * 60, "a " * 200_000])

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+EMPTY_ANY_OF = "__const__/empty-any-of"
+"""Portage's word for alternatives without parts, which never hold (PMS 8.2.3, from EAPI 7)."""
+
 _DEEPEST = 50
 _MOST_WORDS = 100_000
 
@@ -74,7 +77,7 @@ def _parts(words: Iterator[str], depth: int) -> tuple[Part, ...]:
 
 
 def reduced(parts: tuple[Part, ...], use: Collection[str], *, in_any: bool = False) -> tuple[Part, ...]:
-    """Return the parts that count with these USE flags, without empty groups.
+    """Return the parts that count with these USE flags, without empty groups. Alternatives never hold if none is left.
 
     ``in_any`` is True for alternatives: there, several parts of one condition are one alternative.
     """
@@ -84,7 +87,7 @@ def reduced(parts: tuple[Part, ...], use: Collection[str], *, in_any: bool = Fal
             found.append(part)
         elif isinstance(part, AnyOf):
             inner = reduced(part.parts, use, in_any=True)
-            found.extend([AnyOf(inner)] if inner else [])
+            found.append(AnyOf(inner or (EMPTY_ANY_OF,)))
         else:
             if isinstance(part, When) and not part.holds(use):
                 continue

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.portage.dependency_text import Part, When, parse, reduced, words_of
+from stagewright.portage.dependency_text import EMPTY_ANY_OF, Part, When, parse, reduced, words_of
 
 GROUPS = "profiles/license_groups"
 
@@ -79,7 +79,7 @@ class Accepted:
         """Return True if a licence is accepted."""
         if name not in self._known:
             fitting = [word for word in self.words if word.removeprefix("-") in (name, "*")]
-            self._known[name] = bool(fitting) and not fitting[-1].startswith("-")
+            self._known[name] = name != EMPTY_ANY_OF and bool(fitting) and not fitting[-1].startswith("-")
         return self._known[name]
 
     def missing(self, text: str, use: Collection[str] | None = None) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.project.channels import Channel
 from stagewright.release.bill import Bill, Component, Image
-from stagewright.release.channel import check_bill, check_distributable, rules_of
+from stagewright.release.channel import check_bill, check_distributable, marked_name, os_release, rules_of
 
 GROUPS = {"FREE": ("GPL-2", "MIT", "debian-main"), "BINARY-REDISTRIBUTABLE": ("@FREE", "linux-fw")}
 
@@ -80,9 +80,20 @@ def test_a_private_channel_accepts_everything_and_is_marked() -> None:
     assert not refused([component("a/a", "x", restrict=("bindist",)), component("a/b", "")], distributable=False)
     private = rules_of("private", Channel(distributable=False), {})
     public = rules_of("stable", Channel(), GROUPS)
-    assert (public.file_mark, public.os_release) == ("", {})
-    assert private.file_mark == "-not-distributable"
-    assert private.os_release == {"STAGEWRIGHT_CHANNEL": "private (not-distributable)"}
+    assert (public.file_mark, private.file_mark) == ("", "-not-distributable")
+    assert os_release("private") == {"STAGEWRIGHT_CHANNEL": "private (not-distributable)"}
+
+
+@pytest.mark.parametrize(
+    ("name", "marked"),
+    [
+        ("demo-1.0.iso", "demo-1.0-not-distributable.iso"),
+        ("demo-1.0.tar.zst", "demo-1.0-not-distributable.tar.zst"),
+        ("demo-1.0", "demo-1.0-not-distributable"),
+    ],
+)
+def test_names_have_a_mark_before_the_suffix(name: str, marked: str) -> None:
+    assert marked_name(name) == marked
 
 
 @pytest.mark.parametrize("channel", [{"name": "c", "distributable": False}, {"name": "c"}, {"distributable": "no"}])

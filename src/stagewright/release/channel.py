@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,14 +37,21 @@ class ChannelRules(Given):
         """The text to append to names of files, before the suffix: empty if the channel is distributable."""
         return "" if self.distributable else f"-{MARK}"
 
-    @property
-    def os_release(self) -> dict[str, str]:
-        """Entries of os-release(5) for roots of the channel: empty if the channel is distributable."""
-        return {} if self.distributable else {VARIABLE: f"{self.name} ({MARK})"}
-
     def to_dict(self) -> dict[str, Any]:
         """Return the entry ``channel`` of manifests."""
         return {"name": self.name, "distributable": self.distributable, "accept_license": list(self.accept)}
+
+
+def os_release(private_channel: str) -> dict[str, str]:
+    """Return the entries of os-release(5) for a root that others must not get."""
+    return {VARIABLE: f"{private_channel} ({MARK})"}
+
+
+def marked_name(name: str) -> str:
+    """Return the name of a file that others must not get: with a mark before its suffix."""
+    found = re.fullmatch(r"(.+?)((?:\.tar)?\.[A-Za-z][A-Za-z0-9]*)?", name)
+    assert found
+    return f"{found[1]}-{MARK}{found[2] or ''}"
 
 
 def channel_rules(project: Project, name: str) -> ChannelRules:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,15 @@ root = "free"
 [stages.bad]
 kind = "tarball"
 root = "bound"
+[stages.worse]
+kind = "tarball"
+root = "bound"
+name = "worse"
 [releases.public]
 artifacts = ["good"]
 channel = "stable"
 [releases.refused]
-artifacts = ["bad", "good"]
+artifacts = ["worse", "good"]
 channel = "stable"
 [releases.ours]
 artifacts = ["bad"]
@@ -115,6 +120,11 @@ def test_the_provenance_names_seeds_repositories_and_keys(made: tuple[Path, Run]
 
 def test_a_private_channel_is_marked_and_accepts_everything(made: tuple[Path, Run]) -> None:
     folder = made[0] / "out/ours/1-not-distributable"
+    (file,) = folder.glob("*.tar.zst")
+    assert file.name == "bound-amd64-1-not-distributable.tar.zst"
+    assert read(folder / f"{file.name}.manifest.json")["channel"] == {"name": "private", "distributable": False}
+    text = subprocess.run(["tar", "-xOf", file, "./etc/os-release"], check=True, capture_output=True, text=True).stdout
+    assert 'STAGEWRIGHT_CHANNEL="private (not-distributable)"' in text.splitlines()
     assert read(folder / "release.json")["channel"]["distributable"] is False
     assert "app-misc/bound" in json.dumps(read(next(folder.glob("*.spdx.json"))))
 
@@ -127,3 +137,9 @@ def test_an_unknown_group_is_reported_before_the_build(tmp_path: Path) -> None:
         write_tar(tmp_path / "project" / name, [])
     done = call("plan", "public", cwd=tmp_path / "project", store=tmp_path / "store", check=False)
     assert done.code == 2 and "@FREEE" in done.stderr
+
+
+def test_an_artifact_is_not_in_releases_of_both_sorts(tmp_path: Path) -> None:
+    write_project(tmp_path / "project", TABLES.replace('["worse", "good"]', '["bad"]'))
+    done = call("plan", "ours", cwd=tmp_path / "project", store=tmp_path / "store", check=False)
+    assert done.code == 2 and "'bad' is also in release 'refused' of a distributable channel" in done.stderr

@@ -14,8 +14,8 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.graph.node import Demand, Node
-from stagewright.kinds.common.artifact import FileArtifactKind, mount_to_read
+from stagewright.graph.node import Demand, Node, Yields
+from stagewright.kinds.common.artifact import FileArtifactKind, mark_root, mount_to_read
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import ArtifactContext, StageContext
@@ -24,6 +24,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import ByValue, RootRef
 from stagewright.project.model import NAME
 from stagewright.release.archive import MEMORY, Compression, pack
+from stagewright.root.overlay import mount_overlay
 
 MOST_REPORTS = 20
 """The largest number of progress reports."""
@@ -86,6 +87,12 @@ class Tarball(FileArtifactKind, kind="tarball"):
         work.phase("pack")
         root, packages = mount_to_read(work, "root")
         target = work.new_folder("tree") / work.context.file_name
+        bill = root_bill(work, "root", root)
+        if private := work.context.private_channel:
+            layers = [work.store.tree(Yields.LAYER, layer.key) for layer in work.layers("root")]
+            root = work.folder / "marked"
+            mount_overlay(layers, work.folder / "mark", root)
+            mark_root(root, private, work.epoch)
         packed = pack(
             root,
             target,
@@ -95,7 +102,6 @@ class Tarball(FileArtifactKind, kind="tarball"):
             devices=work.devices("root", root),
             progress=_meter(work, sum(layer.size for layer in work.layers("root"))),
         )
-        bill = root_bill(work, "root", root)
         return self.release(work, target, packages, packed.archive, packed.contents, bill=bill)
 
     @property

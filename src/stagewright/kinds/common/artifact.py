@@ -19,8 +19,13 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.installed import Package, packages_of
 from stagewright.release.artifact_digests import FileDigests, write_digests
 from stagewright.release.bill import Bill
+from stagewright.release.channel import marked_name, os_release
 from stagewright.release.manifest import write_manifest
+from stagewright.root import files
 from stagewright.root.overlay import mount_layers
+from stagewright.root.sourced import with_assignments
+
+OS_RELEASE = "/etc/os-release"
 
 
 class ArtifactKind(Stage):
@@ -51,8 +56,13 @@ class FileArtifactKind(ArtifactKind):
 
     def node_context(self, node_id: str, scope: Scope) -> ArtifactContext:
         """Return the name of the file, and the project for the manifest."""
-        name, epoch = self.file_name(node_id, scope), scope.project.epoch
-        return ArtifactContext(source_date_epoch=epoch, project=scope.version, file_name=name)
+        name, private = self.file_name(node_id, scope), scope.private_channel(self)
+        return ArtifactContext(
+            source_date_epoch=scope.project.epoch,
+            project=scope.version,
+            file_name=marked_name(name) if private else name,
+            private_channel=private,
+        )
 
     def output_name(self, node: Node, target: str) -> str:
         """Return the name of the file."""
@@ -83,8 +93,10 @@ class FileArtifactKind(ArtifactKind):
 
 def manifest_of(work: Work[ReleasedContext], digests: FileDigests) -> dict[str, Any]:
     """Return the entries that every manifest has, except the packages."""
+    private = work.context.private_channel
     return {
         "artifact": digests.to_dict(),
+        **({"channel": {"name": private, "distributable": False}} if private else {}),
         "project": {**work.context.project.model_dump(), "source_date_epoch": work.epoch},
         "stage": work.node.id,
         "key": work.key.digest,
@@ -97,6 +109,13 @@ def mount_to_read(work: Work[ReleasedContext], role: str) -> tuple[Path, list[Pa
     layers = work.layers(role)
     root = mount_layers([work.store.tree(Yields.LAYER, layer.key) for layer in layers], work.folder / "view")
     return root, packages_of(root, work.remembered(role))
+
+
+def mark_root(root: Path, private_channel: str, epoch: int) -> None:
+    """Write into os-release(5) of a root, mounted at ``root``, that others must not get it. Nothing for ""."""
+    if private_channel:
+        text = files.read_file(root, OS_RELEASE)
+        files.write_file(root, OS_RELEASE, with_assignments(text, os_release(private_channel)), epoch=epoch)
 
 
 def check_output_names(scope: Scope) -> None:

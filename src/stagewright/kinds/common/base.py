@@ -69,6 +69,17 @@ class Scope:
         below = [value for _, _, value in marked(model, NodeRef)]
         return self.arch(below[0]) if below else self.project.info.arch
 
+    def private_channel(self, model: Section) -> str:
+        """Return the channel of a release with the artifact of this model that others must not get; "" if none."""
+        project = self.project
+        names = {name for name, entry in project.entries["stages"].items() if entry.model is model}
+        for entry in project.entries.get("releases", {}).values():
+            name = getattr(entry.model, "channel", None) or ""
+            channel = project.channels.get(name)
+            if channel and not channel.distributable and names & set(getattr(entry.model, "artifacts", ())):
+                return name
+        return ""
+
     @property
     def version(self) -> ProjectVersion:
         """Name and version of the project, for manifests."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from stagewright.arch import Arch
 from stagewright.graph.given import Given, NotInKey
 from stagewright.portage.repositories import Repository
@@ -72,6 +74,8 @@ class ReleasedContext(StageContext):
     """Context of a node whose files have manifests."""
 
     project: ProjectVersion
+    private_channel: str = Field(default="", exclude_if=lambda name: not name)
+    """The channel, if others must not get the files. Their names, manifests and os-release then say so."""
 
 
 class ArtifactContext(ReleasedContext):

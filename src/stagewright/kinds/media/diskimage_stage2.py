@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Demand
-from stagewright.kinds.common.artifact import FileArtifactKind
+from stagewright.kinds.common.artifact import FileArtifactKind, mark_root
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import ArtifactContext
@@ -144,6 +144,7 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         efi = self._efi_files(work, layout, payload)
         add_modules(root, payload, work.epoch)
         _write_fstab(layout, root, work)
+        mark_root(root.path, work.context.private_channel, work.epoch)
         files.clamp_times(root.upper, work.epoch)
         self._check_room(layout, root)
         work.phase("assemble")

@@ -173,7 +173,11 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         title = self.title_for(info.name, info.version)
         keys = self._keys(scope)
         return NetSetContext(
-            source_date_epoch=scope.project.epoch, project=scope.version, title=title, secure_boot=keys
+            source_date_epoch=scope.project.epoch,
+            project=scope.version,
+            private_channel=scope.private_channel(self),
+            title=title,
+            secure_boot=keys,
         )
 
     def node(self, node_id: str, scope: Scope) -> Node:

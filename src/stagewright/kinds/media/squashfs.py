@@ -15,6 +15,7 @@ from pydantic import Field
 
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Demand, Node, Yields
+from stagewright.kinds.common.artifact import mark_root
 from stagewright.kinds.common.base import INTERNAL, Scope, Stage
 from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import StageContext
@@ -87,6 +88,8 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
 
     live: StageRef
     boot: FilesRef
+    private_channel: str = Field(default="", exclude_if=lambda name: not name)
+    """The channel of the release, if others must not get the image."""
 
     def build(self, work: Work[StageContext]) -> Built:
         """Add the modules to the live root and compress it."""
@@ -94,6 +97,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         packages = packages_of(root.path, work.remembered("live"))
         bill = root_bill(work, "live", root.path)
         add_modules(root, work.artifact("boot"), work.epoch)
+        mark_root(root.path, self.private_channel, work.epoch)
         files.clamp_times(root.upper, work.epoch)
         work.phase("compress")
         target = work.new_folder("tree") / IMAGE
@@ -134,10 +138,12 @@ def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings
 
     ``settings`` can be the model of a stage with further fields; these are ignored.
     """
+    private = scope.private_channel(settings)
     settings = SquashfsSettings(**{field: getattr(settings, field) for field in SquashfsSettings.model_fields})
-    stage = Squashfs(live=live, boot=boot, **settings.model_dump())
+    stage = Squashfs(live=live, boot=boot, private_channel=private, **settings.model_dump())
     given = [str(value) for value in settings.model_dump().values() if value is not None]
     id_suffix = "" if settings == SquashfsSettings() else "-".join(["", *given])
+    id_suffix += f"-{private}" if private else ""
     names = (
         name.replace("+", "%2B") for name in (live, boot)
     )  # without %2B, (a+b, c) and (a, b+c) would have the same id

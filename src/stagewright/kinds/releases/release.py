@@ -119,7 +119,26 @@ class Release(ArtifactKind, kind="release", table="releases"):
                     StagewrightError(Reason.DUPLICATE_NAME, problem, hint="remove one of them"),
                 )
 
+        yield from self._shared(project)
         yield from self._refused(project)
+
+    def _shared(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Yield an error for each artifact that a release of a distributable channel has, too: it has a mark."""
+        channels = project.channels
+        own = channels.get(self.channel or "")
+        if not own or own.distributable:
+            return
+        for name, entry in project.entries.get("releases", {}).items():
+            other = entry.model
+            channel = channels.get(other.channel or "") if isinstance(other, Release) else None
+            if not isinstance(other, Release) or not channel or not channel.distributable:
+                continue
+            for number, artifact in enumerate(self.artifacts):
+                if artifact in other.artifacts:
+                    message = f"artifacts.{number}: {artifact!r} is also in release {name!r} of a distributable channel"
+                    hint = "add a second stage for one of the releases, with `extends`"
+                    error = StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
+                    yield ("artifacts", number), error
 
     def _refused(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Yield what the channel refuses for certain, once all repositories are fetched."""

@@ -247,6 +247,11 @@ def make_quick(project: Path) -> None:
     edit(project, text[start:end], QUICK)
 
 
+def make_small(project: Path) -> None:
+    """Leave two packages of nine in the system of a copy of the demo, for tests that do not look at its content."""
+    edit(project, '"virtual/demo-system", "app-misc/greet"', '"sys-apps/demo-baselayout", "app-misc/hello"')
+
+
 def seeds_of(project: Path) -> str:
     """Return the text of a project's seeds. A project with the same tables can use the pins of its lock."""
     text = (project / "stagewright.toml").read_text(encoding="utf-8")

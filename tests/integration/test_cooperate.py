@@ -11,33 +11,40 @@ from pathlib import Path
 import pytest
 
 from integration.processes import Watched, assert_nothing_left
-from integration.support import states
+from integration.support import make_small, states
 
 pytestmark = pytest.mark.real
 
 NODES = {"system", "live", "live+boot.squashfs", "iso"}
 
 
-def test_two_runs_share_the_work(demo: Path, fresh: Callable[..., Path]) -> None:
+@pytest.fixture
+def small(demo: Path) -> Path:
+    """The demo with a small system, for runs that do not wait for a moment of its build."""
+    make_small(demo)
+    return demo
+
+
+def test_two_runs_share_the_work(small: Path, fresh: Callable[..., Path]) -> None:
     store = fresh("seed:debian", "seed:debian-boot", "boot")
-    first = Watched.start("iso", cwd=demo, store=store)
-    second = Watched.start("iso", cwd=demo, store=store)
+    first = Watched.start("iso", cwd=small, store=store)
+    second = Watched.start("iso", cwd=small, store=store)
     assert [first.end(), second.end()] == [0, 0], f"{first}\n{second}"
     assert Counter([*first.built(), *second.built()]) == dict.fromkeys(NODES, 1)
     waited = [*first.events, *second.events]
     assert any(event["event"] == "NodeWaiting" for event in waited)
     assert_nothing_left(store)
     assert not list((store / "work").iterdir())
-    assert set(states("iso", cwd=demo, store=store).values()) <= {"cached", "not needed"}
-    assert (demo / "out").is_dir()
+    assert set(states("iso", cwd=small, store=store).values()) <= {"cached", "not needed"}
+    assert (small / "out").is_dir()
 
 
-def test_two_projects_share_what_is_the_same(demo: Path, tmp_path: Path, fresh: Callable[..., Path]) -> None:
+def test_two_projects_share_what_is_the_same(small: Path, tmp_path: Path, fresh: Callable[..., Path]) -> None:
     """Results have no project: what another project with the same keys has built is there."""
     store = fresh()
     other = tmp_path / "other"
-    other.symlink_to(demo)
-    assert Watched.start("system", cwd=demo, store=store).end() == 0
+    other.symlink_to(small)
+    assert Watched.start("system", cwd=small, store=store).end() == 0
     second = Watched.start("live", cwd=other, store=store)
     assert second.end() == 0
     assert second.built() == ["live"]

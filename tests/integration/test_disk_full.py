@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from integration.processes import Watched, assert_nothing_left
-from integration.support import Warm, build, call, make_quick, states
+from integration.support import Warm, build, call, make_quick, make_small, states
 
 pytestmark = pytest.mark.real
 
@@ -63,6 +63,7 @@ def test_a_disk_that_fills_up_during_a_build_is_reported(
 ) -> None:
     """The check before the build passes; then something else takes the room when a node starts."""
     make_quick(demo)
+    make_small(demo)
     store = roomy()
     watched = Watched.start("iso", cwd=demo, store=store)
     assert watched.wait_for(event="NodeStarted", node=node)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from integration.processes import Process, Watched, assert_nothing_left, below, eventually, processes, tree_digest
-from integration.support import DEMO, Warm, build, copy_project, edit, make_quick, plan
+from integration.support import DEMO, Warm, build, copy_project, make_quick, make_small, plan
 
 pytestmark = pytest.mark.real
 
@@ -42,7 +42,7 @@ class Reference:
 def reference(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
     project = copy_project(DEMO, tmp_path_factory.mktemp("kills") / "demo")
     make_quick(project)
-    edit(project, '"virtual/demo-system", "app-misc/greet"', '"sys-apps/demo-baselayout", "app-misc/hello"')
+    make_small(project)
     shutil.copy(warm.lock, project)
     store = kill_store(warm)
     run = build("iso", cwd=project, store=store)

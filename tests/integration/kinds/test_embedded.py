@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from integration.support import build, edit, plan
+from integration.support import build, make_small, plan
 
 pytestmark = pytest.mark.real
 
 
 def test_packages_are_built_into_a_clean_root(demo: Path, fresh: Callable[..., Path]) -> None:
-    edit(demo, '"virtual/demo-system", "app-misc/greet"', '"sys-apps/demo-baselayout", "app-misc/hello"')
+    make_small(demo)
     store = fresh("seed:debian", binpkgs=False)
     assert build("system", cwd=demo, store=store).built() == {"system"}
     step = plan("system", cwd=demo, store=store)["system"]

@@ -29,10 +29,11 @@ SYSTEM_OPTIONAL="
 	usr/bin/*-linux-gnu-gcc-nm-[0-9]* usr/bin/*-linux-gnu-gcc-ranlib-[0-9]*
 	usr/bin/*-linux-gnu-gcov-[0-9]*
 "
-# The sanitizers are large, and a look into LTO objects as large as the compiler.
+# The sanitizers are large, and the compiler of LTO objects is as large as that of C.
 SYSTEM_EXCLUDE="
 	usr/lib/gcc/*/*/lib[alt]san* usr/lib/gcc/*/*/libhwasan* usr/lib/gcc/*/*/libubsan*
-	usr/lib/gcc/*/*/libcc1* usr/lib/gcc/*/*/plugin usr/libexec/gcc/*/*/plugin
+	usr/lib/gcc/*/*/libcc1* usr/lib/gcc/*/*/lto1
+	usr/lib/gcc/*/*/plugin usr/libexec/gcc/*/*/plugin
 "
 
 src_install() {

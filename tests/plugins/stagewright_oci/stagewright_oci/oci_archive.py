@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from stagewright.arch import Arch
 from stagewright.kinds.common.artifact import FileArtifactKind, mount_to_read
 from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.common.tools import TAR, Tool
 from stagewright.kinds.common.work import Built, Work
@@ -68,7 +69,8 @@ class OciArchive(FileArtifactKind, kind="oci-archive"):
         _write_tar(target, self._layout(layer, work), work.epoch)
         layer.unlink()
         work.phase("digest")
-        return self.release(work, target, packages, digest_artifact(target), image={"tag": self.tag})
+        bill = root_bill(work, "root", root)
+        return self.release(work, target, packages, digest_artifact(target), bill=bill, image={"tag": self.tag})
 
     def _layout(self, layer: Path, work: Work[OciContext]) -> dict[str, bytes | Path]:
         """Return the files of the image layout by path: their content, or a file with it."""

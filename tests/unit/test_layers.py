@@ -16,7 +16,7 @@ LAYERS = {
     "UI": {"api", "cli", "dropin", "ui", "__main__"},
     "engine": {"engine"},
     "kinds": {"kinds"},
-    "domain": {"kernel", "media", "netboot", "portage", "release", "repos", "seeds", "vm"},
+    "domain": {"kernel", "media", "netboot", "portage", "publish", "release", "repos", "seeds", "vm"},
     "infrastructure": {"fetch", "root", "store"},
     "model": {"catalyst", "graph", "project"},
     "core": {
@@ -40,6 +40,7 @@ SIDEWAYS = {
     ("netboot", "media"),
     ("netboot", "release"),
     ("fetch", "store"),
+    ("publish", "release"),
     ("release", "portage"),
     ("repos", "seeds"),
     ("confined", "chroot"),

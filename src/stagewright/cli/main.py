@@ -36,6 +36,7 @@ COMMANDS = {
     "clean": "stagewright.cli.clean",
     "gc": "stagewright.cli.gc",
     "verify": "stagewright.cli.verify",
+    "publish": "stagewright.cli.publish",
     "schema": "stagewright.cli.schema",
     "kinds": "stagewright.cli.kinds",
     "media": "stagewright.cli.media",

@@ -138,3 +138,20 @@ def test_a_release_is_planned_like_a_stage(bench: Bench, tmp_path: Path) -> None
     write_project(bench.project, TABLES)
     plan = call("plan", "--json", cwd=bench.project, store=tmp_path / "store").plan
     assert set(plan["release:everything"]["inputs"].values()) == {"packed", "other"}
+
+
+def test_a_release_is_published_by_the_command(bench: Bench, tmp_path: Path) -> None:
+    write_project(bench.project, TABLES + 'keep = { last = 1 }\nurl = "https://example.org/x"\n')
+    place, store = tmp_path / "www", tmp_path / "store"
+    missing = call("publish", "everything", str(place), cwd=bench.project, store=store, check=False)
+    assert missing.code == 2 and "stagewright build everything" in missing.stderr and not place.exists()
+    build("everything", cwd=bench.project, store=store)
+    said = call("publish", "everything", str(place), "--dry-run", "--json", cwd=bench.project, store=store)
+    (planned,) = json.loads(said.stdout)["published"]
+    assert planned["dry_run"] and not place.exists()
+    done = call("publish", "everything", str(place), cwd=bench.project, store=store)
+    assert f"{place}: 1, {planned['uploaded']} files uploaded" in done.stdout
+    assert (place / "feed.xml").exists() and (place / "latest").readlink() == Path("1")
+    call("verify", "--unsigned", str(place), cwd=bench.project, store=store)
+    for words in (("packed", str(place)), ("everything", "https://example.org/x")):
+        assert call("publish", *words, cwd=bench.project, store=store, check=False).code == 2

@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.given import NotInKey
 from stagewright.graph.node import Node, NodeFiles
 from stagewright.kinds.common.artifact import ArtifactKind, FileArtifactKind
 from stagewright.kinds.common.base import Scope
@@ -31,10 +32,11 @@ from stagewright.kinds.releases.contents import (
     write_sources,
 )
 from stagewright.kinds.releases.early import certain_refusals
-from stagewright.project.fields import FilesRef, Ref, TestRef
+from stagewright.project.fields import FilesRef, FolderPath, Matching, Ref, TestRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.channel import ChannelRules, channel_rules
+from stagewright.release.keep import Keep
 from stagewright.release.license_texts import FOLDER as LICENSES
 from stagewright.release.pointer import Pointer, pointer_name
 from stagewright.release.provenance import Origins, origins_of
@@ -55,6 +57,11 @@ from stagewright.root import files
 from stagewright.untrusted import is_dir
 
 DAY = 86400
+
+WebAddress = Annotated[
+    str, Matching(r"https?://[^\s/@\"\\]+(/[^\s@\"\\]*)?", "http:// or https://, without a password")
+]
+"""An address on the web."""
 
 
 class ReleaseContext(ReleasedContext):
@@ -103,6 +110,13 @@ class Release(ArtifactKind, kind="release", table="releases"):
     valid: Annotated[int, Field(ge=1, le=3650)] | None = None
     """The number of days after the date of the release for which `latest-NAME.txt` is valid; default: forever. It
     limits how long a mirror can hold back a newer version."""
+
+    keep: Annotated[Keep, NotInKey()] = Keep()
+    """The versions that stay published, as in `{ last = 4, monthly = 12 }`; default: all."""
+    url: Annotated[WebAddress | None, NotInKey()] = None
+    """The address where users find the release on the web: for the feed and the entries for netboot.xyz."""
+    templates: Annotated[FolderPath | None, NotInKey()] = None
+    """A folder with templates for the pages of the published release, in place of Stagewright's."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Check that each artifact is for users, named once, and not refused by the channel for certain."""

@@ -1,0 +1,1 @@
+"""Publishing of releases: targets such as a folder, a server or a registry, and the order of uploads."""

@@ -1,0 +1,306 @@
+"""Publishing a release to a target, so that users never see a half one.
+
+1. The files are uploaded to a hidden folder, ``.<version>.partial``, and each is verified by reading it back. An upload
+   that was cut goes on there.
+2. The folder gets its name by a rename. Object stores cannot rename: the lists of digests and signatures are written
+   last there.
+3. The pages and the pointer ``latest-<name>.txt`` are written, each at once.
+4. Versions that no rule keeps are renamed to ``.<version>.removed``, and removed.
+
+A published version never changes: another content under the same version is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Listener, NodeNotice, NodeProgress
+from stagewright.publish.target import Target
+from stagewright.release.channel import check_distributable
+from stagewright.release.keep import DatedVersion, Keep
+from stagewright.release.release_folder import DESCRIPTION, LISTS, SUMS, Description, read_sums, sizes_of
+from stagewright.release.signing import MINISIGN_KEY, PUBLIC_KEY
+from stagewright.untrusted import TEXT_LIMIT
+
+LATEST = "latest"
+"""Name of the link to the newest version."""
+
+T = TypeVar("T")
+
+Pages = Callable[[Sequence[Description]], Mapping[str, str]]
+"""Returns the texts of pages by name, for all versions, newest first."""
+
+
+@dataclass(frozen=True)
+class LocalRelease:
+    """A release that was built: the folder with the pointer and the folder of the version."""
+
+    folder: Path
+    description: Description
+
+    @classmethod
+    def read(cls, folder: Path) -> LocalRelease:
+        """Read a release that was built. Raises: NOT_DISTRIBUTABLE if others must not get it, NOT_FOUND."""
+        found = sorted(folder.glob(f"*/{DESCRIPTION}"))
+        if len(found) != 1:
+            raise StagewrightError(Reason.NOT_FOUND, f"{folder}: not the folder of a release")
+        description = Description.parse(found[0].read_bytes())
+        check_distributable({"channel": description.channel}, f"{description.identity} {description.version}")
+        return cls(folder, description)
+
+    @property
+    def version(self) -> str:
+        """The version."""
+        return self.description.version
+
+    def files(self) -> dict[str, str]:
+        """Return the SHA256 of all files of the version by path, in the order of uploads: the lists come last."""
+        folder = self.folder / self.version
+        sums = read_sums((folder / SUMS).read_text(encoding="utf-8"))
+        small = [name for name in sizes_of(folder) if name not in sums]
+        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in small}
+        last = sorted(small, key=lambda name: (name.startswith(SUMS), name == SUMS))
+        return {**sums, **{name: digests[name] for name in last}}
+
+    def pointers(self) -> list[str]:
+        """Return the names of the pointer, its signatures and the public keys; the pointer is last."""
+        names = [path.name for path in self.folder.iterdir() if path.is_file()]
+        return sorted(names, key=lambda name: (name not in (PUBLIC_KEY, MINISIGN_KEY), name.endswith(".txt"), name))
+
+
+@dataclass(frozen=True)
+class Published:
+    """The result: files and bytes that were uploaded, and the versions that were removed."""
+
+    target: str
+    version: str
+    uploaded: int
+    bytes: int
+    removed: Sequence[str] = ()
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Retries:
+    """Seconds to wait before each new attempt of an operation that failed."""
+
+    delays: Sequence[float] = (2.0, 10.0, 30.0)
+
+
+@dataclass
+class Publisher:
+    """Publishes one release to one target. ``emit`` gets progress and notices."""
+
+    release: LocalRelease
+    target: Target
+    emit: Listener
+    keep: Keep = field(default_factory=Keep)
+    pages: Pages = lambda _: {}
+    retries: Retries = field(default_factory=Retries)
+
+    def publish(self, *, dry_run: bool = False) -> Published:
+        """Publish the release. Raises: DUPLICATE_NAME if the version exists with other content, else the failure."""
+        version = self.release.version
+        known = self._versions()
+        if version in known:
+            self._check_same(version)
+        missing = {} if version in known else self._missing()
+        folder = self.release.folder / version
+        size = sum((folder / name).stat().st_size for name in missing)
+        versions = sorted({**known, version: self.release.description}.values(), key=_order, reverse=True)
+        removed = [one.version for one in self.keep.removed([_dated(one) for one in versions])]
+        removed = [one for one in removed if one != version]
+        result = Published(self.target.name, version, len(missing), size, removed, dry_run)
+        if dry_run:
+            return result
+        if version not in known:
+            self._upload(missing)
+        self._point([one for one in versions if one.version not in removed])
+        for one in removed:
+            self._remove(one)
+        self._clean()
+        return result
+
+    # looking
+
+    def _versions(self) -> dict[str, Description]:
+        """Return the published versions of this release."""
+        found = {}
+        for name in self._try("list", self.target.entries):
+            if name.startswith(".") or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name) or name == LATEST:
+                continue
+            description = self._describe(name)
+            if description and description.version == name and description.identity == self._identity:
+                found[name] = description
+        return found
+
+    @property
+    def _identity(self) -> str:
+        return self.release.description.identity
+
+    def _describe(self, name: str) -> Description | None:
+        """Return the description of a published version; None if the folder is not a whole version."""
+        try:
+            data = self._try(f"read {name}", lambda: self._read(f"{name}/{DESCRIPTION}"))
+            self._try(f"read {name}", lambda: self._read(f"{name}/{SUMS}"))
+            return Description.parse(data)
+        except (StagewrightError, NotADirectoryError) as error:
+            if isinstance(error, StagewrightError) and error.reason not in (Reason.NOT_FOUND, Reason.FORMAT):
+                raise
+            return None
+
+    def _read(self, path: str) -> bytes:
+        data = bytearray()
+        for chunk in self.target.read(path):
+            data += chunk
+            if len(data) > TEXT_LIMIT:
+                raise StagewrightError(Reason.FORMAT, f"{path}: too large")
+        return bytes(data)
+
+    def _check_same(self, version: str) -> None:
+        """Check that the published version is this one."""
+        ours = (self.release.folder / version / SUMS).read_bytes()
+        if self._try(f"read {version}", lambda: self._read(f"{version}/{SUMS}")) != ours:
+            what = f"{version}: published at {self.target.name} already, with other content"
+            raise StagewrightError(Reason.DUPLICATE_NAME, what, hint="raise `version` in [project]")
+
+    def _missing(self) -> dict[str, str]:
+        """Return the files to upload, with their SHA256. Files of an upload that was cut are verified and kept."""
+        files = self.release.files()
+        there = self._try("list", lambda: self.target.sizes(self._staging))
+        folder = self.release.folder / self.release.version
+        whole = [name for name in files if there.get(name) == (folder / name).stat().st_size]
+        found = self._digests(self._staging, whole)
+        kept = {name for name in whole if found.get(name) == files[name]}
+        if kept:
+            self._notice(f"{len(kept)} files of an upload that was cut are kept")
+        return {name: digest for name, digest in files.items() if name not in kept}
+
+    # changing
+
+    @property
+    def _staging(self) -> str:
+        version = self.release.version
+        return f".{version}.partial" if self.target.renames else version
+
+    def _upload(self, missing: Mapping[str, str]) -> None:
+        """Upload files and verify each, and give the folder its name."""
+        names = list(missing)
+        for start in range(0, len(names), self.target.batch):
+            group = names[start : start + self.target.batch]
+            self._put({name: missing[name] for name in group})
+            done = start + len(group)
+            self.emit(NodeProgress(node=self.target.name, done=done, total=len(names), name=group[-1]))
+        wanted = self.release.files()
+        for name in self._try("list", lambda: self.target.sizes(self._staging)):
+            if name not in wanted:
+                self._try(f"remove {name}", partial(self.target.remove, f"{self._staging}/{name}"))
+        if self.target.renames:
+            self._try("rename", self._rename)
+
+    def _rename(self) -> None:
+        """Rename the folder, unless an attempt whose answer was lost has done so."""
+        if self.release.version not in self.target.entries():
+            self.target.rename(self._staging, self.release.version)
+
+    def _put(self, wanted: Mapping[str, str]) -> None:
+        """Upload files and verify each by reading it back; once more if it differs."""
+        folder, bad = self.release.folder / self.release.version, list(wanted)
+        for _ in range(2):
+            self._try(f"upload {bad[0]}", partial(self.target.put, self._staging, folder, bad))
+            found = self._digests(self._staging, bad)
+            bad = [name for name in bad if found.get(name) != wanted[name]]
+            if not bad:
+                return
+            for name in bad:
+                self._notice(f"{name} was uploaded with errors: once more")
+                self._try(f"remove {name}", partial(self.target.remove, f"{self._staging}/{name}"))
+        what = f"{', '.join(bad)}: differs after the upload to {self.target.name}"
+        hint = "stagewright verify --unsigned on the folder in out/; if that is good, the target's disk is not"
+        raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint=hint)
+
+    def _digests(self, folder: str, names: Sequence[str]) -> Mapping[str, str]:
+        return self._try("verify", lambda: self.target.digests(folder, names)) if names else {}
+
+    def _point(self, versions: Sequence[Description]) -> None:
+        """Write the pages, the link and the pointer to the newest version, if this release is the newest one."""
+        self._write({name: text.encode() for name, text in self.pages(versions).items()})
+        if versions[0].version != self.release.version:
+            self._notice(f"{versions[0].version} stays the newest version at {self.target.name}")
+            return
+        self._try("link", lambda: self.target.link(LATEST, self.release.version))
+        self._write({name: (self.release.folder / name).read_bytes() for name in self.release.pointers()})
+
+    def _write(self, files: Mapping[str, bytes]) -> None:
+        """Write small files in their order, and verify them."""
+        for name, data in files.items():
+            self._try(f"write {name}", partial(self.target.write, name, data))
+        found = self._digests("", list(files))
+        for name, data in files.items():
+            if found.get(name) != hashlib.sha256(data).hexdigest():
+                what = f"{name}: differs after the upload to {self.target.name}"
+                raise StagewrightError(Reason.DIGEST_MISMATCH, what)
+
+    def _remove(self, version: str) -> None:
+        """Remove a version: first from the sight of users, then its files."""
+        hidden = version
+        if self.target.renames:
+            hidden = f".{version}.removed"
+            self._try(f"hide {version}", lambda: self.target.rename(version, hidden))
+        else:
+            for name in LISTS[::-1]:
+                self._try(f"remove {version}", partial(self.target.remove, f"{version}/{name}"))
+        self._try(f"remove {version}", lambda: self.target.remove(hidden))
+
+    def _clean(self) -> None:
+        """Remove what an earlier run that was cut has left of removed versions."""
+        for name in self._try("list", self.target.entries):
+            if re.fullmatch(r"\..+\.removed", name):
+                self._try(f"remove {name}", partial(self.target.remove, name))
+
+    # failures
+
+    def _try(self, what: str, action: Callable[[], T]) -> T:
+        """Return the result of an operation. Failures of the network are reported, and the operation is repeated."""
+        for number, delay in enumerate([*self.retries.delays, None], 1):
+            try:
+                return action()
+            except (OSError, EOFError, StagewrightError) as error:
+                if delay is None or not _is_passing(error):
+                    raise self._failure(what, error) from error
+                self._notice(f"{what}: {error}; attempt {number + 1} in {delay:g} seconds")
+                time.sleep(delay)
+                self.target.reopen()
+        raise AssertionError
+
+    def _failure(self, what: str, error: Exception) -> Exception:
+        if isinstance(error, (StagewrightError, NotADirectoryError)):
+            return error
+        message = f"{self.target.name}: {what} failed ({error or type(error).__name__})"
+        return StagewrightError(Reason.FETCH_FAILED, message, hint="the same command goes on where this one ended")
+
+    def _notice(self, text: str) -> None:
+        self.emit(NodeNotice(node=self.target.name, text=text))
+
+
+def _is_passing(error: Exception) -> bool:
+    """Return True for a failure that another attempt may not have."""
+    if isinstance(error, StagewrightError):
+        return error.reason in (Reason.FETCH_FAILED, Reason.FETCH_STALLED, Reason.FETCH_CUT)
+    return not isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError))
+
+
+def _dated(description: Description) -> DatedVersion:
+    return DatedVersion(description.version, description.date)
+
+
+def _order(description: Description) -> tuple[int, list[tuple[int, int, str]]]:
+    return _dated(description).order()

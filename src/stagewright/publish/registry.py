@@ -1,0 +1,153 @@
+"""A release in a container registry: one OCI artifact for each version, with a layer for each file.
+
+The tag of a version is written when all blobs are there, and the tag ``latest`` after the version was read back.
+skopeo(1) copies, with the logins that it knows, and never changes a digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Listener, NodePhase
+from stagewright.publish.publisher import LATEST, LocalRelease, Published
+from stagewright.run import Result, network, run
+from stagewright.store.links import link
+
+TYPE = "application/vnd.stagewright.release.v1"
+"""Type of the artifact."""
+
+_EMPTY = b"{}"
+_LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/")
+"""Registries on this computer, which have no certificate."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A repository of a registry: ``registry.example.org/project/live``."""
+
+    repository: str
+
+    @classmethod
+    def of(cls, url: str) -> Registry:
+        """Return the repository of an address, ``oci://HOST/NAME``. Raises: USAGE for an invalid one."""
+        found = re.fullmatch(r"oci://([A-Za-z0-9.\[\]:-]+(?:/[a-z0-9._-]+)+)", url)
+        if not found or found[1].startswith("-"):
+            raise StagewrightError(
+                Reason.USAGE, f"{url}: not a repository", hint="write oci://HOST/NAME, without a tag"
+            )
+        return cls(found[1])
+
+    @property
+    def name(self) -> str:
+        """The address for messages."""
+        return f"oci://{self.repository}"
+
+    def publish(self, release: LocalRelease, emit: Listener, *, dry_run: bool = False) -> Published:
+        """Publish a release. Raises: DUPLICATE_NAME if the version exists with other content, else the failure."""
+        version = tag_of(release.version)
+        with tempfile.TemporaryDirectory(dir=release.folder.parent, prefix=".registry-") as name:
+            layout = Path(name, "layout")
+            digest = write_layout(release, layout)
+            there = self._digest(version)
+            if there not in (None, digest):
+                what = f"{version}: published at {self.name} already, with other content"
+                raise StagewrightError(Reason.DUPLICATE_NAME, what, hint="raise `version` in [project]")
+            files = release.files()
+            folder = release.folder / release.version
+            size = sum((folder / one).stat().st_size for one in files)
+            result = Published(self.name, release.version, 0 if there else len(files), 0 if there else size)
+            if dry_run:
+                return Published(self.name, release.version, result.uploaded, result.bytes, (), True)
+            if not there:
+                emit(NodePhase(node=self.name, phase="upload"))
+                self._copy(f"oci:{layout}", self._reference(version), "--dest-tls-verify")
+            emit(NodePhase(node=self.name, phase="verify"))
+            self._copy(self._reference(version), f"oci:{Path(name, 'copy')}", "--src-tls-verify")
+            if self._digest(version) != digest:
+                raise StagewrightError(Reason.DIGEST_MISMATCH, f"{version}: differs after the upload to {self.name}")
+            self._copy(f"oci:{layout}", self._reference(LATEST), "--dest-tls-verify")
+        return result
+
+    def _reference(self, tag: str) -> str:
+        return f"docker://{self.repository}:{tag}"
+
+    def _digest(self, tag: str) -> str | None:
+        """Return the digest of the manifest of a tag; None if it does not exist."""
+        result = self._skopeo("inspect", "--raw", *self._tls("--tls-verify"), self._reference(tag), check=False)
+        if result.code:
+            if re.search(r"manifest unknown|name unknown|not found|NAME_UNKNOWN", result.stderr):
+                return None
+            raise self._failure(result)
+        return f"sha256:{hashlib.sha256(result.stdout.encode()).hexdigest()}"
+
+    def _copy(self, source: str, target: str, option: str) -> None:
+        """Copy an image. skopeo verifies the digest of every blob that it reads."""
+        self._skopeo("copy", "--quiet", "--preserve-digests", "--retry-times", "3", *self._tls(option), source, target)
+
+    def _tls(self, option: str) -> list[str]:
+        return [f"{option}=false"] if _LOOPBACK.match(self.repository) else []
+
+    def _skopeo(self, *words: str, check: bool = True) -> Result:
+        result = run(["skopeo", "--insecure-policy", *words], env=network(), check=False)
+        if check and result.code:
+            raise self._failure(result)
+        return result
+
+    def _failure(self, result: Result) -> StagewrightError:
+        what = f"{self.name}: the registry does not accept it"
+        hint = f"log in: skopeo login {self.repository.partition('/')[0]}; the same command goes on"
+        return StagewrightError(Reason.FETCH_FAILED, what, detail=result.stderr.strip(), hint=hint)
+
+
+def tag_of(version: str) -> str:
+    """Return the tag of a version: tags have no ``+``."""
+    return version.replace("+", "_")[:128]
+
+
+def write_layout(release: LocalRelease, folder: Path) -> str:
+    """Write the version of a release as an OCI layout, with links to its files. Return the digest of its manifest."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    source = release.folder / release.version
+    layers = []
+    for name, digest in release.files().items():
+        if not (blobs / digest).exists():
+            link(source / name, blobs / digest)
+        note = {"org.opencontainers.image.title": name}
+        layers.append(_descriptor("application/octet-stream", digest, (source / name).stat().st_size, note))
+    description = release.description
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": TYPE,
+        "config": _descriptor("application/vnd.oci.empty.v1+json", _write(blobs, _EMPTY), len(_EMPTY)),
+        "layers": layers,
+        "annotations": {
+            "org.opencontainers.image.title": description.identity,
+            "org.opencontainers.image.version": description.version,
+        },
+    }
+    data = json.dumps(manifest, separators=(",", ":")).encode()
+    digest = _write(blobs, data)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', encoding="utf-8")
+    index = {"schemaVersion": 2, "manifests": [_descriptor(str(manifest["mediaType"]), digest, len(data))]}
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    return f"sha256:{digest}"
+
+
+def _write(blobs: Path, data: bytes) -> str:
+    digest = hashlib.sha256(data).hexdigest()
+    (blobs / digest).write_bytes(data)
+    return digest
+
+
+def _descriptor(kind: str, digest: str, size: int, notes: dict[str, str] | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {"mediaType": kind, "digest": f"sha256:{digest}", "size": size}
+    return {**found, "annotations": notes} if notes else found

@@ -1,0 +1,464 @@
+"""Publishing: to a folder, by SFTP, by rsync and to an object store, each real; no half release is ever seen."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from integration import registry
+from integration.signing import Minisigner, Signer
+from signed_releases import DATE, DAY, FILES, Keys, write_release
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, NodeNotice
+from stagewright.publish.folder import FolderTarget
+from stagewright.publish.objects import ObjectTarget
+from stagewright.publish.open_target import open_target
+from stagewright.publish.pages import Pages
+from stagewright.publish.publisher import LocalRelease, Publisher, Retries
+from stagewright.publish.registry import Registry
+from stagewright.publish.target import Target, TargetOptions
+from stagewright.release.keep import DatedVersion, Keep
+from stagewright.release.verify_release import TrustedKeys, verify_place
+
+FAST = Retries((0.01, 0.01))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Two versions of a signed release, and the keys that users trust."""
+
+    root: Path
+    trust: TrustedKeys
+
+    def version(self, version: str) -> LocalRelease:
+        return LocalRelease.read(self.root / version)
+
+    def verified(self, place: Path | str) -> str:
+        """The version that a user gets who verifies the newest one."""
+        (found,) = verify_place(str(place), self.trust, None)
+        return found.version
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    root = tmp_path_factory.mktemp("releases")
+    keys = Keys(Signer.make(root / "gpg"), Minisigner.make(root / "minisign"))
+    for number in (1, 2):
+        write_release(root / f"{number}.0", f"{number}.0", keys, date=DATE + number * DAY)
+    yield Bench(root, TrustedKeys([keys.openpgp.public(root / "key.asc")], (), [keys.minisign.key]))
+    keys.openpgp.close()
+
+
+@dataclass
+class Heard:
+    """Events of a publisher."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def notices(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, NodeNotice)]
+
+
+def publisher(bench: Bench, version: str, target: Target, heard: Heard | None = None, **more: Any) -> Publisher:
+    return Publisher(bench.version(version), target, heard or Heard(), retries=FAST, **more)
+
+
+def plain(root: Path, version: str, *, date: int = DATE) -> LocalRelease:
+    """A release without signatures, which takes no time to make."""
+    return LocalRelease.read(write_release(root / version, version, date=date))
+
+
+# servers
+
+
+@dataclass(frozen=True)
+class SshServer:
+    """An ssh server on loopback for one user, and a configuration for clients that trusts it."""
+
+    port: int
+    config: Path
+
+    def url(self, scheme: str, folder: Path) -> str:
+        return f"{scheme}://127.0.0.1:{self.port}{folder}"
+
+
+@pytest.fixture(scope="module")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    program = shutil.which("sshd", path="/usr/sbin:/usr/bin") or pytest.skip("NOT TESTED: no sshd")
+    home = tmp_path_factory.mktemp("ssh")
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name], check=True)
+    shutil.copy(home / "user.pub", home / "authorized_keys")
+    port = free_port()
+    (home / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {home}/host\nAuthorizedKeysFile {home}/authorized_keys\n"
+        f"StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nPermitRootLogin yes\n"
+        f"Subsystem sftp internal-sftp\n",
+        encoding="utf-8",
+    )
+    key = (home / "host.pub").read_text(encoding="utf-8")
+    (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}", encoding="utf-8")
+    (home / "config").write_text(
+        f"IdentityFile {home}/user\nIdentitiesOnly yes\nUserKnownHostsFile {home}/known_hosts\n"
+        f"StrictHostKeyChecking yes\n",
+        encoding="utf-8",
+    )
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd(8): the folder of its unprivileged processes
+    with (
+        (home / "log").open("wb") as log,
+        subprocess.Popen([program, "-D", "-e", "-f", home / "sshd_config"], stderr=log) as server,
+    ):
+        try:
+            wait_for(port)
+            yield SshServer(port, home / "config")
+        finally:
+            server.terminate()
+
+
+def free_port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port: int = chosen.getsockname()[1]
+        return port
+
+
+def wait_for(port: int) -> None:
+    """Wait until a server answers."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the server did not start")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A target, and a function that copies what it has to a folder, as a user gets it."""
+
+    target: Target
+    fetch: Callable[[], Path]
+    linked: bool = True
+
+
+Makes = Callable[[str], contextlib.AbstractContextManager[Place]]
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A target of the kind that a test names."""
+    folder = tmp_path / "srv" / "a folder"
+    if request.param == "folder":
+        yield Place(open_target(str(folder), TargetOptions()), lambda: folder)
+    elif request.param == "s3":
+        yield s3(request.getfixturevalue("s3_server"), tmp_path)
+    else:
+        server: SshServer = request.getfixturevalue("ssh_server")
+        url = server.url(request.param, folder)
+        target = open_target(url.replace(" ", "%20"), TargetOptions(ssh_config=server.config))
+        with contextlib.closing(target):
+            yield Place(target, lambda: folder)
+
+
+@pytest.fixture(scope="module")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A stand-in for Amazon S3 on loopback, in another process: the address."""
+    for name in ("s3fs", "moto", "flask"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"NOT TESTED: no Python package {name}")
+    port = free_port()
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
+    with log, subprocess.Popen(words, stdout=log, stderr=log) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in keys.items():
+            patch.setenv(name, value)
+        try:
+            wait_for(port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def s3(address: str, tmp_path: Path) -> Place:
+    bucket = f"b{secrets.token_hex(8)}"
+    target = open_target(f"s3://{bucket}/live", TargetOptions(endpoint=address))
+    assert isinstance(target, ObjectTarget)
+    target.system.mkdir(bucket)
+
+    def fetch() -> Path:
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        for name in target.sizes(""):
+            path = tmp_path / "copy" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"".join(target.read(name)))
+        return tmp_path / "copy"
+
+    return Place(target, fetch, linked=False)
+
+
+@pytest.mark.parametrize("place", ["folder", "sftp", "rsync", "s3"], indirect=True)
+def test_a_release_is_published_verified_and_replaced(bench: Bench, place: Place) -> None:
+    first = publisher(bench, "1.0", place.target).publish()
+    assert (first.uploaded, first.removed) == (len(FILES) + 7, [])
+    assert bench.verified(place.fetch()) == "1.0"
+    again = publisher(bench, "1.0", place.target).publish()
+    assert again.uploaded == 0
+    heard = Heard()
+    second = publisher(bench, "2.0", place.target, heard, keep=Keep(last=1)).publish()
+    assert second.removed == ["1.0"] and heard.notices == []
+    copy = place.fetch()
+    assert bench.verified(copy) == "2.0"
+    visible = {"2.0", "latest-live.txt", "latest-live.txt.minisig", "signing-key.asc"}
+    assert set(os.listdir(copy)) == visible | ({"latest"} if place.linked else set())
+    if place.linked:
+        assert (copy / "latest").readlink() == Path("2.0")
+        assert bench.verified(copy / "latest") == "2.0"
+
+
+@pytest.mark.parametrize("place", ["folder", "sftp", "rsync", "s3"], indirect=True)
+def test_an_upload_that_was_cut_goes_on(bench: Bench, place: Place) -> None:
+    release = bench.version("1.0")
+    staging = ".1.0.partial" if place.target.renames else "1.0"
+    place.target.put(staging, release.folder / "1.0", ["demo.iso"])
+    place.target.write(f"{staging}/demo.iso.manifest.json", b"x" * len(FILES["demo.iso.manifest.json"]))
+    place.target.write(f"{staging}/foreign", b"of an older attempt")
+    heard = Heard()
+    done = publisher(bench, "1.0", place.target, heard).publish()
+    assert done.uploaded == len(FILES) + 6
+    assert heard.notices == ["1 files of an upload that was cut are kept"]
+    assert bench.verified(place.fetch()) == "1.0"
+
+
+def test_a_registry_has_a_version_as_an_artifact(bench: Bench, tmp_path: Path) -> None:
+    if missing := registry.missing():
+        pytest.skip(f"NOT TESTED: {', '.join(missing)}")
+    shutil.copytree(bench.root / "1.0", tmp_path / "built")
+    release = LocalRelease.read(tmp_path / "built")
+    with registry.serve(tmp_path / "registry") as served:
+        target = Registry.of(f"oci://{served.address}/demo/live")
+        assert target.publish(release, Heard(), dry_run=True).dry_run
+        assert target.publish(release, Heard()).uploaded == len(FILES) + 7
+        assert target.publish(release, Heard()).uploaded == 0
+        for tag in ("1.0", "latest"):
+            words = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false"]
+            subprocess.run([*words, f"docker://{served.address}/demo/live:{tag}", f"dir:{tmp_path / tag}"], check=True)
+            manifest = json.loads((tmp_path / tag / "manifest.json").read_text(encoding="utf-8"))
+            for layer in manifest["layers"]:
+                path = tmp_path / f"fetched-{tag}" / "1.0" / layer["annotations"]["org.opencontainers.image.title"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(tmp_path / tag / layer["digest"].removeprefix("sha256:"), path)
+            assert verify_place(str(tmp_path / f"fetched-{tag}" / "1.0"), bench.trust, None)[0].version == "1.0"
+        (tmp_path / "built/1.0/SHA256SUMS.asc").write_bytes(b"another signature")
+        with pytest.raises(StagewrightError) as caught:
+            target.publish(release, Heard())
+        assert caught.value.reason is Reason.DUPLICATE_NAME
+
+
+class Cut(BaseException):
+    """The end of a publisher, like a power failure."""
+
+
+@dataclass
+class Faulty:
+    """A target that fails before the operation with a number: once with an error, or by the end of the publisher."""
+
+    inner: FolderTarget
+    at: int
+    error: BaseException
+    calls: int = 0
+    reopened: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.inner, name)
+        if not callable(found) or name == "close":
+            return found
+        return lambda *arguments: self.call(name, found, arguments)
+
+    def call(self, name: str, action: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        if name == "reopen":
+            self.reopened += 1
+            return None
+        self.calls += 1
+        if self.calls == self.at:
+            if name == "put":  # a part of the file was sent
+                part = self.inner.folder / arguments[0] / f".{arguments[2][0]}.part"
+                part.parent.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(b"part")
+            raise self.error
+        return action(*arguments)
+
+
+def test_users_see_a_whole_release_wherever_an_upload_is_cut(tmp_path: Path) -> None:
+    old, new = plain(tmp_path, "1.0"), plain(tmp_path, "2.0", date=DATE + DAY)
+    seen = set()
+    for at in range(1, 1000):
+        folder = tmp_path / f"target-{at}"
+        Publisher(old, FolderTarget(folder), Heard(), retries=FAST).publish()
+        faulty = Faulty(FolderTarget(folder), at, Cut())
+        try:
+            Publisher(new, faulty, Heard(), Keep(last=1), retries=FAST).publish()
+        except Cut:
+            seen.add(version := verify_place(str(folder), TrustedKeys(), None)[0].version)
+            assert version in ("1.0", "2.0")
+            assert [name for name in os.listdir(folder) if name[0] != "." and "." in name and name[0].isdigit()]
+            for name in set(os.listdir(folder)) & {"1.0", "2.0"}:
+                assert verify_place(str(folder / name), TrustedKeys(), None)
+            Publisher(new, FolderTarget(folder), Heard(), Keep(last=1), retries=FAST).publish()
+            left = {name for name in os.listdir(folder) if not name.startswith("latest")}
+            assert left == {"2.0"}, "the next run removes what was left"
+        else:
+            break
+    assert seen == {"1.0", "2.0"} and at > 25
+
+
+def test_a_failure_that_passes_is_reported_and_tried_again(tmp_path: Path) -> None:
+    release = plain(tmp_path, "1.0")
+    for at in (1, 5, 15):
+        heard, faulty = Heard(), Faulty(FolderTarget(tmp_path / f"{at}"), at, ConnectionResetError("reset by peer"))
+        Publisher(release, faulty, heard, retries=FAST).publish()
+        assert faulty.reopened == 1
+        assert [text for text in heard.notices if "reset by peer; attempt 2 in 0.01 seconds" in text]
+        assert verify_place(str(tmp_path / f"{at}"), TrustedKeys(), None)
+    blocked = tmp_path / "file"
+    blocked.write_text("", encoding="utf-8")
+    with pytest.raises((StagewrightError, NotADirectoryError)):
+        Publisher(release, FolderTarget(blocked / "below"), Heard(), retries=FAST).publish()
+
+
+def test_a_file_that_arrives_damaged_is_sent_again(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Damaging(FolderTarget):
+        times: list[int] = field(default_factory=lambda: [1])
+
+        def put(self, folder: str, source: Path, names: Sequence[str]) -> None:
+            super().put(folder, source, names)
+            if names[0] == "demo.iso" and self.times[0] > 0:
+                self.times[0] -= 1
+                (self.folder / folder / names[0]).write_bytes(b"damaged")
+
+    release, heard = plain(tmp_path, "1.0"), Heard()
+    Publisher(release, Damaging(tmp_path / "one"), heard, retries=FAST).publish()
+    assert heard.notices == ["demo.iso was uploaded with errors: once more"]
+    assert verify_place(str(tmp_path / "one"), TrustedKeys(), None)
+    with pytest.raises(StagewrightError) as caught:
+        Publisher(release, Damaging(tmp_path / "two", times=[2]), Heard(), retries=FAST).publish()
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+    assert not [name for name in os.listdir(tmp_path / "two") if not name.startswith(".")]
+
+
+def test_a_published_version_never_changes(tmp_path: Path) -> None:
+    release = plain(tmp_path, "1.0")
+    Publisher(release, FolderTarget(tmp_path / "target"), Heard()).publish()
+    shutil.rmtree(tmp_path / "1.0")
+    other = plain(tmp_path, "1.0", date=DATE + 1)
+    with pytest.raises(StagewrightError) as caught:
+        Publisher(other, FolderTarget(tmp_path / "target"), Heard()).publish()
+    assert caught.value.reason is Reason.DUPLICATE_NAME
+
+
+def test_an_older_version_does_not_become_the_newest(tmp_path: Path) -> None:
+    target = FolderTarget(tmp_path / "target")
+    Publisher(plain(tmp_path, "1.10"), target, Heard()).publish()
+    Publisher(plain(tmp_path, "1.9"), target, heard := Heard()).publish()
+    assert "1.10 stays the newest version" in heard.notices[-1]
+    assert verify_place(str(target.folder), TrustedKeys(), None)[0].version == "1.10"
+
+
+def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    release, target = plain(tmp_path, "1.0"), FolderTarget(tmp_path / "target")
+    said = Publisher(release, target, Heard()).publish(dry_run=True)
+    assert (said.uploaded, said.dry_run) == (len(FILES) + 3, True)
+    assert not target.folder.exists()
+
+
+def test_a_release_that_others_must_not_get_is_refused(tmp_path: Path) -> None:
+    channel: dict[str, object] = {"name": "private", "distributable": False, "accept_license": ["*"]}
+    write_release(tmp_path, "1.0", channel=channel)
+    with pytest.raises(StagewrightError) as caught:
+        LocalRelease.read(tmp_path)
+    assert caught.value.reason is Reason.NOT_DISTRIBUTABLE
+
+
+def test_rules_keep_versions() -> None:
+    days = [DatedVersion(f"{number}", DATE + 10 * number * DAY) for number in range(40)]  # 13 months
+
+    def kept(keep: Keep) -> list[str]:
+        removed = keep.removed(days)
+        return [one.version for one in days if one not in removed]
+
+    assert kept(Keep()) == [one.version for one in days]
+    assert kept(Keep(last=2)) == ["38", "39"]
+    assert kept(Keep(last=0)) == ["39"]
+    assert kept(Keep(monthly=2)) == ["36", "39"]
+    assert kept(Keep(last=1, monthly=2, yearly=9)) == ["8", "36", "39"]
+
+
+@pytest.mark.parametrize(
+    "word", ["https://x/y", "sftp://host", "sftp://u:secret@h/x", "rsync://-oProxyCommand=x/y", "nonsense://x/y"]
+)
+def test_other_targets_are_refused(word: str) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        open_target(word, TargetOptions())
+    assert caught.value.reason in (Reason.USAGE, Reason.MISSING_TOOL)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_with_another_key_is_refused(ssh_server: SshServer, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("UserKnownHostsFile /dev/null\nStrictHostKeyChecking yes\n", encoding="utf-8")
+    for scheme in ("sftp", "rsync"):
+        target = open_target(ssh_server.url(scheme, tmp_path), TargetOptions(ssh_config=config))
+        with contextlib.closing(target), pytest.raises(StagewrightError) as caught:
+            target.entries()
+        assert caught.value.reason is Reason.FETCH_FAILED
+        assert "Host key verification failed" in caught.value.detail
+
+
+def test_pages_menus_and_feeds(tmp_path: Path) -> None:
+    releases = [plain(tmp_path, "1.0"), plain(tmp_path, "2.0", date=DATE + DAY)]
+    versions = [one.description for one in reversed(releases)]
+    pages = Pages("https://example.org/live/")(versions)
+    assert set(pages) == {"index.html", "feed.xml", "boot.ipxe", "endpoints.yml"}
+    assert pages["index.html"].index("2.0/demo.iso") < pages["index.html"].index("1.0/demo.iso")
+    feed = ElementTree.fromstring(pages["feed.xml"])
+    links = [item.findtext("link") for item in feed.iter("item")]
+    assert links == ["https://example.org/live/2.0/", "https://example.org/live/1.0/"]
+    assert "\nitem 2.0/pxe 2.0 pxe\nitem 1.0/pxe 1.0 pxe\n" in pages["boot.ipxe"]
+    assert 'path: "/live/2.0/pxe/"' in pages["endpoints.yml"]
+    assert '- "boot/gentoo"' in pages["endpoints.yml"] and "demo.iso" not in pages["endpoints.yml"]
+    assert set(Pages()(versions)) == {"index.html", "boot.ipxe"}, "without an address"
+
+
+def test_templates_of_a_project_replace_and_add_pages(tmp_path: Path) -> None:
+    version = replace(plain(tmp_path, "1.0").description, project={"name": "a<b>"})
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    (templates / "index.html").write_text("<p>{{ newest.identity }}</p>", encoding="utf-8")
+    (templates / "versions.txt.j2").write_text("{{ newest.identity }}", encoding="utf-8")
+    pages = Pages(templates=templates)([version])
+    assert pages["index.html"] == "<p>a&lt;b&gt;/live</p>"
+    assert pages["versions.txt"] == "a<b>/live"
+    (templates / "index.html").write_text("{{ missing }}", encoding="utf-8")
+    with pytest.raises(StagewrightError) as caught:
+        Pages(templates=templates)([version])
+    assert caught.value.reason is Reason.INVALID_VALUE and "templates/index.html" in str(caught.value)

@@ -391,6 +391,7 @@ def test_a_reader_accepts_its_own_format(name: str, tmp_path: Path) -> None:
             read(data, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", LONG, ids=map(str, range(len(LONG))))
 @pytest.mark.parametrize("name", READERS)
 def test_a_long_repetition_is_read_in_time(name: str, word: bytes, tmp_path: Path) -> None:

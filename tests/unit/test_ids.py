@@ -197,6 +197,7 @@ print(hashlib.sha256((folder / "image").read_bytes()).hexdigest())
 """Makes a squashfs from a seed below a writable layer, and prints its digest."""
 
 
+@pytest.mark.slow
 @as_root
 def test_the_squashfs_of_a_root_is_the_same_as_with_the_ids_of_this_computer(tmp_path: Path) -> None:
     """Owners, capabilities of files and device nodes: no id of the namespace reaches the image."""

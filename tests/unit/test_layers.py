@@ -133,6 +133,7 @@ def test_imports_point_down() -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 def test_intended_imports_within_a_layer_are_in_the_code() -> None:
     assert sorted(SIDEWAYS - sideways()) == []
 

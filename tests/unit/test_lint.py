@@ -26,6 +26,7 @@ def test_lint(words: list[str]) -> None:
     check(*words)
 
 
+@pytest.mark.slow
 def test_types(tmp_path: Path) -> None:
     """Also those of the example in docs/python-api.md. Other programs see the package's types, since it says so."""
     (example,) = re.findall(

@@ -141,6 +141,7 @@ def test_a_build_finds_the_files(made: Path, project: Path) -> None:
     assert "straße" in listed.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["C", "en_US.ISO-8859-1"])
 def test_a_path_that_is_not_utf_8_is_printed_unchanged(made: Path, project: Path, name: str) -> None:
     odd = os.fsencode(project.parent) + b"/odd-\xff"

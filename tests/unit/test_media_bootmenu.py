@@ -106,6 +106,7 @@ def test_other_files_are_followed() -> None:
     ],
     ids=range(10),
 )
+@pytest.mark.slow
 def test_a_script_that_grows_ends_soon(text: str) -> None:
     started = time.process_time()
     read_grub(GRUB, text, lambda _: text)

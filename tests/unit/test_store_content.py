@@ -171,6 +171,7 @@ def deep(tmp_path: Path) -> Iterator[Path]:
     remove_tree(tmp_path / "tree")
 
 
+@pytest.mark.slow
 def test_a_deep_tree_has_a_short_list(deep: Path, tmp_path: Path) -> None:
     """The list grows with the number of folders, whatever their depth."""
     found = entries(deep, times=False)

@@ -249,6 +249,7 @@ def test_the_key_of_a_release_is_used_with_a_trusted_fingerprint_only(bench: Ben
     assert refused(place, TrustedKeys(fingerprints=["AB" * 20]), tmp_path / "state") == [Reason.NO_KEYS]
 
 
+@pytest.mark.slow
 def test_a_release_is_verified_over_http(bench: Bench, tmp_path: Path) -> None:
     with serve(bench.copy(tmp_path / "live")) as site:
         for path in ("latest-live.txt", "2.0", "2.0/"):

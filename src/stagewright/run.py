@@ -256,6 +256,7 @@ def pipeline(
             stdin = source or subprocess.DEVNULL
             part = spawn(command, env=env, stdin=stdin, stdout=PIPE, stderr=errors, pass_fds=fds)
             parts.append(ends.enter_context(part))
+            ends.callback(part.kill)  # filters have nothing to clean up
             if source:
                 source.close()  # else the writer would not get SIGPIPE when its reader ends
             source = part.stdout
@@ -271,7 +272,8 @@ def pipeline(
         log.write("+ " + " | ".join(paste(command) for command in commands) + f"\n{text}")
     failed = [(command, code) for command, code in zip(commands, codes, strict=True) if code]
     if failed:
-        command, code = min(failed, key=lambda one: one[1] == -signal.SIGPIPE)
+        # A sandbox has 128 and the signal of its command as the exit code.
+        command, code = min(failed, key=lambda one: one[1] in (-signal.SIGPIPE, 128 + signal.SIGPIPE))
         raise failure(command, code, text)
 
 

@@ -44,11 +44,7 @@ owners = st.integers(0, 2**32 - 2)
 times = st.integers(-(2**31) * NANO, 2**33 * NANO)  # the range of ext4: 1901 to 2242
 permissions = st.integers(0, 0o7777)
 attributes = st.dictionaries(
-    st.sampled_from([b"user.", b"trusted."]).flatmap(
-        lambda space: (
-            st.binary(min_size=1, max_size=40).filter(lambda name: 0 not in name).map(lambda name: space + name)
-        )
-    ),
+    st.binary(min_size=1, max_size=40).filter(lambda name: 0 not in name).map(lambda name: b"user." + name),
     st.binary(max_size=100),
     max_size=3,
 )
@@ -112,7 +108,7 @@ def dress(path: bytes, mode: int, uid: int, gid: int, time: int, extended: dict[
     os.chown(path, uid, gid, follow_symlinks=False)
     kind = os.lstat(path).st_mode
     for name, value in extended.items():
-        if name.startswith(b"trusted.") or stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+        if stat.S_ISREG(kind) or stat.S_ISDIR(kind):  # others cannot have attributes that a build can set
             os.setxattr(path, name, value, follow_symlinks=False)
     if not stat.S_ISLNK(kind):
         os.chmod(path, mode)

@@ -10,7 +10,8 @@ import pyseccomp
 import pytest
 from boxes import PYTHON, make_box, programs
 
-from stagewright.root.sandbox import CAPABILITIES, Bind, unpacker
+from stagewright.errors import StagewrightError
+from stagewright.root.sandbox import CAPABILITIES, Bind, run_host_program, unpacker
 from stagewright.run import run
 
 pytestmark = pytest.mark.real
@@ -202,3 +203,26 @@ def test_an_archive_is_unpacked_without_files_and_processes_of_this_machine(tmp_
     assert len(places) < 6
     assert "null" in seen
     assert not {"kmsg", "mem", "net", "fuse", "kvm"} & set(seen)
+
+
+def test_a_program_on_files_of_others_sees_only_these(tmp_path: Path) -> None:
+    """Links of a hostile tree lead nowhere, and a defect of the program changes nothing but its output."""
+    tree, out, secret = tmp_path / "tree", tmp_path / "out", tmp_path / "secret"
+    for folder in (tree, out):
+        folder.mkdir()
+    secret.write_text("host", encoding="utf-8")
+    (tree / "link").symlink_to(secret)
+    (tree / "file").write_text("tree", encoding="utf-8")
+    script = f"cat {tree}/file > {out}/copy; cat {tree}/link {secret} || echo x > {tree}/file || echo x > {secret}"
+    said = run_host_program(["sh", "-c", script], reads=[tree], writes=[out], check=False)
+    assert (said.code, said.stdout) == (0, "")
+    assert (out / "copy").read_text(encoding="utf-8") == "tree"
+    assert (tree / "file").read_text(encoding="utf-8") == "tree"
+    assert secret.read_text(encoding="utf-8") == "host"
+
+
+def test_the_error_of_a_program_names_it_and_not_the_sandbox(tmp_path: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        run_host_program(["sh", "-c", "echo no >&2; exit 3"], reads=[tmp_path])
+    assert caught.value.message == "sh: exit code 3"
+    assert caught.value.detail.splitlines()[-1] == "no"

@@ -31,7 +31,7 @@ from stagewright.kinds.registry import facts_of
 from stagewright.portage.index import merge_indexes
 from stagewright.release.artifact_digests import ALGORITHMS, LISTED, FileDigests, companion, digest_artifact
 from stagewright.release.manifest import SUFFIX, read_manifest
-from stagewright.run import run
+from stagewright.root.sandbox import run_host_program
 from stagewright.store.links import link, locked
 from stagewright.store.store import Store, write_atomically
 
@@ -149,7 +149,8 @@ def _with_more(file: FileDigests, path: Path, names: Sequence[str]) -> FileDiges
 
 def _write_listing(image: Path, target: Path) -> None:
     """Write the list of the files of an ISO, in the format of ``ls -l``, compressed with gzip."""
-    text = run(["xorriso", "-indev", image, "-find", "/", "-exec", "lsdl", "--"]).stdout
+    image = image.absolute()
+    text = run_host_program(["xorriso", "-indev", image, "-find", "/", "-exec", "lsdl", "--"], reads=[image]).stdout
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as stream:
         stream.write(text.encode())

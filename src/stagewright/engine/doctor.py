@@ -36,6 +36,7 @@ BASE = (
     Tool("setpriv", "util-linux", "sys-apps/util-linux[-static]"),
     Tool("mount", "mount", "sys-apps/util-linux"),
     Tool("sync", "coreutils", "sys-apps/coreutils"),
+    SANDBOX,
 )
 
 USERS = (

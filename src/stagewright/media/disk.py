@@ -17,6 +17,7 @@ from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.iso import EFI_SYSTEM_PARTITION, make_esp
 from stagewright.root.devices import DeviceNode
+from stagewright.root.sandbox import run_host_program
 from stagewright.run import run
 
 MIB = 1 << 20
@@ -118,7 +119,7 @@ def make_ext4(
     env = {"SOURCE_DATE_EPOCH": str(epoch), "E2FSPROGS_FAKE_TIME": str(epoch), "MKE2FS_CONFIG": str(config)}
     options = f"hash_seed={layout.identifier('directories')},lazy_itable_init=1"
     words = ["mkfs.ext4", "-q", "-F", "-L", "root", "-U", layout.identifier("file system"), "-E", options]
-    run([*words, "-d", root, target], env=env, log=log)
+    run_host_program([*words, "-d", root, target], reads=[root, config], writes=[target], env=env, log=log)
     if devices:
         _change(target, "".join(map(_mknod, devices)), env)
     fields = ("atime", "ctime", "crtime")
@@ -137,7 +138,8 @@ def _mknod(node: DeviceNode) -> str:
 
 def _change(image: Path, script: str, env: Mapping[str, str]) -> None:
     """Run commands of debugfs(8) on a file system."""
-    said = run(["debugfs", "-w", "-f", "-", image], stdin=script.encode(), env=env).stderr
+    words = ["debugfs", "-w", "-f", "-", str(image)]
+    said = run_host_program(words, writes=[image], stdin=script.encode(), env=env).stderr
     if wrong := said.splitlines()[1:]:  # debugfs prints its version first, and exits with 0 after errors too
         raise StagewrightError(
             Reason.COMMAND_FAILED, "debugfs cannot change the file system", detail="\n".join(wrong[:8])
@@ -146,7 +148,7 @@ def _change(image: Path, script: str, env: Mapping[str, str]) -> None:
 
 def _inodes(image: Path) -> Iterator[int]:
     """Return the inodes in use, from the bitmaps of a file system."""
-    text = run(["dumpe2fs", image]).stdout
+    text = run_host_program(["dumpe2fs", image], reads=[image]).stdout
     total = re.search(r"^Inode count: +(\d+)", text, re.MULTILINE)
     assert total, "dumpe2fs prints it always"
     free: set[int] = set()

@@ -16,6 +16,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import module_names
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.netmodules import NetModule
+from stagewright.root.sandbox import host_program
 from stagewright.run import pipeline
 from stagewright.untrusted import number
 
@@ -39,6 +40,7 @@ _MOST_FILES = 500_000
 _MOST_NAMES = 64 << 20  # size of all names in bytes
 _PIECE = 1 << 16
 _ALWAYS, _RATIO, _LARGEST = 256 << 20, 30, 8 << 30  # limits after decompression: bytes, times the file's size, bytes
+_FROM = 'place=$1 file=$2; shift 2; tail --bytes "$place" "$file" | "$@"'
 _XZ_MEMORY = "--memlimit-decompress=512MiB"
 
 
@@ -127,10 +129,12 @@ def _decompress(path: Path, start: int, program: str, unpacked: IO[bytes]) -> No
             raise _invalid(f"too large after decompression (more than {limit} bytes)")
         unpacked.write(chunk)
 
-    source = ["tail", "--bytes", f"+{start + 1}", str(path)]
+    source = path.absolute()
     xz = {"xz": ["xz", _XZ_MEMORY, "-dc"], "lzma": ["xz", _XZ_MEMORY, "--format=lzma", "-dc"]}
+    words = ["sh", "-c", _FROM, "sh", f"+{start + 1}", str(source), *xz.get(program, [program, "-dc"])]
     try:
-        pipeline([source, xz.get(program, [program, "-dc"])], write)
+        with host_program(words, reads=[source]) as sandboxed:
+            pipeline([sandboxed.words], write, pass_fds=sandboxed.descriptors)
     except StagewrightError as error:
         if error.reason is not Reason.COMMAND_FAILED:
             raise

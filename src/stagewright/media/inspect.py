@@ -20,7 +20,7 @@ from stagewright.media.bootmenu.entry import LONGEST_FILE, FoundEntry
 from stagewright.media.efi import EfiArch
 from stagewright.media.menus import is_menu, problems_of, read_menu, unified
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
-from stagewright.run import run
+from stagewright.root.sandbox import run_host_program
 from stagewright.trees import walk_tree
 from stagewright.untrusted import LARGEST, is_file, number, open_regular, read_text, real
 
@@ -107,8 +107,8 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
     volume_id = _volume(path)
     tree = work / "iso"
     tree.mkdir(parents=True)
-    _xorriso(path, "-osirrox", "on", "-extract", "/", tree)
-    run(["chmod", "-R", "u+rwX", tree])
+    _xorriso(path, "-osirrox", "on", "-extract", "/", tree, writes=[tree])
+    run_host_program(["chmod", "-R", "u+rwX", tree], writes=[tree])
     report = _xorriso(path, "-report_el_torito", "plain", "-report_system_area", "plain")
     structures = _BootStructures.of(report)
     esp_tree = work / "esp"
@@ -235,10 +235,11 @@ def _offset(blocks: str, size: int) -> int:
     return found * size
 
 
-def _xorriso(path: Path, *words: str | Path) -> str:
+def _xorriso(path: Path, *words: str | Path, writes: Sequence[Path] = ()) -> str:
     """Run xorriso on an ISO and return its output. Raises ``BAD_ARCHIVE`` if it cannot read the ISO."""
     try:
-        return run(["xorriso", "-no_rc", "-report_about", "FAILURE", "-indev", path, *words]).stdout
+        command = ["xorriso", "-no_rc", "-report_about", "FAILURE", "-indev", path.absolute(), *words]
+        return run_host_program(command, reads=[path.absolute()], writes=writes).stdout
     except StagewrightError as error:
         if error.reason is not Reason.COMMAND_FAILED:
             raise
@@ -249,7 +250,8 @@ def _xorriso(path: Path, *words: str | Path) -> str:
 def _mcopy(path: Path, offset: int, target: Path) -> None:
     """Copy all files out of an EFI system partition. Raises ``BAD_ARCHIVE`` if mtools cannot read it."""
     try:
-        run(["mcopy", "-s", "-n", "-m", "-i", f"{path}@@{offset}", "::*", target], env={"MTOOLS_SKIP_CHECK": "1"})
+        command = ["mcopy", "-s", "-n", "-m", "-i", f"{path.absolute()}@@{offset}", "::*", str(target)]
+        run_host_program(command, reads=[path.absolute()], writes=[target], env={"MTOOLS_SKIP_CHECK": "1"})
     except StagewrightError as error:
         if error.reason is not Reason.COMMAND_FAILED:
             raise
@@ -394,6 +396,7 @@ def _squashfs(tree: Path, files: Mapping[str, int]) -> str:
     """Return the compression and block size that unsquashfs reports, or "" if there is no image."""
     if IMAGE not in files:
         return ""
-    done = run(["unsquashfs", "-s", tree / IMAGE], check=False)
+    image = (tree / IMAGE).absolute()
+    done = run_host_program(["unsquashfs", "-s", image], reads=[image], check=False)
     words = dict(re.findall(r"^(Compression|Block size) (\S+)", done.stdout, re.MULTILINE))
     return f"{words.get('Compression', '?')}, blocks of {words.get('Block size', '?')}" if done.code == 0 else "broken"

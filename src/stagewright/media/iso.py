@@ -17,6 +17,7 @@ from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import digest_of
+from stagewright.root.sandbox import run_host_program
 from stagewright.run import run
 from stagewright.trees import walk_tree
 
@@ -80,6 +81,7 @@ def make_iso(contents: IsoContents, target: Path, work: Path, epoch: int, log: I
         (tree / name).write_text("".join(f"{digest}  ./{path}\n" for path, digest in sums.items()), encoding="utf-8")
         os.utime(tree / name, (epoch, epoch))
     os.utime(tree, (epoch, epoch))
+    reads = [tree, *([contents.bios.mbr] if contents.bios else [])]
     words = ["xorriso", "-as", "mkisofs", "-quiet", "-iso-level", "3", "-rational-rock", "-r"]
     words += ["--set_all_file_dates", f"={epoch}"]  # the boot catalog is not copied from a file with a date
     words += ["-volid", contents.volume_id]
@@ -88,15 +90,17 @@ def make_iso(contents: IsoContents, target: Path, work: Path, epoch: int, log: I
         words += contents.bios.options
     if contents.efi_files:
         partition = make_esp(contents.efi_files, work / "esp.img", work / "esp", epoch, log, least=contents.esp)
+        reads.append(partition)
         words += ["-partition_offset", "16", *([] if contents.bios else ["--protective-msdos-label"])]
         words += ["-append_partition", "2", EFI_SYSTEM_PARTITION, str(partition), "-appended_part_as_gpt"]
         words += ["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"]
-    run([*words, "-o", target, tree], env={"SOURCE_DATE_EPOCH": str(epoch)}, log=log)
+    env = {"SOURCE_DATE_EPOCH": str(epoch)}
+    run_host_program([*words, "-o", target, tree], reads=reads, writes=[target.parent], env=env, log=log)
 
 
 def implant_md5(image: Path, log: IO[str]) -> None:
     """Write the digest of an ISO into its header, for checkisomd5(1) in dracut's initramfs."""
-    run(["implantisomd5", "--force", image], log=log)
+    run_host_program(["implantisomd5", "--force", image], writes=[image], log=log)
 
 
 def make_esp(files: Mapping[str, Path], target: Path, work: Path, epoch: int, log: IO[str], *, least: int = 0) -> Path:
@@ -111,7 +115,8 @@ def make_esp(files: Mapping[str, Path], target: Path, work: Path, epoch: int, lo
     env = {"SOURCE_DATE_EPOCH": str(epoch), "MTOOLS_SKIP_CHECK": "1"}
     run(["mkfs.vfat", "--invariant", "-i", _FAT_ID, "-n", "ESP", target], env=env, log=log)
     for name in sorted(entry.name for entry in tree.iterdir()):
-        run(["mcopy", "-s", "-m", "-Q", "-i", target, tree / name, "::"], env=env, log=log)
+        words = ["mcopy", "-s", "-m", "-Q", "-i", str(target), str(tree / name), "::"]
+        run_host_program(words, reads=[tree], writes=[target], env=env, log=log)
     return target
 
 

@@ -13,7 +13,7 @@ from typing import IO, ClassVar
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.fields import FilePath, SecretPath, Section
-from stagewright.run import run
+from stagewright.root.sandbox import run_host_program
 
 
 class SigningKeys(Section):
@@ -52,10 +52,11 @@ def sign(program: Path, keys: SecureBoot, files: Mapping[str, Path], epoch: int,
     ``files`` are the project's files by the path in the settings.
     """
     signed = program.with_name(f"{program.name}.signed")
-    key, certificate = keys.secret, files[keys.certificate]
+    key, certificate = keys.secret.absolute(), files[keys.certificate].absolute()
     words = ["osslsigncode", "sign", "-certs", str(certificate), "-key", str(key), "-h", "sha256", "-time", str(epoch)]
     try:
-        run([*words, "-in", str(program), "-out", str(signed)], log=log)
+        words += ["-in", str(program), "-out", str(signed)]
+        run_host_program(words, reads=[key, certificate], writes=[program.parent], own_ids=True, log=log)
     except StagewrightError as error:
         if error.reason is not Reason.COMMAND_FAILED:
             raise

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.root.sandbox import host_program
 from stagewright.run import pipeline
 from stagewright.untrusted import number, open_regular
 
@@ -122,8 +123,10 @@ def _filtered(package: BinaryPackage, member: Member, data: bytes, scratch: Path
     with tempfile.NamedTemporaryFile(dir=scratch) as stream:
         stream.write(data)
         stream.flush()
+        file = Path(stream.name).absolute()
         try:
-            pipeline([[*command, *options, "-c", stream.name]], keep)
+            with host_program([*command, *options, "-c", file], reads=[file]) as sandboxed:
+                pipeline([sandboxed.words], keep, pass_fds=sandboxed.descriptors)
         except StagewrightError as error:
             if error.reason is not Reason.COMMAND_FAILED:
                 raise

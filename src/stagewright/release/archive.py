@@ -22,6 +22,7 @@ from stagewright.errors import StagewrightError
 from stagewright.release.artifact_digests import DigestedFile, FileDigests, companion
 from stagewright.release.listing import write_contents
 from stagewright.root.devices import DeviceNode
+from stagewright.root.sandbox import host_program
 from stagewright.run import pipeline
 
 MEMORY = 2048
@@ -117,8 +118,9 @@ def pack(
         with ThreadPoolExecutor(1) as thread:
             listing = thread.submit(_list, reader, contents, epoch, progress, devices)
             try:
-                with _nodes(devices, epoch) as nodes:
-                    pipeline([command, *nodes, compressor], archive.write, log=log, pass_fds=[writer])
+                with _nodes(devices, epoch) as nodes, host_program(command, reads=[root]) as tar:
+                    words = [tar.words, *nodes, compressor]
+                    pipeline(words, archive.write, log=log, pass_fds=[writer, *tar.descriptors])
             except StagewrightError:
                 if listing.done() and (problem := listing.exception()):  # tar failed because the listing had failed
                     raise problem from None
@@ -154,7 +156,8 @@ def list_tree(
     with DigestedFile(companion(target, "CONTENTS.gz")) as contents, ThreadPoolExecutor(1) as thread:
         listing = thread.submit(_list, reader, contents, epoch, lambda _: None, devices)
         try:
-            pipeline([command], lambda _: None, log=log, pass_fds=[writer])
+            with host_program(command, reads=[root]) as tar:
+                pipeline([tar.words], lambda _: None, log=log, pass_fds=[writer, *tar.descriptors])
         finally:
             os.close(writer)
         listing.result()

@@ -7,13 +7,14 @@ visible, because a package could change the host's device nodes. See bwrap(1).
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from stagewright import ids
 from stagewright.errors import Reason, StagewrightError
@@ -21,7 +22,7 @@ from stagewright.ids import commands_namespace
 from stagewright.root.mountpoints import MountPoints
 from stagewright.root.network import FetchNetwork
 from stagewright.root.syscalls import filter_file
-from stagewright.run import PATH, run
+from stagewright.run import PATH, Result, paste, run
 
 CAPABILITIES = (
     "CAP_CHOWN",
@@ -58,6 +59,10 @@ PROGRAMS = (
 
 MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
 """Folders of a root that the sandbox mounts over."""
+
+
+_ENDING = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+"""Ends bwrap with its parent, whenever that is. A bwrap that is killed while it starts leaves a process for ever."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +152,86 @@ def unpacker(target: Path, inside: str, command: Sequence[str], *, binds: Sequen
 
     It sees the programs of this machine and its own input, but no other files, sockets, devices and processes.
     """
-    words = ["bwrap", *_programs(), "--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]
-    for bind in (*binds, Bind(target, inside, writable=True)):
-        words += bind.arguments()
-    words += ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--new-session", "--die-with-parent", "--chdir", "/"]
     with filter_file() as system_calls:
-        yield Sandboxed([*words, *_limits(system_calls), "--", *command], (system_calls,))
+        words = [*_closed([*binds, Bind(target, inside, writable=True)]), *_limits(system_calls)]
+        yield Sandboxed([*words, "--", *command], (system_calls,))
+
+
+@contextmanager
+def host_program(
+    command: Sequence[str | Path], *, reads: Sequence[Path] = (), writes: Sequence[Path] = (), own_ids: bool = False
+) -> Iterator[Sandboxed]:
+    """Yield the command that runs a program of this machine on files that others wrote, as :func:`unpacker` does.
+
+    It sees the given files and folders, absolute paths, at the same places, and can change ``writes`` only. With
+    ``own_ids`` it has the ids of this process, and can read files that belong to the user alone, such as keys. An
+    ordinary user whose kernel has no user namespaces runs the program without a sandbox, and with no other rights.
+    """
+    words = [os.fspath(word) for word in command]
+    if not _can_confine():
+        yield Sandboxed(words, ())
+        return
+    binds = [*(Bind(path, str(path)) for path in reads), *(Bind(path, str(path), writable=True) for path in writes)]
+    with filter_file() as system_calls:
+        limits = _limits(system_calls, own_ids=own_ids) if os.geteuid() == 0 else ["--seccomp", str(system_calls)]
+        sandboxed = [*_ENDING, *_closed(binds), *limits, "--", *words]
+        try:
+            yield Sandboxed(sandboxed if os.geteuid() == 0 else sandboxed[len(_ENDING) :], (system_calls,))
+        except StagewrightError as error:
+            raise _without_sandbox(error, words) from error
+
+
+def run_host_program(
+    command: Sequence[str | Path],
+    *,
+    reads: Sequence[Path] = (),
+    writes: Sequence[Path] = (),
+    own_ids: bool = False,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    log: IO[str] | None = None,
+    check: bool = True,
+) -> Result:
+    """Run the command of :func:`host_program` to its end, as :func:`stagewright.run.run` does."""
+    with host_program(command, reads=reads, writes=writes, own_ids=own_ids) as sandboxed:
+        return run(sandboxed.words, env=env, stdin=stdin, log=log, check=check, pass_fds=sandboxed.descriptors)
+
+
+def _without_sandbox(error: StagewrightError, words: Sequence[str]) -> StagewrightError:
+    """Return the error of a program without the sandbox around it. The log has the complete command line."""
+    name, _, why = error.message.partition(": ")
+    if error.reason is not Reason.COMMAND_FAILED or name not in ("bwrap", _ENDING[0]):
+        return error
+    detail = f"  (in a sandbox) $ {paste(words)}\n{error.detail.partition(chr(10))[2]}"
+    return StagewrightError(error.reason, f"{Path(words[0]).name}: {why}", detail=detail, hint=error.hint)
+
+
+@functools.cache
+def _can_confine() -> bool:
+    """True if bwrap(1) works for this user. root always uses it."""
+    if os.geteuid() == 0:
+        return True
+    try:
+        return run([*_closed([]), "--", "true"], check=False).code == 0
+    except StagewrightError:
+        return False
+
+
+def _closed(binds: Sequence[Bind]) -> list[str]:
+    """Return the command of bwrap(1) for programs of this machine that see no other files than those of ``binds``."""
+    words = ["bwrap", *_programs(), "--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]
+    for bind in binds:
+        words += bind.arguments()
+    return [
+        *words,
+        "--unshare-net",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--new-session",
+        "--die-with-parent",
+        "--chdir",
+        "/",
+    ]
 
 
 def _programs() -> list[str]:
@@ -166,10 +245,10 @@ def _programs() -> list[str]:
     return words
 
 
-def _limits(system_calls: int) -> list[str]:
+def _limits(system_calls: int, *, own_ids: bool = False) -> list[str]:
     """Return the options of bwrap(1) that limit what a command may ask of the kernel."""
     capabilities = [word for name in CAPABILITIES for word in ("--cap-add", name)]
-    return [*commands_ids(), "--cap-drop", "ALL", *capabilities, "--seccomp", str(system_calls)]
+    return [*([] if own_ids else commands_ids()), "--cap-drop", "ALL", *capabilities, "--seccomp", str(system_calls)]
 
 
 def signer(out: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bind] = ()) -> list[str]:

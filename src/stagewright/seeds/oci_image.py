@@ -28,6 +28,7 @@ from stagewright.fetch.checksums import check_checksums
 from stagewright.fetch.download import download_lock
 from stagewright.root.devices import DeviceNode
 from stagewright.root.overlay import mount_layers, opaque_attribute
+from stagewright.root.sandbox import run_host_program
 from stagewright.run import network, pipeline, run
 from stagewright.seeds.tarscan import Bounds
 from stagewright.seeds.unpack import unpack
@@ -205,7 +206,7 @@ def unpack_layers(
         devices += scan.devices
         translate_whiteouts(tree)
     whole = mount_layers(trees[::-1], work / "layers")
-    run(["cp", "--archive", "--no-target-directory", whole, target])
+    run_host_program(["cp", "--archive", "--no-target-directory", whole, target], reads=[whole], writes=[target])
     run(["umount", whole])
     for tree in trees:
         remove_tree(tree)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.root.sandbox import unpacker
+from stagewright.root.sandbox import host_program, unpacker
 from stagewright.run import KILLED, NO_ROOM, PIPE, failure, paste, pipeline, spawn, widen
 from stagewright.seeds.tarscan import Bounds, TarScan
 
@@ -55,7 +55,7 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
     Raises ``UNSAFE_ARCHIVE`` for names and links outside of the target, ``ARCHIVE_TOO_LARGE`` above the limits
     (default: :meth:`Bounds.of` its size), ``BAD_ARCHIVE`` for a damaged archive or an unsupported compressor.
     """
-    name = name or archive.name
+    name, archive = name or archive.name, archive.absolute()
     decompress = _decompress(archive, name)
     scan = TarScan(name, bounds or Bounds.of(archive.stat().st_size))
     with tempfile.TemporaryFile() as said:
@@ -71,7 +71,8 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
 
         damage = None
         try:
-            pipeline([decompress], pass_on, log=log)
+            with host_program(decompress, reads=[archive], own_ids=True) as source:
+                pipeline([source.words], pass_on, log=log, pass_fds=source.descriptors)
         except StagewrightError as error:
             if error.reason is not Reason.COMMAND_FAILED or error.hint:  # a killed program says nothing about the data
                 raise

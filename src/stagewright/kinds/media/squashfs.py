@@ -29,7 +29,7 @@ from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
 from stagewright.release.bill import BILL
 from stagewright.root import files
 from stagewright.root.root import Root
-from stagewright.run import run
+from stagewright.root.sandbox import run_host_program
 
 
 class SquashfsCompression(enum.StrEnum):
@@ -101,7 +101,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         files.clamp_times(root.upper, work.epoch)
         work.phase("compress")
         target = work.new_folder("tree") / IMAGE
-        run(
+        run_host_program(
             [
                 "mksquashfs",
                 root.path,
@@ -112,6 +112,8 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
                 *("-noappend", "-no-progress", "-no-recovery"),
                 *(word for node in work.devices("live", root.path) for word in ("-p", node.pseudo())),
             ],
+            reads=[root.path],
+            writes=[target.parent],
             env={"SOURCE_DATE_EPOCH": str(work.epoch)},
             log=work.log,
         )

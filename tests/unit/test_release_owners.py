@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,18 @@ def test_a_root_without_records_has_no_packages(tmp_path: Path) -> None:
 )
 def test_names_and_versions_are_split(full: str, name: str, version: str) -> None:
     assert split_pf(full) == (name, version)
+
+
+def test_files_in_folders_that_are_too_deep_are_listed_by_their_first_folders(root: Path) -> None:
+    name = "deep-folder-x"
+    here = os.open(root / "etc", os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(400):  # a path that the kernel does not take as a whole, and that shutil can still remove
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    owners = inside(root, Owners.read)
+    _, unowned = inside(root, lambda: owners.of_paths(files_of_root()))
+    assert [path for path in unowned if path.startswith("/etc/deep") and path.endswith("/.../file")]

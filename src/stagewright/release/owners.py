@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.portage.ebuild_facts import EbuildFacts
-from stagewright.portage.installed import VDB, installed_packages, read_entry, recorded_files
+from stagewright.portage.installed import VDB, installed_packages, recorded_files
 from stagewright.release.bill import Bill, Component, Image, joined
-from stagewright.trees import files_below
+from stagewright.trees import LONGEST_PATH, walk_tree
 from stagewright.untrusted import number, read_root_text, read_text
 
 DPKG = "var/lib/dpkg"
@@ -26,6 +26,8 @@ _FIELD = re.compile(r"^([A-Za-z-]+):[ \t]*(.*)$", re.MULTILINE)
 _LICENSE = re.compile(r"^License:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
 _COPYRIGHT_FORMAT = "www.debian.org/doc/packaging-manuals/copyright-format"
 _MOST_COPYRIGHTS = 60
+_LONGEST_TEXT = 1 << 16
+_DEEPEST = 200
 _BYTECODE = re.compile(r"(?P<folder>.*)__pycache__/(?P<name>[^/]+?)\.[a-z]+-\d+(?:\.opt-[12])?\.pyc$")
 
 
@@ -47,7 +49,7 @@ class Owners:
         for component, paths in (*_ebuilds(), *_debs()):
             index = len(found.packages)
             found.packages.append(component.model_copy(update={"files": len(paths)}))
-            found.by_path.update((found.plain(path), index) for path in paths)
+            found.by_path.update((found.plain(path), index) for path in paths if len(path) <= LONGEST_PATH)
         return found
 
     def plain(self, path: str) -> str:
@@ -58,7 +60,12 @@ class Owners:
         return f"{self._folders[folder]}/{name}"
 
     def owner(self, path: str) -> int | None:
-        """Return the index of the package that a path belongs to. Compiled Python belongs to its source."""
+        """Return the index of the package that a path belongs to. Compiled Python belongs to its source.
+
+        No package has files with paths that the kernel cannot open as a whole.
+        """
+        if len(path) > LONGEST_PATH:
+            return None
         plain = self.plain(path)
         found = self.by_path.get(plain)
         if found is None and (compiled := _BYTECODE.fullmatch(plain)):
@@ -81,10 +88,24 @@ class Owners:
 def files_of_root() -> list[str]:
     """Return the absolute paths of the files of the root that this thread is in, without the records of packages.
 
-    Links to folders are left out.
+    Links to folders are left out. Of files in folders that are too deep, the first folders are returned.
     """
     records = (f"{VDB}/", f"{DPKG}/")
-    return [f"/{path}" for path in files_below(Path("/")) if not path.startswith(records)]
+    found = []
+    for step in walk_tree(Path("/")):
+        is_deep = len(step.names) > _DEEPEST
+        folder = "/".join(step.names[:_DEEPEST]) + "/..." if is_deep else step.path()
+        if not f"{folder}/".startswith(records):
+            names = (file.name for file in step.files if not _leads_to_folder(file))
+            found += [f"/{folder}/{name}" if folder else f"/{name}" for name in names]
+    return found
+
+
+def _leads_to_folder(file: os.DirEntry[str]) -> bool:
+    try:
+        return file.is_symlink() and file.is_dir()
+    except OSError:  # a loop
+        return False
 
 
 def _ebuilds() -> Iterator[tuple[Component, list[str]]]:
@@ -104,11 +125,19 @@ def _ebuilds() -> Iterator[tuple[Component, list[str]]]:
             use=package.use,
             restrict=package.restrict,
             properties=package.properties,
-            description=read_entry(root, package.name, "DESCRIPTION"),
-            homepage=read_entry(root, package.name, "HOMEPAGE"),
+            description=_text(root / VDB / package.name / "DESCRIPTION"),
+            homepage=_text(root / VDB / package.name / "HOMEPAGE"),
             size=package.size,
         )
         yield component, paths
+
+
+def _text(path: Path) -> str:
+    """Return the text of a record that is for people only; "" if it cannot be read."""
+    try:
+        return read_text(path, errors="replace", limit=_LONGEST_TEXT).strip()
+    except OSError:
+        return ""
 
 
 def split_pf(full: str) -> tuple[str, str]:

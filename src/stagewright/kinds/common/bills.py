@@ -17,6 +17,7 @@ from stagewright.portage.installed import VDB
 from stagewright.release.bill import MOST_PATHS, Bill, Component, Image, Unowned
 from stagewright.release.owners import DPKG, Owners, files_of_root, has_records
 from stagewright.root.overlay import mount_layers
+from stagewright.trees import LONGEST_PATH
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class RootRecords:
         return next(filter(None, (self._first(f"{DPKG}/info/{name}.list") for name in names)), "")
 
     def _first(self, path: str) -> str:
+        if len(path) > LONGEST_PATH:
+            return ""
         return next((node for node, tree in self.layers if tree.stat(path, follow=False)), "")
 
     def unowned(self, paths: Iterable[str], image: Image) -> list[Unowned]:
@@ -79,7 +82,8 @@ class RootRecords:
 
 def unowned_files(image: Image, origin: str, paths: Sequence[str]) -> Unowned:
     """Return the entry of files without owner, with the first of their paths."""
-    shown = [path.encode(errors="replace").decode() for path in sorted(paths)[:MOST_PATHS]]
+    named = [path for path in sorted(paths)[:MOST_PATHS] if len(path) <= LONGEST_PATH]
+    shown = [path.encode(errors="replace").decode() for path in named]
     return Unowned(image=image, origin=origin, count=len(paths), paths=tuple(shown))
 
 

@@ -70,3 +70,10 @@ def test_without_tree_and_seed_both_are_named(example: Path) -> None:
     readme = (example / "README.md").read_text(encoding="utf-8")
     assert "gentoo.git gentoo" in readme
     assert ("stage3-seed.tar.xz" in readme) == by_file
+
+
+def test_the_example_of_a_release_can_be_planned(tmp_path: Path) -> None:
+    for name in ("demo", "release"):
+        shutil.copytree(EXAMPLES / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("out"))
+    plan = Session(load(tmp_path / "release", kinds()), Store(tmp_path / "store")).plan()
+    assert set(plan.steps) == {"seed:system", "tarball", "release:live"}

@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from integration.archives import folder, member, records, write_tar
+from integration import archives
+from integration.archives import member, records, write_tar
 from integration.signing import Minisigner, Signer
 from integration.support import Run, build, call, write_project
 
@@ -41,27 +43,31 @@ class Bench:
     """A project with a release of two tarballs, and the keys that sign it."""
 
     project: Path
+    store: Path
     openpgp: Signer
     minisign: Minisigner
 
-    def release(self, store: Path, openpgp: str, env: dict[str, str] | None = None, *, check: bool = True) -> Run:
+    def release(self, openpgp: str, env: dict[str, str] | None = None, *, valid: int = 90, **more: Any) -> Run:
         minisign = f'minisign = {{ key = "{self.minisign.key}", secret = "{self.minisign.secret}" }}'
         sign = f"[releases.everything.sign]\n{openpgp}\n{minisign}\n"
-        write_project(self.project, TABLES + sign)
-        return build("everything", cwd=self.project, store=store, env=env, check=check)
+        write_project(self.project, TABLES.replace("valid = 90", f"valid = {valid}") + sign)
+        return build("everything", cwd=self.project, **{"store": self.store, "env": env, **more})
 
     @property
     def out(self) -> Path:
         return self.project / "out" / "everything"
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    project = tmp_path / "project"
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("release")
+    project = folder / "project"
     project.mkdir()
-    write_tar(project / "seed.tar", [folder("usr"), member("usr/file", b"x"), *records("app-misc/it-1", SLOT="0")])
-    openpgp = Signer.make(tmp_path / "gpg", passphrase=PHRASE)
-    yield Bench(project, openpgp, Minisigner.make(tmp_path / "minisign"))
+    write_tar(
+        project / "seed.tar", [archives.folder("usr"), member("usr/file", b"x"), *records("app-misc/it-1", SLOT="0")]
+    )
+    openpgp = Signer.make(folder / "gpg", passphrase=PHRASE)
+    yield Bench(project, folder / "store", openpgp, Minisigner.make(folder / "minisign"))
     openpgp.close()
 
 
@@ -84,9 +90,7 @@ def test_other_programs_verify_it_and_two_builds_are_equal(bench: Bench, tmp_pat
     secret.write_bytes(bench.openpgp.secret())
     phrase.write_text(f"{PHRASE}\n", encoding="utf-8")
     key = bench.openpgp.fingerprint
-    run = bench.release(
-        tmp_path / "store", f'openpgp = {{ key = "{key}", secret = "{secret}", passphrase = "{phrase}" }}'
-    )
+    run = bench.release(f'openpgp = {{ key = "{key}", secret = "{secret}", passphrase = "{phrase}" }}')
     version = bench.out / "1"
     assert said("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=version).count(": OK\n") == len(
         [path for path in version.iterdir() if path.suffix not in (".asc", ".minisig") and path.name != "SHA256SUMS"]
@@ -103,14 +107,14 @@ def test_other_programs_verify_it_and_two_builds_are_equal(bench: Bench, tmp_pat
     assert "# expires=1802908800\n" in text  # 90 days after source_date_epoch
     described = json.loads((version / "release.json").read_text(encoding="utf-8"))
     assert [one["file"] for one in described["artifacts"]] == ["it-amd64-1.tar.zst", "other.tar.gz"]
-    packed = next((tmp_path / "store").glob("artifacts/*/tree/it-amd64-1.tar.zst"))
+    packed = next(bench.store.glob("artifacts/*/tree/it-amd64-1.tar.zst"))
     assert packed.samefile(version / "it-amd64-1.tar.zst"), "files are hard links"
     assert run.built() >= {"packed", "other", "release:everything"}
-    nothing_secret(tmp_path / "store", [PHRASE.encode(), secret.read_bytes().split(b"\n\n")[1][:40]], run)
+    nothing_secret(bench.store, [PHRASE.encode(), secret.read_bytes().split(b"\n\n")[1][:40]], run)
     first = unsigned(bench.out)
     home = {"GNUPGHOME": str(bench.openpgp.home), "RELEASE_PHRASE": PHRASE}
     second = f'openpgp = {{ key = "{key}", passphrase_variable = "RELEASE_PHRASE" }}'
-    bench.release(tmp_path / "second", second, env={**os.environ, **home})
+    bench.release(second, {**os.environ, **home}, store=tmp_path / "second")
     assert unsigned(bench.out) == first
     nothing_secret(tmp_path / "second", [PHRASE.encode()], run)
 
@@ -127,22 +131,22 @@ def test_a_missing_key_is_reported_before_the_build(bench: Bench, tmp_path: Path
     empty = tmp_path / "empty"
     empty.mkdir(mode=0o700)
     env = {**os.environ, "GNUPGHOME": str(empty)}
-    run = bench.release(tmp_path / "store", f'openpgp = {{ key = "{key}" }}', env=env, check=False)
+    run = bench.release(f'openpgp = {{ key = "{key}" }}', env, valid=91, check=False)
     assert run.code == 3 and "has no secret key" in run.stderr and not run.built()
     wrong = f'openpgp = {{ key = "{"AB" * 20}", secret = "{bench.minisign.secret}" }}'
-    run = bench.release(tmp_path / "store", wrong, check=False)
+    run = bench.release(wrong, valid=91, check=False)
     assert run.reasons == {"release:everything": "invalid-value"}
 
 
-def test_a_release_is_planned_like_a_stage(bench: Bench, tmp_path: Path) -> None:
+def test_a_release_is_planned_like_a_stage(bench: Bench) -> None:
     write_project(bench.project, TABLES)
-    plan = call("plan", "--json", cwd=bench.project, store=tmp_path / "store").plan
+    plan = call("plan", "--json", cwd=bench.project, store=bench.store).plan
     assert set(plan["release:everything"]["inputs"].values()) == {"packed", "other"}
 
 
 def test_a_release_is_published_by_the_command(bench: Bench, tmp_path: Path) -> None:
     write_project(bench.project, TABLES + 'keep = { last = 1 }\nurl = "https://example.org/x"\n')
-    place, store = tmp_path / "www", tmp_path / "store"
+    place, store = tmp_path / "www", bench.store
     missing = call("publish", "everything", str(place), cwd=bench.project, store=store, check=False)
     assert missing.code == 2 and "stagewright build everything" in missing.stderr and not place.exists()
     build("everything", cwd=bench.project, store=store)

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 import pytest
 from integration import registry
 from integration.signing import Minisigner, Signer
-from signed_releases import DATE, DAY, FILES, Keys, write_release
+from signed_releases import DATE, DAY, FILES, Keys, write_release, write_version
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeNotice
@@ -249,6 +249,34 @@ def test_an_upload_that_was_cut_goes_on(bench: Bench, place: Place) -> None:
     assert done.uploaded == len(FILES) + 6
     assert heard.notices == ["1 files of an upload that was cut are kept"]
     assert bench.verified(place.fetch()) == "1.0"
+
+
+@pytest.mark.parametrize("other", ["a half folder", "another release", "a file"])
+def test_what_has_the_name_of_a_version_is_kept(bench: Bench, tmp_path: Path, other: str) -> None:
+    target = FolderTarget(tmp_path / "public")
+    there = tmp_path / "public" / "1.0"
+    if other == "another release":
+        write_version(tmp_path / "public", "1.0", "server")
+    elif other == "a half folder":
+        there.mkdir(parents=True)
+        (there / "demo.iso").touch()
+    else:
+        there.parent.mkdir()
+        there.touch()
+    before = sorted(path for path in (tmp_path / "public").rglob("*"))
+    with pytest.raises(StagewrightError) as caught:
+        publisher(bench, "1.0", target).publish()
+    assert caught.value.reason is Reason.DUPLICATE_NAME
+    assert sorted(path for path in (tmp_path / "public").rglob("*")) == before
+
+
+def test_an_artifact_of_a_private_channel_is_not_published(tmp_path: Path) -> None:
+    folder = write_release(tmp_path, "1.0")
+    manifest = {"format": 1, "packages": [], "channel": {"name": "inside", "distributable": False}}
+    (folder / "1.0/other.iso.manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(StagewrightError) as caught:
+        LocalRelease.read(folder)
+    assert caught.value.reason is Reason.NOT_DISTRIBUTABLE
 
 
 def test_a_registry_has_a_version_as_an_artifact(bench: Bench, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stagewright.release.provenance import Origins, ProjectSource, project_source, statement_of
+from stagewright.release.provenance import Origins, ProjectSource, project_source, public_address, statement_of
 
 MANIFEST: dict[str, Any] = {
     "artifact": {"file": "demo.iso", "size": 1, "digests": {"sha256": "aa", "sha512": "bb", "blake2b": "cc"}},
@@ -66,6 +69,50 @@ def test_changed_and_new_files_are_a_mark(project: Path) -> None:
     (project / "new").touch()
     found = project_source(project)
     assert found and found.changed
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: needs root")
+def test_programs_that_a_repository_names_do_not_run_as_root(project: Path, open_folder: Path) -> None:
+    """This program runs, as the owner, if the project has this owner; and not at all otherwise."""
+    project = project.rename(open_folder / "project")
+    spoor = open_folder / "spoor"
+    spoor.mkdir()
+    spoor.chmod(0o777)
+    git(project, "config", "filter.x.clean", f"id -u >{spoor}/ran; cat")
+    (project / ".git/info/attributes").write_text("* filter=x\n", encoding="utf-8")
+    os.utime(project / "stagewright.toml", (0, 0))
+    for path in [project / ".git", *(project / ".git").rglob("*")]:
+        os.chown(path, 12345, 12345)
+    assert project_source(project) is None, "the repository belongs to somebody else"
+    assert not (spoor / "ran").exists()
+    for path in [project, project / "stagewright.toml"]:
+        os.chown(path, 12345, 12345)
+    assert project_source(project)
+    assert (spoor / "ran").read_text(encoding="utf-8") == "12345\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "public"),
+    [
+        ("https://TOKEN@example.org/x.git", "https://example.org/x.git"),
+        ("https://example.org/x.git?private_token=TOKEN#TOKEN", "https://example.org/x.git"),
+        ("git@example.org:x/y.git", "ssh://example.org/x/y.git"),
+        ("ssh://TOKEN@example.org:22/x", "ssh://example.org:22/x"),
+        ("file:///home/me/x", ""),
+        ("/home/me/x", ""),
+        ("../x", ""),
+    ],
+)
+def test_addresses_in_provenance_have_no_secrets(url: str, public: str) -> None:
+    assert public_address(url) == public
 
 
 def test_a_project_without_git_has_no_commit(tmp_path: Path) -> None:

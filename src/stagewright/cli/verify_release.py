@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +15,10 @@ import click
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.release.seen import SeenReleases, default_state
+from stagewright.release.signing import MINISIGN_PATTERN
 from stagewright.release.verify_release import TrustedKeys, VerifiedRelease, verify_place
 from stagewright.ui.text import plural, size
+from stagewright.untrusted import TEXT_LIMIT
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -69,11 +72,27 @@ def key_options(function: Function) -> Callable[..., Any]:
 
 
 def _minisign_key(word: str) -> str:
-    """Return a public key of minisign, from the command line or from a file."""
-    if not Path(word).is_file():
+    """Return a public key of minisign, from the command line or from a file.
+
+    A word that is a key is never a file: a server can have a file of this name. Raises: USAGE if it is neither.
+    """
+    if re.fullmatch(MINISIGN_PATTERN, word):
         return word
-    lines = Path(word).read_text(encoding="utf-8").split("\n")
-    return lines[1].strip() if lines[0].startswith("untrusted comment:") and len(lines) > 1 else lines[0].strip()
+    try:
+        lines = Path(word).read_text(encoding="ascii")[:TEXT_LIMIT].split("\n")
+    except (OSError, ValueError) as error:
+        raise _no_minisign_key(word) from error
+    key = lines[1] if lines[0].startswith("untrusted comment:") and len(lines) > 1 else lines[0]
+    if not re.fullmatch(MINISIGN_PATTERN, key.strip()):
+        raise _no_minisign_key(word)
+    return key.strip()
+
+
+def _no_minisign_key(word: str) -> StagewrightError:
+    hint = "name the line of minisign.pub that begins with RW, or the file"
+    return StagewrightError(
+        Reason.USAGE, f"--minisign {word}: neither a public key of minisign nor its file", hint=hint
+    )
 
 
 def verify_releases(places: Sequence[str], trust: Trust, *, as_json: bool, quiet: bool) -> None:

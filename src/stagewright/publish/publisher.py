@@ -26,6 +26,8 @@ from stagewright.events import Listener, NodeNotice, NodeProgress
 from stagewright.publish.target import Target
 from stagewright.release.channel import check_distributable
 from stagewright.release.keep import DatedVersion, Keep
+from stagewright.release.manifest import SUFFIX as MANIFEST
+from stagewright.release.manifest import read_manifest
 from stagewright.release.release_folder import DESCRIPTION, LISTS, SUMS, Description, read_sums, sizes_of
 from stagewright.release.signing import MINISIGN_KEY, PUBLIC_KEY
 from stagewright.untrusted import TEXT_LIMIT
@@ -54,6 +56,8 @@ class LocalRelease:
             raise StagewrightError(Reason.NOT_FOUND, f"{folder}: not the folder of a release")
         description = Description.parse(found[0].read_bytes())
         check_distributable({"channel": description.channel}, f"{description.identity} {description.version}")
+        for manifest in sorted(found[0].parent.rglob(f"*.{MANIFEST}")):
+            check_distributable(read_manifest(manifest), manifest.name)
         return cls(folder, description)
 
     @property
@@ -112,6 +116,8 @@ class Publisher:
         known = self._versions()
         if version in known:
             self._check_same(version)
+        else:
+            self._check_free(version)
         missing = {} if version in known else self._missing()
         folder = self.release.folder / version
         size = sum((folder / name).stat().st_size for name in missing)
@@ -172,6 +178,29 @@ class Publisher:
             what = f"{version}: published at {self.target.name} already, with other content"
             raise StagewrightError(Reason.DUPLICATE_NAME, what, hint="raise `version` in [project]")
 
+    def _check_free(self, version: str) -> None:
+        """Check that nothing else has the name of the version. Object stores can have the files of a cut upload there.
+
+        Raises: DUPLICATE_NAME for another release, or a folder that is not whole.
+        """
+        if version not in self._try("list", self.target.entries):
+            return
+        if not self.target.renames:
+            found = self._read_if_there(f"{version}/{DESCRIPTION}")
+            if found in (None, (self.release.folder / version / DESCRIPTION).read_bytes()):
+                return
+        what = f"{version}: {self.target.name} has something else of this name"
+        hint = "give each release its own target, raise `version` in [project], or remove it there"
+        raise StagewrightError(Reason.DUPLICATE_NAME, what, hint=hint)
+
+    def _read_if_there(self, path: str) -> bytes | None:
+        try:
+            return self._try(f"read {path}", lambda: self._read(path))
+        except (StagewrightError, NotADirectoryError) as error:
+            if isinstance(error, StagewrightError) and error.reason is not Reason.NOT_FOUND:
+                raise
+            return None
+
     def _missing(self) -> dict[str, str]:
         """Return the files to upload, with their SHA256. Files of an upload that was cut are verified and kept."""
         files = self.release.files()
@@ -205,6 +234,7 @@ class Publisher:
                 self._try(f"remove {name}", partial(self.target.remove, f"{self._staging}/{name}"))
         if self.target.renames:
             self._try("rename", self._rename)
+        self._check_same(self.release.version)
 
     def _rename(self) -> None:
         """Rename the folder, unless an attempt whose answer was lost has done so."""

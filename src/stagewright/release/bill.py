@@ -82,9 +82,10 @@ class Component(_Model):
     size: int = 0
 
     @property
-    def identity(self) -> tuple[str, str, str, str]:
-        """The values by which two entries are the same package."""
-        return self.kind, self.name, self.version, self.slot
+    def identity(self) -> tuple[str, ...]:
+        """The values by which two entries are the same package, built in the same way."""
+        built = (self.license, " ".join(self.use), " ".join(self.restrict))
+        return self.kind, self.name, self.version, self.slot, self.arch, self.repository, *built
 
     def __str__(self) -> str:
         return f"{self.name}-{self.version}" if self.kind == "ebuild" else f"{self.name} {self.version} (Debian)"
@@ -122,8 +123,8 @@ class Bill(_Model):
 
 
 def joined(bills: Iterable[Bill]) -> Bill:
-    """Return one bill of several. A package that is in several of them has one entry."""
-    known: dict[tuple[str, str, str, str], Component] = {}
+    """Return one bill of several. A package that is in several of them has one entry for each way it was built."""
+    known: dict[tuple[str, ...], Component] = {}
     unowned: dict[tuple[str, str], Unowned] = {}
     notices: dict[str, None] = {}
     for bill in bills:
@@ -131,13 +132,22 @@ def joined(bills: Iterable[Bill]) -> Bill:
             before = known.get(component.identity)
             known[component.identity] = _both(before, component) if before else component
         for files in bill.unowned:
-            unowned.setdefault((files.image, files.origin), files)
+            place = (files.image, files.origin)
+            unowned[place] = _more(unowned[place], files) if place in unowned else files
         notices.update(dict.fromkeys(bill.notices))
     return Bill(
         components=tuple(known[identity] for identity in sorted(known)),
         unowned=tuple(unowned[place] for place in sorted(unowned)),
         notices=tuple(notices),
     )
+
+
+def _more(one: Unowned, other: Unowned) -> Unowned:
+    """Return the entry of both, for example of two kernels. Equal entries are one: the same image in two bills."""
+    if one == other:
+        return one
+    paths = tuple(dict.fromkeys((*one.paths, *other.paths)))
+    return one.model_copy(update={"count": one.count + other.count, "paths": paths})
 
 
 def _both(one: Component, other: Component) -> Component:

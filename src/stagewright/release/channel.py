@@ -96,7 +96,7 @@ def refusals(rules: ChannelRules, accepted: Accepted, component: Component) -> l
     """Return why a channel refuses a package, each as a predicate; empty if it accepts the package."""
     found = []
     exempt = component.kind == "ebuild" and component.name.startswith(UNLICENSED) and not component.license
-    missing = [] if exempt else accepted.missing(component.license)
+    missing = [] if exempt else accepted.missing(component.license, component.use)
     if missing == [NO_LICENSE]:
         found.append("does not name a licence")
     elif missing:

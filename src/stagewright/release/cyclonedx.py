@@ -50,17 +50,28 @@ def bom_of(bill: Bill, subject: Subject) -> Bom:
             for one in bill.unowned
         ],
     )
-    licenses = Licenses()
+    licenses, refs = Licenses(), _refs(bill)
     bom = Bom(
         serial_number=subject.identifier,
         metadata=BomMetaData(timestamp=subject.time, tools=ToolRepository(components=[tool]), component=artifact),
-        components=[_component(one, licenses) for one in bill.components],
+        components=[_component(one, ref, licenses) for one, ref in zip(bill.components, refs, strict=True)],
     )
     bom.register_dependency(artifact, bom.components)
     return bom
 
 
-def _component(one: Component, licenses: Licenses) -> Any:
+def _refs(bill: Bill) -> list[str]:
+    """Return a reference for each package that is unique in the document: its address, numbered if it has equals."""
+    used: dict[str, int] = {}
+    refs = []
+    for one in bill.components:
+        url = package_url(one)
+        used[url] = used.get(url, 0) + 1
+        refs.append(url if used[url] == 1 else f"{url}#{used[url]}")
+    return refs
+
+
+def _component(one: Component, ref: str, licenses: Licenses) -> Any:
     from cyclonedx.model import ExternalReference, ExternalReferenceType, Property, XsUri  # noqa: PLC0415
     from cyclonedx.model.component import Component as Entry  # noqa: PLC0415
     from cyclonedx.model.component import ComponentType  # noqa: PLC0415
@@ -86,7 +97,7 @@ def _component(one: Component, licenses: Licenses) -> Any:
         type=ComponentType.FIRMWARE
         if one.images and set(one.images) <= {"firmware", "microcode"}
         else ComponentType.LIBRARY,
-        bom_ref=url,
+        bom_ref=ref,
         purl=PackageURL.from_string(url),
         description=one.description or None,
         licenses=_licenses(one, licenses),

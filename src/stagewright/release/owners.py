@@ -153,7 +153,7 @@ def _debs() -> Iterator[tuple[Component, list[str]]]:
         return
     for stanza in status.split("\n\n"):
         entry = dict(_FIELD.findall(stanza))
-        if entry.get("Status", "").split()[-1:] == ["installed"] and entry.get("Package"):
+        if entry.get("Package") and entry.get("Status", "").split()[-1:] not in (["not-installed"], ["config-files"]):
             yield _deb(entry), _deb_paths(entry["Package"], entry.get("Architecture", ""))
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -28,6 +31,8 @@ BUILD_TYPE = "https://stagewright.invalid/build/v1"
 """The type of the build: a project of format 1, and the name of a stage. The address has no page."""
 
 _DIGESTS = {"git-tree": "gitTree", "git": "gitTree"}
+_NO_HOME = {"HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"}
+"""For git as another user, who cannot read the settings of this one."""
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
 
 
@@ -62,32 +67,64 @@ def origins_of(project: Project) -> Origins:
         lock=hashlib.sha256(lock.read_bytes()).hexdigest() if lock and lock.is_file() else "",
         signers={name: str(pin["signer"]) for name, pin in sorted(pins.items()) if pin.get("signer")},
         commits={name: str(pin["commit"]) for name, pin in sorted(project.lock.repos.items()) if pin.get("commit")},
-        urls={name: repo.git for name, repo in sorted(project.repos.items()) if repo.git},
+        urls={name: public_address(repo.git) for name, repo in sorted(project.repos.items()) if repo.git},
     )
 
 
 def project_source(folder: Path) -> ProjectSource | None:
-    """Return the commit of the project in a folder, or None if it is not in a work tree of git."""
+    """Return the commit of the project in a folder, or None if it is not in a work tree of the folder's owner.
+
+    A repository can name programs that git starts. So git runs as the owner of the repository, and not as root.
+    """
+    owner = _owner_of_repository(folder)
+    if owner is None:
+        return None
+    git = _Git(folder, owner)
     try:
-        commit = _git(folder, "rev-parse", "--verify", "HEAD^{commit}")
-        changes = _git(folder, "status", "--porcelain", "--", ".", ":(exclude)out")
-        url = _git(folder, "config", "--get", "remote.origin.url", check=False)
+        commit = git("rev-parse", "--verify", "HEAD^{commit}")
+        changes = git("status", "--porcelain", "--", ".", ":(exclude)out")
+        url = git("config", "--get", "remote.origin.url", check=False)
     except StagewrightError:
         return None
-    return ProjectSource(url=_without_password(url), commit=commit, changed=bool(changes))
+    return ProjectSource(url=public_address(url), commit=commit, changed=bool(changes))
 
 
-def _git(folder: Path, *words: str, check: bool = True) -> str:
-    settings = ["-c", f"safe.directory={folder}", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
-    return run(["git", *settings, *words], cwd=folder, env=_ENVIRONMENT, check=check).stdout.strip()
+def _owner_of_repository(folder: Path) -> os.stat_result | None:
+    """Return the owner of the work tree that a folder is in. None if there is none, or this user cannot act for it."""
+    folder = folder.resolve()
+    owner = folder.stat()
+    for above in (folder, *folder.parents):
+        try:
+            found = (above / ".git").lstat()
+        except OSError:
+            continue
+        allowed = os.geteuid() in (found.st_uid, 0)
+        return found if allowed and found.st_uid == owner.st_uid else None
+    return None
 
 
-def _without_password(url: str) -> str:
-    """Return an address without the user and password in it."""
+@dataclass(frozen=True)
+class _Git:
+    """git(1) in a folder, as the owner of its repository."""
+
+    folder: Path
+    owner: os.stat_result
+
+    def __call__(self, *words: str, check: bool = True) -> str:
+        command, environment = ["git", "-c", "core.fsmonitor=false", *words], _ENVIRONMENT
+        if self.owner.st_uid != os.geteuid():
+            ids = ["--reuid", str(self.owner.st_uid), "--regid", str(self.owner.st_gid), "--clear-groups"]
+            command, environment = ["setpriv", *ids, "--", *command], {**_ENVIRONMENT, **_NO_HOME}
+        return run(command, cwd=self.folder, env=environment, check=check).stdout.strip()
+
+
+def public_address(url: str) -> str:
+    """Return an address without user, password and query, which can hold secrets; empty for a path of this computer."""
     parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    if parts.scheme in ("", "file"):
+        known = re.fullmatch(r"(?:[^@/]+@)?([A-Za-z0-9.-]+):(?!/)(.+)", url)  # host:path, as scp(1) has it
+        return f"ssh://{known[1]}/{known[2]}" if known else ""
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def write_provenance(manifest: Mapping[str, Any], origins: Origins, path: Path) -> None:

@@ -63,6 +63,11 @@ class SeenReleases:
             hint = f"the mirror may hold back updates: try another one; to accept the old version, edit {self.file}"
             raise StagewrightError(Reason.REPLAYED, what, hint=hint)
 
+        if known and seen_of(pointer).order == known.order and pointer.sums != known.sums:
+            what = f"{name}: version {pointer.version} was verified before with other content"
+            hint = f"ask the publisher which is right; to accept the new content, edit {self.file}"
+            raise StagewrightError(Reason.REPLAYED, what, hint=hint)
+
     def remember(self, pointer: Pointer) -> None:
         """Write a version that was verified, unless a newer one is known."""
         with locked(self.file.with_name(f"{self.file.name}.lock")):

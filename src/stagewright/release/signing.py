@@ -26,6 +26,7 @@ DETACHED, MINISIGNED = ".asc", ".minisig"
 """Suffixes of signatures: detached ones by OpenPGP, and those by minisign."""
 
 PUBLIC_KEY, MINISIGN_KEY = "signing-key.asc", "minisign.pub"
+MINISIGN_PATTERN = r"RW[A-Za-z0-9+/]{53,54}=?"
 """Files with the public keys, next to the folders of versions."""
 
 _NO_KEY, _CANNOT_SIGN = 3, 4
@@ -148,7 +149,7 @@ class OpenPgpSigning(Secrets):
 class MinisignSigning(Secrets):
     """A key for signatures by minisign."""
 
-    key: Annotated[str, Matching(r"RW[A-Za-z0-9+/]{53,54}=?", "the public key, as in the last line of minisign.pub")]
+    key: Annotated[str, Matching(MINISIGN_PATTERN, "the public key, as in the last line of minisign.pub")]
     """The public key: the last line of the file `minisign.pub`."""
     secret: Annotated[SecretPath, NotInKey()]
     """The file with the secret key."""

@@ -6,6 +6,7 @@ generated from its source files, which are packages too, with their digests. The
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -136,11 +137,17 @@ class _Builder:
         return self.model.Package(spdx_id, name, place, files_analyzed=False, **more)
 
 
-def _expression(text: str) -> Any:
+@functools.cache
+def _licensing() -> Any:
     from license_expression import get_spdx_licensing  # noqa: PLC0415
+
+    return get_spdx_licensing()  # it makes a new index of all licences at each call
+
+
+def _expression(text: str) -> Any:
     from spdx_tools.spdx.model import SpdxNoAssertion  # noqa: PLC0415
 
-    return SpdxNoAssertion() if text == NOASSERTION else get_spdx_licensing().parse(text)
+    return SpdxNoAssertion() if text == NOASSERTION else _licensing().parse(text)
 
 
 def _comment(one: Component) -> str:

@@ -99,8 +99,13 @@ def mark() -> str:
 
 def owner() -> IdRange | None:
     """Return the ids outside that own the files of layers as root; None if they are those of this computer."""
-    uid, _, gid = mark().partition(":")
-    return IdRange(int(uid), int(gid)) if gid else None
+    return range_of(mark())
+
+
+def range_of(mark: str) -> IdRange | None:
+    """Return the range that a mark names; None if it is the ids of this computer."""
+    uid, _, gid = mark.partition(":")
+    return IdRange(int(uid), int(gid)) if uid.isdecimal() and gid.isdecimal() else None
 
 
 @functools.cache

@@ -13,7 +13,8 @@ import click
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener
-from stagewright.store.store import Store, default_store
+from stagewright.store.place import default_store
+from stagewright.store.store import Store
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

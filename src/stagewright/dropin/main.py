@@ -24,7 +24,8 @@ from stagewright.dropin.snapshot import Snapshots
 from stagewright.engine.worker import disk_error
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
 from stagewright.run import UMASK, restart_in_utf8_mode
-from stagewright.store.store import Store, default_store
+from stagewright.store.place import default_store
+from stagewright.store.store import Store
 from stagewright.ui.catalyst import CatalystLog, Level
 from stagewright.ui.streams import flush_output, prepare_streams, unfiltered
 

@@ -39,7 +39,8 @@ from stagewright.repos.repository_cache import trees_folder
 from stagewright.store.collect import Garbage, collect, damaged_results, unneeded, unused_packages, unused_seeds
 from stagewright.store.in_use import in_use
 from stagewright.store.integrity import with_layers
-from stagewright.store.store import Store, default_store
+from stagewright.store.place import default_store
+from stagewright.store.store import Store
 
 _TOLERANCE = 60
 """Seconds that the time stamp of a project may be ahead of the clock: clocks differ."""

@@ -49,7 +49,7 @@ def verify(store: Store, keys: Iterable[str] | None, emit: Listener, *, keep: bo
 def _examined(store: Store, chosen: list[tuple[Yields, str]], emit: Listener) -> list[Finding]:
     findings = []
     with in_use(store, [key for _, key in chosen]):  # a collection would look like damage
-        present = [(yields, key) for yields, key in chosen if store.has(yields, key)]
+        present = [(yields, key) for yields, key in chosen if store.is_complete(yields, key)]
         for done, (yields, key) in enumerate(present, 1):
             finding = integrity.examine(store, yields, key)
             emit(NodeProgress(node="verify", done=done, total=len(present), name=f"{finding.node}, {finding.state}"))

@@ -34,7 +34,7 @@ from stagewright.root import files
 from stagewright.run import UMASK, exit_if_orphaned, interactive, package_path, python
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.meta import Meta
-from stagewright.store.store import is_full
+from stagewright.store.place import is_full
 from stagewright.trees import give, make_read_only, tree_size
 
 FETCHED = "fetched.json"

@@ -21,7 +21,7 @@ from stagewright.events import Event, NodeFinished, Status
 from stagewright.kinds.registry import by_kind
 from stagewright.root import cgroup
 from stagewright.run import PIPE, Process, describe, network, spawn
-from stagewright.store.store import is_full
+from stagewright.store.place import is_full
 
 _TAIL = 1 << 16
 """Bytes at the end of a log in which the last lines are."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.graph.node import Yields
+from stagewright.ids import mark
 from stagewright.store.in_use import collecting, keys_in_use
 from stagewright.store.integrity import read_meta, results, with_layers
 from stagewright.store.meta import Meta
@@ -35,13 +36,15 @@ def unneeded(store: Store, needed: set[str], report: Callable[[str], None] = lam
     """Return the results that neither ``needed`` nor any project known to the store nor a running process needs.
 
     The largest come first. Layers below a needed layer are needed, too. Projects whose folder is gone do not count.
-    A result without a valid description is reported and left out.
+    Layers whose files have other ids than builds have now are needed only by a running process. A result without a
+    valid description is reported and left out.
     """
-    keep = with_layers(store, needed | set(_registered(store)) | keys_in_use(store))
+    used = with_layers(store, keys_in_use(store))
+    keep = with_layers(store, used | needed | set(_registered(store)))
     found = [
         Garbage(store.folder(yields, meta.key), f"{meta.node} ({meta.kind})", meta.size, meta.key)
         for yields, meta in _all(store, report)
-        if meta.key not in keep
+        if meta.key not in (keep if store.is_usable(yields, meta.key) or not mark() else used)
     ]
     return sorted(found, key=lambda garbage: -garbage.size)
 
@@ -95,7 +98,7 @@ def leftovers(store: Store) -> list[Garbage]:
 
 
 def damaged_results(store: Store) -> list[Garbage]:
-    """Return the damaged results that were set aside (``store/integrity.py``)."""
+    """Return the results that were set aside: damaged ones, and layers with other ids that were built again."""
     return [
         Garbage(folder, f"set aside, key {folder.name[:12]}", tree_size(folder), "")
         for folder in (store.path / "damaged").glob("*")
@@ -110,7 +113,7 @@ def collect(store: Store, garbage: list[Garbage], report: Callable[[str], None] 
     """
     with collecting(store) as used:
         needed = with_layers(store, used)
-        going = [item for item in garbage if item.key not in needed]
+        going = [item for item in garbage if item.path.name.partition(".")[0] not in needed]  # also what was set aside
         for item in going:
             with store.locked(item.lock) as mine:
                 if mine:

@@ -74,14 +74,25 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Ids:
-    """The ids that a user namespace has on disk: ``first`` is its id 0. The default is the host's ids."""
+    """The ids that a user namespace has on disk. The default is the host's ids.
+
+    ``first`` is its user id 0, and ``first_group`` its group id 0.
+    """
 
     first: int = 0
     count: int = 1 << 32
+    first_group: int = 0
 
-    def inside(self, number: int) -> int:
-        """Return an id on disk as the namespace shows it: 65534 for one that it does not have."""
-        return number - self.first if self.first <= number < self.first + self.count else 65534
+    def user(self, number: int) -> int:
+        """Return a user id on disk as the namespace shows it: 65534 for one that it does not have."""
+        return self._inside(number, self.first)
+
+    def group(self, number: int) -> int:
+        """Return a group id on disk as the namespace shows it: 65534 for one that it does not have."""
+        return self._inside(number, self.first_group)
+
+    def _inside(self, number: int, first: int) -> int:
+        return number - first if first <= number < first + self.count else 65534
 
 
 NO_NAMESPACE = Ids()
@@ -142,8 +153,8 @@ class Reader:
             name,
             _TYPES[stat.S_IFMT(info.st_mode)],
             stat.S_IMODE(info.st_mode),
-            self._ids.inside(info.st_uid),
-            self._ids.inside(info.st_gid),
+            self._ids.user(info.st_uid),
+            self._ids.group(info.st_gid),
             info.st_size if stat.S_ISREG(info.st_mode) else 0,
             info.st_mtime_ns if self._times else 0,
             content,

@@ -39,7 +39,7 @@ from stagewright.store.content import (
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.in_use import collecting
 from stagewright.store.meta import Meta
-from stagewright.store.store import PARTS, Store, sync_folder, write_atomically
+from stagewright.store.store import PARTS, Store, ids_of, sync_folder, write_atomically
 
 MOST = 1000
 """Largest number of differences that are kept for one result."""
@@ -90,9 +90,12 @@ class Moved:
 
 
 def results(store: Store, keys: Iterable[str] | None = None) -> list[tuple[Yields, str]]:
-    """Return the results in the store, sorted; only those with one of some keys, if these are given."""
+    """Return the results in the store, sorted; only those with one of some keys, if these are given.
+
+    Layers whose files have other ids than builds have now are among them.
+    """
     names = {yields: set(keys) if keys is not None else _names(store, yields) for yields in Yields}
-    return [(yields, key) for yields in Yields for key in sorted(names[yields]) if store.has(yields, key)]
+    return [(yields, key) for yields in Yields for key in sorted(names[yields]) if store.is_complete(yields, key)]
 
 
 def _names(store: Store, yields: Yields) -> set[str]:
@@ -102,7 +105,7 @@ def _names(store: Store, yields: Yields) -> set[str]:
 def examine(store: Store, yields: Yields, key: str, ids: Ids | None = None) -> Finding:
     """Read a whole result and compare it with its list.
 
-    ``ids`` are those that builds have on disk; the default is those of builds of this process.
+    ``ids`` are those of the build that made it; the default is those that the result names.
     """
     return _examined(store, yields, key, ids, None)
 
@@ -139,10 +142,11 @@ def _failures(folder: Path, damages: list[Damage]) -> Iterator[None]:
 
 
 def _ids_on_disk(folder: Path) -> Ids:
-    found = build_ids.owner()
+    """Return the ids that own the files of a layer. A copy of a layer may belong to the host's ids."""
+    found = build_ids.range_of(ids_of(folder))
     if found is None or not os.path.lexists(folder / "tree"):
         return NO_NAMESPACE
-    ids = Ids(found.uid, build_ids.SIZE)
+    ids = Ids(found.uid, build_ids.SIZE, found.gid)
     return ids if 0 <= (folder / "tree").lstat().st_uid - ids.first < ids.count else NO_NAMESPACE
 
 
@@ -270,7 +274,7 @@ def set_aside(store: Store, findings: Iterable[Finding], report: Callable[[str],
 
 def _is_as_found(store: Store, finding: Finding) -> bool:
     """Return False for a result that was removed, or built again, since it was examined."""
-    if not store.has(finding.yields, finding.key):
+    if not store.is_complete(finding.yields, finding.key):
         return False
     meta = read_meta(store, finding.yields, finding.key)
     return (meta.seal if isinstance(meta, Meta) else "") == finding.seal
@@ -289,7 +293,7 @@ def _spread(staying: set[str], findings: Mapping[str, Finding]) -> None:
 
 def with_layers(store: Store, keys: set[str]) -> set[str]:
     """Return keys and those of the layers below, as far as they can be read."""
-    metas = [read_meta(store, Yields.LAYER, key) for key in keys if store.has(Yields.LAYER, key)]
+    metas = [read_meta(store, Yields.LAYER, key) for key in keys if store.is_complete(Yields.LAYER, key)]
     return keys.union(*(meta.stack for meta in metas if isinstance(meta, Meta)))
 
 

@@ -13,7 +13,8 @@
     artifacts/<key>/tree/        files for users or for other nodes
     artifacts/<key>/content.gz
     artifacts/<key>/meta.json
-    damaged/<key>.<id>/          results that were not what their list says, until gc (store/integrity.py)
+    damaged/<key>.<id>/          results that are not what their list says (store/integrity.py), and layers with other
+                                 ids that were built again; until gc
     work/<key>.<id>/             one attempt at building a node: overlay upper, /var/tmp/portage, job.json
     failed/<project>/<node>/     the work folder of the last failed attempt, for ``stagewright shell``
     locks/<key>.lock             flock(2): held by the run that builds this node
@@ -45,7 +46,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -119,6 +119,12 @@ class Store:
             )
         elif not os.access(self.path / "work", os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, "not writable", str(self.path))
+        elif (owner := stamp.stat().st_uid) != (ids.INVOKER if ids.is_private() else os.geteuid()):
+            raise StagewrightError(
+                Reason.NOT_ROOT,
+                f"{self.path}: the store belongs to another user (uid {ids.outside(owner)})",
+                hint="run as that user, or use --store FOLDER",
+            )
         for name in CLOSED:
             with contextlib.suppress(FileNotFoundError):  # in a store that another process makes now
                 (self.path / name).mkdir(mode=0o700, exist_ok=True)  # stores of former versions lack some
@@ -137,8 +143,15 @@ class Store:
 
     def has(self, yields: Yields, key: str) -> bool:
         """Return True if the result with this key is complete, and its files have the ids that builds have now."""
-        folder = self.folder(yields, key)
-        return (folder / "meta.json").exists() and (yields is Yields.ARTIFACT or _ids_of(folder) == ids.mark())
+        return self.is_complete(yields, key) and self.is_usable(yields, key)
+
+    def is_complete(self, yields: Yields, key: str) -> bool:
+        """Return True if the store has the result with this key, with whatever ids."""
+        return (self.folder(yields, key) / "meta.json").exists()
+
+    def is_usable(self, yields: Yields, key: str) -> bool:
+        """Return True if the files of a result have the ids that builds have now."""
+        return yields is Yields.ARTIFACT or ids_of(self.folder(yields, key)) == ids.mark()
 
     def meta(self, yields: Yields, key: str) -> Meta:
         """Return the description of a result. Raises: NOT_BUILT if it is not in the store, DAMAGED if it is invalid."""
@@ -163,8 +176,14 @@ class Store:
         ]
 
     def stack(self, key: str) -> list[Path]:
-        """Return the trees of a root, topmost layer first."""
-        return [self.tree(Yields.LAYER, layer) for layer in self.meta(Yields.LAYER, key).stack]
+        """Return the trees of a root, topmost layer first. Raises: NOT_BUILT if a layer has the ids of other builds."""
+        layers = self.meta(Yields.LAYER, key).stack
+        for layer in layers:
+            if not self.is_usable(Yields.LAYER, layer):
+                found = ids_of(self.folder(Yields.LAYER, layer))
+                what = f"key {layer[:12]}: its files have the ids of other builds (found {found}, need {ids.mark()})"
+                raise StagewrightError(Reason.NOT_BUILT, what, hint="stagewright build")
+        return [self.tree(Yields.LAYER, layer) for layer in layers]
 
     def cache(self, name: str) -> Path:
         """Return a file or folder that all nodes share."""
@@ -217,13 +236,15 @@ class Store:
     ) -> None:
         """Move a finished tree into the store, meta data last. If the key is in the store, remove the tree.
 
-        The list of the content is made first. Times of an artifact are not in it: it has links in output folders.
+        A layer with other ids is set aside until gc; processes that have mounted it are not disturbed. The list of the
+        content is made first. Times of an artifact are not in it: it has links in output folders.
         """
         target = self.folder(yields, meta.key)
         if self.has(yields, meta.key):
             remove_tree(tree)
             return
-        (target / "meta.json").unlink(missing_ok=True)  # of a layer with other ids
+        if self.is_complete(yields, meta.key):  # a layer with other ids, which another process may use
+            target.rename(self.path / "damaged" / f"{meta.key}.{secrets.token_hex(4)}")
         remove_tree(target)
         target.mkdir()
         tree.rename(target / "tree")
@@ -234,9 +255,9 @@ class Store:
         parts = [target / name for name in PARTS if (target / name).exists()]
         layer = yields is Yields.LAYER
         content = write_content(parts, target / CONTENT, times=layer, ids=NO_NAMESPACE if layer else ANY_OWNER)
-        run(["sync", "-f", target])
-        if yields is Yields.LAYER:
+        if layer:
             (target / "ids").write_text(ids.mark() + "\n", encoding="ascii")
+        run(["sync", "-f", target])
         ids.hand_over(target)
         info = (target / "tree").lstat()
         top = [stat.S_IMODE(info.st_mode), info.st_mtime_ns] if yields is Yields.LAYER else []
@@ -336,7 +357,7 @@ class Store:
         write_atomically(self.path / "projects" / f"{file_name(str(project))}.json", json.dumps(data, indent=1))
 
 
-def _ids_of(folder: Path) -> str:
+def ids_of(folder: Path) -> str:
     """Return the mark of the ids that own the files of a layer. Layers of former versions have those of the host."""
     try:
         return (folder / "ids").read_text(encoding="ascii").strip()
@@ -382,21 +403,3 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-FULL = 8 << 20
-"""Free space in bytes below which a file system counts as full when a build fails."""
-
-
-def is_full(path: Path) -> bool:
-    """Return True if the file system of a folder is full."""
-    return shutil.disk_usage(path).free < FULL
-
-
-def default_store() -> Path:
-    """Return the folder of the store: ``STAGEWRIGHT_STORE``, or the cache of the system (root) or the user (others)."""
-    if named := os.environ.get("STAGEWRIGHT_STORE"):
-        return Path(named)
-    if os.geteuid() == 0:
-        return Path("/var/cache/stagewright")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stagewright"

@@ -19,6 +19,7 @@ from stagewright.netboot.writer import NetSet, NetSetParts, write_set
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="NOT TESTED: no openssl")
 EPOCH = 1_700_000_000
+USAGE, CODE = ("-addext", "keyUsage=digitalSignature"), ("-addext", "extendedKeyUsage=codeSigning")
 SIGNED = ("boot/gentoo", "boot/gentoo.igz", "combined.igz", "boot.ipxe")
 
 
@@ -30,7 +31,7 @@ def certificate(folder: Path, *more: str, key: str = "rsa:2048") -> ImageSigning
 
 @pytest.fixture
 def keys(tmp_path: Path) -> ImageSigning:
-    return certificate(tmp_path, "-addext", "extendedKeyUsage=codeSigning")
+    return certificate(tmp_path, *USAGE, *CODE)
 
 
 @pytest.fixture
@@ -101,8 +102,9 @@ def test_a_set_without_keys_asks_for_no_signatures(written: Callable[..., Path])
 @pytest.mark.parametrize(
     ("more", "key", "missing"),
     [
-        ((), "rsa:2048", "Code Signing"),
-        (("-addext", "extendedKeyUsage=codeSigning", "-pkeyopt", "ec_paramgen_curve:P-256"), "ec", "rsaEncryption"),
+        (USAGE, "rsa:2048", "Code Signing"),
+        (CODE, "rsa:2048", "Digital Signature"),
+        ((*USAGE, *CODE, "-pkeyopt", "ec_paramgen_curve:P-256"), "ec", "rsaEncryption"),
     ],
 )
 def test_certificates_that_ipxe_does_not_accept_are_refused(

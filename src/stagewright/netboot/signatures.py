@@ -16,6 +16,7 @@ from stagewright.project.fields import FilePath, SecretPath
 from stagewright.run import run
 
 SUFFIX = ".sig"
+_REQUIRED = ("Public Key Algorithm: rsaEncryption", "Digital Signature", "Code Signing")
 
 
 class ImageSigning(SigningKeys):
@@ -26,14 +27,16 @@ class ImageSigning(SigningKeys):
     key: SecretPath
     """The private RSA key, without a password, outside the project."""
     certificate: FilePath
-    """The certificate, with the extended key usage codeSigning. iPXE must trust it, or the one that signed it."""
+    """The certificate, with key usage digitalSignature and extended key usage codeSigning. iPXE must trust it, or the
+    one that signed it."""
 
 
 def check_certificate(certificate: Path) -> None:
     """Raise ``BUILD_FAILED`` if iPXE would not accept signatures by this certificate."""
     done = run(["openssl", "x509", "-in", certificate, "-noout", "-text"], check=False)
-    hint = "make an RSA certificate: openssl req -x509 -newkey rsa:3072 -addext extendedKeyUsage=codeSigning ..."
-    lacks = [word for word in ("Public Key Algorithm: rsaEncryption", "Code Signing") if word not in done.stdout]
+    usage = "-addext keyUsage=digitalSignature -addext extendedKeyUsage=codeSigning"
+    hint = f"make an RSA certificate: openssl req -x509 -newkey rsa:3072 {usage} ..."
+    lacks = [word for word in _REQUIRED if word not in done.stdout]
     if done.code != 0:
         raise StagewrightError(Reason.BUILD_FAILED, f"{certificate.name}: not a certificate in PEM format", hint=hint)
     if lacks:

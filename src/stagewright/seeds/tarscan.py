@@ -117,6 +117,8 @@ class TarScan:
             real = max(real, self._size(header[483:495]))
         if kind in (b"3", b"4"):
             self._record(name, header)
+        elif kind == b"1":
+            self._link(absolute(name), absolute(target))
         self._pax = {}
         if kind in b"123456" and kind:  # links, devices, folders and pipes have no content
             stored = real = 0
@@ -136,9 +138,7 @@ class TarScan:
             for key, at in ((b"uid", 108), (b"gid", 116))
         ]
         mode, major, minor = (self._size(header[at : at + 8]) for at in (100, 329, 337))
-        path = "/" + "/".join(part for part in name.decode(errors="replace").split("/") if part not in ("", "."))
-        if not _NODE_NAME.fullmatch(path):  # the name becomes a word of commands for debugfs and mksquashfs
-            raise StagewrightError(Reason.UNSAFE_ARCHIVE, f"{self.name}: odd name of a device node ({path!r})")
+        path = absolute(name)
         node = DeviceNode(
             path=path,
             type="c" if header[156:157] == b"3" else "b",
@@ -148,7 +148,19 @@ class TarScan:
             major=major,
             minor=minor,
         )
-        self.devices = [*(other for other in self.devices if other.path != path), node]
+        self._keep(node)
+
+    def _link(self, path: str, target: str) -> None:
+        """Record a hard link to a device node as another node."""
+        for node in self.devices:
+            if node.path == target:
+                self._keep(node.model_copy(update={"path": path}))
+                return
+
+    def _keep(self, node: DeviceNode) -> None:
+        if not _NODE_NAME.fullmatch(node.path):  # the name becomes a word of commands for debugfs and mksquashfs
+            raise StagewrightError(Reason.UNSAFE_ARCHIVE, f"{self.name}: odd name of a device node ({node.path!r})")
+        self.devices = [*(other for other in self.devices if other.path != node.path), node]
         if len(self.devices) > _MOST_DEVICES:
             raise self._too_large("device nodes", _MOST_DEVICES)
 
@@ -198,6 +210,11 @@ class TarScan:
             f"{self.name}: too large (more than {limit} {what})",
             hint="if you trust the archive, set `limits = { size = ..., members = ... }`",
         )
+
+
+def absolute(name: bytes) -> str:
+    """Return the path of a member in its root."""
+    return "/" + "/".join(part for part in name.decode(errors="replace").split("/") if part not in ("", "."))
 
 
 def _is_header(block: bytes) -> bool:

@@ -17,7 +17,7 @@ from typing import IO
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.sandbox import host_program, unpacker
 from stagewright.run import KILLED, NO_ROOM, PIPE, failure, paste, pipeline, spawn, widen
-from stagewright.seeds.tarscan import Bounds, TarScan
+from stagewright.seeds.tarscan import Bounds, TarScan, absolute
 
 COMPRESSORS = {
     b"\xfd7zXZ\x00": ("xz", "--threads=0"),
@@ -43,7 +43,8 @@ _UNSAFE = re.compile(
     r"Member name contains '\.\.'|Removing leading|Not a directory|File exists|Cannot unlink", re.IGNORECASE
 )
 _INSIDE = "/mnt"
-_NO_NODE = re.compile(r"^tar: .*: Cannot mknod: Operation not permitted\n", re.MULTILINE)
+_NO_NODE = re.compile(r"^tar: (.*: Cannot mknod: Operation not permitted|A lone zero block at \d+)\n", re.MULTILINE)
+_NO_LINK = re.compile(r"^tar: .*: Cannot hard link to .(.*).: No such file or directory\n", re.MULTILINE)
 _ONLY = "tar: Exiting with failure status due to previous errors"
 
 
@@ -86,10 +87,17 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
     log.write(f"+ {paste(sandboxed.words)}\n{text}\n")
     if code in KILLED:
         raise failure(["tar"], code, text)
-    if scan.devices and _NO_NODE.sub("", text) == _ONLY:  # tar has unpacked everything else
+    if scan.devices and _without_nodes(text, scan) == _ONLY:  # tar has unpacked everything else
         code, text = 0, ""
     _judge(name, code, text, damage)
     return scan
+
+
+def _without_nodes(said: str, scan: TarScan) -> str:
+    """Return the messages of tar without those about device nodes and links to them, which the scan has recorded."""
+    nodes = {node.path for node in scan.devices}
+    said = _NO_LINK.sub(lambda found: "" if absolute(found[1].encode()) in nodes else found[0], said)
+    return _NO_NODE.sub("", said)
 
 
 def check_root(tree: Path, name: str) -> None:

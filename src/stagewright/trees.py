@@ -129,7 +129,7 @@ def files_below(path: Path) -> list[str]:
     found = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for step in walk_tree(path):
-            names = [file.name for file in step.files if not _leads_to_folder(file)]
+            names = [file.name for file in step.files if not leads_to_folder(file)]
             inner = step.path() if names else ""
             if len(os.fsencode(inner)) > LONGEST_PATH:
                 raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), inner)
@@ -137,7 +137,8 @@ def files_below(path: Path) -> list[str]:
     return found
 
 
-def _leads_to_folder(file: os.DirEntry[str]) -> bool:
+def leads_to_folder(file: os.DirEntry[str]) -> bool:
+    """Return True for a symbolic link to a folder."""
     try:
         return file.is_symlink() and file.is_dir()
     except OSError:  # a loop

@@ -16,7 +16,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import keyring
 from stagewright.portage import gpkg
 from stagewright.root.sandbox import Bind, signer
-from stagewright.run import run
+from stagewright.run import Result, run
 
 _NO_KEY, _CANNOT_SIGN = 3, 4
 """Exit codes of ``sign_packages.sh``."""
@@ -71,13 +71,7 @@ class PackageSigner:
             lines = "".join(f"{request}\n" for request in requests).encode()
             result = run(signer(self.scratch / "out", "/tmp/out", words, binds=binds), stdin=lines, check=False)
         if result.code:
-            said = {_NO_KEY: f"the file holds no secret key {self.key}", _CANNOT_SIGN: "the key cannot sign"}
-            raise StagewrightError(
-                Reason.INVALID_VALUE,
-                f"sign.secret: {said.get(result.code, 'gpg failed')}",
-                detail=result.stderr,
-                hint="write it with `gpg --armor --export-secret-keys FINGERPRINT`, and its passphrase to a file",
-            )
+            raise signing_failure("sign.secret", self.key, result)
 
     def _verify(self, files: Sequence[Path], public: Path) -> None:
         """Verify the signatures, as a machine does that uses the packages."""
@@ -97,6 +91,14 @@ class PackageSigner:
         with path.open("wb") as stream:
             stream.writelines(package.chunks(member))
         return path
+
+
+def signing_failure(setting: str, key: str, result: Result) -> StagewrightError:
+    """Return the error for a script that signs in a sandbox. ``setting`` is the one that names the file of the key."""
+    said = {_NO_KEY: f"the file holds no secret key {key}", _CANNOT_SIGN: "the key cannot sign"}
+    hint = "write it with `gpg --armor --export-secret-keys FINGERPRINT`, and its passphrase to a file"
+    message = f"{setting}: {said.get(result.code, 'gpg failed')}"
+    return StagewrightError(Reason.INVALID_VALUE, message, detail=result.stderr, hint=hint)
 
 
 def _signed_members(package: gpkg.BinaryPackage) -> list[gpkg.Member]:

@@ -113,11 +113,12 @@ class Publisher:
     def publish(self, *, dry_run: bool = False) -> Published:
         """Publish the release. Raises: DUPLICATE_NAME if the version exists with other content, else the failure."""
         version = self.release.version
-        known = self._versions()
+        names = self._try("list", self.target.entries)
+        known = self._versions(names)
         if version in known:
             self._check_same(version)
-        else:
-            self._check_free(version)
+        elif version in names:
+            self._check_ours(version)
         missing = {} if version in known else self._missing()
         folder = self.release.folder / version
         size = sum((folder / name).stat().st_size for name in missing)
@@ -137,10 +138,10 @@ class Publisher:
 
     # looking
 
-    def _versions(self) -> dict[str, Description]:
-        """Return the published versions of this release."""
+    def _versions(self, names: Sequence[str]) -> dict[str, Description]:
+        """Return the published versions of this release, among the names in the target."""
         found = {}
-        for name in self._try("list", self.target.entries):
+        for name in names:
             if name.startswith(".") or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name) or name == LATEST:
                 continue
             description = self._describe(name)
@@ -155,11 +156,12 @@ class Publisher:
     def _describe(self, name: str) -> Description | None:
         """Return the description of a published version; None if the folder is not a whole version."""
         try:
-            data = self._try(f"read {name}", lambda: self._read(f"{name}/{DESCRIPTION}"))
-            self._try(f"read {name}", lambda: self._read(f"{name}/{SUMS}"))
+            data = self._read_if_there(f"{name}/{DESCRIPTION}")
+            if data is None or self._read_if_there(f"{name}/{SUMS}") is None:
+                return None
             return Description.parse(data)
-        except (StagewrightError, NotADirectoryError) as error:
-            if isinstance(error, StagewrightError) and error.reason not in (Reason.NOT_FOUND, Reason.FORMAT):
+        except StagewrightError as error:
+            if error.reason is not Reason.FORMAT:
                 raise
             return None
 
@@ -178,16 +180,14 @@ class Publisher:
             what = f"{version}: published at {self.target.name} already, with other content"
             raise StagewrightError(Reason.DUPLICATE_NAME, what, hint="raise `version` in [project]")
 
-    def _check_free(self, version: str) -> None:
-        """Check that nothing else has the name of the version. Object stores can have the files of a cut upload there.
+    def _check_ours(self, version: str) -> None:
+        """Check what has the name of the version but is not a whole version. Object stores have cut uploads there.
 
         Raises: DUPLICATE_NAME for another release, or a folder that is not whole.
         """
-        if version not in self._try("list", self.target.entries):
-            return
         if not self.target.renames:
-            found = self._read_if_there(f"{version}/{DESCRIPTION}")
-            if found in (None, (self.release.folder / version / DESCRIPTION).read_bytes()):
+            ours = (self.release.folder / version / DESCRIPTION).read_bytes()
+            if self._read_if_there(f"{version}/{DESCRIPTION}") in (None, ours):
                 return
         what = f"{version}: {self.target.name} has something else of this name"
         hint = "give each release its own target, raise `version` in [project], or remove it there"

@@ -14,7 +14,7 @@ from pathlib import Path
 from stagewright.portage.ebuild_facts import EbuildFacts
 from stagewright.portage.installed import VDB, installed_packages, recorded_files
 from stagewright.release.bill import Bill, Component, Image, joined
-from stagewright.trees import LONGEST_PATH, walk_tree
+from stagewright.trees import LONGEST_PATH, leads_to_folder, walk_tree
 from stagewright.untrusted import number, read_root_text, read_text
 
 DPKG = "var/lib/dpkg"
@@ -96,16 +96,9 @@ def files_of_root() -> list[str]:
         is_deep = len(step.names) > _DEEPEST
         folder = "/".join(step.names[:_DEEPEST]) + "/..." if is_deep else step.path()
         if not f"{folder}/".startswith(records):
-            names = (file.name for file in step.files if not _leads_to_folder(file))
+            names = (file.name for file in step.files if not leads_to_folder(file))
             found += [f"/{folder}/{name}" if folder else f"/{name}" for name in names]
     return found
-
-
-def _leads_to_folder(file: os.DirEntry[str]) -> bool:
-    try:
-        return file.is_symlink() and file.is_dir()
-    except OSError:  # a loop
-        return False
 
 
 def _ebuilds() -> Iterator[tuple[Component, list[str]]]:

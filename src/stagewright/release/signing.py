@@ -17,6 +17,7 @@ from typing import Annotated
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import keyring
 from stagewright.graph.given import NotInKey
+from stagewright.portage.sign_packages import signing_failure
 from stagewright.project.fields import Matching, SecretPath, Section
 from stagewright.project.model import Fingerprint
 from stagewright.root.sandbox import Bind, signer
@@ -29,7 +30,6 @@ PUBLIC_KEY, MINISIGN_KEY = "signing-key.asc", "minisign.pub"
 MINISIGN_PATTERN = r"RW[A-Za-z0-9+/]{53,54}=?"
 """Files with the public keys, next to the folders of versions."""
 
-_NO_KEY, _CANNOT_SIGN = 3, 4
 """Exit codes of ``sign_release.sh``."""
 
 
@@ -118,13 +118,7 @@ class OpenPgpSigning(Secrets):
             words = signer(out, "/tmp/out", ["sh", "/tmp/sign.sh", self.key, *requests], binds=binds)
             result = run(words, stdin=self.read_passphrase(), check=False)
         if result.code:
-            said = {_NO_KEY: f"the file holds no secret key {self.key}", _CANNOT_SIGN: "the key cannot sign"}
-            raise StagewrightError(
-                Reason.INVALID_VALUE,
-                f"sign.openpgp.secret: {said.get(result.code, 'gpg failed')}",
-                detail=result.stderr,
-                hint="write it with `gpg --armor --export-secret-keys FINGERPRINT`, and its passphrase to a file",
-            )
+            raise signing_failure("sign.openpgp.secret", self.key, result)
 
     def _sign_with_agent(self, requests: Sequence[str], inside: Path, out: Path) -> None:
         phrase = self.read_passphrase()

@@ -162,9 +162,10 @@ class ReleaseVerifier:
             raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint="try another mirror")
         listed = self._verify_list(keys, files, DIGESTS)
         sums = read_sums(data.decode("utf-8", errors="replace"))
-        description = _description(files, sums)
+        description, own_size = _description(files, sums)
         _check_name(description, folder, pointer)
-        problems = list(_check_files(files, sums, description, listed))
+        sizes = {**description.files, DIGESTS: len(listed), DESCRIPTION: own_size}
+        problems = list(_check_files(files, sums, sizes, listed))
         if problems:
             raise ProblemsError(problems)
         size = sum(description.files.values())
@@ -198,15 +199,15 @@ def _plain_text(data: bytes) -> bytes:
     return text.partition(b"\n-----BEGIN PGP SIGNATURE-----")[0] + b"\n"
 
 
-def _description(files: ReleaseFiles, sums: dict[str, str]) -> Description:
-    """Return the description of a release, whose digest must be in the list."""
+def _description(files: ReleaseFiles, sums: dict[str, str]) -> tuple[Description, int]:
+    """Return the description of a release, whose digest must be in the list, and its size in bytes."""
     data = read_small(files, DESCRIPTION, TEXT_LIMIT)
     if hashlib.sha256(data).hexdigest() != sums.get(DESCRIPTION):
         raise StagewrightError(Reason.DIGEST_MISMATCH, f"{DESCRIPTION}: content differs from {SUMS}")
     description = Description.parse(data)
     if set(description.files) != set(sums) - {DESCRIPTION, DIGESTS}:
         raise StagewrightError(Reason.BAD_LISTING, f"{DESCRIPTION}: lists other files than {SUMS}")
-    return description
+    return description, len(data)
 
 
 def _check_name(description: Description, folder: str, pointer: Pointer | None) -> None:
@@ -220,15 +221,14 @@ def _check_name(description: Description, folder: str, pointer: Pointer | None) 
 
 
 def _check_files(
-    files: ReleaseFiles, sums: dict[str, str], description: Description, listed: bytes
+    files: ReleaseFiles, sums: dict[str, str], sizes: dict[str, int], listed: bytes
 ) -> Iterator[StagewrightError]:
     """Yield the problem of each file that is missing, cut, longer, changed or does not belong to the release."""
     found: list[FileDigests] = []
     failed = False
-    known = {DIGESTS: len(listed), DESCRIPTION: TEXT_LIMIT}
     for name, digest in sums.items():
         try:
-            one = _digests(files, name, description.files.get(name, known.get(name)))
+            one = _digests(files, name, sizes.get(name))
         except StagewrightError as error:
             failed = True
             yield error
@@ -255,7 +255,7 @@ def _digests(files: ReleaseFiles, name: str, size: int | None) -> FileDigests:
             if size is not None and seen > size:
                 raise StagewrightError(Reason.WRONG_LENGTH, f"{name}: longer than {size} bytes")
             digester.update(chunk)
-    if size is not None and seen < size and name != DESCRIPTION:
+    if size is not None and seen < size:
         raise StagewrightError(Reason.WRONG_LENGTH, f"{name}: cut after {seen} of {size} bytes")
     return digester.result(name)
 

@@ -109,9 +109,14 @@ def test_files_without_owner_are_in_the_bill(made: tuple[Path, Run]) -> None:
 def test_the_provenance_names_seeds_repositories_and_keys(made: tuple[Path, Run]) -> None:
     (path,) = (made[0] / "out/public/1").glob("*.provenance.json")
     statement = read(path)
-    (subject,) = statement["subject"]
     sums = (path.parent / "SHA256SUMS").read_text(encoding="utf-8")
-    assert f"{subject['digest']['sha256']}  {subject['name']}\n" in sums
+    subjects = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+    assert all(f"{digest}  {name}\n" in sums for name, digest in subjects.items())
+    file = path.name.removesuffix(".provenance.json")
+    assert set(subjects) == {
+        file,
+        *(f"{file}.{name}" for name in ("CONTENTS.gz", "DIGESTS", "manifest.json", "sha256")),
+    }
     definition = statement["predicate"]["buildDefinition"]
     assert set(definition["internalParameters"]["keys"]) == {"seed:free", "good"}
     names = [dependency["name"] for dependency in definition["resolvedDependencies"]]

@@ -8,11 +8,14 @@ from pathlib import Path
 from integration.signing import Minisigner, Signer
 
 from stagewright.release.pointer import Pointer, pointer_name
+from stagewright.release.project_source import ProjectSource
+from stagewright.release.provenance import Making, Origins, write_provenance
 from stagewright.release.release_folder import (
     DESCRIPTION,
     LISTS,
     Description,
     ReleasedArtifact,
+    digest_file,
     sizes_of,
     write_lists,
     write_text,
@@ -29,6 +32,15 @@ FILES = {
     "pxe/boot.ipxe": b"#!ipxe\n",
     "pxe/boot/gentoo": b"kernel %b",
 }
+
+
+PROVENANCE = {"iso": "demo.iso.provenance.json", "pxe": "pxe/pxe.provenance.json"}
+"""Paths of the statements about the artifacts, by stage."""
+
+COUNT = len(FILES) + len(PROVENANCE)
+"""The number of files of a version, without description, lists and signatures."""
+
+ORIGINS = Origins(source=ProjectSource(url="https://example.org/demo.git", commit="c" * 40), lock="10" * 32)
 
 
 @dataclass(frozen=True)
@@ -48,21 +60,30 @@ def write_version(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content % version.encode() if b"%b" in content else content)
-    sizes = sizes_of(folder)
+    artifacts = [
+        _artifact(folder, "iso", "livecd-stage3", "ab" * 32, file="demo.iso"),
+        _artifact(folder, "pxe", "pxeboot", "cd" * 32, folder="pxe"),
+    ]
     description = Description(
         project={"name": "demo", "version": version, "source_date_epoch": date},
         release=release,
         version=version,
         date=date,
-        artifacts=[
-            ReleasedArtifact("iso", "livecd-stage3", "ab" * 32, sizes["demo.iso"], file="demo.iso"),
-            ReleasedArtifact("pxe", "pxeboot", "cd" * 32, sizes["pxe/boot/gentoo"], folder="pxe"),
-        ],
-        files=sizes,
+        artifacts=artifacts,
+        files=sizes_of(folder),
         channel=channel,
     )
     write_text(folder / DESCRIPTION, description.text(), date)
     return write_lists(folder, date)
+
+
+def _artifact(base: Path, stage: str, kind: str, key: str, **place: str) -> ReleasedArtifact:
+    """Write the provenance of an artifact, and return its entry in the description."""
+    path, head = PROVENANCE[stage], place.get("folder", "demo.iso")
+    files = [digest_file(base, name) for name in sizes_of(base) if name.startswith(head)]
+    made = Making({"name": "demo", "version": base.name}, stage, key, "code", [])
+    write_provenance(made, [one for one in files if one.file in FILES], ORIGINS, base / path)
+    return ReleasedArtifact(stage, kind, key, sum(one.size for one in files), **place, provenance=path)
 
 
 def write_release(
@@ -85,12 +106,14 @@ def write_release(
     return root
 
 
-def sign(root: Path, version: str, pointer: Path, keys: Keys) -> None:
+def sign(root: Path, version: str, pointer: Path, keys: Keys, *, pointer_too: bool = True) -> None:
     """Sign the lists of a version and a pointer."""
     for name in LISTS:
         file = root / version / name
         file.with_name(f"{name}.asc").write_bytes(keys.openpgp.detached(file.read_bytes()))
         keys.minisign.sign(file)
+    if not pointer_too:
+        return
     pointer.write_bytes(keys.openpgp.clearsign(pointer.read_bytes()))
     keys.minisign.sign(pointer)
     keys.openpgp.public(root / "signing-key.asc")

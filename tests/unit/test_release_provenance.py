@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from stagewright.release.provenance import Origins, ProjectSource, project_source, public_address, statement_of
+from stagewright.release.artifact_digests import FileDigests
+from stagewright.release.project_source import ProjectSource, project_source, public_address
+from stagewright.release.provenance import Making, Origins, statement_of
 
-MANIFEST: dict[str, Any] = {
-    "artifact": {"file": "demo.iso", "size": 1, "digests": {"sha256": "aa", "sha512": "bb", "blake2b": "cc"}},
-    "project": {"name": "demo", "version": "1", "source_date_epoch": 0},
-    "stage": "iso",
-    "key": "f" * 64,
-    "lineage": [
+MAKING = Making(
+    project={"name": "demo", "version": "1", "source_date_epoch": 0},
+    stage="iso",
+    key="f" * 64,
+    code="e" * 64,
+    lineage=[
+        {
+            "id": "seed:debian",
+            "kind": "bootstrap",
+            "key": "0" * 64,
+            "inputs": {},
+            "pin": {"suite": "bookworm", "packages": ["dash=1"]},
+        },
         {
             "id": "seed:stage3",
             "kind": "mirror",
@@ -32,10 +43,10 @@ MANIFEST: dict[str, Any] = {
             "key": "f" * 64,
             "inputs": {"root": "seed:stage3"},
             "repositories": {"gentoo": "git-tree:abcd"},
-            "files": {"overlay": "sha256:ef"},
+            "files": {"overlay": "ef"},
         },
     ],
-}
+)
 
 
 def git(folder: Path, *words: str) -> str:
@@ -58,17 +69,31 @@ def project(tmp_path: Path) -> Path:
 
 def test_the_commit_of_a_project_is_named(project: Path) -> None:
     commit = git(project, "rev-parse", "HEAD")
-    assert project_source(project) == ProjectSource(url="https://example.org/demo.git", commit=commit, changed=False)
+    assert source(project) == ProjectSource(url="https://example.org/demo.git", commit=commit, changed=False)
 
 
-def test_changed_and_new_files_are_a_mark(project: Path) -> None:
-    (project / "out").mkdir()
-    (project / "out/result").touch()
-    found = project_source(project)
-    assert found and not found.changed, "results are no change"
-    (project / "new").touch()
-    found = project_source(project)
+def source(project: Path, *more: str) -> ProjectSource | None:
+    return project_source(project, [project / "stagewright.toml", *(project / name for name in more)])
+
+
+def test_files_that_the_build_reads_are_compared_with_the_commit(project: Path) -> None:
+    (project / "overlay").mkdir()
+    (project / "overlay/new").touch()
+    (project / ".git/info/exclude").write_text("hidden\n", encoding="utf-8")
+    (project / "hidden").touch()
+    for more, changed in (((), False), (("overlay",), True), (("hidden",), True), (("../../elsewhere",), False)):
+        found = source(project, *more)
+        assert found and found.changed is changed, more
+    (project / "stagewright.toml").write_text("format = 1 \n", encoding="utf-8")
+    found = source(project)
     assert found and found.changed
+
+
+def test_a_commit_is_not_part_of_keys_but_a_change_is() -> None:
+    one, other = (Origins(source=ProjectSource(url=name, commit=name), lock="a", version=name) for name in "xy")
+    assert one.for_key() == other.for_key()
+    changed = Origins(source=ProjectSource(changed=True), lock="a")
+    assert len({str(origins.for_key()) for origins in (one, changed, Origins(lock="a"), Origins())}) == 4
 
 
 @pytest.fixture
@@ -91,11 +116,11 @@ def test_programs_that_a_repository_names_do_not_run_as_root(project: Path, open
     os.utime(project / "stagewright.toml", (0, 0))
     for path in [project / ".git", *(project / ".git").rglob("*")]:
         os.chown(path, 12345, 12345)
-    assert project_source(project) is None, "the repository belongs to somebody else"
+    assert source(project) is None, "the repository belongs to somebody else"
     assert not (spoor / "ran").exists()
     for path in [project, project / "stagewright.toml"]:
         os.chown(path, 12345, 12345)
-    assert project_source(project)
+    assert source(project)
     assert (spoor / "ran").read_text(encoding="utf-8") == "12345\n"
 
 
@@ -116,7 +141,7 @@ def test_addresses_in_provenance_have_no_secrets(url: str, public: str) -> None:
 
 
 def test_a_project_without_git_has_no_commit(tmp_path: Path) -> None:
-    assert project_source(tmp_path) is None
+    assert source(tmp_path) is None
 
 
 def test_a_statement_names_everything_that_went_in() -> None:
@@ -128,14 +153,21 @@ def test_a_statement_names_everything_that_went_in() -> None:
         commits={"gentoo": "c" * 40},
         urls={"gentoo": "https://example.org/gentoo.git"},
     )
-    statement = statement_of(MANIFEST, origins)
+    digests = {"sha256": "aa", "sha512": "bb", "blake2b": "cc"}
+    files = [FileDigests(name, 1, digests) for name in ("demo.iso.sha256", "demo.iso")]
+    statement = statement_of(MAKING, files, origins)
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
-    assert statement["subject"] == [{"name": "demo.iso", "digest": {"sha256": "aa", "sha512": "bb"}}]
+    assert [one["name"] for one in statement["subject"]] == ["demo.iso", "demo.iso.sha256"]
+    assert all(one["digest"] == {"sha256": "aa", "sha512": "bb"} for one in statement["subject"])
     found = {one["name"]: one for one in statement["predicate"]["buildDefinition"]["resolvedDependencies"]}
     assert found["project"]["digest"] == {"gitCommit": "a" * 40} and found["project"]["annotations"]["changed"]
     assert found["stagewright.lock"]["digest"] == {"sha256": "b" * 64}
     assert found["seed:stage3"]["digest"] == {"sha512": "dd"}
     assert found["seed:stage3"]["annotations"]["signer"] == "FPR"
     assert found["repository gentoo"]["digest"] == {"gitTree": "abcd", "gitCommit": "c" * 40}
-    assert found["overlay"]["digest"] == {"sha256": "ef"}
+    assert found["overlay"]["digest"] == {"stagewrightTree": "ef"}, "not a digest of the content alone"
+    pin = base64.b64decode(found["seed:debian"]["content"])
+    assert json.loads(pin) == {"packages": ["dash=1"], "suite": "bookworm"}
+    assert found["seed:debian"]["digest"] == {"sha256": hashlib.sha256(pin).hexdigest()}
+    assert all({"uri", "digest", "content"} & set(one) for one in found.values()), "in-toto: ResourceDescriptor"

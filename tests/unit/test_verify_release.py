@@ -7,17 +7,27 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from integration.signing import Minisigner, Signer
 from integration.web import body, cut_after, serve, status
-from signed_releases import DATE, DAY, FILES, Keys, write_release
+from signed_releases import COUNT, DATE, DAY, ORIGINS, PROVENANCE, Keys, sign, write_release
 
 from stagewright.cli.main import run
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.release.pointer import Pointer
-from stagewright.release.release_folder import Description, is_plain_path, read_sums
+from stagewright.release.release_folder import (
+    LISTS,
+    Description,
+    is_plain_path,
+    read_sums,
+    sizes_of,
+    write_lists,
+    write_text,
+)
 from stagewright.release.seen import SeenReleases, version_order
+from stagewright.release.verify_provenance import Origin
 from stagewright.release.verify_release import TrustedKeys, verify_place
 
 
@@ -140,6 +150,34 @@ def expired_signature(attack: Attack) -> None:
     (attack.at / "2.0/SHA256SUMS.asc").write_bytes(signer.detached(content, *words, at="20200101T000000"))
 
 
+def other_provenance(change: Callable[[Any], Any], path: str = PROVENANCE["pxe"]) -> Callable[[Attack], None]:
+    """A statement that the publisher has signed with the release, but that was changed."""
+
+    def attack(attack: Attack) -> None:
+        folder = attack.at / "2.0"
+        statement = json.loads((folder / path).read_text(encoding="utf-8"))
+        change(statement)
+        (folder / path).write_text(json.dumps(statement), encoding="utf-8")
+        description = Description.parse((folder / "release.json").read_bytes())
+        for name in [path.name for path in folder.iterdir() if path.name.startswith((*LISTS, "release.json"))]:
+            (folder / name).unlink()
+        description = replace(description, files=sizes_of(folder))
+        write_text(folder / "release.json", description.text(), DATE)
+        sums = write_lists(folder, DATE)
+        attack.pointer(lambda pointer: replace(pointer, sums=sums))
+        sign(attack.at, "2.0", attack.at / "latest-live.txt", attack.bench.keys, pointer_too=False)
+
+    return attack
+
+
+def other_build(statement: Any) -> None:
+    statement["predicate"]["runDetails"]["metadata"]["invocationId"] = "ef" * 32
+
+
+def other_commit(statement: Any) -> None:
+    statement["predicate"]["buildDefinition"]["resolvedDependencies"][0]["digest"]["gitCommit"] = "d" * 40
+
+
 ATTACKS: dict[str, tuple[Callable[[Attack], object], Reason]] = {
     "a byte of an image": (lambda a: a.flip("2.0/demo.iso"), Reason.DIGEST_MISMATCH),
     "a byte of a file in a folder": (lambda a: a.flip("2.0/pxe/boot/gentoo"), Reason.DIGEST_MISMATCH),
@@ -198,6 +236,14 @@ ATTACKS: dict[str, tuple[Callable[[Attack], object], Reason]] = {
         Reason.DIGEST_MISMATCH,
     ),
     "the folder of an older version": (old_folder, Reason.DIGEST_MISMATCH),
+    "provenance of other files": (
+        other_provenance(lambda found: found["subject"][0]["digest"].update(sha256="0" * 64)),
+        Reason.DIGEST_MISMATCH,
+    ),
+    "provenance that lacks a file": (other_provenance(lambda found: found["subject"].pop()), Reason.DIGEST_MISMATCH),
+    "provenance of another build": (other_provenance(other_build), Reason.DIGEST_MISMATCH),
+    "provenance of another commit": (other_provenance(other_commit), Reason.DIGEST_MISMATCH),
+    "another document as provenance": (other_provenance(lambda found: found.pop("_type")), Reason.FORMAT),
     "an upload that was cut": (upload_cut, Reason.NOT_FOUND),
 }
 
@@ -229,7 +275,8 @@ def test_there_are_at_least_thirty_attacks() -> None:
 def test_a_good_release_is_verified_and_remembered(bench: Bench, tmp_path: Path) -> None:
     state = SeenReleases(tmp_path / "state" / "seen.json")
     (found,) = verify_place(str(bench.root / "live"), bench.trust, state)
-    assert (found.release, found.version, found.date, found.files) == ("demo/live", "2.0", DATE, len(FILES))
+    assert (found.release, found.version, found.date, found.files) == ("demo/live", "2.0", DATE, COUNT)
+    assert ORIGINS.source and found.origin == Origin("c" * 40, ORIGINS.source.url, changed=False, lock=ORIGINS.lock)
     assert found.signers == (bench.keys.minisign.key, bench.keys.openpgp.fingerprint)
     assert verify_place(str(bench.root / "live" / "2.0"), bench.trust, state)[0].version == "2.0"
     assert refused(str(bench.root / "old"), bench.trust, state.file) == [Reason.REPLAYED]
@@ -252,7 +299,8 @@ def test_the_key_of_a_release_is_used_with_a_trusted_fingerprint_only(bench: Ben
 @pytest.mark.slow
 def test_a_release_is_verified_over_http(bench: Bench, tmp_path: Path) -> None:
     with serve(bench.copy(tmp_path / "live")) as site:
-        for path in ("latest-live.txt", "2.0", "2.0/"):
+        (tmp_path / "live/latest").symlink_to("2.0")
+        for path in ("latest-live.txt", "2.0", "2.0/", "latest", "latest/"):
             (found,) = verify_place(f"{site.url}/{path}", bench.trust, SeenReleases(tmp_path / "state"))
             assert (found.version, found.listed) == ("2.0", False)
         for hook, reason in (
@@ -265,13 +313,22 @@ def test_a_release_is_verified_over_http(bench: Bench, tmp_path: Path) -> None:
             assert refused(f"{site.url}/latest-live.txt", bench.trust, tmp_path / "state") == [reason]
 
 
+@pytest.mark.slow
+def test_the_link_to_the_newest_version_leads_to_it(bench: Bench, tmp_path: Path) -> None:
+    (bench.copy(tmp_path / "live") / "latest").symlink_to("1.0")
+    with serve(tmp_path / "live") as site:
+        assert refused(f"{site.url}/latest/", bench.trust, tmp_path / "state") == [Reason.DIGEST_MISMATCH]
+
+
 def test_the_command(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place, state = str(bench.root / "live"), str(tmp_path / "state")
     key = str(bench.trust.files[0])
     assert run(["verify", place]) == Reason.USAGE.exit
     assert "no keys" in capsys.readouterr().err
     assert run(["verify", "--key", key, "--minisign", bench.keys.minisign.key, "--state", state, place]) == 0
-    assert f"demo/live 2.0 of 2024-10-04: {len(FILES)} files" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"demo/live 2.0 of 2024-10-04: {COUNT} files" in said
+    assert f"commit {'c' * 40} of https://example.org/demo.git\n" in said and f"SHA256 is {ORIGINS.lock}" in said
     copy = bench.copy(tmp_path / "live")
     (copy / "2.0/demo.iso").unlink()
     assert run(["verify", "--json", "--unsigned", str(copy / "2.0")]) == Reason.NOT_FOUND.exit

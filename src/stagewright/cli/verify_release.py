@@ -6,7 +6,7 @@ import functools
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ import click
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.release.seen import SeenReleases, default_state
 from stagewright.release.signing import MINISIGN_PATTERN
+from stagewright.release.verify_provenance import Origin
 from stagewright.release.verify_release import TrustedKeys, VerifiedRelease, verify_place
 from stagewright.ui.text import plural, size
 from stagewright.untrusted import TEXT_LIMIT
@@ -126,4 +127,15 @@ def _line(found: VerifiedRelease) -> str:
     day = time.strftime("%Y-%m-%d", time.gmtime(found.date))
     signed = f"signed by {', '.join(found.signers)}" if found.signers else "signatures not verified"
     text = f"{found.release} {found.version} of {day}: {plural(found.files, 'file')}, {size(found.bytes)}, {signed}"
-    return text if found.listed else f"{text} (a web server cannot be searched for other files)"
+    text = text if found.listed else f"{text} (a web server cannot be searched for other files)"
+    return "\n".join([text, *_origin(found.origin)])
+
+
+def _origin(origin: Origin) -> Iterator[str]:
+    """Yield lines that say what a release was made of."""
+    if origin.commit:
+        place = f" of {origin.url}" if origin.url else ""
+        changed = ", with changes that are not committed" if origin.changed else ""
+        yield f"  made of commit {origin.commit}{place}{changed}"
+    if origin.lock:
+        yield f"  made with the lock whose SHA256 is {origin.lock}"

@@ -28,12 +28,9 @@ from stagewright.release.channel import check_distributable
 from stagewright.release.keep import DatedVersion, Keep
 from stagewright.release.manifest import SUFFIX as MANIFEST
 from stagewright.release.manifest import read_manifest
-from stagewright.release.release_folder import DESCRIPTION, LISTS, SUMS, Description, read_sums, sizes_of
+from stagewright.release.release_folder import DESCRIPTION, LATEST, LISTS, SUMS, Description, read_sums, sizes_of
 from stagewright.release.signing import MINISIGN_KEY, PUBLIC_KEY
 from stagewright.untrusted import TEXT_LIMIT
-
-LATEST = "latest"
-"""Name of the link to the newest version."""
 
 T = TypeVar("T")
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, NodePhase
-from stagewright.publish.publisher import LATEST, LocalRelease, Published
+from stagewright.publish.publisher import LocalRelease, Published
+from stagewright.release.release_folder import LATEST
 from stagewright.run import Result, network, run
 from stagewright.store.links import link
 

@@ -1,27 +1,30 @@
 """``<artifact>.provenance.json``: where an artifact comes from, as an in-toto statement with a SLSA v1 predicate.
 
-The statement names the commit of the project, the lock, all seeds with digests and signers, all repositories, the
-version of Stagewright and the keys of all nodes. See in-toto.io/Statement/v1 and slsa.dev/provenance/v1.
+The statement names all files of the artifact, the commit of the project, the lock, all seeds with digests and signers,
+all repositories, the version of Stagewright and the keys of all nodes. See in-toto.io/Statement/v1 and
+slsa.dev/provenance/v1. Digests have the names of in-toto, and one of Stagewright::
+
+    stagewrightTree    graph/file_digest.py: the digest of a file with its mode, or of the list of all files of a folder
+
+A seed that is made of packages has a pin in place of an archive. ``content`` is this pin as JSON.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Any
 
 import stagewright
-from stagewright.errors import StagewrightError
-from stagewright.graph.given import Given
+from stagewright.graph.given import Given, NotInKey
 from stagewright.project.lock import FILE_NAME as LOCK
 from stagewright.project.model import Project
-from stagewright.run import run
+from stagewright.release.artifact_digests import FileDigests
+from stagewright.release.project_source import ProjectSource, project_source, public_address
 
 SUFFIX = "provenance.json"
 
@@ -29,26 +32,17 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://stagewright.invalid/build/v1"
 """The type of the build: a project of format 1, and the name of a stage. The address has no page."""
+BUILDER = "https://stagewright.invalid/builder/v1"
 
 _DIGESTS = {"git-tree": "gitTree", "git": "gitTree"}
-_NO_HOME = {"HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"}
-"""For git as another user, who cannot read the settings of this one."""
-_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
-
-
-class ProjectSource(Given):
-    """The git commit of a project. ``changed`` is True if files differ from the commit, or are not in it."""
-
-    url: str
-    commit: str
-    changed: bool
+_TREE = "stagewrightTree"
 
 
 class Origins(Given):
     """Where the parts of a project come from, for provenance.
 
     ``lock`` is the SHA-256 of the lock file, if it has pins. ``signers``, ``commits`` and ``urls`` are by the names of
-    seeds and repositories.
+    seeds and repositories. ``version`` is that of the Stagewright that makes the release.
     """
 
     source: ProjectSource | None = None
@@ -56,14 +50,15 @@ class Origins(Given):
     signers: dict[str, str] = {}
     commits: dict[str, str] = {}
     urls: dict[str, str] = {}
+    version: Annotated[str, NotInKey()] = stagewright.__version__
 
 
-def origins_of(project: Project) -> Origins:
-    """Return where the parts of a project come from."""
+def origins_of(project: Project, files: Collection[Path]) -> Origins:
+    """Return where the parts of a project come from. ``files`` are the files and folders that the build reads."""
     pins = {**project.lock.seeds, **project.lock.repos}
     lock = project.lock.file if pins else None
     return Origins(
-        source=project_source(project.folder),
+        source=project_source(project.folder, files),
         lock=hashlib.sha256(lock.read_bytes()).hexdigest() if lock and lock.is_file() else "",
         signers={name: str(pin["signer"]) for name, pin in sorted(pins.items()) if pin.get("signer")},
         commits={name: str(pin["commit"]) for name, pin in sorted(project.lock.repos.items()) if pin.get("commit")},
@@ -71,99 +66,59 @@ def origins_of(project: Project) -> Origins:
     )
 
 
-def project_source(folder: Path) -> ProjectSource | None:
-    """Return the commit of the project in a folder, or None if it is not in a work tree of the folder's owner.
-
-    A repository can name programs that git starts. So git runs as the owner of the repository, and not as root.
-    """
-    owner = _owner_of_repository(folder)
-    if owner is None:
-        return None
-    git = _Git(folder, owner)
-    try:
-        commit = git("rev-parse", "--verify", "HEAD^{commit}")
-        changes = git("status", "--porcelain", "--", ".", ":(exclude)out")
-        url = git("config", "--get", "remote.origin.url", check=False)
-    except StagewrightError:
-        return None
-    return ProjectSource(url=public_address(url), commit=commit, changed=bool(changes))
-
-
-def _owner_of_repository(folder: Path) -> os.stat_result | None:
-    """Return the owner of the work tree that a folder is in. None if there is none, or this user cannot act for it."""
-    folder = folder.resolve()
-    owner = folder.stat()
-    for above in (folder, *folder.parents):
-        try:
-            found = (above / ".git").lstat()
-        except OSError:
-            continue
-        allowed = os.geteuid() in (found.st_uid, 0)
-        return found if allowed and found.st_uid == owner.st_uid else None
-    return None
-
-
 @dataclass(frozen=True)
-class _Git:
-    """git(1) in a folder, as the owner of its repository."""
+class Making:
+    """How an artifact was made: its stage, its key, the digest of the code, and all nodes that it depends on.
 
-    folder: Path
-    owner: os.stat_result
+    ``project`` is the entry of manifests, ``lineage`` has entries as in manifests, inputs first.
+    """
 
-    def __call__(self, *words: str, check: bool = True) -> str:
-        command, environment = ["git", "-c", "core.fsmonitor=false", *words], _ENVIRONMENT
-        if self.owner.st_uid != os.geteuid():
-            ids = ["--reuid", str(self.owner.st_uid), "--regid", str(self.owner.st_gid), "--clear-groups"]
-            command, environment = ["setpriv", *ids, "--", *command], {**_ENVIRONMENT, **_NO_HOME}
-        return run(command, cwd=self.folder, env=environment, check=check).stdout.strip()
-
-
-def public_address(url: str) -> str:
-    """Return an address without user, password and query, which can hold secrets; empty for a path of this computer."""
-    parts = urlsplit(url)
-    if parts.scheme in ("", "file"):
-        known = re.fullmatch(r"(?:[^@/]+@)?([A-Za-z0-9.-]+):(?!/)(.+)", url)  # host:path, as scp(1) has it
-        return f"ssh://{known[1]}/{known[2]}" if known else ""
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    project: Mapping[str, Any]
+    stage: str
+    key: str
+    code: str
+    lineage: Sequence[Mapping[str, Any]]
 
 
-def write_provenance(manifest: Mapping[str, Any], origins: Origins, path: Path) -> None:
-    """Write the statement about the artifact of a manifest."""
-    text = json.dumps(statement_of(manifest, origins), indent=1, ensure_ascii=False, sort_keys=True)
+def write_provenance(making: Making, files: Sequence[FileDigests], origins: Origins, path: Path) -> None:
+    """Write the statement about an artifact. ``files`` are its files, by their paths in the release."""
+    text = json.dumps(statement_of(making, files, origins), indent=1, ensure_ascii=False, sort_keys=True)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def statement_of(manifest: Mapping[str, Any], origins: Origins) -> dict[str, Any]:
-    """Return the statement about the artifact of a manifest."""
-    artifact = manifest["artifact"]
-    digests = {name: value for name, value in artifact["digests"].items() if name in ("sha256", "sha512")}
+def statement_of(making: Making, files: Sequence[FileDigests], origins: Origins) -> dict[str, Any]:
+    """Return the statement about an artifact with these files."""
     return {
         "_type": STATEMENT,
-        "subject": [{"name": artifact["file"], "digest": digests}],
+        "subject": [_subject(file) for file in sorted(files, key=lambda file: file.file)],
         "predicateType": PREDICATE,
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {
-                    "project": dict(manifest["project"]),
-                    "stage": manifest["stage"],
+                    "project": dict(making.project),
+                    "stage": making.stage,
                     "source": origins.source.model_dump() if origins.source else None,
                 },
-                "internalParameters": {"keys": {entry["id"]: entry["key"] for entry in manifest["lineage"]}},
-                "resolvedDependencies": list(_dependencies(manifest, origins)),
+                "internalParameters": {
+                    "keys": {entry["id"]: entry["key"] for entry in making.lineage},
+                    "code": making.code,
+                },
+                "resolvedDependencies": list(_dependencies(making.lineage, origins)),
             },
             "runDetails": {
-                "builder": {
-                    "id": "https://stagewright.invalid/builder/v1",
-                    "version": {"stagewright": stagewright.__version__},
-                },
-                "metadata": {"invocationId": manifest["key"]},
+                "builder": {"id": BUILDER, "version": {"stagewright": origins.version}},
+                "metadata": {"invocationId": making.key},
             },
         },
     }
 
 
-def _dependencies(manifest: Mapping[str, Any], origins: Origins) -> Iterator[dict[str, Any]]:
+def _subject(file: FileDigests) -> dict[str, Any]:
+    return {"name": file.file, "digest": {name: file.digests[name] for name in ("sha256", "sha512")}}
+
+
+def _dependencies(lineage: Sequence[Mapping[str, Any]], origins: Origins) -> Iterator[dict[str, Any]]:
     """Yield the project, its lock, seeds, repositories and files: each once."""
     if source := origins.source:
         place = {"uri": f"git+{source.url}@{source.commit}"} if source.url else {}
@@ -172,7 +127,7 @@ def _dependencies(manifest: Mapping[str, Any], origins: Origins) -> Iterator[dic
     if origins.lock:
         yield {"name": LOCK, "digest": {"sha256": origins.lock}}
     seen: set[tuple[str, str]] = set()
-    for entry in manifest["lineage"]:
+    for entry in lineage:
         if entry.get("pin") or entry.get("archive"):
             yield _seed(entry, origins)
         for table in ("repositories", "files"):
@@ -183,18 +138,26 @@ def _dependencies(manifest: Mapping[str, Any], origins: Origins) -> Iterator[dic
 
 
 def _seed(entry: Mapping[str, Any], origins: Origins) -> dict[str, Any]:
-    """Return a seed, with the digests of its archive, and its pin: a bootstrapped seed has a list of packages."""
-    known = {**entry.get("pin", {}), **entry.get("archive", {})}
+    """Return a seed with the digests of its archive, or with its pin: a bootstrapped seed has a list of packages."""
+    known = {**(entry.get("pin") or {}), **(entry.get("archive") or {})}
     digests = {name: known.pop(name) for name in ("sha256", "sha512", "blake2b") if name in known}
     signer = origins.signers.get(entry["id"].removeprefix("seed:"))
+    more: dict[str, Any] = {"digest": digests}
+    if not digests:
+        pin = json.dumps(known, sort_keys=True, separators=(",", ":")).encode()
+        known = {name: value for name, value in known.items() if isinstance(value, str)}
+        more = {
+            "content": base64.b64encode(pin).decode(),
+            "mediaType": "application/json",
+            "digest": {"sha256": hashlib.sha256(pin).hexdigest()},
+        }
     facts = {"kind": entry["kind"], "key": entry["key"], **known, **({"signer": signer} if signer else {})}
-    return {"name": entry["id"], **({"digest": digests} if digests else {}), "annotations": facts}
+    return {"name": entry["id"], **more, "annotations": facts}
 
 
 def _tree(name: str, digest: str, origins: Origins) -> dict[str, Any]:
-    kind, _, value = digest.rpartition(":")
     commit, url = origins.commits.get(name), origins.urls.get(name)
-    digests = {_DIGESTS.get(kind, kind or "sha256"): value, **({"gitCommit": commit} if commit else {})}
+    digests = {**_digest(digest), **({"gitCommit": commit} if commit else {})}
     place = {"uri": f"git+{url}@{commit}"} if url and commit else {}
     signer = origins.signers.get(name)
     annotations = {"annotations": {"signer": signer}} if signer else {}
@@ -202,5 +165,10 @@ def _tree(name: str, digest: str, origins: Origins) -> dict[str, Any]:
 
 
 def _file(name: str, digest: str) -> dict[str, Any]:
+    return {"name": name, "digest": _digest(digest)}
+
+
+def _digest(digest: str) -> dict[str, str]:
+    """Return a digest of a key as a DigestSet: a git tree, or a digest as in ``graph/file_digest.py``."""
     kind, _, value = digest.rpartition(":")
-    return {"name": name, "digest": {kind or "sha256": value}}
+    return {_DIGESTS.get(kind, _TREE): value}

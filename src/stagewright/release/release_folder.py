@@ -17,7 +17,7 @@
     release     name of the release
     version, date  the date in seconds since 1970
     channel     name, distributable, accept_license; null without a channel
-    artifacts   stage, kind, key, file or folder, size in bytes
+    artifacts   stage, kind, key, file or folder, size in bytes, path of the provenance
     files       size in bytes by path, of all files but this one and the lists of digests
 """
 
@@ -29,17 +29,20 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.model import NAME
 from stagewright.release.artifact_digests import LISTED, FileDigests, digest_artifact
 from stagewright.store.links import link
-from stagewright.trees import files_below
+from stagewright.trees import files_below, walk_tree
 
 FORMAT = 1
 
 DESCRIPTION, DIGESTS, SUMS = "release.json", "DIGESTS", "SHA256SUMS"
+LATEST = "latest"
+"""Name of the link to the folder of the newest version, where releases are published."""
 LISTS = (DIGESTS, SUMS)
 """The lists of digests. They are signed, and list all files but themselves."""
 
@@ -48,7 +51,10 @@ _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<path>[^\s/][^\n]*)")
 
 @dataclass(frozen=True)
 class ReleasedArtifact:
-    """An artifact of a release. ``file`` is its main file, and "" if it is a folder, called ``folder``."""
+    """An artifact of a release. ``file`` is its main file, and "" if it is a folder, called ``folder``.
+
+    ``provenance`` is the path of the statement where it comes from.
+    """
 
     stage: str
     kind: str
@@ -56,6 +62,7 @@ class ReleasedArtifact:
     size: int
     file: str = ""
     folder: str = ""
+    provenance: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,8 +117,16 @@ def is_plain_path(path: object) -> bool:
 
 
 def link_files(tree: Path, target: Path) -> list[str]:
-    """Link all files below a tree into a folder, and return their paths. Raises: DUPLICATE_NAME for a taken name."""
-    names = [name for name in files_below(tree) if (tree / name).is_file()]
+    """Link all files below a tree into a folder, and return their paths. Raises: DUPLICATE_NAME for a taken name.
+
+    Raises: BUILD_FAILED for a link, a device or another entry that is not a regular file. Links are never followed.
+    """
+    for step in walk_tree(tree):
+        for entry in step.files:
+            if not entry.is_file(follow_symlinks=False):
+                what = f"{step.path()}/{entry.name}".lstrip("/")
+                raise StagewrightError(Reason.BUILD_FAILED, f"{what}: a release has regular files only")
+    names = files_below(tree)
     for name in names:
         if not is_plain_path(name):
             raise StagewrightError(Reason.BUILD_FAILED, f"{name!r}: not a name for a file of a release")
@@ -127,11 +142,19 @@ def sizes_of(folder: Path) -> dict[str, int]:
     return {name: (folder / name).stat().st_size for name in sorted(files_below(folder))}
 
 
-def write_lists(folder: Path, epoch: int) -> str:
-    """Write the lists of digests of all files below a folder. Return the SHA256 of ``SHA256SUMS``."""
-    digests = [replace(digest_artifact(folder / name), file=name) for name in sizes_of(folder)]
+def digest_file(folder: Path, name: str) -> FileDigests:
+    """Return the digests of a file below a folder, by its path."""
+    return replace(digest_artifact(folder / name), file=name)
+
+
+def write_lists(folder: Path, epoch: int, known: Mapping[str, FileDigests] = MappingProxyType({})) -> str:
+    """Write the lists of digests of all files below a folder. Return the SHA256 of ``SHA256SUMS``.
+
+    ``known`` are digests of files by path, which are not computed again.
+    """
+    digests = [known.get(name) or digest_file(folder, name) for name in sizes_of(folder)]
     write_text(folder / DIGESTS, "".join(file.lines(*LISTED) for file in digests), epoch)
-    own = replace(digest_artifact(folder / DIGESTS), file=DIGESTS)
+    own = digest_file(folder, DIGESTS)
     write_text(folder / SUMS, sums_text([*digests, own]), epoch)
     return digest_artifact(folder / SUMS).digests["sha256"]
 

@@ -1,4 +1,4 @@
-"""Verification of a release by its users: signatures, versions, digests, and completeness.
+"""Verification of a release by its users: signatures, versions, digests, completeness, and provenance.
 
 Only keys that the caller names are trusted. ``latest-<name>.txt`` leads to the version; its signature covers the digest
 of ``SHA256SUMS``, and the signature of that list covers every file. ``release.json`` binds name and version.
@@ -21,9 +21,10 @@ from stagewright.fetch.openpgp import Keyring, keyring
 from stagewright.release.artifact_digests import LISTED, Digester, FileDigests
 from stagewright.release.pointer import Pointer, pointer_name
 from stagewright.release.release_files import ReleaseFiles, open_files, read_small
-from stagewright.release.release_folder import DESCRIPTION, DIGESTS, LISTS, SUMS, Description, read_sums
+from stagewright.release.release_folder import DESCRIPTION, DIGESTS, LATEST, LISTS, SUMS, Description, read_sums
 from stagewright.release.seen import SeenReleases
 from stagewright.release.signing import DETACHED, MINISIGNED, PUBLIC_KEY, verify_minisign
+from stagewright.release.verify_provenance import Origin, verify_provenance
 from stagewright.untrusted import TEXT_LIMIT
 
 SMALL = 1 << 20
@@ -51,7 +52,8 @@ class TrustedKeys:
 @dataclass(frozen=True)
 class VerifiedRelease:
     """A release that was verified. ``signers`` are fingerprints and public keys. ``listed`` is False if its folder
-    could not be listed, so that files which do not belong to it were not looked for."""
+    could not be listed, so that files which do not belong to it were not looked for. ``origin`` is the state of the
+    project that it was made of."""
 
     release: str
     version: str
@@ -60,6 +62,7 @@ class VerifiedRelease:
     bytes: int
     signers: Sequence[str] = ()
     listed: bool = True
+    origin: Origin = field(default_factory=Origin)
 
 
 @dataclass
@@ -71,17 +74,28 @@ class ReleaseVerifier:
     seen: SeenReleases | None = None
     signers: list[str] = field(default_factory=list)
 
-    def newest(self, name: str) -> VerifiedRelease:
-        """Verify the version that a pointer names (``latest-<name>.txt``). Raises every problem at once."""
+    def newest(self, name: str, folder: str = "") -> VerifiedRelease:
+        """Verify the version that a pointer names (``latest-<name>.txt``). Raises every problem at once.
+
+        ``folder`` is where the version is; default: the folder with its name.
+        """
         with self._opened() as keys:
             data = read_small(self.files, name, SMALL)
             text = self._signed_text(keys, name, data)
             pointer = Pointer.parse(text.decode("utf-8", errors="replace"), name)
             self._check_pointer(pointer, name)
-            found = self._version(keys, pointer.version, pointer)
+            found = self._version(keys, folder or pointer.version, pointer)
         if self.seen:
             self.seen.remember(pointer)
         return replace(found, signers=tuple(dict.fromkeys(self.signers)))
+
+    def linked(self, folder: str) -> VerifiedRelease:
+        """Verify a folder that leads to the newest version, such as the link ``latest``, and the pointer to it.
+
+        Only the name of the pointer comes from the folder.
+        """
+        description = Description.parse(read_small(self.files.below(folder), DESCRIPTION, TEXT_LIMIT))
+        return self.newest(pointer_name(description.release), folder)
 
     def version(self, folder: str) -> VerifiedRelease:
         """Verify the folder of one version. Raises every problem at once."""
@@ -171,7 +185,9 @@ class ReleaseVerifier:
         size = sum(description.files.values())
         complete = files.names() is not None
         version, date = description.version, description.date
-        return VerifiedRelease(description.identity, version, date, len(description.files), size, listed=complete)
+        origin = verify_provenance(files, description, sums)
+        count = len(description.files)
+        return VerifiedRelease(description.identity, version, date, count, size, listed=complete, origin=origin)
 
 
 @contextlib.contextmanager
@@ -274,7 +290,8 @@ def verify_place(place: str, keys: TrustedKeys, seen: SeenReleases | None) -> li
         inner = files.below(last)
         names = inner.names()
         if names is None or SUMS in names:
-            return [verifier.version(unquote(last))]
+            folder = unquote(last)
+            return [verifier.linked(folder) if folder == LATEST else verifier.version(folder)]
         pointers = [name for name in names if re.fullmatch(pointer_name(r"[^/]+"), name)]
         if not pointers:
             what = f"{place}: no release found ({pointer_name('NAME')} or {SUMS})"

@@ -3,7 +3,6 @@
 For each artifact with a bill of materials, a release has next to its main file::
 
     <artifact>.spdx.json, <artifact>.cdx.json    the bill as SPDX 2.3 and as CycloneDX 1.6
-    <artifact>.provenance.json                   where the artifact comes from (release/provenance.py)
 
 and for all together ``licenses/`` and, if the release asks for them, ``sources/``.
 """
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.release import cyclonedx, license_texts, provenance, sources, spdx
+from stagewright.release import cyclonedx, license_texts, sources, spdx
 from stagewright.release.bill import BILL, Bill, bill_of_manifest
 from stagewright.release.channel import ChannelRules, check_bill
 from stagewright.release.manifest import SUFFIX, read_manifest
@@ -70,10 +69,8 @@ def check_channel(rules: ChannelRules, contents: Iterable[Contents]) -> None:
         raise ProblemsError(problems)
 
 
-def write_documents(
-    contents: Sequence[Contents], origins: provenance.Origins, release: Subject, folder: Path
-) -> list[Path]:
-    """Write the bills and the provenance of all artifacts into the folder of a release. Return the files."""
+def write_documents(contents: Sequence[Contents], release: Subject, folder: Path) -> list[Path]:
+    """Write the bills of all artifacts into the folder of a release. Return the files."""
     written = []
     for one in contents:
         subject = one.subject(release)
@@ -83,9 +80,6 @@ def write_documents(
             written += [place / f"{name}.{spdx.SUFFIX}", place / f"{name}.{cyclonedx.SUFFIX}"]
             spdx.write_spdx(one.bill, subject, written[-2])
             cyclonedx.write_cyclonedx(one.bill, subject, written[-1])
-        if one.manifest:
-            written.append(place / f"{subject.name}.{provenance.SUFFIX}")
-            provenance.write_provenance(one.manifest, origins, written[-1])
     return written
 
 

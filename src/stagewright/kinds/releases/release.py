@@ -32,19 +32,22 @@ from stagewright.kinds.releases.contents import (
     write_sources,
 )
 from stagewright.kinds.releases.early import certain_refusals
+from stagewright.kinds.releases.origins import files_read, making_of, provenance_name
 from stagewright.project.fields import FilesRef, FolderPath, Matching, Ref, TestRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
+from stagewright.release.artifact_digests import FileDigests
 from stagewright.release.channel import ChannelRules, channel_rules
 from stagewright.release.keep import Keep
 from stagewright.release.license_texts import FOLDER as LICENSES
 from stagewright.release.pointer import Pointer, pointer_name
-from stagewright.release.provenance import Origins, origins_of
+from stagewright.release.provenance import Origins, origins_of, write_provenance
 from stagewright.release.release_folder import (
     DESCRIPTION,
     LISTS,
     Description,
     ReleasedArtifact,
+    digest_file,
     link_files,
     sizes_of,
     write_lists,
@@ -196,7 +199,7 @@ class Release(ArtifactKind, kind="release", table="releases"):
             stages=stages,
             files=files,
             channel=self._channel(scope.project),
-            origins=origins_of(scope.project),
+            origins=origins_of(scope.project, files_read(scope, self.node_inputs(scope).values())),
         )
 
     def node_files(self, scope: Scope) -> NodeFiles:
@@ -224,10 +227,10 @@ class Release(ArtifactKind, kind="release", table="releases"):
         contents = self._contents(work)
         if work.context.channel:
             check_channel(work.context.channel, contents)
-        description = self._describe(work, folder, contents)
+        description, known = self._describe(work, folder, contents)
         write_text(folder / DESCRIPTION, description.text(), work.epoch)
         work.phase("digests")
-        sums = write_lists(folder, work.epoch)
+        sums = write_lists(folder, work.epoch, known)
         pointer = self._pointer(description, sums)
         name = pointer_name(work.context.release)
         write_text(tree / name, pointer.text(), work.epoch)
@@ -246,10 +249,10 @@ class Release(ArtifactKind, kind="release", table="releases"):
         return [Contents.of(stage, work.artifact(role), places[role]) for role, stage in context.stages.items()]
 
     def _document(self, work: Work[ReleaseContext], folder: Path, contents: Sequence[Contents]) -> None:
-        """Write the bills, the provenance, the texts of licences, and the sources if they are asked for."""
+        """Write the bills, the texts of licences, and the sources if they are asked for."""
         context, repos = work.context, work.node.files.repos
         release = Subject(context.release, context.project.name, context.version, work.key.digest, work.epoch, {})
-        written = write_documents(contents, context.origins, release, folder)
+        written = write_documents(contents, release, folder)
         missing = write_license_texts(contents, repos.values(), folder)
         if missing:
             work.notice(f"licences without a text in the repositories: {', '.join(missing)}")
@@ -262,20 +265,17 @@ class Release(ArtifactKind, kind="release", table="releases"):
             if path.exists():
                 files.set_new_times(path, work.epoch)
 
-    def _describe(self, work: Work[ReleaseContext], folder: Path, contents: Sequence[Contents]) -> Description:
-        """Fill the folder of a release, and return the description."""
-        context = work.context
-        artifacts = []
-        for role, stage in context.stages.items():
-            file, tree = context.files[role], work.artifact(role)
-            links = link_files(tree, folder if file else folder / stage)
-            sizes = sizes_of(tree)
-            size = sizes[file] if file else sum(sizes[name] for name in links)
-            meta = work.meta(role)
-            place = {"file": file} if file else {"folder": stage}
-            artifacts.append(ReleasedArtifact(stage, meta.kind, meta.key, size, **place))
+    def _describe(
+        self, work: Work[ReleaseContext], folder: Path, contents: Sequence[Contents]
+    ) -> tuple[Description, dict[str, FileDigests]]:
+        """Fill the folder of a release. Return the description, and the digests of the files of all artifacts."""
+        context, artifacts, known = work.context, [], dict[str, FileDigests]()
+        for role in context.stages:
+            artifact, found = _add(work, role, folder)
+            artifacts.append(artifact)
+            known |= found
         self._document(work, folder, contents)
-        return Description(
+        description = Description(
             project={**context.project.model_dump(), "source_date_epoch": work.epoch},
             release=context.release,
             version=context.version,
@@ -284,6 +284,7 @@ class Release(ArtifactKind, kind="release", table="releases"):
             files=sizes_of(folder),
             channel=context.channel.to_dict() if context.channel else None,
         )
+        return description, known
 
     def _pointer(self, description: Description, sums: str) -> Pointer:
         """Return the pointer to the release. It lists the main files, and all files of folders."""
@@ -302,6 +303,24 @@ class Release(ArtifactKind, kind="release", table="releases"):
                 if name in main or (folders and name.startswith(folders))
             },
         )
+
+
+def _add(work: Work[ReleaseContext], role: str, folder: Path) -> tuple[ReleasedArtifact, dict[str, FileDigests]]:
+    """Link the files of an artifact into the folder of a release, and write its provenance.
+
+    Return its entry in the description, and the digests of its files by path.
+    """
+    stage, file, meta = work.context.stages[role], work.context.files[role], work.meta(role)
+    links = link_files(work.artifact(role), folder if file else folder / stage)
+    found = [digest_file(folder, name if file else f"{stage}/{name}") for name in links]
+    known = {one.file: one for one in found}
+    provenance = folder / provenance_name(file, stage)
+    write_provenance(making_of(work, role), found, work.context.origins, provenance)
+    os.utime(provenance, (work.epoch, work.epoch))
+    size = known[file].size if file else sum(one.size for one in found)
+    place = {"file": file} if file else {"folder": stage}
+    path = str(provenance.relative_to(folder))
+    return ReleasedArtifact(stage, meta.kind, meta.key, size, **place, provenance=path), known
 
 
 def _file(name: str, scope: Scope) -> str:

@@ -1,5 +1,6 @@
 """Real QEMU and OVMF, without any medium: the firmware ends in its shell."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,9 @@ import pytest
 from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import accel, firmware
 from stagewright.vm.boot import boot
+from stagewright.vm.firmware_fix import fixes, write_fix
+from stagewright.vm.firmware_known import installed
+from stagewright.vm.firmware_survey import survey
 from stagewright.vm.machine import Machine, is_png
 from stagewright.vm.machine_spec import MachineSpec
 from stagewright.vm.script import BootScript
@@ -29,8 +33,21 @@ def acceleration() -> accel.Acceleration:
 
 
 @pytest.fixture(scope="module")
-def ovmf() -> firmware.Firmware:
-    return firmware.find(firmware.machine_type("q35"))
+def ovmf(tmp_path_factory: pytest.TempPathFactory) -> firmware.Firmware:
+    """Firmware of a corrected descriptor: the broken one names files that do not exist."""
+    folder = tmp_path_factory.mktemp("descriptors")
+    mapping = {
+        "device": "flash",
+        "executable": {"filename": "/nonexistent/code.fd", "format": "raw"},
+        "nvram-template": {"filename": "/nonexistent/vars.fd", "format": "raw"},
+    }
+    document = {"interface-types": ["uefi"], "mapping": mapping, "targets": [], "features": []}
+    (folder / "60-edk2-x86_64.json").write_text(json.dumps(document), encoding="utf-8")
+    (fix,) = fixes(survey([folder]), [folder], folder, installed())
+    write_fix(fix)
+    found = firmware.find(firmware.machine_type("q35"), folders=[folder], known=())
+    assert found.descriptor == folder / "60-edk2-x86_64.json"
+    return found
 
 
 def test_probe_answers_and_says_why(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "plan": "stagewright.cli.plan",
     "graph": "stagewright.cli.graph",
     "boot": "stagewright.cli.boot",
+    "firmware": "stagewright.cli.firmware",
     "shell": "stagewright.cli.shell",
     "log": "stagewright.cli.log",
     "diff": "stagewright.cli.diff",

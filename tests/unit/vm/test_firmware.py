@@ -1,12 +1,15 @@
 """Selection of firmware from descriptors in test folders."""
 
-import json
+import os
 from pathlib import Path
 
 import pytest
+from descriptors import describe, pair
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import firmware
+from stagewright.vm.firmware_known import SECURE, Pair
+from stagewright.vm.firmware_survey import directories
 
 Q35 = "pc-q35-7.2"
 
@@ -19,37 +22,13 @@ def folders(tmp_path: Path) -> list[Path]:
     return made
 
 
-def describe(folder: Path, name: str, *features: str, missing: bool = False, **changes: object) -> Path:
-    """Write a descriptor and, unless ``missing``, the files that it names."""
-    code, template = folder / f"{name}.code.fd", folder / f"{name}.vars.fd"
-    if not missing:
-        code.write_bytes(b"code")
-        template.write_bytes(b"vars")
-    content = {
-        "description": "test",
-        "interface-types": ["uefi"],
-        "mapping": {
-            "device": "flash",
-            "executable": {"filename": str(code), "format": "raw"},
-            "nvram-template": {"filename": str(template), "format": "qcow2"},
-        },
-        "targets": [{"architecture": "x86_64", "machines": ["pc-q35-*"]}],
-        "features": list(features),
-        "tags": [],
-        **changes,
-    }
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
-
-
 def test_the_first_match_by_file_name_is_used(folders: list[Path]) -> None:
     describe(folders[0], "60-plain")
     first = describe(folders[2], "10-mine")
     found = firmware.find(Q35, folders=folders, known=())
     assert found.descriptor == first
-    assert found.code == folders[2] / "10-mine.code.fd"
-    assert (found.code_format, found.variables_format) == ("raw", "qcow2")
+    assert found.code == folders[2] / ".10-mine.code.fd"
+    assert (found.code_format, found.variables_format) == ("raw", "raw")
 
 
 def test_a_more_specific_folder_overrides_a_descriptor(folders: list[Path]) -> None:
@@ -77,26 +56,33 @@ def test_secure_boot_firmware_is_only_used_on_request(folders: list[Path]) -> No
 
 
 def test_known_paths_are_used_if_no_descriptor_matches(folders: list[Path], tmp_path: Path) -> None:
-    code, variables = tmp_path / "CODE.fd", tmp_path / "VARS.fd"
-    code.touch()
-    variables.touch()
-    known = [("/nonexistent/code.fd", "/nonexistent/vars.fd"), (str(code), str(variables))]
+    code, variables = pair(tmp_path, "known")
+    missing = Pair("x86_64", Path("/nonexistent/code.fd"), Path("/nonexistent/vars.fd"))
+    plain, secure = Pair("x86_64", code, variables), Pair("x86_64", code, variables, SECURE)
+    known = [missing, secure, plain]
     assert firmware.find(Q35, folders=folders, known=known) == firmware.Firmware(code, variables)
-    with pytest.raises(StagewrightError):  # known paths may be images without Secure Boot
-        firmware.find(Q35, want=["secure-boot"], folders=folders, known=known)
+    with pytest.raises(StagewrightError):
+        firmware.find(Q35, want=["secure-boot"], folders=folders, known=[missing, plain])
+    assert firmware.find(Q35, want=["secure-boot"], folders=folders, known=known).features == SECURE
 
 
 def test_the_error_lists_all_candidates(folders: list[Path]) -> None:
     describe(folders[0], "10-gone", missing=True)
     describe(folders[0], "20-bios", **{"interface-types": ["bios"]})
-    describe(folders[0], "30-memory", mapping={"device": "memory", "filename": "/x"})
-    describe(folders[0], "35-stateless", mapping={"device": "flash", "mode": "stateless"})
+    describe(folders[0], "30-memory", mapping={"device": "memory", "filename": __file__})
+    describe(
+        folders[0],
+        "35-stateless",
+        mapping={"device": "flash", "mode": "stateless", "executable": {"filename": "/x", "format": "raw"}},
+    )
     describe(folders[0], "40-arm", targets=[{"architecture": "aarch64", "machines": ["virt-*"]}])
     describe(folders[0], "45-old", targets=[{"architecture": "x86_64", "machines": ["pc-i440fx-*"]}])
     describe(folders[0], "50-smm", "requires-smm")
     (folders[1] / "60-broken.json").write_text("{", encoding="utf-8")
     with pytest.raises(StagewrightError) as caught:
-        firmware.find(Q35, folders=folders, known=[("/nonexistent/code.fd", "/nonexistent/vars.fd")])
+        firmware.find(
+            Q35, folders=folders, known=[Pair("x86_64", Path("/nonexistent/code.fd"), Path("/nonexistent/vars.fd"))]
+        )
     assert caught.value.reason is Reason.NO_FIRMWARE
     assert "ovmf" in caught.value.hint
     assert "sys-firmware/edk2-bin" in caught.value.hint
@@ -108,17 +94,19 @@ def test_the_error_lists_all_candidates(folders: list[Path]) -> None:
 
 def test_firmware_for_arm_is_found(folders: list[Path]) -> None:
     describe(folders[0], "10-pc")
-    describe(folders[0], "20-arm", targets=[{"architecture": "aarch64", "machines": ["virt-*"]}])
+    arm = describe(folders[0], "20-arm", targets=[{"architecture": "aarch64", "machines": ["virt-*"]}])
+    for file in folders[0].glob(".20-arm.*.fd"):
+        os.truncate(file, 64 << 20)
     found = firmware.find("virt-7.2", architecture="aarch64", folders=folders, known=())
-    assert found.descriptor == folders[0] / "20-arm.json"
+    assert found.descriptor == arm
     with pytest.raises(StagewrightError) as caught:
         firmware.find("virt-7.2", architecture="aarch64", folders=folders[1:], known=())
     assert "qemu-efi-aarch64" in caught.value.hint
 
 
 def test_the_users_folder_is_under_xdg_config_home() -> None:
-    assert firmware.directories({"XDG_CONFIG_HOME": "/c"})[-1] == Path("/c/qemu/firmware")
-    assert firmware.directories({"HOME": "/h"})[-1] == Path("/h/.config/qemu/firmware")
+    assert directories({"XDG_CONFIG_HOME": "/c"})[-1] == Path("/c/qemu/firmware")
+    assert directories({"HOME": "/h"})[-1] == Path("/h/.config/qemu/firmware")
 
 
 def test_a_machine_alias_is_resolved(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from stagewright.vm.firmware_survey import SYSTEM_DIRECTORIES, Entry, State, dir
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(*, fix: bool, yes: bool, folders: tuple[Path, ...], as_json: bool) -> int:
-    """Show the UEFI firmware for virtual machines, and correct its descriptors.
+    """Show the firmware for virtual machines; correct descriptors.
 
     A descriptor is a JSON file for QEMU's front ends, such as libvirt: where a firmware
     is, for which machines, and with which features. Those in

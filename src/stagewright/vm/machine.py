@@ -170,7 +170,7 @@ class Machine:
 
     def _fate(self) -> str:
         """Return a sentence that says how QEMU ended, for errors of the console."""
-        code = self.wait(2)
+        code = self.wait(10)  # the socket is closed before the process has ended
         if code is None:
             return "the machine closed its serial port"
         said = self._messages.read_text(errors="replace", encoding="utf-8").strip().splitlines()

@@ -116,10 +116,11 @@ def is_plain_path(path: object) -> bool:
     return all(part not in ("", ".", "..") for part in path.split("/"))
 
 
-def link_files(tree: Path, target: Path) -> list[str]:
-    """Link all files below a tree into a folder, and return their paths. Raises: DUPLICATE_NAME for a taken name.
+def link_files(tree: Path, folder: Path, inner: str = "") -> list[str]:
+    """Link all files below a tree into the folder of a release, or a folder in it. Return their paths in the release.
 
-    Raises: BUILD_FAILED for a link, a device or another entry that is not a regular file. Links are never followed.
+    Raises: DUPLICATE_NAME for a taken name, BUILD_FAILED for a link, a device or another entry that is not a regular
+    file. Links are never followed.
     """
     for step in walk_tree(tree):
         for entry in step.files:
@@ -130,11 +131,12 @@ def link_files(tree: Path, target: Path) -> list[str]:
     for name in names:
         if not is_plain_path(name):
             raise StagewrightError(Reason.BUILD_FAILED, f"{name!r}: not a name for a file of a release")
-        if (target / name).exists() or name in (DESCRIPTION, *LISTS):
-            what = f"two artifacts of the release have a file of the same name ({name})"
+        path = f"{inner}/{name}" if inner else name
+        if (folder / path).exists() or path in (DESCRIPTION, *LISTS):
+            what = f"two artifacts of the release have a file of the same name ({path})"
             raise StagewrightError(Reason.DUPLICATE_NAME, what, hint="give one of them a `name`")
-        link(tree / name, target / name)
-    return sorted(names)
+        link(tree / name, folder / path)
+    return sorted(f"{inner}/{name}" if inner else name for name in names)
 
 
 def sizes_of(folder: Path) -> dict[str, int]:

@@ -311,8 +311,8 @@ def _add(work: Work[ReleaseContext], role: str, folder: Path) -> tuple[ReleasedA
     Return its entry in the description, and the digests of its files by path.
     """
     stage, file, meta = work.context.stages[role], work.context.files[role], work.meta(role)
-    links = link_files(work.artifact(role), folder if file else folder / stage)
-    found = [digest_file(folder, name if file else f"{stage}/{name}") for name in links]
+    links = link_files(work.artifact(role), folder, "" if file else stage)
+    found = [digest_file(folder, name) for name in links]
     known = {one.file: one for one in found}
     provenance = folder / provenance_name(file, stage)
     write_provenance(making_of(work, role), found, work.context.origins, provenance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -249,6 +250,16 @@ def test_an_upload_that_was_cut_goes_on(bench: Bench, place: Place) -> None:
     assert done.uploaded == COUNT + 6
     assert heard.notices == ["1 files of an upload that was cut are kept"]
     assert bench.verified(place.fetch()) == "1.0"
+
+
+def test_large_files_are_sent_by_sftp(ssh_server: SshServer, tmp_path: Path) -> None:
+    """Paramiko reads answers only after 100 blocks, so small files do not show this."""
+    content = secrets.token_bytes(1 << 20) * 8
+    (tmp_path / "image").write_bytes(content)
+    target = open_target(ssh_server.url("sftp", tmp_path / "srv"), TargetOptions(ssh_config=ssh_server.config))
+    with contextlib.closing(target):
+        target.put("1.0", tmp_path, ["image"])
+        assert target.digests("1.0", ["image"]) == {"image": hashlib.sha256(content).hexdigest()}
 
 
 @pytest.mark.parametrize("other", ["a half folder", "another release", "a file"])

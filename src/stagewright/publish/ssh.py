@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import select
 import shlex
 import socket
 import stat
@@ -65,11 +66,17 @@ class SshHost:
 
 
 class _Channel(socket.socket):
-    """The socket of a running ssh, with the method of paramiko's channels that its SFTP client calls."""
+    """The socket of a running ssh, with the methods of paramiko's channels that its SFTP client calls."""
 
     def get_name(self) -> str:
         """Return a name for log messages."""
         return "ssh"
+
+    def recv_ready(self) -> bool:
+        """Return True if there is data to read. Paramiko calls it after 100 blocks of a file."""
+        waiting = select.poll()
+        waiting.register(self, select.POLLIN)
+        return bool(waiting.poll(0))
 
 
 @dataclass

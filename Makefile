@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix test test-fast fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix test test-fast fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -25,14 +25,23 @@ help:
 	@echo "make bench        measure speed and fail if a limit is exceeded"
 	@echo "make namespace-bench  measure what the user namespace of builds costs (an hour)"
 	@echo "make setup        install what is missing; the command is then $(STAGEWRIGHT)"
+	@echo "make test-setup   also install what other architectures, tests and benchmarks need"
 
 setup: $(VENV)/.done
+
+test-setup: $(VENV)/.done-tests
 
 $(VENV)/.done: pyproject.toml packages/apt.txt packages/emerge.txt packages/install
 	packages/install
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
+
+$(VENV)/.done-tests: pyproject.toml $(wildcard packages/*)
+	packages/install --all
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(VENV)/.done $@
 
 demo: setup
 	$(STAGEWRIGHT) -C $(DEMO) build
@@ -64,36 +73,36 @@ demo-catalyst: setup
 	@echo
 	@echo "Results:" && ls $(CATALYST)/out/storedir/builds/demo/*.zst $(CATALYST)/out/storedir/builds/demo/*.iso
 
-media-matrix: setup
+media-matrix: test-setup
 	$(VENV)/bin/python -m bench.matrix
 
-netboot-matrix: setup
+netboot-matrix: test-setup
 	$(VENV)/bin/python -m bench.netboot_matrix
 
-verity-matrix: setup
+verity-matrix: test-setup
 	$(VENV)/bin/python -m bench.verity_matrix
 
 # Python keeps compiled modules, also those of the tests; compiling them takes seconds in each process.
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 
-test: setup
+test: test-setup
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 1
 
-test-fast: setup
+test-fast: test-setup
 	$(VENV)/bin/python -m pytest tests/unit tests/fuzz -m "not real and not boot and not slow" --numprocesses 2 --dist worksteal --durations 10 --durations-min 1
 
 fuzz: export STAGEWRIGHT_FUZZ := 3000
-fuzz: setup
+fuzz: test-setup
 	$(VENV)/bin/python -m pytest tests/fuzz --numprocesses 2
 
-lint: setup
+lint: test-setup
 	$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check && $(VENV)/bin/mypy
 	$(VENV)/bin/python -m tools.language
 
-bench: setup
+bench: test-setup
 	$(VENV)/bin/python -m bench
 
-namespace-bench: setup
+namespace-bench: test-setup
 	$(VENV)/bin/python -m bench.user_namespace
 
 clean:

@@ -109,7 +109,13 @@ WRONG: dict[str, tuple[str, tuple[Reason, int, int], str]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "expected", "hint"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(
+    ("text", "expected", "hint"),
+    [
+        pytest.param(*wrong, id=name, marks=[pytest.mark.slow] if name == "a sed script without end" else [])
+        for name, wrong in WRONG.items()
+    ],
+)
 def test_an_error_has_its_reason_and_place(
     checked: Checked, text: str, expected: tuple[Reason, int, int], hint: str
 ) -> None:

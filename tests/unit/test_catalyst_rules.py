@@ -168,6 +168,7 @@ def test_conversion_of_any_spec_gives_tables_or_errors(
         assert error.place is not None
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=300))
 def test_conversion_of_any_text_gives_tables_or_errors(text: str, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_a_kind_changes_with_its_own_module(copy: Copy) -> None:
     assert copy.changed("kinds/artifacts/tarball.py") == {"tarball"}
 
 
+@pytest.mark.slow
 def test_all_kinds_change_with_what_they_all_use(copy: Copy) -> None:
     assert copy.changed("kinds/common/base.py") == set(by_kind())
     assert copy.changed("root/root.py") == set(by_kind())

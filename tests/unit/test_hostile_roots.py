@@ -149,6 +149,7 @@ def test_long_names_in_repositories_are_not_found(tmp_path: Path) -> None:
     assert caught.value.reason is Reason.MISSING_FILE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("levels", "parents"), [(60, 2), (200, 1)], ids=["many", "deep"])
 def test_profiles_with_too_many_parents_are_an_error(tmp_path: Path, levels: int, parents: int) -> None:
     for level in range(levels):

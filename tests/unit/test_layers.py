@@ -144,6 +144,7 @@ def test_every_package_is_in_one_layer() -> None:
     assert set(known) == {part(name_of(path)) for path in MODULES} - {""}
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_layers_is_current() -> None:
     drawn = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
     assert drawn == picture(), "run: python tests/unit/test_layers.py"

@@ -49,6 +49,7 @@ def image(folder: Path, root: Path, name: str) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_equal_roots_make_equal_disks(tmp_path: Path) -> None:
     first = image(tmp_path, tree(tmp_path / "one"), "a")
     second = image(tmp_path, tree(tmp_path / "two"), "b")

@@ -69,6 +69,7 @@ def test_a_list_of_modules_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     assert caught.value.reason is Reason.BAD_ARCHIVE
 
 
+@pytest.mark.slow
 def test_padding_is_skipped_quickly(tmp_path: Path) -> None:
     started = time.process_time()
     assert look(tmp_path, bytes(100 << 20) + cpio({"init": b"x"})).paths == {"init"}

@@ -101,6 +101,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 def test_a_kernel_that_was_changed_on_the_efi_system_partition_is_found(payload: Path, tmp_path: Path) -> None:
     iso = make(payload, tmp_path / "a", Loader.SYSTEMD_BOOT)
     report = subprocess.run(
@@ -316,6 +317,7 @@ def test_an_iso_that_cannot_boot_is_reported(tmp_path: Path) -> None:
     assert "not bootable" in medium.problems[0]
 
 
+@pytest.mark.slow
 def test_the_command(payload: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """An ISO and a folder with the same files; then with other ones."""
     image = make(payload, tmp_path / "a", Loader.GRUB_HYBRID)

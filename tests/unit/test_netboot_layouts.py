@@ -231,6 +231,7 @@ def make(folder: Path, layout: Layout) -> Path:
     return folder / "x.iso"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_a_layout(tmp_path: Path, layout: Layout) -> None:
     iso, target = make(tmp_path, layout), tmp_path / "set"
@@ -260,6 +261,7 @@ def test_a_layout(tmp_path: Path, layout: Layout) -> None:
         assert not [word for word in words if word.startswith(layout.lacks)], line
 
 
+@pytest.mark.slow
 def test_the_last_session_of_a_medium_is_read(tmp_path: Path) -> None:
     iso = make(tmp_path, LAYOUTS["quoted paths"])
     (tmp_path / "kernel").write_bytes(b"newer")

@@ -262,6 +262,7 @@ def test_the_command_serves_until_a_signal(folder: Path, number: signal.Signals)
         assert (process.wait(timeout=30), starter.content(errors)) == (0, b"")
 
 
+@pytest.mark.slow
 def test_the_command_reports_errors(folder: Path, tmp_path: Path) -> None:
     (folder / "boot.ipxe").unlink()
     for words in ([str(folder)], [str(tmp_path / "none")], [str(folder), "--port", "70000"]):

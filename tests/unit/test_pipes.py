@@ -98,6 +98,7 @@ def test_a_failed_build_without_any_reader_has_the_exit_code_of_its_failure(proj
     assert events(project)[-1] == "RunFinished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [["plan"], ["plan", "--json"], ["graph"], ["graph", "--as", "text"], ["schema"], ["kinds"], ["check"]],
@@ -123,6 +124,7 @@ def test_errors_without_any_reader_are_in_the_exit_code(project: Path) -> None:
     assert code == Exit.INVALID
 
 
+@pytest.mark.slow
 def test_cleaning_removes_everything_without_a_reader(project: Path) -> None:
     assert starter.run(*arguments(project, "plan"), cwd=project).returncode == Exit.OK
     store = project.parent / "store"

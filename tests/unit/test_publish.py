@@ -163,6 +163,11 @@ class Place:
     linked: bool = True
 
 
+def served(kind: str) -> Any:
+    """A kind of targets with a server, which takes time to start."""
+    return pytest.param(kind, marks=pytest.mark.slow)
+
+
 Makes = Callable[[str], contextlib.AbstractContextManager[Place]]
 
 
@@ -219,7 +224,7 @@ def s3(address: str, tmp_path: Path) -> Place:
     return Place(target, fetch, linked=False)
 
 
-@pytest.mark.parametrize("place", ["folder", "sftp", "rsync", "s3"], indirect=True)
+@pytest.mark.parametrize("place", ["folder", *map(served, ("sftp", "rsync", "s3"))], indirect=True)
 def test_a_release_is_published_verified_and_replaced(bench: Bench, place: Place) -> None:
     first = publisher(bench, "1.0", place.target).publish()
     assert (first.uploaded, first.removed) == (COUNT + 7, [])
@@ -238,7 +243,7 @@ def test_a_release_is_published_verified_and_replaced(bench: Bench, place: Place
         assert bench.verified(copy / "latest") == "2.0"
 
 
-@pytest.mark.parametrize("place", ["folder", "sftp", "s3"], indirect=True)
+@pytest.mark.parametrize("place", ["folder", *map(served, ("sftp", "s3"))], indirect=True)
 def test_an_upload_that_was_cut_goes_on(bench: Bench, place: Place) -> None:
     release = bench.version("1.0")
     staging = ".1.0.partial" if place.target.renames else "1.0"
@@ -290,6 +295,7 @@ def test_an_artifact_of_a_private_channel_is_not_published(tmp_path: Path) -> No
     assert caught.value.reason is Reason.NOT_DISTRIBUTABLE
 
 
+@pytest.mark.slow
 def test_a_registry_has_a_version_as_an_artifact(bench: Bench, tmp_path: Path) -> None:
     if missing := registry.missing():
         pytest.skip(f"NOT TESTED: {', '.join(missing)}")
@@ -349,6 +355,7 @@ class Faulty:
         return action(*arguments)
 
 
+@pytest.mark.slow
 def test_users_see_a_whole_release_wherever_an_upload_is_cut(tmp_path: Path) -> None:
     old, new = plain(tmp_path, "1.0"), plain(tmp_path, "2.0", date=DATE + DAY)
     seen = set()

@@ -49,6 +49,7 @@ def test_the_example_builds_a_project(program: Path, project: Path) -> None:
     assert again.stdout.splitlines() == [lines[-1]]
 
 
+@pytest.mark.slow
 def test_the_example_reports_errors(program: Path, project: Path) -> None:
     (project / "seed.tar").unlink()
     done = run(program, project)

@@ -46,6 +46,7 @@ def test_a_shell_reads_the_values_back(shell: str, values: list[str]) -> None:
     assert read.stderr == b""
 
 
+@pytest.mark.slow
 @in_sandbox
 @settings(max_examples=10, deadline=None)
 @given(st.lists(LINES, min_size=1))

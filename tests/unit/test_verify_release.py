@@ -259,6 +259,7 @@ def refused(place: str, trust: TrustedKeys, state: Path) -> list[Reason]:
     return []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_release_that_was_tampered_with_is_refused_with_its_reason(bench: Bench, tmp_path: Path, name: str) -> None:
     attack = Attack(bench, bench.copy(tmp_path / "live"))

@@ -41,10 +41,10 @@ def find_always(path: Path, info: os.stat_result, fact: str, find: Callable[[], 
 
 @dataclass(frozen=True)
 class Module:
-    """The digest of a module's code, and the dotted names that it imports."""
+    """The digest of a module's code, and the modules that it imports and whose code counts too."""
 
     digest: str
-    imports: tuple[str, ...]
+    imports: frozenset[str]
 
 
 def code_digest(module: str, recall: Recall = find_always) -> str:
@@ -58,36 +58,26 @@ def code_digest(module: str, recall: Recall = find_always) -> str:
 def closure_of(module: str, recall: Recall = find_always) -> set[str]:
     """Return the modules whose code the digest of a module covers, the module included."""
     found: set[str] = set()
-    waiting = [module]
-    packages = {PACKAGE, module.partition(".")[0]}
+    waiting = {module}
     while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            names = [_absolute(other, name) for other in _module(name, recall).imports]
-            names.append(name.rpartition(".")[0])  # the package has the data files
-            waiting += [other for other in names if _counts(other, packages) and _source(other)]
+        found |= waiting
+        waiting = {other for name in waiting for other in _module(name, recall).imports} - found
     return found
 
 
-def _absolute(name: str, module: str) -> str:
-    """Return the absolute form of a name that a module imports."""
-    source = _source(module)
-    is_package = source is not None and source.name == "__init__.py"
-    return importlib.util.resolve_name(name, module if is_package else module.rpartition(".")[0])
-
-
-def _counts(name: str, packages: set[str]) -> bool:
+def _counts(name: str, module: str) -> bool:
+    """Return True if an imported name is part of Stagewright, outside of ``NEUTRAL``, or of the module's package."""
     package, _, rest = name.partition(".")
     if package == PACKAGE:
         return bool(rest) and rest.partition(".")[0] not in NEUTRAL
-    return package in packages
+    return package == module.partition(".")[0]
 
 
 _MODULES: dict[str, Module] = {}
 
 
 def _module(name: str, recall: Recall) -> Module:
+    """Return a module by its name. Python has imported it, so a process reads it once."""
     if name not in _MODULES:
         source = _source(name)
         assert source, name
@@ -97,7 +87,10 @@ def _module(name: str, recall: Recall) -> Module:
 
         text = recall(source, source.stat(), f"code {_method()}", find) if isinstance(source, Path) else find()
         digest, imports = json.loads(text)
-        _MODULES[name] = Module(digest, tuple(imports))
+        package = name if source.name == "__init__.py" else name.rpartition(".")[0]
+        names = {importlib.util.resolve_name(other, package) for other in imports}
+        names.add(name.rpartition(".")[0])  # the package has the data files
+        _MODULES[name] = Module(digest, frozenset(other for other in names if _counts(other, name) and _source(other)))
     return _MODULES[name]
 
 

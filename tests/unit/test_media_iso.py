@@ -227,9 +227,9 @@ def test_signatures_are_reproducible(tmp_path: Path) -> None:
         sign(tmp_path / "a.efi", secure, files, EPOCH, io.StringIO())
     assert caught.value.reason is Reason.BUILD_FAILED
     assert (tmp_path / "a.efi").read_bytes() == signed[0]
-    assert not list(secure.missing())
+    assert not list(secure.missing(files))
     key.unlink()
-    assert [lack.reason for lack in secure.missing()] == [Reason.MISSING_FILE]
+    assert [lack.reason for lack in secure.missing(files)] == [Reason.MISSING_FILE]
 
 
 def test_files_other_than_efi_programs_are_refused(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_key_of_another_certificate_is_reported(tmp_path: Path, keys: ImageSig
     with pytest.raises(StagewrightError) as caught:
         sign_file(tmp_path / "file", other, {"crt": tmp_path / "crt"}, EPOCH, io.StringIO())
     assert caught.value.reason is Reason.BUILD_FAILED
-    assert list(ImageSigning(key="/nowhere/key", certificate="crt").missing())
+    assert list(ImageSigning(key="/nowhere/key", certificate="crt").missing({}))
 
 
 @pytest.mark.parametrize(("data", "found"), [(b"imgfetch", False), (b"imgfetch imgverify", True), (b"packed", None)])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from stagewright.engine.asked_pins import Ask
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener
@@ -23,7 +24,21 @@ PROGRESS = ("auto", "live", "plain", "json", "quiet")
 
 def session_of(ctx: click.Context, *listeners: Listener) -> Session:
     """Open the project that the command line names."""
-    return Session.open(ctx.obj["directory"], store=store_folder(ctx), listeners=listeners)
+    ask = _asker(listeners) if sys.stdin.isatty() and sys.stderr.isatty() else None
+    return Session.open(ctx.obj["directory"], store=store_folder(ctx), listeners=listeners, ask=ask)
+
+
+def _asker(listeners: Sequence[Listener]) -> Ask:
+    """Return the function that asks for a secret on the terminal, without a display of progress meanwhile."""
+
+    def ask(text: str) -> str:
+        with contextlib.ExitStack() as paused:
+            for listener in listeners:
+                if hasattr(listener, "paused"):
+                    paused.enter_context(listener.paused())
+            return str(click.prompt(text, prompt_suffix="", hide_input=True, default="", show_default=False, err=True))
+
+    return ask
 
 
 def session_or_none(ctx: click.Context) -> Session | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stagewright.engine.asked_pins import asked_pins
 from stagewright.engine.doctor import require
 from stagewright.engine.event_log import Record
 from stagewright.engine.plan import Plan
@@ -76,17 +77,23 @@ def build_plan(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outco
     store.register(plan.project.folder, plan.keys())
     if not plan.to_build:
         return Outcome()
-    require(store, [step.node for step in plan.to_build])
+    nodes = [step.node for step in plan.to_build]
+    with asked_pins(nodes, workspace.ask):
+        require(store, nodes)
+        return _run(workspace, plan, options)
+
+
+def _run(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outcome:
     scheduler = Scheduler(
         plan,
-        store,
+        workspace.store,
         options.resources,
         [workspace.emit],
         keep_going=options.keep_going,
         limits=options.limits,
         launch=workspace.launch,
     )
-    with Record(store, scheduler.run_id) as record, workspace.emit.also(record):
+    with Record(workspace.store, scheduler.run_id) as record, workspace.emit.also(record):
         return scheduler.run()
 
 

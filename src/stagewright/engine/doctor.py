@@ -17,6 +17,7 @@ from stagewright.engine.worker import isolated
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node
 from stagewright.kinds.common.base import Stage
+from stagewright.kinds.common.signing_keys import signing_keys
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, TAR, Tool
 from stagewright.kinds.registry import by_kind, tool_of
 from stagewright.kinds.tests.boots import BootTest
@@ -85,7 +86,7 @@ def examine_nodes(store: Store, nodes: Iterable[Node], repos: Iterable[Repo] = (
         for node in wanted
         for problem in missing_of(node)
     ]
-    return [*checks, *failed]
+    return [*checks, *failed, *_tokens(wanted, {check.name for check in failed})]
 
 
 def examine(
@@ -127,7 +128,19 @@ def require_for_repos(repos: Iterable[Repo]) -> None:
 def missing_of(node: Node) -> Iterator[StagewrightError]:
     """Yield what the settings of a node need of this machine and is missing, with the place of its entry."""
     assert isinstance(node.settings, Stage)
-    yield from (problem.at(node.place) if node.place else problem for problem in node.settings.missing())
+    problems = [*node.settings.missing()]
+    for keys in signing_keys(node):
+        problems += keys.missing(node.files.settings)
+    yield from (problem.at(node.place) if node.place else problem for problem in problems)
+
+
+def _tokens(nodes: Iterable[Node], failed: Collection[str]) -> Iterator[Check]:
+    """Yield the keys on tokens of nodes that have all they need."""
+    for node in nodes:
+        for keys in signing_keys(node) if node.id not in failed else ():
+            if keys.token:
+                found = f"{keys.token.setting} is on {keys.token.uri.token}, and belongs to {keys.certificate}"
+                yield Check(node.id, True, found)
 
 
 def _tools_of(repos: Iterable[Repo]) -> Iterator[Tool]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stagewright.engine import pins
+from stagewright.engine.asked_pins import Ask, asked_pins
 from stagewright.engine.build import BuildOptions, BuildResult, Outputs, build_plan, failures
 from stagewright.engine.doctor import Check, examine_nodes
 from stagewright.engine.enter import enter
@@ -83,24 +84,31 @@ class Session:
         store: Store | Path,
         listeners: Iterable[Listener] = (),
         launch: StartWorker = Worker.start,
+        ask: Ask | None = None,
     ) -> None:
-        """Use a project that was loaded already. ``launch`` starts worker processes."""
+        """Use a project that was loaded already. ``launch`` starts worker processes; ``ask`` asks for secrets."""
         folder = store.path if isinstance(store, Store) else store.absolute()
-        self._workspace = Workspace(project, folder, Listeners(*listeners), launch)
+        self._workspace = Workspace(project, folder, Listeners(*listeners), launch, ask)
         self._stale = False
 
     @classmethod
     def open(
-        cls, folder: Path | str = ".", *, store: Path | str | None = None, listeners: Iterable[Listener] = ()
+        cls,
+        folder: Path | str = ".",
+        *,
+        store: Path | str | None = None,
+        listeners: Iterable[Listener] = (),
+        ask: Ask | None = None,
     ) -> Session:
         """Open the project in a folder, or in the nearest folder above it.
 
         ``store`` is the folder of the store; the default is that of the command line. ``listeners`` are called with
-        every event (:mod:`stagewright.events`). Raises ``NO_PROJECT``, or :class:`ProblemsError` with everything that
-        is wrong with the project.
+        every event (:mod:`stagewright.events`). ``ask`` gets a text for the user, and returns the secret that the user
+        types; without it, a PIN that is missing is an error. Raises ``NO_PROJECT``, or :class:`ProblemsError` with
+        everything that is wrong with the project.
         """
         path = Path(store or default_store()).absolute()
-        return cls(load(find(Path(folder)), kinds(), trees_folder(path)), path, listeners)
+        return cls(load(find(Path(folder)), kinds(), trees_folder(path)), path, listeners, ask=ask)
 
     @property
     def project(self) -> Project:
@@ -171,7 +179,8 @@ class Session:
 
     def doctor(self) -> list[Check]:
         """Return every check of this machine for building the whole project."""
-        return examine_nodes(self.store, self.graph, self.project.repos.values())
+        with asked_pins(self.graph, self._workspace.ask):
+            return examine_nodes(self.store, self.graph, self.project.repos.values())
 
     # pins
 

@@ -18,6 +18,7 @@ from stagewright.engine.limits import Guard
 from stagewright.engine.worker import disk_full, isolated, worker_command
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
+from stagewright.kinds.common.signing_keys import needed_variables
 from stagewright.kinds.registry import by_kind
 from stagewright.root import cgroup
 from stagewright.run import PIPE, Process, describe, network, spawn
@@ -62,7 +63,8 @@ class Worker:
             log.write(f"{guard}\n".encode())
             log.flush()
             command = guard.group.command(isolated(words, own_network=kind.own_network, private_ids=kind.private_ids))
-            own = {name: os.environ[name] for name in job.stage.needed_variables() if name in os.environ}
+            wanted = [*job.stage.needed_variables(), *needed_variables(job.node)] if mode == "build" else []
+            own = {name: os.environ[name] for name in wanted if name in os.environ}
             process = spawn(command, env={**network(), **own}, stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
             undo.enter_context(process)
             worker = cls(job, folder, process, _first_process(process), keeper, guard)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from stagewright.engine.asked_pins import Ask
 from stagewright.engine.job import Job
 from stagewright.engine.worker_process import Worker
 from stagewright.events import Listeners
@@ -28,7 +29,7 @@ class StartWorker(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """One loaded project, the folder of a store, the listeners of events, and what starts workers.
+    """One loaded project, the folder of a store, the listeners of events, what starts workers, and what asks the user.
 
     It does not change: a session replaces its workspace when the project is loaded again.
     """
@@ -37,6 +38,7 @@ class Workspace:
     store_folder: Path
     emit: Listeners = field(default_factory=Listeners)
     launch: StartWorker = Worker.start
+    ask: Ask | None = None
 
     @cached_property
     def store(self) -> Store:

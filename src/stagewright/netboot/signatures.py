@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Annotated
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.media.signing import SigningKeys
-from stagewright.project.fields import FilePath, SecretPath
+from stagewright.graph.given import NotInKey
+from stagewright.media.signing import SecretKey, SigningKeys
+from stagewright.project.fields import FilePath
 from stagewright.run import run
 
 SUFFIX = ".sig"
@@ -20,12 +21,12 @@ _REQUIRED = ("Public Key Algorithm: rsaEncryption", "Digital Signature", "Code S
 
 
 class ImageSigning(SigningKeys):
-    """The key and the certificate for signatures that iPXE verifies, as PEM files."""
+    """The key and the certificate for signatures that iPXE verifies."""
 
     setting = "sign"
 
-    key: SecretPath
-    """The private RSA key, without a password, outside the project."""
+    key: Annotated[SecretKey, NotInKey()]
+    """The private RSA key: a file without a password outside the project, or `pkcs11:token=NAME;object=LABEL`."""
     certificate: FilePath
     """The certificate, with key usage digitalSignature and extended key usage codeSigning. iPXE must trust it, or the
     one that signed it."""
@@ -48,16 +49,16 @@ def sign_file(path: Path, keys: ImageSigning, files: Mapping[str, Path], epoch: 
     """Write the signature of a file next to it. ``files`` are the project's files by the path in the settings."""
     target = path.with_name(f"{path.name}{SUFFIX}")
     words = ["openssl", "cms", "-sign", "-binary", "-noattr", "-md", "sha256", "-outform", "DER"]
-    words += [
-        "-signer",
-        str(files[keys.certificate]),
-        "-inkey",
-        str(keys.secret),
-        "-in",
-        str(path),
-        "-out",
-        str(target),
-    ]
+    certificate = files[keys.certificate].absolute()
+    words += ["-signer", str(certificate), "-in", str(path), "-out", str(target)]
+    if token := keys.token:
+        token.sign([*words, *token.of_openssl("-inkey", "-keyform")], certificate, path.parent, log)
+    else:
+        _sign_with_file([*words, "-inkey", str(keys.secret)], path, keys, log)
+    os.utime(target, (epoch, epoch))
+
+
+def _sign_with_file(words: list[str], path: Path, keys: ImageSigning, log: IO[str]) -> None:
     try:
         run(words, log=log)
     except StagewrightError as error:
@@ -66,7 +67,6 @@ def sign_file(path: Path, keys: ImageSigning, files: Mapping[str, Path], epoch: 
         message = f"{path.name} could not be signed with {keys.key}"
         hint = "key and certificate must belong together; remove a password with: openssl pkey -in KEY -out NEW"
         raise StagewrightError(Reason.BUILD_FAILED, message, detail=error.detail, hint=hint) from error
-    os.utime(target, (epoch, epoch))
 
 
 def verifying(program: Path) -> bool | None:

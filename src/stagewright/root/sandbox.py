@@ -57,6 +57,9 @@ PROGRAMS = (
 )
 """Where programs of this machine are, and what the dynamic linker reads (ld.so(8))."""
 
+CARDS, USB = "/run/pcscd", "/dev/bus/usb"
+"""Where modules for tokens reach smart cards: the socket of pcscd(8), and USB devices."""
+
 MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
 """Folders of a root that the sandbox mounts over."""
 
@@ -159,13 +162,19 @@ def unpacker(target: Path, inside: str, command: Sequence[str], *, binds: Sequen
 
 @contextmanager
 def host_program(
-    command: Sequence[str | Path], *, reads: Sequence[Path] = (), writes: Sequence[Path] = (), own_ids: bool = False
+    command: Sequence[str | Path],
+    *,
+    reads: Sequence[Path] = (),
+    writes: Sequence[Path] = (),
+    own_ids: bool = False,
+    token: bool = False,
 ) -> Iterator[Sandboxed]:
     """Yield the command that runs a program of this machine on files that others wrote, as :func:`unpacker` does.
 
     It sees the given files and folders, absolute paths, at the same places, and can change ``writes`` only. With
-    ``own_ids`` it has the ids of this process, and can read files that belong to the user alone, such as keys. An
-    ordinary user whose kernel has no user namespaces runs the program without a sandbox, and with no other rights.
+    ``own_ids`` it has the ids of this process, and can read files that belong to the user alone, such as keys. With
+    ``token`` it also sees all files outside of /run and /tmp, and reaches smart cards. An ordinary user whose kernel
+    has no user namespaces runs the program without a sandbox, and with no other rights.
     """
     words = [os.fspath(word) for word in command]
     if not _can_confine():
@@ -174,7 +183,7 @@ def host_program(
     binds = [*(Bind(path, str(path)) for path in reads), *(Bind(path, str(path), writable=True) for path in writes)]
     with filter_file() as system_calls:
         limits = _limits(system_calls, own_ids=own_ids) if os.geteuid() == 0 else ["--seccomp", str(system_calls)]
-        sandboxed = [*_ENDING, *_closed(binds), *limits, "--", *words]
+        sandboxed = [*_ENDING, *_closed(binds, token=token), *limits, "--", *words]
         try:
             yield Sandboxed(sandboxed if os.geteuid() == 0 else sandboxed[len(_ENDING) :], (system_calls,))
         except StagewrightError as error:
@@ -217,9 +226,15 @@ def _can_confine() -> bool:
         return False
 
 
-def _closed(binds: Sequence[Bind]) -> list[str]:
-    """Return the command of bwrap(1) for programs of this machine that see no other files than those of ``binds``."""
-    words = ["bwrap", *_programs(), "--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]
+def _closed(binds: Sequence[Bind], *, token: bool = False) -> list[str]:
+    """Return the command of bwrap(1) for programs of this machine that see no other files than those of ``binds``.
+
+    With ``token`` they also see all files outside of /run and /tmp, the service of smart cards, and USB devices.
+    """
+    words = ["bwrap", *(["--ro-bind", "/", "/"] if token else _programs())]
+    words += ["--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]
+    if token:
+        words += ["--tmpfs", "/run", "--ro-bind-try", CARDS, CARDS, "--dev-bind-try", USB, USB]
     for bind in binds:
         words += bind.arguments()
     return [

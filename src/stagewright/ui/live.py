@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -61,6 +62,15 @@ class LiveTerminal:
     ) -> None:
         with contextlib.suppress(OSError):  # the terminal may be gone, and the result of the build must not
             self._live.__exit__(kind, error, trace)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Draw nothing for the length of a block, so that the user can type."""
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     def __call__(self, event: Event) -> None:
         """Update the display."""

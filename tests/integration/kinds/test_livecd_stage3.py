@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
+import subprocess
+from pathlib import Path
 
 import pytest
+from soft_token import LABEL, MODULE, PIN, URI, lacking, soft_token
 
 from integration.sites import Media
-from integration.support import build, call
+from integration.support import build, call, copy_project, edit
 
 pytestmark = pytest.mark.real
 
@@ -56,3 +60,43 @@ def test_programs_of_a_network_set_are_signed_with_the_root_hash_in_them(media: 
     place, size = struct.unpack_from("<II", program, header + 24 + 112 + 8 * 4)
     assert 0 < place < place + size <= len(program)
     assert program.index(b"rd.stagewright.verity=") < place
+
+
+@pytest.mark.skipif(bool(lacking()), reason=f"NOT TESTED: no {lacking()}")
+def test_workers_sign_with_keys_on_a_token(media: Media, tmp_path: Path) -> None:
+    project = copy_project(media.project, tmp_path / "project")
+    shutil.copy(media.project / "stagewright.lock", project)
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ipxe", "-days", "30"]
+    words += ["-addext", "keyUsage=digitalSignature", "-addext", "extendedKeyUsage=codeSigning"]
+    words += ["-keyout", str(tmp_path / "ipxe.key"), "-out", str(project / "ipxe.crt")]
+    subprocess.run(words, check=True, capture_output=True)
+    more = f'module = "{MODULE}", module_variables = ["SOFTHSM2_CONF"] }}'
+    secure, ipxe = (f'{{ key = "{URI.replace(LABEL, label)}", certificate = ' for label in ("efi", "ipxe"))
+    edit(project, f'{{ key = "{media.project.parent}/db.key", certificate = "db.crt" }}', f'{secure}"db.crt", {more}')
+    edit(
+        project,
+        'boot = "boot-signed"\nuki = true',
+        f'boot = "boot-signed"\nuki = true\nsign = {ipxe}"ipxe.crt", {more}',
+    )
+    with soft_token() as token:
+        token.add(media.project.parent / "db.key", "efi", "01")
+        token.add(tmp_path / "ipxe.key", "ipxe", "02")
+        refused = build("pxe-signed", cwd=project, store=media.store, check=False, env=token.environment)
+        assert (refused.code, "STAGEWRIGHT_TOKEN_PIN is not set" in refused.stderr) == (2, True), refused
+        env = {**token.environment, "STAGEWRIGHT_TOKEN_PIN": PIN}
+        run = build("pxe-signed", cwd=project, store=media.store, env=env)
+    assert run.built() == {"pxe-signed"}  # the payload stays: its key covers the certificate, not the token
+    out = project / "out/pxe-signed"
+    subprocess.run(["sbverify", "--cert", project / "db.crt", out / "boot.efi"], check=True, capture_output=True)
+    words = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-CAfile", str(project / "ipxe.crt")]
+    words += ["-purpose", "any", "-out", "/dev/null", "-in"]
+    for name in ("boot.ipxe", "boot/gentoo", "boot/gentoo.igz"):
+        command = [*words, str(out / f"{name}.sig"), "-content", str(out / name)]
+        subprocess.run(command, check=True, capture_output=True)
+    plan = call("plan", "--json", cwd=project, store=media.store)
+    assert PIN not in run.stdout + run.stderr + plan.stdout
+    places = [project, *(media.store / name for name in ("logs", "events", "history", "projects", "work"))]
+    metas = sorted(media.store.glob("*/*/meta.json"))
+    assert metas
+    found = subprocess.run(["grep", "-rlF", PIN, *places, *metas], check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (1, ""), found

@@ -167,10 +167,6 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
                 message = f"{'.'.join(where)}: {kernel.config} disables what every live system requires: {options}"
                 yield where, StagewrightError(Reason.INVALID_VALUE, message, hint="set these options to y or m there")
 
-    def missing(self) -> Iterator[StagewrightError]:
-        """Yield missing files of the keys."""
-        yield from self.secure_boot.missing() if self.secure_boot else ()
-
     def unknown_kernel(self, name: str | None, called: str) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Yield an error if this payload, with the name ``called``, does not have a kernel with that name."""
         if name is not None and name not in self._named():

@@ -186,10 +186,6 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         signs = [*([SIGN] if self._keys(scope) else []), *([OPENSSL] if self.sign else [])]
         return replace(node, tools=(*node.tools, *(tool.program for tool in signs)))
 
-    def missing(self) -> Iterator[StagewrightError]:
-        """Yield missing files of the keys."""
-        yield from self.sign.missing() if self.sign else ()
-
     def node_files(self, scope: Scope) -> NodeFiles:
         """Return the files that the settings name, and the certificate of the payload's keys."""
         return with_certificate(super().node_files(scope), self._keys(scope), scope)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
+import sys
 from pathlib import Path
 
 import pyseccomp
 import pytest
-from boxes import PYTHON, make_box, programs
+from boxes import PYTHON, SYSCALL, make_box, programs
 
 from stagewright.errors import StagewrightError
-from stagewright.root.sandbox import CAPABILITIES, Bind, run_host_program, unpacker
+from stagewright.root.network import Service
+from stagewright.root.sandbox import BOOTSTRAP, CAPABILITIES, Bind, bootstrapper, run_host_program, unpacker
 from stagewright.run import run
 
 pytestmark = pytest.mark.real
@@ -226,3 +229,57 @@ def test_the_error_of_a_program_names_it_and_not_the_sandbox(tmp_path: Path) -> 
         run_host_program(["sh", "-c", "echo no >&2; exit 3"], reads=[tmp_path])
     assert caught.value.message == "sh: exit code 3"
     assert caught.value.detail.splitlines()[-1] == "no"
+
+
+LEAVES_ITS_CHROOT = """
+import os, sys
+os.makedirs(sys.argv[1] + "/in")
+os.chroot(sys.argv[1] + "/in")
+for _ in range(20):
+    os.chdir("..")  # the working directory is outside
+os.chroot(".")
+print(*(path for path in sys.argv[2:] if os.path.exists(path)))
+"""
+
+
+def bootstrapped(folder: Path, script: str, *arguments: str, services: list[Service] | None = None) -> list[str]:
+    """The words that a Python script prints in the sandbox of a bootstrap."""
+    words = [PYTHON, "-c", script, *arguments]
+    with bootstrapper(folder, words, reads=[Path(sys.base_prefix)], services=services or []) as sandboxed:
+        return run(sandboxed.words, pass_fds=sandboxed.descriptors).stdout.split()
+
+
+def test_a_program_that_leaves_the_chroot_of_a_bootstrap_is_in_the_sandbox(tmp_path: Path) -> None:
+    """Maintainer scripts of packages changed the caches of the store, which belong to ids of builds."""
+    folder, secret = tmp_path / "bootstrap", tmp_path / "secret"
+    folder.mkdir()
+    secret.touch()
+    places = [str(secret), "/etc/shadow", "/usr/bin/env"]
+    before = run([PYTHON, "-c", LEAVES_ITS_CHROOT, folder / "plain", *places]).stdout.split()
+    assert str(secret) in before, "the attack itself works"
+    assert bootstrapped(folder, LEAVES_ITS_CHROOT, f"{BOOTSTRAP}/tree", *places) == ["/usr/bin/env"]
+
+
+RIGHTS = (
+    SYSCALL
+    + """
+import socket
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("CapPrm")))
+print(syscall(int(sys.argv[1]), 0, -4, 0, 0, 0))
+for port in sys.argv[2:]:
+    try:
+        print("open" if socket.create_connection(("127.0.0.1", int(port)), 60) else "")
+    except OSError:
+        print("closed")
+"""
+)
+
+
+def test_a_bootstrap_has_the_rights_and_the_network_of_a_fetch_step(tmp_path: Path) -> None:
+    keyctl = pyseccomp.resolve_syscall(pyseccomp.system_arch(), "keyctl")
+    with socket.create_server(("127.0.0.1", 0)) as named, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [server.getsockname()[1] for server in (named, other)]
+        arguments = map(str, [keyctl, *ports])
+        said = bootstrapped(tmp_path, RIGHTS, *arguments, services=[Service("127.0.0.1", ports[0])])
+    assert 0 < int(said[0], 16).bit_count() <= len(CAPABILITIES)
+    assert said[1:] == ["EPERM", "open", "closed"]

@@ -20,7 +20,7 @@ from stagewright import ids
 from stagewright.errors import Reason, StagewrightError
 from stagewright.ids import commands_namespace
 from stagewright.root.mountpoints import MountPoints
-from stagewright.root.network import FetchNetwork
+from stagewright.root.network import FetchNetwork, Service, fetch_network
 from stagewright.root.syscalls import filter_file
 from stagewright.run import PATH, Result, paste, run
 
@@ -295,24 +295,60 @@ def commands_ids() -> list[str]:
     return [] if handle is None else ["--userns2", str(handle)]
 
 
-_PLACE = Path("/mnt")
+BOOTSTRAP = "/mnt"
+"""Folder inside of the sandbox of :func:`bootstrapper`. The new root is its folder ``tree``."""
+
+_NODES = ("full", "null", "random", "tty", "urandom", "zero")
+_SETTINGS = (
+    *("/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/passwd", "/etc/ssl/certs"),
+    *("/etc/apt/apt.conf", "/etc/apt/apt.conf.d", "/etc/apt/keyrings", "/etc/apt/trusted.gpg"),
+    "/etc/apt/trusted.gpg.d",
+)
+"""Files that apt(8) reads: users, names of computers, certificates, its settings, and keys of package sources."""
 
 
 @contextmanager
-def for_commands(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Show a folder that this worker has made to a program that makes its own mounts and runs code of a root.
+def bootstrapper(
+    folder: Path, command: Sequence[str], *, reads: Sequence[Path] = (), services: Sequence[Service] = ()
+) -> Iterator[Sandboxed]:
+    """Yield the command that fills the new root ``folder/tree`` and runs programs of it in chroot(2), once.
 
-    Yield the path of the folder for the program, and the first words of its command. They start it in the user
-    namespace of commands, where it can mount but cannot enter the closed folders of the store.
+    It sees ``folder`` at :data:`BOOTSTRAP`, the programs of this machine, settings of apt, and ``reads``. It has the
+    ids, rights and filter of a command in a root, and the network of a fetch step. So a program that leaves its
+    chroot(2) has no more than a command in a root. The sandbox mounts the nodes in ``tree/dev``, and a proc(5) at
+    ``tree/dev/.proc``: tar(1) cannot unpack ./proc over it.
     """
-    handle = commands_namespace()
-    if handle is None:
-        yield folder, []
-        return
-    entered = ["nsenter", f"--user=/proc/self/fd/{handle}", "--setuid", "0", "--setgid", "0", "--"]
-    namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts", "--fork"]
-    run(["mount", "--bind", folder, _PLACE])
-    try:
-        yield _PLACE, [*entered, *namespaces, "--kill-child", "--mount-proc"]
-    finally:
-        run(["umount", "--lazy", _PLACE])
+    tree = f"{BOOTSTRAP}/tree"
+    shown = [*map(Path, _SETTINGS), *reads]
+    words = ["bwrap", *_folders([*shown, Path("/etc/resolv.conf")]), *_programs(), "--dev", "/dev", *_proc("/proc")]
+    words += ["--perms", "1777", "--tmpfs", "/tmp"]
+    for path in shown:
+        words += ["--ro-bind-try", os.fspath(path), os.fspath(path)]
+    words += [
+        "--bind",
+        os.fspath(folder),
+        BOOTSTRAP,
+        "--dir",
+        tree,
+        "--dir",
+        f"{tree}/dev",
+        *_proc(f"{tree}/dev/.proc"),
+    ]
+    for name in _NODES:
+        words += ["--dev-bind", f"/dev/{name}", f"{tree}/dev/{name}"]
+    words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "stagewright"]
+    words += ["--new-session", "--die-with-parent", "--chdir", "/"]
+    with filter_file() as system_calls, fetch_network(services) as network:
+        words += ["--perms", "0644", "--ro-bind-data", str(network.resolv_conf), "/etc/resolv.conf"]
+        enter = ["nsenter", f"--net={network.namespace}", "--"]
+        yield Sandboxed([*enter, *words, *_limits(system_calls), "--", *command], (system_calls, network.resolv_conf))
+
+
+def _folders(paths: Sequence[Path]) -> list[str]:
+    """Return the arguments of bwrap(1) for the folders that paths are in. It would close them to other users."""
+    folders = [folder for path in paths for folder in reversed(path.parents) if folder not in (Path("/"), Path("/usr"))]
+    return [word for folder in dict.fromkeys(folders) if not _is_program(folder) for word in ("--dir", str(folder))]
+
+
+def _is_program(path: Path) -> bool:
+    return any(path.is_relative_to(name) for name in PROGRAMS)

@@ -22,6 +22,7 @@ INSIDE = "/run/stagewright/apt"
 """Folder with the sources inside the fetch step of a build (see ``data/fetch-debsrc``)."""
 
 _LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1)(?::(\d{1,5}))?(?=[/\"\s])")
+_FILE = re.compile(r"\b(?:file|copy):(?://)?(/[^/\s\"][^\s\"]*)|\"(/[^/\s\"][^\"]*[^/\"])\"")
 
 _LEFT_OUT = ("Acquire::IndexTargets", "Acquire::Languages", "Acquire::CompressionTypes", "Acquire::Changelogs")
 
@@ -94,11 +95,16 @@ def fetch_binds(folder: Path, cache_file: Path) -> list[Bind]:
     return [Bind(folder, INSIDE)]
 
 
-def local_services(binds: Iterable[Bind]) -> list[Service]:
-    """Return the services of this machine, such as a proxy, that its package sources name (:func:`fetch_binds`)."""
-    texts = [path.read_text(encoding="utf-8") for bind in binds for path in sorted(bind.source.iterdir())]
+def local_services(texts: Iterable[str]) -> list[Service]:
+    """Return the services of this machine, such as a proxy, that :func:`sources` or :func:`options` name."""
     found = [match for text in texts for match in _LOCAL.finditer(text)]
     return list(dict.fromkeys(Service("127.0.0.1", int(match[2] or 80)) for match in found))
+
+
+def local_files(texts: Iterable[str]) -> list[Path]:
+    """Return what :func:`sources` or :func:`options` name on this machine: folders of packages, and certificates."""
+    found = [Path(match[1] or match[2]) for text in texts for match in _FILE.finditer(text)]
+    return [path for path in dict.fromkeys(found) if path.is_file() or (path.is_dir() and len(path.parts) > 2)]
 
 
 def _state() -> list[str]:

@@ -20,8 +20,9 @@ from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.root.files import clamp_times
+from stagewright.root.network import Service
 from stagewright.root.root import Root
-from stagewright.root.sandbox import Bind, for_commands
+from stagewright.root.sandbox import BOOTSTRAP, Bind, bootstrapper
 from stagewright.run import Result, run
 from stagewright.seeds import apt, pypi
 from stagewright.trees import remove_tree
@@ -43,6 +44,9 @@ _NO_KERNEL_HOOKS = (  # livecd-stage2 makes the initramfs, but dracut's trigger 
     'hooks="$1/etc/kernel/postinst.d"; mkdir -p "$hooks"; '
     'printf "#!/bin/sh\\nexit 0\\n" > "$hooks/dracut"; chmod 755 "$hooks/dracut"'
 )
+
+_USE_PROC = 'rmdir "$1/proc" && ln -s dev/.proc "$1/proc"'  # the sandbox has mounted it there
+_NO_PROC = 'rm "$1/proc" && mkdir -m 755 "$1/proc"'
 
 _ADAPT = r"""
 set -e
@@ -82,6 +86,7 @@ class DebianRequest:
     packages: tuple[str, ...]
     portage: str
     arch: Arch
+    services: tuple[Service, ...] = ()  # of this machine, for the downloads
 
 
 def resolve_packages(request: DebianRequest, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
@@ -131,15 +136,20 @@ def bootstrap(
 def _mmdebstrap(
     request: DebianRequest, folder: Path, options: list[str], target: str, epoch: int = 0, log: IO[str] | None = None
 ) -> Result:
-    """Run mmdebstrap(1). ``target`` is a name in a new folder "bootstrap", or an absolute path."""
+    """Run mmdebstrap(1). ``target`` is the folder "tree" in a new folder "bootstrap", or an absolute path."""
     own = folder / "bootstrap"
     own.mkdir()
-    (own / "apt.conf").write_text(apt.options(), encoding="utf-8")
-    (own / "sources.list").write_text("\n".join(apt.sources(request.suite)) + "\n", encoding="utf-8")
-    with for_commands(own) as (place, first):
-        words = [*first, "mmdebstrap", *options, *_arguments(request, place / "apt.conf"), request.suite]
-        words += [str(place / target), str(place / "sources.list")]
-        return run(words, env={"SOURCE_DATE_EPOCH": str(epoch)}, log=log)
+    configuration, lines = apt.options(), apt.sources(request.suite)
+    (own / "apt.conf").write_text(configuration, encoding="utf-8")
+    (own / "sources.list").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    inside = Path(BOOTSTRAP)
+    words = ["mmdebstrap", *options, *_arguments(request, inside / "apt.conf"), request.suite]
+    words += [str(inside / target), str(inside / "sources.list")]
+    services = [*request.services, *apt.local_services([configuration, *lines])]
+    reads = apt.local_files([configuration, *lines])
+    with bootstrapper(own, words, reads=reads, services=services) as sandboxed:
+        env = {"SOURCE_DATE_EPOCH": str(epoch)}
+        return run(sandboxed.words, env=env, log=log, pass_fds=sandboxed.descriptors)
 
 
 def _arguments(request: DebianRequest, configuration: Path) -> list[str]:
@@ -149,6 +159,9 @@ def _arguments(request: DebianRequest, configuration: Path) -> list[str]:
         "--variant=apt",
         f"--architectures={request.arch.port.name}",
         "--skip=check/qemu",  # the worker has registered the emulator
+        "--skip=check/empty,chroot/mount",  # the sandbox has mounted /dev and /proc of the root
+        f"--extract-hook={_USE_PROC}",
+        f"--customize-hook={_NO_PROC}",
         f"--include={','.join(['usr-is-merged', *request.packages])}",
         '--aptopt=APT::Install-Recommends "false"',
         '--aptopt=Acquire::Languages "none"',

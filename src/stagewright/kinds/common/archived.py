@@ -68,7 +68,9 @@ class PinnedSeed(Seed):
         entry = scope.project.entry_of(node_id)
         known = scope.project.lock.seeds.get(entry.name, {}) if entry else {}
         pin = {name: known[name] for name in self.pin_model.model_fields if name in known}
-        return SeedContext(source_date_epoch=scope.project.epoch, pin=pin or None)
+        return SeedContext(
+            source_date_epoch=scope.project.epoch, pin=pin or None, services=tuple(scope.project.fetch.allow)
+        )
 
 
 class ArchiveLimits(NodeLimits):

@@ -61,6 +61,8 @@ class SeedContext(StageContext):
 
     pin: dict[str, Any] | None = None
     """The entries of the pin that identify the content of the seed; None if the lock has no pin for it."""
+    services: Annotated[tuple[str, ...], NotInKey()] = ()
+    """Services of this machine that a bootstrap can reach: addresses with ports."""
 
 
 class ProjectVersion(Given):

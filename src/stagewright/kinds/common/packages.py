@@ -286,7 +286,8 @@ def _chosen(wanted: Sequence[str] | None, known: Mapping[str, T]) -> dict[str, T
 
 def _services(work: Work[PackageContext], apt: Sequence[Bind]) -> tuple[Service, ...]:
     """Return the services of this machine that fetch steps need: the project's, and those of its package sources."""
-    return (*map(Service.of, work.context.services), *local_services(apt))
+    texts = [path.read_text(encoding="utf-8") for bind in apt for path in sorted(bind.source.iterdir())]
+    return (*map(Service.of, work.context.services), *local_services(texts))
 
 
 def _described(name: str, repo: Repo) -> RepoDescription:

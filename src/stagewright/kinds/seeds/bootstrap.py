@@ -17,9 +17,10 @@ from stagewright.kinds.common.archived import PinnedSeed, SeedPin, Sha256, pin_o
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.tools import SANDBOX, Tool, emulator
+from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, Tool, emulator
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.lock import Pin
+from stagewright.root.network import Service
 from stagewright.seeds.apt import codename
 from stagewright.seeds.debian import DebianRequest, bootstrap, resolve_packages
 
@@ -41,6 +42,7 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
 
     required_tools = (
         SANDBOX,
+        FETCH_NETWORK,
         Tool("mmdebstrap", "mmdebstrap", "dev-util/mmdebstrap"),
         Tool("apt-get", "apt", "sys-apps/apt"),
     )
@@ -66,21 +68,21 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     def pin(self, work: Work[SeedContext]) -> Pin:
         """Look up the versions of all packages in the package sources of this computer."""
         work.phase("look up packages")
-        return resolve_packages(self._request(None), work.folder, work.store.cache("pypi"), work.log)
+        return resolve_packages(self._request(None, work), work.folder, work.store.cache("pypi"), work.log)
 
     def build(self, work: Work[SeedContext]) -> Built:
         """Bootstrap the root and adapt it for Portage."""
         pin = pin_of(work, BootstrapPin)
-        request = self._request(pin.arch)
+        request = self._request(pin.arch, work)
         work.emulate(request.arch.port.machine)
         work.phase(f"bootstrap {len(pin.packages)} packages")
         pinned = pin.model_dump(exclude_none=True)
         tree = bootstrap(request, pinned, work.folder, work.store.cache("pypi"), work.epoch, work.log)
         return Built(tree, LayerFacts(package_count=len(pin.packages)))
 
-    def _request(self, pinned_arch: str | None) -> DebianRequest:
-        arch = self._arch(pinned_arch)
-        return DebianRequest(self.suite or codename(), tuple(sorted(self.packages)), self.portage, arch)
+    def _request(self, pinned_arch: str | None, work: Work[SeedContext]) -> DebianRequest:
+        suite, services = self.suite or codename(), tuple(map(Service.of, work.context.services))
+        return DebianRequest(suite, tuple(sorted(self.packages)), self.portage, self._arch(pinned_arch), services)
 
     def _arch(self, pinned: str | None) -> Arch:
         """Return the architecture of the root. A pin is for one architecture, on every computer."""

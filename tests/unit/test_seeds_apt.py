@@ -1,0 +1,23 @@
+"""Services and files of this machine that package sources and settings of apt name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stagewright.root.network import Service
+from stagewright.seeds.apt import local_files, local_services
+
+OPTIONS = """Acquire::http::Proxy "http://127.0.0.1:3142/";
+Acquire::https::CAInfo "{folder}/ca.pem";
+Acquire::cdrom::mount "/media/none/";
+Acquire::Retries "3";
+"""
+
+
+def test_services_and_files_of_package_sources(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    (tmp_path / "mirror").mkdir()
+    lines = [f"deb file:{tmp_path}/mirror bookworm main", "deb http://localhost/debian bookworm main", "deb file:/ x y"]
+    texts = [OPTIONS.format(folder=tmp_path), *lines]
+    assert local_services(texts) == [Service("127.0.0.1", 3142), Service("127.0.0.1", 80)]
+    assert local_files(texts) == [tmp_path / "ca.pem", tmp_path / "mirror"]

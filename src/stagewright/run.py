@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
 
 _inherited: set[int] = set()
+_started: set[int] = set()  # ids of the processes of this module that have not left their context
+_starting = threading.Lock()
 
 PIPE_SIZE = 1 << 20
 """Bytes that a pipe for bulk data holds: the unprivileged maximum (pipe(7)). Fewer context switches."""
@@ -78,9 +81,12 @@ class Process(subprocess.Popen[bytes]):
         """End the command if it runs, reap it, and return its exit code (negative: the number of the signal).
 
         SIGTERM lets the command clean up. SIGCONT wakes a stopped one, which would not see SIGTERM. SIGKILL follows
-        after ``grace`` seconds, and at once if waiting is interrupted.
+        after ``grace`` seconds, and at once if waiting is interrupted. unshare(1) ignores SIGTERM while its child runs.
         """
-        if self.poll() is None:
+        assert not isinstance(self.args, str | bytes | os.PathLike)
+        if "--kill-child" in self.args:
+            self.kill()
+        elif self.poll() is None:
             self.send_signal(signal.SIGCONT)
             self.terminate()
             try:
@@ -101,6 +107,21 @@ class Process(subprocess.Popen[bytes]):
             if stream:
                 with contextlib.suppress(OSError):  # what was not written yet has no reader any more
                     stream.close()
+        _started.discard(self.pid)
+        _reap_sandboxes()
+
+
+def _reap_sandboxes() -> None:
+    """Reap what bwrap(1) leaves behind: it ends before its process 1, which becomes a child of a worker."""
+    if os.getpid() != 1:
+        return
+    with _starting:
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                number = int(entry.name)
+                name, _, rest = (entry / "stat").read_bytes().partition(b"(")[2].rpartition(b")")
+                if (name, *rest.split()[:2]) == (b"bwrap", b"Z", b"1") and number not in _started:
+                    os.waitpid(number, os.WNOHANG)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -207,18 +228,21 @@ def spawn(
     """
     words = [os.fspath(word) for word in command]
     try:
-        return Process(
-            words,
-            cwd=cwd,
-            env=environment(env),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=own_session,
-            pass_fds=(*pass_fds, *_inherited),
-        )
+        with _starting:
+            process = Process(
+                words,
+                cwd=cwd,
+                env=environment(env),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=own_session,
+                pass_fds=(*pass_fds, *_inherited),
+            )
+            _started.add(process.pid)
     except OSError as error:
         raise _unstarted(words, error) from error
+    return process
 
 
 def inherit(descriptor: int) -> None:

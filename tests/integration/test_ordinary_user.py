@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,9 @@ mkdir /old /closed
 touch /closed/file
 chmod 0 /closed
 """
+
+SEALS = "mkdir /sealed; busybox dd if=/dev/urandom of=/sealed/x bs=1M count=40; chmod 0 /sealed; false\n"
+"""Fails, and leaves 40 MiB that the user cannot see."""
 
 BECOME = """
 set -e
@@ -125,7 +129,7 @@ def account() -> Iterator[Account]:
         ]
         busybox_root(project / "base.tar", Path("/bin/busybox"), more)
         (project / "script").write_text(SCRIPT, encoding="utf-8")
-        (project / "fails").write_text("mkdir /sealed; touch /sealed/x; chmod 0 /sealed; false\n", encoding="utf-8")
+        (project / "fails").write_text(SEALS, encoding="utf-8")
         for path in (home, *home.rglob("*")):
             os.chown(path, USER, USER)
         home.chmod(0o700)
@@ -161,7 +165,10 @@ def test_an_ordinary_user_removes_failed_roots_and_results(account: Account) -> 
     assert account.call("build", "broken").returncode == 1
     store = account.home / ".cache/stagewright"
     assert list((store / "failed").glob("*/*"))
-    assert account.call("clean").returncode == 0
+    cleaned = account.call("clean")
+    assert cleaned.returncode == 0
+    freed = re.search(r"^freed (\d+) MiB", cleaned.stdout, re.MULTILINE)
+    assert freed and int(freed[1]) >= 40, "the disk limit and clean count closed folders, too"
     assert not list((store / "failed").glob("*/*"))
     (account.home / "project/stagewright.toml").write_text(
         'format = 1\n[project]\nname = "test"\nversion = "1"\nsource_date_epoch = 2026-11-20\n', encoding="utf-8"

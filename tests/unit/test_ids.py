@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from stagewright.engine.worker import isolated
 from stagewright.errors import Reason, StagewrightError
 from stagewright.ids import SIZE, private_range
 from stagewright.run import interpreter
+from stagewright.store.store import Store
 
 as_root = pytest.mark.skipif(
     os.geteuid() != 0 or ids.as_host_root(), reason="NOT TESTED: not root, or no user namespaces (stagewright doctor)"
@@ -297,3 +299,54 @@ def test_the_mark_distinguishes_the_ids_of_layers(monkeypatch: pytest.MonkeyPatc
         assert ids.mark() == "host"
         assert ids.enter() == []
     assert ids.mark() == private != "host"
+
+
+CACHES_OF_A_WORKER = """
+import sys
+from pathlib import Path
+from stagewright.store.digest_cache import DigestCache
+from stagewright.store.store import Store
+store = Store(Path(sys.argv[1]))
+with DigestCache(store.cache("digests.db")):
+    (store.cache("repos") / "md5-cache").mkdir(exist_ok=True)
+"""
+
+
+@as_root
+def test_caches_that_a_worker_makes_belong_to_the_engine(tmp_path: Path) -> None:
+    """An ordinary user's engine cannot write into folders and databases of the ids of builds."""
+    folder = tmp_path / "store"
+    Store(folder)
+    shutil.rmtree(folder / "cache/repos")
+    (folder / "cache/repos").mkdir()
+    os.chown(folder / "cache/repos", private_range().uid, private_range().gid)  # by a former version
+    assert worker(CACHES_OF_A_WORKER, str(folder)) == ""
+    assert {path.stat().st_uid for path in (folder / "cache").iterdir()} == {os.geteuid()}
+    assert (folder / "cache/repos/md5-cache").stat().st_uid == private_range().uid
+
+
+ZOMBIES = """
+import sys
+from pathlib import Path
+from stagewright.root.sandbox import unpacker
+from stagewright.run import run
+def zombies():
+    found = [path.read_text().rpartition(")")[2].split()[0] for path in Path("/proc").glob("[0-9]*/stat")]
+    return found.count("Z")
+def command():
+    with unpacker(Path(sys.argv[1]), "/mnt", ["true"]) as sandboxed:
+        run(sandboxed.words, pass_fds=sandboxed.descriptors)
+for _ in range(10):
+    command()
+for _ in range(100):
+    if zombies() < 2:
+        break
+    command()
+print(zombies() < 2)
+"""
+
+
+@as_root
+def test_commands_of_a_worker_leave_no_zombies(tmp_path: Path) -> None:
+    """bwrap ends before its process 1, which becomes a child of the worker."""
+    assert worker(ZOMBIES, str(tmp_path)) == "True\n"

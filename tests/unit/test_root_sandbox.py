@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyseccomp
@@ -15,7 +18,7 @@ from boxes import PYTHON, SYSCALL, make_box, programs
 from stagewright.errors import StagewrightError
 from stagewright.root.network import Service
 from stagewright.root.sandbox import BOOTSTRAP, CAPABILITIES, Bind, bootstrapper, run_host_program, unpacker
-from stagewright.run import run
+from stagewright.run import Process, interpreter, run
 
 pytestmark = pytest.mark.real
 
@@ -283,3 +286,50 @@ def test_a_bootstrap_has_the_rights_and_the_network_of_a_fetch_step(tmp_path: Pa
         said = bootstrapped(tmp_path, RIGHTS, *arguments, services=[Service("127.0.0.1", ports[0])])
     assert 0 < int(said[0], 16).bit_count() <= len(CAPABILITIES)
     assert said[1:] == ["EPERM", "open", "closed"]
+
+
+class FailingLog(io.StringIO):
+    """A log that fails when the program speaks."""
+
+    def write(self, text: str) -> int:
+        if text == "started\n":
+            raise InterruptedError
+        return super().write(text)
+
+
+def test_a_program_in_a_sandbox_is_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """unshare(1) ignores SIGTERM: an interrupted command waited until the time was over."""
+    monkeypatch.setattr(Process.end, "__defaults__", (3600.0,))
+    with pytest.raises(InterruptedError):
+        run_host_program(["sh", "-c", "echo started; exec sleep 3600"], log=FailingLog())
+
+
+ENDLESS = """
+import sys
+from stagewright.root.sandbox import run_host_program
+run_host_program(["sh", "-c", "echo started; exec sleep " + sys.argv[1]], log=sys.stdout)
+"""
+
+
+def test_a_program_in_a_sandbox_ends_with_the_process_that_started_it() -> None:
+    seconds = f"3600.{os.getpid()}"
+    with subprocess.Popen([*interpreter(), "-c", ENDLESS, seconds], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        while (line := process.stdout.readline()) != "started\n":
+            assert line
+        process.kill()
+        assert process.stdout.read() == ""  # at once, because the last process with the pipe has ended
+    wanted = ["sleep", seconds]
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (
+        left := [path for path in Path("/proc").glob("[0-9]*/cmdline") if words_of(path) == wanted]
+    ):
+        time.sleep(0.05)
+    assert not left
+
+
+def words_of(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").split("\0")[:-1]
+    except OSError:
+        return []

@@ -203,7 +203,10 @@ def test_a_half_made_store_is_completed(store: Store) -> None:
 
 @needs_root
 def test_other_users_see_no_roots_and_no_settings(store: Store) -> None:
-    """Work folders hold setuid programs and device nodes; the history holds hashes. An old store is closed, too."""
+    """Work folders hold setuid programs and device nodes; the history holds hashes. An old store is closed, too.
+
+    Files of the cache can belong to ids of builds, which a program that leaves its sandbox has.
+    """
     put(store, "k1")
     store.remember("demo", "one", {"root_password": "$6$x"})
     for name in CLOSED:
@@ -211,7 +214,7 @@ def test_other_users_see_no_roots_and_no_settings(store: Store) -> None:
     Store(store.path)
     secret = store.path / "history" / "demo" / "one.json"
     paths = [*(store.path / name for name in CLOSED), store.new_work("k2"), secret, store.folder(LAYER, "k1")]
-    assert [oct(path.stat().st_mode & 0o777) for path in paths[:-1]] == ["0o700"] * 6 + ["0o600"]
+    assert [oct(path.stat().st_mode & 0o777) for path in paths[:-1]] == ["0o700"] * 7 + ["0o600"]
     assert (paths[-1] / "meta.json").stat().st_mode & 0o077 == 0
     for path in paths:  # as another user
         with subprocess.Popen(["ls", path], user=65534, group=65534, stderr=subprocess.DEVNULL) as process:

@@ -64,7 +64,10 @@ MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
 """Folders of a root that the sandbox mounts over."""
 
 
-_ENDING = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+_ENDING = (
+    *("setpriv", "--pdeathsig", "KILL", "--"),
+    *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
+)
 """Ends bwrap with its parent, whenever that is. A bwrap that is killed while it starts leaves a process for ever."""
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+from stagewright import ids
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.run import PATH, run
@@ -101,6 +102,8 @@ def _open(path: Path, patience: float) -> sqlite3.Connection:
     try:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("CREATE TABLE IF NOT EXISTS digests (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID")
+        with contextlib.suppress(OSError):
+            ids.hand_over(path)  # the engine writes into it, too
     except sqlite3.Error:
         database.close()
         raise

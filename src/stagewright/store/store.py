@@ -64,11 +64,15 @@ from stagewright.untrusted import is_utf8
 
 FORMAT = "1"
 
-CLOSED = ("layers", "failed", "work", "history", "damaged")
+CLOSED = ("cache", "layers", "failed", "work", "history", "damaged")
 """Folders that only the owner of the store can enter.
 
-Roots have setuid programs, device nodes and secrets. The settings in the history have hashes of passwords.
+Roots have setuid programs, device nodes and secrets. The settings in the history have hashes of passwords. Files of the
+cache that a worker made have ids of builds as their owners.
 """
+
+CACHES = ("binhosts", "binpkgs", "distfiles", "pypi", "repos", "seeds")
+"""Folders of the cache. They belong to the owner of the store, whose engine and workers write into them."""
 
 KEPT = 10
 """Number of former keys of a node that are remembered."""
@@ -107,8 +111,6 @@ class Store:
         if not stamp.exists():
             for name in ("layers", "artifacts", "work", "failed", "locks", "logs", "events", "history", "projects"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            for name in ("distfiles", "binpkgs"):
-                (self.path / "cache" / name).mkdir(parents=True, exist_ok=True)
             (self.path / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
             write_atomically(stamp, FORMAT + "\n")
         elif (found := stamp.read_text(encoding="utf-8").strip()) != FORMAT:
@@ -130,6 +132,10 @@ class Store:
                 (self.path / name).mkdir(mode=0o700, exist_ok=True)  # stores of former versions lack some
                 if stat.S_IMODE((self.path / name).stat().st_mode) != 0o700:
                     (self.path / name).chmod(0o700)
+        for name in CACHES:
+            with contextlib.suppress(FileNotFoundError):
+                self.cache(name).mkdir(exist_ok=True)
+                ids.hand_over(self.cache(name))  # a worker of a former version can have made it
 
     # results
 

@@ -263,6 +263,17 @@ def test_a_program_that_leaves_the_chroot_of_a_bootstrap_is_in_the_sandbox(tmp_p
     assert bootstrapped(folder, LEAVES_ITS_CHROOT, f"{BOOTSTRAP}/tree", *places) == ["/usr/bin/env"]
 
 
+@pytest.mark.parametrize("place", ["/mnt/mirror", "/media/disk/mirror", "/tmp/mirror", "/run/mirror", "/home/mirror"])
+def test_a_package_source_of_this_machine_is_visible_wherever_it_is(tmp_path: Path, place: str) -> None:
+    with bootstrapper(tmp_path, ["true"], reads=[Path(place)]) as sandboxed:
+        words = sandboxed.words
+    options = {"--bind": 2, "--dev-bind": 2, "--ro-bind": 2, "--ro-bind-try": 2, "--tmpfs": 1, "--dev": 1, "--proc": 1}
+    mounts = [words[number + options[word]] for number, word in enumerate(words) if word in options]
+    assert place in mounts
+    covering = [one for one in mounts[mounts.index(place) + 1 :] if Path(place).is_relative_to(one)]
+    assert not covering, "a later mount hides it"
+
+
 RIGHTS = (
     SYSCALL
     + """

@@ -298,8 +298,11 @@ def commands_ids() -> list[str]:
     return [] if handle is None else ["--userns2", str(handle)]
 
 
-BOOTSTRAP = "/mnt"
-"""Folder inside of the sandbox of :func:`bootstrapper`. The new root is its folder ``tree``."""
+BOOTSTRAP = "/stagewright"
+"""Folder inside of the sandbox of :func:`bootstrapper`. The new root is its folder ``tree``.
+
+A package source can be a folder of a mounted disk, for example of /mnt or /media, which must stay visible.
+"""
 
 _NODES = ("full", "null", "random", "tty", "urandom", "zero")
 _SETTINGS = (

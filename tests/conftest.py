@@ -26,6 +26,9 @@ from stagewright.engine.worker import isolated
 from stagewright.errors import StagewrightError
 from stagewright.root.overlay import options_of_overlays
 
+AS_HOST_ROOT = "STAGEWRIGHT_TESTS_AS_HOST_ROOT"
+"""Variable of the environment that tests builds with the ids of this computer, if there are no user namespaces."""
+
 TOOLS = (
     *("bwrap", "unshare", "setpriv", "slirp4netns", "mmdebstrap", "apt-get", "mksquashfs", "unsquashfs", "xorriso"),
     *("mcopy", "tar"),
@@ -42,12 +45,21 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("any machine")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if os.geteuid() == 0 and not _has_user_namespaces():
+    if os.environ.get(AS_HOST_ROOT):
         os.environ[ids.SWITCH] = "1"  # the tests of the namespaces are skipped then
+    elif os.geteuid() == 0 and not ids.as_host_root() and (problem := _problem_of_namespaces()):
+        raise pytest.UsageError(
+            f"builds have no user namespace here ({problem}); with {AS_HOST_ROOT}=1 they are tested without one"
+        )
 
 
-def _has_user_namespaces() -> bool:
-    """Return True if an overlay can be mounted in the user namespace of builds."""
+def pytest_report_header() -> str:
+    """Say with which ids the tests build."""
+    return "builds: with the ids of this computer" if ids.as_host_root() else f"builds: with the ids {ids.mark()}"
+
+
+def _problem_of_namespaces() -> str:
+    """Return why no overlay can be mounted in the user namespace of builds; an empty string if it can."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
         for part in ("lower", "upper", "work", "root"):
@@ -55,9 +67,10 @@ def _has_user_namespaces() -> bool:
         options = f"lowerdir=lower,upperdir=upper,workdir=work,{options_of_overlays()}"
         mount = ["mount", "-t", "overlay", "overlay", "-o", options, "root"]
         try:
-            return subprocess.run(isolated(mount), cwd=folder, check=False, capture_output=True).returncode == 0
-        except (StagewrightError, OSError):
-            return False
+            done = subprocess.run(isolated(mount), cwd=folder, check=False, capture_output=True, text=True)
+            return f"mount: {done.stderr.strip()}" if done.returncode else ""
+        except (StagewrightError, OSError) as error:
+            return str(error)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

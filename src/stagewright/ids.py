@@ -3,7 +3,7 @@
 ::
 
     inside          outside, started by root                 outside, started by an ordinary user
-    0..65535        a range of 65536 ids (:func:`private_range`)   the range of the user in /etc/subuid and /etc/subgid
+    0..65535        a range of 65536 ids (id_ranges.py)      the range of the user in /etc/subuid and /etc/subgid
     65536           root                                     the user
     65537...        all other users                          -
 
@@ -22,47 +22,39 @@ import functools
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.id_ranges import SIZE, IdRange, is_mapped, private_range
 from stagewright.run import PIPE, inherit, run, spawn
-
-SIZE = 1 << 16
-"""Number of ids of a build."""
 
 INVOKER = SIZE
 """Id of the user who started Stagewright, inside of the namespace of a worker."""
 
-DEFAULT_START = 0x7000_0000
-"""First id of the range that root uses if no file names one. systemd's list of ids has no use for it."""
-
 SWITCH = "STAGEWRIGHT_AS_HOST_ROOT"
 """Variable of the environment that switches the namespaces off."""
-
-OWNER = "stagewright"
-"""Name of the entries in /etc/subuid and /etc/subgid that give root another range."""
 
 WARNING = "warning: --as-host-root: commands of a build run as root of this computer, and can take it over"
 
 _MARK = "STAGEWRIGHT_IDS"  # the mark of a worker, in its environment
-_SYSCTLS = (
-    ("user.max_user_namespaces", "0", "10000", True),
-    ("kernel.unprivileged_userns_clone", "0", "1", False),
-    ("kernel.apparmor_restrict_unprivileged_userns", "1", "0", False),
+_PROFILE = (
+    "echo 'abi <abi/4.0>, profile unshare /usr/bin/unshare flags=(unconfined) { userns, }'"
+    " > /etc/apparmor.d/unshare; apparmor_parser --replace /etc/apparmor.d/unshare"
 )
-"""Settings of kernels: name, the value that forbids user namespaces, one that allows them, and if root needs it too."""
+"""Command that lets unshare(1) make user namespaces if AppArmor forbids that to programs without a profile."""
+
+_ENOUGH = 10000
+
+_SYSCTLS = (
+    ("user.max_user_namespaces", range(10), f"sysctl -w user.max_user_namespaces={_ENOUGH}", True),
+    ("kernel.unprivileged_userns_clone", range(1), "sysctl -w kernel.unprivileged_userns_clone=1", False),
+    ("kernel.apparmor_restrict_unprivileged_userns", range(1, 2), _PROFILE, False),
+)
+"""Settings of kernels: name, values that forbid user namespaces, the remedy, and if it applies to root, too."""
+
 _LAST = (1 << 32) - 2  # the largest valid id
 _HOST = "host"
 _WITH_ROOT, _WITHOUT_ROOT, _VERSION = 0x03000000, 0x02000000, 0xFF000000
-
-
-@dataclass(frozen=True)
-class IdRange:
-    """The first user id and the first group id of a range of :data:`SIZE` ids, seen from outside."""
-
-    uid: int
-    gid: int
 
 
 def as_host_root() -> bool:
@@ -115,59 +107,17 @@ def is_private() -> bool:
     return os.environ.get(_MARK, _HOST).partition(":")[0] == first[1] and first[::2] == ["0", str(SIZE)]
 
 
-def private_range() -> IdRange:
-    """Return the range of ids for builds. Raises ``NOT_ROOT`` if the user has none."""
-    names = [OWNER, "root", "0"] if os.geteuid() == 0 else _names()
-    found = [_listed(Path(file), names) for file in ("/etc/subuid", "/etc/subgid")]
-    if os.geteuid() == 0:
-        uid, gid = (DEFAULT_START if start is None else start for start in found)
-        return IdRange(uid, gid)
-    if found[0] is None or found[1] is None:
-        first = _free_start()
-        range_ = f"{first}-{first + SIZE - 1}"
-        raise StagewrightError(
-            Reason.NOT_ROOT,
-            f"user {names[0]} has no {SIZE} subordinate ids in /etc/subuid and /etc/subgid",
-            hint=f"as root: apt-get install uidmap; usermod --add-subuids {range_} --add-subgids {range_} {names[0]}",
-        )
-    return IdRange(found[0], found[1])
-
-
-def _names() -> list[str]:
-    name = run(["id", "--user", "--name"], check=False).stdout.strip()
-    return [name, str(os.geteuid())] if name else [str(os.geteuid())]
-
-
-def _entries(file: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield name, first id and number of ids of each line of /etc/subuid or /etc/subgid."""
-    with contextlib.suppress(OSError):
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, numbers = line.strip().partition(":")
-            start, _, count = numbers.partition(":")
-            if start.isdecimal() and count.isdecimal():
-                yield name, int(start), int(count)
-
-
-def _listed(file: Path, names: Sequence[str]) -> int | None:
-    """Return the first id of the first large enough range of a user; None if there is none."""
-    ranges = [(names.index(name), start) for name, start, count in _entries(file) if name in names and count >= SIZE]
-    return min(ranges)[1] if ranges else None
-
-
-def _free_start() -> int:
-    """Return the first id of a range that no user has."""
-    ends = [start + count for file in ("/etc/subuid", "/etc/subgid") for _, start, count in _entries(Path(file))]
-    return max([100_000, *ends])
-
-
 def enter() -> list[str]:
     """Return the first words of a command that runs as id 0 in the namespace of workers; empty with ``as_host_root``.
 
-    Raises ``HOST_FEATURE`` if the namespace cannot be made, and what :func:`private_range` does.
+    Raises ``HOST_FEATURE`` if the namespace cannot be made, and what :func:`stagewright.id_ranges.private_range` does.
     """
     if as_host_root():
         return []
-    handle = _workers_namespace(private_range())
+    return _entering(_workers_namespace(private_range()))
+
+
+def _entering(handle: int) -> list[str]:
     return ["nsenter", f"--user=/proc/{os.getpid()}/fd/{handle}", "--setuid", "0", "--setgid", "0", "--"]
 
 
@@ -182,18 +132,14 @@ def marked() -> list[str]:
 @functools.cache
 def _workers_namespace(ids: IdRange) -> int:
     """Make the namespace of workers. It lasts until this process ends, which holds the descriptor."""
-    for name, forbidden, allowed, of_root in _SYSCTLS:
-        setting = Path("/proc/sys") / name.replace(".", "/")
-        if (
-            (of_root or os.geteuid() != 0)
-            and setting.exists()
-            and setting.read_text(encoding="utf-8").strip() == forbidden
-        ):
-            raise _unavailable(f"{name} is {forbidden}", f"sysctl -w {name}={allowed}")
     if os.geteuid() == 0:
         return _namespace(_root_map(ids.uid, "uid"), _root_map(ids.gid, "gid"))
     both = [[(0, first, SIZE), (INVOKER, own, 1)] for first, own in ((ids.uid, os.getuid()), (ids.gid, os.getgid()))]
-    return _namespace(*both, by_tools=True)
+    handle = _namespace(*both, by_tools=True)
+    tried = run([*_entering(handle), "unshare", "--mount", "true"], check=False)
+    if tried.code:  # AppArmor lets a program make the namespace, and then refuses all rights in it
+        raise _unavailable(tried.stderr.strip())
+    return handle
 
 
 def _root_map(first: int, what: str) -> list[tuple[int, int, int]]:
@@ -220,19 +166,49 @@ def _namespace(
         if not holder.stdout.read(1):  # cat answers after unshare(1) has made the namespace
             raise _unavailable(holder.stderr.read().decode(errors="replace").strip())
         for what, ranges in (("uid", uids), ("gid", gids)):
-            if by_tools:
-                numbers = [str(number) for line in ranges for number in line]
-                run([f"new{what}map", str(holder.pid), *numbers])
-            else:
-                text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges)
-                try:
-                    Path(f"/proc/{holder.pid}/{what}_map").write_text(text, encoding="ascii")
-                except OSError as error:
-                    raise _unavailable(f"ids {ranges[0][1]} to {ranges[0][1] + SIZE - 1}: {error.strerror}") from error
+            (_map_by_tool if by_tools else _map)(holder.pid, what, ranges)
         return os.open(f"/proc/{holder.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
 
 
+def _map(process: int, what: str, ranges: Sequence[tuple[int, int, int]]) -> None:
+    text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges)
+    try:
+        Path(f"/proc/{process}/{what}_map").write_text(text, encoding="ascii")
+    except OSError as error:
+        raise _not_mapped(what, ranges[0][1], error.strerror or str(error)) from error
+
+
+def _map_by_tool(process: int, what: str, ranges: Sequence[tuple[int, int, int]]) -> None:
+    """Write a map by newuidmap(1) or newgidmap(1), which read /etc/subuid and /etc/subgid."""
+    numbers = [str(number) for line in ranges for number in line]
+    done = run([f"new{what}map", str(process), *numbers], check=False)
+    if done.code:
+        raise _not_mapped(what, ranges[0][1], done.stderr.strip())
+
+
+def _not_mapped(what: str, first: int, why: str) -> StagewrightError:
+    """Return the error for a map that cannot be written. ``what`` is ``uid`` or ``gid``."""
+    found = f"ids {first} to {first + SIZE - 1}: {why}"
+    if not is_mapped(what, first):
+        found += "; this container does not have them"
+        return _unavailable(
+            found,
+            "give the container more than 200000 ids (a longer range of its user in"
+            " /etc/subuid and /etc/subgid of the host), or use --privileged",
+        )
+    if os.geteuid():
+        return _unavailable(found, f"as root: chmod u+s $(command -v new{what}map); log in again after newgrp")
+    return _unavailable(found)
+
+
 def _unavailable(why: str, command: str = "") -> StagewrightError:
+    for name, forbidden, remedy, of_root in _SYSCTLS:
+        setting = Path("/proc/sys") / name.replace(".", "/")
+        if command or (os.geteuid() == 0 and not of_root) or not setting.exists():
+            continue
+        value = setting.read_text(encoding="utf-8").strip()
+        if value.isdecimal() and int(value) in forbidden:
+            why, command = f"{name} is {value}", f"as root: {remedy}"
     hint = f"{command}; or use --as-host-root if you trust everything that a build runs".removeprefix("; or ")
     return StagewrightError(Reason.HOST_FEATURE, f"user namespaces: not available ({why})", hint=hint)
 

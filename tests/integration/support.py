@@ -16,7 +16,8 @@ from typing import Any
 
 import starter
 
-from stagewright.ids import IdRange, owner
+from stagewright.id_ranges import IdRange
+from stagewright.ids import owner
 
 REPOSITORY = Path(__file__).parents[2]
 DEMO = REPOSITORY / "examples" / "demo"

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from integration.support import build, command, owner_in_layer, plan, write_project
-from stagewright.ids import IdRange, capability_of, owner
+from stagewright.id_ranges import IdRange
+from stagewright.ids import capability_of, owner
 
 pytestmark = pytest.mark.real
 

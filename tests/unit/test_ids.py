@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from stagewright import ids
-from stagewright.engine.worker import isolated
+from stagewright import id_ranges, ids
+from stagewright.engine.doctor import _attributes
+from stagewright.engine.worker import _as_error, isolated
 from stagewright.errors import Reason, StagewrightError
-from stagewright.ids import SIZE, private_range
+from stagewright.id_ranges import DEFAULT_START, SIZE, IdRange, private_range
 from stagewright.run import interpreter
 from stagewright.store.store import Store
 
@@ -262,34 +263,122 @@ def test_programs_of_the_host_with_the_setuid_bit_keep_the_rights_of_the_worker(
 
 def listed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     entries = [(name, int(start), int(count)) for name, start, count in (line.split(":") for line in text.split())]
-    monkeypatch.setattr(ids, "_entries", lambda file: iter(entries))
+    monkeypatch.setattr(id_ranges, "_entries", lambda file: iter(entries))
+    monkeypatch.setattr(id_ranges, "_accounts", lambda file: iter([("root", 0), ("nobody", 65534), ("last", 600_000)]))
+    monkeypatch.setattr(id_ranges, "_mapped", lambda what: [(0, (1 << 32) - 1)])
 
 
 @pytest.mark.parametrize(
     ("text", "first"),
     [
-        ("", ids.DEFAULT_START),
-        ("alice:100000:65536", ids.DEFAULT_START),
+        ("", DEFAULT_START),
+        ("alice:100000:65536", DEFAULT_START),
         ("root:200000:65536", 200_000),
         ("root:200000:65536 stagewright:400000:65536", 400_000),
-        ("stagewright:400000:1000", ids.DEFAULT_START),
+        ("stagewright:400000:1000", DEFAULT_START),
     ],
 )
 def test_the_range_of_root(monkeypatch: pytest.MonkeyPatch, text: str, first: int) -> None:
     listed(monkeypatch, text)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert private_range() == ids.IdRange(first, first)
+    assert private_range() == IdRange(first, first)
 
 
 def test_the_range_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
     listed(monkeypatch, "alice:100000:65536 4321:165536:65536")
-    assert private_range() == ids.IdRange(165_536, 165_536)
+    assert private_range() == IdRange(165_536, 165_536)
     listed(monkeypatch, "alice:100000:65536 4321:165536:100")
     with pytest.raises(StagewrightError) as caught:
         private_range()
     assert caught.value.reason is Reason.NOT_ROOT
-    assert "--add-subuids 165636-231171 --add-subgids 165636-231171" in caught.value.hint
+    assert "--add-subuids 600001-665536 --add-subgids 600001-665536" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("user", "text", "found"),
+    [
+        (0, "root:100000:65536 alice:100000:65536", "alice has 100000 to 165535"),
+        (0, "stagewright:200000:65536 alice:150000:65536", "alice has 150000 to 215535"),
+        (0, "alice:1879100000:65536", "alice has 1879100000 to 1879165535"),
+        (0, "stagewright:1:65536", "nobody in /etc/passwd has 65534"),
+        (0, "stagewright:70000:65536", "ids below 100000"),
+        (0, "stagewright:599000:65536", "last in /etc/passwd has 600000"),
+        (4321, "alice:100000:65536 4321:165535:65536", "alice has 100000 to 165535"),
+    ],
+)
+def test_ids_that_others_have_are_not_those_of_builds(
+    monkeypatch: pytest.MonkeyPatch, user: int, text: str, found: str
+) -> None:
+    listed(monkeypatch, text)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with pytest.raises(StagewrightError) as caught:
+        private_range()
+    assert caught.value.reason is Reason.USAGE
+    assert found in caught.value.message
+    line = re.search(r"write (stagewright|4321):(\d+):65536 into /etc/subuid", caught.value.hint)
+    assert line
+    listed(monkeypatch, f"{line[1]}:{line[2]}:65536 alice:100000:65536")
+    assert private_range().uid == int(line[2]), "the line of the hint works"
+
+
+@pytest.mark.parametrize(
+    ("mapped", "first"),
+    [
+        ([(0, (1 << 32) - 1)], DEFAULT_START),
+        ([(0, 1_000_000_000)], 1_000_000_000 - SIZE),
+        ([(0, 1), (1, 65536)], DEFAULT_START),
+    ],
+)
+def test_root_of_a_container_uses_its_last_ids(
+    monkeypatch: pytest.MonkeyPatch, mapped: list[tuple[int, int]], first: int
+) -> None:
+    """A container with few ids has no unused ones: the default stays, and is refused with a sentence."""
+    listed(monkeypatch, "")
+    monkeypatch.setattr(id_ranges, "_mapped", lambda what: mapped)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert private_range() == IdRange(first, first)
+
+
+@as_root
+def test_a_container_without_the_ids_is_named() -> None:
+    code = "from stagewright import ids; ids.enter()"
+    words = ["unshare", "--user", "--map-root-user", *interpreter(), "-c", code]
+    said = subprocess.run(words, capture_output=True, text=True, check=False).stderr
+    assert "this container does not have them" in said
+
+
+def test_the_user_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan asks for the mark of each layer, and the name can come from a server."""
+    listed(monkeypatch, "4322:165536:65536")
+    monkeypatch.setattr(os, "geteuid", lambda: 4322)
+    monkeypatch.delenv(ids.SWITCH, raising=False)
+    assert ids.mark() == "165536:165536"
+    monkeypatch.setattr(id_ranges, "run", None)
+    assert ids.mark() == "165536:165536"
+
+
+def test_a_file_that_a_worker_may_not_open_is_named_with_its_owner_and_group(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "shared").mkdir(mode=0o750)
+    monkeypatch.setattr(ids, "is_private", lambda: True)
+    monkeypatch.setattr(ids, "outside", lambda number, what="uid": 65534 if what == "gid" else number)
+    problem = _as_error(PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "shared/file")), tmp_path)
+    assert problem.reason is Reason.MISSING_FILE
+    assert f"{tmp_path}/shared: owner {os.getuid()}, group 65534 (not in the namespace of builds)" in problem.message
+    assert problem.hint.endswith(f"chown -R USER:GROUP {tmp_path}/shared")
+
+
+def test_a_store_without_user_attributes_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    check = _attributes(tmp_path)
+    assert check is not None
+    assert (check.name, check.fine) == ("overlayfs", False)
+    assert "no user attributes (Operation not supported)" in check.found
 
 
 def test_the_mark_distinguishes_the_ids_of_layers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from stagewright import ids
 from stagewright.engine.worker import isolated
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node
+from stagewright.id_ranges import SIZE, private_range
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.signing_keys import signing_keys
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, TAR, Tool
@@ -26,7 +28,7 @@ from stagewright.project.model import Repo
 from stagewright.root import syscalls
 from stagewright.root.limit_groups import NO_PLACE, LimitGroup
 from stagewright.root.overlay import options_of_overlays
-from stagewright.run import PATH, run
+from stagewright.run import PATH, package_path, run
 from stagewright.store.store import Store
 from stagewright.vm import firmware
 from stagewright.vm.machine_spec import PLATFORMS
@@ -161,10 +163,10 @@ def _rights() -> Check:
     if ids.as_host_root():
         return Check("rights", user == 0, f"uid {user}", Reason.NOT_ROOT, "run as root, or without --as-host-root")
     try:
-        found = ids.private_range()
+        found = private_range()
     except StagewrightError as error:
         return Check("rights", False, error.message, error.reason, error.hint)
-    return Check("rights", True, f"uid {user}; builds run as {found.uid} to {found.uid + ids.SIZE - 1}")
+    return Check("rights", True, f"uid {user}; builds run as {found.uid} to {found.uid + SIZE - 1}")
 
 
 def _tools(tools: Iterable[Tool]) -> Iterator[Check]:
@@ -224,6 +226,10 @@ def _mounting(folder: Path) -> Iterator[Check]:
         else "user, mount, pid, ipc and uts work",
         remedy=f"allow namespaces; if this is a container, run it with --privileged{or_not}",
     )
+    yield from _code()
+    if not ids.as_host_root() and (problem := _attributes(folder / "upper")):
+        yield problem
+        return
     options = f"lowerdir=lower,upperdir=upper,workdir=work,{options_of_overlays()}"
     words = isolated(["mount", "-t", "overlay", "overlay", "-o", options, "root"])
     result = run(words, cwd=folder, check=False)
@@ -235,6 +241,27 @@ def _mounting(folder: Path) -> Iterator[Check]:
         remedy="put the store on ext4, xfs, btrfs or tmpfs with --store; an overlay on an overlay is not supported"
         + (", and in a user namespace none before Linux 5.11" + or_not if or_not else ""),
     )
+
+
+def _code() -> Iterator[Check]:
+    """Look for the interpreter and the code as the worker of an ordinary user does, which lacks rights of groups."""
+    for path in () if os.geteuid() == 0 else (sys.executable, package_path()):
+        if run(isolated(["test", "-r", path]), check=False).code:
+            info = Path(path).stat()
+            found = f"{path}: workers cannot read it (owner {info.st_uid}, group {info.st_gid})"
+            yield Check("code", False, found, remedy=f"chmod -R go+rX {path}, and its folders")
+
+
+def _attributes(folder: Path) -> Check | None:
+    """Return a check that fails if files cannot have the attributes that overlays in a user namespace need."""
+    try:
+        os.setxattr(folder, "user.overlay.probe", b"y")
+        os.removexattr(folder, "user.overlay.probe")
+    except OSError as error:
+        found = f"the file system of the store has no user attributes ({error.strerror})"
+        remedy = "put the store on ext4, xfs or btrfs with --store; tmpfs has them since Linux 6.6"
+        return Check("overlayfs", False, found, remedy=remedy)
+    return None
 
 
 def _limits() -> Check:

@@ -14,6 +14,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import sys
 import time
 import traceback
@@ -39,6 +40,8 @@ from stagewright.trees import give, make_read_only, tree_size
 
 FETCHED = "fetched.json"
 """File with the answer of a worker in the mode ``fetch``: the paths of the distfiles that the node needs."""
+
+_UNMAPPED = 65534  # how the kernel shows an id that the namespace does not have
 
 SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
 """Shells for ``stagewright shell``; the first one that the root has is used."""
@@ -179,13 +182,35 @@ def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
         return disk_full(str(folder), detail=str(problem))  # commands report it in many ways
     if isinstance(problem, StagewrightError):
         return problem
-    if error := disk_error(problem):
+    if error := disk_error(problem) or _not_permitted(problem):
         return error
     if isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
         message = f"a path is too long: folders are too deep (found {str(problem.filename)[:60]}...)"
         return StagewrightError(Reason.BUILD_FAILED, message, hint="remove them, or copy less")
     text = "".join(traceback.format_exception(problem))
     return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
+
+
+def _not_permitted(problem: BaseException) -> StagewrightError | None:
+    """Return the error for a file that this worker may not open; None if that is not the problem.
+
+    The rights of a worker over a file need its owner and its group in the user namespace (user_namespaces(7)).
+    """
+    if not (isinstance(problem, PermissionError) and problem.filename and ids.is_private()):
+        return None
+    path = Path(os.fsdecode(problem.filename))
+    for place in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            info = place.stat()
+            break
+    user, group = ids.outside(info.st_uid), ids.outside(info.st_gid, "gid")
+    shown = [f"{one} (not in the namespace of builds)" if one == _UNMAPPED else one for one in (user, group)]
+    return StagewrightError(
+        Reason.MISSING_FILE,
+        f"{path}: the build may not use it ({problem.strerror}; {place}: owner {shown[0]}, group {shown[1]},"
+        f" mode {stat.S_IMODE(info.st_mode):04o})",
+        hint=f"give it to your own user and group: chown -R USER:GROUP {place}",
+    )
 
 
 def disk_error(problem: BaseException) -> StagewrightError | None:

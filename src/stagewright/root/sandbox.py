@@ -287,7 +287,7 @@ def _check_readable(path: Path) -> None:
         return
     info = path.stat()
     wanted = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(info.st_mode) else 0)
-    if info.st_uid >= ids.SIZE and info.st_mode & wanted != wanted:
+    if info.st_uid >= ids.INVOKER and info.st_mode & wanted != wanted:
         what = f"{path}: commands of a build cannot read it (mode {stat.S_IMODE(info.st_mode):04o})"
         raise StagewrightError(Reason.MISSING_FILE, what, hint=f"chmod -R go+rX {path}")
 

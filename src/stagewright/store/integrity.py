@@ -24,6 +24,7 @@ from stagewright import ids as build_ids
 from stagewright.errors import StagewrightError
 from stagewright.graph.file_digest import FileDigest
 from stagewright.graph.node import Yields
+from stagewright.id_ranges import SIZE
 from stagewright.store.content import (
     ANY_OWNER,
     NO_NAMESPACE,
@@ -146,7 +147,7 @@ def _ids_on_disk(folder: Path) -> Ids:
     found = build_ids.range_of(ids_of(folder))
     if found is None or not os.path.lexists(folder / "tree"):
         return NO_NAMESPACE
-    ids = Ids(found.uid, build_ids.SIZE, found.gid)
+    ids = Ids(found.uid, SIZE, found.gid)
     return ids if 0 <= (folder / "tree").lstat().st_uid - ids.first < ids.count else NO_NAMESPACE
 
 

@@ -18,6 +18,7 @@ from typing import IO
 
 from stagewright import ids, run
 from stagewright.errors import StagewrightError
+from stagewright.id_ranges import SIZE
 from stagewright.vm.console import Console
 from stagewright.vm.script import BootScript, Report
 from stagewright.vm.script_run import ScriptRun
@@ -61,7 +62,7 @@ def nspawn(root: Path) -> list[str]:
     words += ["--quiet", "--settings=no", "--register=no", "--keep-unit", "--private-network", "--suppress-sync=yes"]
     words += ["--link-journal=no", "--resolv-conf=off", "--timezone=off"]
     if root_ids := ids.owner():
-        words += [f"--private-users={root_ids.uid}:{ids.SIZE}", "--private-users-ownership=off"]
+        words += [f"--private-users={root_ids.uid}:{SIZE}", "--private-users-ownership=off"]
     return [*words, *(f"--set-credential=firstboot.{name}:{value}" for name, value in _ANSWERS.items())]
 
 

@@ -17,7 +17,7 @@ from boxes import PYTHON, SYSCALL, make_box, programs
 
 from stagewright.errors import StagewrightError
 from stagewright.root.network import Service
-from stagewright.root.sandbox import BOOTSTRAP, CAPABILITIES, Bind, bootstrapper, run_host_program, unpacker
+from stagewright.root.sandbox import PLACE, CAPABILITIES, Bind, bootstrapper, run_host_program, unpacker
 from stagewright.run import Process, interpreter, run
 
 pytestmark = pytest.mark.real
@@ -260,7 +260,7 @@ def test_a_program_that_leaves_the_chroot_of_a_bootstrap_is_in_the_sandbox(tmp_p
     places = [str(secret), "/etc/shadow", "/usr/bin/env"]
     before = run([PYTHON, "-c", LEAVES_ITS_CHROOT, folder / "plain", *places]).stdout.split()
     assert str(secret) in before, "the attack itself works"
-    assert bootstrapped(folder, LEAVES_ITS_CHROOT, f"{BOOTSTRAP}/tree", *places) == ["/usr/bin/env"]
+    assert bootstrapped(folder, LEAVES_ITS_CHROOT, f"{PLACE}/tree", *places) == ["/usr/bin/env"]
 
 
 @pytest.mark.parametrize("place", ["/mnt/mirror", "/media/disk/mirror", "/tmp/mirror", "/run/mirror", "/home/mirror"])

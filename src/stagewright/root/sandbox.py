@@ -298,56 +298,66 @@ def commands_ids() -> list[str]:
     return [] if handle is None else ["--userns2", str(handle)]
 
 
-BOOTSTRAP = "/stagewright"
-"""Folder inside of the sandbox of :func:`bootstrapper`. The new root is its folder ``tree``.
+PLACE = "/stagewright"
+"""Folder inside of the sandboxes of :func:`fetcher` and :func:`bootstrapper`, whose new root is its folder ``tree``.
 
 A package source can be a folder of a mounted disk, for example of /mnt or /media, which must stay visible.
 """
 
 _NODES = ("full", "null", "random", "tty", "urandom", "zero")
-_SETTINGS = (
-    *("/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/passwd", "/etc/ssl/certs"),
+_SETTINGS = ("/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/passwd", "/etc/ssl/certs")
+"""Files that programs read before they connect: users, names of computers, certificates."""
+
+_APT = (
     *("/etc/apt/apt.conf", "/etc/apt/apt.conf.d", "/etc/apt/keyrings", "/etc/apt/trusted.gpg"),
     "/etc/apt/trusted.gpg.d",
 )
-"""Files that apt(8) reads: users, names of computers, certificates, its settings, and keys of package sources."""
+"""Settings of apt(8), and keys of package sources."""
 
 
 @contextmanager
-def bootstrapper(
-    folder: Path, command: Sequence[str], *, reads: Sequence[Path] = (), services: Sequence[Service] = ()
+def fetcher(
+    folder: Path,
+    command: Sequence[str],
+    *,
+    reads: Sequence[Path] = (),
+    services: Sequence[Service] = (),
+    mounts: Sequence[str] = (),
 ) -> Iterator[Sandboxed]:
-    """Yield the command that fills the new root ``folder/tree`` and runs programs of it in chroot(2), once.
+    """Yield the command of a program of this machine that downloads files, and may run what it downloads, once.
 
-    It sees ``folder`` at :data:`BOOTSTRAP`, the programs of this machine, settings of apt, and ``reads``. It has the
-    ids, rights and filter of a command in a root, and the network of a fetch step. So a program that leaves its
-    chroot(2) has no more than a command in a root. The sandbox mounts the nodes in ``tree/dev``, and a proc(5) at
-    ``tree/dev/.proc``: tar(1) cannot unpack ./proc over it.
+    It sees ``folder`` at :data:`PLACE`, the programs of this machine, and ``reads``. It has the ids, rights and filter
+    of a command in a root, and the network of a fetch step. ``mounts`` are more arguments of bwrap(1).
     """
-    tree = f"{BOOTSTRAP}/tree"
     shown = [*map(Path, _SETTINGS), *reads]
     words = ["bwrap", *_folders([*shown, Path("/etc/resolv.conf")]), *_programs(), "--dev", "/dev", *_proc("/proc")]
     words += ["--perms", "1777", "--tmpfs", "/tmp"]
     for path in shown:
         words += ["--ro-bind-try", os.fspath(path), os.fspath(path)]
-    words += [
-        "--bind",
-        os.fspath(folder),
-        BOOTSTRAP,
-        "--dir",
-        tree,
-        "--dir",
-        f"{tree}/dev",
-        *_proc(f"{tree}/dev/.proc"),
-    ]
-    for name in _NODES:
-        words += ["--dev-bind", f"/dev/{name}", f"{tree}/dev/{name}"]
+    words += ["--bind", os.fspath(folder), PLACE, *mounts]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "stagewright"]
     words += ["--new-session", "--die-with-parent", "--chdir", "/"]
     with filter_file() as system_calls, fetch_network(services) as network:
         words += ["--perms", "0644", "--ro-bind-data", str(network.resolv_conf), "/etc/resolv.conf"]
         enter = ["nsenter", f"--net={network.namespace}", "--"]
         yield Sandboxed([*enter, *words, *_limits(system_calls), "--", *command], (system_calls, network.resolv_conf))
+
+
+@contextmanager
+def bootstrapper(
+    folder: Path, command: Sequence[str], *, reads: Sequence[Path] = (), services: Sequence[Service] = ()
+) -> Iterator[Sandboxed]:
+    """Yield the command that fills the new root ``folder/tree`` and runs programs of it in chroot(2), as a fetcher.
+
+    A program that leaves its chroot(2) has no more than a command in a root. The sandbox shows the settings of apt. It
+    mounts the nodes in ``tree/dev``, and a proc(5) at ``tree/dev/.proc``: tar(1) cannot unpack ./proc over it.
+    """
+    tree = f"{PLACE}/tree"
+    mounts = ["--dir", tree, "--dir", f"{tree}/dev", *_proc(f"{tree}/dev/.proc")]
+    for name in _NODES:
+        mounts += ["--dev-bind", f"/dev/{name}", f"{tree}/dev/{name}"]
+    with fetcher(folder, command, reads=[*map(Path, _APT), *reads], services=services, mounts=mounts) as sandboxed:
+        yield sandboxed
 
 
 def _folders(paths: Sequence[Path]) -> list[str]:

@@ -10,6 +10,7 @@ import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +23,7 @@ from stagewright.graph.file_digest import file_digest
 from stagewright.root.files import clamp_times
 from stagewright.root.network import Service
 from stagewright.root.root import Root
-from stagewright.root.sandbox import BOOTSTRAP, Bind, bootstrapper
+from stagewright.root.sandbox import PLACE, Bind, bootstrapper
 from stagewright.run import Result, run
 from stagewright.seeds import apt, pypi
 from stagewright.trees import remove_tree
@@ -112,8 +113,9 @@ def resolve_packages(request: DebianRequest, folder: Path, cache: Path, log: IO[
         )
     pin: dict[str, Any] = {"suite": request.suite, "arch": request.arch.value}
     if request.portage:
-        pin["portage"] = file_digest(pypi.fetch_package(f"portage=={request.portage}", cache, source=True))
-        pin["meson"] = file_digest(pypi.fetch_package("meson", cache, source=False))
+        fetch = partial(pypi.fetch_package, cache=cache, services=request.services)
+        pin["portage"] = file_digest(fetch(f"portage=={request.portage}", source=True))
+        pin["meson"] = file_digest(fetch("meson", source=False))
     return {**pin, "packages": packages}
 
 
@@ -142,7 +144,7 @@ def _mmdebstrap(
     configuration, lines = apt.options(), apt.sources(request.suite)
     (own / "apt.conf").write_text(configuration, encoding="utf-8")
     (own / "sources.list").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    inside = Path(BOOTSTRAP)
+    inside = Path(PLACE)
     words = ["mmdebstrap", *options, *_arguments(request, inside / "apt.conf"), request.suite]
     words += [str(inside / target), str(inside / "sources.list")]
     services = [*request.services, *apt.local_services([configuration, *lines])]
@@ -196,8 +198,9 @@ def _check_versions(root: Root, pin: Mapping[str, Any]) -> None:
 
 def _install_portage(root: Root, pin: Mapping[str, Any], request: DebianRequest, folder: Path, cache: Path) -> None:
     """Install Portage from its source distribution by meson. The wheel installs files into wrong folders."""
-    sdist = pypi.fetch_package(f"portage=={request.portage}", cache, source=True, digest=pin["portage"])
-    meson = pypi.fetch_package("meson", cache, source=False, digest=pin["meson"])
+    fetch = partial(pypi.fetch_package, cache=cache, services=request.services)
+    sdist = fetch(f"portage=={request.portage}", source=True, digest=pin["portage"])
+    meson = fetch("meson", source=False, digest=pin["meson"])
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "portage", filter="data")
     (source,) = (folder / "portage").iterdir()

@@ -17,7 +17,7 @@ from boxes import PYTHON, SYSCALL, make_box, programs
 
 from stagewright.errors import StagewrightError
 from stagewright.root.network import Service
-from stagewright.root.sandbox import PLACE, CAPABILITIES, Bind, bootstrapper, run_host_program, unpacker
+from stagewright.root.sandbox import CAPABILITIES, PLACE, Bind, bootstrapper, run_host_program, unpacker
 from stagewright.run import Process, interpreter, run
 
 pytestmark = pytest.mark.real

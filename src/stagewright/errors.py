@@ -90,6 +90,7 @@ class Reason(enum.StrEnum):
     NOT_BUILT = "not-built"
     # releases
     LICENCE_REFUSED = "licence-refused"  # a channel does not accept a package of a release
+    SOURCES_MISSING = "sources-missing"  # a release with sources lacks those of a package
     NOT_DISTRIBUTABLE = "not-distributable"  # a channel that is not for giving away
     # building
     COMMAND_FAILED = "command-failed"

@@ -32,7 +32,7 @@ from stagewright.kinds.releases.contents import (
     write_sources,
 )
 from stagewright.kinds.releases.early import certain_refusals
-from stagewright.kinds.releases.origins import files_read, making_of, provenance_name
+from stagewright.kinds.releases.origins import below, files_read, making_of, provenance_name
 from stagewright.project.fields import FilesRef, FolderPath, Matching, Ref, TestRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
@@ -55,6 +55,7 @@ from stagewright.release.release_folder import (
 )
 from stagewright.release.signing import ReleaseSigning
 from stagewright.release.sources import FOLDER as SOURCES
+from stagewright.release.sources import PATCHES, SourcePlaces
 from stagewright.release.subject import Subject
 from stagewright.root import files
 from stagewright.untrusted import is_dir
@@ -78,6 +79,8 @@ class ReleaseContext(ReleasedContext):
     files: dict[str, str]
     channel: ChannelRules | None = None
     origins: Origins = Origins()
+    mirrors: Annotated[tuple[str, ...], NotInKey()] = ()
+    distfolder: Annotated[Path | None, NotInKey()] = None
 
     @property
     def version(self) -> str:
@@ -107,7 +110,10 @@ class Release(ArtifactKind, kind="release", table="releases"):
     channel: Annotated[str, Ref(("channels",))] | None = None
     """The channel of the release. One that is not distributable marks the release."""
     sources: bool = False
-    """Add the source files, patches and ebuilds of all packages, in the folder `sources`."""
+    """Add the source files, patches and ebuilds of all packages, in the folder `sources`. Missing files are fetched."""
+    without_sources: list[str] = Field(default=[], exclude_if=lambda names: not names)
+    """Packages whose sources may be missing: `category/name`, `deb:name` for those of Debian, or patterns like
+    `deb:*`."""
     sign: ReleaseSigning | None = None
     """Sign the digests of all files."""
     valid: Annotated[int, Field(ge=1, le=3650)] | None = None
@@ -187,11 +193,18 @@ class Release(ArtifactKind, kind="release", table="releases"):
         tools = [*signs, *([SANDBOX] if sandbox else [])]
         return replace(node, tools=(*node.tools, *(tool.program for tool in tools)))
 
+    def _patches(self, scope: Scope) -> dict[str, Path]:
+        """Return the folders of patches for packages of the stages that are released, by their paths in the project."""
+        nodes = (scope.nodes[name] for name in below(scope, self.node_inputs(scope).values()))
+        names = {f"{name}/{PATCHES}" for node in nodes for name in getattr(node.settings, "confdir", ())}
+        return {name: path for name in sorted(names) if is_dir(path := scope.project.path(name))}
+
     def node_context(self, node_id: str, scope: Scope) -> ReleaseContext:
         """Return the name of the release, and the place of each artifact in it."""
         stages = {f"artifacts.{number:03}": name for number, name in enumerate(self.artifacts)}
         files = {role: _file(name, scope) for role, name in stages.items()}
         _, _, release = node_id.partition(":")
+        project, distfolder = scope.project, scope.project.distfiles.folder
         return ReleaseContext(
             source_date_epoch=scope.project.epoch,
             project=scope.version,
@@ -199,14 +212,18 @@ class Release(ArtifactKind, kind="release", table="releases"):
             stages=stages,
             files=files,
             channel=self._channel(scope.project),
-            origins=origins_of(scope.project, files_read(scope, self.node_inputs(scope).values())),
+            origins=origins_of(project, files_read(scope, self.node_inputs(scope).values())),
+            mirrors=tuple(project.distfiles.mirrors),
+            distfolder=project.folder / Path(distfolder).expanduser() if distfolder else None,
         )
 
     def node_files(self, scope: Scope) -> NodeFiles:
         """Return the repositories, which have the texts of licences, licence groups and patches."""
         project = scope.project
         repos = {name: project.repo_path(name) for name in project.repos}
-        return super().node_files(scope).model_copy(update={"repos": repos})
+        files = super().node_files(scope)
+        patches = self._patches(scope) if self.sources else {}
+        return files.model_copy(update={"repos": repos, "settings": files.settings | patches})
 
     def _channel(self, project: Project) -> ChannelRules | None:
         """Return the rules of the channel. Groups of licences are known when all repositories are fetched."""
@@ -257,13 +274,27 @@ class Release(ArtifactKind, kind="release", table="releases"):
         if missing:
             work.notice(f"licences without a text in the repositories: {', '.join(missing)}")
         if self.sources:
-            for one in write_sources(contents, work.store.cache("distfiles"), repos, folder):
+            work.phase("sources")
+            for one in write_sources(contents, self._source_places(work), folder, self.without_sources):
                 work.notice(f"sources: {one}")
+            work.phase("assemble")
         for path in written:
             os.utime(path, (work.epoch, work.epoch))
         for path in (folder / LICENSES, folder / SOURCES):
             if path.exists():
                 files.set_new_times(path, work.epoch)
+
+    def _source_places(self, work: Work[ReleaseContext]) -> SourcePlaces:
+        """Return where the sources of packages are."""
+        return SourcePlaces(
+            distfiles=work.store.cache("distfiles"),
+            scratch=work.folder / "distfiles",
+            repositories=work.node.files.repos,
+            trees=work.key.data["repos"],
+            patches=[path for path in work.files.values() if path.name == PATCHES and is_dir(path)],
+            mirrors=work.context.mirrors,
+            folder=work.context.distfolder,
+        )
 
     def _describe(
         self, work: Work[ReleaseContext], folder: Path, contents: Sequence[Contents]

@@ -90,8 +90,8 @@ class Reason(enum.StrEnum):
     NOT_BUILT = "not-built"
     # releases
     LICENCE_REFUSED = "licence-refused"  # a channel does not accept a package of a release
-    SOURCES_MISSING = "sources-missing"  # a release with sources lacks those of a package
     NOT_DISTRIBUTABLE = "not-distributable"  # a channel that is not for giving away
+    TOO_LARGE = "too-large"  # an artifact exceeds its `size` or `grow`
     # building
     COMMAND_FAILED = "command-failed"
     PACKAGE_FAILED = "package-failed"
@@ -148,6 +148,7 @@ _EXITS = {
     Reason.DEPENDENCIES: Exit.FAILED,
     Reason.ENVIRONMENT_LACKS: Exit.FAILED,
     Reason.BUILD_FAILED: Exit.FAILED,
+    Reason.TOO_LARGE: Exit.FAILED,
     Reason.BOOT_FAILED: Exit.FAILED,
     Reason.INTERRUPTED: Exit.INTERRUPTED,
     Reason.BUG: Exit.BUG,

@@ -13,7 +13,7 @@ from test_graph_keys import PROJECT, lay_out
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph, Yields
-from stagewright.kinds.common.artifact import ArtifactKind, FileArtifactKind
+from stagewright.kinds.common.artifact import ArtifactKind, FileArtifactKind, OutputKind
 from stagewright.kinds.common.facts import ArtifactFacts
 from stagewright.kinds.common.lineage import LineageEntry
 from stagewright.kinds.common.work import Grant, Work
@@ -35,9 +35,10 @@ def test_which_kinds_are_for_users() -> None:
     artifacts = {kind for kind, model in by_kind().items() if issubclass(model, ArtifactKind)}
     files = {kind for kind, model in by_kind().items() if issubclass(model, FileArtifactKind)}
     assert files == {"tarball", "livecd-stage3", "diskimage-stage2"}
-    tests = set(kinds()["tests"])
-    assert artifacts == {*files, "pxeboot", "netboot", "binhost", "release", *tests}
-    inner = {kind for kind, model in by_kind().items() if model.yields is Yields.ARTIFACT} - artifacts
+    assert artifacts == {*files, "pxeboot", "netboot", "binhost", "release"}
+    outputs = {kind for kind, model in by_kind().items() if issubclass(model, OutputKind)}
+    assert outputs == artifacts | set(kinds()["tests"])
+    inner = {kind for kind, model in by_kind().items() if model.yields is Yields.ARTIFACT} - outputs
     assert inner == {"livecd-stage2", "squashfs"}
 
 

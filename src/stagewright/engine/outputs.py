@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stagewright.engine.plan import Plan
-from stagewright.kinds.common.artifact import ArtifactKind
+from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.registry import facts_of
 from stagewright.store.links import link
 from stagewright.store.store import Store
@@ -25,7 +25,7 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
     for target in plan.targets:
         for node_id in plan.graph.targets[target]:
             step = plan.steps[node_id]
-            if not isinstance(step.node.settings, ArtifactKind) or not store.has(step.node.yields, step.key.digest):
+            if not isinstance(step.node.settings, OutputKind) or not store.has(step.node.yields, step.key.digest):
                 continue
             tree = store.tree(step.node.yields, step.key.digest)
             # Deepest first, so that a web server has all packages before the index that names them.

@@ -18,6 +18,7 @@ from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.work import Grant
+from stagewright.kinds.releases.release import Release
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Lock, Pin, request_digest
 from stagewright.project.model import Entry, Project
@@ -27,17 +28,17 @@ from stagewright.store.store import write_atomically
 
 @dataclass(frozen=True, order=True)
 class PinTarget:
-    """A repository or seed that is pinned: its table in the lock (``repos`` or ``seeds``), and its name."""
+    """Something that is pinned: its table in the lock (``repos``, ``seeds`` or ``releases``), and its name."""
 
     table: str
     name: str
 
     def __str__(self) -> str:
-        return f"{'repository' if self.is_repository else 'seed'} {self.name}"
+        return f"{'repository' if self.is_repository else self.table[:-1]} {self.name}"
 
     @property
     def is_repository(self) -> bool:
-        """True if it is a repository, False if it is a seed."""
+        """True if it is a repository, False if it is a seed or a release."""
         return self.table == "repos"
 
     @property
@@ -77,8 +78,10 @@ def _facts(pin: Pin) -> dict[str, Any]:
     return {key: value for key, value in pin.items() if key not in ("request", "resolved")}
 
 
-def request_of(model: Stage) -> str:
-    """Return the digest of a seed's settings, which its pin records."""
+def request_of(model: Stage, project: Project | None = None) -> str:
+    """Return the digest of the settings that a pin is for: those of a seed, or a release's place and own version."""
+    if project and isinstance(model, Release):  # a new version has another release before
+        return request_digest({"previous": model.previous, "version": project.info.version})
     data = model.model_dump(mode="json")
     limits = {name: value for name, value in data.pop("limits").items() if name not in NodeLimits.model_fields}
     return request_digest({**data, "limits": limits} if limits else data)
@@ -87,8 +90,12 @@ def request_of(model: Stage) -> str:
 def movable(project: Project) -> list[PinTarget]:
     """Return everything of a project that is pinned, repositories first."""
     repos = [PinTarget("repos", name) for name, repo in project.repos.items() if repo.moves]
-    seeds = project.entries["seeds"].values()
-    return [*repos, *(PinTarget("seeds", entry.name) for entry in seeds if _stage(entry).moves)]
+    entries = [(table, entry) for table in ("seeds", "releases") for entry in project.entries.get(table, {}).values()]
+    return [*repos, *(PinTarget(table, entry.name) for table, entry in entries if _is_pinned(_stage(entry)))]
+
+
+def _is_pinned(model: Stage) -> bool:
+    return model.moves or (isinstance(model, Release) and model.previous is not None)
 
 
 def chosen(project: Project, names: Sequence[str]) -> list[PinTarget]:
@@ -100,7 +107,7 @@ def chosen(project: Project, names: Sequence[str]) -> list[PinTarget]:
     for name in names:
         if all(target.name != name for target in known):
             hint = nearest(name, [target.name for target in known])
-            what = f"{name!r} is not a repository or seed that is pinned"
+            what = f"{name!r} is not a repository, seed or release that is pinned"
             raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=hint or "this project pins nothing")
     return [target for target in known if not names or target.name in names]
 
@@ -159,7 +166,7 @@ def place_of(project: Project, target: PinTarget) -> Place | None:
     """Return where the project file defines the repository or seed."""
     if target.is_repository:
         return project.repo_places.get(target.name)
-    return project.entries["seeds"][target.name].place()
+    return project.entries[target.table][target.name].place()
 
 
 def _require_tools(workspace: Workspace, targets: Sequence[PinTarget]) -> None:
@@ -180,7 +187,7 @@ def _request(project: Project, target: PinTarget) -> str:
     """Return the digest of the settings that a pin is for; a pin with another digest is stale."""
     if target.is_repository:
         return request_digest(project.repos[target.name].request)
-    return request_of(_stage(project.entries["seeds"][target.name]))
+    return request_of(_stage(project.entries[target.table][target.name]), project)
 
 
 def _pin_of(project: Project, target: PinTarget) -> Pin | None:
@@ -202,13 +209,13 @@ def _look_up(workspace: Workspace, target: PinTarget) -> PinChange:
             found: Mapping[str, Any] = source.resolve(_pin_of(project, target))
             commits = source.commits_between(old, found)
     else:
-        found = _look_up_seed(workspace, target)
+        found = _look_up_entry(workspace, target)
     new = {"request": _request(project, target), "resolved": time.strftime("%Y-%m-%d"), **found}
     return PinChange(target, old, new, commits)
 
 
-def _look_up_seed(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]:
-    """Have a worker look up what a seed stands for."""
+def _look_up_entry(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]:
+    """Have a worker look up what a seed or a release stands for."""
     project, node = workspace.project, workspace.graph.nodes[target.node]
     log = workspace.log_file(node.id, "pin")
     key = Key.of({"pin": target.name, "request": _request(project, target)})

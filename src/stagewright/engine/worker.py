@@ -27,10 +27,12 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.code_digest import code_digest
 from stagewright.graph.node import Yields
+from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.registry import module_of
+from stagewright.release.size_limits import check_size
 from stagewright.root import files
 from stagewright.run import UMASK, exit_if_orphaned, interactive, package_path, python
 from stagewright.store.digest_cache import DigestCache
@@ -134,6 +136,8 @@ def _build(job: Job, work: Work[Any]) -> int:
     """Build the node, commit the result to the store, and return its size in bytes."""
     stage, node, key = job.stage, job.node, job.key
     built = stage.build(work)
+    if isinstance(stage, ArtifactKind) and stage.size:
+        check_size(node.id, built.tree, built.facts.main_file, stage.size)
     if node.yields is Yields.ARTIFACT:
         make_read_only(built.tree)  # output folders and other artifacts hold hard links to the files
         if ids.is_private():

@@ -22,7 +22,7 @@ import stagewright.kinds
 from stagewright.arch import MACHINES
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Graph
-from stagewright.kinds.common.artifact import check_output_names
+from stagewright.kinds.common.artifact import check_growth_limits, check_output_names
 from stagewright.kinds.common.base import INTERNAL, Scope, Stage
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool, emulator
@@ -118,4 +118,5 @@ def graph_of(project: Project) -> Graph:
         assert isinstance(entry.model, Stage)
         entry.model.expand(entry.name, scope)
     check_output_names(scope)
+    check_growth_limits(scope)
     return Graph.of(scope.nodes.values(), scope.targets)

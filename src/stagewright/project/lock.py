@@ -1,4 +1,6 @@
-"""``stagewright.lock``: pins of seeds and repositories. The same project with the same lock gives the same keys.
+"""``stagewright.lock``: pins of seeds, repositories and earlier releases.
+
+The same project with the same lock gives the same keys.
 
 ::
 
@@ -18,6 +20,12 @@
     resolved = "2026-11-20"
     packages = [ "base-files=12.4", ... ]
 
+    [releases.live]
+    request = "5c0e..."
+    resolved = "2026-11-20"
+    version = "1.0"                   the release before
+    sha256 = "e3b0..."                digest of its notes
+
 ``update`` changes pins. ``build`` only adds missing ones.
 """
 
@@ -26,7 +34,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +65,7 @@ _REPOSITORY = {
 LAST_EPOCH = 253402214400
 """Last accepted time stamp, in seconds since 1970: the last day of the year 9999."""
 
-TABLES = ("repos", "seeds")
+TABLES = ("repos", "seeds", "releases")
 """Tables of the lock, in the order of the file."""
 
 Pin = Mapping[str, Any]
@@ -85,6 +93,7 @@ class Lock:
     epoch: int
     seeds: Mapping[str, Pin] = field(default_factory=dict)
     repos: Mapping[str, Pin] = field(default_factory=dict)
+    releases: Mapping[str, Pin] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Lock:
@@ -112,14 +121,15 @@ class Lock:
         return cls(file, data["source_date_epoch"], **tables)
 
     def pins(self, table: str) -> Mapping[str, Pin]:
-        """Return the pins of ``seeds`` or ``repos`` by name."""
+        """Return the pins of ``seeds``, ``repos`` or ``releases`` by name."""
         found: Mapping[str, Pin] = getattr(self, table)
         return found
 
     def with_pin(self, table: str, name: str, pin: Pin) -> Lock:
-        """Return a copy of the lock with a new pin for one seed or repository."""
+        """Return a copy of the lock with a new pin for one seed, repository or release."""
         pins = {**self.pins(table), name: pin}
-        return replace(self, seeds=pins) if table == "seeds" else replace(self, repos=pins)
+        tables = {**{one: self.pins(one) for one in TABLES}, table: pins}
+        return Lock(self.file, self.epoch, **tables)
 
     def with_seed(self, name: str, pin: Pin) -> Lock:
         """Return a copy of the lock with a new pin for one seed."""

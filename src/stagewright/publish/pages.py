@@ -14,15 +14,14 @@ which is removed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from stagewright.errors import Reason, StagewrightError
+from stagewright.release.notes_files import NOTES_PAGE
 from stagewright.release.release_folder import Description, ReleasedArtifact
+from stagewright.release.rendering import render
 
 INDEX, FEED, MENU, ENDPOINTS = "index.html", "feed.xml", "boot.ipxe", "endpoints.yml"
 
@@ -55,43 +54,18 @@ class Pages:
 
     def _render(self, name: str, versions: Sequence[Description]) -> str:
         """Return the text of a page. Raises: INVALID_VALUE for an error in a template of the project."""
-        import jinja2  # noqa: PLC0415  slow to import, and only pages need it
-
-        loaders: list[jinja2.BaseLoader] = [jinja2.PackageLoader("stagewright.publish")]
-        if self.templates:
-            loaders.insert(0, jinja2.FileSystemLoader(self.templates))
-        environment = jinja2.Environment(
-            loader=jinja2.ChoiceLoader(loaders),
-            autoescape=name.endswith((".html", ".xml")),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        environment.filters |= {"day": _day, "rfc822": formatdate, "mib": _mib, "path": quote}
-        try:
-            template = environment.select_template([name, f"{name}.j2"])
-            return template.render(
-                versions=versions,
-                newest=versions[0],
-                url=self.url.rstrip("/"),
-                folder=urlsplit(self.url).path.rstrip("/"),
-                sets=network_sets,
-                script=SCRIPT,
-            )
-        except jinja2.TemplateError as error:
-            what = f"templates/{name}: {error}"
-            raise StagewrightError(Reason.INVALID_VALUE, what, hint="correct the template") from error
+        values = {
+            "versions": versions,
+            "newest": versions[0],
+            "url": self.url.rstrip("/"),
+            "folder": urlsplit(self.url).path.rstrip("/"),
+            "sets": network_sets,
+            "script": SCRIPT,
+            "notes": NOTES_PAGE,
+        }
+        return render([name, f"{name}.j2"], values, package="stagewright.publish", folder=self.templates)
 
 
 def network_sets(version: Description) -> list[ReleasedArtifact]:
     """Return the artifacts of a version that start from the network."""
     return [one for one in version.artifacts if one.kind == NETWORK_SET and one.folder]
-
-
-def _day(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from stagewright.portage.ebuilds import split_version
 from stagewright.portage.installed import Package, packages_as_data
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True)
@@ -33,35 +35,43 @@ class PackageChange:
 
 
 def package_changes(old: Sequence[Package], new: Sequence[Package]) -> list[PackageChange]:
-    """Return the packages that differ in version, slot, USE flags or repository, sorted by name.
-
-    Packages match by name and slot. If one unmatched package of a name is left on each side, these two match.
-    """
-    before, after = _by_name(old), _by_name(new)
-    names = sorted(before.keys() | after.keys())
-    found = [change for name in names for change in _of_name(before.get(name, {}), after.get(name, {}))]
+    """Return the packages that differ in version, slot, USE flags or repository, sorted by name."""
+    found = [PackageChange(*pair) for pair in match_packages(old, new, _name_and_slot)]
     return [change for change in found if change.old is None or change.new is None or _differ(change.old, change.new)]
 
 
-def _by_name(packages: Sequence[Package]) -> dict[str, dict[str, Package]]:
-    """Return packages by category/package, then by slot."""
-    table: dict[str, dict[str, Package]] = {}
+def match_packages(
+    old: Sequence[P], new: Sequence[P], key: Callable[[P], tuple[str, str]]
+) -> Iterator[tuple[P | None, P | None]]:
+    """Yield the old and the new state of each package (None: not there), sorted by name. ``key`` gives name and slot.
+
+    Packages match by name and slot. If one unmatched package of a name is left on each side, these two match.
+    """
+    before, after = _by_name(old, key), _by_name(new, key)
+    for name in sorted(before.keys() | after.keys()):
+        yield from _of_name(before.get(name, {}), after.get(name, {}))
+
+
+def _by_name(packages: Sequence[P], key: Callable[[P], tuple[str, str]]) -> dict[str, dict[str, P]]:
+    """Return packages by name, then by slot."""
+    table: dict[str, dict[str, P]] = {}
     for package in packages:
-        table.setdefault(split_version(package.name)[0], {})[_slot(package)] = package
+        name, slot = key(package)
+        table.setdefault(name, {})[slot] = package
     return table
 
 
-def _of_name(before: dict[str, Package], after: dict[str, Package]) -> Iterator[PackageChange]:
+def _of_name(before: dict[str, P], after: dict[str, P]) -> Iterator[tuple[P | None, P | None]]:
     for slot in sorted(before.keys() & after.keys()):
-        yield PackageChange(before.pop(slot), after.pop(slot))
+        yield before.pop(slot), after.pop(slot)
     if len(before) == len(after) == 1:
-        yield PackageChange(before.popitem()[1], after.popitem()[1])
-    yield from (PackageChange(package, None) for package in before.values())
-    yield from (PackageChange(None, package) for package in after.values())
+        yield before.popitem()[1], after.popitem()[1]
+    yield from ((package, None) for package in before.values())
+    yield from ((None, package) for package in after.values())
 
 
-def _slot(package: Package) -> str:
-    return package.slot.partition("/")[0]
+def _name_and_slot(package: Package) -> tuple[str, str]:
+    return split_version(package.name)[0], package.slot.partition("/")[0]
 
 
 def _differ(old: Package, new: Package) -> bool:

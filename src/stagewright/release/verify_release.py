@@ -103,6 +103,26 @@ class ReleaseVerifier:
             found = self._version(keys, folder, None)
         return replace(found, signers=tuple(dict.fromkeys(self.signers)))
 
+    def read_newest(self, name: str, path: str, limit: int) -> tuple[Pointer, bytes]:
+        """Return a pointer, and one file of the version that it names, after the signatures were verified.
+
+        The pointer can be outdated or older than one that was seen. Raises: NOT_FOUND if a file does not exist.
+        """
+        with self._opened() as keys:
+            text = self._signed_text(keys, name, read_small(self.files, name, SMALL))
+            pointer = Pointer.parse(text.decode("utf-8", errors="replace"), name)
+            files = self.files.below(pointer.version)
+            data = self._verify_list(keys, files, SUMS)
+        if hashlib.sha256(data).hexdigest() != pointer.sums:
+            raise StagewrightError(Reason.DIGEST_MISMATCH, f"{pointer.version}/{SUMS}: not the list that {name} names")
+        listed = read_sums(data.decode("utf-8", errors="replace"))
+        if path not in listed:
+            raise StagewrightError(Reason.NOT_FOUND, f"{pointer.version}/{path}: not a file of the release")
+        content = read_small(files, path, limit)
+        if hashlib.sha256(content).hexdigest() != listed[path]:
+            raise StagewrightError(Reason.DIGEST_MISMATCH, f"{pointer.version}/{path}: content differs from {SUMS}")
+        return pointer, content
+
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Keyring | None]:
         """Open the trusted keys; None without OpenPGP keys."""

@@ -8,28 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.given import NotInKey
 from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.context import ArtifactContext, ReleasedContext, StageContext
 from stagewright.kinds.common.facts import ArtifactFacts
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.installed import Package, packages_of
+from stagewright.project.fields import Matching
 from stagewright.release.artifact_digests import FileDigests, write_digests
 from stagewright.release.bill import Bill
 from stagewright.release.channel import marked_name, os_release
 from stagewright.release.manifest import write_manifest
 from stagewright.root import files
+from stagewright.root.budget import Size
 from stagewright.root.overlay import mount_layers
 from stagewright.root.sourced import with_assignments
 
 OS_RELEASE = "/etc/os-release"
 
 
-class ArtifactKind(Stage):
-    """Base of kinds whose files are for users: Stagewright links them into the output folder of the project.
+Percent = Annotated[str, Matching(r"[0-9]{1,4}(\.[0-9]{1,2})?%", 'a percentage such as "5%"')]
+"""A percentage, with its sign."""
+
+
+class OutputKind(Stage):
+    """Base of kinds whose files Stagewright links into the output folder of the project: artifacts and reports.
 
     Other kinds also yield ``Yields.ARTIFACT``, such as squashfs, but only as inputs of other nodes.
     """
@@ -39,6 +48,15 @@ class ArtifactKind(Stage):
     def output_name(self, node: Node, target: str) -> str:
         """Return the name in the output folder. ``target`` is the name of the stage."""
         return target
+
+
+class ArtifactKind(OutputKind):
+    """Base of kinds whose files are for users. A release can have them."""
+
+    size: Size | None = Field(default=None, exclude_if=lambda size: size is None)
+    """The largest permitted size of the file, or of all files of a folder, such as 700M (powers of 1024)."""
+    grow: Annotated[Percent | None, NotInKey()] = None
+    """The largest permitted growth since the last release, such as `5%`. A release with `previous` checks it."""
 
 
 class FileArtifactKind(ArtifactKind):
@@ -122,7 +140,7 @@ def check_output_names(scope: Scope) -> None:
     """Check the names in the output folder. Raises: DUPLICATE_NAME if two artifacts have the same name."""
     owners: dict[str, Node] = {}
     for target, node in ((target, scope.nodes[node_id]) for target, ids in scope.targets.items() for node_id in ids):
-        if not isinstance(node.settings, ArtifactKind):
+        if not isinstance(node.settings, OutputKind):
             continue
         name = node.settings.output_name(node, target)
         other = owners.setdefault(name, node)
@@ -132,6 +150,22 @@ def check_output_names(scope: Scope) -> None:
                 f"{node.id}: its output has the same name as that of {other.id} ({name})",
                 place=node.place,
                 hint="rename one of the stages, or give one of them a `name`",
+            )
+
+
+def check_growth_limits(scope: Scope) -> None:
+    """Check that a release compares each artifact that has `grow`. Raises: MISSING_KEY if none does."""
+    releases = [entry.model for entry in scope.project.entries.get("releases", {}).values()]
+    compared = {
+        name for model in releases if getattr(model, "previous", None) for name in getattr(model, "artifacts", ())
+    }
+    for name, entry in scope.project.entries["stages"].items():
+        if isinstance(entry.model, ArtifactKind) and entry.model.grow and name not in compared:
+            raise StagewrightError(
+                Reason.MISSING_KEY,
+                f"{name}.grow: no release with `previous` has this artifact",
+                place=entry.place(("grow",)),
+                hint="set `previous` in a release that has it, or remove `grow`",
             )
 
 

@@ -14,7 +14,7 @@ from stagewright.arch import Arch
 from stagewright.errors import Place, Reason, StagewrightError
 from stagewright.graph.given import SecretInKey
 from stagewright.graph.node import Demand, Node
-from stagewright.kinds.common.artifact import ArtifactKind
+from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import MachineContext, StageContext
 from stagewright.kinds.common.facts import Facts
@@ -61,7 +61,7 @@ class GuestFacts(Facts):
     """Seconds from the start, by what the console showed."""
 
 
-class SystemTest(ArtifactKind):
+class SystemTest(OutputKind):
     """Base of all tests: they yield a folder with a report."""
 
 

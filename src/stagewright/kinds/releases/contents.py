@@ -90,8 +90,8 @@ def write_license_texts(contents: Iterable[Contents], repositories: Iterable[Pat
 
 
 def write_sources(
-    contents: Iterable[Contents], places: sources.SourcePlaces, folder: Path, accepted: Sequence[str]
+    contents: Iterable[Contents], distfiles: Path, repositories: Mapping[str, Path], folder: Path
 ) -> list[str]:
-    """Collect the sources of all packages in a release. Return what is missing of the packages in ``accepted``."""
+    """Collect the sources of all packages in a release. Return what is missing."""
     bills = [one.bill for one in contents if one.bill]
-    return sources.collect_sources(bills, places, folder / sources.FOLDER, accepted)
+    return sources.collect_sources(bills, distfiles, repositories, folder / sources.FOLDER)

@@ -25,19 +25,13 @@ def provenance_name(file: str, folder: str) -> str:
     return f"{file}.{SUFFIX}" if file else f"{folder}/{folder}.{SUFFIX}"
 
 
-def below(scope: Scope, nodes: Iterable[str]) -> list[str]:
-    """Return these nodes and all nodes that they depend on, sorted by id."""
-    graph = Graph(scope.nodes)
-    return sorted(graph.closure(name for name in nodes if name in graph.nodes))
-
-
 def files_read(scope: Scope, nodes: Iterable[str]) -> list[Path]:
     """Return all files and folders of the project that these nodes and the nodes below them are made of."""
-    project = scope.project
+    project, graph = scope.project, Graph(scope.nodes)
     places = [*(entry.place().file for entry in project.all_entries()), *(p.file for p in project.repo_places.values())]
     found = [project.folder / FILE_NAME, *project.folder.glob("*.toml"), *(project.folder / file for file in places)]
-    for name in below(scope, nodes):
-        files = scope.nodes[name].files
+    for name in graph.closure(name for name in nodes if name in graph.nodes):
+        files = graph.nodes[name].files
         found += [*files.settings.values(), *files.repos.values(), *files.binhost_keys.values()]
     return sorted(dict.fromkeys(path for path in found if path != project.folder))
 

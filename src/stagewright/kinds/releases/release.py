@@ -24,6 +24,7 @@ from stagewright.kinds.common.context import ArtifactContext, ReleasedContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import GNUPG, MINISIGN, SANDBOX
 from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.releases.advisories import ROLE, root_with_portage
 from stagewright.kinds.releases.contents import (
     Contents,
     check_channel,
@@ -32,14 +33,24 @@ from stagewright.kinds.releases.contents import (
     write_sources,
 )
 from stagewright.kinds.releases.early import certain_refusals
-from stagewright.kinds.releases.origins import below, files_read, making_of, provenance_name
+from stagewright.kinds.releases.noted import (
+    NotesContext,
+    NotesSettings,
+    notes_context,
+    notes_of,
+    templates_of,
+)
+from stagewright.kinds.releases.origins import files_read, making_of, provenance_name
+from stagewright.kinds.releases.previous import PreviousPin, PreviousRelease, pinned, previous_pin, previous_release
 from stagewright.project.fields import FilesRef, FolderPath, Matching, Ref, TestRef
+from stagewright.project.lock import Pin
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import FileDigests
 from stagewright.release.channel import ChannelRules, channel_rules
 from stagewright.release.keep import Keep
 from stagewright.release.license_texts import FOLDER as LICENSES
+from stagewright.release.notes_files import write_notes
 from stagewright.release.pointer import Pointer, pointer_name
 from stagewright.release.provenance import Origins, origins_of, write_provenance
 from stagewright.release.release_folder import (
@@ -55,7 +66,6 @@ from stagewright.release.release_folder import (
 )
 from stagewright.release.signing import ReleaseSigning
 from stagewright.release.sources import FOLDER as SOURCES
-from stagewright.release.sources import PATCHES, SourcePlaces
 from stagewright.release.subject import Subject
 from stagewright.root import files
 from stagewright.untrusted import is_dir
@@ -66,6 +76,12 @@ WebAddress = Annotated[
     str, Matching(r"https?://[^\s/@\"\\]+(/[^\s@\"\\]*)?", "http:// or https://, without a password")
 ]
 """An address on the web."""
+
+Published = Annotated[
+    str,
+    Matching(r"https?://[^\s/@\"\\]+(/[^\s@\"\\]*)?|(?!.*://).+", "a folder, or an address with http:// or https://"),
+]
+"""A folder, or an address on the web."""
 
 
 class ReleaseContext(ReleasedContext):
@@ -79,8 +95,9 @@ class ReleaseContext(ReleasedContext):
     files: dict[str, str]
     channel: ChannelRules | None = None
     origins: Origins = Origins()
-    mirrors: Annotated[tuple[str, ...], NotInKey()] = ()
-    distfolder: Annotated[Path | None, NotInKey()] = None
+    notes: NotesContext = NotesContext()
+    previous: dict[str, str] | None = None
+    """The pin of the release before; None if the lock has no pin."""
 
     @property
     def version(self) -> str:
@@ -110,10 +127,7 @@ class Release(ArtifactKind, kind="release", table="releases"):
     channel: Annotated[str, Ref(("channels",))] | None = None
     """The channel of the release. One that is not distributable marks the release."""
     sources: bool = False
-    """Add the source files, patches and ebuilds of all packages, in the folder `sources`. Missing files are fetched."""
-    without_sources: list[str] = Field(default=[], exclude_if=lambda names: not names)
-    """Packages whose sources may be missing: `category/name`, `deb:name` for those of Debian, or patterns like
-    `deb:*`."""
+    """Add the source files, patches and ebuilds of all packages, in the folder `sources`."""
     sign: ReleaseSigning | None = None
     """Sign the digests of all files."""
     valid: Annotated[int, Field(ge=1, le=3650)] | None = None
@@ -126,6 +140,11 @@ class Release(ArtifactKind, kind="release", table="releases"):
     """The address where users find the release on the web: for the feed and the entries for netboot.xyz."""
     templates: Annotated[FolderPath | None, NotInKey()] = None
     """A folder with templates for the pages of the published release, in place of Stagewright's."""
+    previous: Annotated[Published | None, NotInKey()] = None
+    """The folder or web address with earlier versions of the release. The lock pins the newest one: the notes say what
+    changed since then, and `grow` limits growth."""
+    notes: NotesSettings = NotesSettings()
+    """Settings of the notes, which are part of every release: `templates`."""
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Check that each artifact is for users, named once, and not refused by the channel for certain."""
@@ -142,6 +161,10 @@ class Release(ArtifactKind, kind="release", table="releases"):
                     StagewrightError(Reason.DUPLICATE_NAME, problem, hint="remove one of them"),
                 )
 
+        if self.grow and not self.previous:
+            hint = "set `previous` to the folder or address where the release is published"
+            error = StagewrightError(Reason.MISSING_KEY, "grow: it needs `previous`", hint=hint)
+            yield ("grow",), error
         yield from self._shared(project)
         yield from self._refused(project)
 
@@ -184,27 +207,31 @@ class Release(ArtifactKind, kind="release", table="releases"):
         """Yield an error for each secret that this computer does not have."""
         yield from self.sign.missing() if self.sign else ()
 
+    def pin(self, work: Work[ReleaseContext]) -> Pin | None:
+        """Look up the newest version that is published."""
+        work.phase("look up the newest")
+        known = previous_pin(work.context.previous or {})
+        return self._before(work).look_up(work.context.version, known, work.notice).model_dump()
+
+    def _before(self, work: Work[ReleaseContext]) -> PreviousRelease:
+        """Return the place of the release before, and the keys that signed it."""
+        assert self.previous
+        return previous_release(self.previous, work.context.release, self.sign, work)
+
     def node(self, node_id: str, scope: Scope) -> Node:
         """Return the node, with the programs that sign."""
         node = super().node(node_id, scope)
         sign = self.sign or ReleaseSigning()
         signs = [*([GNUPG] if sign.openpgp else []), *([MINISIGN] if sign.minisign else [])]
-        sandbox = sign.minisign or (sign.openpgp and sign.openpgp.secret)
+        sandbox = sign.minisign or (sign.openpgp and sign.openpgp.secret) or ROLE in node.inputs
         tools = [*signs, *([SANDBOX] if sandbox else [])]
         return replace(node, tools=(*node.tools, *(tool.program for tool in tools)))
-
-    def _patches(self, scope: Scope) -> dict[str, Path]:
-        """Return the folders of patches for packages of the stages that are released, by their paths in the project."""
-        nodes = (scope.nodes[name] for name in below(scope, self.node_inputs(scope).values()))
-        names = {f"{name}/{PATCHES}" for node in nodes for name in getattr(node.settings, "confdir", ())}
-        return {name: path for name in sorted(names) if is_dir(path := scope.project.path(name))}
 
     def node_context(self, node_id: str, scope: Scope) -> ReleaseContext:
         """Return the name of the release, and the place of each artifact in it."""
         stages = {f"artifacts.{number:03}": name for number, name in enumerate(self.artifacts)}
         files = {role: _file(name, scope) for role, name in stages.items()}
         _, _, release = node_id.partition(":")
-        project, distfolder = scope.project, scope.project.distfiles.folder
         return ReleaseContext(
             source_date_epoch=scope.project.epoch,
             project=scope.version,
@@ -212,18 +239,21 @@ class Release(ArtifactKind, kind="release", table="releases"):
             stages=stages,
             files=files,
             channel=self._channel(scope.project),
-            origins=origins_of(project, files_read(scope, self.node_inputs(scope).values())),
-            mirrors=tuple(project.distfiles.mirrors),
-            distfolder=project.folder / Path(distfolder).expanduser() if distfolder else None,
+            origins=origins_of(scope.project, files_read(scope, self.node_inputs(scope).values())),
+            notes=notes_context(self.tests, self.artifacts, self.grow, scope),
+            previous=pinned(release, scope.project) if self.previous else None,
         )
 
+    def node_inputs(self, scope: Scope) -> dict[str, str]:
+        """Return the artifacts and tests, and a root whose Portage reads security advisories."""
+        name = root_with_portage(scope.project, self.artifacts)
+        return {**super().node_inputs(scope), **({ROLE: scope.node_id(name)} if name else {})}
+
     def node_files(self, scope: Scope) -> NodeFiles:
-        """Return the repositories, which have the texts of licences, licence groups and patches."""
+        """Return the repositories: texts of licences, licence groups, patches, security advisories."""
         project = scope.project
         repos = {name: project.repo_path(name) for name in project.repos}
-        files = super().node_files(scope)
-        patches = self._patches(scope) if self.sources else {}
-        return files.model_copy(update={"repos": repos, "settings": files.settings | patches})
+        return super().node_files(scope).model_copy(update={"repos": repos})
 
     def _channel(self, project: Project) -> ChannelRules | None:
         """Return the rules of the channel. Groups of licences are known when all repositories are fetched."""
@@ -274,27 +304,13 @@ class Release(ArtifactKind, kind="release", table="releases"):
         if missing:
             work.notice(f"licences without a text in the repositories: {', '.join(missing)}")
         if self.sources:
-            work.phase("sources")
-            for one in write_sources(contents, self._source_places(work), folder, self.without_sources):
+            for one in write_sources(contents, work.store.cache("distfiles"), repos, folder):
                 work.notice(f"sources: {one}")
-            work.phase("assemble")
         for path in written:
             os.utime(path, (work.epoch, work.epoch))
         for path in (folder / LICENSES, folder / SOURCES):
             if path.exists():
                 files.set_new_times(path, work.epoch)
-
-    def _source_places(self, work: Work[ReleaseContext]) -> SourcePlaces:
-        """Return where the sources of packages are."""
-        return SourcePlaces(
-            distfiles=work.store.cache("distfiles"),
-            scratch=work.folder / "distfiles",
-            repositories=work.node.files.repos,
-            trees=work.key.data["repos"],
-            patches=[path for path in work.files.values() if path.name == PATCHES and is_dir(path)],
-            mirrors=work.context.mirrors,
-            folder=work.context.distfolder,
-        )
 
     def _describe(
         self, work: Work[ReleaseContext], folder: Path, contents: Sequence[Contents]
@@ -306,6 +322,7 @@ class Release(ArtifactKind, kind="release", table="releases"):
             artifacts.append(artifact)
             known |= found
         self._document(work, folder, contents)
+        self._note(work, folder, contents, artifacts)
         description = Description(
             project={**context.project.model_dump(), "source_date_epoch": work.epoch},
             release=context.release,
@@ -316,6 +333,19 @@ class Release(ArtifactKind, kind="release", table="releases"):
             channel=context.channel.to_dict() if context.channel else None,
         )
         return description, known
+
+    def _note(
+        self,
+        work: Work[ReleaseContext],
+        folder: Path,
+        contents: Sequence[Contents],
+        artifacts: Sequence[ReleasedArtifact],
+    ) -> None:
+        """Write the notes. Raises: TOO_LARGE if an artifact grew more than its limit."""
+        pin = previous_pin(work.context.previous) if self.previous else PreviousPin()
+        before = self._before(work).read(pin) if pin.version else None
+        notes = notes_of(work, contents, artifacts, before, pin.sha256)
+        write_notes(notes, folder, templates_of(self.notes, work.node.files))
 
     def _pointer(self, description: Description, sums: str) -> Pointer:
         """Return the pointer to the release. It lists the main files, and all files of folders."""

@@ -20,6 +20,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from integration import registry
 from integration.signing import Minisigner, Signer
 from signed_releases import COUNT, DATE, DAY, FILES, Keys, write_release, write_version
@@ -311,10 +312,13 @@ def test_a_registry_has_a_version_as_an_artifact(bench: Bench, tmp_path: Path) -
             subprocess.run([*words, f"docker://{served.address}/demo/live:{tag}", f"dir:{tmp_path / tag}"], check=True)
             manifest = json.loads((tmp_path / tag / "manifest.json").read_text(encoding="utf-8"))
             for layer in manifest["layers"]:
-                path = tmp_path / f"fetched-{tag}" / "1.0" / layer["annotations"]["org.opencontainers.image.title"]
+                path = tmp_path / f"fetched-{tag}" / layer["annotations"]["org.opencontainers.image.title"]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(tmp_path / tag / layer["digest"].removeprefix("sha256:"), path)
-            assert verify_place(str(tmp_path / f"fetched-{tag}" / "1.0"), bench.trust, None)[0].version == "1.0"
+            assert bench.verified(tmp_path / f"fetched-{tag}") == "1.0", "by the pointer, which is in it"
+        assert target.publish(bench.version("2.0"), Heard()).uploaded == COUNT + 7
+        target.publish(release, heard := Heard())
+        assert heard.notices == [f"2.0 stays the newest version at oci://{served.address}/demo/live"]
         (tmp_path / "built/1.0/SHA256SUMS.asc").write_bytes(b"another signature")
         with pytest.raises(StagewrightError) as caught:
             target.publish(release, Heard())
@@ -329,7 +333,7 @@ class Cut(BaseException):
 class Faulty:
     """A target that fails before the operation with a number: once with an error, or by the end of the publisher."""
 
-    inner: FolderTarget
+    inner: Target
     at: int
     error: BaseException
     calls: int = 0
@@ -348,21 +352,30 @@ class Faulty:
         self.calls += 1
         if self.calls == self.at:
             if name == "put":  # a part of the file was sent
-                part = self.inner.folder / arguments[0] / f".{arguments[2][0]}.part"
-                part.parent.mkdir(parents=True, exist_ok=True)
-                part.write_bytes(b"part")
+                self.inner.write(f"{arguments[0]}/.{arguments[2][0]}.part", b"part")
             raise self.error
         return action(*arguments)
 
 
 @pytest.mark.slow
-def test_users_see_a_whole_release_wherever_an_upload_is_cut(tmp_path: Path) -> None:
+class Objects(FolderTarget):
+    """A folder that behaves like an object store: nothing can be renamed, and there are no links."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, renames=False)
+
+    def link(self, path: str, target: str) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("kind", [FolderTarget, Objects])
+def test_users_see_a_whole_release_wherever_an_upload_is_cut(tmp_path: Path, kind: Callable[[Path], Target]) -> None:
     old, new = plain(tmp_path, "1.0"), plain(tmp_path, "2.0", date=DATE + DAY)
     seen = set()
     for at in range(1, 1000):
         folder = tmp_path / f"target-{at}"
-        Publisher(old, FolderTarget(folder), Heard(), retries=FAST).publish()
-        faulty = Faulty(FolderTarget(folder), at, Cut())
+        Publisher(old, kind(folder), Heard(), retries=FAST).publish()
+        faulty = Faulty(kind(folder), at, Cut())
         try:
             Publisher(new, faulty, Heard(), Keep(last=1), retries=FAST).publish()
         except Cut:
@@ -370,8 +383,9 @@ def test_users_see_a_whole_release_wherever_an_upload_is_cut(tmp_path: Path) -> 
             assert version in ("1.0", "2.0")
             assert [name for name in os.listdir(folder) if name[0] != "." and "." in name and name[0].isdigit()]
             for name in set(os.listdir(folder)) & {"1.0", "2.0"}:
-                assert verify_place(str(folder / name), TrustedKeys(), None)
-            Publisher(new, FolderTarget(folder), Heard(), Keep(last=1), retries=FAST).publish()
+                half = not kind(folder).renames and not (folder / name / "SHA256SUMS").exists()
+                assert half or verify_place(str(folder / name), TrustedKeys(), None)
+            Publisher(new, kind(folder), Heard(), Keep(last=1), retries=FAST).publish()
             left = {name for name in os.listdir(folder) if not name.startswith("latest")}
             assert left == {"2.0"}, "the next run removes what was left"
         else:
@@ -462,7 +476,15 @@ def test_rules_keep_versions() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["https://x/y", "sftp://host", "sftp://u:secret@h/x", "rsync://-oProxyCommand=x/y", "nonsense://x/y"]
+    "word",
+    [
+        "https://x/y",
+        "sftp://host",
+        "sftp://u:secret@h/x",
+        "rsync://-oProxyCommand=x/y",
+        "nonsense://x/y",
+        "simplecache::s3://x/y",
+    ],
 )
 def test_other_targets_are_refused(word: str) -> None:
     with pytest.raises(StagewrightError) as caught:
@@ -492,8 +514,13 @@ def test_pages_menus_and_feeds(tmp_path: Path) -> None:
     links = [item.findtext("link") for item in feed.iter("item")]
     assert links == ["https://example.org/live/2.0/", "https://example.org/live/1.0/"]
     assert "\nitem 2.0/pxe 2.0 pxe\nitem 1.0/pxe 1.0 pxe\n" in pages["boot.ipxe"]
-    assert 'path: "/live/2.0/pxe/"' in pages["endpoints.yml"]
-    assert '- "boot/gentoo"' in pages["endpoints.yml"] and "demo.iso" not in pages["endpoints.yml"]
+    names = ["pxe/boot.ipxe", "pxe/boot/gentoo", 'pxe/"a: b".txt']
+    versions[0] = replace(versions[0], files=dict.fromkeys([*names, "demo.iso"], 1))
+    endpoints = yaml.safe_load(Pages("https://example.org/live/")(versions)["endpoints.yml"])["endpoints"]
+    assert list(endpoints) == ["demo-live-2.0-pxe", "demo-live-1.0-pxe"]
+    found = endpoints["demo-live-2.0-pxe"]
+    assert (found["path"], found["version"]) == ("/live/2.0/pxe/", "2.0")
+    assert [f"pxe/{name}" for name in found["files"]] == names
     assert set(Pages()(versions)) == {"index.html", "boot.ipxe"}, "without an address"
 
 

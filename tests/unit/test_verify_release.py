@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from integration.signing import Minisigner, Signer
-from integration.web import body, cut_after, serve, status
+from integration.web import Handler, body, cut_after, serve, status
 from signed_releases import COUNT, DATE, DAY, ORIGINS, PROVENANCE, Keys, sign, write_release
 
 from stagewright.cli.main import run
@@ -312,6 +312,25 @@ def test_a_release_is_verified_over_http(bench: Bench, tmp_path: Path) -> None:
         ):
             site.hooks["/2.0/demo.iso"] = hook
             assert refused(f"{site.url}/latest-live.txt", bench.trust, tmp_path / "state") == [reason]
+
+
+@pytest.mark.slow
+def test_a_pointer_that_is_just_replaced_is_read_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagewright.release.verify_release.PAUSE", 0.0)
+    other = (bench.root / "old/latest-live.txt.minisig").read_bytes()
+    with serve(bench.copy(tmp_path / "live")) as site:
+
+        def once(handler: Handler, content: bytes) -> None:
+            site.hooks.clear()
+            handler.answer(200, other)
+
+        path, place = "/latest-live.txt.minisig", f"{site.url}/latest-live.txt"
+        site.hooks[path] = once
+        assert refused(place, bench.trust, tmp_path / "state") == []
+        site.hooks[path] = body(other)
+        assert refused(place, bench.trust, tmp_path / "state") == [Reason.BAD_SIGNATURE]
 
 
 @pytest.mark.slow

@@ -17,8 +17,13 @@ REGISTRY = "oci://"
 
 def open_target(word: str, options: TargetOptions) -> Target:
     """Return the target of a path or address. Connections are made on first use. Raises: USAGE for others."""
-    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", word)
-    match scheme[1] if scheme else "":
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", word)
+    if scheme:
+        word = scheme[1].lower() + word[scheme.end(1) :]
+    elif "://" in word:
+        hint = "name a folder, sftp://, rsync://, s3:// or oci://"
+        raise StagewrightError(Reason.USAGE, f"{word}: not an address", hint=hint)
+    match scheme[1].lower() if scheme else "":
         case "":
             return FolderTarget(Path(word).absolute())
         case "file":

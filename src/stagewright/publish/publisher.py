@@ -4,8 +4,9 @@
    that was cut goes on there.
 2. The folder gets its name by a rename. Object stores cannot rename: the lists of digests and signatures are written
    last there.
-3. The pages and the pointer ``latest-<name>.txt`` are written, each at once.
-4. Versions that no rule keeps are renamed to ``.<version>.removed``, and removed.
+3. The pointer ``latest-<name>.txt`` is written with its signatures, then the link ``latest`` and the pages.
+4. Versions that no rule keeps are renamed to ``.<version>.removed``, and removed. In object stores, an object of this
+   name says that a removal has begun.
 
 A published version never changes: another content under the same version is refused.
 """
@@ -111,11 +112,14 @@ class Publisher:
         """Publish the release. Raises: DUPLICATE_NAME if the version exists with other content, else the failure."""
         version = self.release.version
         names = self._try("list", self.target.entries)
-        known = self._versions(names)
+        doomed = set() if self.target.renames else _doomed(names)
+        known = self._versions([name for name in names if name not in doomed])
         if version in known:
             self._check_same(version)
-        elif version in names:
+        elif version in names and version not in doomed:
             self._check_ours(version)
+        if not dry_run:
+            self._clean(names)
         missing = {} if version in known else self._missing()
         folder = self.release.folder / version
         size = sum((folder / name).stat().st_size for name in missing)
@@ -130,7 +134,6 @@ class Publisher:
         self._point([one for one in versions if one.version not in removed])
         for one in removed:
             self._remove(one)
-        self._clean()
         return result
 
     # looking
@@ -258,13 +261,13 @@ class Publisher:
         return self._try("verify", lambda: self.target.digests(folder, names)) if names else {}
 
     def _point(self, versions: Sequence[Description]) -> None:
-        """Write the pages, the link and the pointer to the newest version, if this release is the newest one."""
-        self._write({name: text.encode() for name, text in self.pages(versions).items()})
-        if versions[0].version != self.release.version:
+        """Write the pointer, if this release is the newest one, then the link and the pages."""
+        if versions[0].version == self.release.version:
+            self._write({name: (self.release.folder / name).read_bytes() for name in self.release.pointers()})
+            self._try("link", lambda: self.target.link(LATEST, self.release.version))
+        else:
             self._notice(f"{versions[0].version} stays the newest version at {self.target.name}")
-            return
-        self._try("link", lambda: self.target.link(LATEST, self.release.version))
-        self._write({name: (self.release.folder / name).read_bytes() for name in self.release.pointers()})
+        self._write({name: text.encode() for name, text in self.pages(versions).items()})
 
     def _write(self, files: Mapping[str, bytes]) -> None:
         """Write small files in their order, and verify them."""
@@ -278,20 +281,19 @@ class Publisher:
 
     def _remove(self, version: str) -> None:
         """Remove a version: first from the sight of users, then its files."""
-        hidden = version
+        hidden = _hidden(version)
         if self.target.renames:
-            hidden = f".{version}.removed"
             self._try(f"hide {version}", lambda: self.target.rename(version, hidden))
         else:
-            for name in LISTS[::-1]:
-                self._try(f"remove {version}", partial(self.target.remove, f"{version}/{name}"))
-        self._try(f"remove {version}", lambda: self.target.remove(hidden))
+            self._try(f"hide {version}", lambda: self.target.write(hidden, b""))
+        self._clean([hidden])
 
-    def _clean(self) -> None:
-        """Remove what an earlier run that was cut has left of removed versions."""
-        for name in self._try("list", self.target.entries):
-            if re.fullmatch(r"\..+\.removed", name):
-                self._try(f"remove {name}", partial(self.target.remove, name))
+    def _clean(self, names: Sequence[str]) -> None:
+        """Remove what is left of versions whose removal has begun, maybe in an earlier run that was cut."""
+        for version in sorted(_doomed(names)):
+            paths = [] if self.target.renames else [*(f"{version}/{name}" for name in LISTS[::-1]), version]
+            for path in [*paths, _hidden(version)]:
+                self._try(f"remove {version}", partial(self.target.remove, path))
 
     # failures
 
@@ -316,6 +318,16 @@ class Publisher:
 
     def _notice(self, text: str) -> None:
         self.emit(NodeNotice(node=self.target.name, text=text))
+
+
+def _hidden(version: str) -> str:
+    """Return the name that says that the removal of a version has begun."""
+    return f".{version}.removed"
+
+
+def _doomed(names: Sequence[str]) -> set[str]:
+    """Return the versions whose removal has begun, by the names in a target."""
+    return {found[1] for name in names if (found := re.fullmatch(r"\.(.+)\.removed", name))}
 
 
 def _is_passing(error: Exception) -> bool:

@@ -1,7 +1,10 @@
 """A release in a container registry: one OCI artifact for each version, with a layer for each file.
 
-The tag of a version is written when all blobs are there, and the tag ``latest`` after the version was read back.
-skopeo(1) copies, with the logins that it knows, and never changes a digest.
+The title of a layer is the path of its file: ``<version>/<file>``, and the pointer ``latest-<name>.txt`` with its
+signatures and the public keys. So the files of an artifact are a folder that ``stagewright verify`` accepts.
+
+The tag of a version is written when all blobs are there, and the tag ``latest`` after the version was read back, unless
+it names a newer version. skopeo(1) copies, with the logins that it knows, and never changes a digest.
 """
 
 from __future__ import annotations
@@ -10,21 +13,28 @@ import hashlib
 import json
 import re
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Listener, NodePhase
+from stagewright.events import Listener, NodeNotice, NodePhase
+from stagewright.graph.file_digest import file_digest
 from stagewright.publish.publisher import LocalRelease, Published
 from stagewright.release.release_folder import LATEST
+from stagewright.release.seen import version_order
 from stagewright.run import Result, network, run
 from stagewright.store.links import link
 
 TYPE = "application/vnd.stagewright.release.v1"
 """Type of the artifact."""
 
+_TITLE, _VERSION, _CREATED = (f"org.opencontainers.image.{name}" for name in ("title", "version", "created"))
+
 _EMPTY = b"{}"
+_UNKNOWN = re.compile(r"(manifest|name)[ _]unknown|repository name not known|StatusCode: 404", re.IGNORECASE)
+"""Messages of skopeo about a registry that lacks a tag or the repository."""
 _LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/")
 """Registries on this computer, which have no certificate."""
 
@@ -56,8 +66,8 @@ class Registry:
         with tempfile.TemporaryDirectory(dir=release.folder.parent, prefix=".registry-") as name:
             layout = Path(name, "layout")
             digest = write_layout(release, layout)
-            there = self._digest(version)
-            if there not in (None, digest):
+            there = self._manifest(version)
+            if there is not None and digest_of(there) != digest:
                 what = f"{version}: published at {self.name} already, with other content"
                 raise StagewrightError(Reason.DUPLICATE_NAME, what, hint="raise `version` in [project]")
             files = release.files()
@@ -71,22 +81,36 @@ class Registry:
                 self._copy(f"oci:{layout}", self._reference(version), "--dest-tls-verify")
             emit(NodePhase(node=self.name, phase="verify"))
             self._copy(self._reference(version), f"oci:{Path(name, 'copy')}", "--src-tls-verify")
-            if self._digest(version) != digest:
+            if digest_of(self._manifest(version) or b"") != digest:
                 raise StagewrightError(Reason.DIGEST_MISMATCH, f"{version}: differs after the upload to {self.name}")
-            self._copy(f"oci:{layout}", self._reference(LATEST), "--dest-tls-verify")
+            if newer := self._newer(release):
+                emit(NodeNotice(node=self.name, text=f"{newer} stays the newest version at {self.name}"))
+            else:
+                self._copy(f"oci:{layout}", self._reference(LATEST), "--dest-tls-verify")
         return result
+
+    def _newer(self, release: LocalRelease) -> str:
+        """Return the version of the tag ``latest`` if it is newer than a release, else ""."""
+        data = self._manifest(LATEST)
+        try:
+            notes = json.loads(data or b"{}").get("annotations") or {}
+            found = str(notes.get(_CREATED, "")), version_order(str(notes.get(_VERSION, "")))
+        except (ValueError, AttributeError):
+            return ""
+        own = _created(release.description.date), version_order(release.version)
+        return str(notes[_VERSION]) if found > own else ""
 
     def _reference(self, tag: str) -> str:
         return f"docker://{self.repository}:{tag}"
 
-    def _digest(self, tag: str) -> str | None:
-        """Return the digest of the manifest of a tag; None if it does not exist."""
+    def _manifest(self, tag: str) -> bytes | None:
+        """Return the manifest of a tag; None if it does not exist."""
         result = self._skopeo("inspect", "--raw", *self._tls("--tls-verify"), self._reference(tag), check=False)
         if result.code:
-            if re.search(r"manifest unknown|name unknown|not found|NAME_UNKNOWN", result.stderr):
+            if _UNKNOWN.search(result.stderr):
                 return None
             raise self._failure(result)
-        return f"sha256:{hashlib.sha256(result.stdout.encode()).hexdigest()}"
+        return result.stdout.encode()
 
     def _copy(self, source: str, target: str, option: str) -> None:
         """Copy an image. skopeo verifies the digest of every blob that it reads."""
@@ -107,6 +131,16 @@ class Registry:
         return StagewrightError(Reason.FETCH_FAILED, what, detail=result.stderr.strip(), hint=hint)
 
 
+def digest_of(manifest: bytes) -> str:
+    """Return the digest of a manifest."""
+    return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+
+
+def _created(date: int) -> str:
+    """Return a date (seconds since 1970) as annotations have it (RFC 3339)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(date))
+
+
 def tag_of(version: str) -> str:
     """Return the tag of a version: tags have no ``+``."""
     return version.replace("+", "_")[:128]
@@ -116,13 +150,14 @@ def write_layout(release: LocalRelease, folder: Path) -> str:
     """Write the version of a release as an OCI layout, with links to its files. Return the digest of its manifest."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    source = release.folder / release.version
+    files = {f"{release.version}/{name}": digest for name, digest in release.files().items()}
+    files |= {name: file_digest(release.folder / name) for name in release.pointers()}
     layers = []
-    for name, digest in release.files().items():
+    for name, digest in files.items():
+        source = release.folder / name
         if not (blobs / digest).exists():
-            link(source / name, blobs / digest)
-        note = {"org.opencontainers.image.title": name}
-        layers.append(_descriptor("application/octet-stream", digest, (source / name).stat().st_size, note))
+            link(source, blobs / digest)
+        layers.append(_descriptor("application/octet-stream", digest, source.stat().st_size, {_TITLE: name}))
     description = release.description
     manifest = {
         "schemaVersion": 2,
@@ -131,8 +166,9 @@ def write_layout(release: LocalRelease, folder: Path) -> str:
         "config": _descriptor("application/vnd.oci.empty.v1+json", _write(blobs, _EMPTY), len(_EMPTY)),
         "layers": layers,
         "annotations": {
-            "org.opencontainers.image.title": description.identity,
-            "org.opencontainers.image.version": description.version,
+            _TITLE: description.identity,
+            _VERSION: description.version,
+            _CREATED: _created(description.date),
         },
     }
     data = json.dumps(manifest, separators=(",", ":")).encode()

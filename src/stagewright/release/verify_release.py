@@ -30,6 +30,9 @@ from stagewright.untrusted import TEXT_LIMIT
 SMALL = 1 << 20
 """The largest pointer and signature (bytes)."""
 
+PAUSE = 2.0
+"""Seconds after which a pointer on a web server is read again."""
+
 
 @dataclass(frozen=True)
 class TrustedKeys:
@@ -67,11 +70,16 @@ class VerifiedRelease:
 
 @dataclass
 class ReleaseVerifier:
-    """Verifies releases below a folder, where the pointers and public keys are. ``seen`` is the state of this user."""
+    """Verifies releases below a folder, where the pointers and public keys are.
+
+    ``seen`` is the state of this user. ``pause`` is the time in seconds after which a pointer whose signature does not
+    match is read again; None: never.
+    """
 
     files: ReleaseFiles
     keys: TrustedKeys
     seen: SeenReleases | None = None
+    pause: float | None = None
     signers: list[str] = field(default_factory=list)
 
     def newest(self, name: str, folder: str = "") -> VerifiedRelease:
@@ -80,8 +88,7 @@ class ReleaseVerifier:
         ``folder`` is where the version is; default: the folder with its name.
         """
         with self._opened() as keys:
-            data = read_small(self.files, name, SMALL)
-            text = self._signed_text(keys, name, data)
+            text = self._pointer_text(keys, name)
             pointer = Pointer.parse(text.decode("utf-8", errors="replace"), name)
             self._check_pointer(pointer, name)
             found = self._version(keys, folder or pointer.version, pointer)
@@ -149,6 +156,20 @@ class ReleaseVerifier:
             raise StagewrightError(Reason.OUTDATED, f"{name}: was valid until {day}", hint=hint)
         if self.seen:
             self.seen.check(pointer, name)
+
+    def _pointer_text(self, keys: Keyring | None, name: str) -> bytes:
+        """Return the text of a pointer after its signatures were verified.
+
+        A server may replace the pointer and its signature by minisign just now, one after the other. So both are read
+        once more if they do not match.
+        """
+        try:
+            return self._signed_text(keys, name, read_small(self.files, name, SMALL))
+        except StagewrightError as error:
+            if error.reason is not Reason.BAD_SIGNATURE or not self.keys.minisign or self.pause is None:
+                raise
+        time.sleep(self.pause)
+        return self._signed_text(keys, name, read_small(self.files, name, SMALL))
 
     def _signed_text(self, keys: Keyring | None, name: str, data: bytes) -> bytes:
         """Return the text of a pointer after its signatures were verified."""
@@ -304,7 +325,7 @@ def verify_place(place: str, keys: TrustedKeys, seen: SeenReleases | None) -> li
     place = place if "://" in place else str(Path(place).resolve())
     parent, _, last = place.rstrip("/").rpartition("/")
     with open_files(parent) as files:
-        verifier = ReleaseVerifier(files, keys, seen)
+        verifier = ReleaseVerifier(files, keys, seen, PAUSE if "://" in place else None)
         if re.fullmatch(pointer_name(".+"), last):
             return [verifier.newest(last)]
         inner = files.below(last)

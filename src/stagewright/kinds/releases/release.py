@@ -8,6 +8,7 @@ Signing happens on this computer, outside of all roots.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -279,6 +280,9 @@ class Release(ArtifactKind, kind="release", table="releases"):
         work.phase("digests")
         sums = write_lists(folder, work.epoch, known)
         pointer = self._pointer(description, sums)
+        if pointer.expires is not None and pointer.expires < time.time():
+            name = pointer_name(work.context.release)
+            work.notice(f"{name} is no longer valid: raise `source_date_epoch` of the project, or `valid`")
         name = pointer_name(work.context.release)
         write_text(tree / name, pointer.text(), work.epoch)
         if self.sign:

@@ -92,6 +92,9 @@ class Reason(enum.StrEnum):
     LICENCE_REFUSED = "licence-refused"  # a channel does not accept a package of a release
     NOT_DISTRIBUTABLE = "not-distributable"  # a channel that is not for giving away
     TOO_LARGE = "too-large"  # an artifact exceeds its `size` or `grow`
+    # building again
+    UNKNOWN_SOURCE = "unknown-source"  # a manifest does not say from which files an artifact was built
+    NOT_REPRODUCED = "not-reproduced"  # a second build made something else
     # building
     COMMAND_FAILED = "command-failed"
     PACKAGE_FAILED = "package-failed"
@@ -125,6 +128,7 @@ _EXITS = {
     Reason.PACKAGE_FAILED: Exit.FAILED,
     Reason.FETCH_FAILED: Exit.FAILED,
     Reason.NOT_FOUND: Exit.FAILED,
+    Reason.NOT_REPRODUCED: Exit.FAILED,
     Reason.FETCH_STALLED: Exit.FAILED,
     Reason.FETCH_CUT: Exit.FAILED,
     Reason.WRONG_LENGTH: Exit.FAILED,

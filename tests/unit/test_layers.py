@@ -16,7 +16,7 @@ LAYERS = {
     "UI": {"api", "cli", "dropin", "ui", "__main__"},
     "engine": {"engine"},
     "kinds": {"kinds"},
-    "domain": {"kernel", "media", "netboot", "portage", "publish", "release", "repos", "seeds", "vm"},
+    "domain": {"kernel", "media", "netboot", "portage", "publish", "release", "repos", "reproduce", "seeds", "vm"},
     "infrastructure": {"fetch", "root", "store"},
     "model": {"catalyst", "graph", "project"},
     "core": {
@@ -55,6 +55,8 @@ SIDEWAYS = {
     ("publish", "release"),
     ("release", "portage"),
     ("repos", "seeds"),
+    ("reproduce", "media"),
+    ("reproduce", "release"),
     ("confined", "chroot"),
     ("confined", "untrusted"),
     ("id_ranges", "errors"),

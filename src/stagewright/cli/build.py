@@ -67,7 +67,7 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def command(
     ctx: click.Context, targets: tuple[str, ...], options: BuildOptions, progress: str, *, locked: bool, verify: bool
 ) -> None:
-    """Build stages and run tests; all of the project if none is named.
+    """Build stages and run tests; everything if none is named.
 
     Results that are in the store are not built again. After a failure or Ctrl-C, the
     same command continues with what is finished. Files such as images and tarballs are

@@ -28,6 +28,8 @@ COMMANDS = {
     "shell": "stagewright.cli.shell",
     "log": "stagewright.cli.log",
     "diff": "stagewright.cli.diff",
+    "rebuild": "stagewright.cli.rebuild",
+    "reproduce": "stagewright.cli.reproduce",
     "update": "stagewright.cli.update",
     "fetch": "stagewright.cli.fetch",
     "check": "stagewright.cli.check",

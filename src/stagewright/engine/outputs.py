@@ -8,6 +8,11 @@ from pathlib import Path
 from stagewright.engine.plan import Plan
 from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.registry import facts_of
+from stagewright.kinds.releases.origins import files_read
+from stagewright.release.manifest import SUFFIX
+from stagewright.release.origin import Origin, write_with_origin
+from stagewright.release.project_source import project_source
+from stagewright.release.provenance import lock_text
 from stagewright.store.links import link
 from stagewright.store.store import Store
 from stagewright.trees import files_below
@@ -19,7 +24,8 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
     """Link the artifacts of all targets into a folder, and return their paths by target.
 
     An artifact of one file gets its own name in the folder, together with its digests and manifest; an artifact of
-    several files gets a folder with the name of the target. Across file systems, files are copied.
+    several files gets a folder with the name of the target. Across file systems, files are copied. Copies of manifests
+    get the origin of the artifact, too.
     """
     outputs: dict[str, list[str]] = {}
     for target in plan.targets:
@@ -34,11 +40,21 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
             main = facts_of(store.meta(step.node.yields, step.key.digest)).main_file
             place = folder if main else folder / target
             for file in files:
-                link(file, place / file.relative_to(tree))
+                target_file = place / file.relative_to(tree)
+                if file.parent == tree and file.name.endswith(f".{SUFFIX}"):
+                    write_with_origin(file, target_file, _origin(plan, target, node_id), store)
+                else:
+                    link(file, target_file)
             if not main:
                 _prune(place, {place / file.relative_to(tree) for file in files})
             outputs[target] = [str(place / main)] if main else [str(place)]
     return outputs
+
+
+def _origin(plan: Plan, target: str, node: str) -> Origin:
+    project = plan.project
+    source = project_source(project.folder, files_read(project, plan.graph, [node]))
+    return Origin(target=target, source=source, lock=lock_text(project))
 
 
 def _prune(folder: Path, wanted: set[Path]) -> None:

@@ -23,6 +23,7 @@ from stagewright.engine.fetching import Sources, fetch_sources
 from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import Plan, State, check_targets, make_plan
+from stagewright.engine.rebuild import Rebuilt, node_to_rebuild, rebuild
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
 from stagewright.engine.verify import PlanCheck, Verification, verify
 from stagewright.engine.versions import VersionChange, version_changes
@@ -99,16 +100,17 @@ class Session:
         store: Path | str | None = None,
         listeners: Iterable[Listener] = (),
         ask: Ask | None = None,
+        lock: Path | None = None,
     ) -> Session:
         """Open the project in a folder, or in the nearest folder above it.
 
         ``store`` is the folder of the store; the default is that of the command line. ``listeners`` are called with
         every event (:mod:`stagewright.events`). ``ask`` gets a text for the user, and returns the secret that the user
-        types; without it, a PIN that is missing is an error. Raises ``NO_PROJECT``, or :class:`ProblemsError` with
-        everything that is wrong with the project.
+        types; without it, a PIN that is missing is an error. ``lock`` is a file of pins in place of the project's.
+        Raises ``NO_PROJECT``, or :class:`ProblemsError` with everything that is wrong with the project.
         """
         path = Path(store or default_store()).absolute()
-        return cls(load(find(Path(folder)), kinds(), trees_folder(path)), path, listeners, ask=ask)
+        return cls(load(find(Path(folder)), kinds(), trees_folder(path), lock), path, listeners, ask=ask)
 
     @property
     def project(self) -> Project:
@@ -291,6 +293,12 @@ class Session:
         self.listeners(Published(outputs=dict(outputs)))
         errors = failures(plan, self.store, outcome)
         return BuildResult(plan, outcome.status, outcome.statuses, errors, outputs, time.monotonic() - started)
+
+    def rebuild(self, name: str, options: BuildOptions | None = None, *, compare: bool = False) -> Rebuilt:
+        """Build one target or node again, and replace its result; with ``compare`` only return the differences."""
+        node = node_to_rebuild(self._workspace, name)
+        plan = self.plan([target for target, nodes in self.graph.targets.items() if node in self.graph.closure(nodes)])
+        return rebuild(self._workspace, plan, node, options or BuildOptions(), compares=compare)
 
     def publish(self, plan: Plan, folder: Path | None = None) -> Outputs:
         """Link the artifacts of a plan's targets that are built into a folder: ``out/`` of the project by default."""

@@ -18,10 +18,12 @@ import stat
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stagewright import ids
+from stagewright.engine.again import AGAIN, REPLACE, FreshStore, keep_result
 from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
@@ -100,7 +102,7 @@ def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
         elif mode == "fetch":
             _fetch(job, work, folder)
         else:
-            size = _build(job, work)
+            size = _build(job, work, mode)
     except BaseException as problem:  # noqa: BLE001  the engine raises it
         error = _as_error(problem, folder)
         with contextlib.suppress(OSError):
@@ -132,9 +134,11 @@ def _check_source(job: Job, package: str) -> None:
         )
 
 
-def _build(job: Job, work: Work[Any]) -> int:
-    """Build the node, commit the result to the store, and return its size in bytes."""
+def _build(job: Job, work: Work[Any], mode: str) -> int:
+    """Build the node, commit the result to the store or keep it (engine/again.py), and return its size in bytes."""
     stage, node, key = job.stage, job.node, job.key
+    if mode in (AGAIN, REPLACE):
+        work = replace(work, store=FreshStore(job.store, work.folder))
     built = stage.build(work)
     if isinstance(stage, ArtifactKind) and stage.size:
         check_size(node.id, built.tree, built.facts.main_file, stage.size)
@@ -143,10 +147,13 @@ def _build(job: Job, work: Work[Any]) -> int:
         if ids.is_private():
             give(built.tree, ids.INVOKER, ids.INVOKER)
     size = tree_size(built.tree)
+    if mode == AGAIN:
+        keep_result(built, node.yields, work.folder)
+        return size
     stack = [key.digest, *built.below] if node.yields is Yields.LAYER else []
     facts = _facts(built, work).to_dict()
     meta = Meta(key.digest, node.id, node.kind, time.time(), size, key.data, stack, facts)
-    work.store.commit(built.tree, node.yields, meta, built.binpkgs, built.records)
+    work.store.commit(built.tree, node.yields, meta, built.binpkgs, built.records, again=mode == REPLACE)
     return size
 
 

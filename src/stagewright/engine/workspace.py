@@ -52,7 +52,8 @@ class Workspace:
 
     def reloaded(self) -> Workspace:
         """Return a workspace with the project read and checked again. Raises everything that is wrong with it."""
-        return replace(self, project=load(self.project.folder, kinds(), self.project.trees))
+        project = self.project
+        return replace(self, project=load(project.folder, kinds(), project.trees, project.lock.file))
 
     def with_lock(self, lock: Lock) -> Workspace:
         """Return a workspace with other pins, which the project is not checked against."""

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import module_names
@@ -22,6 +22,7 @@ from stagewright.untrusted import number
 
 _MAGIC = (b"070701", b"070702")
 _HEADER = 110
+_FIELDS = (14, 22, 30, 46, 78, 86)  # offsets of mode, user, group, time, and of the numbers of a device
 _COMPRESSORS = {
     b"\x1f\x8b": "gzip",
     b"\xfd7zXZ\x00": "xz",
@@ -58,16 +59,15 @@ class InitramfsContents:
         paths: set[str] = set()
         files = length = 0
         with path.open("rb") as packed, tempfile.TemporaryFile(dir=work) as unpacked:
-            for stream in _archives(path, packed, unpacked):
-                for name, size in _names(stream):
+            for stream in archives(path, packed, unpacked):
+                for entry in entries(stream):
+                    name, size = entry.name, entry.size
                     paths.add(name)
                     files, length = files + 1, length + len(name)
                     if files > _MOST_FILES or length > _MOST_NAMES:
                         raise _invalid(f"too many files (more than {_MOST_FILES}, or {_MOST_NAMES} bytes of names)")
                     if name in _MODULES and size < _LONGEST:
-                        text = stream.read(size)
-                        modules = text.decode(errors="replace").split()
-                        stream.seek(-len(text), os.SEEK_CUR)
+                        modules = stream.read(size).decode(errors="replace").split()
         return cls(frozenset(paths), None if modules is None else frozenset(modules))
 
     @property
@@ -97,7 +97,7 @@ class InitramfsContents:
         return any(path.endswith(f"bin/{name}") for path in self.paths)
 
 
-def _archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO[bytes]]:
+def archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO[bytes]]:
     """Yield the archives in turn: uncompressed ones, such as microcode, then one that may be compressed."""
     while True:
         _skip_padding(packed)
@@ -149,8 +149,20 @@ def _skip_padding(stream: IO[bytes]) -> None:
             return
 
 
-def _names(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
-    """Yield names and sizes in one archive of cpio's "newc" format, with the stream at the content of each file."""
+class CpioEntry(NamedTuple):
+    """One file in an archive. ``mode`` includes the type (inode(7)), ``size`` is in bytes, ``time`` in seconds."""
+
+    name: str
+    mode: int
+    user: int
+    group: int
+    time: int
+    size: int
+    device: tuple[int, int]
+
+
+def entries(stream: IO[bytes]) -> Iterator[CpioEntry]:
+    """Yield the files in one archive of cpio's "newc" format, with the stream at the content of each file."""
     base = stream.tell()
     while True:
         header = stream.read(_HEADER)
@@ -163,8 +175,10 @@ def _names(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
         stream.seek(-(stream.tell() - base) % 4, os.SEEK_CUR)
         if name == "TRAILER!!!":
             return
-        yield name, size
-        stream.seek(size + -size % 4, os.SEEK_CUR)
+        start = stream.tell()
+        mode, user, group, time, major, minor = (number(header[at : at + 8], 16) or 0 for at in _FIELDS)
+        yield CpioEntry(name, mode, user, group, time, size, (major, minor))
+        stream.seek(start + size + -size % 4)
 
 
 def _invalid(what: str, detail: str = "") -> StagewrightError:

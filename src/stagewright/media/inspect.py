@@ -105,16 +105,8 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
     if path.is_dir():
         return _folder(path)
     volume_id = _volume(path)
-    tree = work / "iso"
-    tree.mkdir(parents=True)
-    _xorriso(path, "-osirrox", "on", "-extract", "/", tree, writes=[tree])
-    run_host_program(["chmod", "-R", "u+rwX", tree], writes=[tree])
-    report = _xorriso(path, "-report_el_torito", "plain", "-report_system_area", "plain")
+    tree, esp_tree, report = unpack_iso(path, work)
     structures = _BootStructures.of(report)
-    esp_tree = work / "esp"
-    for offset in structures.esp[:1]:
-        esp_tree.mkdir()
-        _mcopy(path, offset, esp_tree)
     files, esp = _sizes(tree), _sizes(esp_tree) if esp_tree.exists() else {}
     entries = [*_entries(tree, files), *_entries(esp_tree, esp)]
     return InspectedMedium(
@@ -136,6 +128,22 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
         shared=_shared(tree, files),
         squashfs=_squashfs(tree, files),
     )
+
+
+def unpack_iso(path: Path, work: Path) -> tuple[Path, Path, str]:
+    """Copy the files of an ISO into ``work/iso``, and those of its EFI system partition, if any, into ``work/esp``.
+
+    Return both folders and xorriso's report about boot structures. Raises ``BAD_ARCHIVE`` if the ISO cannot be read.
+    """
+    tree, esp_tree = work / "iso", work / "esp"
+    tree.mkdir(parents=True)
+    _xorriso(path, "-osirrox", "on", "-extract", "/", tree, writes=[tree])
+    run_host_program(["chmod", "-R", "u+rwX", tree], writes=[tree])
+    report = _xorriso(path, "-report_el_torito", "plain", "-report_system_area", "plain")
+    for offset in _BootStructures.of(report).esp[:1]:
+        esp_tree.mkdir()
+        _mcopy(path, offset, esp_tree)
+    return tree, esp_tree, report
 
 
 def arches_of(path: Path, work: Path) -> list[str]:

@@ -38,6 +38,7 @@ from stagewright.project.model import (
 )
 from stagewright.project.source import Source, read
 from stagewright.project.tables import NAMED, Problems, Table, TextBudget, read_tables, resolve_extends, substitute
+from stagewright.project.unreproducible import Unreproducible
 from stagewright.untrusted import is_utf8
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
@@ -70,10 +71,11 @@ def find(start: Path) -> Path:
     )
 
 
-def load(folder: Path, kinds: Kinds, trees: Path | None = None) -> Project:
+def load(folder: Path, kinds: Kinds, trees: Path | None = None, lock: Path | None = None) -> Project:
     """Read the project in a folder. Raises :class:`ProblemsError` with all errors, USAGE if its path is not UTF-8.
 
     ``trees`` is the store's folder of fetched repository trees. Trees that are not fetched yet are not checked.
+    ``lock`` is another file of pins than ``stagewright.lock`` in the folder.
     """
     folder = folder.absolute()
     if not is_utf8(folder):  # workers and records get it as JSON
@@ -83,7 +85,7 @@ def load(folder: Path, kinds: Kinds, trees: Path | None = None) -> Project:
     _check_format(main)
     problems: Problems = []
     head, named = read_tables(main, folder, problems)
-    return project_from_tables(head, named, FileLocations(folder), kinds, problems, trees=trees)
+    return project_from_tables(head, named, FileLocations(folder), kinds, problems, trees=trees, lock=lock)
 
 
 def project_from_tables(
@@ -95,6 +97,7 @@ def project_from_tables(
     *,
     trees: Path | None = None,
     lenient: bool = False,
+    lock: Path | None = None,
 ) -> Project:
     """Return the project that plain tables describe. ``problems`` are the errors from reading these tables.
 
@@ -102,9 +105,9 @@ def project_from_tables(
     listed in ``missing`` of the project and not reported as errors. Raises :class:`ProblemsError` with all errors.
     """
     missing: Problems = [] if lenient else problems
-    lock = Lock.load(files.folder)
+    pins = Lock.read(lock) if lock else Lock.load(files.folder)
     info = _project_info(head, problems)
-    epoch = epoch_of(info.source_date_epoch) if info and info.source_date_epoch is not None else lock.epoch
+    epoch = epoch_of(info.source_date_epoch) if info and info.source_date_epoch is not None else pins.epoch
     budget = TextBudget()
     variables = _variables(head, info, epoch, problems, budget)
     if info:
@@ -113,6 +116,7 @@ def project_from_tables(
     repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
     binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
     channels = _sections(Channel, named["channels"], "channel", files, problems, missing)
+    unreproducible = _sections(Unreproducible, named["unreproducible"], "difference", files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
     distfiles = _plain_table(DistfilesTable, "distfiles", "mirrors = [...]", head, variables, problems)
     fetch = _plain_table(FetchTable, "fetch", "allow = [...]", head, variables, problems)
@@ -130,7 +134,7 @@ def project_from_tables(
         repos,
         binhosts,
         entries,
-        lock,
+        pins,
         distfiles,
         trees,
         places,
@@ -138,6 +142,7 @@ def project_from_tables(
         fetch,
         limits,
         channels,
+        unreproducible,
     )
     check_repos(project, named["repos"], problems)
     check_services(project, head, named["binhosts"], problems)

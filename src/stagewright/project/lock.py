@@ -97,11 +97,15 @@ class Lock:
 
     @classmethod
     def load(cls, folder: Path) -> Lock:
-        """Read the lock of a project folder, or return an empty lock with the current time.
+        """Read the lock of a project folder, as :meth:`read` does."""
+        return cls.read(folder / FILE_NAME)
+
+    @classmethod
+    def read(cls, file: Path) -> Lock:
+        """Read a lock file, or return an empty lock with the current time if it does not exist.
 
         Raises ``FORMAT`` if the file is not a lock of a known format.
         """
-        file = folder / FILE_NAME
         if not file.exists():
             return cls(file, int(time.time()))
         data = read(file).data

@@ -19,6 +19,7 @@ from stagewright.project.fields import FilePath, FolderPath, Matching, RepoRef, 
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
 from stagewright.project.source import KeyPath, nearest_place
+from stagewright.project.unreproducible import Unreproducible
 
 FORMAT = 1
 """Format of the project files that this version reads (docs/format-changelog.md)."""
@@ -235,6 +236,7 @@ class TopLevelTables(Section):
     repos: dict[str, Repo] = {}
     binhosts: dict[str, Binhost] = {}
     channels: dict[str, Channel] = {}
+    unreproducible: dict[str, Unreproducible] = {}
     distfiles: DistfilesTable = DistfilesTable()
     fetch: FetchTable = FetchTable()
     limits: NodeLimits = NodeLimits()
@@ -308,6 +310,7 @@ class Project:
     fetch: FetchTable = field(default_factory=FetchTable)
     limits: NodeLimits = field(default_factory=NodeLimits)
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    unreproducible: Mapping[str, Unreproducible] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

@@ -11,6 +11,7 @@ from stagewright.project.describe import docstrings
 from stagewright.project.fields import Section
 from stagewright.project.load import Kinds
 from stagewright.project.model import Binhost, TopLevelTables
+from stagewright.project.unreproducible import Unreproducible
 
 TABLES = ("seeds", "stages", "tests", "releases")
 
@@ -36,7 +37,7 @@ def schema(kinds: Kinds) -> dict[str, Any]:
     )
     shapes: dict[str, Any] = dict(definitions["$defs"])
     top = dict(shapes.pop("TopLevelTables"))
-    for explained in (Binhost, Channel):
+    for explained in (Binhost, Channel, Unreproducible):
         _explain(shapes[explained.__name__], explained)
     for table in TABLES:
         options = []

@@ -20,14 +20,16 @@ _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITE
 
 
 class ProjectSource(Given):
-    """The git commit of a project. ``changed`` is True if a file that a build reads differs from the commit.
+    """The git commit of a project, and its folder in the repository, empty for the top.
 
-    Address and commit are not part of keys: a commit that changes no file of a build changes no result.
+    ``changed`` is True if a file that a build reads differs from the commit. Address, commit and folder are not part of
+    keys: a commit that changes no file of a build changes no result.
     """
 
     url: Annotated[str, NotInKey()] = ""
     commit: Annotated[str, NotInKey()] = ""
     changed: bool = False
+    folder: Annotated[str, NotInKey()] = ""
 
 
 def project_source(folder: Path, files: Collection[Path]) -> ProjectSource | None:
@@ -54,7 +56,8 @@ def project_source(folder: Path, files: Collection[Path]) -> ProjectSource | Non
     if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
         return None
     changed = any(not line.startswith("#") for line in lines)
-    return ProjectSource(url=public_address(url), commit=commit, changed=changed)
+    place = os.path.relpath(folder.resolve(), top)
+    return ProjectSource(url=public_address(url), commit=commit, changed=changed, folder="" if place == "." else place)
 
 
 def _repository(folder: Path) -> tuple[Path, os.stat_result] | None:

@@ -41,12 +41,14 @@ _TREE = "stagewrightTree"
 class Origins(Given):
     """Where the parts of a project come from, for provenance.
 
-    ``lock`` is the SHA-256 of the lock file, if it has pins. ``signers``, ``commits`` and ``urls`` are by the names of
-    seeds and repositories. ``version`` is that of the Stagewright that makes the release.
+    ``lock`` is the SHA-256 of the lock file, if it has pins, and ``lock_text`` its content. ``signers``, ``commits``
+    and ``urls`` are by the names of seeds and repositories. ``version`` is that of the Stagewright that makes the
+    release.
     """
 
     source: ProjectSource | None = None
     lock: str = ""
+    lock_text: Annotated[str, NotInKey()] = ""
     signers: dict[str, str] = {}
     commits: dict[str, str] = {}
     urls: dict[str, str] = {}
@@ -60,10 +62,16 @@ def origins_of(project: Project, files: Collection[Path]) -> Origins:
     return Origins(
         source=project_source(project.folder, files),
         lock=hashlib.sha256(lock.read_bytes()).hexdigest() if lock and lock.is_file() else "",
+        lock_text=lock_text(project),
         signers={name: str(pin["signer"]) for name, pin in sorted(pins.items()) if pin.get("signer")},
         commits={name: str(pin["commit"]) for name, pin in sorted(project.lock.repos.items()) if pin.get("commit")},
         urls={name: public_address(repo.git) for name, repo in sorted(project.repos.items()) if repo.git},
     )
+
+
+def lock_text(project: Project) -> str:
+    """Return the content of the lock file; empty if there is none."""
+    return project.lock.file.read_text(encoding="utf-8") if project.lock.file.is_file() else ""
 
 
 @dataclass(frozen=True)

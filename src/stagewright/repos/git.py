@@ -110,6 +110,10 @@ class GitRemote:
                 check_repository(folder, self.url)
         return tree
 
+    def write_files(self, commit: Commit, folder: Path) -> None:
+        """Write the files of a commit into a folder. The repository can be of any kind."""
+        self._check_out(commit, folder)
+
     def commits_between(self, old: str, new: str, since: int, most: int) -> CommitRange | None:
         """Return the commits after ``old`` up to ``new``; None if ``old`` is no ancestor of ``new``, or if unknown.
 

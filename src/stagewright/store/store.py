@@ -238,18 +238,26 @@ class Store:
         return self.folder(Yields.LAYER, key) / "packages.gz"
 
     def commit(
-        self, tree: Path, yields: Yields, meta: Meta, binpkgs: Path | None = None, records: Path | None = None
+        self,
+        tree: Path,
+        yields: Yields,
+        meta: Meta,
+        binpkgs: Path | None = None,
+        records: Path | None = None,
+        *,
+        again: bool = False,
     ) -> None:
         """Move a finished tree into the store, meta data last. If the key is in the store, remove the tree.
 
-        A layer with other ids is set aside until gc; processes that have mounted it are not disturbed. The list of the
+        A layer with other ids is set aside until gc, and with ``again`` any other result of the key; processes that
+        have mounted it are not disturbed. The list of the
         content is made first. Times of an artifact are not in it: it has links in output folders.
         """
         target = self.folder(yields, meta.key)
-        if self.has(yields, meta.key):
+        if self.has(yields, meta.key) and not again:
             remove_tree(tree)
             return
-        if self.is_complete(yields, meta.key):  # a layer with other ids, which another process may use
+        if self.is_complete(yields, meta.key):  # another process may use it
             target.rename(self.path / "damaged" / f"{meta.key}.{secrets.token_hex(4)}")
         remove_tree(target)
         target.mkdir()

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.graph.node import Graph
-from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ReleasedContext
 from stagewright.kinds.common.work import Work
-from stagewright.project.model import FILE_NAME
+from stagewright.project.model import FILE_NAME, Project
 from stagewright.release.manifest import SUFFIX as MANIFEST
 from stagewright.release.manifest import read_manifest
 from stagewright.release.provenance import SUFFIX, Making
@@ -25,9 +24,8 @@ def provenance_name(file: str, folder: str) -> str:
     return f"{file}.{SUFFIX}" if file else f"{folder}/{folder}.{SUFFIX}"
 
 
-def files_read(scope: Scope, nodes: Iterable[str]) -> list[Path]:
+def files_read(project: Project, graph: Graph, nodes: Iterable[str]) -> list[Path]:
     """Return all files and folders of the project that these nodes and the nodes below them are made of."""
-    project, graph = scope.project, Graph(scope.nodes)
     places = [*(entry.place().file for entry in project.all_entries()), *(p.file for p in project.repo_places.values())]
     found = [project.folder / FILE_NAME, *project.folder.glob("*.toml"), *(project.folder / file for file in places)]
     for name in graph.closure(name for name in nodes if name in graph.nodes):

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.given import NotInKey
-from stagewright.graph.node import Node, NodeFiles
+from stagewright.graph.node import Graph, Node, NodeFiles
 from stagewright.kinds.common.artifact import ArtifactKind, FileArtifactKind
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext, ReleasedContext
@@ -51,7 +51,9 @@ from stagewright.release.artifact_digests import FileDigests
 from stagewright.release.channel import ChannelRules, channel_rules
 from stagewright.release.keep import Keep
 from stagewright.release.license_texts import FOLDER as LICENSES
+from stagewright.release.manifest import SUFFIX as MANIFEST
 from stagewright.release.notes_files import write_notes
+from stagewright.release.origin import Origin, write_with_origin
 from stagewright.release.pointer import Pointer, pointer_name
 from stagewright.release.provenance import Origins, origins_of, write_provenance
 from stagewright.release.release_folder import (
@@ -69,6 +71,7 @@ from stagewright.release.signing import ReleaseSigning
 from stagewright.release.sources import FOLDER as SOURCES
 from stagewright.release.subject import Subject
 from stagewright.root import files
+from stagewright.trees import files_below
 from stagewright.untrusted import is_dir
 
 DAY = 86400
@@ -233,6 +236,7 @@ class Release(ArtifactKind, kind="release", table="releases"):
         stages = {f"artifacts.{number:03}": name for number, name in enumerate(self.artifacts)}
         files = {role: _file(name, scope) for role, name in stages.items()}
         _, _, release = node_id.partition(":")
+        read = files_read(scope.project, Graph(scope.nodes), self.node_inputs(scope).values())
         return ReleaseContext(
             source_date_epoch=scope.project.epoch,
             project=scope.version,
@@ -240,7 +244,7 @@ class Release(ArtifactKind, kind="release", table="releases"):
             stages=stages,
             files=files,
             channel=self._channel(scope.project),
-            origins=origins_of(scope.project, files_read(scope, self.node_inputs(scope).values())),
+            origins=origins_of(scope.project, read),
             notes=notes_context(self.tests, self.artifacts, self.grow, scope),
             previous=pinned(release, scope.project) if self.previous else None,
         )
@@ -377,6 +381,7 @@ def _add(work: Work[ReleaseContext], role: str, folder: Path) -> tuple[ReleasedA
     """
     stage, file, meta = work.context.stages[role], work.context.files[role], work.meta(role)
     links = link_files(work.artifact(role), folder, "" if file else stage)
+    _add_origin(work, role, folder / ("" if file else stage))
     found = [digest_file(folder, name) for name in links]
     known = {one.file: one for one in found}
     provenance = folder / provenance_name(file, stage)
@@ -386,6 +391,16 @@ def _add(work: Work[ReleaseContext], role: str, folder: Path) -> tuple[ReleasedA
     place = {"file": file} if file else {"folder": stage}
     path = str(provenance.relative_to(folder))
     return ReleasedArtifact(stage, meta.kind, meta.key, size, **place, provenance=path), known
+
+
+def _add_origin(work: Work[ReleaseContext], role: str, folder: Path) -> None:
+    """Replace the manifests of an artifact in a release by copies with its origin."""
+    origins = work.context.origins
+    origin = Origin(target=work.context.stages[role], source=origins.source, lock=origins.lock_text)
+    tree = work.artifact(role)
+    for name in [name for name in files_below(tree) if "/" not in name and name.endswith(f".{MANIFEST}")]:
+        write_with_origin(tree / name, folder / name, origin, work.store)
+        os.utime(folder / name, (work.epoch, work.epoch))
 
 
 def _file(name: str, scope: Scope) -> str:

@@ -204,7 +204,7 @@ def look_up(before: PreviousRelease, own: str, known: PreviousPin | None = None)
 
 @pytest.fixture
 def before(tmp_path: Path) -> PreviousRelease:
-    return PreviousRelease(str(tmp_path / "www"), "live", tmp_path / "cache", TrustedKeys())
+    return PreviousRelease(str(tmp_path / "www"), "demo/live", tmp_path / "cache", TrustedKeys())
 
 
 def test_the_newest_version_is_pinned_and_read(before: PreviousRelease, tmp_path: Path) -> None:
@@ -219,7 +219,9 @@ def test_a_version_that_is_built_again_has_the_same_release_before(before: Previ
     first, second = published(tmp_path / "www", OLD, NEW)
     assert look_up(before, second.version) == pin_of(tmp_path / "www", first)
     published(tmp_path / "other", OLD)
-    assert look_up(PreviousRelease(str(tmp_path / "other"), "live", tmp_path, TrustedKeys()), "1.0") == PreviousPin()
+    assert (
+        look_up(PreviousRelease(str(tmp_path / "other"), "demo/live", tmp_path, TrustedKeys()), "1.0") == PreviousPin()
+    )
 
 
 def test_without_a_release_before_the_notes_begin(before: PreviousRelease, tmp_path: Path) -> None:
@@ -229,6 +231,13 @@ def test_without_a_release_before_the_notes_begin(before: PreviousRelease, tmp_p
     with pytest.raises(StagewrightError) as raised:
         look_up(before, "1.1", PreviousPin(version="1.0", sha256="ab" * 32))
     assert raised.value.reason is Reason.NOT_FOUND, "the lock knows one"
+
+
+def test_another_release_is_not_the_release_before(tmp_path: Path) -> None:
+    published(tmp_path / "www", OLD)
+    with pytest.raises(StagewrightError) as raised:
+        look_up(PreviousRelease(str(tmp_path / "www"), "mine/live", tmp_path / "cache", TrustedKeys()), "1.1")
+    assert raised.value.reason is Reason.WRONG_NAME
 
 
 def test_other_notes_than_the_pinned_ones_are_refused(before: PreviousRelease, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from signed_releases import COUNT, DATE, DAY, ORIGINS, PROVENANCE, Keys, sign, w
 from stagewright.cli.main import run
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.release.pointer import Pointer
+from stagewright.release.release_files import FolderFiles
 from stagewright.release.release_folder import (
     LISTS,
     Description,
@@ -28,7 +29,7 @@ from stagewright.release.release_folder import (
 )
 from stagewright.release.seen import SeenReleases, version_order
 from stagewright.release.verify_provenance import Origin
-from stagewright.release.verify_release import TrustedKeys, verify_place
+from stagewright.release.verify_release import ReleaseVerifier, TrustedKeys, verify_place
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ class Attack:
         new = change(Pointer.parse(plain, "latest-live.txt")).text().encode()
         path.write_bytes((signer or self.bench.keys.openpgp).clearsign(new, at=at))
         self.bench.keys.minisign.sign(path)
+
+    @staticmethod
+    def lists() -> list[str]:
+        return [f"SHA256SUMS{suffix}" for suffix in ("", ".asc", ".minisig")]
 
     def list_signed_by(self, signer: Signer, *words: str) -> None:
         content = (self.at / "2.0/SHA256SUMS").read_bytes()
@@ -375,3 +380,33 @@ def test_other_texts_are_refused_as_a_description(text: str) -> None:
 def test_versions_are_sorted_by_their_numbers() -> None:
     versions = ["1.0", "1.10", "1.9", "20260101", "1.0-rc1", "1"]
     assert sorted(versions, key=version_order) == ["1", "1.0", "1.0-rc1", "1.9", "1.10", "20260101"]
+
+
+MANIFEST = "demo.iso.manifest.json"
+READ: dict[str, tuple[Callable[[Attack], object], Reason | None]] = {
+    "as it is": (lambda attack: None, None),
+    "an outdated pointer": (lambda attack: attack.pointer(lambda old: replace(old, expires=DATE)), None),
+    "a changed file": (lambda attack: attack.flip(f"2.0/{MANIFEST}"), Reason.DIGEST_MISMATCH),
+    "a missing file": (lambda attack: attack.remove(f"2.0/{MANIFEST}"), Reason.NOT_FOUND),
+    "a changed list": (lambda attack: attack.flip("2.0/SHA256SUMS"), Reason.BAD_SIGNATURE),
+    "the list of another version": (
+        lambda attack: [attack.take(f"old/1.0/{name}", f"2.0/{name}") for name in attack.lists()],
+        Reason.DIGEST_MISMATCH,
+    ),
+    "another signer": (lambda attack: attack.pointer(same, attack.bench.others["other"]), Reason.UNKNOWN_SIGNER),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_one_file_of_the_newest_version_is_read_after_its_signatures(name: str, bench: Bench, tmp_path: Path) -> None:
+    attack = Attack(bench, bench.copy(tmp_path / "live"))
+    change, reason = READ[name]
+    change(attack)
+    verifier = ReleaseVerifier(FolderFiles(attack.at), bench.trust)
+    if reason is None:
+        pointer, data = verifier.read_newest("latest-live.txt", MANIFEST, 1000)
+        assert (pointer.version, data) == ("2.0", (bench.root / "live/2.0" / MANIFEST).read_bytes())
+        return
+    with pytest.raises(StagewrightError) as raised:
+        verifier.read_newest("latest-live.txt", MANIFEST, 1000)
+    assert raised.value.reason is reason

@@ -50,7 +50,7 @@ class PreviousRelease:
     """The place of earlier versions of a release: a folder, or an address on the web. ``cache`` keeps their notes."""
 
     place: str
-    release: str
+    identity: str  # project/release
     cache: Path
     keys: TrustedKeys
 
@@ -60,7 +60,7 @@ class PreviousRelease:
         Signatures are verified, but the pointer may be outdated. Raises: NOT_FOUND if the lock knows a release and the
         place has none any more.
         """
-        name = pointer_name(self.release)
+        name = pointer_name(self._release)
         with open_files(self.place) as files:
             try:
                 pointer, data = ReleaseVerifier(files, self.keys).read_newest(name, NOTES, LARGEST)
@@ -70,6 +70,9 @@ class PreviousRelease:
                 notice(f"no earlier release with notes in {files.name}: the notes begin with this one")
                 return PreviousPin()
             notes = Notes.parse(data, f"{pointer.version}/{NOTES}")
+            if not pointer.release == notes.identity == self.identity:
+                what = f"{files.name}: has another release ({pointer.release}, not {self.identity})"
+                raise StagewrightError(Reason.WRONG_NAME, what, hint="correct `previous`")
             if pointer.version == own_version:
                 if not notes.previous:
                     return PreviousPin()
@@ -91,7 +94,7 @@ class PreviousRelease:
             data = read_small(files.below(version), NOTES, LARGEST)
             if hashlib.sha256(data).hexdigest() != digest:
                 what = f"{files.name}/{version}/{NOTES}: not the notes that the lock pins"
-                raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint=f"run stagewright update {self.release}")
+                raise StagewrightError(Reason.DIGEST_MISMATCH, what, hint=f"run stagewright update {self._release}")
         return data
 
     def _keep(self, version: str, data: bytes) -> PreviousPin:
@@ -103,11 +106,15 @@ class PreviousRelease:
         part.replace(path)
         return PreviousPin(version=version, sha256=digest)
 
+    @property
+    def _release(self) -> str:
+        return self.identity.partition("/")[2]
+
     def _path(self, digest: str) -> Path:
         return self.cache / digest[:32] / NOTES
 
 
-def previous_release(place: str, release: str, sign: ReleaseSigning | None, work: Work[Any]) -> PreviousRelease:
+def previous_release(place: str, identity: str, sign: ReleaseSigning | None, work: Work[Any]) -> PreviousRelease:
     """Return the place of earlier versions of a release. The keys that sign the release must have signed them."""
     if "://" not in place:
         place = str((work.project_folder or Path()) / Path(place).expanduser())
@@ -115,7 +122,7 @@ def previous_release(place: str, release: str, sign: ReleaseSigning | None, work
         fingerprints=[sign.openpgp.key] if sign and sign.openpgp else [],
         minisign=[sign.minisign.key] if sign and sign.minisign else [],
     )
-    return PreviousRelease(place, release, work.store.cache("seeds"), keys)
+    return PreviousRelease(place, identity, work.store.cache("seeds"), keys)
 
 
 def pinned(release: str, project: Project) -> dict[str, str] | None:

@@ -220,7 +220,8 @@ class Release(ArtifactKind, kind="release", table="releases"):
     def _before(self, work: Work[ReleaseContext]) -> PreviousRelease:
         """Return the place of the release before, and the keys that signed it."""
         assert self.previous
-        return previous_release(self.previous, work.context.release, self.sign, work)
+        identity = f"{work.context.project.name}/{work.context.release}"
+        return previous_release(self.previous, identity, self.sign, work)
 
     def node(self, node_id: str, scope: Scope) -> Node:
         """Return the node, with the programs that sign."""

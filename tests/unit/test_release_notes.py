@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from signed_releases import DATE, DAY
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.kinds.registry import graph_of, kinds
-from stagewright.kinds.releases.noted import check_growths
+from stagewright.kinds.releases.advisories import ROLE, advisories_of
+from stagewright.kinds.releases.noted import NotedTest, boot_times, check_growths, refusals
 from stagewright.kinds.releases.previous import PreviousPin, PreviousRelease, previous_pin
 from stagewright.project.load import load
 from stagewright.publish.pages import Pages
@@ -261,6 +264,70 @@ def test_a_lock_without_a_whole_pin_is_stale(data: dict[str, str] | None) -> Non
     with pytest.raises(StagewrightError) as raised:
         previous_pin(data)
     assert raised.value.reason is Reason.LOCK_STALE
+
+
+# tests and advisories
+
+
+def test_boot_times_and_refusals_come_from_the_tests() -> None:
+    facts = {"seconds": 60.04, "milestones": {"kernel": 3.14, "login prompt": 50.0, "curl --user me:secret": 52.0}}
+    stages = {"tests.000": facts, "tests.001": {"seconds": 9, "milestones": {}}, "tests.002": facts, "tests.003": {}}
+    tests = {role: NotedTest(name=role[-1], starts="iso") for role in stages}
+    tests["tests.002"] = NotedTest(name="2", starts="iso", refused="firmware uefi-secure")
+    work: Any = SimpleNamespace(meta=lambda role: SimpleNamespace(facts=stages[role]))
+    first, second = boot_times(work, tests)
+    assert (first.seconds, dict(first.milestones)) == (50.0, {"kernel": 3.1, "login prompt": 50.0})
+    assert (second.test, second.seconds) == ("1", 9.0)
+    (refused,) = refusals(tests)
+    assert refused == Known(name="iso", text="firmware uefi-secure refuses to start it (test 2)")
+
+
+FOUND = {"id": "202601-01", "title": "a\n b", "severity": "high", "packages": [0, 1]}
+
+
+def advisor(folder: Path, answer: str) -> Any:
+    """A work whose root gives an answer, and a repository with advisories."""
+    (folder / "repo/metadata/glsa").mkdir(parents=True, exist_ok=True)
+    root = SimpleNamespace(run=lambda *words, **more: SimpleNamespace(stdout=f"a warning\n{answer}\n"))
+    node = SimpleNamespace(files=SimpleNamespace(repos={"main": folder / "repo"}))
+    said: list[str] = []
+    return SimpleNamespace(
+        node=node, inputs={ROLE: None}, folder=folder, mount=lambda role: root, phase=said.append, notice=said.append
+    )
+
+
+def test_advisories_are_fixed_if_they_are_about_the_release_before_only(tmp_path: Path) -> None:
+    now, then = notes("2", iso(1, package("a/b", "2"), package("c/d", "1"))), notes("1", iso(1, package("a/b", "1")))
+    only_then = {**FOUND, "id": "202601-02", "packages": [2]}
+    answer = json.dumps({"advisories": [only_then, {**FOUND, "packages": [0, 2]}], "unreadable": ["x: broken"]})
+    found = advisories_of(advisor(tmp_path, answer), now, then, ["amd64"])
+    assert found and [(one.id, one.title, one.packages) for one in found.open] == [("202601-01", "a b", ("a/b-2",))]
+    assert [(one.id, one.packages) for one in found.fixed] == [("202601-02", ("a/b-1",))]
+    asked = json.loads((tmp_path / "advisories.json").read_text(encoding="utf-8"))
+    assert asked["packages"] == [["a/b-2", "0"], ["c/d-1", "0"], ["a/b-1", "0"]]
+    work = advisor(tmp_path, answer)
+    work.inputs = {}
+    assert advisories_of(work, now, then, []) is None, "no root with Portage"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "[]",
+        "null",
+        '{"advisories": []}',
+        json.dumps({"advisories": [{**FOUND, "id": "../../x"}], "unreadable": []}),
+        json.dumps({"advisories": [{**FOUND, "packages": [99]}], "unreadable": []}),
+        json.dumps({"advisories": [{**FOUND, "packages": ["0"]}], "unreadable": []}),
+        json.dumps({"advisories": [{**FOUND, "more": 1}], "unreadable": []}),
+    ],
+)
+def test_a_root_that_gives_other_answers_is_reported(answer: str, tmp_path: Path) -> None:
+    now = notes("2", iso(1, package("a/b", "2"), package("c/d", "1")))
+    with pytest.raises(StagewrightError) as raised:
+        advisories_of(advisor(tmp_path, answer), now, None, [])
+    assert raised.value.reason is Reason.BUILD_FAILED
 
 
 # the texts

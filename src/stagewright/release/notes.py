@@ -105,7 +105,7 @@ class Advisories(_Model):
 
 
 class BootTime(_Model):
-    """The times of a test: seconds until its end, and until the console showed something."""
+    """The times of a test: seconds until the login prompt, or its end without one; and until other milestones."""
 
     test: _Name
     starts: _Name = ""

@@ -29,6 +29,9 @@ from stagewright.release.notes import (
 from stagewright.release.release_folder import ReleasedArtifact
 from stagewright.release.size_limits import check_growth
 
+MILESTONES = ("firmware", "kernel", "initramfs", "switch-root", "login prompt", "shell", "off")
+"""The milestones of tests that notes have. Others have the names of patterns and commands of the project."""
+
 WHOLE = ""
 """The name of the release itself among the limits of growth."""
 
@@ -89,13 +92,14 @@ def templates_of(settings: NotesSettings, files: NodeFiles) -> Path | None:
 
 
 def boot_times(work: Work[Any], tests: Mapping[str, NotedTest]) -> Iterator[BootTime]:
-    """Yield the times that tests measured."""
+    """Yield the times that tests measured: until the login prompt, or until the end of a test without a login."""
     for role, test in sorted(tests.items()):
         facts = work.meta(role).facts
         if isinstance(facts.get("milestones"), dict) and not test.refused:
-            seconds = round(float(facts["seconds"]), 1)
-            milestones = {name: round(float(value), 1) for name, value in facts["milestones"].items()}
-            yield BootTime(test=test.name, starts=test.starts, seconds=seconds, milestones=milestones)
+            found = {name: float(facts["milestones"][name]) for name in MILESTONES if name in facts["milestones"]}
+            seconds = found.get("login prompt", float(facts["seconds"]))
+            milestones = {name: round(value, 1) for name, value in found.items()}
+            yield BootTime(test=test.name, starts=test.starts, seconds=round(seconds, 1), milestones=milestones)
 
 
 def refusals(tests: Mapping[str, NotedTest]) -> Iterator[Known]:

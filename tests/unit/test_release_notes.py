@@ -113,6 +113,8 @@ def test_packages_and_kernels_of_a_bill() -> None:
     again = kernel.model_copy(update={"images": (Image.MODULES,), "license": "other"})
     bill = Bill(components=(kernel, again, Component(kind="deb", name="linux", version="6.1")))
     assert [(one.name, one.size) for one in noted_packages(bill)] == [("linux", 0), ("sys-kernel/k", 7)]
+    odd = Component(kind="ebuild", name="x" * 5000, version="1", size=-5)
+    assert [(len(one.name), one.size) for one in noted_packages(Bill(components=(odd,)))] == [(1000, 0)]
     assert kernels_of([bill]) == ("sys-kernel/k 6.6",)
 
 
@@ -485,6 +487,15 @@ def test_wrong_settings_are_reported_with_their_line(
     assert len(problems) == 1 and words in problems[0].message
     place = problems[0].place
     assert place and (place.file.name, place.line) == ("stagewright.toml", line)
+
+
+def test_known_differences_are_in_the_notes(tmp_path: Path) -> None:
+    (tmp_path / "base.tar").touch()
+    known = '[unreproducible.time]\npackages = ["app-misc/x"]\nfiles = ["/usr/x*"]\nwhy = "a time stamp"\n'
+    text = PROJECT.replace("ARTIFACT", "").replace("RELEASE", known)
+    (tmp_path / "stagewright.toml").write_text(text, encoding="utf-8")
+    context = graph_of(load(tmp_path, kinds())).nodes["release:live"].context.for_key()
+    assert context["notes"]["differences"] == [["app-misc/x, /usr/x*", "a time stamp"]]
 
 
 def test_limits_of_growth_change_no_artifact(tmp_path: Path) -> None:

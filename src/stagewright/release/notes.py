@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.model import NAME
@@ -34,8 +34,9 @@ NOTES = "notes.json"
 LONGEST_TREND = 200
 """The largest number of releases in a trend. The oldest ones are dropped."""
 
-_Name = Annotated[str, Field(max_length=1000)]
-_Size = Annotated[int, Field(ge=0, le=1 << 62)]
+_LONGEST, _LARGEST = 1000, 1 << 62
+_Name = Annotated[str, AfterValidator(lambda text: text[:_LONGEST])]
+_Size = Annotated[int, AfterValidator(lambda size: min(max(size, 0), _LARGEST))]
 
 
 class _Model(BaseModel):

@@ -76,11 +76,16 @@ def _noted_tests(names: Sequence[str], project: Project) -> dict[str, NotedTest]
 
 
 def notes_context(tests: Sequence[str], artifacts: Sequence[str], own: str | None, scope: Scope) -> NotesContext:
-    """Return the tests of a release, and the limits of growth of its artifacts; ``own`` is that of the release."""
+    """Return the tests of a release, the differences that the project knows, and the limits of growth of its artifacts.
+
+    ``own`` is the limit of the release.
+    """
     limits = {name: scope.entry(name).model for name in artifacts}
     grow = {name: model.grow for name, model in limits.items() if isinstance(model, ArtifactKind) and model.grow}
+    known = scope.project.unreproducible.values()
     return NotesContext(
         tests=_noted_tests(tests, scope.project),
+        differences=tuple((", ".join([*one.packages, *one.files]), one.why) for one in known),
         grow={**grow, **({WHOLE: own} if own else {})},
         arches=tuple(sorted({scope.arch(name) for name in artifacts})),
     )

@@ -27,11 +27,12 @@ from signed_releases import COUNT, DATE, DAY, FILES, Keys, write_release, write_
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeNotice
+from stagewright.publish.attempts import Attempts, Retries
 from stagewright.publish.folder import FolderTarget
 from stagewright.publish.objects import ObjectTarget
 from stagewright.publish.open_target import open_target
 from stagewright.publish.pages import Pages
-from stagewright.publish.publisher import LocalRelease, Publisher, Retries
+from stagewright.publish.publisher import LocalRelease, Publisher
 from stagewright.publish.registry import Registry
 from stagewright.publish.target import Target, TargetOptions
 from stagewright.release.keep import DatedVersion, Keep
@@ -405,6 +406,38 @@ def test_a_failure_that_passes_is_reported_and_tried_again(tmp_path: Path) -> No
     blocked.write_text("", encoding="utf-8")
     with pytest.raises((StagewrightError, NotADirectoryError)):
         Publisher(release, FolderTarget(blocked / "below"), Heard(), retries=FAST).publish()
+
+
+def test_failures_of_libraries_are_those_of_the_target() -> None:
+    """They are tried again, but not if a service has refused the request. A defect is raised at once."""
+
+    class LostError(Exception):
+        __module__ = "botocore.exceptions"
+
+    refused, calls = LostError("no such bucket"), list[Exception]()
+    refused.response = {"ResponseMetadata": {"HTTPStatusCode": 404}}  # type: ignore[attr-defined]
+    for error, count, expected in ((LostError("gone"), 3, StagewrightError), (refused, 1, StagewrightError)):
+
+        def fail(error: Exception = error) -> None:
+            calls.append(error)
+            raise error
+
+        with pytest.raises(expected):
+            Attempts("s3://x", heard := Heard(), FAST)("upload", fail)
+        assert (len(calls), len(heard.notices)) == (count, count - 1)
+        calls.clear()
+    with pytest.raises(AttributeError):
+        Attempts("s3://x", Heard(), FAST)("upload", lambda: None.missing)  # type: ignore[attr-defined]
+
+
+def test_a_registry_that_is_down_is_tried_again(tmp_path: Path) -> None:
+    if registry.missing():
+        pytest.skip("NOT TESTED: no skopeo")
+    target, heard = Registry(f"127.0.0.1:{free_port()}/demo", Retries((0.01,))), Heard()
+    with pytest.raises(StagewrightError) as caught:
+        target.publish(plain(tmp_path, "1.0"), heard)
+    assert caught.value.reason is Reason.FETCH_FAILED
+    assert len(heard.notices) == 1 and "attempt 2 in 0.01 seconds" in heard.notices[0]
 
 
 def test_a_file_that_arrives_damaged_is_sent_again(tmp_path: Path) -> None:

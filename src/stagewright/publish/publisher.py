@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +23,7 @@ from typing import TypeVar
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, NodeNotice, NodeProgress
+from stagewright.publish.attempts import Attempts, Retries
 from stagewright.publish.target import Target
 from stagewright.release.channel import check_distributable
 from stagewright.release.keep import DatedVersion, Keep
@@ -88,13 +88,6 @@ class Published:
     bytes: int
     removed: Sequence[str] = ()
     dry_run: bool = False
-
-
-@dataclass(frozen=True)
-class Retries:
-    """Seconds to wait before each new attempt of an operation that failed."""
-
-    delays: Sequence[float] = (2.0, 10.0, 30.0)
 
 
 @dataclass
@@ -299,22 +292,7 @@ class Publisher:
 
     def _try(self, what: str, action: Callable[[], T]) -> T:
         """Return the result of an operation. Failures of the network are reported, and the operation is repeated."""
-        for number, delay in enumerate([*self.retries.delays, None], 1):
-            try:
-                return action()
-            except (OSError, EOFError, StagewrightError) as error:
-                if delay is None or not _is_passing(error):
-                    raise self._failure(what, error) from error
-                self._notice(f"{what}: {error}; attempt {number + 1} in {delay:g} seconds")
-                time.sleep(delay)
-                self.target.reopen()
-        raise AssertionError
-
-    def _failure(self, what: str, error: Exception) -> Exception:
-        if isinstance(error, (StagewrightError, NotADirectoryError)):
-            return error
-        message = f"{self.target.name}: {what} failed ({error or type(error).__name__})"
-        return StagewrightError(Reason.FETCH_FAILED, message, hint="the same command goes on where this one ended")
+        return Attempts(self.target.name, self.emit, self.retries, self.target.reopen)(what, action)
 
     def _notice(self, text: str) -> None:
         self.emit(NodeNotice(node=self.target.name, text=text))
@@ -328,13 +306,6 @@ def _hidden(version: str) -> str:
 def _doomed(names: Sequence[str]) -> set[str]:
     """Return the versions whose removal has begun, by the names in a target."""
     return {found[1] for name in names if (found := re.fullmatch(r"\.(.+)\.removed", name))}
-
-
-def _is_passing(error: Exception) -> bool:
-    """Return True for a failure that another attempt may not have."""
-    if isinstance(error, StagewrightError):
-        return error.reason in (Reason.FETCH_FAILED, Reason.FETCH_STALLED, Reason.FETCH_CUT)
-    return not isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError))
 
 
 def _dated(description: Description) -> DatedVersion:

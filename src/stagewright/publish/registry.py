@@ -14,13 +14,14 @@ import json
 import re
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, NodeNotice, NodePhase
 from stagewright.graph.file_digest import file_digest
+from stagewright.publish.attempts import Attempts, Retries
 from stagewright.publish.publisher import LocalRelease, Published
 from stagewright.release.release_folder import LATEST
 from stagewright.release.seen import version_order
@@ -35,6 +36,7 @@ _TITLE, _VERSION, _CREATED = (f"org.opencontainers.image.{name}" for name in ("t
 _EMPTY = b"{}"
 _UNKNOWN = re.compile(r"(manifest|name)[ _]unknown|repository name not known|StatusCode: 404", re.IGNORECASE)
 """Messages of skopeo about a registry that lacks a tag or the repository."""
+_REFUSED = re.compile(r"unauthorized|denied|authentication required", re.IGNORECASE)
 _LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/")
 """Registries on this computer, which have no certificate."""
 
@@ -44,6 +46,7 @@ class Registry:
     """A repository of a registry: ``registry.example.org/project/live``."""
 
     repository: str
+    retries: Retries = field(default_factory=Retries)
 
     @classmethod
     def of(cls, url: str) -> Registry:
@@ -62,11 +65,11 @@ class Registry:
 
     def publish(self, release: LocalRelease, emit: Listener, *, dry_run: bool = False) -> Published:
         """Publish a release. Raises: DUPLICATE_NAME if the version exists with other content, else the failure."""
-        version = tag_of(release.version)
+        version, attempts = tag_of(release.version), Attempts(self.name, emit, self.retries)
         with tempfile.TemporaryDirectory(dir=release.folder.parent, prefix=".registry-") as name:
             layout = Path(name, "layout")
             digest = write_layout(release, layout)
-            there = self._manifest(version)
+            there = attempts("look", lambda: self._manifest(version))
             if there is not None and digest_of(there) != digest:
                 what = f"{version}: published at {self.name} already, with other content"
                 raise StagewrightError(Reason.DUPLICATE_NAME, what, hint="raise `version` in [project]")
@@ -78,7 +81,7 @@ class Registry:
                 return Published(self.name, release.version, result.uploaded, result.bytes, (), True)
             if not there:
                 emit(NodePhase(node=self.name, phase="upload"))
-                self._copy(f"oci:{layout}", self._reference(version), "--dest-tls-verify")
+                attempts("upload", lambda: self._copy(f"oci:{layout}", self._reference(version), "--dest-tls-verify"))
             emit(NodePhase(node=self.name, phase="verify"))
             self._copy(self._reference(version), f"oci:{Path(name, 'copy')}", "--src-tls-verify")
             if digest_of(self._manifest(version) or b"") != digest:
@@ -126,9 +129,13 @@ class Registry:
         return result
 
     def _failure(self, result: Result) -> StagewrightError:
-        what = f"{self.name}: the registry does not accept it"
-        hint = f"log in: skopeo login {self.repository.partition('/')[0]}; the same command goes on"
-        return StagewrightError(Reason.FETCH_FAILED, what, detail=result.stderr.strip(), hint=hint)
+        said = result.stderr.strip()
+        if _REFUSED.search(said):
+            what = f"{self.name}: the registry does not accept it"
+            hint = f"log in: skopeo login {self.repository.partition('/')[0]}; the same command goes on"
+            return StagewrightError(Reason.USAGE, what, detail=said, hint=hint)
+        what, hint = f"{self.name}: the registry does not answer as expected", "try it: skopeo inspect"
+        return StagewrightError(Reason.FETCH_FAILED, what, detail=said, hint=hint)
 
 
 def digest_of(manifest: bytes) -> str:

@@ -86,7 +86,9 @@ def command(ctx: click.Context, /, image: str, **options: Any) -> int:
       stagewright boot out/disk.qcow2 --keep vm --tpm
       stagewright boot disk --ssh -- systemctl --failed
       stagewright boot iso --graphic --screenshot menu.png
+
     Other programs can start the same machine:
+
     \b
       stagewright boot iso --qemu > start.sh
       stagewright boot iso --virt-install | sh

@@ -19,6 +19,7 @@ from stagewright.kinds.tests.boots import Attach, image_of
 from stagewright.media.direct import DirectBoot, direct_boot
 from stagewright.media.inspect import arches_of
 from stagewright.run import paste
+from stagewright.store.reading import ReadOnlyStore
 from stagewright.ui.streams import note
 from stagewright.vm import accel, disks, ssh
 from stagewright.vm.accel import Acceleration
@@ -134,7 +135,7 @@ def _image(ctx: click.Context, name: str) -> BootImage:
     path = Path(name)
     if path.exists() and (path.is_file() or (path / "boot").is_dir()):
         return BootImage(path.absolute(), host_machine().arch)
-    session = session_of(ctx)
+    session = session_of(ctx, reads_only=True)
     result = session.result(name)
     path = result if (result / "boot.ipxe").exists() else image_of(result)
     return BootImage(path.absolute(), Arch(Scope(session.project).arch(name)))
@@ -152,8 +153,7 @@ def arch_of(image: BootImage, work: Path) -> Arch:
 
 def _acceleration(ctx: click.Context, spec: MachineSpec) -> Acceleration:
     """Return how the machine runs. The result of the test of KVM is remembered in the store if there is one."""
-    cache = store_folder(ctx) / "cache"
-    return accel.of(spec.architecture, cache=cache / "acceleration.json" if cache.is_dir() else None)
+    return accel.of(spec.architecture, cache=ReadOnlyStore(store_folder(ctx)).memory("acceleration.json"))
 
 
 def _spec(

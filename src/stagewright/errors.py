@@ -94,6 +94,8 @@ class Reason(enum.StrEnum):
     TOO_LARGE = "too-large"  # an artifact exceeds its `size` or `grow`
     # building again
     UNKNOWN_SOURCE = "unknown-source"  # a manifest does not say from which files an artifact was built
+    WRONG_END = "wrong-end"  # of a search: the good end is bad, the bad one is good, or one cannot be built
+    UNRELATED = "unrelated"  # locks of another project, or commits that are not on one branch
     NOT_REPRODUCED = "not-reproduced"  # a second build made something else
     # building
     COMMAND_FAILED = "command-failed"

@@ -16,7 +16,7 @@ from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightEr
 INVALID = {
     *("syntax", "format", "unknown-key", "unknown-kind", "unknown-name", "duplicate-name", "invalid-value"),
     *("missing-key", "missing-file", "bad-atom", "cycle", "no-project", "lock-stale", "usage", "not-supported"),
-    *("licence-refused", "not-distributable", "unknown-source"),
+    *("licence-refused", "not-distributable", "unknown-source", "wrong-end", "unrelated"),
     *("bad-archive", "unsafe-archive", "archive-too-large", "digest-mismatch", "not-built"),
 }
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "shell": "stagewright.cli.shell",
     "log": "stagewright.cli.log",
     "diff": "stagewright.cli.diff",
+    "bisect": "stagewright.cli.bisect",
     "rebuild": "stagewright.cli.rebuild",
     "reproduce": "stagewright.cli.reproduce",
     "update": "stagewright.cli.update",

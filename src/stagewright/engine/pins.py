@@ -118,7 +118,7 @@ def needed(workspace: Workspace, targets: Iterable[str]) -> list[PinTarget]:
     if not names:
         return movable(project)
     nodes = graph.closure(node for name in check_targets(workspace, names) for node in graph.targets[name])
-    return [target for target in movable(project) if _is_needed(target, graph, nodes)]
+    return [target for target in movable(project) if is_needed(target, graph, nodes)]
 
 
 def unpinned(workspace: Workspace, targets: Iterable[str]) -> list[PinTarget]:
@@ -177,7 +177,8 @@ def _require_tools(workspace: Workspace, targets: Sequence[PinTarget]) -> None:
         require(workspace.store, seeds)
 
 
-def _is_needed(target: PinTarget, graph: Graph, nodes: set[str]) -> bool:
+def is_needed(target: PinTarget, graph: Graph, nodes: set[str]) -> bool:
+    """Return True if one of some nodes is made from a repository or seed."""
     if target.is_repository:
         return any(target.name in graph.nodes[node].files.repos for node in nodes)
     return bool(nodes.intersection(graph.targets[target.name]))

@@ -51,9 +51,9 @@ class NodeLimits(Section):
         memory, disk, processes = first("memory"), first("disk"), first("processes")
         return Limits(
             timeout=first("timeout") or TIMEOUT,
-            memory=_number(memory) if memory else None,
+            memory=number_of(memory) if memory else None,
             processes=int(processes or PROCESSES),
-            disk=_number(disk) if disk else None,
+            disk=number_of(disk) if disk else None,
         )
 
 
@@ -69,7 +69,7 @@ class Limits:
     @property
     def seconds(self) -> int:
         """The time limit in seconds."""
-        return _number(self.timeout)
+        return number_of(self.timeout)
 
 
 def parse_limits(words: Sequence[str]) -> NodeLimits:
@@ -90,5 +90,6 @@ def shown(size: int) -> str:
     return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size >> 20} MiB"
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
+    """Return the seconds of a :data:`Duration`, or the bytes of an :data:`Amount`."""
     return int(text[:-1]) * _UNITS[text[-1]]

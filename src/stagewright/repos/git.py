@@ -131,6 +131,27 @@ class GitRemote:
             subjects = self._git(folder, "log", f"--max-count={most}", "--format=%s", span).stdout
         return CommitRange(count, tuple(subjects.splitlines()))
 
+    def fetch_history(self, old: str, new: str, since: int) -> bool:
+        """Fetch the commits up to ``new`` without files. Return True if ``old`` is an ancestor of ``new``.
+
+        ``since`` is the time of ``old`` (seconds since 1970); without success, the whole history is fetched.
+        """
+        folder = self.cache.folder_for("history", self.url)
+        fetch = ["fetch", "--no-tags", "--quiet", "--filter=tree:0"]
+        spec = f"+{new}:refs/pins/new"
+        with self._locked_repository(folder, len(new)) as lock:
+            for depth in ([f"--shallow-since={max(1, since - _DAY)}"], ["--unshallow"]):
+                if depth == ["--unshallow"] and not (folder / "shallow").exists():
+                    depth = []  # noqa: PLW2901
+                self._run_remote([*fetch, *depth, self.url, spec], folder, lock)
+                if not self._git(folder, "merge-base", "--is-ancestor", old, new, check=False).code:
+                    return True
+        return False
+
+    def in_history(self, *words: str) -> str:
+        """Return the output of git(1) in the repository of :meth:`fetch_history`."""
+        return self._git(self.cache.folder_for("history", self.url), *words).stdout
+
     def _names(self) -> dict[str, str]:
         """Return the ids of branches and tags by full name. The value of HEAD is the name of the default branch."""
         said = self._run_remote(["ls-remote", "--symref", self.url, "HEAD", "refs/heads/*", "refs/tags/*"])

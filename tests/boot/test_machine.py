@@ -104,28 +104,44 @@ def test_unbootable_cd_is_noticed(tmp_path: Path, acceleration: accel.Accelerati
     assert "could not load" in caught.value.message
 
 
-def test_kill_of_the_parent_ends_qemu(tmp_path: Path) -> None:
+def test_kill_of_the_parent_ends_qemu_and_its_tpm(tmp_path: Path) -> None:
     program = f"""
         import sys, time
         from pathlib import Path
         from stagewright.vm.accel import tcg
         from stagewright.vm.machine import Machine
         from stagewright.vm.machine_spec import MachineSpec
-        with Machine(MachineSpec(firmware="bios", memory=64), tcg("test"), Path({str(tmp_path)!r})) as machine:
+        spec = MachineSpec(firmware="bios", memory=64, tpm=True)
+        with Machine(spec, tcg("test"), Path({str(tmp_path)!r})) as machine:
             print(machine.pid, flush=True)
             time.sleep(120)
     """
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     pid = int(parent.stdout.readline())
+    assert len(tpm_of(tmp_path)) == 1
     assert b"qemu-system" in Path(f"/proc/{pid}/cmdline").read_bytes()
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    end = time.monotonic() + 10
-    while running(pid) and time.monotonic() < end:
+    end = time.monotonic() + 30
+    while (running(pid) or tpm_of(tmp_path)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not running(pid)
+    assert not tpm_of(tmp_path)
+
+
+def tpm_of(folder: Path) -> list[int]:
+    """Return the processes of swtpm whose state is in a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue
+        if words.startswith(b"swtpm\0") and os.fsencode(folder) in words:
+            found.append(int(path.parent.name))
+    return found
 
 
 def running(pid: int) -> bool:

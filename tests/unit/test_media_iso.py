@@ -19,15 +19,16 @@ from typing import Any
 import pytest
 
 from stagewright.arch import Arch
-from stagewright.cli.boot import _arch_of
+from stagewright.cli.boot_machine import BootImage, arch_of
 from stagewright.cli.main import run as stagewright
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import BootMode, InitramfsKind
-from stagewright.media.inspect import BootPath, InspectedMedium, arches_of, inspect
+from stagewright.media.direct import direct_boot
+from stagewright.media.inspect import SHARED, BootPath, InspectedMedium, arches_of, inspect
 from stagewright.media.iso import implant_md5, make_esp, make_iso
 from stagewright.media.layout import MediumParts, boot_menu, iso_contents
 from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
-from stagewright.media.payload import BootKernel, Payload
+from stagewright.media.payload import INITRAMFS, KERNEL, BootKernel, Payload
 from stagewright.media.settings import IsoSettings
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.media.uki import EfiStub, UkiParts, make_uki
@@ -144,7 +145,7 @@ def test_the_architectures_of_an_iso_are_found(payload: Path, tmp_path: Path) ->
         (tmp_path / f"look-{name}").mkdir()
         image = make(payload, tmp_path / name, loader)
         assert arches_of(image, tmp_path / f"look-{name}") == arches
-        assert _arch_of(image, Arch.ARM64) == (arches or ["arm64"])[0]
+        assert arch_of(BootImage(image, Arch.ARM64), tmp_path / f"arch-{name}") == (arches or ["arm64"])[0]
     folder = tmp_path / "arm"
     shutil.copytree(payload, folder)
     (folder / "payload.json").write_text(
@@ -152,7 +153,7 @@ def test_the_architectures_of_an_iso_are_found(payload: Path, tmp_path: Path) ->
     )
     (folder / "loaders/grub/BOOTX64.EFI").rename(folder / "loaders/grub/BOOTAA64.EFI")
     image = make(folder, tmp_path / "c", Loader.GRUB)
-    assert _arch_of(image, Arch.AMD64) is Arch.ARM64
+    assert arch_of(BootImage(image, Arch.AMD64), tmp_path / "arch-c") is Arch.ARM64
     medium = look(image, tmp_path / "look")
     assert {way.arches for way in medium.ways} == {("arm64",)}
 
@@ -278,6 +279,17 @@ def _written(path: Path, data: bytes) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loader", [Loader.GRUB, Loader.UKI])
+def test_the_kernel_of_an_iso_can_be_started_directly(payload: Path, tmp_path: Path, loader: Loader) -> None:
+    iso = make(payload, tmp_path / "iso", loader)
+    (tmp_path / "work").mkdir()
+    found = direct_boot(iso, tmp_path / "work")
+    assert (found.kernel, found.initramfs) == (KERNEL, INITRAMFS)
+    assert [path.read_bytes() for path in found.copies] == [(payload / name).read_bytes() for name in SHARED[:2]]
+    assert "root=live:CDLABEL=LIVE" in found.arguments
+    assert found.on_serial("ttyS0").endswith(" console=ttyS0,115200")
+
+
 def test_a_changed_file_on_a_medium_is_reported(payload: Path, tmp_path: Path) -> None:
     image = make(payload, tmp_path / "a", Loader.GRUB)
     image.write_bytes(image.read_bytes().replace(b"initramfsinitramfs", b"initramfsINITRAMFS"))

@@ -320,6 +320,25 @@ def test_a_release_is_verified_over_http(bench: Bench, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_release_at_an_address_stays_the_same(bench: Bench, tmp_path: Path) -> None:
+    """The same key signs the releases of several projects."""
+    state = tmp_path / "state.json"
+    with serve(bench.copy(tmp_path / "live")) as site:
+        place = f"{site.url}/latest-live.txt"
+        assert refused(place, bench.trust, state) == []
+        state.write_text(state.read_text(encoding="utf-8").replace("demo/live", "evil/live"), encoding="utf-8")
+        assert refused(place, bench.trust, state) == [Reason.WRONG_NAME]
+
+
+def test_another_release_than_the_wanted_one_is_refused(bench: Bench) -> None:
+    place = str(bench.root / "live")
+    assert verify_place(place, bench.trust, None, "demo/live")
+    with pytest.raises(StagewrightError) as caught:
+        verify_place(place, bench.trust, None, "other/live")
+    assert caught.value.reason is Reason.WRONG_NAME
+
+
+@pytest.mark.slow
 def test_a_pointer_that_is_just_replaced_is_read_again(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,10 +22,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PROGRESS = ("auto", "live", "plain", "json", "quiet")
 
 
-def session_of(ctx: click.Context, *listeners: Listener) -> Session:
-    """Open the project that the command line names."""
+def session_of(ctx: click.Context, *listeners: Listener, reads_only: bool = False) -> Session:
+    """Open the project that the command line names. With ``reads_only`` the store need not be writable."""
     ask = _asker(listeners) if sys.stdin.isatty() and sys.stderr.isatty() else None
-    return Session.open(ctx.obj["directory"], store=store_folder(ctx), listeners=listeners, ask=ask)
+    folder = store_folder(ctx)
+    return Session.open(ctx.obj["directory"], store=folder, listeners=listeners, ask=ask, reads_only=reads_only)
 
 
 def _asker(listeners: Sequence[Listener]) -> Ask:
@@ -41,10 +42,10 @@ def _asker(listeners: Sequence[Listener]) -> Ask:
     return ask
 
 
-def session_or_none(ctx: click.Context) -> Session | None:
+def session_or_none(ctx: click.Context, *, reads_only: bool = False) -> Session | None:
     """Open the project that the command line names; return None if there is no project."""
     try:
-        return session_of(ctx)
+        return session_of(ctx, reads_only=reads_only)
     except StagewrightError as error:
         if error.reason is Reason.NO_PROJECT:
             return None

@@ -8,10 +8,11 @@ import sys
 import click
 
 from stagewright.arch import host_machine
-from stagewright.cli.common import session_or_none, store_of
+from stagewright.cli.common import session_or_none, store_folder
 from stagewright.engine.doctor import Check, examine, host_summary
 from stagewright.errors import Exit
 from stagewright.kinds.registry import by_kind
+from stagewright.store.reading import ReadOnlyStore
 from stagewright.store.store import Store
 from stagewright.vm.machine_spec import PLATFORMS
 
@@ -27,7 +28,7 @@ def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
     change. The same checks run before each build. Outside of a project, the needs of
     all kinds are checked. The exit code is 3 if a check fails.
     """
-    store = store_of(ctx)
+    store = ReadOnlyStore(store_folder(ctx))
     checks = _checks(ctx, store)
     if as_json:
         rows = [
@@ -43,7 +44,7 @@ def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
     if probe:
         from stagewright.vm import accel  # noqa: PLC0415
 
-        acceleration = accel.probe(cache=store.cache("acceleration.json"))
+        acceleration = accel.probe(cache=store.memory("acceleration.json"))
         print(f"guests run by {acceleration.name}: {acceleration.why}", file=sys.stderr if as_json else sys.stdout)
     bad = [check for check in checks if not check.fine]
     return int(Exit.HOST if bad else Exit.OK)
@@ -51,7 +52,7 @@ def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
 
 def _checks(ctx: click.Context, store: Store) -> list[Check]:
     """Return the checks for the project; for all kinds and this machine's emulator if there is no project."""
-    if session := session_or_none(ctx):
+    if session := session_or_none(ctx, reads_only=True):
         return session.doctor()
     own = [platform.qemu for name, platform in PLATFORMS.items() if name == host_machine().qemu]
     return examine(store, by_kind(), own)

@@ -25,7 +25,7 @@ def command(ctx: click.Context, targets: tuple[str, ...], picture: str) -> None:
       stagewright graph --as text
       stagewright graph iso --as svg > graph.svg
     """
-    plan = session_of(ctx).plan(targets)
+    plan = session_of(ctx, reads_only=True).plan(targets)
     part = Graph({name: step.node for name, step in plan.steps.items()}, plan.graph.targets)
     notes = {name: step.state.value for name, step in plan.steps.items()}
     show_picture(draw(part, Picture(picture), notes), picture)

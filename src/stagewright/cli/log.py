@@ -25,7 +25,7 @@ def command(ctx: click.Context, target: str, follow: bool, listing: bool) -> Non
       stagewright log desktop
       stagewright log --follow desktop      while it is built
     """
-    logs = session_of(ctx).logs(target)
+    logs = session_of(ctx, reads_only=True).logs(target)
     if listing:
         print("\n".join(map(str, logs)))
         return

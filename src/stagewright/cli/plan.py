@@ -29,7 +29,7 @@ def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: b
       stagewright plan                      everything
       stagewright plan iso --json           one stage and what it needs
     """
-    session = session_of(ctx)
+    session = session_of(ctx, reads_only=True)
     session.check(targets, locked=locked)
     for text in session.warnings():
         note(f"warning: {text}")

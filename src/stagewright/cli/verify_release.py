@@ -26,16 +26,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Trust:
-    """The keys that a user trusts, the state file, and if a release without signatures is accepted."""
+    """The keys that a user trusts, the state file, the wanted release, and if signatures are not required."""
 
     keys: TrustedKeys
     state: Path | None = None
     unsigned: bool = False
+    release: str = ""
 
     @property
     def given(self) -> bool:
         """True if any of the options was given."""
-        return bool(self.keys.openpgp or self.keys.minisign or self.state or self.unsigned)
+        return bool(self.keys.openpgp or self.keys.minisign or self.state or self.unsigned or self.release)
 
 
 def key_options(function: Function) -> Callable[..., Any]:
@@ -49,15 +50,17 @@ def key_options(function: Function) -> Callable[..., Any]:
         minisign: tuple[str, ...],
         state: Path | None,
         unsigned: bool,
+        release: str | None,
         **others: Any,
     ) -> Any:
         keys = TrustedKeys(key, fingerprint, tuple(map(_minisign_key, minisign)))
-        return function(*arguments, trust=Trust(keys, state, unsigned), **others)
+        return function(*arguments, trust=Trust(keys, state, unsigned, release or ""), **others)
 
     file = click.Path(path_type=Path, dir_okay=False)
     decorated: Callable[..., Any] = with_trust
     seen = "Releases: the file with the newest versions seen (default: ~/.local/state/stagewright/releases.json)."
     for decorate in (
+        click.option("--release", metavar="PROJECT/NAME", help="Releases: the release that it must be."),
         click.option("--unsigned", is_flag=True, help="Releases: verify digests and completeness only."),
         click.option("--state", type=file, help=seen),
         click.option("--minisign", multiple=True, metavar="KEY", help="Releases: a key of minisign, or its file."),
@@ -108,7 +111,7 @@ def verify_releases(places: Sequence[str], trust: Trust, *, as_json: bool, quiet
     problems: list[StagewrightError] = []
     for place in places:
         try:
-            found += verify_place(place, keys, None if trust.unsigned else seen)
+            found += verify_place(place, keys, None if trust.unsigned else seen, trust.release)
         except ProblemsError as error:
             problems += error.problems
         except StagewrightError as error:

@@ -97,13 +97,14 @@ def examine(
     """Return the checks for kinds in general. ``programs`` are further tools, which only some settings need."""
     models = [by_kind()[kind] for kind in sorted(set(kinds))]
     tools = [*(tool for model in models for tool in model.required_tools), *map(tool_of, programs), *_tools_of(repos)]
-    rights = _rights()
+    rights, closed = _rights(), list(_closed(store))
     checks = [
         rights,
         *_tools([*BASE, *_for_users(), *tools]),
         _system_calls(),
         *_tunnel(tools),
-        *(_kernel(store) if rights.fine else ()),
+        *closed,
+        *(_kernel(store) if rights.fine and not closed else ()),
         _disk(store),
         _limits(),
     ]
@@ -196,12 +197,20 @@ def _tunnel(tools: Collection[Tool]) -> Iterator[Check]:
             yield Check(TUNNEL, False, error.strerror or "", remedy=remedy)
 
 
+def _closed(store: Store) -> Iterator[Check]:
+    """Yield a check that did not pass if this user cannot build with the store."""
+    try:
+        Store(store.path)
+    except StagewrightError as error:
+        yield Check("store", False, error.message, error.reason, error.hint)
+
+
 def _kernel(store: Store) -> Iterator[Check]:
     """Mount an overlay in new namespaces in the store, as every worker does."""
     if not all(shutil.which(tool.program, path=PATH) for tool in (*BASE, *_for_users())):
         return
     try:
-        with store.scratch("doctor") as folder:
+        with Store(store.path).scratch("doctor") as folder:  # the given one may be for reading
             yield from _mounting(folder)
     except OSError as error:
         yield Check(
@@ -273,7 +282,8 @@ def _limits() -> Check:
 
 
 def _disk(store: Store) -> Check:
-    free = shutil.disk_usage(store.path).free
+    folder = next(path for path in (store.path, *store.path.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
     found = f"{free / (1 << 30):.1f} GiB free for {store.path}"
     remedy = f"at least {FREE_SPACE >> 30} GiB are needed: run stagewright gc, or use another disk with --store"
     return Check("disk", free >= FREE_SPACE, found, Reason.DISK_FULL, remedy)

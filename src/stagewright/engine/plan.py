@@ -115,14 +115,14 @@ def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
 def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
     project, store = workspace.project, workspace.store
     known = project.known_trees()
-    with DigestCache(store.cache("digests.db")) as digest:
+    with DigestCache(store.memory("digests.db")) as digest:
 
         def tree(path: Path) -> str:
             if path not in known and project.missing and not path.exists():
                 return ABSENT
             return known.get(path) or tree_digest(path, digest)
 
-        tool = ToolVersions(store.cache("tools.json"), lambda tool: tool_of(tool).remedy)
+        tool = ToolVersions(store.memory("tools.json"), lambda tool: tool_of(tool).remedy)
         return keys_of(
             graph, KeySources(code=lambda kind: code_digest(module_of(kind), digest.recall), tree=tree, tool=tool)
         )

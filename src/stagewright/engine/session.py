@@ -86,10 +86,12 @@ class Session:
         listeners: Iterable[Listener] = (),
         launch: StartWorker = Worker.start,
         ask: Ask | None = None,
+        *,
+        reads_only: bool = False,
     ) -> None:
         """Use a project that was loaded already. ``launch`` starts worker processes; ``ask`` asks for secrets."""
         folder = store.path if isinstance(store, Store) else store.absolute()
-        self._workspace = Workspace(project, folder, Listeners(*listeners), launch, ask)
+        self._workspace = Workspace(project, folder, Listeners(*listeners), launch, ask, reads_only)
         self._stale = False
 
     @classmethod
@@ -101,16 +103,19 @@ class Session:
         listeners: Iterable[Listener] = (),
         ask: Ask | None = None,
         lock: Path | None = None,
+        reads_only: bool = False,
     ) -> Session:
         """Open the project in a folder, or in the nearest folder above it.
 
         ``store`` is the folder of the store; the default is that of the command line. ``listeners`` are called with
         every event (:mod:`stagewright.events`). ``ask`` gets a text for the user, and returns the secret that the user
-        types; without it, a PIN that is missing is an error. ``lock`` is a file of pins in place of the project's.
-        Raises ``NO_PROJECT``, or :class:`ProblemsError` with everything that is wrong with the project.
+        types; without it, a PIN that is missing is an error. ``lock`` is a file of pins in place of the project's. With
+        ``reads_only`` the store is not written to, and need not exist or be writable: for plans, results, logs and
+        checks. Raises ``NO_PROJECT``, or :class:`ProblemsError` with everything that is wrong with the project.
         """
         path = Path(store or default_store()).absolute()
-        return cls(load(find(Path(folder)), kinds(), trees_folder(path), lock), path, listeners, ask=ask)
+        project = load(find(Path(folder)), kinds(), trees_folder(path), lock)
+        return cls(project, path, listeners, ask=ask, reads_only=reads_only)
 
     @property
     def project(self) -> Project:

@@ -17,6 +17,7 @@ from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
 from stagewright.project.lock import Lock
 from stagewright.project.model import Project
+from stagewright.store.reading import ReadOnlyStore
 from stagewright.store.store import Store
 
 
@@ -39,11 +40,12 @@ class Workspace:
     emit: Listeners = field(default_factory=Listeners)
     launch: StartWorker = Worker.start
     ask: Ask | None = None
+    reads_only: bool = False
 
     @cached_property
     def store(self) -> Store:
         """The store, opened on first use: reading a project needs none. Raises what :class:`Store` does."""
-        return Store(self.store_folder)
+        return ReadOnlyStore(self.store_folder) if self.reads_only else Store(self.store_folder)
 
     @cached_property
     def graph(self) -> Graph:

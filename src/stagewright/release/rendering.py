@@ -60,7 +60,7 @@ def _environment(name: str, package: str, folder: Path | None) -> jinja2.Environ
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"day": day, "rfc822": formatdate, "mib": mib, "change": change, "path": quote}
+    environment.filters |= {"day": day, "rfc822": _rfc822, "mib": mib, "change": change, "path": quote}
     return environment
 
 
@@ -85,3 +85,8 @@ def change(size: int) -> str:
     if abs(size) >= 1 << 20:
         return f"{size / (1 << 20):+.1f} MiB"
     return f"{size / 1024:+.1f} KiB" if abs(size) >= 1024 else f"{size:+} bytes" if size else "0"
+
+
+def _rfc822(seconds: int) -> str:
+    """Return a time as RSS has it."""
+    return formatdate(seconds, usegmt=True)

@@ -1,7 +1,11 @@
 """The newest version of each release that this user has verified, so that an older one is noticed.
 
-A mirror that serves an old ``latest-<name>.txt`` with its good signature would keep users at an old version. The state
-is a JSON file: date, version and digest of ``SHA256SUMS``, by project and release.
+A mirror that serves an old ``latest-<name>.txt`` with its good signature would keep users at an old version. The same
+key can sign releases of several projects, so the release at an address on the web must stay the same, too. The state is
+a JSON file::
+
+    releases     date, version and digest of ``SHA256SUMS``, by project and release
+    addresses    project and release, by the address of the pointer
 """
 
 from __future__ import annotations
@@ -55,9 +59,18 @@ class SeenReleases:
 
     file: Path
 
-    def check(self, pointer: Pointer, name: str) -> None:
-        """Check that a version is not older than the newest one of its release. Raises: REPLAYED if it is older."""
-        known = self._read().get(pointer.release)
+    def check(self, pointer: Pointer, name: str, address: str = "") -> None:
+        """Check that a version is not older than the newest one of its release. Raises: REPLAYED if it is older.
+
+        ``address`` is that of the pointer on the web. Raises: WRONG_NAME if it had another release before.
+        """
+        releases, addresses = self._read()
+        if (former := addresses.get(address, pointer.release)) != pointer.release:
+            what = f"{name}: release {pointer.release!r}, but {former!r} was at this address before"
+            hint = f"ask the publisher; to accept it, edit {self.file}"
+            raise StagewrightError(Reason.WRONG_NAME, what, hint=hint)
+
+        known = releases.get(pointer.release)
         if known and seen_of(pointer).order < known.order:
             what = f"{name}: older than a version that was verified before ({pointer.version}, after {known.version})"
             hint = f"the mirror may hold back updates: try another one; to accept the old version, edit {self.file}"
@@ -68,25 +81,31 @@ class SeenReleases:
             hint = f"ask the publisher which is right; to accept the new content, edit {self.file}"
             raise StagewrightError(Reason.REPLAYED, what, hint=hint)
 
-    def remember(self, pointer: Pointer) -> None:
-        """Write a version that was verified, unless a newer one is known."""
+    def remember(self, pointer: Pointer, address: str = "") -> None:
+        """Write a version that was verified, unless a newer one is known, and the address of its pointer."""
         with locked(self.file.with_name(f"{self.file.name}.lock")):
-            known = self._read()
-            former = known.get(pointer.release)
-            if former and former.order >= seen_of(pointer).order:
+            known, addresses = self._read()
+            former, own = known.get(pointer.release), {address: pointer.release} if address else {}
+            is_new = not former or former.order < seen_of(pointer).order
+            if not is_new and addresses | own == addresses:
                 return
-            known[pointer.release] = seen_of(pointer)
+            if is_new:
+                known[pointer.release] = seen_of(pointer)
             temporary = self.file.with_name(f"{self.file.name}.new")
-            data = {name: asdict(one) for name, one in sorted(known.items())}
+            releases = {name: asdict(one) for name, one in sorted(known.items())}
+            data = {"releases": releases, "addresses": dict(sorted((addresses | own).items()))}
             temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
             temporary.replace(self.file)
 
-    def _read(self) -> dict[str, Seen]:
+    def _read(self) -> tuple[dict[str, Seen], dict[str, str]]:
+        """Return the known versions by release, and the releases by address."""
         try:
             data = json.loads(self.file.read_text(encoding="utf-8"))
-            return {name: Seen(int(one["time"]), str(one["version"]), str(one["sums"])) for name, one in data.items()}
+            known = data["releases"].items()
+            releases = {name: Seen(int(one["time"]), str(one["version"]), str(one["sums"])) for name, one in known}
+            return releases, {str(address): str(name) for address, name in data["addresses"].items()}
         except FileNotFoundError:
-            return {}
+            return {}, {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"{self.file}: not a list of releases that were verified"
             raise StagewrightError(Reason.FORMAT, what, hint=f"rm {self.file}") from error

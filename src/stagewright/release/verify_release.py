@@ -73,13 +73,14 @@ class ReleaseVerifier:
     """Verifies releases below a folder, where the pointers and public keys are.
 
     ``seen`` is the state of this user. ``pause`` is the time in seconds after which a pointer whose signature does not
-    match is read again; None: never.
+    match is read again; None: never. ``release`` is the wanted release, with its project; "": any.
     """
 
     files: ReleaseFiles
     keys: TrustedKeys
     seen: SeenReleases | None = None
     pause: float | None = None
+    release: str = ""
     signers: list[str] = field(default_factory=list)
 
     def newest(self, name: str, folder: str = "") -> VerifiedRelease:
@@ -93,7 +94,7 @@ class ReleaseVerifier:
             self._check_pointer(pointer, name)
             found = self._version(keys, folder or pointer.version, pointer)
         if self.seen:
-            self.seen.remember(pointer)
+            self.seen.remember(pointer, self._address(name))
         return replace(found, signers=tuple(dict.fromkeys(self.signers)))
 
     def linked(self, folder: str) -> VerifiedRelease:
@@ -155,7 +156,11 @@ class ReleaseVerifier:
             hint = "the mirror may hold back updates: try another one"
             raise StagewrightError(Reason.OUTDATED, f"{name}: was valid until {day}", hint=hint)
         if self.seen:
-            self.seen.check(pointer, name)
+            self.seen.check(pointer, name, self._address(name))
+
+    def _address(self, name: str) -> str:
+        """Return the address of a pointer on the web; "" for one on a disk, where folders are used for anything."""
+        return f"{self.files.name}/{name}" if "://" in self.files.name else ""
 
     def _pointer_text(self, keys: Keyring | None, name: str) -> bytes:
         """Return the text of a pointer after its signatures were verified.
@@ -219,6 +224,9 @@ class ReleaseVerifier:
         sums = read_sums(data.decode("utf-8", errors="replace"))
         description, own_size = _description(files, sums)
         _check_name(description, folder, pointer)
+        if self.release not in ("", description.identity):
+            what = f"{folder}: holds release {description.identity!r}, not {self.release!r}"
+            raise StagewrightError(Reason.WRONG_NAME, what, hint="report this server, or name another --release")
         sizes = {**description.files, DIGESTS: len(listed), DESCRIPTION: own_size}
         problems = list(_check_files(files, sums, sizes, listed))
         if problems:
@@ -317,7 +325,7 @@ def _digests(files: ReleaseFiles, name: str, size: int | None) -> FileDigests:
     return digester.result(name)
 
 
-def verify_place(place: str, keys: TrustedKeys, seen: SeenReleases | None) -> list[VerifiedRelease]:
+def verify_place(place: str, keys: TrustedKeys, seen: SeenReleases | None, release: str = "") -> list[VerifiedRelease]:
     """Verify the releases at a path or address: a pointer, the folder of a version, or a folder with pointers.
 
     Raises every problem of a release at once, or NOT_FOUND if there is no release.
@@ -325,7 +333,7 @@ def verify_place(place: str, keys: TrustedKeys, seen: SeenReleases | None) -> li
     place = place if "://" in place else str(Path(place).resolve())
     parent, _, last = place.rstrip("/").rpartition("/")
     with open_files(parent) as files:
-        verifier = ReleaseVerifier(files, keys, seen, PAUSE if "://" in place else None)
+        verifier = ReleaseVerifier(files, keys, seen, PAUSE if "://" in place else None, release)
         if re.fullmatch(pointer_name(".+"), last):
             return [verifier.newest(last)]
         inner = files.below(last)
@@ -337,4 +345,4 @@ def verify_place(place: str, keys: TrustedKeys, seen: SeenReleases | None) -> li
         if not pointers:
             what = f"{place}: no release found ({pointer_name('NAME')} or {SUMS})"
             raise StagewrightError(Reason.NOT_FOUND, what, hint="name the folder of a version, or its latest-NAME.txt")
-        return [ReleaseVerifier(inner, keys, seen).newest(name) for name in pointers]
+        return [ReleaseVerifier(inner, keys, seen, None, release).newest(name) for name in pointers]

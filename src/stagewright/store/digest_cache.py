@@ -30,16 +30,16 @@ SETTLED = 2.0
 class DigestCache:
     """Facts about files by device, inode, size and times, in SQLite. Call it like :func:`file_digest`.
 
-    It is a context manager: new facts are written in one transaction on leaving. ``patience`` is the time in seconds to
-    wait for another process that writes.
+    It is a context manager: new facts are written in one transaction on leaving. Without a path nothing is remembered.
+    ``patience`` is the time in seconds to wait for another process that writes.
     """
 
-    def __init__(self, path: Path, patience: float = 5.0) -> None:
+    def __init__(self, path: Path | None, patience: float = 5.0) -> None:
         self._path = path
         self._new: dict[str, str] = {}
         self._database: sqlite3.Connection | None = None
         with self._tolerant():
-            self._database = _open(path, patience)
+            self._database = _open(path, patience) if path else None
 
     def __call__(self, path: Path, info: os.stat_result) -> str:
         """Return the sha256 of a file's content, in hexadecimal."""
@@ -92,6 +92,7 @@ class DigestCache:
             self._close()
         except sqlite3.DatabaseError:
             self._close()
+            assert self._path
             for end in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     self._path.with_name(self._path.name + end).unlink(missing_ok=True)
@@ -113,15 +114,15 @@ def _open(path: Path, patience: float) -> sqlite3.Connection:
 class ToolVersions:
     """Versions of the host's programs. A program is asked again only when its file changes.
 
-    ``remedy`` returns the hint for a program that is not installed.
+    ``remedy`` returns the hint for a program that is not installed. Without a path nothing is remembered.
     """
 
-    def __init__(self, path: Path, remedy: Callable[[str], str], search: str = PATH) -> None:
+    def __init__(self, path: Path | None, remedy: Callable[[str], str], search: str = PATH) -> None:
         self._path = path
         self._remedy = remedy
         self._search = search
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
+            known = json.loads(path.read_text(encoding="utf-8")) if path else None
         except (OSError, ValueError):
             known = None
         self._known: dict[str, str] = known if isinstance(known, dict) else {}
@@ -135,8 +136,9 @@ class ToolVersions:
         name = f"{program} {info.st_size} {info.st_mtime_ns}"
         if name not in self._known:
             self._known[name] = _ask(program)
-            with contextlib.suppress(OSError):  # the disk is full
-                write_atomically(self._path, json.dumps(self._known, indent=1))
+            if self._path:
+                with contextlib.suppress(OSError):  # the disk is full
+                    write_atomically(self._path, json.dumps(self._known, indent=1))
         return self._known[name]
 
 

@@ -114,11 +114,7 @@ class Store:
             (self.path / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
             write_atomically(stamp, FORMAT + "\n")
         elif (found := stamp.read_text(encoding="utf-8").strip()) != FORMAT:
-            raise StagewrightError(
-                Reason.STORE_FORMAT,
-                f"{self.path}: unsupported store format {found} (this version reads {FORMAT})",
-                hint="use --store FOLDER, or remove this folder",
-            )
+            raise self.unsupported(found)
         elif not os.access(self.path / "work", os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, "not writable", str(self.path))
         elif (owner := stamp.stat().st_uid) != (ids.INVOKER if ids.is_private() else os.geteuid()):
@@ -136,6 +132,11 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 self.cache(name).mkdir(exist_ok=True)
                 ids.hand_over(self.cache(name))  # a worker of a former version can have made it
+
+    def unsupported(self, found: str) -> StagewrightError:
+        """Return the error for a store with another layout."""
+        message = f"{self.path}: unsupported store format {found} (this version reads {FORMAT})"
+        return StagewrightError(Reason.STORE_FORMAT, message, hint="use --store FOLDER, or remove this folder")
 
     # results
 
@@ -194,6 +195,10 @@ class Store:
     def cache(self, name: str) -> Path:
         """Return a file or folder that all nodes share."""
         return self.path / "cache" / name
+
+    def memory(self, name: str) -> Path | None:
+        """Return the file of remembered facts, or None if nothing is to be remembered."""
+        return self.cache(name)
 
     # locks
 

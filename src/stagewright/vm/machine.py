@@ -11,6 +11,7 @@ import contextlib
 import socket
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +22,7 @@ from stagewright.vm.console import Console
 from stagewright.vm.firmware import Firmware
 from stagewright.vm.machine_spec import MachineSpec, check, prepare
 from stagewright.vm.qmp import Qmp
+from stagewright.vm.tpm import Tpm
 
 
 class Machine:
@@ -78,11 +80,15 @@ class Machine:
         with contextlib.ExitStack() as stack:
             serial, serial_end = map(stack.enter_context, socket.socketpair())
             control, control_end = map(stack.enter_context, socket.socketpair())
-            ends = (serial_end.fileno(), control_end.fileno())
+            ends = [serial_end.fileno(), control_end.fileno()]
             wires = [
                 *("-chardev", f"socket,id=serial,fd={ends[0]}", "-serial", "chardev:serial"),
                 *("-chardev", f"socket,id=qmp,fd={ends[1]}", "-mon", "chardev=qmp,mode=control"),
             ]
+            if self.spec.tpm:
+                tpm = stack.enter_context(Tpm(self.folder / "tpm", self.spec.architecture))
+                wires += tpm.arguments
+                ends.append(tpm.descriptor)
             self.command = prepare(
                 self.spec, self._acceleration, self.folder, wires, firmware=self._firmware, qemu=self._qemu
             )
@@ -107,7 +113,7 @@ class Machine:
                     self._qmp.execute("quit", limit=5)
                     self.wait(5)
 
-    def _spawn(self, ends: tuple[int, int]) -> run.Process:
+    def _spawn(self, ends: Sequence[int]) -> run.Process:
         """Start the QEMU process, which inherits its ends of the sockets."""
         with self._messages.open("wb") as stream:
             return run.spawn(

@@ -12,6 +12,7 @@ from stagewright import run
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import firmware as uefi
+from stagewright.vm import tpm
 from stagewright.vm.accel import INSTALL, Acceleration
 from stagewright.vm.firmware import Firmware
 
@@ -61,8 +62,9 @@ class MachineSpec:
     Without ``firmware``, QEMU starts a kernel directly, without a boot loader. ``variables`` is a file with initial
     UEFI variables, for example with other keys. Disks are raw unless their name ends in ``.qcow2``. Writes of the guest
     to ``disk`` and ``usb`` are discarded unless ``keep_writes`` is set, because a test must not change the tested
-    image. Firmware tries kernel, CD, USB, disk, network in this order. ``user_network`` adds options to
-    ``-netdev user`` (``tftp=...``, ``bootfile=...``, ``hostfwd=...``). ``extra`` are further arguments of QEMU.
+    image. Firmware tries kernel, CD, USB, disk, network in this order. ``empty_disk`` is a qcow2 disk that the guest
+    may always write to. ``user_network`` adds options to ``-netdev user`` (``tftp=...``, ``bootfile=...``,
+    ``hostfwd=...``). ``screen`` are QEMU's arguments for the screen, ``extra`` are further ones.
     """
 
     firmware: FirmwareKind | None = "uefi"
@@ -73,12 +75,15 @@ class MachineSpec:
     cdrom: Path | None = None
     disk: Path | None = None
     usb: Path | None = None
+    empty_disk: Path | None = None
+    tpm: bool = False
     kernel: Path | None = None
     initrd: Path | None = None
     append: str = ""
     network: Literal["none", "user", "tap"] = "none"
     user_network: tuple[str, ...] = ()
     keep_writes: bool = False
+    screen: tuple[str, ...] = ("-display", "none")
     extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -141,7 +146,7 @@ def command_line(
     machine = f"{platform.machine},smm=on" if secure and platform.machine == "q35" else platform.machine
     command = [qemu or platform.qemu, "-no-user-config", "-nodefaults", "-no-reboot", *acceleration.arguments]
     command += ["-machine", machine, "-m", str(spec.memory), "-smp", str(spec.cpus)]
-    command += ["-display", "none", *platform.display, *wires]
+    command += [*spec.screen, *platform.display, *wires]
     if firmware:
         assert variables
         code = f"if=pflash,unit=0,format={firmware.code_format},readonly=on,file={_quoted(firmware.code)}"
@@ -169,6 +174,9 @@ def _media(spec: MachineSpec) -> list[str]:
     if spec.disk:
         words += ["-drive", f"if=none,id=disk,{keep}format={_format(spec.disk)},file={_quoted(spec.disk)}"]
         words += ["-device", "virtio-blk-pci,drive=disk,bootindex=3"]
+    if spec.empty_disk:
+        words += ["-drive", f"if=none,id=empty,format=qcow2,file={_quoted(spec.empty_disk)}"]
+        words += ["-device", "virtio-blk-pci,drive=empty,bootindex=5"]
     return words
 
 
@@ -199,6 +207,8 @@ def _quoted(path: Path) -> str:
 
 def check(spec: MachineSpec, qemu: str = "") -> None:
     """Raise ``MISSING_TOOL`` or ``MISSING_FILE`` if QEMU or a file is missing. ``qemu`` is another program to use."""
+    if spec.tpm:
+        tpm.check()
     qemu = qemu or spec.platform.qemu
     if shutil.which(qemu, path=run.PATH) is None:
         raise StagewrightError(Reason.MISSING_TOOL, f"{qemu} is not installed", hint=INSTALL)
@@ -216,10 +226,13 @@ def prepare(
     firmware: Firmware | None,
     qemu: str = "",
 ) -> list[str]:
-    """Copy the UEFI variables for the machine to ``folder``, and return QEMU's command line."""
+    """Copy the UEFI variables for the machine to ``folder``, and return QEMU's command line.
+
+    Variables that are there already stay if the machine keeps its writes.
+    """
     if spec.is_uefi != (firmware is not None):
         raise ValueError(f"firmware {firmware} given to a machine with {spec.firmware}")
     variables = folder / "variables.fd" if firmware else None
-    if firmware and variables:
+    if firmware and variables and not (spec.keep_writes and variables.exists()):
         shutil.copyfile(firmware.variables, variables)
     return command_line(spec, acceleration, wires, firmware=firmware, variables=variables, qemu=qemu)

@@ -43,16 +43,23 @@ class Attach(enum.StrEnum):
         variables: Path | None = None,
     ) -> MachineSpec:
         """Return a machine with the image on this device."""
-        return MachineSpec(
+        spec = MachineSpec(
             firmware=firmware,
             architecture=architecture_of(arch),
             variables=variables,
             memory=memory,
             cpus=cpus,
-            cdrom=image if self is Attach.CD else None,
-            usb=image if self is Attach.USB else None,
-            disk=image if self is Attach.DISK else None,
         )
+        return self.attached(spec, image)
+
+    def attached(self, spec: MachineSpec, image: Path) -> MachineSpec:
+        """Return a machine with an image on this device in addition."""
+        match self:
+            case Attach.CD:
+                return replace(spec, cdrom=image)
+            case Attach.USB:
+                return replace(spec, usb=image)
+        return replace(spec, disk=image)
 
 
 class BootTest(MachineTest, kind="boots", table="tests"):

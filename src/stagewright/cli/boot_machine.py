@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -257,7 +258,7 @@ def _for_libvirt(
         folder.mkdir(parents=True, exist_ok=True)
         for source, target in zip(direct.copies, _copies(folder), strict=True):
             shutil.copyfile(source, target)
-    return domain_xml(Domain(name, spec, kvm, wanted.os_variant, None, graphic))
+    return domain_xml(Domain(name, spec, kvm, wanted.os_variant, None, graphic, system=os.geteuid() == 0))
 
 
 def _run(spec: MachineSpec, wanted: Wanted, folder: Path, acceleration: Acceleration) -> int:

@@ -1,7 +1,8 @@
 """Machines of libvirt: the XML of a domain, and the command line of virt-install(1).
 
-libvirt for the system runs guests as another user, and makes this user the owner of the files of a machine.
-``relabel='no'`` keeps the owner of images, which can be hard links to results in the store.
+libvirt for the system, which root uses by default, runs guests as another user, and makes this user the owner of the
+files of a machine. ``relabel='no'`` keeps the owner of images, which can be hard links to results in the store. Other
+users have their own libvirt, which refuses this setting.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Domain:
     """A machine of libvirt: a specification, and what libvirt needs in addition.
 
     ``os_variant`` is a short name of libosinfo (``osinfo-query os``). ``medium_kernel`` are the paths of kernel and
-    initramfs on the ISO, for virt-install. ``graphic`` adds a screen.
+    initramfs on the ISO, for virt-install. ``graphic`` adds a screen. ``system`` is True for libvirt of the system.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Domain:
     os_variant: str = GENTOO
     medium_kernel: tuple[str, str] | None = None
     graphic: bool = False
+    system: bool = False
 
     @property
     def kind(self) -> str:
@@ -95,7 +97,7 @@ def domain_xml(domain: Domain) -> str:
         ET.SubElement(features, "smm", state="on")
     ET.SubElement(root, "cpu", mode="host-passthrough" if domain.accelerated else "maximum")
     devices = ET.SubElement(root, "devices")
-    _add_disks(devices, spec)
+    _add_disks(devices, spec, system=domain.system)
     if spec.network == "user":
         ET.SubElement(ET.SubElement(devices, "interface", type="user"), "model", type="virtio")
     ET.SubElement(devices, "serial", type="pty")
@@ -126,7 +128,7 @@ def _add_os(root: ET.Element, spec: MachineSpec) -> None:
             _add(system, name, str(value))
 
 
-def _add_disks(devices: ET.Element, spec: MachineSpec) -> None:
+def _add_disks(devices: ET.Element, spec: MachineSpec, *, system: bool) -> None:
     """Add the disks in the order of boot, as QEMU's command line has them (machine_spec.py)."""
     if spec.cdrom:
         ET.SubElement(devices, "controller", type="scsi", model="virtio-scsi")
@@ -142,7 +144,7 @@ def _add_disks(devices: ET.Element, spec: MachineSpec) -> None:
         disk = ET.SubElement(devices, "disk", type="file", device=device)
         ET.SubElement(disk, "driver", name="qemu", type=kind)
         source = ET.SubElement(disk, "source", file=str(path))
-        if device == "cdrom":
+        if device == "cdrom" and system:
             ET.SubElement(source, "seclabel", model="dac", relabel="no")
         ET.SubElement(disk, "target", dev=target, bus=bus)
         if device == "cdrom":

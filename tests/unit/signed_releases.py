@@ -29,7 +29,7 @@ FAR = 4_000_000_000
 FILES = {
     "demo.iso": b"an image of version %b",
     "demo.iso.manifest.json": b'{"format": 1, "packages": []}',
-    "pxe/boot.ipxe": b"#!ipxe\n",
+    "pxe/boot.ipxe": b"#!ipxe\nimgfetch boot/gentoo\n",
     "pxe/boot/gentoo": b"kernel %b",
 }
 

@@ -6,7 +6,7 @@ releases, also have the entry ``origin``::
     target    the name of the stage in the project
     builder   the version of Stagewright
     source    the commit of the project: url, commit, folder in the repository, changed; null without git
-    lock      the text of stagewright.lock, empty if there is none
+    lock      the pins and the time stamp of the project, as the text of a stagewright.lock
     tools     the versions of this machine's programs that change the result, by name
 """
 

@@ -15,7 +15,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,9 +41,8 @@ _TREE = "stagewrightTree"
 class Origins(Given):
     """Where the parts of a project come from, for provenance.
 
-    ``lock`` is the SHA-256 of the lock file, if it has pins, and ``lock_text`` its content. ``signers``, ``commits``
-    and ``urls`` are by the names of seeds and repositories. ``version`` is that of the Stagewright that makes the
-    release.
+    ``lock`` is the SHA-256 of the lock file, if it has pins, and ``lock_text`` its pins. ``signers``, ``commits`` and
+    ``urls`` are by the names of seeds and repositories. ``version`` is that of the Stagewright that makes the release.
     """
 
     source: ProjectSource | None = None
@@ -70,8 +69,11 @@ def origins_of(project: Project, files: Collection[Path]) -> Origins:
 
 
 def lock_text(project: Project) -> str:
-    """Return the content of the lock file; empty if there is none."""
-    return project.lock.file.read_text(encoding="utf-8") if project.lock.file.is_file() else ""
+    """Return the content of a lock file with the pins and the time stamp of a project.
+
+    A first build writes the file only after the graph was made, and the project can have another time stamp.
+    """
+    return replace(project.lock, epoch=project.epoch).text()
 
 
 @dataclass(frozen=True)

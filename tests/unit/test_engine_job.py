@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from test_graph_keys import PROJECT, SOURCES, lay_out
 
+from stagewright import ids
+from stagewright.engine.enter import check_ids
 from stagewright.engine.job import FILE_NAME, Job
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeNotice, NodePhase, NodeProgress
@@ -179,3 +181,22 @@ def test_facts_of_other_versions_are_read() -> None:
 def test_roots_have_facts_of_layers(kind: str) -> None:
     model: type[Stage] = by_kind()[kind]
     assert issubclass(model.facts_model, LayerFacts) is (model.yields is Yields.LAYER)
+
+
+def test_a_kept_root_with_other_ids_is_not_entered(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owners would be wrong, and removed files would be visible again."""
+    job_of(graph, "system", tmp_path, ids=ids.mark()).write(tmp_path)
+    check_ids("system", Job.read(tmp_path))
+    data = json.loads((tmp_path / FILE_NAME).read_text(encoding="utf-8"))
+    monkeypatch.setenv("STAGEWRIGHT_IDS", "300000:300000")
+    for made in ({"ids": "host"}, {"ids": "400000:400000"}, {"ids": ""}):
+        (tmp_path / FILE_NAME).write_text(json.dumps({**data, **made}), encoding="utf-8")
+        with pytest.raises(StagewrightError) as caught:
+            check_ids("system", Job.read(tmp_path))
+        assert caught.value.reason is Reason.NOT_BUILT
+        assert "stagewright build system" in caught.value.hint
+    del data["ids"]
+    (tmp_path / FILE_NAME).write_text(json.dumps(data), encoding="utf-8")
+    assert Job.read(tmp_path).ids == "", "a job of a former version names no ids"

@@ -10,6 +10,7 @@ from stagewright.engine.worker import command
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeNotice
+from stagewright.ids import mark
 from stagewright.kinds.common.work import Grant
 from stagewright.terminal import run_on_new_terminal
 from stagewright.trees import remove_tree
@@ -51,6 +52,7 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
 def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
     """Run in the kept root of a failed build, and hold its lock, so that no build removes it meanwhile."""
     project, store = workspace.project.info.name, workspace.store
+    check_ids(node, Job.read(store.failed(project, node)))
     with store.lock_failed(project, node) as free:
         if not free:
             what = f"{node}: another shell is open in the root of the failed build"
@@ -62,3 +64,12 @@ def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
             workspace.emit(NodeNotice(node=node, text="removed the root of the failed build: a later build succeeded"))
             remove_tree(store.failed(project, node))
         return code
+
+
+def check_ids(node: str, job: Job) -> None:
+    """Raise ``NOT_BUILT`` if other ids own the files of a kept root: their owners and removed files would be wrong."""
+    if job.ids == mark():
+        return
+    found = f"found {job.ids or 'no ids'}, builds have {mark() or 'none'}"
+    what = f"{node}: the root of the failed build belongs to other ids ({found})"
+    raise StagewrightError(Reason.NOT_BUILT, what, hint=f"stagewright build {node.rpartition(':')[2]}")

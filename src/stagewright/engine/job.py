@@ -55,6 +55,8 @@ class Job(BaseModel):
     lineage: tuple[LineageEntry, ...] = ()
     other_root: bool = False
     project_folder: Path | None = None
+    ids: str = ""
+    """The mark of the ids of a build, which own the files of its root. Other jobs leave nothing to enter."""
 
     @field_validator("node", mode="before")
     @classmethod

@@ -36,6 +36,7 @@ from stagewright.events import (
     Status,
 )
 from stagewright.graph.node import Node
+from stagewright.ids import mark
 from stagewright.kinds.common.work import Grant
 from stagewright.project.limits import NodeLimits
 from stagewright.store.store import Store, not_removed
@@ -253,6 +254,7 @@ class Scheduler:
             store=self.store.path,
             log=self.store.log_folder(self.plan.project.info.name, node.id) / f"{self.run_id}.log",
             lineage=lineage(self.plan, self.store, node.id),
+            ids=mark(),
         )
 
     # watching

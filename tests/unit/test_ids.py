@@ -439,3 +439,37 @@ print(zombies() < 2)
 def test_commands_of_a_worker_leave_no_zombies(tmp_path: Path) -> None:
     """bwrap ends before its process 1, which becomes a child of the worker."""
     assert worker(ZOMBIES, str(tmp_path)) == "True\n"
+
+
+READS = """
+import sys
+from pathlib import Path
+from stagewright.errors import StagewrightError
+from stagewright.root.sandbox import check_readable
+for path in map(Path, sys.argv[1:]):
+    for whole in (False, True):
+        try:
+            check_readable(path, whole=whole)
+            print("fine")
+        except StagewrightError as error:
+            print(f"{error.message}; {error.hint}")
+"""
+
+
+@as_root
+def test_files_that_commands_cannot_read_are_named_before_they_fail(tmp_path: Path) -> None:
+    """A umask of 077, or one closed file in a repository, would end in an error of Portage."""
+    closed, mixed, fine = (tmp_path / name for name in ("closed", "mixed", "fine"))
+    for folder in (closed, mixed, fine):
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub/file").touch()
+        (folder / "link").symlink_to("/nowhere")
+    closed.chmod(0o700)
+    (mixed / "sub/file").chmod(0o600)
+    os.chown(fine / "sub/file", private_range().uid, private_range().gid)
+    (fine / "sub/file").chmod(0o600)  # a build made it
+    said = worker(READS, *map(str, (closed, mixed, fine))).splitlines()
+    refused = "commands of a build cannot read it (mode 0{}); chmod -R go+rX {}"
+    assert said[:2] == [f"{closed}: {refused.format(700, closed)}"] * 2
+    assert said[2:4] == ["fine", f"{mixed / 'sub/file'}: {refused.format(600, mixed)}"]
+    assert said[4:] == ["fine", "fine"]

@@ -49,7 +49,7 @@ def build_with_genkernel(root: Root, sources: KernelSources, arguments: Sequence
     words += [f"--kernel-append-localversion=-{sources.extraversion}"] if sources.extraversion else []
     words += [f"--initramfs-overlay={_OVERLAY}"] if overlay else []
     before = set(inside(root.path, _versions))
-    binds = [*sources.binds, *([Bind(overlay, _OVERLAY)] if overlay else [])]
+    binds = [*sources.binds, *([Bind(overlay, _OVERLAY, whole=True)] if overlay else [])]
     root.run(*words, *arguments, "all", binds=binds, env=sources.env)
     new = sorted(set(inside(root.path, _versions)) - before)
     if len(new) != 1:

@@ -137,7 +137,7 @@ class DracutRun:
     @property
     def binds(self) -> list[Bind]:
         """Bind mount of the folder that is added."""
-        return [Bind(self.overlay, OVERLAY)] if self.overlay else []
+        return [Bind(self.overlay, OVERLAY, whole=True)] if self.overlay else []
 
 
 def make_initramfs(

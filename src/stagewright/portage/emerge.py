@@ -69,7 +69,7 @@ class PortageFolders:
     def binds(self, repos: Sequence[Repository]) -> list[Bind]:
         """Return the mounts of these folders. Only the fetch step can write distfiles."""
         return [
-            *(Bind(repo.path, repo.location) for repo in repos),
+            *(Bind(repo.path, repo.location, whole=True) for repo in repos),
             *self.distfiles.binds(),
             Bind(self.pkgdir.view, PKGDIR, writable=True),
             Bind(self.build, TMPDIR, writable=True),

@@ -13,11 +13,14 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from stagewright import ids
 from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.file_digest import walk
+from stagewright.id_ranges import SIZE
 from stagewright.ids import commands_namespace
 from stagewright.root.mountpoints import MountPoints
 from stagewright.root.network import FetchNetwork, Service, fetch_network
@@ -64,6 +67,9 @@ MOUNT_POINTS = ("/dev", "/proc", "/run", "/tmp")
 """Folders of a root that the sandbox mounts over."""
 
 
+LOOKED_AT = 20_000
+"""Number of entries of a folder of the user that are looked at before commands read it."""
+
 _ENDING = (
     *("setpriv", "--pdeathsig", "KILL", "--"),
     *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
@@ -78,6 +84,8 @@ class Bind:
     source: Path
     target: str
     writable: bool = False
+    whole: bool = False
+    """True if the commands need all files of a folder of the user. Others look at files by their names."""
 
     def arguments(self) -> list[str]:
         """Return the arguments of bwrap(1) for this mount."""
@@ -120,7 +128,7 @@ def sandbox(
     words += [] if terminal else ["--new-session"]
     words += _network(network, points)
     for bind in binds:
-        _check_readable(bind.source)
+        check_readable(bind.source, whole=bind.whole)
         target = points.add(bind.target, bind.source, writable=bind.writable)
         words += replace(bind, target=target).arguments()
     variables = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", "TERM": "dumb", **(env or {})}
@@ -183,6 +191,8 @@ def host_program(
     if not _can_confine():
         yield Sandboxed(words, ())
         return
+    for path in () if own_ids else reads:
+        check_readable(path, whole=True)
     binds = [*(Bind(path, str(path)) for path in reads), *(Bind(path, str(path), writable=True) for path in writes)]
     with filter_file() as system_calls:
         limits = _limits(system_calls, own_ids=own_ids) if os.geteuid() == 0 else ["--seccomp", str(system_calls)]
@@ -281,15 +291,29 @@ def signer(out: Path, inside: str, command: Sequence[str], *, binds: Sequence[Bi
     return [*words, "--chdir", "/", "--", *command]
 
 
-def _check_readable(path: Path) -> None:
-    """Raise ``MISSING_FILE`` for a file or folder of a user of this computer that the ids of commands cannot read."""
-    if not ids.is_private():
+@functools.cache
+def check_readable(path: Path, *, whole: bool) -> None:
+    """Raise ``MISSING_FILE`` if the ids of commands cannot read a file or folder of a user of this computer.
+
+    ``whole`` looks at the entries of a folder, at the first :data:`LOOKED_AT` of them: repositories can be large.
+    """
+    if not ids.is_private() or not _is_of_user(info := path.stat()):
         return
-    info = path.stat()
+    _check_mode(path, info, path)
+    if whole and stat.S_ISDIR(info.st_mode):
+        for entry, _ in islice(walk(path), LOOKED_AT):
+            _check_mode(Path(entry.path), entry.stat(follow_symlinks=False), path)
+
+
+def _is_of_user(info: os.stat_result) -> bool:
+    return info.st_uid >= SIZE
+
+
+def _check_mode(path: Path, info: os.stat_result, top: Path) -> None:
     wanted = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(info.st_mode) else 0)
-    if info.st_uid >= ids.INVOKER and info.st_mode & wanted != wanted:
+    if _is_of_user(info) and not stat.S_ISLNK(info.st_mode) and info.st_mode & wanted != wanted:
         what = f"{path}: commands of a build cannot read it (mode {stat.S_IMODE(info.st_mode):04o})"
-        raise StagewrightError(Reason.MISSING_FILE, what, hint=f"chmod -R go+rX {path}")
+        raise StagewrightError(Reason.MISSING_FILE, what, hint=f"chmod -R go+rX {top}")
 
 
 def commands_ids() -> list[str]:

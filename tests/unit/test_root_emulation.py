@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from stagewright import ids
 from stagewright.arch import Arch, Machine, host_machine
+from stagewright.errors import Reason, StagewrightError
 from stagewright.root import emulation
 from stagewright.root.emulation import Handler, find_emulator, machine_of, unserved
 
@@ -92,6 +94,27 @@ def test_a_replaced_emulator_is_registered_again(tmp_path: Path, monkeypatch: py
     emulation.register(ARM64, program)
     assert ours.read_text(encoding="utf-8") == "-1"  # by which the kernel forgets it
     assert (kernel / "register").read_text(encoding="utf-8").split(":")[1] != words[1]
+
+
+def test_a_worker_without_binfmt_misc_relies_on_the_entries_that_the_engine_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Linux 6.7 a missing emulator ended in "Exec format error"."""
+    kernel = tmp_path / "kernel"
+    kernel.mkdir()
+    for name, text in (("register", ""), ("status", "enabled\n"), ("qemu-aarch64", DEBIAN), ("java", "enabled\n")):
+        (kernel / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(emulation, "BINFMT", kernel)
+    seen = emulation.of_the_computer()
+    monkeypatch.setattr(emulation, "BINFMT", tmp_path / "nothing")  # and mount(8) fails, as in a user namespace
+    monkeypatch.setattr(ids, "is_private", lambda: True)
+    assert emulation.of_the_computer() == {}
+    assert unserved([ARM64, RISCV]) == [], "nothing is known, as in a container"
+    monkeypatch.setenv(*next(iter(seen.items())))
+    assert unserved([ARM64, RISCV]) == [RISCV]
+    with pytest.raises(StagewrightError) as caught:
+        emulation.register(RISCV, Path("/bin/true"))
+    assert caught.value.reason is Reason.HOST_FEATURE
 
 
 def test_own_programs_need_nothing() -> None:

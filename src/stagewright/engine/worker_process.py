@@ -21,6 +21,7 @@ from stagewright.events import Event, NodeFinished, Status
 from stagewright.kinds.common.signing_keys import needed_variables
 from stagewright.kinds.registry import by_kind
 from stagewright.root import cgroup
+from stagewright.root.emulation import of_the_computer
 from stagewright.run import PIPE, Process, describe, network, spawn
 from stagewright.store.place import is_full
 
@@ -65,7 +66,8 @@ class Worker:
             command = guard.group.command(isolated(words, own_network=kind.own_network, private_ids=kind.private_ids))
             wanted = [*job.stage.needed_variables(), *needed_variables(job.node)] if mode == "build" else []
             own = {name: os.environ[name] for name in wanted if name in os.environ}
-            process = spawn(command, env={**network(), **own}, stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
+            env = {**network(), **of_the_computer(), **own}
+            process = spawn(command, env=env, stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
             undo.enter_context(process)
             worker = cls(job, folder, process, _first_process(process), keeper, guard)
             os.set_blocking(worker.fileno(), False)

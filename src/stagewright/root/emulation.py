@@ -2,17 +2,20 @@
 
 Since Linux 6.7 a user namespace has its own binfmt_misc: a worker registers an emulator there, and it ends with the
 worker. Before, only the one of the whole computer exists. A worker can neither see nor change it, so an administrator
-registers emulators. Builds with the ids of the host register there, too (docs/decisions/007). The kernel keeps an
-emulator open (flag ``F``), so no root needs a copy. See Documentation/admin-guide/binfmt-misc.rst of the kernel.
+registers emulators, and the engine shows them to the worker (:func:`of_the_computer`). Builds with the ids of the host
+register there, too (docs/decisions/007). The kernel keeps an emulator open (flag ``F``), so no root needs a copy. See
+Documentation/admin-guide/binfmt-misc.rst of the kernel.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import os
 import shutil
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +27,9 @@ from stagewright.root.files import exists
 from stagewright.run import PATH, run
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
+
+VISIBLE = "STAGEWRIGHT_BINFMT"
+"""Variable of the environment of a worker with the entries of the whole computer, as JSON by name."""
 
 FLAGS = "POF"
 """P: keep argv[0]. O: open the program for the emulator. F: open the emulator now, for all roots."""
@@ -110,16 +116,19 @@ def _is_static(program: Path) -> bool:
 def unserved(machines: Iterable[Machine], root: Path | None = None) -> list[Machine]:
     """Return the machines that no registered emulator serves, in any root or in the given one.
 
-    In a user namespace of a kernel before Linux 6.7, every emulator counts as registered by the administrator.
+    In a user namespace of a kernel before Linux 6.7, the entries of the computer count. If the engine could not see
+    them, as in most containers, every emulator counts as registered.
     Raises: HOST_FEATURE if the kernel does not support the registration of emulators.
     """
     foreign = [machine for machine in machines if machine.is_foreign]
     try:
         known = _handlers() if foreign else []
     except StagewrightError:
-        if ids.is_private():
+        if not ids.is_private():
+            raise
+        if VISIBLE not in os.environ:
             return []
-        raise
+        known = _read(json.loads(os.environ[VISIBLE]))
     return [machine for machine in foreign if not any(handler.serves(machine, root) for handler in known)]
 
 
@@ -148,6 +157,14 @@ def _name(machine: Machine, program: Path) -> str:
     return _prefix(machine) + hashlib.sha256(f"{program} {info.st_ino} {info.st_mtime_ns}".encode()).hexdigest()[:8]
 
 
+def of_the_computer() -> dict[str, str]:
+    """Return the variable :data:`VISIBLE` for a worker; nothing if this process sees no entries of the computer."""
+    try:
+        return {VISIBLE: json.dumps(_entries())} if (BINFMT / "register").exists() else {}
+    except OSError:
+        return {}
+
+
 def _handlers() -> list[Handler]:
     """Return all entries of the kernel. If needed, mount binfmt_misc in the namespace of this process."""
     if not (BINFMT / "register").exists():
@@ -155,12 +172,21 @@ def _handlers() -> list[Handler]:
             run(["mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT])
         except StagewrightError as error:
             raise _refused(error.detail) from error
-    handlers = []
+    return _read(_entries())
+
+
+def _entries() -> dict[str, str]:
+    """Return the texts of all entries, by name."""
+    found = {}
     for path in BINFMT.iterdir():
         if path.name not in ("register", "status"):
             with contextlib.suppress(FileNotFoundError):  # another worker has removed it
-                handlers.append(Handler.read(path.name, path.read_text(encoding="utf-8")))
-    return [handler for handler in handlers if handler]
+                found[path.name] = path.read_text(encoding="utf-8")
+    return found
+
+
+def _read(entries: Mapping[str, str]) -> list[Handler]:
+    return list(filter(None, (Handler.read(name, text) for name, text in entries.items())))
 
 
 def _refused(detail: str) -> StagewrightError:
@@ -168,5 +194,5 @@ def _refused(detail: str) -> StagewrightError:
         Reason.HOST_FEATURE,
         "the kernel does not accept emulators for programs of other architectures",
         detail=detail,
-        hint="enable binfmt_misc; in a container, register qemu-user on the host, with the flag F",
+        hint="as root: install a static qemu-user that registers itself (flag F); in a container, do so on the host",
     )

@@ -1,17 +1,27 @@
-"""Device nodes in archives: they are recorded instead of made, and links to them too."""
+"""What a layer cannot hold: device nodes are recorded, and missing attributes are named."""
 
 from __future__ import annotations
 
 import io
+import os
+import struct
+import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from stagewright.errors import StagewrightError
-from stagewright.seeds.unpack import unpack
+from stagewright import ids
+from stagewright.engine.worker import isolated
+from stagewright.errors import Reason, StagewrightError
+from stagewright.run import interpreter
+from stagewright.seeds.unpack import _judge, unpack
 
 pytestmark = pytest.mark.real
+
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0 or ids.as_host_root(), reason="NOT TESTED: not root, or no user namespaces (stagewright doctor)"
+)
 
 
 def archive(path: Path, target: str, *, end: int) -> Path:
@@ -45,3 +55,67 @@ def test_a_link_to_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         unpack(archive(tmp_path / "seed.tar", "dev/missing", end=10240), tmp_path / "tree", io.StringIO())
     assert "Cannot hard link" in caught.value.detail
+
+
+def with_attribute(path: Path, name: str, value: bytes) -> Path:
+    """An archive with a file that has an attribute."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("etc/file")
+        info.pax_headers = {f"SCHILY.xattr.{name}": value.decode(errors="surrogateescape")}
+        tar.addfile(info)
+    return path
+
+
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+NO_ID = 0xFFFFFFFF
+ENTRIES = ((1, 6, NO_ID), (2, 6, 70_000), (4, 4, NO_ID), (16, 6, NO_ID), (32, 4, NO_ID))
+ACL = b"\2\0\0\0" + b"".join(struct.pack("<HHI", *entry) for entry in ENTRIES)
+"""An access control list with an entry for the user 70000, as the kernel stores it (acl(5))."""
+
+UNPACK = """
+import os, sys
+from pathlib import Path
+from stagewright.errors import StagewrightError
+from stagewright.seeds.unpack import unpack
+for archive in map(Path, sys.argv[1:]):
+    target = archive.with_suffix("")
+    target.mkdir()
+    with open(archive.with_suffix(".log"), "w") as log:
+        try:
+            unpack(archive, target, log)
+            print(os.listxattr(target / "etc/file"))
+        except StagewrightError as error:
+            print(error.reason.name, error.message)
+"""
+
+
+@as_root
+def test_attributes_are_written_or_named(tmp_path: Path) -> None:
+    """A file capability or access control list that is missing would be another result under the same key."""
+    cases = {
+        "security.capability": (CAPABILITY, "['security.capability']"),
+        "user.note": (b"x", "['user.note']"),
+        "trusted.note": (b"x", "[]"),
+        "system.posix_acl_access": (
+            ACL,
+            "BAD_ARCHIVE system.posix_acl_access.tar: system.posix_acl_access of etc/file cannot be written "
+            "(Invalid argument)",
+        ),
+    }
+    archives = [str(with_attribute(tmp_path / f"{name}.tar", name, value)) for name, (value, _) in cases.items()]
+    words = isolated([*interpreter(), "-c", UNPACK, *archives])
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [said for _, said in cases.values()]
+    assert "Cannot set" not in (tmp_path / "trusted.note.log").read_text(encoding="utf-8"), "no line for each file"
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [("Operation not supported", Reason.HOST_FEATURE), ("Operation not permitted", Reason.BAD_ARCHIVE)],
+)
+def test_a_file_system_without_attributes_is_named(why: str, reason: Reason) -> None:
+    said = f"tar: setxattrat: Cannot set 'security.capability' extended attribute for file 'bin/it's': {why}"
+    with pytest.raises(StagewrightError) as caught:
+        _judge("seed", 0, said, None)
+    assert caught.value.reason is reason
+    assert "security.capability of bin/it's cannot be written" in caught.value.message

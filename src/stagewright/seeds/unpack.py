@@ -8,6 +8,8 @@ of tar rejects the archive, and so does a size above the limits.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -45,6 +47,13 @@ _UNSAFE = re.compile(
 _INSIDE = "/mnt"
 _NO_NODE = re.compile(r"^tar: (.*: Cannot mknod: Operation not permitted|A lone zero block at \d+)\n", re.MULTILINE)
 _NO_LINK = re.compile(r"^tar: .*: Cannot hard link to .(.*).: No such file or directory\n", re.MULTILINE)
+_NO_ATTRIBUTE = re.compile(
+    r"^tar: \w+: Cannot set '(?P<name>[^'\n]*)' extended attribute for file '(?P<file>.*)': (?P<why>.*)(\n|\Z)",
+    re.MULTILINE,
+)
+_KEPT = re.compile(r"security\.capability|system\.posix_acl_(access|default)|user\..*")
+"""Attributes that a layer has on every computer. Builds may not write others, such as those of the kind trusted."""
+
 _ONLY = "tar: Exiting with failure status due to previous errors"
 
 
@@ -83,7 +92,7 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
                 tar.stdin.close()  # let tar end by itself: a killed tar may still write
             code = tar.wait()
         said.seek(0)
-        text = said.read().decode(errors="replace").strip()
+        text = _without_others(said.read().decode(errors="replace").strip())
     log.write(f"+ {paste(sandboxed.words)}\n{text}\n")
     if code in KILLED:
         raise failure(["tar"], code, text)
@@ -98,6 +107,11 @@ def _without_nodes(said: str, scan: TarScan) -> str:
     nodes = {node.path for node in scan.devices}
     said = _NO_LINK.sub(lambda found: "" if absolute(found[1].encode()) in nodes else found[0], said)
     return _NO_NODE.sub("", said)
+
+
+def _without_others(said: str) -> str:
+    """Return the messages of tar without those about attributes that no layer has."""
+    return _NO_ATTRIBUTE.sub(lambda found: found[0] if _KEPT.fullmatch(found["name"]) else "", said)
 
 
 def check_root(tree: Path, name: str) -> None:
@@ -128,7 +142,7 @@ def _tar(bounds: Bounds) -> Sequence[str]:
     """Return the command of GNU tar, which reads standard input. prlimit(1) bounds the size of each file."""
     words = ["tar", "--extract", "--file=-", f"--directory={_INSIDE}", "--numeric-owner", "--same-permissions"]
     words += ["--xattrs", "--xattrs-include=*", "--delay-directory-restore"]
-    words += [f"--warning=no-{name}" for name in ("timestamp", "unknown-keyword", "xattr-write")]  # to see errors only
+    words += [f"--warning=no-{name}" for name in ("timestamp", "unknown-keyword")]  # to see errors only
     # These would make folders opaque or moved in overlayfs.
     words += [f"--xattrs-exclude={name}.overlay.*" for name in ("trusted", "user")]
     return ["prlimit", f"--fsize={bounds.size}", "--", *words]
@@ -149,8 +163,20 @@ def _judge(name: str, code: int, said: str, damage: StagewrightError | None) -> 
     if "Cannot change ownership" in said and "Invalid argument" in said:
         hint = "use an archive with ids from 0 to 65535"
         raise StagewrightError(Reason.BAD_ARCHIVE, f"{name}: owners that builds do not have", detail=shown, hint=hint)
+    if lost := _NO_ATTRIBUTE.search(said):
+        raise _lost(name, lost)
     if code or damage:
         detail = "\n".join(filter(None, [damage.detail if damage else "", shown]))
         raise StagewrightError(
             Reason.BAD_ARCHIVE, f"{name}: cannot be unpacked", detail=detail, hint="fetch the archive again"
         )
+
+
+def _lost(name: str, found: re.Match[str]) -> StagewrightError:
+    """Return the error for an attribute that tar could not write. The layer would be another one on other computers."""
+    what = f"{found['name']} of {found['file']} cannot be written ({found['why']})"
+    if found["why"] == os.strerror(errno.EOPNOTSUPP):
+        hint = "put the store on a file system with attributes, such as ext4, xfs or btrfs (--store)"
+        return StagewrightError(Reason.HOST_FEATURE, f"{name}: {what}", hint=hint)
+    hint = "use an archive with ids from 0 to 65535"
+    return StagewrightError(Reason.BAD_ARCHIVE, f"{name}: {what}", hint=hint)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.id_ranges import SIZE, IdRange, is_mapped, private_range
-from stagewright.run import PIPE, inherit, run, spawn
+from stagewright.run import NO_BYTECODE, PIPE, inherit, run, spawn
 
 INVOKER = SIZE
 """Id of the user who started Stagewright, inside of the namespace of a worker."""
@@ -126,7 +126,7 @@ def marked() -> list[str]:
 
     It writes no bytecode: an id of builds must not own code that other users run.
     """
-    return ["env", f"{_MARK}={mark()}", "PYTHONDONTWRITEBYTECODE=1"]
+    return ["env", f"{_MARK}={mark()}", f"{NO_BYTECODE}=1"]
 
 
 @functools.cache

@@ -54,6 +54,8 @@ UMASK = 0o022
 TERMINAL_ENCODING = "terminal"
 """Name of the option of the interpreter that :func:`restart_in_utf8_mode` adds."""
 
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
 
@@ -125,8 +127,13 @@ def _reap_sandboxes() -> None:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of commands: search path, UTC, C.UTF-8, a home; ``extra`` adds and replaces variables."""
-    return {"PATH": PATH, "LANG": "C.UTF-8", "TZ": "UTC", "HOME": os.environ.get("HOME", "/root"), **(extra or {})}
+    """Return the environment of commands: search path, UTC, C.UTF-8, a home; ``extra`` adds and replaces variables.
+
+    Python programs that a worker starts must not write bytecode either (:func:`stagewright.ids.marked`).
+    """
+    bytecode = {name: os.environ[name] for name in (NO_BYTECODE,) if name in os.environ}
+    home = os.environ.get("HOME", "/root")
+    return {"PATH": PATH, "LANG": "C.UTF-8", "TZ": "UTC", "HOME": home, **bytecode, **(extra or {})}
 
 
 def network() -> dict[str, str]:

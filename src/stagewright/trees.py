@@ -201,7 +201,8 @@ def _inside(*words: str) -> str | None:
     if ids.as_host_root():
         return None
     try:
-        done = run([*ids.enter(), *ids.marked(), *python("stagewright.trees", *words)], check=False)
+        command = [*ids.enter(), "setpriv", "--pdeathsig", "KILL", "--", *ids.marked()]
+        done = run([*command, *python("stagewright.trees", *words)], check=False)
     except StagewrightError:
         return None
     return done.stdout if done.code == 0 else None

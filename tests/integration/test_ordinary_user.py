@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,6 +163,28 @@ def test_an_ordinary_user_builds_the_same_bytes(account: Account, tmp_path: Path
     assert entries["./usr/owned"].mode == 0o4755
     assert entries["./dev/null"].ischr()
     assert "SCHILY.xattr.security.capability" in entries["./bin/ping"].pax_headers
+
+
+def _results(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(done.stdout)["results"]
+    return found
+
+
+def test_an_ordinary_user_finds_an_altered_byte_of_a_layer(account: Account) -> None:
+    """Some folders of a layer are closed to the user, and its owners are those of builds."""
+    layers = account.home / ".cache/stagewright/layers"
+    (file,) = layers.glob("*/tree/closed/file")
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_text("x", encoding="utf-8")
+    done = account.call("verify", "more", "packed", "--keep", "--json")
+    found = {one["node"]: (one["state"], {each["path"] for each in one["differences"]}) for one in _results(done)}
+    assert found["more"] == ("damaged", {"tree/closed/file"})
+    assert found["packed"][0] == "suspect"
+    file.write_bytes(b"")
+    os.utime(file, ns=times)
+    done = account.call("verify", "more", "packed", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {one["state"] for one in _results(done)} == {"whole"}
 
 
 def test_an_ordinary_user_enters_a_root(account: Account) -> None:

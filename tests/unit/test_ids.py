@@ -473,3 +473,16 @@ def test_files_that_commands_cannot_read_are_named_before_they_fail(tmp_path: Pa
     assert said[:2] == [f"{closed}: {refused.format(700, closed)}"] * 2
     assert said[2:4] == ["fine", f"{mixed / 'sub/file'}: {refused.format(600, mixed)}"]
     assert said[4:] == ["fine", "fine"]
+
+
+BYTECODE = """
+import sys
+from stagewright.run import run
+print(run([sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"]).stdout, end="")
+"""
+
+
+@as_root
+def test_python_programs_of_a_worker_write_no_bytecode() -> None:
+    """It would belong to an id of builds, in folders of code that other users run."""
+    assert worker(BYTECODE) == "True\n"

@@ -1,4 +1,4 @@
-"""What a layer cannot hold: device nodes are recorded, and missing attributes are named."""
+"""Device nodes and attributes of archives: nodes are recorded, and attributes that cannot be written are named."""
 
 from __future__ import annotations
 

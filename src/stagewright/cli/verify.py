@@ -94,6 +94,9 @@ def _print(found: Verification) -> None:
     unknown = sum(finding.state is State.UNKNOWN for finding in found.findings)
     if unknown:
         print(f"{plural(unknown, 'result')} without digests, made by a former version of Stagewright")
+    unreadable = sum(finding.state is State.UNREADABLE for finding in found.findings)
+    if unreadable:
+        print(f"{plural(unreadable, 'result')} not read: root, or builds of another user, made them")
     whole = sum(finding.state is State.WHOLE for finding in found.findings)
     print(f"{plural(len(found.findings), 'result')}: {whole} whole, {len(found.bad)} damaged or suspect")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from stagewright.engine.closed_layers import examine_inside, is_closed
 from stagewright.engine.plan import Plan, State
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, NodeNotice, NodeProgress
@@ -47,13 +48,21 @@ def verify(store: Store, keys: Iterable[str] | None, emit: Listener, *, keep: bo
 
 
 def _examined(store: Store, chosen: list[tuple[Yields, str]], emit: Listener) -> list[Finding]:
-    findings = []
+    findings: list[Finding] = []
     with in_use(store, [key for _, key in chosen]):  # a collection would look like damage
         present = [(yields, key) for yields, key in chosen if store.is_complete(yields, key)]
-        for done, (yields, key) in enumerate(present, 1):
-            finding = integrity.examine(store, yields, key)
-            emit(NodeProgress(node="verify", done=done, total=len(present), name=f"{finding.node}, {finding.state}"))
+
+        def report(finding: Finding) -> None:
             findings.append(finding)
+            name = f"{finding.node}, {finding.state}"
+            emit(NodeProgress(node="verify", done=len(findings), total=len(present), name=name))
+
+        closed = [key for yields, key in present if yields is Yields.LAYER and is_closed(store, key)]
+        for yields, key in present:
+            if key not in closed:
+                report(integrity.examine(store, yields, key))
+        if closed:
+            examine_inside(store, closed, report)
     return findings
 
 

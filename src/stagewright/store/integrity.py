@@ -57,6 +57,7 @@ class State(enum.StrEnum):
     DAMAGED = "damaged"
     SUSPECT = "suspect"  # made from a damaged result
     UNKNOWN = "unknown"  # without a list: a former version of Stagewright made it
+    UNREADABLE = "unreadable"  # a layer with ids that this user cannot take
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,10 @@ def _examined(store: Store, yields: Yields, key: str, ids: Ids | None, digest: F
     meta = read_meta(store, yields, key)
     if isinstance(meta, Damage):
         return Finding(yields, key, key[:12], State.DAMAGED, (meta,))
-    if not meta.content or (yields is Yields.LAYER and os.geteuid() != 0):  # a user cannot read all files of a build
+    if not meta.content:
         return Finding(yields, key, meta.node, State.UNKNOWN)
+    if yields is Yields.LAYER and os.geteuid() != 0:
+        return Finding(yields, key, meta.node, State.UNREADABLE, seal=meta.seal)
     reader = Reader(ids, lambda error: f"unreadable ({error.strerror})", times=yields is Yields.LAYER, digest=digest)
     damages: list[Damage] = []
     with _failures(folder, damages):

@@ -127,13 +127,8 @@ def _reap_sandboxes() -> None:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of commands: search path, UTC, C.UTF-8, a home; ``extra`` adds and replaces variables.
-
-    Python programs that a worker starts must not write bytecode either (:func:`stagewright.ids.marked`).
-    """
-    bytecode = {name: os.environ[name] for name in (NO_BYTECODE,) if name in os.environ}
-    home = os.environ.get("HOME", "/root")
-    return {"PATH": PATH, "LANG": "C.UTF-8", "TZ": "UTC", "HOME": home, **bytecode, **(extra or {})}
+    """Return the environment of commands: search path, UTC, C.UTF-8, a home; ``extra`` adds and replaces variables."""
+    return {"PATH": PATH, "LANG": "C.UTF-8", "TZ": "UTC", "HOME": os.environ.get("HOME", "/root"), **(extra or {})}
 
 
 def network() -> dict[str, str]:
@@ -354,9 +349,13 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def interpreter() -> list[str]:
-    """Return the first words of a command that runs Python as this process does, see :func:`python`."""
+    """Return the first words of a command that runs Python as this process does, see :func:`python`.
+
+    A Python that a worker starts must not write bytecode either (:func:`stagewright.ids.marked`).
+    """
     path = dict.fromkeys([package_path(), *(str(Path(entry).absolute()) for entry in sys.path if entry)])
-    return ["env", f"PYTHONPATH={os.pathsep.join(path)}", sys.executable, "-P"]
+    bytecode = [f"{NO_BYTECODE}=1"] if NO_BYTECODE in os.environ else []
+    return ["env", f"PYTHONPATH={os.pathsep.join(path)}", *bytecode, sys.executable, "-P"]
 
 
 def restart_in_utf8_mode() -> None:

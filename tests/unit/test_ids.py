@@ -476,9 +476,8 @@ def test_files_that_commands_cannot_read_are_named_before_they_fail(tmp_path: Pa
 
 
 BYTECODE = """
-import sys
-from stagewright.run import run
-print(run([sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"]).stdout, end="")
+from stagewright.run import interpreter, run
+print(run([*interpreter(), "-c", "import sys; print(sys.dont_write_bytecode)"]).stdout, end="")
 """
 
 

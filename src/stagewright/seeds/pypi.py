@@ -20,7 +20,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.root.network import Service
 from stagewright.root.sandbox import PLACE, fetcher
-from stagewright.run import run
+from stagewright.run import python, run
 from stagewright.seeds.apt import local_files, local_services
 from stagewright.trees import remove_tree
 
@@ -98,6 +98,6 @@ def _visible(settings: Mapping[str, str], texts: Sequence[str]) -> list[Path]:
 
 def _settings() -> dict[str, str]:
     """Return the settings of pip in the files of the user and of this machine, as variables of the environment."""
-    listing = run([sys.executable, "-m", "pip", "config", "list"], check=False).stdout
+    listing = run(python("pip", "config", "list"), check=False).stdout
     found = filter(None, map(_SETTING.fullmatch, listing.splitlines()))
     return {f"PIP_{one['name'].upper().replace('-', '_')}": str(ast.literal_eval(one["value"])) for one in found}

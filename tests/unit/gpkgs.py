@@ -10,12 +10,12 @@ from pathlib import Path
 from stagewright.portage import gpkg
 
 
-def tar_of(files: Mapping[str, bytes]) -> bytes:
+def tar_of(files: Mapping[str, bytes], *, mtime: int = 0) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
-            info.size = len(data)
+            info.size, info.mtime = len(data), mtime
             archive.addfile(info, io.BytesIO(data))
     return stream.getvalue()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import shlex
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.confdir import ParallelJobs, assemble_confdir, make_conf
 from stagewright.portage.repositories import Repository
 from stagewright.portage.settings import PortageSettings
+from stagewright.run import run
 
 JOBS = ParallelJobs(4, 2)
 
@@ -93,3 +95,26 @@ def test_make_conf_keeps_quotes_and_backslashes() -> None:
 )
 def test_parallel_jobs_depend_on_cores_and_memory(cores: int, memory: int, expected: tuple[int, int]) -> None:
     assert ParallelJobs.of(cores, memory) == ParallelJobs(*expected)
+
+
+def test_files_of_packages_are_not_newer_than_the_time_stamp(tmp_path: Path, repos: list[Repository]) -> None:
+    """Portage reads the bashrc before it makes a package. That of the project is read first."""
+    confdir, image = tmp_path / "mine", tmp_path / "image"
+    confdir.mkdir()
+    (confdir / "bashrc").symlink_to("bashrc.real")  # it is not followed on this machine
+    folder = assemble_confdir(tmp_path / "etc", PortageSettings(), [confdir], repos, JOBS)
+    assert (folder / "bashrc.project").readlink() == Path("bashrc.real")
+    assert "source /etc/portage/bashrc.project" in (folder / "bashrc").read_text(encoding="utf-8")
+    image.mkdir()
+    for name, time in (("old", 500), ("new", 2000)):
+        (image / name).touch()
+        (image / f"{name}-link").symlink_to("nowhere")
+        for path in (image / name, image / f"{name}-link"):
+            os.utime(path, (time, time), follow_symlinks=False)
+    env = {"SOURCE_DATE_EPOCH": "1000", "D": str(image)}
+    words = ["bash", "-euc", f"source {folder / 'bashrc'}"]
+    run(words, env={**env, "EBUILD_PHASE": "install"})
+    assert (image / "new").stat().st_mtime == 2000
+    run(words, env={**env, "EBUILD_PHASE": "package"})
+    found = {path.name: path.lstat().st_mtime for path in [image, *image.iterdir()]}
+    assert found == {"image": 1000, "old": 500, "old-link": 500, "new": 1000, "new-link": 1000}

@@ -52,6 +52,9 @@ UNRELATED_VARIABLES = frozenset(
 PROFILE_ENTRIES = frozenset({"make.defaults", "profile.bashrc", "package.bashrc", "package.env", "env"})
 """Entries of a profile that hold compiler flags, or code that every build runs (portage(5))."""
 
+_VERSION = 2
+"""Version of what Stagewright itself does to packages. 2: no time in them is that of their build."""
+
 _KERNEL_ECLASS = re.compile(r"\blinux-mod(?:-r\d+)?\b")
 """Eclasses of packages with kernel modules, in the text of an ebuild."""
 
@@ -70,6 +73,7 @@ class Provenance:
         """The digest of all inputs that the packages of a build share."""
         make_conf = {name: value for name, value in self.settings.make_conf.items() if name not in UNRELATED_VARIABLES}
         parts = {
+            "version": _VERSION,
             "toolchain": self.toolchain,
             "profile": [_profile(folder) for folder in self._profiles],
             "make_conf": {**self.settings.flags, **make_conf},

@@ -8,6 +8,8 @@ Portage reads in order (portage(5))::
     make.conf/90-stage          settings of the stage
     make.conf/99-binhosts       settings of binary package hosts (portage/binhosts.py)
     repos.conf/stagewright.conf the repositories that the stage sees
+    bashrc                      code of Stagewright, which reads bashrc.project
+    bashrc.project              the bashrc of the last confdir that has one
 """
 
 from __future__ import annotations
@@ -30,6 +32,17 @@ CCACHE = "/var/cache/ccache"
 
 CCACHE_ENV = {"CCACHE_DIR": CCACHE, "CCACHE_COMPILERCHECK": "content", "CCACHE_UMASK": "002"}
 """The environment of ccache(1). It compares compilers by content, since clamped times are equal for all."""
+
+_BASHRC = """\
+if [[ -f /etc/portage/bashrc.project ]]; then
+	source /etc/portage/bashrc.project
+fi
+# Packages do not depend on the clock: no file in them is newer than the time stamp of the project.
+if [[ ${EBUILD_PHASE} == package && -n ${SOURCE_DATE_EPOCH} ]]; then
+	find "${D}" -newermt "@${SOURCE_DATE_EPOCH}" -exec touch -h -d "@${SOURCE_DATE_EPOCH}" {} + || die
+fi
+"""
+"""Code that Portage runs before each phase, also before it makes a binary package (portage(5), ebuild.sh)."""
 
 MEMORY_PER_JOB = 2048
 """MiB that one compiler may need."""
@@ -83,6 +96,9 @@ def assemble_confdir(
     (defaults / "10-stagewright").write_text(make_conf({**_defaults(parallel), **(more or {})}), encoding="utf-8")
     for confdir in confdirs:
         _merge(confdir, folder)
+    if os.path.lexists(folder / "bashrc"):
+        (folder / "bashrc").rename(folder / "bashrc.project")
+    (folder / "bashrc").write_text(_BASHRC, encoding="utf-8")
     (defaults / "90-stage").write_text(make_conf(_of_stage(settings)), encoding="utf-8")
     if (folder / "repos.conf").is_symlink():
         (folder / "repos.conf").unlink()

@@ -211,21 +211,41 @@ def write(target: Path, basename: str, parts: Sequence[Part], mtime: int) -> Non
 
 def renumber(package: BinaryPackage, build_id: int, target: Path, mtime: int) -> None:
     """Write a package with another build id to a new file. Signatures are left out."""
+    _rewrite(package, target, mtime, {"BUILD_ID": lambda _: b"%d\n" % build_id})
+
+
+def date(package: BinaryPackage, target: Path, epoch: int) -> None:
+    """Write a package to a new file, so that it does not depend on the time of its build. Signatures are left out.
+
+    ``epoch`` (seconds since 1970) is the time of all members. It replaces the time of the build, if that is later.
+    """
+
+    def dated(text: bytes) -> bytes:
+        built = number(text.decode(errors="replace").strip())
+        return text if built is None else b"%d\n" % min(built, epoch)
+
+    _rewrite(package, target, epoch, {"BUILD_TIME": dated})
+
+
+def _rewrite(package: BinaryPackage, target: Path, mtime: int, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
+    """Write a package with changed files of its metadata, which are sorted."""
     old, image = package.member("metadata"), package.member("image")
     stream = io.BytesIO()
-    full = b""
+    said: dict[str, str] = {}
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for info, data in package._metadata(target.parent):
-            full = data.strip() if info.name == "metadata/PF" else full
-            content = f"{build_id}\n".encode() if info.name == "metadata/BUILD_ID" else data
-            info.size = len(content)
+        for info, data in sorted(package._metadata(target.parent), key=lambda entry: entry[0].name):
+            name = info.name.removeprefix("metadata/")
+            content = changes[name](data) if name in changes else data
+            said[name] = content[:300].decode("ascii", errors="replace").strip()
+            info.size, info.mtime = len(content), mtime
             archive.addfile(info, io.BytesIO(content))
     metadata = _filtered(package, old, stream.getvalue(), target.parent)
     parts = [Part.of(VERSION, b""), Part.of(old.name, metadata), Part.copy(package, image)]
     manifest = "".join(record(part.name, part.size, digests_of(part.chunks())) for part in parts)
-    if not _NAME.fullmatch(name := full.decode("ascii", errors="replace")):
+    basename = f"{said.get('PF', '')}-{said.get('BUILD_ID', '')}"
+    if not said.get("PF") or not _NAME.fullmatch(basename):
         raise invalid(package.path, "its metadata has no valid name")
-    write(target, f"{name}-{build_id}", [*parts, Part.of(MANIFEST, manifest.encode())], mtime)
+    write(target, basename, [*parts, Part.of(MANIFEST, manifest.encode())], mtime)
 
 
 def record(name: str, size: int, digests: Mapping[str, str]) -> str:

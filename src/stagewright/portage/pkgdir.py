@@ -14,8 +14,12 @@ from stagewright.root.lent import LentFolder
 
 @dataclass(frozen=True)
 class Pkgdir(LentFolder):
-    """The packages of one build. ``made`` are the packages (category/name-version) that the build is to make."""
+    """The packages of one build. ``made`` are the packages (category/name-version) that the build is to make.
 
+    ``epoch`` is the time of the packages that it makes, in seconds since 1970; None keeps their own times.
+    """
+
+    epoch: int | None = None
     made: set[str] = field(default_factory=set)
     _rejected: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -28,7 +32,7 @@ class Pkgdir(LentFolder):
         for name in self.written(gpkg.SUFFIX):
             try:
                 with self.copied(name) as file:
-                    self._check(file, name)
+                    self._date(self._check(file, name), file)
                 found.append(self.kept / name)
                 self._rejected.pop(name, None)
             except StagewrightError as error:
@@ -46,8 +50,21 @@ class Pkgdir(LentFolder):
         for name, why in sorted(self._rejected.items()):
             notice(f"binary package {name} is not kept: {why}")
 
-    def _check(self, file: Path, name: str) -> None:
-        """Raise ``BAD_ARCHIVE`` if a file is not the package that its path names, or if the build must not make it."""
+    def _date(self, package: gpkg.BinaryPackage, file: Path) -> None:
+        """Replace the times in a package. A signed one stays as it is."""
+        if self.epoch is None or package.is_signed:
+            return
+        dated = file.with_name("dated")
+        dated.unlink(missing_ok=True)
+        gpkg.date(package, dated, self.epoch)
+        dated.chmod(0o444)
+        dated.rename(file)
+
+    def _check(self, file: Path, name: str) -> gpkg.BinaryPackage:
+        """Return the package in a file.
+
+        Raises: BAD_ARCHIVE if it is not the package that its path names, or if the build must not make it.
+        """
         filename = name.rpartition("/")[2]
         if name.count("/") != 2:
             raise gpkg.invalid(Path(filename), "its folder is not category/name")
@@ -64,6 +81,7 @@ class Pkgdir(LentFolder):
             raise gpkg.invalid(Path(filename), f"it is not in the folder of its name ({short})")
         if f"{category}/{said['PF']}" not in self.made:
             raise gpkg.invalid(Path(filename), "this build is not to make it")
+        return package
 
     def packages(self) -> Iterator[Path]:
         """Yield the packages that the build was lent or has made, as files that no root can change."""

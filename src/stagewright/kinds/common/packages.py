@@ -136,7 +136,7 @@ class PackageStage(PortageSettings, Stage):
         folders = PortageFolders(
             config=self._config(work, confdirs, repos, parallel, distfiles.variables),
             distfiles=distfiles,
-            pkgdir=Pkgdir(work.folder / "binpkgs"),
+            pkgdir=Pkgdir(work.folder / "binpkgs", epoch=work.epoch),
             build=_for_portage(work.folder / "build"),
             metadata=_for_portage(work.folder / "metadata"),
         )

@@ -130,20 +130,23 @@ def test_a_build_cannot_change_a_cached_package_by_its_own_file(provenance: Prov
     assert kept.read_bytes() == good and [path.read_bytes() for path in first.pkgdir.packages()] == [good]
 
 
-def timed(built: int, *, names: Sequence[str] = ("BUILD_ID", "BUILD_TIME", "CATEGORY", "PF")) -> bytes:
+def timed(
+    built: int, *, image: bytes = b"x", names: Sequence[str] = ("BUILD_ID", "BUILD_TIME", "CATEGORY", "PF")
+) -> bytes:
     """A package that was made at a time, as Portage makes it: files of its metadata have any order."""
     said = {"CATEGORY": "app-misc", "PF": "hello-1", "BUILD_ID": "1", "BUILD_TIME": str(built)}
     metadata = tar_of({f"metadata/{name}": f"{said[name]}\n".encode() for name in names}, mtime=built)
-    members = {"gpkg-1": b"", "metadata.tar": metadata, "image.tar": tar_of({"image/file": b"x"})}
+    members = {"gpkg-1": b"", "metadata.tar": metadata, "image.tar": tar_of({"image/file": image})}
     lines = (gpkg.record(name, len(data), gpkg.digests_of(iter([data]))) for name, data in members.items())
     members["Manifest"] = "".join(lines).encode()
     return tar_of({f"hello-1-1/{name}": data for name, data in members.items()}, mtime=built + 1)
 
 
 def test_a_package_does_not_depend_on_the_time_of_its_build(provenance: Provenance, tmp_path: Path) -> None:
-    epoch, found = 1_000_000, []
+    """Its BUILD_TIME differs from that of another package, so that Portage does not take one for the other."""
+    epoch, found, times = 1_000_000, [], []
     other = timed(epoch + 700, names=("PF", "CATEGORY", "BUILD_TIME", "BUILD_ID"))
-    for number, content in enumerate((timed(epoch + 5), other, timed(epoch - 9))):
+    for number, content in enumerate((timed(epoch + 5), other, timed(epoch - 9), timed(epoch, image=b"y"))):
         binpkgs = build(tmp_path / str(number), provenance)
         binpkgs = replace(binpkgs, pkgdir=replace(binpkgs.pkgdir, epoch=epoch))
         file = tmp_path / str(number) / "own/app-misc/hello/hello-1-1.gpkg.tar"
@@ -155,9 +158,11 @@ def test_a_package_does_not_depend_on_the_time_of_its_build(provenance: Provenan
         with tarfile.open(kept) as archive:
             assert {info.mtime for info in archive} == {epoch}
         assert {info.mtime for info, _ in whole._metadata(tmp_path)} == {epoch}
-        assert whole.metadata(tmp_path)["BUILD_TIME"] == b"%d\n" % (epoch if number < 2 else epoch - 9)
+        times.append(int(whole.metadata(tmp_path)["BUILD_TIME"]))
         assert kept.stat().st_mode & 0o777 == 0o444
-    assert found[0] == found[1] != found[2]
+    assert found[0] == found[1] == found[2] != found[3]
+    assert times[0] != times[3]
+    assert all(epoch - gpkg.SPREAD < time <= epoch for time in times)
 
 
 @pytest.mark.parametrize("folder", ["app-misc/other", "app-misc", "app-misc/hello/hello", "app-misc/hello-1"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import tarfile
 import tempfile
@@ -37,6 +38,9 @@ COMPRESSORS = {
     ".tar.zst": ("zstd", "-q", "--memory=128MB"),
 }
 """Commands that compress an archive, or decompress it with ``-d``, by the end of its name."""
+
+SPREAD = 1 << 16
+"""Seconds in which the times of the packages of a project lie. Less than a day, so those of an update are later."""
 
 _MOST_MEMBERS, _MOST_ENTRIES = 6, 1000
 _LARGEST_METADATA, _LARGEST_MANIFEST = 64 << 20, 1 << 20
@@ -211,31 +215,43 @@ def write(target: Path, basename: str, parts: Sequence[Part], mtime: int) -> Non
 
 def renumber(package: BinaryPackage, build_id: int, target: Path, mtime: int) -> None:
     """Write a package with another build id to a new file. Signatures are left out."""
-    _rewrite(package, target, mtime, {"BUILD_ID": lambda _: b"%d\n" % build_id})
+    _rewrite(package, package._metadata(target.parent), target, mtime, {"BUILD_ID": b"%d\n" % build_id})
 
 
 def date(package: BinaryPackage, target: Path, epoch: int) -> None:
     """Write a package to a new file, so that it does not depend on the time of its build. Signatures are left out.
 
-    ``epoch`` (seconds since 1970) is the time of all members. It replaces the time of the build, if that is later.
+    ``epoch`` (seconds since 1970) is the time of all members. The BUILD_TIME is up to :data:`SPREAD` seconds earlier,
+    by the digest of the content: Portage takes two packages of one version and size for the same if it is equal.
     """
+    image, metadata = package.digests[package.member("image").name], package._metadata(target.parent)
+    total = hashlib.sha256(json.dumps(sorted(image.items())).encode())
+    for info, data in sorted(metadata, key=_name_of):
+        if info.name != "metadata/BUILD_TIME":
+            total.update(f"{info.name} {hashlib.sha256(data).hexdigest()}\n".encode())
+    built = epoch - int.from_bytes(total.digest()[:8], "big") % SPREAD
+    _rewrite(package, metadata, target, epoch, {"BUILD_TIME": b"%d\n" % built})
 
-    def dated(text: bytes) -> bytes:
-        built = number(text.decode(errors="replace").strip())
-        return text if built is None else b"%d\n" % min(built, epoch)
 
-    _rewrite(package, target, epoch, {"BUILD_TIME": dated})
+def _name_of(entry: tuple[tarfile.TarInfo, bytes]) -> str:
+    return entry[0].name
 
 
-def _rewrite(package: BinaryPackage, target: Path, mtime: int, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
-    """Write a package with changed files of its metadata, which are sorted."""
+def _rewrite(
+    package: BinaryPackage,
+    files: Sequence[tuple[tarfile.TarInfo, bytes]],
+    target: Path,
+    mtime: int,
+    changes: Mapping[str, bytes],
+) -> None:
+    """Write a package with the files of its metadata, sorted and with changes."""
     old, image = package.member("metadata"), package.member("image")
     stream = io.BytesIO()
     said: dict[str, str] = {}
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for info, data in sorted(package._metadata(target.parent), key=lambda entry: entry[0].name):
+        for info, data in sorted(files, key=_name_of):
             name = info.name.removeprefix("metadata/")
-            content = changes[name](data) if name in changes else data
+            content = changes.get(name, data)
             said[name] = content[:300].decode("ascii", errors="replace").strip()
             info.size, info.mtime = len(content), mtime
             archive.addfile(info, io.BytesIO(content))

@@ -33,8 +33,9 @@ def merge_indexes(old: str, new: str, is_there: Callable[[str], bool]) -> str:
 def date_index(text: str) -> str:
     """Return an index whose times follow from its packages, so that the same packages give the same index.
 
-    Portage reads an index again only if its TIMESTAMP has grown. So this is the newest BUILD_TIME plus the number of
-    packages: it grows with each package that is built or added. The MTIME of a package is its BUILD_TIME.
+    Portage reads an index again only if its TIMESTAMP, or the time that a server has for the file, has grown. So this
+    is the newest BUILD_TIME plus the number of packages: it grows with each package that is added, and with the time
+    stamp of the project. The MTIME of a package is its BUILD_TIME.
     """
     head, rows = _stanzas(text)
     built = [int(found[1]) if (found := _BUILT.search(row)) else 0 for row in rows]

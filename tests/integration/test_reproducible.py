@@ -26,6 +26,13 @@ def files_of(artifact: Path) -> dict[str, str]:
     return found
 
 
+def packages_of(store: Path) -> dict[tuple[str, ...], str]:
+    """Digests of the binary packages in the cache of a store, by category, name, fingerprint and file name."""
+    cache = store / "cache/binpkgs"
+    paths = {path: path.relative_to(cache).parts for path in cache.rglob("*.gpkg.tar")}
+    return {(*parts[:3], parts[4]): hashlib.sha256(path.read_bytes()).hexdigest() for path, parts in paths.items()}
+
+
 def test_two_builds_from_scratch_are_the_same(demo: Path, warm: Warm, tmp_path: Path) -> None:
     """The warm store has compiled every package and made everything from that; a second store does it again."""
     project = tmp_path / "in-another-folder"
@@ -39,7 +46,10 @@ def test_two_builds_from_scratch_are_the_same(demo: Path, warm: Warm, tmp_path: 
     second: dict[str, str] = {}
     for meta in store.glob("artifacts/*/meta.json"):
         second |= files_of(meta.parent)
+    packages, others = packages_of(store), packages_of(warm.store)
     shutil.rmtree(store)
+    assert len(packages) > 5
+    assert packages == {key: others.get(key) for key in packages}, "also BUILD_TIME, and the times of all files"
     assert {name.split()[0] for name in first} == NODES
     assert {name for name in first if first[name] != second.get(name)} == set()
     assert first.keys() == second.keys()

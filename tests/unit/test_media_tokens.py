@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 from soft_token import LABEL, MODULE, NAME, PIN, SPY, URI, VARIABLES, WRONG, Token, lacking, soft_token
+from terminals import on_terminal
 from test_media_iso import EPOCH, efi_program
 
 from stagewright.engine import doctor
@@ -222,6 +224,16 @@ def test_the_user_is_asked_once_for_a_missing_pin(monkeypatch: pytest.MonkeyPatc
     with asked_pins([node()], None):
         assert tokens.DEFAULT_PIN_VARIABLE not in os.environ
     assert [problem.reason for problem in missing_of(node())] == [Reason.MISSING_FILE]
+
+
+@pytest.mark.slow
+def test_the_terminal_does_not_show_the_pin_that_is_typed() -> None:
+    program = "from stagewright.cli.common import asker; print('length', len(asker(())('PIN: ')))"
+    with on_terminal([sys.executable, "-c", program]) as user:
+        user.wait_for(b"PIN: ")
+        user.type(f"{PIN}\n".encode())
+        user.wait_for(f"length {len(PIN)}".encode())
+    assert PIN.encode() not in user.said
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,12 @@ PROGRESS = ("auto", "live", "plain", "json", "quiet")
 
 def session_of(ctx: click.Context, *listeners: Listener, reads_only: bool = False) -> Session:
     """Open the project that the command line names. With ``reads_only`` the store need not be writable."""
-    ask = _asker(listeners) if sys.stdin.isatty() and sys.stderr.isatty() else None
+    ask = asker(listeners) if sys.stdin.isatty() and sys.stderr.isatty() else None
     folder = store_folder(ctx)
     return Session.open(ctx.obj["directory"], store=folder, listeners=listeners, ask=ask, reads_only=reads_only)
 
 
-def _asker(listeners: Sequence[Listener]) -> Ask:
+def asker(listeners: Sequence[Listener]) -> Ask:
     """Return the function that asks for a secret on the terminal, without a display of progress meanwhile."""
 
     def ask(text: str) -> str:

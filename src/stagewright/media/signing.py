@@ -46,7 +46,10 @@ Variable = Annotated[str, Matching("[A-Za-z_][A-Za-z0-9_]*", "the name of an env
 
 
 class SigningKeys(Section):
-    """A private key and its certificate, as PEM files. ``setting`` is the name of the table in the project."""
+    """A private key, in a PEM file or on a token, and its certificate, a PEM file.
+
+    ``setting`` is the name of the table in the project.
+    """
 
     setting: ClassVar[str]
 

@@ -27,13 +27,14 @@ stop() {
 
 # Start the program that prints a sentence for each changed block. systemd does not kill processes whose name begins with
 # @ (systemd.io/ROOT_STORAGE_DAEMONS). A read fails (EPIPE) if the kernel has overwritten the next record meanwhile: dd
-# of coreutils then continues with the oldest one that is there.
+# of coreutils then continues with the oldest one that is there. The programs stay in memory as long as the machine
+# runs: dash is small, and the shell that starts the two ends.
 watch() {
     mkdir -p "$STATE/bin"
-    ln -s "$(command -v sh)" "$STATE/bin/@sh"
+    ln -s "$(command -v dash || command -v sh)" "$STATE/bin/@sh"
     ln -s "$(command -v dd)" "$STATE/bin/@dd"
-    PATH="$STATE/bin:$PATH" setsid sh -c '@dd if=/dev/kmsg bs=8192 conv=noerror | exec @sh /sbin/stagewright-watch' \
-        < /dev/null > /dev/null 2>&1 &
+    PATH="$STATE/bin:$PATH" setsid sh -c '@dd if=/dev/kmsg bs=8192 conv=noerror | exec @sh /sbin/stagewright-watch &' \
+        < /dev/null > /dev/null 2>&1
 }
 
 # Check the medium as dracut's script does, which only sees the image.

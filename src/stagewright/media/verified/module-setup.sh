@@ -16,6 +16,7 @@ installkernel() {
 
 install() {
     inst_multiple blkid dd dmsetup losetup setsid
+    inst_multiple -o dash
     # All of dracut's modules start a live system by this name.
     mv "$initdir/sbin/dmsquash-live-root" "$initdir/sbin/stagewright-live-root"
     inst_script "$moddir/live-root.sh" /sbin/dmsquash-live-root

@@ -99,11 +99,13 @@ class Trial:
     change: Change
     memory: int = 1024
 
-    def run(self, work: Path, seconds: float = 300) -> BootReport:
-        """Boot, and return the report. Raises ``BOOT_FAILED`` if the console does not show what is expected."""
-        blocks = int(
-            re.findall(r"rd\.stagewright\.verity=(\d+):", (self.folder / SCRIPT).read_text(encoding="utf-8"))[0]
-        )
+    def run(self, work: Path, seconds: float = 300, script: BootScript | None = None) -> BootReport:
+        """Boot, and return the report. Raises ``BOOT_FAILED`` if the console does not show what is expected.
+
+        ``script`` replaces the one that waits for the change. A set that is not verified can only be unchanged.
+        """
+        text = (self.folder / SCRIPT).read_text(encoding="utf-8")
+        blocks = int((re.findall(r"rd\.stagewright\.verity=(\d+):", text) or ["0"])[0])
         served = work / "served"
         served.mkdir(parents=True)
         image = changed(self.folder / IMAGE, served / IMAGE, self.change, blocks)
@@ -121,7 +123,7 @@ class Trial:
                 memory=self.memory,
                 network="user",
             )
-            return boot(spec, self._script(seconds), work / "machine", accel.probe())
+            return boot(spec, script or self._script(seconds), work / "machine", accel.probe())
 
     def _serve(self, served: Path, work: Path, running: contextlib.ExitStack) -> dict[str, str]:
         """Start the server that the method needs. Return the addresses for the script's variables."""

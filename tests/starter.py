@@ -212,7 +212,18 @@ def _import_everything() -> None:
     modules = [*COMMANDS.values(), *(module.name for module in kinds), "stagewright.dropin.main"]
     for name in (*modules, "httpx", "jinja2", "tree_sitter_toml"):
         importlib.import_module(name)
+    _read_code()
     gc.freeze()
+
+
+def _read_code() -> None:
+    """Read the code that is part of keys, which takes a second. Each new store gets its digests from this memory."""
+    import stagewright
+    from stagewright.graph.code_digest import NEUTRAL, read_module
+
+    for module in pkgutil.walk_packages(stagewright.__path__, "stagewright."):
+        if module.name.split(".")[1] not in NEUTRAL and module.name in sys.modules:
+            read_module(module.name)
 
 
 def _serve(channel: socket.socket) -> dict[str, Any]:

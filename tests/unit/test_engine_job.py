@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import typing
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from stagewright.kinds.common.facts import ArtifactFacts, BinhostPackages, Facts
 from stagewright.kinds.common.lineage import LineageEntry
 from stagewright.kinds.common.work import Grant, Work
 from stagewright.kinds.media.squashfs import SquashfsFacts
-from stagewright.kinds.registry import by_kind, graph_of, kinds
+from stagewright.kinds.registry import by_kind, graph_of, kinds, module_of
 from stagewright.portage.installed import Package
 from stagewright.project.load import load
 from stagewright.store.meta import Meta
@@ -61,6 +63,17 @@ NODES = {
 def test_every_kind_is_among_the_jobs_here(graph: Graph) -> None:
     assert set(graph.nodes) == NODES
     assert {node.kind for node in graph} == set(by_kind())
+
+
+@pytest.mark.slow
+def test_a_worker_imports_no_other_kind(graph: Graph, tmp_path: Path) -> None:
+    """Importing all kinds would take half of the time of a short job."""
+    job_of(graph, "pack", tmp_path).write(tmp_path)
+    code = "import sys; from pathlib import Path; from stagewright.engine.job import Job; Job.read(Path(sys.argv[1]))"
+    words = [sys.executable, "-c", f"{code}; print(*sys.modules)", str(tmp_path)]
+    modules = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    assert module_of("tarball") in modules
+    assert not {module_of(kind) for kind in ("pxeboot", "bootstrap", "boots", "release")} & set(modules)
 
 
 @pytest.mark.parametrize("node_id", sorted(NODES))

@@ -21,7 +21,7 @@ from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.lineage import LineageEntry
 from stagewright.kinds.common.work import Grant, Input, Work
-from stagewright.kinds.registry import by_kind
+from stagewright.kinds.registry import model_of
 from stagewright.project.limits import Limits, NodeLimits
 from stagewright.project.model import Project
 from stagewright.store.store import Store
@@ -42,7 +42,7 @@ class Job(BaseModel):
     workers that fetch sources accept that. Builds of the same ``project_folder`` share the packages that they make.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     project: str
     node: Node
@@ -64,7 +64,8 @@ class Job(BaseModel):
         """Read settings and context by the models of the kind; a node that is not data is left alone."""
         if not isinstance(node, dict):
             return node
-        kind = by_kind().get(node.get("kind", ""))
+        node = dict(node)
+        kind = model_of(node.get("kind", ""), node.pop("module", ""))
         if kind is None:
             raise ValueError(f"unknown kind {node.get('kind')!r}")
         models: dict[str, type[Given]] = {"settings": kind, "context": kind.context_model}
@@ -96,7 +97,9 @@ class Job(BaseModel):
     def write(self, folder: Path) -> Path:
         """Write the job into its work folder, with sorted names: their order must not reach the result."""
         path = folder / FILE_NAME
-        text = json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True)
+        data = self.model_dump(mode="json")
+        data["node"]["module"] = type(self.node.settings).__module__  # the worker imports no other kind
+        text = json.dumps(data, indent=1, sort_keys=True)
         path.write_text(text, encoding="utf-8")
         return path
 

@@ -265,7 +265,10 @@ class Scheduler:
             if ready.data is None:
                 os.read(ready.fd, 1024)  # a signal came
             elif ready.data in self._running:
-                self._pass_on_events(self._running[ready.data])
+                running = self._running[ready.data]
+                self._pass_on_events(running)
+                if ready.fd in running.worker.ends():  # it stays readable, and select would return at once
+                    self._unwatch(ready.fd)
         self._enforce_limits()
         for name, running in list(self._running.items()):
             if running.worker.ended:

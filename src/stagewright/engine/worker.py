@@ -33,7 +33,6 @@ from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
-from stagewright.kinds.registry import module_of
 from stagewright.release.size_limits import check_size
 from stagewright.root import files
 from stagewright.run import UMASK, exit_if_orphaned, interactive, package_path, python
@@ -125,7 +124,7 @@ def _check_source(job: Job, package: str) -> None:
             hint=f"look for a .pth file or a sitecustomize module of {sys.executable} that changes sys.path",
         )
     with DigestCache(job.store / "cache" / "digests.db") as cache:
-        code = code_digest(module_of(job.node.kind), cache.recall)
+        code = code_digest(type(job.stage).__module__, cache.recall)
     if job.key.data.get("code", code) != code:  # the job for a pin has no key
         raise StagewrightError(
             Reason.BUILD_FAILED,

@@ -35,6 +35,7 @@ class Worker:
 
     ``namespace`` is a pidfd of process 1 of the worker's pid namespace (pidfd_open(2)). It becomes readable when the
     kernel has ended every process in the namespace. It is None if unshare(1) ended before it made the namespace.
+    ``exit`` is a pidfd of ``process``. It is None if that ended at once.
     ``keeper`` removes the control group of a node that has one. ``guard`` enforces the limits of the job; ``stopped``
     is the error for which the engine has ended the worker. ``silent`` is True if no more events can come.
     """
@@ -43,6 +44,7 @@ class Worker:
     folder: Path
     process: Process
     namespace: int | None = None
+    exit: int | None = None
     keeper: Process | None = None
     guard: Guard | None = None
     stopped: StagewrightError | None = None
@@ -69,7 +71,7 @@ class Worker:
             env = {**network(), **of_the_computer(), **own}
             process = spawn(command, env=env, stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
             undo.enter_context(process)
-            worker = cls(job, folder, process, _first_process(process), keeper, guard)
+            worker = cls(job, folder, process, _first_process(process), _pidfd(process), keeper, guard)
             os.set_blocking(worker.fileno(), False)
             undo.pop_all()
         return worker
@@ -84,8 +86,12 @@ class Worker:
         self.close()
 
     def descriptors(self) -> list[int]:
-        """Return the descriptors to watch: that of the events, and that of the end."""
-        return [self.fileno(), *([] if self.namespace is None else [self.namespace])]
+        """Return the descriptors to watch: that of the events, and :meth:`ends`."""
+        return [self.fileno(), *self.ends()]
+
+    def ends(self) -> list[int]:
+        """Return the descriptors that become readable, and stay so, when the process and its namespace have ended."""
+        return [one for one in (self.namespace, self.exit) if one is not None]
 
     def fileno(self) -> int:
         """Return the descriptor that events come from, for selectors."""
@@ -114,8 +120,10 @@ class Worker:
                 yield event
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until events have come, or the worker has ended, at most so many seconds."""
-        _poll(self.descriptors()[1 if self.silent else 0 :], timeout)
+        """Wait until events have come, or the process or its namespace has ended, at most so many seconds."""
+        awaited = [*([] if self.silent else [self.fileno()]), *(one for one in self.ends() if not _poll([one], 0))]
+        if awaited:
+            _poll(awaited, timeout)
 
     @property
     def ended(self) -> bool:
@@ -151,9 +159,9 @@ class Worker:
             if stream:
                 with contextlib.suppress(OSError):
                     stream.close()
-        if self.namespace is not None:
-            os.close(self.namespace)
-            self.namespace = None
+        for descriptor in self.ends():
+            os.close(descriptor)
+        self.namespace = self.exit = None
         if self.keeper:
             cgroup.dismiss(self.keeper)
             self.keeper = None
@@ -222,8 +230,17 @@ def _first_process(unshare: Process) -> int | None:
     return None
 
 
+def _pidfd(process: Process) -> int | None:
+    """Return a pidfd of a process; None if it has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        return os.pidfd_open(process.pid)
+    return None
+
+
 def _children(parent: int) -> list[int]:
-    """Return the children of a process, from proc_pid_stat(5): not every kernel has a list of them in /proc."""
+    """Return the children of a process: from their list in /proc, or from proc_pid_stat(5) if a kernel has none."""
+    with contextlib.suppress(FileNotFoundError):
+        return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_bytes().split()]
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

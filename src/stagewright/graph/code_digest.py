@@ -19,6 +19,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -77,14 +78,11 @@ _MODULES: dict[str, Module] = {}
 
 
 def _module(name: str, recall: Recall) -> Module:
-    """Return a module by its name. Python has imported it, so a process reads it once."""
+    """Return a module by its name."""
     if name not in _MODULES:
         source = _source(name)
         assert source, name
-
-        def find() -> str:
-            return json.dumps(_read(source.read_bytes()))
-
+        find = partial(read_module, name)
         text = recall(source, source.stat(), f"code {_method()}", find) if isinstance(source, Path) else find()
         digest, imports = json.loads(text)
         package = name if source.name == "__init__.py" else name.rpartition(".")[0]
@@ -92,6 +90,17 @@ def _module(name: str, recall: Recall) -> Module:
         names.add(name.rpartition(".")[0])  # the package has the data files
         _MODULES[name] = Module(digest, frozenset(other for other in names if _counts(other, name) and _source(other)))
     return _MODULES[name]
+
+
+@functools.cache
+def read_module(name: str) -> str:
+    """Return the digest of a module's code and the names that it imports, as JSON.
+
+    Python has imported the module, so a process reads it once.
+    """
+    source = _source(name)
+    assert source, name
+    return json.dumps(_read(source.read_bytes()))
 
 
 @functools.cache

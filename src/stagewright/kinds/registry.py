@@ -94,6 +94,14 @@ def facts_of(meta: Meta) -> Facts:
     return (model.facts_model if model else Facts).of(meta)
 
 
+def model_of(kind: str, module: str) -> type[Stage] | None:
+    """Return the model of a kind. If its module is known, no other kind is imported, which would take its time."""
+    if module:
+        importlib.import_module(module)
+    known = (models[kind] for models in Stage.registry.values() if kind in models)
+    return next(known, None) or by_kind().get(kind)
+
+
 def module_of(kind: str) -> str:
     """Return the name of the module of a kind."""
     return by_kind()[kind].__module__

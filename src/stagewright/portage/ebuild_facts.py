@@ -30,7 +30,7 @@ _LONGEST = 4000
 
 
 class _Facts(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class SourceFile(_Facts):

@@ -40,7 +40,7 @@ _Size = Annotated[int, AfterValidator(lambda size: min(max(size, 0), _LARGEST))]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class NotedPackage(_Model):

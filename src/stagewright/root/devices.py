@@ -20,7 +20,7 @@ from stagewright.chroot import inside
 class DeviceNode(BaseModel):
     """A device node: its absolute path, ``c`` or ``b``, permission bits, owner, group, and the device's numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     path: str
     type: Literal["c", "b"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -38,13 +38,30 @@ _NO_PORT = "did not find any indices for architecture"
 
 _MESON = (
     "setup --backend=none --prefix=/usr -Deprefix= -Dsystem-wide=true -Dnative-extensions=false -Dxattr=true "
-    "/tmp/build /tmp/portage"
+    "-Dpython.bytecompile=-1 /tmp/build /tmp/portage",
+    "install --no-rebuild -C /tmp/build",
 )
+"""Commands of meson. The script ``_ADAPT`` compiles the modules, in the way that reproducible images need."""
+
+_RUN_MESON = """
+import sys
+from mesonbuild.mesonmain import run
+sys.exit(any(run(words.split(), "meson") for words in sys.argv[1:]))
+"""
+"""One process for all commands: importing meson takes a second, and ten seconds with an emulator."""
 
 _NO_KERNEL_HOOKS = (  # livecd-stage2 makes the initramfs, but dracut's trigger needs this file
     'hooks="$1/etc/kernel/postinst.d"; mkdir -p "$hooks"; '
     'printf "#!/bin/sh\\nexit 0\\n" > "$hooks/dracut"; chmod 755 "$hooks/dracut"'
 )
+
+_ASK_VERSIONS = r"""
+cd "$(dirname "$1")"
+APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" LC_ALL=C apt-cache policy $(sed 's/=.*//' pins) |
+    sed -n -e '/^[^ ]/ { s/:$//; h; }' -e '/^  Candidate: / { s///; H; g; s/\n/=/; p; }' > candidates
+! grep --quiet --invert-match --line-regexp --fixed-strings --file=candidates pins
+"""
+"""Hook that ends a bootstrap before it unpacks, if the sources do not have the pinned versions any more."""
 
 _USE_PROC = 'rmdir "$1/proc" && ln -s dev/.proc "$1/proc"'  # the sandbox has mounted it there
 _NO_PROC = 'rm "$1/proc" && mkdir -m 755 "$1/proc"'
@@ -66,6 +83,7 @@ RESUMECOMMAND_DEBSRC="/usr/libexec/stagewright/fetch-debsrc \"\${URI}\" \"\${DIS
 END
 mkdir -p /etc/portage /var/db/pkg /var/db/repos /var/cache/distfiles /var/cache/binpkgs /var/log/portage
 install -d -o portage -g portage -m 775 /var/tmp/portage /var/lib/portage /var/lib/portage/home
+rm -r /usr/lib/python3/dist-packages/portage/tests
 python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3/dist-packages
 """
 
@@ -123,8 +141,16 @@ def bootstrap(
     request: DebianRequest, pin: Mapping[str, Any], folder: Path, cache: Path, epoch: int, log: IO[str]
 ) -> Path:
     """Bootstrap the root of a pin. Raises ``LOCK_STALE`` if the sources do not have its versions any more."""
-    _mmdebstrap(request, folder, ["--format=directory"], "tree", epoch, log)
-    tree = (folder / "bootstrap/tree").rename(folder / "tree")
+    own = folder / "bootstrap"
+    try:
+        options = ["--format=directory", f"--extract-hook={_ASK_VERSIONS}"]
+        _mmdebstrap(request, folder, options, "tree", epoch, log, pins=pin["packages"])
+    except StagewrightError:
+        if (own / "candidates").exists():
+            found = _versions(Tree(own).read("candidates").decode().splitlines())
+            _require_pinned(pin, {name: found.get(name, "no version") for name in _versions(pin["packages"])})
+        raise
+    tree = (own / "tree").rename(folder / "tree")
     root = Root(tree, tree, log=log)
     _check_versions(root, pin)
     if request.portage:
@@ -136,7 +162,13 @@ def bootstrap(
 
 
 def _mmdebstrap(
-    request: DebianRequest, folder: Path, options: list[str], target: str, epoch: int = 0, log: IO[str] | None = None
+    request: DebianRequest,
+    folder: Path,
+    options: list[str],
+    target: str,
+    epoch: int = 0,
+    log: IO[str] | None = None,
+    pins: Sequence[str] = (),
 ) -> Result:
     """Run mmdebstrap(1). ``target`` is the folder "tree" in a new folder "bootstrap", or an absolute path."""
     own = folder / "bootstrap"
@@ -144,6 +176,7 @@ def _mmdebstrap(
     configuration, lines = apt.options(), apt.sources(request.suite)
     (own / "apt.conf").write_text(configuration, encoding="utf-8")
     (own / "sources.list").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (own / "pins").write_text("".join(f"{name}\n" for name in pins), encoding="utf-8")
     inside = Path(PLACE)
     words = ["mmdebstrap", *options, *_arguments(request, inside / "apt.conf"), request.suite]
     words += [str(inside / target), str(inside / "sources.list")]
@@ -179,9 +212,19 @@ def _arguments(request: DebianRequest, configuration: Path) -> list[str]:
 
 def _check_versions(root: Root, pin: Mapping[str, Any]) -> None:
     """Compare the installed packages with the pin. It may list more: a simulation runs no hooks."""
-    listing = root.ask("dpkg-query", "--show", "--showformat", "${Package}=${Version}\\n")
-    pinned = dict(name.split("=", 1) for name in pin["packages"])
-    found = dict(name.split("=", 1) for name in listing.split())
+    _require_pinned(
+        pin, _versions(root.ask("dpkg-query", "--show", "--showformat", "${Package}=${Version}\\n").split())
+    )
+
+
+def _versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of packages that are given as NAME=VERSION."""
+    return dict(name.split("=", 1) for name in names)
+
+
+def _require_pinned(pin: Mapping[str, Any], found: Mapping[str, str]) -> None:
+    """Raise ``LOCK_STALE`` if a package has another version than the pinned one."""
+    pinned = _versions(pin["packages"])
     changes = [
         f"  {name}: pinned {pinned.get(name, 'no version')}, found {version}"
         for name, version in sorted(found.items())
@@ -208,8 +251,7 @@ def _install_portage(root: Root, pin: Mapping[str, Any], request: DebianRequest,
     build.mkdir()
     binds = [Bind(source, "/tmp/portage"), Bind(meson, "/tmp/meson.whl"), Bind(build, "/tmp/build", writable=True)]
     env = {"PYTHONPATH": "/tmp/meson.whl", "PYTHONDONTWRITEBYTECODE": "1"}
-    for words in (_MESON, "install --no-rebuild -C /tmp/build"):
-        root.run("python3", "-m", "mesonbuild.mesonmain", *words.split(), binds=binds, env=env)
+    root.run("python3", "-c", _RUN_MESON, *_MESON, binds=binds, env=env)
 
 
 def _adapt(root: Root, port: Port) -> None:

@@ -53,7 +53,7 @@ class SeedPin(BaseModel):
     The lock may hold anything, so the types say what a build accepts.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class PinnedSeed(Seed):

@@ -21,7 +21,7 @@ F = TypeVar("F", bound="Facts")
 class Facts(BaseModel):
     """Base of all facts."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     @classmethod
     def of(cls: type[F], meta: Meta) -> F:

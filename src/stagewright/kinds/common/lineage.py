@@ -13,7 +13,7 @@ from stagewright.kinds.common.facts import BinhostPackages
 class LineageEntry(BaseModel):
     """One node of a lineage. ``inputs`` are ids by role; ``repositories`` and ``files`` are digests by name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: str
     kind: str

@@ -146,7 +146,7 @@ class PackageStage(PortageSettings, Stage):
         binds = [*folders.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
         if self.ccache:
             binds.append(Bind(self._ccache(work), CCACHE, writable=True))
-        apt = fetch_binds(work.folder / "apt", work.store.cache("apt.json"))
+        apt = fetch_binds(work.folder / "apt", work.store.cache("apt.json")) if self.uses_portage else []
         root = replace(work.mount("root", [*binds, *extra]), services=_services(work, apt))
         if self.uses_portage:
             self._check_tools(root)

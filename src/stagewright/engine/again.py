@@ -20,8 +20,8 @@ class FreshStore(Store):
     """A store without the caches that keep results of former builds: packages and objects are compiled again."""
 
     def __init__(self, path: Path, folder: Path) -> None:
+        self._fresh = folder  # opening the store makes its caches
         super().__init__(path)
-        self._fresh = folder
 
     def cache(self, name: str) -> Path:
         """Return a cache of the store, or an empty one in the work folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from stagewright.kinds.common.facts import ArtifactFacts
 from stagewright.kinds.common.lineage import LineageEntry
 from stagewright.kinds.common.work import Grant, Work
 from stagewright.kinds.registry import by_kind, graph_of, kinds
+from stagewright.kinds.releases.release import ReleaseContext
 from stagewright.portage.installed import Package
 from stagewright.project.load import load
+from stagewright.project.model import Entry
 from stagewright.release.artifact_digests import digest_artifact
 from stagewright.release.manifest import read_manifest
 from stagewright.store.store import Store
@@ -31,6 +34,12 @@ def graph(folder: Path, more: str = "") -> Graph:
     return graph_of(load(folder, kinds()))
 
 
+def load_entries(folder: Path) -> Mapping[str, Entry]:
+    lay_out(folder)
+    (folder / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
+    return load(folder, kinds()).entries["stages"]
+
+
 def test_which_kinds_are_for_users() -> None:
     artifacts = {kind for kind, model in by_kind().items() if issubclass(model, ArtifactKind)}
     files = {kind for kind, model in by_kind().items() if issubclass(model, FileArtifactKind)}
@@ -39,7 +48,41 @@ def test_which_kinds_are_for_users() -> None:
     outputs = {kind for kind, model in by_kind().items() if issubclass(model, OutputKind)}
     assert outputs == artifacts | set(kinds()["tests"])
     inner = {kind for kind, model in by_kind().items() if model.yields is Yields.ARTIFACT} - outputs
-    assert inner == {"livecd-stage2", "squashfs"}
+    assert inner == {"livecd-stage2", "squashfs", "bill"}
+
+
+def test_every_artifact_has_a_bill(tmp_path: Path) -> None:
+    """A release of all artifacts has the bill of everything that each of them contains."""
+    artifacts = {kind for kind, model in kinds()["stages"].items() if issubclass(model, ArtifactKind)}
+    entries = load_entries(tmp_path)
+    names = {kind: next(name for name, entry in entries.items() if entry.kind == kind) for kind in artifacts}
+    release = f"[releases.every]\nartifacts = {json.dumps(list(names.values()))}\n"
+    made = graph(tmp_path / "again", release)
+    node = made.nodes[made.targets["every"][0]]
+    context = node.context
+    assert isinstance(context, ReleaseContext)
+    for role, stage in context.stages.items():
+        assert context.bills[role], f"{stage} has no bill: its kind does not name its ingredients"
+        for one in context.bills[role]:
+            assert made.nodes[node.inputs[one.role]].kind == "bill"
+    contained = {stage: [one.ingredient.stage for one in context.bills[role]] for role, stage in context.stages.items()}
+    assert contained[names["livecd-stage3"]] == contained[names["pxeboot"]] == ["live", "boot"]
+
+
+def test_every_output_that_others_must_not_get_is_marked(tmp_path: Path) -> None:
+    """In the names of files and folders. Builds of the kinds show the mark in manifests and systems."""
+    entries = load_entries(tmp_path)
+    names = [name for name, entry in entries.items() if isinstance(entry.model, ArtifactKind)]
+    project = PROJECT[: PROJECT.index("[releases.all]")]
+    project += "[channels.lab]\ndistributable = false\n"
+    project += f"[releases.every]\nchannel = 'lab'\nartifacts = {json.dumps(names)}\n"
+    lay_out(tmp_path / "again")
+    (tmp_path / "again/stagewright.toml").write_text(project, encoding="utf-8")
+    made = graph_of(load(tmp_path / "again", kinds()))
+    for name in names:
+        node = made.nodes[made.targets[name][-1]]
+        assert isinstance(node.settings, ArtifactKind)
+        assert "-not-distributable" in node.settings.output_name(node, name), name
 
 
 def test_the_tarball_alone_stands_for_a_root() -> None:

@@ -41,7 +41,7 @@ ALL = {
     "packages",
 }
 ABOVE_LIVE = {"live", "live+boot.squashfs", "iso", "pxe", "test:works", "test:loads"}
-ALL |= {"release:all", "test:works", "test:loads", "test:runs", "test:again"}
+ALL |= {"release:all", "bill:stage3", "test:works", "test:loads", "test:runs", "test:again"}
 
 
 class Site:

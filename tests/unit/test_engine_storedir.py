@@ -38,7 +38,7 @@ def artifact(store: Store, name: str, *, contents: bool = True) -> Path:
         files.append(digest_artifact(listing))
     write_digests(file, files)
     named = dict(zip(("artifact", "contents"), (one.to_dict() for one in files), strict=False))
-    write_manifest(file, named, [], None)
+    write_manifest(file, named, [])
     commit(store, tree, {"file": name, "bytes": file.stat().st_size})
     return store.tree(Yields.ARTIFACT, KEY) / name
 

@@ -76,4 +76,4 @@ def test_the_example_of_a_release_can_be_planned(tmp_path: Path) -> None:
     for name in ("demo", "release"):
         shutil.copytree(EXAMPLES / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("out"))
     plan = Session(load(tmp_path / "release", kinds()), Store(tmp_path / "store")).plan()
-    assert set(plan.steps) == {"seed:system", "tarball", "release:live"}
+    assert set(plan.steps) == {"seed:system", "bill:system", "tarball", "release:live"}

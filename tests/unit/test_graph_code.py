@@ -208,3 +208,20 @@ def test_the_whole_package_of_a_kind_from_elsewhere_counts(tmp_path: Path, monke
     assert mine == {"", "kind", "part", "inner", "inner.deep", "other"}
     assert "stagewright.root.root" in closure
     assert "stagewright.store.store" not in closure
+
+
+OF_BILLS = {
+    *(
+        f"stagewright.release.{name}"
+        for name in ("bill", "channel", "components", "cyclonedx", "documents", "generated")
+    ),
+    *(f"stagewright.release.{name}" for name in ("license_texts", "sources", "spdx", "spdx_licenses", "subject")),
+    *("stagewright.portage.ebuild_facts", "stagewright.portage.licenses"),
+}
+"""Modules that make bills of materials and decide on licences."""
+
+
+def test_bills_and_licences_are_in_no_key_of_what_they_describe() -> None:
+    """A changed message of the licence gate must not compile a kernel again."""
+    having = {kind for kind in by_kind() if OF_BILLS & closure_of(module_of(kind))}
+    assert having == {"bill", "release"}

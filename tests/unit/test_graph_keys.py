@@ -15,6 +15,7 @@ from stagewright.graph.given import Given, NotInKey
 from stagewright.graph.keys import KEY_FORMAT, Key, KeySources, differences, key_of, keys_of
 from stagewright.graph.node import Demand, Graph, Node, NodeFiles, Yields
 from stagewright.kinds.registry import graph_of, kinds
+from stagewright.kinds.releases import release
 from stagewright.project.fields import RootRef
 from stagewright.project.load import load
 from stagewright.ui.plans import difference_text
@@ -135,8 +136,9 @@ def lay_out(folder: Path) -> None:
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Graph:
-    """A small project with every kind in it."""
+def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Graph:
+    """A small project with every kind in it, for one version of all libraries."""
+    monkeypatch.setattr(release, "version", lambda name: f"version of {name}")
     lay_out(tmp_path)
     (tmp_path / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
     return graph_of(load(tmp_path, kinds()))

@@ -8,8 +8,10 @@ import pytest
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.project.channels import Channel
-from stagewright.release.bill import Bill, Component, Image
-from stagewright.release.channel import check_bill, check_distributable, marked_name, os_release, rules_of
+from stagewright.release.bill import Bill, Component, Image, Unowned
+from stagewright.release.channel import check_bill, check_distributable, rules_of
+from stagewright.release.generated import is_generated
+from stagewright.release.mark import marked_name, os_release
 
 GROUPS = {"FREE": ("GPL-2", "MIT", "debian-main"), "BINARY-REDISTRIBUTABLE": ("@FREE", "linux-fw")}
 
@@ -62,6 +64,62 @@ def test_a_refusal_names_package_licence_image_and_reason(package: Component, wo
     assert str(package) in found[0].message
     assert words in found[0].message
     assert f"in {package.images[0]}: the reason for {package.images[0]}" in found[0].detail
+
+
+OWN = Unowned(image=Image.ROOT, origin="live", count=12, paths=tuple(f"/opt/{n:02}" for n in range(12)), maker="x")
+
+
+def refused_files(files: Unowned, **channel: Any) -> list[StagewrightError]:
+    rules = rules_of("stable", Channel(**channel), GROUPS)
+    try:
+        check_bill(rules, Bill(unowned=(files,)), "demo.iso")
+    except ProblemsError as error:
+        return error.problems
+    return []
+
+
+def test_files_without_owner_need_a_licence() -> None:
+    (error,) = refused_files(OWN)
+    assert error.reason is Reason.LICENCE_REFUSED
+    assert "demo.iso: 12 files of live belong to no package (x)" in error.message and "stable" in error.message
+    assert "in root: /opt/09" in error.detail and "/opt/10" not in error.detail and error.detail.endswith("...")
+    assert 'unowned_license = { "live" = "..." }' in error.hint
+
+
+@pytest.mark.parametrize("licenses", [{"live": "MIT"}, {"*": "GPL-2"}, {"other": "x", "*": "MIT"}])
+def test_a_channel_can_name_their_licence(licenses: dict[str, str]) -> None:
+    assert not refused_files(OWN, unowned_license=licenses)
+    assert not refused_files(OWN.model_copy(update={"origin": "seed:live"}), unowned_license=licenses)
+
+
+def test_their_licence_must_be_accepted() -> None:
+    (error,) = refused_files(OWN, unowned_license={"live": "proprietary", "*": "MIT"})
+    assert "their licence proprietary is not accepted" in error.message
+
+
+def test_generated_files_and_private_channels_need_none() -> None:
+    assert not refused_files(OWN.model_copy(update={"is_generated": True}))
+    assert not refused_files(OWN, distributable=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "generated"),
+    [
+        ("/etc/ld.so.cache", True),
+        ("/lib/modules/6.1/modules.dep.bin", True),
+        ("/usr/lib64/gconv/gconv-modules.cache", True),
+        ("/usr/share/mime/packages.xml", True),
+        ("/var/cache/fontconfig/x", True),
+        ("/usr/lib/dracut/build-parameter.txt", True),
+        ("/lib/modules/6.1/extra/vendor.ko", False),
+        ("/usr/bin/blob", False),
+        ("/opt/etc/x", False),
+        ("/var/lib/vendor/blob", False),
+        ("/usr/lib/systemd/systemd", False),
+    ],
+)
+def test_which_files_programs_generate(path: str, generated: bool) -> None:
+    assert is_generated(path) is generated
 
 
 def test_all_refusals_are_reported_together() -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.kinds.registry import kinds
-from stagewright.project.load import load
 
 PROJECT = """
 format = 1
@@ -78,7 +77,7 @@ def ebuild(folder: Path, package: str, text: str, version: str = "1") -> None:
 def refusals(folder: Path, artifact: str = "packed", project: str = PROJECT) -> list[StagewrightError]:
     write(folder, "stagewright.toml", project.replace("ARTIFACT", artifact))
     try:
-        load(folder, kinds())
+        Session.open(folder, store=folder / "store").check()
     except ProblemsError as error:
         return error.problems
     return []
@@ -148,3 +147,13 @@ def test_a_removed_package_does_not_count(folder: Path) -> None:
     ebuild(folder, "app-misc/y", 'LICENSE="proprietary"')
     assert not refusals(folder, project=project)
     assert refusals(folder, project=project.replace('unmerge = ["app-misc/y"]', ""))
+
+
+def test_a_refusal_concerns_only_the_release(folder: Path) -> None:
+    """Other targets are built, and all other commands work."""
+    ebuild(folder, "app-misc/x", 'LICENSE="proprietary"')
+    assert refusals(folder)
+    session = Session.open(folder, store=folder / "store")
+    assert session.check(["packed"]) == ("packed",)
+    with pytest.raises(ProblemsError):
+        session.check(["all"])

@@ -16,6 +16,7 @@ from stagewright.kinds.registry import graph_of, kinds
 from stagewright.kinds.releases.advisories import ROLE, advisories_of
 from stagewright.kinds.releases.noted import NotedTest, boot_times, check_growths, refusals
 from stagewright.kinds.releases.previous import PreviousPin, PreviousRelease, previous_pin
+from stagewright.portage.installed import Package
 from stagewright.project.load import load
 from stagewright.publish.pages import Pages
 from stagewright.release.bill import Bill, Component, Image
@@ -38,7 +39,7 @@ from stagewright.release.notes_files import write_notes
 from stagewright.release.pointer import Pointer, pointer_name
 from stagewright.release.release_folder import DESCRIPTION, Description, sizes_of, write_lists, write_text
 from stagewright.release.rendering import in_markdown
-from stagewright.release.size_limits import bill_in, check_size
+from stagewright.release.size_limits import check_size, packages_in
 from stagewright.release.verify_release import TrustedKeys
 
 MIB = 1 << 20
@@ -130,10 +131,10 @@ def test_other_texts_are_not_notes(text: str) -> None:
 # limits
 
 
-def artifact(folder: Path, size: int, *components: Component) -> Path:
+def artifact(folder: Path, size: int, *packages: Package) -> Path:
     folder.mkdir()
     (folder / "x.iso").write_bytes(b"x" * size)
-    write_manifest(folder / "x.iso", {}, [], Bill(components=components))
+    write_manifest(folder / "x.iso", {}, packages)
     return folder
 
 
@@ -142,8 +143,8 @@ def test_an_artifact_within_its_size(tmp_path: Path) -> None:
 
 
 def test_an_artifact_that_is_too_large_names_its_largest_packages(tmp_path: Path) -> None:
-    large = Component(kind="ebuild", name="a/large", version="3", size=5 * MIB)
-    small = Component(kind="deb", name="small", version="1", size=5)
+    large = Package("a/large-3", "0", "demo", (), "MIT", 5 * MIB)
+    small = Package("a/small-1", "0", "demo", (), "MIT", 5)
     tree = artifact(tmp_path / "tree", 2049, small, large)
     with pytest.raises(StagewrightError) as raised:
         check_size("iso", tree, "x.iso", "2K")
@@ -162,7 +163,7 @@ def test_a_folder_that_is_too_large_names_its_largest_files(tmp_path: Path) -> N
     with pytest.raises(StagewrightError) as raised:
         check_size("pxe", tmp_path, None, "1K")
     assert [line.split()[-1] for line in raised.value.detail.splitlines()[1:]] == ["boot/gentoo", "image", "link"]
-    assert bill_in(tmp_path) is None
+    assert packages_in(tmp_path) == []
 
 
 def test_growth_is_limited_in_percent() -> None:

@@ -9,7 +9,9 @@ import pytest
 from roots import as_root
 
 from stagewright.chroot import inside
-from stagewright.release.owners import Owners, files_of_root, split_pf
+from stagewright.release.bill import Component, Image
+from stagewright.release.components import component_of, split_pf
+from stagewright.release.owners import Owners, files_of_root
 
 pytestmark = as_root
 
@@ -80,8 +82,16 @@ def root(tmp_path: Path) -> Path:
     return tree
 
 
+AREAS = {"hello:amd64=1.0-1+b2": "main"}
+
+
+def components(root: Path, areas: dict[str, str]) -> list[Component]:
+    packages = inside(root, Owners.read).packages
+    return [component_of(package, {}, areas, Image.ROOT, "a test") for package in packages]
+
+
 def test_packages_have_their_records(root: Path) -> None:
-    ebuild, hello, firmware = inside(root, Owners.read).packages
+    ebuild, hello, firmware = components(root, AREAS)
     assert (ebuild.kind, ebuild.name, ebuild.version) == ("ebuild", "app-misc/a-b", "1.2-r3")
     assert (ebuild.license, ebuild.restrict, ebuild.files) == ("|| ( GPL-2 MIT )", ("bindist", "mirror"), 3)
     assert (hello.name, hello.version, hello.source) == ("hello", "1.0-1+b2", "hello-src 1.0-1")
@@ -89,21 +99,38 @@ def test_packages_have_their_records(root: Path) -> None:
     assert (firmware.license, firmware.source, firmware.files) == ("debian-non-free-firmware", "firmware-x 3", 1)
 
 
+def test_a_package_of_debian_is_free_only_if_an_index_of_the_archive_has_it(root: Path) -> None:
+    """Packages of other vendors have a Section without a part of the archive, too."""
+    assert [one.license for one in components(root, {})[1:]] == ["debian-unknown", "debian-non-free-firmware"]
+    other_version = {"hello:amd64=1.0-1+b3": "main"}
+    assert components(root, other_version)[1].license == "debian-unknown"
+
+
+def test_packages_that_are_not_completely_installed_count(root: Path) -> None:
+    status = root / "var/lib/dpkg/status"
+    status.write_text(STATUS.replace("install ok installed", "install ok half-configured", 1), encoding="utf-8")
+    assert len(components(root, AREAS)) == 3
+
+
+def test_the_copyright_file_is_kept(root: Path) -> None:
+    assert inside(root, Owners.read).packages[1].copyright == COPYRIGHT.strip()
+
+
 def test_every_file_has_its_owner_through_links_of_folders(root: Path) -> None:
     owners = inside(root, Owners.read)
     paths = ["/usr/bin/a-b", "/bin/hello", "/usr/lib/firmware/x.bin", "/usr/lib/py/__pycache__/x.cpython-311.pyc"]
-    assert [inside(root, owners.owner, path) for path in paths] == [0, 1, 2, 0]
+    assert [owners.owner(inside(root, owners.plain, path)) for path in paths] == [0, 1, 2, 0]
 
 
 def test_files_without_owner_are_listed(root: Path) -> None:
     owners = inside(root, Owners.read)
-    counts, unowned = inside(root, lambda: owners.of_paths(files_of_root()))
+    counts, unowned = owners.of_paths(inside(root, files_of_root))
     assert counts == {0: 4, 1: 1, 2: 1}
     assert sorted(unowned) == ["/etc/motd", "/usr/share/doc/hello/copyright"]
 
 
 def test_a_root_without_records_has_no_packages(tmp_path: Path) -> None:
-    assert inside(tmp_path, Owners.read).packages == []
+    assert list(inside(tmp_path, Owners.read).packages) == []
 
 
 @pytest.mark.parametrize(
@@ -125,5 +152,5 @@ def test_files_in_folders_that_are_too_deep_are_listed_by_their_first_folders(ro
     os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
     os.close(here)
     owners = inside(root, Owners.read)
-    _, unowned = inside(root, lambda: owners.of_paths(files_of_root()))
+    _, unowned = owners.of_paths(inside(root, files_of_root))
     assert [path for path in unowned if path.startswith("/etc/deep") and path.endswith("/.../file")]

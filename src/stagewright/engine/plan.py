@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.engine.workspace import Workspace
-from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.code_digest import code_digest
 from stagewright.graph.file_digest import tree_digest
 from stagewright.graph.keys import Difference, Key, KeySources, differences, keys_of
 from stagewright.graph.node import Graph, Node, Yields
+from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import module_of, tool_of
 from stagewright.project.model import Project
 from stagewright.store.digest_cache import DigestCache, ToolVersions
@@ -142,6 +143,20 @@ def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ..
         return chosen
     everything = tuple(entry.name for entry in workspace.project.all_entries() if entry.table != "seeds")
     return everything or tuple(known)
+
+
+def check_before_build(workspace: Workspace, targets: Iterable[str]) -> None:
+    """Raise everything that keeps the stages, tests and releases that these targets need from being built."""
+    project, graph = workspace.project, workspace.graph
+    needed = graph.closure(node_id for target in check_targets(workspace, targets) for node_id in graph.targets[target])
+    problems = [
+        error.at(entry.place(path))
+        for entry in project.all_entries()
+        if entry.node_id in needed and isinstance(entry.model, Stage)
+        for path, error in entry.model.before_build(project)
+    ]
+    if problems:
+        raise ProblemsError(problems)
 
 
 def _missing(graph: Graph, sinks: Iterable[str], present: set[str]) -> set[str]:

@@ -22,7 +22,7 @@ from stagewright.engine.enter import enter
 from stagewright.engine.fetching import Sources, fetch_sources
 from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
-from stagewright.engine.plan import Plan, State, check_targets, make_plan
+from stagewright.engine.plan import Plan, State, check_before_build, check_targets, make_plan
 from stagewright.engine.rebuild import Rebuilt, node_to_rebuild, rebuild
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
 from stagewright.engine.verify import PlanCheck, Verification, verify
@@ -142,6 +142,7 @@ class Session:
     def check(self, targets: Sequence[str] = (), *, locked: bool = False) -> tuple[str, ...]:
         """Return the targets, checked; with ``locked`` raise ``LOCK_STALE`` if a pin that they need is missing."""
         chosen = check_targets(self._workspace, targets)
+        check_before_build(self._workspace, targets)
         if locked:
             pins.require_pins(self._workspace, targets)
         return chosen
@@ -175,7 +176,8 @@ class Session:
 
     def logs(self, target: str) -> list[Path]:
         """Return the logs of the builds of a target or node, newest last. Raises ``NOT_BUILT`` if there is none."""
-        nodes = [target] if target in self.graph.nodes else self.graph.targets[self.check([target])[0]]
+        known = target in self.graph.nodes
+        nodes = [target] if known else self.graph.targets[check_targets(self._workspace, [target])[0]]
         folders = [self.store.log_folder(self.project.info.name, node) for node in nodes]
         logs = [
             path for folder in folders for path in sorted(folder.glob("*.log"), key=lambda log: log.stat().st_mtime)
@@ -254,7 +256,10 @@ class Session:
         self._resolve_pins(targets, locked=locked)
         plan = self.plan(targets)
         self._fetch_repositories(step.node for step in plan.to_build)
-        return self.plan(targets) if self._refresh() else plan
+        if not self._refresh():
+            return plan
+        self.check(targets)  # repositories that were fetched now can decide more
+        return self.plan(targets)
 
     def build(
         self,
@@ -350,7 +355,7 @@ class Session:
         These are missing pins, repositories, seeds, and the sources of stages that are not built; of all stages with
         ``everything`` or a ``mirror``. ``mirror`` is a folder that becomes a mirror of exactly these sources.
         """
-        self.check(targets)
+        check_targets(self._workspace, targets)
         if mirror:
             check_mirror(mirror)
         self.store.sweep(self._report)
@@ -372,7 +377,8 @@ class Session:
 
     def _build_seeds(self, targets: Sequence[str]) -> None:
         graph = self.graph
-        nodes = graph.closure(node for target in self.check(targets) for node in graph.targets[target])
+        chosen = check_targets(self._workspace, targets)
+        nodes = graph.closure(node for target in chosen for node in graph.targets[target])
         seeds = [name for name in self.project.entries["seeds"] if nodes.intersection(graph.targets[name])]
         if seeds:
             with contextlib.ExitStack() as held:

@@ -6,6 +6,7 @@ Format: Documentation/driver-api/early-userspace/buffer-format.rst of the kernel
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,28 +48,35 @@ _XZ_MEMORY = "--memlimit-decompress=512MiB"
 
 @dataclass(frozen=True)
 class InitramfsContents:
-    """Paths of the files in an initramfs, and dracut's modules; None if dracut did not make it."""
+    """Paths of the files in an initramfs, and dracut's modules; None if dracut did not make it.
+
+    ``regular`` are those of the paths that are regular files.
+    """
 
     paths: frozenset[str]
     modules: frozenset[str] | None
+    regular: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, path: Path, work: Path) -> InitramfsContents:
         """Read an initramfs; ``work`` takes a temporary file. Raises ``BAD_ARCHIVE`` if it is not an initramfs."""
         modules: list[str] | None = None
         paths: set[str] = set()
+        regular: set[str] = set()
         files = length = 0
         with path.open("rb") as packed, tempfile.TemporaryFile(dir=work) as unpacked:
             for stream in archives(path, packed, unpacked):
                 for entry in entries(stream):
                     name, size = entry.name, entry.size
                     paths.add(name)
+                    if stat.S_ISREG(entry.mode):
+                        regular.add(name)
                     files, length = files + 1, length + len(name)
                     if files > _MOST_FILES or length > _MOST_NAMES:
                         raise _invalid(f"too many files (more than {_MOST_FILES}, or {_MOST_NAMES} bytes of names)")
                     if name in _MODULES and size < _LONGEST:
                         modules = stream.read(size).decode(errors="replace").split()
-        return cls(frozenset(paths), None if modules is None else frozenset(modules))
+        return cls(frozenset(paths), None if modules is None else frozenset(modules), frozenset(regular))
 
     @property
     def by(self) -> InitramfsKind | None:
@@ -168,7 +176,7 @@ def entries(stream: IO[bytes]) -> Iterator[CpioEntry]:
         header = stream.read(_HEADER)
         if len(header) < _HEADER or header[:6] not in _MAGIC:
             raise _invalid("truncated")
-        size, length = number(header[54:62], 16), number(header[94:102], 16)
+        size, length = (number(header[place : place + 8], 16) for place in (54, 94))
         if size is None or not length or length > _LONGEST_NAME:
             raise _invalid("invalid header of a file")
         name = stream.read(length).rstrip(b"\0").decode(errors="replace").removeprefix("./")

@@ -13,7 +13,7 @@ from stagewright.portage.binhosts import INDEXES, Binhosts
 from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import PKGDIR, TMPDIR
 from stagewright.portage.distfiles import BuildDistfiles
-from stagewright.portage.ebuild_facts import EbuildFacts, EbuildMetadata
+from stagewright.portage.ebuild_records import EbuildMetadata, EbuildRecord
 from stagewright.portage.emerge_output import EmergeOutput, failure_excerpt
 from stagewright.portage.installed import Package
 from stagewright.portage.manifests import Manifests
@@ -193,12 +193,12 @@ class Portage:
         hosts = self.binhosts.fetch_binds() if self.binhosts else []
         return [*self.folders.distfiles.fetch_binds(), *hosts, *self.fetch_binds]
 
-    def ebuild_facts(self, packages: Iterable[Package], trees: Mapping[str, str]) -> list[EbuildFacts]:
-        """Return the facts about those of the packages that were merged. ``trees`` are digests by repository."""
+    def ebuild_records(self, packages: Iterable[Package], trees: Mapping[str, str]) -> list[EbuildRecord]:
+        """Return the records of those of the packages that were merged. ``trees`` are digests by repository."""
         seen = {bind.target: bind.source for bind in self.root.binds}  # a later mount hides an earlier one
         merged_trees = {repo.name: seen[repo.location] for repo in self.repos if repo.location in seen}
         metadata = EbuildMetadata(self.repos, self.folders.metadata, merged_trees)
-        return list(metadata.facts((package for package in packages if package.name in self.merged), trees))
+        return list(metadata.records((package for package in packages if package.name in self.merged), trees))
 
     def _take(self) -> None:
         if self.binpkgs:

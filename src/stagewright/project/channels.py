@@ -14,6 +14,12 @@ LicenseToken = Annotated[
 ]
 """A word of ACCEPT_LICENSE (make.conf(5)). A word overrides those before it."""
 
+LicenseName = Annotated[str, Matching(r"[A-Za-z0-9_][A-Za-z0-9+_.-]*", "the name of a licence")]
+"""The name of a licence, as in `licenses/` of a repository."""
+
+StageName = Annotated[str, Matching(r"\*|[A-Za-z0-9][A-Za-z0-9._+-]*", "the name of a stage or seed, or *")]
+"""The name of a stage or seed, of this project or of one that it has a root of; or ``*``."""
+
 FREE = ("@FREE",)
 """The licences that a channel accepts by default, as in Gentoo's profiles."""
 
@@ -26,6 +32,9 @@ class Channel(Section):
     Packages of Debian have the licences `debian-main`, `debian-contrib` and so on, by their part of the archive."""
     accept_restrict: list[Annotated[str, Matching("bindist|fetch|mirror", "bindist, fetch or mirror")]] = []
     """Accepted words of RESTRICT, as ACCEPT_RESTRICT in make.conf(5). The others refuse a package."""
+    unowned_license: dict[StageName, LicenseName] = {}
+    """Licences of files that belong to no package, by the stage or seed that made them; `*` for all others. Without an
+    entry, a distributable channel refuses these files, unless programs generate them."""
     distributable: bool = True
     """False for releases that others must not get. Stagewright marks these releases and does not publish them."""
     description: Annotated[str, Field(max_length=200)] = ""

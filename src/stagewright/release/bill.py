@@ -1,13 +1,13 @@
 """The bill of materials of an artifact: its packages, in which of its images each is, why, and files without owner.
 
-The manifest of an artifact has its bill in the entry ``bill``::
+A release has it as ``<artifact>.bill.json``::
 
     format       1
     components   packages, by kind, name and version: see Component
     unowned      files that belong to no package: image, origin, number of files, and their paths
     notices      what the bill lacks, in words
 
-A bill depends only on the inputs of its artifact.
+A bill depends only on the inputs of its artifact. It is made by nodes of the kind ``bill`` (kinds/releases/bill.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.ebuild_facts import SourceFile
 
 BILL = "bill.json"
-"""Name of the bill of a folder without a manifest."""
+"""The name of a bill, or the end of its name."""
 
 MOST_PATHS = 2000
 """The largest number of paths without owner that a bill names, for each image and origin."""
@@ -92,12 +92,23 @@ class Component(_Model):
 
 
 class Unowned(_Model):
-    """Files of an image that belong to no package. ``origin`` says what made them; ``paths`` can be incomplete."""
+    """Files of an image that belong to no package. ``paths`` can be incomplete.
+
+    ``origin`` is the id of the node that made them, ``maker`` says more. ``is_generated`` is True for links, caches and
+    configuration that programs write: they contain nothing that a licence could apply to.
+    """
 
     image: Image
     origin: str
     count: int
     paths: tuple[str, ...] = ()
+    maker: str = ""
+    is_generated: bool = False
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The values by which two entries are about the same files of two bills."""
+        return self.image, self.origin, self.maker, str(self.is_generated)
 
 
 class Bill(_Model):
@@ -125,15 +136,15 @@ class Bill(_Model):
 def joined(bills: Iterable[Bill]) -> Bill:
     """Return one bill of several. A package that is in several of them has one entry for each way it was built."""
     known: dict[tuple[str, ...], Component] = {}
-    unowned: dict[tuple[str, str], Unowned] = {}
+    unowned: dict[tuple[str, ...], Unowned] = {}
     notices: dict[str, None] = {}
     for bill in bills:
         for component in bill.components:
             before = known.get(component.identity)
             known[component.identity] = _both(before, component) if before else component
         for files in bill.unowned:
-            place = (files.image, files.origin)
-            unowned[place] = _more(unowned[place], files) if place in unowned else files
+            before_files = unowned.get(files.place)
+            unowned[files.place] = _more(before_files, files) if before_files else files
         notices.update(dict.fromkeys(bill.notices))
     return Bill(
         components=tuple(known[identity] for identity in sorted(known)),
@@ -158,14 +169,8 @@ def _both(one: Component, other: Component) -> Component:
     return facts.model_copy(update={"images": images, "why": {**other.why, **one.why}})
 
 
-def bill_of_manifest(manifest: Mapping[str, Any], path: Path) -> Bill:
-    """Return the bill in a manifest that was read from a path. Raises: FORMAT if it has none."""
-    return _validated(manifest.get("bill"), path)
-
-
 def _validated(data: Any, path: Path) -> Bill:
     try:
         return Bill.model_validate(data)
     except ValidationError as error:
-        hint = "build the artifact again: this version of Stagewright writes bills"
-        raise StagewrightError(Reason.FORMAT, f"{path}: no bill of materials in it", hint=hint) from error
+        raise StagewrightError(Reason.FORMAT, f"{path}: not a bill of materials") from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
@@ -11,16 +10,15 @@ from stagewright.graph.given import Given
 from stagewright.portage.licenses import NO_LICENSE, Accepted, expand, license_groups
 from stagewright.project.channels import Channel
 from stagewright.project.model import Project
-from stagewright.release.bill import Bill, Component
-
-MARK = "not-distributable"
-"""Part of the names of files that others must not get."""
-
-VARIABLE = "STAGEWRIGHT_CHANNEL"
-"""Entry of os-release(5) in roots that others must not get."""
+from stagewright.release.bill import Bill, Component, Unowned
+from stagewright.release.mark import MARK
 
 UNLICENSED = ("virtual/", "acct-user/", "acct-group/")
 """Categories whose packages contain nothing that a licence could apply to."""
+
+
+_SHOWN = 10
+"""The largest number of paths in a message."""
 
 
 class ChannelRules(Given):
@@ -30,6 +28,7 @@ class ChannelRules(Given):
     distributable: bool
     accept: tuple[str, ...]
     accept_restrict: tuple[str, ...] = ()
+    unowned_license: dict[str, str] = {}
     description: str = ""
 
     @property
@@ -40,18 +39,6 @@ class ChannelRules(Given):
     def to_dict(self) -> dict[str, Any]:
         """Return the entry ``channel`` of manifests."""
         return {"name": self.name, "distributable": self.distributable, "accept_license": list(self.accept)}
-
-
-def os_release(private_channel: str) -> dict[str, str]:
-    """Return the entries of os-release(5) for a root that others must not get."""
-    return {VARIABLE: f"{private_channel} ({MARK})"}
-
-
-def marked_name(name: str) -> str:
-    """Return the name of a file that others must not get: with a mark before its suffix."""
-    found = re.fullmatch(r"(.+?)((?:\.tar)?\.[A-Za-z][A-Za-z0-9]*)?", name)
-    assert found
-    return f"{found[1]}-{MARK}{found[2] or ''}"
 
 
 def channel_rules(project: Project, name: str) -> ChannelRules:
@@ -73,12 +60,13 @@ def rules_of(name: str, channel: Channel, groups: Mapping[str, Sequence[str]]) -
         distributable=channel.distributable,
         accept=expand(channel.accepted, groups),
         accept_restrict=tuple(channel.accept_restrict),
+        unowned_license=dict(sorted(channel.unowned_license.items())),
         description=channel.description,
     )
 
 
 def check_bill(rules: ChannelRules, bill: Bill, artifact: str) -> None:
-    """Check that a channel accepts everything in an artifact. Raises: LICENCE_REFUSED for each package that it refuses.
+    """Check that a channel accepts everything in an artifact. Raises: LICENCE_REFUSED for all that it refuses.
 
     Packages that were only used for building are not in the bill.
     """
@@ -88,6 +76,7 @@ def check_bill(rules: ChannelRules, bill: Bill, artifact: str) -> None:
         for component in bill.components
         for reason in refusals(rules, accepted, component)
     ]
+    problems += [error for files in bill.unowned for error in _unowned(rules, accepted, files, artifact)]
     if problems:
         raise ProblemsError(problems)
 
@@ -112,6 +101,23 @@ def _refusal(rules: ChannelRules, component: Component, artifact: str, reason: s
     places = [f"  in {image}: {component.why.get(image, 'its files are there')}" for image in component.images]
     hint = "remove the package, or accept it in the channel: accept_license, accept_restrict"
     return StagewrightError(Reason.LICENCE_REFUSED, message, detail="\n".join(places), hint=hint)
+
+
+def _unowned(rules: ChannelRules, accepted: Accepted, files: Unowned, artifact: str) -> Iterator[StagewrightError]:
+    """Yield an error for files that belong to no package if no licence is known that the channel accepts."""
+    if not rules.distributable or files.is_generated:
+        return
+    name = files.origin.removeprefix("seed:")
+    license_name = rules.unowned_license.get(name) or rules.unowned_license.get("*", "")
+    if license_name and not accepted.missing(license_name):
+        return
+    what = f"{files.count} files of {name} belong to no package" + (f" ({files.maker})" if files.maker else "")
+    reason = f"their licence {license_name} is not accepted" if license_name else "no licence is known"
+    message = f"{artifact}: {what} and {reason}; channel {rules.name!r} refuses them"
+    shown = [*files.paths[:_SHOWN], *(["..."] if files.count > _SHOWN else [])]
+    hint = f'name their licence in the channel: unowned_license = {{ "{name}" = "..." }}'
+    detail = "\n".join(f"  in {files.image}: {path}" for path in shown)
+    yield StagewrightError(Reason.LICENCE_REFUSED, message, detail=detail, hint=hint)
 
 
 def check_distributable(manifest: Mapping[str, Any], name: str) -> None:

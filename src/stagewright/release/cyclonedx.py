@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SUFFIX = "cdx.json"
 
+LIBRARY = "cyclonedx-python-lib"
+
 _ALGORITHMS = {"BLAKE2B": "BLAKE2B_512", "SHA512": "SHA_512", "SHA256": "SHA_256", "SHA1": "SHA_1", "MD5": "MD5"}
 
 
@@ -52,7 +54,7 @@ def bom_of(bill: Bill, subject: Subject) -> Bom:
     )
     licenses, refs = Licenses(), _refs(bill)
     bom = Bom(
-        serial_number=subject.identifier,
+        serial_number=subject.identifier(bill, LIBRARY),
         metadata=BomMetaData(timestamp=subject.time, tools=ToolRepository(components=[tool]), component=artifact),
         components=[_component(one, ref, licenses) for one, ref in zip(bill.components, refs, strict=True)],
     )

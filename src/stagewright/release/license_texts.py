@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stagewright.confined import Tree
@@ -16,6 +16,8 @@ from stagewright.portage.dependency_text import parse, words_of
 from stagewright.release.bill import Bill
 
 FOLDER = "licenses"
+
+DEBIAN = "debian"
 
 
 def license_names(bills: Iterable[Bill]) -> list[str]:
@@ -49,3 +51,35 @@ def _copied(tree: Tree, name: str, target: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def copy_copyright_files(bills: Iterable[Bill], folders: Iterable[Path], target: Path) -> list[str]:
+    """Copy the copyright files of Debian's packages into a folder. Return the packages that have none.
+
+    ``folders`` have the files by the names of packages. Different texts of one package are joined.
+    """
+    names = sorted({one.name for bill in bills for one in bill.components if one.kind == "deb"})
+    trees = [Tree(folder, links=False) for folder in folders]
+    missing = []
+    for name in names:
+        texts = dict.fromkeys(text for tree in trees if (text := _text(tree, name)) is not None)
+        if texts:
+            target.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(b"\n".join(texts))
+        else:
+            missing.append(name)
+    return missing
+
+
+def license_texts(names: Iterable[str], folder: Path) -> Mapping[str, str]:
+    """Return the texts of licences in a folder that :func:`copy_license_texts` has filled, by name."""
+    tree = Tree(folder, links=False)
+    found = {name: _text(tree, name) for name in names if "/" not in name}
+    return {name: text.decode(errors="replace") for name, text in found.items() if text is not None}
+
+
+def _text(tree: Tree, name: str) -> bytes | None:
+    try:
+        return tree.read(name)
+    except OSError:
+        return None

@@ -13,8 +13,7 @@
                 from other machines
     payload     for live media: architecture, kernels with their versions, requested firmware and microcode
     packages    by name: name (category/package-version), slot, repository, use, license, size in bytes, restrict,
-                properties; only those of Portage in the root
-    bill        all packages in the artifact, of its root and of its payload (release/bill.py)
+                properties; those of Portage in the root. A release also has a bill of materials
 
 Node ids come from the project that first built the artifact. Everything else depends only on the key.
 """
@@ -29,17 +28,15 @@ from typing import Any
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.installed import Package, packages_as_data
 from stagewright.release.artifact_digests import companion
-from stagewright.release.bill import Bill
 
 FORMAT = 1
 
 SUFFIX = "manifest.json"
 
 
-def write_manifest(artifact: Path, facts: Mapping[str, Any], packages: Sequence[Package], bill: Bill | None) -> None:
+def write_manifest(artifact: Path, facts: Mapping[str, Any], packages: Sequence[Package]) -> None:
     """Write the manifest of an artifact."""
-    named = {"bill": bill.to_dict()} if bill else {}
-    data = {"format": FORMAT, **facts, "packages": packages_as_data(packages), **named}
+    data = {"format": FORMAT, **facts, "packages": packages_as_data(packages)}
     companion(artifact, SUFFIX).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ from stagewright.graph.given import NotInKey
 from stagewright.portage.sign_packages import signing_failure
 from stagewright.project.fields import Matching, SecretPath, Section
 from stagewright.project.model import Fingerprint
+from stagewright.release import documents
 from stagewright.root.sandbox import Bind, signer
 from stagewright.run import Result, run
 
@@ -112,7 +113,7 @@ class OpenPgpSigning(Secrets):
 
     def _sign_with_file(self, requests: Sequence[str], inside: Path, out: Path) -> None:
         assert self.secret
-        with resources.as_file(resources.files("stagewright.release") / "data" / "sign_release.sh") as script:
+        with resources.as_file(resources.files(documents) / "data" / "sign_release.sh") as script:
             secret = Bind(Path(self.secret).expanduser(), "/tmp/secret")
             binds = [secret, Bind(script, "/tmp/sign.sh"), Bind(inside, "/tmp/in")]
             words = signer(out, "/tmp/out", ["sh", "/tmp/sign.sh", self.key, *requests], binds=binds)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.release.bill import BILL, Bill, bill_of_manifest
 from stagewright.release.manifest import SUFFIX, read_manifest
 from stagewright.release.notes import NotedArtifact, growth_by_package
 from stagewright.root.budget import parse_size
@@ -19,12 +18,10 @@ Row = tuple[int, str]
 """A number of bytes, and what has it."""
 
 
-def bill_in(tree: Path) -> Bill | None:
-    """Return the bill of an artifact in the store; None if its kind does not write bills."""
-    for path in sorted(tree.glob(f"*.{SUFFIX}")):
-        manifest = read_manifest(path)
-        return bill_of_manifest(manifest, path) if "bill" in manifest else None
-    return Bill.read(tree / BILL) if (tree / BILL).is_file() else None
+def packages_in(tree: Path) -> list[Row]:
+    """Return the packages of Portage in the root of an artifact, with their sizes, by its manifest if it has one."""
+    manifests = map(read_manifest, sorted(tree.glob(f"*.{SUFFIX}")))
+    return [(one["size"], one["name"]) for manifest in manifests for one in manifest["packages"]]
 
 
 def check_size(name: str, tree: Path, main: str | None, limit: str) -> None:
@@ -34,8 +31,7 @@ def check_size(name: str, tree: Path, main: str | None, limit: str) -> None:
     total, allowed = sum(sizes.values()), parse_size(limit)
     if total <= allowed:
         return
-    bill = bill_in(tree)
-    packages = _largest((one.size, str(one)) for one in bill.components) if bill else []
+    packages = _largest(packages_in(tree))
     files = _largest((size, file) for file, size in sizes.items()) if not main else []
     lines = [*_table("its largest packages, before compression:", packages), *_table("its largest files:", files)]
     what = f"{name}: {shown(total)}, which is {shown(total - allowed)} more than size = {limit!r}"

@@ -28,34 +28,39 @@ _ALGORITHMS = {"BLAKE2B": "BLAKE2B_512", "SHA512": "SHA512", "SHA256": "SHA256",
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9.-]+")
 
 
-def write_spdx(bill: Bill, subject: Subject, path: Path) -> None:
-    """Write a bill as an SPDX document."""
+LIBRARY = "spdx-tools"
+
+
+def write_spdx(bill: Bill, subject: Subject, path: Path, texts: Mapping[str, str] | None = None) -> None:
+    """Write a bill as an SPDX document. ``texts`` are those of licences, by name."""
     from spdx_tools.spdx.jsonschema.document_converter import DocumentConverter  # noqa: PLC0415  it takes long
 
-    data = DocumentConverter().convert(document_of(bill, subject))
+    data = DocumentConverter().convert(document_of(bill, subject, texts or {}))
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def document_of(bill: Bill, subject: Subject) -> Document:
-    """Return the SPDX document of a bill."""
+def document_of(bill: Bill, subject: Subject, texts: Mapping[str, str]) -> Document:
+    """Return the SPDX document of a bill, with the texts of licences that have no id there."""
     from spdx_tools.spdx import model  # noqa: PLC0415
 
-    builder = _Builder(model, bill, subject)
+    builder, identifier = _Builder(model, bill, subject), subject.identifier(bill, LIBRARY)
     info = model.CreationInfo(
         spdx_version="SPDX-2.3",
         spdx_id="SPDXRef-DOCUMENT",
         name=subject.name,
-        document_namespace=f"https://spdx.org/spdxdocs/{_NOT_IN_ID.sub('-', subject.name)}-{subject.identifier}",
+        document_namespace=f"https://spdx.org/spdxdocs/{_NOT_IN_ID.sub('-', subject.name)}-{identifier}",
         creators=[model.Actor(model.ActorType.TOOL, f"stagewright-{stagewright.__version__}")],
         created=subject.time.replace(tzinfo=None),
     )
     packages, relations = builder.packages(), builder.relations()
-    texts = builder.licenses.refs.items()
     named = [
-        model.ExtractedLicensingInfo(license_id=ref, license_name=name, extracted_text=f"See licenses/{name}")
-        for ref, name in sorted(texts)
+        model.ExtractedLicensingInfo(license_id=ref, license_name=name, extracted_text=texts.get(name) or _NO_TEXT)
+        for ref, name in sorted(builder.licenses.refs.items())
     ]
     return model.Document(info, packages=packages, relationships=relations, extracted_licensing_info=named)
+
+
+_NO_TEXT = "The text is part of the copyright files of the packages: see licenses/ of the release."
 
 
 class _Builder:

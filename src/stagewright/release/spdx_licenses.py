@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 
 from stagewright.portage.dependency_text import AnyOf, Part, When, parse
+from stagewright.release import documents
 from stagewright.release.bill import Component
 
 NOASSERTION = "NOASSERTION"
@@ -18,7 +20,7 @@ _NOT_IN_REF = re.compile(r"[^A-Za-z0-9.-]+")
 
 @functools.cache
 def _names() -> dict[str, str]:
-    text = (resources.files("stagewright.release") / "data" / "spdx_licenses.toml").read_text(encoding="utf-8")
+    text = (resources.files(documents) / "data" / "spdx_licenses.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
@@ -62,7 +64,9 @@ class Licenses:
     def _id(self, name: str) -> str:
         if found := _names().get(name) or _known(name):
             return found
-        ref = f"LicenseRef-{_NOT_IN_REF.sub('-', name).strip('-') or 'unnamed'}"
+        plain = _NOT_IN_REF.sub("-", name).strip("-")
+        unique = "" if plain == name else f"{plain and '-'}{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        ref = f"LicenseRef-{plain}{unique}"
         self.refs.setdefault(ref, name)
         return ref
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-from stagewright.release.bill import Bill, Component, bill_of_manifest
-from stagewright.release.manifest import read_manifest
+import stagewright
+from stagewright.release.bill import Bill, Component
 
 _SPACE = uuid.UUID("3e9d7c39-6d0e-5c1c-9d53-5d8f0a4f2a11")
 """Name space of the identifiers of bills (RFC 9562, version 5)."""
@@ -28,21 +30,16 @@ class Subject:
     epoch: int
     digests: Mapping[str, str]
 
-    @property
-    def identifier(self) -> uuid.UUID:
-        """An identifier that follows from the key and the name."""
-        return uuid.uuid5(_SPACE, f"{self.key} {self.name}")
+    def identifier(self, bill: Bill, *libraries: str) -> uuid.UUID:
+        """Return an identifier for a document of a bill that these libraries write. Another content has another one."""
+        content = json.dumps([bill.to_dict(), [f"{name} {version(name)}" for name in libraries]], sort_keys=True)
+        digest = hashlib.sha256(content.encode(errors="replace")).hexdigest()
+        return uuid.uuid5(_SPACE, f"{self.key} {self.name} {stagewright.__version__} {digest}")
 
     @property
     def time(self) -> datetime.datetime:
         """The time stamp."""
         return datetime.datetime.fromtimestamp(self.epoch, datetime.UTC)
-
-
-def read_bill(manifest: Path) -> tuple[Subject, Bill]:
-    """Return the artifact and the bill in a manifest. Raises: FORMAT if the file is not a manifest with a bill."""
-    data = read_manifest(manifest)
-    return subject_of(data), bill_of_manifest(data, manifest)
 
 
 def subject_of(manifest: Mapping[str, Any]) -> Subject:
@@ -60,11 +57,11 @@ def subject_of(manifest: Mapping[str, Any]) -> Subject:
 
 def package_url(component: Component) -> str:
     """Return the package URL (purl) of a package."""
-    version = quote(component.version, safe="")
+    release = quote(component.version, safe="")
     if component.kind == "deb":
         head, qualifiers = f"deb/debian/{quote(component.name, safe='')}", {"arch": component.arch}
     else:
         head = f"ebuild/{quote(component.name, safe='/')}"
         qualifiers = {"repository": component.repository, "slot": component.slot}
     tail = "&".join(f"{name}={quote(value, safe='')}" for name, value in qualifiers.items() if value)
-    return f"pkg:{head}@{version}{'?' if tail else ''}{tail}"
+    return f"pkg:{head}@{release}{'?' if tail else ''}{tail}"

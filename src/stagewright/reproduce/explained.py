@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.project.unreproducible import Unreproducible
-from stagewright.release.owners import split_pf
+from stagewright.release.components import split_pf
 from stagewright.reproduce.differences import FileDifference
 from stagewright.reproduce.diffoscope import diffoscope
 from stagewright.reproduce.file_owners import FileOwner, file_owners

@@ -25,7 +25,7 @@ from stagewright.root.network import Service
 from stagewright.root.root import Root
 from stagewright.root.sandbox import PLACE, Bind, bootstrapper
 from stagewright.run import Result, run
-from stagewright.seeds import apt, pypi
+from stagewright.seeds import apt, debian_areas, pypi
 from stagewright.trees import remove_tree
 
 UNUSED = ("man", "doc", "info", "locale", "i18n", "bash-completion", "lintian", "bug")
@@ -139,8 +139,11 @@ def resolve_packages(request: DebianRequest, folder: Path, cache: Path, log: IO[
 
 def bootstrap(
     request: DebianRequest, pin: Mapping[str, Any], folder: Path, cache: Path, epoch: int, log: IO[str]
-) -> Path:
-    """Bootstrap the root of a pin. Raises ``LOCK_STALE`` if the sources do not have its versions any more."""
+) -> tuple[Path, dict[str, str]]:
+    """Bootstrap the root of a pin. Return it, and the part of Debian's archive of each package.
+
+    Raises ``LOCK_STALE`` if the sources do not have its versions any more.
+    """
     own = folder / "bootstrap"
     try:
         options = ["--format=directory", f"--extract-hook={_ASK_VERSIONS}"]
@@ -150,6 +153,7 @@ def bootstrap(
             found = _versions(Tree(own).read("candidates").decode().splitlines())
             _require_pinned(pin, {name: found.get(name, "no version") for name in _versions(pin["packages"])})
         raise
+    areas = debian_areas.areas_of(Tree(own).text(debian_areas.FILE, errors="replace").splitlines(), pin["packages"])
     tree = (own / "tree").rename(folder / "tree")
     root = Root(tree, tree, log=log)
     _check_versions(root, pin)
@@ -158,7 +162,7 @@ def bootstrap(
         _adapt(root, request.arch.port)
     _clean(tree)
     clamp_times(tree, epoch)
-    return tree
+    return tree, areas
 
 
 def _mmdebstrap(
@@ -178,7 +182,8 @@ def _mmdebstrap(
     (own / "sources.list").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (own / "pins").write_text("".join(f"{name}\n" for name in pins), encoding="utf-8")
     inside = Path(PLACE)
-    words = ["mmdebstrap", *options, *_arguments(request, inside / "apt.conf"), request.suite]
+    hooks = [] if target == "/dev/null" else [f"--customize-hook={debian_areas.hook(inside)}"]
+    words = ["mmdebstrap", *options, *_arguments(request, inside / "apt.conf"), *hooks, request.suite]
     words += [str(inside / target), str(inside / "sources.list")]
     services = [*request.services, *apt.local_services([configuration, *lines])]
     reads = apt.local_files([configuration, *lines])
@@ -202,6 +207,7 @@ def _arguments(request: DebianRequest, configuration: Path) -> list[str]:
         '--aptopt=Acquire::Languages "none"',
         f"--aptopt={configuration}",
         *excluded,
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",  # releases need the terms of licences
         "--dpkgopt=path-exclude=/usr/lib/*/gconv/*",
         "--dpkgopt=path-exclude=/etc/kernel/*",
         f"--setup-hook={_NO_KERNEL_HOOKS}",

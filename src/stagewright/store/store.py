@@ -7,10 +7,11 @@
     layers/<key>/tree/           what one root adds to the roots below it, plain files that overlayfs can stack
     layers/<key>/ids             whose ids own the files (ids.py); no other ids can use the layer
     layers/<key>/binpkgs/        the binary packages that it contains, hard links to those of the cache
-    layers/<key>/packages.gz     facts about the packages that it adds (kinds/common/records.py)
+    layers/<key>/packages.gz     records about the packages that it adds (kinds/common/records.py)
     layers/<key>/content.gz      a list of all files, with digests (store/content.py)
     layers/<key>/meta.json       written last: a layer without it does not exist
     artifacts/<key>/tree/        files for users or for other nodes
+    artifacts/<key>/packages.gz  records about the packages that it was made of, for some kinds
     artifacts/<key>/content.gz
     artifacts/<key>/meta.json
     damaged/<key>.<id>/          results that are not what their list says (store/integrity.py), and layers with other
@@ -238,9 +239,9 @@ class Store:
         folders = (self.folder(Yields.LAYER, layer) / "binpkgs" for layer in self.meta(Yields.LAYER, key).stack)
         return [path for folder in folders for path in sorted(folder.glob("*/*/*.gpkg.tar"))]
 
-    def records(self, key: str) -> Path:
-        """Return the path of the facts about the packages that a layer adds. Layers without packages have no file."""
-        return self.folder(Yields.LAYER, key) / "packages.gz"
+    def records(self, yields: Yields, key: str) -> Path:
+        """Return the path of a result's records about packages. Not every result has this file."""
+        return self.folder(yields, key) / "packages.gz"
 
     def commit(
         self,

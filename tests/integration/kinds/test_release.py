@@ -145,7 +145,7 @@ def test_a_missing_key_is_reported_before_the_build(bench: Bench, tmp_path: Path
 def test_a_release_is_planned_like_a_stage(bench: Bench) -> None:
     write_project(bench.project, TABLES)
     plan = call("plan", "--json", cwd=bench.project, store=bench.store).plan
-    assert set(plan["release:everything"]["inputs"].values()) == {"packed", "other"}
+    assert set(plan["release:everything"]["inputs"].values()) == {"packed", "other", "bill:it"}
 
 
 def test_a_release_is_published_by_the_command(bench: Bench, tmp_path: Path) -> None:

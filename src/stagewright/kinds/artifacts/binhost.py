@@ -19,12 +19,12 @@ from pydantic import Field
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.graph.node import Node, NodeFiles
-from stagewright.kinds.common.artifact import ArtifactKind
+from stagewright.kinds.common.artifact import ArtifactKind, Ingredient
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
-from stagewright.kinds.common.records import read_records
+from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.tools import GNUPG
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage import gpkg
@@ -36,8 +36,6 @@ from stagewright.portage.sign_packages import PackageSigner
 from stagewright.project.fields import Matching, SecretPath, Section, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
-from stagewright.release.bill import BILL, Bill
-from stagewright.release.owners import bill_of_index
 
 PUBLIC_KEY = "signing-key.asc"
 """Name of the file with the public key, in the folder of the index. Machines that use the packages need the key."""
@@ -125,7 +123,8 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         """Return the repositories and settings of the Portage that writes the index."""
         portage = self._portage(scope.project)
         seen = portage.node_context(node_id, scope)
-        return PublishedContext(**{**dict(seen), "portage": portage})
+        private = scope.private_channel(self)
+        return PublishedContext(**{**dict(seen), "portage": portage, "private_channel": private})
 
     def node_inputs(self, scope: Scope) -> dict[str, str]:
         """Return the nodes of the roots, and of the root whose Portage writes the index."""
@@ -134,6 +133,10 @@ class BinhostStage(ArtifactKind, kind="binhost"):
     def node_files(self, scope: Scope) -> NodeFiles:
         """Return the repositories and confdirs of the Portage that writes the index."""
         return self._portage(scope.project).node_files(scope)
+
+    def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
+        """Return the packages themselves: only this node knows which of the roots' packages there are."""
+        return [Ingredient(stage=name)]
 
     def missing(self) -> Iterator[StagewrightError]:
         """Yield errors for missing files of the secret key. Without this check, a build could fail after hours."""
@@ -160,10 +163,12 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         index = date_index(with_digests(index, folder))
         (folder / "Packages").write_text(index, encoding="utf-8")
         (folder / "Packages.gz").write_bytes(gzip.compress(index.encode(), mtime=work.epoch))
-        self._bill(work, index).write(folder / BILL)
+        records = self._records(work, index).write(work.folder)
         size = sum(path.stat().st_size for path in packages)
         signed = self.sign.key.upper() if self.sign else None
-        return Built(folder, PublishedFacts(packages=len(packages), bytes=size, signed=signed))
+        digest, path = (records.digest, records.path) if records else (None, None)
+        facts = PublishedFacts(packages=len(packages), bytes=size, signed=signed, records=digest)
+        return Built(folder, facts, records=path)
 
     def _index(self, work: Work[PublishedContext], folder: Path) -> str:
         """Return the index that Portage writes inside the root, which cannot change the packages."""
@@ -173,10 +178,11 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         root.run("emaint", "--fix", "binhost", env={"FEATURES": "-compress-index binpkg-ignore-signature", **QUIET})
         return pkgdir.own.text("Packages")
 
-    def _bill(self, work: Work[PublishedContext], index: str) -> Bill:
-        """Return the bill of the packages in an index."""
+    def _records(self, work: Work[PublishedContext], index: str) -> Records:
+        """Return the records of the packages in an index."""
         layers = [layer for role in sorted(work.inputs) for layer in work.layers(role)]
-        return bill_of_index(entries_of(index), read_records(work.store, layers))
+        packed = {entry.get("CPV") for entry in entries_of(index)}
+        return Records([one for one in Records.of_layers(work.store, layers).ebuilds if one.package in packed])
 
     def _collect(self, work: Work[PublishedContext], folder: Path) -> None:
         """Link the packages of all layers, each once.

@@ -15,9 +15,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.graph.node import Demand, Node, Yields
-from stagewright.kinds.common.artifact import FileArtifactKind, mark_root, mount_to_read
+from stagewright.kinds.common.artifact import FileArtifactKind, Ingredient, mark_root, mount_to_read
 from stagewright.kinds.common.base import Scope
-from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import ArtifactContext, StageContext
 from stagewright.kinds.common.tools import TAR, ZSTD, Tool
 from stagewright.kinds.common.work import Built, Work
@@ -71,6 +70,10 @@ class Tarball(FileArtifactKind, kind="tarball"):
             raise PydanticCustomError("level", "{program} has levels up to {highest}", facts)
         return level
 
+    def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
+        """Return the root."""
+        return [Ingredient(stage=self.root)]
+
     def file_name(self, node_id: str, scope: Scope) -> str:
         """Return the name of the file, with its suffix."""
         name = self.name or f"{self.root}-{scope.arch(self.root)}-{scope.project.info.version}"
@@ -87,7 +90,6 @@ class Tarball(FileArtifactKind, kind="tarball"):
         work.phase("pack")
         root, packages = mount_to_read(work, "root")
         target = work.new_folder("tree") / work.context.file_name
-        bill = root_bill(work, "root", root)
         if private := work.context.private_channel:
             layers = [work.store.tree(Yields.LAYER, layer.key) for layer in work.layers("root")]
             root = work.folder / "marked"
@@ -102,7 +104,7 @@ class Tarball(FileArtifactKind, kind="tarball"):
             devices=work.devices("root", root),
             progress=_meter(work, sum(layer.size for layer in work.layers("root"))),
         )
-        return self.release(work, target, packages, packed.archive, packed.contents, bill=bill)
+        return self.release(work, target, packages, packed.archive, packed.contents)
 
     @property
     def _level(self) -> int:

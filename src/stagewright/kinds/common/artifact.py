@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.given import NotInKey
+from stagewright.graph.given import Given, NotInKey
 from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.context import ArtifactContext, ReleasedContext, StageContext
@@ -22,9 +22,8 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.installed import Package, packages_of
 from stagewright.project.fields import Matching
 from stagewright.release.artifact_digests import FileDigests, write_digests
-from stagewright.release.bill import Bill
-from stagewright.release.channel import marked_name, os_release
 from stagewright.release.manifest import write_manifest
+from stagewright.release.mark import marked_name, os_release
 from stagewright.root import files
 from stagewright.root.budget import Size
 from stagewright.root.overlay import mount_layers
@@ -37,6 +36,18 @@ Percent = Annotated[str, Matching(r"[0-9]{1,4}(\.[0-9]{1,2})?%", 'a percentage s
 """A percentage, with its sign."""
 
 
+class Ingredient(Given):
+    """A root, the parts of a payload, or a folder of packages in an artifact: its node is named by a stage or seed.
+
+    ``kernels`` are the names of the kernels, default: all. ``parts`` are names of more parts. Modules and firmware of a
+    payload always count. Both are for stages whose results have parts (kinds/common/parts.py).
+    """
+
+    stage: str
+    kernels: tuple[str, ...] | None = None
+    parts: tuple[str, ...] = ()
+
+
 class OutputKind(Stage):
     """Base of kinds whose files Stagewright links into the output folder of the project: artifacts and reports.
 
@@ -47,7 +58,7 @@ class OutputKind(Stage):
 
     def output_name(self, node: Node, target: str) -> str:
         """Return the name in the output folder. ``target`` is the name of the stage."""
-        return target
+        return marked_name(target) if getattr(node.context, "private_channel", "") else target
 
 
 class ArtifactKind(OutputKind):
@@ -57,6 +68,13 @@ class ArtifactKind(OutputKind):
     """The largest permitted size of the file, or of all files of a folder, such as 700M (powers of 1024)."""
     grow: Annotated[Percent | None, NotInKey()] = None
     """The largest permitted growth since the last release, such as `5%`. A release with `previous` checks it."""
+
+    def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
+        """Return what the artifact contains, for its bill of materials. ``name`` is that of the stage.
+
+        A kind without ingredients has no bill, so a channel refuses its artifacts.
+        """
+        return []
 
 
 class FileArtifactKind(ArtifactKind):
@@ -94,18 +112,16 @@ class FileArtifactKind(ArtifactKind):
         packages: Sequence[Package],
         digests: FileDigests,
         *companions: FileDigests,
-        bill: Bill | None = None,
         **more: Any,
     ) -> Built:
         """Write DIGESTS, .sha256 and the manifest of a file, and return the folder with all of them.
 
-        ``packages`` are those of Portage in its root. ``bill`` has everything in the file; a release needs it.
-        ``companions`` are the digests of companion files that exist already. ``more`` are entries of the manifest that
-        only this kind has.
+        ``packages`` are those of Portage in its root. ``companions`` are the digests of companion files that exist
+        already. ``more`` are entries of the manifest that only this kind has.
         """
         write_digests(file, [digests, *companions])
         others = {_role(file, companion): companion.to_dict() for companion in companions}
-        write_manifest(file, {**manifest_of(work, digests), **others, **more}, packages, bill)
+        write_manifest(file, {**manifest_of(work, digests), **others, **more}, packages)
         return Built(file.parent, ArtifactFacts(file=file.name, bytes=digests.size))
 
 

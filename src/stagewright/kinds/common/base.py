@@ -24,6 +24,7 @@ from stagewright.project.fields import ByValue, NodeRef, ProjectFile, Section, m
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Pin
 from stagewright.project.model import Entry, Project, node_id
+from stagewright.project.source import KeyPath
 from stagewright.root.root import Root
 
 INTERNAL = ""
@@ -161,6 +162,13 @@ class Stage(Section):
             settings={name: path for is_source, name, path in found if not is_source},
             sources={name: path for is_source, name, path in found if is_source},
         )
+
+    def before_build(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Yield errors that keep this entry from being built, but do not concern other entries and commands.
+
+        Stagewright calls it before it builds anything, and for ``stagewright check``.
+        """
+        yield from ()
 
     def missing(self) -> Iterator[StagewrightError]:
         """Yield an error for each requirement that this computer does not meet, apart from programs.

@@ -54,6 +54,8 @@ class PackageContext(StageContext):
     """A folder with distfiles, searched before the mirrors."""
     services: Annotated[tuple[str, ...], NotInKey()] = ()
     """Services of this machine that the fetch step can reach: addresses with ports."""
+    private_channel: Annotated[str, NotInKey()] = ""
+    """The channel, if others must not get the files of an artifact. Its output folder then says so."""
 
 
 class SeedContext(StageContext):

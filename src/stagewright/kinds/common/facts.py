@@ -23,6 +23,9 @@ class Facts(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
+    records: str | None = None
+    """Digest of the file with records about packages (kinds/common/records.py)."""
+
     @classmethod
     def of(cls: type[F], meta: Meta) -> F:
         """Return the facts of a result in the store."""
@@ -67,8 +70,6 @@ class LayerFacts(Facts):
     """Device nodes of a seed, which layers do not have."""
     archive: dict[str, str | int] | None = None
     """Origin of a seed: file or image, with digests."""
-    records: str | None = None
-    """Digest of the file with facts about the packages that this layer adds (kinds/common/records.py)."""
 
     @property
     def remembered(self) -> Sequence[Package]:

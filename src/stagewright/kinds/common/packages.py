@@ -16,7 +16,7 @@ from stagewright.graph.node import Demand, NodeFiles
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.context import BinhostDescription, PackageContext, RepoDescription, StageContext
 from stagewright.kinds.common.facts import BinhostPackages, LayerFacts
-from stagewright.kinds.common.records import write_records
+from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, ZSTD
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.binhosts import Binhosts, Host
@@ -317,7 +317,7 @@ def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: 
         found = {host: BinhostPackages.model_validate(known) for host, known in used.items()}
         facts = facts.model_copy(update={"binhosts": found})
     packages = inside(root.path, installed_packages, Path("/")) or list(facts.remembered)
-    records = write_records(portage.ebuild_facts(packages, work.key.data["repos"]), work.folder)
+    records = Records(portage.ebuild_records(packages, work.key.data["repos"])).write(work.folder)
     if records:
         facts = facts.model_copy(update={"records": records.digest})
     inside(root.upper, clamp_records, Path("/"), work.epoch)

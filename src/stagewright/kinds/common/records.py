@@ -1,64 +1,101 @@
-"""``packages.gz`` of a layer: facts about the packages that the layer adds, for the bill of materials of artifacts.
+"""``packages.gz`` of a result: records about packages, which bills of materials are made from later (kinds/releases).
 
-A JSON list of ``EbuildFacts``, compressed by gzip. The facts of the layer have the SHA-256 of the file. So an artifact
-that is made later, without the ebuild repository, can name the sources of its packages.
+A layer has records of the packages that it adds. A result that takes parts of a root, such as a payload, has records of
+that root (kinds/common/parts.py). The file is JSON, compressed by gzip; the facts of the result have its SHA-256. All
+is recorded as the root and the repository have it, so that bills can change without a build of the result.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
-from stagewright.kinds.common.facts import LayerFacts
-from stagewright.portage.ebuild_facts import EbuildFacts
+from stagewright.graph.node import Yields
+from stagewright.kinds.common.facts import Facts
+from stagewright.portage.ebuild_records import EbuildRecord
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store
 
-_LARGEST = 256 << 20
+_LARGEST = 1 << 30
 
 
 @dataclass(frozen=True)
-class Records:
+class RecordsFile:
     """A written file and its digest."""
 
     path: Path
     digest: str
 
 
-def write_records(facts: Sequence[EbuildFacts], folder: Path) -> Records | None:
-    """Write the facts of a layer into a work folder; None without facts."""
-    if not facts:
-        return None
-    rows = [one.model_dump(mode="json", exclude_defaults=True) for one in sorted(facts, key=lambda one: one.package)]
+@dataclass(frozen=True)
+class Records:
+    """Records of the ebuilds of packages, and parts of Debian's archive by package (NAME:ARCH=VERSION)."""
+
+    ebuilds: Sequence[EbuildRecord] = ()
+    areas: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the records as JSON-able data."""
+        rows = [one.model_dump(mode="json") for one in sorted(self.ebuilds, key=lambda one: one.package)]
+        return {"ebuilds": rows, "areas": dict(sorted(self.areas.items()))}
+
+    def write(self, folder: Path) -> RecordsFile | None:
+        """Write the records into a work folder; None without any."""
+        return write_data(self.to_dict(), folder) if self.ebuilds or self.areas else None
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Records:
+        """Return the records in data from :func:`read_data`."""
+        ebuilds = (EbuildRecord.model_validate(one) for one in data.get("ebuilds", ()))
+        return cls(tuple(ebuilds), data.get("areas", {}))
+
+    @classmethod
+    def of_layers(cls, store: Store, layers: Iterable[Meta]) -> Records:
+        """Return the records of a root; ``layers`` are topmost first. Raises: DAMAGED as :func:`read_data`."""
+        ebuilds: dict[str, EbuildRecord] = {}
+        areas: dict[str, str] = {}
+        for layer in layers:
+            found = cls.of_data(read_data(store, Yields.LAYER, layer))
+            for one in found.ebuilds:
+                ebuilds.setdefault(one.package, one)
+            areas = {**found.areas, **areas}
+        return cls(tuple(ebuilds.values()), areas)
+
+    def with_ebuilds(self, newer: Iterable[EbuildRecord]) -> Records:
+        """Return the records with others, which replace those of the same packages."""
+        known = self.by_package | {one.package: one for one in newer}
+        return Records(tuple(known.values()), self.areas)
+
+    @property
+    def by_package(self) -> dict[str, EbuildRecord]:
+        """The records of ebuilds by package (category/name-version)."""
+        return {one.package: one for one in self.ebuilds}
+
+
+def write_data(data: Mapping[str, Any], folder: Path) -> RecordsFile:
+    """Write records into a work folder."""
     path = folder / "packages.gz"
-    path.write_bytes(gzip.compress(json.dumps(rows, ensure_ascii=False).encode(), mtime=0))
-    return Records(path, file_digest(path))
+    path.write_bytes(gzip.compress(json.dumps(data).encode("ascii"), 6, mtime=0))
+    return RecordsFile(path, file_digest(path))
 
 
-def read_records(store: Store, layers: Iterable[Meta]) -> dict[str, EbuildFacts]:
-    """Return the facts about the packages (category/name-version) of a root; ``layers`` are topmost first.
-
-    Raises: DAMAGED if a file is not what its layer says.
-    """
-    found: dict[str, EbuildFacts] = {}
-    for layer in layers:
-        digest = LayerFacts.of(layer).records if layer.facts.get("records") else None
-        if digest:
-            for facts in _read(store.records(layer.key), digest):
-                found.setdefault(facts.package, facts)
-    return found
-
-
-def _read(path: Path, digest: str) -> list[EbuildFacts]:
+def read_data(store: Store, yields: Yields, result: Meta) -> Mapping[str, Any]:
+    """Return the records of a result, empty if it has none. Raises: DAMAGED if the file is not what the result says."""
+    digest = Facts.of(result).records if result.facts.get("records") else None
+    if not digest:
+        return {}
+    path = store.records(yields, result.key)
     try:
         if file_digest(path) == digest:
             with gzip.open(path) as stream:
-                return [EbuildFacts.model_validate(row) for row in json.loads(stream.read(_LARGEST))]
+                data: Mapping[str, Any] = json.loads(stream.read(_LARGEST))
+            return data
     except (OSError, EOFError, ValueError) as error:
         raise _damaged(path) from error
     raise _damaged(path)
@@ -66,4 +103,4 @@ def _read(path: Path, digest: str) -> list[EbuildFacts]:
 
 def _damaged(path: Path) -> StagewrightError:
     hint = "run stagewright gc after removing the folder, then build again"
-    return StagewrightError(Reason.DAMAGED, f"{path}: changed since the layer was built", hint=hint)
+    return StagewrightError(Reason.DAMAGED, f"{path}: changed since the result was built", hint=hint)

@@ -37,7 +37,7 @@ class Built:
     facts: Facts
     below: tuple[str, ...] = ()
     binpkgs: Path | None = None  # a folder of the binary packages that were installed into the tree
-    records: Path | None = None  # a file with facts about these packages (kinds/common/records.py)
+    records: Path | None = None  # a file with records about packages (kinds/common/records.py)
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,12 @@ from pydantic_core import PydanticCustomError
 from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Demand
-from stagewright.kinds.common.artifact import FileArtifactKind, mark_root
+from stagewright.kinds.common.artifact import FileArtifactKind, Ingredient, mark_root
 from stagewright.kinds.common.base import Scope
-from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.common.tools import TAR, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2
-from stagewright.kinds.media.payload_bill import read_payload_bill
 from stagewright.kinds.media.squashfs import add_modules
 from stagewright.media.arguments import SystemArguments
 from stagewright.media.disk import MIB, ROOT_PARTITIONS, DiskLayout, make_disk
@@ -41,7 +39,6 @@ from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.archive import list_tree
 from stagewright.release.artifact_digests import digest_artifact
-from stagewright.release.bill import joined
 from stagewright.root import files
 from stagewright.root.budget import Size, measure, parse_size
 from stagewright.root.emulation import machine_of
@@ -123,6 +120,10 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
             hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
             yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
+    def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
+        """Return the root, and the parts of the payload that are on the disk."""
+        return [Ingredient(stage=self.root), Ingredient(stage=self.boot, parts=(f"loader-{self.loader}",))]
+
     def file_name(self, node_id: str, scope: Scope) -> str:
         """Return the name of the image: project, stage, architecture and version."""
         info = scope.project.info
@@ -138,8 +139,6 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         payload = work.artifact("boot")
         root = work.mount("root")
         packages = packages_of(root.path, work.remembered("root"))
-        parts = read_payload_bill(payload, Payload.read(payload).kernels, f"loader-{self.loader}")
-        bill = joined([root_bill(work, "root", root.path), parts])
         layout = self._layout(work, root)
         efi = self._efi_files(work, layout, payload)
         add_modules(root, payload, work.epoch)
@@ -159,7 +158,7 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
             run([*words, raw, target], log=work.log)
             raw.unlink()
         work.phase("digest")
-        return self.release(work, target, packages, digest_artifact(target), contents, bill=bill)
+        return self.release(work, target, packages, digest_artifact(target), contents)
 
     def _layout(self, work: Work[DiskContext], root: Root) -> DiskLayout:
         machine = machine_of(root.path) or host_machine()

@@ -39,9 +39,10 @@ from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.common.parts import write_parts
 from stagewright.kinds.common.tools import SIGN
 from stagewright.kinds.common.work import Built, Work
-from stagewright.kinds.media.payload_bill import write_payload_bill
+from stagewright.kinds.media.payload_parts import payload_parts
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware_files import choose_firmware, copy_firmware, missing_firmware
@@ -116,7 +117,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         if self.default is not None and self.default not in self.kernels:
             facts = {"name": repr(self.default), "hint": f"known names: {', '.join(self.kernels) or 'none'}"}
             raise PydanticCustomError("kernels", "`default`: kernel {name} not found in `kernels`", facts)
-        if "gentoo" in self._named() and self._first() != "gentoo":
+        if "gentoo" in self._named() and self.first_kernel != "gentoo":
             facts = {"hint": 'choose another name, or set default = "gentoo"'}
             raise PydanticCustomError(
                 "kernels", "the name gentoo is for the first kernel, which becomes boot/gentoo", facts
@@ -150,7 +151,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         compiles = any(kernel.from_sources for kernel in self._named().values())
         return replace(
             node,
-            settings=self.model_copy(update={"default": self._first() if self.kernels else None}),
+            settings=self.model_copy(update={"default": self.first_kernel if self.kernels else None}),
             tools=(*node.tools, *([SIGN.program] if self.secure_boot else [])),
             demand=replace(node.demand, cores=_TO_COMPILE) if compiles else node.demand,
         )
@@ -176,12 +177,14 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     def _named(self) -> dict[str, Kernel]:
         return self.kernels or {"gentoo": self.kernel}
 
-    def _first(self) -> str:
+    @property
+    def first_kernel(self) -> str:
+        """The name of the kernel that becomes boot/gentoo."""
         return self.default or next(iter(self._named()))
 
     def _ordered(self) -> list[str]:
         """Return the names of the kernels: the first kernel, then the others by name."""
-        return sorted(self._named(), key=lambda name: (name != self._first(), name))
+        return sorted(self._named(), key=lambda name: (name != self.first_kernel, name))
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages, and the packages of each kernel."""
@@ -216,10 +219,15 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             },
         )
         made.write(payload)
-        write_payload_bill(work, root, portage, made, {name: sources.tree for name, sources in prepared.items()})
+        trees = {name: sources.tree for name, sources in prepared.items()}
+        overlay = work.files[self.initramfs.overlay] if self.initramfs.overlay else None
+        parts = payload_parts(root, made, payload, trees, overlay, work.folder)
+        records = write_parts(work, "root", root, portage, parts)
         files.clamp_times(payload, work.epoch)
         size = (payload / kernels[0].initramfs).stat().st_size
-        return Built(payload, PayloadFacts(kernel=kernels[0].version, initramfs_bytes=size, payload=made))
+        version = kernels[0].version
+        facts = PayloadFacts(kernel=version, initramfs_bytes=size, payload=made, records=records.digest)
+        return Built(payload, facts, records=records.path)
 
     def shell_root(self, work: Work[PackageContext]) -> Root:
         """Return the environment of the payload, with the finished parts at /mnt/payload."""
@@ -289,7 +297,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
     ) -> BootKernel:
         """Make one kernel with its packages and its initramfs, and copy it out before the next one is made."""
         settings, payload = self._named()[name], work.folder / "payload"
-        kernel, initramfs = kernel_paths(name, first=name == self._first())
+        kernel, initramfs = kernel_paths(name, first=name == self.first_kernel)
         work.phase(f"kernel {name}")
         overlay = work.files[self.initramfs.overlay] if self.initramfs.overlay else None
         environment = kernel_environment(self, root, portage, work)

@@ -11,13 +11,12 @@ from dataclasses import asdict, replace
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, NodeFiles
-from stagewright.kinds.common.artifact import FileArtifactKind
+from stagewright.kinds.common.artifact import FileArtifactKind, Ingredient
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.common.tools import IMPLANTISOMD5, SIGN, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
-from stagewright.kinds.media.payload_bill import read_payload_bill
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.iso import implant_md5, make_iso
@@ -30,7 +29,6 @@ from stagewright.project.fields import FilesRef, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import digest_artifact
-from stagewright.release.bill import BILL, Bill, joined
 
 
 class IsoContext(ArtifactContext):
@@ -83,6 +81,11 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
         """Add two nodes: the squashfs, and the ISO, whose inputs are the squashfs and the payload."""
         scope.add(self._squashfs(scope))
         super().expand(name, scope)
+
+    def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
+        """Return the live root, and the parts of the payload that are on the medium."""
+        parts = (f"loader-{self.loader}", *(["memtest"] if self.memtest else []))
+        return [Ingredient(stage=self.live), Ingredient(stage=self.boot, parts=parts)]
 
     def _squashfs(self, scope: Scope) -> Node:
         return squashfs_node(scope, self.live, self.boot, self)
@@ -149,14 +152,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             implant_md5(target, work.log)
         work.phase("digest")
         payload = asdict(parts.payload)
-        others = [f"loader-{self.loader}", *(["memtest"] if self.memtest else [])]
-        bill = joined(
-            [
-                Bill.read(work.artifact("squashfs") / BILL),
-                read_payload_bill(work.artifact("boot"), parts.payload.kernels, *others),
-            ]
-        )
-        return self.release(work, target, facts.installed, digest_artifact(target), bill=bill, payload=payload)
+        return self.release(work, target, facts.installed, digest_artifact(target), payload=payload)
 
     def _parts(self, work: Work[IsoContext]) -> tuple[MediumParts, SquashfsFacts]:
         """Return the parts of the medium, and the facts of its squashfs."""

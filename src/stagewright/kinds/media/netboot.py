@@ -9,7 +9,7 @@ target netboot.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -26,12 +26,16 @@ from stagewright.kernel.choose import (
     prepare_sources,
 )
 from stagewright.kernel.find import copy_out, find_image
-from stagewright.kinds.common.artifact import ArtifactKind
+from stagewright.kinds.common.artifact import ArtifactKind, Ingredient
+from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.common.parts import Part, write_parts
 from stagewright.kinds.common.work import Built, Work
+from stagewright.media.arguments import InitramfsKind
+from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.portage.emerge import FetchRequest, Portage
 from stagewright.project.fields import FilePath, FolderPath, Matching
 from stagewright.root import files
@@ -69,6 +73,15 @@ class NetBootFacts(Facts):
     """Versions by name."""
     initramfs_bytes: dict[str, int]
     """Sizes of initramfs by name of the kernel."""
+
+
+@dataclass(frozen=True)
+class BuiltKernel:
+    """A kernel: its version, and the paths of its image and of its sources in the root."""
+
+    version: str
+    image: str
+    tree: str
 
 
 class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
@@ -118,6 +131,11 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
         """True if a setting needs Portage: packages, or a kernel with packages to install."""
         return bool(self.packages) or any(kernel.installs for kernel in self.kernels.values())
 
+    def node_context(self, node_id: str, scope: Scope) -> PackageContext:
+        """Return what packages need, and the channel if others must not get the kernels."""
+        private = scope.private_channel(self)
+        return super().node_context(node_id, scope).model_copy(update={"private_channel": private})
+
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages, and the sources of kernels."""
         yield FetchRequest(self.packages, options=_OPTIONS)
@@ -139,10 +157,21 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
         image = self._image(sorted({path for paths in found.values() for path in paths}), root, work)
         tree = work.new_folder("tree")
         (tree / "kernels/misc").mkdir(parents=True)
-        versions = {name: self._kernel(name, image, tree / "kernels", root, portage, work) for name in self._names()}
+        built = {name: self._kernel(name, image, tree / "kernels", root, portage, work) for name in self._names()}
+        overlays = [work.files[folder] for folder in (*self.root_overlay, *self.overlay)]
+        own = [f"/{path}" for folder in overlays for path in files_below(folder)]
+        own += ["/init"] if self.linuxrc else []
+        parts = [part for name, kernel in built.items() for part in _parts(name, kernel, tree, own, work.folder)]
+        records = write_parts(work, "root", root, portage, parts)
         files.clamp_times(tree, work.epoch)
-        sizes = {name: (tree / f"kernels/misc/{name}.igz").stat().st_size for name in versions}
-        return Built(tree, NetBootFacts(kernels=versions, initramfs_bytes=sizes))
+        sizes = {name: (tree / f"kernels/misc/{name}.igz").stat().st_size for name in built}
+        versions = {name: kernel.version for name, kernel in built.items()}
+        facts = NetBootFacts(kernels=versions, initramfs_bytes=sizes, records=records.digest)
+        return Built(tree, facts, records=records.path)
+
+    def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
+        """Return the kernels themselves, with all parts."""
+        return [Ingredient(stage=name)]
 
     def _names(self) -> list[str]:
         """Return the names of the kernels, sorted, because the order of a table is not part of keys."""
@@ -172,8 +201,8 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
 
     def _kernel(
         self, name: str, image: Path, target: Path, root: Root, portage: Portage, work: Work[PackageContext]
-    ) -> str:
-        """Build one kernel, and copy it out before the next one is built. Return its version."""
+    ) -> BuiltKernel:
+        """Build one kernel, and copy it out before the next one is built."""
         work.phase(f"kernel {name}")
         given = [("--busybox-config", self.busybox_config, _BUSYBOX), ("--linuxrc", self.linuxrc, _LINUXRC)]
         own = [(option, work.files[file], place) for option, file, place in given if file]
@@ -184,14 +213,24 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
         environment = kernel_environment(self, with_files, portage, work)
         sources = prepare_sources(settings, environment, None)
         version = compile_kernel(settings, sources, environment, image)
-        copy_out(root, find_image(root, version, repr(self.root)), target / name)
+        found = find_image(root, version, repr(self.root))
+        copy_out(root, found, target / name)
         copy_out(root, f"/boot/initramfs-{version}.img", target / f"misc/{name}.igz")
         if files.exists(root.path, f"/boot/System.map-{version}"):
             copy_out(root, f"/boot/System.map-{version}", target / f"misc/System-{name}.map")
-        return version
+        return BuiltKernel(version, found, sources.tree)
 
 
 _HINT = "correct the path in `files`, or add its package to `packages`"
+
+
+def _parts(name: str, kernel: BuiltKernel, tree: Path, own: Sequence[str], work: Path) -> Iterator[Part]:
+    """Yield a kernel and its initramfs as parts, for bills of materials."""
+    sources = f"{kernel.tree}/Makefile"
+    yield Part(f"kernel-{name}", "kernel", [kernel.image], name, sources)
+    contents = InitramfsContents.of(tree / f"kernels/misc/{name}.igz", work)
+    regular = sorted(f"/{path}" for path in contents.regular)
+    yield Part(f"initramfs-{name}", "initramfs", regular, name, sources, InitramfsKind.GENKERNEL, own)
 
 
 def _portions(paths: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -18,14 +18,13 @@ from pydantic_core import PydanticCustomError
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, NodeFiles
-from stagewright.kinds.common.artifact import ArtifactKind, manifest_of
+from stagewright.kinds.common.artifact import ArtifactKind, Ingredient, manifest_of
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ReleasedContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import OPENSSL, SIGN
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
-from stagewright.kinds.media.payload_bill import read_payload_bill
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.efi import EfiArch
 from stagewright.media.layout import unsupported
@@ -45,7 +44,6 @@ from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import FileDigests
-from stagewright.release.bill import BILL, Bill, joined
 from stagewright.release.manifest import SUFFIX, write_manifest
 from stagewright.root.budget import Size, parse_size
 from stagewright.root.sourced import titled_os_release
@@ -164,6 +162,15 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         scope.add(self._squashfs(scope))
         super().expand(name, scope)
 
+    def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
+        """Return the live root, and the parts of the payload that are in the set."""
+        loaders = [f"network-{loader}" for loader in NetLoader if self.loaders is None or loader in self.loaders]
+        parts = (*loaders, *([f"loader-{Loader.UKI}"] if self.uki or self.single_file else []))
+        payload = scope.entry(self.boot).model
+        assert isinstance(payload, LiveStage2), "the project was checked"
+        kernel = self.kernel or payload.first_kernel
+        return [Ingredient(stage=self.live), Ingredient(stage=self.boot, kernels=(kernel,), parts=parts)]
+
     def _squashfs(self, scope: Scope) -> Node:
         return squashfs_node(scope, self.live, self.boot, self)
 
@@ -219,7 +226,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             parts = self._unify(parts, net_set, payload, work)
         tree = work.new_folder("tree")
         report = write_set(parts, net_set, tree, work.epoch, self._signer(work))
-        self._manifest(work, tree, report.digests[IMAGE], self._bill(work, kernel))
+        self._manifest(work, tree, report.digests[IMAGE])
         work.notice(report.summary)
         return Built(tree, NetSetFacts(script=SCRIPT, base_url=net_set.base_url, **report.to_dict()))
 
@@ -279,16 +286,9 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
                 sign(folder / name, work.context.secure_boot, work.files, work.epoch, work.log)
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
 
-    def _bill(self, work: Work[NetSetContext], kernel: BootKernel) -> Bill:
-        """Return the bill of all files of the set."""
-        loaders = [f"network-{loader}" for loader in NetLoader if self.loaders is None or loader in self.loaders]
-        others = [*loaders, *([f"loader-{Loader.UKI}"] if self.uki or self.single_file else [])]
-        live = Bill.read(work.artifact("squashfs") / BILL)
-        return joined([live, read_payload_bill(work.artifact("boot"), [kernel], *others)])
-
-    def _manifest(self, work: Work[NetSetContext], tree: Path, image: FileDigests, bill: Bill) -> None:
-        """Write the manifest of the image, with the packages of the live root, and the bill of the whole set."""
-        write_manifest(tree / IMAGE, manifest_of(work, image), work.facts("squashfs", SquashfsFacts).installed, bill)
+    def _manifest(self, work: Work[NetSetContext], tree: Path, image: FileDigests) -> None:
+        """Write the manifest of the image, with the packages of the live root."""
+        write_manifest(tree / IMAGE, manifest_of(work, image), work.facts("squashfs", SquashfsFacts).installed)
         add_digests(tree, [f"{IMAGE}.{SUFFIX}"], work.epoch)
 
 

@@ -17,7 +17,6 @@ from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Demand, Node, Yields
 from stagewright.kinds.common.artifact import mark_root
 from stagewright.kinds.common.base import INTERNAL, Scope, Stage
-from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool
@@ -26,7 +25,6 @@ from stagewright.media.payload import FIRMWARE, IMAGE, MODULES, Payload
 from stagewright.media.verity import append_tree
 from stagewright.portage.installed import Package, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
-from stagewright.release.bill import BILL
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import run_host_program
@@ -95,7 +93,6 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         """Add the modules to the live root and compress it."""
         root = work.mount("live")
         packages = packages_of(root.path, work.remembered("live"))
-        bill = root_bill(work, "live", root.path)
         add_modules(root, work.artifact("boot"), work.epoch)
         mark_root(root.path, self.private_channel, work.epoch)
         files.clamp_times(root.upper, work.epoch)
@@ -117,7 +114,6 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
             env={"SOURCE_DATE_EPOCH": str(work.epoch)},
             log=work.log,
         )
-        bill.write(target.with_name(BILL))
         verity = append_tree(target) if Payload.read(work.artifact("boot")).verity else ""
         size, digest = target.stat().st_size, digest_of(target, "sha512")
         facts = SquashfsFacts(bytes=size, sha512=digest, verity=verity, installed=tuple(packages))

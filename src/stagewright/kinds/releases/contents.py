@@ -2,6 +2,7 @@
 
 For each artifact with a bill of materials, a release has next to its main file::
 
+    <artifact>.bill.json                         the bill (release/bill.py)
     <artifact>.spdx.json, <artifact>.cdx.json    the bill as SPDX 2.3 and as CycloneDX 1.6
 
 and for all together ``licenses/`` and, if the release asks for them, ``sources/``.
@@ -9,14 +10,14 @@ and for all together ``licenses/`` and, if the release asks for them, ``sources/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.release import cyclonedx, license_texts, sources, spdx
-from stagewright.release.bill import BILL, Bill, bill_of_manifest
+from stagewright.release.bill import BILL, Bill
 from stagewright.release.channel import ChannelRules, check_bill
 from stagewright.release.manifest import SUFFIX, read_manifest
 from stagewright.release.subject import Subject, subject_of
@@ -26,7 +27,7 @@ from stagewright.release.subject import Subject, subject_of
 class Contents:
     """The contents of one artifact. ``folder`` is its place in the release, "" for the top.
 
-    ``manifest`` is None for an artifact without one, ``bill`` is None if its kind does not write bills.
+    ``manifest`` is None for an artifact without one, ``bill`` is None if its kind does not say what it contains.
     """
 
     stage: str
@@ -35,14 +36,10 @@ class Contents:
     manifest: Mapping[str, Any] | None
 
     @classmethod
-    def of(cls, stage: str, tree: Path, folder: str) -> Contents:
+    def of(cls, stage: str, tree: Path, folder: str, bill: Bill | None) -> Contents:
         """Return the contents of an artifact in the store."""
-        for path in sorted(tree.glob(f"*.{SUFFIX}")):
-            manifest = read_manifest(path)
-            bill = bill_of_manifest(manifest, path) if "bill" in manifest else None
-            return cls(stage, folder, bill, manifest)
-        bill = Bill.read(tree / BILL) if (tree / BILL).is_file() else None
-        return cls(stage, folder, bill, None)
+        manifest = next((read_manifest(path) for path in sorted(tree.glob(f"*.{SUFFIX}"))), None)
+        return cls(stage, folder, bill, manifest)
 
     def subject(self, release: Subject) -> Subject:
         """Return the artifact for its documents; one without a manifest has the key and the time of the release."""
@@ -58,7 +55,7 @@ def check_channel(rules: ChannelRules, contents: Iterable[Contents]) -> None:
     for one in contents:
         if one.bill is None:
             message = f"{one.stage}: no bill of materials, so channel {rules.name!r} cannot accept it"
-            hint = "remove it from the release, or let its kind write a bill"
+            hint = "remove it from the release, or let its kind name its ingredients"
             problems.append(StagewrightError(Reason.LICENCE_REFUSED, message, hint=hint))
             continue
         try:
@@ -70,28 +67,41 @@ def check_channel(rules: ChannelRules, contents: Iterable[Contents]) -> None:
 
 
 def write_documents(contents: Sequence[Contents], release: Subject, folder: Path) -> list[Path]:
-    """Write the bills of all artifacts into the folder of a release. Return the files."""
+    """Write the bills of all artifacts into the folder of a release, after the licences. Return the files."""
     written = []
+    names = license_texts.license_names(one.bill for one in contents if one.bill)
+    texts = license_texts.license_texts(names, folder / license_texts.FOLDER)
     for one in contents:
         subject = one.subject(release)
         place = folder / one.folder
         if one.bill:
             name = subject.name if one.manifest else one.stage
-            written += [place / f"{name}.{spdx.SUFFIX}", place / f"{name}.{cyclonedx.SUFFIX}"]
-            spdx.write_spdx(one.bill, subject, written[-2])
+            written += [place / f"{name}.{suffix}" for suffix in (BILL, spdx.SUFFIX, cyclonedx.SUFFIX)]
+            one.bill.write(written[-3])
+            spdx.write_spdx(one.bill, subject, written[-2], texts)
             cyclonedx.write_cyclonedx(one.bill, subject, written[-1])
     return written
 
 
-def write_license_texts(contents: Iterable[Contents], repositories: Iterable[Path], folder: Path) -> list[str]:
-    """Copy the texts of all licences into a release. Return the names of those without a text."""
-    names = license_texts.license_names(one.bill for one in contents if one.bill)
-    return license_texts.copy_license_texts(names, repositories, folder / license_texts.FOLDER) if names else []
+def write_license_texts(
+    contents: Iterable[Contents], repositories: Iterable[Path], copyrights: Iterable[Path], folder: Path
+) -> Iterator[str]:
+    """Copy the texts of all licences into a release. Yield what is missing.
+
+    ``copyrights`` are folders with the copyright files of packages of Debian.
+    """
+    bills = [one.bill for one in contents if one.bill]
+    target = folder / license_texts.FOLDER
+    names = license_texts.license_names(bills)
+    if names and (missing := license_texts.copy_license_texts(names, repositories, target)):
+        yield f"licences without a text in the repositories: {', '.join(missing)}"
+    if missing := license_texts.copy_copyright_files(bills, copyrights, target / license_texts.DEBIAN):
+        yield f"packages of Debian without a copyright file: {', '.join(missing)}"
 
 
 def write_sources(
-    contents: Iterable[Contents], distfiles: Path, repositories: Mapping[str, Path], folder: Path
-) -> list[str]:
-    """Collect the sources of all packages in a release. Return what is missing."""
+    contents: Iterable[Contents], places: sources.SourcePlaces, folder: Path, elsewhere: Sequence[str]
+) -> None:
+    """Collect the sources of all packages in a release, except those that users get elsewhere."""
     bills = [one.bill for one in contents if one.bill]
-    return sources.collect_sources(bills, distfiles, repositories, folder / sources.FOLDER)
+    sources.collect_sources(bills, places, folder / sources.FOLDER, elsewhere)

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import GNUPG, MINISIGN, SANDBOX
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.releases.advisories import ROLE, root_with_portage
+from stagewright.kinds.releases.bill import BillInput, bill_inputs, bill_nodes, copyrights_of, read_bills
 from stagewright.kinds.releases.contents import (
     Contents,
     check_channel,
@@ -43,10 +45,12 @@ from stagewright.kinds.releases.noted import (
 )
 from stagewright.kinds.releases.origins import files_read, making_of, provenance_name
 from stagewright.kinds.releases.previous import PreviousPin, PreviousRelease, pinned, previous_pin, previous_release
+from stagewright.kinds.releases.source_places import patches_of, source_places
 from stagewright.project.fields import FilesRef, FolderPath, Matching, Ref, TestRef
 from stagewright.project.lock import Pin
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
+from stagewright.release import cyclonedx, spdx
 from stagewright.release.artifact_digests import FileDigests
 from stagewright.release.channel import ChannelRules, channel_rules
 from stagewright.release.keep import Keep
@@ -97,6 +101,10 @@ class ReleaseContext(ReleasedContext):
     release: str
     stages: dict[str, str]
     files: dict[str, str]
+    bills: dict[str, tuple[BillInput, ...]] = {}
+    """The bills of the ingredients of each artifact, by the role of the artifact."""
+    libraries: dict[str, str] = {}
+    """Versions of the libraries that write documents, by name."""
     channel: ChannelRules | None = None
     origins: Origins = Origins()
     notes: NotesContext = NotesContext()
@@ -131,7 +139,9 @@ class Release(ArtifactKind, kind="release", table="releases"):
     channel: Annotated[str, Ref(("channels",))] | None = None
     """The channel of the release. One that is not distributable marks the release."""
     sources: bool = False
-    """Add the source files, patches and ebuilds of all packages, in the folder `sources`."""
+    """Add the source files, patches and ebuilds of all packages, in the folder `sources`. Missing ones are an error."""
+    sources_elsewhere: list[Annotated[str, Matching(r"\S+/\S+", "a pattern such as dev-lang/* or debian/*")]] = []
+    """Packages whose sources users get elsewhere, as patterns of category/name, or of `debian/NAME`."""
     sign: ReleaseSigning | None = None
     """Sign the digests of all files."""
     valid: Annotated[int, Field(ge=1, le=3650)] | None = None
@@ -170,10 +180,9 @@ class Release(ArtifactKind, kind="release", table="releases"):
             error = StagewrightError(Reason.MISSING_KEY, "grow: it needs `previous`", hint=hint)
             yield ("grow",), error
         yield from self._shared(project)
-        yield from self._refused(project)
 
     def _shared(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Yield an error for each artifact that a release of a distributable channel has, too: it has a mark."""
+        """Yield an error for each artifact that a release for others has, too: it has a mark."""
         channels = project.channels
         own = channels.get(self.channel or "")
         if not own or own.distributable:
@@ -181,16 +190,16 @@ class Release(ArtifactKind, kind="release", table="releases"):
         for name, entry in project.entries.get("releases", {}).items():
             other = entry.model
             channel = channels.get(other.channel or "") if isinstance(other, Release) else None
-            if not isinstance(other, Release) or not channel or not channel.distributable:
+            if not isinstance(other, Release) or (channel and not channel.distributable):
                 continue
             for number, artifact in enumerate(self.artifacts):
                 if artifact in other.artifacts:
-                    message = f"artifacts.{number}: {artifact!r} is also in release {name!r} of a distributable channel"
+                    message = f"artifacts.{number}: {artifact!r} is also in release {name!r}, which others may get"
                     hint = "add a second stage for one of the releases, with `extends`"
                     error = StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
                     yield ("artifacts", number), error
 
-    def _refused(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+    def before_build(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Yield what the channel refuses for certain, once all repositories are fetched."""
         known = self.channel in project.channels and all(is_dir(project.repo_path(name)) for name in project.repos)
         if not self.channel or not known:
@@ -244,22 +253,33 @@ class Release(ArtifactKind, kind="release", table="releases"):
             release=release,
             stages=stages,
             files=files,
+            libraries={name: version(name) for name in (spdx.LIBRARY, cyclonedx.LIBRARY)},
+            bills=dict(zip(stages, bill_inputs(scope, self.artifacts), strict=True)),
             channel=self._channel(scope.project),
             origins=origins_of(scope.project, read),
             notes=notes_context(self.tests, self.artifacts, self.grow, scope),
             previous=pinned(release, scope.project) if self.previous else None,
         )
 
+    def expand(self, name: str, scope: Scope) -> None:
+        """Add the nodes of the bills of all ingredients, and the node of the release."""
+        for node in bill_nodes(scope, self.artifacts).values():
+            scope.add(node)
+        super().expand(name, scope)
+
     def node_inputs(self, scope: Scope) -> dict[str, str]:
-        """Return the artifacts and tests, and a root whose Portage reads security advisories."""
+        """Return the artifacts, tests and bills, and a root whose Portage reads security advisories."""
+        bills = {role: node.id for role, node in bill_nodes(scope, self.artifacts).items()}
         name = root_with_portage(scope.project, self.artifacts)
-        return {**super().node_inputs(scope), **({ROLE: scope.node_id(name)} if name else {})}
+        return {**super().node_inputs(scope), **bills, **({ROLE: scope.node_id(name)} if name else {})}
 
     def node_files(self, scope: Scope) -> NodeFiles:
         """Return the repositories: texts of licences, licence groups, patches, security advisories."""
         project = scope.project
         repos = {name: project.repo_path(name) for name in project.repos}
-        return super().node_files(scope).model_copy(update={"repos": repos})
+        files = super().node_files(scope)
+        patches = patches_of(project) if self.sources else {}
+        return files.model_copy(update={"repos": repos, "settings": {**files.settings, **patches}})
 
     def _channel(self, project: Project) -> ChannelRules | None:
         """Return the rules of the channel. Groups of licences are known when all repositories are fetched."""
@@ -302,19 +322,20 @@ class Release(ArtifactKind, kind="release", table="releases"):
         """Return the contents of all artifacts."""
         context = work.context
         places = {role: "" if context.files[role] else stage for role, stage in context.stages.items()}
-        return [Contents.of(stage, work.artifact(role), places[role]) for role, stage in context.stages.items()]
+        bills = read_bills(work, context.bills)
+        return [
+            Contents.of(stage, work.artifact(role), places[role], bills[role]) for role, stage in context.stages.items()
+        ]
 
     def _document(self, work: Work[ReleaseContext], folder: Path, contents: Sequence[Contents]) -> None:
         """Write the bills, the texts of licences, and the sources if they are asked for."""
         context, repos = work.context, work.node.files.repos
         release = Subject(context.release, context.project.name, context.version, work.key.digest, work.epoch, {})
+        for missing in write_license_texts(contents, repos.values(), copyrights_of(work, context.bills), folder):
+            work.notice(missing)
         written = write_documents(contents, release, folder)
-        missing = write_license_texts(contents, repos.values(), folder)
-        if missing:
-            work.notice(f"licences without a text in the repositories: {', '.join(missing)}")
         if self.sources:
-            for one in write_sources(contents, work.store.cache("distfiles"), repos, folder):
-                work.notice(f"sources: {one}")
+            write_sources(contents, source_places(work), folder, self.sources_elsewhere)
         for path in written:
             os.utime(path, (work.epoch, work.epoch))
         for path in (folder / LICENSES, folder / SOURCES):

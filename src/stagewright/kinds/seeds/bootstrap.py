@@ -17,6 +17,7 @@ from stagewright.kinds.common.archived import PinnedSeed, SeedPin, Sha256, pin_o
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, Tool, emulator
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.lock import Pin
@@ -77,8 +78,10 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
         work.emulate(request.arch.port.machine)
         work.phase(f"bootstrap {len(pin.packages)} packages")
         pinned = pin.model_dump(exclude_none=True)
-        tree = bootstrap(request, pinned, work.folder, work.store.cache("pypi"), work.epoch, work.log)
-        return Built(tree, LayerFacts(package_count=len(pin.packages)))
+        tree, areas = bootstrap(request, pinned, work.folder, work.store.cache("pypi"), work.epoch, work.log)
+        records = Records(areas=areas).write(work.folder)
+        facts = LayerFacts(package_count=len(pin.packages), records=records.digest if records else None)
+        return Built(tree, facts, records=records.path if records else None)
 
     def _request(self, pinned_arch: str | None, work: Work[SeedContext]) -> DebianRequest:
         suite, services = self.suite or codename(), tuple(map(Service.of, work.context.services))

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from stagewright.arch import Arch
-from stagewright.kinds.common.artifact import FileArtifactKind, mount_to_read
+from stagewright.kinds.common.artifact import FileArtifactKind, Ingredient, mount_to_read
 from stagewright.kinds.common.base import Scope
-from stagewright.kinds.common.bills import root_bill
 from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.common.tools import TAR, Tool
 from stagewright.kinds.common.work import Built, Work
@@ -49,6 +48,10 @@ class OciArchive(FileArtifactKind, kind="oci-archive"):
     command: list[str] = ["/bin/sh"]
     """The command that a container runs by default."""
 
+    def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
+        """Return the root."""
+        return [Ingredient(stage=self.root)]
+
     def file_name(self, node_id: str, scope: Scope) -> str:
         """Return the name of the file: stage, architecture and version."""
         return f"{node_id}-{scope.arch(self.root)}-{scope.project.info.version}.oci.tar"
@@ -69,8 +72,7 @@ class OciArchive(FileArtifactKind, kind="oci-archive"):
         _write_tar(target, self._layout(layer, work), work.epoch)
         layer.unlink()
         work.phase("digest")
-        bill = root_bill(work, "root", root)
-        return self.release(work, target, packages, digest_artifact(target), bill=bill, image={"tag": self.tag})
+        return self.release(work, target, packages, digest_artifact(target), image={"tag": self.tag})
 
     def _layout(self, layer: Path, work: Work[OciContext]) -> dict[str, bytes | Path]:
         """Return the files of the image layout by path: their content, or a file with it."""

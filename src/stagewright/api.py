@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from stagewright.engine.build import BuildOptions, BuildResult
 from stagewright.engine.doctor import Check
+from stagewright.engine.fetching import FetchResult
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import Plan, State, Step
-from stagewright.engine.session import FetchResult, Session
+from stagewright.engine.session import Session
 from stagewright.engine.versions import VersionChange
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
 from stagewright.events import (

@@ -26,7 +26,8 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.id_ranges import SIZE, IdRange, is_mapped, private_range
-from stagewright.run import NO_BYTECODE, PIPE, inherit, run, spawn
+from stagewright.interpreter import NO_BYTECODE
+from stagewright.run import PIPE, inherit, run, spawn
 
 INVOKER = SIZE
 """Id of the user who started Stagewright, inside of the namespace of a worker."""

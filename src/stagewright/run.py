@@ -28,7 +28,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import stagewright
 from stagewright.errors import Reason, StagewrightError
 
 Command = Sequence[str | os.PathLike[str]]
@@ -53,8 +52,6 @@ UMASK = 0o022
 
 TERMINAL_ENCODING = "terminal"
 """Name of the option of the interpreter that :func:`restart_in_utf8_mode` adds."""
-
-NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
@@ -332,30 +329,6 @@ def _keyboard_ignored() -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-def package_path() -> str:
-    """Return the folder (or the zip file) that this process imported Stagewright from."""
-    return str(Path(stagewright.__file__).absolute().parent.parent)
-
-
-def python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module with the interpreter and the import path of this process.
-
-    The new process imports the same Stagewright, be it installed, a checkout or a zip file. It never imports from the
-    working directory, which is that of the user's project.
-    """
-    return [*interpreter(), "-m", module, *arguments]
-
-
-def interpreter() -> list[str]:
-    """Return the first words of a command that runs Python as this process does, see :func:`python`.
-
-    A Python that a worker starts must not write bytecode either (:func:`stagewright.ids.marked`).
-    """
-    path = dict.fromkeys([package_path(), *(str(Path(entry).absolute()) for entry in sys.path if entry)])
-    bytecode = [f"{NO_BYTECODE}=1"] if NO_BYTECODE in os.environ else []
-    return ["env", f"PYTHONPATH={os.pathsep.join(path)}", *bytecode, sys.executable, "-P"]
 
 
 def restart_in_utf8_mode() -> None:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from stagewright import ids
 from stagewright.errors import StagewrightError
-from stagewright.run import python, run
+from stagewright.interpreter import python
+from stagewright.run import run
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from integration.support import Warm
-from stagewright.run import package_path
+from stagewright.interpreter import package_path
 
 pytestmark = pytest.mark.real
 

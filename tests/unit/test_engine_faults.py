@@ -17,7 +17,7 @@ from fake_workers import Site
 from stagewright.cli.main import run
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, NodeStarted, RunFinished, Status
-from stagewright.run import package_path
+from stagewright.interpreter import package_path
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: mounting needs root")
 

@@ -20,10 +20,11 @@ from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeNotice, Status
 from stagewright.graph.node import Yields
+from stagewright.interpreter import package_path
 from stagewright.project.limits import Limits, NodeLimits, parse_limits
 from stagewright.root import limit_groups
 from stagewright.root.limit_groups import LimitGroup, Place, find_place
-from stagewright.run import package_path, run
+from stagewright.run import run
 from stagewright.trees import measure
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces need root")

@@ -17,7 +17,7 @@ import stagewright
 from stagewright.engine.job import Job
 from stagewright.errors import Exit, Reason
 from stagewright.events import Event, NodeFinished, Status
-from stagewright.run import package_path, python
+from stagewright.interpreter import package_path, python
 from stagewright.trees import make_read_only
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces need root")

@@ -16,7 +16,7 @@ from fake_workers import Site, eventually
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason
 from stagewright.events import NodePhase, Status
-from stagewright.run import package_path
+from stagewright.interpreter import package_path
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces need root")
 

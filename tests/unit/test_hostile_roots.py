@@ -28,7 +28,8 @@ from stagewright.root.files import copy_in, read_file
 from stagewright.root.passwd import Tables
 from stagewright.root.root import Root
 from stagewright.seeds.gentoo import _stages
-from stagewright.store.store import Store, file_name
+from stagewright.store.names import file_name
+from stagewright.store.store import Store
 
 in_roots = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: changing into a root needs root")
 

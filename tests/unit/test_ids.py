@@ -19,7 +19,7 @@ from stagewright.engine.doctor import _attributes
 from stagewright.engine.worker import _as_error, isolated
 from stagewright.errors import Reason, StagewrightError
 from stagewright.id_ranges import DEFAULT_START, SIZE, IdRange, private_range
-from stagewright.run import interpreter
+from stagewright.interpreter import interpreter
 from stagewright.store.store import Store
 
 as_root = pytest.mark.skipif(
@@ -476,7 +476,8 @@ def test_files_that_commands_cannot_read_are_named_before_they_fail(tmp_path: Pa
 
 
 BYTECODE = """
-from stagewright.run import interpreter, run
+from stagewright.run import run
+from stagewright.interpreter import interpreter
 print(run([*interpreter(), "-c", "import sys; print(sys.dont_write_bytecode)"]).stdout, end="")
 """
 

@@ -14,8 +14,9 @@ import pytest
 from fake_workers import eventually
 
 from stagewright.errors import StagewrightError
+from stagewright.interpreter import package_path
 from stagewright.root import cgroup
-from stagewright.run import Process, package_path, run
+from stagewright.run import Process, run
 
 NAME = f"unit-test-{os.getpid()}"
 

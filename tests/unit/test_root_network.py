@@ -22,9 +22,9 @@ from boxes import PYTHON, SYSCALL, make_box
 from fake_workers import eventually
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.interpreter import package_path
 from stagewright.root import network, packet_filter
 from stagewright.root.network import Service, fetch_network, own_addresses
-from stagewright.run import package_path
 
 pytestmark = pytest.mark.real
 

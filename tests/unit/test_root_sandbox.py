@@ -16,9 +16,10 @@ import pytest
 from boxes import PYTHON, SYSCALL, make_box, programs
 
 from stagewright.errors import StagewrightError
+from stagewright.interpreter import interpreter
 from stagewright.root.network import Service
 from stagewright.root.sandbox import CAPABILITIES, PLACE, Bind, bootstrapper, run_host_program, unpacker
-from stagewright.run import Process, interpreter, run
+from stagewright.run import Process, run
 
 pytestmark = pytest.mark.real
 

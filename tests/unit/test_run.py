@@ -18,6 +18,7 @@ from children import none_left
 
 import stagewright
 from stagewright.errors import Reason, StagewrightError
+from stagewright.interpreter import interpreter, python
 from stagewright.run import (
     GRACE,
     PATH,
@@ -26,10 +27,8 @@ from stagewright.run import (
     describe,
     environment,
     interactive,
-    interpreter,
     paste,
     pipeline,
-    python,
     run,
     spawn,
 )

@@ -14,7 +14,7 @@ import pytest
 from stagewright import ids
 from stagewright.engine.worker import isolated
 from stagewright.errors import Reason, StagewrightError
-from stagewright.run import interpreter
+from stagewright.interpreter import interpreter
 from stagewright.seeds.unpack import _judge, unpack
 
 pytestmark = pytest.mark.real

@@ -22,7 +22,8 @@ from stagewright.graph.node import Yields
 from stagewright.project.model import NAME
 from stagewright.store.collect import Garbage, collect, leftovers, unneeded
 from stagewright.store.meta import Meta
-from stagewright.store.store import CLOSED, KEPT, Store, file_name
+from stagewright.store.names import file_name
+from stagewright.store.store import CLOSED, KEPT, Store
 from stagewright.trees import make_read_only, remove_tree, tree_size
 
 LAYER, ARTIFACT = Yields.LAYER, Yields.ARTIFACT

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from terminals import User, on_terminal
 
-from stagewright.run import package_path
+from stagewright.interpreter import package_path
 
 OLD = "from stagewright.run import interactive as run"
 NEW = "from stagewright.terminal import run_on_new_terminal as run"

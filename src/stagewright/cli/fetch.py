@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from stagewright.cli.common import locked_option, progress_listener, progress_option, session_of, targets_argument
-from stagewright.engine.session import FetchResult
+from stagewright.engine.fetching import FetchResult
 from stagewright.ui.streams import note
 from stagewright.ui.text import size
 

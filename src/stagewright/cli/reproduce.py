@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -42,11 +42,10 @@ def command(
 ) -> None:
     """Build an artifact again from its manifest and compare.
 
-    PATH is a manifest, an artifact with its manifest in the same folder, or a folder
-    with artifacts, such as a version of a release. The manifest names the commit of the
-    project, the pins of its lock, and the version of Stagewright. Stagewright fetches the
-    commit, the repositories and the seeds, builds everything from the seeds up in a new
-    store, and compares. Nothing is taken from your store or your project.
+    PATH is a manifest, an artifact with its manifest in the same folder, or a folder with artifacts, such as a version
+    of a release. The manifest names the commit of the project, the pins of its lock, and the version of Stagewright.
+    Stagewright fetches the commit, the repositories and the seeds, builds everything from the seeds up in a new store,
+    and compares. Nothing is taken from your store or your project.
 
     If bytes differ, the files that differ inside of the artifact are listed, with their
     packages. Tarballs, squashfs, ISO images and initramfs are looked into; diffoscope
@@ -76,9 +75,13 @@ def command(
     if as_json:
         print(json.dumps({"artifacts": [one.to_dict() for one in found]}, indent=2))
     else:
-        for one in found:
-            for line in _report(one):
-                print(line)
+        for line in (line for one in found for line in _report(one)):
+            print(line)
+    _check(found)
+
+
+def _check(found: Sequence[Reproduction]) -> None:
+    """Raise NOT_REPRODUCED if files differ whose difference the project does not know."""
     failed = [one for one in found if one.unexplained]
     if failed:
         count = sum(len(one.unexplained) for one in failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -43,16 +44,15 @@ def command(
     """Verify results in the store, or a published release.
 
     Results are compared with what was built. Every file is read: its content, mode, owner, extended attributes and, in
-    roots, its time. Missing and added files are found, too. Without a name, all results
-    of the project are verified, with everything that they were made from.
+    roots, its time. Missing and added files are found, too. Without a name, all results of the project are verified,
+    with everything that they were made from.
 
-    Damaged results, and the results that were made from them, are moved to the folder
-    damaged/ of the store. The next build makes them again; stagewright gc removes the
-    folder. The exit code is 4 if anything is damaged.
+    Damaged results, and the results that were made from them, are moved to the folder damaged/ of the store. The next
+    build makes them again; stagewright gc removes the folder. The exit code is 4 if anything is damaged.
 
-    An argument with a slash is a release: a path, or an address of a web server. Its
-    signatures, digests and completeness are verified, by the keys that you name. An older
-    version than one that was verified before is refused. No project is needed.
+    An argument with a slash is a release: a path, or an address of a web server. Its signatures, digests and
+    completeness are verified, by the keys that you name. An older version than one that was verified before is refused.
+    It needs no project.
 
     \b
       stagewright verify iso                one stage and what it was made from
@@ -61,9 +61,7 @@ def command(
       stagewright verify --fingerprint 0123...4567 ./live/1.0
     """
     if any("/" in target for target in targets):
-        if everything or keep or not all("/" in target for target in targets):
-            what = "verify: releases, names and --store exclude each other"
-            raise StagewrightError(Reason.USAGE, what, hint="run a command for each")
+        _check_releases(targets, alone=not everything and not keep)
         verify_releases(targets, trust, as_json=as_json, quiet=quiet)
         return
     if trust.given:
@@ -83,6 +81,13 @@ def command(
         _print(found)
     if found.bad:
         raise _error(found)
+
+
+def _check_releases(targets: Sequence[str], *, alone: bool) -> None:
+    """Raise USAGE if something else than releases is to be verified, too."""
+    if not alone or not all("/" in target for target in targets):
+        what = "verify: releases, names and --store exclude each other"
+        raise StagewrightError(Reason.USAGE, what, hint="run a command for each")
 
 
 def _print(found: Verification) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagewright.store.store import write_atomically
+from stagewright.store.durable import write_atomically
 
 FORMAT = 1
 FOLDER = ".stagewright"

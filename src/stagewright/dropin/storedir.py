@@ -32,8 +32,9 @@ from stagewright.portage.index import merge_indexes
 from stagewright.release.artifact_digests import ALGORITHMS, LISTED, FileDigests, companion, digest_artifact
 from stagewright.release.manifest import SUFFIX, read_manifest
 from stagewright.root.sandbox import run_host_program
+from stagewright.store.durable import write_atomically
 from stagewright.store.links import link, locked
-from stagewright.store.store import Store, write_atomically
+from stagewright.store.store import Store
 
 INDEX = "Packages"
 

@@ -33,7 +33,8 @@ from stagewright.project.lock import FILE_NAME, Lock, Pin
 from stagewright.repos.git import GitRemote
 from stagewright.repos.history import History, HistoryCommit
 from stagewright.repos.repository_cache import RepositoryCache
-from stagewright.store.store import Store, write_atomically
+from stagewright.store.durable import write_atomically
+from stagewright.store.store import Store
 
 FOLDER = "bisect"
 """Folder of the store with the searches."""

@@ -17,7 +17,8 @@ from typing import Any
 from stagewright import ids
 from stagewright.engine.worker import isolated
 from stagewright.graph.node import Yields
-from stagewright.run import python, run
+from stagewright.interpreter import python
+from stagewright.run import run
 from stagewright.store.content import Damage
 from stagewright.store.integrity import Finding, State, examine
 from stagewright.store.store import Store, ids_of

@@ -16,12 +16,13 @@ from typing import Any
 from stagewright.engine.diff_sources import DiffSource
 from stagewright.engine.worker import isolated
 from stagewright.errors import StagewrightError
+from stagewright.interpreter import python
 from stagewright.portage.installed import Package, packages_from_data, packages_of
 from stagewright.release.listing import read_contents
 from stagewright.release.package_changes import package_changes
 from stagewright.release.tree import PathChange, Tree, TreeEntry, path_changes, read_tree
 from stagewright.root.overlay import mount_layers
-from stagewright.run import python, run
+from stagewright.run import run
 
 
 def compare(old: DiffSource, new: DiffSource) -> dict[str, Any]:

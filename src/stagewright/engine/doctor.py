@@ -18,6 +18,7 @@ from stagewright.engine.worker import isolated
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.graph.node import Node
 from stagewright.id_ranges import SIZE, private_range
+from stagewright.interpreter import package_path
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.signing_keys import signing_keys
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, TAR, Tool
@@ -28,7 +29,7 @@ from stagewright.project.model import Repo
 from stagewright.root import syscalls
 from stagewright.root.limit_groups import NO_PLACE, LimitGroup
 from stagewright.root.overlay import options_of_overlays
-from stagewright.run import PATH, package_path, run
+from stagewright.run import PATH, run
 from stagewright.store.store import Store
 from stagewright.vm import firmware
 from stagewright.vm.machine_spec import PLATFORMS

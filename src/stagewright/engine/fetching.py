@@ -7,7 +7,7 @@ counts as missing: more is fetched than needed rather than less (decision 14).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from stagewright.graph.node import Yields
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Grant
+from stagewright.project.lock import Pin
 from stagewright.store.store import Store
 
 EXPECTED = (Reason.DEPENDENCIES, Reason.ENVIRONMENT_LACKS, Reason.PACKAGE_FAILED, Reason.COMMAND_FAILED)
@@ -43,6 +44,30 @@ class Sources:
     def to_dict(self) -> dict[str, Any]:
         """Return the sources as JSON-able data."""
         return {"files": sorted(Path(path).name for path in self.files), "untold": self.unknown or None}
+
+
+@dataclass(frozen=True)
+class FetchResult:
+    """The result of a fetch.
+
+    ``pins`` are by node id. ``distfiles`` is the folder with the files ``paths``. ``removed`` are files of the mirror
+    that were removed because they are no longer needed.
+    """
+
+    pins: dict[str, Pin]
+    sources: list[Sources]
+    distfiles: Path
+    removed: Sequence[Path] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of all distfiles below ``distfiles``, sorted, each once."""
+        return sorted({name for one in self.sources for name in one.files})
+
+    @property
+    def size(self) -> int:
+        """The size of all distfiles in bytes."""
+        return sum((self.distfiles / name).stat().st_size for name in self.paths)
 
 
 def fetch_sources(workspace: Workspace, plan: Plan, *, everything: bool) -> list[Sources]:

@@ -23,7 +23,7 @@ from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Lock, Pin, request_digest
 from stagewright.project.model import Entry, Project
 from stagewright.repos.git import CommitRange
-from stagewright.store.store import write_atomically
+from stagewright.store.durable import write_atomically
 
 
 @dataclass(frozen=True, order=True)

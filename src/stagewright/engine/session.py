@@ -11,7 +11,7 @@ import contextlib
 import datetime
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from stagewright.engine import pins
@@ -19,7 +19,7 @@ from stagewright.engine.asked_pins import Ask, asked_pins
 from stagewright.engine.build import BuildOptions, BuildResult, Outputs, build_plan, failures
 from stagewright.engine.doctor import Check, examine_nodes
 from stagewright.engine.enter import enter
-from stagewright.engine.fetching import Sources, fetch_sources
+from stagewright.engine.fetching import FetchResult, fetch_sources
 from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import Plan, State, check_before_build, check_targets, make_plan
@@ -46,30 +46,6 @@ from stagewright.store.store import Store
 
 _TOLERANCE = 60
 """Seconds that the time stamp of a project may be ahead of the clock: clocks differ."""
-
-
-@dataclass(frozen=True)
-class FetchResult:
-    """The result of a fetch.
-
-    ``pins`` are by node id. ``distfiles`` is the folder with the files ``paths``. ``removed`` are files of the mirror
-    that were removed because they are no longer needed.
-    """
-
-    pins: dict[str, Pin]
-    sources: list[Sources]
-    distfiles: Path
-    removed: Sequence[Path] = ()
-
-    @property
-    def paths(self) -> list[str]:
-        """The paths of all distfiles below ``distfiles``, sorted, each once."""
-        return sorted({name for one in self.sources for name in one.files})
-
-    @property
-    def size(self) -> int:
-        """The size of all distfiles in bytes."""
-        return sum((self.distfiles / name).stat().st_size for name in self.paths)
 
 
 class Session:

@@ -29,13 +29,14 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.code_digest import code_digest
 from stagewright.graph.node import Yields
+from stagewright.interpreter import package_path, python
 from stagewright.kinds.common.artifact import ArtifactKind
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
 from stagewright.release.size_limits import check_size
 from stagewright.root import files
-from stagewright.run import UMASK, exit_if_orphaned, interactive, package_path, python
+from stagewright.run import UMASK, exit_if_orphaned, interactive
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.meta import Meta
 from stagewright.store.place import is_full

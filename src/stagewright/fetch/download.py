@@ -39,7 +39,7 @@ from stagewright.fetch.web import (
     trusted_certificates,
     without_password,
 )
-from stagewright.store.store import sync_folder, write_atomically
+from stagewright.store.durable import sync_folder, write_atomically
 from stagewright.untrusted import number
 
 if TYPE_CHECKING:

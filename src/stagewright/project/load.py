@@ -113,37 +113,52 @@ def project_from_tables(
     if info:
         info = info.model_copy(update={"version": variables["version"]})
     _resolve(named, variables, problems, budget)
-    repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
-    binhosts = _sections(Binhost, named["binhosts"], "binhost", files, problems, missing)
-    channels = _sections(Channel, named["channels"], "channel", files, problems, missing)
-    unreproducible = _sections(Unreproducible, named["unreproducible"], "difference", files, problems, missing)
+    sections = _named_sections(named, files, problems, missing)
     entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
-    distfiles = _plain_table(DistfilesTable, "distfiles", "mirrors = [...]", head, variables, problems)
-    fetch = _plain_table(FetchTable, "fetch", "allow = [...]", head, variables, problems)
-    limits = _plain_table(NodeLimits, "limits", 'timeout = "12h"', head, variables, problems)
+    tables = _plain_tables(head, variables, problems)
     check_entries(entries, named, files, problems, missing)
     if info is None:
         raise ProblemsError(_unique(problems))
-    absent = tuple(_unique(missing)) if lenient else ()
-    places = {name: _repo_place(repo, named["repos"][name]) for name, repo in repos.items()}
     project = Project(
         files,
         info,
         epoch,
         variables,
-        repos,
-        binhosts,
-        entries,
-        pins,
-        distfiles,
-        trees,
-        places,
-        absent,
-        fetch,
-        limits,
-        channels,
-        unreproducible,
+        entries=entries,
+        lock=pins,
+        trees=trees,
+        repo_places={name: _repo_place(repo, named["repos"][name]) for name, repo in sections["repos"].items()},
+        missing=tuple(_unique(missing)) if lenient else (),
+        **sections,
+        **tables,
     )
+    _check_project(project, head, named, problems)
+    return project
+
+
+def _named_sections(
+    named: dict[str, dict[str, Table]], files: FileLocations, problems: Problems, missing: Problems
+) -> dict[str, Any]:
+    """Return the sections of a project that describe no nodes, by the name of their field."""
+    return {
+        "repos": _sections(Repo, named["repos"], "repository", files, problems, missing),
+        "binhosts": _sections(Binhost, named["binhosts"], "binhost", files, problems, missing),
+        "channels": _sections(Channel, named["channels"], "channel", files, problems, missing),
+        "unreproducible": _sections(Unreproducible, named["unreproducible"], "difference", files, problems, missing),
+    }
+
+
+def _plain_tables(head: Table, variables: Mapping[str, str], problems: Problems) -> dict[str, Any]:
+    """Return the tables of a project without names, by the name of their field."""
+    return {
+        "distfiles": _plain_table(DistfilesTable, "distfiles", "mirrors = [...]", head, variables, problems),
+        "fetch": _plain_table(FetchTable, "fetch", "allow = [...]", head, variables, problems),
+        "limits": _plain_table(NodeLimits, "limits", 'timeout = "12h"', head, variables, problems),
+    }
+
+
+def _check_project(project: Project, head: Table, named: dict[str, dict[str, Table]], problems: Problems) -> None:
+    """Check what needs the whole project. Raises :class:`ProblemsError` with all errors."""
     check_repos(project, named["repos"], problems)
     check_services(project, head, named["binhosts"], problems)
     for entry in project.all_entries():
@@ -151,7 +166,6 @@ def project_from_tables(
             problems.extend(error.at(entry.place(path)) for path, error in entry.model.check(project))
     if problems:
         raise ProblemsError(_unique(problems))
-    return project
 
 
 def _resolve(

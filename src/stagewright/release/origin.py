@@ -24,7 +24,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.release.manifest import read_manifest
 from stagewright.release.project_source import ProjectSource
-from stagewright.store.store import Store, write_atomically
+from stagewright.store.durable import write_atomically
+from stagewright.store.store import Store
 
 ENTRY = "origin"
 

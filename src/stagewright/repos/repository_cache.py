@@ -28,8 +28,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED
 from stagewright.project.model import tree_name
 from stagewright.run import run
+from stagewright.store.durable import sync_folder
 from stagewright.store.links import locked
-from stagewright.store.store import sync_folder
 from stagewright.trees import remove_tree
 
 

@@ -14,11 +14,12 @@ from typing import IO, Any
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.download import DownloadProgress
 from stagewright.fetch.openpgp import Keyring, keyring
+from stagewright.interpreter import python
 from stagewright.project.model import Repo
 from stagewright.repos.git import TREE_KIND, Commit, CommitRange, GitRemote
 from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.repos.snapshots import Snapshot, SnapshotMirror
-from stagewright.run import python, run
+from stagewright.run import run
 from stagewright.seeds.gentoo import KEYRING, existing_keyring
 
 GENTOO_KEYS = (

@@ -16,7 +16,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.root.network import Service
 from stagewright.root.sandbox import Bind
 from stagewright.run import PATH, run
-from stagewright.store.store import write_atomically
+from stagewright.store.durable import write_atomically
 
 INSIDE = "/run/stagewright/apt"
 """Folder with the sources inside the fetch step of a build (see ``data/fetch-debsrc``)."""

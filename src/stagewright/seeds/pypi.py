@@ -18,9 +18,10 @@ from pathlib import Path
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
+from stagewright.interpreter import python
 from stagewright.root.network import Service
 from stagewright.root.sandbox import PLACE, fetcher
-from stagewright.run import python, run
+from stagewright.run import run
 from stagewright.seeds.apt import local_files, local_services
 from stagewright.trees import remove_tree
 

@@ -13,7 +13,8 @@ from stagewright.ids import mark
 from stagewright.store.in_use import collecting, keys_in_use
 from stagewright.store.integrity import read_meta, results, with_layers
 from stagewright.store.meta import Meta
-from stagewright.store.store import Store, failed_lock, not_removed
+from stagewright.store.names import failed_lock
+from stagewright.store.store import Store, not_removed
 from stagewright.trees import remove_tree, tree_size
 
 

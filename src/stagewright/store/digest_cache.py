@@ -21,7 +21,7 @@ from stagewright import ids
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.run import PATH, run
-from stagewright.store.store import write_atomically
+from stagewright.store.durable import write_atomically
 
 SETTLED = 2.0
 """Seconds since the last change of a file before facts about it are stored (time stamps are only so fine)."""

@@ -43,7 +43,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import secrets
@@ -59,7 +58,9 @@ from stagewright.graph.node import Yields
 from stagewright.run import run
 from stagewright.store.content import ANY_OWNER, NO_NAMESPACE, write_content
 from stagewright.store.content import FILE_NAME as CONTENT
+from stagewright.store.durable import sync_folder, write_atomically
 from stagewright.store.meta import Meta
+from stagewright.store.names import failed_lock, file_name
 from stagewright.trees import remove_tree
 from stagewright.untrusted import is_utf8
 
@@ -77,9 +78,6 @@ CACHES = ("binhosts", "binpkgs", "distfiles", "pypi", "repos", "seeds")
 
 KEPT = 10
 """Number of former keys of a node that are remembered."""
-
-LONGEST_NAME = 200
-"""Longest name in bytes; a digest replaces the end of longer ones. File systems allow 255, endings included."""
 
 PARTS = ("binpkgs", "tree")
 """Folders of a result that its list covers, in the order of the list."""
@@ -388,38 +386,3 @@ def ids_of(folder: Path) -> str:
 def not_removed(path: Path, error: OSError) -> str:
     """Return the notice for a tree that stays."""
     return f"{path}: cannot be removed, and is skipped ({error.strerror or error})"
-
-
-def failed_lock(project: str, folder: str) -> str:
-    """Return the name of the lock of a kept root, by the names of its project and its folder."""
-    return f"failed-{file_name(f'{project}/{folder}')}"
-
-
-def file_name(name: str) -> str:
-    """Return a file name for a node id or a path. Different ids and paths have different names."""
-    plain = name.strip("/").replace("%", "%25").replace("/", "%2F").replace(":", "%3A")
-    encoded = os.fsencode(plain)
-    if len(encoded) <= LONGEST_NAME:
-        return plain
-    return f"{encoded[:100].decode(errors='ignore')}%{hashlib.sha256(encoded).hexdigest()}"
-
-
-def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file so that after a power failure it has either the old or the complete new content."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with temporary.open("w", encoding="utf-8") as stream:
-        os.fchmod(stream.fileno(), mode)
-        ids.hand_over(temporary)
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(path)
-
-
-def sync_folder(path: Path) -> None:
-    """Write the entries of a folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

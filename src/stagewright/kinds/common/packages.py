@@ -126,20 +126,7 @@ class PackageStage(PortageSettings, Stage):
         repos = [repo.at(work.node.files.repos[repo.name]) for repo in work.context.repos]
         confdirs = [work.files[name] for name in self.confdir]
         parallel = ParallelJobs.of(work.cores, work.memory)
-        distfiles = BuildDistfiles(
-            shared=_for_portage(work.store.cache("distfiles")),
-            own=_for_portage(work.folder / "distfiles"),
-            project=work.origins[0],
-            mirrors=work.context.mirrors,
-            folder=work.context.distfolder,
-        )
-        folders = PortageFolders(
-            config=self._config(work, confdirs, repos, parallel, distfiles.variables),
-            distfiles=distfiles,
-            pkgdir=Pkgdir(work.folder / "binpkgs", epoch=work.epoch),
-            build=_for_portage(work.folder / "build"),
-            metadata=_for_portage(work.folder / "metadata"),
-        )
+        folders = self._folders(work, confdirs, repos, parallel)
         hosts = self._binhosts(work, folders)
         if self.uses_portage:
             folders.pkgdir.prepare(PORTAGE_UID)
@@ -167,6 +154,25 @@ class PackageStage(PortageSettings, Stage):
             on_progress=work.progress,
         )
         return root, portage
+
+    def _folders(
+        self, work: Work[PackageContext], confdirs: Sequence[Path], repos: Sequence[Repository], parallel: ParallelJobs
+    ) -> PortageFolders:
+        """Return the folders of Portage, with an /etc/portage by the settings."""
+        distfiles = BuildDistfiles(
+            shared=_for_portage(work.store.cache("distfiles")),
+            own=_for_portage(work.folder / "distfiles"),
+            project=work.origins[0],
+            mirrors=work.context.mirrors,
+            folder=work.context.distfolder,
+        )
+        return PortageFolders(
+            config=self._config(work, confdirs, repos, parallel, distfiles.variables),
+            distfiles=distfiles,
+            pkgdir=Pkgdir(work.folder / "binpkgs", epoch=work.epoch),
+            build=_for_portage(work.folder / "build"),
+            metadata=_for_portage(work.folder / "metadata"),
+        )
 
     def _check_tools(self, root: Root) -> None:
         if not _has(root, "usr/bin/emerge"):

@@ -7,7 +7,6 @@ errors: a kernel that cannot read the image, an initramfs without the modules th
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,7 +17,6 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
-from stagewright.confined import Tree
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Node, NodeFiles, Yields
@@ -32,7 +30,7 @@ from stagewright.kernel.choose import (
 )
 from stagewright.kernel.configure import KernelSources
 from stagewright.kernel.features import LiveRequirements, check_features, disabled_requirements, read_features
-from stagewright.kernel.find import LARGEST_IMAGE, copy_image, copy_out, find_image
+from stagewright.kernel.find import copy_image, copy_out, find_image
 from stagewright.kernel.modules import install_kernel, rebuild_modules
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
@@ -42,6 +40,7 @@ from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.parts import write_parts
 from stagewright.kinds.common.tools import SIGN
 from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.media.payload_files import copy_modules, take_over
 from stagewright.kinds.media.payload_parts import payload_parts
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
@@ -318,18 +317,17 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             sign(payload / kernel, self.secure_boot, work.files, work.epoch, work.log)
         root.run("depmod", version)
         work.phase(f"initramfs for {version}")
-        contents = None
-        if not settings.has_own_initramfs:
-            more = settings.dracut_arguments
+        if settings.has_own_initramfs:
+            contents = None
+            copy_out(root, f"/boot/initramfs-{version}.img", payload / initramfs)
+        else:
             output = work.new_folder(f"initramfs-{name}")
             result = output / "initramfs"
-            target = f"{_OUT}/{result.name}"
+            more, target = settings.dracut_arguments, f"{_OUT}/{result.name}"
             run = DracutRun(version, target, result, self.microcode, work.epoch, more, overlay, self.verity)
             contents = make_initramfs(self.initramfs, _with_output(root, output), run, features)
             result.rename(payload / initramfs)
-        else:
-            copy_out(root, f"/boot/initramfs-{version}.img", payload / initramfs)
-        _copy_modules(root, version, payload / MODULES / version)
+        copy_modules(root, version, payload / MODULES / version)
         return BootKernel(
             name=name,
             version=version,
@@ -348,14 +346,14 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         for loader in self.loaders:
             taken = work.new_folder(f"loader-{loader}")
             loader.take(_with_output(root, taken), efi, taken, _OUT)
-            folder = _take_over(taken, payload / LOADERS / loader)
+            folder = take_over(taken, payload / LOADERS / loader)
             if self.secure_boot:
                 for program in sorted(folder.glob("BOOT*.EFI")):
                     sign(program, self.secure_boot, work.files, work.epoch, work.log)
         for server in self.network_loaders:
             taken = work.new_folder(f"network-{server}")
             server.take(_with_output(root, taken), efi, taken, _OUT)
-            _take_over(taken, payload / PROGRAMS / server)
+            take_over(taken, payload / PROGRAMS / server)
         if self.memtest:
             (payload / MEMTEST).mkdir()
             take_memtest(root, payload / MEMTEST)
@@ -378,28 +376,3 @@ def with_certificate(given: NodeFiles, keys: SecureBoot | None, scope: Scope) ->
 def _with_output(root: Root, folder: Path) -> Root:
     """Return the root with a folder for the output of its commands. They never see the payload."""
     return root.with_binds(Bind(folder, _OUT, writable=True))
-
-
-def _take_over(output: Path, target: Path) -> Path:
-    """Move the output of commands into the payload, and return its place. Raises: BUILD_FAILED for special files."""
-    for entry in os.scandir(output):
-        if not entry.is_file(follow_symlinks=False):
-            message = f"{entry.name}: a command in the environment made it, and it is not a regular file"
-            raise StagewrightError(Reason.BUILD_FAILED, message)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return output.rename(target)
-
-
-def _copy_modules(root: Root, version: str, target: Path) -> None:
-    """Copy modules, without the kernel image and without links to the sources. Kernels of one version share them."""
-    if target.exists():
-        return
-    tree, folder = Tree(root.path), f"lib/modules/{version}"
-    if not tree.is_dir(folder):
-        message = f"/{folder} in the environment: not a folder, so there are no modules for this kernel"
-        raise StagewrightError(Reason.BUILD_FAILED, message)
-
-    def is_ignored(path: str) -> bool:
-        return path == "vmlinuz" or ("/" not in path and tree.is_link(f"{folder}/{path}"))
-
-    tree.copy_tree_out(folder, target, is_ignored, LARGEST_IMAGE)

@@ -22,12 +22,13 @@ from stagewright.graph.given import NotInKey
 from stagewright.graph.node import Graph, Node, NodeFiles
 from stagewright.kinds.common.artifact import ArtifactKind, FileArtifactKind
 from stagewright.kinds.common.base import Scope
-from stagewright.kinds.common.context import ArtifactContext, ReleasedContext
+from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import GNUPG, MINISIGN, SANDBOX
 from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.releases.added_artifact import add_artifact
 from stagewright.kinds.releases.advisories import ROLE, root_with_portage
-from stagewright.kinds.releases.bill import BillInput, bill_inputs, bill_nodes, copyrights_of, read_bills
+from stagewright.kinds.releases.bill import bill_inputs, bill_nodes, copyrights_of, read_bills
 from stagewright.kinds.releases.contents import (
     Contents,
     check_channel,
@@ -37,14 +38,14 @@ from stagewright.kinds.releases.contents import (
 )
 from stagewright.kinds.releases.early import certain_refusals
 from stagewright.kinds.releases.noted import (
-    NotesContext,
     NotesSettings,
     notes_context,
     notes_of,
     templates_of,
 )
-from stagewright.kinds.releases.origins import files_read, making_of, provenance_name
+from stagewright.kinds.releases.origins import files_read
 from stagewright.kinds.releases.previous import PreviousPin, PreviousRelease, pinned, previous_pin, previous_release
+from stagewright.kinds.releases.release_context import ReleaseContext
 from stagewright.kinds.releases.source_places import patches_of, source_places
 from stagewright.project.fields import FilesRef, FolderPath, Matching, Ref, TestRef
 from stagewright.project.lock import Pin
@@ -55,18 +56,14 @@ from stagewright.release.artifact_digests import FileDigests
 from stagewright.release.channel import ChannelRules, channel_rules
 from stagewright.release.keep import Keep
 from stagewright.release.license_texts import FOLDER as LICENSES
-from stagewright.release.manifest import SUFFIX as MANIFEST
 from stagewright.release.notes_files import write_notes
-from stagewright.release.origin import Origin, write_with_origin
 from stagewright.release.pointer import Pointer, pointer_name
-from stagewright.release.provenance import Origins, origins_of, write_provenance
+from stagewright.release.provenance import origins_of
 from stagewright.release.release_folder import (
     DESCRIPTION,
     LISTS,
     Description,
     ReleasedArtifact,
-    digest_file,
-    link_files,
     sizes_of,
     write_lists,
     write_text,
@@ -75,7 +72,6 @@ from stagewright.release.signing import ReleaseSigning
 from stagewright.release.sources import FOLDER as SOURCES
 from stagewright.release.subject import Subject
 from stagewright.root import files
-from stagewright.trees import files_below
 from stagewright.untrusted import is_dir
 
 DAY = 86400
@@ -90,31 +86,6 @@ Published = Annotated[
     Matching(r"https?://[^\s/@\"\\]+(/[^\s@\"\\]*)?|(?!.*://).+", "a folder, or an address with http:// or https://"),
 ]
 """A folder, or an address on the web."""
-
-
-class ReleaseContext(ReleasedContext):
-    """Context of a release: its name, and the place of each artifact in it.
-
-    ``files`` has the main file of each artifact, by role; "" for a folder. ``stages`` has the names of the artifacts.
-    """
-
-    release: str
-    stages: dict[str, str]
-    files: dict[str, str]
-    bills: dict[str, tuple[BillInput, ...]] = {}
-    """The bills of the ingredients of each artifact, by the role of the artifact."""
-    libraries: dict[str, str] = {}
-    """Versions of the libraries that write documents, by name."""
-    channel: ChannelRules | None = None
-    origins: Origins = Origins()
-    notes: NotesContext = NotesContext()
-    previous: dict[str, str] | None = None
-    """The pin of the release before; None if the lock has no pin."""
-
-    @property
-    def version(self) -> str:
-        """The version of the project. It has a mark if others must not get the release."""
-        return self.project.version + (self.channel.file_mark if self.channel else "")
 
 
 class ReleaseFacts(Facts):
@@ -348,7 +319,7 @@ class Release(ArtifactKind, kind="release", table="releases"):
         """Fill the folder of a release. Return the description, and the digests of the files of all artifacts."""
         context, artifacts, known = work.context, [], dict[str, FileDigests]()
         for role in context.stages:
-            artifact, found = _add(work, role, folder)
+            artifact, found = add_artifact(work, role, folder)
             artifacts.append(artifact)
             known |= found
         self._document(work, folder, contents)
@@ -394,35 +365,6 @@ class Release(ArtifactKind, kind="release", table="releases"):
                 if name in main or (folders and name.startswith(folders))
             },
         )
-
-
-def _add(work: Work[ReleaseContext], role: str, folder: Path) -> tuple[ReleasedArtifact, dict[str, FileDigests]]:
-    """Link the files of an artifact into the folder of a release, and write its provenance.
-
-    Return its entry in the description, and the digests of its files by path.
-    """
-    stage, file, meta = work.context.stages[role], work.context.files[role], work.meta(role)
-    links = link_files(work.artifact(role), folder, "" if file else stage)
-    _add_origin(work, role, folder / ("" if file else stage))
-    found = [digest_file(folder, name) for name in links]
-    known = {one.file: one for one in found}
-    provenance = folder / provenance_name(file, stage)
-    write_provenance(making_of(work, role), found, work.context.origins, provenance)
-    os.utime(provenance, (work.epoch, work.epoch))
-    size = known[file].size if file else sum(one.size for one in found)
-    place = {"file": file} if file else {"folder": stage}
-    path = str(provenance.relative_to(folder))
-    return ReleasedArtifact(stage, meta.kind, meta.key, size, **place, provenance=path), known
-
-
-def _add_origin(work: Work[ReleaseContext], role: str, folder: Path) -> None:
-    """Replace the manifests of an artifact in a release by copies with its origin."""
-    origins = work.context.origins
-    origin = Origin(target=work.context.stages[role], source=origins.source, lock=origins.lock_text)
-    tree = work.artifact(role)
-    for name in [name for name in files_below(tree) if "/" not in name and name.endswith(f".{MANIFEST}")]:
-        write_with_origin(tree / name, folder / name, origin, work.store)
-        os.utime(folder / name, (work.epoch, work.epoch))
 
 
 def _file(name: str, scope: Scope) -> str:

@@ -96,6 +96,11 @@ def node(folder: Path, text: str) -> Node:
             "must yield a root (tarball yields files)",
         ),
         (REBUILDS + 'starts = "system"', Reason.UNKNOWN_KIND, "starts"),
+        (
+            '[stages.t]\nkind = "embedded"\nroot = "seed"\nprofile = "x"\nunmerge = ["a/b"]',
+            Reason.INVALID_VALUE,
+            "unmerge: not supported by kind embedded",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_built(folder: Path, text: str, reason: Reason, said: str) -> None:

@@ -137,7 +137,7 @@ def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ..
     known, chosen = workspace.graph.targets, tuple(dict.fromkeys(targets))
     for target in chosen:
         if target not in known:
-            what = f"{target!r} is not a stage, seed or test of this project"
+            what = f"{target!r} is not a stage, seed, test or release of this project"
             raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(target, known))
     if chosen:
         return chosen

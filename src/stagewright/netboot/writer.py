@@ -9,7 +9,9 @@
     pxelinux.cfg/default, grub.cfg                 menus of PXELINUX, and of GRUB from the network
     undionly.kpxe, pxelinux.0, grubx64.efi, ...    programs that machines load first
     dnsmasq.conf                                   example configuration of a boot server
-    README.md, DIGESTS                             a description, and digests of all other files
+    README.md, DIGESTS                             a description, and digests of all files above
+
+A manifest that is added later is not in DIGESTS: its copies for users have more entries (release/origin.py).
 """
 
 from __future__ import annotations
@@ -198,7 +200,7 @@ def write_set(
     limits = [f"{name}: {limit}" for name, limit in large]
     limits += [f"{name}: cannot verify signatures (no imgverify)" for name in _unable(net_set, parts.programs)]
     (folder / README).write_text(_readme(net_set, parts.programs, sizes, memory, limits), encoding="utf-8")
-    digests = add_digests(folder, _sizes(folder), epoch)
+    digests = _write_digests(folder, _sizes(folder))
     _set_times(folder, {KERNEL, INITRAMFS, net_set.image, *parts.programs, *parts.more}, epoch)
     return NetSetReport(_sizes(folder), memory, limits, {file.file: file for file in digests})
 
@@ -304,12 +306,10 @@ def methods_of(folder: Path) -> list[Method]:
     return [method for method in Method if f"\n:{method}\n" in script]
 
 
-def add_digests(folder: Path, names: Iterable[str], epoch: int) -> list[FileDigests]:
-    """Add digests of files to DIGESTS, in the format of Gentoo's releases. Paths are relative to the folder."""
+def _write_digests(folder: Path, names: Iterable[str]) -> list[FileDigests]:
+    """Write DIGESTS in the format of Gentoo's releases. Paths are relative to the folder."""
     files = [replace(digest_artifact(folder / name), file=name) for name in names]
-    with (folder / DIGESTS).open("a", encoding="utf-8") as stream:
-        stream.write("".join(file.lines(*LISTED) for file in files))
-    os.utime(folder / DIGESTS, (epoch, epoch))
+    (folder / DIGESTS).write_text("".join(file.lines(*LISTED) for file in files), encoding="utf-8")
     return files
 
 

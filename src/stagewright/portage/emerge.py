@@ -176,7 +176,7 @@ class Portage:
     def take_fetched(self, output: EmergeOutput) -> None:
         """Share the files that a fetch step has downloaded. The build step then makes the packages of the fetch step.
 
-        ``output`` is that of the fetch step. It comes before any code of a package runs as root.
+        ``output`` is the output of the fetch step. No code of a package had run as root when it was written.
         """
         self.folders.pkgdir.made.update(output.fetched)
         self.folders.distfiles.share(Manifests([repo.path for repo in self.repos], output.fetched))

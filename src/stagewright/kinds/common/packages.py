@@ -236,9 +236,9 @@ class PackageStage(PortageSettings, Stage):
         return folder if folder.exists() else assemble_confdir(folder, self, confdirs, repos, parallel, more)
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
-        """Yield the packages whose sources ``stagewright fetch`` fetches. ``build`` does not call this method.
+        """Yield the packages that ``build`` will install, with its options, as far as they are known before the build.
 
-        Yield the packages that ``build`` installs, with its options, as far as they are known before the build.
+        Only ``stagewright fetch`` calls this method.
         """
         yield FetchRequest(self.packages)
 

@@ -103,9 +103,11 @@ class Work(Generic[C_co]):
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Names for what this build may share with others: for the same project, and for exactly the same inputs.
+        """Names under which this build shares what it adds to a cache.
 
-        Code of the inputs ran as root, and could forge anything that the build adds to a cache.
+        Builds with the first name are of the same project. Builds with the last name have exactly the same inputs. A
+        build without a project folder has only the last one. Code of the inputs ran as root, and could forge anything
+        that the build adds.
         """
         data = self.key.data
         stack = self.meta("root").stack if "root" in self.inputs else []

@@ -39,12 +39,11 @@ from stagewright.netboot.combined import write_combined
 from stagewright.netboot.methods import COMBINED, CommandLine, Method, supported_methods
 from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
 from stagewright.netboot.signatures import ImageSigning, check_certificate, sign_file
-from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, NetSetParts, add_digests, write_set
+from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, NetSetParts, write_set
 from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
-from stagewright.release.artifact_digests import FileDigests
-from stagewright.release.manifest import SUFFIX, write_manifest
+from stagewright.release.manifest import write_manifest
 from stagewright.root.budget import Size, parse_size
 from stagewright.root.sourced import titled_os_release
 
@@ -226,7 +225,8 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             parts = self._unify(parts, net_set, payload, work)
         tree = work.new_folder("tree")
         report = write_set(parts, net_set, tree, work.epoch, self._signer(work))
-        self._manifest(work, tree, report.digests[IMAGE])
+        manifest = manifest_of(work, report.digests[IMAGE])
+        write_manifest(tree / IMAGE, manifest, work.facts("squashfs", SquashfsFacts).installed)
         work.notice(report.summary)
         return Built(tree, NetSetFacts(script=SCRIPT, base_url=net_set.base_url, **report.to_dict()))
 
@@ -285,11 +285,6 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             if work.context.secure_boot:
                 sign(folder / name, work.context.secure_boot, work.files, work.epoch, work.log)
         return replace(parts, programs={**parts.programs, **{name: folder / name for name in made}})
-
-    def _manifest(self, work: Work[NetSetContext], tree: Path, image: FileDigests) -> None:
-        """Write the manifest of the image, with the packages of the live root."""
-        write_manifest(tree / IMAGE, manifest_of(work, image), work.facts("squashfs", SquashfsFacts).installed)
-        add_digests(tree, [f"{IMAGE}.{SUFFIX}"], work.epoch)
 
 
 def _cannot_fetch(payload: str, modules: Sequence[str]) -> StagewrightError:

@@ -6,25 +6,31 @@ folder, as a layer without layers below. Build dependencies are not installed in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
 from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.installed import packages_of
+from stagewright.project.model import Project
+from stagewright.project.source import KeyPath
 
 
 class Embedded(OwnRootStage, Finish, kind="embedded"):
     """A stage of kind ``embedded``. The script runs inside the new root, and can use only programs that are there."""
 
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Refuse ``unmerge``, and check what all stages with packages check."""
+        yield from super().check(project)
+        if self.unmerge:
+            what = "unmerge: not supported by kind embedded"
+            hint = "remove `unmerge`, and remove the packages from `packages`"
+            yield ("unmerge",), StagewrightError(Reason.INVALID_VALUE, what, hint=hint)
+
     def build(self, work: Work[PackageContext]) -> Built:
         """Install the packages into an empty folder."""
-        if self.unmerge:
-            raise StagewrightError(
-                Reason.INVALID_VALUE,
-                "unmerge: not supported by kind embedded",
-                hint="remove `unmerge`, and remove the packages from `packages`",
-            )
         target, portage = self.new_root(work)
         portage.install(self.packages, target=TARGET)
         facts = finish(self, target, work, None)

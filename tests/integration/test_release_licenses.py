@@ -12,6 +12,7 @@ import pytest
 
 from integration.archives import member, records, write_tar
 from integration.support import Run, build, call, write_project
+from stagewright.release.file_list import read_file_list
 
 pytestmark = pytest.mark.real
 
@@ -84,6 +85,7 @@ name = "worse"
 [releases.public]
 artifacts = ["good"]
 channel = "stable"
+file_lists = true
 [releases.refused]
 artifacts = ["worse", "good"]
 channel = "stable"
@@ -151,6 +153,15 @@ def test_files_without_owner_are_in_the_bill(made: tuple[Path, Run]) -> None:
     own, generated = read(path)["unowned"]
     assert own == {"image": "root", "origin": "seed:free", "count": 1, "paths": ["/usr/own"]}
     assert generated["is_generated"] and generated["paths"] == ["/etc/os-release"]
+
+
+def test_all_files_are_listed_for_a_release_that_asks_for_it(made: tuple[Path, Run]) -> None:
+    (path,) = (made[0] / "out/public/1").glob("*.files.gz")
+    owners = {"/etc/os-release": "-", "/usr/free": "app-misc/free-1", "/usr/own": "-"}
+    expected = [f"root\t{package}\t{file}" for file, package in owners.items()]
+    assert read_file_list(path) == sorted(expected)
+    assert f"  {path.name}\n" in (path.parent / "SHA256SUMS").read_text(encoding="utf-8")
+    assert not list((made[0] / "out/ours").rglob("*.files.gz"))
 
 
 def test_the_provenance_names_seeds_repositories_and_keys(made: tuple[Path, Run]) -> None:

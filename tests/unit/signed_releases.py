@@ -37,7 +37,10 @@ FILES = {
 PROVENANCE = {"iso": "demo.iso.provenance.json", "pxe": "pxe/pxe.provenance.json"}
 """Paths of the statements about the artifacts, by stage."""
 
-COUNT = len(FILES) + len(PROVENANCE)
+DOCUMENTS = [f"pxe/image.squashfs.{suffix}" for suffix in ("bill.json", "spdx.json", "cdx.json", "files.gz")]
+"""Files that a release adds to the folder of an artifact, so that its provenance does not name them."""
+
+COUNT = len(FILES) + len(PROVENANCE) + len(DOCUMENTS)
 """The number of files of a version, without description, lists and signatures."""
 
 ORIGINS = Origins(source=ProjectSource(url="https://example.org/demo.git", commit="c" * 40), lock="10" * 32)
@@ -64,6 +67,8 @@ def write_version(
         _artifact(folder, "iso", "livecd-stage3", "ab" * 32, file="demo.iso"),
         _artifact(folder, "pxe", "pxeboot", "cd" * 32, folder="pxe"),
     ]
+    for name in DOCUMENTS:
+        (folder / name).write_bytes(b"{}")
     description = Description(
         project={"name": "demo", "version": version, "source_date_epoch": date},
         release=release,

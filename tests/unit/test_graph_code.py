@@ -215,7 +215,10 @@ OF_BILLS = {
         f"stagewright.release.{name}"
         for name in ("bill", "channel", "components", "cyclonedx", "documents", "generated")
     ),
-    *(f"stagewright.release.{name}" for name in ("license_texts", "sources", "spdx", "spdx_licenses", "subject")),
+    *(
+        f"stagewright.release.{name}"
+        for name in ("file_list", "license_texts", "sources", "spdx", "spdx_licenses", "subject")
+    ),
     *("stagewright.portage.ebuild_facts", "stagewright.portage.licenses"),
 }
 """Modules that make bills of materials and decide on licences."""

@@ -13,11 +13,13 @@ from typing import Any
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.project.lock import FILE_NAME as LOCK
+from stagewright.release.bill import BILL
+from stagewright.release.file_list import FILES
 from stagewright.release.provenance import PREDICATE, STATEMENT, SUFFIX
 from stagewright.release.release_files import ReleaseFiles, read_small
 from stagewright.release.release_folder import Description, ReleasedArtifact
 
-_DOCUMENTS = (f".{SUFFIX}", ".spdx.json", ".cdx.json")
+_DOCUMENTS = tuple(f".{suffix}" for suffix in (SUFFIX, BILL, "spdx.json", "cdx.json", FILES))
 """Suffixes of files that a release adds to the folder of an artifact."""
 
 

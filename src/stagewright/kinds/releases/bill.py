@@ -6,12 +6,14 @@ artifact, so the code that makes bills does not rebuild artifacts when it change
 The result is a folder::
 
     NAME.json           the bill of a part; that of a root or of packages is called ``bill.json``
+    NAME.files.gz       the files that the bill is about (release/file_list.py)
     copyright/PACKAGE   the copyright files of packages of Debian
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,13 @@ from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.parts import PartRecords
 from stagewright.kinds.common.records import Records, read_data
 from stagewright.kinds.common.work import Built, Work
-from stagewright.kinds.releases.part_bills import part_bills
+from stagewright.kinds.releases.part_bills import part_bills, part_files
 from stagewright.kinds.releases.root_bill import root_bill
 from stagewright.portage.index import entries_of
 from stagewright.project.fields import FilesRef, RootRef
 from stagewright.release.bill import BILL, Bill, joined
 from stagewright.release.components import bill_of_index
+from stagewright.release.file_list import FILES, ListedFile, files_of_index, write_file_list
 from stagewright.release.owners import PackageRecord
 from stagewright.root.overlay import mount_layers
 
@@ -61,26 +64,41 @@ class BillStage(Stage, kind="bill", table=INTERNAL):
     def build(self, work: Work[StageContext]) -> Built:
         """Write the bill."""
         tree = work.new_folder("tree")
-        bills, packages = _of_root(work) if self.root else _of_files(work)
-        for name, bill in bills.items():
+        found = _of_root(work) if self.root else _of_files(work)
+        for name, bill in found.bills.items():
             bill.write(tree / f"{name}.json")
-        _write_copyrights(tree / COPYRIGHT, packages)
-        return Built(tree, BillFacts(**_sizes(bills.values())))
+            write_file_list(found.files[name], tree / f"{name}.{FILES}")
+        _write_copyrights(tree / COPYRIGHT, found.packages)
+        return Built(tree, BillFacts(**_sizes(found.bills.values())))
 
 
-def _of_root(work: Work[StageContext]) -> tuple[dict[str, Bill], Sequence[PackageRecord]]:
+@dataclass(frozen=True)
+class _Found:
+    """Bills and the files that they are about, by name, and the records of packages of Debian and Portage."""
+
+    bills: Mapping[str, Bill]
+    files: Mapping[str, Sequence[ListedFile]]
+    packages: Sequence[PackageRecord] = ()
+
+
+_ONE = Path(BILL).stem
+"""The name of a bill that is the only one of its node."""
+
+
+def _of_root(work: Work[StageContext]) -> _Found:
     layers = work.store.stack(work.inputs["root"].key)
-    bill, owners = root_bill(work, "root", mount_layers(layers, work.folder / "view"))
-    return {Path(BILL).stem: bill}, owners.packages
+    bill, owners, files = root_bill(work, "root", mount_layers(layers, work.folder / "view"))
+    return _Found({_ONE: bill}, {_ONE: files}, owners.packages)
 
 
-def _of_files(work: Work[StageContext]) -> tuple[dict[str, Bill], Sequence[PackageRecord]]:
+def _of_files(work: Work[StageContext]) -> _Found:
     data = read_data(work.store, Yields.ARTIFACT, work.meta("files"))
     if "parts" not in data:
-        index = Tree(work.artifact("files"), links=False).text(_INDEX)
-        return {Path(BILL).stem: bill_of_index(entries_of(index), Records.of_data(data).by_package)}, ()
-    records = PartRecords.of_data(data)
-    return part_bills(records, work.meta("files").node), records.installed
+        entries = list(entries_of(Tree(work.artifact("files"), links=False).text(_INDEX)))
+        bill = bill_of_index(entries, Records.of_data(data).by_package)
+        return _Found({_ONE: bill}, {_ONE: files_of_index(entries)})
+    records, node = PartRecords.of_data(data), work.meta("files").node
+    return _Found(part_bills(records, node), part_files(records, node), records.installed)
 
 
 def _write_copyrights(folder: Path, packages: Iterable[PackageRecord]) -> None:
@@ -104,6 +122,10 @@ class BillInput(Given):
     def read(self, tree: Path) -> Bill:
         """Return the bill of the ingredient, from the result of its node."""
         return joined(Bill.read(path) for path in self._paths(tree))
+
+    def file_lists(self, tree: Path) -> list[Path]:
+        """Return the lists of the files that the bill is about, from the result of its node."""
+        return [path.with_name(f"{path.stem}.{FILES}") for path in self._paths(tree)]
 
     def _paths(self, tree: Path) -> Iterator[Path]:
         if (tree / BILL).is_file():
@@ -137,6 +159,14 @@ def read_bills(work: Work[Any], inputs: Mapping[str, Sequence[BillInput]]) -> di
         return joined(one.read(work.artifact(one.role)) for one in found) if found else None
 
     return {role: bill(found) for role, found in inputs.items()}
+
+
+def file_lists_of(work: Work[Any], inputs: Mapping[str, Sequence[BillInput]]) -> dict[str, list[Path]]:
+    """Return the lists of the files of artifacts, several for each, by role."""
+    return {
+        role: [path for one in some for path in one.file_lists(work.artifact(one.role))]
+        for role, some in inputs.items()
+    }
 
 
 def copyrights_of(work: Work[Any], inputs: Mapping[str, Sequence[BillInput]]) -> list[Path]:

@@ -4,6 +4,7 @@ For each artifact with a bill of materials, a release has next to its main file:
 
     <artifact>.bill.json                         the bill (release/bill.py)
     <artifact>.spdx.json, <artifact>.cdx.json    the bill as SPDX 2.3 and as CycloneDX 1.6
+    <artifact>.files.gz                          if the release asks for it: all files (release/file_list.py)
 
 and for all together ``licenses/`` and, if the release asks for them, ``sources/``.
 """
@@ -19,6 +20,7 @@ from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.release import cyclonedx, license_texts, sources, spdx
 from stagewright.release.bill import BILL, Bill
 from stagewright.release.channel import ChannelRules, check_bill
+from stagewright.release.file_list import FILES, join_file_lists
 from stagewright.release.manifest import SUFFIX, read_manifest
 from stagewright.release.subject import Subject, subject_of
 
@@ -40,6 +42,11 @@ class Contents:
         """Return the contents of an artifact in the store."""
         manifest = next((read_manifest(path) for path in sorted(tree.glob(f"*.{SUFFIX}"))), None)
         return cls(stage, folder, bill, manifest)
+
+    def document(self, release: Subject, suffix: str, folder: Path) -> Path:
+        """Return the path of a document about the artifact in the folder of a release."""
+        name = self.subject(release).name if self.manifest else self.stage
+        return folder / self.folder / f"{name}.{suffix}"
 
     def subject(self, release: Subject) -> Subject:
         """Return the artifact for its documents; one without a manifest has the key and the time of the release."""
@@ -73,14 +80,25 @@ def write_documents(contents: Sequence[Contents], release: Subject, folder: Path
     texts = license_texts.license_texts(names, folder / license_texts.FOLDER)
     for one in contents:
         subject = one.subject(release)
-        place = folder / one.folder
         if one.bill:
-            name = subject.name if one.manifest else one.stage
-            written += [place / f"{name}.{suffix}" for suffix in (BILL, spdx.SUFFIX, cyclonedx.SUFFIX)]
+            written += [one.document(release, suffix, folder) for suffix in (BILL, spdx.SUFFIX, cyclonedx.SUFFIX)]
             one.bill.write(written[-3])
             spdx.write_spdx(one.bill, subject, written[-2], texts)
             cyclonedx.write_cyclonedx(one.bill, subject, written[-1])
     return written
+
+
+def write_file_lists(
+    contents: Iterable[Contents], lists: Iterable[Sequence[Path]], release: Subject, folder: Path
+) -> list[Path]:
+    """Write the lists of the files of all artifacts with a bill into the folder of a release. Return the files.
+
+    ``lists`` are those of each artifact, which are joined.
+    """
+    found = {one.document(release, FILES, folder): some for one, some in zip(contents, lists, strict=True) if one.bill}
+    for path, some in found.items():
+        join_file_lists(some, path)
+    return list(found)
 
 
 def write_license_texts(

@@ -16,7 +16,9 @@ from stagewright.media.arguments import InitramfsKind
 from stagewright.portage.ebuild_records import EbuildRecord
 from stagewright.release.bill import Bill, Image, joined
 from stagewright.release.components import component_of
+from stagewright.release.file_list import ListedFile, listed_file
 from stagewright.release.owners import Owners
+from stagewright.trees import LONGEST_PATH
 
 _BY_DRACUT = re.compile(r"(?:\d+-)?(?P<name>.+)")
 
@@ -28,6 +30,15 @@ def part_bills(records: PartRecords, node: str) -> dict[str, Bill]:
     for part in records.parts:
         found.setdefault(part.name, []).append(parts.bill(part))
     return {name: joined(bills) for name, bills in found.items()}
+
+
+def part_files(records: PartRecords, node: str) -> dict[str, list[ListedFile]]:
+    """Return the entries of the files of all parts of the result of a node, by name."""
+    found: dict[str, list[ListedFile]] = {}
+    parts = _Parts.of(records, node)
+    for part in records.parts:
+        found.setdefault(part.name, []).extend(parts.files(part))
+    return found
 
 
 @dataclass(frozen=True)
@@ -57,24 +68,33 @@ class _Parts:
 
     def bill(self, part: Part) -> Bill:
         """Return the bill of one part."""
-        own = set(part.own)
-        with_codes = any(one.image == Image.MICROCODE for one in self.records.parts if one.kernel == part.kernel)
-        counted = [path for path in part.paths if not (with_codes and path.startswith(_MICROCODE))]
-        counts, unowned = self.owners.of_paths(path for path in counted if path not in own)
-        rest: list[str] = []
-        made = set(part.made)
-        for path in unowned:
-            index = self._maker(path, part, made=path in made)
-            if index is None:
-                rest.append(path)
-            else:
-                counts[index] = counts.get(index, 0) + 1
+        own, owned = set(part.own), self._owned(part)
+        rest = [path for path, index in owned if index is None and path not in own]
         image, areas = Image(part.image), self.records.records.areas
         packages = self.owners.packages
-        components = [component_of(packages[i], self.ebuilds, areas, image, _why(part)) for i in sorted(counts)]
-        named = [(_maker_name(part), rest), (OVERLAY, [path for path in part.paths if path in own])]
+        indexes = sorted({index for _, index in owned if index is not None})
+        components = [component_of(packages[i], self.ebuilds, areas, image, _why(part)) for i in indexes]
+        named = [(_maker_name(part), rest), (OVERLAY, [path for path, _ in owned if path in own])]
         entries = (one for maker, paths in named for one in unowned_files(image, self.node, paths, maker))
         return Bill(components=tuple(components), unowned=tuple(entries))
+
+    def files(self, part: Part) -> list[ListedFile]:
+        """Return the entries of the files of one part."""
+        image, packages = Image(part.image), self.owners.packages
+        return [
+            listed_file(image, None if index is None else packages[index], path) for path, index in self._owned(part)
+        ]
+
+    def _owned(self, part: Part) -> list[tuple[str, int | None]]:
+        """Return the files of a part, each with the index of its package; None if it has no owner."""
+        own, made = set(part.own), set(part.made)
+        with_codes = any(one.image == Image.MICROCODE for one in self.records.parts if one.kernel == part.kernel)
+        counted = (path for path in part.paths if path in own or not (with_codes and path.startswith(_MICROCODE)))
+        return [(path, None if path in own else self._owner(path, part, made=path in made)) for path in counted]
+
+    def _owner(self, path: str, part: Part, *, made: bool) -> int | None:
+        found = self.owners.owner(path) if len(path) <= LONGEST_PATH else None
+        return self._maker(path, part, made=made) if found is None else found
 
     def _maker(self, path: str, part: Part, *, made: bool) -> int | None:
         """Return the index of the package that a file without owner was made from.

@@ -28,11 +28,12 @@ from stagewright.kinds.common.tools import GNUPG, MINISIGN, SANDBOX
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.releases.added_artifact import add_artifact
 from stagewright.kinds.releases.advisories import ROLE, root_with_portage
-from stagewright.kinds.releases.bill import bill_inputs, bill_nodes, copyrights_of, read_bills
+from stagewright.kinds.releases.bill import bill_inputs, bill_nodes, copyrights_of, file_lists_of, read_bills
 from stagewright.kinds.releases.contents import (
     Contents,
     check_channel,
     write_documents,
+    write_file_lists,
     write_license_texts,
     write_sources,
 )
@@ -113,6 +114,8 @@ class Release(ArtifactKind, kind="release", table="releases"):
     """Add the source files, patches and ebuilds of all packages, in the folder `sources`. Missing ones are an error."""
     sources_elsewhere: list[Annotated[str, Matching(r"\S+/\S+", "a pattern such as dev-lang/* or debian/*")]] = []
     """Packages whose sources users get elsewhere, as patterns of category/name, or of `debian/NAME`."""
+    file_lists: bool = False
+    """Add a list of all files of each artifact, with the package of each file: `ARTIFACT.files.gz`."""
     sign: ReleaseSigning | None = None
     """Sign the digests of all files."""
     valid: Annotated[int, Field(ge=1, le=3650)] | None = None
@@ -305,6 +308,8 @@ class Release(ArtifactKind, kind="release", table="releases"):
         for missing in write_license_texts(contents, repos.values(), copyrights_of(work, context.bills), folder):
             work.notice(missing)
         written = write_documents(contents, release, folder)
+        if self.file_lists:
+            written += write_file_lists(contents, file_lists_of(work, context.bills).values(), release, folder)
         if self.sources:
             write_sources(contents, source_places(work), folder, self.sources_elsewhere)
         for path in written:

@@ -16,6 +16,7 @@ from stagewright.kinds.common.work import Work
 from stagewright.portage.installed import VDB
 from stagewright.release.bill import MOST_PATHS, Bill, Component, Image, Unowned
 from stagewright.release.components import component_of
+from stagewright.release.file_list import ListedFile, listed_file
 from stagewright.release.generated import is_generated
 from stagewright.release.owners import DPKG, Owners, PackageRecord, files_of_root, links_among
 from stagewright.trees import LONGEST_PATH
@@ -48,12 +49,13 @@ class Layers:
         return next(filter(None, (self.first(f"{DPKG}/info/{name}.list") for name in names)), "")
 
 
-def root_bill(work: Work[Any], role: str, root: Path) -> tuple[Bill, Owners]:
-    """Return the bill of the root of an input, which is mounted at ``root`` without changes, and its packages."""
+def root_bill(work: Work[Any], role: str, root: Path) -> tuple[Bill, Owners, list[ListedFile]]:
+    """Return the bill of the root of an input, which is mounted at ``root`` without changes, its packages and files."""
     layers = Layers.of(work, role)
     records = Records.of_layers(work.store, work.layers(role))
     owners, is_complete = read_owners(work, role, root)
-    counts, unowned = inside(root, _counted, owners)
+    paths = inside(root, plain_paths, owners)
+    counts, unowned = owners.of_paths(paths)
     ebuilds = records.by_package
     components = [
         component_of(
@@ -73,11 +75,19 @@ def root_bill(work: Work[Any], role: str, root: Path) -> tuple[Bill, Owners]:
         unowned=tuple(_unowned(unowned, links, layers)),
         notices=tuple(notices),
     )
-    return bill, owners
+    return bill, owners, root_files(owners, paths, unowned)
 
 
-def _counted(owners: Owners) -> tuple[dict[int, int], list[str]]:
-    return owners.of_paths([owners.plain(path) for path in files_of_root()])
+def plain_paths(owners: Owners) -> list[str]:
+    """Return the paths of the files of the root that this thread is in, without links in their folders."""
+    return [owners.plain(path) for path in files_of_root()]
+
+
+def root_files(owners: Owners, paths: Iterable[str], unowned: Iterable[str]) -> list[ListedFile]:
+    """Return the entries of files of a root; ``unowned`` are the paths that no package owns."""
+    without = set(unowned)
+    found = ((path, None if path in without else owners.owner(path)) for path in paths)
+    return [listed_file(Image.ROOT, None if index is None else owners.packages[index], path) for path, index in found]
 
 
 def _unowned(paths: Iterable[str], links: Collection[str], layers: Layers) -> Iterator[Unowned]:

@@ -77,7 +77,7 @@ def test_notes_agree_with_the_files(tmp_path: Path) -> None:
     )
     assert packed["growth"] == packed["size"] - (project / "www/1" / packed["name"]).stat().st_size
     assert {f"{one['name']}-{one['version']}" for one in packed["packages"]} == names_in(folder / packed["name"])
-    bill = read(folder / f"{packed['name']}.manifest.json")["bill"]["components"]
+    bill = read(folder / f"{packed['name']}.bill.json")["components"]
     assert [(one["name"], one["size"]) for one in packed["packages"]] == [(one["name"], one["size"]) for one in bill]
     changes = notes["changes"]
     assert [one["name"] for one in changes["added"]] == ["app-misc/new"]

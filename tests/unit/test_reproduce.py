@@ -32,7 +32,7 @@ def tree(folder: Path, stamp: str, time: int = 1000) -> Path:
     (folder / "usr/same").write_text("same", encoding="utf-8")
     (folder / "usr/link").symlink_to("same")
     os.link(folder / "usr/same", folder / "usr/twin")
-    for path in sorted(folder.rglob("*"), reverse=True):
+    for path in (*sorted(folder.rglob("*"), reverse=True), folder):
         os.utime(path, (1000, 1000), follow_symlinks=False)
     os.utime(folder / "usr/same", (time, time))
     return folder

@@ -206,6 +206,8 @@ def test_the_host_has_all_packages_and_a_matching_index(published: tuple[Path, P
     assert f"\nTIMESTAMP: {newest + len(index)}\n" in (host / "Packages").read_text(encoding="utf-8")
     assert (host / "signing-key.asc").read_text(encoding="utf-8") == (project / "good.asc").read_text(encoding="utf-8")
     facts = [json.loads(path.read_text(encoding="utf-8"))["facts"] for path in store.glob("artifacts/*/meta.json")]
+    for found in facts:
+        found.pop("records", None)  # the digest of what the packages say about themselves
     sizes = sum(path.stat().st_size for path in host.rglob("*.gpkg.tar"))
     assert {"packages": len(index), "bytes": sizes, "signed": fingerprint(project, "good")} in facts
 

@@ -11,7 +11,7 @@ from stagewright.media.signing import SigningKeys
 def signing_keys(node: Node) -> Iterator[SigningKeys]:
     """Yield the keys for files of media."""
     for given in (node.settings, node.context):
-        yield from (value for value in dict(given).values() if isinstance(value, SigningKeys))
+        yield from (value for _, value in given if isinstance(value, SigningKeys))  # dict() would call a field `keys`
 
 
 def needed_variables(node: Node) -> list[str]:

@@ -117,6 +117,8 @@ def _true_owners(folder: Path, work: Path) -> Iterator[str]:
         path.write_text("".join(lines), encoding="ascii")
         yield f"--{name}-map={path}"
     yield from ("--xattrs", *_INCLUDED)
+    if is_private():
+        yield f"--xattrs-exclude={CAPABILITIES}"  # see _keep_capabilities
 
 
 def _keep_capabilities(folder: Path, tree: Path) -> None:

@@ -1,4 +1,4 @@
-"""Releases of the demo: their bills agree with the artifacts themselves, and licences with Portage's own code."""
+"""bill: bills of the demo agree with the artifacts themselves, and licences with Portage's own code."""
 
 from __future__ import annotations
 

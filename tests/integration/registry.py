@@ -21,7 +21,7 @@ TOOLS = ("skopeo", "docker-registry")
 
 _CONFIG = """version: 0.1
 log: {{ level: error, accesslog: {{ disabled: true }} }}
-storage: {{ filesystem: {{ rootdirectory: {folder} }} }}
+storage: {{ filesystem: {{ rootdirectory: {folder} }}, delete: {{ enabled: {delete} }} }}
 http: {{ addr: "127.0.0.1:{port}" }}
 """
 
@@ -51,14 +51,14 @@ class Registry:
 
 
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[Registry]:
-    """Run a registry and yield it."""
+def serve(folder: Path, *, delete: bool = False) -> Iterator[Registry]:
+    """Run a registry and yield it. With ``delete``, it deletes what it is asked to."""
     folder.mkdir(parents=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = folder / "config.yml"
-    config.write_text(_CONFIG.format(folder=folder / "data", port=port), encoding="utf-8")
+    config.write_text(_CONFIG.format(folder=folder / "data", port=port, delete=str(delete).lower()), encoding="utf-8")
     process = subprocess.Popen(
         ["docker-registry", "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

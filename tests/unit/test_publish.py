@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ import pytest
 import yaml
 from integration import registry
 from integration.signing import Minisigner, Signer
-from integration.web import serve
+from integration.web import Handler, serve
 from signed_releases import COUNT, DATE, DAY, FILES, Keys, write_release, write_version
 
 from stagewright.errors import Reason, StagewrightError
@@ -31,16 +32,21 @@ from stagewright.events import Event, NodeNotice
 from stagewright.publish.attempts import Attempts, Retries
 from stagewright.publish.folder import FolderTarget
 from stagewright.publish.objects import ObjectTarget
+from stagewright.publish.oci_layout import INDEX, MANIFEST, TITLE, statement_type
 from stagewright.publish.open_target import open_target
 from stagewright.publish.pages import Pages
 from stagewright.publish.publisher import LocalRelease, Publisher
 from stagewright.publish.registry import Registry
+from stagewright.publish.registry_api import RegistryApi
+from stagewright.publish.repository import Repository, digest_of
 from stagewright.publish.target import Target, TargetOptions
 from stagewright.release.keep import DatedVersion, Keep
 from stagewright.release.release_folder import Description
 from stagewright.release.verify_release import TrustedKeys, verify_place
 
 FAST = Retries((0.01, 0.01))
+
+MINISIGN_TYPE = "application/vnd.stagewright.minisign.v1"
 
 
 @dataclass(frozen=True)
@@ -310,6 +316,7 @@ def test_a_registry_has_a_version_as_an_artifact(bench: Bench, tmp_path: Path) -
         assert target.publish(release, Heard(), dry_run=True).dry_run
         assert target.publish(release, Heard()).uploaded == COUNT + 7
         assert target.publish(release, Heard()).uploaded == 0
+        check_referrers(target, "1.0")
         for tag in ("1.0", "latest"):
             words = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false"]
             subprocess.run([*words, f"docker://{served.address}/demo/live:{tag}", f"dir:{tmp_path / tag}"], check=True)
@@ -319,13 +326,116 @@ def test_a_registry_has_a_version_as_an_artifact(bench: Bench, tmp_path: Path) -
                 path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(tmp_path / tag / layer["digest"].removeprefix("sha256:"), path)
             assert bench.verified(tmp_path / f"fetched-{tag}") == "1.0", "by the pointer, which is in it"
-        assert target.publish(bench.version("2.0"), Heard()).uploaded == COUNT + 7
+        second = replace(target, keep=Keep(last=1)).publish(bench.version("2.0"), heard := Heard())
+        assert (second.uploaded, second.removed) == (COUNT + 7, [])
+        assert heard.notices == ["the registry does not delete old versions: 1.0"]
         target.publish(release, heard := Heard())
         assert heard.notices == [f"2.0 stays the newest version at oci://{served.address}/demo/live"]
         (tmp_path / "built/1.0/SHA256SUMS.asc").write_bytes(b"another signature")
         with pytest.raises(StagewrightError) as caught:
             target.publish(release, Heard())
         assert caught.value.reason is Reason.DUPLICATE_NAME
+
+
+def listed(target: Registry, digest: str) -> list[dict[str, Any]]:
+    """The referrers of a manifest, from the index that clients read in a registry without the API."""
+    data = target.repository.manifest(digest.replace(":", "-"))
+    return list(json.loads(data)["manifests"]) if data else []
+
+
+def check_referrers(target: Registry, version: str) -> None:
+    """Check the referrers of a version by the text of the specifications; one that is lost comes back."""
+    digest = digest_of(target.repository.manifest(version) or b"")
+    found = listed(target, digest)
+    types = ["application/vnd.in-toto+json"] * 2 + ["application/pgp-signature", MINISIGN_TYPE] * 2
+    assert sorted(one["artifactType"] for one in found) == sorted(types)
+    for one in found:
+        data = target.repository.manifest(one["digest"]) or b""
+        manifest = json.loads(data)
+        assert (digest_of(data), len(data)) == (one["digest"], one["size"])
+        assert manifest["subject"]["digest"] == digest
+        assert (manifest["artifactType"], manifest["annotations"]) == (one["artifactType"], one["annotations"])
+        assert [layer["annotations"][TITLE] for layer in manifest["layers"]] == [one["annotations"][TITLE]]
+    assert RegistryApi(target.repository).referrers(digest) is None, "this registry does not know the request"
+
+
+@pytest.mark.slow
+def test_a_registry_deletes_versions_that_no_rule_keeps(tmp_path: Path) -> None:
+    if missing := registry.missing():
+        pytest.skip(f"NOT TESTED: {', '.join(missing)}")
+    releases = [plain(tmp_path / str(number), f"{number}.0", date=DATE + number * DAY) for number in range(1, 4)]
+    with registry.serve(tmp_path / "registry", delete=True) as served:
+        target = Registry.of(f"oci://{served.address}/demo/live", Keep(last=1))
+        repository = target.repository
+        target.publish(releases[0], Heard())
+        digest = digest_of(repository.manifest("1.0") or b"")
+        first, lost = listed(target, digest)
+        other = {**first, "digest": digest, "size": len(repository.manifest("1.0") or b""), "artifactType": "a/other"}
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [first, other]}
+        assert RegistryApi(repository).put_index(digest.replace(":", "-"), json.dumps(index).encode())
+        target.publish(releases[0], Heard())
+        assert listed(target, digest) == [first, other, lost], "a lost entry comes back, one of others stays"
+        assert target.publish(releases[1], Heard(), dry_run=True).removed == ["1.0"]
+        assert repository.delete(first["digest"]), "a removal that was cut"
+        assert target.publish(releases[1], Heard()).removed == ["1.0"]
+        second = digest_of(repository.manifest("2.0") or b"")
+        assert set(repository.tags()) == {"2.0", "latest", digest.replace(":", "-"), second.replace(":", "-")}
+        assert listed(target, digest) == [other] and not repository.manifest(lost["digest"])
+        request = urllib.request.Request(
+            f"http://{served.address}/v2/demo/live/manifests/stable",
+            data=repository.manifest("2.0"),
+            headers={"Content-Type": MANIFEST},
+            method="PUT",
+        )
+        urllib.request.urlopen(request, timeout=60).close()
+        assert target.publish(releases[2], heard := Heard()).removed == []
+        assert heard.notices == ["2.0 stays: the tag stable names it too"]
+
+
+def test_the_referrers_api_is_asked_with_a_login_and_read_by_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in: Debian has no registry with this API."""
+    digest = f"sha256:{'a' * 64}"
+    path = f"/v2/demo/live/referrers/{digest}"
+    with serve(tmp_path) as site:
+        host = site.url.removeprefix("http://")
+        login = {"auths": {host: {"auth": "dXNlcjpwYXNz"}}}
+        (tmp_path / "auth.json").write_text(json.dumps(login), encoding="utf-8")
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+
+        def token(handler: Handler, _: bytes) -> None:
+            assert handler.headers["Authorization"] == "Basic dXNlcjpwYXNz"
+            handler.answer(200, b'{"token": "t"}')
+
+        def page(handler: Handler, _: bytes) -> None:
+            if handler.headers["Authorization"] != "Bearer t":
+                challenge = f'Bearer realm="{site.url}/token",service="s"'
+                handler.answer(401, b"", **{"WWW-Authenticate": challenge})
+                return
+            name, more = ("two", {}) if "?" in handler.path else ("one", {"Link": f'<{path}?last=1>; rel="next"'})
+            body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [{"digest": name}]}
+            handler.answer(200, json.dumps(body).encode(), **more)
+
+        site.hooks["/token?service=s&scope=repository%3Ademo%2Flive%3Apull"] = token
+        site.hooks.update({path: page, f"{path}?last=1": page})
+        found = RegistryApi(Repository(f"{host}/demo/live")).referrers(digest)
+    assert found == [{"digest": "one"}, {"digest": "two"}]
+
+
+def test_statements_about_a_release_are_referrers_by_their_types() -> None:
+    names = [
+        "pxe/a.spdx.json",
+        "a.cdx.json",
+        "a.provenance.json",
+        "SHA256SUMS.asc",
+        "DIGESTS.minisig",
+        "a.asc",
+        "a.iso",
+    ]
+    found = [statement_type(f"1.0/{name}") for name in names]
+    types = ["application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.in-toto+json"]
+    assert found == [*types, "application/pgp-signature", MINISIGN_TYPE, "", ""]
 
 
 class Cut(BaseException):
@@ -443,7 +553,7 @@ def test_failures_of_libraries_are_those_of_the_target() -> None:
 def test_a_registry_that_is_down_is_tried_again(tmp_path: Path) -> None:
     if registry.missing():
         pytest.skip("NOT TESTED: no skopeo")
-    target, heard = Registry(f"127.0.0.1:{free_port()}/demo", Retries((0.01,))), Heard()
+    target, heard = Registry(Repository(f"127.0.0.1:{free_port()}/demo"), retries=Retries((0.01,))), Heard()
     with pytest.raises(StagewrightError) as caught:
         target.publish(plain(tmp_path, "1.0"), heard)
     assert caught.value.reason is Reason.FETCH_FAILED

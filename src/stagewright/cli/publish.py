@@ -13,14 +13,13 @@ import click
 from stagewright.cli.common import session_of
 from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
-from stagewright.events import Listener, NodeNotice
+from stagewright.events import Listener
 from stagewright.kinds.releases.release import Release
 from stagewright.publish.open_target import REGISTRY, open_target
 from stagewright.publish.pages import Pages
 from stagewright.publish.publisher import LocalRelease, Published, Publisher
 from stagewright.publish.registry import Registry
 from stagewright.publish.target import TargetOptions
-from stagewright.release.keep import Keep
 from stagewright.ui.plain import Plain
 from stagewright.ui.text import plural, size
 
@@ -106,10 +105,7 @@ def _publish(
 ) -> Published:
     """Publish a release to one target."""
     if word.lower().startswith(REGISTRY):
-        if model.keep != Keep():
-            text = "`keep` has no effect in a registry: remove old tags there"
-            listener(NodeNotice(node=word, text=text))
-        return Registry.of(word).publish(local, listener, dry_run=dry_run)
+        return Registry.of(word, model.keep).publish(local, listener, dry_run=dry_run)
     with contextlib.closing(open_target(word, options)) as target:
         return Publisher(local, target, listener, model.keep, pages).publish(dry_run=dry_run)
 

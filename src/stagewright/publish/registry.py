@@ -3,149 +3,170 @@
 The title of a layer is the path of its file: ``<version>/<file>``, and the pointer ``latest-<name>.txt`` with its
 signatures and the public keys. So the files of an artifact are a folder that ``stagewright verify`` accepts.
 
-The tag of a version is written when all blobs are there, and the tag ``latest`` after the version was read back, unless
-it names a newer version. skopeo(1) copies, with the logins that it knows, and never changes a digest.
+1. The tag of a version is written when all blobs are there, and the version is read back.
+2. Bills of materials, provenance and signatures become referrers of the version (publish/referrers.py).
+3. The tag ``latest`` is written, unless it names a newer version.
+4. Versions that no rule keeps are deleted: first their referrers, then the manifest with its tag. A removal that was
+   cut goes on at the next publishing.
+
+skopeo(1) copies, with the logins that it knows, and never changes a digest.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import calendar
 import re
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, NodeNotice, NodePhase
-from stagewright.graph.file_digest import file_digest
 from stagewright.publish.attempts import Attempts, Retries
+from stagewright.publish.oci_layout import CREATED, TITLE, TYPE, VERSION, Layout, created, write_layout
 from stagewright.publish.publisher import LocalRelease, Published
+from stagewright.publish.referrers import Referrers
+from stagewright.publish.repository import Repository, digest_of, json_object
+from stagewright.release.keep import DatedVersion, Keep
 from stagewright.release.release_folder import LATEST
 from stagewright.release.seen import version_order
-from stagewright.run import Result, network, run
-from stagewright.store.links import link
 
-TYPE = "application/vnd.stagewright.release.v1"
-"""Type of the artifact."""
 
-_TITLE, _VERSION, _CREATED = (f"org.opencontainers.image.{name}" for name in ("title", "version", "created"))
+@dataclass(frozen=True)
+class PublishedVersion:
+    """A version in a registry: its name, date (seconds since 1970), and the digest of its manifest."""
 
-_EMPTY = b"{}"
-_UNKNOWN = re.compile(r"(manifest|name)[ _]unknown|repository name not known|StatusCode: 404", re.IGNORECASE)
-"""Messages of skopeo about a registry that lacks a tag or the repository."""
-_REFUSED = re.compile(r"unauthorized|denied|authentication required", re.IGNORECASE)
-_LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/")
-"""Registries on this computer, which have no certificate."""
+    version: str
+    date: int
+    digest: str
 
 
 @dataclass(frozen=True)
 class Registry:
-    """A repository of a registry: ``registry.example.org/project/live``."""
+    """A repository of a registry. ``keep`` has the rules for old versions."""
 
-    repository: str
+    repository: Repository
+    keep: Keep = field(default_factory=Keep)
     retries: Retries = field(default_factory=Retries)
 
     @classmethod
-    def of(cls, url: str) -> Registry:
+    def of(cls, url: str, keep: Keep | None = None) -> Registry:
         """Return the repository of an address, ``oci://HOST/NAME``. Raises: USAGE for an invalid one."""
         found = re.fullmatch(r"oci://([A-Za-z0-9.\[\]:-]+(?:/[a-z0-9._-]+)+)", url)
         if not found or found[1].startswith("-"):
             raise StagewrightError(
                 Reason.USAGE, f"{url}: not a repository", hint="write oci://HOST/NAME, without a tag"
             )
-        return cls(found[1])
+        return cls(Repository(found[1]), keep or Keep())
 
     @property
     def name(self) -> str:
         """The address for messages."""
-        return f"oci://{self.repository}"
+        return self.repository.name
 
     def publish(self, release: LocalRelease, emit: Listener, *, dry_run: bool = False) -> Published:
         """Publish a release. Raises: DUPLICATE_NAME if the version exists with other content, else the failure."""
-        version, attempts = tag_of(release.version), Attempts(self.name, emit, self.retries)
+        attempts = Attempts(self.name, emit, self.retries)
         with tempfile.TemporaryDirectory(dir=release.folder.parent, prefix=".registry-") as name:
-            layout = Path(name, "layout")
-            digest = write_layout(release, layout)
-            there = attempts("look", lambda: self._manifest(version))
-            if there is not None and digest_of(there) != digest:
-                what = f"{version}: published at {self.name} already, with other content"
-                raise StagewrightError(Reason.DUPLICATE_NAME, what, hint="raise `version` in [project]")
-            files = release.files()
-            folder = release.folder / release.version
+            layout = write_layout(release, Path(name, "layout"))
+            there = self._is_there(release.version, layout, attempts)
+            files, folder = release.files(), release.folder / release.version
             size = sum((folder / one).stat().st_size for one in files)
             result = Published(self.name, release.version, 0 if there else len(files), 0 if there else size)
+            newer, newest = attempts("look", lambda: self._newer(release)) or ("", layout.version["digest"])
+            old = self._old(release, newest, attempts, emit)
             if dry_run:
-                return Published(self.name, release.version, result.uploaded, result.bytes, (), True)
-            if not there:
-                emit(NodePhase(node=self.name, phase="upload"))
-                attempts("upload", lambda: self._copy(f"oci:{layout}", self._reference(version), "--dest-tls-verify"))
-            emit(NodePhase(node=self.name, phase="verify"))
-            self._copy(self._reference(version), f"oci:{Path(name, 'copy')}", "--src-tls-verify")
-            if digest_of(self._manifest(version) or b"") != digest:
-                raise StagewrightError(Reason.DIGEST_MISMATCH, f"{version}: differs after the upload to {self.name}")
-            if newer := self._newer(release):
+                return replace(result, removed=[one.version for one in old], dry_run=True)
+            self._upload(release.version, layout, attempts, emit, there=there)
+            Referrers(self.repository, attempts, emit).add(layout)
+            if newer:
                 emit(NodeNotice(node=self.name, text=f"{newer} stays the newest version at {self.name}"))
             else:
-                self._copy(f"oci:{layout}", self._reference(LATEST), "--dest-tls-verify")
-        return result
+                source = layout.source(newest)
+                attempts(f"write {LATEST}", lambda: self.repository.upload(source, LATEST))
+            return replace(result, removed=self._remove(old, attempts, emit))
 
-    def _newer(self, release: LocalRelease) -> str:
-        """Return the version of the tag ``latest`` if it is newer than a release, else ""."""
-        data = self._manifest(LATEST)
-        try:
-            notes = json.loads(data or b"{}").get("annotations") or {}
-            found = str(notes.get(_CREATED, "")), version_order(str(notes.get(_VERSION, "")))
-        except (ValueError, AttributeError):
-            return ""
-        own = _created(release.description.date), version_order(release.version)
-        return str(notes[_VERSION]) if found > own else ""
+    def _is_there(self, version: str, layout: Layout, attempts: Attempts) -> bool:
+        """Return True if the registry has the version. Raises: DUPLICATE_NAME for other content."""
+        there = attempts("look", lambda: self.repository.manifest(tag_of(version)))
+        if there is not None and digest_of(there) != layout.version["digest"]:
+            what = f"{version}: published at {self.name} already, with other content"
+            raise StagewrightError(Reason.DUPLICATE_NAME, what, hint="raise `version` in [project]")
+        return there is not None
 
-    def _reference(self, tag: str) -> str:
-        return f"docker://{self.repository}:{tag}"
+    def _upload(self, version: str, layout: Layout, attempts: Attempts, emit: Listener, *, there: bool) -> None:
+        """Upload a version, unless it is there, and read it back."""
+        tag, digest = tag_of(version), layout.version["digest"]
+        if not there:
+            emit(NodePhase(node=self.name, phase="upload"))
+            attempts("upload", lambda: self.repository.upload(layout.source(digest), tag))
+        emit(NodePhase(node=self.name, phase="verify"))
+        copy = layout.folder.with_name("copy")
+        attempts("verify", lambda: self.repository.download(tag, f"oci:{copy}"))
+        if digest_of(attempts("verify", lambda: self.repository.manifest(tag)) or b"") != digest:
+            raise StagewrightError(Reason.DIGEST_MISMATCH, f"{version}: differs after the upload to {self.name}")
 
-    def _manifest(self, tag: str) -> bytes | None:
-        """Return the manifest of a tag; None if it does not exist."""
-        result = self._skopeo("inspect", "--raw", *self._tls("--tls-verify"), self._reference(tag), check=False)
-        if result.code:
-            if _UNKNOWN.search(result.stderr):
-                return None
-            raise self._failure(result)
-        return result.stdout.encode()
+    def _newer(self, release: LocalRelease) -> tuple[str, str] | None:
+        """Return the version and the digest of the tag ``latest`` if it is newer than a release, else None."""
+        data = self.repository.manifest(LATEST)
+        notes = _annotations(data)
+        found = notes.get(CREATED, ""), version_order(notes.get(VERSION, ""))
+        own = created(release.description.date), version_order(release.version)
+        return (notes.get(VERSION, ""), digest_of(data)) if data and found > own else None
 
-    def _copy(self, source: str, target: str, option: str) -> None:
-        """Copy an image. skopeo verifies the digest of every blob that it reads."""
-        self._skopeo("copy", "--quiet", "--preserve-digests", "--retry-times", "3", *self._tls(option), source, target)
+    # old versions
 
-    def _tls(self, option: str) -> list[str]:
-        return [f"{option}=false"] if _LOOPBACK.match(self.repository) else []
+    def _old(self, release: LocalRelease, newest: str, attempts: Attempts, emit: Listener) -> list[PublishedVersion]:
+        """Return the versions that no rule keeps. One that another tag names stays; ``newest`` is a digest."""
+        if self.keep == Keep():
+            return []
+        known, tags = self._versions(release.description.identity, attempts)
+        dated = [DatedVersion(one.version, one.date) for one in known if one.version != release.version]
+        dated.append(DatedVersion(release.version, release.description.date))
+        unkept = {one.version for one in self.keep.removed(dated)} - {release.version}
+        found = []
+        for one in sorted(known, key=lambda one: (one.date, version_order(one.version))):
+            if one.version not in unkept or one.digest == newest:
+                continue
+            if others := [tag for tag in tags[one.digest] if tag != tag_of(one.version)]:
+                emit(NodeNotice(node=self.name, text=f"{one.version} stays: the tag {others[0]} names it too"))
+            else:
+                found.append(one)
+        return found
 
-    def _skopeo(self, *words: str, check: bool = True) -> Result:
-        result = run(["skopeo", "--insecure-policy", *words], env=network(), check=False)
-        if check and result.code:
-            raise self._failure(result)
-        return result
+    def _versions(self, identity: str, attempts: Attempts) -> tuple[list[PublishedVersion], dict[str, list[str]]]:
+        """Return the versions of a release, and the tags of all manifests by digest, without ``latest``."""
+        found: list[PublishedVersion] = []
+        tags: dict[str, list[str]] = {}
+        for tag in attempts("list", self.repository.tags):
+            if tag == LATEST or re.fullmatch(r"sha256-[0-9a-f]{64}", tag):
+                continue
+            data = attempts("look", partial(self.repository.manifest, tag))
+            if data is None:
+                continue
+            tags.setdefault(digest_of(data), []).append(tag)
+            notes = _annotations(data)
+            date = _date(notes.get(CREATED, ""))
+            ours = json_object(data).get("artifactType") == TYPE and notes.get(TITLE) == identity
+            if ours and date is not None and tag == tag_of(notes.get(VERSION, "")):
+                found.append(PublishedVersion(notes[VERSION], date, digest_of(data)))
+        return found, tags
 
-    def _failure(self, result: Result) -> StagewrightError:
-        said = result.stderr.strip()
-        if _REFUSED.search(said):
-            what = f"{self.name}: the registry does not accept it"
-            hint = f"log in: skopeo login {self.repository.partition('/')[0]}; the same command goes on"
-            return StagewrightError(Reason.USAGE, what, detail=said, hint=hint)
-        what, hint = f"{self.name}: the registry does not answer as expected", "try it: skopeo inspect"
-        return StagewrightError(Reason.FETCH_FAILED, what, detail=said, hint=hint)
-
-
-def digest_of(manifest: bytes) -> str:
-    """Return the digest of a manifest."""
-    return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-
-
-def _created(date: int) -> str:
-    """Return a date (seconds since 1970) as annotations have it (RFC 3339)."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(date))
+    def _remove(self, old: Sequence[PublishedVersion], attempts: Attempts, emit: Listener) -> list[str]:
+        """Delete versions and return their names. A registry that does not delete keeps them, with a notice."""
+        removed = []
+        referrers = Referrers(self.repository, attempts, emit)
+        for one in old:
+            delete = partial(self.repository.delete, one.digest)
+            if not referrers.remove(one.digest, one.version) or not attempts(f"remove {one.version}", delete):
+                names = ", ".join(each.version for each in old if each.version not in removed)
+                emit(NodeNotice(node=self.name, text=f"the registry does not delete old versions: {names}"))
+                break
+            removed.append(one.version)
+        return removed
 
 
 def tag_of(version: str) -> str:
@@ -153,45 +174,15 @@ def tag_of(version: str) -> str:
     return version.replace("+", "_")[:128]
 
 
-def write_layout(release: LocalRelease, folder: Path) -> str:
-    """Write the version of a release as an OCI layout, with links to its files. Return the digest of its manifest."""
-    blobs = folder / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-    files = {f"{release.version}/{name}": digest for name, digest in release.files().items()}
-    files |= {name: file_digest(release.folder / name) for name in release.pointers()}
-    layers = []
-    for name, digest in files.items():
-        source = release.folder / name
-        if not (blobs / digest).exists():
-            link(source, blobs / digest)
-        layers.append(_descriptor("application/octet-stream", digest, source.stat().st_size, {_TITLE: name}))
-    description = release.description
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "artifactType": TYPE,
-        "config": _descriptor("application/vnd.oci.empty.v1+json", _write(blobs, _EMPTY), len(_EMPTY)),
-        "layers": layers,
-        "annotations": {
-            _TITLE: description.identity,
-            _VERSION: description.version,
-            _CREATED: _created(description.date),
-        },
-    }
-    data = json.dumps(manifest, separators=(",", ":")).encode()
-    digest = _write(blobs, data)
-    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', encoding="utf-8")
-    index = {"schemaVersion": 2, "manifests": [_descriptor(str(manifest["mediaType"]), digest, len(data))]}
-    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    return f"sha256:{digest}"
+def _annotations(data: bytes | None) -> dict[str, str]:
+    """Return the annotations of a manifest that are texts; none for anything else."""
+    found = json_object(data).get("annotations")
+    return {name: value for name, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
 
 
-def _write(blobs: Path, data: bytes) -> str:
-    digest = hashlib.sha256(data).hexdigest()
-    (blobs / digest).write_bytes(data)
-    return digest
-
-
-def _descriptor(kind: str, digest: str, size: int, notes: dict[str, str] | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"mediaType": kind, "digest": f"sha256:{digest}", "size": size}
-    return {**found, "annotations": notes} if notes else found
+def _date(text: str) -> int | None:
+    """Return the date of an annotation in seconds since 1970; None for another text."""
+    try:
+        return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        return None

@@ -32,8 +32,9 @@ from stagewright.events import Event
 from stagewright.fetch.openpgp import SignedText
 from stagewright.kernel.features import parse_options
 from stagewright.kinds.registry import kinds
+from stagewright.media.digest_checks import check_list
 from stagewright.media.initramfs_contents import InitramfsContents
-from stagewright.media.inspect import _BootStructures, _check
+from stagewright.media.inspect import _BootStructures
 from stagewright.media.menus import problems_of, read_menu, unified
 from stagewright.portage import gpkg
 from stagewright.portage.binhosts import Binhosts, Host
@@ -316,7 +317,7 @@ READERS: dict[str, tuple[Sequence[bytes], Reader]] = {
     "loader entry": ([ENTRY], as_text(menu("loader/entries/a.conf"))),
     "listing": ([LISTING], signed(_stages)),
     "digests": ([DIGESTS], signed(lambda text: _digests(text, "stage3.tar.xz"))),
-    "sums": ([SUMS], lambda data, folder: _check("sums", data.decode(errors="replace"), folder)),
+    "sums": ([SUMS], lambda data, folder: check_list("sums", data.decode(errors="replace"), folder)),
     "iso report": ([REPORT], as_text(lambda text: list(_BootStructures.of(text).ways({"EFI/BOOT/BOOTX64.EFI": 1})))),
     "tar": ([tar()], scan),
     "cpio": ([cpio(), bytes(512) + cpio() + gzip.compress(cpio(), 1)], contents),

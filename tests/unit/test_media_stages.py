@@ -10,7 +10,7 @@ from roots import EPOCH, as_root, make_root
 
 from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.kinds.media.livecd_stage2 import _copy_modules, _take_over
+from stagewright.kinds.media.payload_files import copy_modules, take_over
 from stagewright.kinds.media.squashfs import add_modules
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.media.payload import FIRMWARE, MODULES
@@ -127,7 +127,7 @@ def test_modules_are_copied_inside_the_live_root(tmp_path: Path) -> None:
 def test_a_payload_without_a_folder_of_modules_is_refused(tmp_path: Path, links: dict[str, str]) -> None:
     root = make_root(tmp_path / "root", {"lib/modules/5.0/old.ko": ""}, links=links)
     with pytest.raises(StagewrightError) as caught:
-        _copy_modules(root, "6.1", tmp_path / "modules")
+        copy_modules(root, "6.1", tmp_path / "modules")
     assert caught.value.reason is Reason.BUILD_FAILED
     assert not (tmp_path / "modules").exists()
 
@@ -137,11 +137,11 @@ def test_the_output_of_commands_may_not_be_a_link(tmp_path: Path) -> None:
     output.mkdir()
     (output / "BOOTX64.EFI").symlink_to("/etc/shadow")
     with pytest.raises(StagewrightError) as caught:
-        _take_over(output, tmp_path / "payload" / "loaders" / "grub")
+        take_over(output, tmp_path / "payload" / "loaders" / "grub")
     assert caught.value.reason is Reason.BUILD_FAILED
     (output / "BOOTX64.EFI").unlink()
     (output / "BOOTX64.EFI").touch()
-    assert (_take_over(output, tmp_path / "payload" / "loaders" / "grub") / "BOOTX64.EFI").exists()
+    assert (take_over(output, tmp_path / "payload" / "loaders" / "grub") / "BOOTX64.EFI").exists()
 
 
 def test_a_uki_has_no_menu(tmp_path: Path) -> None:

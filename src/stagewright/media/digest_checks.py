@@ -36,7 +36,7 @@ def list_checks(tree: Path, files: Mapping[str, int]) -> Iterator[DigestCheck]:
     """Compare the files of a medium with the lists of digests on it."""
     for name in (*_SUMS, "DIGESTS"):
         if name in files:
-            yield _check(name, _list(tree / name), tree)
+            yield check_list(name, _list(tree / name), tree)
 
 
 def verity_checks(tree: Path, files: Mapping[str, int], entries: Iterable[FoundEntry]) -> Iterator[DigestCheck]:
@@ -63,7 +63,7 @@ def checks_next_to(path: Path) -> Iterator[DigestCheck]:
     for suffix in ("DIGESTS", "sha256"):
         listed = path.with_name(f"{path.name}.{suffix}")
         if listed.is_file():
-            yield _check(listed.name, _list(listed), path.parent, only=path.name)
+            yield check_list(listed.name, _list(listed), path.parent, only=path.name)
 
 
 def _list(path: Path) -> str:
@@ -75,7 +75,7 @@ def _list(path: Path) -> str:
         raise StagewrightError(Reason.BAD_ARCHIVE, message, hint="copy the medium again") from error
 
 
-def _check(name: str, text: str, folder: Path, only: str = "") -> DigestCheck:
+def check_list(name: str, text: str, folder: Path, only: str = "") -> DigestCheck:
     """Compare files with a list in the format of sha512sum(1). A path that leads outside the folder is an error."""
     listed: dict[str, list[str]] = {}
     for digest, file in re.findall(r"^([0-9a-f]{40,128}) [ *](?:\./)?(.+)$", text, re.MULTILINE):

@@ -23,6 +23,7 @@ from stagewright.media.initramfs_contents import CpioEntry, archives, entries
 from stagewright.media.inspect import unpack_iso
 from stagewright.root.sandbox import host_program
 from stagewright.run import PIPE, spawn
+from stagewright.store.content import TYPES
 from stagewright.trees import walk_tree
 from stagewright.untrusted import open_regular
 
@@ -34,15 +35,6 @@ _LARGEST_TABLE = 1 << 30  # bytes of the table of a squashfs
 _TABLE_END = b"\n# START OF DATA - DO NOT MODIFY\n#\n"
 _LINE = re.compile(rb"(?P<name>(?:\\.|[^\\ ])*) (?P<type>[A-Z]) (?P<rest>[^\n]*)\n", re.DOTALL)
 _TYPES = {b"R": "file", b"D": "folder", b"S": "link", b"C": "char", b"B": "block", b"F": "pipe", b"I": "pipe"}
-_MODES = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "folder",
-    stat.S_IFLNK: "link",
-    stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block",
-    stat.S_IFIFO: "pipe",
-    stat.S_IFSOCK: "socket",
-}
 _TAR_TYPES = {
     tarfile.DIRTYPE: "folder",
     tarfile.SYMTYPE: "link",
@@ -209,7 +201,7 @@ def _cpio(path: Path, work: Path, wanted: Wanted) -> Iterator[tuple[str, Member]
 
 
 def _cpio_member(stream: IO[bytes], entry: CpioEntry, target: Path | None) -> Member:
-    kind = _MODES.get(stat.S_IFMT(entry.mode), "file")
+    kind = TYPES.get(stat.S_IFMT(entry.mode), "file")
     content = ""
     if kind == "file":
         content = _copied(stream, entry.size, target)
@@ -235,7 +227,7 @@ def _folder(tree: Path, prefix: str, wanted: Wanted) -> Iterator[tuple[str, Memb
             continue
         for file in step.files:
             info = file.stat(follow_symlinks=False)
-            name, kind = f"{prefix}/{step.path(file.name)}", _MODES[stat.S_IFMT(info.st_mode)]
+            name, kind = f"{prefix}/{step.path(file.name)}", TYPES[stat.S_IFMT(info.st_mode)]
             size, content = 0, ""
             if kind == "file":
                 with open_regular(tree / step.path(file.name), follow=False) as stream:

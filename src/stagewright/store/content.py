@@ -36,7 +36,7 @@ PACKAGES = "binpkgs"
 FORMAT = "stagewright content 1"
 
 _CHUNK = 1 << 20
-_TYPES = {
+TYPES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "folder",
     stat.S_IFLNK: "link",
@@ -45,6 +45,7 @@ _TYPES = {
     stat.S_IFIFO: "pipe",
     stat.S_IFSOCK: "socket",
 }
+"""Names of the types of files, by the format bits of their mode (inode(7))."""
 
 
 class Entry(NamedTuple):
@@ -151,7 +152,7 @@ class Reader:
         return Entry(
             depth,
             name,
-            _TYPES[stat.S_IFMT(info.st_mode)],
+            TYPES[stat.S_IFMT(info.st_mode)],
             stat.S_IMODE(info.st_mode),
             self._ids.user(info.st_uid),
             self._ids.group(info.st_gid),

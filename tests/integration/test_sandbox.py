@@ -120,6 +120,10 @@ except OSError as error:
 '"""
 
 
+# One process prints and sleeps: an interrupt between two commands of a shell would reach neither.
+SIZE_AND_SLEEP = "python3 -c 'import os, time; print(*os.get_terminal_size(), flush=True); time.sleep(1000)'"
+
+
 def test_a_shell_has_a_separate_terminal(ask: Callable[..., Run]) -> None:
     project, store = ask.project, ask.store  # type: ignore[attr-defined]
     words = command("shell", "here", "bash", cwd=project, store=store)
@@ -127,8 +131,8 @@ def test_a_shell_has_a_separate_terminal(ask: Callable[..., Run]) -> None:
         user.wait_for(b"# ")
         user.type(TYPE.replace("\n", "\r").encode() + b"\r")
         user.wait_for(b"cannot type: 1")
-        user.type(b"stty size; sleep 1000\r")
-        user.wait_for(b"31 97")
+        user.type(SIZE_AND_SLEEP.encode() + b"\r")
+        user.wait_for(b"97 31")
         user.said = b""
         user.type(b"\x03")
         user.wait_for(b"# ")

@@ -1,7 +1,8 @@
 """The boot test: start an image, wait for its messages, log in, run commands, shut it down.
 
-After success and failure alike, a folder has ``console.log`` (raw), ``screen.png``, ``qemu.log`` and ``result.json``.
-``console-1.log`` is that of the first attempt, if there was a second one.
+After success and failure alike, a folder has ``console.log`` (raw), ``console.timed.log`` (lines with times),
+``screen.png``, ``qemu.log`` and ``result.json``. ``console-1.log`` is that of the first attempt, if there was a second
+one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from pathlib import Path
 from stagewright import run
 from stagewright.errors import StagewrightError
 from stagewright.vm.accel import Acceleration
-from stagewright.vm.console import FAILURES, NOTHING_LOADED, Console, Failure
+from stagewright.vm.console import Console
+from stagewright.vm.console_lines import TIMED_LOG
+from stagewright.vm.failures import Failure
 from stagewright.vm.firmware import Firmware
+from stagewright.vm.known_failures import FINAL_FAILURES, NEEDS_ONE_BOOT_OPTION
 from stagewright.vm.machine import Machine
 from stagewright.vm.machine_spec import MachineSpec, check
 from stagewright.vm.script import BootReport, BootScript
@@ -29,6 +33,7 @@ EMULATOR_PANIC = "IO-APIC + timer doesn't work!"
 MENU = r"BdsDxe: starting|GNU GRUB|(ISO|SYS)LINUX \d"
 """Pattern of serial output with a boot menu, or shortly before one."""
 
+_LOGS = ("console.log", TIMED_LOG)
 _SETTLE, _BETWEEN = 2.0, 0.3  # seconds until a menu accepts keys, and between keys
 _DOWN, _ENTER = "\x1b[B", "\r"
 
@@ -57,7 +62,7 @@ def boot(
     is repeated once. Raises ``BOOT_FAILED`` with the end of the console, or the errors of :class:`Machine`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("result.json", "screen.png", "console.log", "console-1.log", "qemu.log"):
+    for name in ("result.json", "screen.png", *_LOGS, *map(_of_first, _LOGS), "qemu.log"):
         (folder / name).unlink(missing_ok=True)
     check(spec, qemu)
     firmware = firmware or spec.find_firmware()
@@ -67,7 +72,8 @@ def boot(
     except StagewrightError:
         if EMULATOR_PANIC not in attempt.script_run.text:
             raise
-        (folder / "console.log").rename(folder / "console-1.log")
+        for name in _LOGS:
+            (folder / name).rename(folder / _of_first(name))
         on_phase("repeat after a panic caused by the emulator")
         attempt = dataclasses.replace(attempt, number=2)
         attempt.make()
@@ -148,6 +154,12 @@ class _Attempt:
                 self.on_phase(error.message)
 
 
+def _of_first(name: str) -> str:
+    """Return the name of the log of the first attempt."""
+    return name.replace("console", "console-1")
+
+
 def _failures(spec: MachineSpec) -> tuple[Failure, ...]:
     """Return the failures to look for. With several boot options, firmware that cannot load one tries the next."""
-    return tuple(failure for failure in FAILURES if failure is not NOTHING_LOADED or spec.boot_options() < 2)
+    ignored = NEEDS_ONE_BOOT_OPTION if spec.boot_options() > 1 else ()
+    return tuple(failure for failure in FINAL_FAILURES if failure not in ignored)

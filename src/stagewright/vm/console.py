@@ -15,14 +15,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.vm.console_lines import Line, LineClock
 from stagewright.vm.console_text import Cleaner
+from stagewright.vm.failures import Failure, first_in
+from stagewright.vm.known_failures import FINAL_FAILURES
 
-TAIL_LINES = 25
+TAIL_LINES = 30
 """Number of the console's last lines in an error."""
 
 MORE_OUTPUT = 0.5
@@ -32,31 +34,6 @@ _TICK = 0.05  # seconds between searches while output arrives; each search costs
 _LINE = 500  # characters of a command typed in one line: busybox accepts 1024, with echo and markers
 _PIECE = 150  # characters of a longer command typed at a time; escapes are up to five times as long
 _UNTYPABLE = re.compile(r"[\x00-\x1f\x7f!]")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A failed boot: its description, and the pattern of the line that shows it."""
-
-    what: str
-    pattern: re.Pattern[str]
-
-
-NOTHING_LOADED = Failure("the firmware could not load a medium", re.compile(r"BdsDxe: failed to load"))
-"""A failure only on machines with a single boot option."""
-
-FAILURES = (
-    Failure("the kernel panicked", re.compile(r"Kernel panic - not syncing")),
-    Failure("dracut failed", re.compile(r"^dracut:/#|dracut: FATAL|dracut: Refusing to continue", re.MULTILINE)),
-    Failure("the boot ended in emergency mode", re.compile(r"Entering emergency mode|You are in emergency mode")),
-    Failure("the boot ended in a maintenance shell", re.compile(r"(Press Enter|Give root password) for maintenance")),
-    Failure("the init failed", re.compile(r"Freezing execution", re.IGNORECASE)),
-    Failure("the firmware found no bootable device and opened its shell", re.compile(r"^Shell> ?", re.MULTILINE)),
-    Failure("the firmware found no bootable device", re.compile(r"No bootable device|BdsDxe: No bootable option")),
-    Failure("GRUB found no configuration", re.compile(r"^grub( rescue)?> ?", re.MULTILINE)),
-    NOTHING_LOADED,
-)
-"""Final failures of a boot. The search for them starts after the last match."""
 
 
 class Connection(Protocol):
@@ -78,7 +55,8 @@ class Connection(Protocol):
 class Console:
     """The console of a guest.
 
-    Every byte is written to ``log``. ``fate`` returns a sentence about the end of the guest, for errors after it.
+    Every byte is written to ``log``, and its lines with their times to a second file (console_lines.py). ``failures``
+    end a wait. ``fate`` returns a sentence about the end of the guest, for errors after it.
     """
 
     def __init__(
@@ -86,7 +64,7 @@ class Console:
         connection: Connection,
         log: Path,
         *,
-        failures: Sequence[Failure] = FAILURES,
+        failures: Sequence[Failure] = FINAL_FAILURES,
         fate: Callable[[], str] = lambda: "the machine closed its serial port",
     ) -> None:
         self.failures = tuple(failures)
@@ -100,6 +78,7 @@ class Console:
         self._ended = False
         self._position = 0
         self._log = log.open("wb", buffering=0)
+        self._clock = LineClock(log.with_suffix(".timed.log"))
         self._reader = threading.Thread(target=self._read, daemon=True, name="serial console")
         self._reader.start()
 
@@ -114,6 +93,12 @@ class Console:
         """True if the guest closed the connection."""
         with self._changed:
             return self._ended
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines so far, without escape sequences, each with the time when it began."""
+        with self._changed:
+            return self._clock.lines
 
     def tail(self, lines: int = TAIL_LINES) -> str:
         """Return the last non-empty lines."""
@@ -153,7 +138,7 @@ class Console:
             if match:
                 self._position = match.end()
                 return match
-            failure = self._failure(text, line)
+            failure = first_in(self.failures, text, line)
             if failure:
                 return self._failed(pattern, failure, line, what)
             line = max(text.rfind("\n") + 1, self._position)
@@ -196,10 +181,10 @@ class Console:
             self.send(f'{grown}; echo "{variable}""+{start};"\n')
             self.expect(f"{variable}+{start};", 30, what=f"the shell to take {shorten(command)!r}")
 
-    def error(self, why: str, what: str) -> StagewrightError:
+    def error(self, why: str, what: str, hint: str = "") -> StagewrightError:
         """Return a ``BOOT_FAILED`` error with the end of the console: the cause, and what was waited for."""
         said = self.tail() or "(no output on the console)"
-        return StagewrightError(Reason.BOOT_FAILED, f"{why} while waiting for {what}", detail=said)
+        return StagewrightError(Reason.BOOT_FAILED, f"{why} while waiting for {what}", detail=said, hint=hint)
 
     def wait_end(self, limit: float) -> bool:
         """Wait up to ``limit`` seconds for the end of the guest. Return True if it ended."""
@@ -213,6 +198,7 @@ class Console:
         self._reader.join()
         self._connection.close()
         self._log.close()
+        self._clock.close()
 
     def _read(self) -> None:
         cleaner = Cleaner()
@@ -231,7 +217,9 @@ class Console:
         with self._changed:
             self._text += text
             self._offsets.append(len(self._text))
-            self._times.append(time.monotonic())
+            now = time.monotonic()
+            self._times.append(now)
+            self._clock.feed(text, now - self.started)
             self._changed.notify_all()
 
     def _snapshot(self) -> tuple[str, bool]:
@@ -246,9 +234,6 @@ class Console:
                 return
         time.sleep(min(_TICK, max(end - time.monotonic(), 0)))
 
-    def _failure(self, text: str, start: int) -> Failure | None:
-        return next((failure for failure in self.failures if failure.pattern.search(text, start)), None)
-
     def _failed(self, pattern: re.Pattern[str], failure: Failure, start: int, what: str) -> re.Match[str]:
         """Wait for the rest of the line, then raise ``BOOT_FAILED``. Return the match if the line has the text.
 
@@ -258,9 +243,8 @@ class Console:
         text = self.text
         match = pattern.search(text, self._position)
         if match is None:
-            found = failure.pattern.search(text, start)
-            line = text[found.start() :].partition("\n")[0].strip() if found else ""
-            raise self.error(f"{failure.what} ({line})", what)
+            failure = first_in(self.failures, text, start) or failure  # the rest of the line may say more
+            raise self.error(f"{failure.meaning} ({failure.line_in(text, start)})", what, failure.hint)
         self._position = match.end()
         return match
 

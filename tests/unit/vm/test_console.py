@@ -50,7 +50,7 @@ def test_a_timeout_is_an_error_with_the_end_of_the_console(tmp_path: Path) -> No
         console.expect("login:", 0.3)
     assert caught.value.reason is Reason.BOOT_FAILED
     assert "login:" in caught.value.message
-    assert caught.value.detail.splitlines() == [f"line {number}" for number in range(15, 40)]
+    assert caught.value.detail.splitlines() == [f"line {number}" for number in range(10, 40)]
 
 
 @pytest.mark.slow

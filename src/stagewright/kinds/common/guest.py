@@ -23,11 +23,10 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, NodeRef, Section, marked
 from stagewright.vm import accel
 from stagewright.vm.accel import Acceleration
+from stagewright.vm.console_lines import TIMED_LOG
+from stagewright.vm.known_failures.early import REFUSED
 from stagewright.vm.machine_spec import PLATFORMS, FirmwareKind, architecture_of
 from stagewright.vm.script import BootCommand, BootScript, Login, Report
-
-REFUSED = r"BdsDxe: failed to load .*(Access Denied|Security Violation)"
-"""Pattern for the message of OVMF about a program whose signature it does not accept."""
 
 TEST_ARTIFACTS = "boot"
 """Folder in the work folder for console log, screenshots and report of a guest."""
@@ -104,7 +103,7 @@ class GuestTest(SystemTest):
     def collected(self, report: Report, folder: Path, work: Work[StageContext]) -> Built:
         """Return the report, console log and screenshot."""
         tree = work.new_folder("tree")
-        for name in ("console.log", "screen.png", "result.json"):
+        for name in ("console.log", TIMED_LOG, "screen.png", "result.json"):
             if (folder / name).exists():
                 shutil.move(folder / name, tree / name)
         return Built(tree, GuestFacts(seconds=report.seconds, milestones=report.milestones))

@@ -1,0 +1,130 @@
+"""Search the lines of a console for known failures. What they mean for the result of a test is decided elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from stagewright.errors import StagewrightError
+from stagewright.vm.console_lines import Line
+from stagewright.vm.failures import Failure, Part
+
+MOST_FINDINGS = 200
+"""Number of findings that a result keeps. A machine can print the same error for hours."""
+
+NEAR = 30
+"""Number of lines after a finding in which a failure that is marked ``once`` belongs to that finding."""
+
+_LONGEST = 300  # characters of a line in a finding
+_KERNEL_TIME = re.compile(r"^\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
+_TYPED = re.compile(r'echo "sw[0-9a-f]{8}""')
+_KERNEL_RUNS = re.compile(r"Linux version \d|^\[ +\d+\.\d{6}\]")
+_KERNEL_ENDS = re.compile(r"\breboot: (Restarting|Power down|System halted)")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A line of a console that shows a failure.
+
+    ``line`` is its number in ``console.timed.log``, ``seconds`` the time since the start, and ``count`` the number of
+    lines with the same text.
+    """
+
+    line: int
+    seconds: float
+    text: str
+    meaning: str
+    hint: str
+    part: str
+    final: bool = False
+    count: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON-able data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        times = f" ({self.count} times)" if self.count > 1 else ""
+        return f"line {self.line}, {self.seconds:.1f} s: {self.text}{times}: {self.meaning}"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The findings in a console in their order, and the number of further ones that were not kept."""
+
+    findings: tuple[Finding, ...] = ()
+    dropped: int = 0
+
+
+def scan(lines: Iterable[Line], failures: Sequence[Failure], expected: Iterable[str] = ()) -> Scan:
+    """Search lines for failures. The first failure that matches a line gives its meaning.
+
+    Lines with one of the ``expected`` patterns, for which the test waits, are no findings. Neither are lines that the
+    test types, nor failures of firmware and boot loaders while a kernel runs: programs print similar lines.
+    """
+    wanted = [re.compile(pattern) for pattern in expected]
+    found: dict[tuple[str, str], Finding] = {}
+    dropped = 0
+    for line, failure in _matches(lines, failures):
+        text = _KERNEL_TIME.sub("", line.text).strip()[:_LONGEST]
+        same = (failure.meaning, text)
+        if any(pattern.search(line.text) for pattern in wanted):
+            continue
+        if same in found:
+            found[same] = replace(found[same], count=found[same].count + 1)
+        elif len(found) < MOST_FINDINGS:
+            found[same] = _finding(line, text, failure)
+        else:
+            dropped += 1
+    return Scan(tuple(found.values()), dropped)
+
+
+def _finding(line: Line, text: str, failure: Failure) -> Finding:
+    return Finding(
+        line=line.number,
+        seconds=round(line.seconds, 2),
+        text=text,
+        meaning=failure.meaning,
+        hint=failure.hint,
+        part=failure.part.value,
+        final=failure.final,
+    )
+
+
+def _matches(lines: Iterable[Line], failures: Sequence[Failure]) -> Iterator[tuple[Line, Failure]]:
+    """Yield the lines that show a failure, each with the first one of the table."""
+    kernel_runs, last = False, -NEAR
+    early = (Part.FIRMWARE, Part.LOADER)
+    for line in lines:
+        if _KERNEL_ENDS.search(line.text):
+            kernel_runs = False
+        elif _KERNEL_RUNS.search(line.text):
+            kernel_runs = True
+        if _TYPED.search(line.text):
+            continue
+        for failure in failures:
+            if not (kernel_runs and failure.part in early) and failure.regex.search(line.text):
+                if not (failure.once and line.number - last <= NEAR):
+                    yield line, failure
+                last = line.number
+                break
+
+
+def explained(error: StagewrightError, findings: Sequence[Finding], most: int = 3) -> StagewrightError:
+    """Return the error of a failed test with the first findings in its console, and with the hint of the first one.
+
+    An error that has a hint already keeps it: the failure that ended the test.
+    """
+    if not findings:
+        return error
+    more = f"\n  and {len(findings) - most} more" if len(findings) > most else ""
+    listed = "\n".join(f"  {finding}" for finding in findings[:most])
+    return StagewrightError(
+        error.reason,
+        error.message,
+        place=error.place,
+        hint=error.hint or findings[0].hint,
+        detail=f"{error.detail}\nknown failures on the console:\n{listed}{more}".lstrip("\n"),
+    )

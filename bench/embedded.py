@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from bench.measure import Row, Setting, copy_of_demo, median_of, peak_memory, seed_tree, stagewright
+from bench.measure import Row, Setting, copy_of_demo, median_of, seed_tree, stagewright, stagewright_cost
 
 ROUNDS = 3
 
@@ -21,7 +21,7 @@ bwrap --bind "$WORK/root" / --dev /dev --proc /proc --perms 1777 --tmpfs /tmp --
   --bind "$WORK/target" /mnt/target --ro-bind "$CONFIG" /etc/portage --ro-bind "$REPO" /var/db/repos/demo \
   --ro-bind "$CACHE/distfiles" /var/cache/distfiles --bind "$WORK/binpkgs" /var/cache/binpkgs \
   --bind "$WORK/build" /var/tmp \
-  emerge --root=/mnt/target --color=n --nospinner --quiet-build=y --usepkg=y --buildpkg=y --jobs=2 $PACKAGES \
+  emerge --root=/mnt/target --color=n --nospinner --quiet-build=y --usepkgonly=y --jobs=2 $PACKAGES \
   > "$WORK/log"
 tar -C "$WORK/target" --sort=name --numeric-owner --xattrs --xattrs-include="*" -I "zstd -T0 -9" \
   -cf "$WORK/out.tar.zst" .
@@ -34,7 +34,7 @@ _PACK = '\n[stages.packed]\nkind = "tarball"\nroot = "system"\n'
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Measure Stagewright and the floor in turns, an unchanged build, and the peak memory of all these."""
+    """Measure Stagewright and the floor in turns, the peak memory of these builds, and an unchanged build."""
     store, project = setting.store, copy_of_demo(setting, "embedded")
     text = (project / "stagewright.toml").read_text(encoding="utf-8") + _PACK
     if setting.tiny:
@@ -44,11 +44,13 @@ def measure(setting: Setting) -> list[Row]:
     if not (setting.demo / "stagewright.lock").exists():
         shutil.copy(project / "stagewright.lock", setting.demo)  # the next run finds the seed of this one
     packages = _LEAST if setting.tiny else "virtual/demo-system app-misc/greet"
-    ours, floors = [], []
+    ours, floors, memory = [], [], []
     for number in range(setting.count(ROUNDS)):
         changed = text.replace('use = ["-shout"]', f'use = ["-shout"]\nhostname = "bench{time.time_ns()}"')
         (project / "stagewright.toml").write_text(changed, encoding="utf-8")
-        ours.append(stagewright(project, store, "build", "packed", "--progress=quiet"))
+        wall, peak = stagewright_cost(project, store, "build", "packed", "--progress=quiet")
+        ours.append(wall)
+        memory.append(peak)
         floors.append(_by_hand(project, store, setting.folder / f"hand{number}", packages))
     unchanged = median_of(
         lambda: stagewright(project, store, "build", "packed", "--progress=quiet"), setting.count(ROUNDS)
@@ -57,7 +59,7 @@ def measure(setting: Setting) -> list[Row]:
     return [
         Row("embedded stage and tarball / by hand", mine / floor, 1.3, "", f"{mine:.1f} s against {floor:.1f} s"),
         Row("unchanged build", unchanged, 1.0, "s", "the whole command"),
-        Row("peak memory of stagewright build", peak_memory(), 150, "MiB", "largest of all its processes"),
+        Row("peak memory of stagewright build", max(memory), 150, "MiB", "largest of all its processes"),
     ]
 
 
@@ -91,10 +93,12 @@ def _by_hand(project: Path, store: Path, work: Path, packages: str) -> float:
 
 
 def _link_packages(cache: Path, target: Path) -> None:
-    """Make a PKGDIR with every binary package of the cache."""
+    """Make a PKGDIR with the newest binary package of each version in the cache."""
     target.mkdir()
-    for source in cache.glob("*/*/*/*.gpkg.tar"):
-        place = target / source.relative_to(cache).parts[0] / source.parts[-3] / source.name
+    newest_first = sorted(cache.glob("*/*/*/*/*.gpkg.tar"), key=lambda path: -path.stat().st_mtime)
+    for source in newest_first:
+        category, name = source.relative_to(cache).parts[:2]
+        place = target / category / name / source.name
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists():
             os.link(source, place)

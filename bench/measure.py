@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -89,18 +88,24 @@ def best(costs: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 def stagewright(folder: Path, store: Path, *words: str) -> float:
     """Run the command in a project and return its wall time in seconds."""
+    return stagewright_cost(folder, store, *words)[0]
+
+
+def stagewright_cost(folder: Path, store: Path, *words: str) -> tuple[float, float]:
+    """Run the command in a project. Return its wall time in seconds, and the memory of its largest process in MiB."""
+    command = _command(folder, store, *words)
     started = time.perf_counter()
-    subprocess.run(_command(folder, store, *words), check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    status, usage = os.wait4(process.pid, 0)[1:]  # the usage of this command alone, with its processes
+    wall = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return wall, usage.ru_maxrss / 1024
 
 
 def _command(folder: Path, store: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "stagewright", "-C", str(folder), "--store", str(store), *words]
-
-
-def peak_memory() -> float:
-    """Return the largest memory of a single child process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
 def copy_of_demo(setting: Setting, name: str) -> Path:

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from fake_workers import Site, eventually
 
+from stagewright.engine.again import BUILDS
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason
 from stagewright.events import NodePhase, Status
 from stagewright.interpreter import package_path
+from stagewright.kinds.seeds.file import FileSeed
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces need root")
 
@@ -27,10 +29,10 @@ MANY = "for i in 1 2 3 4 5 6 7 8; do sleep 4321 & done; setsid sleep 4321 & say 
 class Workers(Site):
     """Starts single workers on the node seed:one."""
 
-    def start(self, behaviour: str) -> Worker:
+    def start(self, behaviour: str, mode: str = "build") -> Worker:
         self.behaviours = {"seed:one": behaviour}
         job, folder = self.job("seed:one")
-        return Worker.start(job, folder, program=self.script(job, folder))
+        return Worker.start(job, folder, mode, program=self.script(job, folder))
 
 
 @pytest.fixture
@@ -67,6 +69,19 @@ def test_events_come_as_they_are_printed(workers: Workers) -> None:
         assert not list(worker.events())
         assert worker.silent
         assert worker.outcome().status is Status.BUILT
+
+
+@pytest.mark.parametrize(("mode", "expected"), [*((mode, "secret") for mode in BUILDS), ("pin", ""), ("fetch", "")])
+def test_every_kind_of_build_has_the_secrets_of_its_node(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, mode: str, expected: str
+) -> None:
+    monkeypatch.setattr(FileSeed, "needed_variables", lambda _: ("TEST_PIN",))
+    monkeypatch.setenv("TEST_PIN", "secret")
+    text = """say "{\\"event\\": \\"NodePhase\\", \\"node\\": \\"seed:one\\", \\"phase\\": \\"<$TEST_PIN>\\"}"; built"""
+    with workers.start(text, mode) as worker:
+        events: list[object] = []
+        eventually(lambda: events.extend(worker.events()) or events)
+        assert [getattr(event, "phase", "") for event in events] == [f"<{expected}>"]
 
 
 def test_nothing_is_left_when_a_kill_returns(workers: Workers) -> None:

@@ -97,7 +97,7 @@ def group(ctx: click.Context, directory: Path, store: Path | None, *, as_host_ro
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with a code of the table in :class:`Exit`."""
     restart_in_utf8_mode()
-    gc.set_threshold(50_000)  # a start makes many objects that stay; to search them for garbage takes a tenth of it
+    gc.set_threshold(50_000)  # a start makes many objects that stay; the search for garbage takes a tenth of its time
     os.umask(UMASK)
     sys.exit(run(arguments))
 

@@ -15,6 +15,9 @@ AGAIN = "again"
 REPLACE = "replace"
 """The mode of workers that replace the result in the store."""
 
+BUILDS = ("build", AGAIN, REPLACE)
+"""The modes of workers that build the node. A node with a signature needs its secrets in each of them."""
+
 
 class FreshStore(Store):
     """A store without the caches that keep results of former builds: packages and objects are compiled again."""

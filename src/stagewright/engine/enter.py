@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stagewright.engine.job import FILE_NAME, Job
 from stagewright.engine.plan import Plan, State
-from stagewright.engine.worker import command
+from stagewright.engine.worker import shell_command
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeNotice
@@ -46,7 +46,7 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
             store=store.path,
             log=log,
         ).write(folder)
-        return run_on_new_terminal(command(folder, "shell", *words))
+        return run_on_new_terminal(shell_command(folder, *words))
 
 
 def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
@@ -59,7 +59,7 @@ def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
             raise StagewrightError(Reason.STORE_BUSY, what, hint="leave that shell first")
         workspace.emit(NodeNotice(node=node, text="this is the root as the failed build left it"))
         builds = store.former(project, node)
-        code = run_on_new_terminal(command(store.failed(project, node), "shell", *words))
+        code = run_on_new_terminal(shell_command(store.failed(project, node), *words))
         if store.former(project, node) != builds:
             workspace.emit(NodeNotice(node=node, text="removed the root of the failed build: a later build succeeded"))
             remove_tree(store.failed(project, node))
@@ -67,7 +67,10 @@ def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
 
 
 def check_ids(node: str, job: Job) -> None:
-    """Raise ``NOT_BUILT`` if other ids own the files of a kept root: their owners and removed files would be wrong."""
+    """Raise ``NOT_BUILT`` if other ids own the files of a kept root.
+
+    In this root, the owners of files and the files that the build removed would be wrong.
+    """
     if job.ids == mark():
         return
     found = f"found {job.ids or 'no ids'}, builds have {mark() or 'none'}"

@@ -56,7 +56,9 @@ class Job(BaseModel):
     other_root: bool = False
     project_folder: Path | None = None
     ids: str = ""
-    """The mark of the ids of a build, which own the files of its root. Other jobs leave nothing to enter."""
+    """Names the ids that own the files of the build's root (:func:`stagewright.ids.mark`).
+
+    Empty for other jobs: they leave no root that ``stagewright shell`` could enter."""
 
     @field_validator("node", mode="before")
     @classmethod

@@ -146,7 +146,7 @@ def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ..
 
 
 def check_before_build(workspace: Workspace, targets: Iterable[str]) -> None:
-    """Raise everything that keeps the stages, tests and releases that these targets need from being built."""
+    """Raise all errors of ``before_build`` in the stages, tests and releases that these targets need."""
     project, graph = workspace.project, workspace.graph
     needed = graph.closure(node_id for target in check_targets(workspace, targets) for node_id in graph.targets[target])
     problems = [

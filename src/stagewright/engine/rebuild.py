@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.engine.again import AGAIN, REPLACE
+from stagewright.engine.asked_pins import asked_pins
 from stagewright.engine.build import BuildOptions
 from stagewright.engine.doctor import require
 from stagewright.engine.job import Job, limits_of
 from stagewright.engine.lineage import lineage
-from stagewright.engine.plan import Plan
+from stagewright.engine.plan import Plan, Step
 from stagewright.engine.single import reported, wait_for
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError, nearest
@@ -76,9 +77,14 @@ def rebuild(workspace: Workspace, plan: Plan, node_id: str, options: BuildOption
     result, and what the build raises.
     """
     store, step = workspace.store, plan.steps[node_id]
-    key = step.key.digest
     _check_built(plan, store, node_id)
-    require(store, [step.node])
+    with asked_pins([step.node], workspace.ask):
+        require(store, [step.node])
+        return _rebuild(workspace, plan, step, options, compares=compares)
+
+
+def _rebuild(workspace: Workspace, plan: Plan, step: Step, options: BuildOptions, *, compares: bool) -> Rebuilt:
+    store, node_id, key = workspace.store, step.node.id, step.key.digest
     if not compares and key in keys_in_use(store):
         raise StagewrightError(Reason.STORE_BUSY, f"{node_id}: another process uses the result", hint="wait for it")
     with in_use(store, plan.keys().values()), store.locked(key) as free:

@@ -51,9 +51,9 @@ SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
 """Shells for ``stagewright shell``; the first one that the root has is used."""
 
 
-def command(folder: Path, mode: str = "build", *arguments: str) -> list[str]:
+def shell_command(folder: Path, *arguments: str) -> list[str]:
     """Return the command that runs the job in a work folder, as a child that dies with this process."""
-    return isolated(worker_command(folder, mode, *arguments))
+    return isolated(worker_command(folder, "shell", *arguments))
 
 
 def worker_command(folder: Path, mode: str, *arguments: str) -> list[str]:
@@ -65,8 +65,8 @@ def isolated(inner: list[str], *, own_network: bool = False, private_ids: bool =
     """Return a command that runs ``inner`` in new namespaces and ends with this process.
 
     The namespaces are those of mounts, processes, IPC, the host name and, with ``own_network``, the network. With
-    ``private_ids`` they are in the user namespace of workers (``ids.py``). In there, a setuid program of the host would
-    lose the capabilities of the worker, so the kernel ignores that bit (--no-new-privs).
+    ``private_ids`` they are in the user namespace of workers (``ids.py``). There, a program of the host with the setuid
+    bit would run without the worker's capabilities. So ``--no-new-privs`` makes the kernel ignore this bit.
     """
     namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts"]
     namespaces += ["--net"] if own_network else []

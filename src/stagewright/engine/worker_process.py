@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from stagewright.engine.again import BUILDS
 from stagewright.engine.job import Job
 from stagewright.engine.limits import Guard
 from stagewright.engine.worker import disk_full, isolated, worker_command
@@ -66,7 +67,7 @@ class Worker:
             log.write(f"{guard}\n".encode())
             log.flush()
             command = guard.group.command(isolated(words, own_network=kind.own_network, private_ids=kind.private_ids))
-            wanted = [*job.stage.needed_variables(), *needed_variables(job.node)] if mode == "build" else []
+            wanted = [*job.stage.needed_variables(), *needed_variables(job.node)] if mode in BUILDS else []
             own = {name: os.environ[name] for name in wanted if name in os.environ}
             env = {**network(), **of_the_computer(), **own}
             process = spawn(command, env=env, stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
@@ -183,7 +184,10 @@ class Worker:
             log.write(text + "\n")
 
     def outcome(self) -> NodeFinished:
-        """Return the last event of the worker, with the limit that it hit if it failed; an error if there is none."""
+        """Return the last event of the worker, or an event with an error if it sent none.
+
+        The error of a failed worker names the limit that it hit, if any.
+        """
         if self.result and not (self.result.error and self.guard):
             return self.result
         error = self.stopped or self._error()

@@ -22,7 +22,7 @@ from stagewright.store.store import Store
 
 
 class StartWorker(Protocol):
-    """Starts the worker of a job in a work folder. ``mode`` is ``build``, ``pin`` or ``fetch``."""
+    """Starts the worker of a job in a work folder. ``mode`` is ``pin``, ``fetch`` or one of ``BUILDS``."""
 
     def __call__(self, job: Job, folder: Path, mode: str = "build") -> Worker:
         """Start the worker, and return at once."""

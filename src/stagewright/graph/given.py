@@ -26,7 +26,7 @@ class NotInKey:
 
 @dataclass(frozen=True)
 class SecretInKey:
-    """Marks a text that must not be read from keys, which plans and meta data show: a key has its digest instead.
+    """Marks a secret text. Plans and metadata show keys, so a key has only the digest of the text.
 
     ``public`` are values that are shown.
     """

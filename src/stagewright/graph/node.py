@@ -22,7 +22,7 @@ from stagewright.graph.given import Given, NotInKey
 class Yields(enum.StrEnum):
     """Form of the result that a node leaves in the store.
 
-    A node with ``ARTIFACT`` leaves files. These are for users only if its kind is an ``OutputKind``. A squashfs, for
+    A node with ``ARTIFACT`` leaves files. Users get them only if the kind is an ``OutputKind``. A squashfs, for
     example, is only the input of other nodes.
     """
 

@@ -95,7 +95,7 @@ def facts_of(meta: Meta) -> Facts:
 
 
 def model_of(kind: str, module: str) -> type[Stage] | None:
-    """Return the model of a kind. If its module is known, no other kind is imported, which would take its time."""
+    """Return the model of a kind. If its module is known, only this is imported: all kinds take time."""
     if module:
         importlib.import_module(module)
     known = (models[kind] for models in Stage.registry.values() if kind in models)

@@ -8,8 +8,8 @@ fingerprints match (``portage/pkgdir.py``)::
 
 Code of a project runs as root in its builds, and could forge a package of any fingerprint. So a package is bound to its
 origin. It is kept under two origins: the project, and the inputs of the build (root, repositories, files of the
-project, binary package hosts). Another project gets it only if all inputs are the same, so all code that ran is code
-that this project runs, too.
+project, binary package hosts). Another project gets it only if all inputs are the same: then that project itself runs
+all the code that could have forged the package.
 
 A new package enters the cache as soon as Portage has finished it, so a killed build loses at most one package. Files
 in the cache never change, so concurrent builds cannot disturb each other.

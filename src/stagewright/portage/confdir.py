@@ -128,7 +128,7 @@ def _defaults(parallel: ParallelJobs) -> dict[str, str]:
 
 
 def _of_stage(settings: PortageSettings) -> dict[str, str]:
-    """Return the stage's variables. They replace earlier values; lists and FEATURES refer to those and add to them."""
+    """Return the stage's variables. They replace earlier values; lists and FEATURES are added to them."""
     lists = {name: f"${{{name}}} {' '.join(words)}" for name, words in settings.lists.items()}
     own = {**lists, **settings.flags, **settings.make_conf}
     features = " ".join([*(["ccache"] if settings.ccache else []), settings.make_conf.get("FEATURES", "")]).strip()

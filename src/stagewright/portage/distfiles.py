@@ -33,7 +33,8 @@ SHARED = "/var/cache/distfiles.shared"
 PROJECT = "/var/cache/distfiles.project"
 FLAT_MIRROR = "/var/cache/distfiles.mirror"
 MIRROR_FOLDER = "/var/cache/distfiles.folder"
-"""Paths inside a root: the shared folder, the project's folder in it, links to the files of a mirror, and that."""
+"""Paths inside a root: the shared folder, the project's folder in it, links to the files of the mirror folder, and
+the mirror folder itself."""
 
 PROJECTS = ".projects"
 """Folder of the shared folder with files that one project alone uses, below a digest of the project."""

@@ -142,8 +142,8 @@ class Portage:
     def _taking(self, output: EmergeOutput) -> Iterator[None]:
         """Take what a fetch step has downloaded, also if Portage failed.
 
-        Portage fails if a binary package host sends no index, or a package that is not trusted. Then the error says
-        this. Other errors and interrupts stay as they are.
+        Portage fails if a binary package host sends no index, or if it sends a package that is not trusted. The error
+        then gives this reason. Other errors and interrupts stay as they are.
         """
         try:
             yield
@@ -174,9 +174,10 @@ class Portage:
                 self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True, output=output)
 
     def take_fetched(self, output: EmergeOutput) -> None:
-        """Share the files that a fetch step has downloaded. The build step then makes the packages of the fetch step.
+        """Share the files that a fetch step has downloaded, and note the packages that the build step may make.
 
-        ``output`` is the output of the fetch step. No code of a package had run as root when it was written.
+        ``output`` is the output of the fetch step. It can be trusted: it was written before any code of a package ran
+        as root.
         """
         self.folders.pkgdir.made.update(output.fetched)
         self.folders.distfiles.share(Manifests([repo.path for repo in self.repos], output.fetched))
@@ -232,8 +233,8 @@ class Portage:
         return last_line(self.root, "try_compiler.sh", env=self.environment)
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
-        # In an empty ROOT, Portage 3.0.83 mistakes the libc that it adds to RDEPEND for changed dependencies.
-        # Dependencies are compared for packages of other machines; the fingerprint of packages built here covers them.
+        # Only packages of other machines need this comparison: packages built here have their dependencies in their
+        # fingerprint. In an empty ROOT it is wrong: Portage 3.0.83 adds the libc to RDEPEND, and finds a change.
         changed = "y" if self.binhosts and target == "/" else "n"
         taking = ["--usepkg=y", "--binpkg-respect-use=y", f"--binpkg-changed-deps={changed}"]
         return [

@@ -23,7 +23,7 @@ from stagewright.project.source import KeyPath
 class Section(Given):
     """Base of every model that is read from a project file. Unknown keys and values of another type are errors.
 
-    Strict mode rejects texts for enumerations. A field with one is written ``Annotated[Kind, ByValue()]``.
+    Strict mode rejects a text if the type is an enumeration: write this field as ``Annotated[AnEnum, ByValue()]``.
     """
 
     model_config = ConfigDict(strict=True)

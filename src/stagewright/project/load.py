@@ -42,9 +42,8 @@ from stagewright.project.unreproducible import Unreproducible
 from stagewright.untrusted import is_utf8
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
-"""Models by table and kind. A stage names its kind. A seed or test has a key with the name of its kind.
-
-Releases have one kind."""
+"""Models by table and kind. A stage has its kind as a value (``kind = "stage4"``). In a seed or test, the name of a
+setting is the kind (``bootstrap = "debian"``). Releases have one kind."""
 
 Model = TypeVar("Model", bound=Section)
 
@@ -370,9 +369,10 @@ def _keys(model: type[Section], path: tuple[str | int, ...]) -> list[str]:
 
 
 def _unique(problems: Problems) -> Problems:
-    """Keep one of each error: one in an inherited value is found again in each stage that extends the stage with it.
+    """Remove repeated errors: a wrong value is reported again for each stage that inherits it.
 
-    A value has at most one error of each reason. But a table can lack several keys, and a text several variables.
+    Errors with the same place and reason are the same error. But a table can lack several keys, and a text can name
+    several unknown variables: their messages are compared, too.
     """
     several = (Reason.MISSING_KEY, Reason.UNKNOWN_NAME)
     seen: dict[tuple[Place | None, Reason, str], StagewrightError] = {}

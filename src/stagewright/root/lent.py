@@ -88,7 +88,9 @@ class LentFolder:
 
     @contextlib.contextmanager
     def copied(self, name: str) -> Iterator[Path]:
-        """Yield a read-only copy of a file of the build. The block checks it; after that, it replaces that in ``kept``.
+        """Yield a read-only copy of a file of the build. The block checks the copy.
+
+        If it raises nothing, the copy replaces the file of this name in ``kept``.
 
         Raises: OSError with the name if the file is not a regular file any more.
         """

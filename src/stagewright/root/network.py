@@ -1,10 +1,11 @@
 """The network of a fetch step: a new network namespace, with slirp4netns(1) as the only way out.
 
 slirp4netns is an unprivileged program that makes the connections of the namespace as its own. Services of this machine,
-its abstract sockets (unix(7)) and its interfaces are out of reach. Addresses of this machine, and those of metadata
-services of clouds, exist in the namespace too, where no program listens. A filter drops packets to them that are sent
-past all routes (:mod:`stagewright.root.packet_filter`). A project can name services of this machine that a fetch step
-needs; this process listens there and passes the connections on.
+its abstract sockets (unix(7)) and its interfaces are out of reach. The namespace itself has the addresses of this
+machine, and those of metadata services of clouds: connections to them stay in it, where no program listens. A program
+can name the device and so avoid the routes; a filter drops these packets (:mod:`stagewright.root.packet_filter`). A
+project can name services of this machine that a fetch step needs; this process listens there and passes the connections
+on.
 """
 
 from __future__ import annotations

@@ -18,13 +18,13 @@ from stagewright.run import run
 def opaque_attribute() -> str:
     """Return the extended attribute of a folder that hides the folder of the same name in the layers below.
 
-    Layers that are made in a user namespace have it among the user attributes: it has no right to set trusted ones.
+    In layers that are made in a user namespace it is a user attribute, because trusted ones cannot be set there.
     """
     return "trusted.overlay.opaque" if ids.as_host_root() else "user.overlay.opaque"
 
 
 def options_of_overlays() -> str:
-    """Return the mount options. ``userxattr`` implies the first two of the others."""
+    """Return the mount options. ``userxattr`` implies ``redirect_dir=off`` and ``metacopy=off``."""
     return "redirect_dir=off,metacopy=off,index=off" if ids.as_host_root() else "index=off,userxattr"
 
 

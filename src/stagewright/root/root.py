@@ -85,7 +85,7 @@ class Root:
         env: Mapping[str, str] | None = None,
         terminal: bool = False,
     ) -> Iterator[Sandboxed]:
-        """Yield the command of the host that runs a command inside, once."""
+        """Yield a command of the host that runs ``command`` inside. It can be run only once."""
         with ExitStack() as ends:
             system_calls = ends.enter_context(filter_file())
             way_out = ends.enter_context(fetch_network(self.services)) if network else None

@@ -85,7 +85,8 @@ class Bind:
     target: str
     writable: bool = False
     whole: bool = False
-    """True if the commands need all files of a folder of the user. Others look at files by their names."""
+    """True if commands need all files of a folder of the user: then its entries are checked, too
+    (:func:`check_readable`). With other mounts, commands open only files whose names they know."""
 
     def arguments(self) -> list[str]:
         """Return the arguments of bwrap(1) for this mount."""
@@ -348,7 +349,9 @@ def fetcher(
     services: Sequence[Service] = (),
     mounts: Sequence[str] = (),
 ) -> Iterator[Sandboxed]:
-    """Yield the command of a program of this machine that downloads files, and may run what it downloads, once.
+    """Yield the command of a program of this machine that downloads files, and may run what it downloads.
+
+    The command can be run only once.
 
     It sees ``folder`` at :data:`PLACE`, the programs of this machine, and ``reads``. It has the ids, rights and filter
     of a command in a root, and the network of a fetch step. ``mounts`` are more arguments of bwrap(1).
@@ -371,9 +374,10 @@ def fetcher(
 def bootstrapper(
     folder: Path, command: Sequence[str], *, reads: Sequence[Path] = (), services: Sequence[Service] = ()
 ) -> Iterator[Sandboxed]:
-    """Yield the command that fills the new root ``folder/tree`` and runs programs of it in chroot(2), as a fetcher.
+    """Yield the command that fills the new root ``folder/tree``, in the sandbox of :func:`fetcher`.
 
-    A program that leaves its chroot(2) has no more than a command in a root. The sandbox shows the settings of apt. It
+    The command runs programs of the root in chroot(2). A program that escapes from it has no more rights than a command
+    in a root. The sandbox shows the settings of apt. It
     mounts the nodes in ``tree/dev``, and a proc(5) at ``tree/dev/.proc``: tar(1) cannot unpack ./proc over it.
     """
     tree = f"{PLACE}/tree"
@@ -385,7 +389,7 @@ def bootstrapper(
 
 
 def _folders(paths: Sequence[Path]) -> list[str]:
-    """Return the arguments of bwrap(1) for the folders that paths are in. It would close them to other users."""
+    """Return the arguments of bwrap(1) that make the folders above paths. Otherwise it makes them for root alone."""
     folders = [folder for path in paths for folder in reversed(path.parents) if folder not in (Path("/"), Path("/usr"))]
     return [word for folder in dict.fromkeys(folders) if not _is_program(folder) for word in ("--dir", str(folder))]
 

@@ -104,7 +104,8 @@ class ArchiveSeed(Seed):
     ) -> Built:
         """Return a seed after ``fill`` has filled its tree and has returned the device nodes that it left out.
 
-        The tree is removed if it is not a root for this machine. ``origin`` is the entry "archive" of the facts.
+        The tree is removed after every error, for example if its programs are not for the ``arch`` of the seed.
+        ``origin`` is the entry "archive" of the facts.
         """
         work.phase("unpack")
         tree = work.new_folder("tree")
@@ -131,7 +132,7 @@ class ArchiveSeed(Seed):
         if machine and self.arch not in (None, machine.arch):
             raise StagewrightError(
                 Reason.BAD_ARCHIVE,
-                f"{name}: its programs are for {machine.arch} (the project says {self.arch})",
+                f"{name}: its programs are for {machine.arch} (its setting `arch` is {self.arch})",
                 hint="name another file, or correct `arch`",
             )
 

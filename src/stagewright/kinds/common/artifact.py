@@ -37,10 +37,11 @@ Percent = Annotated[str, Matching(r"[0-9]{1,4}(\.[0-9]{1,2})?%", 'a percentage s
 
 
 class Ingredient(Given):
-    """A root, the parts of a payload, or a folder of packages in an artifact: its node is named by a stage or seed.
+    """Content of an artifact: a root, parts of a payload, or a folder of packages.
 
-    ``kernels`` are the names of the kernels, default: all. ``parts`` are names of more parts. Modules and firmware of a
-    payload always count. Both are for stages whose results have parts (kinds/common/parts.py).
+    ``stage`` is the name of the stage or seed that makes it. If its result has parts (kinds/common/parts.py),
+    ``kernels`` are the names of the kernels (default: all), and ``parts`` those of more parts. Modules and firmware of
+    a payload always count.
     """
 
     stage: str

@@ -71,7 +71,7 @@ class Scope:
         return self.arch(below[0]) if below else self.project.info.arch
 
     def private_channel(self, model: Section) -> str:
-        """Return the channel of a release with the artifact of this model that others must not get; "" if none."""
+        """Return the name of a channel that is not distributable and releases the artifact of this model, or ""."""
         project = self.project
         names = {name for name, entry in project.entries["stages"].items() if entry.model is model}
         for entry in project.entries.get("releases", {}).values():
@@ -200,7 +200,8 @@ class Seed(Stage, table="seeds"):
     """Base of all seeds."""
 
     arch: Annotated[Arch, ByValue()] | None = Field(default=None, exclude_if=lambda arch: arch is None)
-    """The architecture by Gentoo's name, such as `arm64`; default: this computer's, or that of a file's programs."""
+    """The architecture by Gentoo's name, such as `arm64`. Default: for a tarball or folder that of its programs,
+    for a stage3 of a mirror that of the variant, otherwise that of this computer."""
 
     def shell_root(self, work: Work[Any]) -> Root:
         """Return the seed with a writable layer on top. After a failed build, it has the files made so far."""

@@ -55,7 +55,7 @@ class PackageContext(StageContext):
     services: Annotated[tuple[str, ...], NotInKey()] = ()
     """Services of this machine that the fetch step can reach: addresses with ports."""
     private_channel: Annotated[str, NotInKey()] = ""
-    """The channel, if others must not get the files of an artifact. Its output folder then says so."""
+    """The channel that keeps the artifact from others, or "". The name of the output folder then says so."""
 
 
 class SeedContext(StageContext):
@@ -79,7 +79,7 @@ class ReleasedContext(StageContext):
 
     project: ProjectVersion
     private_channel: str = Field(default="", exclude_if=lambda name: not name)
-    """The channel, if others must not get the files. Their names, manifests and os-release then say so."""
+    """The channel that keeps the files from others, or "". Their names, manifests and os-release then say so."""
 
 
 class ArtifactContext(ReleasedContext):

@@ -189,7 +189,7 @@ class PackageStage(PortageSettings, Stage):
             )
 
     def _ccache(self, work: Work[PackageContext]) -> Path:
-        """Return the cache of ccache(1) of the project. What a build writes there, only this project's builds read."""
+        """Return the cache of ccache(1) of the project. Only builds of the project read what a build writes there."""
         folder = work.store.cache("ccache")
         folder.mkdir(exist_ok=True)
         own = folder / work.origins[0]

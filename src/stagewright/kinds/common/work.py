@@ -103,11 +103,10 @@ class Work(Generic[C_co]):
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Names under which this build shares what it adds to a cache.
+        """Marks of what this build adds to a cache. Only builds with one of the same marks get it.
 
-        Builds with the first name are of the same project. Builds with the last name have exactly the same inputs. A
-        build without a project folder has only the last one. Code of the inputs ran as root, and could forge anything
-        that the build adds.
+        Code of the inputs ran as root, and could have forged it. The first mark stands for the project, the last one
+        for exactly the same inputs. A build without a project folder has only the last one.
         """
         data = self.key.data
         stack = self.meta("root").stack if "root" in self.inputs else []

@@ -1,0 +1,58 @@
+"""The folders with the files of tests: consoles, pictures and reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stagewright.engine.plan import Plan, Step
+from stagewright.errors import Reason, StagewrightError
+from stagewright.kinds.common.guest import TEST_ARTIFACTS
+from stagewright.store.store import Store
+from stagewright.vm.console_lines import TIMED_LOG
+
+
+def tests_of(plan: Plan) -> list[Step]:
+    """Return the steps of a plan that are tests."""
+    return [step for step in plan.steps.values() if step.node.id.startswith("test:")]
+
+
+def folder_of(plan: Plan, store: Store, step: Step) -> Path | None:
+    """Return the folder with the files of the last run of a test; None if there was none with these settings.
+
+    A test that failed keeps its folder until it passes.
+    """
+    failed = store.failed(plan.project.info.name, step.node.id) / TEST_ARTIFACTS
+    if failed.is_dir():
+        return failed
+    has_result = store.has(step.node.yields, step.key.digest)
+    return store.tree(step.node.yields, step.key.digest) if has_result else None
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a test that match a pattern: of its machine, or of each of several machines.
+
+    Deeper folders have files that were copied out of machines.
+    """
+    found = [path for place in ("", "*/") for path in sorted(folder.glob(f"{place}{pattern}"))]
+    return [path for path in found if not path.is_symlink()]
+
+
+def consoles(plan: Plan, store: Store) -> list[Path]:
+    """Return the consoles of the last run of the test that is the target of a plan, with the times of their lines.
+
+    Raises: USAGE if it is not a test with a console. NOT_BUILT if it did not run with these settings.
+    """
+    (target,) = plan.targets
+    (node,) = plan.graph.targets[target][-1:]
+    step = plan.steps[node]
+    if step not in tests_of(plan):
+        hint = f"stagewright log {target} prints the log of its build"
+        raise StagewrightError(Reason.USAGE, f"{target}: not a test, so it has no console", hint=hint)
+    folder = folder_of(plan, store, step)
+    found = files_in(folder, TIMED_LOG) if folder else []
+    if folder and not found:
+        raise StagewrightError(Reason.USAGE, f"{target}: this test has no console ({folder})")
+    if not found:
+        what = f"{target}: did not run with the present settings of the project"
+        raise StagewrightError(Reason.NOT_BUILT, what, hint=f"stagewright build {target}")
+    return found

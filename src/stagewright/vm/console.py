@@ -55,8 +55,9 @@ class Connection(Protocol):
 class Console:
     """The console of a guest.
 
-    Every byte is written to ``log``, and its lines with their times to a second file (console_lines.py). ``failures``
-    end a wait. ``fate`` returns a sentence about the end of the guest, for errors after it.
+    Every byte is written to ``log``, and its lines with their times to a second file (console_lines.py). A guest that
+    starts again has a new console: with ``append`` both files go on, and ``started`` is the time of the first start.
+    ``failures`` end a wait. ``fate`` returns a sentence about the end of the guest, for errors after it.
     """
 
     def __init__(
@@ -66,9 +67,11 @@ class Console:
         *,
         failures: Sequence[Failure] = FINAL_FAILURES,
         fate: Callable[[], str] = lambda: "the machine closed its serial port",
+        append: bool = False,
+        started: float | None = None,
     ) -> None:
         self.failures = tuple(failures)
-        self.started = time.monotonic()
+        self.started = time.monotonic() if started is None else started
         self._connection = connection
         self._fate = fate
         self._changed = threading.Condition()
@@ -77,8 +80,8 @@ class Console:
         self._times: list[float] = []  # time of each chunk
         self._ended = False
         self._position = 0
-        self._log = log.open("wb", buffering=0)
-        self._clock = LineClock(log.with_suffix(".timed.log"))
+        self._log = log.open("ab" if append else "wb", buffering=0)
+        self._clock = LineClock(log.with_suffix(".timed.log"), append=append)
         self._reader = threading.Thread(target=self._read, daemon=True, name="serial console")
         self._reader.start()
 
@@ -96,7 +99,7 @@ class Console:
 
     @property
     def lines(self) -> list[Line]:
-        """All lines so far, without escape sequences, each with the time when it began."""
+        """All lines so far since the first start, without escape sequences, each with the time when it began."""
         with self._changed:
             return self._clock.lines
 

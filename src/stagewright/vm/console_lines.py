@@ -34,14 +34,15 @@ class Line:
 class LineClock:
     """Divides the text of a console, which comes in pieces, into lines, and writes them to a file.
 
-    The last line may be incomplete. The file gets it at the end.
+    The last line may be incomplete. The file gets it at the end. With ``append`` the lines of the file come first.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
-        self._lines: list[Line] = []
+    def __init__(self, file: Path | None = None, *, append: bool = False) -> None:
+        goes_on = file and append and file.exists()
+        self._lines = list(read_lines(file.read_text(encoding="utf-8"))) if file and goes_on else []
         self._rest = ""
         self._began = 0.0
-        self._file = file.open("w", encoding="utf-8", newline="\n") if file else None
+        self._file = file.open("a" if goes_on else "w", encoding="utf-8", newline="\n") if file else None
 
     @property
     def lines(self) -> list[Line]:

@@ -39,5 +39,15 @@ def test_a_console_writes_its_lines_without_escape_sequences(tmp_path: Path) -> 
     assert [(line.number, line.text) for line in lines] == [(1, "one"), (2, "two three"), (3, "login: "[:-1])]
 
 
+def test_the_lines_of_a_second_start_follow_those_of_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "console.timed.log"
+    for text, seconds in (("one\nhalf", 0.5), ("two\n", 9.0)):
+        clock = LineClock(file, append=True)
+        clock.feed(text, seconds)
+        clock.close()
+    assert clock.lines == [Line(1, 0.5, "one"), Line(2, 0.5, "half"), Line(3, 9.0, "two")]
+    assert file.read_text(encoding="utf-8").splitlines()[-1] == "[    9.000] two"
+
+
 def test_other_files_have_no_lines() -> None:
     assert list(read_lines("hello\n[x] y\n")) == []

@@ -86,7 +86,7 @@ verity-matrix: test-setup
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 
 test: test-setup
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 1
+	$(VENV)/bin/python -m tools.test_run --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 1
 
 test-fast: test-setup
 	$(VENV)/bin/python -m pytest tests/unit tests/fuzz -m "not real and not boot and not slow" --numprocesses 2 --dist worksteal --durations 10 --durations-min 1

@@ -82,6 +82,7 @@ def example(store_path: Path) -> Iterator[Example]:
         warm = Warm.fill(folder, HERE, "debian")
         store = warm.copy(["seed:debian"], binpkgs=False)
         edit(folder / "project", "accept_keywords", "binpkgs = false\naccept_keywords")  # packing them takes its time
+        edit(folder / "project", '"sys-apps/demo-baselayout", ', "")  # emulated, one package takes half a minute
         shutil.rmtree(folder / "project" / "out", ignore_errors=True)
         yield Example(folder / "project", store, build("packed", cwd=folder / "project", store=store))
         shutil.rmtree(store)
@@ -90,7 +91,7 @@ def example(store_path: Path) -> Iterator[Example]:
 def test_packages_are_compiled_for_the_other_architecture(example: Example) -> None:
     assert example.run.built() == {"system", "small", "packed"}
     listing = subprocess.run(["tar", "-tf", example.tarball], check=True, capture_output=True, text=True).stdout.split()
-    assert "./etc/inittab" in listing
+    assert "./usr/bin/hello" in listing
     assert not [name for name in listing if "qemu" in name or "binfmt" in name]
     words = ["tar", "-xOf", example.tarball, "./usr/bin/hello"]
     program = subprocess.run(words, check=True, capture_output=True).stdout

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -15,6 +17,7 @@ from stagewright.errors import Exit, Reason, StagewrightError
 from stagewright.run import run as run_program
 from stagewright.vm import disks
 from stagewright.vm.display import Graphic, screen
+from stagewright.vm.folder import kept_folder
 
 Lines = Callable[..., list[str]]
 
@@ -39,7 +42,7 @@ def network_set(tmp_path: Path) -> Path:
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
     path = tmp_path / "disk.img"
-    path.write_bytes(bytes(1 << 20))
+    path.write_bytes(bytes(510) + b"\x55\xaa" + bytes(1 << 20))
     return path
 
 
@@ -159,12 +162,77 @@ def test_the_command_line_of_virt_install(disk: Path, network_set: Path, lines: 
         ["--", "uname"],
         ["--libvirt-xml", "--disk", "1G"],
         ["--libvirt-xml", "--attach", "usb", "--keep", "vm"],
+        ["--libvirt-xml", "--forward", "2222:22", "--keep", "vm"],
+        ["--virt-install", "--variables", "disk.img", "--keep", "vm"],
+        ["--virt-install", "--graphic", "sdl", "--keep", "vm"],
+        ["--key-by", "credential"],
+        ["--forward", "2222:22", "--forward", "2222:80"],
     ],
     ids=" ".join,
 )
 def test_options_that_do_not_fit_are_refused(disk: Path, lines: Lines, words: list[str]) -> None:
     said = "\n".join(lines(disk, *words, code=Exit.INVALID))
     assert "hint: " in said
+
+
+FILES = {
+    "no.img": b"",
+    "zero.img": bytes(1 << 16),
+    "text.img": b"hello\n" * 1000,
+    "wrong.img": b"QFI\xfb" + bytes(1 << 16),
+    "vm.vmdk": b"KDMV" + bytes(1 << 16),
+    "raw.qcow2": bytes(510) + b"\x55\xaa",
+    "system.squashfs": b"hsqs" + bytes(1 << 16),
+    "no.iso": b"",
+    "text.iso": b"hello\n" * 10000,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_no_machine_starts_are_refused(lines: Lines, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FILES[name])
+    said = "\n".join(lines(tmp_path / name, code=Exit.INVALID))
+    assert name in said
+    assert "hint: " in said
+    assert not list(tmp_path.glob("*.machine"))
+
+
+def test_what_is_missing_is_not_looked_for_in_a_project(lines: Lines, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for word in ("./nothing", "nothing.iso", "./folder"):
+        said = "\n".join(lines(word, code=Exit.INVALID))
+        assert word in said
+        assert "stagewright.toml" not in said
+
+
+def test_a_port_that_another_program_uses_is_named(disk: Path, lines: Lines) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        said = lines(disk, "--forward", f"{port}:22", code=Exit.INVALID)
+    assert f"--forward {port}: " in said[0]
+
+
+def test_a_folder_that_another_machine_uses_is_named(disk: Path, lines: Lines, tmp_path: Path) -> None:
+    with kept_folder(tmp_path / "vm"):
+        said = lines(disk, "--keep", tmp_path / "vm", code=Exit.STORE)
+    assert f"{tmp_path}/vm" in said[0]
+
+
+def test_an_empty_disk_keeps_its_size(disk: Path, lines: Lines, tmp_path: Path) -> None:
+    disks.empty(tmp_path / "vm", disks.disk_size("1G"))
+    said = lines(disk, "--libvirt-xml", "--keep", tmp_path / "vm", "--disk", "2G", code=Exit.INVALID)
+    assert "1024 MiB, not 2048 MiB" in said[0]
+    assert lines(disk, "--libvirt-xml", "--keep", tmp_path / "vm", "--disk", "1G")
+
+
+@pytest.mark.skipif(shutil.which("osinfo-query") is None, reason="NOT TESTED: no libosinfo")
+def test_systems_that_libosinfo_does_not_know_are_refused(disk: Path, lines: Lines, tmp_path: Path) -> None:
+    said = "\n".join(
+        lines(disk, "--virt-install", "--keep", tmp_path / "vm", "--os-variant", "gento", code=Exit.INVALID)
+    )
+    assert "did you mean 'gentoo'?" in said
+    xml = "\n".join(lines(disk, "--libvirt-xml", "--keep", tmp_path / "vm", "--os-variant", "debian11"))
+    assert 'id="http://debian.org/debian/11"' in xml
 
 
 def test_a_screen_is_shown_by_what_qemu_has(tmp_path: Path) -> None:

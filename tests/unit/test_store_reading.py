@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,11 +11,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from stagewright.cli.main import run
+from stagewright.cli.commands import Commands
+from stagewright.cli.main import group, run
 from stagewright.errors import Exit, Reason, StagewrightError
 from stagewright.graph.node import Yields
+from stagewright.release.manifest import FORMAT
 from stagewright.store.reading import ReadOnlyStore
 from stagewright.store.store import Store
 
@@ -31,13 +35,64 @@ kind = "tarball"
 root = "base"
 """
 
-AS_ANOTHER = """
-import os, sys
-import stagewright.cli.boot, stagewright.cli.doctor, stagewright.cli.graph, stagewright.cli.log, stagewright.cli.plan
-from stagewright.cli.main import run
-os.setgroups([]); os.setgid(65534); os.setuid(65534)
-sys.exit(run(sys.argv[1:]))
+EXAMPLE = Path(__file__).parents[2] / "examples" / "catalyst" / "specs" / "stage1-live.spec"
+
+LOOKS = {
+    "plan": [],
+    "graph": [],
+    "check": [],
+    "log": ["pack"],
+    "boot": ["pack"],
+    "doctor": [],
+    "diff": ["old.manifest.json", "new.manifest.json"],
+    "catalyst plan": ["stage1.spec"],
+}
+"""Commands that read the store, with arguments."""
+
+WRITES = {
+    "build": [],
+    "shell": ["base"],
+    "bisect": ["pack", "--good", "stagewright.toml", "--bad", "stagewright.toml"],
+    "rebuild": ["pack"],
+    "fetch": [],
+    "clean": ["-n"],
+    "gc": ["-n"],
+    "verify": ["--store", "--keep"],
+    "catalyst build": ["stage1.spec"],
+    "catalyst convert": ["stage1.spec", "-o", "converted"],
+}
+"""Commands that need a store of their user. These hold results, too, so that no collection removes them meanwhile."""
+
+WRITES_TOO = {"update", "publish"}
+"""Others of this kind, which need a network or a release for it."""
+
+WITHOUT_STORE = {
+    *("firmware", "schema", "kinds", "seeds", "media check", "netboot serve", "netboot from-iso", "reproduce"),
+    *("catalyst check", "catalyst graph", "catalyst keys"),
+}
+"""Commands that do not use the store that is named, or that make their own."""
+
+CALLS = """
+import contextlib, io, json, os, sys
+folder, store, user, calls = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
+from stagewright.cli.main import group, run
+from stagewright.cli.commands import Commands
+for name, module in group.modules.items():
+    found = group.get_command(None, name)
+    for other in found.modules if isinstance(found, Commands) else ():
+        found.get_command(None, other)
+os.chdir(folder)
+if user:
+    os.setgroups([]); os.setgid(user); os.setuid(user)
+results = {}
+for name, words in calls.items():
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(["--store", store, *name.split(), *words])
+    results[name] = [code, out.getvalue(), err.getvalue()]
+print(json.dumps(results))
 """
+"""A program that runs commands as a user and prints exit codes and output as JSON. It imports all commands before."""
 
 
 @pytest.fixture
@@ -66,30 +121,62 @@ def test_what_is_missing_is_reported_without_a_store(folder: Path, capsys: pytes
     assert not (folder / "none").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_a_store_of_another_user_can_be_looked_at(folder: Path) -> None:
-    """Its logs and artifacts are there, its layers are closed."""
+def test_every_command_is_known_to_read_or_to_write() -> None:
+    found = set()
+    for name in group.modules:
+        command = group.get_command(click.Context(group), name)
+        others = command.modules if isinstance(command, Commands) else [""]
+        found |= {f"{name} {other}".strip() for other in others}
+    assert found == {*LOOKS, *WRITES, *WRITES_TOO, *WITHOUT_STORE}
+
+
+@pytest.fixture
+def used(folder: Path) -> Store:
+    """A store that a build has used, and files for the commands in the folder of the project."""
+    project = folder / "project"
+    shutil.copy(EXAMPLE, project / "stage1.spec")
+    for name in ("old", "new"):
+        manifest = {"format": FORMAT, "name": "pack", "key": "0" * 64, "packages": []}
+        (project / f"{name}.manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     store = Store(folder / "store")
     log = store.log_folder("small", "pack") / "20261120-000000.log"
     log.parent.mkdir(parents=True)
     log.write_text("packed\n", encoding="utf-8")
+    return store
 
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", AS_ANOTHER, "-C", str(folder / "project"), "--store", str(store.path), *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, env={"HOME": "/", "PATH": "/usr/bin"}
-        )
 
-    before = sorted(path.name for path in (store.path / "cache").iterdir())
-    said = call("log", "pack")
-    assert (said.returncode, said.stdout) == (0, "packed\n"), said.stderr
-    said = call("plan")
-    assert said.returncode == 0, said.stderr
-    assert "pack" in said.stdout
-    said = call("doctor")
-    assert "MISSING store: cannot write to the store" in said.stdout, said.stderr
-    assert "bwrap" in said.stdout
-    assert sorted(path.name for path in (store.path / "cache").iterdir()) == before
+def files_of(store: Store) -> list[tuple[str, int]]:
+    return sorted((str(path), path.stat().st_mtime_ns) for path in store.path.rglob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user, and to mount")
+@pytest.mark.parametrize("closed", ["another user", "a read-only file system"])
+def test_commands_that_look_need_no_store_that_can_be_written(folder: Path, used: Store, closed: str) -> None:
+    """The logs and artifacts of another user are there, the layers are closed. Nothing in the store changes."""
+    user = 65534 if closed == "another user" else 0
+    calls = json.dumps({**LOOKS, **WRITES})
+    words = [sys.executable, "-c", CALLS, str(folder / "project"), str(used.path), str(user), calls]
+    if not user:
+        mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+        words = ["unshare", "--mount", "sh", "-c", mount, str(used.path), *words]
+    before = files_of(used)
+    env = {"HOME": "/", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    found = {name: (code, out, err) for name, (code, out, err) in json.loads(done.stdout).items()}
+    assert files_of(used) == before
+    codes = {name: code for name, (code, _, _) in found.items() if name in LOOKS}
+    assert codes == {**dict.fromkeys(LOOKS, Exit.OK), "boot": Exit.INVALID, "doctor": codes["doctor"]}, found
+    assert found["log"][1] == "packed\n"
+    assert "stagewright build pack" in found["boot"][2]
+    for name in ("plan", "graph"):
+        assert "pack" in found[name][1]
+    assert "MISSING store: cannot write to the store" in found["doctor"][1]
+    assert "bwrap" in found["doctor"][1]
+    for name in WRITES:
+        code, _, err = found[name]
+        assert (code, "cannot write to the store" in err) == (Exit.HOST, True), (name, found[name])
 
 
 def test_a_store_for_reading_is_not_changed(folder: Path) -> None:

@@ -11,6 +11,8 @@ from stagewright.cli.boot_machine import Wanted, start
 from stagewright.kinds.tests.boots import Attach
 from stagewright.vm.display import Graphic
 from stagewright.vm.machine_spec import FirmwareKind
+from stagewright.vm.osinfo import GENTOO
+from stagewright.vm.ssh import KeyBy
 
 
 @click.command(name="boot")
@@ -50,6 +52,11 @@ from stagewright.vm.machine_spec import FirmwareKind
 )
 @click.option("--ssh", is_flag=True, help="Log in as root by SSH, or run COMMAND, then stop the machine.")
 @click.option(
+    "--key-by",
+    type=click.Choice([item.value for item in KeyBy]),
+    help="How the guest gets the key of --ssh: by systemd's credentials, by cloud-init, or by both (default).",
+)
+@click.option(
     "--graphic",
     is_flag=False,
     flag_value="auto",
@@ -66,7 +73,7 @@ from stagewright.vm.machine_spec import FirmwareKind
 @click.option("--qemu", is_flag=True, help="Print the lines for a shell instead.")
 @click.option("--libvirt-xml", is_flag=True, help="Print the domain for virsh define instead.")
 @click.option("--virt-install", is_flag=True, help="Print the command line of virt-install instead.")
-@click.option("--os-variant", default="gentoo", show_default=True, help="The system in libosinfo, for --virt-install.")
+@click.option("--os-variant", default=GENTOO, show_default=True, help="The system in libosinfo, for libvirt.")
 @click.pass_context
 def command(ctx: click.Context, /, image: str, **options: Any) -> int:
     """Start a virtual machine with an image.

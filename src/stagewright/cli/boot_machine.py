@@ -1,4 +1,4 @@
-"""The machine of ``stagewright boot``: from options to a specification, and the ways to start it."""
+"""The machine of ``stagewright boot``: from options to a specification, to lines for a shell, or to libvirt."""
 
 from __future__ import annotations
 
@@ -6,36 +6,32 @@ import contextlib
 import os
 import re
 import shutil
-import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
-from stagewright.arch import Arch, host_machine
-from stagewright.cli.common import session_of, store_folder
+from stagewright.arch import Arch
+from stagewright.cli.boot_image import BootImage, arch_of, boot_image
+from stagewright.cli.boot_run import Start, check_ports
+from stagewright.cli.common import store_folder
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kinds.common.base import Scope
-from stagewright.kinds.tests.boots import Attach, image_of
+from stagewright.kinds.tests.boots import Attach
 from stagewright.media.direct import DirectBoot, direct_boot
-from stagewright.media.inspect import arches_of
 from stagewright.run import paste
 from stagewright.store.reading import ReadOnlyStore
-from stagewright.ui.streams import note
 from stagewright.vm import accel, disks, ssh
 from stagewright.vm.accel import Acceleration
-from stagewright.vm.display import Graphic, Screen, screen
-from stagewright.vm.interactive import shell_lines, terminal
+from stagewright.vm.display import Graphic, viewer_of
+from stagewright.vm.folder import kept_folder, temporary_folder
+from stagewright.vm.interactive import shell_lines
 from stagewright.vm.libvirt import Domain, domain_xml, virt_install
-from stagewright.vm.machine import Machine
 from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
-from stagewright.vm.picture import take_picture
+from stagewright.vm.osinfo import system_id
 
 SERIAL = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
 """The first serial port by architecture."""
-
-PICTURE, LOGIN, SHUTDOWN = 20.0, 600.0, 90.0
-"""Seconds until a picture is taken, for the start of an SSH server, and for a shutdown."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,7 @@ class Wanted:
     network: bool = False
     forward: tuple[str, ...] = ()
     ssh: bool = False
+    key_by: str | None = None
     graphic: str | None = None
     screenshot: Path | None = None
     seconds: float | None = None
@@ -83,10 +80,33 @@ class Wanted:
             raise StagewrightError(Reason.USAGE, f"{' and '.join(instead)} exclude each other", hint="use one of them")
         if self.command and not self.ssh:
             raise StagewrightError(Reason.USAGE, "a command needs --ssh", hint="add --ssh before the --")
+        if self.key_by and not self.ssh:
+            raise StagewrightError(Reason.USAGE, "--key-by needs --ssh", hint="add --ssh")
         if self.until and not self.screenshot:
             raise StagewrightError(Reason.USAGE, "--until needs --screenshot", hint="add --screenshot FILE")
         if self.secure and self.firmware == "bios":
             raise StagewrightError(Reason.USAGE, "--secure: a BIOS has no Secure Boot", hint="remove --firmware bios")
+
+    def check_libvirt(self) -> None:
+        """Raise ``USAGE`` for options that a machine of libvirt cannot have."""
+        for name, given, hint in (
+            ("--forward", self.forward, "use a network of libvirt, or --qemu"),
+            ("--variables", self.variables, "libvirt makes the variables from the template of a firmware"),
+            ("--attach usb", self.attach == Attach.USB, "use --attach disk"),
+            ("--graphic gtk and sdl", self.graphic in ("gtk", "sdl"), "use --graphic spice or vnc"),
+        ):
+            if given:
+                raise StagewrightError(Reason.USAGE, f"{name}: not supported for libvirt", hint=hint)
+
+    @property
+    def forwards(self) -> list[tuple[int, int]]:
+        """The forwarded ports, each with that of the machine. Raises ``USAGE``."""
+        return [_ports(word) for word in self.forward]
+
+    @property
+    def for_libvirt(self) -> bool:
+        """True if a machine of libvirt is printed."""
+        return self.libvirt_xml or self.virt_install
 
     @property
     def prints(self) -> bool:
@@ -94,62 +114,38 @@ class Wanted:
         return self.qemu or self.libvirt_xml or self.virt_install
 
 
-@dataclass(frozen=True)
-class BootImage:
-    """An ISO, a disk image, or the folder of a network set. ``arch`` is that of the stage, or of this computer."""
-
-    path: Path
-    arch: Arch
-
-    @property
-    def is_iso(self) -> bool:
-        """True if it is an ISO."""
-        return self.path.suffix == ".iso"
-
-    @property
-    def is_set(self) -> bool:
-        """True if it is the folder of a network set."""
-        return self.path.is_dir()
-
-
 def start(ctx: click.Context, name: str, wanted: Wanted) -> int:
     """Start a machine, or print how to start it. Returns the exit code."""
     wanted.check()
-    image = _image(ctx, name)
+    if wanted.for_libvirt:
+        wanted.check_libvirt()
+    image = boot_image(ctx, name)
     with contextlib.ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stagewright-boot-", dir="/var/tmp")))
+        work = stack.enter_context(temporary_folder())
         folder = (wanted.keep or (Path(f"{image.path.stem}.machine") if wanted.prints else work / "machine")).absolute()
-        arch = Arch(wanted.arch) if wanted.arch else arch_of(image, work / "esp")
+        if wanted.keep:
+            stack.enter_context(kept_folder(folder))
+        found = arch_of(image, work / "esp")
+        arch = Arch(wanted.arch) if wanted.arch else found
         spec, direct = _spec(image, wanted, arch, folder, work)
         acceleration = _acceleration(ctx, spec)
-        if wanted.virt_install or wanted.libvirt_xml:
+        if wanted.for_libvirt:
             print(_for_libvirt(image, wanted, spec, direct, folder, kvm=acceleration.name == "kvm"))
-            return 0
-        if wanted.qemu:
+        elif wanted.qemu:
             lines = [*_preparation(image, wanted, direct, folder), *shell_lines(spec, folder, acceleration)]
             print("\n".join(lines))
-            return 0
-        return _run(spec, wanted, folder, acceleration)
+        else:
+            check_ports(port for port, _ in wanted.forwards)
+            return _start(Start(spec, folder, work, acceleration, wanted.graphic, wanted.seconds), wanted)
+        return 0
 
 
-def _image(ctx: click.Context, name: str) -> BootImage:
-    path = Path(name)
-    if path.exists() and (path.is_file() or (path / "boot").is_dir()):
-        return BootImage(path.absolute(), host_machine().arch)
-    session = session_of(ctx, reads_only=True)
-    result = session.result(name)
-    path = result if (result / "boot.ipxe").exists() else image_of(result)
-    return BootImage(path.absolute(), Arch(Scope(session.project).arch(name)))
-
-
-def arch_of(image: BootImage, work: Path) -> Arch:
-    """Return an architecture that an ISO has boot programs for; that of the image if it is one of these."""
-    if not image.is_iso:
-        return image.arch
-    work.mkdir()
-    found = arches_of(image.path, work)
-    known = [arch for arch in Arch if arch in found]
-    return image.arch if image.arch in known or not known else known[0]
+def _start(machine: Start, wanted: Wanted) -> int:
+    if wanted.screenshot:
+        return machine.for_picture(wanted.screenshot, wanted.until)
+    if wanted.ssh:
+        return machine.for_login(wanted.command, ssh.KeyBy(wanted.key_by or ssh.KeyBy.ALL))
+    return machine.on_terminal()
 
 
 def _acceleration(ctx: click.Context, spec: MachineSpec) -> Acceleration:
@@ -169,7 +165,7 @@ def _spec(
         memory=wanted.memory,
         cpus=wanted.cpus,
         network="user" if wanted.network or wanted.forward else "none",
-        user_network=tuple(map(_forward, wanted.forward)),
+        user_network=tuple(f"hostfwd=tcp:{ssh.LOOPBACK}:{port}-:{guest}" for port, guest in wanted.forwards),
         tpm=wanted.tpm,
         keep_writes=bool(wanted.keep),
     )
@@ -210,13 +206,13 @@ def _copies(folder: Path) -> tuple[Path, Path]:
     return folder / "kernel", folder / "initramfs"
 
 
-def _forward(word: str) -> str:
-    """Return QEMU's option for a forwarded port: ``2222:22``. Raises ``USAGE``."""
+def _ports(word: str) -> tuple[int, int]:
+    """Return the ports of this computer and of the machine in a word: ``2222:22``. Raises ``USAGE``."""
     found = re.fullmatch(r"(\d{1,5}):(\d{1,5})", word)
     if not found or not all(0 < int(port) < 65536 for port in found.groups()):
         hint = "write the port of this computer and that of the machine: 2222:22"
         raise StagewrightError(Reason.USAGE, f"--forward {word}: not PORT:GUEST", hint=hint)
-    return f"hostfwd=tcp:{ssh.LOOPBACK}:{found[1]}-:{found[2]}"
+    return int(found[1]), int(found[2])
 
 
 def _preparation(image: BootImage, wanted: Wanted, direct: DirectBoot | None, folder: Path) -> list[str]:
@@ -245,53 +241,28 @@ def _for_libvirt(
     if (spec.disk or spec.usb or spec.empty_disk) and not wanted.keep:
         what = "libvirt writes to the disks of a machine, but images are not changed"
         raise StagewrightError(Reason.USAGE, what, hint="add --keep FOLDER: the disks are made there")
-    if spec.usb:
-        raise StagewrightError(Reason.USAGE, "--attach usb is not supported for libvirt", hint="use --attach disk")
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", image.path.stem)
     kernels = (direct.kernel, direct.initramfs) if direct and image.is_iso else None
-    graphic = wanted.graphic is not None
+    domain = Domain(
+        name,
+        spec,
+        kvm,
+        wanted.os_variant,
+        system_id(wanted.os_variant),
+        kernels if wanted.virt_install else None,
+        viewer_of(Graphic(wanted.graphic), spec.platform.qemu) if wanted.graphic else None,
+        system=os.geteuid() == 0,
+    )
     if wanted.virt_install:
-        return virt_install(Domain(name, spec, kvm, wanted.os_variant, kernels, graphic))
+        return virt_install(domain)
     if kernels and direct:
-        if not wanted.keep:
-            raise StagewrightError(Reason.USAGE, "--append needs --keep FOLDER for the kernel", hint="add --keep")
-        folder.mkdir(parents=True, exist_ok=True)
-        for source, target in zip(direct.copies, _copies(folder), strict=True):
-            shutil.copyfile(source, target)
-    return domain_xml(Domain(name, spec, kvm, wanted.os_variant, None, graphic, system=os.geteuid() == 0))
+        _copy_kernels(wanted, direct.copies, folder)
+    return domain_xml(domain)
 
 
-def _run(spec: MachineSpec, wanted: Wanted, folder: Path, acceleration: Acceleration) -> int:
-    """Start a machine: for a picture, for a login by SSH, or on the terminal. Returns the exit code."""
-    shown = Screen(("-display", "none"))
-    with contextlib.ExitStack() as stack:
-        if wanted.graphic:
-            # not in the folder of the machine: the path of a socket has at most 107 bytes
-            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stagewright-")))
-            shown = screen(Graphic(wanted.graphic), spec.platform.qemu, place)
-            spec = replace(spec, screen=shown.arguments)
-        if shown.notice:
-            note(shown.notice)
-        if wanted.screenshot:
-            seconds = PICTURE if wanted.seconds is None else wanted.seconds
-            take_picture(spec, folder, acceleration, wanted.screenshot, seconds=seconds, text=wanted.until)
-            return 0
-        if wanted.ssh:
-            return _by_ssh(spec, wanted, folder, acceleration)
-        console = terminal(spec, folder, acceleration, pass_on=shown.variables)
-        note(console.notice)
-        return console.run()
-
-
-def _by_ssh(spec: MachineSpec, wanted: Wanted, folder: Path, acceleration: Acceleration) -> int:
-    """Start a machine, log in by SSH, and stop it. With ``keep`` it is shut down, so that its disks are complete."""
-    port = ssh.free_port()
-    spec = ssh.with_key(spec, folder, port)
-    with Machine(spec, acceleration, folder, firmware=spec.find_firmware()) as machine:
-        note(f"waiting for the SSH server of the machine ({acceleration.name}: {acceleration.why})")
-        ssh.wait_for_server(machine, port, LOGIN if wanted.seconds is None else wanted.seconds)
-        code = ssh.log_in(folder, port, wanted.command)
-        if wanted.keep:
-            machine.powerdown()
-            machine.wait(SHUTDOWN)
-        return code
+def _copy_kernels(wanted: Wanted, sources: Sequence[Path], folder: Path) -> None:
+    """Copy the kernel and the initramfs of an ISO into the folder of the machine. Raises ``USAGE`` without one."""
+    if not wanted.keep:
+        raise StagewrightError(Reason.USAGE, "--append needs --keep FOLDER for the kernel", hint="add --keep")
+    for source, target in zip(sources, _copies(folder), strict=True):
+        shutil.copyfile(source, target)

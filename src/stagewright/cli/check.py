@@ -18,7 +18,7 @@ def command(ctx: click.Context, locked: bool) -> None:
     packages are checked in the repositories that are in the store; run stagewright
     fetch first to check all of them. Nothing is built, fetched or written.
     """
-    session = session_of(ctx)
+    session = session_of(ctx, reads_only=True)
     session.check(locked=locked)
     for text in session.warnings():
         note(f"warning: {text}")

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from stagewright.cli.common import session_or_none, store_of
+from stagewright.cli.common import session_or_none, store_folder
 from stagewright.engine.compare import compare
 from stagewright.engine.diff_sources import DiffSource, diff_sources
+from stagewright.store.reading import ReadOnlyStore
 from stagewright.ui.text import shown, size
 
 SHOWN = 20
@@ -38,7 +39,8 @@ def command(ctx: click.Context, old: str, new: str, as_json: bool, all_files: bo
       stagewright diff desktop@previous desktop
       stagewright diff out/old.iso.manifest.json out/new.iso
     """
-    first, second = diff_sources([old, new], store_of(ctx), functools.cache(lambda: session_or_none(ctx)))
+    project = functools.cache(lambda: session_or_none(ctx, reads_only=True))
+    first, second = diff_sources([old, new], ReadOnlyStore(store_folder(ctx)), project)
     result = compare(first, second)
     if as_json:
         both = {name: {"name": one.name, "key": one.key} for name, one in (("a", first), ("b", second))}

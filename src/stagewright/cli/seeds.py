@@ -52,7 +52,7 @@ def command(
     \b
       stagewright seeds --keyring gentoo-release.asc --arch arm64
     """
-    session = session_or_none(ctx)
+    session = session_or_none(ctx, reads_only=True)
     found = list_mirror(session.project if session else None, ListingRequest(mirror, arch, keyring, key))
     if as_json:
         print(json.dumps(_data(found), indent=2))

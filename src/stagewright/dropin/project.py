@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,13 @@ from stagewright.catalyst.release import Release
 from stagewright.catalyst.release_graph import ReleaseGraph
 from stagewright.catalyst.tokens import replace_tokens
 from stagewright.dropin.storedir import Layout, Placed
-from stagewright.errors import ProblemsError, StagewrightError
+from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import project_from_tables
 from stagewright.project.model import Project
 from stagewright.repos.repository_cache import RepositoryCache
-from stagewright.repos.snapshots import unpacked_snapshot
+from stagewright.repos.snapshots import tree_of, unpacked_snapshot
+from stagewright.store.reading import ReadOnlyStore
 from stagewright.store.store import Store
 
 _STOREDIR = "/var/tmp/catalyst"
@@ -114,15 +116,38 @@ def load_release(
 ) -> Loaded:
     """Read specs, check them, and convert them.
 
-    If ``repos`` does not have the main repository, the snapshot in the storedir is unpacked into the store.
+    If ``repos`` does not have the main repository, the snapshot in the storedir is unpacked into the store. In a store
+    of another user that does not have it, it counts as missing, with a notice.
     """
     now = {name: value for name, value in given.items() if name not in STAMPS}
     release, graph = load(specs, conf, now)
-    found = dict(repos)
+    found, notices = dict(repos), []
     name = release.config.repo_name
     if name not in found and store and (snapshot := _snapshot(release)):
-        found[name] = unpacked_snapshot(snapshot, RepositoryCache.of(store.path), io.StringIO())
-    return Loaded(release, graph, convert(release, graph, given, found))
+        if unpacked := _unpacked(snapshot, store):
+            found[name] = unpacked
+        else:
+            text = f"not unpacked, because the store {store.path} cannot be written: its packages are not checked"
+            notices.append(Notice(Place(snapshot), text))
+    converted = convert(release, graph, given, found)
+    converted.notices += notices
+    return Loaded(release, graph, converted)
+
+
+def _unpacked(snapshot: Path, store: Store) -> Path | None:
+    """Return the folder with the content of a snapshot; None if it is missing in a store that is only read."""
+    cache = RepositoryCache.of(store.path)
+    if isinstance(store, ReadOnlyStore):
+        known = cache.path(tree_of(snapshot))
+        if os.access(known, os.R_OK | os.X_OK):
+            return known
+        try:
+            Store(store.path)
+        except StagewrightError as error:
+            if error.reason is Reason.NOT_ROOT:
+                return None
+            raise
+    return unpacked_snapshot(snapshot, cache, io.StringIO())
 
 
 def _snapshot(release: Release) -> Path | None:

@@ -184,12 +184,17 @@ class SnapshotMirror:
         return None
 
 
+def tree_of(snapshot: Path) -> str:
+    """Return the tree id of a local snapshot."""
+    return f"{TREE_KIND}:{checksums_of(snapshot, [TREE_KIND])[TREE_KIND]}"
+
+
 def unpacked_snapshot(snapshot: Path, cache: RepositoryCache, log: IO[str]) -> Path:
     """Return the folder with the content of a local snapshot; unpack it if it is missing.
 
     Raises ``BAD_ARCHIVE`` for a file that cannot be read, or that holds no repository.
     """
-    tree = f"{TREE_KIND}:{checksums_of(snapshot, [TREE_KIND])[TREE_KIND]}"
+    tree = tree_of(snapshot)
     with cache.new_entry(tree) as folder:
         if folder is not None:
             _unpack(snapshot, folder, log)

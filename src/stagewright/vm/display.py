@@ -63,6 +63,13 @@ def screen(graphic: Graphic, qemu: str, folder: Path, environ: Mapping[str, str]
     return Screen(("-display", "none", "-vnc", f"unix:{address}", *INPUT), f"The screen: vncviewer {socket}")
 
 
+def viewer_of(graphic: Graphic, qemu: str) -> Graphic:
+    """Return the protocol for viewers, for a choice other than a window. ``auto`` is SPICE if QEMU supports it."""
+    if graphic is Graphic.AUTO:
+        return Graphic.SPICE if Graphic.SPICE in supported(qemu) else Graphic.VNC
+    return graphic
+
+
 def supported(qemu: str) -> Collection[Graphic]:
     """Return what a QEMU can show. VNC is part of it; displays are modules (``-display help``)."""
     listed = run.run([qemu, "-display", "help"], check=False, timeout=30)

@@ -17,24 +17,23 @@ from stagewright.vm.machine_spec import MachineSpec
 
 OSINFO = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
 
-GENTOO = "gentoo"
-"""Name of Gentoo in libosinfo, whose id is ``http://gentoo.org/gentoo/rolling``."""
-
 
 @dataclass(frozen=True)
 class Domain:
     """A machine of libvirt: a specification, and what libvirt needs in addition.
 
-    ``os_variant`` is a short name of libosinfo (``osinfo-query os``). ``medium_kernel`` are the paths of kernel and
-    initramfs on the ISO, for virt-install. ``graphic`` adds a screen. ``system`` is True for libvirt of the system.
+    ``os_variant`` is a short name of libosinfo (``osinfo-query os``), ``system_id`` its full name if it is known.
+    ``medium_kernel`` are the paths of kernel and initramfs on the ISO, for virt-install. ``graphic`` adds a screen
+    (``spice`` or ``vnc``). ``system`` is True for libvirt of the system.
     """
 
     name: str
     spec: MachineSpec
     accelerated: bool
-    os_variant: str = GENTOO
+    os_variant: str
+    system_id: str = ""
     medium_kernel: tuple[str, str] | None = None
-    graphic: bool = False
+    graphic: str | None = None
     system: bool = False
 
     @property
@@ -48,7 +47,7 @@ def virt_install(domain: Domain) -> str:
     spec = domain.spec
     words = ["virt-install", "--name", domain.name, "--memory", str(spec.memory), "--vcpus", str(spec.cpus)]
     words += ["--virt-type", domain.kind, "--arch", spec.architecture, "--os-variant", domain.os_variant]
-    words += ["--graphics", "spice" if domain.graphic else "none", "--console", "pty"]
+    words += ["--graphics", domain.graphic or "none", "--console", "pty"]
     words += _source(domain)
     if spec.empty_disk:
         words += ["--disk", f"path={spec.empty_disk},format=qcow2,bus=virtio"]
@@ -84,10 +83,10 @@ def domain_xml(domain: Domain) -> str:
     """Return the XML of the domain, for ``virsh define``."""
     spec, root = domain.spec, ET.Element("domain", type=domain.kind)
     _add(root, "name", domain.name)
-    if domain.os_variant == GENTOO:
+    if domain.system_id:
         ET.register_namespace("libosinfo", OSINFO)
         info = ET.SubElement(ET.SubElement(root, "metadata"), f"{{{OSINFO}}}libosinfo")
-        ET.SubElement(info, f"{{{OSINFO}}}os", id="http://gentoo.org/gentoo/rolling")
+        ET.SubElement(info, f"{{{OSINFO}}}os", id=domain.system_id)
     _add(root, "memory", str(spec.memory), unit="MiB")
     _add(root, "vcpu", str(spec.cpus))
     _add_os(root, spec)
@@ -106,7 +105,7 @@ def domain_xml(domain: Domain) -> str:
         tpm = ET.SubElement(devices, "tpm", model="tpm-crb" if spec.architecture == "x86_64" else "tpm-tis")
         ET.SubElement(tpm, "backend", type="emulator", version="2.0")
     if domain.graphic:
-        ET.SubElement(devices, "graphics", type="spice", autoport="yes")
+        ET.SubElement(devices, "graphics", type=domain.graphic, autoport="yes")
         ET.SubElement(ET.SubElement(devices, "video"), "model", type="virtio")
     ET.indent(root)
     return ET.tostring(root, encoding="unicode")

@@ -168,15 +168,16 @@ def _media(spec: MachineSpec) -> list[str]:
         words += ["-drive", f"if=none,id=cdrom,format=raw,readonly=on,media=cdrom,file={_quoted(spec.cdrom)}"]
         words += ["-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-cd,bus=scsi.0,drive=cdrom,bootindex=1"]
     keep = "" if spec.keep_writes else "snapshot=on,"
+    report = "werror=report"  # the guest sees a full disk; by default QEMU silently stops the machine
     if spec.usb:
         words += ["-drive", f"if=none,id=usb,{keep}format={_format(spec.usb)},file={_quoted(spec.usb)}"]
         words += ["-device", "qemu-xhci", "-device", "usb-storage,drive=usb,removable=on,bootindex=2"]
     if spec.disk:
         words += ["-drive", f"if=none,id=disk,{keep}format={_format(spec.disk)},file={_quoted(spec.disk)}"]
-        words += ["-device", "virtio-blk-pci,drive=disk,bootindex=3"]
+        words += ["-device", f"virtio-blk-pci,drive=disk,bootindex=3,{report}"]
     if spec.empty_disk:
         words += ["-drive", f"if=none,id=empty,format=qcow2,file={_quoted(spec.empty_disk)}"]
-        words += ["-device", "virtio-blk-pci,drive=empty,bootindex=5"]
+        words += ["-device", f"virtio-blk-pci,drive=empty,bootindex=5,{report}"]
     return words
 
 

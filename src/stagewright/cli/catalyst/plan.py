@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from stagewright.cli.common import store_of
+from stagewright.cli.common import store_folder
 from stagewright.cli.options import specs_options
 from stagewright.dropin.project import Loaded, Specs, load_specs
 from stagewright.engine.plan import Plan
 from stagewright.engine.session import Session
 from stagewright.errors import Exit, ProblemsError, StagewrightError
+from stagewright.store.reading import ReadOnlyStore
 from stagewright.ui.plans import plan_data, plan_lines
 from stagewright.ui.streams import note
 from stagewright.ui.text import error_text, plural
@@ -32,10 +33,10 @@ def command(
 ) -> int:
     """Show what a build of specs would make, and why.
 
-    Nothing is built. SPEC is a spec, or a folder whose *.spec files are read. With the
-    configuration of catalyst-auto no SPEC is needed. Each spec becomes one or more
-    entries of a project; a livecd-stage2 becomes the live root, the payload and the
-    ISO.
+    Nothing is built, and the store need not be writable. SPEC is a spec, or a folder
+    whose *.spec files are read. With the configuration of catalyst-auto no SPEC is
+    needed. Each spec becomes one or more entries of a project; a livecd-stage2 becomes
+    the live root, the payload and the ISO.
 
     Missing seeds, snapshots and files are listed, and planned as if they existed. Keys
     that are not supported are errors, which are printed after the plan.
@@ -44,9 +45,9 @@ def command(
       stagewright catalyst plan releases/specs/amd64 --conf catalyst.conf
       stagewright catalyst plan x.spec --repo gentoo=/var/db/repos/gentoo --json
     """
-    store = store_of(ctx)
-    loaded = load_specs(specs, store)
-    plan = Session(loaded.to_look_at(), store).plan()
+    folder = store_folder(ctx)
+    loaded = load_specs(specs, ReadOnlyStore(folder))
+    plan = Session(loaded.to_look_at(), folder, reads_only=True).plan()
     refused = loaded.converted.refused
     if as_json:
         print(json.dumps(_data(loaded, plan), indent=2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stagewright.root.network import Service
-from stagewright.seeds.apt import local_files, local_services
+from stagewright.seeds.apt import lines_of, local_files, local_services, renamed
 
 OPTIONS = """Acquire::http::Proxy "http://127.0.0.1:3142/";
 Acquire::https::CAInfo "{folder}/ca.pem";
@@ -21,3 +21,28 @@ def test_services_and_files_of_package_sources(tmp_path: Path) -> None:
     texts = [OPTIONS.format(folder=tmp_path), *lines]
     assert local_services(texts) == [Service("127.0.0.1", 3142), Service("127.0.0.1", 80)]
     assert local_files(texts) == [tmp_path / "ca.pem", tmp_path / "mirror"]
+
+
+LISTING = """http://one.example/debian/ bookworm main
+http://one.example/debian/ bookworm non-free
+http://one.example/debian/ bookworm-updates main
+http://two.example/debian-security/ bookworm-security main
+http://three.example/apt nodistro main
+"""
+
+
+def test_a_release_has_the_sources_that_apt_has_for_it() -> None:
+    assert lines_of("bookworm", LISTING) == [
+        "deb http://one.example/debian/ bookworm main non-free",
+        "deb http://one.example/debian/ bookworm-updates main",
+        "deb http://two.example/debian-security/ bookworm-security main",
+    ]
+    assert lines_of("book", LISTING) == lines_of("trixie", LISTING) == []
+
+
+def test_another_release_has_the_sources_of_the_own_one() -> None:
+    assert renamed(lines_of("bookworm", LISTING), "trixie") == [
+        "deb http://one.example/debian/ trixie main non-free",
+        "deb http://one.example/debian/ trixie-updates main",
+        "deb http://two.example/debian-security/ trixie-security main",
+    ]

@@ -41,7 +41,10 @@ def codename() -> str:
 
 
 def sources(suite: str) -> list[str]:
-    """Return this machine's sources for a release and its updates, as lines of sources.list(5)."""
+    """Return this machine's sources for a release and its updates, as lines of sources.list(5).
+
+    If apt has no sources for this release, those of the machine's own release are used with the other name.
+    """
     if shutil.which("apt-get", path=PATH) is None:
         raise StagewrightError(
             Reason.MISSING_TOOL,
@@ -50,18 +53,32 @@ def sources(suite: str) -> list[str]:
         )
     words = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
     listing = run(words).stdout
+    found = lines_of(suite, listing) or renamed(lines_of(codename(), listing), suite)
+    if not found:
+        raise StagewrightError(
+            Reason.HOST_FEATURE,
+            f"no package sources for {suite} or {codename()} on this machine",
+            hint="add a file to /etc/apt/sources.list.d and run apt-get update, or set another `suite` in the seed",
+        )
+    return found
+
+
+def lines_of(suite: str, listing: str) -> list[str]:
+    """Return the lines of sources.list(5) for a release and its updates, from lines of URI, release and component."""
     components: dict[str, list[str]] = {}
     for line in listing.splitlines():
         uri, release, component = line.split()
         if release == suite or release.startswith(f"{suite}-"):
             components.setdefault(f"{uri} {release}", []).append(component)
-    if not components:
-        raise StagewrightError(
-            Reason.HOST_FEATURE,
-            f"no package sources for {suite} on this machine",
-            hint="run apt-get update, or set another `suite` in the seed",
-        )
     return [f"deb {where} {' '.join(dict.fromkeys(names))}" for where, names in components.items()]
+
+
+def renamed(lines: Iterable[str], suite: str) -> list[str]:
+    """Return lines of sources.list(5) for another release: an archive of Debian has all releases at one address."""
+    words = (line.split() for line in lines)
+    return [
+        " ".join([kind, uri, suite + "".join(release.partition("-")[1:]), *rest]) for kind, uri, release, *rest in words
+    ]
 
 
 def options() -> str:

@@ -87,6 +87,9 @@ rm -r /usr/lib/python3/dist-packages/portage/tests
 python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3/dist-packages
 """
 
+_USED = ("passwd",)
+"""Packages with programs of ``_ADAPT`` that not every release installs: groupadd, useradd."""
+
 _LEFTOVERS = (
     *("etc/hostname", "etc/resolv.conf", "etc/machine-id", "var/lib/dbus/machine-id"),
     *("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-", "etc/.pwd.lock"),
@@ -202,7 +205,7 @@ def _arguments(request: DebianRequest, configuration: Path) -> list[str]:
         "--skip=check/empty,chroot/mount",  # the sandbox has mounted /dev and /proc of the root
         f"--extract-hook={_USE_PROC}",
         f"--customize-hook={_NO_PROC}",
-        f"--include={','.join(['usr-is-merged', *request.packages])}",
+        f"--include={','.join(['usr-is-merged', *(_USED if request.portage else ()), *request.packages])}",
         '--aptopt=APT::Install-Recommends "false"',
         '--aptopt=Acquire::Languages "none"',
         f"--aptopt={configuration}",

@@ -53,7 +53,8 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     bootstrap: Literal["debian"]
     """The distribution to bootstrap."""
     suite: str | None = None
-    """The release, such as `bookworm`; default: that of this computer."""
+    """The release, such as `bookworm`; default: that of this computer. Sources that apt does not have for another
+    release are those of this computer's release with the other name."""
     packages: list[DebianPackage]
     """Packages to install in addition to apt and the packages that Debian marks as essential."""
     portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.verity_matrix import READY, Change, Trial
 from stagewright.netboot.methods import Method
-from stagewright.vm.script import BootCommand, BootScript, Login
+from stagewright.testing.script import BootCommand, BootScript, Login
 
 _DROP = "sync; echo 3 > /proc/sys/vm/drop_caches"
 _LOOK = "cat /proc/meminfo; grep count: /proc/zoneinfo"
@@ -42,8 +42,8 @@ def measure(folder: Path, method: Method) -> Cost:
     """Boot a set. Raises ``BOOT_FAILED``."""
     with tempfile.TemporaryDirectory(prefix="verity-cost-", dir="/var/tmp") as name:
         report = Trial(folder, method, Change.NONE).run(Path(name), script=SCRIPT)
-        console = report.console.read_text(encoding="utf-8", errors="replace")
-    return Cost(report.milestones["login prompt"], in_use(console) / 1024)
+        console = report.machine.console.read_text(encoding="utf-8", errors="replace")
+    return Cost(report.machine.milestones["login prompt"], in_use(console) / 1024)
 
 
 def in_use(console: str) -> int:

@@ -29,10 +29,11 @@ from stagewright.netboot.image_servers import NbdServer, NfsServer
 from stagewright.netboot.methods import Method
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.writer import SCRIPT
+from stagewright.testing.boot import boot
+from stagewright.testing.results import Report
+from stagewright.testing.script import BootScript, Login
 from stagewright.vm import accel
-from stagewright.vm.boot import boot
 from stagewright.vm.machine_spec import MachineSpec
-from stagewright.vm.script import BootReport, BootScript, Login
 
 EXAMPLE, PAGE = ROOT / "examples" / "netboot", ROOT / "docs" / "netboot.md"
 BEGIN = "<!-- matrix: written by make verity-matrix -->\n"
@@ -99,7 +100,7 @@ class Trial:
     change: Change
     memory: int = 1024
 
-    def run(self, work: Path, seconds: float = 300, script: BootScript | None = None) -> BootReport:
+    def run(self, work: Path, seconds: float = 300, script: BootScript | None = None) -> Report:
         """Boot, and return the report. Raises ``BOOT_FAILED`` if the console does not show what is expected.
 
         ``script`` replaces the one that waits for the change. A set that is not verified can only be unchanged.
@@ -150,11 +151,11 @@ def row(trial: Trial, work: Path) -> tuple[str, bool]:
     except StagewrightError as error:
         print(error, error.detail, sep="\n", file=sys.stderr)
         return f"| {trial.method} | {trial.change} | FAILED | - | - |\n", False
-    times, memory = report.milestones, report.memory_available
+    times, memory = report.machine.milestones, report.machine.memory_available
     if trial.change is Change.NONE:
         cells = ["starts", f"{times['login prompt']:.0f} s", f"{(memory or 0) >> 10} of {trial.memory} MiB"]
     else:
-        text = report.console.read_text(encoding="utf-8", errors="replace")
+        text = report.machine.console.read_text(encoding="utf-8", errors="replace")
         (sentence,) = re.findall(SENTENCE, text)[:1]
         cells = [f"`{sentence.strip()}`", f"{times[SENTENCE]:.0f} s", "-"]
     return f"| {' | '.join([str(trial.method), str(trial.change), *cells])} |\n", True

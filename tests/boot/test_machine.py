@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.testing.boot import boot
+from stagewright.testing.script import BootScript
 from stagewright.vm import accel, firmware
-from stagewright.vm.boot import boot
 from stagewright.vm.firmware_fix import fixes, write_fix
 from stagewright.vm.firmware_known import installed
 from stagewright.vm.firmware_survey import survey
 from stagewright.vm.machine import Machine, is_png
 from stagewright.vm.machine_spec import MachineSpec
-from stagewright.vm.script import BootScript
 
 pytestmark = pytest.mark.boot
 

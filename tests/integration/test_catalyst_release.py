@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from integration.support import MINUTES, REPOSITORY, Run, Warm, call, copy_project, finished, use_seed
+from stagewright.testing.boot import boot
+from stagewright.testing.script import BootScript
 from stagewright.vm import accel
-from stagewright.vm.boot import boot
 from stagewright.vm.machine_spec import MachineSpec
-from stagewright.vm.script import BootScript
 
 pytestmark = pytest.mark.real
 

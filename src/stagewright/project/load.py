@@ -321,8 +321,9 @@ def _validate(model: type[Model], table: Table, label: str, problems: Problems) 
 
 
 def _problem(model: type[Section], table: Table, label: str, detail: dict[str, Any]) -> StagewrightError:
-    at = (detail.get("ctx") or {}).get("at")  # the key, in errors of a check of the whole model
-    path = (*(step for step in detail["loc"] if step != "[key]"), *([at] if at else []))
+    at = (detail.get("ctx") or {}).get("at")  # the key (dotted), in errors of a check of the whole model
+    inner = [int(step) if step.isdigit() else step for step in str(at).split(".")] if at else []
+    path = (*(step for step in detail["loc"] if step != "[key]"), *inner)
     name = ".".join(str(step) for step in path)
     if detail["type"] == "extra_forbidden":
         place = table.place(path, of_key=True)

@@ -151,6 +151,10 @@ class Console:
                 return None
             self._wait(len(text), end)
 
+    def skip(self) -> None:
+        """Have the next wait start at the end of the present output."""
+        self._position = len(self.text)
+
     def send(self, text: str) -> None:
         """Type text. A line ends with ``\\n``. If the guest has ended, the next wait reports it."""
         with contextlib.suppress(OSError):

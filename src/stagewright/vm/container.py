@@ -1,8 +1,7 @@
 """Start a root in a container with systemd-nspawn(1): its init is process 1, its console is a pseudoterminal.
 
-After success and failure alike, a folder has ``console.log`` (raw), ``container.log`` (messages of systemd-nspawn) and
-``result.json``. The caller must run in separate mount and pid namespaces; the container ends with them. The host does
-not need systemd.
+A folder gets ``console.log`` (raw) and ``container.log`` (messages of systemd-nspawn). The caller must run in separate
+mount and pid namespaces; the container ends with them. The host does not need systemd.
 """
 
 from __future__ import annotations
@@ -10,18 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import termios
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from stagewright import ids, run
-from stagewright.errors import StagewrightError
 from stagewright.id_ranges import SIZE
 from stagewright.vm.console import Console
-from stagewright.vm.script import BootScript, Report
-from stagewright.vm.script_run import ScriptRun
 
 COLUMNS = 200
 """Width of the terminal. In a narrower one systemd shortens the names of units."""
@@ -31,29 +25,6 @@ STATE = Path("/run/systemd")
 
 _ANSWERS = {"locale": "C.UTF-8", "locale-messages": "C.UTF-8", "keymap": "us", "timezone": "UTC"}
 """Answers to the questions that systemd-firstboot(1) asks on the console if the root has no setting for them."""
-
-
-def start(root: Path, script: BootScript, folder: Path, on_phase: Callable[[str], None] = lambda phase: None) -> Report:
-    """Start the init of a root and run a script in it. Raises ``BOOT_FAILED`` with the end of the console."""
-    folder.mkdir(parents=True, exist_ok=True)
-    script_run = ScriptRun(script, on_phase)
-    command = nspawn(root)
-
-    def report(error: str = "") -> Report:
-        line, console = run.paste(command), folder / "console.log"
-        result = Report(passed=not error, command=line, console=console, error=error, **script_run.findings())
-        (folder / "result.json").write_text(result.to_json(), encoding="utf-8")
-        return result
-
-    on_phase("start")
-    end = time.monotonic() + script.seconds
-    try:
-        with Container(command, folder) as container:
-            script_run.run(container, end)
-    except StagewrightError as problem:
-        report(problem.message)
-        raise
-    return report()
 
 
 def nspawn(root: Path) -> list[str]:

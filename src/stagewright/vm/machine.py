@@ -12,8 +12,10 @@ import socket
 import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from stagewright import run
 from stagewright.errors import Reason, StagewrightError
@@ -25,12 +27,28 @@ from stagewright.vm.qmp import Qmp
 from stagewright.vm.tpm import Tpm
 
 
+@dataclass(frozen=True)
+class Card:
+    """A network card on a cable. ``cable`` is QEMU's end of a connected stream socket, ``address`` is the MAC."""
+
+    cable: socket.socket
+    address: str
+
+    def arguments(self, number: int) -> list[str]:
+        """Return QEMU's arguments. Its boot index is after those of the media and the card of ``network``."""
+        words = ["-netdev", f"socket,id=cable{number},fd={self.cable.fileno()}"]
+        return [*words, "-device", f"virtio-net-pci,netdev=cable{number},mac={self.address},bootindex={6 + number}"]
+
+
 class Machine:
     """A running machine, as a context manager that stops QEMU on every way out.
 
-    ``folder`` holds the console log, QEMU's messages, the UEFI variables and the guest's discarded writes. QEMU has a
-    parent-death signal, so it also ends if Stagewright is killed. The kernel sends this signal when the *thread* that
-    entered the machine ends (prctl(2)): enter and leave in a thread that lives as long as the machine.
+    ``folder`` holds the console log, QEMU's messages, the UEFI variables and the guest's discarded writes. ``cards``
+    are network cards in addition to that of the specification; the machine closes their cables. ``started`` is the
+    time of the first start of a machine that starts again: its logs go on.
+
+    QEMU has a parent-death signal, so it also ends if Stagewright is killed. The kernel sends this signal when the
+    *thread* that entered the machine ends (prctl(2)): enter and leave in a thread that lives as long as the machine.
     """
 
     def __init__(
@@ -41,6 +59,8 @@ class Machine:
         *,
         firmware: Firmware | None = None,
         qemu: str = "",
+        cards: Sequence[Card] = (),
+        started: float | None = None,
     ) -> None:
         self.spec = spec
         self.folder = folder
@@ -49,6 +69,8 @@ class Machine:
         self._acceleration = acceleration
         self._firmware = firmware
         self._qemu = qemu
+        self._cards = tuple(cards)
+        self._started = started
         self._process: run.Process | None = None
         self._resources = contextlib.ExitStack()
         self._qmp: Qmp
@@ -85,6 +107,10 @@ class Machine:
                 *("-chardev", f"socket,id=serial,fd={ends[0]}", "-serial", "chardev:serial"),
                 *("-chardev", f"socket,id=qmp,fd={ends[1]}", "-mon", "chardev=qmp,mode=control"),
             ]
+            for number, card in enumerate(self._cards):
+                stack.enter_context(card.cable)
+                wires += card.arguments(number)
+                ends.append(card.cable.fileno())
             if self.spec.tpm:
                 tpm = stack.enter_context(Tpm(self.folder / "tpm", self.spec.architecture))
                 wires += tpm.arguments
@@ -93,12 +119,14 @@ class Machine:
                 self.spec, self._acceleration, self.folder, wires, firmware=self._firmware, qemu=self._qemu
             )
             self._qmp = Qmp(control)
-            self.console = Console(serial, self.log, fate=self._fate)
+            self.console = Console(
+                serial, self.log, fate=self._fate, append=self._started is not None, started=self._started
+            )
             stack.callback(self.console.close)
             stack.callback(self._stop)  # runs before the console is closed, so that the log is complete
             self._process = self._spawn(ends)
-            serial_end.close()
-            control_end.close()
+            for end in (serial_end, control_end, *(card.cable for card in self._cards)):
+                end.close()
             self._greet()
             self._resources = stack.pop_all()
         return self
@@ -156,6 +184,16 @@ class Machine:
         while self._process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
         return self._process.poll()
+
+    @property
+    def control(self) -> Qmp:
+        """The QMP session with QEMU."""
+        return self._qmp
+
+    def monitor(self, command: str) -> str:
+        """Run a command of the monitor for people (QMP human-monitor-command). Return its output: an error, or ""."""
+        words: dict[str, Any] = {"command-line": command}
+        return str(self._qmp.execute("human-monitor-command", **words))
 
     def powerdown(self) -> None:
         """Press the power button. A guest that handles ACPI events shuts down."""

@@ -11,9 +11,10 @@ from stagewright.errors import Reason, StagewrightError
 
 
 class Qmp:
-    """A QMP session on a connected socket. Commands run one at a time. Events are ignored."""
+    """A QMP session on a connected socket. Commands run one at a time. ``events`` are the names of those so far."""
 
     def __init__(self, connection: socket.socket) -> None:
+        self.events: list[str] = []
         self._connection = connection
         self._pending = b""
 
@@ -38,6 +39,16 @@ class Qmp:
                 message = f"QMP command {command} failed: {answer['error'].get('desc')}"
                 raise StagewrightError(Reason.BOOT_FAILED, message)
 
+    def wait_for_event(self, name: str, limit: float) -> bool:
+        """Wait for the next event of a name. Return False after ``limit`` seconds. Raises EOFError if QEMU ends."""
+        seen, end = len(self.events), time.monotonic() + limit
+        while name not in self.events[seen:]:
+            try:
+                self._message(end)
+            except TimeoutError:
+                return False
+        return True
+
     def close(self) -> None:
         """End the session."""
         self._connection.close()
@@ -51,4 +62,6 @@ class Qmp:
             self._pending += data
         line, _, self._pending = self._pending.partition(b"\n")
         message: dict[str, Any] = json.loads(line.decode(errors="replace"))
+        if "event" in message:
+            self.events.append(str(message["event"]))
         return message

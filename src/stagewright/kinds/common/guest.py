@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, ClassVar
+from pathlib import Path, PurePath
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
 from stagewright.errors import Place, Reason, StagewrightError
-from stagewright.graph.given import SecretInKey
 from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.common.base import Scope
-from stagewright.kinds.common.context import MachineContext, StageContext
+from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, NodeRef, Section, marked
+from stagewright.project.model import Project
+from stagewright.project.source import KeyPath
+from stagewright.testing.boot import BootRun
+from stagewright.testing.guest import FILES
+from stagewright.testing.perform import Hold, check_file
+from stagewright.testing.results import Report
+from stagewright.testing.script import BootCommand, BootScript, Login
+from stagewright.testing.setup import MachineSetup
+from stagewright.testing.steps import LoginSettings, Step
+from stagewright.testing.timeline import ONLY
 from stagewright.vm import accel
 from stagewright.vm.accel import Acceleration
-from stagewright.vm.console_lines import TIMED_LOG
 from stagewright.vm.known_failures.early import REFUSED
-from stagewright.vm.machine_spec import PLATFORMS, FirmwareKind, architecture_of
-from stagewright.vm.script import BootCommand, BootScript, Login, Report
+from stagewright.vm.machine_spec import PLATFORMS, FirmwareKind, MachineSpec, architecture_of
 
 TEST_ARTIFACTS = "boot"
 """Folder in the work folder for console log, screenshots and report of a guest."""
-
-
-class LoginSettings(Section):
-    """Settings for the login on the console."""
-
-    user: str
-    """The name of the user."""
-    password: Annotated[str, SecretInKey(frozenset({""}))] = ""
-    """The password, if the guest asks for one."""
 
 
 class Command(Section):
@@ -64,15 +63,77 @@ class SystemTest(OutputKind):
     """Base of all tests: they yield a folder with a report."""
 
 
-class GuestTest(SystemTest):
-    """Base of tests that start a system and use its console."""
+class ScriptedTest(SystemTest):
+    """Base of tests that perform steps with running systems."""
 
     facts_model = GuestFacts
 
     timeout: Annotated[float, Field(gt=0)] = 300
     """The limit for the whole test, in seconds. Emulated machines on busy hosts are slow."""
+    steps: list[Step] = Field(default=[], exclude_if=lambda steps: not steps)
+    """Steps of the test, in this order: tables with one verb each (docs/testing.md)."""
+    script: FilePath | None = Field(default=None, exclude_if=lambda path: path is None)
+    """A Python file with a function `test`, in place of `steps` (docs/testing.md). It runs on this computer."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> ScriptedTest:
+        if self.steps and self.script:
+            facts = {"hint": "remove one of the two", "at": "script"}
+            raise PydanticCustomError("script", "`steps` and `script` exclude each other", facts)
+        for number, step in enumerate(self.steps):
+            self._check_step(number, step)
+        return self
+
+    def _check_step(self, number: int, step: Step) -> None:
+        """Raise PydanticCustomError for a step that does not fit the test."""
+
+    def machine_names(self) -> tuple[str, ...]:
+        """Return the names of the machines: the parameters of the function `test`."""
+        return (ONLY,)
+
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Check the Python file without running it."""
+        path = project.path(self.script) if self.script else None
+        if path and path.is_file():
+            yield from ((("script",), error) for error in check_file(path, self.machine_names()))
+
+    def boot_script(self, files: Mapping[str, Path]) -> BootScript:
+        """Return what the test does. ``files`` are those of the project by their path."""
+        file = files[self.script] if self.script else None
+        return BootScript(steps=tuple(self.steps), file=file, seconds=self.timeout)
+
+    def run(self, work: Work[Any], folder: Path, hold: Hold | None = None) -> Report:
+        """Run the test and return its report. ``folder`` gets console logs, pictures and the report.
+
+        ``hold`` is called at its end, while the machines still run. The error of a failed test contains the report.
+        """
+        raise NotImplementedError
+
+    def build(self, work: Work[Any]) -> Built:
+        """Run the test. The error of a failed test contains the report."""
+        folder = work.new_folder(TEST_ARTIFACTS)
+        report = self.run(work, folder)
+        tree = work.new_folder("tree")
+        for path in sorted(folder.rglob("*")):
+            if is_result(path.relative_to(folder)) and path.is_file():
+                target = tree / path.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, target)
+        return Built(tree, GuestFacts(seconds=report.seconds, milestones=dict(report.machine.milestones)))
+
+
+def is_result(path: PurePath) -> bool:
+    """Return True if a file in the folder of a test is a result. Others are disks, variables and logs of QEMU."""
+    if FILES in path.parts[:-1]:
+        return True
+    return path.suffix in (".png", ".svg", ".json", ".jsonl") or path.match("console*.log")
+
+
+class GuestTest(ScriptedTest):
+    """Base of tests that start one system and use its console."""
+
     expect: list[str] = []
-    """Regular expressions that the console must show, in this order."""
+    """Regular expressions that the console must show, in this order. `steps` and `script` come after the commands."""
     login: LoginSettings | None = None
     """The user to log in on the console."""
     commands: list[Command] = []
@@ -83,30 +144,27 @@ class GuestTest(SystemTest):
     @model_validator(mode="after")
     def _patterns(self) -> GuestTest:
         try:
-            script = self.script()
+            script = self.boot_script({str(self.script): Path()})
         except StagewrightError as error:
             raise PydanticCustomError("pattern", "{message}", {"message": error.message}) from error
-        if not (script.expect or script.login or script.commands):
-            raise PydanticCustomError("empty", "this test checks nothing: add `expect` or `login`")
+        if not (script.expect or script.login or script.commands or script.steps or script.file):
+            raise PydanticCustomError("empty", "this test checks nothing: add `expect`, `login`, `steps` or `script`")
         return self
 
-    def script(self) -> BootScript:
-        """Return the steps of the test."""
-        return BootScript(
+    def _check_step(self, number: int, step: Step) -> None:
+        if step.machine is not None:
+            facts = {"hint": "remove it; it is for tests with several machines", "at": f"steps.{number}.machine"}
+            raise PydanticCustomError("machine", "`machine`: this test has one machine", facts)
+
+    def boot_script(self, files: Mapping[str, Path]) -> BootScript:
+        """Return what the test does."""
+        return replace(
+            super().boot_script(files),
             expect=tuple(self.expect),
             login=Login(self.login.user, self.login.password) if self.login else None,
             commands=tuple(BootCommand(command.run, command.expect, command.status) for command in self.commands),
             poweroff=self.poweroff,
-            seconds=self.timeout,
         )
-
-    def collected(self, report: Report, folder: Path, work: Work[StageContext]) -> Built:
-        """Return the report, console log and screenshot."""
-        tree = work.new_folder("tree")
-        for name in ("console.log", TIMED_LOG, "screen.png", "result.json"):
-            if (folder / name).exists():
-                shutil.move(folder / name, tree / name)
-        return Built(tree, GuestFacts(seconds=report.seconds, milestones=report.milestones))
 
 
 class MachineTest(GuestTest):
@@ -126,22 +184,36 @@ class MachineTest(GuestTest):
     """A file with UEFI variables, for example a copy of OVMF's with your keys; default: the file of the firmware."""
     refused: bool = False
     """Check that the firmware refuses to start the image, as Secure Boot does without a valid signature."""
+    network: bool = Field(default=False, exclude_if=lambda network: not network)
+    """Give the machine a network card with DHCP and without a way to other computers, for `http` and `ssh`."""
 
     @model_validator(mode="after")
     def _fits_firmware(self) -> MachineTest:
         if self.variables and self.firmware == "bios":
             facts = {"hint": "remove it, or set firmware to uefi or uefi-secure"}
             raise PydanticCustomError("firmware", "`variables`: a BIOS does not have UEFI variables", facts)
-        if self.refused and (self.expect or self.login or self.commands or self.poweroff):
-            facts = {"hint": "remove `expect`, `login`, `commands` and `poweroff`"}
+        if self.refused and (self.expect or self.login or self.commands or self.poweroff or self.steps or self.script):
+            facts = {"hint": "remove `expect`, `login`, `commands`, `steps`, `script` and `poweroff`"}
             raise PydanticCustomError(
                 "refused", "`refused`: an image that is refused shows nothing on the console", facts
             )
         return self
 
-    def script(self) -> BootScript:
-        """Return the steps of the test."""
-        return replace(super().script(), expect=(REFUSED,)) if self.refused else super().script()
+    def _check_step(self, number: int, step: Step) -> None:
+        super()._check_step(number, step)
+        if step.needs_network and not self.has_network:
+            facts = {"hint": "add network = true to the test", "at": f"steps.{number}.{step.verb}"}
+            raise PydanticCustomError("network", f"`{step.verb}`: the machine has no network", facts)
+
+    @property
+    def has_network(self) -> bool:
+        """True if ports of the machine can be reached from this computer."""
+        return self.network
+
+    def boot_script(self, files: Mapping[str, Path]) -> BootScript:
+        """Return what the test does."""
+        script = super().boot_script(files)
+        return replace(script, expect=(REFUSED,)) if self.refused else script
 
     def node_context(self, node_id: str, scope: Scope) -> MachineContext:
         """Return the architecture of the machine: that of the system that it starts."""
@@ -175,4 +247,11 @@ class MachineTest(GuestTest):
     def acceleration(self, work: Work[MachineContext]) -> Acceleration:
         """Return how the machine runs on this computer. It takes a moment to find out."""
         work.phase("probe acceleration")
-        return accel.of(architecture_of(work.context.arch), cache=work.store.cache("acceleration.json"))
+        return accel.of(architecture_of(work.context.arch), cache=work.store.memory("acceleration.json"))
+
+    def boot_run(self, spec: MachineSpec, work: Work[MachineContext], folder: Path, hold: Hold | None) -> BootRun:
+        """Return the run of the test with one machine."""
+        script = self.boot_script(work.files)
+        setup = MachineSetup(spec, self.acceleration(work), entry=script.entry)
+        name = work.node.id.rpartition(":")[2]
+        return BootRun({ONLY: setup}, script, folder, name, work.files, work.phase, hold)

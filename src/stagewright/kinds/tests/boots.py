@@ -7,6 +7,7 @@ build fails.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -17,12 +18,14 @@ from pydantic_core import PydanticCustomError
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import MachineContext
-from stagewright.kinds.common.guest import TEST_ARTIFACTS, MachineTest
-from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.common.guest import MachineTest
+from stagewright.kinds.common.work import Work
 from stagewright.project.fields import ByValue, FilesRef
-from stagewright.vm.boot import boot
+from stagewright.testing.perform import Hold
+from stagewright.testing.results import Report
+from stagewright.testing.script import BootScript
+from stagewright.testing.setup import ISOLATED
 from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
-from stagewright.vm.script import BootScript
 
 
 class Attach(enum.StrEnum):
@@ -83,12 +86,12 @@ class BootTest(MachineTest, kind="boots", table="tests"):
             )
         return self
 
-    def script(self) -> BootScript:
-        """Return the steps of the test."""
-        return replace(super().script(), entry=self.entry)
+    def boot_script(self, files: Mapping[str, Path]) -> BootScript:
+        """Return what the test does."""
+        return replace(super().boot_script(files), entry=self.entry)
 
-    def build(self, work: Work[MachineContext]) -> Built:
-        """Boot the image. The error of a failed test contains the report."""
+    def run(self, work: Work[MachineContext], folder: Path, hold: Hold | None = None) -> Report:
+        """Boot the image and perform the script."""
         image = image_of(work.artifact("boots"))
         machine = self.attach.machine(
             image,
@@ -98,10 +101,9 @@ class BootTest(MachineTest, kind="boots", table="tests"):
             arch=work.context.arch,
             variables=work.files[self.variables] if self.variables else None,
         )
-        acceleration = self.acceleration(work)
-        folder = work.new_folder(TEST_ARTIFACTS)
-        report = boot(machine, self.script(), folder, acceleration, work.phase)
-        return self.collected(report, folder, work)
+        if self.network:
+            machine = replace(machine, network="user", user_network=ISOLATED)
+        return self.boot_run(machine, work, folder, hold).run()
 
 
 def image_of(artifact: Path) -> Path:

@@ -26,9 +26,9 @@ from stagewright.events import Event, Listener
 from stagewright.graph.node import Node
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import MachineContext
-from stagewright.kinds.common.guest import TEST_ARTIFACTS, MachineTest
+from stagewright.kinds.common.guest import MachineTest
 from stagewright.kinds.common.tools import DNSMASQ, IPROUTE, NBD_SERVER, NFS_SERVER
-from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.common.work import Work
 from stagewright.kinds.media.pxeboot import NetSetFacts
 from stagewright.media.payload import IMAGE
 from stagewright.netboot.boot_commands import ANY, GATEWAY
@@ -43,8 +43,9 @@ from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot, metho
 from stagewright.project.fields import ByValue, FilePath, FilesRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
+from stagewright.testing.perform import Hold
+from stagewright.testing.results import Report
 from stagewright.trees import files_below
-from stagewright.vm.boot import boot
 from stagewright.vm.machine_spec import TAP, FirmwareKind, MachineSpec, architecture_of
 
 REQUESTS = "requests.jsonl"
@@ -162,6 +163,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Check that the address in the program uses HTTP, because the server of the test has no certificates."""
+        yield from super().check(project)
         entry = project.entry(self.netboots)
         base_url = str(getattr(entry and entry.model, "base_url", None) or "")
         if self.start is NetStart.HTTP_BOOT and self.method is not Method.INITRD and base_url.startswith("https:"):
@@ -183,8 +185,13 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         lan = [DNSMASQ.program] if self.start.on_lan else []
         return replace(node, tools=(*node.tools, *lan, *([servers[self.method]] if self.method in servers else [])))
 
-    def build(self, work: Work[MachineContext]) -> Built:
-        """Serve the set and boot the machine. The error of a failed test contains the report."""
+    @property
+    def has_network(self) -> bool:
+        """True if ports of the machine can be reached: not on a separate network, where QEMU forwards none."""
+        return not self.start.on_lan
+
+    def run(self, work: Work[MachineContext], folder: Path, hold: Hold | None = None) -> Report:
+        """Serve the set, boot the machine and perform the script."""
         files = work.artifact("netboots")
         arch = work.context.arch
         program = self.start.program(self.firmware, arch, self.method)
@@ -195,8 +202,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             what = f"{self.netboots!r}: method {self.method} not found (methods: {', '.join(has)})"
             hint = f"see `methods` of {self.netboots!r}, and `initramfs.modules` of its payload"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
-        acceleration = self.acceleration(work)
-        folder, site = work.new_folder(TEST_ARTIFACTS), work.new_folder("served")
+        site = work.new_folder("served")
         place = _SetAddress.of(work.facts("netboots", NetSetFacts).base_url) if self.start.on_lan else _SetAddress()
         served = site / place.path
         _link_all(files, served)
@@ -212,12 +218,9 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
                 addresses = {"base-url": url, **self._serve(served, work, events.append, running)}
                 (served / START).write_text(self._script(addresses), encoding="utf-8")
                 machine = replace(self.machine(served, server.port, arch), variables=self._variables(work))
-                report = boot(machine, self.script(), folder, acceleration, work.phase)
+                return self.boot_run(machine, work, folder, hold).run()
         finally:
             (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in events), encoding="utf-8")
-        built = self.collected(report, folder, work)
-        (folder / REQUESTS).rename(built.tree / REQUESTS)
-        return built
 
     def _variables(self, work: Work[MachineContext]) -> Path | None:
         return work.files[self.variables] if self.variables else None

@@ -3,41 +3,20 @@
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from plays import BIOS, LOGIN, TCG, play
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.vm import accel
-from stagewright.vm.boot import MENU, boot
+from stagewright.testing.machine import MENU
+from stagewright.testing.script import BootCommand, BootScript, Login
 from stagewright.vm.firmware import Firmware
 from stagewright.vm.interactive import terminal
 from stagewright.vm.machine import Machine, is_png
 from stagewright.vm.machine_spec import MachineSpec
-from stagewright.vm.script import BootCommand, BootReport, BootScript, Login
 
-TCG = accel.tcg("test")
-BIOS = MachineSpec(firmware="bios")
-LOGIN = ["Linux version 6.18 #1 SMP\r\nlive login: ", ["root\n"], "Password: ", ["secret\n"], "\r\nlive ~ # ", "shell"]
 PANIC = ["[ 0.05] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug\r\n", "stay"]
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Path:
-    """A folder with the fake QEMU. Its path contains spaces and is too long for a socket."""
-    folder = tmp_path / ("deep folder " * 10)
-    folder.mkdir()
-    source = Path(__file__).with_name("qemu_fake.py").read_text(encoding="utf-8")
-    program = folder / "qemu-fake"
-    program.write_text(f"#!{sys.executable}\n{source}", encoding="utf-8")
-    program.chmod(0o755)
-    return folder
-
-
-def play(stage: Path, script: BootScript, *scenes: object, spec: MachineSpec = BIOS, **more: object) -> BootReport:
-    (stage / "scenes.json").write_text(json.dumps(scenes), encoding="utf-8")
-    return boot(spec, script, stage / "out", TCG, qemu=str(stage / "qemu-fake"), **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("said", ["BdsDxe: starting Boot0001", "GNU GRUB  version 2.06", "ISOLINUX 6.04"])
@@ -78,15 +57,15 @@ def test_a_script_runs_from_boot_to_poweroff(stage: Path) -> None:
     report = play(stage, script, LOGIN, on_phase=phases.append)
     assert report.passed
     assert report.attempts == 1
-    assert (report.firmware, report.acceleration) == ("SeaBIOS", "tcg")
+    assert (report.machine.firmware, report.machine.acceleration) == ("SeaBIOS", "tcg")
     steps = ["shell", "echo release 42", "exit 7", "off"]  # a busy host may give "kernel" the time of the shell
-    assert [name for name in report.milestones if name in steps] == steps
-    assert {"kernel", "Linux version", "login:", "login prompt", "password prompt"} <= set(report.milestones)
-    assert report.memory_available is not None
-    assert report.memory_available > 1000
-    assert report.screenshot is not None
-    assert is_png(report.screenshot)
-    assert b"live login: " in report.console.read_bytes()
+    assert [name for name in report.machine.milestones if name in steps] == steps
+    assert {"kernel", "Linux version", "login:", "login prompt", "password prompt"} <= set(report.machine.milestones)
+    assert report.machine.memory_available is not None
+    assert report.machine.memory_available > 1000
+    assert report.machine.screenshot is not None
+    assert is_png(report.machine.screenshot)
+    assert b"live login: " in report.machine.console.read_bytes()
     assert result(stage)["passed"] is True
     assert phases[0] == "start"
     assert phases[-1] == "poweroff"
@@ -101,7 +80,7 @@ def test_text_that_ends_like_a_prompt_for_a_moment_is_not_a_prompt(stage: Path) 
 
 def test_poweroff_without_a_shell_presses_the_power_button(stage: Path) -> None:
     report = play(stage, BootScript(expect=("up",), poweroff=True, seconds=60), ["up\r\n", "stay"])
-    assert "off" in report.milestones
+    assert "off" in report.machine.milestones
     assert "system_powerdown" in (stage / "qmp.log").read_text(encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ Scenes are a JSON list, one per start: a list of texts to send and of [text] to 
 unless the scene ends with "stay".
 """
 
+import http.server
 import json
 import os
 import re
@@ -36,18 +37,58 @@ def answer(connection: socket.socket) -> None:
         request = json.loads(line)
         with (HERE / "qmp.log").open("a", encoding="utf-8") as log:
             log.write(line)
+        result: object = {}
         if request["execute"] == "screendump":
-            Path(request["arguments"]["filename"]).write_bytes(png())
-        connection.sendall(b'{"event": "X"}\r\n{"return": {}}\r\n')
+            picture = png() if request["arguments"].get("format") == "png" else b"P6\n2 1\n255\n" + b"abcdef"
+            Path(request["arguments"]["filename"]).write_bytes(picture)
+        if request["execute"] == "human-monitor-command":
+            result = forward(request["arguments"]["command-line"])
+        connection.sendall(b'{"event": "X"}\r\n' + json.dumps({"return": result}).encode() + b"\r\n")
         if request["execute"] in ("quit", "system_powerdown"):
             os._exit(0)
 
 
+def forward(command: str) -> str:
+    """Forward a port: a server of the guest answers there with its path."""
+    found = re.fullmatch(r"hostfwd_add net tcp:([0-9.]+):(\d+)-:(\d+)", command)
+    if not found:
+        return f"unknown command {command}"
+    server = http.server.ThreadingHTTPServer((found[1], int(found[2])), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return ""
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """The first request fails: a server needs a moment to start."""
+
+    ready = False
+
+    def do_GET(self) -> None:
+        if not Answers.ready:
+            Answers.ready = True
+            self.connection.close()
+            return
+        text = f"you asked {self.headers['Host']} for {self.path}".encode()
+        self.send_response(404 if self.path == "/missing" else 200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class RebootError(Exception):
+    """The guest begins its scene again."""
+
+
 def shell(serial: socket.socket, line: str) -> None:
-    """Run a typed line as the guest's shell, with echo; poweroff ends the machine."""
+    """Run a typed line as the guest's shell, with echo; poweroff ends the machine, reboot begins the scene again."""
     serial.sendall(line.replace("\n", "\r\n").encode())
     if line.strip() == "poweroff":
         os._exit(0)
+    if line.strip() == "reboot":
+        raise RebootError
     done = subprocess.run(["sh", "-c", line], capture_output=True, check=False)
     serial.sendall(done.stdout.replace(b"\n", b"\r\n") + b"live ~ # ")
 
@@ -82,7 +123,12 @@ def main() -> None:
         sys.exit(1)
     ends = {name: socket.socket(fileno=int(fd)) for name, fd in re.findall(r"socket,id=(\w+),fd=(\d+)", words)}
     threading.Thread(target=answer, args=(ends["qmp"],), daemon=True).start()
-    play(ends["serial"], scenes[number])
+    while True:
+        try:
+            play(ends["serial"], scenes[number])
+            break
+        except RebootError:
+            ends["qmp"].sendall(b'{"event": "RESET"}\r\n')
     time.sleep(0.3)
 
 

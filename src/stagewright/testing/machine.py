@@ -1,0 +1,375 @@
+"""A virtual machine as a test sees it: what a person does at its console, its keyboard, its screen and its network.
+
+Writes of the guest go to layers in the folder of the test, so they last until its end: also over a reboot, a crash and
+a new start. The tested image is not changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from stagewright import run
+from stagewright.arch import host_machine
+from stagewright.errors import Reason, StagewrightError
+from stagewright.testing.guest import Guest
+from stagewright.testing.host_checks import Url, fetch, no_network, receive, run_by_ssh, send
+from stagewright.testing.keyboard import keys_of, keys_of_character
+from stagewright.testing.lan import Lan
+from stagewright.testing.results import MachineResult
+from stagewright.testing.screen import Region, check_tesseract, digest, text_of
+from stagewright.testing.setup import ISOLATED, SCREEN, MachineSetup
+from stagewright.testing.shell import failed
+from stagewright.testing.timeline import ONLY, Timeline
+from stagewright.vm import accel
+from stagewright.vm.console import Console, shorten
+from stagewright.vm.known_failures import FINAL_FAILURES, NEEDS_ONE_BOOT_OPTION
+from stagewright.vm.machine import Machine as VirtualMachine
+from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
+from stagewright.vm.ssh import LOOPBACK, free_port, wait_for_login
+
+MENU = r"BdsDxe: starting|GNU GRUB|(ISO|SYS)LINUX \d"
+"""Pattern of serial output with a boot menu, or shortly before one."""
+
+_SETTLE, _BETWEEN = 2.0, 0.3  # seconds until a menu accepts keys, and between keys
+_DOWN, _ENTER = "\x1b[B", "\r"
+
+_ATTEMPTS = 10
+
+
+class Machine(Guest):
+    """A virtual machine. Its console, shell and services are used as those of every :class:`Guest`.
+
+    A method that needs the machine to run starts it. ``stop`` ends it; so does the end of a ``with`` block.
+    """
+
+    def __init__(self, setup: MachineSetup, timeline: Timeline, folder: Path, *, name: str = ONLY) -> None:
+        super().__init__(timeline, folder, name=name)
+        self._setup = setup
+        self._vm: VirtualMachine | None = None
+        self._screenshot: Path | None = None
+        self._ports: dict[int, int] = {}
+        self._ssh: list[str] = []
+        self._started: float | None = None
+
+    @classmethod
+    def of_image(
+        cls,
+        image: Path | str,
+        folder: Path | str = "boot-test",
+        *,
+        memory: int = 1024,
+        cpus: int = 2,
+        firmware: FirmwareKind = "uefi",
+        network: bool = False,
+        timeout: float = 600,
+    ) -> Machine:
+        """Return a machine with an ISO image as its disc, or another image as its disk, for tests without a project.
+
+        ``folder`` gets the results. ``memory`` is in MiB. ``timeout`` is the limit of the whole test in seconds.
+        """
+        path, place = Path(image).absolute(), Path(folder).absolute()
+        spec = MachineSpec(
+            firmware=firmware,
+            architecture=architecture_of(host_machine().arch),
+            memory=memory,
+            cpus=cpus,
+            network="user" if network else "none",
+            user_network=ISOLATED if network else (),
+        )
+        spec = replace(spec, cdrom=path) if path.suffix == ".iso" else replace(spec, disk=path)
+        setup = MachineSetup(spec, accel.of(spec.architecture))
+        return cls(setup, Timeline(timeout), place)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def console(self) -> Console:
+        """Console of the machine. A machine that was never started is started."""
+        if self._vm is None:
+            self.start()
+        assert self._vm
+        return self._vm.console
+
+    @property
+    def is_running(self) -> bool:
+        """True if the machine is switched on."""
+        return self._vm is not None and self._vm.running()
+
+    # power
+
+    def start(self) -> None:
+        """Switch the machine on. A machine that was stopped starts with what is on its disks."""
+        if self.is_running:
+            return
+        first = self._vm is None
+        with self.step("start" if first else "start again"):
+            if first:
+                self._setup = self._setup.prepared(self.folder)
+            cards = [self._setup.lan.card(self.name)] if self._setup.lan else []
+            vm = VirtualMachine(
+                self._setup.spec,
+                self._setup.acceleration,
+                self.folder,
+                firmware=self._setup.firmware,
+                qemu=self._setup.qemu,
+                cards=cards,
+                started=self._started,
+            )
+            vm.__enter__()
+            self._vm, self._started = vm, vm.console.started
+            self._has_shell, self._ssh, self._ports = False, [], {}
+            ignored = NEEDS_ONE_BOOT_OPTION if self._setup.spec.boot_options() + len(cards) > 1 else ()
+            vm.console.failures = tuple(failure for failure in FINAL_FAILURES if failure not in ignored)
+        if self._setup.entry > 1:
+            with self.step(f"choose line {self._setup.entry} of the boot menu"):
+                self._choose()
+
+    def stop(self) -> None:
+        """Switch the machine off, if it is on, after a last picture of its screen."""
+        if self._vm:
+            if self.is_running and self._screenshot is None:
+                self.picture()
+            self._vm.__exit__(None, None, None)
+            self._has_shell = False
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        """Shut the machine down, by its shell or by its power button, and wait until it is off."""
+        if self.is_running:
+            self.picture()  # a machine that is off has no screen
+        super().shutdown(timeout)
+        self.stop()
+
+    def crash(self) -> None:
+        """Switch the machine off at once, as a power failure does."""
+        with self.step("crash"):
+            self.picture()
+            self.stop()
+
+    def reboot(self, timeout: float | None = None) -> None:
+        """Reboot the machine, by its shell or by Ctrl-Alt-Delete. The console goes on."""
+        with self.step("reboot"):
+            control = self._running().control
+            control.execute("set-action", reboot="reset")  # otherwise QEMU ends
+            if self._has_shell:
+                self.console.send("reboot\n")
+            else:
+                self._press(keys_of("ctrl-alt-delete"))
+            try:
+                done = control.wait_for_event("RESET", self.timeline.left(timeout))
+            except (EOFError, OSError) as error:
+                raise self.console.error("the machine ended", "its reboot") from error
+            if not done:
+                raise self.console.error("timed out", "the reboot")
+            control.execute("set-action", reboot="shutdown")
+            self.console.skip()
+            self._has_shell, self._ssh = False, []
+
+    def press_power(self) -> None:
+        """Press the power button. A guest that handles ACPI events shuts down."""
+        self._running().powerdown()
+
+    # keyboard and screen
+
+    def send_keys(self, *combinations: str) -> None:
+        """Press keys of the keyboard, such as ``ctrl-alt-f2`` or ``enter``, one combination after the other."""
+        with self.step(f"press {' '.join(combinations)}"):
+            for combination in combinations:
+                self._press(keys_of(combination))
+
+    def send_chars(self, text: str) -> None:
+        """Type on the keyboard, with a US layout."""
+        with self.step(f"type {shorten(text)} on the keyboard"):
+            for character in text:
+                self._press(keys_of_character(character))
+
+    def screenshot(self, name: str = "screenshot") -> Path:
+        """Save a picture of the screen as ``NAME.png`` in the folder of the test. Return its path."""
+        with self.step(f"screenshot {name}"):
+            return self._running().screenshot(self.folder / f"{name}.png")
+
+    def screen_digest(self, region: Region | None = None) -> str:
+        """Return the digest of the pixels of the screen, or of a region."""
+        path = self.folder / "screen.ppm"
+        self._running().control.execute("screendump", filename=str(path.resolve()), limit=20)
+        return digest(path, region)
+
+    def wait_for_screen(self, expected: str, region: Region | None = None, timeout: float | None = None) -> None:
+        """Wait until the screen, or a region of it, has a digest. The error has the digest that was found last."""
+        where = f"the region {region}" if region else "the screen"
+        found = ""
+
+        def attempt() -> bool:
+            nonlocal found
+            found = self.screen_digest(region)
+            return found == expected
+
+        with self.step(f"compare {where}"):
+            try:
+                self.wait_until(f"{where} to look as expected", attempt, timeout)
+            except StagewrightError as error:
+                error.detail = f"found digest {found}\n{error.detail}"
+                raise
+
+    def screen_text(self) -> str:
+        """Return the text on the screen, as tesseract reads it. Raises ``MISSING_TOOL`` if it is not installed."""
+        return text_of(self._running().screenshot(self.folder / SCREEN))
+
+    def wait_for_screen_text(self, pattern: str, timeout: float | None = None) -> None:
+        """Wait until tesseract reads text on the screen that matches a regular expression."""
+        with self.step(f"wait for {pattern} on the screen"):
+            check_tesseract()
+            seen = re.compile(pattern, re.MULTILINE)
+            self.wait_until(f"/{pattern}/ on the screen", lambda: bool(seen.search(self.screen_text())), timeout)
+
+    # network
+
+    def forward(self, port: int) -> int:
+        """Return a port of this computer's loopback interface that leads to a TCP port of the machine.
+
+        Raises: USAGE if the machine has no network.
+        """
+        if self._setup.spec.network != "user":
+            raise no_network(f"port {port}")
+        said = ""
+        for _ in range(_ATTEMPTS):  # another program can take the free port first
+            if port in self._ports:
+                break
+            free = free_port()
+            said = self._running().monitor(f"hostfwd_add net tcp:{LOOPBACK}:{free}-:{port}")
+            if not said:
+                self._ports[port] = free
+        if port not in self._ports:
+            raise failed(f"port {port} cannot be forwarded", said)
+        return self._ports[port]
+
+    def wait_for_http(self, url: str, *, status: int = 200, expect: str = "", timeout: float | None = None) -> str:
+        """Wait until a server in the machine answers with a status, and text with a regular expression. Return it.
+
+        The host of the URL is the machine: ``http://:8080/path``.
+        """
+        place, answer = Url.of(url), (0, "")
+
+        def attempt() -> bool:
+            nonlocal answer
+            answer = fetch(place, self.forward(place.port))
+            return answer[0] == status and bool(re.search(expect, answer[1], re.MULTILINE))
+
+        with self.step(f"fetch {url}"):
+            try:
+                self.wait_until(f"an answer from {url}", attempt, timeout)
+            except StagewrightError as error:
+                found = f"status {answer[0]}: {answer[1][:1000]}" if answer[0] else answer[1]
+                error.detail = f"last answer: {found}\n{error.detail}"
+                raise
+        return answer[1]
+
+    def ssh(self, command: str, *, status: int = 0, expect: str = "", timeout: float | None = None) -> str:
+        """Run a command as root over SSH, which must end with a status. Return its output.
+
+        Waits for the SSH server. systemd in the guest (252 or newer) gets the key as a credential.
+        """
+        with self.step(f"run {shorten(command)} over SSH"):
+            if not self._ssh:
+                vm = self._running()
+                if self._setup.access is None:
+                    raise no_network("SSH")
+                self._ssh = wait_for_login(vm, self._setup.access, self.timeline.left(timeout))
+            found, output = run_by_ssh([*self._ssh, command], self.timeline.left(timeout))
+            if found != status:
+                raise self._wrong(command, f"wrong exit status (found {found}, expected {status})", output)
+            if expect and not re.search(expect, output, re.MULTILINE):
+                raise self._wrong(command, f"/{expect}/ not found in its output", output)
+        return output
+
+    def put(self, source: Path, target: str, timeout: float | None = None) -> None:
+        """Copy a file to the machine: over SSH if it was used before, otherwise over the console."""
+        if self._ssh:
+            send([*self._ssh, f"cat > {shlex.quote(target)}"], source)
+        else:
+            super().put(source, target, timeout)
+
+    def get(self, source: str, target: Path, timeout: float | None = None) -> None:
+        """Copy a file of the machine: over SSH if it was used before, otherwise over the console."""
+        if self._ssh:
+            receive([*self._ssh, f"cat {shlex.quote(source)}"], target)
+        else:
+            super().get(source, target, timeout)
+
+    def block(self) -> None:
+        """Pull the cable of the network that it shares with other machines."""
+        self._lan().block(self.name)
+
+    def unblock(self) -> None:
+        """Put the cable back in."""
+        self._lan().unblock(self.name)
+
+    # parts
+
+    def command_line(self) -> str:
+        """Return QEMU's command line."""
+        return run.paste(self._vm.command) if self._vm else ""
+
+    def tail(self) -> str:
+        """Return the last lines of the console."""
+        return super().tail() if self._vm else "(not started)"
+
+    def picture(self) -> Path | None:
+        """Return the path of a new picture of the screen; the last one if there cannot be a new one."""
+        if self.is_running and self._vm:
+            with contextlib.suppress(StagewrightError):
+                self._screenshot = self._vm.screenshot(self.folder / SCREEN)
+        return self._screenshot
+
+    def result(self, landmarks: Mapping[str, str]) -> MachineResult:
+        """Return what is known about the machine."""
+        if self._vm is None:
+            return MachineResult(name=self.name, command="", console=self.folder / "console.log")
+        builtin = "SeaBIOS" if self._setup.spec.firmware == "bios" else "none"
+        return replace(
+            super().result(landmarks),
+            screenshot=self._screenshot,
+            firmware=str(self._setup.firmware.code) if self._setup.firmware else builtin,
+            acceleration=self._setup.acceleration.name,
+        )
+
+    def _running(self) -> VirtualMachine:
+        """Return the running machine; it is started if it was never started. Raises ``BOOT_FAILED`` if it is off."""
+        console = self.console
+        if not self.is_running or self._vm is None:
+            raise console.error("the machine is off", "it")
+        return self._vm
+
+    def _lan(self) -> Lan:
+        if self._setup.lan is None:
+            raise StagewrightError(Reason.USAGE, f"{self.name}: no network with other machines", hint="add machines")
+        return self._setup.lan
+
+    def _press(self, keys: list[dict[str, Any]]) -> None:
+        self._running().control.execute("send-key", keys=keys)
+        time.sleep(_BETWEEN / 3)  # QEMU holds a key for 0.1 s
+
+    def _choose(self) -> None:
+        """Choose a line of the boot menu by keys. Firmware and loaders accept keys from a serial console."""
+        self.console.expect(re.compile(MENU), self.timeline.left(), what="a boot menu")
+        time.sleep(_SETTLE)
+        for key in [*[_DOWN] * (self._setup.entry - 1), _ENTER]:
+            self.console.send(key)
+            time.sleep(_BETWEEN)
+
+    def _explained(self, error: StagewrightError) -> StagewrightError:
+        return super()._explained(error) if self._vm else error

@@ -1,0 +1,68 @@
+"""Scripts of tests: the steps to perform, and a Python file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.testing.steps import LoginSettings, Step
+
+
+@dataclass(frozen=True)
+class Login:
+    """User and password of a login on the console."""
+
+    user: str
+    password: str = ""
+
+
+@dataclass(frozen=True)
+class BootCommand:
+    """A command for the guest's shell, its expected exit status, and a regular expression for its output."""
+
+    run: str
+    expect: str = ""
+    status: int = 0
+
+
+@dataclass(frozen=True)
+class BootScript:
+    """A test of guests: ``expect``, ``login`` and ``commands``, then ``steps`` or the Python ``file``, then the end.
+
+    ``seconds`` is the time limit of the whole script; a second attempt has the same limit. ``expect`` are regular
+    expressions, searched with MULTILINE. Without ``login`` the commands wait for a prompt, for consoles with automatic
+    login. ``poweroff`` shuts the guest down and waits for its end. ``entry`` is the line of the boot menu to start.
+    """
+
+    expect: tuple[str, ...] = ()
+    login: Login | None = None
+    commands: tuple[BootCommand, ...] = ()
+    steps: tuple[Step, ...] = ()
+    file: Path | None = None
+    poweroff: bool = False
+    seconds: float = 300.0
+    entry: int = 1
+
+    def __post_init__(self) -> None:
+        list(self.before_file())  # raises for an invalid regular expression
+
+    def before_file(self) -> Iterator[Step]:
+        """Yield all steps but the shutdown. Raises: INVALID_VALUE for an invalid regular expression."""
+        try:
+            yield from (Step(wait=pattern) for pattern in self.expect)
+            if self.login:
+                yield Step(login=LoginSettings(user=self.login.user, password=self.login.password))
+            for command in self.commands:
+                yield Step(run=command.run, status=command.status, expect=command.expect)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise StagewrightError(Reason.INVALID_VALUE, message) from error
+        yield from self.steps
+
+    def after_file(self) -> Sequence[Step]:
+        """Return the steps after the Python file."""
+        return [Step(poweroff=True)] if self.poweroff else []

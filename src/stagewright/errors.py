@@ -104,6 +104,7 @@ class Reason(enum.StrEnum):
     ENVIRONMENT_LACKS = "environment-lacks"
     BUILD_FAILED = "build-failed"
     BOOT_FAILED = "boot-failed"
+    CONSOLE_ERRORS = "console-errors"  # a test passed, but the console shows errors that it does not permit
     LIMIT = "limit"  # of time, memory, processes or disk for one node
     INTERRUPTED = "interrupted"
     BUG = "bug"
@@ -156,9 +157,14 @@ _EXITS = {
     Reason.BUILD_FAILED: Exit.FAILED,
     Reason.TOO_LARGE: Exit.FAILED,
     Reason.BOOT_FAILED: Exit.FAILED,
+    Reason.CONSOLE_ERRORS: Exit.FAILED,
     Reason.INTERRUPTED: Exit.INTERRUPTED,
     Reason.BUG: Exit.BUG,
 }
+
+
+NEXT_HINT = "\n        "
+"""Stands between two hints of an error, which are printed below each other."""
 
 
 @dataclass(frozen=True, order=True)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stagewright import ids
 from stagewright.engine import pins
@@ -134,10 +135,10 @@ class Site:
         Path(job.log).parent.mkdir(parents=True, exist_ok=True)
         return worker
 
-    def scheduler(self, *listeners: Callable[[Event], None], cores: int = 2, **options: bool | int) -> Scheduler:
+    def scheduler(self, *listeners: Callable[[Event], None], cores: int = 2, **options: Any) -> Scheduler:
         resources = Resources(cores, 100_000, options.pop("jobs", None))
         everyone = [self.events.append, *listeners]
-        return Scheduler(self.plan(), self.store, resources, everyone, launch=self.launch, **options)  # type: ignore[arg-type]
+        return Scheduler(self.plan(), self.store, resources, everyone, launch=self.launch, **options)
 
     def run(self, *listeners: Callable[[Event], None], cores: int = 2, **options: bool | int) -> Outcome:
         return self.scheduler(*listeners, cores=cores, **options).run()

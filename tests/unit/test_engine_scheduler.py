@@ -15,6 +15,7 @@ from fake_workers import Site, eventually
 
 from stagewright.engine.event_log import Record
 from stagewright.engine.job import Job
+from stagewright.engine.plan import Step
 from stagewright.engine.scheduler import Resources
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason, StagewrightError
@@ -22,6 +23,7 @@ from stagewright.events import (
     Event,
     ListenerDropped,
     NodeFinished,
+    NodeNotice,
     NodePhase,
     NodeStarted,
     NodeWaiting,
@@ -29,6 +31,7 @@ from stagewright.events import (
     RunStarted,
     Status,
 )
+from stagewright.graph.node import Yields
 from stagewright.store.store import Store
 
 ALL = {"seed:one", "seed:two", "first", "second"}
@@ -353,3 +356,33 @@ def test_an_error_after_the_end_of_a_worker_is_not_hidden(site: Site) -> None:
     with pytest.raises(NotADirectoryError):
         site.run(spoil)
     assert isinstance(site.events[-1], RunFinished)
+
+
+# verdicts
+
+
+def test_a_result_that_is_refused_fails_its_node_and_stays_in_the_store(site: Site) -> None:
+    refused = StagewrightError(Reason.CONSOLE_ERRORS, "the console shows an error")
+
+    def judge(step: Step) -> tuple[list[str], StagewrightError | None]:
+        return ["a remark"], refused if step.node.id == "seed:one" else None
+
+    outcome = site.scheduler(judge=judge, keep_going=True).run()
+    assert status_of(site, "seed:one") is Status.FAILED
+    assert status_of(site, "first") is Status.SKIPPED
+    assert status_of(site, "second") is Status.BUILT
+    assert outcome.errors["seed:one"].reason is Reason.CONSOLE_ERRORS
+    assert site.store.has(Yields.LAYER, site.key("seed:one"))
+    remarks = {event.node for event in site.events if isinstance(event, NodeNotice) and event.text == "a remark"}
+    assert remarks == {"seed:one", "seed:two", "second"}
+
+
+def test_what_needs_a_refused_result_of_the_store_is_skipped(site: Site) -> None:
+    site.scheduler().run()
+    (site.folder / "project/folder/usr/new").touch()
+    site.events.clear()
+    error = StagewrightError(Reason.CONSOLE_ERRORS, "the console shows an error")
+    outcome = site.scheduler(refused={"seed:two": error}).run()
+    assert set(outcome.errors) == {"seed:two"}
+    assert status_of(site, "seed:two") is Status.FAILED
+    assert {status_of(site, node) for node in ("seed:one", "first")} == {Status.SKIPPED}

@@ -1,8 +1,9 @@
-"""Files and consoles of tests, whose results are made here: no machine starts."""
+"""Consoles of tests, verdicts about them, and JUnit XML. The results are made here: no machine starts."""
 
 from __future__ import annotations
 
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,20 @@ import pytest
 
 from stagewright.api import Session
 from stagewright.cli.main import run
-from stagewright.errors import Exit, Reason
+from stagewright.errors import Exit, Reason, StagewrightError
+from stagewright.events import Event, NodeNotice, Status
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store
+
+ERROR = {
+    "line": 7,
+    "seconds": 1.2,
+    "text": "I/O error, dev sr0",
+    "meaning": "a disk returned an error",
+    "hint": "check the disk",
+    "part": "storage",
+}
 
 PROJECT = """
 format = 1
@@ -27,6 +38,12 @@ starts = "base"
 expect = ["login:"]
 """
 
+RELEASE = """
+[releases.one]
+artifacts = ["pack"]
+tests = ["up"]
+"""
+
 Cli = Callable[..., tuple[int, str, str]]
 
 
@@ -36,6 +53,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         (folder / "project/seed/etc").mkdir(parents=True)
         self.project, self.store = folder / "project", Store(folder / "store")
+        self.events: list[Event] = []
         self.write()
 
     def write(self, more: str = "") -> None:
@@ -43,7 +61,11 @@ class Site:
         (self.project / "stagewright.toml").write_text(PROJECT + more, encoding="utf-8")
 
     def session(self) -> Session:
-        return Session.open(self.project, store=self.store.path)
+        return Session.open(self.project, store=self.store.path, listeners=[self.events.append])
+
+    def remarks(self) -> list[str]:
+        """Return the remarks about the test."""
+        return [event.text for event in self.events if isinstance(event, NodeNotice) and event.node == "test:up"]
 
     def failed(self) -> Path:
         """Make the folder of a test that failed."""
@@ -116,3 +138,114 @@ def test_what_has_no_console_is_reported(
     code, _, err = cli("log", "--times", *words)
     assert code == reason.exit
     assert message in err
+
+
+# JUnit XML
+
+
+def junit_of(site: Site, cli: Cli, *targets: str) -> tuple[int, ET.Element]:
+    """Build, and return the exit code and the element of the test."""
+    file = site.project / "tests.xml"
+    code, _, _ = cli("build", "--junit", str(file), *targets)
+    (suite,) = ET.parse(file).getroot()
+    assert suite.get("name") == "up"
+    return code, suite
+
+
+def test_a_test_of_the_store_is_in_the_results(site: Site, cli: Cli) -> None:
+    site.passed("[    0.100] hello\n")
+    code, suite = junit_of(site, cli, "up")
+    assert code == Exit.OK
+    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["1", "0", "0", "0"]
+    assert "[    0.100] hello" in (suite.findtext("system-out") or "")
+    assert suite.get("timestamp") > "2026"
+
+
+def test_errors_on_the_console_are_a_failure_in_the_results(site: Site, cli: Cli) -> None:
+    site.passed(findings=[ERROR])
+    site.write('console = "fail"')
+    code, suite = junit_of(site, cli, "up")
+    assert code == Exit.FAILED
+    assert suite.find("testcase").get("name") == "the console"
+    assert suite.find("testcase/failure").get("type") == "console-errors"
+
+
+def test_a_file_that_cannot_be_written_is_reported_before_the_build(site: Site, cli: Cli) -> None:
+    code, _, err = cli("build", "--junit", str(site.project / "none/tests.xml"), "up")
+    assert code == Exit.INVALID
+    assert "folder not found" in err
+    assert "started" not in err
+
+
+# verdicts about the console: the result in the store stays, and no test runs again
+
+
+def built(site: Site) -> StagewrightError | None:
+    """Build the test, and return its error. Nothing may start."""
+    site.events.clear()
+    result = site.session().build(["up"])
+    assert result.plan.to_build == []
+    return result.errors.get("test:up")
+
+
+def test_errors_on_the_console_fail_a_test_only_if_the_project_says_so(site: Site) -> None:
+    site.passed(findings=[ERROR])
+    assert built(site) is None
+    site.write('console = "fail"')
+    error = built(site)
+    assert error is not None
+    assert error.reason is Reason.CONSOLE_ERRORS
+    assert error.reason.exit is Exit.FAILED
+    assert "test:up: the test passed, but its console shows 1 error" in error.message
+    assert "line 7, 1.2 s: I/O error, dev sr0: a disk returned an error" in error.detail
+    assert "check the disk, or permit the error with `allow`" in error.hint
+    assert str(site.session().result("up")) in error.hint
+    site.write('console = "ignore"')
+    assert built(site) is None
+
+
+def test_a_permitted_error_needs_no_new_run_and_an_expired_one_neither(site: Site) -> None:
+    site.passed(findings=[ERROR])
+    entry = 'console = "fail"\nallow = [{{ pattern = "dev sr0", reason = "bug 1", until = {} }}]'
+    site.write(entry.format("9999-12-31"))
+    assert built(site) is None
+    assert site.remarks() == []
+    site.write(entry.format("2026-11-01"))  # before the date of the project, and so of every clock
+    error = built(site)
+    assert error is not None
+    assert error.reason is Reason.CONSOLE_ERRORS
+    (remark,) = site.remarks()
+    assert "expired on 2026-11-01 (bug 1)" in remark
+
+
+def test_an_entry_that_matches_nothing_is_reported_for_a_cached_test(site: Site) -> None:
+    site.passed()
+    site.write('allow = [{ pattern = "dev sr0", reason = "bug 1" }]')
+    assert built(site) is None
+    (remark,) = site.remarks()
+    assert "matches no error" in remark
+
+
+def test_an_entry_that_expired_long_ago_is_an_error_with_its_place(site: Site, cli: Cli) -> None:
+    site.write('allow = [\n{ pattern = "dev sr0", reason = "bug 1", until = 2020-01-31 },\n]')
+    code, _, err = cli("check")
+    assert code == Exit.INVALID
+    assert "stagewright.toml:11:50: until: " in err
+    assert "more than a year before the date of the project (2026-11-20)" in err
+
+
+def test_settings_about_the_console_are_in_no_key(site: Site) -> None:
+    key = site.session().plan(["up"]).keys()
+    site.write('console = "fail"\nallow = [{ pattern = "dev sr0", reason = "bug 1" }]')
+    assert site.session().plan(["up"]).keys() == key
+    site.write('failures = [{ pattern = "not ready", meaning = "it was not ready" }]')
+    assert site.session().plan(["up"]).keys() != key
+
+
+def test_nothing_is_made_from_a_refused_test(site: Site) -> None:
+    site.passed(findings=[ERROR])
+    site.write('console = "fail"\n[stages.pack]\nkind = "tarball"\nroot = "base"\n' + RELEASE)
+    result = site.session().build(["one"])
+    assert result.errors.keys() == {"test:up"}
+    assert set(result.statuses.values()) == {Status.FAILED, Status.SKIPPED}
+    assert result.statuses["release:one"] is Status.SKIPPED

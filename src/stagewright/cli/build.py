@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +17,9 @@ from stagewright.cli.common import (
     session_of,
     targets_argument,
 )
+from stagewright.cli.junit import junit_option, write_junit
 from stagewright.engine.build import BuildOptions, BuildResult
+from stagewright.engine.performed import performed
 from stagewright.engine.plan import State
 from stagewright.project.limits import parse_limits
 from stagewright.ui.streams import note
@@ -63,9 +66,17 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @build_options
 @locked_option
 @click.option("--verify", is_flag=True, help="First verify all results that are not built again.")
+@junit_option
 @click.pass_context
 def command(
-    ctx: click.Context, targets: tuple[str, ...], options: BuildOptions, progress: str, *, locked: bool, verify: bool
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    options: BuildOptions,
+    progress: str,
+    *,
+    locked: bool,
+    verify: bool,
+    junit_file: Path | None,
 ) -> None:
     """Build stages and run tests; everything if none is named.
 
@@ -79,9 +90,13 @@ def command(
       stagewright build                     everything
       stagewright build iso --cores 4       one stage and what it needs
       stagewright build --progress=json     events for a program, a JSON object a line
+      stagewright build --junit tests.xml   the results of all tests for a CI server
     """
     with progress_listener(progress) as listener:
-        result = session_of(ctx, listener).build(targets, replace(options, locked=locked, verify=verify))
+        session = session_of(ctx, listener)
+        result = session.build(targets, replace(options, locked=locked, verify=verify))
+    if junit_file:
+        write_junit(junit_file, session.project.info.name, performed(result, session.store))
     finish(result, progress)
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.engine.asked_pins import asked_pins
+from stagewright.engine.console_verdict import ConsoleJudge
 from stagewright.engine.doctor import require
 from stagewright.engine.event_log import Record
 from stagewright.engine.plan import Plan
 from stagewright.engine.scheduler import Outcome, Resources, Scheduler
 from stagewright.engine.workspace import Workspace
-from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.events import Status
+from stagewright.errors import NEXT_HINT, ProblemsError, Reason, StagewrightError
+from stagewright.events import NodeNotice, Status
 from stagewright.graph.node import Node
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
 from stagewright.project.limits import NodeLimits
@@ -75,15 +76,32 @@ def build_plan(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outco
     """Build what a plan says. Raises everything that this machine is missing, before anything is built."""
     store = workspace.store
     store.register(plan.project.folder, plan.keys())
+    judge = ConsoleJudge(store)
+    refused = _judge_cached(workspace, plan, judge)
     if not plan.to_build:
-        return Outcome()
+        return Outcome(dict.fromkeys(refused, Status.FAILED), refused)
     nodes = [step.node for step in plan.to_build]
     with asked_pins(nodes, workspace.ask):
         require(store, nodes)
-        return _run(workspace, plan, options)
+        return _run(workspace, plan, options, judge, refused)
 
 
-def _run(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outcome:
+def _judge_cached(workspace: Workspace, plan: Plan, judge: ConsoleJudge) -> dict[str, StagewrightError]:
+    """Report the remarks about tests in the store that the build uses. Return the errors of those that fail."""
+    found = judge.of_cached(plan)
+    for name, (remarks, _) in found.items():
+        for remark in remarks:
+            workspace.emit(NodeNotice(node=name, text=remark))
+    return {name: error for name, (_, error) in found.items() if error}
+
+
+def _run(
+    workspace: Workspace,
+    plan: Plan,
+    options: BuildOptions,
+    judge: ConsoleJudge,
+    refused: Mapping[str, StagewrightError],
+) -> Outcome:
     scheduler = Scheduler(
         plan,
         workspace.store,
@@ -92,6 +110,8 @@ def _run(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outcome:
         keep_going=options.keep_going,
         limits=options.limits,
         launch=workspace.launch,
+        judge=judge.judge,
+        refused=refused,
     )
     with Record(workspace.store, scheduler.run_id) as record, workspace.emit.also(record):
         return scheduler.run()
@@ -99,11 +119,18 @@ def _run(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outcome:
 
 def failures(plan: Plan, store: Store, outcome: Outcome) -> dict[str, StagewrightError]:
     """Return the errors of failed nodes, each with its place in the project and how to see more."""
-    kept = {name: store.failed(plan.project.info.name, name) for name in outcome.errors}
-    return {name: _with_hint(plan.graph.nodes[name], error, kept[name]) for name, error in outcome.errors.items()}
+    found = {}
+    for name, error in outcome.errors.items():
+        step = plan.steps[name]
+        folder = store.failed(plan.project.info.name, name) / TEST_ARTIFACTS
+        if error.reason is Reason.CONSOLE_ERRORS:
+            folder = store.tree(step.node.yields, step.key.digest)
+        found[name] = _with_hint(step.node, error, folder)
+    return found
 
 
-def _with_hint(node: Node, error: StagewrightError, kept: Path) -> StagewrightError:
+def _with_hint(node: Node, error: StagewrightError, folder: Path) -> StagewrightError:
+    """Return an error with its place, and with where to look. ``folder`` has the files of a test."""
     name = node.id.rpartition(":")[2]
     more = f"stagewright log {name} shows the whole log"
     if error.reason in (
@@ -114,12 +141,19 @@ def _with_hint(node: Node, error: StagewrightError, kept: Path) -> StagewrightEr
         Reason.LIMIT,
     ):
         more += f", stagewright shell {name} enters the root as the build left it"
-    if error.reason is Reason.BOOT_FAILED:
-        more = f"the console, the screenshot and the report are in {kept / TEST_ARTIFACTS}"
+    if error.reason in (Reason.BOOT_FAILED, Reason.CONSOLE_ERRORS):
+        more = _files_of(folder, name)
     return StagewrightError(
         error.reason,
         f"{node.id}: {error.message}",
         place=error.place or node.place,
         detail=error.detail,
-        hint=f"{error.hint}\n        {more}" if error.hint else more,
+        hint=NEXT_HINT.join(filter(None, [error.hint, more])),
+    )
+
+
+def _files_of(folder: Path, name: str) -> str:
+    """Return a hint that names the files of a test."""
+    return NEXT_HINT.join(
+        [f"stagewright log --times {name} shows the console", f"console, chart and report are in {folder}"]
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from stagewright.engine.plan import Plan, Step
 from stagewright.errors import Reason, StagewrightError
+from stagewright.events import NodeFinished
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
 from stagewright.store.store import Store
 from stagewright.vm.console_lines import TIMED_LOG
@@ -35,6 +37,14 @@ def files_in(folder: Path, pattern: str) -> list[Path]:
     """
     found = [path for place in ("", "*/") for path in sorted(folder.glob(f"{place}{pattern}"))]
     return [path for path in found if not path.is_symlink()]
+
+
+def with_kept_paths(result: NodeFinished, work: Path, kept: Path) -> NodeFinished:
+    """Return the end of a node. If its work folder was kept elsewhere, the paths in the error are those of that."""
+    if not result.error or not kept.is_dir():
+        return result
+    detail = result.error["detail"].replace(str(work), str(kept))
+    return replace(result, error={**result.error, "detail": detail})
 
 
 def consoles(plan: Plan, store: Store) -> list[Path]:

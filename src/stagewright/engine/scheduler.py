@@ -13,14 +13,15 @@ import selectors
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from stagewright.engine.folders_of_tests import with_kept_paths
 from stagewright.engine.job import Job, limits_of
 from stagewright.engine.limits import DiskWatch
 from stagewright.engine.lineage import lineage
-from stagewright.engine.plan import Plan, State
+from stagewright.engine.plan import Plan, State, Step
 from stagewright.engine.worker import disk_error
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason, StagewrightError
@@ -75,6 +76,9 @@ class Resources:
 StartBuild = Callable[[Job, Path], Worker]
 """Starts the worker that builds the node of a job, in a work folder."""
 
+Judge = Callable[[Step], tuple[list[str], StagewrightError | None]]
+"""Returns the remarks about a result, and the error if it does not count as passed."""
+
 
 @dataclass
 class _Running:
@@ -109,7 +113,9 @@ class Outcome:
 class Scheduler:
     """Carries out one plan. :meth:`run` can be called once.
 
-    A listener that raises is dropped, see :class:`Listeners`. ``launch`` starts the workers.
+    A listener that raises is dropped, see :class:`Listeners`. ``launch`` starts the workers. ``judge`` returns the
+    remarks and the error about a result that was built (engine/console_verdict.py). ``refused`` are the errors about
+    results in the store: nodes that need these are skipped.
     """
 
     def __init__(
@@ -122,6 +128,8 @@ class Scheduler:
         keep_going: bool = False,
         limits: NodeLimits | None = None,
         launch: StartBuild = Worker.start,
+        judge: Judge = lambda step: ([], None),
+        refused: Mapping[str, StagewrightError] | None = None,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -133,6 +141,8 @@ class Scheduler:
         self._listeners = listeners
         self._emit = Listeners()
         self._launch = launch
+        self._judge = judge
+        self._refused = dict(refused or {})
         self._pending = {step.node.id: step.node for step in plan.to_build}
         self._running: dict[str, _Running] = {}
         self._waiting: set[str] = set()
@@ -150,6 +160,8 @@ class Scheduler:
         names = list(self._pending)
         self._emit(RunStarted(run=self.run_id, project=self.plan.project.info.name, nodes=names, cached=cached))
         try:
+            for name, error in self._refused.items():
+                self._finish(NodeFinished(node=name, status=Status.FAILED, error=error.to_dict()))
             self._loop()
             status = self._outcome.status
         except KeyboardInterrupt:
@@ -226,7 +238,7 @@ class Scheduler:
             self._waiting.discard(node.id)
             del self._pending[node.id]
             if self.store.has(node.yields, key.digest):  # another run built it meanwhile
-                self._finish(NodeFinished(node=node.id, status=Status.CACHED))
+                self._finish(self._judged(NodeFinished(node=node.id, status=Status.CACHED)))
                 return
             job = self._job(node, others)
             worker = release.enter_context(self._launch(job, self.store.new_work(key.digest)))
@@ -310,7 +322,16 @@ class Scheduler:
         if notice:
             self._emit(NodeNotice(node=name, text=notice))
         self._release(name)
-        self._finish(result)
+        self._finish(self._judged(with_kept_paths(result, running.worker.folder, self.store.failed(project, name))))
+
+    def _judged(self, result: NodeFinished) -> NodeFinished:
+        """Return the end of a node, failed if its result is there but its console has errors."""
+        if result.status not in (Status.BUILT, Status.CACHED):
+            return result
+        remarks, error = self._judge(self.plan.steps[result.node])
+        for remark in remarks:
+            self._emit(NodeNotice(node=result.node, text=remark))
+        return replace(result, status=Status.FAILED, error=error.to_dict()) if error else result
 
     def _put_away(self, project: str, name: str, folder: Path, status: Status, *, full: bool) -> str:
         """Remove a work folder and an earlier kept one, or keep this one. Return a notice, or an empty string.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagewright.errors import StagewrightError
+from stagewright.testing.finish import CHART, finish
 from stagewright.testing.lan import Lan
 from stagewright.testing.machine import Machine
 from stagewright.testing.perform import Hold, perform
@@ -78,7 +79,7 @@ class BootRun:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for place in (self.folder, *map(self._place, self.setups)):
-            for name in (RESULT, *_LOGS, *map(_of_first, _LOGS), "qemu.log"):
+            for name in (RESULT, CHART, *_LOGS, *map(_of_first, _LOGS), "qemu.log"):
                 (place / name).unlink(missing_ok=True)
         try:
             return self._attempt(1)
@@ -101,7 +102,7 @@ class BootRun:
 
     def _attempt(self, number: int) -> Report:
         """Run the test once, and write result.json after success and failure."""
-        timeline = Timeline(self.script.seconds, name=self.name, on_step=self.on_step)
+        timeline = Timeline(self.script.seconds, name=self.name, on_step=self.on_step, failures=self.script.failures)
         with contextlib.ExitStack() as stack:
             lan = stack.enter_context(Lan()) if len(self.setups) > 1 else None
             machines = {
@@ -111,11 +112,9 @@ class BootRun:
             try:
                 self._perform(machines, timeline)
             except StagewrightError as error:
-                self._report(number, machines, timeline, error).write(self.folder)
+                finish(self._report(number, machines, timeline, error), self.folder)
                 raise
-        report = self._report(number, machines, timeline)
-        report.write(self.folder)
-        return report
+        return finish(self._report(number, machines, timeline), self.folder)
 
     def _perform(self, machines: Mapping[str, Machine], timeline: Timeline) -> None:
         with contextlib.ExitStack() as stack:

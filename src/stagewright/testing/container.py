@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stagewright import run
 from stagewright.errors import StagewrightError
+from stagewright.testing.finish import finish
 from stagewright.testing.guest import Guest
 from stagewright.testing.perform import perform
 from stagewright.testing.results import Report
@@ -15,6 +16,7 @@ from stagewright.testing.script import BootScript
 from stagewright.testing.timeline import ONLY, Timeline
 from stagewright.vm.console import Console
 from stagewright.vm.container import Container, nspawn
+from stagewright.vm.failures import final_ones
 
 
 class ContainerGuest(Guest):
@@ -56,8 +58,9 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     command = nspawn(root)
     on_step("start")
-    timeline = Timeline(script.seconds, name=name, on_step=on_step)
+    timeline = Timeline(script.seconds, name=name, on_step=on_step, failures=script.failures)
     with Container(command, folder) as container:
+        container.console.failures = (*final_ones(script.failures), *container.console.failures)
         guest = ContainerGuest(container, command, timeline, folder)
         problem: StagewrightError | None = None
         try:
@@ -73,7 +76,7 @@ def start(
             error=problem.message if problem else "",
             detail=problem.detail if problem else "",
         )
-    report.write(folder)
+    report = finish(report, folder)
     if problem:
         raise problem
     return report

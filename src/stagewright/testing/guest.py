@@ -18,6 +18,9 @@ from stagewright.testing.services import has_file, is_listening, wait_for_unit
 from stagewright.testing.timeline import ONLY, Timeline
 from stagewright.testing.transfer import copy_from, copy_to
 from stagewright.vm.console import TAIL_LINES, Console, shorten
+from stagewright.vm.console_scan import Scan, described, explained, scan
+from stagewright.vm.known_failures import KNOWN_FAILURES
+from stagewright.vm.units import units_of
 
 PROMPT = r"[#$] ?$"
 """Pattern of a shell prompt."""
@@ -27,6 +30,7 @@ LOGIN_PROMPT, PASSWORD_PROMPT = r"login: ?", r"[Pp]assword: ?"
 FILES = "files"
 """Folder for files that are copied from a guest, in the folder of the test."""
 
+_MEMORY = 'while read -r name rest; do case $name in MemAvailable:) echo "$name $rest" ;; esac; done < /proc/meminfo'
 _NUDGE = 10.0  # seconds without a prompt before Enter is pressed
 _ANSWER = 10.0  # seconds
 _NEVER = re.compile(r"(?!)")
@@ -47,6 +51,7 @@ class Guest:
         self.prompt = PROMPT
         self.milestones: dict[str, float] = {}
         self.memory_available: int | None = None
+        self.expected: list[str] = []
         self._account: tuple[str, str] | None = None
         self._has_shell = False
 
@@ -247,13 +252,22 @@ class Guest:
             if match:
                 self.milestones.setdefault(name, round(self.console.seconds(match.start()), 2))
         times = dict(sorted(self.milestones.items(), key=lambda item: item[1]))
+        found = self.scan()
         return MachineResult(
             name=self.name,
             command=self.command_line(),
             console=self.folder / "console.log",
+            start=round(self.console.started - self.timeline.started, 2),
             milestones=times,
             memory_available=self.memory_available,
+            findings=found.findings,
+            findings_dropped=found.dropped,
+            units=tuple(units_of(self.console.lines)),
         )
+
+    def scan(self) -> Scan:
+        """Return the known failures on the console. A text that the test waited for is not one."""
+        return scan(self.console.lines, (*self.timeline.failures, *KNOWN_FAILURES), self.expected)
 
     def command_line(self) -> str:
         """Return the command that started the guest."""
@@ -273,6 +287,7 @@ class Guest:
     def _await(self, pattern: str, timeout: float | None, *, name: str = "", again: bool = False) -> re.Match[str]:
         what = f"the {name}" if name else f"/{pattern}/"
         compiled = re.compile(pattern, re.MULTILINE)
+        self.expected.append(pattern)
         match = self.console.expect(compiled, self.timeline.left(timeout), what=what, again=again)
         self.milestones[name or pattern] = round(self.console.seconds(match.end() - 1), 2)
         return match
@@ -305,7 +320,7 @@ class Guest:
 
     def _memory(self, end: float) -> int | None:
         """Return MemAvailable in KiB, or None if the guest has no /proc/meminfo."""
-        status, output = self.console.run("cat /proc/meminfo", max(end - time.monotonic(), 0))
+        status, output = self.console.run(_MEMORY, max(end - time.monotonic(), 0))
         match = re.search(r"^MemAvailable:\s+(\d+) kB", output, re.MULTILINE)
         return int(match[1]) if match and status == 0 else None
 
@@ -333,14 +348,15 @@ class Guest:
         return StagewrightError(Reason.BOOT_FAILED, message, detail="\n".join(output.splitlines()[-TAIL_LINES:]))
 
     def _explained(self, error: StagewrightError) -> StagewrightError:
-        """Return the error of a step with the end of the console, and the paths of its log and of a picture."""
+        """Return the error of a step with the end of the console, known failures on it, and the paths of files."""
         tail = self.tail()
         has_tail = error.detail.splitlines()[-1:] == tail.splitlines()[-1:]
         shown = error.detail if has_tail else _joined(error.detail, tail and f"end of the console:\n{tail}")
         picture = self.picture()
-        paths = [f"console: {self.folder / 'console.log'}", *([f"screen: {picture}"] if picture else [])]
-        detail = "\n".join([shown, *paths])
-        return StagewrightError(error.reason, error.message, place=error.place, hint=error.hint, detail=detail)
+        files = [f"console: {self.folder / 'console.log'}", *([f"screen: {picture}"] if picture else [])]
+        found = self.scan().findings
+        detail = _joined(shown, *described(found), *files)
+        return explained(error, found if has_tail else (), detail)  # other errors are not about the console
 
 
 def _each(timeout: float | None) -> float | None:

@@ -30,6 +30,8 @@ from stagewright.testing.shell import failed
 from stagewright.testing.timeline import ONLY, Timeline
 from stagewright.vm import accel
 from stagewright.vm.console import Console, shorten
+from stagewright.vm.console_scan import Scan
+from stagewright.vm.failures import final_ones
 from stagewright.vm.known_failures import FINAL_FAILURES, NEEDS_ONE_BOOT_OPTION
 from stagewright.vm.machine import Machine as VirtualMachine
 from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
@@ -134,7 +136,8 @@ class Machine(Guest):
             self._vm, self._started = vm, vm.console.started
             self._has_shell, self._ssh, self._ports = False, [], {}
             ignored = NEEDS_ONE_BOOT_OPTION if self._setup.spec.boot_options() + len(cards) > 1 else ()
-            vm.console.failures = tuple(failure for failure in FINAL_FAILURES if failure not in ignored)
+            known = (*final_ones(self.timeline.failures), *FINAL_FAILURES)
+            vm.console.failures = tuple(failure for failure in known if failure not in ignored)
         if self._setup.entry > 1:
             with self.step(f"choose line {self._setup.entry} of the boot menu"):
                 self._choose()
@@ -334,6 +337,10 @@ class Machine(Guest):
             with contextlib.suppress(StagewrightError):
                 self._screenshot = self._vm.screenshot(self.folder / SCREEN)
         return self._screenshot
+
+    def scan(self) -> Scan:
+        """Return the known failures on the console; none if the machine was never started."""
+        return super().scan() if self._vm else Scan()
 
     def result(self, landmarks: Mapping[str, str]) -> MachineResult:
         """Return what is known about the machine."""

@@ -13,6 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stagewright.vm.console_scan import Finding
+from stagewright.vm.units import Unit
+
+FORMAT = 1
+"""Format of ``result.json`` (docs/test-results.md)."""
+
 RESULT = "result.json"
 """Name of the file with the report."""
 
@@ -46,26 +52,33 @@ class StepResult:
 class MachineResult:
     """One machine or container of a test.
 
-    ``milestones`` are seconds since its start, by what its console showed. ``memory_available`` is in KiB, as in
-    /proc/meminfo. ``screenshot`` is the last picture of its screen. ``firmware`` and ``acceleration`` are empty for
-    containers.
+    ``start`` is the time of its start in seconds since the start of the test. ``milestones`` are seconds since the
+    start of the machine, by what its console showed; so are the times of ``findings`` (known failures on the console)
+    and of ``units`` (of systemd). ``findings_dropped`` is the number of findings that were too many.
+    ``memory_available`` is in KiB, as in /proc/meminfo. ``screenshot`` is the last picture of its screen. ``firmware``
+    and ``acceleration`` are empty for containers.
     """
 
     name: str
     command: str
     console: Path
     screenshot: Path | None = None
+    start: float = 0.0
     milestones: Mapping[str, float] = field(default_factory=dict)
     memory_available: int | None = None
     firmware: str = ""
     acceleration: str = ""
+    findings: tuple[Finding, ...] = ()
+    findings_dropped: int = 0
+    units: tuple[Unit, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Result of a test. ``error`` and ``detail`` are the message of a failed test and its evidence, such as output.
 
-    ``attempts`` is 2 if the test was repeated because of a known defect of the emulator.
+    ``attempts`` is 2 if the test was repeated because of a known defect of the emulator. ``chart`` is the path of the
+    boot chart. ``format`` is that of ``result.json``: a number that grows when a field changes its meaning.
     """
 
     name: str
@@ -76,6 +89,8 @@ class Report:
     attempts: int = 1
     error: str = ""
     detail: str = ""
+    chart: Path | None = None
+    format: int = FORMAT
 
     @property
     def machine(self) -> MachineResult:
@@ -97,15 +112,20 @@ class Report:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:
-        """Return the report that :meth:`to_dict` has described."""
+        """Return the report that :meth:`to_dict` has described. Raises ValueError if it has another format."""
+        if data.get("format") != FORMAT:
+            raise ValueError(f"not a report of format {FORMAT}")
         names = {item.name for item in dataclasses.fields(cls)}
         own = {name: value for name, value in data.items() if name in names}
         steps = tuple(StepResult(**{**step, "state": State(step["state"])}) for step in data["steps"])
         machines = tuple(map(_machine, data["machines"]))
-        return cls(**{**own, "steps": steps, "machines": machines})
+        chart = Path(data["chart"]) if data["chart"] else None
+        return cls(**{**own, "steps": steps, "machines": machines, "chart": chart})
 
 
 def _machine(data: Mapping[str, Any]) -> MachineResult:
     picture = data["screenshot"]
     paths = {"console": Path(data["console"]), "screenshot": Path(picture) if picture else None}
-    return MachineResult(**{**data, **paths})
+    findings = tuple(Finding(**finding) for finding in data["findings"])
+    units = tuple(Unit(**unit) for unit in data["units"])
+    return MachineResult(**{**data, **paths, "findings": findings, "units": units})

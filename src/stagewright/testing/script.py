@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.testing.steps import LoginSettings, Step
+from stagewright.vm.failures import Failure
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class BootScript:
     ``seconds`` is the time limit of the whole script; a second attempt has the same limit. ``expect`` are regular
     expressions, searched with MULTILINE. Without ``login`` the commands wait for a prompt, for consoles with automatic
     login. ``poweroff`` shuts the guest down and waits for its end. ``entry`` is the line of the boot menu to start.
+    ``failures`` are those that the project knows.
     """
 
     expect: tuple[str, ...] = ()
@@ -46,6 +48,7 @@ class BootScript:
     poweroff: bool = False
     seconds: float = 300.0
     entry: int = 1
+    failures: tuple[Failure, ...] = ()
 
     def __post_init__(self) -> None:
         list(self.before_file())  # raises for an invalid regular expression

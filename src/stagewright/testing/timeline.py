@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import NEXT_HINT, Reason, StagewrightError
 from stagewright.testing.results import State, StepResult
+from stagewright.vm.failures import Failure
 
 ONLY = "machine"
 """Name of the machine of a test with one machine."""
@@ -20,10 +21,19 @@ class Timeline:
     """The steps of a test that runs. ``seconds`` is the time limit of the whole test.
 
     ``name`` is that of the test in the project, "" outside of a project. ``on_step`` is called when a step begins.
+    ``failures`` are those that the project knows, in addition to Stagewright's.
     """
 
-    def __init__(self, seconds: float, *, name: str = "", on_step: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        name: str = "",
+        on_step: Callable[[str], None] = lambda text: None,
+        failures: Sequence[Failure] = (),
+    ) -> None:
         self.name = name
+        self.failures = tuple(failures)
         self.started = time.monotonic()
         self.end = self.started + seconds
         self.steps: list[StepResult] = []
@@ -89,8 +99,10 @@ class Timeline:
 
     def _explained(self, number: int, text: str, machine: str, error: StagewrightError) -> StagewrightError:
         where = "" if machine in (ONLY, "") else f", {machine}"
-        hint = error.hint
-        if error.reason is Reason.BOOT_FAILED and not hint and self.name:
-            hint = f"stagewright test {self.name} --interactive stops at this step, with a Python prompt"
+        hints = [error.hint] if error.hint else []
+        if error.reason is Reason.BOOT_FAILED and self.name:
+            hints.append(f"stagewright test {self.name} --interactive stops at this step, with a Python prompt")
         message = f"step {number}{where} ({text}): {error.message}"
-        return StagewrightError(error.reason, message, place=error.place, hint=hint, detail=error.detail)
+        return StagewrightError(
+            error.reason, message, place=error.place, hint=NEXT_HINT.join(hints), detail=error.detail
+        )

@@ -112,19 +112,21 @@ def _matches(lines: Iterable[Line], failures: Sequence[Failure]) -> Iterator[tup
                 break
 
 
-def explained(error: StagewrightError, findings: Sequence[Finding], most: int = 3) -> StagewrightError:
-    """Return the error of a failed test with the first findings in its console, and with the hint of the first one.
+def described(findings: Sequence[Finding], most: int = 3) -> list[str]:
+    """Return lines about the first findings, for the error of a failed test."""
+    more = [f"  and {len(findings) - most} more"] if len(findings) > most else []
+    head = ["known failures on the console:"] if findings else []
+    return [*head, *(f"  {finding}" for finding in findings[:most]), *more]
 
-    An error that has a hint already keeps it: the failure that ended the test.
+
+def explained(error: StagewrightError, findings: Sequence[Finding], detail: str) -> StagewrightError:
+    """Return the error of a failed step with another detail, and with meaning and hint of the first finding.
+
+    An error keeps its hint, if it has one: that of the failure which ended the test.
     """
-    if not findings:
-        return error
-    more = f"\n  and {len(findings) - most} more" if len(findings) > most else ""
-    listed = "\n".join(f"  {finding}" for finding in findings[:most])
-    return StagewrightError(
-        error.reason,
-        error.message,
-        place=error.place,
-        hint=error.hint or findings[0].hint,
-        detail=f"{error.detail}\nknown failures on the console:\n{listed}{more}".lstrip("\n"),
-    )
+    message, hint = error.message, error.hint
+    if findings and not any(finding.meaning in message for finding in findings):
+        message = f"{message} (the console shows that {findings[0].meaning})"
+    if findings and not hint:
+        hint = findings[0].hint
+    return StagewrightError(error.reason, message, place=error.place, hint=hint, detail=detail)

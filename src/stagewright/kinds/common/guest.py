@@ -16,6 +16,7 @@ from stagewright.errors import Place, Reason, StagewrightError
 from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.console_settings import ConsoleSettings
 from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
@@ -33,6 +34,7 @@ from stagewright.testing.steps import LoginSettings, Step
 from stagewright.testing.timeline import ONLY
 from stagewright.vm import accel
 from stagewright.vm.accel import Acceleration
+from stagewright.vm.console_scan import Finding
 from stagewright.vm.known_failures.early import REFUSED
 from stagewright.vm.machine_spec import PLATFORMS, FirmwareKind, MachineSpec, architecture_of
 
@@ -57,13 +59,27 @@ class GuestFacts(Facts):
     seconds: float
     milestones: dict[str, float]
     """Seconds from the start, by what the console showed."""
+    findings: tuple[Finding, ...] = ()
+    """Lines of the console that show known failures."""
+    findings_dropped: int = 0
+    """Number of further lines that were not kept."""
+
+    @classmethod
+    def of_report(cls, report: Report) -> GuestFacts:
+        """Return the facts of a test that passed."""
+        return cls(
+            seconds=report.seconds,
+            milestones=dict(report.machine.milestones),
+            findings=tuple(finding for machine in report.machines for finding in machine.findings),
+            findings_dropped=sum(machine.findings_dropped for machine in report.machines),
+        )
 
 
 class SystemTest(OutputKind):
     """Base of all tests: they yield a folder with a report."""
 
 
-class ScriptedTest(SystemTest):
+class ScriptedTest(ConsoleSettings, SystemTest):
     """Base of tests that perform steps with running systems."""
 
     facts_model = GuestFacts
@@ -92,7 +108,8 @@ class ScriptedTest(SystemTest):
         return (ONLY,)
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Check the Python file without running it."""
+        """Check the Python file without running it, and the permitted errors."""
+        yield from super().check(project)
         path = project.path(self.script) if self.script else None
         if path and path.is_file():
             yield from ((("script",), error) for error in check_file(path, self.machine_names()))
@@ -100,7 +117,8 @@ class ScriptedTest(SystemTest):
     def boot_script(self, files: Mapping[str, Path]) -> BootScript:
         """Return what the test does. ``files`` are those of the project by their path."""
         file = files[self.script] if self.script else None
-        return BootScript(steps=tuple(self.steps), file=file, seconds=self.timeout)
+        failures = self.own_failures()
+        return BootScript(steps=tuple(self.steps), file=file, seconds=self.timeout, failures=failures)
 
     def run(self, work: Work[Any], folder: Path, hold: Hold | None = None) -> Report:
         """Run the test and return its report. ``folder`` gets console logs, pictures and the report.
@@ -119,7 +137,7 @@ class ScriptedTest(SystemTest):
                 target = tree / path.relative_to(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(path, target)
-        return Built(tree, GuestFacts(seconds=report.seconds, milestones=dict(report.machine.milestones)))
+        return Built(tree, GuestFacts.of_report(report))
 
 
 def is_result(path: PurePath) -> bool:

@@ -127,7 +127,7 @@ def test_a_file_gets_digests_and_a_manifest(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     work = Work[Any](node, Key("f" * 64, {}), {}, Grant(), lineage, tmp_path, store, io.StringIO(), lambda _: None)
     package = Package("a/b-1", "0", "demo", ("x",), "MIT", 7)
-    built = FileArtifactKind.release(
+    built = FileArtifactKind.with_manifest(
         work, file, [package], digest_artifact(file), digest_artifact(listing), payload={"kernels": []}
     )
     assert (built.tree, built.facts) == (tree, ArtifactFacts(file="it.tar", bytes=7))

@@ -72,7 +72,7 @@ class BuildResult:
             raise ProblemsError(self.errors.values())
 
 
-def build_plan(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outcome:
+def build_nodes(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outcome:
     """Build what a plan says. Raises everything that this machine is missing, before anything is built."""
     store = workspace.store
     store.register(plan.project.folder, plan.keys())

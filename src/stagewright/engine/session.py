@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stagewright.engine import pins
 from stagewright.engine.asked_pins import Ask, asked_pins
-from stagewright.engine.build import BuildOptions, BuildResult, Outputs, build_plan, failures
+from stagewright.engine.build import BuildOptions, BuildResult, Outputs, build_nodes, failures
 from stagewright.engine.doctor import Check, examine_nodes
 from stagewright.engine.enter import enter
 from stagewright.engine.fetching import FetchResult, fetch_sources
@@ -274,7 +274,7 @@ class Session:
         started = time.monotonic()
         with contextlib.ExitStack() as held:
             plan = self._held(plan, held)
-            outcome = build_plan(self._workspace, plan, options)
+            outcome = build_nodes(self._workspace, plan, options)
             outputs = (publisher or self.publish)(plan)
         self.listeners(Published(outputs=dict(outputs)))
         errors = failures(plan, self.store, outcome)
@@ -359,7 +359,7 @@ class Session:
         if seeds:
             with contextlib.ExitStack() as held:
                 plan = self._held(self.plan(seeds), held)
-                outcome = build_plan(self._workspace, plan, BuildOptions())
+                outcome = build_nodes(self._workspace, plan, BuildOptions())
             BuildResult(plan, outcome.status, errors=failures(plan, self.store, outcome)).raise_failures()
 
     def _report(self, text: str) -> None:

@@ -125,7 +125,7 @@ class Portage:
         try:
             self._run(words, env)
         finally:
-            self._take()
+            self._cache_packages()
         if self.binhosts and target != "/":
             self.root.run("rm", "-rf", f"{target}{INDEXES}")
 
@@ -134,12 +134,12 @@ class Portage:
         output = EmergeOutput()
         if self.binhosts:
             self.binhosts.prepare_fetch()
-        with self._taking(output):
+        with self._noting_downloads(output):
             self._run(words, env, fetching=True, output=output)
         self._check_binhosts(output)
 
     @contextlib.contextmanager
-    def _taking(self, output: EmergeOutput) -> Iterator[None]:
+    def _noting_downloads(self, output: EmergeOutput) -> Iterator[None]:
         """Take what a fetch step has downloaded, also if Portage failed.
 
         Portage fails if a binary package host sends no index, or if it sends a package that is not trusted. The error
@@ -170,7 +170,7 @@ class Portage:
             words = plain._emerge(request.target, [*options, *request.atoms])
             env = {"USE": request.use} if request.use is not None else {}
             output = EmergeOutput()
-            with plain._taking(output):
+            with plain._noting_downloads(output):
                 self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True, output=output)
 
     def take_fetched(self, output: EmergeOutput) -> None:
@@ -201,7 +201,7 @@ class Portage:
         metadata = EbuildMetadata(self.repos, self.folders.metadata, merged_trees)
         return list(metadata.records((package for package in packages if package.name in self.merged), trees))
 
-    def _take(self) -> None:
+    def _cache_packages(self) -> None:
         if self.binpkgs:
             self.binpkgs.cache_new()
 
@@ -264,7 +264,7 @@ class Portage:
         def on_line(line: str) -> None:
             if step := output.read(line):
                 self.on_progress(*step)
-                self._take()
+                self._cache_packages()
 
         result = self.root.run(
             *words,

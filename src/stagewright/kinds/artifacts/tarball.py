@@ -29,7 +29,7 @@ MOST_REPORTS = 20
 """The largest number of progress reports."""
 
 MOST_THREADS = 40
-"""A node asks for the memory of a compressor with this many threads, because it does not know its cores yet.
+"""Number of threads for which a node asks for memory: how many cores it will get is not known yet.
 
 It asks for no more than :data:`MEMORY`, unless two threads need more.
 """
@@ -59,7 +59,8 @@ class Tarball(FileArtifactKind, kind="tarball"):
     compression: Annotated[Compression, ByValue()] = Compression.ZSTD
     """The compression: `zst`, `xz`, `bz2`, `gz` or `none`."""
     level: Annotated[int, Field(ge=1, le=19)] | None = None
-    """The level of the compressor, up to 19 for zstd and 9 for the others; default: 6 for xz, 9 for the others."""
+    """The level of the compressor: up to 19 for zstd, up to 9 for xz, bzip2 and gzip. Default: 6 for xz, 9 for zstd,
+    bzip2 and gzip."""
 
     @field_validator("level")
     @classmethod
@@ -104,7 +105,7 @@ class Tarball(FileArtifactKind, kind="tarball"):
             devices=work.devices("root", root),
             progress=_meter(work, sum(layer.size for layer in work.layers("root"))),
         )
-        return self.release(work, target, packages, packed.archive, packed.contents)
+        return self.with_manifest(work, target, packages, packed.archive, packed.contents)
 
     @property
     def _level(self) -> int:
@@ -118,7 +119,7 @@ class Tarball(FileArtifactKind, kind="tarball"):
 def _meter(work: Work[StageContext], total: int) -> Callable[[int], None]:
     """Return a function that reports progress in MiB, up to ``MOST_REPORTS`` times.
 
-    It never reports for a root that has fewer MiB than that.
+    It never reports for a root with fewer than ``MOST_REPORTS`` MiB.
     """
     reported = 0 if total >= MOST_REPORTS * _MIB else MOST_REPORTS
 

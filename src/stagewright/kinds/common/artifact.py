@@ -107,7 +107,7 @@ class FileArtifactKind(ArtifactKind):
         return node.context.file_name
 
     @staticmethod
-    def release(
+    def with_manifest(
         work: Work[ReleasedContext],
         file: Path,
         packages: Sequence[Package],

@@ -158,7 +158,7 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
             run([*words, raw, target], log=work.log)
             raw.unlink()
         work.phase("digest")
-        return self.release(work, target, packages, digest_artifact(target), contents)
+        return self.with_manifest(work, target, packages, digest_artifact(target), contents)
 
     def _layout(self, work: Work[DiskContext], root: Root) -> DiskLayout:
         machine = machine_of(root.path) or host_machine()

@@ -152,7 +152,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             implant_md5(target, work.log)
         work.phase("digest")
         payload = asdict(parts.payload)
-        return self.release(work, target, facts.installed, digest_artifact(target), payload=payload)
+        return self.with_manifest(work, target, facts.installed, digest_artifact(target), payload=payload)
 
     def _parts(self, work: Work[IsoContext]) -> tuple[MediumParts, SquashfsFacts]:
         """Return the parts of the medium, and the facts of its squashfs."""

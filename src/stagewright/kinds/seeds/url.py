@@ -80,7 +80,7 @@ class UrlSeed(ArchiveSeed, PinnedSeed, kind="url"):
         """Fetch the tarball and verify it."""
         target = cached_file(
             work, hashlib.sha256(self._urls[0].encode()).hexdigest(), self._file
-        )  # its digest is not known yet
+        )  # named by the digest of its address, because that of the file is not known yet
         work.phase(f"fetch {self._file}")
         download(self._urls, target, verify=lambda path: self._verify(work, path), progress=progress(work, self._file))
         digests = checksums_of(target, ("sha512", "blake2b"))

@@ -72,7 +72,7 @@ class OciArchive(FileArtifactKind, kind="oci-archive"):
         _write_tar(target, self._layout(layer, work), work.epoch)
         layer.unlink()
         work.phase("digest")
-        return self.release(work, target, packages, digest_artifact(target), image={"tag": self.tag})
+        return self.with_manifest(work, target, packages, digest_artifact(target), image={"tag": self.tag})
 
     def _layout(self, layer: Path, work: Work[OciContext]) -> dict[str, bytes | Path]:
         """Return the files of the image layout by path: their content, or a file with it."""

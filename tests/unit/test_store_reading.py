@@ -42,6 +42,7 @@ LOOKS = {
     "graph": [],
     "check": [],
     "log": ["pack"],
+    "test": ["--list"],
     "boot": ["pack"],
     "doctor": [],
     "diff": ["old.manifest.json", "new.manifest.json"],

@@ -24,6 +24,7 @@ COMMANDS = {
     "build": "stagewright.cli.build",
     "plan": "stagewright.cli.plan",
     "graph": "stagewright.cli.graph",
+    "test": "stagewright.cli.test",
     "boot": "stagewright.cli.boot",
     "shell": "stagewright.cli.shell",
     "log": "stagewright.cli.log",

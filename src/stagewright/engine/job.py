@@ -80,9 +80,9 @@ class Job(BaseModel):
         assert isinstance(self.node.settings, Stage)
         return self.node.settings
 
-    def work(self, folder: Path, log: IO[str], emit: Callable[[Event], None]) -> Work[Any]:
-        """Return the work that this job is, in a work folder."""
-        store = Store(self.store)
+    def work(self, folder: Path, log: IO[str], emit: Callable[[Event], None], opened: Store | None = None) -> Work[Any]:
+        """Return the work that this job is, in a work folder. ``opened`` is its store, if that is open already."""
+        store = opened or Store(self.store)
         return Work(
             node=self.node,
             key=self.key,

@@ -125,11 +125,16 @@ class BootRun:
                     machines[next(iter(machines))].start()
                 perform(self.script, machines, timeline, self.files)
             except StagewrightError as error:
-                if self.hold:
-                    self.hold(machines, error)
+                self._hold_open(machines, timeline, error)
                 raise
-            if self.hold:
-                self.hold(machines, None)
+            self._hold_open(machines, timeline, None)
+
+    def _hold_open(self, machines: Mapping[str, Machine], timeline: Timeline, error: StagewrightError | None) -> None:
+        """Call ``hold``, if there is one. What it does is not part of the test."""
+        if self.hold:
+            steps = len(timeline.steps)
+            self.hold(machines, error)
+            del timeline.steps[steps:]
 
     def _report(
         self, number: int, machines: Mapping[str, Machine], timeline: Timeline, error: StagewrightError | None = None

@@ -355,7 +355,8 @@ class Guest:
         picture = self.picture()
         files = [f"console: {self.folder / 'console.log'}", *([f"screen: {picture}"] if picture else [])]
         found = self.scan().findings
-        detail = _joined(shown, *described(found), *files)
+        shown_files = [] if self.timeline.name else files  # the engine knows where a build keeps them
+        detail = _joined(shown, *described(found), *shown_files)
         return explained(error, found if has_tail else (), detail)  # other errors are not about the console
 
 

@@ -70,7 +70,7 @@ class CopyOut(Section):
 
     file: Annotated[str, Matching(r"/.+", "an absolute path")]
     """The path in the guest."""
-    to: Annotated[str, Matching(r"(?!.*\.\.)[A-Za-z0-9_][^\x00\n]*", "a relative path")] = ""
+    to: Annotated[str, Matching(r"(?!.*\.\.)[A-Za-z0-9_][^\x00\n]*", "a relative path")] | None = None
     """The path below `files` in the results; default: the name of the file."""
 
 
@@ -224,7 +224,7 @@ def _login(step: Step, guest: Guest) -> None:
 
 def _copy_out(step: Step, guest: Guest) -> None:
     assert step.copy_out
-    guest.copy_from(step.copy_out.file, step.copy_out.to, step.timeout)
+    guest.copy_from(step.copy_out.file, step.copy_out.to or "", step.timeout)
 
 
 _GUEST_ACTIONS: dict[str, Callable[[Step, Guest], object]] = {

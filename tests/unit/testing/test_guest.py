@@ -29,7 +29,7 @@ class Person(Guest):
     """A guest with an open shell."""
 
     def __init__(self, console: Console, folder: Path) -> None:
-        super().__init__(Timeline(60, name="x"), folder)
+        super().__init__(Timeline(60), folder)
         self._console = console
 
     @property

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import os
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -43,6 +42,7 @@ from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot, metho
 from stagewright.project.fields import ByValue, FilePath, FilesRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
+from stagewright.store.links import link
 from stagewright.testing.perform import Hold
 from stagewright.testing.results import Report
 from stagewright.trees import files_below
@@ -300,5 +300,4 @@ def _link_all(source: Path, target: Path) -> None:
     for path in (source / name for name in sorted(files_below(source))):
         if path.is_file():
             place = target / path.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, place)
+            link(path, place)

@@ -134,7 +134,7 @@ test -z "$FAIL" || echo "dracut: dracut module 'dmsquash-live' depends on 'dm', 
 test -z "$FAIL"
 """
 MADE = {
-    "usr/lib/dracut/modules.txt": b"base\ndmsquash-live\n",
+    "usr/lib/dracut/modules.txt": b"base\ndmsquash-live\nstagewright-memory\n",
     "usr/lib/modules/6.1/kernel/fs/squashfs/squashfs.ko": b"x",
     "usr/bin/checkisomd5": b"x",
 }

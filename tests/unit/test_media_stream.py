@@ -113,10 +113,12 @@ getarg() { :; }
 info() { echo "info: $*"; }
 die() { echo "die: $*"; exit 1; }
 sed -e "s,^SOCKET=.*,SOCKET=$FOLDER/socket," -e "s,^CONNECTED=.*,CONNECTED=$FOLDER/connected," \\
+    -e "s,^OVERCOMMIT=.*,OVERCOMMIT=$FOLDER/overcommit," \\
     -e "s,/dev/kmsg,$FOLDER/said,g" -e "s,^make_device$,," \\
     -e "s,^exec /sbin/dmsquash.*,exit 0," "$SCRIPT" > "$FOLDER/script"
 nbd-client() { echo "$*" > "$FOLDER/client"; }
 udevadm() { :; }
+echo 0 > "$FOLDER/overcommit"
 (set -- eth0 "stagewright-stream:$URL" && . "$FOLDER/script") || exit 9
 sleep 1
 qemu-img convert -O raw "nbd+unix:///?socket=$FOLDER/socket" "$FOLDER/copy"
@@ -138,6 +140,7 @@ def test_nbdkit_outlives_the_script_and_systemd_does_not_kill_it(folder: Path) -
     assert (folder / "copy").read_bytes()[:20000] == b"hsqs" * 5000
     assert (folder / "cmdline").read_bytes().startswith(b"@nbdkit\0")
     assert "/dev/nbd0 -systemd-mark" in (folder / "client").read_text(encoding="utf-8")
+    assert (folder / "overcommit").read_text(encoding="utf-8") == "0\n"
 
 
 @pytest.mark.parametrize("url", ["https://server/image", "ftp://server/image", ""])

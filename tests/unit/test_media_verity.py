@@ -127,7 +127,7 @@ def test_kernels_without_dm_verity_are_reported() -> None:
 def test_dracut_gets_the_module_only_if_asked() -> None:
     run = DracutRun("6.1", "/out", Path("/out"), False, 1, verity=True)
     words = run.command(InitramfsSettings())
-    assert words[words.index("--add") + 1] == "dmsquash-live livenet stagewright-verity"
+    assert words[words.index("--add") + 1] == "dmsquash-live livenet stagewright-memory stagewright-verity"
     assert "stagewright-verity" not in " ".join(
         DracutRun("6.1", "/o", Path("/o"), False, 1).command(InitramfsSettings())
     )

@@ -239,7 +239,9 @@ def test_commands_for_ipxe_and_qemu() -> None:
         assert "tftp=/srv,bootfile=boot.ipxe" in found["qemu_tftp"]
         assert "ipxe_stream" not in found
     found = boot_commands("http://192.0.2.5:80", "192.0.2.5", 80, [], tftp=None, methods=[Method.INITRD, Method.STREAM])
-    assert found["ipxe_stream"] == "dhcp && set method stream && chain http://192.0.2.5:80/boot.ipxe"
+    assert found["ipxe_stream"] == (
+        "dhcp && set method stream && set base-url http://192.0.2.5:80 && chain http://192.0.2.5:80/boot.ipxe"
+    )
     assert outward_address("192.0.2.5") == "192.0.2.5"
 
 

@@ -42,6 +42,9 @@ _NOT_INSTALLABLE = re.compile(r"which can't be installed|cannot be found or inst
 
 LIVE = "dmsquash-live"
 
+MEMORY = "stagewright-memory"
+"""dracut module that stops a machine with too little memory for a live system, with a sentence."""
+
 
 class InitramfsSettings(Section):
     """The contents of the initramfs. Modules and drivers are for dracut(8); genkernel selects its own."""
@@ -132,7 +135,7 @@ class DracutRun:
 
     def modules(self, settings: InitramfsSettings) -> list[str]:
         """Return the dracut modules to add."""
-        return [*settings.modules, *([verity.MODULE] if self.verity else [])]
+        return [*settings.modules, MEMORY, *([verity.MODULE] if self.verity else [])]
 
     @property
     def binds(self) -> list[Bind]:
@@ -148,6 +151,7 @@ def make_initramfs(
     Raises ``ENVIRONMENT_LACKS`` if dracut omitted a module, ``BUILD_FAILED`` if drivers are missing.
     """
     output: list[str] = []
+    add_module(root, "memory", f"91{MEMORY}", dracut.epoch)
     if NetModule.STREAM in settings.modules:
         add_module(root, "stream", f"90{NetModule.STREAM}", dracut.epoch)
     if dracut.verity:

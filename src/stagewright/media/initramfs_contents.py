@@ -41,6 +41,7 @@ _LONGEST_NAME = 4096  # PATH_MAX: the kernel skips files with longer names
 _MOST_FILES = 500_000
 _MOST_NAMES = 64 << 20  # size of all names in bytes
 _PIECE = 1 << 16
+_PAGE, _INODE = 4096, 1024  # bytes; inode and directory entry of a file in memory (rounded)
 _ALWAYS, _RATIO, _LARGEST = 256 << 20, 30, 8 << 30  # limits after decompression: bytes, times the file's size, bytes
 _FROM = 'place=$1 file=$2; shift 2; tail --bytes "$place" "$file" | "$@"'
 _XZ_MEMORY = "--memlimit-decompress=512MiB"
@@ -50,12 +51,14 @@ _XZ_MEMORY = "--memlimit-decompress=512MiB"
 class InitramfsContents:
     """Paths of the files in an initramfs, and dracut's modules; None if dracut did not make it.
 
-    ``regular`` are those of the paths that are regular files.
+    ``regular`` are those of the paths that are regular files. ``unpacked`` is the memory, in bytes, that the files take
+    after the kernel has unpacked them.
     """
 
     paths: frozenset[str]
     modules: frozenset[str] | None
     regular: frozenset[str] = frozenset()
+    unpacked: int = 0
 
     @classmethod
     def of(cls, path: Path, work: Path) -> InitramfsContents:
@@ -63,7 +66,7 @@ class InitramfsContents:
         modules: list[str] | None = None
         paths: set[str] = set()
         regular: set[str] = set()
-        files = length = 0
+        files = length = memory = 0
         with path.open("rb") as packed, tempfile.TemporaryFile(dir=work) as unpacked:
             for stream in archives(path, packed, unpacked):
                 for entry in entries(stream):
@@ -72,11 +75,12 @@ class InitramfsContents:
                     if stat.S_ISREG(entry.mode):
                         regular.add(name)
                     files, length = files + 1, length + len(name)
+                    memory += _INODE + -(-size // _PAGE) * _PAGE
                     if files > _MOST_FILES or length > _MOST_NAMES:
                         raise _invalid(f"too many files (more than {_MOST_FILES}, or {_MOST_NAMES} bytes of names)")
                     if name in _MODULES and size < _LONGEST:
                         modules = stream.read(size).decode(errors="replace").split()
-        return cls(frozenset(paths), None if modules is None else frozenset(modules), frozenset(regular))
+        return cls(frozenset(paths), None if modules is None else frozenset(modules), frozenset(regular), memory)
 
     @property
     def by(self) -> InitramfsKind | None:

@@ -1,7 +1,8 @@
 """Network boot: sets of files for any web server, a file server, and networks for tests.
 
 ====================  ==============================================================================
-``methods.py``        the methods by which an image reaches a machine, with arguments and memory
+``methods.py``        the methods by which an image reaches a machine, with their arguments
+``memory.py``         the memory that a machine needs at least, by method
 ``writer.py``         writes a set, with configuration for iPXE, PXELINUX, GRUB and dnsmasq
 ``combined.py``       writes initramfs and image as one file
 ``programs.py``       programs for boot servers (iPXE, PXELINUX, GRUB), taken from a root

@@ -50,7 +50,9 @@ def boot_commands(
     seen = f"http://{GATEWAY}:{port}" if local else url
     found = {"ipxe": f"dhcp && chain {url}/{SCRIPT}", "qemu": qemu_command(acceleration, f"bootfile={seen}/{SCRIPT}")}
     if Method.STREAM in methods:
-        found["ipxe_stream"] = f"dhcp && set method {Method.STREAM} && chain {url}/{SCRIPT}"
+        # old versions of iPXE do not know the address that they load from
+        known = f"set method {Method.STREAM} && set base-url {url}"
+        found["ipxe_stream"] = f"dhcp && {known} && chain {url}/{SCRIPT}"
     if tftp:
         found["qemu_tftp"] = qemu_command(acceleration, f"tftp={tftp}", f"bootfile={SCRIPT}")
     return found

@@ -126,7 +126,7 @@ def _write(
         other = _other_image(by, iso, medium, entry, trees[0])
         command = OtherCommandLine(None, _options(entry, by.arguments_of_the_medium), system=by, image_path=other.path)
         net_set = replace(net_set, command=command, methods=[Method.HTTP], combined=False, image=other.path)
-    given = NetSetParts(kernel, initramfs, other.file, more=other.more)
+    given = NetSetParts(kernel, initramfs, other.file, more=other.more, unpacked=contents.unpacked)
     report = write_set(given, net_set, folder, int(iso.stat().st_mtime))
     paths = {"kernel": kernel, "initramfs": initramfs, "image": other.file}
     parts = {role: _on_iso(path, work) for role, path in paths.items()}

@@ -1,4 +1,4 @@
-"""Methods by which the image reaches a machine that boots from the network, with kernel arguments and memory."""
+"""Methods by which the image reaches a machine that boots from the network, with kernel arguments."""
 
 from __future__ import annotations
 
@@ -30,9 +30,6 @@ TFTP_MOST = (1 << 32) - 1
 CPIO_MOST = (1 << 32) - 1
 """Largest file in a cpio archive for the kernel, in bytes (eight hexadecimal digits)."""
 
-STREAMING = 300
-"""MiB of memory that a small system needs if its image stays on the server, whatever the image's size (measured)."""
-
 
 class Method(enum.StrEnum):
     """The place from which the running system reads its image."""
@@ -62,22 +59,6 @@ class Method(enum.StrEnum):
     def image(self, address: str, path: str = IMAGE) -> str:
         """Return the address of an image with this path in the set at ``address``; an NBD address is the image's."""
         return address if self is Method.NBD or not address else f"{address}/{path}"
-
-    def memory(self, image: int, initramfs: int) -> int:
-        """Return the least memory in MiB, a multiple of 64, for an image and a packed initramfs of these bytes.
-
-        The formulas come from measurements with an image of 208 MB and a dracut initramfs of 50 MB. As part of the
-        initramfs, the image is in memory twice while the kernel unpacks it (768 MiB worked, 512 did not). Over HTTP it
-        is in memory once (512 MiB worked). Kernel, initramfs and system need 300 MiB even if the image is small.
-        """
-        match self:
-            case Method.INITRD:
-                need = max(2 * image + initramfs + 100 * MIB, image + 300 * MIB)
-            case Method.HTTP:
-                need = image + 300 * MIB
-            case Method.STREAM | Method.NFS | Method.NBD:
-                need = STREAMING * MIB
-        return -(-need // (64 * MIB)) * 64
 
     @property
     def description(self) -> str:

@@ -18,7 +18,7 @@ from stagewright.root.root import Root
 PROGRAMS = "network"
 """Folder, in a payload, of the programs for boot servers."""
 
-_GRUB_MODULES = "configfile echo gzio http linux ls net normal reboot serial sleep terminal test tftp true"
+_GRUB_MODULES = "configfile echo gzio http linux ls net normal reboot serial sleep smbios terminal test tftp true"
 _GRUB_EARLY = "configfile $cmdpath/grub.cfg\n"  # in the folder of the program on the server
 
 
@@ -144,14 +144,20 @@ def _make_grub(root: Root, program: GrubNet, target: Path, inside_root: str) -> 
     early = target / "early.cfg"
     early.unlink(missing_ok=True)  # an earlier command of the root may have made a link there
     early.write_text(_GRUB_EARLY, encoding="utf-8")
+    modules = [name for name in program.modules if _has_module(root, program, name)]
     words = [
         str(grub_mkimage(root)),
         f"--format={program.image_format}",
         "--prefix=/",
         f"--config={inside_root}/early.cfg",
     ]
-    root.run(*words, f"--output={inside_root}/{program}", *program.modules)
+    root.run(*words, f"--output={inside_root}/{program}", *modules)
     early.unlink()
+
+
+def _has_module(root: Root, program: GrubNet, name: str) -> bool:
+    """Return True unless the module is missing and menus do without it: `smbios`, which GRUB has since 2.04."""
+    return name != "smbios" or files.exists(root.path, f"/usr/lib/grub/{program.platform}/smbios.mod")
 
 
 def is_bios(name: str) -> bool:

@@ -28,6 +28,7 @@ from stagewright.media.loaders import MenuEntry
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.media.render import render
 from stagewright.netboot.combined import write_combined
+from stagewright.netboot.memory import MemoryNeed, Sizes, needs_of
 from stagewright.netboot.methods import BIOS_LIMIT, COMBINED, IN_INITRAMFS, CommandLine, Method, tftp_limits
 from stagewright.netboot.programs import GrubNet, is_bios
 from stagewright.netboot.signatures import SUFFIX, verifying
@@ -70,6 +71,8 @@ _NAMES = {
     "combined": COMBINED,
 }
 """Names of files for templates."""
+
+_RATIO = 4  # of an unknown initramfs to its compressed size (dracut with all drivers: measured)
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,16 @@ class NetSet:
         for method in self.methods:
             if method is Method.INITRD and self.combined:
                 arguments = self.command.for_method(method, "")
-                yield MenuEntry("live", self.title, arguments, KERNEL, COMBINED)
+                yield MenuEntry(self.entry_id(method), self.title, arguments, KERNEL, COMBINED)
             elif image := self.image_url(method):
                 arguments = self.command.for_method(method, image)
                 title = f"{self.title} ({method.description})"
-                yield MenuEntry(f"live-{method}", title, arguments, KERNEL, INITRAMFS)
+                yield MenuEntry(self.entry_id(method), title, arguments, KERNEL, INITRAMFS)
+
+    @staticmethod
+    def entry_id(method: Method) -> str:
+        """Return the id of a method's menu entry."""
+        return "live" if method is Method.INITRD else f"live-{method}"
 
     def script_arguments(self, method: str, image: str = "") -> str:
         """Return the kernel arguments in the script for iPXE, where the user can choose the keymap."""
@@ -139,7 +147,7 @@ class NetSetParts:
     """The files of a set that exist already: kernel, initramfs, image, and programs by their name in the set.
 
     ``combined`` is the file of initramfs and image in one, if it exists already. ``more`` are further files, by their
-    paths in the set.
+    paths in the set. ``unpacked`` is the memory of the unpacked initramfs in bytes, or 0 if it is unknown.
     """
 
     kernel: Path
@@ -148,6 +156,12 @@ class NetSetParts:
     programs: Mapping[str, Path] = field(default_factory=dict)
     combined: Path | None = None
     more: Mapping[str, Path] = field(default_factory=dict)
+    unpacked: int = 0
+
+    def needs(self, methods: Sequence[Method]) -> list[MemoryNeed]:
+        """Return the memory that the methods need."""
+        image, initramfs = (path.stat().st_size for path in (self.image, self.initramfs))
+        return needs_of(methods, Sizes(image, initramfs, self.unpacked or _RATIO * initramfs))
 
 
 @dataclass(frozen=True)
@@ -185,7 +199,8 @@ def write_set(
         link(parts.combined, folder / COMBINED)
     elif net_set.combined:
         write_combined(parts.initramfs, parts.image, folder / COMBINED)
-    for name, text in _texts(net_set, parts.programs).items():
+    needs = parts.needs(net_set.methods)
+    for name, text in _texts(net_set, parts.programs, needs).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     if sign:
@@ -193,7 +208,7 @@ def write_set(
             sign(folder / name)
     sizes = _sizes(folder)
     _check_budgets(sizes, net_set.budgets)
-    memory = {method: method.memory(sizes[net_set.image], sizes[INITRAMFS]) for method in net_set.methods}
+    memory = {need.method: need.least for need in needs}
     large = [
         (name, limit) for name in (COMBINED, net_set.image, INITRAMFS) for limit in tftp_limits(sizes.get(name, 0))
     ]
@@ -210,11 +225,12 @@ def _unable(net_set: NetSet, programs: Mapping[str, Path]) -> list[str]:
     return [name for name, path in programs.items() if net_set.signed and verifying(path) is False]
 
 
-def _texts(net_set: NetSet, programs: Mapping[str, Path]) -> dict[str, str]:
-    texts = {SCRIPT: _render(SCRIPT, set=net_set)}
+def _texts(net_set: NetSet, programs: Mapping[str, Path], needs: Sequence[MemoryNeed]) -> dict[str, str]:
+    texts = {SCRIPT: _render(SCRIPT, set=net_set, needs=needs)}
     if net_set.entries:
-        texts["pxelinux.cfg/default"] = _render("pxelinux.cfg", set=net_set)
-        texts["grub.cfg"] = _render("grub.cfg", set=net_set)
+        by_entry = {net_set.entry_id(need.method): need for need in needs}
+        texts["pxelinux.cfg/default"] = _render("pxelinux.cfg", set=net_set, needs=by_entry)
+        texts["grub.cfg"] = _render("grub.cfg", set=net_set, needs=by_entry)
     if programs:
         texts["dnsmasq.conf"] = dnsmasq_configuration(net_set.title, programs, net_set.base_url)
     return texts

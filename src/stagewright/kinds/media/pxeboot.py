@@ -27,6 +27,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.efi import EfiArch
+from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.layout import unsupported
 from stagewright.media.loaders import Loader
 from stagewright.media.netmodules import NetModule
@@ -220,6 +221,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             initramfs=folder / kernel.initramfs,
             image=work.artifact("squashfs") / IMAGE,
             programs=_programs(folder, self.loaders),
+            unpacked=InitramfsContents.of(folder / kernel.initramfs, work.folder).unpacked,
         )
         if self.uki or self.single_file:
             parts = self._unify(parts, net_set, payload, work)

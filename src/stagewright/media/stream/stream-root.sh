@@ -10,6 +10,7 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 DEVICE=/dev/nbd0
 SOCKET=/run/initramfs/stagewright-stream.sock
 CONNECTED=/run/initramfs/stagewright-stream.connected
+OVERCOMMIT=/proc/sys/vm/overcommit_memory
 TRIES=40 # with five seconds in between
 
 image=${2#stagewright-stream:}
@@ -70,8 +71,11 @@ make_device() {
 
 # systemd does not kill processes whose name begins with @ (systemd.io/ROOT_STORAGE_DAEMONS). nbdkit runs in the foreground
 # to print errors on the console. It then ends with its parent (measured), so the parent has to be process 1. If the web
-# server is away, nbdkit waits for it.
+# server is away, nbdkit waits for it. It has an array of 192 MiB that it hardly touches (version 1.32); the kernel starts
+# it on machines with less memory only with overcommit.
 connect_http() {
+    read -r overcommit < "$OVERCOMMIT"
+    echo 1 > "$OVERCOMMIT"
     # shellcheck disable=SC2016
     setsid --fork bash -c '
         echo -1000 > /proc/self/oom_score_adj
@@ -80,6 +84,7 @@ connect_http() {
         --filter=retry curl "url=$url" "header=Host: $host" tcp-keepalive=true \
         retries=1000000 retry-delay=5 retry-exponential=no < /dev/null > /dev/kmsg 2>&1
     wait_for 30 "nbdkit did not start, see the lines above" -s "$SOCKET.pid"
+    echo "$overcommit" > "$OVERCOMMIT"
     nbd-client -unix "$SOCKET" "$DEVICE" -systemd-mark > /dev/kmsg 2>&1
 }
 

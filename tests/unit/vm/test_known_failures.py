@@ -54,6 +54,13 @@ LINES = {
         "error: /boot/gentoo has invalid signature: prohibited by secure boot policy.",
     ],
     "GRUB has too little memory for kernel and initramfs": ["error: out of memory."],
+    "the machine has less memory than the method of the boot script or menu needs": [
+        "Not enough memory: this machine has 128 MiB and needs 256 MiB for the method http",
+        "Not enough memory: this machine has 131071 KiB, and this entry needs 256 MiB",
+    ],
+    "the machine has less memory than its start needs": [
+        "[   22.3] stagewright: not enough memory: this machine has 176 MiB and needs 192 MiB for the method http, which"
+    ],
     "GRUB could not load a file or find a device": [
         "error: file `/boot/gentoo' not found.",
         "error: no such device: LIVE.",

@@ -95,6 +95,11 @@ _LOADERS = rows(
         "sign the kernel with `secure_boot` of the payload",
     ),
     (
+        "the machine has less memory than the method of the boot script or menu needs",
+        r"^Not enough memory: this machine has ",
+        "raise `memory` of the test, or use a method that needs less memory (docs/netboot.md)",
+    ),
+    (
         "GRUB has too little memory for kernel and initramfs",
         r"^error: .*out of memory",
         "raise `memory` of the test, or list fewer `initramfs.drivers`",

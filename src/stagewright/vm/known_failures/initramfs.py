@@ -38,6 +38,11 @@ _FINAL_DRACUT = rows(
         "check the address in the boot arguments, and the log of `stagewright netboot serve`",
     ),
     (
+        "the machine has less memory than its start needs",
+        r"stagewright: not enough memory: ",
+        "raise `memory` of the test, or use a method that needs less memory (docs/netboot.md)",
+    ),
+    (
         "dracut stopped the boot",
         r"dracut: FATAL|dracut: Refusing to continue",
         "the line says why; rd.debug in `kernel_arguments.extra` shows every command",

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from stagewright.media.arguments import InitramfsKind
 from stagewright.netboot.memory import UNIT, Sizes, least_memory, needs_of
 from stagewright.netboot.methods import MIB, CommandLine, Method
 from stagewright.netboot.serve import FileServer
-from stagewright.netboot.writer import NetSet, NetSetParts, write_set
+from stagewright.netboot.writer import NetSet, NetSetParts, memory_of, write_set
 
 SMALL = Sizes(image=23 * MIB, initramfs=21 * MIB, unpacked=68 * MIB)
 LARGE = Sizes(image=208 * MIB, initramfs=50 * MIB, unpacked=200 * MIB)
@@ -73,6 +74,17 @@ def test_every_menu_and_the_page_name_the_least_memory(folder: Path) -> None:
     assert "live-http 256 MiB, live-stream 192 MiB" in (folder / "pxelinux.cfg/default").read_text(encoding="utf-8")
     assert "\tif enough 3 256; then\n" in (folder / "grub.cfg").read_text(encoding="utf-8")
     assert "| 384 MiB |" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_server_shows_the_least_memory(folder: Path) -> None:
+    assert memory_of(folder) == {"initrd": 384, "http": 256, "stream": 192}
+    with FileServer(folder, note="least memory: <1 MiB") as server:
+        pages = {}
+        for path in ("", "pxelinux.cfg/"):
+            with urllib.request.urlopen(f"{server.url('127.0.0.1')}/{path}", timeout=20) as answer:
+                pages[path] = answer.read().decode()
+    assert "<p>least memory: &lt;1 MiB</p>" in pages[""]
+    assert "least memory" not in pages["pxelinux.cfg/"]
 
 
 @pytest.mark.skipif(shutil.which("grub-script-check") is None, reason="NOT TESTED: grub-script-check is not installed")

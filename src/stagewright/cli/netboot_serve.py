@@ -18,7 +18,7 @@ from stagewright.netboot.boot_commands import ANY, boot_commands, outward_addres
 from stagewright.netboot.dnsmasq import Dnsmasq, configuration
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
-from stagewright.netboot.writer import SCRIPT, methods_of
+from stagewright.netboot.writer import SCRIPT, memory_of, methods_of
 from stagewright.ui.jsonlines import JsonLines
 from stagewright.ui.plain import Plain
 from stagewright.vm import accel
@@ -62,7 +62,9 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
         with lock:  # each client has a thread
             listeners(event)
 
-    with FileServer(folder, address, port, emit) as server, contextlib.ExitStack() as others:
+    needs = memory_of(folder)
+    least = f"least memory: {', '.join(f'{method} {need} MiB' for method, need in needs.items())}" if needs else ""
+    with FileServer(folder, address, port, emit, note=least) as server, contextlib.ExitStack() as others:
         host = outward_address(address)
         url = server.url(host)
         if tftp or proxy_dhcp:
@@ -74,9 +76,10 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
             found = {name: line for name, line in found.items() if name.startswith("ipxe")} | _on_arm64(server.folder)
         with contextlib.suppress(BrokenPipeError):  # machines need the server, whether it has a reader or not
             if as_json:
-                print(json.dumps({"event": "Serving", "url": url, "folder": str(server.folder), **found}), flush=True)
+                facts = {"url": url, "folder": str(server.folder), "memory": needs}
+                print(json.dumps({"event": "Serving", **facts, **found}), flush=True)
             else:
-                _introduce(server.folder, url, found)
+                _introduce(server.folder, url, found, least)
         stop.wait()
     return 0
 
@@ -98,8 +101,10 @@ def _on_arm64(folder: Path) -> dict[str, str]:
     return {"qemu": qemu_arm64_command(accel.of("aarch64").arguments, firmware.code, folder)} if firmware else {}
 
 
-def _introduce(folder: Path, url: str, found: Mapping[str, str]) -> None:
+def _introduce(folder: Path, url: str, found: Mapping[str, str], note: str) -> None:
     print(f"serving {folder} at {url}/ until Ctrl-C")
+    if note:
+        print(note)
     print(f"\nat the prompt of iPXE (Ctrl-B while it starts):\n  {found['ipxe']}")
     if "ipxe_stream" in found:
         print(f"\nthe same with less memory; the image is read while the system runs:\n  {found['ipxe_stream']}")

@@ -43,19 +43,25 @@ _TYPES = {
 
 
 class FileServer:
-    """Serves a folder while its context lasts. ``port`` 0 selects a free port.
+    """Serves a folder while its context lasts. ``port`` 0 selects a free port; ``note`` is shown on its first page.
 
     Raises ``MISSING_FILE`` if the folder does not exist, ``HOST_FEATURE`` if the server cannot listen on the address.
     """
 
     def __init__(
-        self, folder: Path, address: str = "127.0.0.1", port: int = 0, listener: Listener = lambda _: None
+        self,
+        folder: Path,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        listener: Listener = lambda _: None,
+        *,
+        note: str = "",
     ) -> None:
         if not folder.is_dir():
             raise StagewrightError(Reason.MISSING_FILE, f"folder not found: {folder}")
         self.folder = folder.resolve()
         self.address = address
-        handler = type("Handler", (_Handler,), {"root": self.folder, "listener": staticmethod(listener)})
+        handler = type("Handler", (_Handler,), {"root": self.folder, "listener": staticmethod(listener), "note": note})
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         kind = type("Server", (_Server,), {"address_family": family})
         try:
@@ -141,6 +147,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # otherwise the end of a small range waits for the client's delayed acknowledgement
     root: Path
     listener: Listener
+    note: str
 
     def do_GET(self) -> None:
         """Send a file, a range of it, or the list of a folder."""
@@ -232,7 +239,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         links = [urllib.parse.quote(base + os.fsencode(entry)) for entry in entries]
         shown = [html.escape(_readable(entry)) for entry in entries]
         lines = [f'<li><a href="{link}">{text}</a></li>' for link, text in zip(links, shown, strict=True)]
-        text = f"<!DOCTYPE html><title>{html.escape(_readable(name))}</title><ul>{''.join(lines)}</ul>\n"
+        note = f"<p>{html.escape(self.note)}</p>" if self.note and name.strip("/") == "" else ""
+        text = f"<!DOCTYPE html><title>{html.escape(_readable(name))}</title>{note}<ul>{''.join(lines)}</ul>\n"
         self._text(200, text.encode(), "text/html; charset=utf-8")
 
     def _refuse(self, status: int, headers: dict[str, str] | None = None) -> None:

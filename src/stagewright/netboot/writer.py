@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -320,6 +321,12 @@ def methods_of(folder: Path) -> list[Method]:
     """Return the methods of a set, by the sections of its script for iPXE."""
     script = (folder / SCRIPT).read_text(errors="replace", encoding="utf-8")
     return [method for method in Method if f"\n:{method}\n" in script]
+
+
+def memory_of(folder: Path) -> dict[str, int]:
+    """Return the least memory in MiB, by method, from the script of a set; older sets do not have it."""
+    script = (folder / SCRIPT).read_text(errors="replace", encoding="utf-8")
+    return {method: int(need) for method, need in re.findall(r"^set least-([a-z]+) (\d{1,9})$", script, re.MULTILINE)}
 
 
 def _write_digests(folder: Path, names: Iterable[str]) -> list[FileDigests]:

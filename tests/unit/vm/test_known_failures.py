@@ -59,7 +59,7 @@ LINES = {
         "Not enough memory: this machine has 131071 KiB, and this entry needs 256 MiB",
     ],
     "the machine has less memory than its start needs": [
-        "[   22.3] stagewright: not enough memory: this machine has 176 MiB and needs 192 MiB for the method http, which"
+        "[   22.3] stagewright: not enough memory: this machine has 176 MiB and needs 192 MiB; no way to"
     ],
     "GRUB could not load a file or find a device": [
         "error: file `/boot/gentoo' not found.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import subprocess
@@ -10,7 +11,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from roots import cpio
 
+from stagewright.cli.media_check import _look, _report
 from stagewright.events import Event, FileServed
 from stagewright.media.arguments import InitramfsKind
 from stagewright.netboot.memory import UNIT, Sizes, least_memory, needs_of
@@ -85,6 +88,23 @@ def test_the_server_shows_the_least_memory(folder: Path) -> None:
                 pages[path] = answer.read().decode()
     assert "<p>least memory: &lt;1 MiB</p>" in pages[""]
     assert "least memory" not in pages["pxelinux.cfg/"]
+
+
+@pytest.mark.parametrize(
+    ("initramfs", "line"),
+    [
+        (gzip.compress(cpio({"init": bytes(50 * MIB)}), 1), "least memory: 192 MiB; 256 MiB if the image is copied"),
+        (b"neither cpio nor packed", ""),
+    ],
+)
+def test_media_check_names_the_least_memory(tmp_path: Path, initramfs: bytes, line: str) -> None:
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot/gentoo").write_bytes(b"kernel")
+    (tmp_path / "boot/gentoo.igz").write_bytes(initramfs)
+    with (tmp_path / "image.squashfs").open("wb") as stream:
+        stream.truncate(90 * MIB)
+    found = "\n".join(_report(_look(tmp_path)))
+    assert line in found and ("least memory" in found) == bool(line)
 
 
 @pytest.mark.skipif(shutil.which("grub-script-check") is None, reason="NOT TESTED: grub-script-check is not installed")

@@ -13,6 +13,9 @@ import click
 
 from stagewright.errors import Exit
 from stagewright.media.inspect import SHARED, InspectedMedium, inspect
+from stagewright.media.payload import IMAGE, INITRAMFS
+from stagewright.netboot.memory import Sizes, least_memory
+from stagewright.netboot.methods import Method
 from stagewright.ui.text import size
 
 
@@ -56,7 +59,17 @@ def _same(media: Sequence[InspectedMedium]) -> dict[str, bool]:
 
 
 def _data(medium: InspectedMedium) -> dict[str, Any]:
-    return {**dataclasses.asdict(medium), "path": str(medium.path), "problems": medium.problems}
+    facts = {"path": str(medium.path), "problems": medium.problems, "memory": _memory(medium)}
+    return {**dataclasses.asdict(medium), **facts}
+
+
+def _memory(medium: InspectedMedium) -> dict[str, int]:
+    """Return the least memory in MiB, with the image on the medium, and copied to memory; empty if it is unknown."""
+    if not medium.unpacked or IMAGE not in medium.files:
+        return {}
+    sizes = Sizes(medium.files[IMAGE], medium.files[INITRAMFS], medium.unpacked)
+    # as when the image is read from a server while the system runs, and as when it is fetched from one
+    return {"medium": least_memory(Method.STREAM, sizes), "copied": least_memory(Method.HTTP, sizes)}
 
 
 def _report(medium: InspectedMedium) -> Iterator[str]:
@@ -71,6 +84,8 @@ def _report(medium: InspectedMedium) -> Iterator[str]:
         arches = f" of {', '.join(way.arches)}" if way.arches else ""
         yield f"  boots: {way.firmware.upper()}{arches} from {way.attach.upper()}, by {way.by}"
     yield f"  loaders: {', '.join(medium.loaders) or 'none'}"
+    if needs := _memory(medium):
+        yield f"  least memory: {needs['medium']} MiB; {needs['copied']} MiB if the image is copied to memory"
     for entry in medium.entries:
         yield f"  {entry.file}: {entry.title}"
         yield f"    {entry.kernel} {entry.arguments}"

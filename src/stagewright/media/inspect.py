@@ -18,6 +18,7 @@ from stagewright.graph.file_digest import digest_of
 from stagewright.media.bootmenu.entry import LONGEST_FILE, FoundEntry
 from stagewright.media.digest_checks import DigestCheck, checks_next_to, esp_check, list_checks, verity_checks
 from stagewright.media.efi import EfiArch
+from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.menus import is_menu, problems_of, read_menu, unified
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.root.sandbox import run_host_program
@@ -51,7 +52,8 @@ class InspectedMedium:
     """The facts about a medium.
 
     ``kind`` is ``iso`` or ``folder``. ``files`` and ``esp`` are the sizes of the files on the medium and on its EFI
-    system partition, in bytes. ``shared`` are the sha512 digests of :data:`SHARED`. Paths are relative to the medium.
+    system partition, in bytes. ``shared`` are the sha512 digests of :data:`SHARED`. ``unpacked`` is the memory of the
+    first initramfs after it is unpacked, in bytes; 0 if it is unknown. Paths are relative to the medium.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class InspectedMedium:
     checks: tuple[DigestCheck, ...] = ()
     shared: Mapping[str, str] = field(default_factory=dict)
     squashfs: str = ""
+    unpacked: int = 0
 
     @property
     def problems(self) -> list[str]:
@@ -85,7 +88,7 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
     if not path.exists():
         raise StagewrightError(Reason.MISSING_FILE, f"file or folder not found: {path}")
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, work)
     volume_id = _volume(path)
     tree, esp_tree, report = unpack_iso(path, work)
     structures = _BootStructures.of(report)
@@ -109,6 +112,7 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
         ),
         shared=_shared(tree, files),
         squashfs=_squashfs(tree, files),
+        unpacked=_unpacked(tree, files, work),
     )
 
 
@@ -137,7 +141,7 @@ def arches_of(path: Path, work: Path) -> list[str]:
     return sorted({arch for way in structures.ways(_sizes(work)) for arch in way.arches})
 
 
-def _folder(path: Path) -> InspectedMedium:
+def _folder(path: Path, work: Path) -> InspectedMedium:
     files = _sizes(path)
     if not any(name in files for name in SHARED):
         message = f"{path}: not the folder of a live system (not found: {', '.join(SHARED)})"
@@ -153,6 +157,7 @@ def _folder(path: Path) -> InspectedMedium:
         checks=(*list_checks(path, files), *verity_checks(path, files, entries)),
         shared=_shared(path, files),
         squashfs=_squashfs(path, files),
+        unpacked=_unpacked(path, files, work),
     )
 
 
@@ -328,3 +333,13 @@ def _squashfs(tree: Path, files: Mapping[str, int]) -> str:
     done = run_host_program(["unsquashfs", "-s", image], reads=[image], check=False)
     words = dict(re.findall(r"^(Compression|Block size) (\S+)", done.stdout, re.MULTILINE))
     return f"{words.get('Compression', '?')}, blocks of {words.get('Block size', '?')}" if done.code == 0 else "broken"
+
+
+def _unpacked(tree: Path, files: Mapping[str, int], work: Path) -> int:
+    """Return the memory of the unpacked initramfs in bytes, or 0 if there is none, or none that can be unpacked."""
+    try:
+        return InitramfsContents.of(tree / INITRAMFS, work).unpacked if INITRAMFS in files else 0
+    except StagewrightError as error:
+        if error.reason is not Reason.BAD_ARCHIVE:
+            raise
+        return 0

@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix test test-fast fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix test test-fast fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -17,6 +17,7 @@ help:
 	@echo "make demo-catalyst  build a release from Catalyst's specs, by a script that calls catalyst"
 	@echo "make media-matrix boot every medium in every way (an hour without KVM) and write the table in docs/media.md"
 	@echo "make netboot-matrix  boot from the network in every way (half an hour without KVM) and write the table in docs/netboot.md"
+	@echo "make memory-matrix  boot from the network with too little memory (an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make verity-matrix  boot from the network with changed images (half an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make test         all tests"
 	@echo "make test-fast    the quick tests that need neither root nor a virtual machine"
@@ -81,6 +82,9 @@ netboot-matrix: test-setup
 
 verity-matrix: test-setup
 	$(VENV)/bin/python -m bench.verity_matrix
+
+memory-matrix: test-setup
+	$(VENV)/bin/python -m bench.memory_matrix
 
 # Python keeps compiled modules, also those of the tests; compiling them takes seconds in each process.
 test test-fast: export PYTHONDONTWRITEBYTECODE :=

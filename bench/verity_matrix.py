@@ -171,7 +171,7 @@ def main() -> int:
     options = parser.parse_args()
     rows, passed = "", True
     with tempfile.TemporaryDirectory(prefix="verity-", dir="/var/tmp") as name:
-        folder = options.set or _build(Path(name) / "project", options.store)
+        folder = options.set or build_set(Path(name) / "project", options.store)
         trials = [Trial(folder, method, change) for method in Method for change in Change]
         places = [Path(name) / f"{one.method}-{one.change}".replace(" ", "-") for one in trials]
         with ThreadPoolExecutor(options.jobs) as pool:
@@ -184,7 +184,7 @@ def main() -> int:
     return 0 if passed else 1
 
 
-def _build(project: Path, store: Path) -> Path:
+def build_set(project: Path, store: Path) -> Path:
     """Build the set of the example, and return its folder."""
     copy(EXAMPLE, project)
     words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(store), "build", "pxe"]

@@ -21,6 +21,7 @@ from integration.sites import NetSite
 from integration.support import REPOSITORY, build, call, edit, plan, states
 from stagewright.media.menus import problems_of, read_menu
 from stagewright.netboot.methods import Method
+from stagewright.testing.script import BootScript
 
 pytestmark = pytest.mark.real
 
@@ -71,6 +72,18 @@ def test_a_changed_image_is_reported_on_the_console(site: NetSite, tmp_path: Pat
     Trial(site.set, Method.HTTP, Change.DATA).run(tmp_path, seconds=600)
     console = (tmp_path / "machine/console.log").read_text(encoding="utf-8", errors="replace")
     assert re.search(r"the image was changed: data block \d+ does not match the boot arguments", console)
+
+
+@pytest.mark.boot
+def test_a_machine_with_too_little_memory_stops_with_a_sentence(site: NetSite, tmp_path: Path) -> None:
+    """Its memory suffices to unpack the initramfs, but not to copy the image as well. Nothing is downloaded."""
+    script = BootScript(expect=(r"stagewright: not enough memory: [^\r\n]*",), seconds=600)
+    Trial(site.set, Method.HTTP, Change.NONE, memory=168).run(tmp_path, script=script)
+    console = (tmp_path / "machine/console.log").read_text(encoding="utf-8", errors="replace")
+    assert re.search(
+        r"this machine has 168 MiB and needs (176|192) MiB for the method http, which copies the image", console
+    )
+    assert "fetching http" not in console
 
 
 def test_a_set_for_another_address_touches_nothing_else(site: NetSite) -> None:

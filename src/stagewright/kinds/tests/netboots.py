@@ -14,6 +14,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -202,25 +203,44 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             what = f"{self.netboots!r}: method {self.method} not found (methods: {', '.join(has)})"
             hint = f"see `methods` of {self.netboots!r}, and `initramfs.modules` of its payload"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
-        site = work.new_folder("served")
-        place = _SetAddress.of(work.facts("netboots", NetSetFacts).base_url) if self.start.on_lan else _SetAddress()
-        served = site / place.path
-        _link_all(files, served)
         events: list[Event] = []
-        loopback()
+        base_url = work.facts("netboots", NetSetFacts).base_url
         try:
-            with contextlib.ExitStack() as running:
-                address = ANY[0] if self.start.on_lan else LOOPBACK
-                server = running.enter_context(FileServer(site, address, place.port, events.append))
-                url = place.url(server.port)
-                if self.start.on_lan:
-                    running.enter_context(self._lan(program, served, url, place.host, events.append))
-                addresses = {"base-url": url, **self._serve(served, work, events.append, running)}
-                (served / START).write_text(self._script(addresses), encoding="utf-8")
-                machine = replace(self.machine(served, server.port, arch), variables=self._variables(work))
-                return self.boot_run(machine, work, folder, hold).run()
+            with self.serving(files, work.new_folder("served"), base_url, arch, events.append) as machine:
+                chosen = replace(machine, variables=self._variables(work))
+                return self.boot_run(chosen, work, folder, hold).run()
         finally:
             (folder / REQUESTS).write_text("".join(f"{event.to_json()}\n" for event in events), encoding="utf-8")
+
+    @contextlib.contextmanager
+    def serving(
+        self,
+        files: Path,
+        folder: Path,
+        base_url: str,
+        arch: Arch,
+        listener: Listener,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[MachineSpec]:
+        """Serve a set while the context lasts, and yield the machine. The process needs a separate network namespace.
+
+        ``folder`` takes links to the files of the set, made for ``base_url``. ``variables`` are further ones of iPXE.
+        """
+        program = self.start.program(self.firmware, arch, self.method)
+        place = _SetAddress.of(base_url) if self.start.on_lan else _SetAddress()
+        site = folder / "site"
+        served = site / place.path
+        _link_all(files, served)
+        loopback()
+        with contextlib.ExitStack() as running:
+            address = ANY[0] if self.start.on_lan else LOOPBACK
+            server = running.enter_context(FileServer(site, address, place.port, listener))
+            url = place.url(server.port)
+            if self.start.on_lan:
+                running.enter_context(self._lan(program, served, url, place.host, listener))
+            known = {**variables, "base-url": url, **self._serve(served, folder / "nfs", listener, running)}
+            (served / START).write_text(self._script(known), encoding="utf-8")
+            yield self.machine(served, server.port, arch)
 
     def _variables(self, work: Work[MachineContext]) -> Path | None:
         return work.files[self.variables] if self.variables else None
@@ -246,12 +266,11 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             extra=(*(NO_ROM if bare else ()), *(NO_PXE if self.start is NetStart.HTTP_BOOT else ())),
         )
 
-    def _serve(
-        self, served: Path, work: Work[MachineContext], listener: Listener, running: contextlib.ExitStack
-    ) -> Mapping[str, str]:
+    def _serve(self, served: Path, work: Path, listener: Listener, running: contextlib.ExitStack) -> Mapping[str, str]:
         """Start the server that the method needs, other than HTTP. Return its address, by iPXE's variable."""
         if self.method is Method.NFS:
-            nfs = running.enter_context(NfsServer(served, work.new_folder("nfs"), listener))
+            work.mkdir()
+            nfs = running.enter_context(NfsServer(served, work, listener))
             return {self.method.address: nfs.url(GATEWAY)}
         if self.method is Method.NBD:
             nbd = running.enter_context(NbdServer(served / IMAGE, listener))

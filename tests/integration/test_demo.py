@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from integration.processes import file_digests
 from integration.support import DEMO, Run, Warm, build, call, copy_project, edit, parse_events, plan, states
+from stagewright.vm.console_lines import read_lines
 
 pytestmark = pytest.mark.real
 
@@ -61,7 +63,16 @@ def test_it_is_built_and_boots(demo: Built) -> None:
     assert [path.name for path in out.glob("*.iso")] == ["demo-iso-amd64-1.0.iso"]
     console = (out / "iso-uefi/console.log").read_text(errors="replace", encoding="utf-8")
     assert "hello, there, from a program that Portage built" in console
-    assert json.loads((out / "iso-uefi/result.json").read_text(encoding="utf-8"))
+    report = json.loads((out / "iso-uefi/result.json").read_text(encoding="utf-8"))
+    assert report["passed"]
+    assert {"firmware", "kernel", "initramfs", "switch-root"} <= report["milestones"].keys()
+    lines = list(read_lines((out / "iso-uefi/console.timed.log").read_text(encoding="utf-8")))
+    assert [line.seconds for line in lines] == sorted(line.seconds for line in lines)
+    assert any(line.text == "hello, there, from a program that Portage built" for line in lines)
+    chart = ET.parse(out / "iso-uefi/boot.svg").getroot()
+    shown = {text.text for text in chart.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"boot", "steps of the test"} <= shown
+    assert any(str(text).startswith("initramfs (") for text in shown)
 
 
 def test_binary_packages_give_the_same_image(demo: Built, warm: Warm) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
@@ -111,6 +112,17 @@ def test_the_console_of_a_later_run_that_failed_is_shown_instead(site: Site, cli
     folder = site.failed()
     (folder / "console.timed.log").write_text("[    0.200] second\n", encoding="utf-8")
     assert cli("log", "-t", "up")[1] == "[    0.200] second\n"
+
+
+def test_the_console_of_a_later_run_by_hand_is_shown_instead(site: Site, cli: Cli) -> None:
+    site.passed("[    0.100] first\n")
+    folder = site.project / "out/tests/up"
+    folder.mkdir(parents=True)
+    (folder / "console.timed.log").write_text("[    0.200] second\n", encoding="utf-8")
+    os.utime(folder / "console.timed.log", (time.time() + 5, time.time() + 5))
+    assert cli("log", "-t", "up")[1] == "[    0.200] second\n"
+    os.utime(folder / "console.timed.log", (5, 5))
+    assert cli("log", "-t", "up")[1] == "[    0.100] first\n"
 
 
 def test_consoles_of_several_machines_have_headings(site: Site, cli: Cli) -> None:

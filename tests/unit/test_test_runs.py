@@ -9,8 +9,11 @@ import pytest
 
 from stagewright.cli.main import run
 from stagewright.engine.session import Session
-from stagewright.engine.test_runs import _empty, _prune, missing_inputs, results_folder
+from stagewright.engine.test_runs import _empty, _prune, _verdict, missing_inputs, results_folder, step_of
 from stagewright.errors import Exit, Reason, StagewrightError
+from stagewright.events import Event
+from stagewright.testing.results import MachineResult, Report
+from stagewright.vm.console_scan import Finding
 
 PROJECT = """format = 1
 [project]
@@ -81,6 +84,29 @@ def test_the_text_of_a_script_is_part_of_the_key(project: Path, tmp_path: Path) 
     before = key()
     (project / "test.py").write_text("def test(machine): machine.start()\n", encoding="utf-8")
     assert key() != before
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ("", None),
+        ('console = "fail"', Reason.CONSOLE_ERRORS),
+        ('console = "fail"\nallow = [{ pattern = "dev sr0", reason = "bug 1" }]', None),
+    ],
+)
+def test_errors_on_the_console_count_as_in_a_build(
+    project: Path, tmp_path: Path, settings: str, reason: Reason | None
+) -> None:
+    file = project / "stagewright.toml"
+    file.write_text(PROJECT + settings, encoding="utf-8")
+    step = step_of(Session.open(project, store=tmp_path / "store", reads_only=True).plan(["again"]))
+    error = Finding(7, 1.2, "I/O error, dev sr0", "a disk returned an error", "check the disk", "storage")
+    machine = MachineResult(name="machine", command="qemu", console=Path("console.log"), findings=(error,))
+    remarks: list[Event] = []
+    report = Report(name="again", passed=True, seconds=1.0, steps=(), machines=(machine,))
+    found = _verdict(step, report, remarks.append)
+    assert (found.reason if found else None) is reason
+    assert len(remarks) == (0 if settings else 1)
 
 
 def test_results_are_in_the_project_or_in_a_folder_of_the_user(

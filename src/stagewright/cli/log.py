@@ -11,6 +11,7 @@ import click
 
 from stagewright.cli.common import session_of, stage_argument
 from stagewright.engine.folders_of_tests import consoles
+from stagewright.engine.test_runs import results_folder
 from stagewright.errors import Reason, StagewrightError
 from stagewright.ui.text import printable
 
@@ -36,7 +37,8 @@ def command(ctx: click.Context, target: str, follow: bool, listing: bool, times:
     if times and (follow or listing):
         raise StagewrightError(Reason.USAGE, "--times: not together with --follow or --list")
     if times:
-        _print_consoles(consoles(session.plan([target]), session.store))
+        plan = session.plan([target])
+        _print_consoles(consoles(plan, session.store, lambda: results_folder(plan, None)))
         return
     logs = session.logs(target)
     if listing:

@@ -10,6 +10,7 @@ from stagewright.engine.asked_pins import asked_pins
 from stagewright.engine.console_verdict import ConsoleJudge
 from stagewright.engine.doctor import require
 from stagewright.engine.event_log import Record
+from stagewright.engine.folders_of_tests import files_in
 from stagewright.engine.plan import Plan
 from stagewright.engine.scheduler import Outcome, Resources, Scheduler
 from stagewright.engine.workspace import Workspace
@@ -19,6 +20,7 @@ from stagewright.graph.node import Node
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
 from stagewright.project.limits import NodeLimits
 from stagewright.store.store import Store
+from stagewright.testing.setup import SCREEN
 
 Outputs = Mapping[str, list[str]]
 """Paths of published files and folders, by target."""
@@ -154,6 +156,6 @@ def _with_hint(node: Node, error: StagewrightError, folder: Path) -> Stagewright
 
 def _files_of(folder: Path, name: str) -> str:
     """Return a hint that names the files of a test."""
-    return NEXT_HINT.join(
-        [f"stagewright log --times {name} shows the console", f"console, chart and report are in {folder}"]
-    )
+    pictures = [f"the picture of the screen is {path}" for path in files_in(folder, SCREEN)]
+    console = f"stagewright log --times {name} shows the console"
+    return NEXT_HINT.join([*pictures, console, f"console, chart and report are in {folder}"])

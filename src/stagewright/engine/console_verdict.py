@@ -59,7 +59,7 @@ class ConsoleJudge:
 
     def __init__(self, store: Store, today: datetime.date | None = None) -> None:
         self._store = store
-        self._today = today or datetime.datetime.now(datetime.UTC).date()
+        self._today = today or this_day()
 
     def of_cached(self, plan: Plan) -> dict[str, tuple[list[str], StagewrightError | None]]:
         """Return remarks and errors for the results in the store that a build uses, by node id."""
@@ -67,17 +67,30 @@ class ConsoleJudge:
 
     def judge(self, step: Step, *, built: bool = True) -> tuple[list[str], StagewrightError | None]:
         """Return remarks about the console of a test, and its error. Errors are only reported if it was built now."""
-        settings = step.node.settings
-        if not isinstance(settings, ConsoleSettings) or settings.console is OnErrors.IGNORE:
+        if not isinstance(step.node.settings, ConsoleSettings):
             return [], None
         facts = GuestFacts.of(self._store.meta(step.node.yields, step.key.digest))
-        found = verdict(Scan(facts.findings, facts.findings_dropped), settings.allow, self._today)
-        if not (found.errors or found.dropped):
-            return found.remarks, None
-        listed = _listed(found)
-        if settings.console is OnErrors.FAIL:
-            return found.remarks, _error(found, listed)
-        return [*found.remarks, *(listed if built else ())], None
+        return judge(step.node.settings, facts, self._today, ran_now=built)
+
+
+def judge(
+    settings: ConsoleSettings, facts: GuestFacts, today: datetime.date, *, ran_now: bool = True
+) -> tuple[list[str], StagewrightError | None]:
+    """Return remarks about the console of a test that passed, and its error."""
+    found = verdict(Scan(facts.findings, facts.findings_dropped), settings.allow, today)
+    if settings.console is OnErrors.IGNORE:
+        return [], None
+    if not (found.errors or found.dropped):
+        return found.remarks, None
+    listed = _listed(found)
+    if settings.console is OnErrors.FAIL:
+        return found.remarks, _error(found, listed)
+    return [*found.remarks, *(listed if ran_now else ())], None
+
+
+def this_day() -> datetime.date:
+    """Return the date by which entries expire: the day in UTC."""
+    return datetime.datetime.now(datetime.UTC).date()
 
 
 def _error(found: Verdict, listed: Iterable[str]) -> StagewrightError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,10 +48,11 @@ def with_kept_paths(result: NodeFinished, work: Path, kept: Path) -> NodeFinishe
     return replace(result, error={**result.error, "detail": detail})
 
 
-def consoles(plan: Plan, store: Store) -> list[Path]:
+def consoles(plan: Plan, store: Store, other: Callable[[], Path]) -> list[Path]:
     """Return the consoles of the last run of the test that is the target of a plan, with the times of their lines.
 
-    Raises: USAGE if it is not a test with a console. NOT_BUILT if it did not run with these settings.
+    ``other`` returns a further folder that may have results: that of ``stagewright test``. Raises: USAGE if it is not a
+    test with a console. NOT_BUILT if it did not run with these settings.
     """
     (target,) = plan.targets
     (node,) = plan.graph.targets[target][-1:]
@@ -58,7 +60,7 @@ def consoles(plan: Plan, store: Store) -> list[Path]:
     if step not in tests_of(plan):
         hint = f"stagewright log {target} prints the log of its build"
         raise StagewrightError(Reason.USAGE, f"{target}: not a test, so it has no console", hint=hint)
-    folder = folder_of(plan, store, step)
+    folder = _newest(folder_of(plan, store, step), other())
     found = files_in(folder, TIMED_LOG) if folder else []
     if folder and not found:
         raise StagewrightError(Reason.USAGE, f"{target}: this test has no console ({folder})")
@@ -66,3 +68,13 @@ def consoles(plan: Plan, store: Store) -> list[Path]:
         what = f"{target}: did not run with the present settings of the project"
         raise StagewrightError(Reason.NOT_BUILT, what, hint=f"stagewright build {target}")
     return found
+
+
+def _newest(*folders: Path | None) -> Path | None:
+    """Return the folder with the newest console; the first one if no folder has a console."""
+    there = [folder for folder in folders if folder and folder.is_dir()]
+    return max(
+        there,
+        key=lambda folder: max((log.stat().st_mtime for log in files_in(folder, TIMED_LOG)), default=0),
+        default=None,
+    )

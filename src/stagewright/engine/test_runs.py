@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.engine.console_verdict import judge, this_day
 from stagewright.engine.folders_of_tests import files_in
 from stagewright.engine.job import Job
 from stagewright.engine.performed import SHOWN
@@ -22,9 +23,10 @@ from stagewright.engine.plan import Plan, Step
 from stagewright.engine.test_process import INTERACTIVE, OUTCOME
 from stagewright.engine.worker import isolated
 from stagewright.errors import Reason, StagewrightError, nearest
-from stagewright.events import Event, Listener
+from stagewright.events import Event, Listener, NodeNotice
 from stagewright.interpreter import python
-from stagewright.kinds.common.guest import ScriptedTest, is_result
+from stagewright.kinds.common.console_settings import ConsoleSettings
+from stagewright.kinds.common.guest import GuestFacts, ScriptedTest, is_result
 from stagewright.kinds.common.work import Grant
 from stagewright.kinds.registry import by_kind
 from stagewright.run import PIPE, interactive, spawn
@@ -87,8 +89,19 @@ def run_test(plan: Plan, store: Store, folder: Path, emit: Listener, *, stays_op
         _run(step_of(plan), work, folder, emit, stays_open=stays_open)
         error = _outcome(work, log)
     report = _report(folder, name, time.monotonic() - started, error)
+    error = error or _verdict(step_of(plan), report, emit)
     _prune(folder)
     return RanTest(name, report, folder, _located(error, report, name) if error else None)
+
+
+def _verdict(step: Step, report: Report, emit: Listener) -> StagewrightError | None:
+    """Report the remarks about the console of a test that passed. Return its error, if it has one."""
+    if not (report.machines and isinstance(step.node.settings, ConsoleSettings)):
+        return None
+    remarks, error = judge(step.node.settings, GuestFacts.of_report(report), this_day())
+    for remark in remarks:
+        emit(NodeNotice(node=step.node.id, text=remark))
+    return error
 
 
 def _job(plan: Plan, store: Store, log: Path) -> Job:

@@ -132,6 +132,9 @@ def test_systemd_starts_in_a_container(started: Site) -> None:
     report = json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert report["passed"]
     assert list(report["milestones"]) == ["Reached target .*Multi-User System", "login: $", "off"]
+    units = {unit["name"]: unit for unit in report["units"]}
+    assert units["systemd-journald.service"]["end"] >= units["systemd-journald.service"]["start"] > 0
+    assert "systemd-journald.service" in (out / "boot.svg").read_text(encoding="utf-8")
     assert "Multi-User System" in (out / "console.log").read_text(errors="replace", encoding="utf-8")
     assert states("target", cwd=started.project, store=started.store)["test:target"] == "cached"
     assert_all_gone(started.store)

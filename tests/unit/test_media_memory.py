@@ -145,6 +145,23 @@ def test_a_copy_gets_the_room_that_it_needs(shell: list[str], tmp_path: Path) ->
     assert (said, log) == ("mount -o remount,size=152m /run\ngoes on, image=kept\n", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "stops"),
+    [
+        ("rd.stagewright.size=100", True),
+        ("rd.stagewright.size=x", False),
+        ("rd.stagewright.verity=12x:00 rd.stagewright.size=100", False),
+        ("", False),
+    ],
+)
+def test_the_size_of_an_image_that_is_not_verified_is_an_argument(
+    shell: list[str], tmp_path: Path, words: str, *, stops: bool
+) -> None:
+    machine(tmp_path, memory=256, available=100)
+    log = run(shell, tmp_path, f"root=live:http://server/image.squashfs {words}")[1]
+    assert ("needs 304 MiB for the method http" in log) == bool(log) == stops
+
+
 def test_the_kernel_may_hide_its_ranges(shell: list[str], tmp_path: Path) -> None:
     machine(tmp_path, memory=256, available=1, total=210)
     (tmp_path / "iomem").write_text("00000000-00000000 : System RAM\n", encoding="utf-8")

@@ -28,6 +28,11 @@ _RESERVED = {
 }
 
 
+def size_argument(size: int) -> str:
+    """Return the argument with the size of an image, for the comparison of the memory (folder ``memory``)."""
+    return f"rd.stagewright.size={-(-size >> 20)}"
+
+
 def is_serial(console: str) -> bool:
     """Return True if a console is a serial port."""
     return console.startswith(("ttyS", "ttyAMA"))

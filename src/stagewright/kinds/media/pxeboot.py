@@ -26,6 +26,7 @@ from stagewright.kinds.common.tools import OPENSSL, SIGN
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
+from stagewright.media.arguments import InitramfsKind, size_argument
 from stagewright.media.efi import EfiArch
 from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.layout import unsupported
@@ -215,11 +216,13 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             message, hint = unfit
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
         kernel = payload.kernels[0]
-        net_set = self._net_set(kernel, work.context.title, work.facts("squashfs", SquashfsFacts).verity)
+        image = work.artifact("squashfs") / IMAGE
+        verity = work.facts("squashfs", SquashfsFacts).verity
+        net_set = self._net_set(kernel, work.context.title, verity, image.stat().st_size)
         parts = NetSetParts(
             kernel=folder / kernel.kernel,
             initramfs=folder / kernel.initramfs,
-            image=work.artifact("squashfs") / IMAGE,
+            image=image,
             programs=_programs(folder, self.loaders),
             unpacked=InitramfsContents.of(folder / kernel.initramfs, work.folder).unpacked,
         )
@@ -245,14 +248,16 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         asked = [*self.methods, *([Method.HTTP] if self.uki else [])]
         return list(dict.fromkeys(module for method in asked for module in method.modules))
 
-    def _net_set(self, kernel: BootKernel, title: str, verity: str = "") -> NetSet:
+    def _net_set(self, kernel: BootKernel, title: str, verity: str = "", size: int = 0) -> NetSet:
+        """Return the definition of the set. ``size`` is that of the image in bytes, for one that is not verified."""
         if lacking := [module for module in self._modules() if module not in kernel.network]:
             raise _cannot_fetch(self.boot, lacking)
         if self.sign and not verity:
             what = f"sign: machines do not verify the image of payload {self.boot!r}"
             hint = "let dracut make its initramfs, without `verity = false`; or remove `sign`"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
-        options = [*kernel.by.for_network(self.kernel_arguments), *arguments(verity)]
+        known = arguments(verity) or ([size_argument(size)] if kernel.by is InitramfsKind.DRACUT else [])
+        options = [*kernel.by.for_network(self.kernel_arguments), *known]
         return NetSet(
             title=title,
             command=CommandLine(kernel.by, options, self.kernel_arguments.keymap),

@@ -38,8 +38,11 @@ stagewright_memory() (
     read_image() {
         blocks=$(getarg rd.stagewright.verity=)
         blocks=${blocks%%:*} # of 4 KiB
-        case "$blocks" in
-            "" | *[!0-9]*) image=0 ;;
+        size=$(getarg rd.stagewright.size=) # of an image that is not verified, in MiB
+        case "$blocks:$size" in
+            :*[!0-9]* | :) image=0 ;;
+            :*) image=$size ;;
+            *[!0-9]*:*) image=0 ;;
             *) image=$((blocks / 256 + 1)) ;;
         esac
     }

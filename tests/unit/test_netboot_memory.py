@@ -75,7 +75,7 @@ def test_every_menu_and_the_page_name_the_least_memory(folder: Path) -> None:
     script = (folder / "boot.ipxe").read_text(encoding="utf-8")
     assert re.findall(r"^set least-(\w+) (\d+)$", script, re.MULTILINE)[0] == ("initrd", "384")
     assert "live-http 256 MiB, live-stream 192 MiB" in (folder / "pxelinux.cfg/default").read_text(encoding="utf-8")
-    assert "\tif enough 3 256; then\n" in (folder / "grub.cfg").read_text(encoding="utf-8")
+    assert '\tif enough 3 256 "live-stream (192 MiB) "; then\n' in (folder / "grub.cfg").read_text(encoding="utf-8")
     assert "| 384 MiB |" in (folder / "README.md").read_text(encoding="utf-8")
 
 

@@ -99,8 +99,8 @@ ROWS: Sequence[tuple[str, NetStart, Method]] = (
 COMPARING = (NetStart.IPXE_HTTP, NetStart.UNDIONLY, NetStart.SNPONLY, NetStart.GRUB)
 """Programs that compare the memory."""
 
-TOLD = (NetStart.IPXE_HTTP, NetStart.UNDIONLY)
-"""Programs of these that a script tells not to."""
+SILENT = (NetStart.IPXE_HTTP, NetStart.UNDIONLY)
+"""Those of them that can be asked not to, by a variable of the script."""
 
 
 def row(number: int, folder: Path, needs: Mapping[str, int]) -> tuple[str, bool]:
@@ -109,7 +109,7 @@ def row(number: int, folder: Path, needs: Mapping[str, int]) -> tuple[str, bool]
     least = needs[method]
     with_it = _apart(number, folder, least, "compare")
     less = _apart(number, folder, least - UNIT, "compare") if start in COMPARING else "-"
-    skipped = start in COMPARING and start not in TOLD
+    skipped = start in COMPARING and start not in SILENT
     unasked = "-" if skipped else _apart(number, folder, least - UNIT - 16, "start")
     cells = [firmware, str(start), str(method), f"{least} MiB", with_it, less, unasked]
     return f"| {' | '.join(cells)} |\n", with_it == "starts"

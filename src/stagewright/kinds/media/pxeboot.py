@@ -216,13 +216,12 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             message, hint = unfit
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
         kernel = payload.kernels[0]
-        image = work.artifact("squashfs") / IMAGE
-        verity = work.facts("squashfs", SquashfsFacts).verity
-        net_set = self._net_set(kernel, work.context.title, verity, image.stat().st_size)
+        squashfs = work.facts("squashfs", SquashfsFacts)
+        net_set = self._net_set(kernel, work.context.title, squashfs.verity, squashfs.bytes)
         parts = NetSetParts(
             kernel=folder / kernel.kernel,
             initramfs=folder / kernel.initramfs,
-            image=image,
+            image=work.artifact("squashfs") / IMAGE,
             programs=_programs(folder, self.loaders),
             unpacked=InitramfsContents.of(folder / kernel.initramfs, work.folder).unpacked,
         )

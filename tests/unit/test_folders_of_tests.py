@@ -254,6 +254,7 @@ def test_settings_about_the_console_are_in_no_key(site: Site) -> None:
     assert site.session().plan(["up"]).keys() != key
 
 
+@pytest.mark.slow
 def test_nothing_is_made_from_a_refused_test(site: Site) -> None:
     site.passed(findings=[ERROR])
     site.write('console = "fail"\n[stages.pack]\nkind = "tarball"\nroot = "base"\n' + RELEASE)

@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix test test-fast fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix test test-fast fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -19,6 +19,7 @@ help:
 	@echo "make netboot-matrix  boot from the network in every way (half an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make memory-matrix  boot from the network with too little memory (an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make verity-matrix  boot from the network with changed images (half an hour without KVM) and write the table in docs/netboot.md"
+	@echo "make libvirt-matrix  start machines by libvirt (half an hour without KVM) and write the table in docs/boot.md"
 	@echo "make test         all tests"
 	@echo "make test-fast    the quick tests that need neither root nor a virtual machine"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
@@ -85,6 +86,9 @@ verity-matrix: test-setup
 
 memory-matrix: test-setup
 	$(VENV)/bin/python -m bench.memory_matrix
+
+libvirt-matrix: test-setup
+	$(VENV)/bin/python -m bench.libvirt_matrix
 
 # Python keeps compiled modules, also those of the tests; compiling them takes seconds in each process.
 test test-fast: export PYTHONDONTWRITEBYTECODE :=

@@ -1,7 +1,7 @@
 """A libvirt for tests: that of the system, or that of a user. It is separate from the libvirt of this computer.
 
-Daemon, clients and machines run in a PID namespace, which ends with the daemon, also if the test is killed. Folders of
-the daemon are in the folder of the test.
+Daemon, clients and machines run in a PID namespace, which ends with the daemon, also if the test is killed. All files
+of the daemon are in a temporary folder.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ cgroup_controllers = []
 
 QEMU_USER = "libvirt-qemu"
 """The user of the machines of the system, without which libvirt does not start. libvirt-daemon-system makes it."""
+
+REAPER = ("sh", "-c", '"$0" & wait')
+"""Process 1 of the namespace: a shell that waits also reaps machines that end. libvirt waits long for zombies."""
 
 DAEMON = """set -e
 for place in {places}; do
@@ -94,8 +98,10 @@ class Libvirt:
 
 
 @contextlib.contextmanager
-def libvirt(folder: Path, *, system: bool) -> Iterator[Libvirt]:
-    """Run a libvirt with its files in a folder that all users can enter."""
+def libvirt(*, system: bool) -> Iterator[Libvirt]:
+    """Run a libvirt with its files in a temporary folder, whose path is short, as those of sockets have to be."""
+    folder = Path(tempfile.mkdtemp(prefix="libvirt-", dir="/var/tmp"))
+    folder.chmod(0o755)
     log = folder / "libvirtd.log"
     settings = folder / ("system/etc/libvirt" if system else "config/libvirt")
     for name in (settings, folder / "run", folder / "home", folder / "cache", folder / "data"):
@@ -108,23 +114,28 @@ def libvirt(folder: Path, *, system: bool) -> Iterator[Libvirt]:
         subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", folder], check=True)
     inner = ["sh", "-c", DAEMON.format(places=" ".join(PLACES), user=QEMU_USER), str(folder)] if system else []
     words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    words += [*inner, *_user(system), "env", "-i", *_variables(folder), "libvirtd"]
+    words += [*inner, *_user(system), "env", "-i", *_variables(folder), *REAPER, "libvirtd"]
     try:
-        with log.open("wb") as stream, subprocess.Popen(words, stdout=stream, stderr=stream) as process:
-            try:
-                found = Libvirt(folder, system, _child(process))
-                _wait(found, process, log)
-                yield found
-            finally:
-                process.send_signal(signal.SIGKILL)
+        with contextlib.ExitStack() as stack:
+            stream = stack.enter_context(log.open("wb"))
+            process = stack.enter_context(subprocess.Popen(words, stdout=stream, stderr=stream))
+            stack.callback(process.kill)
+            found = Libvirt(folder, system, _child(process))
+            stack.callback(os.kill, found.pid, signal.SIGKILL)  # process 1: the end of all others
+            _wait(found, process, log)
+            yield found
     finally:
+        shutil.rmtree(folder)
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
 
 
 def _user(system: bool) -> list[str]:
-    return [] if system else ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    # a change of the user clears the signal of unshare --kill-child (prctl(2))
+    return (
+        [] if system else ["setpriv", "--pdeathsig", "KILL", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    )
 
 
 def _variables(folder: Path) -> list[str]:

@@ -23,9 +23,9 @@ class User:
         if self.pid == 0:
             os.execvp("sh", ["sh", "-c", f'{before}exec "$@"', "sh", *words])
 
-    def wait_for(self, word: bytes) -> None:
+    def wait_for(self, word: bytes, limit: float = LIMIT) -> None:
         """Wait until the program has printed a word."""
-        end = time.monotonic() + LIMIT
+        end = time.monotonic() + limit
         while word not in self.said:
             assert time.monotonic() < end, self.said
             if select.select([self.terminal], [], [], 1)[0]:

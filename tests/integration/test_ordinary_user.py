@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from terminals import on_terminal
 
 import stagewright
 from integration.archives import busybox_root, folder, member
 from integration.processes import file_digests
 from integration.support import build, write_project
+from stagewright.vm.firmware_known import installed
+from stagewright.vm.machine import is_png
 
 pytestmark = [
     pytest.mark.real,
@@ -99,18 +102,20 @@ class Account:
 
     home: Path
 
-    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of Stagewright as the user, in the project ``home/project``."""
+    def command(self, *words: str) -> list[str]:
+        """Return the command line of Stagewright as the user, in the project ``home/project``."""
         files = Path(tempfile.mkdtemp(dir=self.home))
         folders, closed = _closed_folders()
         outer = ["unshare", "--mount", "--propagation", "private", "sh", "-c", BECOME, "sh", str(files)]
         inner = [sys.executable, "-P", "-m", "stagewright", "-C", str(self.home / "project"), *words]
         env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "USER_ID": str(USER), "PYTHONDONTWRITEBYTECODE": "1"}
         env |= {"RANGE": str(RANGE), "FOLDERS": " ".join(folders), "CLOSED": " ".join(closed)}
+        return ["env", "-i", "-C", "/", *(f"{name}={value}" for name, value in env.items()), *outer, *inner]
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Stagewright as the user."""
         return subprocess.run(
-            [*outer, *inner],
-            cwd="/",
-            env=env,
+            self.command(*words),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -207,3 +212,35 @@ def test_an_ordinary_user_removes_failed_roots_and_results(account: Account) -> 
     done = account.call("gc")
     assert done.returncode == 0, done.stderr
     assert not list((store / "layers").iterdir()), done.stdout + done.stderr
+
+
+@pytest.mark.boot
+def test_an_ordinary_user_corrects_a_descriptor_and_starts_a_machine_with_it(account: Account) -> None:
+    """The descriptor names no machines. The terminal asks before anything is written."""
+    folder, files = account.home / ".config/qemu/firmware", account.home / "ovmf"
+    descriptor = folder / "10-own-x86_64.json"
+    pair = next(one for one in installed() if one.architecture == "x86_64" and not one.features and one.works())
+    for path in (folder, files):
+        path.mkdir(parents=True)
+    mapping = {"device": "flash"}
+    for part, source in (("executable", pair.code), ("nvram-template", pair.variables)):
+        shutil.copy(source, files / part)
+        mapping[part] = {"filename": str(files / part), "format": "raw"}
+    broken = json.dumps({"interface-types": ["uefi"], "mapping": mapping, "features": []})
+    descriptor.write_text(broken, encoding="utf-8")
+    (account.home / "disk.img").write_bytes(bytes(510) + b"\x55\xaa" + bytes(1 << 20))
+    subprocess.run(["chown", "-R", f"{USER}:{USER}", account.home / ".config", files], check=True)
+    for answer, said in ((b"n\n", b"nothing was written"), (b"y\n", b"wrote " + os.fsencode(descriptor))):
+        assert descriptor.read_text(encoding="utf-8") == broken
+        with on_terminal(account.command("firmware", "--fix")) as user:
+            user.wait_for(b"[y/N]")
+            user.type(answer)
+            user.wait_for(said)
+            user.end()
+    assert descriptor.stat().st_uid == USER
+    disk = str(account.home / "disk.img")
+    assert f"file={files}/executable" in account.call("boot", disk, "--qemu").stdout
+    options = ["--screenshot", str(account.home / "screen.png"), "--until", "BdsDxe: ", "--seconds", "300"]
+    done = account.call("boot", disk, "--memory", "256", *options)
+    assert done.returncode == 0, done.stderr
+    assert is_png(account.home / "screen.png")

@@ -166,6 +166,7 @@ def test_the_command_line_of_virt_install(disk: Path, network_set: Path, lines: 
         ["--virt-install", "--variables", "disk.img", "--keep", "vm"],
         ["--virt-install", "--graphic", "sdl", "--keep", "vm"],
         ["--key-by", "credential"],
+        ["--screenshot", "/nowhere/screen.png"],
         ["--forward", "2222:22", "--forward", "2222:80"],
     ],
     ids=" ".join,
@@ -199,7 +200,7 @@ def test_files_that_no_machine_starts_are_refused(lines: Lines, tmp_path: Path, 
 
 def test_what_is_missing_is_not_looked_for_in_a_project(lines: Lines, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    for word in ("./nothing", "nothing.iso", "./folder"):
+    for word in ("./nothing", "nothing.iso", "./folder", "nothing"):
         said = "\n".join(lines(word, code=Exit.INVALID))
         assert word in said
         assert "stagewright.toml" not in said

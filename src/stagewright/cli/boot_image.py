@@ -9,6 +9,7 @@ import click
 
 from stagewright.arch import Arch, host_machine
 from stagewright.cli.common import session_of
+from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.tests.boots import image_of
@@ -50,13 +51,24 @@ def boot_image(ctx: click.Context, name: str) -> BootImage:
     elif "/" in name or path.suffix in SUFFIXES:
         raise StagewrightError(Reason.MISSING_FILE, f"{name}: not found", hint="correct the path, or name a stage")
     else:
-        session = session_of(ctx, reads_only=True)
+        session = _session(ctx, name)
         result = session.result(name)
         path = result if (result / "boot.ipxe").exists() else image_of(result)
         found = BootImage(path.absolute(), Arch(Scope(session.project).arch(name)))
     if not found.is_set and not found.is_iso:
         check_disk(found.path)
     return found
+
+
+def _session(ctx: click.Context, name: str) -> Session:
+    """Open the project. Raises ``MISSING_FILE`` for a name without a project, which can be that of a file, too."""
+    try:
+        return session_of(ctx, reads_only=True)
+    except StagewrightError as error:
+        if error.reason is not Reason.NO_PROJECT:
+            raise
+        what = f"{name}: neither a file, nor a stage, because there is no project here"
+        raise StagewrightError(Reason.MISSING_FILE, what, hint="correct the path, or name a project with -C") from error
 
 
 def arch_of(image: BootImage, work: Path) -> Arch:

@@ -84,6 +84,9 @@ class Wanted:
             raise StagewrightError(Reason.USAGE, "--key-by needs --ssh", hint="add --ssh")
         if self.until and not self.screenshot:
             raise StagewrightError(Reason.USAGE, "--until needs --screenshot", hint="add --screenshot FILE")
+        if self.screenshot and not os.access(self.screenshot.absolute().parent, os.W_OK):
+            what = f"--screenshot {self.screenshot}: cannot be written"
+            raise StagewrightError(Reason.USAGE, what, hint="name a file in a folder that exists")
         if self.secure and self.firmware == "bios":
             raise StagewrightError(Reason.USAGE, "--secure: a BIOS has no Secure Boot", hint="remove --firmware bios")
 

@@ -7,6 +7,7 @@ running process has a lock (flock(2)).
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -44,18 +45,33 @@ def temporary_folder(parent: Path = PARENT) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def kept_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder for one machine. Raises ``STORE_BUSY`` if another process uses it."""
+    """Hold a folder for one machine.
+
+    Raises: STORE_BUSY if another process uses it, NOT_ROOT if it cannot be written, DISK_FULL.
+    """
+    try:
+        _make(folder)
+        with _locked(folder) as mine:
+            if not mine:
+                what = f"{folder}: another machine uses this folder"
+                raise StagewrightError(Reason.STORE_BUSY, what, hint="end that machine, or name another folder")
+            yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        what = f"{folder}: the file system is full"
+        raise StagewrightError(Reason.DISK_FULL, what, hint="free some space, or name another folder") from error
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).touch()
-    except (PermissionError, NotADirectoryError) as error:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         what = f"{folder}: cannot be written ({error.strerror})"
         raise StagewrightError(Reason.NOT_ROOT, what, hint="name a folder of your own") from error
-    with _locked(folder) as mine:
-        if not mine:
-            what = f"{folder}: another machine uses this folder"
-            raise StagewrightError(Reason.STORE_BUSY, what, hint="end that machine, or name another folder")
-        yield
 
 
 @contextlib.contextmanager

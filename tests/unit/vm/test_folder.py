@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -62,3 +63,10 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StagewrightError) as caught, kept_folder(tmp_path / "file" / "folder"):
         pass
     assert caught.value.reason is Reason.NOT_ROOT
+
+
+def test_a_full_file_system_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(StagewrightError) as caught, kept_folder(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.reason is Reason.DISK_FULL
+    assert str(tmp_path) in caught.value.message

@@ -189,6 +189,16 @@ def test_methods_are_those_that_the_payload_supports() -> None:
     assert "overlayfs" in wanted.command.options
 
 
+def test_dracut_gets_the_size_of_an_image_that_is_not_verified() -> None:
+    """It compares the memory with the size. The root hash of a verified image comes with the number of its blocks."""
+    stage = PxeBoot(live="live", boot="boot")
+    size = "rd.stagewright.size=3"
+    assert size in stage._net_set(KERNEL, "t", "", 5 << 19).command.options
+    assert size not in stage._net_set(KERNEL, "t", f"5:{'0' * 64}", 5 << 19).command.options
+    genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, (), True)
+    assert size not in stage._net_set(genkernel, "t", "", 5 << 19).command.options
+
+
 def test_a_payload_that_cannot_fetch_is_refused_during_the_build() -> None:
     """For example with genkernel, which the project does not name."""
     genkernel = BootKernel("gentoo", "6", "k", "i", InitramfsKind.GENKERNEL, False, (), True)

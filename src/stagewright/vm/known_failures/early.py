@@ -106,7 +106,7 @@ _LOADERS = rows(
     ),
     (
         "GRUB could not load a file or find a device",
-        r"^error: ",
+        r"^error: (?!no structure matched)",
         "`stagewright media check FILE` compares the boot menu with the files of the medium",
     ),
     (

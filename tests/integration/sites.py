@@ -107,6 +107,10 @@ kernel_arguments = { console = ["tty0", "ttyS0,115200"], extra = ["no_timer_chec
 extends = "disk"
 format = "raw"
 
+[stages.packed]
+kind = "tarball"
+root = "disk-root"
+
 [tests.disk-boots]
 boots = "disk"
 attach = "disk"
@@ -306,6 +310,8 @@ secure_boot = { key = "{key}", certificate = "db.crt" }
 extends = "iso"
 boot = "boot-two"
 loader = "grub-hybrid"
+volume_id = "Gentoo amd64 20261120T000000Z"
+publisher = "Gentoo"
 entries = ["ram"]
 
 [stages.hybrid.kernel_arguments]

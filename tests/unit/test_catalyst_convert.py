@@ -104,7 +104,7 @@ def test_a_live_medium_is_converted(world: World) -> None:
         "boot": "livecd-stage2-amd64.payload",
         "compression": "xz",
         "block_size": "512K",
-        "volume_id": "Gentoo-amd64-{DATESTAMP}",
+        "volume_id": "Gentoo amd64 {DATESTAMP}",
         "kernel_arguments": {"extra": ["dokeymap", "nodhcp", "modprobe.blacklist=radeon,nouveau"]},
     }
     assert data(world, "diskimage-stage2-amd64.root")["depclean"] == "keep-build"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from stagewright.media.arguments import BootMode, InitramfsKind, KernelArguments
 from stagewright.media.bootmenu.entry import FoundEntry
 from stagewright.media.iso import GENKERNEL_SUMS, SUMS
 from stagewright.media.layout import MediumParts, boot_menu, iso_contents, menu_entries, unsupported
-from stagewright.media.loaders import BOOT_MBR, ELTORITO, BootMenu, Loader, MenuEntry
+from stagewright.media.loaders import BOOT_MBR, ELTORITO, BootMenu, Loader, MenuEntry, grub_words
 from stagewright.media.menus import problems_of, read_menu
 from stagewright.media.payload import BootKernel, Payload, kernel_paths
 from stagewright.media.settings import IsoSettings
@@ -32,6 +33,31 @@ def test_dracut_finds_the_medium_by_its_volume_id() -> None:
         "rd.live.overlay.overlayfs=1",
     ]
     assert not [word for word in words(DRACUT) if word.startswith(("cdroot", "loop"))]
+
+
+def test_spaces_of_a_volume_id_are_written_as_udev_writes_them() -> None:
+    line = DRACUT.for_medium(KernelArguments(), "Gentoo amd64 1", "image.squashfs")
+    assert line.split()[0] == r"root=live:CDLABEL=Gentoo\x20amd64\x201"
+    found = FoundEntry("x", "y", "boot/gentoo", ("boot/gentoo.igz",), line)
+    files = ["boot/gentoo", "boot/gentoo.igz", "image.squashfs"]
+    assert problems_of(found, "Gentoo amd64 1", files) == []
+    assert problems_of(found, "Gentoo-amd64-1", files) == ["root= has another volume id than the medium"]
+    quoted = replace(found, arguments=line.replace(line.split()[0], 'root="live:CDLABEL=Gentoo amd64 1"'))
+    assert problems_of(quoted, "Gentoo amd64 1", files) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        (r"root=live:CDLABEL=A\x20B quiet", r"root=live:CDLABEL=A\\x20B quiet"),
+        ("a=1;b c='d'$e", r"a=1\;b c=\'d\'\$e"),
+        ('dyndbg="file a +p" x', r"dyndbg=file\ a\ +p x"),
+    ],
+)
+def test_arguments_are_the_same_in_grubs_language(arguments: str, written: str) -> None:
+    assert grub_words(arguments) == written
+    (entry,) = read_menu("grub.cfg", f"menuentry x {{ linux /k {written}; initrd /i }}")
+    assert entry.arguments == arguments.replace('"', "")
 
 
 def test_genkernel_gets_its_arguments_and_a_root() -> None:

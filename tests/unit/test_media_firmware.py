@@ -10,7 +10,7 @@ from roots import EPOCH, as_root, cpio, in_sandbox, make_root, with_shell
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.features import KernelFeatures
+from stagewright.kernel.features import KernelFeatures, read_features
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware_files import CHOSEN, choose_firmware, copy_firmware, missing_firmware
 from stagewright.media.initramfs import TOOLS, DracutRun, InitramfsSettings, make_initramfs, missing_for_dracut
@@ -134,7 +134,7 @@ test -z "$FAIL" || echo "dracut: dracut module 'dmsquash-live' depends on 'dm', 
 test -z "$FAIL"
 """
 MADE = {
-    "usr/lib/dracut/modules.txt": b"base\ndmsquash-live\nstagewright-memory\n",
+    "usr/lib/dracut/modules.txt": b"base\ndmsquash-live\nstagewright-memory\nstagewright-label\n",
     "usr/lib/modules/6.1/kernel/fs/squashfs/squashfs.ko": b"x",
     "usr/bin/checkisomd5": b"x",
 }
@@ -166,6 +166,50 @@ def test_the_contents_of_a_new_initramfs_are_checked(maker: Root) -> None:
     with pytest.raises(StagewrightError, match="livenet") as caught:
         made(maker, InitramfsSettings(), KernelFeatures(None, frozenset(), builtin))
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+ABLE = KernelFeatures(
+    None, frozenset({"squashfs", "nls_iso8859_1"}), frozenset({"overlay", "loop", "isofs"}), {"fs_iso9660": "isofs"}
+)
+
+
+@in_sandbox
+def test_unknown_drivers_are_refused(maker: Root) -> None:
+    """dracut omits a driver that the kernel does not have, and the medium would hang."""
+    settings = InitramfsSettings(modules=["dmsquash-live"], drivers=["squashfs", "iso9660", "loop", "=drivers/ata"])
+    assert made(maker, settings, ABLE).drivers == {"squashfs"}
+    unknown = settings.model_copy(update={"drivers": ["squashfs", "ahci", "over-lay"]})
+    with pytest.raises(StagewrightError, match="does not have ahci, over-lay") as caught:
+        made(maker, unknown, ABLE)
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+    assert "did you mean overlay?" in caught.value.hint
+    lost = settings.model_copy(update={"drivers": ["squashfs", "nls_iso8859-1"]})
+    with pytest.raises(StagewrightError, match=r"dracut omitted drivers .* nls_iso8859_1") as caught:
+        made(maker, lost, ABLE)
+    assert caught.value.reason is Reason.BUILD_FAILED
+
+
+def test_names_of_drivers_are_read_as_modprobe_reads_them(tmp_path: Path) -> None:
+    folder = "usr/lib/modules/6.1"
+    files = {
+        f"{folder}/kernel/fs/nls/nls_iso8859-1.ko.xz": "",
+        f"{folder}/extra/zfs.ko": "",
+        f"{folder}/modules.builtin": "kernel/fs/isofs/isofs.ko\n",
+        f"{folder}/modules.builtin.modinfo": "isofs.alias=fs-iso9660\0isofs.license=GPL\0",
+        f"{folder}/modules.alias": "# x\nalias spl-two zfs\nalias pci:v*d* zfs\nalias broken\nalias gone missing\n",
+    }
+    root = make_root(tmp_path, files)
+    (root.path / "lib").symlink_to("usr/lib")
+    features = read_features(root, "6.1")
+    found = {name: features.module_of(name) for name in ("nls-iso8859_1", "zfs", "spl_two", "iso9660", "isofs", "gone")}
+    assert found == {
+        "nls-iso8859_1": "nls_iso8859_1",
+        "zfs": "zfs",
+        "spl_two": "zfs",
+        "iso9660": "isofs",
+        "isofs": "isofs",
+        "gone": None,
+    }
 
 
 @in_sandbox

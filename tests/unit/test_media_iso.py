@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -76,13 +77,15 @@ def payload(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make(payload: Path, work: Path, loader: Loader, *, theme: Path | None = None, **more: Any) -> Path:
+def make(
+    payload: Path, work: Path, loader: Loader, *, theme: Path | None = None, volume_id: str = "LIVE", **more: Any
+) -> Path:
     settings = IsoSettings(loader=loader, **more)
     work.mkdir(parents=True, exist_ok=True)
     for name in ("loader", "media"):
         (work / name).mkdir()
     parts = MediumParts(Payload.read(payload), payload, payload / "image.squashfs", theme=theme)
-    menu = boot_menu(settings, parts, "T", "LIVE")
+    menu = boot_menu(settings, parts, settings.title or "T", volume_id)
     target = work / "out.iso"
     make_iso(iso_contents(settings, menu, parts, work / "loader", EPOCH), target, work / "media", EPOCH, io.StringIO())
     return target
@@ -92,6 +95,9 @@ def look(path: Path, work: Path) -> InspectedMedium:
     work.mkdir(parents=True)
     return inspect(path, work)
 
+
+GENTOO = "Gentoo amd64 20261120T000000Z"
+"""A volume id that libosinfo knows."""
 
 WAYS = {
     Loader.SYSTEMD_BOOT: {("uefi", "cd"), ("uefi", "usb")},
@@ -121,22 +127,59 @@ def test_a_kernel_that_was_changed_on_the_efi_system_partition_is_found(payload:
 @pytest.mark.parametrize("loader", list(Loader))
 def test_an_iso_is_reproducible_and_boots_as_its_loader_allows(payload: Path, tmp_path: Path, loader: Loader) -> None:
     entries = list(BootMode) if loader.has_menu else []
-    first = make(payload, tmp_path / "a", loader, entries=entries)
+    first = make(payload, tmp_path / "a", loader, entries=entries, volume_id=GENTOO)
     time.sleep(1.1)  # a clock in the image would show
-    second = make(payload, tmp_path / "b", loader, entries=entries)
+    second = make(payload, tmp_path / "b", loader, entries=entries, volume_id=GENTOO)
     assert first.read_bytes() == second.read_bytes()
     medium = look(first, tmp_path / "look")
     assert {(way.firmware, way.attach) for way in medium.ways} == WAYS[loader]
     assert {way.arches for way in medium.ways} == {("amd64",) if way.firmware == "uefi" else () for way in medium.ways}
     assert medium.problems == []
-    assert medium.volume_id == "LIVE"
+    assert medium.volume_id == GENTOO
+    assert medium.loaders == ("grub" if loader.is_grub else str(loader),)
     compared = {"EFI system partition against the ISO"} if loader is Loader.SYSTEMD_BOOT else set()
     assert {check.against for check in medium.checks} == {"sha512sums", *compared}
     assert all(check.files >= (2 if check.against in compared else 3) for check in medium.checks)
     assert {"boot/gentoo", "boot/gentoo.igz", "image.squashfs"} == set(medium.shared)
     assert {entry.title for entry in medium.entries if "memory" in entry.title} or not loader.has_menu
-    assert all(entry.arguments.startswith("root=live:CDLABEL=LIVE ") for entry in medium.entries)
-    assert medium.entries
+    start = "root=live:CDLABEL=Gentoo\\x20amd64\\x2020261120T000000Z "
+    assert all(entry.arguments.startswith(start) for entry in medium.entries)
+    assert {entry.file for entry in medium.entries} >= {"boot/grub/grub.cfg"}
+    for name in ("grub.cfg", "loopback.cfg"):
+        text = (tmp_path / "look/iso/boot/grub" / name).read_text(encoding="utf-8")
+        assert text.count("menuentry") == 1 + len(entries)
+        if shutil.which("grub-script-check"):
+            subprocess.run(["grub-script-check"], input=text.encode(), check=True)
+        lines = [line for line in text.splitlines() if "linux /boot" in line]
+        assert len(lines) == (1 if name == "grub.cfg" else 1 + len(entries)), "programs take the one with arguments"
+        if name == "loopback.cfg":
+            assert all(line.endswith(" iso-scan/filename=${iso_path}") for line in lines)
+
+
+def identifiers(iso: Path) -> dict[str, set[str]]:
+    """The identifiers by which kernels and boot loaders distinguish disks."""
+    table = json.loads(subprocess.run(["sfdisk", "-J", iso], capture_output=True, text=True, check=True).stdout)
+    table = table["partitiontable"]
+    esp = next(part for part in table["partitions"] if part["type"].startswith("C12A"))
+    probes = {
+        "file system": ["blkid", "-p", "-o", "value", "-s", "UUID", iso],
+        "esp": ["blkid", "-p", "-o", "value", "-s", "UUID", "-O", str(esp["start"] * 512), iso],
+    }
+    found = {
+        name: {subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()}
+        for name, words in probes.items()
+    }
+    return {**found, "disk": {table["id"]}, "partitions": {part["uuid"] for part in table["partitions"]}}
+
+
+@pytest.mark.slow
+def test_two_media_have_different_identifiers(payload: Path, tmp_path: Path) -> None:
+    """With two sticks in a machine, kernels and boot loaders could otherwise take either."""
+    first, second = (identifiers(make(payload, tmp_path / name, Loader.GRUB, title=name)) for name in "ab")
+    assert all(first[name].isdisjoint(second[name]) for name in first)
+    (uuid,) = first["file system"]
+    assert uuid.startswith("2024-10-04-00-")  # the day and hour of the time stamp
+    assert len(first["partitions"]) == len(second["partitions"]) > 1
 
 
 @pytest.mark.slow
@@ -179,15 +222,16 @@ def test_a_loader_that_the_payload_lacks_is_reported(payload: Path, tmp_path: Pa
 def test_the_efi_system_partition_has_the_requested_size_or_fails(tmp_path: Path) -> None:
     big = tmp_path / "big"
     big.write_bytes(bytes(3 << 20))
-    image = make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "a", EPOCH, io.StringIO(), least=16 << 20)
+    files = {"EFI/BOOT/X": big}
+    image = make_esp(files, tmp_path / "esp.img", tmp_path / "a", EPOCH, io.StringIO(), "1", least=16 << 20)
     assert image.stat().st_size == 16 << 20
     with pytest.raises(StagewrightError, match="need 5 MiB") as caught:
-        make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "b", EPOCH, io.StringIO(), least=2 << 20)
+        make_esp(files, tmp_path / "esp.img", tmp_path / "b", EPOCH, io.StringIO(), "1", least=2 << 20)
     assert caught.value.reason is Reason.BUILD_FAILED
     with big.open("r+b") as stream:
         stream.truncate(4 << 30)  # sparse
     with pytest.raises(StagewrightError, match="below 4 GiB"):
-        make_esp({"EFI/BOOT/X": big}, tmp_path / "esp.img", tmp_path / "c", EPOCH, io.StringIO())
+        make_esp(files, tmp_path / "esp.img", tmp_path / "c", EPOCH, io.StringIO(), "1")
 
 
 @pytest.mark.slow
@@ -264,6 +308,11 @@ def test_a_unified_kernel_image_for_any_architecture(tmp_path: Path, machine: in
     assert all(one[2] + one[1] <= other[2] and other[2] % 4096 == 0 for one, other in itertools.pairwise(table))
     assert table[-1][4] + table[-1][3] == len(made)
     assert struct.unpack_from("<I", made, 0x80 + 24 + 56)[0] >= table[-1][2] + 5000
+    place = 0x80 + 24 + 64
+    rest = 0
+    for (word,) in struct.iter_unpack("<H", made[:place] + bytes(4) + made[place + 4 :]):
+        rest = (rest + word & 0xFFFF) + (rest + word >> 16)
+    assert struct.unpack_from("<I", made, place)[0] == rest + len(made)
 
 
 def test_a_stub_without_room_is_refused(tmp_path: Path) -> None:
@@ -288,6 +337,25 @@ def test_the_kernel_of_an_iso_can_be_started_directly(payload: Path, tmp_path: P
     assert [path.read_bytes() for path in found.copies] == [(payload / name).read_bytes() for name in SHARED[:2]]
     assert "root=live:CDLABEL=LIVE" in found.arguments
     assert found.on_serial("ttyS0").endswith(" console=ttyS0,115200")
+
+
+@pytest.mark.slow
+def test_media_check_prints_the_command_of_virt_install(
+    payload: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    iso = make(payload, tmp_path / "a", Loader.ISOLINUX, volume_id=GENTOO)
+    assert stagewright(["media", "check", str(iso)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "virt-install" in line]
+    words = shlex.split(line.partition(": ")[2])
+    assert words[0] == "virt-install"
+    assert words[words.index("-l") + 1] == f"{iso},kernel=boot/gentoo,initrd=boot/gentoo.igz"
+    arguments = words[words.index("--extra-args") + 1].split()
+    assert arguments[0] == r"root=live:CDLABEL=Gentoo\x20amd64\x2020261120T000000Z"
+    assert arguments[-1] == "console=ttyS0,115200"
+    assert "--boot" not in words, "it starts with BIOS only"
+    iso = make(payload, tmp_path / "b", Loader.UKI)
+    assert stagewright(["media", "check", "--json", str(iso)]) == 0
+    assert "--boot uefi," in json.loads(capsys.readouterr().out)["media"][0]["virt_install"]
 
 
 def test_a_changed_file_on_a_medium_is_reported(payload: Path, tmp_path: Path) -> None:

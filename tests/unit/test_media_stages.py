@@ -56,7 +56,9 @@ def write(folder: Path, **settings: Mapping[str, str]) -> Path:
 SIGNED = '{ key = "/nowhere/db.key", certificate = "db.crt" }'
 
 WRONG = [
-    ("iso", {"volume_id": '"MY LIVE CD"'}),
+    ("iso", {"volume_id": '" MY LIVE CD"'}),
+    ("iso", {"volume_id": '"MY LIVE CD "'}),
+    ("iso", {"volume_id": '"MY\\tLIVE CD"'}),
     ("iso", {"volume_id": f'"{"X" * 33}"'}),
     ("iso", {"loader": '"lilo"'}),
     ("iso", {"loader": '"grub"'}),  # the payload carries systemd-boot

@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +47,29 @@ def events() -> list[Event]:
 def server(folder: Path, events: list[Event]) -> Iterator[FileServer]:
     with FileServer(folder, listener=events.append) as server:
         yield server
+
+
+DOWNLOADS = {
+    "curl": ["curl", "--silent", "--show-error", "--fail", "--continue-at", "-", "--output"],
+    "wget": ["wget", "--quiet", "--continue", "--output-document"],
+    "aria2c": ["aria2c", "--quiet", "--continue", "--split=4", "--max-connection-per-server=4", "--min-split-size=1M"],
+}
+
+
+@pytest.mark.parametrize("program", DOWNLOADS)
+def test_programs_continue_a_download(folder: Path, tmp_path: Path, events: list[Event], program: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"NOT TESTED: no {program} (packages/apt-more.txt)")
+    image = random.Random(1).randbytes(3 << 20)
+    (folder / "image").write_bytes(image)
+    (tmp_path / "part").write_bytes(image[:1_000_001])
+    target = [f"--dir={tmp_path}", "--out=part"] if program == "aria2c" else [tmp_path / "part"]
+    with FileServer(folder, listener=events.append) as server:
+        subprocess.run([*DOWNLOADS[program], *target, f"http://127.0.0.1:{server.port}/image"], check=True, timeout=60)
+    assert (tmp_path / "part").read_bytes() == image
+    sent = [(event.status, event.start) for event in events if isinstance(event, FileServed) and event.method == "GET"]
+    assert (206, 1_000_001) in sent or program == "aria2c"  # which begins with whole pieces
+    assert 206 in {status for status, _ in sent}
 
 
 def ask(server: FileServer, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:

@@ -17,7 +17,7 @@ from roots import in_sandbox
 
 from stagewright.errors import Reason
 from stagewright.kinds.registry import kinds
-from stagewright.root.sourced import assignments, with_assignments
+from stagewright.root.sourced import IDENTIFIERS, assignments, titled_os_release, values_of, with_assignments
 
 HARD = ['My "OS" costs $5', "`id`", "$(id)", "\\", 'a\\"b', "it's", "", " x ", "#x", "größe\u2028\x85", "${HOME}", "!!"]
 
@@ -85,3 +85,12 @@ def test_an_os_release_entry_that_cannot_be_written_is_reported_at_its_place(tmp
     text = f'[seeds.s]\nfile = "seed.tar"\n[stages.a]\nkind = "stage4"\nroot = "s"\nos_release = {{ {entry} }}\n'
     (problem,) = Draft(tmp_path, kinds=kinds()).write(text).check(Reason.INVALID_VALUE)
     assert "os_release" in problem.message
+
+
+def test_identifiers_of_a_system_are_read() -> None:
+    text = 'ID=gentoo\nNAME=\'A B\'\nVERSION_ID="2.18" # x\nBUILD_ID=\'broken\nID_LIKE=two words\nIMAGE_ID="a\tb"\n'
+    found = values_of(text, IDENTIFIERS)
+    assert found == {"ID": "gentoo", "VERSION_ID": "2.18"}
+    made = titled_os_release("A title", found)
+    assert made == 'ID="gentoo"\nVERSION_ID="2.18"\nNAME="A title"\nPRETTY_NAME="A title"\n'
+    assert titled_os_release("A title", {}).startswith('ID="linux"\n')

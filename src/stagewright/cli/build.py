@@ -113,3 +113,9 @@ def finish(result: BuildResult, progress: str) -> None:
     for target, paths in result.outputs.items():
         for path in paths:
             print(f"{target}\t{path}")
+    machines = [target for target, paths in result.outputs.items() if any(path.endswith(_IMAGES) for path in paths)]
+    if machines:
+        note(f"stagewright boot {machines[0]} starts a machine with it; --virt-install prints the command for libvirt")
+
+
+_IMAGES = (".iso", ".qcow2", ".img")

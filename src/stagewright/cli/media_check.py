@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,12 +13,17 @@ from typing import Any
 
 import click
 
+from stagewright.arch import Arch
+from stagewright.cli.boot_machine import SERIAL, Wanted
 from stagewright.errors import Exit
+from stagewright.media.direct import direct_boot_of
 from stagewright.media.inspect import SHARED, InspectedMedium, inspect
 from stagewright.media.payload import IMAGE, INITRAMFS
 from stagewright.netboot.memory import Sizes, least_memory
 from stagewright.netboot.methods import Method
 from stagewright.ui.text import size
+from stagewright.vm.libvirt import Domain, virt_install
+from stagewright.vm.machine_spec import MachineSpec, architecture_of
 
 
 @click.command(name="check")
@@ -27,7 +34,8 @@ def command(media: tuple[Path, ...], as_json: bool) -> int:
 
     This reads an ISO image or a folder for network boot. It shows boot images,
     partitions, boot loaders, and every entry of every boot menu with its kernel
-    arguments and their known problems. It compares files with the lists of digests on
+    arguments and their known problems. For an ISO it shows how virt-install starts it.
+    It compares files with the lists of digests on
     the medium and next to it. Nothing is mounted. If several media are given, it shows
     which of kernel, initramfs and squashfs are the same.
 
@@ -60,7 +68,7 @@ def _same(media: Sequence[InspectedMedium]) -> dict[str, bool]:
 
 def _data(medium: InspectedMedium) -> dict[str, Any]:
     facts = {"path": str(medium.path), "problems": medium.problems, "memory": _memory(medium)}
-    return {**dataclasses.asdict(medium), **facts}
+    return {**dataclasses.asdict(medium), **facts, "virt_install": _virt_install(medium)}
 
 
 def _memory(medium: InspectedMedium) -> dict[str, int]:
@@ -70,6 +78,29 @@ def _memory(medium: InspectedMedium) -> dict[str, int]:
     sizes = Sizes(medium.files[IMAGE], medium.files[INITRAMFS], medium.unpacked)
     # as when the image is read from a server while the system runs, and as when it is fetched from one
     return {"medium": least_memory(Method.STREAM, sizes), "copied": least_memory(Method.HTTP, sizes)}
+
+
+def _virt_install(medium: InspectedMedium) -> str:
+    """Return the command of virt-install(1) that starts an ISO with a login on the serial console, or ""."""
+    found = direct_boot_of(medium, Path()) if medium.kind == "iso" else None
+    arches = [Arch(name) for way in medium.ways for name in way.arches if name in _MACHINES]
+    if not found or not medium.ways:
+        return ""
+    spec = MachineSpec(
+        firmware="uefi" if any(way.firmware == "uefi" for way in medium.ways) else "bios",
+        architecture=architecture_of(arches[0] if arches else Arch.AMD64),
+        network="user",
+        cdrom=medium.path.absolute(),
+    )
+    words = found.on_serial(SERIAL[spec.architecture])
+    spec = dataclasses.replace(spec, kernel=found.copies[0], initrd=found.copies[1], append=words)
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", medium.path.stem)
+    kernel = (found.kernel, found.initramfs)
+    accelerated = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    return virt_install(Domain(name, spec, accelerated, Wanted.os_variant, medium_kernel=kernel))
+
+
+_MACHINES = ("amd64", "x86", "arm64")
 
 
 def _report(medium: InspectedMedium) -> Iterator[str]:
@@ -91,6 +122,8 @@ def _report(medium: InspectedMedium) -> Iterator[str]:
         yield f"    {entry.kernel} {entry.arguments}"
     for check in medium.checks:
         yield f"  {check.against}: {check.files - len(check.wrong)} of {check.files} files are as it says"
+    if line := _virt_install(medium):
+        yield f"  virt-install starts it: {line}"
     problems = medium.problems
     yield from (f"  WRONG: {problem}" for problem in problems)
     if not problems:

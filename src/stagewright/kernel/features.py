@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.chroot import inside
@@ -58,12 +58,24 @@ class KernelFeatures:
 
     ``options`` are the options of its configuration with their values, or None if the root does not have the
     configuration. ``modules`` are the names of its modules, ``builtin`` those of modules that are compiled in, from
-    modules.builtin. Names have ``_`` for ``-``.
+    modules.builtin. ``aliases`` are further names of modules, without patterns for devices. Names have ``_`` for ``-``.
     """
 
     options: Mapping[str, str] | None
     modules: frozenset[str]
     builtin: frozenset[str]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def drivers(self) -> frozenset[str]:
+        """Names of all modules, also of those that are compiled in."""
+        return self.modules | self.builtin
+
+    def module_of(self, driver: str) -> str | None:
+        """Return the module that modprobe(8) loads for a name, or None if this kernel does not have the driver."""
+        name = driver.replace("-", "_")
+        names = (name, self.aliases.get(name), self.aliases.get(f"fs_{name}"))
+        return next((one for one in names if one in self.drivers), None)
 
     def missing(self, requirements: LiveRequirements) -> Iterator[tuple[str, str]]:
         """Yield each option that a live system requires and this kernel does not have, with its purpose."""
@@ -83,7 +95,7 @@ class KernelFeatures:
 
     def has(self, option: str, module: str) -> bool:
         """Return True if an option is set; without a configuration, if its module exists or is compiled in."""
-        return option in self.options if self.options is not None else module in self.modules | self.builtin
+        return option in self.options if self.options is not None else module in self.drivers
 
     def is_module(self, option: str, module: str) -> bool:
         """Return True if the driver is a loadable module, which the initramfs must then contain."""
@@ -109,8 +121,27 @@ def _read_features(version: str) -> KernelFeatures:
     folder = Path("/lib/modules", version)
     builtin = folder / "modules.builtin"
     lines = read_root_text(builtin, errors="replace").splitlines() if builtin.is_file() else []
-    found = (name.rpartition("/")[2] for name in files_below(Path(os.path.realpath(folder / "kernel"))))
-    return KernelFeatures(options, module_names(found), module_names(lines))
+    found = (path.rpartition("/")[2] for path in files_below(Path(os.path.realpath(folder))))
+    return KernelFeatures(options, module_names(found), module_names(lines), dict(_aliases(folder)))
+
+
+def _aliases(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield names and their modules, from modules.alias and modules.builtin.modinfo (kbuild.rst of the kernel)."""
+    path = folder / "modules.builtin.modinfo"
+    for entry in read_root_text(path, errors="replace").split("\0") if path.is_file() else ():
+        module, _, rest = entry.partition(".")
+        if rest.startswith("alias="):
+            yield from _plain_alias(rest.removeprefix("alias="), module)
+    path = folder / "modules.alias"
+    for line in read_root_text(path, errors="replace").splitlines() if path.is_file() else ():
+        words = line.split()
+        if len(words) == 3 and words[0] == "alias":
+            yield from _plain_alias(words[1], words[2])
+
+
+def _plain_alias(name: str, module: str) -> Iterator[tuple[str, str]]:
+    if re.fullmatch(r"[\w-]+", name, re.ASCII):
+        yield name.replace("-", "_"), module.replace("-", "_")
 
 
 def parse_options(text: str) -> dict[str, str]:

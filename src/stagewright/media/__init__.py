@@ -6,12 +6,14 @@
 ``payload.py``              ``payload.json``: kernels, initramfs, modules, firmware and loaders that media take
 ``initramfs.py``            runs dracut and checks the result
 ``initramfs_contents.py``   reads an initramfs
+``compressed_ends.py``      ends of the compressed archives in it
 ``netmodules.py``           dracut modules for network boot; ``stream/`` holds our own
 ``verity.py``               the hash tree of an image; ``verified/`` holds the dracut module that opens the image by it
-``dracut_modules.py``       writes our own dracut modules into a root
+``dracut_modules.py``       writes our own dracut modules into a root; ``labelled/`` finds labels with spaces
 ``firmware_files.py``       firmware and microcode; ``memtest.py`` memtest86+
 ``loaders.py``              boot loaders: their programs, and their files made from ``templates/``
 ``layout.py``               which file goes where on an ISO
+``identity.py``             identifiers of an ISO, from its content
 ``iso.py`` ``disk.py``      write ISO images and disk images
 ``uki.py`` ``signing.py``   unified kernel images; signatures for Secure Boot
 ``efi.py``                  names of architectures in UEFI, GRUB and Debian

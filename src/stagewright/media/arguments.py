@@ -116,6 +116,11 @@ PERSISTENT = "LIVEDATA"
 """The label that the menu entry for persistence uses if the project sets none."""
 
 
+def udev_name(label: str) -> str:
+    """Return a label as udev writes it in /dev/disk/by-label, which dracut also accepts: without spaces."""
+    return label.replace(" ", r"\x20")
+
+
 class InitramfsKind(enum.StrEnum):
     """The program that made an initramfs, which decides the arguments that it understands."""
 
@@ -129,7 +134,7 @@ class InitramfsKind(enum.StrEnum):
         the image.
         """
         if self is InitramfsKind.DRACUT:
-            root = [f"root=live:CDLABEL={volume_id}", "rd.live.dir=/", f"rd.live.squashimg={image}"]
+            root = [f"root=live:CDLABEL={udev_name(volume_id)}", "rd.live.dir=/", f"rd.live.squashimg={image}"]
         else:
             root = ["root=/dev/ram0", "cdroot", "looptype=squashfs", f"loop=/{image}"]
         return " ".join([*root, *self._options(arguments), *arguments.words])

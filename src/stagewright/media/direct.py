@@ -37,13 +37,19 @@ def direct_boot(medium: Path, work: Path) -> DirectBoot:
     kernel and an initramfs that are on the medium.
     """
     found = inspect(medium, work)
-    tree = work / "iso" if found.kind == "iso" else medium
-    for kernel, initramfs, arguments in _entries(found):
-        if "$" not in arguments and {kernel, initramfs} <= set(found.files):
-            return DirectBoot(kernel, initramfs, arguments, (tree / kernel, tree / initramfs))
+    if direct := direct_boot_of(found, work / "iso" if found.kind == "iso" else medium):
+        return direct
     what = f"{medium}: no boot menu entry with a kernel and an initramfs that are on the medium"
     hint = "stagewright media check shows the entries; a network set needs combined = true"
     raise StagewrightError(Reason.BAD_ARCHIVE, what, hint=hint)
+
+
+def direct_boot_of(medium: InspectedMedium, tree: Path) -> DirectBoot | None:
+    """Return how the kernel of a medium is started, given the folder of its files; None if no entry allows it."""
+    for kernel, initramfs, arguments in _entries(medium):
+        if "$" not in arguments and {kernel, initramfs} <= set(medium.files):
+            return DirectBoot(kernel, initramfs, arguments, (tree / kernel, tree / initramfs))
+    return None
 
 
 def _entries(medium: InspectedMedium) -> Iterator[tuple[str, str, str]]:

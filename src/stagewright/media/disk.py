@@ -101,7 +101,8 @@ def make_disk(
     with target.open("wb") as stream:
         stream.truncate(layout.size)
     run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", target], stdin=layout.script().encode())
-    esp = make_esp(efi_files, work / "esp.img", work / "esp", epoch, log, least=layout.esp)
+    number = layout.identifier("esp file system")[:8]
+    esp = make_esp(efi_files, work / "esp.img", work / "esp", epoch, log, number, least=layout.esp)
     _place(esp, target, _FIRST, log)
     file_system = work / "root.img"
     make_ext4(layout, root, file_system, epoch, log, devices)

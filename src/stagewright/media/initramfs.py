@@ -6,6 +6,7 @@ silently. Both result in a system that does not boot.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import stat
@@ -44,6 +45,8 @@ LIVE = "dmsquash-live"
 
 MEMORY = "stagewright-memory"
 """dracut module that stops a machine with too little memory for a live system, with a sentence."""
+LABEL_MODULE = "stagewright-label"
+"""The dracut module that finds a medium whose label has spaces."""
 
 
 class InitramfsSettings(Section):
@@ -135,7 +138,7 @@ class DracutRun:
 
     def modules(self, settings: InitramfsSettings) -> list[str]:
         """Return the dracut modules to add."""
-        return [*settings.modules, MEMORY, *([verity.MODULE] if self.verity else [])]
+        return [*settings.modules, MEMORY, LABEL_MODULE, *([verity.MODULE] if self.verity else [])]
 
     @property
     def binds(self) -> list[Bind]:
@@ -150,10 +153,12 @@ def make_initramfs(
 
     Raises ``ENVIRONMENT_LACKS`` if dracut omitted a module, ``BUILD_FAILED`` if drivers are missing.
     """
+    _check_names(settings.drivers, dracut.version, features)
     output: list[str] = []
     add_module(root, "memory", f"91{MEMORY}", dracut.epoch)
     if NetModule.STREAM in settings.modules:
         add_module(root, "stream", f"90{NetModule.STREAM}", dracut.epoch)
+    add_module(root, "labelled", f"90{LABEL_MODULE}", dracut.epoch)
     if dracut.verity:
         add_module(root, "verified", f"91{verity.MODULE}", dracut.epoch)
     try:
@@ -179,7 +184,7 @@ def make_initramfs(
             f"dracut omitted {', '.join(dropped)} from the initramfs of kernel {dracut.version}",
             hint="the log has the reason; also check initramfs.omit and the names of the modules",
         )
-    _check_drivers(dracut, contents, features, settings.network)
+    _check_drivers(dracut, contents, features, settings)
     if dracut.verity and not contents.has_program(verity.LIVE_ROOT):
         message = (
             f"the initramfs of kernel {dracut.version} would not verify the image: dracut has no dmsquash-live-root"
@@ -190,11 +195,31 @@ def make_initramfs(
     return contents
 
 
+def _check_names(drivers: Sequence[str], version: str, features: KernelFeatures) -> None:
+    """Check that the kernel has these drivers: dracut omits unknown ones silently."""
+    names = [name for name in drivers if not name.startswith("=")]  # folders of drivers, see dracut(8)
+    if unknown := [name for name in names if features.module_of(name) is None]:
+        close = [near for name in unknown for near in difflib.get_close_matches(name, features.drivers, 1)]
+        meant = f"; did you mean {', '.join(close)}?" if close else ""
+        raise StagewrightError(
+            Reason.ENVIRONMENT_LACKS,
+            f"initramfs.drivers: kernel {version} does not have {', '.join(unknown)}, as a module or compiled in",
+            hint=f"remove them, or use a kernel that has these drivers{meant}",
+        )
+
+
 def _check_drivers(
-    dracut: DracutRun, contents: InitramfsContents, features: KernelFeatures, network: Sequence[NetModule]
+    dracut: DracutRun, contents: InitramfsContents, features: KernelFeatures, settings: InitramfsSettings
 ) -> None:
-    """Check that the initramfs contains the kernel's modules that mounting the image requires."""
+    """Check that the initramfs contains the drivers of the settings and those that mounting the image requires."""
     version, options = dracut.version, LIVE_SYSTEM_OPTIONS | (verity.OPTIONS if dracut.verity else {})
+    wanted = [module for name in settings.drivers if (module := features.module_of(name)) in features.modules]
+    if lost := sorted({module for module in wanted if module and module not in contents.drivers}):
+        raise StagewrightError(
+            Reason.BUILD_FAILED,
+            f"dracut omitted drivers from the initramfs of kernel {version}: {', '.join(lost)}",
+            hint="the log has the reason; also check initramfs.omit and initramfs.arguments",
+        )
     missing = [module for option, module in options.items() if features.is_module(option, module)]
     missing = ["iso9660" if name == "isofs" else name for name in missing if name not in contents.drivers]
     if missing:
@@ -203,7 +228,7 @@ def _check_drivers(
             f"the initramfs of kernel {version} lacks drivers that every live system requires: {', '.join(missing)}",
             hint="add them to initramfs.drivers, or remove that setting to include all drivers",
         )
-    for module in network:
+    for module in settings.network:
         if missing := module.missing_drivers(features, contents.drivers):
             raise StagewrightError(
                 Reason.BUILD_FAILED,

@@ -6,6 +6,7 @@ Format: Documentation/driver-api/early-userspace/buffer-format.rst of the kernel
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import IO, NamedTuple
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import module_names
 from stagewright.media.arguments import InitramfsKind
+from stagewright.media.compressed_ends import ALIGNMENT, ending, lengthening
 from stagewright.media.netmodules import NetModule
 from stagewright.root.sandbox import host_program
 from stagewright.run import pipeline
@@ -31,6 +33,7 @@ _COMPRESSORS = {
     b"BZh": "bzip2",
     b"\x02\x21\x4c\x18": "lz4",
     b"\x5d\x00\x00": "lzma",
+    b"\x89LZO\x00\r": "lzop",
 }
 """Compressors by the first bytes of the file (lib/decompress.c of the kernel)."""
 
@@ -43,7 +46,7 @@ _MOST_NAMES = 64 << 20  # size of all names in bytes
 _PIECE = 1 << 16
 _PAGE, _INODE = 4096, 1024  # bytes; inode and directory entry of a file in memory (rounded)
 _ALWAYS, _RATIO, _LARGEST = 256 << 20, 30, 8 << 30  # limits after decompression: bytes, times the file's size, bytes
-_FROM = 'place=$1 file=$2; shift 2; tail --bytes "$place" "$file" | "$@"'
+_PART = 'first=$1 size=$2 file=$3; shift 3; tail --bytes "+$first" "$file" | head --bytes "$size" | "$@"'
 _XZ_MEMORY = "--memlimit-decompress=512MiB"
 
 
@@ -110,30 +113,77 @@ class InitramfsContents:
 
 
 def archives(path: Path, packed: IO[bytes], unpacked: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Yield the archives in turn: uncompressed ones, such as microcode, then one that may be compressed."""
-    while True:
-        _skip_padding(packed)
+    """Yield the archives in turn, as the kernel finds them: uncompressed ones, such as microcode, and compressed ones.
+
+    An archive of zstd or lz4 can have others behind it. One that is compressed in another way is the last.
+    """
+    while program := _next(path, packed):
+        if program == _CPIO:
+            yield packed
+            continue
         start = packed.tell()
-        head = packed.read(6)
-        packed.seek(start)
-        if not head:
-            return
-        if head not in _MAGIC:
-            break
-        yield packed
-    program = next((name for magic, name in _COMPRESSORS.items() if head.startswith(magic)), None)
-    if program is None:
-        message = f"{path.name}: not an initramfs (neither cpio nor a format that kernels decompress)"
-        raise StagewrightError(Reason.BAD_ARCHIVE, message, hint="check the file, or copy it again")
-    _decompress(path, start, program, unpacked)
-    while unpacked.read(6) in _MAGIC:
-        unpacked.seek(-6, os.SEEK_CUR)
-        yield unpacked
-        _skip_padding(unpacked)
+        found = ending(packed, start, program)
+        end = found.end if found else path.stat().st_size
+        _decompress(path, start, end, program, unpacked)
+        while unpacked.read(6) in _MAGIC:
+            unpacked.seek(-6, os.SEEK_CUR)
+            yield unpacked
+            _skip_padding(unpacked)
+        packed.seek(end)
 
 
-def _decompress(path: Path, start: int, program: str, unpacked: IO[bytes]) -> None:
-    """Decompress the end of a file from an offset. Raises ``BAD_ARCHIVE`` above the limit, or if the data is broken."""
+def align(path: Path) -> None:
+    """Make the size of an initramfs a multiple of four bytes, so that other programs can append an archive to it.
+
+    The content stays the same. Files of lzma and lzop keep their size: no change is accepted by all of their readers.
+    """
+    with path.open("rb") as stream:
+        while (program := _next(path, stream)) == _CPIO:
+            for _ in entries(stream):
+                pass
+        change = lengthening(stream, stream.tell(), program) if program else None
+    size = path.stat().st_size
+    if change:
+        replaced = path.with_name(f"{path.name}.aligned")
+        shutil.copy(path, replaced)
+        with path.open("rb") as source, replaced.open("r+b") as target:
+            target.truncate(change.start)
+            target.seek(change.start)
+            target.write(change.data)
+            source.seek(change.end)
+            shutil.copyfileobj(source, target, _PIECE)
+        replaced.rename(path)
+    elif size % ALIGNMENT and program in ("", "bzip2"):  # the kernel and bzip2 skip zeros
+        with path.open("ab") as target:
+            target.write(bytes(-size % ALIGNMENT))
+
+
+_CPIO = "cpio"
+
+
+def _next(path: Path, stream: IO[bytes]) -> str:
+    """Return the format of the archive that comes next, and move there; "" at the end of the file.
+
+    Raises ``BAD_ARCHIVE`` if the kernel would not read it.
+    """
+    _skip_padding(stream)
+    start = stream.tell()
+    head = stream.read(6)
+    stream.seek(start)
+    if not head:
+        return ""
+    if head in _MAGIC:
+        if start % ALIGNMENT:
+            raise _invalid(f"kernels do not read the archive at offset {start}, which is not a multiple of four bytes")
+        return _CPIO
+    if program := next((name for magic, name in _COMPRESSORS.items() if head.startswith(magic)), ""):
+        return program
+    message = f"{path.name}: not an initramfs (neither cpio nor a format that kernels decompress)"
+    raise StagewrightError(Reason.BAD_ARCHIVE, message, hint="check the file, or copy it again")
+
+
+def _decompress(path: Path, start: int, end: int, program: str, unpacked: IO[bytes]) -> None:
+    """Decompress a part of a file. Raises ``BAD_ARCHIVE`` above the limit, or if the data is broken."""
     limit = min(_LARGEST, _ALWAYS + _RATIO * path.stat().st_size)
 
     def write(chunk: bytes) -> None:
@@ -143,7 +193,9 @@ def _decompress(path: Path, start: int, program: str, unpacked: IO[bytes]) -> No
 
     source = path.absolute()
     xz = {"xz": ["xz", _XZ_MEMORY, "-dc"], "lzma": ["xz", _XZ_MEMORY, "--format=lzma", "-dc"]}
-    words = ["sh", "-c", _FROM, "sh", f"+{start + 1}", str(source), *xz.get(program, [program, "-dc"])]
+    words = ["sh", "-c", _PART, "sh", str(start + 1), str(end - start), str(source), *xz.get(program, [program, "-dc"])]
+    unpacked.seek(0)
+    unpacked.truncate()
     try:
         with host_program(words, reads=[source]) as sandboxed:
             pipeline([sandboxed.words], write, pass_fds=sandboxed.descriptors)

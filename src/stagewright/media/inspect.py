@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from stagewright.media.bootmenu.entry import LONGEST_FILE, FoundEntry
 from stagewright.media.digest_checks import DigestCheck, checks_next_to, esp_check, list_checks, verity_checks
 from stagewright.media.efi import EfiArch
 from stagewright.media.initramfs_contents import InitramfsContents
+from stagewright.media.loaders import ELTORITO, GRUB_MENU
 from stagewright.media.menus import is_menu, problems_of, read_menu, unified
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.root.sandbox import run_host_program
@@ -87,6 +88,7 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
     """
     if not path.exists():
         raise StagewrightError(Reason.MISSING_FILE, f"file or folder not found: {path}")
+    work.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         return _folder(path, work)
     volume_id = _volume(path)
@@ -305,12 +307,21 @@ def _with_problems(
 
 
 def _loaders(files: Mapping[str, int], esp: Mapping[str, int], entries: Sequence[FoundEntry]) -> Iterator[str]:
-    """Yield the boot loaders, recognized by their files."""
+    """Yield the boot loaders, recognized by their files. Media without GRUB can have its menu, for other programs."""
     names = {name.lower() for name in (*files, *esp)}
+    others = list(_other_loaders(names, entries))
+    menus = {name for name in names if name.endswith("grub.cfg")}
+    if menus and (not others or menus != {GRUB_MENU} or any(name.endswith(_OF_GRUB) for name in names)):
+        yield "grub"
+    yield from others
+
+
+_OF_GRUB = (f"/{ELTORITO}", ".mod")
+
+
+def _other_loaders(names: Collection[str], entries: Sequence[FoundEntry]) -> Iterator[str]:
     if "loader/loader.conf" in names:
         yield "systemd-boot"
-    if any(name.endswith("grub.cfg") for name in names):
-        yield "grub"
     if any(name.endswith("isolinux.bin") for name in names):
         yield "isolinux"
     if any("pxelinux.cfg/" in name for name in names):

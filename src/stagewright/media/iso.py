@@ -17,12 +17,12 @@ from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import digest_of
+from stagewright.media.identity import Identity
 from stagewright.root.sandbox import run_host_program
 from stagewright.run import run
 from stagewright.trees import walk_tree
 
 EFI_SYSTEM_PARTITION = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
-_FAT_ID = "4C495645"  # any fixed number; otherwise mkfs.vfat uses the time
 _CLUSTER = 4096
 _SLACK = 1 << 20  # file allocation tables and folders
 _FAT_FILE = (1 << 32) - 1  # largest file on FAT, in bytes
@@ -59,6 +59,7 @@ class IsoContents:
 
     ``esp`` is the least size of the partition in bytes; without files there is no partition. ``sums`` are the digest
     files to write on the ISO, with their algorithms as in hashlib. ``known`` are known sha512 digests by path.
+    ``publisher`` and ``application`` are texts of at most 128 characters.
     """
 
     volume_id: str
@@ -68,29 +69,44 @@ class IsoContents:
     esp: int = 0
     sums: Mapping[str, str] = field(default_factory=dict)
     known: Mapping[str, str] = field(default_factory=dict)
+    publisher: str = ""
+    application: str = ""
+
+    def identity(self, digests: Mapping[str, str], epoch: int) -> Identity:
+        """Return the identifiers of the ISO, given the sha512 digests of its files."""
+        on_esp = {path: self.known.get(path) or digest_of(source, "sha512") for path, source in self.efi_files.items()}
+        named = (("volume", self.volume_id), ("publisher", self.publisher), ("application", self.application))
+        facts = {**{f"/{path}": digest for path, digest in digests.items()}, **dict(named), "epoch": str(epoch)}
+        return Identity.of({**facts, **{f"esp/{path}": digest for path, digest in on_esp.items()}})
 
 
 def make_iso(contents: IsoContents, target: Path, work: Path, epoch: int, log: IO[str]) -> None:
     """Write an ISO to ``target``. ``work`` takes temporary files."""
     tree = _lay_out(contents.files, work / "iso", epoch)
     patched = {contents.bios.image} if contents.bios else set()  # xorriso changes this file on the ISO
+    digests = {path: contents.known.get(path) or digest_of(source, "sha512") for path, source in contents.files.items()}
+    identity = contents.identity(digests, epoch)
     for name, algorithm in contents.sums.items():
-        known = contents.known if algorithm == "sha512" else {}
-        listed = {path: source for path, source in contents.files.items() if path not in patched}
-        sums = {path: known.get(path) or digest_of(source, algorithm) for path, source in sorted(listed.items())}
+        listed = {path: source for path, source in sorted(contents.files.items()) if path not in patched}
+        known = digests if algorithm == "sha512" else {}
+        sums = {path: known.get(path) or digest_of(source, algorithm) for path, source in listed.items()}
         (tree / name).write_text("".join(f"{digest}  ./{path}\n" for path, digest in sums.items()), encoding="utf-8")
         os.utime(tree / name, (epoch, epoch))
     os.utime(tree, (epoch, epoch))
     reads = [tree, *([contents.bios.mbr] if contents.bios else [])]
     words = ["xorriso", "-as", "mkisofs", "-quiet", "-iso-level", "3", "-rational-rock", "-r"]
     words += ["--set_all_file_dates", f"={epoch}"]  # the boot catalog is not copied from a file with a date
-    words += ["-volid", contents.volume_id]
+    words += ["-volid", contents.volume_id, "-publisher", contents.publisher, "-appid", contents.application]
+    words += ["-preparer", "STAGEWRIGHT", f"--modification-date={identity.date(epoch)}"]
     if contents.bios:
         words += ["-b", contents.bios.image, "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]
         words += contents.bios.options
     if contents.efi_files:
-        partition = make_esp(contents.efi_files, work / "esp.img", work / "esp", epoch, log, least=contents.esp)
+        partition = make_esp(
+            contents.efi_files, work / "esp.img", work / "esp", epoch, log, identity.volume, least=contents.esp
+        )
         reads.append(partition)
+        words += ["--gpt_disk_guid", identity.guid]
         words += ["-partition_offset", "16", *([] if contents.bios else ["--protective-msdos-label"])]
         words += ["-append_partition", "2", EFI_SYSTEM_PARTITION, str(partition), "-appended_part_as_gpt"]
         words += ["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"]
@@ -103,17 +119,20 @@ def implant_md5(image: Path, log: IO[str]) -> None:
     run_host_program(["implantisomd5", "--force", image], writes=[image], log=log)
 
 
-def make_esp(files: Mapping[str, Path], target: Path, work: Path, epoch: int, log: IO[str], *, least: int = 0) -> Path:
+def make_esp(
+    files: Mapping[str, Path], target: Path, work: Path, epoch: int, log: IO[str], number: str, *, least: int = 0
+) -> Path:
     """Write a FAT image with these files, which is as small as possible or has ``least`` bytes. Needs no root rights.
 
-    Raises ``BUILD_FAILED`` if ``least`` is set and too small, or if a file is too large for FAT.
+    ``number`` is the number of the file system: eight hexadecimal digits. Raises ``BUILD_FAILED`` if ``least`` is set
+    and too small, or if a file is too large for FAT.
     """
     size = _esp_size(files, least)
     tree = _lay_out(files, work, epoch)
     with target.open("wb") as stream:
         stream.truncate(size)
     env = {"SOURCE_DATE_EPOCH": str(epoch), "MTOOLS_SKIP_CHECK": "1"}
-    run(["mkfs.vfat", "--invariant", "-i", _FAT_ID, "-n", "ESP", target], env=env, log=log)
+    run(["mkfs.vfat", "--invariant", "-i", number, "-n", "ESP", target], env=env, log=log)
     for name in sorted(entry.name for entry in tree.iterdir()):
         words = ["mcopy", "-s", "-m", "-Q", "-i", str(target), str(tree / name), "::"]
         run_host_program(words, reads=[tree], writes=[target], env=env, log=log)

@@ -1,13 +1,13 @@
 """Which file goes where on an ISO: from settings, a payload and a squashfs to boot menu and files.
 
-The paths boot/gentoo, boot/gentoo.igz and image.squashfs are the same with every boot loader.
+The paths boot/gentoo, boot/gentoo.igz, image.squashfs and boot/grub/grub.cfg are the same with every boot loader.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagewright.arch import Arch
@@ -15,7 +15,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.media.arguments import BootMode, InitramfsKind, KernelArguments
 from stagewright.media.efi import EfiArch
 from stagewright.media.iso import GENKERNEL_SUMS, SUMS, BiosBoot, IsoContents
-from stagewright.media.loaders import BOOT_MBR, ELTORITO, BootMenu, Loader, MenuEntry
+from stagewright.media.loaders import BOOT_MBR, ELTORITO, BootMenu, Loader, MenuEntry, menus_for_other_programs
 from stagewright.media.payload import IMAGE, LOADERS, MEMTEST, BootKernel, Payload
 from stagewright.media.settings import IsoSettings
 from stagewright.media.uki import UkiParts, make_uki
@@ -33,6 +33,7 @@ class MediumParts:
 
     ``folder`` is the folder of the payload, ``sha512`` the digest of the squashfs or "" if it is not known yet,
     ``theme`` the folder of a GRUB theme. ``verity`` is the `BLOCKS:HASH` of the squashfs, or "" if it is not verified.
+    ``os_release`` are identifiers of the live root, as in os-release(5).
     """
 
     payload: Payload
@@ -41,6 +42,7 @@ class MediumParts:
     sha512: str = ""
     theme: Path | None = None
     verity: str = ""
+    os_release: Mapping[str, str] = field(default_factory=dict)
 
 
 def unsupported(
@@ -132,7 +134,9 @@ def iso_contents(settings: IsoSettings, menu: BootMenu, parts: MediumParts, work
     kernels = {path: folder / path for kernel in payload.kernels for path in (kernel.kernel, kernel.initramfs)}
     written = _write(loader.configuration(menu), work, epoch)
     memtest = {f"{MEMTEST_FOLDER}/{path.name}": path for path in _files(folder / MEMTEST)} if settings.memtest else {}
-    files = {**kernels, IMAGE: parts.squashfs, **(memtest if loader.reads_iso else {})}
+    readable = menu if loader.reads_iso else replace(menu, memtest="")
+    menus = _write(menus_for_other_programs(readable), work, epoch)
+    files = {**kernels, **menus, IMAGE: parts.squashfs, **(memtest if loader.reads_iso else {})}
     efi: dict[str, Path] = {}
     bios = None
     program = EfiArch.of(Arch(payload.arch)).program
@@ -144,9 +148,8 @@ def iso_contents(settings: IsoSettings, menu: BootMenu, parts: MediumParts, work
         case Loader.UKI:
             efi[f"EFI/BOOT/{program}"] = _unified(menu, parts, work, epoch)
         case Loader.GRUB | Loader.GRUB_HYBRID:
-            efi |= {name: path for name, path in written.items() if name.startswith("EFI/")}
-            # GRUB on a disc reads these files from the ISO file system
-            files |= {**efi, **written, **_theme_files(parts.theme, programs)}
+            efi |= written
+            files |= {**efi, **_theme_files(parts.theme, programs)}  # on a disc GRUB reads the ISO file system
             if loader is Loader.GRUB_HYBRID:
                 files[f"boot/grub/{ELTORITO}"] = programs / ELTORITO
                 bios = BiosBoot.grub(f"boot/grub/{ELTORITO}", programs / BOOT_MBR)
@@ -175,7 +178,7 @@ def _unified(menu: BootMenu, parts: MediumParts, work: Path, epoch: int) -> Path
         kernel=parts.folder / kernel.kernel,
         initramfs=parts.folder / kernel.initramfs,
         arguments=menu.entries[0].arguments,
-        os_release=titled_os_release(menu.title),
+        os_release=titled_os_release(menu.title, parts.os_release),
         version=kernel.version,
     )
     target = work / efi.program

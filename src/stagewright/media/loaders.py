@@ -7,6 +7,7 @@ To add a loader, add a member of :class:`Loader`, its programs and its templates
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,8 +153,7 @@ class Loader(enum.StrEnum):
     def configuration(self, menu: BootMenu) -> dict[str, str]:
         """Return its configuration files, by their path on the EFI system partition or the ISO."""
         if self.is_grub:
-            text = _render("grub.cfg", menu)
-            return {"EFI/BOOT/grub.cfg": text, **({"boot/grub/grub.cfg": text} if self is Loader.GRUB_HYBRID else {})}
+            return {"EFI/BOOT/grub.cfg": _render("grub.cfg", menu)}
         if self is Loader.ISOLINUX:
             return {"isolinux/isolinux.cfg": _render("isolinux.cfg", menu)}
         if self is Loader.UKI:
@@ -161,6 +161,26 @@ class Loader(enum.StrEnum):
         entries = {f"loader/entries/{entry.id}.conf": _render("entry.conf", menu, entry) for entry in menu.entries}
         memtest = {"loader/entries/memtest.conf": _render("memtest.conf", menu)} if menu.memtest else {}
         return {"loader/loader.conf": _render("loader.conf", menu), **entries, **memtest}
+
+
+def menus_for_other_programs(menu: BootMenu) -> dict[str, str]:
+    """Return the menus that every ISO has, whatever its loader, by their path.
+
+    Programs read the kernel arguments of a medium from ``grub.cfg``. GRUB on another medium starts an ISO file by
+    ``loopback.cfg`` with the variable ``iso_path``, a convention of GRUB's users. The initramfs finds the file.
+    """
+    return {GRUB_MENU: _render("grub.cfg", menu), "boot/grub/loopback.cfg": _render("loopback.cfg", menu)}
+
+
+GRUB_MENU = "boot/grub/grub.cfg"
+
+_NOT_SPECIAL = r"[^A-Za-z0-9_.,:=/+@%-]"
+
+
+def grub_words(arguments: str) -> str:
+    """Return kernel arguments as words of GRUB's language. GRUB itself adds quotes around a word with a space."""
+    words = re.findall(r'(?:[^\s"]|"[^"]*")+', arguments)
+    return " ".join(re.sub(_NOT_SPECIAL, r"\\\g<0>", word.replace('"', "")) for word in words)
 
 
 _SYSTEMD_HINT = "install systemd-boot-efi on Debian, sys-apps/systemd[boot] on Gentoo"
@@ -211,4 +231,4 @@ def _find(root: Root, name: str) -> str | None:
 
 
 def _render(template: str, menu: BootMenu, entry: MenuEntry | None = None) -> str:
-    return render("stagewright.media", template, menu=menu, entry=entry)
+    return render("stagewright.media", template, menu=menu, entry=entry, grub_words=grub_words)

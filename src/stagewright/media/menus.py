@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import posixpath
 import re
-import shlex
 import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -71,13 +70,18 @@ def _live(words: dict[str, str]) -> str:
     return words.get("root", "").removeprefix("live:") if words.get("root", "").startswith("live:") else ""
 
 
+def _label(value: str) -> str:
+    r"""Return a label with its characters for ``\x20`` and others that udev writes so."""
+    return re.sub(r"\\x([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), value)
+
+
 KNOWN_PROBLEMS = (
     KnownProblem(
         lambda words, _: "root" not in words and "real_root" not in words,
         "no root=: the kernel limits the initramfs to half of the memory and truncates larger files silently",
     ),
     KnownProblem(
-        lambda words, volume: _live(words).startswith("CDLABEL=") and _live(words)[8:] != volume,
+        lambda words, volume: _live(words).startswith("CDLABEL=") and _label(_live(words)[8:]) != volume,
         "root= has another volume id than the medium",
     ),
     KnownProblem(
@@ -118,11 +122,8 @@ def problems_of(entry: FoundEntry, volume_id: str, files: Collection[str]) -> li
     """
     if not entry.initrds:
         return []
-    try:
-        split = shlex.split(entry.arguments)
-    except ValueError:
-        split = entry.arguments.split()
-    words = {name: value for name, _, value in (word.partition("=") for word in split)}
+    split = re.findall(r'(?:[^\s"]|"[^"]*"?)+', entry.arguments)  # the kernel knows double quotes only (lib/cmdline.c)
+    words = {name: value for name, _, value in (word.replace('"', "").partition("=") for word in split)}
     known = () if other_live_system(entry) else KNOWN_PROBLEMS
     found = [problem.description for problem in known if problem.applies(words, volume_id)]
     lower = {name.lower() for name in files}

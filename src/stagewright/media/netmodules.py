@@ -74,6 +74,6 @@ class NetModule(enum.StrEnum):
     def missing_drivers(self, features: KernelFeatures, drivers: frozenset[str]) -> list[str]:
         """Return drivers that the kernel has and the initramfs lacks, and the required one if the kernel lacks it."""
         first, *_ = self.drivers or ("",)
-        known = features.modules | features.builtin
+        known = features.drivers
         missing = [name for name in self.drivers if name in features.modules and name not in drivers]
         return missing + ([first] if first and first not in known else [])

@@ -22,8 +22,17 @@ from stagewright.media.loaders import Loader
 from stagewright.project.fields import ByValue, FolderPath, Matching, Section
 from stagewright.root.budget import Size, parse_size
 
-VolumeId = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,32}", "at most 32 letters, digits and _ . - without spaces")]
-"""A volume id: at most 32 characters (ISO 9660), without spaces because the kernel finds the medium by it."""
+VolumeId = Annotated[
+    str,
+    Matching(
+        r"(?=.{1,32}$)[A-Za-z0-9_.-]+(?: +[A-Za-z0-9_.-]+)*",
+        "at most 32 letters, digits and _ . - with spaces in between, such as Gentoo amd64 20261120T000000Z",
+    ),
+]
+"""A volume id (ISO 9660, 8.4.7), by which the kernel finds the medium. libosinfo knows Gentoo's ids, with spaces."""
+
+VolumeText = Annotated[str, Matching(r"[!-~](?:[ -~]{0,126}[!-~])?", "at most 128 ASCII characters")]
+"""A text of a volume descriptor (ISO 9660, 8.4)."""
 
 Title = Annotated[str, Matching(r"[^\x00-\x1f\"\\$`]{1,100}", 'one line of at most 100 characters without " \\ $ `')]
 """A title in boot menus. Boot loaders read it from files with their own syntax."""
@@ -56,6 +65,10 @@ class IsoSettings(LiveSettings):
 
     volume_id: VolumeId | None = None
     """The volume id, by which the kernel finds the medium; default: the project's name in capitals."""
+    publisher: VolumeText | None = Field(default=None, exclude_if=lambda text: text is None)
+    """The publisher in the volume descriptor; default: the project's name."""
+    application: VolumeText | None = Field(default=None, exclude_if=lambda text: text is None)
+    """The application in the volume descriptor, which names the content; default: the project's name and version."""
     loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
     """The boot loader. `grub-hybrid` boots with UEFI and BIOS, `isolinux` with BIOS only, `uki` is one EFI file."""
     entries: list[Annotated[BootMode, ByValue()]] = []

@@ -20,7 +20,9 @@ from stagewright.errors import Reason, StagewrightError
 _SECTION = struct.Struct("<8sIIIIIIHHI")  # PE format, section table
 _READ_DATA = 0x40000040  # IMAGE_SCN_CNT_INITIALIZED_DATA, IMAGE_SCN_MEM_READ
 _CERTIFICATES = 4  # index of the certificate table among the data directories
+_CHECKSUM = 64  # offset of the checksum in the optional header
 _PAGE = 4096
+_PIECE = 1 << 20  # bytes, an even number
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ def make_uki(parts: UkiParts, target: Path, epoch: int) -> None:
             else:
                 stream.write(content)
         _fill_up(stream, stub.file_alignment)
+    with target.open("r+b") as stream:
+        checksum = _checksum(stream)
+        stream.seek(stub.header + 24 + _CHECKSUM)
+        stream.write(struct.pack("<I", checksum))
     os.utime(target, (epoch, epoch))
 
 
@@ -131,11 +137,22 @@ class EfiStub:
         struct.pack_into("<III", made, self.header + 8, epoch & 0xFFFFFFFF, 0, 0)  # time; no symbol table
         optional = self.header + 24
         struct.pack_into("<I", made, optional + 56, size)  # SizeOfImage
-        struct.pack_into("<I", made, optional + 64, 0)  # CheckSum
+        struct.pack_into("<I", made, optional + _CHECKSUM, 0)
         (directories,) = struct.unpack_from("<I", made, optional + 108)
         if directories > _CERTIFICATES:
             struct.pack_into("<II", made, optional + 112 + 8 * _CERTIFICATES, 0, 0)
         return bytes(made)
+
+
+def _checksum(stream: BinaryIO) -> int:
+    """Return the checksum of an EFI program whose own is 0 (ImageHlp, CheckSumMappedFile).
+
+    It is the sum of all 16-bit words with the carry added, which is the file as one number modulo 65535, and the size.
+    """
+    total = 0
+    while piece := stream.read(_PIECE):
+        total += int.from_bytes(piece, "little") % 0xFFFF
+    return (total % 0xFFFF or 0xFFFF) + stream.tell()
 
 
 def _up(number: int, step: int) -> int:

@@ -11,6 +11,9 @@ from stagewright.netboot.methods import CPIO_MOST, IN_INITRAMFS
 ALIGNMENT = 4
 """Alignment, in bytes, at which the kernel finds an archive behind another one (measured)."""
 
+_END = bytes(4)
+"""Zeros behind the initramfs: without them the kernel reads the image as the next block of an lz4 archive."""
+
 
 def write_combined(initramfs: Path, image: Path, target: Path) -> None:
     """Write an initramfs followed by an archive with the image. The output is reproducible.
@@ -26,7 +29,7 @@ def write_combined(initramfs: Path, image: Path, target: Path) -> None:
         )
     with target.open("wb") as stream, initramfs.open("rb") as first, image.open("rb") as second:
         shutil.copyfileobj(first, stream, 1 << 20)
-        stream.write(_padding(stream.tell()))
+        stream.write(_padding(stream.tell()) + _END)
         stream.write(_header(IN_INITRAMFS, size, mode=0o100444))
         shutil.copyfileobj(second, stream, 1 << 20)
         stream.write(_padding(stream.tell()))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
-from stagewright.media.loaders import MenuEntry
+from stagewright.media.loaders import MenuEntry, grub_words
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.media.render import render
 from stagewright.netboot.combined import write_combined
@@ -349,4 +349,4 @@ def _set_times(folder: Path, linked: Collection[str], epoch: int) -> None:
 
 
 def _render(template: str, **facts: object) -> str:
-    return render("stagewright.netboot", template, names=_NAMES, **facts)
+    return render("stagewright.netboot", template, names=_NAMES, grub_words=grub_words, **facts)

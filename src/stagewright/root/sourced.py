@@ -7,8 +7,10 @@ double quotes with a backslash before ``"``, ``$``, ``\\`` and a backquote. Port
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 from stagewright.project.fields import Matching
@@ -32,9 +34,28 @@ def with_assignments(text: str | None, values: Mapping[str, str]) -> str:
     return "".join(f"{line}\n" for line in kept) + assignments(values)
 
 
-def titled_os_release(title: str) -> str:
-    """Return the os-release(5) of a unified kernel image, which systemd-boot shows by its PRETTY_NAME."""
-    return assignments({"ID": "live", "NAME": title, "PRETTY_NAME": title})
+def values_of(text: str, names: Collection[str]) -> dict[str, str]:
+    """Return the values of these variables in a file, without those in lines that a shell could not read."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        with contextlib.suppress(ValueError):
+            words = shlex.split(value, comments=True)
+            if equals and name in names and len(words) == 1 and words[0].isprintable():
+                found[name] = words[0]
+    return found
+
+
+IDENTIFIERS = ("ID", "ID_LIKE", "VERSION_ID", "VARIANT_ID", "BUILD_ID", "IMAGE_ID", "IMAGE_VERSION")
+"""Variables of os-release(5) that programs read, such as boot loaders, which sort entries by them."""
+
+
+def titled_os_release(title: str, identifiers: Mapping[str, str]) -> str:
+    """Return the os-release(5) of a unified kernel image, which systemd-boot shows by its PRETTY_NAME.
+
+    ``identifiers`` are those of the system in the image.
+    """
+    return assignments({"ID": "linux", **identifiers, "NAME": title, "PRETTY_NAME": title})
 
 
 def _escaped(value: str) -> str:

@@ -127,7 +127,8 @@ def resolve_packages(request: DebianRequest, folder: Path, cache: Path, log: IO[
             hint="set a newer `suite`, or use a seed from a file",
         ) from error
     log.write(result.stdout + result.stderr)
-    packages = sorted(f"{match['name']}={match['version']}" for match in _INST.finditer(result.stdout + result.stderr))
+    found = _INST.finditer(result.stdout + result.stderr)  # has some packages twice
+    packages = sorted({f"{match['name']}={match['version']}" for match in found})
     if not packages:
         raise StagewrightError(
             Reason.BUILD_FAILED, "mmdebstrap: no packages in its output", detail=result.stderr[-2000:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import functools
 import gzip
 import hashlib
@@ -210,6 +211,19 @@ def test_the_host_has_all_packages_and_a_matching_index(published: tuple[Path, P
         found.pop("records", None)  # the digest of what the packages say about themselves
     sizes = sum(path.stat().st_size for path in host.rglob("*.gpkg.tar"))
     assert {"packages": len(index), "bytes": sizes, "signed": fingerprint(project, "good")} in facts
+
+
+def test_the_folder_has_lines_for_other_machines(published: tuple[Path, Path]) -> None:
+    project, _ = published
+    for name, signed in (("unsigned", False), ("good", True)):
+        lines = (project / "out" / name / "binrepos.conf").read_text(encoding="utf-8")
+        found = configparser.ConfigParser()
+        found.read_string(lines)
+        assert found.sections() == [name]
+        assert found.getboolean(name, "verify-signature") is signed
+        assert found.get(name, "sync-uri").startswith("https://")
+        assert ("--lsign-key" in lines) is signed
+    assert f"--lsign-key {fingerprint(project, 'good')}" in lines
 
 
 def fingerprint(project: Path, name: str) -> str:

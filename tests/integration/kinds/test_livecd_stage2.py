@@ -105,5 +105,6 @@ def test_a_payload_holds_what_media_are_made_of(warm: Warm) -> None:
     assert (tree / "boot/gentoo").read_bytes()[0x202:0x206] == b"HdrS"  # Linux, Documentation/arch/x86/boot.rst
     assert (tree / "modules" / kernel["version"] / "modules.dep").exists()
     assert {path.name for path in (tree / "loaders").iterdir()} == {"systemd-boot", "grub"}
+    assert (tree / "boot/gentoo.igz").stat().st_size % 4 == 0
     for name in ("boot/gentoo", "boot/gentoo.igz"):
         assert facts["sha512"][name] == sha512(tree / name)

@@ -24,6 +24,7 @@ def test_a_payload_of_several_kernels(media: Media) -> None:
     assert all(kernel["verifies"] and kernel["network"] for kernel in facts["kernels"])
     sizes = [(folder / kernel["initramfs"]).stat().st_size for kernel in facts["kernels"]]
     assert sizes[1] > sizes[0] * 1.5  # the argument for one kernel's initramfs
+    assert [size % 4 for size in sizes] == [0, 0]  # others can append archives
 
 
 def test_media_of_one_payload_share_their_bits(media: Media) -> None:
@@ -36,6 +37,7 @@ def test_media_of_one_payload_share_their_bits(media: Media) -> None:
     assert ways == {(firmware, attach) for firmware in ("uefi", "bios") for attach in ("cd", "usb")}
     assert [medium["loaders"] for medium in (first, second)] == [["grub"], ["systemd-boot"]]
     assert {entry["kernel"] for entry in first["entries"]} == {"boot/gentoo", "boot/second"}
+    assert first["volume_id"] == "Gentoo amd64 20261120T000000Z"  # test_boots.py boots it
     lists = {check["against"] for check in first["checks"]}
     assert lists == {"sha512sums", "rd.stagewright.verity", f"{hybrid.name}.DIGESTS", f"{hybrid.name}.sha256"}
     signed = call("media", "check", "--json", str(hybrid), str(uki), cwd=media.project, store=media.store, check=False)

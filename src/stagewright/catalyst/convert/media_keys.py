@@ -36,7 +36,7 @@ def _type(conversion: Conversion, entry: SpecEntry) -> None:
 
 
 def _volid(conversion: Conversion, entry: SpecEntry) -> None:
-    conversion.drafts["image"].put("volume_id", text("-".join(entry.words)), entry.word_place())
+    conversion.drafts["image"].put("volume_id", text(" ".join(entry.words)), entry.word_place())
 
 
 def _bootargs(conversion: Conversion, entry: SpecEntry) -> None:
@@ -123,10 +123,9 @@ RULES: tuple[ConversionRule, ...] = (
     ),
     rule(
         "*/volid",
-        KeyStatus.DIFFERS,
+        KeyStatus.HONOURED,
         "volume_id",
-        "Spaces become dashes, because the kernel looks for the medium by this name. With a space in it, as in "
-        "Catalyst's default, dracut does not find the medium.",
+        "Kernel arguments name it as udev does, with \\x20 for a space.",
         _volid,
         LIVE,
     ),

@@ -28,6 +28,7 @@ from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.tools import GNUPG
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage import gpkg
+from stagewright.portage.binhosts import CONF
 from stagewright.portage.binpkgs import packages_with_paths
 from stagewright.portage.index import date_index, entries_of, with_digests
 from stagewright.portage.scripts import QUIET
@@ -163,12 +164,24 @@ class BinhostStage(ArtifactKind, kind="binhost"):
         index = date_index(with_digests(index, folder))
         (folder / "Packages").write_text(index, encoding="utf-8")
         (folder / "Packages.gz").write_bytes(gzip.compress(index.encode(), mtime=work.epoch))
+        (folder / CONF).write_text(self._configuration(work.node.id), encoding="utf-8")
         records = self._records(work, index).write(work.folder)
         size = sum(path.stat().st_size for path in packages)
         signed = self.sign.key.upper() if self.sign else None
         digest, path = (records.digest, records.path) if records else (None, None)
         facts = PublishedFacts(packages=len(packages), bytes=size, signed=signed, records=digest)
         return Built(folder, facts, records=path)
+
+    def _configuration(self, name: str) -> str:
+        """Return lines for binrepos.conf(5) of machines that take the packages."""
+        lines = ["# For /etc/portage/binrepos.conf of other machines, with the address of this folder.", f"[{name}]"]
+        lines += ["sync-uri = https://SERVER/FOLDER", "priority = 10"]
+        if self.sign:
+            keyring = "gpg --homedir /etc/portage/gnupg"
+            unlock = "--batch --yes --pinentry-mode loopback --passphrase-file /etc/portage/gnupg/pass"
+            lines += ["# Portage verifies signatures after these commands of root:", "#   getuto"]
+            lines += [f"#   {keyring} --import {PUBLIC_KEY}", f"#   {keyring} {unlock} --lsign-key {self.sign.key}"]
+        return "\n".join([*lines, f"verify-signature = {'true' if self.sign else 'false'}", ""])
 
     def _index(self, work: Work[PublishedContext], folder: Path) -> str:
         """Return the index that Portage writes inside the root, which cannot change the packages."""

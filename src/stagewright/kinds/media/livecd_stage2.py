@@ -46,6 +46,7 @@ from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware_files import choose_firmware, copy_firmware, missing_firmware
 from stagewright.media.initramfs import DracutRun, InitramfsSettings, make_initramfs, missing_for_dracut
+from stagewright.media.initramfs_contents import align
 from stagewright.media.loaders import Loader
 from stagewright.media.memtest import missing_memtest, take_memtest
 from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, kernel_paths
@@ -310,12 +311,12 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         if settings.installs:
             configured_here = settings.from_sources or settings.config is not None
             rebuild_modules(settings, version, root, portage, since=made if configured_here else 0)
+        root.run("depmod", version)
         features, requirements = read_features(root, version), self._requirements(settings)
         check_features(version, features, requirements)
         copy_image(root, find_image(root, version, repr(self.root)), payload / kernel, efi=requirements.efi)
         if self.secure_boot:
             sign(payload / kernel, self.secure_boot, work.files, work.epoch, work.log)
-        root.run("depmod", version)
         work.phase(f"initramfs for {version}")
         if settings.has_own_initramfs:
             contents = None
@@ -327,6 +328,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             run = DracutRun(version, target, result, self.microcode, work.epoch, more, overlay, self.verity)
             contents = make_initramfs(self.initramfs, _with_output(root, output), run, features)
             result.rename(payload / initramfs)
+        align(payload / initramfs)
         copy_modules(root, version, payload / MODULES / version)
         return BootKernel(
             name=name,

@@ -36,6 +36,8 @@ class IsoContext(ArtifactContext):
 
     title: str
     volume_id: str
+    publisher: str
+    application: str
     secure_boot: SecureBoot | None
     """The keys to sign the EFI program that this build makes; None if it makes none, or if the payload has no keys."""
 
@@ -107,6 +109,8 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             **dict(super().node_context(node_id, scope)),
             title=self.title_for(info.name, info.version),
             volume_id=self.volume_id or info.name.upper().replace("+", "_")[:32],
+            publisher=self.publisher or info.name,
+            application=self.application or f"{info.name} {info.version}".encode("ascii", "replace").decode()[:128],
             secure_boot=self._keys(scope),
         )
 
@@ -143,6 +147,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
         menu = boot_menu(self, parts, work.context.title, work.context.volume_id)
         contents = iso_contents(self, menu, parts, work.new_folder("loader"), work.epoch)
+        contents = replace(contents, publisher=work.context.publisher, application=work.context.application)
         if work.context.secure_boot:
             for program in contents.efi_files.values():  # see _keys
                 sign(program, work.context.secure_boot, work.files, work.epoch, work.log)
@@ -164,6 +169,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             squashfs=work.artifact("squashfs") / IMAGE,
             sha512=facts.sha512,
             verity=facts.verity,
+            os_release=facts.os_release,
             theme=work.files[self.theme] if self.theme else None,
         )
         return parts, facts

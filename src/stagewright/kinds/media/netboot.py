@@ -35,7 +35,7 @@ from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.parts import Part, write_parts
 from stagewright.kinds.common.work import Built, Work
 from stagewright.media.arguments import InitramfsKind
-from stagewright.media.initramfs_contents import InitramfsContents
+from stagewright.media.initramfs_contents import InitramfsContents, align
 from stagewright.portage.emerge import FetchRequest, Portage
 from stagewright.project.fields import FilePath, FolderPath, Matching
 from stagewright.root import files
@@ -216,6 +216,7 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
         found = find_image(root, version, repr(self.root))
         copy_out(root, found, target / name)
         copy_out(root, f"/boot/initramfs-{version}.img", target / f"misc/{name}.igz")
+        align(target / f"misc/{name}.igz")
         if files.exists(root.path, f"/boot/System.map-{version}"):
             copy_out(root, f"/boot/System.map-{version}", target / f"misc/System-{name}.map")
         return BuiltKernel(version, found, sources.tree)

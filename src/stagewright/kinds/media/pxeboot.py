@@ -275,7 +275,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
         work.phase("unified kernel images")
         kernel, folder, efi = payload.kernels[0], work.new_folder("unified"), EfiArch.of(Arch(payload.arch))
         stub = work.artifact("boot") / LOADERS / Loader.UKI / efi.stub
-        release = titled_os_release(net_set.title)
+        release = titled_os_release(net_set.title, work.facts("squashfs", SquashfsFacts).os_release)
         made: dict[str, tuple[Path, Method]] = {}
         if self.uki:
             made[UNIFIED] = parts.initramfs, Method.HTTP

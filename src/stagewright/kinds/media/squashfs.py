@@ -15,7 +15,7 @@ from pydantic import Field
 
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Demand, Node, Yields
-from stagewright.kinds.common.artifact import mark_root
+from stagewright.kinds.common.artifact import OS_RELEASE, mark_root
 from stagewright.kinds.common.base import INTERNAL, Scope, Stage
 from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import Facts
@@ -28,6 +28,7 @@ from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import run_host_program
+from stagewright.root.sourced import IDENTIFIERS, values_of
 
 
 class SquashfsCompression(enum.StrEnum):
@@ -68,6 +69,8 @@ class SquashfsFacts(Facts):
     follows the data in the file. Empty if the payload does not verify its image."""
     installed: tuple[Package, ...] = ()
     """Packages of the live root."""
+    os_release: dict[str, str] = {}
+    """Identifiers of the live root in os-release(5)."""
 
     @property
     def remembered(self) -> Sequence[Package]:
@@ -116,7 +119,10 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         )
         verity = append_tree(target) if Payload.read(work.artifact("boot")).verity else ""
         size, digest = target.stat().st_size, digest_of(target, "sha512")
-        facts = SquashfsFacts(bytes=size, sha512=digest, verity=verity, installed=tuple(packages))
+        identifiers = values_of(files.read_file(root.path, OS_RELEASE) or "", IDENTIFIERS)
+        facts = SquashfsFacts(
+            bytes=size, sha512=digest, verity=verity, installed=tuple(packages), os_release=identifiers
+        )
         return Built(target.parent, facts)
 
 

@@ -5,6 +5,7 @@
 # follows the data blocks in the image. It has no header, so the image contains no parameter that could be changed.
 
 type getarg > /dev/null 2>&1 || . /lib/dracut-lib.sh
+. /lib/stagewright-label.sh
 
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LIVE_ROOT=/sbin/stagewright-live-root
@@ -13,11 +14,12 @@ NAME=stagewright-image
 DEVICE=/dev/mapper/$NAME
 BLOCK=4096
 
-source=$1
+source=$(live_device "$1")
 verity=$(getarg rd.stagewright.verity=)
-[ -n "$verity" ] || exec "$LIVE_ROOT" "$@"
 blocks=${verity%%:*}
 hash=${verity#*:}
+
+[ -n "$verity" ] || exec "$LIVE_ROOT" "$source"
 
 # Print a sentence, and stay at this point: dracut would try again for minutes, and then start a shell.
 stop() {

@@ -7,7 +7,7 @@ check() {
 }
 
 depends() {
-    echo dm dmsquash-live
+    echo dm dmsquash-live stagewright-label
 }
 
 installkernel() {

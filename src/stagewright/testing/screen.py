@@ -13,6 +13,9 @@ from stagewright.errors import Reason, StagewrightError
 
 TESSERACT = "tesseract"
 
+_MODES = ("6", "11")
+"""Modes of page segmentation: a block of lines, and sparse text (tesseract(1), --psm)."""
+
 _HEADER = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
 
 
@@ -58,7 +61,11 @@ def check_tesseract() -> None:
 
 
 def text_of(picture: Path) -> str:
-    """Return the text that tesseract recognises in a picture. Raises ``MISSING_TOOL``."""
+    """Return the text that tesseract recognises in a picture. Raises ``MISSING_TOOL``.
+
+    The lines of a text console come first, then texts anywhere, such as labels of a desktop.
+    """
     check_tesseract()
-    # Page segmentation 11 finds text in any order; the default looks for columns of a page.
-    return run.run([TESSERACT, str(picture), "-", "--psm", "11", "--dpi", "96"]).stdout
+    words = [TESSERACT, str(picture), "-", "--dpi", "96", "--psm"]
+    one_thread = {"OMP_THREAD_LIMIT": "1"}  # more threads make it slower
+    return "\n".join(run.run([*words, mode], env=one_thread).stdout for mode in _MODES)

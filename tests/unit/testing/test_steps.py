@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from stagewright.project.load import load
 from stagewright.testing.boot import BootRun
 from stagewright.testing.keyboard import keys_of, keys_of_character
 from stagewright.testing.results import Report, State
-from stagewright.testing.screen import Region, digest
+from stagewright.testing.screen import Region, digest, text_of
 from stagewright.testing.script import BootScript, Login
 from stagewright.testing.setup import MachineSetup
 from stagewright.testing.steps import VERBS, Step
@@ -287,3 +289,17 @@ def test_a_region_of_the_screen_has_the_digest_of_its_pixels(tmp_path: Path) -> 
     assert digest(one) != digest(other)
     with pytest.raises(StagewrightError, match="not inside"):
         digest(one, Region(2, 0, 2, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="NOT TESTED: tesseract is not installed")
+def test_text_on_the_screen_is_read() -> None:
+    picture = Path(__file__).parents[3] / "docs/images/booted.png"
+    assert re.search(r"login", text_of(picture))
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is not None, reason="tesseract is installed")
+def test_without_tesseract_its_package_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        text_of(tmp_path / "x.png")
+    assert caught.value.reason is Reason.MISSING_TOOL

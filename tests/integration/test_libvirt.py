@@ -51,7 +51,7 @@ def test_a_user_starts_the_domain_of_the_iso_to_its_login(iso: Path, session: Li
     with on_terminal(session.command(["virsh", "start", "demo", "--console"])) as user:
         user.wait_for(b"login: ", LIMIT)
         user.type(b"root\n")
-        user.wait_for(b"# ", LIMIT)
+        user.wait_for(b"root@demo:", LIMIT)
         user.type(b"hello there\n")
         user.wait_for(b"hello, there", LIMIT)
         assert session.state("demo") == "running"

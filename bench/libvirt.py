@@ -37,7 +37,7 @@ cgroup_controllers = []
 QEMU_USER = "libvirt-qemu"
 """The user of the machines of the system, without which libvirt does not start. libvirt-daemon-system makes it."""
 
-REAPER = ("sh", "-c", '"$0" & wait')
+REAPER = ("sh", "-c", '"$@" & wait', "sh")
 """Process 1 of the namespace: a shell that waits also reaps machines that end. libvirt waits long for zombies."""
 
 DAEMON = """set -e
@@ -45,6 +45,7 @@ for place in {places}; do
 	mkdir -p "$0/system/$place"
 	mount --bind "$0/system/$place" "/$place"
 done
+mkdir -p /var/lib/libvirt/boot # virt-install copies kernels to it
 for file in passwd group; do
 	if ! getent "$file" {user} > /dev/null; then
 		cp "/etc/$file" "$0/system/$file"
@@ -114,14 +115,15 @@ def libvirt(*, system: bool) -> Iterator[Libvirt]:
         subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", folder], check=True)
     inner = ["sh", "-c", DAEMON.format(places=" ".join(PLACES), user=QEMU_USER), str(folder)] if system else []
     words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    words += [*inner, *_user(system), "env", "-i", *_variables(folder), *REAPER, "libvirtd"]
+    words += [*inner, *_user(system), "env", "-i", *_variables(folder), *REAPER]
+    words += ["libvirtd", "--pid-file", str(folder / "run/libvirtd.pid")]
     try:
         with contextlib.ExitStack() as stack:
             stream = stack.enter_context(log.open("wb"))
             process = stack.enter_context(subprocess.Popen(words, stdout=stream, stderr=stream))
             stack.callback(process.kill)
             found = Libvirt(folder, system, _child(process))
-            stack.callback(os.kill, found.pid, signal.SIGKILL)  # process 1: the end of all others
+            stack.callback(_end, found.pid)
             _wait(found, process, log)
             yield found
     finally:
@@ -129,6 +131,12 @@ def libvirt(*, system: bool) -> Iterator[Libvirt]:
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+def _end(pid: int) -> None:
+    """Kill process 1 of a namespace, with which all others end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _user(system: bool) -> list[str]:

@@ -16,9 +16,12 @@ import pytest
 
 from stagewright.cli.commands import Commands
 from stagewright.cli.main import group, run
+from stagewright.dropin import project as specs
 from stagewright.errors import Exit, Reason, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.release.manifest import FORMAT
+from stagewright.repos.repository_cache import RepositoryCache
+from stagewright.repos.snapshots import tree_of
 from stagewright.store.reading import ReadOnlyStore
 from stagewright.store.store import Store
 
@@ -197,3 +200,18 @@ def test_a_store_for_reading_is_not_changed(folder: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         ReadOnlyStore(folder / "store")
     assert caught.value.reason is Reason.STORE_FORMAT
+
+
+def test_a_snapshot_is_not_unpacked_into_a_store_of_another_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If its owner has unpacked it, and lets others read it, it is used."""
+
+    def refuse(path: Path) -> None:
+        raise StagewrightError(Reason.NOT_ROOT, f"cannot write to the store {path}")
+
+    monkeypatch.setattr(specs, "Store", refuse)
+    snapshot, store = folder / "gentoo-1.sqfs", ReadOnlyStore(folder / "store")
+    snapshot.write_bytes(b"x")
+    assert specs._unpacked(snapshot, store) is None
+    unpacked = RepositoryCache.of(store.path).path(tree_of(snapshot))
+    unpacked.mkdir(parents=True)
+    assert specs._unpacked(snapshot, store) == unpacked

@@ -33,7 +33,7 @@ BEGIN = "<!-- matrix: written by make memory-matrix -->\n"
 COLUMNS = ("machine", "loads first", "image", "least memory", "with it", "64 MiB less", "80 MiB less, not compared")
 HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
 BASE_URL = "http://boot.example.org/gentoo"  # of the example
-SECONDS = 300.0
+SECONDS = 600.0
 
 ENDS = {
     READY: "starts",

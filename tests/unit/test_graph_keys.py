@@ -118,6 +118,9 @@ expect = ["login:"]
 [tests.runs]
 starts = "one"
 expect = ["login:"]
+[tests.together]
+machines = { server = { boots = "iso", files = "pxe" }, client = {} }
+steps = [{ machine = "client", wait = "login:" }]
 [tests.again]
 rebuilds = "two"
 [releases.all]
@@ -277,6 +280,7 @@ def test_a_change_reaches_the_nodes_that_depend_on_it(graph: Graph) -> None:
         "pxe",
         "test:works",
         "test:loads",
+        "test:together",
     }
 
 

@@ -291,6 +291,63 @@ def test_a_region_of_the_screen_has_the_digest_of_its_pixels(tmp_path: Path) -> 
         digest(one, Region(2, 0, 2, 1))
 
 
+MACHINES = '[tests.t]\nmachines = { server = { boots = "iso", network = true }, client = {} }\n'
+
+
+def test_machines_on_a_network_are_a_test(tmp_path: Path) -> None:
+    steps = '{ machine = "server", http = "http://:80/" }, { machine = "client", wait = "x" }'
+    assert problems(tmp_path, f"{MACHINES}steps = [{steps}]\n") == []
+    write_script(tmp_path, parameters="server: Machine, client: Machine, machines: object")
+    assert problems(tmp_path, f'{MACHINES}script = "t.py"\n') == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MACHINES + 'steps = [{ wait = "x" }]', "must be one of the machines (found none)"),
+        (MACHINES + 'steps = [{ wait = "x", machine = "clint" }]', "did you mean 'client'?"),
+        (MACHINES + 'steps = [{ ssh = "x", machine = "client" }]', "add network = true to client"),
+        (MACHINES, "checks nothing"),
+        (
+            '[tests.t]\nmachines = { client = {} }\nsteps = [{ wait = "x", machine = "client" }]',
+            "no machine has an image",
+        ),
+        ('[tests.t]\nmachines = { "a b" = { boots = "iso" } }\nscript = "t.py"', "invalid name of a machine"),
+        ('[tests.t]\nmachines = { class = { boots = "iso" } }\nscript = "t.py"', "invalid name of a machine"),
+        ('[tests.t]\nmachines = { a = { boots = "isso" } }\nscript = "t.py"', "isso"),
+    ],
+)
+def test_wrong_machines_are_reported(tmp_path: Path, text: str, message: str) -> None:
+    write_script(tmp_path)
+    found = problems(tmp_path, f"{text}\n")
+    assert any(message in str(problem) for problem in found), found
+
+
+@pytest.mark.slow
+def test_the_machines_of_a_test_share_a_network(stage: Path) -> None:
+    """The fake machines do not use it: each gets a card with another address, and a folder."""
+    body = """server.wait_for_console_text("up")
+    client.wait_for_console_text("up")
+    server.block()
+    server.crash()
+    server.start()
+    server.wait_for_console_text("again")
+"""
+    file = write_script(stage, body, "server: Machine, client: Machine")
+    (stage / "scenes.json").write_text(
+        json.dumps([["up", "stay"], ["up", "stay"], ["again", "stay"]]), encoding="utf-8"
+    )
+    setup = MachineSetup(BIOS, TCG, qemu=str(stage / "qemu-fake"))
+    machines = {"server": setup, "client": setup}
+    report = BootRun(machines, BootScript(file=file, seconds=60), stage / "out", "t").run()
+    assert [machine.name for machine in report.machines] == ["server", "client"]
+    for number, machine in enumerate(report.machines, 1):
+        assert f"mac=52:54:00:00:01:0{number}" in machine.command
+        assert machine.console == stage / "out" / machine.name / "console.log"
+        assert machine.console.exists()
+    assert {step.machine for step in report.steps} == {"server", "client"}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("tesseract") is None, reason="NOT TESTED: tesseract is not installed")
 def test_text_on_the_screen_is_read() -> None:

@@ -262,14 +262,15 @@ class MachineTest(GuestTest):
         entry = scope.project.entry_of(node.id)
         return entry.place((setting,)) if entry else None
 
-    def acceleration(self, work: Work[MachineContext]) -> Acceleration:
-        """Return how the machine runs on this computer. It takes a moment to find out."""
-        work.phase("probe acceleration")
-        return accel.of(architecture_of(work.context.arch), cache=work.store.memory("acceleration.json"))
-
     def boot_run(self, spec: MachineSpec, work: Work[MachineContext], folder: Path, hold: Hold | None) -> BootRun:
         """Return the run of the test with one machine."""
         script = self.boot_script(work.files)
-        setup = MachineSetup(spec, self.acceleration(work), entry=script.entry)
+        setup = MachineSetup(spec, acceleration_of(work), entry=script.entry)
         name = work.node.id.rpartition(":")[2]
         return BootRun({ONLY: setup}, script, folder, name, work.files, work.phase, hold)
+
+
+def acceleration_of(work: Work[MachineContext]) -> Acceleration:
+    """Return how the machines of a test run on this computer. It takes a moment to find out."""
+    work.phase("probe acceleration")
+    return accel.of(architecture_of(work.context.arch), cache=work.store.memory("acceleration.json"))

@@ -56,7 +56,7 @@ NODES = {
     *("seed:stage3", "seed:debian", "seed:newest", "seed:image", "seed:web", "seed:theirs"),
     *("one", "two", "three", "four", "pristine", "pristine.prepared", "system", "live", "boot", "disk-root"),
     *("live+boot.squashfs", "iso", "disk", "pxe", "net", "pack", "packages"),
-    *("bill:stage3", "release:all", "test:works", "test:loads", "test:runs", "test:again"),
+    *("bill:stage3", "release:all", "test:works", "test:loads", "test:runs", "test:again", "test:together"),
 }
 
 

@@ -40,8 +40,8 @@ ALL = {
     "pack",
     "packages",
 }
-ABOVE_LIVE = {"live", "live+boot.squashfs", "iso", "pxe", "test:works", "test:loads"}
-ALL |= {"release:all", "bill:stage3", "test:works", "test:loads", "test:runs", "test:again"}
+ABOVE_LIVE = {"live", "live+boot.squashfs", "iso", "pxe", "test:works", "test:loads", "test:together"}
+ALL |= {"release:all", "bill:stage3", "test:works", "test:loads", "test:runs", "test:again", "test:together"}
 
 
 class Site:

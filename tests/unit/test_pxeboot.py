@@ -54,7 +54,7 @@ def test_its_settings_do_not_change_other_nodes(tmp_path: Path) -> None:
     one = keys_of(project(tmp_path / "one"), SOURCES)
     changed = PXE + 'methods = ["http"]\nbase_url = "http://server/x"\nkernel_arguments = { quiet = true }\n'
     two = keys_of(project(tmp_path / "two", (PXE, changed)), SOURCES)
-    assert {name for name in one if one[name].digest != two[name].digest} == {"pxe", "test:loads"}
+    assert {name for name in one if one[name].digest != two[name].digest} == {"pxe", "test:loads", "test:together"}
 
 
 DRACUT_ALONE = BOOT + 'initramfs = { modules = ["dmsquash-live"] }\n'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -164,3 +166,13 @@ def test_what_others_must_not_get_is_refused(channel: dict[str, Any]) -> None:
 def test_what_others_may_get_passes() -> None:
     check_distributable({"channel": rules_of("stable", Channel(), GROUPS).to_dict()}, "demo-1")
     check_distributable({}, "demo-1")
+
+
+def test_the_programs_of_our_dracut_modules_need_no_owner() -> None:
+    found = []
+    for setup in (files("stagewright") / "media").glob("*/module-setup.sh"):
+        text = setup.read_text(encoding="utf-8")
+        found += re.findall(r'inst_(?:script|simple) "\$moddir/\S+" (/\S+)', text)
+    own = {path for path in found if "dmsquash" not in path}
+    assert len(own) > 2
+    assert {path for path in own if not is_generated(f"/usr{path}")} == set()

@@ -37,7 +37,7 @@ _PATTERNS = (
     r"/(?:usr/)?lib/dracut/.+",
     r"/(?:init|shutdown|\.profile|conf/.+|proc/.+|dev/.+|run/.+)",
     r"/early_cpio",
-    r"/usr/s?bin/stagewright-(?:live-root|watch)",  # of Stagewright itself, which checks the image
+    r"(?:/usr)?/(?:s?bin|lib)/stagewright-[a-z.-]+",  # of Stagewright's own dracut modules
 )
 
 _GENERATED = re.compile("|".join(_PATTERNS))

@@ -65,7 +65,7 @@ def packed(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with target.open("wb") as stream:
         tar = subprocess.Popen(isolated(words), stdout=subprocess.PIPE)
         subprocess.run(["zstd", "-q", "-1", "-T0"], stdin=tar.stdout, stdout=stream, check=True)
-        assert tar.wait() == 0
+        assert tar.wait() in (0, 1)  # 1: a test of another process linked a file meanwhile, which changes its ctime
     return target
 
 

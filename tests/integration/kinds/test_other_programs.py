@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def test_partition_tables_and_efi_partitions_are_sound(media: Media, disk: Disk,
 
 
 def test_qemu_finds_no_error_in_a_disk_image(disk: Disk) -> None:
-    assert "No errors were found" in said("qemu-img", "check", disk.project / "out" / "demo-disk-amd64-1.0.qcow2")
+    (image,) = disk.store.glob("artifacts/*/tree/*.qcow2")
+    assert "No errors were found" in said("qemu-img", "check", image)
 
 
 def test_systemd_knows_the_partitions_of_a_disk_image(disk: Disk) -> None:
@@ -92,10 +94,12 @@ def test_systemd_knows_the_partitions_of_a_disk_image(disk: Disk) -> None:
 def test_podman_imports_a_tarball(disk: Disk, tmp_path: Path) -> None:
     disk.build("packed")
     (archive,) = (disk.project / "out").glob("disk-root-*.tar.zst")
-    podman = ["podman", "--root", tmp_path / "root", "--runroot", tmp_path / "run", "--storage-driver", "vfs"]
+    short = Path(tempfile.mkdtemp(prefix="podman", dir="/tmp"))  # podman takes at most fifty characters
+    podman = ["podman", "--root", tmp_path / "root", "--runroot", short, "--storage-driver", "vfs"]
     try:
         said(*podman, "import", "--quiet", archive, "it:1")
         mounted = Path(said(*podman, "image", "mount", "it:1").strip())
         assert (mounted / "etc/hostname").read_text(encoding="utf-8") == "diskdemo\n"
     finally:
         subprocess.run([*podman, "system", "reset", "--force"], check=False, capture_output=True)
+        shutil.rmtree(short, ignore_errors=True)

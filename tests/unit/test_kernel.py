@@ -30,6 +30,9 @@ from stagewright.kernel.configure import (
 )
 from stagewright.kernel.features import (
     INITRAMFS_OPTIONS,
+    LIVE_SYSTEM_OPTIONS,
+    SQUASHFS_OPTIONS,
+    VERITY_OPTIONS,
     KernelFeatures,
     LiveRequirements,
     check_features,
@@ -39,6 +42,8 @@ from stagewright.kernel.features import (
 )
 from stagewright.kernel.find import copy_image, copy_out, find_image
 from stagewright.root.root import Root
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 UEFI = LiveRequirements("ZSTD", efi=True)
 
@@ -313,3 +318,12 @@ def test_a_copied_image_can_be_started_by_uefi(tmp_path: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         copy_image(root, "/boot/none", tmp_path / "none", efi=True)
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+@pytest.mark.parametrize("name", ["kernel.config", "repo/sys-kernel/demo-kernel/files/live.config"])
+def test_the_kernels_of_the_example_have_the_options_of_live_media(name: str) -> None:
+    """make demo-kernel takes too long for each run of the tests."""
+    text = (REPOSITORY / "examples/kernel" / name).read_text(encoding="utf-8")
+    options = dict(re.findall(r"^CONFIG_(\w+)=(.+)$", text, re.MULTILINE))
+    required = {*LIVE_SYSTEM_OPTIONS, *VERITY_OPTIONS, SQUASHFS_OPTIONS["zstd"], "DEVTMPFS", "TMPFS", "EFI_STUB"}
+    assert {option for option in required if options.get(option) not in ("y", "m")} == set()

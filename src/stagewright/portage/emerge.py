@@ -233,8 +233,9 @@ class Portage:
         return last_line(self.root, "try_compiler.sh", env=self.environment)
 
     def _emerge(self, target: str, words: Sequence[str]) -> list[str]:
-        # Only packages of other machines need this comparison: packages built here have their dependencies in their
-        # fingerprint. In an empty ROOT it is wrong: Portage 3.0.83 adds the libc to RDEPEND, and finds a change.
+        # --binpkg-changed-deps compares the dependencies of a binary package with those of its ebuild. Only packages of
+        # other machines need this: packages built here have their dependencies in their fingerprint. In an empty ROOT
+        # it is wrong: Portage 3.0.83 adds the libc to RDEPEND, and finds a change.
         changed = "y" if self.binhosts and target == "/" else "n"
         taking = ["--usepkg=y", "--binpkg-respect-use=y", f"--binpkg-changed-deps={changed}"]
         return [

@@ -90,7 +90,7 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
     live: StageRef
     boot: FilesRef
     private_channel: str = Field(default="", exclude_if=lambda name: not name)
-    """The channel of the release, if others must not get the image."""
+    """Name of the channel that keeps the medium from others, or "". It is written into os-release(5)."""
 
     def build(self, work: Work[StageContext]) -> Built:
         """Add the modules to the live root and compress it."""

@@ -53,8 +53,8 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     bootstrap: Literal["debian"]
     """The distribution to bootstrap."""
     suite: str | None = None
-    """The release, such as `bookworm`; default: that of this computer. Sources that apt does not have for another
-    release are those of this computer's release with the other name."""
+    """The release, such as `bookworm`; default: that of this computer. If apt has no sources for this release, the
+    sources of this computer's release are used, with the name of the release replaced."""
     packages: list[DebianPackage]
     """Packages to install in addition to apt and the packages that Debian marks as essential."""
     portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"
@@ -89,5 +89,8 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
         return DebianRequest(suite, tuple(sorted(self.packages)), self.portage, self._arch(pinned_arch), services)
 
     def _arch(self, pinned: str | None) -> Arch:
-        """Return the architecture of the root. A pin is for one architecture, on every computer."""
+        """Return the architecture of the root: the setting, else that of the pin, else that of this computer.
+
+        So a lock gives a root of the same architecture on every computer.
+        """
         return Arch(self.arch or (pinned if pinned in list(Arch) else None) or host_machine().arch)

@@ -76,7 +76,7 @@ def test_the_lines_for_a_shell_have_variables_tpm_and_every_option(disk: Path, l
     qemu = shlex.split(said[-1])
     assert f"if=pflash,unit=1,format=raw,file={folder}/variables.fd" in qemu
     assert f"if=none,id=disk,snapshot=on,format=raw,file={disk}" in qemu
-    assert f"if=none,id=empty,format=qcow2,file={folder}/empty.qcow2" in qemu
+    assert f"if=none,id=drive1,format=qcow2,file={folder}/empty.qcow2" in qemu
     assert "user,id=net,hostfwd=tcp:127.0.0.1:2222-:22" in qemu
     assert "tpm-crb,tpmdev=tpm0" in qemu
     assert qemu[qemu.index("-m") + 1] == "512"
@@ -109,7 +109,7 @@ def test_writes_are_kept_in_a_layer_of_the_folder(disk: Path, lines: Lines, tmp_
 
 
 def test_a_disk_of_the_folder_itself_is_used_as_it_is(lines: Lines, tmp_path: Path) -> None:
-    made = disks.empty(tmp_path / "vm", disks.disk_size("1G"))
+    made = disks.empty(tmp_path / "vm" / disks.EMPTY, disks.disk_size("1G"))
     qemu = shlex.split(lines(made, "--qemu", "--keep", tmp_path / "vm")[-1])
     assert f"if=none,id=disk,format=qcow2,file={made}" in qemu
 
@@ -156,6 +156,11 @@ def test_the_command_line_of_virt_install(disk: Path, network_set: Path, lines: 
         ["--secure", "--firmware", "bios"],
         ["--disk", "5"],
         ["--disk", "0G"],
+        ["--disk", "1G,serial=a b"],
+        ["--disk", "1G,bus=floppy"],
+        ["--disk", "1G,name=x"],
+        ["--from-disk"],
+        ["--from-disk", "--disk", "1G"],
         ["--forward", "22"],
         ["--forward", "0:22"],
         ["--append", "x"],
@@ -220,10 +225,26 @@ def test_a_folder_that_another_machine_uses_is_named(disk: Path, lines: Lines, t
 
 
 def test_an_empty_disk_keeps_its_size(disk: Path, lines: Lines, tmp_path: Path) -> None:
-    disks.empty(tmp_path / "vm", disks.disk_size("1G"))
+    disks.empty(tmp_path / "vm" / disks.EMPTY, disks.disk_size("1G"))
     said = lines(disk, "--libvirt-xml", "--keep", tmp_path / "vm", "--disk", "2G", code=Exit.INVALID)
     assert "1024 MiB, not 2048 MiB" in said[0]
     assert lines(disk, "--libvirt-xml", "--keep", tmp_path / "vm", "--disk", "1G")
+
+
+def test_what_was_installed_is_started_without_the_image(disk: Path, lines: Lines, tmp_path: Path) -> None:
+    disks_of_machine = ("--disk", "1G", "--disk", "2G,serial=data,bus=nvme", "--keep", tmp_path / "vm")
+    made = lines(disk, "--qemu", *disks_of_machine)
+    assert f"qemu-img create -q -f qcow2 {tmp_path}/vm/empty-2.qcow2 {2 << 30}" in made
+    (*before, qemu) = lines(disk, "--qemu", "--from-disk", *disks_of_machine)
+    assert not any("qemu-img" in line for line in before)
+    assert str(disk) not in qemu
+    assert f"format=qcow2,file={tmp_path}/vm/empty.qcow2" in qemu
+    assert "nvme,id=disk2,drive=drive2,serial=data" in qemu
+    (line,) = lines(disk, "--virt-install", "--from-disk", *disks_of_machine)
+    assert f"--import --disk path={tmp_path}/vm/empty.qcow2,format=qcow2,bus=virtio,serial=disk1" in line
+    root = ET.fromstring("\n".join(lines(disk, "--libvirt-xml", "--from-disk", *disks_of_machine)))
+    assert [item.get("dev") for item in root.findall("devices/disk/target")] == ["vdb", "nvme1n1"]
+    assert root.findtext("devices/disk/serial") == "disk1"
 
 
 @pytest.mark.skipif(shutil.which("osinfo-query") is None, reason="NOT TESTED: no libosinfo")

@@ -36,7 +36,13 @@ from stagewright.vm.ssh import KeyBy
 )
 @click.option("--arch", type=click.Choice(["amd64", "arm64"]), help="The architecture (default: that of the image).")
 @click.option("--append", metavar="ARGUMENTS", help="Start the kernel directly, with more arguments.")
-@click.option("--disk", metavar="SIZE", help="Add an empty disk, such as 10G.")
+@click.option(
+    "--disk",
+    multiple=True,
+    metavar="SIZE[,serial=NAME][,bus=BUS]",
+    help="Add an empty disk, such as 10G. BUS is virtio, scsi or nvme. Can be repeated.",
+)
+@click.option("--from-disk", is_flag=True, help="Start from the disks of --disk and --keep, without the image.")
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
@@ -89,7 +95,8 @@ def command(ctx: click.Context, /, image: str, **options: Any) -> int:
       stagewright boot iso --firmware bios --memory 2048
       stagewright boot iso --append "rd.break"        its kernel with more arguments
       stagewright boot iso --disk 10G --keep vm       install to a disk that stays
-      stagewright boot vm/empty.qcow2                 start what was installed
+      stagewright boot iso --disk 10G --keep vm --from-disk
+                                                      start what was installed
       stagewright boot out/disk.qcow2 --keep vm --tpm
       stagewright boot disk --ssh -- systemctl --failed
       stagewright boot iso --graphic --screenshot menu.png

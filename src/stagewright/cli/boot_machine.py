@@ -23,6 +23,7 @@ from stagewright.run import paste
 from stagewright.store.reading import ReadOnlyStore
 from stagewright.vm import accel, disks, ssh
 from stagewright.vm.accel import Acceleration
+from stagewright.vm.disks import EmptyDisk
 from stagewright.vm.display import Graphic, viewer_of
 from stagewright.vm.folder import kept_folder, temporary_folder
 from stagewright.vm.interactive import shell_lines
@@ -47,7 +48,8 @@ class Wanted:
     variables: Path | None = None
     arch: str | None = None
     append: str | None = None
-    disk: str | None = None
+    disk: tuple[str, ...] = ()
+    from_disk: bool = False
     keep: Path | None = None
     tpm: bool = False
     network: bool = False
@@ -87,6 +89,11 @@ class Wanted:
         if self.screenshot and not os.access(self.screenshot.absolute().parent, os.W_OK):
             what = f"--screenshot {self.screenshot}: cannot be written"
             raise StagewrightError(Reason.USAGE, what, hint="name a file in a folder that exists")
+        if self.from_disk and not (self.disk and self.keep):
+            what = "--from-disk: no disks that an earlier start has kept"
+            raise StagewrightError(Reason.USAGE, what, hint="repeat --disk and --keep of the earlier start")
+        if self.from_disk and self.append is not None:
+            raise StagewrightError(Reason.USAGE, "--from-disk and --append exclude each other", hint="remove one")
         if self.secure and self.firmware == "bios":
             raise StagewrightError(Reason.USAGE, "--secure: a BIOS has no Secure Boot", hint="remove --firmware bios")
 
@@ -105,6 +112,11 @@ class Wanted:
     def forwards(self) -> list[tuple[int, int]]:
         """The forwarded ports, each with that of the machine. Raises ``USAGE``."""
         return [_ports(word) for word in self.forward]
+
+    @property
+    def empty_disks(self) -> list[EmptyDisk]:
+        """The empty disks. Raises ``USAGE``."""
+        return [disks.disk_of(words, number) for number, words in enumerate(self.disk, 1)]
 
     @property
     def for_libvirt(self) -> bool:
@@ -176,7 +188,8 @@ def _spec(
         spec = attach.attached(spec, image.path)
     spec = _with_disks(spec, wanted, folder)
     direct = None
-    if wanted.append is not None or image.is_set or (wanted.virt_install and image.is_iso):
+    direct_too = wanted.append is not None or image.is_set or (wanted.virt_install and image.is_iso)
+    if direct_too and not wanted.from_disk:
         direct = _direct(image, work)
         words = direct.on_serial(SERIAL[spec.architecture])
         kernel, initramfs = direct.copies if image.is_set or not wanted.prints else _copies(folder)
@@ -185,11 +198,11 @@ def _spec(
 
 
 def _with_disks(spec: MachineSpec, wanted: Wanted, folder: Path) -> MachineSpec:
-    """Return the machine with its empty disk, and with a disk that keeps writes. The files are made unless printed."""
-    if wanted.disk:
-        size = disks.disk_size(wanted.disk)
-        path = folder / disks.EMPTY if wanted.qemu else disks.empty(folder, size)
-        spec = replace(spec, empty_disk=path)
+    """Return the machine with empty disks, and with a disk that keeps writes. The files are made unless printed."""
+    empty = disks.placed(wanted.empty_disks, folder)
+    spec = replace(spec, empty_disks=empty if wanted.qemu else disks.made(empty, folder))
+    if wanted.from_disk:
+        return spec.from_disk()
     if wanted.keep and spec.disk and spec.disk.parent != folder:
         spec = replace(spec, disk=disks.layer(spec.disk, folder))
     if wanted.keep and spec.usb:
@@ -221,9 +234,8 @@ def _ports(word: str) -> tuple[int, int]:
 def _preparation(image: BootImage, wanted: Wanted, direct: DirectBoot | None, folder: Path) -> list[str]:
     """Return the lines for a shell that make the disk, the kernel and the initramfs of a machine."""
     lines: list[list[str | Path]] = []
-    if wanted.disk:
-        size = str(disks.disk_size(wanted.disk))
-        lines.append(["qemu-img", "create", "-q", "-f", "qcow2", folder / disks.EMPTY, size])
+    for disk in () if wanted.from_disk else disks.placed(wanted.empty_disks, folder):
+        lines.append(["qemu-img", "create", "-q", "-f", "qcow2", disk.path, str(disk.size)])
     if direct and image.is_iso:
         words: list[str | Path] = ["xorriso", "-osirrox", "on", "-indev", image.path]
         for name, path in zip((direct.kernel, direct.initramfs), _copies(folder), strict=True):
@@ -241,7 +253,7 @@ def _for_libvirt(
 
     Raises ``USAGE`` without a folder for the layer.
     """
-    if (spec.disk or spec.usb or spec.empty_disk) and not wanted.keep:
+    if (spec.disk or spec.usb or spec.empty_disks) and not wanted.keep:
         what = "libvirt writes to the disks of a machine, but images are not changed"
         raise StagewrightError(Reason.USAGE, what, hint="add --keep FOLDER: the disks are made there")
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", image.path.stem)

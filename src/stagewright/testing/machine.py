@@ -10,27 +10,27 @@ import contextlib
 import re
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from stagewright import run
 from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
-from stagewright.testing.guest import Guest
 from stagewright.testing.host_checks import Url, fetch, no_network, receive, run_by_ssh, send
-from stagewright.testing.keyboard import keys_of, keys_of_character
+from stagewright.testing.keyboard import keys_of
 from stagewright.testing.lan import Lan
 from stagewright.testing.results import MachineResult
-from stagewright.testing.screen import Region, check_tesseract, digest, text_of
+from stagewright.testing.screen_guest import GuestWithScreen
 from stagewright.testing.setup import ISOLATED, SCREEN, MachineSetup
 from stagewright.testing.shell import failed
 from stagewright.testing.timeline import ONLY, Timeline
 from stagewright.vm import accel
 from stagewright.vm.console import Console, shorten
 from stagewright.vm.console_scan import Scan
+from stagewright.vm.disks import disk_of
 from stagewright.vm.failures import final_ones
 from stagewright.vm.known_failures import FINAL_FAILURES, NEEDS_ONE_BOOT_OPTION
 from stagewright.vm.machine import Machine as VirtualMachine
@@ -46,7 +46,7 @@ _DOWN, _ENTER = "\x1b[B", "\r"
 _ATTEMPTS = 10
 
 
-class Machine(Guest):
+class Machine(GuestWithScreen):
     """A virtual machine. Its console, shell and services are used as those of every :class:`Guest`.
 
     A method that needs the machine to run starts it. ``stop`` ends it; so does the end of a ``with`` block.
@@ -71,11 +71,14 @@ class Machine(Guest):
         cpus: int = 2,
         firmware: FirmwareKind = "uefi",
         network: bool = False,
+        disks: Sequence[str] = (),
+        tpm: bool = False,
         timeout: float = 600,
     ) -> Machine:
         """Return a machine with an ISO image as its disc, or another image as its disk, for tests without a project.
 
-        ``folder`` gets the results. ``memory`` is in MiB. ``timeout`` is the limit of the whole test in seconds.
+        ``folder`` gets the results. ``memory`` is in MiB. ``disks`` are sizes of empty disks, such as ``8G`` or
+        ``8G,serial=NAME,bus=nvme``.``timeout`` is the limit of the whole test in seconds.
         """
         path, place = Path(image).absolute(), Path(folder).absolute()
         spec = MachineSpec(
@@ -85,6 +88,8 @@ class Machine(Guest):
             cpus=cpus,
             network="user" if network else "none",
             user_network=ISOLATED if network else (),
+            empty_disks=tuple(disk_of(words, number) for number, words in enumerate(disks, 1)),
+            tpm=tpm,
         )
         spec = replace(spec, cdrom=path) if path.suffix == ".iso" else replace(spec, disk=path)
         setup = MachineSetup(spec, accel.of(spec.architecture))
@@ -112,16 +117,26 @@ class Machine(Guest):
         """True if the machine is switched on."""
         return self._vm is not None and self._vm.running()
 
+    @property
+    def disks(self) -> tuple[Path, ...]:
+        """Files of the empty disks in the order of the settings: qcow2, to be read while the machine is off."""
+        return tuple(disk.path for disk in self._setup.spec.empty_disks)
+
     # power
 
-    def start(self) -> None:
-        """Switch the machine on. A machine that was stopped starts with what is on its disks."""
+    def start(self, *, from_disk: bool = False) -> None:
+        """Switch the machine on. A machine that was stopped starts with what is on its disks.
+
+        With ``from_disk`` it starts without the tested image, from its empty disks, as it does each time after that.
+        """
         if self.is_running:
             return
         first = self._vm is None
         with self.step("start" if first else "start again"):
             if first:
                 self._setup = self._setup.prepared(self.folder)
+            if from_disk:
+                self._setup = self._setup.from_disk()
             cards = [self._setup.lan.card(self.name)] if self._setup.lan else []
             vm = VirtualMachine(
                 self._setup.spec,
@@ -163,15 +178,18 @@ class Machine(Guest):
             self.picture()
             self.stop()
 
-    def reboot(self, timeout: float | None = None) -> None:
-        """Reboot the machine, by its shell or by Ctrl-Alt-Delete. The console goes on."""
+    def reboot(self, timeout: float | None = None, *, from_disk: bool = False) -> None:
+        """Reboot the machine, by its shell or by Ctrl-Alt-Delete. The console goes on.
+
+        With ``from_disk`` the tested image is removed meanwhile, and the machine starts from its empty disks.
+        """
+        if from_disk:
+            self._reboot_from_disk(timeout)
+            return
         with self.step("reboot"):
             control = self._running().control
             control.execute("set-action", reboot="reset")  # otherwise QEMU ends
-            if self._has_shell:
-                self.console.send("reboot\n")
-            else:
-                self._press(keys_of("ctrl-alt-delete"))
+            self._ask_for_reboot()
             try:
                 done = control.wait_for_event("RESET", self.timeline.left(timeout))
             except (EOFError, OSError) as error:
@@ -182,62 +200,31 @@ class Machine(Guest):
             self.console.skip()
             self._has_shell, self._ssh = False, []
 
+    def _reboot_from_disk(self, timeout: float | None) -> None:
+        with self.step("reboot from disk"):
+            without_image = self._setup.from_disk()  # raises before anything happens
+            self._running()
+            self._ask_for_reboot()
+            if not self.console.wait_end(self.timeline.left(timeout)):
+                raise self.console.error("timed out", "the reboot")
+            self.stop()
+            self._setup = without_image
+            self.start()
+
+    def _ask_for_reboot(self) -> None:
+        if self._has_shell:
+            self.console.send("reboot\n")
+        else:
+            self._press(keys_of("ctrl-alt-delete"))
+
     def press_power(self) -> None:
         """Press the power button. A guest that handles ACPI events shuts down."""
         self._running().powerdown()
 
-    # keyboard and screen
-
-    def send_keys(self, *combinations: str) -> None:
-        """Press keys of the keyboard, such as ``ctrl-alt-f2`` or ``enter``, one combination after the other."""
-        with self.step(f"press {' '.join(combinations)}"):
-            for combination in combinations:
-                self._press(keys_of(combination))
-
-    def send_chars(self, text: str) -> None:
-        """Type on the keyboard, with a US layout."""
-        with self.step(f"type {shorten(text)} on the keyboard"):
-            for character in text:
-                self._press(keys_of_character(character))
-
-    def screenshot(self, name: str = "screenshot") -> Path:
-        """Save a picture of the screen as ``NAME.png`` in the folder of the test. Return its path."""
-        with self.step(f"screenshot {name}"):
-            return self._running().screenshot(self.folder / f"{name}.png")
-
-    def screen_digest(self, region: Region | None = None) -> str:
-        """Return the digest of the pixels of the screen, or of a region."""
-        path = self.folder / "screen.ppm"
-        self._running().control.execute("screendump", filename=str(path.resolve()), limit=20)
-        return digest(path, region)
-
-    def wait_for_screen(self, expected: str, region: Region | None = None, timeout: float | None = None) -> None:
-        """Wait until the screen, or a region of it, has a digest. The error has the digest that was found last."""
-        where = f"the region {region}" if region else "the screen"
-        found = ""
-
-        def attempt() -> bool:
-            nonlocal found
-            found = self.screen_digest(region)
-            return found == expected
-
-        with self.step(f"compare {where}"):
-            try:
-                self.wait_until(f"{where} to look as expected", attempt, timeout)
-            except StagewrightError as error:
-                error.detail = f"found digest {found}\n{error.detail}"
-                raise
-
-    def screen_text(self) -> str:
-        """Return the text on the screen, as tesseract reads it. Raises ``MISSING_TOOL`` if it is not installed."""
-        return text_of(self._running().screenshot(self.folder / SCREEN))
-
-    def wait_for_screen_text(self, pattern: str, timeout: float | None = None) -> None:
-        """Wait until tesseract reads text on the screen that matches a regular expression."""
-        with self.step(f"wait for {pattern} on the screen"):
-            check_tesseract()
-            seen = re.compile(pattern, re.MULTILINE)
-            self.wait_until(f"/{pattern}/ on the screen", lambda: bool(seen.search(self.screen_text())), timeout)
+    def unplug_disk(self, number: int = 1) -> None:
+        """Remove an empty disk while the machine runs; 1 is the first. The disk must have ``bus = "scsi"``."""
+        with self.step(f"unplug disk {number}"):
+            self._running().control.execute("device_del", id=f"disk{number}")
 
     # network
 
@@ -365,10 +352,6 @@ class Machine(Guest):
         if self._setup.lan is None:
             raise StagewrightError(Reason.USAGE, f"{self.name}: no network with other machines", hint="add machines")
         return self._setup.lan
-
-    def _press(self, keys: list[dict[str, Any]]) -> None:
-        self._running().control.execute("send-key", keys=keys)
-        time.sleep(_BETWEEN / 3)  # QEMU holds a key for 0.1 s
 
     def _choose(self) -> None:
         """Choose a line of the boot menu by keys. Firmware and loaders accept keys from a serial console."""

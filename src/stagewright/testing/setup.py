@@ -38,17 +38,22 @@ class MachineSetup:
     lan: Lan | None = None
     access: Access | None = None
 
+    def from_disk(self) -> MachineSetup:
+        """Return the machine without the tested image: it starts from its empty disks. Raises ``USAGE``."""
+        return replace(self, spec=self.spec.from_disk(), entry=1)
+
     def prepared(self, folder: Path) -> MachineSetup:
         """Return the machine with its firmware, a key for SSH, and new layers of its disks in a folder.
 
         Raises ``MISSING_TOOL``, ``MISSING_FILE`` or ``NO_FIRMWARE``.
         """
         check(self.spec, self.qemu)
-        for name in (SCREEN, disks.LAYER, f"{disks.LAYER}.image", disks.VARIABLES):
+        empty = disks.placed(self.spec.empty_disks, folder)
+        for name in (SCREEN, disks.LAYER, f"{disks.LAYER}.image", disks.VARIABLES, *(disk.path.name for disk in empty)):
             (folder / name).unlink(missing_ok=True)
         for name in ("tpm", "usb"):
             shutil.rmtree(folder / name, ignore_errors=True)
-        spec, access = replace(self.spec, keep_writes=True), None
+        spec, access = replace(self.spec, keep_writes=True, empty_disks=disks.made(empty, folder)), None
         if spec.network == "user" and shutil.which("ssh-keygen", path=run.PATH):
             access = new_access(folder, by_vsock=False)
             spec = with_access(spec, access, KeyBy.CREDENTIAL)

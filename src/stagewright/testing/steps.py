@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import StagewrightError
@@ -22,6 +22,19 @@ from stagewright.testing.host_checks import Url
 from stagewright.testing.machine import Machine
 from stagewright.testing.screen import Region
 from stagewright.vm.console import shorten
+
+DISK = "disk"
+"""Value of `start` and `reboot`: without the image, from the disk of the test."""
+
+
+def _true_or_disk(value: bool | str) -> bool | str:
+    if isinstance(value, str) and value != DISK:
+        facts = {"value": repr(value), "hint": f'write true or "{DISK}"'}
+        raise PydanticCustomError("disk", "invalid value {value}", facts)
+    return value
+
+
+TrueOrDisk = Annotated[bool | str, AfterValidator(_true_or_disk)]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Pixel = Annotated[int, Field(ge=0, le=65535)]
@@ -107,10 +120,10 @@ class Step(Section):
     """Wait for an answer of a web server in the machine: `http://:80/path`. Needs `network`."""
     ssh: str | None = None
     """Run a command as root over SSH. Needs `network`."""
-    start: bool | None = None
-    """Switch a machine on. Otherwise the first step of a machine does it."""
-    reboot: bool | None = None
-    """Reboot the machine and go on."""
+    start: TrueOrDisk | None = None
+    """Switch a machine on. Otherwise the first step of a machine does it. `disk`: without the image, from its disk."""
+    reboot: TrueOrDisk | None = None
+    """Reboot the machine and go on. `disk`: remove the image, and start from the empty disk of the test."""
     crash: bool | None = None
     """Switch the machine off at once."""
     poweroff: bool | None = None
@@ -163,6 +176,11 @@ class Step(Section):
     def needs_machine(self) -> bool:
         """True if a container cannot do it."""
         return self.verb in MACHINE_VERBS
+
+    @property
+    def needs_disk(self) -> bool:
+        """True if it needs an empty disk."""
+        return DISK in (self.start, self.reboot)
 
     @property
     def needs_network(self) -> bool:
@@ -250,8 +268,8 @@ _MACHINE_ACTIONS: dict[str, Callable[[Step, Machine], object]] = {
     "ssh": lambda step, machine: machine.ssh(
         str(step.ssh), status=step.status or 0, expect=step.expect or "", timeout=step.timeout
     ),
-    "start": lambda step, machine: machine.start(),
-    "reboot": lambda step, machine: machine.reboot(step.timeout),
+    "start": lambda step, machine: machine.start(from_disk=step.start == DISK),
+    "reboot": lambda step, machine: machine.reboot(step.timeout, from_disk=step.reboot == DISK),
     "crash": lambda step, machine: machine.crash(),
 }
 

@@ -5,8 +5,11 @@ Images in the store are never written to.
 
 from __future__ import annotations
 
+import enum
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
@@ -39,13 +42,89 @@ _MAGIC = {
 
 _UNITS = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
+SIZE = r"0*[1-9]\d{0,5}[MGTmgt]"
+"""Pattern of the size of a disk."""
+
+SERIAL = r"[A-Za-z0-9_-]{1,20}"
+"""Pattern of a serial number. virtio and NVMe have 20 bytes for it."""
+
+
+class DiskBus(enum.StrEnum):
+    """The bus of an empty disk. Linux names the disk vda, sda or nvme0n1."""
+
+    VIRTIO = "virtio"
+    SCSI = "scsi"
+    NVME = "nvme"
+
+    @property
+    def device(self) -> str:
+        """QEMU's device, with the options that do not depend on the disk."""
+        match self:
+            case DiskBus.VIRTIO:
+                return "virtio-blk-pci,werror=report"  # the guest sees a full disk; by default QEMU stops the machine
+            case DiskBus.SCSI:
+                return "scsi-hd,bus=disks.0,werror=report"
+        return "nvme"
+
+
+@dataclass(frozen=True)
+class EmptyDisk:
+    """An empty disk to make. ``size`` is in bytes.
+
+    ``serial`` is the serial number, which is a part of the names in /dev/disk/by-id. ``path`` is the qcow2 file, once
+    it is known.
+    """
+
+    size: int
+    serial: str = "disk1"
+    bus: DiskBus = DiskBus.VIRTIO
+    path: Path = field(default_factory=Path)
+
 
 def disk_size(word: str) -> int:
     """Return the bytes in a size with a unit: ``10G``. Raises ``USAGE``."""
-    found = re.fullmatch(r"(\d{1,6})([MGT])", word.upper())
-    if not found or not int(found[1]):
-        raise StagewrightError(Reason.USAGE, f"--disk {word}: not a size", hint="write a number and M, G or T: 10G")
-    return int(found[1]) * _UNITS[found[2]]
+    if not re.fullmatch(SIZE, word):
+        raise StagewrightError(Reason.USAGE, f"disk {word}: not a size", hint="write a number and M, G or T: 10G")
+    return int(word[:-1]) * _UNITS[word[-1].upper()]
+
+
+def disk_of(words: str, number: int) -> EmptyDisk:
+    """Return the disk that an option describes: ``10G`` or ``10G,serial=NAME,bus=nvme``. Raises ``USAGE``."""
+    size, *others = words.split(",")
+    known = {"serial": f"disk{number}", "bus": DiskBus.VIRTIO.value}
+    for word in others:
+        name, _, value = word.partition("=")
+        if name not in known:
+            hint = f"write {size},serial=NAME,bus=nvme"
+            raise StagewrightError(Reason.USAGE, f"disk {words}: unknown word {word!r}", hint=hint)
+        known[name] = value
+    if not re.fullmatch(SERIAL, known["serial"]):
+        hint = "write up to 20 letters, digits, - and _"
+        raise StagewrightError(Reason.USAGE, f"disk {words}: not a serial number ({known['serial']!r})", hint=hint)
+    if known["bus"] not in list(DiskBus):
+        hint = f"write {', '.join(DiskBus)}"
+        raise StagewrightError(Reason.USAGE, f"disk {words}: not a bus ({known['bus']!r})", hint=hint)
+    return EmptyDisk(disk_size(size), known["serial"], DiskBus(known["bus"]))
+
+
+def empty_name(number: int) -> str:
+    """Return the name of an empty disk's file. The first number is 1."""
+    return EMPTY if number == 1 else f"empty-{number}.qcow2"
+
+
+def placed(disks: Sequence[EmptyDisk], folder: Path) -> tuple[EmptyDisk, ...]:
+    """Return the disks with their paths in a folder. The files may be missing."""
+    return tuple(
+        EmptyDisk(disk.size, disk.serial, disk.bus, folder / empty_name(number)) for number, disk in enumerate(disks, 1)
+    )
+
+
+def made(disks: Sequence[EmptyDisk], folder: Path) -> tuple[EmptyDisk, ...]:
+    """Return the disks with their files in a folder, which are made if they are missing."""
+    found = placed(disks, folder)
+    for disk in found:
+        empty(disk.path, disk.size)
+    return found
 
 
 def check_disk(image: Path) -> None:
@@ -92,18 +171,17 @@ def layer(image: Path, folder: Path) -> Path:
     return path
 
 
-def empty(folder: Path, size: int) -> Path:
+def empty(path: Path, size: int) -> Path:
     """Return an empty disk of a size in bytes. Makes it if it is missing. It uses no space until it is written to.
 
-    Raises: INVALID_VALUE if the folder has a disk of another size.
+    Raises: INVALID_VALUE if the file is a disk of another size.
     """
-    path = folder / EMPTY
     if path.exists():
         found = json.loads(run(["qemu-img", "info", "--force-share", "--output=json", path]).stdout)["virtual-size"]
         if found != size:
             what = f"{path}: has another size ({found >> 20} MiB, not {size >> 20} MiB)"
             raise StagewrightError(Reason.INVALID_VALUE, what, hint="leave --disk as it was, or name another folder")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         run(["qemu-img", "create", "-q", "-f", "qcow2", path, str(size)])
     return path

@@ -7,12 +7,12 @@ users have their own libvirt, which refuses this setting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from stagewright.run import paste
+from stagewright.vm.disks import DiskBus
 from stagewright.vm.machine_spec import MachineSpec
 
 OSINFO = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
@@ -49,9 +49,9 @@ def virt_install(domain: Domain) -> str:
     words += ["--virt-type", domain.kind, "--arch", spec.architecture, "--os-variant", domain.os_variant]
     words += ["--graphics", domain.graphic or "none", "--console", "pty"]
     words += _source(domain)
-    if spec.empty_disk:
-        words += ["--disk", f"path={spec.empty_disk},format=qcow2,bus=virtio"]
-    elif not spec.disk:
+    for disk in spec.empty_disks:
+        words += ["--disk", f"path={disk.path},format=qcow2,bus={disk.bus},serial={disk.serial}"]
+    if not (spec.empty_disks or spec.disk):
         words += ["--disk", "none"]
     words += ["--network", "user,model=virtio" if spec.network == "user" else "none"]
     words += ["--boot", _firmware(spec)] if spec.is_uefi else []
@@ -69,6 +69,8 @@ def _source(domain: Domain) -> list[str]:
         return ["--cdrom", str(spec.cdrom)]
     if spec.disk:
         return ["--import", "--disk", f"path={spec.disk},format=qcow2,bus=virtio"]
+    if not spec.kernel:
+        return ["--import"]
     kernel = f"kernel={spec.kernel},initrd={spec.initrd},kernel_args_overwrite=yes"
     return ["--import", "--install", f'{kernel},kernel_args="{spec.append}"']
 
@@ -129,14 +131,17 @@ def _add_os(root: ET.Element, spec: MachineSpec) -> None:
 
 def _add_disks(devices: ET.Element, spec: MachineSpec, *, system: bool) -> None:
     """Add the disks in the order of boot, as QEMU's command line has them (machine_spec.py)."""
-    if spec.cdrom:
+    if spec.cdrom or any(disk.bus is DiskBus.SCSI for disk in spec.empty_disks):
         ET.SubElement(devices, "controller", type="scsi", model="virtio-scsi")
-    media: Sequence[tuple[Path | None, str, str, str]] = (
-        (spec.cdrom, "cdrom", "raw", "sda scsi"),
-        (spec.disk, "disk", "qcow2", "vda virtio"),
-        (spec.empty_disk, "disk", "qcow2", "vdb virtio"),
-    )
-    for order, (path, device, kind, place) in enumerate(media, 1):
+    media: list[tuple[Path | None, str, str, str, str]] = [
+        (spec.cdrom, "cdrom", "raw", "sda scsi", ""),
+        (spec.disk, "disk", "qcow2", "vda virtio", ""),
+    ]
+    for number, empty in enumerate(spec.empty_disks, 1):
+        name = {DiskBus.VIRTIO: "vd", DiskBus.SCSI: "sd", DiskBus.NVME: "nvme"}[empty.bus]
+        end = f"{number - 1}n1" if empty.bus is DiskBus.NVME else chr(ord("a") + number)
+        media.append((empty.path, "disk", "qcow2", f"{name}{end} {empty.bus}", empty.serial))
+    for order, (path, device, kind, place, serial) in enumerate(media, 1):
         if path is None:
             continue
         target, bus = place.split()
@@ -148,4 +153,6 @@ def _add_disks(devices: ET.Element, spec: MachineSpec, *, system: bool) -> None:
         ET.SubElement(disk, "target", dev=target, bus=bus)
         if device == "cdrom":
             ET.SubElement(disk, "readonly")
+        if serial:
+            _add(disk, "serial", serial)
         ET.SubElement(disk, "boot", order=str(order))

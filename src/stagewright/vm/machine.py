@@ -35,9 +35,9 @@ class Card:
     address: str
 
     def arguments(self, number: int) -> list[str]:
-        """Return QEMU's arguments. Its boot index is after those of the media and the card of ``network``."""
+        """Return QEMU's arguments. Its boot index is after those of all disks and of the card of ``network``."""
         words = ["-netdev", f"socket,id=cable{number},fd={self.cable.fileno()}"]
-        return [*words, "-device", f"virtio-net-pci,netdev=cable{number},mac={self.address},bootindex={6 + number}"]
+        return [*words, "-device", f"virtio-net-pci,netdev=cable{number},mac={self.address},bootindex={100 + number}"]
 
 
 class Machine:

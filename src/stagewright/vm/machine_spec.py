@@ -14,6 +14,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import firmware as uefi
 from stagewright.vm import tpm
 from stagewright.vm.accel import INSTALL, Acceleration
+from stagewright.vm.disks import DiskBus, EmptyDisk
 from stagewright.vm.firmware import Firmware
 
 TAP = "tap0"
@@ -35,6 +36,9 @@ class Platform:
     display: tuple[str, ...]
     bios: bool = False
 
+
+_FIRST_DISK, _LAST = 10, 90
+"""Boot indexes: the one before that of the first empty disk, and one after all disks."""
 
 PLATFORMS = {
     "x86_64": Platform("qemu-system-x86_64", "q35", ("-vga", "std"), bios=True),
@@ -62,9 +66,10 @@ class MachineSpec:
     Without ``firmware``, QEMU starts a kernel directly, without a boot loader. ``variables`` is a file with initial
     UEFI variables, for example with other keys. Disks are raw unless their name ends in ``.qcow2``. Writes of the guest
     to ``disk`` and ``usb`` are discarded unless ``keep_writes`` is set, because a test must not change the tested
-    image. Firmware tries kernel, CD, USB, disk, network in this order. ``empty_disk`` is a qcow2 disk that the guest
-    may always write to. ``user_network`` adds options to ``-netdev user`` (``tftp=...``, ``bootfile=...``,
-    ``hostfwd=...``). ``screen`` are QEMU's arguments for the screen, ``extra`` are further ones.
+    image. Firmware tries kernel, CD, USB, disk, network, empty disks in this order; with ``disks_first`` it tries the
+    empty disks before the network. ``empty_disks`` are qcow2 disks that the guest may always write to. ``user_network``
+    adds options to ``-netdev user`` (``tftp=...``, ``bootfile=...``, ``hostfwd=...``). ``screen`` are QEMU's arguments
+    for the screen, ``extra`` are further ones.
     """
 
     firmware: FirmwareKind | None = "uefi"
@@ -75,7 +80,7 @@ class MachineSpec:
     cdrom: Path | None = None
     disk: Path | None = None
     usb: Path | None = None
-    empty_disk: Path | None = None
+    empty_disks: tuple[EmptyDisk, ...] = ()
     tpm: bool = False
     kernel: Path | None = None
     initrd: Path | None = None
@@ -83,6 +88,7 @@ class MachineSpec:
     network: Literal["none", "user", "tap"] = "none"
     user_network: tuple[str, ...] = ()
     keep_writes: bool = False
+    disks_first: bool = False
     screen: tuple[str, ...] = ("-display", "none")
     extra: tuple[str, ...] = ()
 
@@ -125,7 +131,19 @@ class MachineSpec:
     def boot_options(self) -> int:
         """Return the number of boot options of the firmware. Without iPXE, UEFI tries PXE and then HTTP."""
         network = {"none": 0, "user": 1, "tap": 2 if self.is_uefi else 1}[self.network]
-        return sum(map(bool, (self.cdrom, self.disk, self.usb, self.kernel))) + network
+        media = sum(map(bool, (self.cdrom, self.disk, self.usb, self.kernel)))
+        return (media or len(self.empty_disks)) + network
+
+    def from_disk(self) -> MachineSpec:
+        """Return the same machine without image and kernel: it starts from its empty disks, before the network.
+
+        Raises: USAGE if the machine does not have an empty disk, or no firmware.
+        """
+        if not self.empty_disks or self.firmware is None:
+            what = "firmware" if self.empty_disks else "empty disk"
+            hint = "" if self.empty_disks else 'add disk = "8G" to the test'
+            raise StagewrightError(Reason.USAGE, f"the machine has no {what} to start from its disk", hint=hint)
+        return replace(self, cdrom=None, usb=None, disk=None, kernel=None, initrd=None, append="", disks_first=True)
 
 
 def command_line(
@@ -175,9 +193,17 @@ def _media(spec: MachineSpec) -> list[str]:
     if spec.disk:
         words += ["-drive", f"if=none,id=disk,{keep}format={_format(spec.disk)},file={_quoted(spec.disk)}"]
         words += ["-device", f"virtio-blk-pci,drive=disk,bootindex=3,{report}"]
-    if spec.empty_disk:
-        words += ["-drive", f"if=none,id=empty,format=qcow2,file={_quoted(spec.empty_disk)}"]
-        words += ["-device", f"virtio-blk-pci,drive=empty,bootindex=5,{report}"]
+    return words + _empty_disks(spec)
+
+
+def _empty_disks(spec: MachineSpec) -> list[str]:
+    words: list[str] = []
+    if any(disk.bus is DiskBus.SCSI for disk in spec.empty_disks):
+        words += ["-device", "virtio-scsi-pci,id=disks"]
+    for number, disk in enumerate(spec.empty_disks, 1):
+        words += ["-drive", f"if=none,id=drive{number},format=qcow2,file={_quoted(disk.path)}"]
+        own = f"id=disk{number},drive=drive{number},serial={disk.serial},bootindex={_FIRST_DISK + number}"
+        words += ["-device", f"{disk.bus.device},{own}"]
     return words
 
 
@@ -194,7 +220,7 @@ def _network(spec: MachineSpec) -> list[str]:
         backend = f"tap,id=net,ifname={TAP},script=no,downscript=no"
     else:
         backend = ",".join(["user", "id=net", *spec.user_network])
-    return ["-netdev", backend, "-device", "virtio-net-pci,netdev=net,bootindex=4"]
+    return ["-netdev", backend, "-device", f"virtio-net-pci,netdev=net,bootindex={_LAST if spec.disks_first else 4}"]
 
 
 def _format(path: Path) -> str:

@@ -13,6 +13,7 @@ from plays import BIOS, LOGIN, TCG
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
+from stagewright.run import run
 from stagewright.testing.boot import BootRun
 from stagewright.testing.keyboard import keys_of, keys_of_character
 from stagewright.testing.results import Report, State
@@ -20,6 +21,7 @@ from stagewright.testing.screen import Region, digest, text_of
 from stagewright.testing.script import BootScript, Login
 from stagewright.testing.setup import MachineSetup
 from stagewright.testing.steps import VERBS, Step
+from stagewright.vm.disks import EMPTY, DiskBus, EmptyDisk
 from stagewright.vm.machine_spec import MachineSpec
 
 HEAD = """format = 1
@@ -76,10 +78,12 @@ def test_every_verb_can_be_written(tmp_path: Path) -> None:
 	{ http = "http://:80/", status = 404, expect = "x" },
 	{ ssh = "true" },
 	{ reboot = true },
+	{ reboot = "disk" },
 	{ crash = true },
+	{ start = "disk" },
 	{ poweroff = true },
 """ % ("0" * 64)
-    text = f'[tests.t]\nboots = "iso"\nnetwork = true\nsteps = [{steps}]\n'
+    text = f'[tests.t]\nboots = "iso"\nnetwork = true\ndisk = "8G"\nsteps = [{steps}]\n'
     assert problems(tmp_path, text) == []
     assert all(f"{{ {verb} = " in steps for verb in VERBS)
 
@@ -95,6 +99,8 @@ def test_every_verb_can_be_written(tmp_path: Path) -> None:
         ('{ wait = "x", status = 1 }', "`status` does not apply to `wait`", 24),
         ('{ run = "x", until = true, status = 1 }', "excludes", 22),
         ("{ reboot = false }", "does nothing", 12),
+        ('{ reboot = "disk" }', "does not have an empty disk", 12),
+        ('{ start = "disc" }', "invalid value 'disc'", 11),
         ('{ http = "https://:1/" }', "not an HTTP URL", 10),
         ('{ http = "http://:99999/" }', "not an HTTP URL", 10),
         ('{ http = "http://:80/" }', "has no network", 10),
@@ -291,6 +297,50 @@ def test_a_region_of_the_screen_has_the_digest_of_its_pixels(tmp_path: Path) -> 
         digest(one, Region(2, 0, 2, 1))
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('disk = "8"', "invalid value"),
+        ('disk = "0G"', "invalid value"),
+        ('disk = "8G"\ndisks = [{ size = "8G" }]', "exclude each other"),
+        ('disks = [{ size = "8G", serial = "a b" }]', "invalid value"),
+        ('disks = [{ size = "8G", bus = "floppy" }]', "bus"),
+        ('disks = [{ serial = "a" }]', "size"),
+    ],
+)
+def test_a_wrong_disk_is_reported(tmp_path: Path, settings: str, message: str) -> None:
+    found = problems(tmp_path, f'[tests.t]\nboots = "iso"\nexpect = ["x"]\n{settings}\n')
+    assert any(message in str(problem) for problem in found), found
+
+
+@pytest.mark.slow
+def test_a_machine_goes_on_from_its_disk_without_the_image(stage: Path, tmp_path: Path) -> None:
+    image = tmp_path / "live.iso"
+    image.touch()
+    empty = (EmptyDisk(1 << 20), EmptyDisk(1 << 30, "data", DiskBus.SCSI))
+    spec = MachineSpec(firmware="bios", cdrom=image, empty_disks=empty)
+    steps = (Step(run="echo one"), Step(reboot="disk"), Step(wait="installed"), Step(crash=True), Step(start=True))
+    scenes = (LOGIN, ["installed\r\n", "stay"], ["installed\r\n", "stay"])
+    (stage / "out").mkdir()
+    (stage / "out" / EMPTY).write_text("of another test", encoding="utf-8")
+    report = play(stage, BootScript(login=ROOT, steps=(*steps, Step(wait="installed")), seconds=60), *scenes, spec=spec)
+    assert [step.text for step in report.steps][3] == "reboot from disk"
+    words = report.machine.command
+    assert "live.iso" not in words
+    assert f"format=qcow2,file={stage}/out/empty.qcow2" in words
+    assert "scsi-hd,bus=disks.0,werror=report,id=disk2,drive=drive2,serial=data,bootindex=12" in words
+    info = run(["qemu-img", "info", stage / "out/empty-2.qcow2"]).stdout
+    assert "1 GiB" in info
+
+
+@pytest.mark.slow
+def test_a_machine_without_a_disk_cannot_go_on_from_it(stage: Path) -> None:
+    file = write_script(stage, "machine.reboot(from_disk=True)")
+    with pytest.raises(StagewrightError) as caught:
+        play(stage, BootScript(file=file, seconds=60), ["up\r\n", "stay"])
+    assert caught.value.reason is Reason.USAGE
+
+
 MACHINES = '[tests.t]\nmachines = { server = { boots = "iso", network = true }, client = {} }\n'
 
 
@@ -307,6 +357,7 @@ def test_machines_on_a_network_are_a_test(tmp_path: Path) -> None:
         (MACHINES + 'steps = [{ wait = "x" }]', "must be one of the machines (found none)"),
         (MACHINES + 'steps = [{ wait = "x", machine = "clint" }]', "did you mean 'client'?"),
         (MACHINES + 'steps = [{ ssh = "x", machine = "client" }]', "add network = true to client"),
+        (MACHINES + 'steps = [{ reboot = "disk", machine = "client" }]', 'add disk = "8G" to client'),
         (MACHINES, "checks nothing"),
         (
             '[tests.t]\nmachines = { client = {} }\nsteps = [{ wait = "x", machine = "client" }]',

@@ -8,6 +8,7 @@ import pytest
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.vm import accel
+from stagewright.vm.disks import DiskBus, EmptyDisk
 from stagewright.vm.firmware import Firmware
 from stagewright.vm.machine_spec import MachineSpec, architecture_of, check, command_line, prepare
 
@@ -77,6 +78,29 @@ def test_media_leave_boot_index_0_to_the_kernel() -> None:
     )
     assert len(places) == len(set(places)) == 2
     assert "0" not in places  # QEMU uses it for a kernel that it starts
+
+
+def test_empty_disks_have_serial_numbers_and_start_after_the_network() -> None:
+    empty = tuple(EmptyDisk(1 << 30, bus.value, bus, Path(f"/{bus}.qcow2")) for bus in DiskBus)
+    spec = MachineSpec(cdrom=Path("/c"), network="user", tpm=True, empty_disks=empty)
+    text = line(spec)
+    assert "id=drive1,format=qcow2,file=/virtio.qcow2" in text
+    assert "virtio-blk-pci,werror=report,id=disk1,drive=drive1,serial=virtio,bootindex=11" in text
+    assert "scsi-hd,bus=disks.0,werror=report,id=disk2,drive=drive2,serial=scsi,bootindex=12" in text
+    assert "-device nvme,id=disk3,drive=drive3,serial=nvme,bootindex=13" in text
+    assert "net,bootindex=4" in text
+    assert (spec.boot_options(), spec.from_disk().boot_options()) == (2, 4)
+    text = line(spec.from_disk())
+    assert "/c" not in text
+    assert "net,bootindex=90" in text
+    assert spec.from_disk().tpm
+
+
+@pytest.mark.parametrize("spec", [MachineSpec(), MachineSpec(None, kernel=Path("/k"), empty_disks=(EmptyDisk(1),))])
+def test_a_machine_without_disk_or_firmware_cannot_start_from_disk(spec: MachineSpec) -> None:
+    with pytest.raises(StagewrightError) as caught:
+        spec.from_disk()
+    assert caught.value.reason is Reason.USAGE
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.console_settings import ConsoleSettings
 from stagewright.kinds.common.context import MachineContext
+from stagewright.kinds.common.device_settings import SWTPM, DeviceSettings
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.kinds.common.work import Built, Work
@@ -185,10 +186,10 @@ class GuestTest(ScriptedTest):
         )
 
 
-class MachineTest(GuestTest):
+class MachineTest(DeviceSettings, GuestTest):
     """Base of tests that start a virtual machine, with the architecture of the system that they start."""
 
-    optional_tools: ClassVar[tuple[Tool, ...]] = (QEMU, QEMU_ARM64)
+    optional_tools: ClassVar[tuple[Tool, ...]] = (QEMU, QEMU_ARM64, SWTPM)
     demand = Demand(cores=2, memory=2560, exclusive="vm")  # memory: the default guest, and QEMU's translated code
     context_model = MachineContext
 
@@ -219,6 +220,7 @@ class MachineTest(GuestTest):
 
     def _check_step(self, number: int, step: Step) -> None:
         super()._check_step(number, step)
+        self.check_disk_step(number, step, "the test")
         if step.needs_network and not self.has_network:
             facts = {"hint": "add network = true to the test", "at": f"steps.{number}.{step.verb}"}
             raise PydanticCustomError("network", f"`{step.verb}`: the machine has no network", facts)
@@ -250,7 +252,7 @@ class MachineTest(GuestTest):
             message = f"firmware: machines of {arch} have no BIOS"
             place = self._place(node, scope, "firmware")
             raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint='set firmware = "uefi"')
-        return replace(node, tools=(*node.tools, platform.qemu))
+        return replace(node, tools=(*node.tools, platform.qemu, *self.device_tools))
 
     @staticmethod
     def _arch(node: Node) -> Arch:
@@ -265,7 +267,7 @@ class MachineTest(GuestTest):
     def boot_run(self, spec: MachineSpec, work: Work[MachineContext], folder: Path, hold: Hold | None) -> BootRun:
         """Return the run of the test with one machine."""
         script = self.boot_script(work.files)
-        setup = MachineSetup(spec, acceleration_of(work), entry=script.entry)
+        setup = MachineSetup(self.with_devices(spec), acceleration_of(work), entry=script.entry)
         name = work.node.id.rpartition(":")[2]
         return BootRun({ONLY: setup}, script, folder, name, work.files, work.phase, hold)
 

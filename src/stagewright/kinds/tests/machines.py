@@ -22,11 +22,12 @@ from stagewright.errors import nearest
 from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import MachineContext
+from stagewright.kinds.common.device_settings import SWTPM, DeviceSettings
 from stagewright.kinds.common.guest import ScriptedTest, acceleration_of
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.kinds.common.work import Work
 from stagewright.kinds.tests.boots import Attach, image_of
-from stagewright.project.fields import ByValue, FilesRef, NodeRef, Section, marked
+from stagewright.project.fields import ByValue, FilesRef, NodeRef, marked
 from stagewright.run import run
 from stagewright.testing.boot import BootRun
 from stagewright.testing.perform import ALL, Hold
@@ -44,7 +45,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _OVERHEAD = 512  # MiB that QEMU needs in addition to the memory of a machine
 
 
-class MachineSettings(Section):
+class MachineSettings(DeviceSettings):
     """Settings of one of several machines."""
 
     boots: FilesRef | None = None
@@ -75,13 +76,14 @@ class MachineSettings(Section):
             user_network=ISOLATED if self.network else (),
             extra=tuple(words) if files else (),
         )
+        spec = self.with_devices(spec)
         return self.attach.attached(spec, image) if image else spec
 
 
 class MachinesTest(ScriptedTest, kind="machines", table="tests"):
     """A test with ``machines``."""
 
-    optional_tools = (QEMU, QEMU_ARM64, XORRISO)
+    optional_tools = (QEMU, QEMU_ARM64, XORRISO, SWTPM)
     context_model = MachineContext
     private_ids = False
 
@@ -112,6 +114,7 @@ class MachinesTest(ScriptedTest, kind="machines", table="tests"):
                 "at": f"steps.{number}.machine",
             }
             raise PydanticCustomError("machine", "`machine` must be one of the machines (found {found})", facts)
+        known.check_disk_step(number, step, str(step.machine))
         if step.needs_network and not known.network:
             facts = {"hint": f"add network = true to {step.machine}", "at": f"steps.{number}.{step.verb}"}
             raise PydanticCustomError("network", f"`{step.verb}`: the machine has no network", facts)
@@ -131,6 +134,7 @@ class MachinesTest(ScriptedTest, kind="machines", table="tests"):
         assert isinstance(node.context, MachineContext)
         tools = [PLATFORMS[architecture_of(node.context.arch)].qemu]
         tools += [XORRISO.program] if any(machine.files for machine in self.machines.values()) else []
+        tools += sorted({tool for machine in self.machines.values() for tool in machine.device_tools})
         memory = sum(machine.memory + _OVERHEAD for machine in self.machines.values())
         return replace(node, tools=(*node.tools, *tools), demand=Demand(cores=2, memory=memory, exclusive="vm"))
 

@@ -55,6 +55,8 @@ BAD = {
     "no such project": ('project = "../other"\nstage = "x"', Reason.NO_PROJECT),
     "the project itself": ('project = "."\nstage = "x"', Reason.CYCLE),
     "a strange limit": (MIRROR + 'limits = { size = "many" }', Reason.INVALID_VALUE),
+    "a pattern of a relative path": ('bootstrap = "debian"\npackages = []\nexclude = ["lib/*"]', Reason.INVALID_VALUE),
+    "a pattern with a new line": ('bootstrap = "debian"\npackages = []\nexclude = ["/a\\nno-x"]', Reason.INVALID_VALUE),
     "no members": (MIRROR + "limits = { members = 0 }", Reason.INVALID_VALUE),
 }
 

@@ -109,6 +109,7 @@ class DebianRequest:
     portage: str
     arch: Arch
     services: tuple[Service, ...] = ()  # of this machine, for the downloads
+    exclude: tuple[str, ...] = ()  # patterns of paths that dpkg does not unpack
 
 
 def resolve_packages(request: DebianRequest, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
@@ -214,6 +215,7 @@ def _arguments(request: DebianRequest, configuration: Path) -> list[str]:
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",  # releases need the terms of licences
         "--dpkgopt=path-exclude=/usr/lib/*/gconv/*",
         "--dpkgopt=path-exclude=/etc/kernel/*",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in request.exclude),
         f"--setup-hook={_NO_KERNEL_HOOKS}",
         "--dpkgopt=force-unsafe-io",
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",

@@ -13,7 +13,7 @@ from integration.support import Run, build, call, edit, states, write_project
 
 pytestmark = pytest.mark.real
 
-SEED = '[seeds.small]\nbootstrap = "debian"\nportage = ""\npackages = ["gzip"]\n'
+SEED = '[seeds.small]\nbootstrap = "debian"\nportage = ""\npackages = ["gzip"]\nexclude = ["/usr/bin/z[em]*"]\n'
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,13 @@ def test_the_root_has_the_pinned_packages(pinned: Pinned) -> None:
     assert installed <= pinned_versions, "a look-up simulates the installation and may list more"
     assert {name.partition("=")[0] for name in installed} >= {"gzip", "bash", "libc6"}
     assert not list((tree / "var/cache/apt/archives").glob("*.deb"))
+
+
+def test_excluded_files_of_packages_are_not_unpacked(pinned: Pinned) -> None:
+    (layer,) = (pinned.store / "layers").iterdir()
+    programs = {path.name for path in (layer / "tree/usr/bin").glob("z*")}
+    assert "zcat" in programs and not {"zegrep", "zmore"} & programs
+    assert "/bin/zmore\n" in (layer / "tree/var/lib/dpkg/info/gzip.list").read_text(encoding="utf-8")
 
 
 def test_the_first_build_pins_and_later_ones_look_up_nothing(pinned: Pinned) -> None:

@@ -18,6 +18,7 @@ from integration.archives import busybox_root, link, member
 from integration.processes import sha512
 from integration.support import Warm, build, edit, notices, write_project
 from stagewright.kernel.features import INITRAMFS_OPTIONS, LIVE_SYSTEM_OPTIONS, VERITY_OPTIONS
+from stagewright.media.initramfs_contents import InitramfsContents
 
 pytestmark = pytest.mark.real
 
@@ -96,15 +97,19 @@ def test_a_configuration_that_disables_squashfs_is_reported_before_the_build(pro
     assert "kernel.config disables what every live system requires: CONFIG_SQUASHFS" in done.stderr
 
 
-def test_a_payload_holds_what_media_are_made_of(warm: Warm) -> None:
+def test_a_payload_holds_what_media_are_made_of(warm: Warm, tmp_path: Path) -> None:
     tree = warm.tree("boot")
     facts = json.loads((tree / "payload.json").read_text(encoding="utf-8"))
     (kernel,) = facts["kernels"]
     assert (kernel["kernel"], kernel["initramfs"]) == ("boot/gentoo", "boot/gentoo.igz")
     assert kernel["verifies"] and kernel["network"] and kernel["verity"]
     assert (tree / "boot/gentoo").read_bytes()[0x202:0x206] == b"HdrS"  # Linux, Documentation/arch/x86/boot.rst
-    assert (tree / "modules" / kernel["version"] / "modules.dep").exists()
+    modules = tree / "modules" / kernel["version"]
+    assert (modules / "modules.dep").exists()
+    assert not (modules / "kernel/drivers/gpu").exists()  # `exclude` of the seed
     assert {path.name for path in (tree / "loaders").iterdir()} == {"systemd-boot", "grub"}
     assert (tree / "boot/gentoo.igz").stat().st_size % 4 == 0
+    contents = InitramfsContents.of(tree / "boot/gentoo.igz", tmp_path)
+    assert {"ahci", "ata_piix", "sr_mod", "virtio_scsi"} <= contents.drivers  # the CD of default machines
     for name in ("boot/gentoo", "boot/gentoo.igz"):
         assert facts["sha512"][name] == sha512(tree / name)

@@ -20,12 +20,14 @@ from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, Tool, emulator
 from stagewright.kinds.common.work import Built, Work
+from stagewright.project.fields import Matching
 from stagewright.project.lock import Pin
 from stagewright.root.network import Service
 from stagewright.seeds.apt import codename
 from stagewright.seeds.debian import DebianRequest, bootstrap, resolve_packages
 
 DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+PathPattern = Annotated[str, Matching(r"/[^\s\"'\\]+", "an absolute path, in which * matches any characters")]
 
 
 class BootstrapPin(SeedPin):
@@ -57,6 +59,9 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     sources of this computer's release are used, with the name of the release replaced."""
     packages: list[DebianPackage]
     """Packages to install in addition to apt and the packages that Debian marks as essential."""
+    exclude: list[PathPattern] = []
+    """Files of packages to leave out, such as `/lib/modules/*/kernel/sound/*`: patterns of dpkg's option
+    `--path-exclude`, where `*` also matches `/`. They are not unpacked."""
     portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"
     """The version of Portage to install. If it is empty, Portage is not installed."""
 
@@ -86,7 +91,8 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
 
     def _request(self, pinned_arch: str | None, work: Work[SeedContext]) -> DebianRequest:
         suite, services = self.suite or codename(), tuple(map(Service.of, work.context.services))
-        return DebianRequest(suite, tuple(sorted(self.packages)), self.portage, self._arch(pinned_arch), services)
+        arch, packages = self._arch(pinned_arch), tuple(sorted(self.packages))
+        return DebianRequest(suite, packages, self.portage, arch, services, tuple(self.exclude))
 
     def _arch(self, pinned: str | None) -> Arch:
         """Return the architecture of the root: the setting, else that of the pin, else that of this computer.

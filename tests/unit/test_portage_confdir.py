@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.portage.confdir import ParallelJobs, assemble_confdir, make_conf
+from stagewright.portage.confdir import FEATURES, FIXED, ParallelJobs, assemble_confdir, make_conf
+from stagewright.portage.confdir_check import make_conf_notes, shape_problems
 from stagewright.portage.repositories import Repository
 from stagewright.portage.settings import PortageSettings
 from stagewright.run import run
@@ -25,16 +27,109 @@ def repos(tmp_path: Path) -> list[Repository]:
     return [farm, Repository("gentoo", tmp_path / "gentoo", main=True)]
 
 
+MAKE_CONFS = Path(__file__).parents[1] / "data" / "make_conf"
+"""The make.conf of a desktop, of a server, and of a system with musl."""
+
+
 def variables(folder: Path) -> dict[str, str]:
     """Return the variables of make.conf as Portage reads them: all files in order, with ``${NAME}`` expanded."""
     found: dict[str, str] = {}
-    for file in sorted((folder / "make.conf").iterdir()):
+    files = [path for path in (folder / "make.conf").rglob("*") if path.is_file()]
+    for file in sorted(files, key=lambda path: path.parts):
         for word in shlex.split(file.read_text(encoding="utf-8"), comments=True):
             name, _, value = word.partition("=")
-            for known, text in found.items():
-                value = value.replace(f"${{{known}}}", text)
-            found[name] = value
+            found[name] = re.sub(r"\$\{(\w+)\}", lambda match: found.get(match[1], ""), value)
     return found
+
+
+def confdir(folder: Path, **texts: str) -> Path:
+    """Write a confdir: files by name, with __ for / and _ for . in the names."""
+    for name, text in texts.items():
+        place = folder / name.replace("__", "/").replace("_", ".")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["desktop", "server", "musl"])
+@pytest.mark.parametrize("shape", ["file", "folder"])
+def test_what_a_build_needs_wins_over_the_make_conf_of_a_user(tmp_path: Path, name: str, shape: str) -> None:
+    mine = tmp_path / "mine"
+    place = mine / "make.conf" if shape == "file" else mine / "make.conf/zz/last"
+    place.parent.mkdir(parents=True)
+    place.write_bytes((MAKE_CONFS / name).read_bytes())
+    more = {"PORTAGE_RO_DISTDIRS": "/var/cache/distfiles.shared"}
+    found = variables(assemble_confdir(tmp_path / "etc", PortageSettings(use=["two"]), [mine], [], JOBS, more))
+    assert {key: found[key] for key in FIXED} == FIXED
+    assert found["PORTAGE_RO_DISTDIRS"] == "/var/cache/distfiles.shared"
+    last = {word.removeprefix("-"): word for word in found["FEATURES"].split()}  # the last word decides
+    assert {last[word.removeprefix("-")] for word in FEATURES} == set(FEATURES)
+    own = {"desktop": ("candy", "~amd64"), "server": ("split-elog", "xz"), "musl": ("noman", "clang")}[name]
+    assert own[0] in found["FEATURES"].split()
+    assert own[1] in (found.get("ACCEPT_KEYWORDS"), found["BINPKG_COMPRESS"], found.get("CC"))
+    assert found["USE"].split()[-1] == "two"
+
+
+def test_check_notes_what_a_build_does_not_take_from_make_conf(tmp_path: Path) -> None:
+    notes = {}
+    for sample in MAKE_CONFS.iterdir():
+        (tmp_path / sample.name / "make.conf").mkdir(parents=True)
+        (tmp_path / sample.name / "make.conf/mine").write_bytes(sample.read_bytes())
+        notes[sample.name] = "\n".join(make_conf_notes("portage", tmp_path / sample.name))
+    assert "set DISTDIR, EMERGE_DEFAULT_OPTS, PKGDIR, PORTAGE_IONICE_COMMAND" in notes["desktop"]
+    assert "switch off FEATURES binpkg-request-signature, getbinpkg" in notes["desktop"]
+    assert "COMMON_FLAGS, RUSTFLAGS with `native`" in notes["desktop"]
+    assert "MAKEOPTS" in notes["desktop"]
+    assert "set CLEAN_DELAY, PORTAGE_ELOG_SYSTEM themselves" in notes["server"]
+    assert "switch off FEATURES binpkg-signing, cgroup, distcc" in notes["server"]
+    assert notes["musl"] == ""
+
+
+def test_a_make_conf_that_cannot_be_parsed_is_read_line_by_line(tmp_path: Path) -> None:
+    broken = confdir(tmp_path / "mine", make_conf='DISTDIR="/srv\nexport PKGDIR=/srv/packages\n')
+    assert "set DISTDIR, PKGDIR themselves" in next(make_conf_notes("mine", broken))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_names_that_are_files_or_folders_merge_in_any_order(tmp_path: Path, turned: bool) -> None:
+    """Portage reads the members in the order of their names: the later confdir decides."""
+    one = confdir(
+        tmp_path / "one", package_use="a/b one\n", repos_conf="[x]\n", make_conf="A=1\n", package_mask__zzy="a/one\n"
+    )
+    two = confdir(
+        tmp_path / "two",
+        package_use__zoo="a/b two\n",
+        repos_conf__x="[x]\n",
+        make_conf__aa="A=2\n",
+        package_mask="a/two\n",
+    )
+    confdirs = [two, one] if turned else [one, two]
+    assert not list(shape_problems({folder.name: folder for folder in confdirs}))
+    folder = assemble_confdir(tmp_path / "etc", PortageSettings(), confdirs, [], JOBS)
+    last = confdirs[-1].name
+    for name in ("package.use", "package.mask"):
+        members = sorted((folder / name).iterdir())
+        assert [last in path.read_text(encoding="utf-8") for path in members] == [False, True]
+    assert variables(folder)["A"] == {"one": "1", "two": "2"}[last]
+    assert (folder / "repos.conf/stagewright.conf").is_file()
+
+
+def test_files_of_the_folder_make_conf_replace_those_of_the_same_name(tmp_path: Path) -> None:
+    one = confdir(tmp_path / "one", make_conf__flags="A=1\n", make_conf__use="B=1\n")
+    two = confdir(tmp_path / "two", make_conf__flags="C=2\n")
+    found = variables(assemble_confdir(tmp_path / "etc", PortageSettings(), [one, two], [], JOBS))
+    assert (found.get("A"), found["B"], found["C"]) == (None, "1", "2")
+
+
+def test_a_name_that_cannot_be_a_folder_is_reported(tmp_path: Path) -> None:
+    one, two = confdir(tmp_path / "one", bashrc="true\n"), confdir(tmp_path / "two", bashrc__a="true\n")
+    (problem,) = shape_problems({"one": one, "two": two})
+    assert problem.reason is Reason.INVALID_VALUE
+    assert "two/bashrc: a folder, but a file in one" in problem.message
+    for number, confdirs in enumerate(([one, two], [two, one])):
+        with pytest.raises(StagewrightError) as caught:
+            assemble_confdir(tmp_path / f"etc{number}", PortageSettings(), confdirs, [], JOBS)
+        assert caught.value.reason is Reason.INVALID_VALUE
 
 
 def test_settings_of_the_stage_override_confdirs_and_defaults(tmp_path: Path, repos: list[Repository]) -> None:

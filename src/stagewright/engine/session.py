@@ -125,6 +125,9 @@ class Session:
 
     def warnings(self) -> list[str]:
         """Return what is odd about the project on this computer, but is not an error."""
+        return [*self._clock_warnings(), *self.project.notes()]
+
+    def _clock_warnings(self) -> list[str]:
         epoch, now = self.project.epoch, time.time()
         if epoch <= now + _TOLERANCE:
             return []

@@ -4,8 +4,9 @@ It does not stay in the built root; a project ships configuration by an overlay.
 Portage reads in order (portage(5))::
 
     make.conf/10-stagewright    defaults of Stagewright
-    make.conf/4N-<confdir>      make.conf of each confdir of the project
+    make.conf/5NN-<confdir>/    make.conf of each confdir of the project, which is a file or a folder
     make.conf/90-stage          settings of the stage
+    make.conf/95-build          what every build needs: folders, FEATURES, no questions
     make.conf/99-binhosts       settings of binary package hosts (portage/binhosts.py)
     repos.conf/stagewright.conf the repositories that the stage sees
     bashrc                      code of Stagewright, which reads bashrc.project
@@ -15,13 +16,11 @@ Portage reads in order (portage(5))::
 from __future__ import annotations
 
 import os
-import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.graph.file_digest import IGNORED
+from stagewright.portage.confdir_merge import merge_confdir
 from stagewright.portage.repositories import Repository, main_repository, profile_link
 from stagewright.portage.settings import PortageSettings
 
@@ -29,6 +28,9 @@ DISTDIR = "/var/cache/distfiles"
 PKGDIR = "/var/cache/binpkgs"
 TMPDIR = "/var/tmp"
 CCACHE = "/var/cache/ccache"
+
+BUILD = "95-build"
+"""The file of make.conf with the variables that every build needs."""
 
 CCACHE_ENV = {"CCACHE_DIR": CCACHE, "CCACHE_COMPILERCHECK": "content", "CCACHE_UMASK": "002"}
 """The environment of ccache(1). It compares compilers by content, since clamped times are equal for all."""
@@ -50,17 +52,47 @@ MEMORY_PER_JOB = 2048
 FEATURES = (
     "-news",
     "-ebuild-locks",
-    "-sandbox",  # bubblewrap isolates the whole build, and other distributions have no sys-apps/sandbox
-    "-usersandbox",
     "-network-sandbox",  # the whole build step has no network
     "-ipc-sandbox",
     "-pid-sandbox",
+    "-mount-sandbox",
+    "-cgroup",  # Stagewright has a control group for the whole build
     "-userfetch",
     "-pkgdir-index-trusted",  # each build has its own PKGDIR, without an index
     "-merge-sync",  # Stagewright syncs once, when it commits the layer
+    "-distcc",  # the build step has no network
+    "-distcc-pump",
+    "-icecream",
+    "-getbinpkg",  # only the hosts of the project are used, with the option --getbinpkg
+    "-binpkg-signing",  # a build has no secret keys; a binhost signs its packages (portage/sign_packages.py)
+    "-binpkg-request-signature",  # packages that were built here have no signature; binrepos.conf asks for others
+    "-unmerge-backup",
+    "-downgrade-backup",
     "binpkg-multi-instance",
     "parallel-fetch",
 )
+"""FEATURES that every build needs. They are added to those of profile, confdirs and stage, and win over them."""
+
+NO_SANDBOX = ("-sandbox", "-usersandbox")
+"""FEATURES in a root without sys-apps/sandbox. bubblewrap isolates the whole build in any root."""
+
+FIXED = {
+    "DISTDIR": DISTDIR,
+    "PKGDIR": PKGDIR,
+    "PORTAGE_TMPDIR": TMPDIR,
+    "BINPKG_FORMAT": "gpkg",
+    "CLEAN_DELAY": "0",
+    "EMERGE_WARNING_DELAY": "0",
+    "EMERGE_DEFAULT_OPTS": "",
+    "PORTAGE_BINHOST": "",
+    "PORTAGE_ELOG_SYSTEM": "echo",
+    "PORTAGE_IONICE_COMMAND": "",
+    "PORTAGE_SCHEDULING_POLICY": "",
+}
+"""Variables that every build needs. They win over every other make.conf.
+
+Messages of packages are printed: files of logs with times would be part of the result.
+"""
 
 
 @dataclass(frozen=True)
@@ -85,21 +117,25 @@ def assemble_confdir(
     repos: Sequence[Repository],
     parallel: ParallelJobs,
     more: Mapping[str, str] | None = None,
+    *,
+    sandbox: bool = False,
 ) -> Path:
-    """Write the configuration into ``folder``, with ``more`` variables added to the defaults, and return it.
+    """Write the configuration into ``folder``, with ``more`` variables that the build needs, and return it.
 
-    Raises ``MISSING_FILE`` if no repository has the profile.
+    ``sandbox`` is True if the root has sys-apps/sandbox. Raises ``MISSING_FILE`` if no repository has the profile,
+    ``INVALID_VALUE`` if confdirs do not fit together.
     """
     folder.mkdir()
-    defaults = folder / "make.conf"
-    defaults.mkdir()
-    (defaults / "10-stagewright").write_text(make_conf({**_defaults(parallel), **(more or {})}), encoding="utf-8")
-    for confdir in confdirs:
-        _merge(confdir, folder)
+    files = folder / "make.conf"
+    files.mkdir()
+    (files / "10-stagewright").write_text(make_conf(_defaults(parallel)), encoding="utf-8")
+    for number, confdir in enumerate(confdirs):
+        merge_confdir(confdir, folder, number)
     if os.path.lexists(folder / "bashrc"):
         (folder / "bashrc").rename(folder / "bashrc.project")
     (folder / "bashrc").write_text(_BASHRC, encoding="utf-8")
-    (defaults / "90-stage").write_text(make_conf(_of_stage(settings)), encoding="utf-8")
+    (files / "90-stage").write_text(make_conf(_of_stage(settings)), encoding="utf-8")
+    (files / BUILD).write_text(make_conf(build_variables(more or {}, sandbox=sandbox)), encoding="utf-8")
     if (folder / "repos.conf").is_symlink():
         (folder / "repos.conf").unlink()
     (folder / "repos.conf").mkdir(exist_ok=True)
@@ -113,18 +149,17 @@ def assemble_confdir(
 
 def _defaults(parallel: ParallelJobs) -> dict[str, str]:
     return {
-        "DISTDIR": DISTDIR,
-        "PKGDIR": PKGDIR,
-        "PORTAGE_TMPDIR": TMPDIR,
         "MAKEOPTS": f"-j{parallel.make}",
-        "FEATURES": " ".join(FEATURES),
-        "BINPKG_FORMAT": "gpkg",
         "BINPKG_COMPRESS": "zstd",
         "BINPKG_COMPRESS_FLAGS": "-3",
-        "CLEAN_DELAY": "0",
-        "EMERGE_WARNING_DELAY": "0",
         "PORTAGE_NICENESS": "0",
     }
+
+
+def build_variables(more: Mapping[str, str], *, sandbox: bool) -> dict[str, str]:
+    """Return the variables of the last file of make.conf, see :data:`FIXED`."""
+    features = " ".join(["${FEATURES}", *(() if sandbox else NO_SANDBOX), *FEATURES])
+    return {**FIXED, "FEATURES": features, **more}
 
 
 def _of_stage(settings: PortageSettings) -> dict[str, str]:
@@ -157,30 +192,3 @@ def _repos_conf(repos: Sequence[Repository]) -> str:
         overrides = [name for name in repo.eclass_overrides if any(other.name == name for other in repos)]
         lines += [*([f"eclass-overrides = {' '.join(overrides)}"] if overrides else []), ""]
     return "\n".join(lines)
-
-
-def _merge(source: Path, target: Path) -> None:
-    """Copy a confdir over the configuration. A file ``make.conf`` becomes a file in the folder make.conf."""
-    waiting = [(source, target)]
-    while waiting:
-        folder, place = waiting.pop()
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            if entry.name in IGNORED:
-                continue
-            if (place / entry.name).is_symlink():  # of an earlier confdir; it could lead anywhere
-                (place / entry.name).unlink()
-            if entry.is_dir(follow_symlinks=False):
-                (place / entry.name).mkdir(exist_ok=True)
-                waiting.append((Path(entry.path), place / entry.name))
-            else:
-                _merge_file(Path(entry.path), place / entry.name)
-
-
-def _merge_file(source: Path, target: Path) -> None:
-    if target.is_dir():
-        number = sum(1 for _ in target.iterdir())
-        copy = target / f"{40 + number}-{shlex.quote(source.parent.name)}"
-        shutil.copy(source, copy, follow_symlinks=False)
-    else:
-        target.unlink(missing_ok=True)
-        shutil.copy(source, target, follow_symlinks=False)

@@ -214,7 +214,8 @@ class Portage:
     def depclean(self, *, keep_build: bool = True) -> None:
         """Remove packages that neither @system nor @world needs. ``keep_build``: keep build dependencies too."""
         self.on_phase("depclean")
-        self._run(["emerge", "--color=n", "--depclean", f"--with-bdeps={'y' if keep_build else 'n'}"])
+        dependencies = f"--with-bdeps={'y' if keep_build else 'n'}"
+        self._run(["emerge", "--ignore-default-opts", "--color=n", "--depclean", dependencies])
 
     def stage1_packages(self) -> Stage1Packages:
         """Return the stage1 packages and BOOTSTRAP_USE of the profile."""
@@ -240,6 +241,7 @@ class Portage:
         taking = ["--usepkg=y", "--binpkg-respect-use=y", f"--binpkg-changed-deps={changed}"]
         return [
             "emerge",
+            "--ignore-default-opts",
             f"--root={target}",
             "--color=n",
             "--nospinner",

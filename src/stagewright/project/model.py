@@ -279,6 +279,14 @@ class Checked(Protocol):
         """Yield each error with the path of the value that causes it."""
 
 
+@runtime_checkable
+class Noted(Protocol):
+    """Model of an entry that can be odd without an error."""
+
+    def notes(self, project: Project) -> Iterator[str]:
+        """Yield what users should know before a build, as one sentence each."""
+
+
 @dataclass(frozen=True)
 class FileLocations:
     """Locations of a project's files: below its folder, except those in ``elsewhere`` (project path to real path)."""
@@ -353,6 +361,11 @@ class Project:
         """Return the entry of a node id, or None for a node that a kind adds, such as a squashfs."""
         table = next((table for table, prefix in _PREFIXES.items() if node.startswith(prefix)), "stages")
         return self.entries.get(table, {}).get(node.removeprefix(_PREFIXES.get(table, "")))
+
+    def notes(self) -> list[str]:
+        """Return the notes of all entries, each once."""
+        entries = (entry.model for entry in self.all_entries() if isinstance(entry.model, Noted))
+        return list(dict.fromkeys(note for model in entries for note in model.notes(self)))
 
     def all_entries(self) -> Iterator[Entry]:
         """Yield all seeds, stages, tests and releases."""

@@ -22,6 +22,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in
 from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir
+from stagewright.portage.confdir_check import make_conf_notes, shape_problems
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage, PortageFolders
 from stagewright.portage.installed import clamp_records, installed_packages
@@ -96,7 +97,9 @@ class PackageStage(PortageSettings, Stage):
         return [_described(name, repo).at(project.repo_path(name)) for name, repo in chosen]
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Check that the repositories have the profile and the packages."""
+        """Check that confdirs fit together, and that the repositories have the profile and the packages."""
+        confdirs = {name: project.path(name) for name in self.confdir}
+        yield from ((("confdir",), problem) for problem in shape_problems(confdirs))
         repos = self._repositories(project)
         if not all(repo.path.is_dir() for repo in repos):
             return  # already reported, or not fetched yet
@@ -111,6 +114,12 @@ class PackageStage(PortageSettings, Stage):
                         path,
                         StagewrightError(Reason.UNKNOWN_NAME, message, hint=similar_package_hint(package, repos)),
                     )
+
+    def notes(self, project: Project) -> Iterator[str]:
+        """Yield what is odd about the settings, but not an error."""
+        if self.uses_portage:
+            for name in self.confdir:
+                yield from make_conf_notes(name, project.path(name))
 
     @property
     def uses_portage(self) -> bool:

@@ -488,8 +488,7 @@ def test_check_reports_errors_of_models_and_refused_keys(world: World, capsys: p
     )
     assert run(["catalyst", "check", str(file), "--json"]) == Exit.INVALID
     found = json.loads(capsys.readouterr().out)
-    assert [error["reason"] for error in found["errors"]] == ["bad-atom"]
-    assert any("keep_repos" in notice["message"] for notice in found["notices"])
+    assert [error["reason"] for error in found["errors"]] == ["bad-atom", "not-supported"]
 
 
 NAMES = {

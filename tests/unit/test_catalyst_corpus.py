@@ -229,8 +229,10 @@ def test_use_flags_after_a_comment(tmp_path: Path) -> None:
 
 
 def test_check_and_graph_commands_with_official_specs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["catalyst", "check", str(CORPUS), "--strict"]) == Exit.OK
-    assert "25 specs" in capsys.readouterr().out
+    assert run(["catalyst", "check", str(CORPUS), "--strict", "--json"]) == Exit.INVALID
+    checked = json.loads(capsys.readouterr().out)
+    assert (checked["specs"], checked["findings"]) == (25, [])
+    assert {error["message"].partition(" for ")[0] for error in checked["errors"]} == {"subarch: media"}
     assert run(["catalyst", "graph", str(CORPUS), "--json", "--set", "TIMESTAMP=20260628T164555Z"]) == Exit.OK
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 25

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from test_engine_snapshot import commit, git
 
+from stagewright.catalyst.catalyst_conf import CatalystConfig
 from stagewright.dropin.history import history
 from stagewright.dropin.ledger import LedgerEntry, remember
 from stagewright.dropin.main import main
@@ -52,7 +53,7 @@ Catalyst = Callable[..., Said]
 def catalyst(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Catalyst:
     """The command with a separate catalyst.conf."""
     conf = tmp_path / "catalyst.conf"
-    conf.write_text(f'storedir = "{tmp_path}/storedir"\n', encoding="utf-8")
+    conf.write_text(f'storedir = "{tmp_path}/storedir"\nrepo_openpgp_key_path = ""\n', encoding="utf-8")
     monkeypatch.setenv("STAGEWRIGHT_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("STAGEWRIGHT_OFFLINE", raising=False)
 
@@ -98,6 +99,25 @@ def test_a_snapshot_as_wrappers_read_it(catalyst: Catalyst, tmp_path: Path) -> N
     assert (tmp_path / f"storedir/snapshots/gentoo-{commit_id}.sqfs").is_file()
 
 
+def test_snapshots_are_verified_unless_the_configuration_says_no(
+    catalyst: Catalyst, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalyst has a default for the key since January 2026, and fails without the file."""
+    gitdir = tmp_path / "storedir/repos/gentoo.git"
+    gitdir.parent.mkdir(parents=True)
+    commit(tmp_path / "upstream", "one")
+    git("clone", "-q", "--bare", tmp_path / "upstream", gitdir, cwd=tmp_path)
+    assert CatalystConfig().repo_openpgp_key_path == "/usr/share/openpgp-keys/gentoo-release.asc"
+    conf = tmp_path / "key.conf"
+    conf.write_text(
+        f'storedir = "{tmp_path}/storedir"\nrepo_openpgp_key_path = "{tmp_path}/absent.asc"\n', encoding="utf-8"
+    )
+    said = catalyst("-c", conf, "-s", "stable", config=False)
+    assert (said.code, (tmp_path / "storedir/snapshots").exists()) == (1, False)
+    assert "sec-keys/openpgp-keys-gentoo-release" in said.out
+    assert catalyst("-s", "stable").code == 0
+
+
 def test_a_snapshot_spec_is_one_too(catalyst: Catalyst, tmp_path: Path) -> None:
     gitdir = tmp_path / "storedir/repos/gentoo.git"
     gitdir.parent.mkdir(parents=True)
@@ -119,10 +139,12 @@ def test_a_snapshot_that_cannot_be_made(catalyst: Catalyst) -> None:
     ("words", "named"),
     [
         ([], "-f or -s"),
-        (["-f", "x.spec", "-s", "stable"], "-f or -s"),
-        (["-F", "-f", "x.spec"], "--fetchonly"),
-        (["--enter-chroot", "-f", "x.spec"], "--enter-chroot"),
-        (["-C", "target=stage1", "-f", "x.spec"], "--cli"),
+        (["-f", "/dev/null", "-s", "stable"], "-f or -s"),
+        (["-F", "-f", "/dev/null"], "--fetchonly"),
+        (["--enter-chroot", "-f", "/dev/null"], "--enter-chroot"),
+        (["-C", "target=stage1", "-f", "/dev/null"], "--cli"),
+        (["--p", "-f", "/dev/null"], "--p could match --purge, --purgeonly, --purgetmponly"),
+        (["-x", "-s", "stable"], "-x"),
         (["--frobnicate"], "--frobnicate"),
         (["--log-file", "/nowhere/at/all", "-s", "stable"], "--log-file"),
     ],
@@ -149,15 +171,28 @@ def test_all_errors_of_a_spec_are_reported_with_their_places(catalyst: Catalyst,
     assert "Traceback" not in said.out
 
 
-@pytest.mark.parametrize("name", ["nowhere.spec", "."])
-def test_no_spec(catalyst: Catalyst, tmp_path: Path, name: str) -> None:
-    assert catalyst("-f", tmp_path / name).code == 1
+@pytest.mark.parametrize(("name", "code"), [("nowhere.spec", 2), (".", 1)])
+def test_no_spec_has_the_exit_code_of_catalyst(catalyst: Catalyst, tmp_path: Path, name: str, code: int) -> None:
+    assert catalyst("-f", tmp_path / name).code == code
 
 
-def test_no_configuration(catalyst: Catalyst, tmp_path: Path) -> None:
+def test_no_configuration_has_the_exit_code_of_catalyst(catalyst: Catalyst, tmp_path: Path) -> None:
     said = catalyst("-c", tmp_path / "nowhere.conf", "-s", "stable")
-    assert said.code == 1
-    assert "nowhere.conf" in said.out
+    assert said.code == 2
+    assert "nowhere.conf" in said.err
+
+
+@pytest.mark.parametrize("option", ["--configs", "--conf", "--configs="])
+def test_options_have_the_names_of_catalyst_and_can_be_shortened(
+    catalyst: Catalyst, tmp_path: Path, option: str
+) -> None:
+    """As by argparse: every unique beginning of a long option is that option."""
+    conf = tmp_path / "other.conf"
+    conf.write_text(f'storedir = "{tmp_path}/elsewhere"\nrepo_name = "mine"\n', encoding="utf-8")
+    words = [f"{option}{conf}"] if option.endswith("=") else [option, conf]
+    said = catalyst(*words, "--snap", "stable", "--off", config=False)
+    assert f"{tmp_path}/elsewhere/repos/mine.git" in said.out
+    assert catalyst(*words, "--purgetmp", "--fil", spec(tmp_path), config=False).code == 0
 
 
 def test_of_several_configurations_the_last_word_counts(catalyst: Catalyst, tmp_path: Path) -> None:
@@ -194,7 +229,7 @@ def test_the_log_in_a_file_and_by_level(catalyst: Catalyst, tmp_path: Path) -> N
     assert all(LINE.fullmatch(line) for line in log.read_text(encoding="utf-8").splitlines())
     assert "Processing spec file" in log.read_text(encoding="utf-8")
     assert catalyst("--log-level", "error", "-T", "-f", spec(tmp_path)).out == ""
-    assert "\033[1;35m" in catalyst("--color", "-f", "nowhere").out
+    assert "\033[1;35m" in catalyst("--color", "-f", tmp_path).out
 
 
 def test_what_made_the_sources_is_looked_up(tmp_path: Path) -> None:

@@ -57,6 +57,23 @@ def test_a_link_to_a_missing_file_is_an_error(tmp_path: Path) -> None:
     assert "Cannot hard link" in caught.value.detail
 
 
+@pytest.mark.parametrize("words", ["", "zstd -q", "xz", "bzip2", "gzip"])
+def test_links_to_archives_of_any_compression_are_unpacked(words: str, tmp_path: Path) -> None:
+    """catalyst-auto keeps links to the newest seeds, and zstd(1) skips symbolic links."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/file").write_text("text", encoding="utf-8")
+    packed = tmp_path / "seed-20260628"
+    text = subprocess.run(["tar", "-C", tmp_path, "-c", "etc"], check=True, capture_output=True).stdout
+    packed.write_bytes(
+        subprocess.run(words.split(), input=text, check=True, capture_output=True).stdout if words else text
+    )
+    (tmp_path / "seed-latest").symlink_to(packed.name)
+    (tmp_path / "link-to-the-link").symlink_to(tmp_path / "seed-latest")
+    unpack(tmp_path / "link-to-the-link", tmp_path / "tree", io.StringIO())
+    assert (tmp_path / "tree/etc/file").read_text(encoding="utf-8") == "text"
+
+
 def with_attribute(path: Path, name: str, value: bytes) -> Path:
     """An archive with a file that has an attribute."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:

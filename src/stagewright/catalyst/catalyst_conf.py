@@ -79,7 +79,7 @@ class CatalystConfig:
     digest_format: str = "linux"
     options: Sequence[str] = ()
     repos_storedir: str = ""  # default: below storedir
-    repo_openpgp_key_path: str = ""
+    repo_openpgp_key_path: str = "/usr/share/openpgp-keys/gentoo-release.asc"  # empty: nothing is verified
 
     @property
     def builds(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagewright.catalyst.auto import AutoConf, Notice, looks_like_auto, read_auto
@@ -50,12 +50,28 @@ class Release:
     autos: list[AutoConf] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)  # given by the user, searched for files of other machines
     problems: list[StagewrightError] = field(default_factory=list)
+    absent: list[StagewrightError] = field(default_factory=list)  # for specs that sets name and that do not exist
+    clashes: list[StagewrightError] = field(default_factory=list)  # for specs that make the file of another tree's spec
     notices: list[Notice] = field(default_factory=list)
+    unread: set[Path] = field(default_factory=set)  # files that are not specs
 
     @property
     def complete(self) -> bool:
         """True if sets list all specs of the release."""
         return any(auto.sets for auto in self.autos)
+
+    @property
+    def errors(self) -> list[StagewrightError]:
+        """All errors of specs and configurations. Two trees may make the same file."""
+        return [*self.problems, *self.absent]
+
+    def without(self, files: Collection[Path]) -> Release:
+        """Return the release without the specs in these files, and without the errors of specs."""
+        kept = [member for member in self.members if member.spec.file not in files]
+        specs = {member.spec.file for member in self.members} | self.unread
+        problems = [problem for problem in self.problems if not (problem.place and problem.place.file in specs)]
+        notices = [notice for notice in self.notices if notice.place.file not in files]
+        return replace(self, members=kept, problems=problems, absent=[], clashes=[], notices=notices, unread=set())
 
     @functools.cached_property
     def kernel_configs(self) -> Mapping[str, Path]:
@@ -86,7 +102,7 @@ def read_release(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str
         release.folders.append(path if os.path.isdir(path) else path.parent)  # noqa: PTH112
         for file in _below(path, release.problems):
             files.setdefault(Path(os.path.abspath(file)), (file, [], []))  # noqa: PTH100  keeps symbolic links
-    if not files and not release.problems:
+    if not files and not release.errors:
         hint = "name specs, folders of specs, or a catalyst-auto configuration with --conf"
         release.problems.append(StagewrightError(Reason.USAGE, "no specs given", hint=hint))
     for file, sets, optional in files.values():
@@ -94,6 +110,7 @@ def read_release(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str
             spec = read_spec(file)
         except StagewrightError as error:
             release.problems.append(error)
+            release.unread.add(file)
             continue
         replace_spec_tokens(spec, given)
         release.members.append(Member(spec, tuple(sets), any(optional)))
@@ -115,7 +132,7 @@ def _of_sets(release: Release) -> _Files:
             for word, place, optional in words:
                 file = folder / word
                 if not os.path.isfile(file):  # noqa: PTH113  pathlib raises for names that are too long
-                    release.problems.append(_missing(f"set {group.name!r}: {file} not found", place))
+                    release.absent.append(_missing(f"set {group.name!r}: {file} not found", place))
                     continue
                 key = Path(os.path.abspath(file))  # noqa: PTH100
                 _, sets, kinds = files.setdefault(key, (file, [], []))

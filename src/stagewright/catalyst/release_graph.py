@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def make_graph(release: Release) -> ReleaseGraph:
     _break_circles(linked, release)
     _link_latest(linked, makers)
     for item in linked.values():
-        _check_seeds(item, list(makers), release)
+        _check_seeds(item, linked, list(makers), release)
     return ReleaseGraph(list(linked.values()))
 
 
@@ -213,8 +214,9 @@ def _with_unique_names(results: list[SpecResult], release: Release) -> list[Spec
             if clash:
                 message = f"{item.identity} is also made by {clash.member.spec.file}"
                 hint = "change version_stamp or rel_type of one of them"
-                place = spec.place("version_stamp")
-                release.problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
+                error = StagewrightError(Reason.DUPLICATE_NAME, message, place=spec.place("version_stamp"), hint=hint)
+                twin = spec.file.parent == clash.member.spec.file.parent  # a mistake; else two trees are looked at
+                (release.problems if twin else release.clashes).append(error)
             elif other is not item:
                 text = f"{item.identity} is also the identity of {other.member.spec.file}: they never run together"
                 release.notices.append(Notice(spec.place("version_stamp"), text))
@@ -226,7 +228,18 @@ def _with_unique_names(results: list[SpecResult], release: Release) -> list[Spec
 
 def _exact(item: SpecResult, makers: Mapping[str, list[SpecResult]]) -> dict[str, str]:
     """Return the sources by role that a spec of this run makes."""
-    return {role: makers[source][0].name for role, source in item.sources.items() if source in makers}
+    return {role: _maker(item, makers[source]).name for role, source in item.sources.items() if source in makers}
+
+
+def _maker(item: SpecResult, makers: Sequence[SpecResult]) -> SpecResult:
+    """Return the spec that makes a source. Of several trees it is the one with most folders in common."""
+    own = item.member.spec.file.parts
+
+    def common(other: SpecResult) -> int:
+        pairs = zip(own, other.member.spec.file.parts, strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    return max(makers, key=common)
 
 
 def _break_circles(linked: dict[str, SpecResult], release: Release) -> None:
@@ -247,7 +260,7 @@ def _link_latest(linked: dict[str, SpecResult], makers: Mapping[str, list[SpecRe
     for name, item in linked.items():
         for role, source in item.seeds.items():
             for identity in stamped.get(source, []):
-                maker = makers[identity][0].name
+                maker = _maker(item, makers[identity]).name
                 if name not in _ancestors(maker, linked):
                     linked[name] = replace(item, inputs={**linked[name].inputs, role: maker})
                     break
@@ -265,14 +278,20 @@ def _ancestors(name: str, linked: Mapping[str, SpecResult]) -> set[str]:
     return found
 
 
-def _check_seeds(item: SpecResult, identities: list[str], release: Release) -> None:
-    """Report sources that no spec makes. An error if the release is complete, or if another identity is similar."""
+def _check_seeds(item: SpecResult, linked: Mapping[str, SpecResult], identities: list[str], release: Release) -> None:
+    """Report sources that no spec makes. An error if the release is complete, or if another identity is similar.
+
+    Results that are built on this one are not suggested: the source would depend on itself.
+    """
     for role, source in item.seeds.items():
         key = "livecd/cdtar" if role == "medium" else "source_subpath"
         entry = item.member.spec.entries[key]
         if source.endswith(_LATEST) or source in identities or _stored(source, entry.text, release.config):
             continue  # not linked because the spec that makes it depends on this one
         close = _similar_identity(source, identities)
+        if close:
+            built_on_it = {one.identity for one in linked.values() if item.name in _ancestors(one.name, linked)}
+            close = _similar_identity(source, [identity for identity in identities if identity not in built_on_it])
         message = f"{key}: no spec makes {source}"
         if close or release.complete:
             hint = nearest(source, [close]) if close else "add its spec to a set, or correct the name"

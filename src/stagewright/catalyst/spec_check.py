@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,10 +114,10 @@ def _value(name: str, key: SpecKey, entry: SpecEntry) -> tuple[str, str] | None:
         return f"must be yes or no (found {text!r})", "write yes or no: Catalyst treats every other word as no"
     if name == "compression_mode" and ending(text) is None:
         return f"unknown mode {text!r}", nearest(text, ENDINGS)
+    if name.endswith("/volid") and len(entry.words) == 1 and len(text) > _VOLID:  # Catalyst cuts several words
+        return f"must be at most {_VOLID} characters for an ISO (found {len(text)})", "write a shorter one"
     if name == "diskimage/type" and text not in _DISKIMAGES:
         return f"unknown type {text!r}", nearest(text, _DISKIMAGES)
-    if name.endswith("/volid") and len(text) > _VOLID:
-        return f"must be at most {_VOLID} characters for an ISO (found {len(text)})", "write a shorter one"
     return None
 
 
@@ -129,6 +130,11 @@ def _names(member: Member) -> Iterator[StagewrightError]:
         hint = nearest(subarch, subarches())
         yield StagewrightError(Reason.UNKNOWN_NAME, message, place=spec.place("subarch"), hint=hint)
     stamp = spec.text("version_stamp")
+    rest = TOKEN.sub("", stamp)
+    if "/" not in stamp and not re.fullmatch(r"[A-Za-z0-9._+-]*", rest):
+        message = f"version_stamp: invalid characters for the name of a file (found {stamp!r})"
+        hint = "use letters, digits, ., _, + and -, and tokens in capitals, like @TIMESTAMP@"
+        yield StagewrightError(Reason.INVALID_VALUE, message, place=spec.place("version_stamp"), hint=hint)
     if "/" in stamp:
         message = f"version_stamp: must not contain / (found {stamp!r})"
         yield StagewrightError(Reason.INVALID_VALUE, message, place=spec.place("version_stamp"), hint="remove the /")

@@ -115,7 +115,9 @@ def finish(result: BuildResult, progress: str) -> None:
             print(f"{target}\t{path}")
     machines = [target for target, paths in result.outputs.items() if any(path.endswith(_IMAGES) for path in paths)]
     if machines:
-        note(f"stagewright boot {machines[0]} starts a machine with it; --virt-install prints the command for libvirt")
+        image = next(path for path in result.outputs[machines[0]] if path.endswith(_IMAGES))
+        name = machines[0] if result.plan.project.has_file else image
+        note(f"stagewright boot {name} starts a machine with it; --virt-install prints the command for libvirt")
 
 
 _IMAGES = (".iso", ".qcow2", ".img")

@@ -9,7 +9,7 @@ from pathlib import Path
 from stagewright.dropin.deliver import deliver
 from stagewright.dropin.history import history
 from stagewright.dropin.ledger import LedgerEntry
-from stagewright.dropin.project import Loaded, load_release
+from stagewright.dropin.project import Loaded, commands, load_release
 from stagewright.engine.plan import Plan
 from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError
@@ -22,7 +22,7 @@ def build(spec: Path, conf: Sequence[Path], store: Store, log: CatalystLog, fold
 
     Raises all errors of the spec, or of the build.
     """
-    loaded, session, plan = _planned(spec, conf, store, log, folder)
+    loaded, session, plan = planned(spec, conf, store, log, folder)
     for notice in loaded.notices:
         if notice.place.file == spec:
             log.warning(str(notice))
@@ -39,19 +39,26 @@ def build(spec: Path, conf: Sequence[Path], store: Store, log: CatalystLog, fold
             log.notice(f"wrote {path}")
 
 
-def _planned(
-    spec: Path, conf: Sequence[Path], store: Store, log: CatalystLog, folder: Path
+def planned(
+    spec: Path,
+    conf: Sequence[Path],
+    store: Store,
+    log: CatalystLog,
+    folder: Path,
+    given: Mapping[str, str] | None = None,
 ) -> tuple[Loaded, Session, Plan]:
     """Plan a spec together with the specs that made its sources, if these are in the store; else the spec alone."""
     before = history(spec, conf, folder)
     if before:
-        loaded = load_release([spec, *before], conf, {}, {}, store)
+        loaded = load_release([spec, *before], conf, given or {}, {}, store)
+        loaded.commands = commands([spec], conf, given or {}, {}, store.path)
         with contextlib.suppress(ProblemsError):
             session, plan = _plan(loaded, spec, store, log)
             if all(_is_there(record, plan, store) for record in before.values()):
                 return loaded, session, plan
         log.notice("the sources are taken as plain tarballs: what made them has changed, or is not in the store")
-    loaded = load_release([spec], conf, {}, {}, store)
+    loaded = load_release([spec], conf, given or {}, {}, store)
+    loaded.commands = commands([spec], conf, given or {}, {}, store.path)
     return loaded, *_plan(loaded, spec, store, log)
 
 

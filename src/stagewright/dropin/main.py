@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -68,23 +68,37 @@ IGNORED = {
 """Options without effect; in Catalyst, the first two have no effect either."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-a",
-    "--clear-autoresume",
-    "-x",
-    is_flag=True,
-    help="No effect: there is nothing to clear.",
-)
+class PrefixCommand(click.Command):
+    """A command whose long options can be shortened as long as they are unique, as by argparse."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Replace shortened options by their full names, and parse the command line."""
+        known = [name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)]
+        end = args.index("--") if "--" in args else len(args)
+        full = [self._full(word, known, ctx) if word.startswith("--") else word for word in args[:end]]
+        return super().parse_args(ctx, [*full, *args[end:]])
+
+    def _full(self, word: str, known: Sequence[str], ctx: click.Context) -> str:
+        name, separator, value = word.partition("=")
+        found = [option for option in known if option.startswith(name)]
+        if name in known or not found:
+            return word
+        if len(found) > 1:
+            raise click.UsageError(f"ambiguous option: {name} could match {', '.join(found)}", ctx)
+        return f"{found[0]}{separator}{value}"
+
+
+@click.command(cls=PrefixCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-a", "--clear-autoresume", is_flag=True, help="No effect: there is nothing to clear.")
 @click.option(
     "-c",
-    "--config",
+    "--configs",
     "conf",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True),
     help=f"A catalyst.conf. If several set a key, the last one counts (default: {CONF}).",
 )
-@click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="Build this spec.")
+@click.option("-f", "--file", "file", type=click.Path(path_type=Path, exists=True), help="Build this spec.")
 @click.option(
     "-s",
     "--snapshot",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagewright.catalyst.auto import Notice
@@ -13,7 +15,7 @@ from stagewright.catalyst.convert.conversion import SpecOutput
 from stagewright.catalyst.convert.converter import STAMPS, ConvertedRelease, convert
 from stagewright.catalyst.load_release import load
 from stagewright.catalyst.release import Release
-from stagewright.catalyst.release_graph import ReleaseGraph
+from stagewright.catalyst.release_graph import ReleaseGraph, make_graph
 from stagewright.catalyst.tokens import replace_tokens
 from stagewright.dropin.storedir import Layout, Placed
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
@@ -22,11 +24,16 @@ from stagewright.project.load import project_from_tables
 from stagewright.project.model import Project
 from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.repos.snapshots import tree_of, unpacked_snapshot
+from stagewright.store.place import default_store
 from stagewright.store.reading import ReadOnlyStore
 from stagewright.store.store import Store
 
 _STOREDIR = "/var/tmp/catalyst"
 """The storedir of the machines that build Gentoo's releases; the paths in their specs begin with it."""
+
+
+_SETTING = re.compile(r"^[a-z_]+(?:\.[A-Za-z0-9_-]+)*: ")
+_FILE = re.compile(r"\bfiles/[^\s'\",:]+")
 
 
 @dataclass(frozen=True)
@@ -41,44 +48,109 @@ class Specs:
 
 @dataclass
 class Loaded:
-    """Specs that were read, checked and converted. Their errors are in ``release.problems``."""
+    """Specs that were read, checked and converted. Their errors are in ``release.problems``.
+
+    ``given`` and ``repos`` are the values of stamps and the folders of repositories that the conversion got.
+    """
 
     release: Release
     graph: ReleaseGraph
     converted: ConvertedRelease
+    given: Mapping[str, str] = field(default_factory=dict)
+    repos: Mapping[str, Path] = field(default_factory=dict)
+    commands: str = ""  # the form of command lines in hints
+    left_out: list[StagewrightError] = field(default_factory=list)
+    """Errors of the specs that were left out by :meth:`usable`."""
 
     @property
     def notices(self) -> list[Notice]:
         """Notices, which are not errors, sorted by place."""
-        return sorted([*self.release.notices, *self.converted.notices], key=lambda notice: notice.place)
+        every = {**dict.fromkeys(self.release.notices), **dict.fromkeys(self.converted.notices)}
+        return sorted(every, key=lambda notice: notice.place)
 
     def project(self, *, lenient: bool = False) -> Project:
         """Return the specs as a project. Raises :class:`ProblemsError` with all errors, at the lines of the specs.
 
         With ``lenient``, missing seeds, snapshots and files are not errors; ``Project.missing`` lists them.
         """
-        tables = self.converted.named()
-        return project_from_tables(self.converted.head, tables, self.converted.files, kinds(), [], lenient=lenient)
+        tables, files = self.converted.named(), self.converted.files
+        try:
+            project = project_from_tables(self.converted.head, tables, files, kinds(), [], lenient=lenient)
+        except ProblemsError as error:
+            raise ProblemsError(in_words_of_specs(error.problems, self.release, files.elsewhere)) from error
+        return replace(project, commands=self.commands) if self.commands else project
 
-    def model_problems(self) -> list[StagewrightError]:
-        """Return the errors of the project, except missing files and values that the conversion refused already."""
+    def model_problems(self, *, lenient: bool = True) -> list[StagewrightError]:
+        """Return the errors of the project, except those of values that the conversion refused already.
+
+        With ``lenient``, missing files are not errors. Media that do not exist for their architecture have no others.
+        """
         refused = {problem.place for problem in self.converted.refused}
         try:
-            self.project(lenient=True)
+            self.project(lenient=lenient)
         except ProblemsError as error:
-            return [problem for problem in error.problems if problem.place not in refused]
+            return [
+                problem
+                for problem in error.problems
+                if problem.place not in refused
+                and not (problem.place and problem.place.file in self.converted.without_media)
+            ]
         return []
 
-    def to_look_at(self) -> Project:
-        """Return the project for display; files may be missing. Raises all other errors and all refused values."""
-        wrong = [*self.release.problems, *self.model_problems()]
-        if wrong:
-            raise ProblemsError([*wrong, *self.converted.refused])
-        return self.project(lenient=True)
+    def usable(self, *, strict: bool = False, keep_refused: bool = False, to_build: bool = False) -> Loaded:
+        """Return the specs without those that have errors, and without all that are built on them.
+
+        Raises all errors if nothing is left, with ``strict`` if there is any, and if one is not about a single spec.
+        Specs with refused keys are left out too; with ``keep_refused`` only if no medium exists for their
+        architecture. Specs whose seeds and files are missing are left out ``to_build``.
+        """
+        found = self
+        while problems := found._broken(keep_refused=keep_refused and not strict, lenient=not to_build):
+            problems += _built_on(found.graph, _files(problems))
+            known = {member.spec.file for member in found.release.members}
+            left = known - _files(problems)
+            if strict or not left or found._general(problems):
+                raise ProblemsError([*found.left_out, *problems])
+            found = found._without(_files(problems), [*found.left_out, *problems])
+        return found
+
+    def _broken(self, *, keep_refused: bool, lenient: bool) -> list[StagewrightError]:
+        """Return the errors of specs, of sets and of configurations."""
+        media = self.converted.without_media
+        refused = [
+            error for error in self.converted.refused if not keep_refused or (error.place and error.place.file in media)
+        ]
+        known = {error.place for error in self.release.problems}
+        models = [error for error in self.model_problems(lenient=lenient) if error.place not in known]
+        return [*self.release.errors, *self.release.clashes, *models, *refused]
+
+    def _general(self, problems: Iterable[StagewrightError]) -> bool:
+        """Return True if an error concerns all specs: a configuration, or the snapshot."""
+        specs = {member.spec.file: member.spec for member in self.release.members}
+        sets = {error.place for error in self.release.absent}
+        return any(
+            problem.place not in sets
+            and (
+                not problem.place
+                or problem.place.file not in specs | dict.fromkeys(self.release.unread)
+                or (
+                    problem.reason is Reason.MISSING_FILE
+                    and problem.place.file in specs
+                    and problem.place == specs[problem.place.file].place("snapshot_treeish")
+                )
+            )
+            for problem in problems
+        )
+
+    def _without(self, files: Collection[Path], left_out: list[StagewrightError]) -> Loaded:
+        release = self.release.without(files)
+        graph = make_graph(release)
+        converted = convert(release, graph, self.given, self.repos)
+        return replace(self, release=release, graph=graph, converted=converted, left_out=left_out)
 
     def complete(self) -> Project:
         """Return the project for a build. Raises all errors, refused values and missing files."""
-        problems = [*self.release.problems, *self.converted.refused]
+        problems = [*self.release.errors, *self.release.clashes, *self.converted.refused]
         known = {problem.place for problem in problems}
         try:
             project = self.project()
@@ -104,7 +176,23 @@ class Loaded:
 
 def load_specs(specs: Specs, store: Store | None = None) -> Loaded:
     """Read, check and convert the specs of a command line."""
-    return load_release(specs.files, specs.conf, specs.given, specs.repos, store)
+    loaded = load_release(specs.files, specs.conf, specs.given, specs.repos, store)
+    if store:
+        loaded.commands = commands(specs.files, specs.conf, specs.given, specs.repos, store.path)
+    return loaded
+
+
+def commands(
+    specs: Sequence[Path], conf: Sequence[Path], given: Mapping[str, str], repos: Mapping[str, Path], store: Path
+) -> str:
+    """Return the form of command lines that look at a stage of these specs, from any folder."""
+    options = [("--conf", str(path.absolute())) for path in conf]
+    options += [("--set", f"{name}={value}") for name, value in given.items()]
+    options += [("--repo", f"{name}={path.absolute()}") for name, path in repos.items()]
+    words = ["stagewright", *(["--store", str(store)] if store != default_store() else []), "catalyst"]
+    files = [str(path.absolute()) for path in specs]
+    tail = [*files, *(word for option in options for word in option)]
+    return f"{shlex.join(words)} {{command}} {{name}} {shlex.join(tail)}"
 
 
 def load_release(
@@ -129,9 +217,59 @@ def load_release(
         else:
             text = f"not unpacked, because the store {store.path} cannot be written: its packages are not checked"
             notices.append(Notice(Place(snapshot), text))
-    converted = convert(release, graph, given, found)
-    converted.notices += notices
-    return Loaded(release, graph, converted)
+    release.notices += notices
+    return Loaded(release, graph, convert(release, graph, given, found), given, found)
+
+
+def _files(problems: Iterable[StagewrightError]) -> set[Path]:
+    return {problem.place.file for problem in problems if problem.place}
+
+
+def _built_on(graph: ReleaseGraph, files: Collection[Path]) -> list[StagewrightError]:
+    """Return an error for each spec whose source is made by a spec in ``files``, directly or by others.
+
+    A source that ends in ``-latest`` is then the newest one of an earlier release, as in catalyst-auto.
+    """
+    made = {item.name: item for item in graph.results}
+    gone = {name for name, item in made.items() if item.member.spec.file in files}
+    found = []
+    waiting = True
+    while waiting:
+        waiting = False
+        for name, item in made.items():
+            lost = [role for role, source in item.inputs.items() if source in gone]
+            role = next((role for role in lost if not item.sources[role].endswith("-latest")), None)
+            if name in gone or role is None:
+                continue
+            source = item.inputs[role]
+            key = "livecd/cdtar" if role == "medium" else "source_subpath"
+            message = f"{key}: {item.sources[role]} is not made, because {made[source].member.spec.file} is left out"
+            place, hint = item.member.spec.place(key), "correct the errors of that spec"
+            found.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=hint))
+            gone.add(name)
+            waiting = True
+    return found
+
+
+def in_words_of_specs(
+    problems: Iterable[StagewrightError], release: Release, files: Mapping[str, Path]
+) -> list[StagewrightError]:
+    """Return errors of a project with the keys of specs in place of settings, and with the paths of files."""
+    keys = {
+        entry.word_place(number): entry.key
+        for member in release.members
+        for entry in member.spec.entries.values()
+        for number in range(len(entry.words))
+    }
+    found = []
+    for problem in problems:
+        key = keys.get(problem.place) if problem.place else None
+        message = _SETTING.sub(f"{key}: ", problem.message, count=1) if key else problem.message
+        message = _FILE.sub(lambda match: str(files.get(match[0], match[0])), message)
+        found.append(
+            StagewrightError(problem.reason, message, place=problem.place, detail=problem.detail, hint=problem.hint)
+        )
+    return found
 
 
 def _unpacked(snapshot: Path, store: Store) -> Path | None:

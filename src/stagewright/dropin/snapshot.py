@@ -141,10 +141,13 @@ class Snapshots:
     def _verified(self, commit: str) -> str:
         """Return the commit. Raises why its signature is not good, if a key is configured."""
         if self.key is None:
-            self.notice(f"{commit} is not verified: repo_openpgp_key_path is not set")
+            self.notice(f"{commit} is not verified: repo_openpgp_key_path is empty")
             return commit
         if not self.key.is_file():
-            hint = "correct repo_openpgp_key_path in catalyst.conf, or install the key"
+            hint = (
+                'install sec-keys/openpgp-keys-gentoo-release, or write the file of a key or "" (nothing is verified) '
+            )
+            hint += "as repo_openpgp_key_path into catalyst.conf"
             raise StagewrightError(Reason.MISSING_FILE, f"{self.key}: key not found", hint=hint)
         with keyring([self.key]) as trusted:
             trusted.verify_commit(self.gitdir, commit)

@@ -19,6 +19,7 @@ from stagewright.events import NodeNotice, Status
 from stagewright.graph.node import Node
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
 from stagewright.project.limits import NodeLimits
+from stagewright.project.model import Project
 from stagewright.store.store import Store
 from stagewright.testing.setup import SCREEN
 
@@ -127,14 +128,14 @@ def failures(plan: Plan, store: Store, outcome: Outcome) -> dict[str, Stagewrigh
         folder = store.failed(plan.project.info.name, name) / TEST_ARTIFACTS
         if error.reason is Reason.CONSOLE_ERRORS:
             folder = store.tree(step.node.yields, step.key.digest)
-        found[name] = _with_hint(step.node, error, folder)
+        found[name] = _with_hint(plan.project, step.node, error, folder)
     return found
 
 
-def _with_hint(node: Node, error: StagewrightError, folder: Path) -> StagewrightError:
+def _with_hint(project: Project, node: Node, error: StagewrightError, folder: Path) -> StagewrightError:
     """Return an error with its place, and with where to look. ``folder`` has the files of a test."""
     name = node.id.rpartition(":")[2]
-    more = f"stagewright log {name} shows the whole log"
+    more = f"{project.hint('log', name)} shows the whole log"
     if error.reason in (
         Reason.PACKAGE_FAILED,
         Reason.COMMAND_FAILED,
@@ -142,9 +143,9 @@ def _with_hint(node: Node, error: StagewrightError, folder: Path) -> Stagewright
         Reason.DEPENDENCIES,
         Reason.LIMIT,
     ):
-        more += f", stagewright shell {name} enters the root as the build left it"
+        more += f", {project.hint('shell', name)} enters the root as the build left it"
     if error.reason in (Reason.BOOT_FAILED, Reason.CONSOLE_ERRORS):
-        more = _files_of(folder, name)
+        more = _files_of(project, folder, name)
     return StagewrightError(
         error.reason,
         f"{node.id}: {error.message}",
@@ -154,8 +155,8 @@ def _with_hint(node: Node, error: StagewrightError, folder: Path) -> Stagewright
     )
 
 
-def _files_of(folder: Path, name: str) -> str:
+def _files_of(project: Project, folder: Path, name: str) -> str:
     """Return a hint that names the files of a test."""
     pictures = [f"the picture of the screen is {path}" for path in files_in(folder, SCREEN)]
-    console = f"stagewright log --times {name} shows the console"
+    console = f"{project.hint('log --times', name)} shows the console"
     return NEXT_HINT.join([*pictures, console, f"console, chart and report are in {folder}"])

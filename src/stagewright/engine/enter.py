@@ -30,7 +30,7 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
     missing = [source for source in step.node.inputs.values() if plan.steps[source].state is not State.CACHED]
     if missing:
         what = f"{node_id}: its input is not built ({', '.join(missing)})"
-        hint = f"stagewright build {' '.join(name.rpartition(':')[2] for name in missing)}"
+        hint = workspace.project.hint("build", " ".join(name.rpartition(":")[2] for name in missing))
         raise StagewrightError(Reason.NOT_BUILT, what, hint=hint)
     log = store.log_folder(project, node_id) / "shell.txt"  # not *.log, which `stagewright log` shows
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -162,7 +162,7 @@ class Session:
             path for folder in folders for path in sorted(folder.glob("*.log"), key=lambda log: log.stat().st_mtime)
         ]
         if not logs:
-            raise StagewrightError(Reason.NOT_BUILT, f"{target}: never built", hint=f"stagewright build {target}")
+            raise StagewrightError(Reason.NOT_BUILT, f"{target}: never built", hint=self.project.hint("build", target))
         return logs
 
     def doctor(self) -> list[Check]:

@@ -319,6 +319,18 @@ class Project:
     limits: NodeLimits = field(default_factory=NodeLimits)
     channels: Mapping[str, Channel] = field(default_factory=dict)
     unreproducible: Mapping[str, Unreproducible] = field(default_factory=dict)
+    commands: str = "stagewright {command} {name}"
+    """The form of command lines in hints, which work where this project was read."""
+
+    @property
+    def has_file(self) -> bool:
+        """True if the project was read from its file, so that commands in its folder know its names."""
+        return self.commands == Project.commands
+
+    def hint(self, command: str, name: str) -> str:
+        """Return the line of a command for a stage or test."""
+        known = name if self.has_file or command != "build" else ""  # specs are built without names
+        return self.commands.replace("{command}", command).replace(" {name}", f" {known}" if known else "")
 
     @property
     def folder(self) -> Path:

@@ -65,7 +65,7 @@ def unpack(archive: Path, target: Path, log: IO[str], bounds: Bounds | None = No
     Raises ``UNSAFE_ARCHIVE`` for names and links outside of the target, ``ARCHIVE_TOO_LARGE`` above the limits
     (default: :meth:`Bounds.of` its size), ``BAD_ARCHIVE`` for a damaged archive or an unsupported compressor.
     """
-    name, archive = name or archive.name, archive.absolute()
+    name, archive = name or archive.name, archive.resolve()  # zstd(1) skips symbolic links
     decompress = _decompress(archive, name)
     scan = TarScan(name, bounds or Bounds.of(archive.stat().st_size))
     with tempfile.TemporaryFile() as said:

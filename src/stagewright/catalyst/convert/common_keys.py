@@ -50,6 +50,7 @@ def _subarch(conversion: Conversion, entry: SpecEntry) -> None:
     if "image" in conversion.drafts and found and found.arch not in BOOTABLE_ARCHES:
         hint = f"use a subarch of {' or '.join(BOOTABLE_ARCHES)}"
         conversion.refuse(entry, f"media for {found.arch} are not supported", hint)
+        conversion.context.without_media.add(conversion.spec.file)
     for draft in conversion.builders if found else ():
         for setting, value in (("chost", found.chost), ("common_flags", found.flags)) if found else ():
             if value and setting not in draft.data:
@@ -282,7 +283,7 @@ RULES = (
         "update_seed_command",
         KeyStatus.HONOURED,
         "update_seed_command",
-        "Arguments of emerge. @changed-subslot is appended.",
+        "Arguments of emerge.",
         _update_command,
     ),
 )

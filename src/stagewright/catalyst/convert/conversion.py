@@ -44,6 +44,7 @@ class ConversionContext:
     files: FileNames
     outputs: list[SpecOutput] = field(default_factory=list)
     refused: list[StagewrightError] = field(default_factory=list)
+    without_media: set[Path] = field(default_factory=set)  # specs of media for architectures that no medium boots
     notices: list[Notice] = field(default_factory=list)
     repos: dict[str, Path] = field(default_factory=dict)  # more ebuild repositories that specs name
     trees: list[Path] = field(default_factory=list)  # existing repositories, searched for packages

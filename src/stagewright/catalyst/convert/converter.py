@@ -38,6 +38,7 @@ class ConvertedRelease:
     """A release as tables of a project.
 
     ``refused`` are errors for keys that cannot be honoured. If there are any, the project does not match the specs.
+    ``without_media`` are the specs whose medium does not exist for their architecture.
     ``applied`` lists the rule that converted each key.
     """
 
@@ -46,6 +47,7 @@ class ConvertedRelease:
     files: FileLocations
     outputs: list[SpecOutput]
     refused: list[StagewrightError] = field(default_factory=list)
+    without_media: set[Path] = field(default_factory=set)
     notices: list[Notice] = field(default_factory=list)
     applied: list[tuple[SpecResult, str, ConversionRule]] = field(default_factory=list)
 
@@ -81,6 +83,7 @@ def convert(
         FileLocations(Path(release.config.storedir).absolute(), elsewhere),
         context.outputs,
         context.refused,
+        context.without_media,
         context.notices,
         converter.applied,
     )

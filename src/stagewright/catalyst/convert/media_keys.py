@@ -11,9 +11,16 @@ from stagewright.catalyst.convert.kernel_keys import is_dist, kernel_path
 from stagewright.catalyst.convert.rule import ConversionRule, KeyStatus, part_of_structure, refused, rule
 from stagewright.catalyst.spec import SpecEntry
 from stagewright.catalyst.spec_keys import Target
+from stagewright.catalyst.tokens import TOKEN
 
 _LOADERS = {"grub": "grub-hybrid", "isolinux": "isolinux", "syslinux": "isolinux"}
 """Boot loaders by a word in the name of the cdtar."""
+
+_VOLID = 32
+"""The largest number of characters in the volume id of an ISO."""
+
+_STAMPS = {"@TIMESTAMP@": len("20260628T164555Z"), "@DATESTAMP@": len("20260628")}
+"""Number of characters of tokens after they are replaced."""
 
 LIVE = {Target.LIVECD2, Target.LIVECD3}
 
@@ -36,7 +43,22 @@ def _type(conversion: Conversion, entry: SpecEntry) -> None:
 
 
 def _volid(conversion: Conversion, entry: SpecEntry) -> None:
-    conversion.drafts["image"].put("volume_id", text(" ".join(entry.words)), entry.word_place())
+    words = " ".join(entry.words)
+    kept = _cut(words)
+    if kept != words:
+        conversion.notice(entry.word_place(), f"{entry.key}: cut to {_VOLID} characters, as in Catalyst: {kept!r}")
+    conversion.drafts["image"].put("volume_id", text(kept), entry.word_place())
+
+
+def _cut(words: str) -> str:
+    """Return the first characters of a volume id. A token that no longer fits is left out, with all that follows."""
+    kept, room = "", _VOLID
+    for part in re.split(rf"({TOKEN.pattern.replace('(', '(?:')})", words):
+        length = _STAMPS.get(part, len(part))
+        if length > room:
+            return f"{kept}{'' if part in _STAMPS else part[:room]}".rstrip()
+        kept, room = kept + part, room - length
+    return kept
 
 
 def _bootargs(conversion: Conversion, entry: SpecEntry) -> None:
@@ -125,7 +147,8 @@ RULES: tuple[ConversionRule, ...] = (
         "*/volid",
         KeyStatus.HONOURED,
         "volume_id",
-        "Kernel arguments name it as udev does, with \\x20 for a space.",
+        "Kernel arguments name it as udev does, with \\x20 for a space. Several words are cut to 32 characters, with a "
+        "note.",
         _volid,
         LIVE,
     ),

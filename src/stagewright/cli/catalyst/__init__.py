@@ -13,6 +13,8 @@ COMMANDS = {
     "plan": "stagewright.cli.catalyst.plan",
     "build": "stagewright.cli.catalyst.build",
     "convert": "stagewright.cli.catalyst.convert",
+    "log": "stagewright.cli.catalyst.log",
+    "shell": "stagewright.cli.catalyst.shell",
 }
 
 

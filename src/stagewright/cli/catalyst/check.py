@@ -8,10 +8,10 @@ import click
 
 from stagewright.catalyst.auto import Notice
 from stagewright.catalyst.release import Release
+from stagewright.cli.catalyst.report import print_notices
 from stagewright.cli.options import specs_options
 from stagewright.dropin.project import Specs, load_specs
 from stagewright.errors import Exit, ProblemsError, StagewrightError
-from stagewright.ui.streams import note
 from stagewright.ui.text import plural
 
 
@@ -28,9 +28,9 @@ def command(
 
     SPEC is a spec, or a folder whose *.spec files are read. With the configuration of
     catalyst-auto no SPEC is needed. Each error is a line "FILE:LINE:COLUMN: MESSAGE",
-    followed by a hint. Notes are not errors; they also list keys that Catalyst accepts
-    and Stagewright does not (`stagewright catalyst keys`). Nothing is built, and no
-    shell runs. Packages and profiles are checked in the repositories of --repo.
+    followed by a hint. Keys that Catalyst accepts and Stagewright does not are errors
+    (`stagewright catalyst keys`), notes are not. Nothing is built, and no shell runs.
+    Packages and profiles are checked in the repositories of --repo.
 
     With --strict, surprising places are errors too: a colon in a list, a key that is
     given twice, a # in a word, a missing value.
@@ -44,17 +44,19 @@ def command(
     release = loaded.release
     known = {problem.place for problem in release.problems}
     release.problems += [problem for problem in loaded.model_problems() if problem.place not in known]
-    refused = [
-        Notice(error.place, f"not supported: {error.message}") for error in loaded.converted.refused if error.place
+    release.problems += [*release.absent, *loaded.converted.refused]
+    clashes = [
+        Notice(error.place, f"{error.message}, so they cannot be built together")
+        for error in release.clashes
+        if error.place
     ]
-    release.notices += [*loaded.converted.notices, *refused]
+    release.notices = [*loaded.notices, *clashes]
     findings = _findings(release)
     errors = release.problems + (findings if strict else [])
     if as_json:
         print(json.dumps(_data(release, errors, findings), indent=2))
         return Exit.INVALID if errors else Exit.OK
-    for notice in sorted(release.notices, key=lambda notice: notice.place):
-        note(f"note: {notice}")
+    print_notices(release.notices)
     if errors:
         raise ProblemsError(errors)
     print(f"{plural(len(release.members), 'spec')}; nothing wrong")

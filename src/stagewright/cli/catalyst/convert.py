@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from stagewright.catalyst.convert.write_project import write_project
+from stagewright.cli.catalyst.report import print_left_out, strict_option
 from stagewright.cli.common import store_of
 from stagewright.cli.options import specs_options
 from stagewright.dropin.project import Specs, load_specs
@@ -25,11 +26,13 @@ from stagewright.ui.text import error_text, plural
     type=click.Path(path_type=Path),
     help="The folder of the project; it must be new or empty.",
 )
+@strict_option
 @click.pass_context
 def command(
     ctx: click.Context,
     specs: Specs,
     output: Path,
+    strict: bool,
 ) -> int:
     """Convert specs to a Stagewright project.
 
@@ -40,7 +43,9 @@ def command(
     specs.
 
     Keys that are not supported are reported, left out, and listed at the top of the
-    project file; the exit code is then 2.
+    project file. Specs with errors are left out with the specs that are built on them,
+    and so are media for architectures without media. The exit code is then 2. The
+    written project is read again: it is the one that `plan` shows.
 
     \b
       stagewright catalyst convert releases/specs/amd64 --conf catalyst.conf -o amd64
@@ -50,8 +55,8 @@ def command(
     if output.exists() and (not output.is_dir() or os.listdir(output)):  # noqa: PTH208  one name is enough
         hint = "give a new folder, or empty this one"
         raise StagewrightError(Reason.USAGE, "the folder is not empty", place=Place(output), hint=hint)
-    loaded = load_specs(specs, store)
-    project = loaded.to_look_at()
+    loaded = load_specs(specs, store).usable(strict=strict, keep_refused=True)
+    project = loaded.project(lenient=True)
     for name, source in write_project(loaded.converted, project, output, store.path.absolute()):
         note(f"{name}\t{source}")
     for problem in project.missing:
@@ -60,5 +65,5 @@ def command(
     print(f"{output}: {plural(len(loaded.release.members), 'spec')}, {plural(stages, 'stage')}")
     if loaded.converted.refused:
         note(error_text(ProblemsError(loaded.converted.refused)))
-        return Exit.INVALID
-    return Exit.OK
+    print_left_out(loaded)
+    return Exit.INVALID if loaded.converted.refused or loaded.left_out else Exit.OK

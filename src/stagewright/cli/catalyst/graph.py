@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from stagewright.catalyst.auto import Notice
 from stagewright.catalyst.estimate import Estimate, estimate
 from stagewright.catalyst.load_release import load
+from stagewright.catalyst.release import Release
 from stagewright.catalyst.release_graph import ReleaseGraph, SpecResult
 from stagewright.catalyst.tokens import parse_settings
+from stagewright.cli.catalyst.report import print_notices
 from stagewright.cli.options import picture_option, release_options, show_picture
-from stagewright.errors import ProblemsError
+from stagewright.errors import Exit, ProblemsError
 from stagewright.graph.draw import Picture, draw
-from stagewright.ui.text import plural
+from stagewright.ui.streams import note
+from stagewright.ui.text import error_text, plural
 
 
 @click.command(name="graph")
@@ -35,13 +40,17 @@ def command(
     picture: str,
     as_json: bool,
     jobs: int | None,
-) -> None:
+) -> int:
     """Show what each spec makes, and from which sources.
 
     SPEC is a spec, or a folder whose *.spec files are read. With the configuration of
     catalyst-auto no SPEC is needed. Results have the name
     REL_TYPE/TARGET-SUBARCH-VERSION_STAMP. Tokens, for example @TIMESTAMP@, stay in it
     unless --set gives them.
+
+    Errors of specs are printed after the graph, which also has these specs if their
+    results are known. The exit code is then 2. Specs of several trees that make the
+    same file are in one graph, with a note.
 
     --json prints a list of objects with spec, target, output, sources, artifacts,
     package_cache, sets and optional. With --jobs it prints an object with this list
@@ -53,18 +62,30 @@ def command(
       stagewright catalyst graph releases/specs --as dot | dot -Tpdf > graph.pdf
     """
     release, graph = load(specs, conf, parse_settings(given))
-    if release.problems:
-        raise ProblemsError(release.problems)
+    broken = {error.place.file for error in release.errors if error.place}
+    if release.errors and not any(item.member.spec.file not in broken for item in graph.results):
+        raise ProblemsError(release.errors)
     times = estimate(graph, jobs) if jobs else None
     if as_json:
         rows = as_data(graph)
         print(json.dumps({"specs": rows, "estimate": asdict(times)} if times else rows, indent=2))
-        return
+        return _judged(release)
     show_picture(draw(graph.graph(), Picture(picture)), picture)
     if times:
         comment = {Picture.TEXT: "", Picture.DOT: "// ", Picture.MERMAID: "%% "}.get(Picture(picture))
         lines = [] if comment is None else ["", *_sentences(times, graph)]
         print("".join(f"{comment}{line}\n" if line else "\n" for line in lines), end="")
+    return _judged(release)
+
+
+def _judged(release: Release) -> int:
+    """Print notes and errors, and return the exit code."""
+    sys.stdout.flush()
+    clashes = [Notice(error.place, error.message) for error in release.clashes if error.place]
+    print_notices(clashes)
+    if release.errors:
+        note(error_text(ProblemsError(release.errors)))
+    return Exit.INVALID if release.errors else Exit.OK
 
 
 def as_data(graph: ReleaseGraph) -> list[dict[str, Any]]:

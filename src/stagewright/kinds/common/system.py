@@ -31,6 +31,11 @@ WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
 
 BINREPOS = "/etc/portage/binrepos.conf/gentoo.conf"
 
+_MESSAGES = """
+# Messages of builds are in English. Please keep this setting for reports of bugs (Gentoo's bug 478382).
+LC_MESSAGES=C.UTF-8
+"""
+
 
 class BinrepoSettings(Section):
     """The binary package host that a system names to its users."""
@@ -58,6 +63,8 @@ def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: 
     if settings or not files.exists(root.path, MAKE_CONF):
         text = "# These settings were used to build this system; see make.conf(5).\n"
         text += make_conf(settings)
+        if "LC_MESSAGES" not in settings:
+            text += _MESSAGES
         files.write_file(root.path, MAKE_CONF, text, epoch=work.epoch)
 
 

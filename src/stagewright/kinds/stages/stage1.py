@@ -45,7 +45,6 @@ class Stage1(OwnRootStage, kind="stage1"):
         if self.update_seed:
             work.phase("update the seed")
             portage.install(self.update_seed_command, options=["--buildpkg=n"])
-            portage.install(["@changed-subslot"], options=["--oneshot", "--buildpkg=n"])
         wanted = portage.stage1_packages()
         if not wanted.packages:
             raise StagewrightError(

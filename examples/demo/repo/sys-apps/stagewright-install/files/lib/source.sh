@@ -1,0 +1,245 @@
+# shellcheck shell=sh
+# Where the system comes from: the image of the running live system, a tarball, a squashfs, or an image of a disk.
+
+# Find what can be found before anything is written. Sets source_tree, or source_file for a file that is here.
+open_source() {
+	source_tree= source_file=
+	case $answer_source in
+	live)
+		find_live_tree
+		[ -n "$source_tree" ] || fail SOURCE "source live: this system does not run from a read-only image" \
+			"write source = a path or an address"
+		live_tree=$source_tree ;;
+	/*)
+		[ -r "$answer_source" ] || fail SOURCE "source $answer_source: not found"
+		source_file=$answer_source
+		verify_file "$source_file"
+		[ "$answer_source_type" != squashfs ] || mount_source "$source_file" ;;
+	*) [ "$answer_source_type" != image ] || [ -z "$answer_signature" ] ||
+		fail ANSWERS "source: an image from the network needs checksum or digests, because it is written while it comes" ;;
+	esac
+	[ -n "${live_tree:-}" ] || (find_live_tree > /dev/null 2>&1)
+}
+
+# Set source_tree to the read-only tree below the running system, or to nothing.
+find_live_tree() {
+	lower=$(awk '$5 == "/" && / - overlay / { print $NF }' /proc/self/mountinfo | tail -n 1 | tr , '\n' | sed -n 's/^lowerdir=//p')
+	lower=${lower##*:}
+	if [ -n "$lower" ] && [ -d "$lower/usr" ]; then source_tree=$lower; return; fi
+	for place in $(awk '/ - (squashfs|erofs) / { print $5 }' /proc/self/mountinfo); do
+		[ -d "$place/usr" ] && [ -d "$place/etc" ] || continue
+		if [ "$place" = / ]; then bind_root; else source_tree=$place; fi
+		return
+	done
+	for device in "$sysfs"/block/loop* "$sysfs"/block/dm-* "$sysfs"/block/nbd* "$sysfs"/block/ram*; do
+		device=/dev/${device##*/}
+		[ -b "$device" ] || continue
+		case $(probe "$device") in squashfs* | erofs*) mount_source "$device"; return ;; esac
+	done
+	! awk '$5 == "/"' /proc/self/mountinfo | tail -n 1 | grep -Eq ' - nfs4? ' || bind_root
+}
+
+# The root without what is mounted in it.
+bind_root() {
+	mkdir -p "$work/source"
+	run mount --bind / "$work/source"
+	at_end unmount "$work/source"
+	source_tree=$work/source
+}
+
+mount_source() {
+	mkdir -p "$work/source"
+	type=$(probe "$1")
+	run mount -o ro -t "${type%% *}" "$1" "$work/source"
+	at_end unmount "$work/source"
+	source_tree=$work/source
+}
+
+# KiB of the tree.
+tree_size() { du -skx "$1" 2> /dev/null | cut -f 1; }
+
+# A text that changes if the source changes.
+source_identity() {
+	case $answer_source in
+	live) echo "live $(cat "$source_tree/etc/os-release" 2> /dev/null) $(ls "$source_tree/usr/lib/modules" 2> /dev/null)" ;;
+	*) echo "$answer_source $answer_checksum $answer_digests $answer_signature" ;;
+	esac
+}
+
+# fetch ADDRESS FILE: download, and continue an earlier download.
+fetch() {
+	if has curl; then run curl --fail --silent --show-error --location --retry 3 --continue-at - --output "$2" "$1"
+	elif has wget; then run wget -q -c -O "$2" "$1"
+	else fail MISSING "neither curl nor wget is installed, to read $1"; fi
+}
+
+fetch_to_stdout() {
+	if has curl; then curl --fail --silent --show-error --location --retry 3 "$1"; else wget -q -O - "$1"; fi
+}
+
+# local_copy PLACE FILE: print the path of a small file that may be on the network.
+local_copy() {
+	case $1 in
+	/*) cp "$1" "$2" || fail SOURCE "$1: cannot be read" ;;
+	*) rm -f "$2"; fetch "$1" "$2" ;;
+	esac
+}
+
+# Set expected to the digest that the source must have, and hash to its program; both empty if nothing says it.
+find_checksum() {
+	expected= hash=
+	if [ -n "$answer_checksum" ]; then
+		expected=${answer_checksum#*:} hash=${answer_checksum%%:*}sum
+	elif [ -n "$answer_digests" ]; then
+		local_copy "$answer_digests" "$work/digests"
+		if [ -n "$answer_signature" ]; then
+			local_copy "$answer_signature" "$work/digests.sig"
+			check_signature "$work/digests" "$work/digests.sig"
+			cp "$work/digests" "$work/digests.signed"
+		else
+			check_signature "$work/digests" "" "$work/digests.signed"
+		fi
+		digest_from_list "$work/digests.signed"
+	fi
+}
+
+# Lines "HEX  NAME", as sha512sum and the DIGESTS of Gentoo have them.
+digest_from_list() {
+	name=${answer_source##*/}
+	name=${name%%[?#]*}
+	expected=$(awk -v name="$name" '$2 == name || $2 == "*" name { if (length($1) == 128) print $1 }' "$1" | grep -Ex '[0-9a-f]*' | head -n 1)
+	hash=sha512sum
+	if [ -z "$expected" ]; then
+		expected=$(awk -v name="$name" '$2 == name || $2 == "*" name { if (length($1) == 64) print $1 }' "$1" | grep -Ex '[0-9a-f]*' | head -n 1)
+		hash=sha256sum
+	fi
+	[ -n "$expected" ] || fail UNVERIFIED "digests $answer_digests: no SHA-256 or SHA-512 of $name"
+}
+
+# check_signature FILE SIGNATURE [OUTPUT]: without a signature the file is clear-signed, and OUTPUT gets its text.
+check_signature() {
+	rm -rf "$work/gnupg"
+	mkdir -m 700 "$work/gnupg"
+	if has gpg; then
+		run gpg --homedir "$work/gnupg" --batch --quiet --import "$answer_signing_key"
+		if [ -n "$2" ]; then set -- gpg --homedir "$work/gnupg" --batch --verify "$2" "$1"
+		else set -- gpg --homedir "$work/gnupg" --batch --output "$3" --decrypt "$1"; rm -f "$work/digests.signed"; fi
+	elif has sq; then
+		if [ -n "$2" ]; then set -- sq verify --signer-file "$answer_signing_key" --signature-file "$2" "$1"
+		else set -- sq verify --signer-file "$answer_signing_key" --cleartext --output "$3" "$1"; rm -f "$work/digests.signed"; fi
+	else
+		fail MISSING "neither gpg nor sq is installed, to check a signature" "write checksum = sha256:HEX"
+	fi
+	"$@" > "$work/output" 2>&1 || {
+		cat "$work/output" >> "$log"
+		fail UNVERIFIED "the signature by $answer_signing_key is not valid ($(tail -n 1 "$work/output"))" "the file was not used"
+	}
+}
+
+# verify_file FILE: end the program if the file is not what the answers say.
+verify_file() {
+	find_checksum
+	if [ -n "$expected" ]; then
+		actual=$($hash < "$1" | cut -d ' ' -f 1)
+		[ "$actual" = "$expected" ] || fail UNVERIFIED "source $answer_source: ${hash%sum} is $actual, not $expected" \
+			"the file was not used; get the file again"
+	elif [ -n "$answer_signature" ]; then
+		local_copy "$answer_signature" "$work/source.sig"
+		check_signature "$1" "$work/source.sig"
+	fi
+}
+
+# Write the system into the tree of the target.
+copy_source() {
+	clear_tree
+	if [ -z "$source_tree" ] && [ -z "$source_file" ]; then
+		mkdir -p "$root/.stagewright-install"
+		source_file=$root/.stagewright-install/source
+		[ "$answer_source_type" = tarball ] || [ "$answer_source_type" = squashfs ] || :
+		say "  downloading $answer_source"
+		[ -e "$source_file.whole" ] || fetch "$answer_source" "$source_file"
+		: > "$source_file.whole"
+		(verify_file "$source_file") || { code=$?; rm -f "$source_file" "$source_file.whole"; exit "$code"; }
+		[ "$answer_source_type" != squashfs ] || mount_source "$source_file"
+	fi
+	if [ -n "$source_tree" ]; then
+		watch_progress "$(tree_size "$source_tree")"
+		copy_tree "$source_tree" "$root"
+	else
+		watch_progress 0
+		unpack_tarball
+	fi
+	stop_progress
+	case $source_file in "$root"/*)
+		[ -z "$source_tree" ] || { umount "$source_tree"; source_tree=; }
+		rm -rf "$root/.stagewright-install" ;;
+	esac
+	for folder in dev proc sys run tmp; do mkdir -p "$root/$folder"; done
+	chmod 1777 "$root/tmp"
+}
+
+# Remove what an interrupted copy left, but not what was downloaded.
+clear_tree() {
+	for entry in "$root"/* "$root"/.[!.]*; do
+		case $entry in */lost+found | */.stagewright-install) continue ;; esac
+		# Places where another partition is mounted stay, empty.
+		rm -rf "$entry" 2>> "$log" || :
+	done
+}
+
+# cp of busybox leaves extended attributes out, such as capabilities of programs; GNU tar does not.
+copy_tree() {
+	if cp --version 2> /dev/null | grep -q GNU || ! tar --version 2> /dev/null | grep -q GNU; then
+		run cp -a "$1/." "$2/"
+	else
+		tar_through() { tar -C "$1" --xattrs --xattrs-include='*' --acls -cf - . | tar -C "$2" --xattrs --xattrs-include='*' --acls -xpf -; }
+		run tar_through "$1" "$2"
+	fi
+}
+
+decompress() {
+	case ${answer_source%%[?#]*} in
+	*.gz | *.tgz) gzip -dc ;;
+	*.xz) xz -dc ;;
+	*.bz2) bzip2 -dc ;;
+	*.zst) zstd -dc ;;
+	*) cat ;;
+	esac
+}
+
+unpack_tarball() {
+	if tar --version 2> /dev/null | grep -q GNU; then
+		unpack() { decompress < "$source_file" | tar -C "$root" --numeric-owner --xattrs --xattrs-include='*' --acls -xpf -; }
+	else
+		unpack() { decompress < "$source_file" | tar -C "$root" -xpf -; }
+	fi
+	run unpack
+}
+
+# watch_progress KIB: report how much of the target is filled, once a second.
+watch_progress() {
+	{
+		first=$(used_space)
+		before=
+		while sleep 1; do
+			now=$(($(used_space) - first))
+			if [ "$1" -gt 0 ]; then percent=$((now * 100 / $1)); [ "$percent" -le 99 ] || percent=99; else percent=null; fi
+			[ "$now" != "$before" ] || continue
+			before=$now
+			event progress step=copy percent:="$percent" kib:="$now"
+			[ "$json" = yes ] || [ ! -t 1 ] || printf '\r  %s MiB%s  ' "$((now / 1024))" "$([ "$percent" = null ] || echo ", $percent %")"
+		done
+	} 9>&- &
+	progress_id=$!
+	at_end stop_progress
+}
+
+used_space() { df -Pk "$root" | awk 'NR == 2 { print $3 }'; }
+
+stop_progress() {
+	[ -n "${progress_id:-}" ] || return 0
+	kill "$progress_id" 2> /dev/null || :
+	wait "$progress_id" 2> /dev/null || :
+	progress_id=
+	[ "$json" = yes ] || [ ! -t 1 ] || printf '\r                        \r'
+}

@@ -1,0 +1,37 @@
+"""Tests of the program stagewright-install: its code, its options and its answers, without root."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests.unit import installer
+
+
+def test_shellcheck_has_no_findings() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("NOT TESTED: shellcheck is not installed")
+    files = [installer.PROGRAM, *installer.FILES.glob("lib/*.sh"), installer.FILES / "service/S95install"]
+    done = subprocess.run(["shellcheck", "-s", "sh", *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox ash"])
+def test_every_shell_reads_all_parts(shell: str) -> None:
+    for file in [installer.PROGRAM, *installer.FILES.glob("lib/*.sh")]:
+        subprocess.run([*shell.split(), "-n", file], check=True)
+
+
+def test_parts_are_short() -> None:
+    for file in installer.FILES.glob("lib/*.sh"):
+        assert len(file.read_text(encoding="utf-8").splitlines()) < 400, file
+
+
+def test_the_ebuild_installs_every_part() -> None:
+    program = installer.PROGRAM.read_text(encoding="utf-8")
+    (parts,) = [line for line in program.splitlines() if line.startswith("for part in ")]
+    assert {*parts.removeprefix("for part in ").removesuffix("; do").split()} == {
+        file.stem for file in installer.FILES.glob("lib/*.sh")
+    }

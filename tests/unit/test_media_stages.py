@@ -10,10 +10,13 @@ from roots import EPOCH, as_root, make_root
 
 from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.kinds.media.livecd_stage2 import LiveStage2
 from stagewright.kinds.media.payload_files import copy_modules, take_over
-from stagewright.kinds.media.squashfs import add_modules
+from stagewright.kinds.media.squashfs import SquashfsSettings, add_boot_files, add_modules
 from stagewright.kinds.registry import graph_of, kinds
-from stagewright.media.payload import FIRMWARE, MODULES
+from stagewright.media.arguments import InitramfsKind
+from stagewright.media.loaders import BOOT_IMAGE, CORE_IMAGE, Loader
+from stagewright.media.payload import FIRMWARE, LOADERS, MODULES, BootKernel, Payload
 from stagewright.project.load import load
 from stagewright.store.store import Store
 from stagewright.vm import accel
@@ -24,6 +27,10 @@ HEAD = """format = 1
 project = { name = "p", version = "1", source_date_epoch = 2026-01-01 }
 [seeds.it]
 file = "seed.tar"
+[stages.boot2]
+kind = "livecd-stage2"
+root = "it"
+loaders = ["grub"]
 [stages.live]
 kind = "livecd-stage1"
 root = "it"
@@ -71,6 +78,7 @@ WRONG = [
     ("iso", {"kernel_arguments": '{ persistence = "a label with spaces" }'}),
     ("iso", {"entries": '["fast"]'}),
     ("iso", {"esp": '"many"'}),
+    ("iso", {"installable": "true", "loader": '"grub"', "boot": '"boot2"'}),
     ("boot", {"loaders": '["systemd-boot", "grub"]', "secure_boot": SIGNED}),
     ("boot", {"secure_boot": '{ key = "db.key", certificate = "db.crt" }'}),  # a key inside of the project
     ("boot", {"secure_boot": '{ key = "/db.key", certificate = "gone.crt" }'}),
@@ -123,6 +131,52 @@ def test_modules_are_copied_inside_the_live_root(tmp_path: Path) -> None:
     assert inner.read_text(encoding="utf-8") == "module"
     assert inner.stat().st_mtime == EPOCH
     assert (root.path / "usr/lib/firmware/wifi.bin").exists()
+
+
+@as_root
+def test_an_installable_image_has_the_boot_files_in_the_places_of_an_installed_system(tmp_path: Path) -> None:
+    folder = tmp_path / "payload"
+    contents = {
+        "boot/gentoo": "kernel",
+        "boot/gentoo.igz": "initramfs",
+        "boot/old": "other kernel of this version",
+        "boot/old.igz": "",
+        f"{LOADERS}/systemd-boot/BOOTX64.EFI": "sd-boot",
+        f"{LOADERS}/grub-hybrid/{BOOT_IMAGE}": "first sector",
+        f"{LOADERS}/grub-hybrid/{CORE_IMAGE}": "core",
+        f"{LOADERS}/grub-hybrid/BOOTX64.EFI": "GRUB",
+        f"{LOADERS}/uki/linuxx64.efi.stub": "stub",
+    }
+    for name, text in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o444)
+    kernels = [
+        BootKernel(name, "6.12", f"boot/{file}", f"boot/{file}.igz", InitramfsKind.DRACUT, False, (), False)
+        for name, file in (("a", "gentoo"), ("old", "old"))
+    ]
+    Payload("amd64", tuple(kernels)).write(folder)
+    (tmp_path / "root").mkdir()
+    root = make_root(tmp_path / "root", {"usr/lib/modules/6.12/modules.dep": "kept"}, links={"lib": "usr/lib"})
+    add_boot_files(root, folder, tmp_path / "links", EPOCH)
+    lib = root.path / "usr/lib"
+    assert (lib / "modules/6.12/vmlinuz").read_text(encoding="utf-8") == "kernel"
+    assert (lib / "modules/6.12/initramfs.img").stat().st_mode & 0o777 == 0o644
+    assert (lib / "modules/6.12/modules.dep").exists()
+    assert (lib / "systemd/boot/efi/systemd-bootx64.efi").read_text(encoding="utf-8") == "sd-boot"
+    assert (lib / "systemd/boot/efi/linuxx64.efi.stub").exists()
+    assert (lib / "grub/i386-pc/core.img").read_text(encoding="utf-8") == "core"
+    assert (lib / "grub/i386-pc/boot.img").stat().st_mtime == EPOCH
+
+
+def test_only_installable_media_have_another_squashfs(tmp_path: Path) -> None:
+    settings = {"loaders": '["systemd-boot", "isolinux", "uki"]'}
+    graph = graph_of(load(write(tmp_path, boot=settings, net={"installable": "true"}), kinds()))
+    assert graph.nodes["iso"].inputs["squashfs"] == "live+boot.squashfs"
+    assert graph.nodes["net"].inputs["squashfs"].startswith("live+boot.squashfs-")
+    assert SquashfsSettings(installable=True).installed_parts(LiveStage2(root="x", loaders=[Loader.UKI])) == (
+        "loader-uki",
+    )
 
 
 @pytest.mark.parametrize("links", [{}, {"lib/modules/6.1": "/etc/passwd"}])

@@ -23,6 +23,10 @@ from stagewright.root.root import Root
 ELTORITO, BOOT_MBR = "eltorito.img", "boot_mbr.img"
 """Code that BIOS starts from a disc, and code for the first sector, which BIOS starts from a stick."""
 
+BOOT_IMAGE, CORE_IMAGE = "boot.img", "core.img"
+"""Code for the first sector of an installed disk, and the code in its BIOS boot partition. The second one reads
+grub/grub.cfg of the first partition that has it."""
+
 _GRUB_MODULES = (
     "boot configfile echo fat font gfxmenu gfxterm gzio halt iso9660 linux loadenv loopback ls minicmd normal part_gpt "
     "part_msdos png probe reboot search search_fs_file search_fs_uuid search_label serial sleep terminal test true"
@@ -30,6 +34,7 @@ _GRUB_MODULES = (
 _GRUB_EFI_MODULES = "all_video chain efi_gop"
 _GRUB_BIOS_MODULES = "biosdisk linux16 vbe vga"
 _GRUB_EARLY = "configfile $cmdpath/grub.cfg\n"
+_GRUB_DISK_EARLY = "search --no-floppy --file --set=root /grub/grub.cfg\nset prefix=($root)/grub\n"
 _SYSTEMD_EFI = "/usr/lib/systemd/boot/efi"
 _ISOLINUX = ("/usr/lib/ISOLINUX", "/usr/share/syslinux")
 _SYSLINUX = ("/usr/lib/syslinux/modules/bios", "/usr/share/syslinux")
@@ -131,7 +136,9 @@ class Loader(enum.StrEnum):
             _make_grub(root, efi.grub, _GRUB_EFI_MODULES, target, inside, efi.program)
             if self is Loader.GRUB_HYBRID:
                 _make_grub(root, "i386-pc-eltorito", _GRUB_BIOS_MODULES, target, inside, ELTORITO)
-                copy_out(root, f"{_grub_folder('i386-pc')}/boot_hybrid.img", target / BOOT_MBR)
+                _make_grub(root, "i386-pc", _GRUB_BIOS_MODULES, target, inside, CORE_IMAGE)
+                for name, source in ((BOOT_MBR, "boot_hybrid.img"), (BOOT_IMAGE, "boot.img")):
+                    copy_out(root, f"{_grub_folder('i386-pc')}/{source}", target / name)
             font = next((path for path in _GRUB_FONTS if files.exists(root.path, path)), None)
             if font:
                 copy_out(root, font, target / "unicode.pf2")
@@ -211,15 +218,16 @@ def _missing_grub(loader: Loader, root: Root, efi: EfiArch) -> Iterator[MissingR
 def _make_grub(root: Root, platform: str, modules: str, target: Path, inside: str, name: str) -> None:
     """Link GRUB's modules with grub-mkimage. The output of grub-mkstandalone and grub-mkrescue is not reproducible.
 
-    GRUB for BIOS finds boot/grub on the medium itself. GRUB for UEFI reads grub.cfg in its own folder ($cmdpath).
+    GRUB for BIOS finds boot/grub on the medium itself, and grub on an installed disk. GRUB for UEFI reads grub.cfg in
+    its own folder ($cmdpath).
     """
     program = grub_mkimage(root)
     assert program, "the environment was checked"
     bios = platform.startswith("i386-pc")
     words = [program, f"--format={platform}", f"--prefix={'/boot/grub' if bios else '/EFI/BOOT'}"]
     early = target / "early.cfg"
-    if not bios:
-        early.write_text(_GRUB_EARLY, encoding="utf-8")
+    if not platform.endswith("-eltorito"):
+        early.write_text(_GRUB_DISK_EARLY if bios else _GRUB_EARLY, encoding="utf-8")
         words.append(f"--config={inside}/early.cfg")
     root.run(*words, f"--output={inside}/{name}", *modules.split(), *_GRUB_MODULES.split())
     early.unlink(missing_ok=True)

@@ -70,6 +70,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
                 yield ("boot",), error
             return
         yield from payload.unknown_kernel(self.kernel, self.boot)
+        yield from self.without_loader(payload, self.boot)
         if self.loader not in payload.loaders:
             hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
             message = f"loader: {self.loader} not found in payload {self.boot!r}"
@@ -86,7 +87,8 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
 
     def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
         """Return the live root, and the parts of the payload that are on the medium."""
-        parts = (f"loader-{self.loader}", *(["memtest"] if self.memtest else []))
+        more = self.installed_parts(scope.entry(self.boot).model)
+        parts = tuple(dict.fromkeys([f"loader-{self.loader}", *(["memtest"] if self.memtest else []), *more]))
         return [Ingredient(stage=self.live), Ingredient(stage=self.boot, parts=parts)]
 
     def _squashfs(self, scope: Scope) -> Node:

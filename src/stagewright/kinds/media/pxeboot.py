@@ -140,6 +140,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
                 yield ("boot",), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
             return
         yield from entry.model.unknown_kernel(self.kernel, self.boot)
+        yield from self.without_loader(entry.model, self.boot)
         lacking = [module for module in self._modules() if module not in entry.model.initramfs.modules]
         if lacking:
             named = [name for name in ("methods", "uki") if getattr(self, name)]
@@ -166,9 +167,10 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
     def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
         """Return the live root, and the parts of the payload that are in the set."""
         loaders = [f"network-{loader}" for loader in NetLoader if self.loaders is None or loader in self.loaders]
-        parts = (*loaders, *([f"loader-{Loader.UKI}"] if self.uki or self.single_file else []))
         payload = scope.entry(self.boot).model
         assert isinstance(payload, LiveStage2), "the project was checked"
+        unified = [f"loader-{Loader.UKI}"] if self.uki or self.single_file else []
+        parts = tuple(dict.fromkeys([*loaders, *unified, *self.installed_parts(payload)]))
         kernel = self.kernel or payload.first_kernel
         return [Ingredient(stage=self.live), Ingredient(stage=self.boot, kernels=(kernel,), parts=parts)]
 

@@ -7,12 +7,13 @@ this node to the graph. A project file cannot have a stage of this kind.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Demand, Node, Yields
 from stagewright.kinds.common.artifact import OS_RELEASE, mark_root
@@ -21,14 +22,18 @@ from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool
 from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.media.livecd_stage2 import LiveStage2
+from stagewright.media.installed_boot import INSTALLED, boot_files
 from stagewright.media.payload import FIRMWARE, IMAGE, MODULES, Payload
 from stagewright.media.verity import append_tree
 from stagewright.portage.installed import Package, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
+from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import run_host_program
 from stagewright.root.sourced import IDENTIFIERS, values_of
+from stagewright.store.links import link
 
 
 class SquashfsCompression(enum.StrEnum):
@@ -55,6 +60,22 @@ class SquashfsSettings(Section):
     """The level of the compressor: 1 to 22 for zstd, 1 to 9 for gzip; ignored for xz and lz4."""
     block_size: Annotated[str, Field(pattern=r"^\d+[KM]?$")] = "1M"
     """The block size, 4K to 1M."""
+    installable: bool = Field(default=False, exclude_if=lambda installable: not installable)
+    """Put kernels, initramfs and boot loaders of the payload into the image, in the places of an installed system, so
+    that the live system can install itself (docs/install.md)."""
+
+    def installed_parts(self, payload: object) -> tuple[str, ...]:
+        """Return the parts of a payload that are in an installable image, in addition to the kernels."""
+        if not self.installable or not isinstance(payload, LiveStage2):
+            return ()
+        return tuple(f"loader-{loader}" for loader in INSTALLED if loader in payload.loaders)
+
+    def without_loader(self, payload: object, name: str) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Yield an error if the image is installable, but its payload, with this name, has no loader for a disk."""
+        if self.installable and isinstance(payload, LiveStage2) and not self.installed_parts(payload):
+            message = f"installable: payload {name!r} has no boot loader for an installed system"
+            hint = f"add one of {', '.join(INSTALLED)} to `loaders` of {name!r}"
+            yield ("installable",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
 
 class SquashfsFacts(Facts):
@@ -97,6 +118,8 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         root = work.mount("live")
         packages = packages_of(root.path, work.remembered("live"))
         add_modules(root, work.artifact("boot"), work.epoch)
+        if self.installable:
+            add_boot_files(root, work.artifact("boot"), work.new_folder("boot-files"), work.epoch)
         mark_root(root.path, self.private_channel, work.epoch)
         files.clamp_times(root.upper, work.epoch)
         work.phase("compress")
@@ -137,6 +160,15 @@ def add_modules(root: Root, payload: Path, epoch: int) -> None:
         files.copy_in(root.path, payload / FIRMWARE, epoch=epoch, target="/lib/firmware", also=0o200)
 
 
+def add_boot_files(root: Root, payload: Path, folder: Path, epoch: int) -> None:
+    """Copy the boot files of a payload into a root, to the places of an installed system. ``folder`` takes links."""
+    found = boot_files(Payload.read(payload), payload)
+    for path, source in found.items():
+        link(source, folder / path.strip("/"))
+    for place in sorted({path.rpartition("/")[0] for path in found}):
+        files.copy_in(root.path, folder / place.strip("/"), epoch=epoch, target=place, also=0o200)
+
+
 def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:
     """Return the node for the squashfs of a live root and a payload. Stages with equal settings share it.
 
@@ -145,7 +177,8 @@ def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings
     private = scope.private_channel(settings)
     settings = SquashfsSettings(**{field: getattr(settings, field) for field in SquashfsSettings.model_fields})
     stage = Squashfs(live=live, boot=boot, private_channel=private, **settings.model_dump())
-    given = [str(value) for value in settings.model_dump().values() if value is not None]
+    given = [str(value) for name, value in settings.model_dump().items() if value is not None and name != "installable"]
+    given += ["installable"] if settings.installable else []
     id_suffix = "" if settings == SquashfsSettings() else "-".join(["", *given])
     id_suffix += f"-{private}" if private else ""
     names = (

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from stagewright.arch import Arch
+from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
-from stagewright.media.disk import MIB, DiskLayout, make_disk, make_ext4
+from stagewright.media.disk.contents import Contents, identifier
+from stagewright.media.disk.definitions import read_definitions, texts_of
+from stagewright.media.disk.ext4 import make_ext4
+from stagewright.media.disk.filesystem_types import MIB
+from stagewright.media.disk.image import DiskSource, DiskWriter
+from stagewright.media.disk.partition_table import Partition
 
 TOOLS = ("sfdisk", "mkfs.ext4", "debugfs", "mkfs.vfat", "mcopy")
 pytestmark = pytest.mark.skipif(
@@ -22,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 EPOCH = 1795132800
-LAYOUT = DiskLayout("demo.qcow2", Arch.AMD64, 64 * MIB, 16 * MIB)
+NAME = "demo.qcow2"
 
 
 def tree(folder: Path) -> Path:
@@ -38,40 +43,56 @@ def tree(folder: Path) -> Path:
     return folder
 
 
-def image(folder: Path, root: Path, name: str) -> Path:
-    """A disk with a root and one file in the EFI system partition."""
+def image(folder: Path, root: Path, name: str, layout: str = "ext4") -> tuple[Path, list[Partition]]:
+    """A disk of 96 MiB with a root and one file in an EFI system partition of 16 MiB."""
     (folder / name).mkdir()
     loader = folder / f"{name}.efi"
     loader.write_bytes(b"loader")
     os.utime(loader, (EPOCH, EPOCH))
+    small = {"size_min": 16 * MIB, "size_max": 16 * MIB}
+    definitions = [
+        one.model_copy(update=small) if one.is_esp or one.name == "var" else one
+        for one in read_definitions(texts_of(layout, None), folder)
+    ]
+    source = DiskSource(
+        NAME, host_machine(), definitions, root, (), "demo", "1.0", folder / name, EPOCH, 1, io.StringIO()
+    )
     target = folder / f"{name}.img"
-    make_disk(LAYOUT, root, {"EFI/BOOT/BOOTX64.EFI": loader}, target, folder / name, EPOCH, io.StringIO())
-    return target
+    found = DiskWriter(source).write(lambda _: {"EFI/BOOT/BOOTX64.EFI": loader}, 96 * MIB, target)
+    return target, found
+
+
+def contents(root: Path) -> Contents:
+    return Contents(NAME, "root", root, (), (), EPOCH, 1, io.StringIO())
 
 
 @pytest.mark.slow
 def test_equal_roots_make_equal_disks(tmp_path: Path) -> None:
-    first = image(tmp_path, tree(tmp_path / "one"), "a")
-    second = image(tmp_path, tree(tmp_path / "two"), "b")
+    first, _ = image(tmp_path, tree(tmp_path / "one"), "a")
+    second, _ = image(tmp_path, tree(tmp_path / "two"), "b")
     assert first.read_bytes() == second.read_bytes()
-    assert first.stat().st_size == 64 * MIB
+    assert first.stat().st_size == 96 * MIB
     assert first.stat().st_blocks * 512 < 16 * MIB, "what is not used takes no room"
 
 
-def test_partitions_have_the_offsets_of_the_layout(tmp_path: Path) -> None:
-    disk = image(tmp_path, tree(tmp_path / "root"), "a")
+def test_partitions_have_the_places_and_identifiers_of_the_layout(tmp_path: Path) -> None:
+    disk, made = image(tmp_path, tree(tmp_path / "root"), "a")
     table = json.loads(subprocess.check_output(["/sbin/sfdisk", "--json", disk]))["partitiontable"]
-    esp, root = table["partitions"]
-    assert (table["id"].lower(), root["uuid"].lower()) == (LAYOUT.identifier("disk"), LAYOUT.identifier("root"))
-    assert (esp["start"] * 512, esp["size"] * 512) == (MIB, LAYOUT.esp)
-    assert (root["start"] * 512, root["size"] * 512) == (LAYOUT.root_start, LAYOUT.root)
+    assert table["id"].lower() == identifier(NAME, "disk")
+    assert [one["uuid"].lower() for one in table["partitions"]] == [identifier(NAME, "esp"), identifier(NAME, "root")]
+    assert [(one["start"] * 512, one["size"] * 512) for one in table["partitions"]] == [
+        (MIB, 16 * MIB),
+        (17 * MIB, 78 * MIB),
+    ]
+    assert [(one.start, one.size) for one in made] == [(MIB, 16 * MIB), (17 * MIB, 78 * MIB)]
+    assert table["partitions"][1]["attrs"] == "GUID:59", "the file system of the root grows with its partition"
     listed = subprocess.check_output(["mdir", "-b", "-/", "-i", f"{disk}@@{MIB}"], text=True)
     assert "BOOTX64.EFI" in listed
 
 
 def test_the_file_system_is_valid_and_complete(tmp_path: Path) -> None:
     target = tmp_path / "root.img"
-    make_ext4(LAYOUT, tree(tmp_path / "root"), target, EPOCH, io.StringIO())
+    make_ext4(contents(tree(tmp_path / "root")), target, 46 * MIB)
     subprocess.run(["/sbin/e2fsck", "-fn", target], check=True, capture_output=True)
     look = ["/sbin/debugfs", "-R", "stat <2>", target]
     assert f"ctime: 0x{EPOCH:08x}" in subprocess.run(look, capture_output=True, text=True, check=True).stdout
@@ -85,11 +106,9 @@ def test_a_root_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     root = tree(tmp_path / "root")
     (root / "large").write_bytes(os.urandom(50 * MIB))
     with pytest.raises(StagewrightError) as caught:
-        make_ext4(LAYOUT, root, tmp_path / "root.img", EPOCH, io.StringIO())
+        make_ext4(contents(root), tmp_path / "root.img", 46 * MIB)
     assert caught.value.reason is Reason.COMMAND_FAILED
 
 
 def test_identifiers_differ_by_name() -> None:
-    other = DiskLayout("other.qcow2", Arch.AMD64, 64 * MIB, 16 * MIB)
-    names = ("disk", "esp", "root")
-    assert len({layout.identifier(name) for layout in (LAYOUT, other) for name in names}) == 6
+    assert len({identifier(disk, what) for disk in (NAME, "other") for what in ("disk", "esp", "root")}) == 6

@@ -140,8 +140,8 @@ def _build(job: Job, work: Work[Any], mode: str) -> int:
     if mode in (AGAIN, REPLACE):
         work = replace(work, store=FreshStore(job.store, work.folder))
     built = stage.build(work)
-    if isinstance(stage, ArtifactKind) and stage.size:
-        check_size(node.id, built.tree, built.facts.main_file, stage.size)
+    if isinstance(stage, ArtifactKind) and stage.size_limit:
+        check_size(node.id, built.tree, built.facts.main_file, stage.size_limit)
     if node.yields is Yields.ARTIFACT:
         make_read_only(built.tree)  # output folders and other artifacts hold hard links to the files
         if ids.is_private():

@@ -14,7 +14,8 @@
 ``loaders.py``              boot loaders: their programs, and their files made from ``templates/``
 ``layout.py``               which file goes where on an ISO
 ``identity.py``             identifiers of an ISO, from its content
-``iso.py`` ``disk.py``      write ISO images and disk images
+``iso.py`` ``disk/``        write ISO images and disk images; ``layouts/`` holds layouts of disks, ``roothash/`` the
+                            dracut module that opens a root behind dm-verity
 ``uki.py`` ``signing.py``   unified kernel images; signatures for Secure Boot
 ``efi.py``                  names of architectures in UEFI, GRUB and Debian
 ``inspect.py``              reads ISO images and folders of any origin; ``menus.py`` their boot menus

@@ -48,6 +48,9 @@ MEMORY = "stagewright-memory"
 LABEL_MODULE = "stagewright-label"
 """The dracut module that finds a medium whose label has spaces."""
 
+DISK_MODULES = {"stagewright-roothash": "roothash"}
+"""dracut modules for systems on disks, which `initramfs.modules` can name, and their folders in this package."""
+
 
 class InitramfsSettings(Section):
     """The contents of the initramfs. Modules and drivers are for dracut(8); genkernel selects its own."""
@@ -158,6 +161,9 @@ def make_initramfs(
     add_module(root, "memory", f"91{MEMORY}", dracut.epoch)
     if NetModule.STREAM in settings.modules:
         add_module(root, "stream", f"90{NetModule.STREAM}", dracut.epoch)
+    for name, folder in DISK_MODULES.items():
+        if name in settings.modules:
+            add_module(root, folder, f"90{name}", dracut.epoch)
     add_module(root, "labelled", f"90{LABEL_MODULE}", dracut.epoch)
     if dracut.verity:
         add_module(root, "verified", f"91{verity.MODULE}", dracut.epoch)

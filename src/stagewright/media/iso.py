@@ -127,7 +127,7 @@ def make_esp(
     ``number`` is the number of the file system: eight hexadecimal digits. Raises ``BUILD_FAILED`` if ``least`` is set
     and too small, or if a file is too large for FAT.
     """
-    size = _esp_size(files, least)
+    size = esp_size(files, least)
     tree = _lay_out(files, work, epoch)
     with target.open("wb") as stream:
         stream.truncate(size)
@@ -139,8 +139,8 @@ def make_esp(
     return target
 
 
-def _esp_size(files: Mapping[str, Path], least: int) -> int:
-    """Return the size of the partition in bytes, a multiple of 1 MiB."""
+def esp_size(files: Mapping[str, Path], least: int = 0) -> int:
+    """Return the size of an EFI system partition with these files in bytes, a multiple of 1 MiB."""
     sizes = {name: path.stat().st_size for name, path in files.items()}
     large = [name for name, size in sizes.items() if size > _FAT_FILE]
     if large:

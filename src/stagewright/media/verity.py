@@ -40,7 +40,7 @@ OPTIONS = {"DM_VERITY": "dm_verity"}
 def append_tree(image: Path) -> str:
     """Append the hash tree to an image, and return `BLOCKS:HASH`: the number of data blocks and the root hash."""
     with image.open("r+b") as stream:
-        blocks, root, tree = _tree(_blocks(stream))
+        blocks, root, tree = hash_tree(blocks_of(stream))
         stream.seek(0, os.SEEK_END)
         stream.write(bytes(-stream.tell() % BLOCK))
         stream.write(tree)
@@ -54,20 +54,27 @@ def proves(verity: str, image: Path) -> bool:
     if not blocks or blocks * BLOCK > image.stat().st_size:
         return False
     with image.open("rb") as stream:
-        _, found, tree = _tree(itertools.islice(_blocks(stream), blocks))
+        _, found, tree = hash_tree(itertools.islice(blocks_of(stream), blocks))
         stream.seek(blocks * BLOCK)
         return found == root and stream.read(len(tree)) == tree
 
 
-def _tree(data: Iterable[bytes]) -> tuple[int, str, bytes]:
+def hash_tree(data: Iterable[bytes], salt: bytes = b"") -> tuple[int, str, bytes]:
     """Return the number of blocks, the root hash, and the hash tree, which begins with the root's block."""
-    hashes = b"".join(hashlib.sha256(block).digest() for block in data)
+    salted = hashlib.sha256(salt)
+
+    def digest(block: bytes) -> bytes:
+        one = salted.copy()
+        one.update(block)
+        return one.digest()
+
+    hashes = b"".join(map(digest, data))
     blocks, levels = len(hashes) // _HASH, list[bytes]()
     while len(hashes) > _HASH:
         level = hashes + bytes(-len(hashes) % BLOCK)
         levels.append(level)
         pieces = (level[start : start + BLOCK] for start in range(0, len(level), BLOCK))
-        hashes = b"".join(hashlib.sha256(piece).digest() for piece in pieces)
+        hashes = b"".join(map(digest, pieces))
     return blocks, hashes.hex(), b"".join(reversed(levels))
 
 
@@ -76,7 +83,7 @@ def arguments(verity: str) -> list[str]:
     return [f"{ARGUMENT}={verity}"] if verity else []
 
 
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+def blocks_of(stream: IO[bytes]) -> Iterator[bytes]:
     """Yield the blocks of a file. Zeros fill up the last one."""
     while block := stream.read(BLOCK):
         yield block.ljust(BLOCK, b"\0")

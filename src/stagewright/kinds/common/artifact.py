@@ -70,6 +70,11 @@ class ArtifactKind(OutputKind):
     grow: Annotated[Percent | None, NotInKey()] = None
     """The largest permitted growth since the last release, such as `5%`. A release with `previous` checks it."""
 
+    @property
+    def size_limit(self) -> Size | None:
+        """The largest permitted size; None without a limit."""
+        return self.size
+
     def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
         """Return what the artifact contains, for its bill of materials. ``name`` is that of the stage.
 

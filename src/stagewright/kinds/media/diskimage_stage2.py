@@ -1,54 +1,78 @@
-"""diskimage-stage2: a disk image for UEFI machines, made of a root and a payload.
+"""diskimage-stage2: a disk image made of a root and a payload, with partitions by a layout.
 
-Inputs: any root, and the payload of a livecd-stage2, which a live medium can share. The result is a raw or qcow2 image
-with digests and manifest. Kernels, initramfs and boot loader are in the EFI system partition, which the system mounts
-at /efi. Kernel modules are in the root. No loop device is used.
+Inputs: any root, and the payload of a livecd-stage2, which a live medium can share. The result is an image with digests
+and manifest. Kernels, initramfs and boot loader are in the EFI system partition, which the system mounts at /efi.
+Kernel modules are in the root. No loop device is used.
 """
 
 from __future__ import annotations
 
 import enum
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.arch import host_machine
-from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.node import Demand
-from stagewright.kinds.common.artifact import FileArtifactKind, Ingredient, mark_root
+from stagewright.arch import Arch, Machine, host_machine
+from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.graph.node import Demand, Node, NodeFiles
+from stagewright.kinds.common.artifact import OS_RELEASE, FileArtifactKind, Ingredient, mark_root
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext
-from stagewright.kinds.common.tools import TAR, Tool
+from stagewright.kinds.common.tools import SIGN, TAR, Tool
 from stagewright.kinds.common.work import Built, Work
-from stagewright.kinds.media.livecd_stage2 import LiveStage2
+from stagewright.kinds.media.disk_boot_files import DiskBoot
+from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import add_modules
 from stagewright.media.arguments import SystemArguments
-from stagewright.media.disk import MIB, ROOT_PARTITIONS, DiskLayout, make_disk
+from stagewright.media.disk.definitions import Definition, read_definitions, texts_of
+from stagewright.media.disk.image import BootFiles, DiskSource, DiskWriter
+from stagewright.media.disk.layout_check import check_layout, check_machine
+from stagewright.media.disk.setting_values import Verity
 from stagewright.media.efi import EfiArch
-from stagewright.media.loaders import BootMenu, Loader, MenuEntry
-from stagewright.media.payload import LOADERS, Payload
+from stagewright.media.loaders import Loader
 from stagewright.media.settings import MenuSettings
+from stagewright.media.signing import SecureBoot, sign
 from stagewright.portage.installed import packages_of
-from stagewright.project.fields import ByValue, FilesRef, RootRef
+from stagewright.project.fields import ByValue, FilesRef, Matching, RootRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.archive import list_tree
 from stagewright.release.artifact_digests import digest_artifact
 from stagewright.root import files
-from stagewright.root.budget import Size, measure, parse_size
+from stagewright.root.budget import Size, parse_size
 from stagewright.root.emulation import machine_of
 from stagewright.root.root import Root
+from stagewright.root.sourced import IDENTIFIERS, values_of
 from stagewright.run import run
 
 FSTAB = "/etc/fstab"
-_ESP_LABEL = "ESP"
-_LOADERS = (Loader.SYSTEMD_BOOT, Loader.GRUB)
-_GROWTH = 1.1  # size of a file system in relation to its files, measured
+_LOADERS = (Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.UKI)
+_AUTO = "auto"
+
+DiskSize = Annotated[
+    str, Matching(rf"[0-9]+(\.[0-9]+)?[KMGT]?|{_AUTO}", "a number of bytes, one with K, M, G or T, or auto")
+]
+"""The size of a disk, or `auto`."""
+
+LayoutName = Annotated[str, Matching(r"[A-Za-z0-9_./-]{1,200}", "the name of a layout, or a path such as ./layout")]
+"""A layout of Stagewright, or a folder of the project: its path has a /."""
+
+_MAKERS = {
+    "mkfs.xfs": Tool("mkfs.xfs", "xfsprogs", "sys-fs/xfsprogs"),
+    "xfs_db": Tool("xfs_db", "xfsprogs", "sys-fs/xfsprogs"),
+    "mkfs.btrfs": Tool("mkfs.btrfs", "btrfs-progs", "sys-fs/btrfs-progs"),
+    "mkfs.erofs": Tool("mkfs.erofs", "erofs-utils", "sys-fs/erofs-utils"),
+    "mksquashfs": Tool("mksquashfs", "squashfs-tools", "sys-fs/squashfs-tools"),
+}
+"""Programs that only some layouts need."""
+
+VERITY_MODULES = ("stagewright-roothash", "systemd-veritysetup")
+"""Modules of dracut that open a verity root: Stagewright's own, or the one for systemd in the initramfs."""
 
 
 class Format(enum.StrEnum):
@@ -64,9 +88,15 @@ class Format(enum.StrEnum):
 
 
 class DiskContext(ArtifactContext):
-    """Context of a disk image."""
+    """Context of a disk image.
+
+    ``definitions`` are the texts of the layout by file name. ``secure_boot`` are the keys for EFI programs that this
+    build makes; None if it makes none, or if the payload has no keys.
+    """
 
     title: str
+    definitions: dict[str, str]
+    secure_boot: SecureBoot | None = Field(default=None, exclude_if=lambda keys: keys is None)
 
 
 class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
@@ -82,6 +112,7 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         Tool("dd", "coreutils", "sys-apps/coreutils"),
         TAR,
     )
+    optional_tools = (*_MAKERS.values(), SIGN)
     key_tools = ("sfdisk", "mkfs.ext4", "mkfs.vfat", "mcopy", "qemu-img")
     demand = Demand(memory=1024)
     context_model = DiskContext
@@ -89,17 +120,22 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
     root: RootRef
     """The system, such as a diskimage-stage1."""
     boot: FilesRef
-    """The payload, a livecd-stage2: kernels, initramfs with the driver for ext4, modules and boot loader."""
+    """The payload, a livecd-stage2: kernels, initramfs with drivers for disk and root, modules and boot loader."""
+    layout: LayoutName = "ext4"
+    """The partitions: the name of a layout in docs/disks.md, or a folder of the project with definitions (repart.d(5)),
+    whose path has a /."""
     format: Annotated[Format, ByValue()] = Format.QCOW2
     """`qcow2`, compressed with zstd, or `raw`."""
-    size: Size = "8G"
-    """The size of the disk. Unused space takes no room on the host."""
-    esp: Size = "512M"
-    """The size of the EFI system partition."""
+    size: DiskSize = "8G"
+    """The size of the disk, or `auto` for the smallest one. Unused space takes no room on the host."""
+    esp: Size | None = None
+    """The size of the EFI system partition; default: what the layout says."""
     loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
     """The boot loader."""
+    uki: bool = False
+    """With systemd-boot: each kernel as one EFI program with its initramfs and arguments, in EFI/Linux."""
     kernel_arguments: SystemArguments = SystemArguments()
-    """The kernel's command line, after root= and rw."""
+    """The kernel's command line, after the arguments that find the root."""
 
     @field_validator("loader")
     @classmethod
@@ -109,49 +145,123 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
             raise PydanticCustomError("loader", "{loader} does not support disk images", facts)
         return loader
 
+    @model_validator(mode="after")
+    def _fits(self) -> DiskImage2:
+        if self.uki and self.loader is not Loader.SYSTEMD_BOOT:
+            facts = {"loader": self.loader.value, "hint": "remove `uki`, or set loader to systemd-boot"}
+            raise PydanticCustomError("uki", "`uki`: {loader} does not start the programs in EFI/Linux", facts)
+        return self
+
+    @property
+    def size_limit(self) -> None:
+        """None: `size` is that of the disk, which the file is smaller than."""
+        return None
+
+    @property
+    def _programs(self) -> tuple[Loader, ...]:
+        """The boot loaders whose files it takes from the payload."""
+        return (self.loader, *([Loader.UKI] if self.uki else []))
+
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Check that the settings of the payload have the boot loader."""
+        """Check the layout, and that the settings of the payload have the boot loader and what the layout needs."""
         entry = project.entries["stages"].get(self.boot)
-        if entry and not isinstance(entry.model, LiveStage2):
+        payload = entry.model if entry else None
+        if entry and not isinstance(payload, LiveStage2):
             hint = "name a stage of kind livecd-stage2"
             yield ("boot",), StagewrightError(Reason.INVALID_VALUE, f"boot: {self.boot!r} is not a payload", hint=hint)
-        elif entry and isinstance(entry.model, LiveStage2) and self.loader not in entry.model.loaders:
-            message = f"loader: {self.loader} not found in payload {self.boot!r}"
-            hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
-            yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
+        elif isinstance(payload, LiveStage2):
+            for loader in self._programs:
+                if loader not in payload.loaders:
+                    key = "loader" if loader is self.loader else "uki"
+                    message = f"{key}: {loader} not found in payload {self.boot!r}"
+                    hint = f'add "{loader}" to `loaders` of {self.boot!r}'
+                    yield (key,), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
+        try:
+            definitions = self.read_layout(project.path(self.layout), self._texts(project.path(self.layout)))
+        except ProblemsError as several:
+            yield from ((("layout",), problem) for problem in several.problems)
+        except StagewrightError as error:
+            yield ("layout",), error
+        else:
+            if isinstance(payload, LiveStage2):
+                yield from self._missing_modules(definitions, payload)
+
+    def _missing_modules(
+        self, definitions: Sequence[Definition], payload: LiveStage2
+    ) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        modules = (*payload.initramfs.modules, *payload.initramfs.network)
+        verity = any(one.verity is Verity.DATA for one in definitions)
+        if verity and not any(name in VERITY_MODULES for name in modules):
+            message = f"layout: the initramfs of {self.boot!r} does not open a root with Verity="
+            hint = f'add "{VERITY_MODULES[0]}" to `initramfs.modules` of {self.boot!r}'
+            yield ("layout",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
+
+    def _texts(self, path: Path) -> dict[str, str]:
+        return texts_of(self.layout, path if "/" in self.layout else None)
+
+    def read_layout(self, folder: Path, texts: Mapping[str, str]) -> list[Definition]:
+        """Return the partitions of the layout, with the size of the setting `esp`. Raises: INVALID_VALUE."""
+        place = folder if "/" in self.layout else Path(self.layout)
+        definitions = read_definitions(texts, place)
+        check_layout(definitions)
+        if self.esp is None:
+            return definitions
+        sizes = {"size_min": parse_size(self.esp), "size_max": parse_size(self.esp)}
+        return [one.model_copy(update=sizes) if one.is_esp else one for one in definitions]
 
     def ingredients(self, name: str, scope: Scope) -> list[Ingredient]:
         """Return the root, and the parts of the payload that are on the disk."""
-        return [Ingredient(stage=self.root), Ingredient(stage=self.boot, parts=(f"loader-{self.loader}",))]
+        parts = tuple(f"loader-{loader}" for loader in self._programs)
+        return [Ingredient(stage=self.root), Ingredient(stage=self.boot, parts=parts)]
 
     def file_name(self, node_id: str, scope: Scope) -> str:
         """Return the name of the image: project, stage, architecture and version."""
         info = scope.project.info
         return f"{info.name}-{node_id}-{scope.arch(self.root)}-{info.version}.{self.format.suffix}"
 
+    def node(self, node_id: str, scope: Scope) -> Node:
+        """Return the node, with the programs that its layout and its signatures need."""
+        node = super().node(node_id, scope)
+        path = scope.project.path(self.layout)
+        formats = [one.format for one in self.read_layout(path, self._texts(path)) if one.format]
+        makers = dict.fromkeys(name for kind in formats for name in kind.programs if name in _MAKERS)
+        signs = self._keys(scope) is not None
+        return replace(node, tools=(*node.tools, *makers, *([SIGN.program] if signs else [])))
+
     def node_context(self, node_id: str, scope: Scope) -> DiskContext:
-        """Return the name of the file, and the title in the boot menu."""
+        """Return the name of the file, the title in the boot menu, the layout, and the keys to sign with."""
         info = scope.project.info
-        return DiskContext(**dict(super().node_context(node_id, scope)), title=self.title_for(info.name, info.version))
+        return DiskContext(
+            **dict(super().node_context(node_id, scope)),
+            title=self.title_for(info.name, info.version),
+            definitions=self._texts(scope.project.path(self.layout)),
+            secure_boot=self._keys(scope),
+        )
+
+    def node_files(self, scope: Scope) -> NodeFiles:
+        """Return the files that the settings name, and the certificate of the payload's keys."""
+        return with_certificate(super().node_files(scope), self._keys(scope), scope)
+
+    def _keys(self, scope: Scope) -> SecureBoot | None:
+        makes = self.uki or self.loader is Loader.UKI
+        return payload_keys(scope, self.boot) if makes else None
 
     def build(self, work: Work[DiskContext]) -> Built:
         """Add kernel modules and fstab to the root, and write the image."""
         payload = work.artifact("boot")
         root = work.mount("root")
         packages = packages_of(root.path, work.remembered("root"))
-        layout = self._layout(work, root)
-        efi = self._efi_files(work, layout, payload)
         add_modules(root, payload, work.epoch)
-        _write_fstab(layout, root, work)
+        source = self._source(work, root)
+        _write_fstab(source, root, work)
         mark_root(root.path, work.context.private_channel, work.epoch)
         files.clamp_times(root.upper, work.epoch)
-        self._check_room(layout, root)
         work.phase("assemble")
         target = work.new_folder("tree") / work.context.file_name
+        contents = list_tree(root.path, target, epoch=work.epoch, log=work.log, devices=source.devices)
         raw = target if self.format is Format.RAW else work.folder / "disk.img"
-        devices = work.devices("root", root.path)
-        make_disk(layout, root.path, efi, raw, work.new_folder("media"), work.epoch, work.log, devices)
-        contents = list_tree(root.path, target, epoch=work.epoch, log=work.log, devices=devices)
+        size = None if self.size == _AUTO else parse_size(self.size)
+        DiskWriter(source).write(self._boot_files(work, source, payload), size, raw)
         if raw != target:
             work.phase("compress")
             words = ["qemu-img", "convert", "-c", "-o", "compression_type=zstd", "-f", "raw", "-O", "qcow2"]
@@ -160,67 +270,60 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         work.phase("digest")
         return self.with_manifest(work, target, packages, digest_artifact(target), contents)
 
-    def _layout(self, work: Work[DiskContext], root: Root) -> DiskLayout:
-        machine = machine_of(root.path) or host_machine()
-        if machine.arch not in ROOT_PARTITIONS:
-            message = f"{self.root!r}: disk images for {machine.arch} are not supported"
-            hint = f"supported architectures: {', '.join(ROOT_PARTITIONS)}"
-            raise StagewrightError(Reason.ENVIRONMENT_LACKS, message, hint=hint)
-        size, esp = (parse_size(text) // MIB * MIB for text in (self.size, self.esp))
-        return DiskLayout(work.context.file_name, machine.arch, size, esp)
-
-    def _efi_files(self, work: Work[DiskContext], layout: DiskLayout, folder: Path) -> dict[str, Path]:
-        """Return the files of the EFI system partition, by path: boot loader, its files, kernels, initramfs."""
-        program = EfiArch.of(layout.arch).program
-        root = [f"root=PARTUUID={layout.identifier('root')}", "rw"]
-        arguments = " ".join([*root, *self.kernel_arguments.words])
-        kernels = Payload.read(folder).kernels
-        entries = [
-            MenuEntry(
-                kernel.name,
-                work.context.title + (f" ({kernel.name})" if number else ""),
-                arguments,
-                kernel.kernel,
-                kernel.initramfs,
-            )
-            for number, kernel in enumerate(kernels)
-        ]
-        menu = BootMenu(
-            title=work.context.title,
-            entries=entries,
-            timeout=self.timeout,
-            volume_id=_ESP_LABEL,
-            serial=self.kernel_arguments.serial,
+    def _source(self, work: Work[DiskContext], root: Root) -> DiskSource:
+        machine: Machine = machine_of(root.path) or host_machine()
+        EfiArch.of(machine.arch)
+        definitions = self.read_layout(Path(self.layout), work.context.definitions)
+        check_machine(definitions, machine)
+        project = work.context.project
+        known = values_of(files.read_file(root.path, OS_RELEASE) or "", IDENTIFIERS)
+        return DiskSource(
+            name=work.context.file_name,
+            machine=machine,
+            definitions=definitions,
+            root=root.path,
+            devices=work.devices("root", root.path),
+            image_id=known.get("IMAGE_ID") or project.name,
+            image_version=known.get("IMAGE_VERSION") or project.version,
+            work=work.new_folder("media"),
+            epoch=work.epoch,
+            cores=work.cores,
+            log=work.log,
         )
-        found = {f"EFI/BOOT/{program}": folder / LOADERS / self.loader / program}
-        found |= {path: folder / path for kernel in kernels for path in (kernel.kernel, kernel.initramfs)}
-        place = work.new_folder("loader")
-        for name, text in self.loader.configuration(menu).items():
-            path = place / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            os.utime(path, (work.epoch, work.epoch))
-            found[name] = path
-        return found
 
-    def _check_room(self, layout: DiskLayout, root: Root) -> None:
-        needed = int(measure(root.path).total() * _GROWTH) + 64 * MIB
-        if needed > layout.root:
-            least = -(-(needed + layout.esp + 2 * MIB) // MIB)
-            message = f"size: too small for the root (needs about {needed // MIB} MiB, the disk has {self.size})"
-            raise StagewrightError(Reason.BUILD_FAILED, message, hint=f'write size = "{least}M" or more')
+    def _boot_files(self, work: Work[DiskContext], source: DiskSource, payload: Path) -> BootFiles:
+        """Return the function that makes the files of the EFI system partition."""
+        known = values_of(files.read_file(source.root, OS_RELEASE) or "", IDENTIFIERS)
+        boot = DiskBoot(
+            payload=payload,
+            work=work.new_folder("loader"),
+            arch=Arch(source.machine.arch),
+            loader=self.loader,
+            unified=self.uki,
+            name=f"{source.image_id}_{source.image_version}",
+            title=work.context.title,
+            timeout=self.timeout,
+            arguments=self.kernel_arguments,
+            identifiers={"IMAGE_ID": source.image_id, "IMAGE_VERSION": source.image_version, **known},
+            epoch=work.epoch,
+        )
+
+        def make(root_arguments: Sequence[str]) -> Mapping[str, Path]:
+            found = boot.files(root_arguments)
+            for program in found.values():
+                if work.context.secure_boot and program.is_relative_to(boot.work) and program.suffix.lower() == ".efi":
+                    sign(program, work.context.secure_boot, work.files, work.epoch, work.log)
+            return found
+
+        return make
 
 
-def _write_fstab(layout: DiskLayout, root: Root, work: Work[DiskContext]) -> None:
+def _write_fstab(source: DiskSource, root: Root, work: Work[DiskContext]) -> None:
     """Write /etc/fstab, unless the root has one with entries."""
-    files.make_folder(root.path, "/efi", epoch=work.epoch)
+    for path in sorted({one.mount.path for one in source.definitions if one.mount and one.mount.path != "/"}):
+        files.make_folder(root.path, path, epoch=work.epoch)
     text = files.read_file(root.path, FSTAB) or ""
     if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
         work.notice(f"{work.context.file_name}: {FSTAB} of the root is kept")
         return
-    lines = (
-        "# See fstab(5).",
-        f"PARTUUID={layout.identifier('root')}\t/\text4\tnoatime\t0 1",
-        f"PARTUUID={layout.identifier('esp')}\t/efi\tvfat\tumask=0077,nofail\t0 2",
-    )
-    files.write_file(root.path, FSTAB, "\n".join(lines) + "\n", epoch=work.epoch)
+    files.write_file(root.path, FSTAB, source.fstab(), epoch=work.epoch)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagewright.untrusted import is_file, read_text
+from stagewright.untrusted import is_file, read_regular, read_text
 
 _VERSION = re.compile(
     r"(?P<numbers>\d+(?:\.\d+)*)(?P<letter>[a-z]?)(?P<suffixes>(?:_(?:alpha|beta|pre|rc|p)\d*)*)(?:-r(?P<revision>\d+))?",
@@ -41,11 +42,18 @@ by_version = functools.cmp_to_key(compare_versions)
 """Sort key of a version."""
 
 
+_LIVE_ECLASSES = re.compile(
+    r"^[ \t]*inherit\b.*\b(bzr|cvs|darcs|git-r3|golang-vcs|mercurial|subversion)\b", re.MULTILINE
+)
+
+
 @dataclass(frozen=True)
 class Ebuild:
-    """One ebuild: its version, slot ("" if the ebuild computes it), keywords, and file.
+    """One ebuild: its version, slot and sub-slot ("" if the ebuild computes them), keywords, and file.
 
-    ``license`` and ``restrict`` are None if only Portage can find them out.
+    ``license``, ``restrict`` and ``flags`` (of IUSE) are None if only Portage can find them out. ``is_cached`` is True
+    if the repository has metadata of the ebuild; without it, keywords are a guess. ``is_live`` is True if the ebuild
+    fetches its source while it is built (PROPERTIES=live).
     """
 
     version: str
@@ -54,27 +62,58 @@ class Ebuild:
     path: Path
     license: str | None = None
     restrict: str | None = None
+    subslot: str = ""
+    flags: frozenset[str] | None = None
+    is_cached: bool = False
+    is_live: bool = False
+    repository: str = ""
 
 
-def ebuilds(tree: Path, package: str) -> Iterator[Ebuild]:
-    """Yield the ebuilds of a package (category/name) in a repository, from its metadata cache if it has one."""
+def ebuilds(tree: Path, package: str, repository: str = "") -> Iterator[Ebuild]:
+    """Yield the ebuilds of a package (category/name) in a repository, from its metadata cache if it has one.
+
+    ``repository`` is the name of the repository, for :attr:`Ebuild.repository`.
+    """
     category, _, name = package.partition("/")
     for path in sorted((tree / package).glob(f"{name}-*.ebuild")):
         version = path.stem[len(name) + 1 :]
         if not is_version(version):
             continue
-        cache = tree / "metadata" / "md5-cache" / category / path.stem
-        is_cached = is_file(cache)
-        text = read_text(cache if is_cached else path, errors="replace")
-        slot, keywords = (_setting(setting, text) for setting in ("SLOT", "KEYWORDS"))
-        yield Ebuild(
-            version=version,
-            slot="" if "$" in slot else slot.partition("/")[0],
-            keywords=frozenset(keywords.split()),
-            path=path,
-            license=_certain("LICENSE", text, is_cached=is_cached),
-            restrict=_certain("RESTRICT", text, is_cached=is_cached),
-        )
+        cached = _cached(path, tree / "metadata" / "md5-cache" / category / path.stem)
+        yield _of_cache(version, path, cached, repository) if cached else _of_text(version, path, repository)
+
+
+def _of_cache(version: str, path: Path, values: Mapping[str, str], repository: str) -> Ebuild:
+    slot, _, subslot = values.get("SLOT", "").partition("/")
+    return Ebuild(
+        version=version,
+        slot=slot,
+        keywords=frozenset(values.get("KEYWORDS", "").split()),
+        path=path,
+        license=values.get("LICENSE", ""),
+        restrict=values.get("RESTRICT", ""),
+        subslot=subslot or slot,
+        flags=frozenset(flag.lstrip("+-") for flag in values.get("IUSE", "").split()),
+        is_cached=True,
+        is_live="live" in values.get("PROPERTIES", "").split(),
+        repository=repository,
+    )
+
+
+def _of_text(version: str, path: Path, repository: str) -> Ebuild:
+    text = read_text(path, errors="replace")
+    slot, _, subslot = _slot(text).partition("/")
+    return Ebuild(
+        version=version,
+        slot=slot,
+        keywords=frozenset(_setting("KEYWORDS", text).split()),
+        path=path,
+        license=_certain("LICENSE", text),
+        restrict=_certain("RESTRICT", text),
+        subslot=subslot or slot,
+        is_live="9999" in version and _LIVE_ECLASSES.search(text) is not None,
+        repository=repository,
+    )
 
 
 def best_ebuild(found: Sequence[Ebuild], arch: str, *, testing: bool) -> Ebuild | None:
@@ -90,15 +129,31 @@ def split_version(cpv: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (cpv, "")
 
 
+def _cached(path: Path, cache: Path) -> Mapping[str, str] | None:
+    """Return the metadata of an ebuild, or None if the repository has none, or only that of another text."""
+    if not is_file(cache):
+        return None
+    lines = read_text(cache, errors="replace").splitlines()
+    values = {name: value for name, _, value in (line.partition("=") for line in lines)}
+    digest = values.get("_md5_")
+    fits = digest is None or digest == hashlib.md5(read_regular(path), usedforsecurity=False).hexdigest()
+    return values if fits else None
+
+
+def _slot(text: str) -> str:
+    """Return slot and sub-slot, or "" if the ebuild computes them."""
+    found = set(re.findall(_SETTING.format(name="SLOT"), text, re.MULTILINE))
+    slot = found.pop().strip() if len(found) == 1 else ""
+    return "" if "$" in slot else str(slot)
+
+
 def _setting(name: str, text: str) -> str:
     found = re.findall(_SETTING.format(name=name), text, re.MULTILINE)
     return str(found[-1]).strip() if found else ""
 
 
-def _certain(name: str, text: str, *, is_cached: bool) -> str | None:
+def _certain(name: str, text: str) -> str | None:
     """Return the value of a variable, or None if code of the ebuild or of an eclass can decide on it."""
-    if is_cached:  # the cache leaves out empty variables
-        return next((line[len(name) + 1 :] for line in text.splitlines() if line.startswith(f"{name}=")), "")
     found = re.findall(rf"^[ \t]*{name}\+?=.*$", text, re.MULTILINE)
     value = re.fullmatch(rf"{name}=([\"'])([^\"'$`]*)\1\s*", found[0]) if len(found) == 1 else None
     return value[2] if value else None

@@ -69,7 +69,7 @@ def check_profile(
     profile: str | None, confdirs: Sequence[Path], repos: Sequence[Repository]
 ) -> Iterator[tuple[KeyPath, StagewrightError]]:
     """Yield the errors of a stage's profile (a name, or a link in a confdir), each with the key that it concerns."""
-    links = [folder / "make.profile" for folder in confdirs if os.path.lexists(folder / "make.profile")]
+    links = _links(confdirs)
     where = ("profile",) if profile else ("confdir",)
     chosen = profile or next(filter(None, map(linked_profile, links)), None)
     if chosen:
@@ -87,6 +87,19 @@ def check_profile(
                 Reason.MISSING_KEY, "profile: missing; a stage that installs packages needs one", hint=hint
             ),
         )
+
+
+def known_chain(profile: str | None, confdirs: Sequence[Path], repos: Sequence[Repository]) -> tuple[Path, ...]:
+    """Return the :func:`profile_chain` of a stage's profile (a name, or a link in a confdir); () if it has errors."""
+    chosen = profile or next(filter(None, map(linked_profile, _links(confdirs))), None)
+    try:
+        return profile_chain(chosen, repos) if chosen else ()
+    except (ProblemsError, StagewrightError):
+        return ()
+
+
+def _links(confdirs: Sequence[Path]) -> list[Path]:
+    return [folder / "make.profile" for folder in confdirs if os.path.lexists(folder / "make.profile")]
 
 
 _MOST_PROFILES = 5000

@@ -19,6 +19,7 @@ from stagewright.kinds.common.facts import BinhostPackages, LayerFacts
 from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, ZSTD
 from stagewright.kinds.common.work import Built, Work
+from stagewright.portage.atom_check import AtomCheck
 from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in
 from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir
@@ -28,9 +29,10 @@ from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage, Porta
 from stagewright.portage.installed import clamp_records, installed_packages
 from stagewright.portage.metadata import MetadataCache
 from stagewright.portage.pkgdir import Pkgdir
-from stagewright.portage.repositories import Repository, check_profile, has_package, similar_package_hint
+from stagewright.portage.repositories import Repository, check_profile, known_chain
 from stagewright.portage.settings import PortageSettings
-from stagewright.project.fields import Atom, FromRepos, RootRef, marked, package_of
+from stagewright.portage.visibility import Visibility
+from stagewright.project.fields import Atom, FromRepos, RootRef, marked
 from stagewright.project.model import Binhost, Project, Repo
 from stagewright.project.source import KeyPath
 from stagewright.root import files
@@ -106,14 +108,16 @@ class PackageStage(PortageSettings, Stage):
         if self.uses_portage or self.profile:
             yield from check_profile(self.profile, [project.path(name) for name in self.confdir], repos)
         if self.uses_portage:
+            check = self._atom_check(project, repos)
             for path, _, atom in marked(self, FromRepos):
-                package = package_of(atom)
-                if package and not has_package(package, repos):
-                    message = f"{'.'.join(map(str, path))}: no repository of this stage has {package}"
-                    yield (
-                        path,
-                        StagewrightError(Reason.UNKNOWN_NAME, message, hint=similar_package_hint(package, repos)),
-                    )
+                yield from ((path, error) for error in check.problems(atom, ".".join(map(str, path))))
+
+    def _atom_check(self, project: Project, repos: Sequence[Repository]) -> AtomCheck:
+        """Return the check of atoms by the profile, the confdirs and the settings of this stage."""
+        confdirs = tuple(project.path(name) for name in self.confdir)
+        chain = known_chain(self.profile, confdirs, repos)
+        visibility = Visibility(repos, chain, confdirs, self) if chain else None
+        return AtomCheck(repos, confdirs, visibility, has_binhosts=bool(self._hosts(project)))
 
     def notes(self, project: Project) -> Iterator[str]:
         """Yield what is odd about the settings, but not an error."""

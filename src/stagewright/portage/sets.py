@@ -1,0 +1,46 @@
+"""Names of package sets that emerge knows: Portage's own, those of confdirs, and those of repositories (portage(5))."""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stagewright.portage.config_files import ConfigLine, files_of, lines_of
+from stagewright.portage.repositories import Repository
+from stagewright.untrusted import is_file, read_text
+
+BUILT_IN = frozenset(
+    [
+        *("changed-deps", "changed-subslot", "deprecated-live-rebuild", "downgrade", "golang-rebuild", "installed"),
+        *("live-rebuild", "module-rebuild", "preserved-rebuild", "profile", "rebuilt-binaries", "rust-rebuild"),
+        *("security", "selected", "selected-packages", "selected-sets", "system", "unavailable"),
+        *("unavailable-binaries", "world", "x11-module-rebuild"),
+    ]
+)
+"""The sets of Portage's own sets.conf."""
+
+
+def set_lines(name: str, confdirs: Iterable[Path]) -> list[ConfigLine] | None:
+    """Return the lines of a set in the folder ``sets`` of a confdir, or None if no confdir has it."""
+    files = [confdir / "sets" / name for confdir in confdirs]
+    found = [file for file in files if is_file(file)]
+    return list(lines_of(found[-1])) if found else None
+
+
+def set_names(confdirs: Sequence[Path], repos: Iterable[Repository]) -> frozenset[str] | None:
+    """Return the names of all sets. None if a sets.conf makes sets whose names only Portage can find out."""
+    names = set(BUILT_IN)
+    for confdir in confdirs:
+        names |= {str(file.relative_to(confdir / "sets")) for file in files_of(confdir / "sets")}
+    configs = [confdir / "sets.conf" for confdir in confdirs] + [repo.path / "sets.conf" for repo in repos]
+    for file in (file for path in configs for file in files_of(path)):
+        parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+        try:
+            parser.read_string(read_text(file, errors="replace"))
+        except configparser.Error:
+            return None
+        if any(parser.has_option(section, "multiset") for section in parser.sections()):
+            return None
+        names |= set(parser.sections())
+    return frozenset(names)

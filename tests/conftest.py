@@ -16,7 +16,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from integration.support import DEMO, SEED, Run, Warm, call, copy_project
+from integration.support import DEMO, SEED, TRIXIE, Run, Warm, call, copy_project
 from order import GroupScheduling, rank_of
 from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
@@ -121,6 +121,13 @@ def warm(store_path: Path, testrun_uid: str) -> Iterator[Warm]:
 def seed(store_path: Path, testrun_uid: str) -> Iterator[Warm]:
     """A store with the seed of tests/data/seed, which stands for the seeds of several examples."""
     with Warm.shared(store_path / "seed", SEED, "debian", run=testrun_uid) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def trixie(store_path: Path, testrun_uid: str) -> Iterator[Warm]:
+    """A store with the seed of tests/data/trixie: Debian 13 with systemd 257, dracut 106 and Linux 6.12."""
+    with Warm.shared(store_path / "trixie", TRIXIE, "trixie", run=testrun_uid) as found:
         yield found
 
 

@@ -22,6 +22,7 @@ from stagewright.ids import owner
 REPOSITORY = Path(__file__).parents[2]
 DEMO = REPOSITORY / "examples" / "demo"
 SEED = REPOSITORY / "tests" / "data" / "seed"
+TRIXIE = REPOSITORY / "tests" / "data" / "trixie"
 FAILREPO = REPOSITORY / "tests" / "data" / "failrepo"
 
 MINUTES = 60.0

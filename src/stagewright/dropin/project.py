@@ -61,6 +61,7 @@ class Loaded:
     commands: str = ""  # the form of command lines in hints
     left_out: list[StagewrightError] = field(default_factory=list)
     """Errors of the specs that were left out by :meth:`usable`."""
+    _looked_at: Project | None = field(default=None, init=False, repr=False)  # the project with missing files
 
     @property
     def notices(self) -> list[Notice]:
@@ -73,11 +74,15 @@ class Loaded:
 
         With ``lenient``, missing seeds, snapshots and files are not errors; ``Project.missing`` lists them.
         """
-        tables, files = self.converted.named(), self.converted.files
-        try:
-            project = project_from_tables(self.converted.head, tables, files, kinds(), [], lenient=lenient)
-        except ProblemsError as error:
-            raise ProblemsError(in_words_of_specs(error.problems, self.release, files.elsewhere)) from error
+        project = self._looked_at if lenient else None
+        if project is None:
+            tables, files = self.converted.named(), self.converted.files
+            try:
+                project = project_from_tables(self.converted.head, tables, files, kinds(), [], lenient=lenient)
+            except ProblemsError as error:
+                raise ProblemsError(in_words_of_specs(error.problems, self.release, files.elsewhere)) from error
+        if lenient:
+            self._looked_at = project
         return replace(project, commands=self.commands) if self.commands else project
 
     def model_problems(self, *, lenient: bool = True) -> list[StagewrightError]:

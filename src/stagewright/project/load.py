@@ -38,6 +38,7 @@ from stagewright.project.model import (
 )
 from stagewright.project.source import Source, read
 from stagewright.project.tables import NAMED, Problems, Table, TextBudget, read_tables, resolve_extends, substitute
+from stagewright.project.tarballs import add_tarballs
 from stagewright.project.unreproducible import Unreproducible
 from stagewright.untrusted import is_utf8
 
@@ -70,11 +71,14 @@ def find(start: Path) -> Path:
     )
 
 
-def load(folder: Path, kinds: Kinds, trees: Path | None = None, lock: Path | None = None) -> Project:
+def load(
+    folder: Path, kinds: Kinds, trees: Path | None = None, lock: Path | None = None, *, lenient: bool = False
+) -> Project:
     """Read the project in a folder. Raises :class:`ProblemsError` with all errors, USAGE if its path is not UTF-8.
 
     ``trees`` is the store's folder of fetched repository trees. Trees that are not fetched yet are not checked.
-    ``lock`` is another file of pins than ``stagewright.lock`` in the folder.
+    ``lock`` is another file of pins than ``stagewright.lock`` in the folder. ``lenient`` is as in
+    :func:`project_from_tables`.
     """
     folder = folder.absolute()
     if not is_utf8(folder):  # workers and records get it as JSON
@@ -84,7 +88,8 @@ def load(folder: Path, kinds: Kinds, trees: Path | None = None, lock: Path | Non
     _check_format(main)
     problems: Problems = []
     head, named = read_tables(main, folder, problems)
-    return project_from_tables(head, named, FileLocations(folder), kinds, problems, trees=trees, lock=lock)
+    files = FileLocations(folder)
+    return project_from_tables(head, named, files, kinds, problems, trees=trees, lock=lock, lenient=lenient)
 
 
 def project_from_tables(
@@ -173,7 +178,8 @@ def _resolve(
     """Resolve ``extends`` and matrices, and replace variables, in place."""
     named["stages"] = resolve_extends(named["stages"], named["templates"], problems)
     for name in MATRIX_TABLES:
-        named[name] = expand(named[name], name, problems)
+        named[name] = expand(named[name], name, named["templates"], problems)
+    named["stages"] = add_tarballs(named["stages"], problems)
     for tables in (tables for name, tables in named.items() if name != "templates"):
         for table in tables.values():
             own = substitute(dict(table.variables), variables, table, ("matrix",), problems, budget)

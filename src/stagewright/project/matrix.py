@@ -11,9 +11,15 @@
         { variant = "hardened", profile = "default/linux/amd64/23.0/hardened" },
     ]
 
-A table of lists is expanded into every combination except those in ``exclude``; a list of tables into its rows.
-Variables are written in braces in the entry's name and texts, and override those of the project. If the name contains
-no variable, the values are appended to it.
+    [templates.variants]
+    matrix = [{ variant = "openrc" }, { variant = "systemd" }]
+
+    [seeds."stage3-{variant}-seed"]
+    matrix = "variants"
+
+A table of lists is expanded into every combination except those in ``exclude``; a list of tables into its rows. A text
+is the name of a template whose matrix several entries share. Variables are written in braces in the entry's name and
+texts, and override those of the project. If the name contains no variable, the values are appended to it.
 """
 
 from __future__ import annotations
@@ -43,10 +49,13 @@ _FEWER = "remove values or variables of the matrices, or split the project"
 _HINT = 'write matrix = { init = ["openrc", "systemd"] }, or a list of tables: [{ init = "openrc" }]'
 
 
-def expand(tables: dict[str, Table], label: str, problems: Problems) -> dict[str, Table]:
+def expand(
+    tables: dict[str, Table], label: str, templates: Mapping[str, Table], problems: Problems
+) -> dict[str, Table]:
     """Return the entries of a table (``label`` is its name), with each matrix replaced by its variants."""
     found: dict[str, Table] = {}
-    for name, table in tables.items():
+    for name, given in tables.items():
+        table = _with_shared(given, templates, problems)
         if "matrix" not in table.data:
             variants = [(name, table)]
         else:
@@ -64,6 +73,29 @@ def expand(tables: dict[str, Table], label: str, problems: Problems) -> dict[str
             _report(f"too many entries in {label} (more than {MOST_ENTRIES})", ("matrix",), table, problems, _FEWER)
             break
     return found
+
+
+def _with_shared(table: Table, templates: Mapping[str, Table], problems: Problems) -> Table:
+    """Return an entry with the matrix of the template that its ``matrix`` names, at the places in the template."""
+    wanted = table.data.get("matrix")
+    if not isinstance(wanted, str):
+        return table
+    shared = {name: known for name, known in templates.items() if "matrix" in known.data}
+    data = {key: value for key, value in table.data.items() if key != "matrix"}
+    if wanted not in shared or isinstance(shared[wanted].data["matrix"], str):
+        hint = nearest(wanted, shared) if shared else f"write [templates.{wanted}] with matrix = [...]"
+        message = f"matrix: template {wanted!r} with a matrix not found"
+        problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=table.place(("matrix",)), hint=hint))
+        return Table(data, table.places, table.keys)
+    other = shared[wanted]
+    places, keys = (
+        {
+            **{path: place for path, place in own.items() if path[:1] != ("matrix",)},
+            **{path: place for path, place in theirs.items() if path[:1] == ("matrix",)},
+        }
+        for own, theirs in ((table.places, other.places), (table.keys, other.keys))
+    )
+    return Table({**data, "matrix": other.data["matrix"]}, places, keys)
 
 
 def _name(pattern: str, row: Row, table: Table, problems: Problems) -> str:

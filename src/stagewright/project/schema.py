@@ -17,7 +17,8 @@ TABLES = ("seeds", "stages", "tests", "releases")
 
 _ROW = {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1}
 _MATRIX: dict[str, Any] = {
-    "description": "Expands the entry into variants: all combinations of lists of values, or one variant per row.",
+    "description": "Expands the entry into variants: all combinations of lists of values, or one variant per row. A "
+    "text names a template with the matrix.",
     "anyOf": [
         {
             "type": "object",
@@ -25,6 +26,15 @@ _MATRIX: dict[str, Any] = {
             "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
         },
         {"type": "array", "items": _ROW, "minItems": 1},
+        {"type": "string"},
+    ],
+}
+
+_TAR: dict[str, Any] = {
+    "description": "Also makes NAME.tar, a tarball of the stage: true, or its settings.",
+    "anyOf": [
+        {"type": "boolean"},
+        {"type": "object", "not": {"anyOf": [{"required": ["kind"]}, {"required": ["root"]}]}},
     ],
 }
 
@@ -48,14 +58,15 @@ def schema(kinds: Kinds) -> dict[str, Any]:
                 shapes[name]["properties"]["matrix"] = _MATRIX
             else:
                 shape = dict(shapes[name])
-                more = {"kind": {"const": kind}, "extends": {"type": "string"}, "matrix": _MATRIX}
+                more = {"kind": {"const": kind}, "extends": {"type": "string"}, "matrix": _MATRIX, "tar": _TAR}
                 needed = {"required": ["kind", *shape.pop("required", [])]}
                 inherits = {"required": ["extends"]}  # the other stage may have the required keys
                 properties = {**more, **shape["properties"]}
                 shapes[name] = {**shape, "properties": properties, "anyOf": [inherits, needed]}
             options.append({"$ref": f"#/$defs/{name}"})
         top["properties"][table] = {"type": "object", "additionalProperties": {"anyOf": options}}
-    names = {"kind": {"enum": sorted(kinds["stages"])}, "extends": {"type": "string"}, "matrix": _MATRIX}
+    known = {"enum": sorted(kinds["stages"])}
+    names = {"kind": known, "extends": {"type": "string"}, "matrix": _MATRIX, "tar": _TAR}
     template = {"type": "object", "properties": names, "description": "Settings for the stages that extend it."}
     top["properties"]["templates"] = {"type": "object", "additionalProperties": template}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top, "$defs": shapes}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 WIDTH = 100
@@ -32,14 +32,28 @@ def value(item: Any, width: int = WIDTH) -> str:
     if isinstance(item, list):
         items = [value(one) for one in item]
         line = f"[{', '.join(items)}]"
-        return line if len(line) <= width or not items else "[\n" + "".join(f"    {one},\n" for one in items) + "]"
+        return line if len(line) <= width or not items else "[\n" + "".join(_filled(item, items, width)) + "]"
     return string(item) if isinstance(item, str) else json.dumps(item)
 
 
-def table(name: Sequence[str], data: Mapping[str, Any]) -> str:
+def _filled(item: list[Any], items: list[str], width: int) -> Iterator[str]:
+    """Yield the lines of a list: many short texts in one line, everything else in a separate line."""
+    if not all(isinstance(one, str) for one in item):
+        yield from (f"    {one},\n" for one in items)
+        return
+    line = ""
+    for one in items:
+        if line and len(f"    {line} {one},") > width:
+            yield f"    {line}\n"
+            line = ""
+        line = f"{line} {one}," if line else f"{one},"
+    yield f"    {line}\n"
+
+
+def table(name: Sequence[str], data: Mapping[str, Any], width: int = WIDTH) -> str:
     """Return a table with its header. Non-empty tables in it get their own headers."""
     head = ".".join(map(key, name))
     inner = {one: item for one, item in data.items() if isinstance(item, Mapping) and item}
-    lines = [f"{key(one)} = {value(item)}" for one, item in data.items() if one not in inner]
+    lines = [f"{key(one)} = {value(item, width)}" for one, item in data.items() if one not in inner]
     parts = ["\n".join([f"[{head}]", *lines]) + "\n"] if lines or not inner else []
-    return "\n".join([*parts, *(table((*name, one), item) for one, item in inner.items())])
+    return "\n".join([*parts, *(table((*name, one), item, width) for one, item in inner.items())])

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from stagewright.catalyst.convert.converter import ConvertedRelease
-from stagewright.catalyst.convert.matrices import FileEntry, merge_entries
+from stagewright.catalyst.convert.entry_draft import EntryDraft
+from stagewright.catalyst.convert.matrices import FileEntry, merge_entries, single_entries
+from stagewright.catalyst.convert.spec_lines import spec_lines
 from stagewright.graph.file_digest import IGNORED
+from stagewright.project import tarballs as tarballs_of
 from stagewright.project import toml
 from stagewright.project.lock import Lock
 from stagewright.project.model import FILE_NAME, Project
 
+WIDTH = 120
+"""Longest line of a list in characters."""
+
+_SHORT = 90
+"""Longest table in characters that is written in one line."""
+
 _ORDER = ("repos", "seeds", "stages")
 
 
-def project_text(converted: ConvertedRelease, folder: Path) -> str:
-    """Return the text of ``stagewright.toml``. Comments name specs, relative to ``folder`` if they are below it."""
+def project_text(converted: ConvertedRelease, folder: Path, *, merged: bool = True) -> str:
+    """Return the text of ``stagewright.toml``. Comments name specs, relative to ``folder`` if they are below it.
+
+    With ``merged``, entries that differ in words become one entry with a matrix.
+    """
     head = dict(converted.head.data)
     lines = ["# Converted from Catalyst's specs by `stagewright catalyst convert`. Comments name the specs."]
     if converted.refused:
@@ -27,23 +41,42 @@ def project_text(converted: ConvertedRelease, folder: Path) -> str:
     lines += ["", f"format = {head.pop('format')}"]
     text = "\n".join(lines) + "\n"
     text += "".join("\n" + toml.table((name,), data) for name, data in head.items())
-    drafts = sorted(converted.drafts, key=lambda draft: _ORDER.index(draft.table))
-    return text + "".join(_entry(one, folder) for one in merge_entries(drafts))
+    drafts = with_tarballs(sorted(converted.drafts, key=lambda draft: _ORDER.index(draft.table)))
+    entries = merge_entries(drafts) if merged else single_entries(drafts)
+    above: list[list[str]] = [[], *(entry.comments for entry in entries)]
+    return text + "".join(_entry(one, folder, before) for one, before in zip(entries, above, strict=False))
 
 
-def _entry(one: FileEntry, folder: Path) -> str:
-    comments = [f"# {_short(spec, folder)}\n" for spec in dict.fromkeys(one.comments)]
-    data = dict(one.data)
-    if one.rows:
-        kind = {"kind": data.pop("kind")} if "kind" in data else {}
-        inner = {name: item for name, item in data.items() if isinstance(item, dict)}
-        plain = {name: item for name, item in data.items() if name not in inner}
-        data = {**kind, "matrix": one.matrix, **plain, **inner}
-        if isinstance(one.matrix, dict):  # toml.table would write it as a separate table and not in one line
-            text = toml.table((one.table, one.name), {name: item for name, item in data.items() if name != "matrix"})
-            head, _, rest = text.partition("\n")
-            return f"\n{''.join(comments)}{head}\nmatrix = {toml.value(one.matrix)}\n{rest}"
-    return f"\n{''.join(comments)}{toml.table((one.table, one.name), data)}"
+def with_tarballs(drafts: Sequence[EntryDraft]) -> list[EntryDraft]:
+    """Return entries in which each stage has its tarball as a setting."""
+    tarballs = {str(draft.data["root"]): draft for draft in drafts if draft.data.get("kind") == tarballs_of.KIND}
+    found = []
+    for draft in drafts:
+        own = tarballs.get(draft.name) if draft.table == "stages" else None
+        if own and own.name == f"{draft.name}.{tarballs_of.SETTING}":
+            settings = {name: value for name, value in own.data.items() if name not in ("kind", "root")}
+            found.append(replace(draft, data={**draft.data, tarballs_of.SETTING: settings or True}))
+        elif draft.data.get("kind") != tarballs_of.KIND or draft.name != f"{draft.data['root']}.{tarballs_of.SETTING}":
+            found.append(draft)
+    return found
+
+
+def _entry(one: FileEntry, folder: Path, above: list[str]) -> str:
+    """Return an entry as text. Its comment is left out if it is the one of the entry above."""
+    specs = [] if one.comments == above else [_short(spec, folder) for spec in one.comments]
+    comments = "".join(f"# {line}\n" for line in spec_lines(specs))
+    kind, matrix = {"kind": one.data["kind"]} if "kind" in one.data else {}, {"matrix": one.matrix}
+    data = {**kind, **(matrix if one.matrix is not None else {}), **one.data}
+    inner = {name: item for name, item in data.items() if isinstance(item, dict) and not _fits(name, item)}
+    lines = [f"[{toml.key(one.table)}.{toml.key(one.name)}]"]
+    lines += [f"{toml.key(name)} = {toml.value(item, WIDTH)}" for name, item in data.items() if name not in inner]
+    tables = "".join("\n" + toml.table((one.table, one.name, name), item, WIDTH) for name, item in inner.items())
+    return f"\n{comments}" + "\n".join(lines) + f"\n{tables}"
+
+
+def _fits(name: str, item: Mapping[str, Any]) -> bool:
+    """Return True if a table is written in one line."""
+    return name in ("matrix", tarballs_of.SETTING) or not item or len(toml.value(item)) + len(name) < _SHORT
 
 
 def _short(text: str, folder: Path) -> str:
@@ -76,8 +109,13 @@ def write_project(
         (folder / project.lock.file.name).write_text(
             Lock(folder / project.lock.file.name, project.epoch).text(), encoding="utf-8"
         )
+    write_text(converted, folder)
+
+
+def write_text(converted: ConvertedRelease, folder: Path, *, merged: bool = True) -> None:
+    """Write the project file."""
     specs = os.path.commonpath([result.member.spec.file.absolute() for result, _, _ in converted.applied] or [folder])
-    text = project_text(converted, Path(specs))
+    text = project_text(converted, Path(specs), merged=merged)
     (folder / FILE_NAME).write_text(text, encoding="utf-8", errors="replace")  # names of specs may be any bytes
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from stagewright.catalyst.convert.write_project import write_project
 from stagewright.cli.catalyst.report import print_left_out, strict_option
 from stagewright.cli.common import store_of
 from stagewright.cli.options import specs_options
 from stagewright.dropin.project import Specs, load_specs
+from stagewright.dropin.written import write_and_read
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
 from stagewright.ui.streams import note
 from stagewright.ui.text import error_text, plural
@@ -57,7 +57,7 @@ def command(
         raise StagewrightError(Reason.USAGE, "the folder is not empty", place=Place(output), hint=hint)
     loaded = load_specs(specs, store).usable(strict=strict, keep_refused=True)
     project = loaded.project(lenient=True)
-    for name, source in write_project(loaded.converted, project, output, store.path.absolute()):
+    for name, source in write_and_read(loaded, project, output, store.path.absolute()):
         note(f"{name}\t{source}")
     for problem in project.missing:
         note(f"missing: {problem.place}: {problem.hint}")

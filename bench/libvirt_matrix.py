@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench.demo_disk import DISK
 from bench.libvirt import NOBODY, Libvirt, lacking, libvirt
 from bench.matrix import END, ROOT, copy
 
@@ -28,28 +29,6 @@ BEGIN = "<!-- matrix: written by make libvirt-matrix -->\n"
 
 LIMIT = 900.0
 """Seconds for one boot to a login."""
-
-DISK = """
-[stages.disk-root]
-kind = "diskimage-stage1"
-root = "system"
-
-[stages.disk-boot]
-kind = "livecd-stage2"
-root = "debian-boot"
-initramfs.modules = ["dmsquash-live"]
-initramfs.omit = ["systemd", "systemd-initrd", "plymouth", "crypt", "nfs", "i18n", "terminfo", "resume", "network"]
-initramfs.drivers = ["ext4", "virtio_blk", "virtio_pci", "squashfs", "loop", "overlay", "iso9660"]
-
-[stages.disk]
-kind = "diskimage-stage2"
-root = "disk-root"
-boot = "disk-boot"
-size = "1G"
-esp = "64M"
-timeout = 1
-kernel_arguments = { console = ["tty0", "ttyS0,115200"], extra = ["no_timer_check"] }
-"""
 
 IMAGES = {
     "ISO": ("demo-iso-amd64-1.0.iso", []),

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from small_iso import SMALL_ISO
 
 from stagewright.api import Session
 from stagewright.cli.main import run
@@ -16,26 +17,7 @@ from stagewright.store.store import Store
 
 pytestmark = pytest.mark.boot
 
-PROJECT = """
-format = 1
-[project]
-name = "small"
-version = "1"
-source_date_epoch = 2026-11-20
-[seeds.base]
-arch = "amd64"
-file = "seed"
-[stages.live]
-kind = "livecd-stage1"
-root = "base"
-[stages.boot]
-kind = "livecd-stage2"
-root = "base"
-[stages.iso]
-kind = "livecd-stage3"
-live = "live"
-boot = "boot"
-[tests.up]
+PROJECT = f"""{SMALL_ISO}[tests.up]
 boots = "iso"
 firmware = "bios"
 expect = ["end of the text"]

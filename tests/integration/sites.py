@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.demo_disk import DISK
 from integration.support import (
     DEMO,
     MINUTES,
@@ -81,28 +82,7 @@ def line_of(seed: Warm, folder: Path) -> Iterator[Line]:
     shutil.rmtree(store)
 
 
-DISK = """
-[stages.disk-root]
-kind = "diskimage-stage1"
-root = "system"
-hostname = "diskdemo"
-
-[stages.disk-boot]
-kind = "livecd-stage2"
-root = "debian-boot"
-initramfs.modules = ["dmsquash-live"]
-initramfs.omit = ["systemd", "systemd-initrd", "plymouth", "crypt", "nfs", "i18n", "terminfo", "resume"]
-initramfs.drivers = ["ext4", "virtio_blk", "virtio_pci", "squashfs", "loop", "overlay", "iso9660"]
-
-[stages.disk]
-kind = "diskimage-stage2"
-root = "disk-root"
-boot = "disk-boot"
-size = "1G"
-esp = "64M"
-timeout = 1
-kernel_arguments = { console = ["tty0", "ttyS0,115200"], extra = ["no_timer_check"] }
-
+MORE_DISKS = """
 [stages.disk-raw]
 extends = "disk"
 format = "raw"
@@ -142,7 +122,7 @@ def disk_of(warm: Warm, folder: Path) -> Iterator[Disk]:
     project = copy_project(DEMO, folder / "demo")
     shutil.copy(warm.lock, project)
     with (project / "stagewright.toml").open("a", encoding="utf-8") as file:
-        file.write(DISK)
+        file.write(DISK + MORE_DISKS)
     store = warm.copy(["seed:debian", "seed:debian-boot", "system"], binpkgs=False)
     made = Disk(project, store)
     assert {"disk-root", "disk-boot", "disk", "disk-raw"} <= made.build("disk", "disk-raw").built()

@@ -13,7 +13,8 @@ import pytest
 
 from integration.sites import Box
 from integration.support import call, command
-from stagewright.vm.folder import LOCK, PREFIX, kept_folder
+from stagewright.temporary import LOCK, PREFIX
+from stagewright.vm.folder import kept_folder
 
 pytestmark = pytest.mark.real
 

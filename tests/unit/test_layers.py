@@ -43,6 +43,7 @@ LAYERS = {
             "ids",
             "interpreter",
             "run",
+            "temporary",
             "terminal",
             "trees",
         ),
@@ -84,6 +85,7 @@ SIDEWAYS = {
     ("trees", "interpreter"),
     ("trees", "run"),
     ("run", "errors"),
+    ("temporary", "trees"),
     ("terminal", "run"),
     ("untrusted", "errors"),
 }

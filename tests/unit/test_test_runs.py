@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from small_iso import SMALL_ISO
 
 from stagewright.cli.main import run
 from stagewright.engine.session import Session
@@ -15,26 +16,9 @@ from stagewright.events import Event
 from stagewright.testing.results import MachineResult, Report
 from stagewright.vm.console_scan import Finding
 
-PROJECT = """format = 1
-[project]
-name = "small"
-version = "1"
-source_date_epoch = 2026-11-20
-[seeds.base]
-file = "seed"
-[stages.live]
-kind = "livecd-stage1"
-root = "base"
-[stages.boot]
-kind = "livecd-stage2"
-root = "base"
-[stages.iso]
-kind = "livecd-stage3"
-live = "live"
-boot = "boot"
-[tests.starts-up]
+PROJECT = f"""{SMALL_ISO}[tests.starts-up]
 boots = "iso"
-steps = [{ wait = "ready" }]
+steps = [{{ wait = "ready" }}]
 [tests.again]
 boots = "iso"
 script = "test.py"

@@ -25,7 +25,7 @@ from stagewright.vm import accel, disks, ssh
 from stagewright.vm.accel import Acceleration
 from stagewright.vm.disks import EmptyDisk
 from stagewright.vm.display import Graphic, viewer_of
-from stagewright.vm.folder import kept_folder, temporary_folder
+from stagewright.vm.folder import kept_folder, machine_folder
 from stagewright.vm.interactive import shell_lines
 from stagewright.vm.libvirt import Domain, domain_xml, virt_install
 from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
@@ -136,7 +136,7 @@ def start(ctx: click.Context, name: str, wanted: Wanted) -> int:
         wanted.check_libvirt()
     image = boot_image(ctx, name)
     with contextlib.ExitStack() as stack:
-        work = stack.enter_context(temporary_folder())
+        work = stack.enter_context(machine_folder())
         folder = (wanted.keep or (Path(f"{image.path.stem}.machine") if wanted.prints else work / "machine")).absolute()
         if wanted.keep:
             stack.enter_context(kept_folder(folder))

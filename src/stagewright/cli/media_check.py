@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from stagewright.media.inspect import SHARED, InspectedMedium, inspect
 from stagewright.media.payload import IMAGE, INITRAMFS
 from stagewright.netboot.memory import Sizes, least_memory
 from stagewright.netboot.methods import Method
+from stagewright.temporary import temporary_folder
 from stagewright.ui.text import size
 from stagewright.vm.libvirt import Domain, virt_install
 from stagewright.vm.machine_spec import MachineSpec, architecture_of
@@ -55,8 +55,8 @@ def command(media: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _look(path: Path) -> InspectedMedium:
-    with tempfile.TemporaryDirectory(prefix="stagewright-media-", dir="/var/tmp") as work:
-        return inspect(path, Path(work))
+    with temporary_folder("media", Path("/var/tmp")) as work:
+        return inspect(path, work)
 
 
 def _same(media: Sequence[InspectedMedium]) -> dict[str, bool]:

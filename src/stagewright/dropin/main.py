@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
 from stagewright.run import UMASK, restart_in_utf8_mode
 from stagewright.store.place import default_store
 from stagewright.store.store import Store
+from stagewright.temporary import temporary_folder
 from stagewright.ui.catalyst import CatalystLog, Level
 from stagewright.ui.streams import flush_output, prepare_streams, unfiltered
 
@@ -243,8 +243,8 @@ def _do(request: Request, log: CatalystLog) -> None:
     if request.purge or request.purgeonly or request.purgetmponly:
         purge(spec, config, store, log, packages=not request.purgetmponly)
     if not (request.purgeonly or request.purgetmponly):
-        with tempfile.TemporaryDirectory(prefix="stagewright-catalyst.") as folder:
-            build(request.file, files, store, log, Path(folder))
+        with temporary_folder("catalyst") as folder:
+            build(request.file, files, store, log, folder)
 
 
 def _snapshots(config: CatalystConfig, log: CatalystLog) -> Snapshots:

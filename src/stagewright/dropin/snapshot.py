@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import keyring
 from stagewright.run import pipeline, run
 from stagewright.store.links import locked
+from stagewright.temporary import temporary_folder
 
 STABLE = "stable"
 """The word for the newest commit of the repository's own branch."""
@@ -120,8 +120,8 @@ class Snapshots:
     def _clone(self) -> str:
         """Clone to a temporary name first, so that a repository under its own name is complete."""
         self.repos.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{self.repo}.", dir=self.repos) as folder:
-            place = Path(folder) / "git"
+        with temporary_folder("clone", self.repos, hidden=True) as folder:
+            place = folder / "git"
             words = ["clone", "--quiet", "--depth=1", "--bare", f"--branch={STABLE}", UPSTREAM, str(place)]
             self._fetch(words, UPSTREAM)
             place.rename(self.gitdir)

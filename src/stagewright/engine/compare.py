@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from stagewright.release.package_changes import package_changes
 from stagewright.release.tree import PathChange, Tree, TreeEntry, path_changes, read_tree
 from stagewright.root.overlay import mount_layers
 from stagewright.run import run
+from stagewright.temporary import temporary_folder
 
 
 def compare(old: DiffSource, new: DiffSource) -> dict[str, Any]:
@@ -34,8 +34,8 @@ def compare(old: DiffSource, new: DiffSource) -> dict[str, Any]:
     """
     if not (old.layers or new.layers):
         return _compare([old, new], Path())
-    with tempfile.TemporaryDirectory(prefix="stagewright-diff-") as name:
-        job = Path(name) / "sources.json"
+    with temporary_folder("diff") as folder:
+        job = folder / "sources.json"
         job.write_text(json.dumps([old.to_dict(), new.to_dict()]), encoding="utf-8")
         said = run(isolated(python("stagewright.engine.compare", str(job)))).stdout
     result: dict[str, Any] = json.loads(said)

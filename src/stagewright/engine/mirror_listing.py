@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from stagewright.fetch.openpgp import keyring as keyring_of
 from stagewright.kinds.seeds.mirror import MirrorSeed
 from stagewright.project.model import Project
 from stagewright.seeds import gentoo
+from stagewright.temporary import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ def list_mirror(project: Project | None, request: ListingRequest) -> MirrorListi
     keys = request.keys or (first.keys if first else gentoo.RELEASE_KEYS)
     own = project.path(first.keyring) if project and first and first.keyring else gentoo.KEYRING
     with (
-        tempfile.TemporaryDirectory(prefix="seeds-") as folder,
+        temporary_folder("seeds") as folder,
         keyring_of([gentoo.existing_keyring(request.keyring or own)], keys) as trusted,
     ):
-        tarballs = gentoo.ReleaseMirror(list(mirrors), gentoo.folder_of(arch), trusted, Path(folder)).listing()
+        tarballs = gentoo.ReleaseMirror(list(mirrors), gentoo.folder_of(arch), trusted, folder).listing()
     pins = project.lock.seeds if project else {}
     files = {name: pins.get(name, {}).get("file") for name in seeds}
     uses = {

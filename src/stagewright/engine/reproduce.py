@@ -36,6 +36,7 @@ from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.reproduce.differences import FileDifference, file_differences
 from stagewright.reproduce.explained import Difference, explained
 from stagewright.store.store import Store
+from stagewright.temporary import temporary_folder
 from stagewright.trees import files_below, remove_tree
 
 FOLDER = "reproduce"
@@ -143,14 +144,15 @@ def own_store(folder: Path | None, *, keep: bool) -> Iterator[Path]:
         (folder / FOLDER).mkdir(parents=True, exist_ok=True)
         yield folder
         return
-    made = Path(tempfile.mkdtemp(prefix="stagewright-reproduce-", dir="/var/tmp"))
-    made.chmod(0o755)  # builds have other ids
-    (made / FOLDER).mkdir()
-    try:
+    with contextlib.ExitStack() as stack:
+        parent = Path("/var/tmp")
+        if keep:
+            made = Path(tempfile.mkdtemp(prefix="stagewright-reproduced-", dir=parent))
+        else:
+            made = stack.enter_context(temporary_folder("reproduce", parent))
+        made.chmod(0o755)  # builds have other ids
+        (made / FOLDER).mkdir()
         yield made
-    finally:
-        if not keep:
-            remove_tree(made)
 
 
 def reproduce(

@@ -34,7 +34,7 @@ from stagewright.store.store import Store
 from stagewright.testing.junit import Performed
 from stagewright.testing.results import RESULT, Report
 from stagewright.trees import remove_tree
-from stagewright.vm.folder import kept_folder, temporary_folder
+from stagewright.vm.folder import kept_folder, machine_folder
 
 LOG = "test.log"
 """Name of the file with messages of the programs that a test starts."""
@@ -83,7 +83,7 @@ def run_test(plan: Plan, store: Store, folder: Path, emit: Listener, *, stays_op
     (name,) = plan.targets
     _empty(folder)
     started = time.monotonic()
-    with kept_folder(folder), temporary_folder() as work:
+    with kept_folder(folder), machine_folder() as work:
         log = folder / LOG
         _job(plan, store, log).write(work)
         _run(step_of(plan), work, folder, emit, stays_open=stays_open)

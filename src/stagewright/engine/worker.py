@@ -16,6 +16,7 @@ import json
 import os
 import stat
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import replace
@@ -84,6 +85,7 @@ def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
     if mode == "shell":
         return _shell(job, folder, arguments)
     exit_if_orphaned()
+    tempfile.tempdir = str(folder)  # a killed worker leaves temporary files, and the store removes this folder
     out = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # other output goes to the log; the engine gets events only
 

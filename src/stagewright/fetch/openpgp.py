@@ -8,15 +8,17 @@ itself, and does not use a broken digest. Each other case has its own reason.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.run import run
+from stagewright.run import Result, run
+from stagewright.temporary import temporary_folder
 
 _STATUS = "[GNUPG:] "
 
@@ -82,10 +84,45 @@ class _SignatureStatus:
 
 
 @dataclass(frozen=True)
+class _Home:
+    """A folder with the keys and options of gpg.
+
+    The programs get the path /proc/self/fd/N. With that of the folder, the path of the agent's socket, which gpg looks
+    for, can have more than the 108 characters of unix(7), and an import fails.
+    """
+
+    folder: Path
+    descriptor: int
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, folder: Path) -> Iterator[_Home]:
+        """Yield the home in an existing folder."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield cls(folder, descriptor)
+        finally:
+            os.close(descriptor)
+
+    @property
+    def place(self) -> str:
+        """The path of the folder for programs that :meth:`run` starts."""
+        return f"/proc/self/fd/{self.descriptor}"
+
+    def run(self, *words: str | Path, env: Mapping[str, str] | None = None, check: bool = True) -> Result:
+        """Run a program that can open the folder."""
+        return run(words, env=env or {}, check=check, pass_fds=[self.descriptor])
+
+    def gpg(self, *words: str | Path, check: bool = True) -> Result:
+        """Run gpg with this home."""
+        return self.run("gpg", "--homedir", self.place, *words, check=check)
+
+
+@dataclass(frozen=True)
 class Keyring:
     """Trusted keys in a home of gpg, made by :func:`keyring`."""
 
-    home: Path
+    home: _Home
     allowed: frozenset[str]
 
     def verify(self, signature: Path, file: Path, name: str = "") -> Signature:
@@ -112,7 +149,7 @@ class Keyring:
             )
         with _naming(name or path.name):
             _check_frame(path.read_bytes())
-            with tempfile.TemporaryDirectory(dir=self.home) as folder:
+            with tempfile.TemporaryDirectory(dir=self.home.folder) as folder:
                 text = Path(folder, "text")
                 status = self._gpg("--output", str(text), "--decrypt", str(path))
                 signature = self.good_signature(status)
@@ -121,10 +158,14 @@ class Keyring:
     def verify_commit(self, repository: Path, commit: str) -> Signature:
         """Verify the signature of a commit in a git repository. Raises the reason if it is not good."""
         words = ["git", "-c", "gpg.program=gpg", "-c", f"safe.directory={repository}", "-C", str(repository)]
-        env = {"GNUPGHOME": str(self.home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
-        said = run([*words, "verify-commit", "--raw", commit], env=env, check=False)
+        env = {"GNUPGHOME": self.home.place, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+        said = self.home.run(*words, "verify-commit", "--raw", commit, env=env, check=False)
         with _naming(f"commit {commit}"):
             return self.good_signature(said.stderr)
+
+    def export(self, file: Path) -> None:
+        """Write the keys to a new file."""
+        self.home.gpg("--batch", "--output", file, "--export")
 
     def good_signature(self, status: str) -> Signature:
         """Return the good signature in gpg's status lines. Raises the reason if there is none."""
@@ -159,8 +200,7 @@ class Keyring:
 
     def _gpg(self, *words: str) -> str:
         """Run gpg and return its status lines."""
-        command = ["gpg", "--homedir", str(self.home), "--status-fd", "1", *words]
-        return run(command, check=False).stdout
+        return self.home.gpg("--status-fd", "1", *words, check=False).stdout
 
 
 _DISCARDED = "the file was discarded: try another mirror, and report this one"
@@ -172,17 +212,15 @@ _TRUST = "to trust this key, add its fingerprint to `keys` and the key to the ke
 def keyring(files: Iterable[Path], fingerprints: Iterable[str] = ()) -> Iterator[Keyring]:
     """Make a temporary keyring of the keys in these files; with ``fingerprints``, only of the keys named there.
 
-    It is a folder below the system's temporary folder, whose path is short enough for the sockets of GnuPG. Raises
-    ``INVALID_VALUE`` for a file without public keys or with secret keys, ``NO_KEYS`` if no file has a named key.
+    Raises ``INVALID_VALUE`` for a file without public keys or with secret keys, ``NO_KEYS`` if no file has a named key.
     """
     files = list(files)
     wanted = {fingerprint.replace(" ", "").upper() for fingerprint in fingerprints}
-    with tempfile.TemporaryDirectory(prefix="gnupg-") as name:
-        home = Path(name)
-        (home / "gpg.conf").write_text(_OPTIONS, encoding="utf-8")
+    with temporary_folder("gnupg") as folder, _Home.open(folder) as home:
+        (folder / "gpg.conf").write_text(_OPTIONS, encoding="utf-8")
         present: set[str] = set()
         for file in files:
-            mine = set(public_keys(file, home))
+            mine = set(_public_keys(file, home))
             chosen = mine & wanted if wanted else mine
             if chosen:
                 _import(home, file, chosen)
@@ -197,12 +235,11 @@ def keyring(files: Iterable[Path], fingerprints: Iterable[str] = ()) -> Iterator
         yield Keyring(home, frozenset(present))
 
 
-def public_keys(file: Path, home: Path) -> list[str]:
+def _public_keys(file: Path, home: _Home) -> list[str]:
     """Return the fingerprints of the primary keys in a file. Raises ``INVALID_VALUE`` for no keys or secret keys."""
     # Without the options of the home, gpg makes the trustdb that it needs to show a key which is no longer valid.
-    words = ["gpg", "--homedir", str(home), "--no-options", "--batch", "--no-tty", "--with-colons"]
-    words += ["--show-keys", str(file)]
-    return checked_keys(run(words, check=False).stdout, file)
+    options = ["--no-options", "--batch", "--no-tty", "--with-colons"]
+    return checked_keys(home.gpg(*options, "--show-keys", file, check=False).stdout, file)
 
 
 def checked_keys(listing: str, file: Path | str, name: str = "keyring") -> list[str]:
@@ -288,16 +325,17 @@ def _naming(name: str) -> Iterator[None]:
         raise StagewrightError(error.reason, message, hint=error.hint, detail=error.detail) from error
 
 
-def _import(home: Path, file: Path, chosen: Iterable[str]) -> None:
+def _import(home: _Home, file: Path, chosen: Iterable[str]) -> None:
     """Import only the chosen keys of a file."""
-    aside = home / "aside"
-    aside.mkdir(mode=0o700)
-    picked = aside / "picked"
-    gpg = ["gpg", "--batch", "--no-tty", "--quiet", "--no-autostart", "--homedir"]
-    run([*gpg, str(aside), "--import", str(file)], check=False)
-    run([*gpg, str(aside), "--output", str(picked), "--export", *sorted(chosen)])
-    run([*gpg, str(home), "--import", str(picked)])
-    shutil.rmtree(aside)
+    folder = home.folder / "aside"
+    folder.mkdir(mode=0o700)
+    picked = folder / "picked"
+    options = ["--batch", "--no-tty", "--quiet", "--no-autostart"]
+    with _Home.open(folder) as aside:
+        aside.gpg(*options, "--import", file, check=False)
+        aside.gpg(*options, "--output", picked, "--export", *sorted(chosen))
+    home.gpg(*options, "--import", picked)
+    shutil.rmtree(folder)
 
 
 def _primary_fingerprints(listing: str) -> Iterator[str]:

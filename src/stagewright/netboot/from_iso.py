@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import re
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.netboot.methods import CommandLine, Method, supported_methods
 from stagewright.netboot.other_systems import OtherCommandLine, OtherImage, OtherSystem, companions
 from stagewright.netboot.writer import NetSet, NetSetParts, NetSetReport, write_set
+from stagewright.temporary import temporary_folder
 
 _OF_THE_MEDIUM = {
     *("root", "real_root", "BOOT_IMAGE", "initrd", "isoboot", "iso-scan/filename"),
@@ -85,8 +85,7 @@ def _is_for_lack_of_room(error: OSError | StagewrightError, is_small: bool) -> b
 
 
 def _extract(iso: Path, target: Path, base_url: str, *, combined: bool) -> ExtractedSet:
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as name:
-        work = Path(name)
+    with temporary_folder("netboot", target.parent, hidden=True) as work:
         medium = inspect(iso, work)
         _check(medium)
         folder = work / "set"

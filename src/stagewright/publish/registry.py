@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import calendar
 import re
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, NodeNotice, NodePhase
@@ -33,6 +31,7 @@ from stagewright.publish.repository import Repository, digest_of, json_object
 from stagewright.release.keep import DatedVersion, Keep
 from stagewright.release.release_folder import LATEST
 from stagewright.release.seen import version_order
+from stagewright.temporary import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ class Registry:
     def publish(self, release: LocalRelease, emit: Listener, *, dry_run: bool = False) -> Published:
         """Publish a release. Raises: DUPLICATE_NAME if the version exists with other content, else the failure."""
         attempts = Attempts(self.name, emit, self.retries)
-        with tempfile.TemporaryDirectory(dir=release.folder.parent, prefix=".registry-") as name:
-            layout = write_layout(release, Path(name, "layout"))
+        with temporary_folder("registry", release.folder.parent, hidden=True) as work:
+            layout = write_layout(release, work / "layout")
             there = self._is_there(release.version, layout, attempts)
             files, folder = release.files(), release.folder / release.version
             size = sum((folder / one).stat().st_size for one in files)

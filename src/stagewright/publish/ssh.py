@@ -24,6 +24,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.publish.folder import CHUNK, read_digests
 from stagewright.publish.target import TargetOptions, missing_package, not_found
 from stagewright.run import Process, network, run, spawn
+from stagewright.temporary import temporary_folder
 
 _LISTING = "find . -type f -printf '%s %P\\n'"
 
@@ -267,8 +268,8 @@ class RsyncTarget:
     def ssh(self) -> list[str]:
         """The first words of a command of ssh that uses one connection for all commands, made on first use."""
         if not self._ssh:
-            folder = self._held.enter_context(tempfile.TemporaryDirectory(prefix="ssh-"))
-            control = Path(folder, "control")
+            folder = self._held.enter_context(temporary_folder("ssh"))
+            control = folder / "control"
             words = [*self.host.program, "-M", "-N", "-S", str(control), "--", self.host.host]
             log = self._held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  closed by close()
             process = self._held.enter_context(spawn(words, env=network(), stderr=log))

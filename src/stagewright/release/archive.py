@@ -11,7 +11,6 @@ import contextlib
 import enum
 import itertools
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from stagewright.release.listing import write_contents
 from stagewright.root.devices import DeviceNode
 from stagewright.root.sandbox import host_program
 from stagewright.run import pipeline
+from stagewright.temporary import temporary_folder
 
 MEMORY = 2048
 """Memory limit of a compressor (MiB), unless two of its threads need more."""
@@ -137,11 +137,10 @@ def _nodes(devices: Sequence[DeviceNode], epoch: int) -> Iterator[list[list[str]
     if not devices:
         yield []
         return
-    with tempfile.NamedTemporaryFile() as file:
-        for node in devices:
-            file.write(node.tar_header(epoch))
-        file.flush()
-        yield [["cat", file.name, "-"]]
+    with temporary_folder("devices") as folder:
+        file = folder / "headers"
+        file.write_bytes(b"".join(node.tar_header(epoch) for node in devices))
+        yield [["cat", str(file), "-"]]
 
 
 def list_tree(

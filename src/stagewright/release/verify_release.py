@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from stagewright.release.release_folder import DESCRIPTION, DIGESTS, LATEST, LIS
 from stagewright.release.seen import SeenReleases
 from stagewright.release.signing import DETACHED, MINISIGNED, PUBLIC_KEY, verify_minisign
 from stagewright.release.verify_provenance import Origin, verify_provenance
+from stagewright.temporary import temporary_folder
 from stagewright.untrusted import TEXT_LIMIT
 
 SMALL = 1 << 20
@@ -140,7 +140,7 @@ class ReleaseVerifier:
         with contextlib.ExitStack() as held:
             files = list(self.keys.files)
             if not files:
-                folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+                folder = held.enter_context(temporary_folder("verify"))
                 (folder / PUBLIC_KEY).write_bytes(read_small(self.files, PUBLIC_KEY, SMALL))
                 files = [folder / PUBLIC_KEY]
             yield held.enter_context(keyring(files, self.keys.fingerprints))
@@ -241,8 +241,8 @@ class ReleaseVerifier:
 
 @contextlib.contextmanager
 def _as_file(name: str, data: bytes) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
+    with temporary_folder("verify") as folder:
+        path = folder / name
         path.write_bytes(data)
         yield path
 

@@ -164,8 +164,8 @@ def _gemato(tree: Path, trusted: Keyring, log: IO[str], name: str) -> None:
         raise StagewrightError(
             Reason.NO_SIGNATURE, what, hint="remove `manifests`, or use a snapshot of Gentoo's repository"
         )
-    keys = trusted.home / "trusted.gpg"
-    run(["gpg", "--homedir", trusted.home, "--batch", "--output", keys, "--export"])
+    keys = trusted.home.folder / "trusted.gpg"
+    trusted.export(keys)
     words = ["verify", "--require-signed-manifest", "--no-refresh-keys", "--openpgp-key", str(keys), str(tree)]
     result = run(python("gemato", *words), check=False)
     said = (result.stdout + result.stderr).strip()

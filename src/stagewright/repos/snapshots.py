@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import calendar
 import re
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -25,6 +24,7 @@ from stagewright.repos.repository_cache import RepositoryCache, check_repository
 from stagewright.root.sandbox import Bind, unpacker
 from stagewright.run import run
 from stagewright.seeds.unpack import unpack
+from stagewright.temporary import temporary_folder
 from stagewright.trees import remove_tree
 
 TREE_KIND = "sha512"
@@ -83,8 +83,8 @@ class SnapshotMirror:
     def find_squashfs(self, date: str | None, trust: Trust) -> Snapshot:
         """Return the image of a day, or the newest. Raises ``NOT_FOUND`` if the mirror has none of that day."""
         self.folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder) as aside:
-            sums = self._download_small(SUMS, Path(aside))
+        with temporary_folder("download", self.folder) as aside:
+            sums = self._download_small(SUMS, aside)
             signature = None
             if trust:
                 with trust() as keyring:
@@ -151,11 +151,11 @@ class SnapshotMirror:
             [date] if date else [time.strftime("%Y%m%d", time.gmtime(now - back * 86400)) for back in range(DAYS_BACK)]
         )
         self.folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder) as aside:
+        with temporary_folder("download", self.folder) as aside:
             for day in days:
                 for stem in self.names:
                     name = f"{stem}-{day}.tar.xz"
-                    if any(self._try(f"{name}.{end}", Path(aside)) for end in (*_SIGNATURES, "md5sum")):
+                    if any(self._try(f"{name}.{end}", aside) for end in (*_SIGNATURES, "md5sum")):
                         return day, name
         what = f"of {date}" if date else f"of the last {DAYS_BACK} days"
         raise StagewrightError(Reason.NOT_FOUND, f"{self.url}: no snapshot {what}", hint=_HINT)
@@ -169,15 +169,15 @@ class SnapshotMirror:
             return None
 
     def _verify_tarball(self, name: str, file: Path, trust: Trust) -> Signature | None:
-        with tempfile.TemporaryDirectory(dir=self.folder) as aside:
+        with temporary_folder("download", self.folder) as aside:
             if trust:
                 for end in _SIGNATURES:
-                    if signature := self._try(f"{name}.{end}", Path(aside)):
+                    if signature := self._try(f"{name}.{end}", aside):
                         with trust() as keyring:
                             return keyring.verify(signature, file)
                 what = f"{self.url}/{name}: no signature found"
                 raise StagewrightError(Reason.NO_SIGNATURE, what, hint="try another mirror, or set `verify = false`")
-            sums = self._try(f"{name}.md5sum", Path(aside))
+            sums = self._try(f"{name}.md5sum", aside)
             expected = sums.read_text(errors="replace", encoding="utf-8").split()[:1] if sums else []
         if expected:
             check_checksums(file, name, {"md5": expected[0]})

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import pydantic
 from stagewright import run
 from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
+from stagewright.temporary import temporary_folder
 
 LIMIT = 15.0
 """Time limit of the guest in seconds. It needs 0.1 s if KVM works."""
@@ -127,15 +127,15 @@ INSTALL = (
 
 def _try_kvm(program: str, limit: float) -> tuple[_Entry, bool]:
     """Run a guest under KVM. Return the result, and True if the result is certain."""
-    with tempfile.TemporaryDirectory(prefix="stagewright-kvm-") as folder:
-        disk = Path(folder, "disk")
+    with temporary_folder("kvm") as folder:
+        disk = folder / "disk"
         disk.write_bytes(SECTOR.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))  # SeaBIOS needs a full track
         command = (
             *("setpriv", "--pdeathsig", "KILL", "--", program, *kvm("").arguments, *_TEST_MACHINE.split()),
             *("-drive", f"file={disk},format=raw,if=none,id=disk", "-device", "virtio-blk-pci,drive=disk"),
             *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
         )
-        said = Path(folder, "said")
+        said = folder / "said"
         with said.open("wb") as stream:
             process = run.spawn(command, stdout=stream, stderr=run.STDOUT, own_session=True)
         try:

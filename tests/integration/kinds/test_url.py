@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from integration.gentoo_mirror import AUTOBUILDS, STAMP
+from integration.processes import eventually
 from integration.seed_world import GOOD, NAME, PAGE, SeedBench, Tamper, put
+from integration.support import MINUTES, build, command, write_project
 from stagewright.errors import Reason, StagewrightError
 
 pytestmark = pytest.mark.real
@@ -55,3 +60,23 @@ def test_a_signed_file_is_accepted(bench: SeedBench) -> None:
     built = bench.seed(url_table(SIGNED)(bench))
     assert (built.tree / "usr/noise").stat().st_size == 300_000
     assert len(bench.kept()) == 1
+
+
+def test_a_build_that_is_killed_while_it_verifies_leaves_nothing(bench: SeedBench, tmp_path: Path) -> None:
+    """The keyring is in the work folder of the worker, which the next build removes."""
+    project = write_project(bench.project, url_table(SIGNED)(bench))
+    programs, temporary = tmp_path / "bin", tmp_path / "tmp"
+    for folder in (programs, temporary):
+        folder.mkdir()
+    (programs / "gpg").write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
+    (programs / "gpg").chmod(0o755)
+    temporary.chmod(0o1777)
+    env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(temporary)}
+    words = command("build", "it", cwd=project, store=bench.store)
+    with subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        made = eventually(lambda: any(bench.store.glob("work/*/stagewright-gnupg-*")), 5 * MINUTES)
+        process.kill()
+    assert made
+    assert list(temporary.iterdir()) == []
+    assert build("it", cwd=project, store=bench.store).built() == {"seed:it"}
+    assert list((bench.store / "work").iterdir()) == []

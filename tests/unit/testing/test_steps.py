@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from plays import BIOS, LOGIN, TCG
+from small_iso import SMALL_ISO
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.kinds.registry import kinds
@@ -24,29 +25,11 @@ from stagewright.testing.steps import VERBS, Step
 from stagewright.vm.disks import EMPTY, DiskBus, EmptyDisk
 from stagewright.vm.machine_spec import MachineSpec
 
-HEAD = """format = 1
-[project]
-name = "p"
-version = "1"
-[seeds.base]
-file = "seed"
-[stages.live]
-kind = "livecd-stage1"
-root = "base"
-[stages.boot]
-kind = "livecd-stage2"
-root = "base"
-[stages.iso]
-kind = "livecd-stage3"
-live = "live"
-boot = "boot"
-"""
-
 
 def problems(folder: Path, tests: str) -> list[StagewrightError]:
     """Return the errors of a project with these tests."""
     (folder / "seed").mkdir(exist_ok=True)
-    (folder / "stagewright.toml").write_text(HEAD + tests, encoding="utf-8")
+    (folder / "stagewright.toml").write_text(SMALL_ISO + tests, encoding="utf-8")
     try:
         load(folder, kinds())
     except ProblemsError as error:
@@ -119,7 +102,7 @@ def test_a_wrong_step_is_reported_with_its_place(tmp_path: Path, step: str, mess
     found = problems(tmp_path, f'[tests.t]\nboots = "iso"\nsteps = [\n{{ wait = "ok" }},\n{step},\n]\n')
     assert [problem for problem in found if message in str(problem)], found
     problem = next(problem for problem in found if message in str(problem))
-    line = HEAD.count("\n") + 5
+    line = SMALL_ISO.count("\n") + 5
     assert problem.place == Place(tmp_path / "stagewright.toml", line, column)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from test_media_arguments import kernel, settings_of
 
 from stagewright.kernel.features import KernelFeatures, LiveRequirements, disabled_requirements
 from stagewright.media import verity
+from stagewright.media.arguments import InitramfsKind
 from stagewright.media.dracut_modules import add_module
 from stagewright.media.initramfs import DracutRun, InitramfsSettings
 from stagewright.media.inspect import inspect
@@ -104,6 +106,16 @@ def test_every_entry_of_a_medium_has_the_root_hash() -> None:
     assert len(entries) == 6
     assert all(entry.arguments.split().count("rd.stagewright.verity=7:00ff") == 1 for entry in entries)
     assert "verity" not in menu_entries(settings, payload, "t", "LIVE")[0].arguments
+
+
+def test_every_entry_of_a_medium_has_the_size_of_an_image_that_is_not_verified() -> None:
+    """dracut's initramfs compares the memory with it before it copies the image."""
+    settings = settings_of(entries=["ram"])
+    genkernel = replace(kernel("old"), by=InitramfsKind.GENKERNEL)
+    entries = menu_entries(settings, Payload("amd64", (kernel(), genkernel)), "t", "LIVE", "", 5 << 19)
+    assert ["rd.stagewright.size=3" in entry.arguments.split() for entry in entries] == [True, True, False, False]
+    verified = menu_entries(settings, Payload("amd64", (kernel(verity=True),)), "t", "LIVE", "7:00ff", 5 << 19)
+    assert "rd.stagewright.size" not in verified[0].arguments
 
 
 def test_a_payload_verifies_only_if_every_initramfs_does() -> None:

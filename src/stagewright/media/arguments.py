@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
+from stagewright.media.verity import arguments as arguments_of
 from stagewright.project.fields import Matching, Section
 
 Console = Annotated[str, Matching(r"[^\s\"]+", "a console such as tty0 or ttyS0,115200")]
@@ -28,7 +29,7 @@ _RESERVED = {
 }
 
 
-def size_argument(size: int) -> str:
+def _size_argument(size: int) -> str:
     """Return the argument with the size of an image, for the comparison of the memory (folder ``memory``)."""
     return f"rd.stagewright.size={-(-size >> 20)}"
 
@@ -143,6 +144,15 @@ class InitramfsKind(enum.StrEnum):
         """Return the arguments that do not depend on the image's address, without the keymap."""
         fitting = arguments.for_network().model_copy(update={"keymap": None})
         return [*self._options(fitting), *fitting.words]
+
+    def about_image(self, verity: str, size: int) -> list[str]:
+        """Return the arguments that describe an image, which the initramfs compares with it and with the memory.
+
+        ``verity`` is its `BLOCKS:HASH`, or "" if it is not verified; ``size`` is in bytes, or 0 if it is unknown.
+        """
+        if verity:
+            return arguments_of(verity)
+        return [_size_argument(size)] if size and self is InitramfsKind.DRACUT else []
 
     def _options(self, arguments: KernelArguments) -> list[str]:
         """Return the arguments whose names differ between dracut and genkernel."""

@@ -19,7 +19,6 @@ from stagewright.media.loaders import BOOT_MBR, ELTORITO, BootMenu, Loader, Menu
 from stagewright.media.payload import IMAGE, LOADERS, MEMTEST, BootKernel, Payload
 from stagewright.media.settings import IsoSettings
 from stagewright.media.uki import UkiParts, make_uki
-from stagewright.media.verity import arguments
 from stagewright.root.sourced import titled_os_release
 from stagewright.trees import files_below
 
@@ -33,6 +32,7 @@ class MediumParts:
 
     ``folder`` is the folder of the payload, ``sha512`` the digest of the squashfs or "" if it is not known yet,
     ``theme`` the folder of a GRUB theme. ``verity`` is the `BLOCKS:HASH` of the squashfs, or "" if it is not verified.
+    ``size`` is that of the squashfs in bytes, or 0 if it is unknown.
     ``os_release`` are identifiers of the live root, as in os-release(5).
     """
 
@@ -42,6 +42,7 @@ class MediumParts:
     sha512: str = ""
     theme: Path | None = None
     verity: str = ""
+    size: int = 0
     os_release: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,9 +82,12 @@ def unsupported(
 
 
 def menu_entries(
-    settings: IsoSettings, payload: Payload, title: str, volume_id: str, verity: str = ""
+    settings: IsoSettings, payload: Payload, title: str, volume_id: str, verity: str = "", size: int = 0
 ) -> list[MenuEntry]:
-    """Return the entries of the boot menu: for each kernel the system, its other modes, its other consoles."""
+    """Return the entries of the boot menu: for each kernel the system, its other modes, its other consoles.
+
+    ``verity`` and ``size`` describe the image, as in :class:`MediumParts`.
+    """
     found: list[MenuEntry] = []
     plain = settings.kernel_arguments
     for number, kernel in enumerate(payload.kernels):
@@ -95,14 +99,14 @@ def menu_entries(
         for console in settings.consoles:
             device = console.partition(",")[0]
             variants.append((f"{name}-{device}", f"{titled}, on {device}", plain.with_main_console(console)))
-        found += [_entry(*variant, kernel, volume_id, verity) for variant in variants]
+        found += [_entry(*variant, kernel, volume_id, verity, size) for variant in variants]
     return found
 
 
 def _entry(
-    name: str, title: str, settings: KernelArguments, kernel: BootKernel, volume_id: str, verity: str
+    name: str, title: str, settings: KernelArguments, kernel: BootKernel, volume_id: str, verity: str, size: int
 ) -> MenuEntry:
-    words = " ".join([kernel.by.for_medium(settings, volume_id, IMAGE), *arguments(verity)])
+    words = " ".join([kernel.by.for_medium(settings, volume_id, IMAGE), *kernel.by.about_image(verity, size)])
     return MenuEntry(name, title, words, kernel.kernel, kernel.initramfs)
 
 
@@ -111,7 +115,7 @@ def boot_menu(settings: IsoSettings, parts: MediumParts, title: str, volume_id: 
     fonts = sorted(path.name for path in parts.theme.glob("*.pf2")) if parts.theme else []
     return BootMenu(
         title=title,
-        entries=menu_entries(settings, parts.payload, title, volume_id, parts.verity),
+        entries=menu_entries(settings, parts.payload, title, volume_id, parts.verity, parts.size),
         timeout=settings.timeout,
         volume_id=volume_id,
         serial=settings.serial,

@@ -171,6 +171,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             squashfs=work.artifact("squashfs") / IMAGE,
             sha512=facts.sha512,
             verity=facts.verity,
+            size=facts.bytes,
             os_release=facts.os_release,
             theme=work.files[self.theme] if self.theme else None,
         )

@@ -26,7 +26,6 @@ from stagewright.kinds.common.tools import OPENSSL, SIGN
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
-from stagewright.media.arguments import InitramfsKind, size_argument
 from stagewright.media.efi import EfiArch
 from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.layout import unsupported
@@ -36,7 +35,6 @@ from stagewright.media.payload import IMAGE, LOADERS, BootKernel, Payload
 from stagewright.media.settings import LiveSettings
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.media.uki import UkiParts, make_uki
-from stagewright.media.verity import arguments
 from stagewright.netboot.combined import write_combined
 from stagewright.netboot.methods import COMBINED, CommandLine, Method, supported_methods
 from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
@@ -257,8 +255,7 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             what = f"sign: machines do not verify the image of payload {self.boot!r}"
             hint = "let dracut make its initramfs, without `verity = false`; or remove `sign`"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
-        known = arguments(verity) or ([size_argument(size)] if kernel.by is InitramfsKind.DRACUT else [])
-        options = [*kernel.by.for_network(self.kernel_arguments), *known]
+        options = [*kernel.by.for_network(self.kernel_arguments), *kernel.by.about_image(verity, size)]
         return NetSet(
             title=title,
             command=CommandLine(kernel.by, options, self.kernel_arguments.keymap),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,7 +106,23 @@ def test_a_good_clearsigned_text_is_returned(folder: Path, signers: Signers, sig
         found = keys.clearsigned(path)
     assert found.text == TEXT
     assert found.signature.primary == signers["good"].fingerprint
-    assert not keys.home.exists()
+    assert not keys.home.folder.exists()
+
+
+def test_the_path_of_a_work_folder_may_be_longer_than_that_of_a_socket(
+    folder: Path, signers: Signers, signed: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / ("x" * 120)
+    work.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(work))
+    path = folder / "text"
+    path.write_bytes(signed["good"])
+    with keyring([folder / "all.asc"], [signers["good"].fingerprint]) as keys:
+        assert keys.home.folder.parent == work
+        assert keys.clearsigned(path).text == TEXT
+        keys.export(tmp_path / "keys")
+    assert (tmp_path / "keys").stat().st_size > 0
+    assert list(work.iterdir()) == []
 
 
 def test_without_fingerprints_all_keys_of_a_file_are_allowed(folder: Path, signed: Texts) -> None:

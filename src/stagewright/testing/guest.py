@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.testing.folders import folder_from, folder_to, is_folder
 from stagewright.testing.results import MachineResult
 from stagewright.testing.services import has_file, is_listening, wait_for_unit
 from stagewright.testing.timeline import ONLY, Timeline
 from stagewright.testing.transfer import copy_from, copy_to
 from stagewright.vm.console import TAIL_LINES, Console, shorten
+from stagewright.vm.console_connection import connect
 from stagewright.vm.console_scan import Scan, described, explained, scan
 from stagewright.vm.known_failures import KNOWN_FAILURES
 from stagewright.vm.units import units_of
@@ -167,18 +169,20 @@ class Guest:
             self.wait_until(f"the file {path}", lambda: has_file(self, path, _each(timeout)), timeout)
 
     def copy_to(self, source: Path | str, target: str, timeout: float | None = None) -> None:
-        """Copy a file of this computer to a path in the guest. Its digest is compared there."""
+        """Copy a file of this computer to a path in the guest, or the content of a folder into a folder there."""
+        copy = folder_to if Path(source).is_dir() else type(self).put
         with self.step(f"copy {Path(source).name} to {target}"):
-            self.put(Path(source), target, timeout)
+            copy(self, Path(source), target, timeout)
 
     def copy_from(self, source: str, target: Path | str = "", timeout: float | None = None) -> Path:
-        """Copy a file of the guest to this computer, and return its path.
+        """Copy a file or a folder of the guest to this computer, and return its path.
 
         A relative path is in the folder ``files`` of the test's results; the default is the name of the file.
         """
-        path = self.folder / FILES / (target or source.rpartition("/")[2])
+        path = self.folder / FILES / (target or source.rstrip("/").rpartition("/")[2])
         with self.step(f"copy {source} from the guest"):
-            self.get(source, path, timeout)
+            copy = folder_from if is_folder(self, source, timeout) else type(self).get
+            copy(self, source, path, timeout)
         return path
 
     def put(self, source: Path, target: str, timeout: float | None = None) -> None:
@@ -189,7 +193,18 @@ class Guest:
         """Copy a file of the guest as a part of a step."""
         copy_from(self, source, target, timeout)
 
+    def ask(self, command: str, timeout: float | None = None) -> tuple[int, str]:
+        """Run a command as a part of a copy. Return its exit status and its output."""
+        return self.run(command, timeout)
+
     # typing
+
+    def console_interact(self) -> None:
+        """Connect the terminal of this process to the console, until Ctrl-] is typed: for ``--interactive``.
+
+        Raises: USAGE if there is no terminal.
+        """
+        connect(self.console)
 
     def type(self, text: str) -> None:
         """Type on the console. A line ends with ``\\n``."""

@@ -300,6 +300,12 @@ class Machine(GuestWithScreen):
         else:
             super().get(source, target, timeout)
 
+    def ask(self, command: str, timeout: float | None = None) -> tuple[int, str]:
+        """Run a command as a part of a copy: over SSH if it was used before, otherwise over the console."""
+        if self._ssh:
+            return run_by_ssh([*self._ssh, command], self.timeline.left(timeout))
+        return super().ask(command, timeout)
+
     def block(self) -> None:
         """Pull the cable of the network that it shares with other machines."""
         self._lan().block(self.name)

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.errors import StagewrightError
 from stagewright.graph.given import SecretInKey
-from stagewright.project.fields import FilePath, Matching, Section
+from stagewright.project.fields import Matching, ProjectFile, Section
 from stagewright.testing.guest import Guest
 from stagewright.testing.host_checks import Url
 from stagewright.testing.machine import Machine
@@ -70,16 +70,16 @@ class ScreenStep(Section):
 
 
 class CopyIn(Section):
-    """A file of the project for the guest."""
+    """A file or folder of the project for the guest."""
 
-    file: FilePath
-    """The file, relative to the project."""
+    file: Annotated[str, ProjectFile()]
+    """The file, or a folder whose content is copied, relative to the project."""
     to: Annotated[str, Matching(r"/.+", "an absolute path")]
     """The path in the guest."""
 
 
 class CopyOut(Section):
-    """A file of the guest for the results of the test."""
+    """A file or folder of the guest for the results of the test."""
 
     file: Annotated[str, Matching(r"/.+", "an absolute path")]
     """The path in the guest."""

@@ -14,7 +14,7 @@ import shlex
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -78,6 +78,7 @@ class Console:
         self._text = ""
         self._offsets: list[int] = []  # length of the text after each chunk
         self._times: list[float] = []  # time of each chunk
+        self._observer: Callable[[bytes], None] = _ignore
         self._ended = False
         self._position = 0
         self._log = log.open("ab" if append else "wb", buffering=0)
@@ -155,10 +156,19 @@ class Console:
         """Have the next wait start at the end of the present output."""
         self._position = len(self.text)
 
-    def send(self, text: str) -> None:
+    def send(self, text: str | bytes) -> None:
         """Type text. A line ends with ``\\n``. If the guest has ended, the next wait reports it."""
         with contextlib.suppress(OSError):
-            self._connection.sendall(text.encode())
+            self._connection.sendall(text.encode() if isinstance(text, str) else text)
+
+    @contextlib.contextmanager
+    def observed(self, observer: Callable[[bytes], None]) -> Iterator[None]:
+        """Pass all output of the guest to a function during the block. It runs in another thread."""
+        self._observer = observer
+        try:
+            yield
+        finally:
+            self._observer = _ignore
 
     def run(self, command: str, limit: float) -> tuple[int, str]:
         """Run a command at a shell prompt. Return its exit status and its output.
@@ -212,6 +222,7 @@ class Console:
         try:
             while data := self._connection.recv(65536):
                 self._log.write(data)
+                self._observer(data)
                 self._add(cleaner.feed(data))
         except OSError:
             pass  # a reset also ends the connection; the next write reports a full disk
@@ -254,6 +265,10 @@ class Console:
             raise self.error(f"{failure.meaning} ({failure.line_in(text, start)})", what, failure.hint)
         self._position = match.end()
         return match
+
+
+def _ignore(_: bytes) -> None:
+    """Observe nothing."""
 
 
 def _escaped(text: str) -> str:

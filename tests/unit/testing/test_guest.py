@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import pty
 import random
 import shutil
 import socket
+import termios
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +24,7 @@ from stagewright.testing.services import is_listening, wait_for_unit
 from stagewright.testing.timeline import Timeline
 from stagewright.testing.transfer import copy_from
 from stagewright.vm.console import Console
+from stagewright.vm.console_connection import LEAVE, connect
 
 SHELLS = [["/bin/sh"], *([["/bin/bash", "--norc"]] if shutil.which("bash") else [])]
 SHELLS += [["busybox", "ash"]] if shutil.which("busybox") else []
@@ -72,6 +77,89 @@ def test_an_empty_file_is_copied(plain: Person, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     plain.copy_to(tmp_path / "empty", str(tmp_path / "copy"))
     assert plain.copy_from(str(tmp_path / "copy")).read_bytes() == b""
+
+
+def test_a_folder_is_copied_with_modes_and_links(plain: Person, tmp_path: Path) -> None:
+    source, there = tmp_path / "source", tmp_path / "the copy"
+    (source / "deep" / "empty").mkdir(parents=True)
+    (source / "deep/program").write_text("#!/bin/sh\n", encoding="utf-8")
+    (source / "deep/program").chmod(0o755)
+    (source / "link").symlink_to("deep/program")
+    plain.copy_to(source, f"{there}/")
+    assert os.access(there / "deep/program", os.X_OK)
+    assert (there / "link").readlink() == Path("deep/program")
+    back = plain.copy_from(f"{there}/", "back")
+    assert sorted(str(path.relative_to(back)) for path in back.rglob("*")) == [
+        "deep",
+        "deep/empty",
+        "deep/program",
+        "link",
+    ]
+    assert plain.copy_from(str(there)) == tmp_path / "files/the copy"
+    assert not list(tmp_path.glob("*.tar"))
+    assert not list(tmp_path.glob(".copy-*"))
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../outside"])
+def test_a_folder_of_a_guest_whose_links_lead_out_of_it_is_refused(plain: Person, tmp_path: Path, target: str) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/link").symlink_to(target)
+    with pytest.raises(StagewrightError, match="refused"):
+        plain.copy_from(str(tmp_path / "source"), "back")
+    assert list((tmp_path / "files/back").iterdir()) == []
+
+
+def test_a_folder_needs_tar_and_a_place_in_the_guest(plain: Person, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(StagewrightError, match="cannot be written"):
+        plain.copy_to(tmp_path / "source", "/dev/null/folder")
+    with pytest.raises(StagewrightError, match="cannot be unpacked"):
+        plain.copy_to(tmp_path / "source", str(tmp_path / "file"))
+    plain.succeed("true")
+    plain.console.run("true", 10)
+    plain.console.send("tar() { echo no tar; return 127; }\n")
+    with pytest.raises(StagewrightError, match="cannot be packed"):
+        plain.copy_from(str(tmp_path / "source"))
+
+
+def test_the_terminal_of_the_user_is_connected_to_the_console(plain: Person) -> None:
+    """Keys that a terminal handles, such as Ctrl-C, reach the guest. The test goes on behind what was printed."""
+    master, keyboard = pty.openpty()
+    reader, screen = os.pipe()
+    before = termios.tcgetattr(keyboard)
+    user = threading.Thread(target=connect, args=(plain.console, keyboard, screen))
+    user.start()
+    shown = b""
+
+    def wait_for(text: bytes) -> None:
+        nonlocal shown
+        while text not in shown:
+            shown += os.read(reader, 4096)
+
+    wait_for(b"Ctrl-]")
+    os.write(master, b"cat\n")
+    os.write(master, b"twice\n")
+    wait_for(b"twice\r\ntwice\r\n")
+    os.write(master, b"\x03")
+    os.write(master, b"echo back in the s''hell\n")
+    wait_for(b"back in the shell")
+    os.write(master, LEAVE)
+    user.join(10)
+    assert not user.is_alive()
+    assert termios.tcgetattr(keyboard) == before
+    assert plain.succeed("echo python").strip() == "python"
+    for descriptor in (master, keyboard, reader, screen):
+        os.close(descriptor)
+
+
+def test_a_console_cannot_be_used_without_a_terminal(plain: Person) -> None:
+    reader, writer = os.pipe()
+    with pytest.raises(StagewrightError) as caught:
+        connect(plain.console, reader, writer)
+    assert caught.value.reason is Reason.USAGE
+    os.close(reader)
+    os.close(writer)
 
 
 def test_a_place_that_cannot_be_written_and_a_file_that_is_missing(plain: Person, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ NAMED = {"TemporaryDirectory", "NamedTemporaryFile", "mkdtemp", "mkstemp"}
 """Functions of tempfile whose files have a name, and stay after a kill."""
 
 
-def test_other_modules_make_named_temporary_files_only_in_a_folder_that_somebody_removes() -> None:
+def test_other_modules_make_named_temporary_files_only_in_a_folder_that_is_removed() -> None:
     """That is, with ``dir``: a work folder, or a temporary folder. Files without a name leave nothing."""
     found = [
         f"{path.relative_to(SOURCE)}:{node.lineno}"

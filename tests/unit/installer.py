@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,12 @@ def make_tree(folder: Path) -> Path:
 
 
 def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_of(*words: str | Path) -> str:
+    return subprocess.run(words, check=False, capture_output=True, text=True).stdout
 
 
 @dataclass
@@ -57,9 +63,28 @@ class Installer:
     def image(self) -> Path:
         return self.folder / "disk.img"
 
-    def answers(self, **values: str) -> Path:
-        """Write answers for a whole installation; values replace lines, None removes one. "_" is "-", "__" is "."."""
+    @property
+    def fakes(self) -> Path:
+        """Folder with programs that come before the real ones."""
+        made = self.folder / "fakes"
+        made.mkdir(exist_ok=True)
+        return made
+
+    def layout(self, **parts: str) -> Path:
+        """Make a small layout: an EFI system partition, and a partition for each type with its settings."""
+        folder = self.folder / "layout"
+        folder.mkdir(exist_ok=True)
+        esp = "[Partition]\nType=esp\nLabel=esp\nFormat=vfat\nSizeMinBytes=40M\nSizeMaxBytes=40M\n"
+        (folder / "10-esp.conf").write_text(esp, "utf-8")
+        for number, (kind, lines) in enumerate(parts.items(), 2):
+            text = f"[Partition]\nType={kind}\nLabel={kind}\n{lines}"
+            (folder / f"{number}0-{kind}.conf").write_text(text, "utf-8")
+        return folder
+
+    def answers(self, **values: str | None) -> Path:
+        """Write answers for a whole installation. In names, "_" stands for "-" and "__" for "."."""
         lines = {
+            "layout": str(self.folder / "layout"),
             "source": str(self.source),
             "checksum": f"sha256:{sha256(self.source)}",
             "console": "ttyS0,115200",
@@ -70,14 +95,42 @@ class Installer:
 
     def __call__(self, *words: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.shell.split(), str(PROGRAM), *words],
+            ["unshare", "-m", *self.shell.split(), str(PROGRAM), *words],
             input=typed,
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
-            env=dict(os.environ) | self.environment | settings,
+            timeout=60,
+            env=os.environ | {"STAGEWRIGHT_INSTALL_UNSHARED": "yes"} | self.environment | settings,
         )
 
-    def install(self, *words: str, size: str = "1G", **answers: str) -> subprocess.CompletedProcess[str]:
+    def install(self, *words: str, size: str = "128M", **answers: str | None) -> subprocess.CompletedProcess[str]:
         return self("--image", str(self.image), "--size", size, "--answers", str(self.answers(**answers)), *words)
+
+    def fake(self, name: str, script: str) -> None:
+        """Put a program before the real one, which the script can call as $real."""
+        path = self.fakes / name
+        path.write_text(f"#!/bin/sh\nreal={shutil.which(name)}\n{script}\n", "utf-8")
+        path.chmod(0o755)
+        self.environment["PATH"] = f"{self.fakes}:{os.environ['PATH']}"
+
+    def kill_at(self, name: str, *, when: str = "*", after: bool = True, signal: str = "KILL") -> None:
+        """End the installation when it calls this program with words that match, after or before its work."""
+        shutil.rmtree(self.fakes)
+        work = '"$real" "$@"'
+        if name:
+            kill = f"{work}; kill -{signal} $PPID" if after else f"kill -{signal} $PPID"
+            self.fake(name, f'case "$*" in {when}) {kill} ;; *) {work} ;; esac')
+
+    def hide(self, name: str) -> None:
+        """Take a program out of PATH."""
+        for folder in os.environ["PATH"].split(":"):
+            for path in Path(folder).glob("*"):
+                if path.name != name and not (self.fakes / path.name).exists():
+                    (self.fakes / path.name).symlink_to(path)
+        self.environment["PATH"] = str(self.fakes)
+
+    def pull_the_plug(self) -> None:
+        """Remove the loop devices of a killed installation, as a loss of power does. Its mounts ended with it."""
+        for line in text_of("losetup", "-j", self.image).splitlines():
+            subprocess.run(["losetup", "--detach", line.partition(":")[0]], check=True)

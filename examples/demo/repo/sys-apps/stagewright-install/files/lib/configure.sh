@@ -29,6 +29,9 @@ link() { # link TARGET PATH
 has_systemd() { [ -e "$root/usr/lib/systemd/systemd" ]; }
 
 configure() {
+	for file in passwd group shadow; do
+		[ -f "$root/etc/$file" ] || fail SOURCE "source $answer_source: has no /etc/$file" "use a source that is a whole root"
+	done
 	inside "$root/etc"
 	fstab_text | put etc/fstab
 	crypttab_text > "$work/crypttab"

@@ -221,7 +221,7 @@ watch_progress() {
 	{
 		first=$(used_space)
 		before=
-		while sleep 1; do
+		while sleep 1 && [ -e /proc/$$/exe ]; do
 			now=$(($(used_space) - first))
 			if [ "$1" -gt 0 ]; then percent=$((now * 100 / $1)); [ "$percent" -le 99 ] || percent=99; else percent=null; fi
 			[ "$now" != "$before" ] || continue

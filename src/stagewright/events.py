@@ -70,6 +70,14 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FilesRead(Event):
+    """Files of the project are read for the plan, and it takes time: ``done`` files of ``folder`` so far."""
+
+    folder: str
+    done: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class NodeStarted(Event):
     """A worker started to build a node. ``log`` is the file with the output of its commands."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -152,10 +153,16 @@ def test_metadata_of_the_repository_changes_nothing(house: House) -> None:
     (made,) = (house.store / "cache/repos/md5-cache").iterdir()
     entries = {path.name for path in (made / "metadata/md5-cache/app-misc").iterdir()}
     assert {"data-1", "hello-1.0", "more-0"} <= entries
-    shutil.rmtree(made)
+    earlier = made.with_name(f"{made.name.partition('.')[0]}.earlier")
+    made.rename(earlier)
+    here = Path("metadata/md5-cache/app-misc")
+    os.utime(earlier / here / "hello-1.0", (1000, 1000))
+    (earlier / here / "data-1").unlink()
     forget(house.store, key)
     assert offline("build", house=house).code == 0
-    assert (made / "metadata/md5-cache/app-misc/data-1").exists()
+    assert (made / here / "data-1").exists()
+    assert (made / here / "hello-1.0").stat().st_mtime == 1000  # taken over from the earlier metadata
+    shutil.rmtree(earlier)
     assert sorted(str(path) for path in (house.store / "layers" / key / "tree").rglob("*")) == before
 
 

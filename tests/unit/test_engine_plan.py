@@ -8,9 +8,10 @@ import pytest
 from test_graph_keys import PROJECT, lay_out
 
 from stagewright.engine.pins import PinTarget, request_of
-from stagewright.engine.plan import Plan, State
+from stagewright.engine.plan import Plan, State, counting
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
+from stagewright.events import Event, FilesRead
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
@@ -251,3 +252,14 @@ def test_two_pairs_of_roots_have_two_squashfs_nodes(site: Site) -> None:
     )
     graph = site.plan().graph
     assert graph.nodes["x"].inputs["squashfs"] != graph.nodes["y"].inputs["squashfs"]
+
+
+def test_reading_many_files_is_reported(tmp_path: Path) -> None:
+    events: list[Event] = []
+    digest = counting(lambda path, _: path.name, tmp_path, events.append, pause=0)
+    info = tmp_path.stat()
+    assert [digest(tmp_path / name, info) for name in ("a", "b")] == ["a", "b"]
+    assert [(event.folder, event.done) for event in events if isinstance(event, FilesRead)] == [
+        (str(tmp_path), 1),
+        (str(tmp_path), 2),
+    ]

@@ -29,7 +29,7 @@ VALUES: dict[str, Any] = {
     },
     **{"phase": "fetch", "done": 1, "total": 2, "name": "a/b-1", "text": 'say "é"', "seconds": 1.5, "size": 3},
     **{"client": "::1", "method": "GET", "path": "/a b", "start": 7, "complete": False, "program": "dnsmasq"},
-    **{"listener": "JsonLines", "problem": "Broken pipe"},
+    **{"folder": "/srv/gentoo", "listener": "JsonLines", "problem": "Broken pipe"},
     **{"error": ERROR, "outputs": {"iso": ["/out/x.iso"]}},
 }
 TYPES = [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
 from stagewright.cli.common import locked_option, session_of, targets_argument
+from stagewright.ui.plain import Plain
 from stagewright.ui.plans import plan_data, plan_lines
 from stagewright.ui.streams import note
 
@@ -29,7 +31,7 @@ def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: b
       stagewright plan                      everything
       stagewright plan iso --json           one stage and what it needs
     """
-    session = session_of(ctx, reads_only=True)
+    session = session_of(ctx, Plain(sys.stderr), reads_only=True)
     session.check(targets, locked=locked)
     for text in session.warnings():
         note(f"warning: {text}")

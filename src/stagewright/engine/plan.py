@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +12,9 @@ from typing import Any
 
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
+from stagewright.events import FilesRead, Listener
 from stagewright.graph.code_digest import code_digest
-from stagewright.graph.file_digest import tree_digest
+from stagewright.graph.file_digest import FileDigest, tree_digest
 from stagewright.graph.keys import Difference, Key, KeySources, differences, keys_of
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.common.base import Stage
@@ -121,12 +124,27 @@ def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
         def tree(path: Path) -> str:
             if path not in known and project.missing and not path.exists():
                 return ABSENT
-            return known.get(path) or tree_digest(path, digest)
+            return known.get(path) or tree_digest(path, counting(digest, path, workspace.emit))
 
         tool = ToolVersions(store.memory("tools.json"), lambda tool: tool_of(tool).remedy)
         return keys_of(
             graph, KeySources(code=lambda kind: code_digest(module_of(kind), digest.recall), tree=tree, tool=tool)
         )
+
+
+def counting(digest: FileDigest, folder: Path, emit: Listener, pause: float = 3.0) -> FileDigest:
+    """Return a function that digests files of a folder, and says every ``pause`` seconds how many it has read."""
+    done, last = 0, time.monotonic()
+
+    def counted(path: Path, info: os.stat_result) -> str:
+        nonlocal done, last
+        done += 1
+        if time.monotonic() - last >= pause:
+            last = time.monotonic()
+            emit(FilesRead(folder=str(folder), done=done))
+        return digest(path, info)
+
+    return counted
 
 
 def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ...]:

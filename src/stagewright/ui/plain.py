@@ -9,6 +9,7 @@ from stagewright.events import (
     Event,
     FileProgress,
     FileServed,
+    FilesRead,
     NodeFinished,
     NodeNotice,
     NodePhase,
@@ -46,6 +47,8 @@ def _describe(event: Event) -> str:
     match event:
         case RunStarted():
             return f"{event.project}: {len(event.nodes)} to build, {event.cached} cached" if event.nodes else ""
+        case FilesRead():
+            return f"reading {shown(event.folder)}: {event.done} files"
         case NodeStarted():
             return f"{event.node}: started ({event.kind})"
         case NodeWaiting():

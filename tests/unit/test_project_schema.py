@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stagewright.kinds.registry import kinds
+from stagewright.project.load import load
 from stagewright.project.schema import schema
 
 jsonschema = pytest.importorskip("jsonschema", reason="NOT TESTED: jsonschema is not installed")
@@ -75,3 +76,12 @@ def test_a_stage_needs_a_kind_unless_it_inherits_one(validator: Any) -> None:
     assert not validator.is_valid(data)
     data["stages"]["more"] = {"extends": "live", "packages": ["..."]}
     assert validator.is_valid(data)
+
+
+def test_only_models_with_oddities_are_asked_for_them(tmp_path: Path) -> None:
+    """A release has a setting `notes`, which is not a method."""
+    (tmp_path / "seed.tar.xz").touch()
+    text = 'format = 1\nproject = { name = "p" }\n[seeds.s]\nfile = "seed.tar.xz"\n'
+    text += '[stages.t]\nkind = "tarball"\nroot = "s"\n[releases.r]\nartifacts = ["t"]\n'
+    (tmp_path / "stagewright.toml").write_text(text, encoding="utf-8")
+    assert load(tmp_path, kinds()).notes() == []

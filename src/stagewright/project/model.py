@@ -283,7 +283,7 @@ class Checked(Protocol):
 class Noted(Protocol):
     """Model of an entry that can be odd without an error."""
 
-    def notes(self, project: Project) -> Iterator[str]:
+    def oddities(self, project: Project) -> Iterator[str]:
         """Yield what users should know before a build, as one sentence each."""
 
 
@@ -377,7 +377,7 @@ class Project:
     def notes(self) -> list[str]:
         """Return the notes of all entries, each once."""
         entries = (entry.model for entry in self.all_entries() if isinstance(entry.model, Noted))
-        return list(dict.fromkeys(note for model in entries for note in model.notes(self)))
+        return list(dict.fromkeys(note for model in entries for note in model.oddities(self)))
 
     def all_entries(self) -> Iterator[Entry]:
         """Yield all seeds, stages, tests and releases."""

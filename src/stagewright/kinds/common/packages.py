@@ -119,7 +119,7 @@ class PackageStage(PortageSettings, Stage):
         visibility = Visibility(repos, chain, confdirs, self) if chain else None
         return AtomCheck(repos, confdirs, visibility, has_binhosts=bool(self._hosts(project)))
 
-    def notes(self, project: Project) -> Iterator[str]:
+    def oddities(self, project: Project) -> Iterator[str]:
         """Yield what is odd about the settings, but not an error."""
         if self.uses_portage:
             for name in self.confdir:

@@ -126,7 +126,8 @@ set_answer() {
 	esac
 	! in_list "$2" "$seen" || { answer_error "$1" "$2 is there twice" "remove one of the lines"; return; }
 	seen="$seen $2"
-	eval "answer_$(echo "$2" | tr - _)=\$3"
+	variable_of "$2"
+	eval "$variable=\$3"
 }
 
 # The value for a message; secrets are not repeated.
@@ -170,7 +171,7 @@ set_user_answer() {
 # Set each key that has no answer to its default, or to nothing.
 default_answers() {
 	while read -r key _ default; do
-		variable=answer_$(echo "$key" | tr - _)
+		variable_of "$key"
 		eval "[ -n \"\${$variable:-}\" ]" || eval "$variable=\$default"
 	done << END
 $(answer_table)

@@ -14,13 +14,14 @@ disk_names() {
 	done
 }
 
-# read_attribute DISK FILE...: print the first attribute that is not empty.
+# read_attribute DISK FILE...: print the first attribute that is not empty. Starts no program: machines have many.
 read_attribute() {
 	attribute_folder=$sysfs/block/$1
 	shift
 	for attribute; do
-		[ -r "$attribute_folder/$attribute" ] || continue
-		text=$(clean 2> /dev/null < "$attribute_folder/$attribute") || continue
+		text=
+		[ ! -r "$attribute_folder/$attribute" ] || read -r text 2> /dev/null < "$attribute_folder/$attribute" || :
+		case $text in *[![:print:]]*) text=$(printf '%s' "$text" | clean) ;; esac
 		[ -z "$text" ] || { echo "$text"; return; }
 	done
 }

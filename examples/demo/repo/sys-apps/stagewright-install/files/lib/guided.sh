@@ -14,7 +14,8 @@ ask() {
 		[ -n "$problem" ] || break
 		echo "  \"$reply\" $problem" >&2
 	done
-	eval "answer_$(echo "$1" | tr - _)=\$reply"
+	variable_of "$1"
+	eval "$variable=\$reply"
 }
 
 # ask_secret QUESTION: set reply, typed twice without echo; empty if the person wants none.

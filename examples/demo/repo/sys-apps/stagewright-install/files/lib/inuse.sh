@@ -31,7 +31,10 @@ below_file() {
 
 # block_of MAJOR:MINOR SOURCE: print the kernel name of what is mounted.
 block_of() {
-	link=$(readlink "$sysfs/dev/block/$1" 2> /dev/null) && { echo "${link##*/}"; return; }
+	if [ -e "$sysfs/dev/block/$1" ]; then
+		link=$(readlink "$sysfs/dev/block/$1") && echo "${link##*/}"
+		return
+	fi
 	case $2 in /dev/*) link=$(readlink -f "$2" 2> /dev/null) && echo "${link##*/}" ;; esac
 	return 0
 }
@@ -126,21 +129,31 @@ probe() {
 	probe_by_magic "$1"
 }
 
-# The same without blkid of util-linux: magic numbers of what matters.
+# The same without blkid of util-linux: magic numbers of what matters, at their offsets in hexadecimal text.
 probe_by_magic() {
-	for magic in \
-		"0 LUKS 4c554b53babe" "4096 linux_raid_member fc4e2ba9" "0 linux_raid_member fc4e2ba9" "1080 ext4 53ef" \
-		"0 xfs 58465342" "65600 btrfs 5f42485266535f4d" "4086 swap 53574150535041434532" "0 squashfs 68737173" \
-		"1024 erofs e2e1f5e0" "32769 iso9660 4344303031" "82 vfat 4641543332" "54 vfat 4641543136" \
-		"512 LVM2_member 4c4142454c4f4e45" "0 LVM2_member 4c4142454c4f4e45" "1024 LVM2_member 4c4142454c4f4e45" \
-		"1536 LVM2_member 4c4142454c4f4e45" "512 gpt 4546492050415254" "510 dos 55aa"; do
-		# shellcheck disable=SC2086
-		set -- "$1" $magic
-		[ "$(bytes_at "$1" "$2" $((${#4} / 2)))" = "$4" ] || continue
-		case $3 in gpt | dos) echo "partition table ($3)" ;; *) echo "$3" ;; esac
-		return
-	done
-	raid_at_the_end "$1"
+	known=$(dd if="$1" bs=4096 count=17 2> /dev/null | od -An -v -tx1 | awk '
+		BEGIN {
+			magics = "0 4c554b53babe LUKS,4096 fc4e2ba9 linux_raid_member,0 fc4e2ba9 linux_raid_member,1080 53ef ext4," \
+				"0 58465342 xfs,65600 5f42485266535f4d btrfs,4086 53574150535041434532 swap,0 68737173 squashfs," \
+				"1024 e2e1f5e0 erofs,32769 4344303031 iso9660,82 4641543332 vfat,54 4641543136 vfat," \
+				"512 4c4142454c4f4e45 LVM2_member,0 4c4142454c4f4e45 LVM2_member,1024 4c4142454c4f4e45 LVM2_member," \
+				"1536 4c4142454c4f4e45 LVM2_member,512 4546492050415254 partition table (gpt),510 55aa partition table (dos)"
+			count = split(magics, magic, ",")
+			for (i = 1; i <= count; i++) {
+				split(magic[i], words, " ")
+				for (line = int(words[1] / 16); line <= int((words[1] + 12) / 16); line++) wanted[line] = 1
+			}
+		}
+		(NR - 1) in wanted { gsub(" ", ""); text[NR - 1] = $0 }
+		END {
+			for (i = 1; i <= count; i++) {
+				split(magic[i], words, " ")
+				line = int(words[1] / 16)
+				found = substr(text[line] text[line + 1], words[1] % 16 * 2 + 1, length(words[2]))
+				if (found == words[2]) { print substr(magic[i], length(words[1] words[2]) + 3); exit }
+			}
+		}')
+	if [ -n "$known" ]; then echo "$known"; else raid_at_the_end "$1"; fi
 }
 
 # RAID metadata 0.90 and 1.0 are at the end of a device.

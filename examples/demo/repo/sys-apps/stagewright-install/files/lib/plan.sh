@@ -179,11 +179,10 @@ check_contents() {
 }
 
 check_space() {
-	[ -n "$source_tree" ] || return 0
-	wanted=$(tree_size "$source_tree")
+	measure_tree
 	eval "available=\$part_${root_part}_bytes"
-	[ $((wanted * 1024)) -lt $((available / 100 * 93)) ] || fail TARGET_FULL \
-		"$target_name: the system needs $(human $((wanted * 1024))), the partition for / has $(human "$available")" \
+	[ $((tree_kib * 1024)) -lt $((available / 100 * 93)) ] || fail TARGET_FULL \
+		"$target_name: the system needs $(human $((tree_kib * 1024))), the partition for / has $(human "$available")" \
 		"use a larger disk, or a layout with a larger root"
 }
 
@@ -193,7 +192,7 @@ show_plan() {
 	if [ -n "$state_step" ]; then say "Goes on after the step \"$state_step\" of an interrupted installation."
 	elif [ -n "$lost" ]; then say "THIS WILL BE LOST:"; list_lines "" "$lost"
 	else say "Nothing known is on it."; fi
-	say "Source: $answer_source$([ -z "$source_tree" ] || echo " ($(human $(($(tree_size "$source_tree") * 1024))))")"
+	say "Source: $answer_source$([ -z "$source_tree" ] || echo " ($(human $((tree_kib * 1024))))")"
 	[ "$answer_verify" = required ] || [ "$answer_source" = live ] || say "The source is NOT verified."
 	[ "$answer_source_type" != image ] || { say "The image is written as it is."; return 0; }
 	say "Partitions:"

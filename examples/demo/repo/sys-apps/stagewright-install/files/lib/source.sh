@@ -55,8 +55,10 @@ mount_source() {
 	source_tree=$work/source
 }
 
-# KiB of the tree.
-tree_size() { du -skx "$1" 2> /dev/null | cut -f 1; }
+# Set tree_kib to the size of the source. Counting takes seconds, so it is done once.
+measure_tree() {
+	if [ -z "$source_tree" ]; then tree_kib=0; else tree_kib=$(du -skx "$source_tree" 2> /dev/null | cut -f 1); fi
+}
 
 # A text that changes if the source changes.
 source_identity() {
@@ -163,7 +165,8 @@ copy_source() {
 		[ "$answer_source_type" != squashfs ] || mount_source "$source_file"
 	fi
 	if [ -n "$source_tree" ]; then
-		watch_progress "$(tree_size "$source_tree")"
+		[ "$tree_kib" -gt 0 ] || measure_tree
+		watch_progress "$tree_kib"
 		copy_tree "$source_tree" "$root"
 	else
 		watch_progress 0

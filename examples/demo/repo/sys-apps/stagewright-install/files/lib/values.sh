@@ -48,6 +48,17 @@ uuid_of() {
 	printf '%s' "$1" | digest_of | sed -E 's/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/\1-\2-4\3-a\4-\5/'
 }
 
+# variable_of KEY: set variable to the name of the variable with the answer.
+variable_of() {
+	variable=answer_$1
+	while :; do
+		case $variable in
+		*-*) variable=${variable%%-*}_${variable#*-} ;;
+		*) return ;;
+		esac
+	done
+}
+
 # in_list WORD WORDS: true if the words have the word.
 in_list() {
 	case " $2 " in *" $1 "*) return 0 ;; esac

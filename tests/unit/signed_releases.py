@@ -55,7 +55,13 @@ class Keys:
 
 
 def write_version(
-    root: Path, version: str, release: str = "live", *, date: int = DATE, channel: dict[str, object] | None = None
+    root: Path,
+    version: str,
+    release: str = "live",
+    *,
+    date: int = DATE,
+    channel: dict[str, object] | None = None,
+    kind: str = "pxeboot",
 ) -> str:
     """Write the folder of a version without signatures. Return the digest of its SHA256SUMS."""
     folder = root / version
@@ -65,7 +71,7 @@ def write_version(
         path.write_bytes(content % version.encode() if b"%b" in content else content)
     artifacts = [
         _artifact(folder, "iso", "livecd-stage3", "ab" * 32, file="demo.iso"),
-        _artifact(folder, "pxe", "pxeboot", "cd" * 32, folder="pxe"),
+        _artifact(folder, "pxe", kind, "cd" * 32, folder="pxe"),
     ]
     for name in DOCUMENTS:
         (folder / name).write_bytes(b"{}")
@@ -100,9 +106,13 @@ def write_release(
     date: int = DATE,
     expires: int | None = FAR,
     channel: dict[str, object] | None = None,
+    kind: str = "pxeboot",
 ) -> Path:
-    """Write a version, with the pointer to it and all signatures, and return the folder of the pointer."""
-    sums = write_version(root, version, release, date=date, channel=channel)
+    """Write a version, with the pointer to it and all signatures, and return the folder of the pointer.
+
+    ``kind`` is that of its artifact with several files.
+    """
+    sums = write_version(root, version, release, date=date, channel=channel, kind=kind)
     pointer = Pointer(f"demo/{release}", version, date, sums, expires, {f"{version}/demo.iso": 1})
     path = root / pointer_name(release)
     path.write_text(pointer.text(), encoding="utf-8")

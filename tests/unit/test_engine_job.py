@@ -55,8 +55,9 @@ def job_of(graph: Graph, node_id: str, folder: Path, **more: Any) -> Job:
 NODES = {
     *("seed:stage3", "seed:debian", "seed:newest", "seed:image", "seed:web", "seed:theirs"),
     *("one", "two", "three", "four", "pristine", "pristine.prepared", "system", "live", "boot", "disk-root"),
-    *("live+boot.squashfs", "iso", "disk", "pxe", "net", "pack", "packages"),
+    *("live+boot.squashfs", "iso", "disk", "feed", "pxe", "net", "pack", "packages"),
     *("bill:stage3", "release:all", "test:works", "test:loads", "test:runs", "test:again", "test:together"),
+    "test:updated",
 }
 
 

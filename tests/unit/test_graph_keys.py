@@ -91,10 +91,15 @@ boot = "boot"
 [stages.disk-root]
 kind = "diskimage-stage1"
 root = "system"
+os_release = { IMAGE_ID = "fleet", IMAGE_VERSION = "1" }
+updates = { url = "https://example.org/fleet", key = "fleet.asc" }
 [stages.disk]
 kind = "diskimage-stage2"
 root = "disk-root"
 boot = "boot"
+[stages.feed]
+kind = "update-feed"
+image = "disk"
 [stages.pxe]
 kind = "pxeboot"
 live = "live"
@@ -121,6 +126,9 @@ expect = ["login:"]
 [tests.together]
 machines = { server = { boots = "iso", files = "pxe" }, client = {} }
 steps = [{ machine = "client", wait = "login:" }]
+[tests.updated]
+updates = ["disk", "disk"]
+login = { user = "root" }
 [tests.again]
 rebuilds = "two"
 [releases.all]
@@ -134,6 +142,7 @@ def lay_out(folder: Path) -> None:
     for name in ("repo/profiles/default", "repo/app-misc/hello", "overlay"):
         (folder / name).mkdir(parents=True)
     (folder / "seed.tar.xz").touch()
+    (folder / "fleet.asc").touch()
     (folder / "other").mkdir()
     (folder / "other/stagewright.toml").touch()
 

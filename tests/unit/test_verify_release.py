@@ -429,3 +429,15 @@ def test_one_file_of_the_newest_version_is_read_after_its_signatures(name: str, 
     with pytest.raises(StagewrightError) as raised:
         verifier.read_newest("latest-live.txt", MANIFEST, 1000)
     assert raised.value.reason is reason
+
+
+@pytest.mark.parametrize("kind", ["update-feed", "pxeboot"])
+def test_only_a_feed_of_updates_has_a_signature_that_no_list_names(bench: Bench, tmp_path: Path, kind: str) -> None:
+    folder = write_release(tmp_path / "live", "2.0", bench.keys, kind=kind)
+    (folder / "2.0/pxe/SHA256SUMS.gpg").write_bytes(b"a signature")
+    if kind == "update-feed":
+        assert verify_place(str(folder / "2.0"), bench.trust, None)
+        return
+    with pytest.raises(ProblemsError) as error:
+        verify_place(str(folder / "2.0"), bench.trust, None)
+    assert [problem.reason for problem in error.value.problems] == [Reason.EXTRA_FILE]

@@ -7,6 +7,7 @@
     <version>/DIGESTS             BLAKE2B and SHA512 of all files above
     <version>/SHA256SUMS          SHA256 of all files above, in the form of sha256sum(1)
     <version>/*.asc, *.minisig    signatures of DIGESTS and SHA256SUMS
+    <version>/<feed>/SHA256SUMS.gpg   the signature of a feed of updates, the one file of it that no list names
     latest-<name>.txt             the newest version (release/pointer.py)
     signing-key.asc, minisign.pub the public keys
 
@@ -46,6 +47,9 @@ LATEST = "latest"
 LISTS = (DIGESTS, SUMS)
 """The lists of digests. They are signed, and list all files but themselves."""
 
+FEED = "update-feed"
+"""Kind of artifacts whose own list of digests is signed, because machines read it and not the one of the release."""
+
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<path>[^\s/][^\n]*)")
 
 
@@ -81,6 +85,11 @@ class Description:
     def identity(self) -> str:
         """The name of the release with that of its project."""
         return f"{self.project['name']}/{self.release}"
+
+    @property
+    def feed_lists(self) -> list[str]:
+        """The paths of the lists of digests in feeds of updates."""
+        return [f"{one.folder}/{SUMS}" for one in self.artifacts if one.kind == FEED and one.folder]
 
     def text(self) -> str:
         """Return the content of the file."""

@@ -27,6 +27,9 @@ from stagewright.run import Result, run
 DETACHED, MINISIGNED = ".asc", ".minisig"
 """Suffixes of signatures: detached ones by OpenPGP, and those by minisign."""
 
+FEED_SIGNED = ".gpg"
+"""Suffix of the signature of a feed, which systemd-sysupdate requires."""
+
 PUBLIC_KEY, MINISIGN_KEY = "signing-key.asc", "minisign.pub"
 MINISIGN_PATTERN = r"RW[A-Za-z0-9+/]{53,54}=?"
 """Files with the public keys, next to the folders of versions."""

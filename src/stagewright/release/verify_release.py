@@ -22,7 +22,7 @@ from stagewright.release.pointer import Pointer, pointer_name
 from stagewright.release.release_files import ReleaseFiles, open_files, read_small
 from stagewright.release.release_folder import DESCRIPTION, DIGESTS, LATEST, LISTS, SUMS, Description, read_sums
 from stagewright.release.seen import SeenReleases
-from stagewright.release.signing import DETACHED, MINISIGNED, PUBLIC_KEY, verify_minisign
+from stagewright.release.signing import DETACHED, FEED_SIGNED, MINISIGNED, PUBLIC_KEY, verify_minisign
 from stagewright.release.verify_provenance import Origin, verify_provenance
 from stagewright.temporary import temporary_folder
 from stagewright.untrusted import TEXT_LIMIT
@@ -228,7 +228,7 @@ class ReleaseVerifier:
             what = f"{folder}: holds release {description.identity!r}, not {self.release!r}"
             raise StagewrightError(Reason.WRONG_NAME, what, hint="report this server, or name another --release")
         sizes = {**description.files, DIGESTS: len(listed), DESCRIPTION: own_size}
-        problems = list(_check_files(files, sums, sizes, listed))
+        problems = list(_check_files(files, sums, sizes, listed, signed=[*LISTS, *description.feed_lists]))
         if problems:
             raise ProblemsError(problems)
         size = sum(description.files.values())
@@ -286,9 +286,12 @@ def _check_name(description: Description, folder: str, pointer: Pointer | None) 
 
 
 def _check_files(
-    files: ReleaseFiles, sums: dict[str, str], sizes: dict[str, int], listed: bytes
+    files: ReleaseFiles, sums: dict[str, str], sizes: dict[str, int], listed: bytes, *, signed: Sequence[str]
 ) -> Iterator[StagewrightError]:
-    """Yield the problem of each file that is missing, cut, longer, changed or does not belong to the release."""
+    """Yield the problem of each file that is missing, cut, longer, changed or does not belong to the release.
+
+    ``signed`` are the files that have signatures, which no list names.
+    """
     found: list[FileDigests] = []
     failed = False
     for name, digest in sums.items():
@@ -305,7 +308,7 @@ def _check_files(
     text = "".join(one.lines(*LISTED) for one in found if one.file != DIGESTS)
     if not failed and text.encode() != listed:
         yield StagewrightError(Reason.DIGEST_MISMATCH, f"{DIGESTS}: differs from the files")
-    own = {*LISTS, *(f"{name}{suffix}" for name in LISTS for suffix in (DETACHED, MINISIGNED))}
+    own = {*LISTS, *(f"{name}{suffix}" for name in signed for suffix in (DETACHED, FEED_SIGNED, MINISIGNED))}
     for name in files.names() or []:
         if name not in sums and name not in own:
             yield StagewrightError(Reason.EXTRA_FILE, f"{name}: does not belong to the release", hint="remove it")

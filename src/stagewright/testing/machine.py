@@ -200,6 +200,12 @@ class Machine(GuestWithScreen):
             self.console.skip()
             self._has_shell, self._ssh = False, []
 
+    def accept_failed_boots(self) -> None:
+        """From now on, let the machine reboot by itself, and go on waiting if a boot fails."""
+        vm = self._running()
+        vm.control.execute("set-action", reboot="reset")
+        vm.console.failures = ()
+
     def _reboot_from_disk(self, timeout: float | None) -> None:
         with self.step("reboot from disk"):
             without_image = self._setup.from_disk()  # raises before anything happens

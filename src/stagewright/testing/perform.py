@@ -27,8 +27,11 @@ Hold = Callable[[Mapping[str, Guest], StagewrightError | None], None]
 
 def perform(script: BootScript, guests: Mapping[str, Guest], timeline: Timeline, files: Mapping[str, Path]) -> None:
     """Perform a script. ``files`` are the files of the project by their path. Raises ``BOOT_FAILED``."""
-    before, after = list(script.before_file()), script.after_file()
-    _perform_steps(before, after, guests, timeline, files)
+    first, second, after = list(script.until_login()), list(script.after_login()), script.after_file()
+    _perform_steps(first, [*second, *after], guests, timeline, files)
+    if script.action:
+        script.action(next(iter(guests.values())))
+    _perform_steps(second, after, guests, timeline, files)
     if script.file:
         _call(script.file, guests)
     _perform_steps(after, [], guests, timeline, files)

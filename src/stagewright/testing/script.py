@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.testing.guest import Guest
 from stagewright.testing.steps import LoginSettings, Step
 from stagewright.vm.failures import Failure
 
@@ -32,12 +33,12 @@ class BootCommand:
 
 @dataclass(frozen=True)
 class BootScript:
-    """A test of guests: ``expect``, ``login`` and ``commands``, then ``steps`` or the Python ``file``, then the end.
+    """A test of guests: ``expect``, ``login``, ``commands``, ``steps`` or the Python ``file``, then the end.
 
     ``seconds`` is the time limit of the whole script; a second attempt has the same limit. ``expect`` are regular
     expressions, searched with MULTILINE. Without ``login`` the commands wait for a prompt, for consoles with automatic
     login. ``poweroff`` shuts the guest down and waits for its end. ``entry`` is the line of the boot menu to start.
-    ``failures`` are those that the project knows.
+    ``failures`` are those that the project knows. ``action`` is what a kind of tests does after the login.
     """
 
     expect: tuple[str, ...] = ()
@@ -49,23 +50,38 @@ class BootScript:
     seconds: float = 300.0
     entry: int = 1
     failures: tuple[Failure, ...] = ()
+    action: Callable[[Guest], None] | None = None
 
     def __post_init__(self) -> None:
         list(self.before_file())  # raises for an invalid regular expression
 
     def before_file(self) -> Iterator[Step]:
         """Yield all steps but the shutdown. Raises: INVALID_VALUE for an invalid regular expression."""
+        yield from self.until_login()
+        yield from self.after_login()
+
+    def until_login(self) -> Iterator[Step]:
+        """Yield the steps up to the login. Raises: INVALID_VALUE for an invalid regular expression."""
         try:
             yield from (Step(wait=pattern) for pattern in self.expect)
-            if self.login:
-                yield Step(login=LoginSettings(user=self.login.user, password=self.login.password))
+        except ValidationError as error:
+            raise _invalid(error) from error
+        if self.login:
+            yield Step(login=LoginSettings(user=self.login.user, password=self.login.password))
+
+    def after_login(self) -> Iterator[Step]:
+        """Yield commands and steps. Raises: INVALID_VALUE for an invalid regular expression."""
+        try:
             for command in self.commands:
                 yield Step(run=command.run, status=command.status, expect=command.expect)
         except ValidationError as error:
-            message = error.errors()[0]["msg"]
-            raise StagewrightError(Reason.INVALID_VALUE, message) from error
+            raise _invalid(error) from error
         yield from self.steps
 
     def after_file(self) -> Sequence[Step]:
         """Return the steps after the Python file."""
         return [Step(poweroff=True)] if self.poweroff else []
+
+
+def _invalid(error: ValidationError) -> StagewrightError:
+    return StagewrightError(Reason.INVALID_VALUE, error.errors()[0]["msg"])

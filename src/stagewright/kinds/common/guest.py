@@ -191,7 +191,7 @@ class MachineTest(DeviceSettings, GuestTest):
 
     optional_tools: ClassVar[tuple[Tool, ...]] = (QEMU, QEMU_ARM64, SWTPM)
     demand = Demand(cores=2, memory=2560, exclusive="vm")  # memory: the default guest, and QEMU's translated code
-    context_model = MachineContext
+    context_model: ClassVar[type[MachineContext]] = MachineContext
 
     firmware: FirmwareKind = "uefi"
     """The firmware; `uefi-secure` starts only signed programs."""

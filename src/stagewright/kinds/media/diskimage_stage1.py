@@ -10,16 +10,18 @@ import enum
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.kinds.common.context import PackageContext
+from stagewright.kinds.common.update_settings import ID, UpdateSettings, add_update_files, missing_for_updates
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage4 import Stage4
 from stagewright.portage.emerge import Portage
 from stagewright.project.fields import ByValue, FilePath
 from stagewright.root import files
 from stagewright.root.accounts import User
+from stagewright.root.requirements import raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.services import Services
 
@@ -68,6 +70,8 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
     """How users log in, with systemd: `console` (root without password), `ssh`, `cloud-init`, or else `generic`."""
     ssh_key: FilePath | None = None
     """With `type = "ssh"`: a file with public keys that can log in as root."""
+    updates: UpdateSettings | None = Field(default=None, exclude_if=lambda updates: updates is None)
+    """Let the system update itself by systemd-sysupdate (docs/updates.md)."""
 
     @model_validator(mode="after")
     def _fits(self) -> DiskImage1:
@@ -84,7 +88,8 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
         return super(DiskImage1, self._with_type()).build(work)
 
     def _with_type(self) -> DiskImage1:
-        services = [name for name in self.type.services if name not in self.services.enable]
+        wanted = (*self.type.services, *(self.updates.timers() if self.updates else ()))
+        services = [name for name in wanted if name not in self.services.enable]
         enabled = {"enable": [*self.services.enable, *services]}
         changes: dict[str, object] = {"services": Services(**{**self.services.model_dump(), **enabled})}
         if self.type is DiskType.CONSOLE:
@@ -100,3 +105,6 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
         files.write_file(root.path, MACHINE_ID, "", epoch=work.epoch, mode=0o444)
         if self.type.dhcp:
             files.write_file(root.path, NETWORK, _DHCP, epoch=work.epoch)
+        if self.updates:
+            raise_if_missing(missing_for_updates(self.os_release, root))
+            add_update_files(self.updates, self.os_release[ID], root, work)

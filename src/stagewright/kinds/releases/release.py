@@ -62,6 +62,7 @@ from stagewright.release.pointer import Pointer, pointer_name
 from stagewright.release.provenance import origins_of
 from stagewright.release.release_folder import (
     DESCRIPTION,
+    FEED,
     LISTS,
     Description,
     ReleasedArtifact,
@@ -69,7 +70,7 @@ from stagewright.release.release_folder import (
     write_lists,
     write_text,
 )
-from stagewright.release.signing import ReleaseSigning
+from stagewright.release.signing import DETACHED, FEED_SIGNED, ReleaseSigning
 from stagewright.release.sources import FOLDER as SOURCES
 from stagewright.release.subject import Subject
 from stagewright.root import files
@@ -142,6 +143,10 @@ class Release(ArtifactKind, kind="release", table="releases"):
                 problem = f"artifacts.{number}: {name!r} is not for users (kind {entry.kind})"
                 hint = "name an image, a tarball or another stage with files in out/"
                 yield ("artifacts", number), StagewrightError(Reason.INVALID_VALUE, problem, hint=hint)
+            if entry and entry.kind == FEED and not (self.sign and self.sign.openpgp):
+                problem = f"artifacts.{number}: {name!r} is a feed of updates, which needs a signature by OpenPGP"
+                hint = "add sign.openpgp.key, the fingerprint of your key"
+                yield ("artifacts", number), StagewrightError(Reason.MISSING_KEY, problem, hint=hint)
             if name in self.artifacts[:number]:
                 problem = f"artifacts.{number}: {name!r} is named twice"
                 yield (
@@ -287,8 +292,10 @@ class Release(ArtifactKind, kind="release", table="releases"):
         if self.sign:
             work.phase("sign")
             comment = f"{description.identity} {version}"
-            detached = [f"{version}/{file}" for file in LISTS]
+            detached = [f"{version}/{file}" for file in (*LISTS, *description.feed_lists)]
             self.sign.sign(tree, detached, name, comment, work.folder / "signing")
+            for feed in (folder / name for name in description.feed_lists):
+                feed.with_name(feed.name + DETACHED).rename(feed.with_name(feed.name + FEED_SIGNED))
         files = description.files
         return Built(tree, ReleaseFacts(version=version, files=len(files), bytes=sum(files.values())))
 

@@ -1,0 +1,155 @@
+"""Steps of a test with a system that updates itself: updates, power failures, changed feeds, and fallback.
+
+The system has systemd-sysupdate. Its transfer definitions stay in use, with the address of the test's server in place
+of theirs, and the keyring is replaced by that of the test: both changes are in memory and end with a reboot.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.testing.guest import Guest
+from stagewright.testing.machine import Machine
+
+SYSUPDATE = "/usr/lib/systemd/systemd-sysupdate"
+
+KEYRING = "/etc/systemd/import-pubring.gpg"
+
+_RUN, _OWN = "/run/sysupdate.d", "/usr/lib/sysupdate.d"
+
+_UNIT = "update-under-test"
+
+_ENTRIES = '"$(bootctl --print-boot-path)"/EFI/Linux'
+
+_POLL = 0.05  # seconds
+
+
+class ServedFeed(Protocol):
+    """Feeds that the guest can reach, by name: ``good``, and changed ones."""
+
+    keyring: Path
+    """The key that signed the good feed."""
+
+    def url(self, name: str) -> str:
+        """Return the address of a feed for the guest."""
+
+    def restart(self) -> None:
+        """Forget what was downloaded."""
+
+    def fraction(self) -> float:
+        """Return the downloaded part of the good feed since the last restart, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class UpdateRun:
+    """An update to perform with a machine. ``name``, ``old`` and ``new`` are those of the system and its versions.
+
+    ``changed`` are the names of feeds that must not be installed: an update fails, or does nothing for those in
+    ``older``, which have no newer version. ``cuts`` are parts of the download, from 0 to 1, after which the power
+    fails. With ``broken``, the new version does not start, and the old one must come back.
+    """
+
+    feed: ServedFeed
+    name: str
+    old: str
+    new: str
+    changed: Sequence[str] = ()
+    older: Sequence[str] = ()
+    cuts: Sequence[float] = ()
+    broken: bool = False
+
+    def perform(self, guest: Guest) -> None:
+        """Do everything. Raises ``BOOT_FAILED``."""
+        assert isinstance(guest, Machine), "tests of updates have virtual machines"
+        self._expect_version(guest, (self.old,))
+        for name in self.changed:
+            self._refuse(guest, name)
+        for cut in self.cuts:
+            if self._cut(guest, cut) == self.new:
+                break
+        if self._version(guest) == self.old:
+            self._point_to(guest, "good")
+            guest.succeed(f"{SYSUPDATE} update")
+            guest.succeed(f"ls -l {_ENTRIES}")
+            if self.broken:
+                self._fall_back(guest)
+                return
+            guest.reboot()
+        self._expect_version(guest, (self.new,))
+        with guest.step(f"wait until version {self.new} is marked as good"):
+            goal = f"test -e {_ENTRIES}/{self.name}_{self.new}.efi"
+            guest.wait_until("the boot to be good", lambda: guest.run(goal)[0] == 0)
+
+    def _point_to(self, machine: Machine, feed: str) -> None:
+        """Let the transfer definitions use a feed of the test, and trust its key."""
+        url = self.feed.url(feed)
+        with machine.step(f"serve the feed {feed}"):
+            if machine.run(f"test -e {_RUN}")[0]:
+                machine.put(self.feed.keyring, "/run/update-test.gpg")
+                self._do(machine, f"mount --bind /run/update-test.gpg {KEYRING}")
+            lines = f"s|^Path=http.*|Path={url}|"
+            self._do(machine, f"mkdir -p {_RUN}")
+            self._do(machine, f"for f in {_OWN}/*.transfer; do sed '{lines}' $f > {_RUN}/${{f##*/}} || exit; done")
+
+    @staticmethod
+    def _do(machine: Machine, command: str) -> None:
+        status, output = machine.run(f"({command})")
+        if status:
+            raise _failure(machine, f"{command}: exit status {status}", output)
+
+    def _refuse(self, machine: Machine, feed: str) -> None:
+        """Check that the system refuses a feed, and that it has no boot entry of the new version."""
+        self._point_to(machine, feed)
+        if feed in self.older:
+            machine.succeed(f"{SYSUPDATE} update")
+        else:
+            machine.fail(f"{SYSUPDATE} update")
+        machine.fail(f"ls {_ENTRIES}/{self.name}_{self.new}*")
+
+    def _cut(self, machine: Machine, cut: float) -> str:
+        """Switch the machine off in the middle of an update, and start it again. Return its version then."""
+        with machine.subtest(f"power failure at {cut:.0%} of the download"):
+            self._point_to(machine, "good")
+            self.feed.restart()
+            machine.succeed(f"systemd-run --quiet --collect --unit={_UNIT} {SYSUPDATE} update")
+            with machine.step("update in the background"):
+                self._wait_for(machine, cut)
+            machine.crash()
+            machine.start()
+            return self._expect_version(machine, (self.old, self.new))
+
+    def _wait_for(self, machine: Machine, cut: float) -> None:
+        end = time.monotonic() + machine.timeline.left(None)
+        while self.feed.fraction() < cut:
+            if time.monotonic() > end:
+                journal = machine.run(f"journalctl --no-pager -u {_UNIT} | tail -n 20", timeout=30)[1]
+                raise _failure(machine, f"the download stopped at {self.feed.fraction():.0%}", journal)
+            time.sleep(_POLL)
+
+    def _fall_back(self, machine: Machine) -> None:
+        """Reboot into the new version, which fails, and wait until the old one is back by itself."""
+        with machine.subtest("fall back by itself"):
+            machine.reboot()
+            machine.accept_failed_boots()
+            self._expect_version(machine, (self.old,))
+            machine.succeed(f"ls {_ENTRIES}/{self.name}_{self.new}+0-*.efi")
+
+    def _version(self, machine: Machine) -> str:
+        status, output = machine.run(". /etc/os-release && echo $IMAGE_VERSION")
+        return output.strip() if status == 0 else ""
+
+    def _expect_version(self, machine: Machine, versions: Sequence[str]) -> str:
+        with machine.step(f"version {' or '.join(versions)}"):
+            found = self._version(machine)
+            if found not in versions:
+                raise _failure(machine, f"wrong version (found {found}, expected {' or '.join(versions)})", "")
+            return found
+
+
+def _failure(machine: Machine, message: str, detail: str) -> StagewrightError:
+    return StagewrightError(Reason.BOOT_FAILED, message, detail=f"{detail}\n{machine.tail()}".strip())

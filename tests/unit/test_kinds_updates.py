@@ -1,0 +1,143 @@
+"""Tests of updates in a project: which systems they fit, the feeds that they make, and how far a download is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import ProblemsError, StagewrightError
+from stagewright.events import FileProgress, FileServed
+from stagewright.graph.node import Graph
+from stagewright.kinds.registry import graph_of, kinds
+from stagewright.kinds.tests.updates import Broken, Change, Feeds, UpdateContext, _break, _change
+from stagewright.media.updates.feed import FeedCompression, FeedPartition, SlotImage, write_sums
+from stagewright.project.load import load
+
+PROJECT = """
+format = 1
+[project]
+name = "fleet"
+version = "1"
+[repos.test]
+path = "repo"
+[seeds.base]
+file = "seed.tar.xz"
+[stages.boot]
+kind = "livecd-stage2"
+root = "base"
+loaders = ["systemd-boot", "uki"]
+initramfs.modules = ["dmsquash-live", "systemd-veritysetup"]
+[stages.system]
+kind = "diskimage-stage1"
+root = "base"
+os_release = { IMAGE_ID = "fleet", IMAGE_VERSION = "1" }
+updates = { url = "https://example.org/fleet", key = "fleet.asc", compression = "gz" }
+[stages.more]
+kind = "stage4"
+root = "system"
+[stages.disk]
+kind = "diskimage-stage2"
+root = "more"
+boot = "boot"
+layout = "ab"
+uki = true
+[stages.feed]
+kind = "update-feed"
+image = "disk"
+"""
+
+TEST = """
+[tests.update]
+updates = ["disk", "disk"]
+login = { user = "root" }
+"""
+
+
+def graph(folder: Path, text: str) -> Graph:
+    """Return the graph of a project."""
+    (folder / "repo/profiles").mkdir(parents=True)
+    (folder / "seed.tar.xz").touch()
+    (folder / "fleet.asc").touch()
+    (folder / "stagewright.toml").write_text(text, encoding="utf-8")
+    return graph_of(load(folder, kinds()))
+
+
+def errors(folder: Path, text: str) -> list[str]:
+    """Return the messages of the errors in a project."""
+    try:
+        graph(folder, text)
+    except ProblemsError as several:
+        return [problem.message for problem in several.problems]
+    except StagewrightError as error:
+        return [error.message]
+    return []
+
+
+def test_a_test_knows_the_compression_of_the_system_that_it_starts(tmp_path: Path) -> None:
+    node = graph(tmp_path, PROJECT + TEST).nodes["test:update"]
+    assert isinstance(node.context, UpdateContext)
+    assert node.context.compression is FeedCompression.GZIP
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PROJECT.replace('updates = { url = "https://example.org/fleet"', "#") + TEST, "does not update itself"),
+        (PROJECT + TEST.replace("login = ", "expect = ['x'] #"), "needs a login as root"),
+        (PROJECT.replace('image = "disk"', 'image = "boot"'), "not a disk image"),
+        (PROJECT + TEST + "cuts = [0.5, 1.5]", "cuts"),
+        (PROJECT + TEST.replace('["disk", "disk"]', '["disk"]'), "updates"),
+        (PROJECT.replace("https://", "ftp://"), "url"),
+        (PROJECT + '[releases.all]\nartifacts = ["feed"]\n', "which needs a signature by OpenPGP"),
+    ],
+    ids=["no-settings", "no-login", "no-disk", "late-cut", "one-image", "other-address", "unsigned-release"],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert any(message in found for found in errors(tmp_path, text))
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> SlotImage:
+    """Return a slot with a disk, and its feed in the folder ``good``."""
+    kernel, good = tmp_path / "kernel.efi", tmp_path / "good"
+    kernel.write_bytes(bytes(100))
+    (tmp_path / "disk").write_bytes(b"x" * (1 << 17))
+    good.mkdir()
+    for name in ("fleet_2.efi", "fleet_2_1-2.root.gz"):
+        (good / name).write_bytes(name.encode())
+    write_sums(good, 0)
+    return SlotImage("fleet", "2", [FeedPartition("root", "fleet_2", "1-2", 4096, 1 << 16)], kernel)
+
+
+@pytest.mark.parametrize("how", Change)
+def test_a_changed_feed_leaves_the_good_one_as_it_is(slot: SlotImage, tmp_path: Path, how: Change) -> None:
+    good = tmp_path / "good"
+    before = {path.name: path.read_bytes() for path in good.iterdir()}
+    _change(how, good, tmp_path / how, slot, 0)
+    after = {path.name: path.read_bytes() for path in (tmp_path / how).iterdir()}
+    assert {path.name: path.read_bytes() for path in good.iterdir()} == before
+    assert (before != after) is (how in (Change.CONTENT, Change.SUMS, Change.OLDER))
+    assert (before["SHA256SUMS"] != after["SHA256SUMS"]) is (how in (Change.SUMS, Change.OLDER))
+    assert ("fleet_0.efi" in after) is (how is Change.OLDER)
+
+
+def test_a_damaged_root_is_damaged_where_the_slot_is(slot: SlotImage, tmp_path: Path) -> None:
+    _break(Broken.ROOT, slot, tmp_path / "disk")
+    assert (tmp_path / "disk").read_bytes() == b"x" * 4096 + bytes(1 << 16) + b"x" * ((1 << 16) - 4096)
+
+
+def test_how_far_a_download_is(slot: SlotImage, tmp_path: Path) -> None:
+    feeds = Feeds(tmp_path, tmp_path / "keyring", slot.version)
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "good").iterdir()}
+    total = sizes["fleet_2.efi"] + sizes["fleet_2_1-2.root.gz"]
+    assert feeds.fraction() == 0
+    feeds.note(FileProgress(client="guest", path="/good/fleet_2_1-2.root.gz", done=5, total=19))
+    assert feeds.fraction() == 5 / total
+    for name, size in sizes.items():
+        feeds.note(
+            FileServed(client="guest", method="GET", path=f"/good/{name}", status=200, start=0, size=size, seconds=0.1)
+        )
+    assert feeds.fraction() == 1
+    feeds.restart()
+    assert feeds.fraction() == 0

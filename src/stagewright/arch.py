@@ -39,6 +39,17 @@ class Arch(enum.StrEnum):
         return _PORTS[self]
 
 
+MEDIA = (Arch.AMD64, Arch.ARM64)
+"""Architectures that media are made for, and booted on in tests."""
+
+
+def without_media(arch: str) -> tuple[str, str] | None:
+    """Return the message and the hint of the error for media of an architecture; None if they are supported."""
+    if arch in MEDIA:
+        return None
+    return f"media for {arch} are not supported", f"use a root of {' or '.join(MEDIA)}"
+
+
 @dataclass(frozen=True)
 class Machine:
     """A kind of processor, as ELF headers identify it, with its name in QEMU's user emulation.

@@ -127,7 +127,14 @@ def test_what_the_specs_say_is_in_the_results(built: Run, site: Site) -> None:
     assert any(line.startswith("staff:") and line.endswith("visitor") for line in group.splitlines())
     assert "./usr/bin/greeter" in contents("system-amd64-greeting")
     assert "./usr/bin/greeter" not in contents("stage3-amd64-live")
-    assert "./etc/portage/package.use/releng" not in contents("stage3-amd64-live")
+    for name, kept in (("stage1-amd64-live", ()), ("stage3-amd64-live", ("package.license/own",))):
+        files = [line.split()[5] for line in contents(name).splitlines() if line.startswith("-")]
+        assert {f"./etc/portage/{file}" for file in kept} == {
+            file for file in files if file.startswith("./etc/portage/package.")
+        }
+    assert "./etc/portage/package.use/releng" in contents("livecd-stage1-amd64-live"), "it has no portage_prefix"
+    make_conf = subprocess.check_output(["tar", "-xOf", system, "./etc/portage/make.conf"], text=True)
+    assert "\nLC_MESSAGES=C.UTF-8\n" in make_conf
     manifest = json.loads((site.builds / f"live-amd64-{STAMP}.iso.manifest.json").read_text(encoding="utf-8"))
     assert {"sys-kernel/live-kernel-1", "app-misc/greeter-1.0"} <= {package["name"] for package in manifest["packages"]}
 

@@ -11,7 +11,16 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from stagewright.catalyst.auto import AutoConf, Notice, looks_like_auto, read_auto
-from stagewright.catalyst.catalyst_conf import CatalystConfig, ending, read_config
+from stagewright.catalyst.catalyst_conf import (
+    _OPTIONS,
+    _SETTINGS,
+    _USED,
+    UNUSED,
+    UNUSED_OPTIONS,
+    CatalystConfig,
+    ending,
+    read_config,
+)
 from stagewright.catalyst.tokens import STAMP, parse_settings, replace_tokens
 from stagewright.errors import Reason, StagewrightError
 
@@ -218,3 +227,37 @@ ODD = st.sampled_from(
 def test_any_text_is_read_without_exceptions(text: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         auto(Path(name), text)
+
+
+def test_every_setting_and_option_has_an_effect_or_a_reason_why_not() -> None:
+    assert _SETTINGS.keys() - _USED == UNUSED.keys()
+    assert set(_OPTIONS) - UNUSED_OPTIONS.keys() == {"pkgcache"}
+
+
+def notices_of(tmp_path: Path, text: str) -> list[str]:
+    file = tmp_path / "catalyst.conf"
+    file.write_text(text, encoding="utf-8")
+    problems: list[StagewrightError] = []
+    notices: list[Notice] = []
+    read_config([file], problems, notices)
+    assert problems == []
+    return [f"{notice.place.line}:{notice.place.column} {notice.text.partition(':')[0]}" for notice in notices]
+
+
+def test_settings_without_effect_are_named_at_their_places(tmp_path: Path) -> None:
+    text = """\
+storedir = "/srv"
+envscript = "/etc/catalyst/catalystrc"
+jobs = 4
+repo_basedir = "/var/db/repos"
+target_distdir = "/srv/distfiles"
+options = ["pkgcache", "bindist", "ccache"]
+"""
+    assert sorted(notices_of(tmp_path, text)) == [
+        "2:1 envscript has no effect",
+        "3:1 jobs has no effect",
+        "5:1 target_distdir has no effect",  # repo_basedir is the default of results
+        "6:24 options",
+        "6:35 options",
+    ]
+    assert notices_of(tmp_path, 'storedir = "/srv"\noptions = ["pkgcache"]\nfsscript_network = true\n') == []

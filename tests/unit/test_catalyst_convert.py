@@ -14,7 +14,9 @@ from stagewright.catalyst.convert.entry_names import FileNames, bare
 from stagewright.catalyst.convert.matrices import merge_entries
 from stagewright.cli.main import run
 from stagewright.dropin.storedir import Layout
+from stagewright.dropin.written import write_and_read
 from stagewright.errors import Exit, Place, ProblemsError, Reason, StagewrightError
+from stagewright.kinds.common.base import Scope
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 
@@ -105,6 +107,7 @@ def test_a_live_medium_is_converted(world: World) -> None:
         "compression": "xz",
         "block_size": "512K",
         "volume_id": "Gentoo amd64 {DATESTAMP}",
+        "entries": ["ram", "speech"],
         "kernel_arguments": {"extra": ["dokeymap", "nodhcp", "modprobe.blacklist=radeon,nouveau"]},
     }
     assert data(world, "diskimage-stage2-amd64.root")["depclean"] == "keep-build"
@@ -155,7 +158,7 @@ def test_several_kernels_are_converted(world: World) -> None:
     assert payload["packages"] == ["sys-kernel/genkernel"]
     assert (payload["default"], payload["loaders"]) == ("gentoo", ["grub-hybrid"])
     assert payload["initramfs"] == {"overlay": "files/files/initramfs"}
-    assert (image["loader"], image["entries"]) == ("grub-hybrid", ["verify"])
+    assert (image["loader"], image["entries"]) == ("grub-hybrid", ["ram", "speech", "verify"])
     assert image["consoles"] == ["ttyS0,9600", "hvc0"]
     world.packages(["sys-kernel/gentoo-sources", "sys-kernel/git-sources"])
     (world.specs / "files/initramfs").unlink()
@@ -579,3 +582,82 @@ def test_specs_whose_names_are_not_utf8_are_converted(world: World, tmp_path: Pa
     written = (out / "stagewright.toml").read_text(encoding="utf-8")
     assert "/stage?1.spec\n" in written
     assert "stages" in tomllib.loads(written)
+
+
+def notes(world: World) -> list[str]:
+    return [notice.text for notice in world.load().notices]
+
+
+def test_settings_of_the_configuration_reach_the_project(world: World) -> None:
+    world.write_all()
+    (world.folder / "distfiles").mkdir()
+    world.conf.write_text(
+        f'storedir = "{world.storedir}"\ndistdir = "{world.folder}/distfiles"\nfsscript_network = true\njobs = 3\n',
+        encoding="utf-8",
+    )
+    project = world.load().complete()
+    assert project.distfiles.folder == str(world.folder / "distfiles")
+    assert project.entries["stages"]["stage4-amd64-server"].model.script_network  # type: ignore[attr-defined]
+    assert any(text.startswith("jobs has no effect") for text in notes(world))
+
+
+def test_scripts_that_need_a_network_are_noted(world: World) -> None:
+    world.write("stage4", SPECS["stage4"])
+    script = world.specs / "files/script.sh"
+    script.write_text("# wget would be nice\necho curling\n", encoding="utf-8")
+    assert not any("fsscript" in text for text in notes(world))
+    script.write_text("#!/bin/sh\nwget -O /x https://example.org/x\necho ${clst_version_stamp}\n", encoding="utf-8")
+    found = [text for text in notes(world) if "fsscript" in text]
+    assert len(found) == 2
+    assert "fsscript_network" in found[0]
+    assert "clst_version_stamp is not set" in found[1]
+    world.conf.write_text(world.conf.read_text(encoding="utf-8") + "fsscript_network = true\n", encoding="utf-8")
+    assert len([text for text in notes(world) if "fsscript" in text]) == 1
+
+
+def test_results_keep_the_files_of_confdirs_as_in_catalyst(world: World) -> None:
+    world.write_all()
+    world.write("stage3", SPECS["stage3"] + "portage_prefix: releng\n")
+    world.write("livecd-stage2", SPECS["livecd-stage2"] + "portage_confdir: @REPO_DIR@/portage/isos\n")
+    assert "ship_confdir" not in data(world, "stage1-amd64-openrc")
+    stage3 = data(world, "stage3-amd64-openrc")
+    assert (stage3["ship_confdir"], stage3["confdir_prefix"]) == (True, "releng")
+    assert data(world, "livecd-stage2-amd64.live")["ship_confdir"]
+    assert "ship_confdir" not in data(world, "livecd-stage2-amd64.payload")
+    assert world.load().complete()
+
+
+RENAMES = {
+    "s_.tar.xz$_.wsl_": ("stage4-amd64-server-{TIMESTAMP}", "wsl"),
+    "s_server_desk_": ("stage4-amd64-desk-{TIMESTAMP}", None),
+    "s_stage4-amd64-server_gentoo_; s_.tar.xz_.rootfs.tar_": ("gentoo-{TIMESTAMP}.rootfs", "tar"),
+}
+
+
+@pytest.mark.parametrize("script", RENAMES)
+def test_tarballs_have_the_names_that_rename_regexp_makes(script: str, world: World) -> None:
+    """Like the .wsl files of Gentoo's releases."""
+    text = SPECS["stage4"].replace("s_.tar.bz2$_.wsl_", script) + "compression_mode: pixz\n"
+    world.write("stage4", text)
+    tarball = data(world, "stage4-amd64-server.tar")
+    assert (tarball["name"], tarball.get("suffix")) == RENAMES[script]
+    world.seed(f"1.0/stage3-amd64-openrc-{STAMP}.tar.zst")
+    loaded = world.load()
+    project = loaded.complete()
+    (placed,) = [place for _, place in loaded.placed(project) if place.node == "stage4-amd64-server.tar"]
+    scope = Scope(project)
+    assert placed.path.name == project.entries["stages"][placed.node].model.file_name(placed.node, scope)  # type: ignore[attr-defined]
+
+
+def test_media_for_other_architectures_are_refused_by_projects_too(world: World, tmp_path: Path) -> None:
+    world.write_all()
+    loaded = world.load()
+    out = tmp_path / "out"
+    list(write_and_read(loaded, loaded.complete(), out, tmp_path / "none"))
+    file = out / "stagewright.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace('arch = "amd64"', 'arch = "riscv"'), encoding="utf-8")
+    with pytest.raises(ProblemsError) as caught:
+        load(out, kinds())
+    found = {(error.reason, error.message) for error in caught.value.problems}
+    assert found == {(Reason.NOT_SUPPORTED, "media for riscv are not supported")}
+    assert run(["-C", str(out), "check"]) == run(["-C", str(out), "plan"]) == Exit.INVALID

@@ -45,7 +45,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def loaded(world: World) -> Loaded:
-    return world.load()
+    """The specs without media for other architectures."""
+    return world.load().usable(keep_refused=True)
 
 
 def name_of(made: SpecResult, world: World) -> str:
@@ -65,6 +66,10 @@ def plans(loaded: Loaded, world: World) -> dict[str, Any]:
     project = loaded.project(lenient=True)
     nodes = graph_of(project).nodes
     found: dict[str, Any] = {}
+    for error in loaded.left_out:
+        assert error.place
+        name = str(error.place.file.relative_to(world.specs).with_suffix(""))
+        found[name] = {"left out": f"{error.place.line}: {error.message}"}
     for made in loaded.graph.results:
         spec = made.member.spec
         drafts = [
@@ -110,13 +115,12 @@ def test_every_spec_has_a_plan() -> None:
 
 
 def test_the_written_project_has_the_same_keys(loaded: Loaded, world: World, tmp_path: Path) -> None:
-    written = loaded.usable(keep_refused=True)  # without media for other architectures
-    before = keys_in(written.project(lenient=True))
+    before = keys_in(loaded.project(lenient=True))
     options = [option for name, value in world.given.items() for option in ("--set", f"{name}={value}")]
     arguments = ["--store", tmp_path / "store", "catalyst", "convert", world.specs, "--conf", world.conf, *options]
     arguments += ["--repo", f"gentoo={world.repo}", "-o", tmp_path / "out"]
     assert run(list(map(str, arguments))) == Exit.INVALID  # some keys are refused
-    for error in written.project(lenient=True).missing:  # seeds and files of other machines
+    for error in loaded.project(lenient=True).missing:  # seeds and files of other machines
         name = error.message.split("'")[1]
         target = tmp_path / "out" / name
         target.parent.mkdir(parents=True, exist_ok=True)

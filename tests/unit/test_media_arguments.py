@@ -249,3 +249,13 @@ menuentry 'Boot LiveCD (kernel: gentoo)' --class gnu-linux --class os {
     (line,) = read_menu("pxelinux.cfg/default", pxe)
     assert (line.title, line.initramfs) == ("gentoo", "combined.igz")
     assert [trap for trap in problems_of(line, "", {"gentoo", "combined.igz", "image.squashfs"}) if "no root=" in trap]
+
+
+def test_speech_is_an_argument_for_the_system() -> None:
+    """livecd-tools start espeakup, as in the third line of Catalyst's menu."""
+    entries = entries_of(settings_of(entries=[BootMode.RAM, BootMode.SPEECH]), Payload("amd64", (kernel(),)))
+    assert [("dospeakup" in entry.arguments.split(), "rd.live.ram=1" in entry.arguments) for entry in entries] == [
+        (False, False),
+        (False, True),
+        (True, False),
+    ]

@@ -30,12 +30,18 @@ esac
 class FakeWork:
     """The part of a work that these tests need, and the notices that it got."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: dict[str, Path] | None = None) -> None:
         self.epoch = EPOCH
+        self.files = files or {}
         self.notices: list[str] = []
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
+
+    def new_folder(self, name: str) -> Path:
+        folder = self.files["portage"].parent / name
+        folder.mkdir()
+        return folder
 
     @property
     def work(self) -> Work:
@@ -106,3 +112,37 @@ def test_the_make_conf_of_a_system_holds_the_values_that_were_given(tmp_path: Pa
         ["sh", "-c", f'. {made}; printf "%s\\0" "$CFLAGS" "$USE"'], capture_output=True, check=True, text=True
     )
     assert shown.stdout.split("\0")[:-1] == list(values.values())
+    assert "LC_MESSAGES=C.UTF-8" in made.read_text(encoding="utf-8")
+
+
+def test_a_system_keeps_the_files_of_confdirs_that_are_not_for_the_build_only(tmp_path: Path) -> None:
+    """As Catalyst: entries called like portage_prefix, patches and make.conf do not ship."""
+    root = root_with(tmp_path / "r", {"etc/portage/package.use/old": "x/y old\n"})
+    confdir = tmp_path / "confdir"
+    for name in (
+        "package.use/own",
+        "package.use/releng",
+        "package.env/releng",
+        "env/releng/file",
+        "patches/a/b/x.patch",
+    ):
+        (confdir / name).parent.mkdir(parents=True, exist_ok=True)
+        (confdir / name).write_text(f"{name}\n", encoding="utf-8")
+    for name in ("make.conf", "package.license"):
+        (confdir / name).write_text("FEATURES=x\n", encoding="utf-8")
+    work = FakeWork(files={"portage": confdir}).work
+    stage = Stage2(root="seed", confdir=["portage"], ship_confdir=True, confdir_prefix="releng")
+    ship_configuration(stage, root, cast("Portage", None), work)
+    etc = root.path / "etc/portage"
+    assert {str(path.relative_to(etc)) for path in etc.rglob("*") if path.is_file()} == {
+        *("make.conf", "package.license", "package.use/old", "package.use/own")
+    }
+    assert "FEATURES" not in (etc / "make.conf").read_text(encoding="utf-8")
+
+
+def test_files_of_confdirs_are_for_the_build_only_by_default(tmp_path: Path) -> None:
+    root = root_with(tmp_path / "r", {})
+    (tmp_path / "confdir/package.use").mkdir(parents=True)
+    work = FakeWork(files={"portage": tmp_path / "confdir"}).work
+    ship_configuration(Stage2(root="seed", confdir=["portage"]), root, cast("Portage", None), work)
+    assert [path.name for path in (root.path / "etc/portage").iterdir()] == ["make.conf"]

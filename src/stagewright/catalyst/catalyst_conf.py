@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from stagewright.catalyst.auto import Notice
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.project.source import Source, read
 
 _SETTINGS: dict[str, str] = {
     "binhost": "a text",
+    "fsscript_network": "true or false",  # of Stagewright; Catalyst rejects it, so it belongs into a second file
     "compression_mode": "a text",
     "digest_format": "a text",
     "distcc_hosts": "a text",
@@ -51,6 +53,43 @@ _OPTIONS = (
 
 _FORMATS = ("linux", "bsd")
 
+UNUSED = {
+    "distcc_hosts": "nothing is compiled on other machines",
+    "envscript": "builds have no variables from outside; write them into make.conf or env/ of portage_confdir",
+    "jobs": "--cores and --jobs of `stagewright catalyst build` share the machine; the drop-in takes all of it",
+    "jobserver-fifo": "--cores and --jobs of `stagewright catalyst build` share the machine",
+    "load-average": "--cores and --memory of `stagewright catalyst build` limit a build",
+    "port_logdir": "logs are in the store; `stagewright catalyst log` prints them",
+    "repo_basedir": "results have their repositories in /var/db/repos, Portage's default",
+    "target_distdir": "results have Portage's default, /var/cache/distfiles; set DISTDIR by a root_overlay",
+    "target_logdir": "results have Portage's default; set PORTAGE_LOGDIR by a root_overlay",
+    "target_pkgdir": "results have Portage's default, /var/cache/binpkgs; set PKGDIR by a root_overlay",
+    "var_tmpfs_portage": "packages are built on the disk of the store",
+}
+"""Settings of Catalyst without effect, with the reason or what to do instead."""
+
+_DEFAULTS = {
+    "repo_basedir": "/var/db/repos",
+    "target_distdir": "/var/cache/distfiles",
+    "target_logdir": "/var/log/portage",
+    "target_pkgdir": "/var/cache/binpkgs",
+}
+"""Values of settings without effect that results have anyway."""
+
+UNUSED_OPTIONS = {
+    "autoresume": "finished work is found by its key, and unfinished work is never continued",
+    "bindist": "write `*/* bindist` into package.use of portage_confdir; Catalyst sets it for the build only",
+    "ccache": "set `ccache = true` in the project that `stagewright catalyst convert` writes",
+    "distcc": "nothing is compiled on other machines",
+    "icecream": "nothing is compiled on other machines",
+    "keepwork": "roots of failed builds are kept for `stagewright catalyst shell`, those of others are layers",
+    "kerncache": "the store has kernels by their keys, always",
+    "seedcache": "the store has unpacked seeds by their content, always",
+    "sticky-config": "results keep the files of portage_confdir that portage_prefix does not name",
+    "versioned_cache": "the store has packages by everything that went into them",
+}
+"""Options without effect, with the reason or what to do instead."""
+
 ENDINGS = {
     "tar": "tar",
     "gzip": "tar.gz",
@@ -79,6 +118,8 @@ class CatalystConfig:
     digest_format: str = "linux"
     options: Sequence[str] = ()
     repos_storedir: str = ""  # default: below storedir
+    distdir: str = ""  # a folder of sources to look into
+    fsscript_network: bool = False
     repo_openpgp_key_path: str = "/usr/share/openpgp-keys/gentoo-release.asc"  # empty: nothing is verified
 
     @property
@@ -90,8 +131,10 @@ class CatalystConfig:
 _USED = {item.name for item in fields(CatalystConfig)}
 
 
-def read_config(files: Iterable[Path], problems: list[StagewrightError]) -> CatalystConfig:
-    """Return the configuration from these files. Errors are appended to ``problems``."""
+def read_config(
+    files: Iterable[Path], problems: list[StagewrightError], notices: list[Notice] | None = None
+) -> CatalystConfig:
+    """Return the configuration from these files. Appends errors to ``problems``, unused settings to ``notices``."""
     config = CatalystConfig()
     for file in files:
         try:
@@ -101,7 +144,20 @@ def read_config(files: Iterable[Path], problems: list[StagewrightError]) -> Cata
             continue
         good = {name: value for name, value in source.data.items() if _is_valid(name, value, source, problems)}
         config = replace(config, **{name: good[name] for name in _USED & good.keys()})
+        if notices is not None:
+            notices += _unused(good, source)
     return config
+
+
+def _unused(settings: Mapping[str, Any], source: Source) -> Iterator[Notice]:
+    """Yield a notice for each setting and option of a file that has no effect."""
+    for name, why in UNUSED.items():
+        if name in settings and settings[name] != _DEFAULTS.get(name):
+            yield Notice(source.place((name,), of_key=True), f"{name} has no effect: {why}")
+    for number, option in enumerate(settings.get("options", [])):
+        if option in UNUSED_OPTIONS:
+            text = f"options: {option} has no effect: {UNUSED_OPTIONS[option]}"
+            yield Notice(source.place(("options", number)), text)
 
 
 def _is_valid(name: str, value: Any, source: Source, problems: list[StagewrightError]) -> bool:
@@ -136,6 +192,8 @@ def _is_valid(name: str, value: Any, source: Source, problems: list[StagewrightE
 
 
 def _is(value: Any, what: str) -> bool:
+    if what == "true or false":
+        return isinstance(value, bool)
     if what == "a number":
         return isinstance(value, int | float) and not isinstance(value, bool)
     if what == "a list of texts":
@@ -144,5 +202,8 @@ def _is(value: Any, what: str) -> bool:
 
 
 def ending(mode: str) -> str | None:
-    """Return the file name ending for a compression mode, or None for an unknown mode."""
-    return "squashfs" if mode.startswith("squashfs") else ENDINGS.get(mode)
+    """Return the file name ending for a compression mode, or None for an unknown mode.
+
+    DeComp has each mode a second time, with `_x` for extended attributes, which are always kept here.
+    """
+    return "squashfs" if mode.startswith("squashfs") else ENDINGS.get(mode.removesuffix("_x"))

@@ -96,7 +96,7 @@ def read_release(paths: Sequence[Path], conf: Iterable[Path], given: Mapping[str
                 catalyst.append(file)
         except StagewrightError as error:
             release.problems.append(error)
-    release.config = read_config(catalyst, release.problems)
+    release.config = read_config(catalyst, release.problems, release.notices)
     files = _of_sets(release)
     for path in paths:
         release.folders.append(path if os.path.isdir(path) else path.parent)  # noqa: PTH112

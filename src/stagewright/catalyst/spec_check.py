@@ -21,6 +21,7 @@ ELSEWHERE = ("/var/tmp/catalyst", "/usr/share/catalyst", "/root/releng")
 
 _DISKIMAGES = ("generic", "console", "ssh", "cloud-init")
 _VOLID = 32
+_MARK = "\ufeff"
 _CHECKOUT = "@REPO_DIR@/"
 
 
@@ -39,6 +40,10 @@ def check_member(member: Member, release: Release) -> None:
 
 def _no_target(spec: Spec) -> StagewrightError:
     word = spec.text("target")
+    if marked := next((entry for name, entry in spec.entries.items() if name.startswith(_MARK)), None):
+        message = "the file begins with a byte order mark, which is then part of the first key"
+        hint = "save it as UTF-8 without a byte order mark"
+        return StagewrightError(Reason.SYNTAX, message, place=marked.place, hint=hint)
     if not word:
         hint = f"add target: one of {', '.join(Target)}"
         return StagewrightError(Reason.MISSING_KEY, "target is missing", place=spec.place("target"), hint=hint)

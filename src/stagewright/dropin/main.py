@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import click
 
 from stagewright import __version__
+from stagewright.catalyst.auto import Notice
 from stagewright.catalyst.catalyst_conf import CatalystConfig, read_config
 from stagewright.catalyst.spec import read_spec
 from stagewright.catalyst.spec_keys import Target
@@ -224,7 +225,10 @@ def _do(request: Request, log: CatalystLog) -> None:
     for file in files:
         log.notice(f"Loading configuration file: {file}")
     problems: list[StagewrightError] = []
-    config = read_config(files, problems)
+    notices: list[Notice] = []
+    config = read_config(files, problems, notices)
+    for notice in notices:
+        log.warning(str(notice))
     if problems:
         raise ProblemsError(problems)
     snapshots = _snapshots(config, log)

@@ -101,17 +101,28 @@ class BootMode(enum.StrEnum):
     RAM = "ram"
     VERIFY = "verify"
     PERSISTENCE = "persistence"
+    SPEECH = "speech"
 
     @property
     def description(self) -> str:
         """The words after the title in a boot menu."""
-        return {"ram": "copy to memory", "verify": "check the medium first", "persistence": "keep changes"}[self.value]
+        return {
+            "ram": "copy to memory",
+            "verify": "check the medium first",
+            "persistence": "keep changes",
+            "speech": "accessibility, with speech",
+        }[self.value]
 
     def of(self, arguments: KernelArguments) -> KernelArguments:
         """Return the arguments for this mode."""
+        if self is BootMode.SPEECH:
+            return arguments.model_copy(update={"extra": [*arguments.extra, SPEECH]})
         value: object = (arguments.persistence or PERSISTENT) if self is BootMode.PERSISTENCE else True
         return arguments.model_copy(update={self.value: value})
 
+
+SPEECH = "dospeakup"
+"""The argument that lets livecd-tools start espeakup, a screen reader."""
 
 PERSISTENT = "LIVEDATA"
 """The label that the menu entry for persistence uses if the project sets none."""

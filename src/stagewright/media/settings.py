@@ -72,7 +72,7 @@ class IsoSettings(LiveSettings):
     loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
     """The boot loader. `grub-hybrid` boots with UEFI and BIOS, `isolinux` with BIOS only, `uki` is one EFI file."""
     entries: list[Annotated[BootMode, ByValue()]] = []
-    """More entries in the boot menu: copy to memory, check the medium first, keep changes."""
+    """More entries in the boot menu: copy to memory, check the medium first, keep changes, speak (`dospeakup`)."""
     consoles: list[Console] = []
     """One more entry in the boot menu for each of these consoles, with that console as the last one."""
     memtest: bool = False

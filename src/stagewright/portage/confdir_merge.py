@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
@@ -33,6 +34,15 @@ FILE_OR_FOLDER = frozenset(
 """Names below /etc/portage that Portage reads as a file, or as a folder of files."""
 
 MAKE_CONF = "make.conf"
+
+BUILD_ONLY = (MAKE_CONF, "make.profile", "repos.conf", "patches")
+"""Names that never ship: results have their own ones, or none."""
+
+PREFIXED = (
+    *("package.accept_keywords", "package.keywords", "package.mask", "package.unmask", "package.use", "package.env"),
+    *("env", "profile/package.use.force", "profile/package.use.mask"),
+)
+"""Folders in which entries with a prefix are for the build only; these are Catalyst's."""
 
 _FIRST, _LAST = "00-", "~"
 
@@ -56,6 +66,22 @@ def merge_confdir(source: Path, target: Path, number: int) -> None:
                 waiting.append((Path(entry.path), f"{name}/"))
             else:
                 _merge_file(Path(entry.path), target / name, name, (number, source))
+
+
+def shipped_confdir(folder: Path, confdirs: Sequence[Path], prefix: str | None) -> Path:
+    """Merge confdirs into an empty folder, and return it, without files that are for the build only.
+
+    These are ``BUILD_ONLY``, and the files and folders called ``prefix`` in the folders of ``PREFIXED``.
+    """
+    (folder / MAKE_CONF).mkdir()
+    for number, confdir in enumerate(confdirs):
+        merge_confdir(confdir, folder, number)
+    for path in [*(folder / name for name in BUILD_ONLY), *(folder / name / prefix for name in PREFIXED if prefix)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return folder
 
 
 def _merge_make_conf(source: Path, target: Path, number: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from stagewright.arch import MEDIA, without_media
 from stagewright.catalyst.catalyst_conf import ending
 from stagewright.catalyst.convert.conversion import Conversion
 from stagewright.catalyst.convert.entry_draft import text
@@ -22,10 +23,7 @@ EARLY = {Target.STAGE1, Target.STAGE2}
 """Targets that use the CHOST and flags from the spec itself."""
 
 SHIPPING = ("stage2", "stage3", "stage4", "diskimage-stage1")
-"""Kinds of stages whose result can contain a binrepos.conf."""
-
-BOOTABLE_ARCHES = ("amd64", "arm64")
-"""Architectures that media can boot on (media/efi.py)."""
+"""Kinds of stages whose result can contain a binrepos.conf and files of a confdir."""
 
 TARBALL_TARGETS = {
     Target.STAGE1,
@@ -47,9 +45,8 @@ def _subarch(conversion: Conversion, entry: SpecEntry) -> None:
     found = subarches().get(entry.text)
     if conversion.target is Target.NETBOOT and found:
         _packed_for_firmware(conversion, entry, found.arch)
-    if "image" in conversion.drafts and found and found.arch not in BOOTABLE_ARCHES:
-        hint = f"use a subarch of {' or '.join(BOOTABLE_ARCHES)}"
-        conversion.refuse(entry, f"media for {found.arch} are not supported", hint)
+    if "image" in conversion.drafts and found and (problem := without_media(found.arch)):
+        conversion.refuse(entry, problem[0], f"use a subarch of {' or '.join(MEDIA)}")
         conversion.context.without_media.add(conversion.spec.file)
     for draft in conversion.builders if found else ():
         for setting, value in (("chost", found.chost), ("common_flags", found.flags)) if found else ():
@@ -70,6 +67,13 @@ def _packed_for_firmware(conversion: Conversion, entry: SpecEntry, arch: str) ->
 def _confdir(conversion: Conversion, entry: SpecEntry) -> None:
     for draft in conversion.builders:
         conversion.add_files(draft, "confdir", entry)
+    if conversion.root.data["kind"] in SHIPPING:
+        conversion.root.put("ship_confdir", True, entry.word_place())
+
+
+def _prefix(conversion: Conversion, entry: SpecEntry) -> None:
+    if conversion.root.data["kind"] in SHIPPING:
+        conversion.put([conversion.root], "confdir_prefix", entry)
 
 
 def _repos(conversion: Conversion, entry: SpecEntry) -> None:
@@ -177,17 +181,26 @@ RULES = (
     rule(
         "portage_confdir",
         KeyStatus.DIFFERS,
-        "confdir",
-        "Copied over /etc/portage while packages are built. Its files are not in the result. Catalyst keeps those that "
-        "portage_prefix does not name.",
+        "confdir, ship_confdir",
+        "Copied over /etc/portage while packages are built. As in Catalyst, results keep its files, except patches, "
+        "make.conf and those that portage_prefix names; the result of a stage1 keeps none. Later specs are built with "
+        "their own portage_confdir only, not with what their source kept.",
         _confdir,
     ),
     rule(
         "portage_prefix",
-        KeyStatus.DIFFERS,
+        KeyStatus.HONOURED,
         "",
-        "Not needed: results never contain files of portage_confdir.",
+        "Not needed: the result never has files of portage_confdir, as in Catalyst.",
         _no_setting,
+        {Target.STAGE1, Target.EMBEDDED, Target.NETBOOT},
+    ),
+    rule(
+        "portage_prefix",
+        KeyStatus.HONOURED,
+        "confdir_prefix",
+        "Files and folders of that name in package.use, package.env, env and so on are not in the result.",
+        _prefix,
     ),
     rule(
         "repos",

@@ -14,7 +14,7 @@ from stagewright.catalyst.catalyst_conf import ENDINGS, ending
 from stagewright.catalyst.convert import target_entries
 from stagewright.catalyst.convert.common_keys import COMPRESSIONS, EARLY, TARBALL_TARGETS
 from stagewright.catalyst.convert.conversion import Conversion, ConversionContext, SpecOutput
-from stagewright.catalyst.convert.entry_draft import EntryDraft, text
+from stagewright.catalyst.convert.entry_draft import EntryDraft, plain, text
 from stagewright.catalyst.convert.entry_names import FileNames, seed_names, spec_names
 from stagewright.catalyst.convert.rule import ConversionRule
 from stagewright.catalyst.convert.rule_table import rule_for
@@ -184,12 +184,15 @@ class _Release:
             inherit(name)
 
     def _packed(self, conversion: Conversion) -> None:
-        """Add the tarball of a stage. ``rename_regexp`` changes the name of the output, but not that of the tarball."""
+        """Add the tarball of a stage, with the name after ``rename_regexp``."""
         result, spec = conversion.result, conversion.spec
         place = spec.place("version_stamp")
         draft = conversion.drafts["tar"]
         draft.put("root", conversion.name, place)
-        draft.put("name", text(result.identity.rpartition("/")[2]), place)
+        name, suffix = _file_name(result, ending(spec.text("compression_mode") or self.release.config.compression_mode))
+        draft.put("name", text(name), place)
+        if suffix:
+            draft.put("suffix", text(suffix), spec.place("rename_regexp"))
         mode = self.release.config.compression_mode
         if "compression" not in draft.data and "compression_mode" not in spec.entries:
             tail = ending(mode)
@@ -261,6 +264,8 @@ class _Release:
         data: dict[str, Any] = {"format": FORMAT, "project": project}
         if variables:
             data["variables"] = variables
+        if self.release.config.distdir:
+            data["distfiles"] = {"folder": plain(str(Path(self.release.config.distdir).absolute()))}
         place = Place(self.release.members[0].spec.file, 1, 1) if self.release.members else Place(Path())
         return Table(data, {(): place}, {(): place})
 
@@ -271,6 +276,17 @@ class _Release:
         ]
         found = [_moment(match) for stamp in stamps for match in _MOMENT.finditer(stamp)]
         return max((moment for moment in found if moment), default=None)
+
+
+def _file_name(result: SpecResult, tail: str | None) -> tuple[str, str]:
+    """Return the name of a tarball and its suffix, which is empty if it is that of its compression (``tail``)."""
+    plain_name, file = result.identity.rpartition("/")[2], result.artifacts[0].rpartition("/")[2]
+    if tail and file.endswith(f".{tail}"):
+        return file.removesuffix(f".{tail}"), ""
+    if file.startswith(f"{plain_name}."):
+        return plain_name, file.removeprefix(f"{plain_name}.")
+    name, _, suffix = file.rpartition(".")
+    return (name, suffix) if name else (file, "")
 
 
 def _take_flags(draft: EntryDraft, source: EntryDraft) -> None:

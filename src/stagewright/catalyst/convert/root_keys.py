@@ -12,6 +12,12 @@ from stagewright.catalyst.spec_keys import Target
 
 _NAMED = re.compile(r"(?P<name>[^=]+)(?:=(?P<value>.*))?")
 
+_FETCHES = re.compile(r"\b(?:wget|curl|aria2c|rsync|git\s+(?:clone|fetch|pull)|emerge\s+--sync|emaint\s+sync)\b")
+"""Commands of scripts that need a network."""
+
+_VARIABLES = re.compile(r"\bclst_\w+|/tmp/envscript\b")
+"""Names that Catalyst provides to scripts."""
+
 WITH_PACKAGES = {Target.STAGE4, Target.LIVECD1, Target.DISKIMAGE1, Target.EMBEDDED, Target.NETBOOT}
 """Targets that install packages."""
 
@@ -43,7 +49,21 @@ _WORDS = {
 
 
 def _script(conversion: Conversion, entry: SpecEntry) -> None:
-    conversion.root.put("script", conversion.file(entry.text), entry.word_place())
+    place = entry.word_place()
+    conversion.root.put("script", conversion.file(entry.text), place)
+    network = conversion.context.release.config.fsscript_network
+    if network:
+        conversion.root.put("script_network", True, place)
+    try:
+        text = conversion.found(entry.text).read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return  # reported as a missing file
+    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    if not network and (found := _FETCHES.search(lines)):
+        remedy = "set fsscript_network = true in a second catalyst.conf to give scripts a network"
+        conversion.notice(place, f"{entry.key}: the script runs without network ({found[0].strip()} in it); {remedy}")
+    if found := _VARIABLES.search(lines):
+        conversion.notice(place, f"{entry.key}: {found[0]} is not set here; Catalyst sets it for scripts")
 
 
 def _overlay(conversion: Conversion, entry: SpecEntry) -> None:
@@ -123,7 +143,8 @@ RULES = (
         "*/fsscript",
         KeyStatus.DIFFERS,
         "script",
-        "Run inside the root without network, by /bin/sh if it has no #! line. The clst_ variables are not set.",
+        "Run inside the root, by /bin/sh if it has no #! line. It has a network only with fsscript_network = true in a "
+        "catalyst.conf (a setting of Stagewright), and no clst_ variables. Scripts that need them are noted.",
         _script,
         {Target.STAGE4, Target.LIVECD2, Target.LIVECD3, Target.DISKIMAGE2},
     ),

@@ -26,6 +26,9 @@ _KINDS = {
 _FILES = {Target.LIVECD2: "livecd/iso", Target.LIVECD3: "livecd/iso", Target.DISKIMAGE2: "diskimage/qcow2"}
 """Keys with the file names of media."""
 
+MODES = ("ram", "speech")
+"""Further lines of the boot menu for each kernel, as in Catalyst."""
+
 _USE = {Target.LIVECD1: "livecd", Target.DISKIMAGE1: "diskimage"}
 """USE flag that Catalyst adds for a target."""
 
@@ -94,6 +97,7 @@ def _iso(conversion: Conversion, live: str, boot: str, place: Place) -> None:
     image = _image(conversion, "livecd-stage3", place)
     image.put("live", live, place)
     image.put("boot", boot, place)
+    image.add("entries", [(mode, place) for mode in MODES])
 
 
 def _image(conversion: Conversion, kind: str, place: Place) -> EntryDraft:

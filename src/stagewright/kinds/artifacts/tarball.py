@@ -56,6 +56,11 @@ class Tarball(FileArtifactKind, kind="tarball"):
     name: Annotated[str, Field(pattern=NAME)] | None = None
     """The name of the file without its suffix; default: name of the packed stage or seed, its architecture, and the
     version of the project, as in stage3-amd64-20261120."""
+    suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$")] | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
+    """The end of the file's name after the dot, such as `wsl` for the Windows Subsystem for Linux; default: that of the
+    compression, such as tar.xz."""
     compression: Annotated[Compression, ByValue()] = Compression.ZSTD
     """The compression: `zst`, `xz`, `bz2`, `gz` or `none`."""
     level: Annotated[int, Field(ge=1, le=19)] | None = None
@@ -78,7 +83,7 @@ class Tarball(FileArtifactKind, kind="tarball"):
     def file_name(self, node_id: str, scope: Scope) -> str:
         """Return the name of the file, with its suffix."""
         name = self.name or f"{self.root}-{scope.arch(self.root)}-{scope.project.info.version}"
-        return f"{name}.{self.compression.suffix}"
+        return f"{name}.{self.suffix or self.compression.suffix}"
 
     def node(self, node_id: str, scope: Scope) -> Node:
         """Return the node, with the memory that the compressor needs, and with tar and the compressor as tools."""

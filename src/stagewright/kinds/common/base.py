@@ -64,11 +64,7 @@ class Scope:
 
         A seed has the one of its setting ``arch``, or else the one of the project. A stage has that of its first input.
         """
-        model = self.entry(name).model
-        if isinstance(model, Seed) and model.arch:
-            return model.arch
-        below = [value for _, _, value in marked(model, NodeRef)]
-        return self.arch(below[0]) if below else self.project.info.arch
+        return arch_of(self.project, name)
 
     def private_channel(self, model: Section) -> str:
         """Return the name of a channel that is not distributable and releases the artifact of this model, or ""."""
@@ -85,6 +81,23 @@ class Scope:
     def version(self) -> ProjectVersion:
         """Name and version of the project, for manifests."""
         return ProjectVersion(name=self.project.info.name, version=self.project.info.version)
+
+
+def arch_of(project: Project, name: str) -> str:
+    """Return the architecture of a stage or seed: that of the seed that it is built on, or else of the project.
+
+    The architecture of the project is also returned for names that do not exist, and for stages in a cycle.
+    """
+    seen: set[str] = set()
+    while name not in seen:
+        seen.add(name)
+        entry = project.entries["seeds"].get(name) or project.entries["stages"].get(name)
+        if entry is None:
+            break
+        if isinstance(entry.model, Seed) and entry.model.arch:
+            return entry.model.arch
+        name = next((value for _, _, value in marked(entry.model, NodeRef)), name)
+    return project.info.arch
 
 
 class Stage(Section):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from pydantic import Field
+
 from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.work import Work
@@ -36,6 +38,8 @@ class Finish(Section):
     """The text of /etc/motd, which is shown after a login."""
     script: FilePath | None = None
     """A program to run inside the root. /bin/sh runs one without a `#!` line."""
+    script_network: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Give the script a network. What it fetches is not part of any key: a second build can make something else."""
     unmerge: list[AnyAtom] = []
     """Packages that Portage removes, even if others need them."""
     rm: list[str] = []
@@ -74,7 +78,7 @@ def run_script_and_remove(
     Return facts for the layer: the packages of the root, if their records are removed.
     """
     if settings.script:
-        _run_script(work.files[settings.script], root)
+        _run_script(work.files[settings.script], root, network=settings.script_network)
     if settings.unmerge:
         assert portage, "a stage with unmerge uses Portage"
         portage.unmerge(settings.unmerge)
@@ -92,10 +96,10 @@ def _os_release(settings: Finish, root: Root, work: Work[StageContext]) -> None:
     files.write_file(root.path, "/etc/os-release", with_assignments(text, settings.os_release), epoch=work.epoch)
 
 
-def _run_script(script: Path, root: Root) -> None:
+def _run_script(script: Path, root: Root, *, network: bool) -> None:
     inner = "/tmp/stagewright-script"
     with script.open("rb") as stream:
         first = stream.readline().decode(errors="replace")
     # The kernel reads the line like this, execve(2), but only for executable files.
     interpreter = first[2:].strip().split(maxsplit=1) if first.startswith("#!") else ["/bin/sh"]
-    root.run(*interpreter, inner, binds=[Bind(script, inner)])
+    root.run(*interpreter, inner, binds=[Bind(script, inner)], network=network)

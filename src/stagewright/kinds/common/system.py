@@ -13,9 +13,11 @@ from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Work
 from stagewright.portage.confdir import make_conf
+from stagewright.portage.confdir_merge import shipped_confdir
 from stagewright.portage.emerge import Portage
 from stagewright.portage.repositories import profile_link
 from stagewright.project.fields import Matching, Section
+from stagewright.project.model import NAME
 from stagewright.root import files
 from stagewright.root.local import LOCALE_GEN, has_program
 from stagewright.root.root import Root
@@ -29,6 +31,7 @@ MAKE_CONF = "/etc/portage/make.conf"
 WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
 
 
+PORTAGE = "/etc/portage"
 BINREPOS = "/etc/portage/binrepos.conf/gentoo.conf"
 
 _MESSAGES = """
@@ -44,17 +47,27 @@ class BinrepoSettings(Section):
         Annotated[str, Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "http:// or https://, without a password")] | None
     ) = Field(default=None, exclude_if=lambda value: value is None)
     """The address of binary packages in the system's binrepos.conf. Builds do not use it."""
+    ship_confdir: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Also leave the files of `confdir` in /etc/portage of the system, except make.conf, repos.conf and patches."""
+    confdir_prefix: Annotated[str, Field(pattern=NAME)] | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
+    """The name of files and folders in package.use, package.env, env and so on that are for the build only."""
 
 
 def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: Work[StageContext]) -> None:
     """Write the profile link and make.conf of a system, so that it builds packages in the way it was built.
 
-    A stage without settings leaves the make.conf of its root unchanged. Files of confdirs are for the build only; an
-    overlay adds more files to the system.
+    A stage without settings leaves the make.conf of its root unchanged. Files of confdirs are for the build only,
+    unless the stage has ``ship_confdir``.
     """
     if isinstance(stage, BinrepoSettings) and stage.binrepo:
         text = f"[gentoobinhost]\npriority = 1\nsync-uri = {stage.binrepo}\n"
         files.write_file(root.path, BINREPOS, text, epoch=work.epoch)
+    if isinstance(stage, BinrepoSettings) and stage.ship_confdir:
+        confdirs = [work.files[name] for name in stage.confdir]
+        shipped = shipped_confdir(work.new_folder("shipped"), confdirs, stage.confdir_prefix)
+        files.copy_in(root.path, shipped, epoch=work.epoch, target=PORTAGE)
     if stage.profile:
         link = profile_link(stage.profile, portage.repos)
         files.make_link(root.path, "/etc/portage/make.profile", f"../..{link}", epoch=work.epoch)

@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.arch import Arch
+from stagewright.arch import Arch, without_media
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Node, NodeFiles, Yields
@@ -32,7 +32,7 @@ from stagewright.kernel.configure import KernelSources
 from stagewright.kernel.features import LiveRequirements, check_features, disabled_requirements, read_features
 from stagewright.kernel.find import copy_image, copy_out, find_image
 from stagewright.kernel.modules import install_kernel, rebuild_modules
-from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.base import Scope, arch_of
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.kernel_environment import kernel_environment
@@ -157,8 +157,11 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         )
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
-        """Check that no kernel configuration disables what every live system requires."""
+        """Check that media exist for the architecture, and that kernel configurations have what they require."""
         yield from super().check(project)
+        if problem := without_media(arch_of(project, self.root)):
+            message, hint = problem
+            yield ("root",), StagewrightError(Reason.NOT_SUPPORTED, message, hint=hint)
         for name, kernel in self._named().items():
             path = project.path(kernel.config) if kernel.config else None
             text = path.read_text(errors="replace", encoding="utf-8") if path and path.is_file() else ""

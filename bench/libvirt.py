@@ -101,10 +101,10 @@ class Libvirt:
 @contextlib.contextmanager
 def libvirt(*, system: bool) -> Iterator[Libvirt]:
     """Run a libvirt with its files in a temporary folder, whose path is short, as those of sockets have to be."""
-    folder = Path(tempfile.mkdtemp(prefix="libvirt-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="lv-", dir="/var/tmp"))
     folder.chmod(0o755)
     log = folder / "libvirtd.log"
-    settings = folder / ("system/etc/libvirt" if system else "config/libvirt")
+    settings = folder / ("system/etc/libvirt" if system else "conf/libvirt")
     for name in (settings, folder / "run", folder / "home", folder / "cache", folder / "data"):
         name.mkdir(parents=True, exist_ok=True)
     (settings / "qemu.conf").write_text(SETTINGS, encoding="utf-8")
@@ -148,7 +148,7 @@ def _user(system: bool) -> list[str]:
 
 def _variables(folder: Path) -> list[str]:
     found = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": folder / "home"}
-    found |= {"XDG_RUNTIME_DIR": folder / "run", "XDG_CONFIG_HOME": folder / "config"}
+    found |= {"XDG_RUNTIME_DIR": folder / "run", "XDG_CONFIG_HOME": folder / "conf"}
     found |= {"XDG_CACHE_HOME": folder / "cache", "XDG_DATA_HOME": folder / "data"}
     return [*(f"{name}={value}" for name, value in found.items()), "LIBVIRT_AUTOSTART=0"]
 

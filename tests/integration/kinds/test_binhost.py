@@ -10,6 +10,7 @@ import http.server
 import json
 import re
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.support import DEMO, SEED, Run, Warm, build, call, notices, seeds_of, write_project
+from integration.support import DEMO, SEED, Run, Warm, build, call, notices, plan, seeds_of, write_project
 
 pytestmark = pytest.mark.real
 
@@ -224,6 +225,55 @@ def test_the_folder_has_lines_for_other_machines(published: tuple[Path, Path]) -
         assert found.get(name, "sync-uri").startswith("https://")
         assert ("--lsign-key" in lines) is signed
     assert f"--lsign-key {fingerprint(project, 'good')}" in lines
+
+
+OTHER_SYSTEM = r"""
+set -e
+layer=$1 host=$2 repo=$3 uri=$4
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay overlay -o "lowerdir=$layer,upperdir=/mnt/upper,workdir=/mnt/work" /mnt/root
+cd /mnt/root
+mkdir -p var/db/repos/demo srv/host etc/portage/gnupg target
+mount --bind "$repo" var/db/repos/demo
+mount --bind "$host" srv/host
+mount --bind /dev dev
+mount -t proc proc proc
+sed "s|https://SERVER/FOLDER|$uri|" srv/host/binrepos.conf > etc/portage/binrepos.conf
+printf '[DEFAULT]\nmain-repo = demo\n[demo]\nlocation = /var/db/repos/demo\n' > etc/portage/repos.conf
+cat > etc/portage/make.conf <<'END'
+FETCHCOMMAND="python3 /fetch \${URI} \${DISTDIR}/\${FILE}"
+FEATURES="-sandbox -usersandbox -userpriv -userfetch -network-sandbox -ipc-sandbox -pid-sandbox -mount-sandbox"
+END
+ln -s ../../var/db/repos/demo/profiles/default/linux/amd64 etc/portage/make.profile
+echo 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' > fetch
+exec chroot . sh -ec '
+cd /srv/host
+keyring="gpg --batch --quiet --homedir /etc/portage/gnupg"
+echo phrase > /etc/portage/gnupg/pass # as getuto does
+$keyring --pinentry-mode loopback --passphrase-file /etc/portage/gnupg/pass --quick-gen-key local rsa2048 sign never
+sed -n "/getuto/d; s/^#   //p" binrepos.conf > /lines
+sh -ex /lines
+$keyring --check-trustdb
+emerge --root /target --getbinpkgonly --nodeps --color n app-misc/hello
+gpgconf --homedir /etc/portage/gnupg --kill all
+/target/usr/bin/hello there
+'
+"""
+"""A Debian root with Portage becomes another system, whose binrepos.conf is that of the host. It installs a package."""
+
+
+def test_portage_of_another_system_takes_packages_by_these_lines(site: Site, published: tuple[Path, Path]) -> None:
+    """Also by the commands for the key in their comments."""
+    project, store = published
+    layer = store / "layers" / str(plan("system", cwd=project, store=store)["seed:debian"]["key"]) / "tree"
+    site.server.asked.clear()
+    places = [layer, project / "out/good", project / "repo", f"{site.uri}/good"]
+    words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", OTHER_SYSTEM, "sh", *map(str, places)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "hello, there" in done.stdout
+    assert [path.partition("/")[0] for path in site.server.packages] == ["good"]
 
 
 def fingerprint(project: Path, name: str) -> str:

@@ -181,6 +181,7 @@ class BinhostStage(ArtifactKind, kind="binhost"):
             unlock = "--batch --yes --pinentry-mode loopback --passphrase-file /etc/portage/gnupg/pass"
             lines += ["# Portage verifies signatures after these commands of root:", "#   getuto"]
             lines += [f"#   {keyring} --import {PUBLIC_KEY}", f"#   {keyring} {unlock} --lsign-key {self.sign.key}"]
+            lines += ["#   chmod a+r /etc/portage/gnupg/pubring.kbx /etc/portage/gnupg/trustdb.gpg"]
         return "\n".join([*lines, f"verify-signature = {'true' if self.sign else 'false'}", ""])
 
     def _index(self, work: Work[PublishedContext], folder: Path) -> str:

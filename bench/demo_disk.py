@@ -9,7 +9,8 @@ hostname = "diskdemo"
 [stages.disk-boot]
 kind = "livecd-stage2"
 root = "debian-boot"
-initramfs.modules = ["dmsquash-live"]
+loaders = ["systemd-boot", "grub-hybrid"]
+initramfs.modules = ["dmsquash-live", "stagewright-grow"]
 initramfs.omit = ["systemd", "systemd-initrd", "plymouth", "crypt", "nfs", "i18n", "terminfo", "resume"]
 initramfs.drivers = ["ext4", "virtio_blk", "virtio_pci", "squashfs", "loop", "overlay", "iso9660"]
 

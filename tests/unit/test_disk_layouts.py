@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from stagewright.arch import MACHINES, Arch, Machine, host_machine
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.media.disk.definitions import Definition, builtin_layouts, read_definitions, texts_of
 from stagewright.media.disk.filesystem_types import MIB, FileSystem
+from stagewright.media.disk.formats import Format
 from stagewright.media.disk.layout_check import check_layout, check_machine
 from stagewright.media.disk.partition_table import Sizes
 from stagewright.media.disk.partition_types import guid_of, is_supported, known_types, role_of
@@ -20,6 +23,7 @@ from stagewright.media.disk.setting_values import Encryption, Mount, Verity
 from stagewright.media.disk.verity_partition import hash_size, make_hash_partition
 
 FOLDER = Path("layout")
+REPOSITORY = Path(__file__).parents[2]
 ESP = "[Partition]\nType=esp\nFormat=vfat\nSizeMinBytes=64M\nSizeMaxBytes=64M\n"
 ROOT = "[Partition]\nType=root\nFormat=ext4\nCopyFiles=/\n"
 
@@ -41,8 +45,13 @@ def test_layouts_of_the_package_are_sound(name: str) -> None:
     check_layout(read_definitions(texts_of(name, None), FOLDER))
 
 
-def test_the_layouts_that_the_documents_name() -> None:
-    assert {"ext4", "verity", "ab"} <= set(builtin_layouts())
+def test_the_documents_name_all_layouts_and_show_the_one_of_the_example() -> None:
+    page = (REPOSITORY / "docs/disks.md").read_text(encoding="utf-8")
+    rows = page.split("| layout |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", rows, re.MULTILINE)) == set(builtin_layouts())
+    for name, text in texts_of("./layout", REPOSITORY / "examples/disks/layout").items():
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        assert f"    {name:<16}{lines[0]}\n" + "".join(f"{'':20}{line}\n" for line in lines[1:]) in page, name
 
 
 def test_a_definition_has_the_values_of_its_settings() -> None:
@@ -89,7 +98,7 @@ def test_all_errors_of_all_files_are_reported_with_their_lines() -> None:
         ({"10-esp": ESP, "20-a": ROOT, "30-a": ROOT.replace("root", "home")}, "30-a", "also has the name 'a'"),
         ({"10-esp": ESP.replace("vfat", "ext4"), "20-root": ROOT}, "10-esp", "needs Format=vfat"),
         ({"10-esp": ESP, "20-root": ROOT + "SizeMinBytes=2M\nSizeMaxBytes=1M\n"}, "20-root", "is larger than"),
-        ({"10-esp": ESP, "20-root": ROOT + "Subvolumes=/x\n"}, "20-root", "Format=btrfs"),
+        ({"10-esp": ESP, "20-root": ROOT + "Subvolumes=/x\n"}, "20-root", "not supported"),
         ({"10-esp": ESP, "20-root": ROOT + "CopyFiles=/var\n"}, "20-root", "one folder only"),
         ({"10-esp": ESP, "20-root": ROOT + "Verity=data\nVerityMatchKey=x\n"}, "20-root", "no partition with"),
         ({"10-esp": ESP, "20-root": ROOT + "Verity=data\n"}, "20-root", "needs a VerityMatchKey"),
@@ -206,3 +215,12 @@ def test_veritysetup_accepts_the_hash_partition_and_no_other_data(tmp_path: Path
         stream.seek(500_000)
         stream.write(b"X")
     assert subprocess.run(words, capture_output=True, check=False).returncode
+
+
+def test_the_example_has_a_stage_for_every_layout_and_format() -> None:
+    project = tomllib.loads((REPOSITORY / "examples/disks/stagewright.toml").read_text(encoding="utf-8"))
+    stages = project["stages"].values()
+    assert {stage["layout"] for stage in stages if "layout" in stage} | {"ext4"} == {*builtin_layouts(), "./layout"}
+    assert {stage["format"] for stage in stages if "format" in stage} | {"qcow2"} == set(Format)
+    texts = texts_of("./layout", REPOSITORY / "examples/disks/layout")
+    check_layout(read_definitions(texts, FOLDER))

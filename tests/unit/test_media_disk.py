@@ -16,9 +16,12 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.media.disk.contents import Contents, identifier
 from stagewright.media.disk.definitions import read_definitions, texts_of
 from stagewright.media.disk.ext4 import make_ext4
-from stagewright.media.disk.filesystem_types import MIB
+from stagewright.media.disk.file_systems import make_file_system
+from stagewright.media.disk.filesystem_types import MIB, FileSystem
 from stagewright.media.disk.image import DiskSource, DiskWriter
 from stagewright.media.disk.partition_table import Partition
+from stagewright.media.disk.xfs import crc32c
+from stagewright.root.devices import DeviceNode
 
 TOOLS = ("sfdisk", "mkfs.ext4", "debugfs", "mkfs.vfat", "mcopy")
 pytestmark = pytest.mark.skipif(
@@ -112,3 +115,81 @@ def test_a_root_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
 
 def test_identifiers_differ_by_name() -> None:
     assert len({identifier(disk, what) for disk in (NAME, "other") for what in ("disk", "esp", "root")}) == 6
+
+
+def has(*programs: str) -> bool:
+    return all(shutil.which(program, path="/usr/bin:/usr/sbin:/sbin:/bin") for program in programs)
+
+
+def packed(folder: Path, kind: FileSystem, name: str) -> Path:
+    target = folder / f"{name}.{kind}"
+    make_file_system(kind, contents(folder / name), target, kind.least)
+    return target
+
+
+def sound(root: Path) -> Path:
+    """A root that every file system can keep."""
+    for path in [*(root / "etc").glob("* *")]:
+        path.rename(path.with_name(path.name.replace(" ", "-")))
+    (root / "etc/link").unlink()
+    (root / "etc/link").symlink_to("file-1")
+    (root / "tmp").mkdir()
+    (root / "tmp").chmod(0o1777)
+    for path in [*root.rglob("*"), root]:
+        os.utime(path, (EPOCH - 5, EPOCH - 5), follow_symlinks=False)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [FileSystem.EROFS, FileSystem.SQUASHFS, FileSystem.XFS, FileSystem.SWAP])
+def test_equal_folders_make_equal_file_systems(tmp_path: Path, kind: FileSystem) -> None:
+    if not has(*kind.programs):
+        pytest.skip(f"NOT TESTED: needs {', '.join(kind.programs)}")
+    for name in ("a", "b"):
+        sound(tree(tmp_path / name))
+    first, second = packed(tmp_path, kind, "a"), packed(tmp_path, kind, "b")
+    assert subprocess.run(["cmp", first, second], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has("mkfs.xfs", "xfs_repair"), reason="NOT TESTED: needs mkfs.xfs, xfs_repair")
+def test_xfs_has_owners_modes_and_times(tmp_path: Path) -> None:
+    sound(tree(tmp_path / "a"))
+    image = packed(tmp_path, FileSystem.XFS, "a")
+    subprocess.run(["/usr/sbin/xfs_repair", "-n", "-f", image], check=True, capture_output=True)
+    words = ["/usr/sbin/xfs_db", "-r", "-c", "blockget -n", "-c", "ncheck", image]
+    listed = dict(reversed(line.split()) for line in subprocess.check_output(words, text=True).splitlines())
+
+    def field(path: str, name: str) -> str:
+        words = ["/usr/sbin/xfs_db", "-r", "-c", f"inode {listed[path]}", "-c", f"p {name}", image]
+        return subprocess.check_output(words, text=True, env={"TZ": "UTC"}).split(" = ")[1].strip()
+
+    assert field("etc/file-3", "core.mode") == "0104750"
+    assert field("tmp/.", "core.mode") == "041777"
+    assert field("etc/file-7", "core.size") == "700"
+    assert field("etc/file-7", "core.mtime.sec") == "Thu Nov 19 23:59:55 2026"
+    assert field("etc/file-7", "core.ctime.sec") == "Fri Nov 20 00:00:00 2026"
+
+
+@pytest.mark.skipif(not has("mkfs.xfs"), reason="NOT TESTED: needs mkfs.xfs")
+def test_xfs_refuses_what_would_be_lost(tmp_path: Path) -> None:
+    root = sound(tree(tmp_path / "a"))
+    (root / "etc/with space").touch()
+    os.setxattr(root / "etc/file-1", "user.note", b"x")
+    with pytest.raises(StagewrightError) as caught:
+        packed(tmp_path, FileSystem.XFS, "a")
+    assert caught.value.reason is Reason.BUILD_FAILED
+    assert "with space" in caught.value.detail
+    assert "user.note" in caught.value.detail
+
+
+def test_the_checksum_of_inodes() -> None:
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of this polynomial
+
+
+@pytest.mark.skipif(not has("mkfs.erofs"), reason="NOT TESTED: needs mkfs.erofs")
+def test_a_device_node_outside_of_dev_is_not_lost_silently(tmp_path: Path) -> None:
+    root = tree(tmp_path / "a")
+    node = DeviceNode(path="/srv/null", type="c", mode=0o666, uid=0, gid=0, major=1, minor=3)
+    given = Contents(NAME, "root", root, (node,), (), EPOCH, 1, io.StringIO())
+    with pytest.raises(StagewrightError, match="device nodes"):
+        make_file_system(FileSystem.EROFS, given, tmp_path / "image", 0)

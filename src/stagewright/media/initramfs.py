@@ -48,8 +48,14 @@ MEMORY = "stagewright-memory"
 LABEL_MODULE = "stagewright-label"
 """The dracut module that finds a medium whose label has spaces."""
 
-DISK_MODULES = {"stagewright-roothash": "roothash"}
+DISK_MODULES = {"stagewright-roothash": "roothash", "stagewright-grow": "grow"}
 """dracut modules for systems on disks, which `initramfs.modules` can name, and their folders in this package."""
+
+_DISK_PROGRAMS = {
+    "stagewright-roothash": {"dmsetup": "dmsetup or sys-fs/lvm2"},
+    "stagewright-grow": {"sfdisk": "fdisk or sys-apps/util-linux", "partx": "util-linux"},
+}
+"""Programs that they copy from the environment, with the packages that install them."""
 
 
 class InitramfsSettings(Section):
@@ -99,6 +105,8 @@ def missing_for_dracut(
     found = [missing for module in settings.network for missing in module.missing(root)]
     wanted = TOOLS | (verity.PROGRAMS if verity_too else {})
     wanted |= {program: package for module in settings.network for program, package in module.tools.items()}
+    for name in settings.modules:
+        wanted |= _DISK_PROGRAMS.get(name, {})
     missing = [f"{program} ({package})" for program, package in wanted.items() if not has_program(root, program)]
     if missing:
         names = " and ".join(f'"{module}"' for module in settings.network)

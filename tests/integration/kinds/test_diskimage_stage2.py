@@ -12,15 +12,51 @@ import pytest
 from integration.sites import Disk
 from integration.support import edit, plan
 from stagewright.release.listing import read_contents
+from stagewright.testing.boot import boot
+from stagewright.testing.results import Report
+from stagewright.testing.script import BootCommand, BootScript, Login
+from stagewright.vm import accel
+from stagewright.vm.machine_spec import FirmwareKind, MachineSpec
 
 pytestmark = pytest.mark.real
 
 
+GROWN = 3 << 30
+
+
+def start(image: Path, folder: Path, firmware: FirmwareKind, *commands: BootCommand) -> Report:
+    """Start a machine from a layer of 3 GiB over an image."""
+    disk = folder / "grown.qcow2"
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", "qcow2", str(disk), str(GROWN)]
+    subprocess.run(words, check=True)
+    spec = MachineSpec(firmware=firmware, memory=768, disk=disk)
+    script = BootScript(login=Login("root"), commands=commands, poweroff=True, seconds=600)
+    return boot(spec, script, folder / "machine", accel.probe())
+
+
 @pytest.mark.boot
-def test_a_disk_image_starts_from_its_own_disk(disk: Disk) -> None:
-    disk.build("disk-boots")
-    report = json.loads((disk.project / "out/disk-boots/result.json").read_text(encoding="utf-8"))
-    assert report["passed"]
+def test_a_disk_image_starts_by_uefi_grows_and_has_its_own_machine_id(disk: Disk, tmp_path: Path) -> None:
+    report = start(
+        disk.project / "out" / "demo-disk-amd64-1.0.qcow2",
+        tmp_path,
+        "uefi",
+        BootCommand(run="cat /proc/sys/kernel/hostname", expect="diskdemo"),
+        BootCommand(run="grep -x '[0-9a-f]*' /etc/machine-id | wc -c", expect="^33"),
+        BootCommand(run="grep ' / ' /proc/mounts", expect="ext4 rw"),
+        BootCommand(run="set -- $(df -k / | tail -1); test $2 -gt 2500000 && echo grown", expect="^grown"),
+        BootCommand(run="touch /written && ls /lib/modules/*/kernel", expect="drivers"),
+        BootCommand(run="cat /etc/fstab", expect="/efi"),
+    )
+    assert report.seconds > 0
+
+
+@pytest.mark.boot
+def test_a_hybrid_disk_starts_by_bios(disk: Disk, tmp_path: Path) -> None:
+    image = disk.project / "out" / "demo-disk-hybrid-amd64-1.0.qcow2"
+    report = start(
+        image, tmp_path, "bios", BootCommand(run="ls -d /sys/firmware/efi || echo by BIOS", expect="^by BIOS")
+    )
+    assert report.seconds > 0
 
 
 def test_a_disk_image_is_described(disk: Disk) -> None:

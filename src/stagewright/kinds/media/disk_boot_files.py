@@ -16,6 +16,7 @@ from stagewright.media.uki import UkiParts, make_uki
 from stagewright.root.sourced import titled_os_release
 
 ESP_LABEL = "ESP"
+_BIOS_MENU = "grub/grub.cfg"  # the core image for BIOS reads this file
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class DiskBoot:
             path.write_text(text, encoding="utf-8")
             os.utime(path, (self.epoch, self.epoch))
             found[name] = path
+        if self.loader.is_bios:
+            found[_BIOS_MENU] = found["EFI/BOOT/grub.cfg"]
         return found
 
     def _uki(self, kernel: BootKernel, words: str, title: str, name: str) -> Path:

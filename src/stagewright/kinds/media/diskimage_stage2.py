@@ -7,7 +7,6 @@ Kernel modules are in the root. No loop device is used.
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,12 +28,17 @@ from stagewright.kinds.media.disk_boot_files import DiskBoot
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import add_modules
 from stagewright.media.arguments import SystemArguments
+from stagewright.media.disk.bios import BiosCode
 from stagewright.media.disk.definitions import Definition, read_definitions, texts_of
+from stagewright.media.disk.filesystem_types import FileSystem
+from stagewright.media.disk.formats import Format, convert
 from stagewright.media.disk.image import BootFiles, DiskSource, DiskWriter
 from stagewright.media.disk.layout_check import check_layout, check_machine
+from stagewright.media.disk.ova import Appliance
 from stagewright.media.disk.setting_values import Verity
 from stagewright.media.efi import EfiArch
-from stagewright.media.loaders import Loader
+from stagewright.media.loaders import BOOT_IMAGE, CORE_IMAGE, Loader
+from stagewright.media.payload import LOADERS
 from stagewright.media.settings import MenuSettings
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.portage.installed import packages_of
@@ -48,10 +52,9 @@ from stagewright.root.budget import Size, parse_size
 from stagewright.root.emulation import machine_of
 from stagewright.root.root import Root
 from stagewright.root.sourced import IDENTIFIERS, values_of
-from stagewright.run import run
 
 FSTAB = "/etc/fstab"
-_LOADERS = (Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.UKI)
+_LOADERS = (Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.GRUB_HYBRID, Loader.UKI)
 _AUTO = "auto"
 
 DiskSize = Annotated[
@@ -73,18 +76,6 @@ _MAKERS = {
 
 VERITY_MODULES = ("stagewright-roothash", "systemd-veritysetup")
 """Modules of dracut that open a verity root: Stagewright's own, or the one for systemd in the initramfs."""
-
-
-class Format(enum.StrEnum):
-    """The format of an image."""
-
-    QCOW2 = "qcow2"
-    RAW = "raw"
-
-    @property
-    def suffix(self) -> str:
-        """The suffix of file names."""
-        return "qcow2" if self is Format.QCOW2 else "img"
 
 
 class DiskContext(ArtifactContext):
@@ -125,13 +116,14 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
     """The partitions: the name of a layout in docs/disks.md, or a folder of the project with definitions (repart.d(5)),
     whose path has a /."""
     format: Annotated[Format, ByValue()] = Format.QCOW2
-    """`qcow2`, compressed with zstd, or `raw`."""
+    """`qcow2` (compressed with zstd), `raw`, `vmdk` (VMware; streamOptimized), `vhd` (Hyper-V), `vdi` (VirtualBox), or
+    `ova`, a vmdk with the description of a machine."""
     size: DiskSize = "8G"
     """The size of the disk, or `auto` for the smallest one. Unused space takes no room on the host."""
     esp: Size | None = None
     """The size of the EFI system partition; default: what the layout says."""
     loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
-    """The boot loader."""
+    """The boot loader. `grub-hybrid` starts by UEFI and BIOS with a layout such as `hybrid`; `uki` is one EFI file."""
     uki: bool = False
     """With systemd-boot: each kernel as one EFI program with its initramfs and arguments, in EFI/Linux."""
     kernel_arguments: SystemArguments = SystemArguments()
@@ -183,8 +175,20 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         except StagewrightError as error:
             yield ("layout",), error
         else:
+            yield from self._bios(definitions)
             if isinstance(payload, LiveStage2):
                 yield from self._missing_modules(definitions, payload)
+
+    def _bios(self, definitions: Sequence[Definition]) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        has_partition = any(one.is_bios_boot for one in definitions)
+        if has_partition and not self.loader.is_bios:
+            what = f"loader: {self.loader} does not start by BIOS, and the layout has a BIOS boot partition"
+            hint = f"set loader to {Loader.GRUB_HYBRID}, or use another layout"
+            yield ("loader",), StagewrightError(Reason.INVALID_VALUE, what, hint=hint)
+        elif self.loader.is_bios and not has_partition:
+            what = f"layout: {self.layout!r} has no BIOS boot partition for {self.loader}"
+            hint = 'set layout = "hybrid", or add a partition to your layout: see docs/disks.md'
+            yield ("layout",), StagewrightError(Reason.INVALID_VALUE, what, hint=hint)
 
     def _missing_modules(
         self, definitions: Sequence[Definition], payload: LiveStage2
@@ -256,17 +260,21 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         _write_fstab(source, root, work)
         mark_root(root.path, work.context.private_channel, work.epoch)
         files.clamp_times(root.upper, work.epoch)
+        if any(one.format is FileSystem.BTRFS for one in source.definitions):
+            work.notice(f"{work.context.file_name}: btrfs: another build of this image has other bytes")
         work.phase("assemble")
         target = work.new_folder("tree") / work.context.file_name
         contents = list_tree(root.path, target, epoch=work.epoch, log=work.log, devices=source.devices)
         raw = target if self.format is Format.RAW else work.folder / "disk.img"
         size = None if self.size == _AUTO else parse_size(self.size)
-        DiskWriter(source).write(self._boot_files(work, source, payload), size, raw)
+        programs = payload / LOADERS / self.loader
+        bios = BiosCode(programs / CORE_IMAGE, programs / BOOT_IMAGE) if self.loader.is_bios else None
+        DiskWriter(source, bios=bios).write(self._boot_files(work, source, payload), size, raw)
         if raw != target:
             work.phase("compress")
-            words = ["qemu-img", "convert", "-c", "-o", "compression_type=zstd", "-f", "raw", "-O", "qcow2"]
-            run([*words, raw, target], log=work.log)
-            raw.unlink()
+            project = work.context.project
+            appliance = Appliance(target.stem, project.name, project.version, efi=not self.loader.is_bios)
+            convert(self.format, raw, target, appliance, work.epoch, work.log)
         work.phase("digest")
         return self.with_manifest(work, target, packages, digest_artifact(target), contents)
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
 from stagewright.media.disk import setting_values as values
 from stagewright.media.disk.filesystem_types import FileSystem
-from stagewright.media.disk.partition_types import role_of
+from stagewright.media.disk.partition_types import BIOS_BOOT, role_of
 from stagewright.media.disk.setting_values import Copy, Encryption, Mount, Verity
 
 SUFFIX = ".conf"
@@ -98,6 +98,11 @@ class Definition(BaseModel):
     def is_esp(self) -> bool:
         """True for the EFI system partition."""
         return self.role == "esp"
+
+    @property
+    def is_bios_boot(self) -> bool:
+        """True for the partition of GRUB for BIOS."""
+        return self.type.lower() == BIOS_BOOT
 
     @property
     def is_root(self) -> bool:

@@ -1,4 +1,7 @@
-"""Programs that make file systems from folders, on files and without loop devices. Equal folders make equal files."""
+"""Programs that make file systems from folders, on files and without loop devices.
+
+Equal folders make equal files, except for btrfs.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.media.disk.contents import Contents
 from stagewright.media.disk.ext4 import make_ext4
 from stagewright.media.disk.filesystem_types import FileSystem
+from stagewright.media.disk.xfs import make_xfs
 from stagewright.root.sandbox import run_host_program
 from stagewright.run import run
 
@@ -38,6 +42,16 @@ def _squashfs(contents: Contents, target: Path, size: int) -> None:
     _run(words, contents, target)
 
 
+def _btrfs(contents: Contents, target: Path, size: int) -> None:
+    """Write btrfs, which is not the same again: mkfs.btrfs 6.2 takes inode numbers and times of this computer."""
+    with target.open("wb") as stream:
+        stream.truncate(size)
+    words = ["mkfs.btrfs", "--quiet", "--force", "--uuid", contents.uuid, "--label", contents.label]
+    words += ["--rootdir", str(contents.tree)] if contents.tree else []
+    reads = [contents.tree] if contents.tree else []
+    run_host_program([*words, target], reads=reads, writes=[target], log=contents.log)
+
+
 def _swap(contents: Contents, target: Path, size: int) -> None:
     with target.open("wb") as stream:
         stream.truncate(size)
@@ -54,8 +68,10 @@ def _run(words: list[str], contents: Contents, target: Path) -> None:
 
 _MAKERS: Mapping[FileSystem, Callable[[Contents, Path, int], None]] = {
     FileSystem.EXT4: make_ext4,
+    FileSystem.XFS: make_xfs,
+    FileSystem.BTRFS: _btrfs,
     FileSystem.EROFS: _erofs,
     FileSystem.SQUASHFS: _squashfs,
     FileSystem.SWAP: _swap,
 }
-_WITH_DEVICES = (FileSystem.EXT4, FileSystem.SQUASHFS)
+_WITH_DEVICES = (FileSystem.EXT4, FileSystem.XFS, FileSystem.SQUASHFS)

@@ -13,6 +13,7 @@ from typing import IO
 
 from stagewright.arch import Machine
 from stagewright.media.disk import partition_table
+from stagewright.media.disk.bios import BiosCode
 from stagewright.media.disk.contents import Contents, identifier
 from stagewright.media.disk.definitions import Definition
 from stagewright.media.disk.file_systems import make_file_system
@@ -112,6 +113,8 @@ class DiskWriter:
     contents: dict[str, Contents] = field(default_factory=dict)
     least: dict[str, int] = field(default_factory=dict)
 
+    bios: BiosCode | None = None
+
     def write(self, boot_files: BootFiles, size: int | None, target: Path) -> list[Partition]:
         """Write the image, of a size in bytes or as small as possible. Raises: BUILD_FAILED if it is too small."""
         source = self.source
@@ -124,6 +127,7 @@ class DiskWriter:
         pair = self.pairs.get(root.verity_match_key or "") if root.verity is Verity.DATA else None
         files = boot_files(source.root_arguments(pair))
         self.least |= {one.name: esp_size(files) for one in source.definitions if one.is_esp}
+        self.least |= {one.name: self.bios.size for one in source.definitions if self.bios and one.is_bios_boot}
         sizes = Sizes.of(source.definitions, self.least, size)
         starts = sizes.starts()
         partitions = [
@@ -137,6 +141,8 @@ class DiskWriter:
         for partition in partitions:
             if part := self._part(partition, files):
                 place(part, target, partition.start, source.log)
+            elif self.bios and partition.definition.is_bios_boot:
+                self.bios.write(target, partition.start, partition.size)
         return partitions
 
     def _prepare(self, one: Definition) -> None:

@@ -71,8 +71,9 @@ def _single(one: Definition) -> Iterator[StagewrightError]:
         yield _error(one, "a partition has the files of one folder only", "write CopyFiles=FOLDER:/ once")
     if one.exclude_files and not one.copy_files:
         yield _error(one, "ExcludeFiles= without CopyFiles=", "remove it")
-    if one.subvolumes and one.format is not FileSystem.BTRFS:
-        yield _error(one, "Subvolumes= needs Format=btrfs", "remove it, or write Format=btrfs")
+    if one.subvolumes:
+        hint = "write MakeDirectories= instead: mkfs.btrfs of Debian 12 makes no subvolumes"
+        yield _error(one, "Subvolumes= is not supported in images", hint)
     if one.encrypt is not Encryption.OFF:
         yield from _encrypted(one)
     if one.is_fixed and one.grow:

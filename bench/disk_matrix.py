@@ -1,0 +1,156 @@
+"""``make disk-matrix``: start a disk image of every layout and format of examples/disks, on a larger disk.
+
+It writes a table in docs/disks.md. Each machine starts twice from the same layer over the image: the first start grows
+the last partition and its file system, the second one must have the same machine id. Two images started once each must
+have different ids. QEMU gets formats that it cannot extend as qcow2, converted by qemu-img.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.matrix import END, ROOT, copy
+from stagewright.errors import StagewrightError
+from stagewright.testing.boot import boot
+from stagewright.testing.results import Report
+from stagewright.testing.script import BootCommand, BootScript, Login
+from stagewright.vm import accel
+from stagewright.vm.machine_spec import MachineSpec
+
+EXAMPLE, PAGE = ROOT / "examples" / "disks", ROOT / "docs" / "disks.md"
+BEGIN = "<!-- matrix: written by make disk-matrix -->\n"
+GROWN = 4 << 30
+"""The size of the disks, in bytes."""
+
+_ID = r"id=([0-9a-f]{32})"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A start of an image: its stage in the example, the firmware, the mount point that grows and its file system."""
+
+    stage: str
+    firmware: Literal["uefi", "bios"] = "uefi"
+    grows: str = "/"
+    file_system: str = "ext4"
+
+    def run(self, image: Path, work: Path, seconds: float = 600) -> tuple[Report, str]:
+        """Start a machine from a larger copy of an image. Return the report and the machine's id."""
+        work.mkdir(parents=True, exist_ok=True)
+        disk = work / "grown.qcow2"
+        if not disk.exists():
+            enlarge(image, disk)
+        spec = MachineSpec(firmware=self.firmware, memory=1024, disk=disk, keep_writes=True)
+        commands = (
+            BootCommand(run="echo id=$(cat /etc/machine-id)", expect=_ID),
+            BootCommand(run=f"grep ' {self.grows} ' /proc/mounts", expect=self.file_system),
+            BootCommand(
+                run=f"set -- $(df -k {self.grows} | tail -1); test $2 -gt 1000000 && echo size=$2",
+                expect="size=[0-9]{7}",
+            ),
+        )
+        script = BootScript(login=Login("root"), commands=commands, poweroff=True, seconds=seconds)
+        report = boot(spec, script, work / "machine", accel.probe())
+        text = report.machine.console.read_text(encoding="utf-8", errors="replace")
+        return report, re.findall(_ID, text)[-1]
+
+
+TRIALS = (
+    Trial("ext4"),
+    Trial("xfs", file_system="xfs"),
+    Trial("btrfs", file_system="btrfs"),
+    Trial("hybrid"),
+    Trial("hybrid", "bios"),
+    Trial("verity", grows="/var"),
+    Trial("ab", grows="/var"),
+    Trial("own", grows="/home", file_system="xfs"),
+    *(Trial(kind) for kind in ("raw", "vmdk", "vhd", "vdi")),
+    Trial("ova", "bios"),
+)
+
+
+def enlarge(image: Path, target: Path) -> None:
+    """Write a qcow2 layer of :data:`GROWN` bytes over an image of any format."""
+    kind = {".img": "raw", ".qcow2": "qcow2"}.get(image.suffix)
+    if kind is None:
+        image, kind = _as_qcow2(image, target.parent), "qcow2"
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", kind, str(target), str(GROWN)]
+    subprocess.run(words, check=True)
+
+
+def _as_qcow2(image: Path, folder: Path) -> Path:
+    if image.suffix == ".ova":
+        with tarfile.open(image) as archive:
+            name = next(name for name in archive.getnames() if name.endswith(".vmdk"))
+            archive.extract(name, folder, filter="data")
+        image = folder / name
+    target = folder / "converted.qcow2"
+    kind = {".vhd": "vpc"}.get(image.suffix, image.suffix[1:])
+    subprocess.run(["qemu-img", "convert", "-f", kind, "-O", "qcow2", str(image), str(target)], check=True)
+    return target
+
+
+def row(trial: Trial, image: Path, work: Path) -> tuple[str, str, bool]:
+    """Run a trial twice. Return its row of the table, the machine's id, and True if it passed."""
+    cells = [trial.stage, image.suffix[1:], trial.firmware, f"{image.stat().st_size >> 20} MiB"]
+    try:
+        report, first = trial.run(image, work)
+        _, second = trial.run(image, work)
+    except StagewrightError as error:
+        print(error, error.detail, sep="\n", file=sys.stderr)
+        return f"| {' | '.join([*cells, 'FAILED', '-'])} |\n", "", False
+    result = "starts, grows, keeps its id" if first == second else "FAILED: another id at the second start"
+    cells += [result, f"{report.machine.milestones['login prompt']:.0f} s"]
+    return f"| {' | '.join(cells)} |\n", first, first == second
+
+
+def main() -> int:
+    """Build the images, start them and write the table; return 1 if a start was not as expected."""
+    parser = argparse.ArgumentParser(prog="python -m bench.disk_matrix", description=__doc__)
+    parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
+    parser.add_argument("--built", type=Path, help="a folder with finished images, to build nothing")
+    parser.add_argument("--only", action="append", default=[], help="a stage of the example; can be repeated")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
+    options = parser.parse_args()
+    chosen = [trial for trial in TRIALS if not options.only or trial.stage in options.only]
+    rows, passed, ids = "", True, []
+    with tempfile.TemporaryDirectory(prefix="disks-", dir="/var/tmp") as name:
+        out = options.built or build(Path(name) / "project", options.store, sorted({one.stage for one in chosen}))
+        for trial in chosen:
+            (image,) = (path for path in out.glob(f"disks-{trial.stage}-*") if path.suffix in _SUFFIXES)
+            work = Path(name) / f"{trial.stage}-{trial.firmware}"
+            text, found, good = row(trial, image, work)
+            shutil.rmtree(work, ignore_errors=True)
+            print(text, end="", flush=True)
+            rows, passed, ids = rows + text, passed and good, [*ids, found]
+    different = len(set(ids)) == len(ids)
+    if not different:
+        print("machines have the same id", file=sys.stderr)
+    before, rest = options.page.read_text(encoding="utf-8").split(BEGIN)
+    head = "| stage | format | firmware | file | result | login after |\n|---|---|---|---|---|---|\n"
+    options.page.write_text(before + BEGIN + head + rows + END + rest.split(END, 1)[1], encoding="utf-8")
+    return 0 if passed and different else 1
+
+
+_SUFFIXES = {".img", ".qcow2", ".vmdk", ".vhd", ".vdi", ".ova"}
+
+
+def build(project: Path, store: Path, stages: list[str]) -> Path:
+    """Build stages of the example, and return the folder with the images."""
+    copy(EXAMPLE, project)
+    words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(store), "build", *stages]
+    subprocess.run(words, check=True)
+    return project / "out"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

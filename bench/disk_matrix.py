@@ -122,7 +122,8 @@ def main() -> int:
     parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
     options = parser.parse_args()
     chosen = [trial for trial in TRIALS if not options.only or trial.stage in options.only]
-    rows, passed, ids = "", True, []
+    rows, passed = "", True
+    ids: list[str] = []
     with tempfile.TemporaryDirectory(prefix="disks-", dir="/var/tmp") as name:
         out = options.built or build(Path(name) / "project", options.store, sorted({one.stage for one in chosen}))
         for trial in chosen:

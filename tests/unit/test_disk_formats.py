@@ -18,6 +18,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.media.disk.bios import BiosCode
 from stagewright.media.disk.formats import Format, convert
 from stagewright.media.disk.ova import Appliance
+from stagewright.vm.disks import check_disk
 
 EPOCH = 1795132800
 MIB = 1 << 20
@@ -113,3 +114,13 @@ def test_code_for_bios_names_the_sector_of_its_partition(tmp_path: Path) -> None
     with pytest.raises(StagewrightError) as caught:
         BiosCode(core, mbr).write(image, MIB, 1024)
     assert caught.value.reason is Reason.BUILD_FAILED
+
+
+@needs_qemu_img
+@pytest.mark.parametrize("kind", [kind for kind in Format if kind not in (Format.RAW, Format.QCOW2)])
+def test_the_command_boot_says_how_to_convert_a_format_that_it_does_not_start(tmp_path: Path, kind: Format) -> None:
+    target = made(tmp_path / "a", kind)
+    with pytest.raises(StagewrightError) as caught:
+        check_disk(target)
+    assert caught.value.reason is Reason.BAD_ARCHIVE
+    assert "qemu-img convert -O qcow2" in caught.value.hint

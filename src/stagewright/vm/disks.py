@@ -145,6 +145,8 @@ def check_disk(image: Path) -> None:
     hint = "name an ISO, a raw or qcow2 disk image, or the folder of a network set"
     if found == "qcow2":
         hint = f"rename it to {image.stem}.qcow2"
+    elif image.suffix == ".ova":
+        hint = f"tar -xf {image.name} {image.stem}-disk1.vmdk, then qemu-img convert -O qcow2 the vmdk"
     elif found in _CONVERTED:
         hint = f"qemu-img convert -O qcow2 {image.name} {image.stem}.qcow2"
     what = f"a file of the format {found}" if found else "no partition table" if any(head) else "empty"

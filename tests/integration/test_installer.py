@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.unit.installer import KERNEL, LOADER, Installer, make_tree, sha256
+from installer import KERNEL, LOADER, Installer, make_tree, sha256
 
 pytestmark = [
     pytest.mark.real,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+import installer
 import pytest
-
-from tests.unit import installer
 
 
 def test_shellcheck_has_no_findings() -> None:

@@ -9,8 +9,8 @@ answer_table() {
 	cat << 'END'
 disk disk
 size size
-overwrite yesno no
 layout layout ext4
+overwrite yesno no
 source source live
 source-type tarball|image|squashfs
 checksum checksum
@@ -203,10 +203,20 @@ check_answers() {
 
 # An image of a disk has its own partitions and settings. A file from elsewhere must be verified.
 check_source_answers() {
-	[ "$answer_source" != live ] || return 0
+	if [ "$answer_source" = live ]; then
+		[ "$users" -gt 0 ] || [ -n "$answer_root_password$answer_root_ssh_key" ] ||
+			answer_error "$1" "no way to log in: the password of root is locked" "write root-password, root-ssh-key or user"
+		return
+	fi
 	[ -n "$answer_source_type" ] || answer_source_type=$(type_of_name "$answer_source")
 	[ -n "$answer_source_type" ] || answer_error "$1" "source: the type of $answer_source is unknown" \
 		"write: source-type = tarball, image or squashfs"
+	if [ "$answer_source_type" = image ]; then
+		settings=$answer_hostname$answer_locale$answer_keymap$answer_timezone$answer_address
+		[ "$users" = 0 ] && [ -z "$settings$answer_root_password$answer_root_ssh_key" ] ||
+			answer_error "$1" "a disk image has its own settings" \
+				"remove hostname, locale, keymap, timezone, address, root-password, root-ssh-key and user"
+	fi
 	[ "$answer_verify" = none ] || [ -n "$answer_checksum$answer_digests$answer_signature" ] ||
 		answer_error "$1" "source: nothing verifies $answer_source" \
 			"write checksum = sha256:HEX, or digests or signature with signing-key, or verify = none"

@@ -122,14 +122,14 @@ find_disk() {
 	matches=$(matching_disks "$1" | tr '\n' ' ')
 	case $matches in
 	'') fail REFUSED "disk $1: not found" "$hint" ;;
-	*' '?*) fail REFUSED "disk $1: several disks have this name ($matches)" "name one that is different: $hint" ;;
+	*' '?*) fail REFUSED "disk $1: several disks have this name (${matches% })" "name one that is different: $hint" ;;
 	esac
 	target=${matches% }
 	same_size "$(disk_bytes "$target")" "$2" ||
 		fail REFUSED "disk $1: $target has $(disk_bytes "$target") bytes, the answers say $2" "$hint"
 	twins=$(twins_of "$target" | tr '\n' ' ')
 	[ -z "$twins" ] || fail REFUSED \
-		"disk $1: $target and $twins have the same serial number ($(disk_serial "$target"))" \
+		"disk $1: $target and ${twins% } have the same serial number ($(disk_serial "$target"))" \
 		"detach all but one of them"
 }
 
@@ -166,7 +166,7 @@ list_disks() {
 				wwn="$(disk_wwn "$one")" disk="$(disk_key "$one")" contents="$(disk_contents "$one")" refused="$refusals"
 			continue
 		fi
-		say "$one  $(human "$(disk_bytes "$one")")  $(disk_model "$one")  serial $(disk_serial "$one")"
+		say "$one  $(describe_disk "$one")"
 		list_lines "holds: " "$(disk_contents "$one")"
 		if [ -n "$refusals" ]; then
 			list_lines "cannot be used: " "$refusals"
@@ -177,6 +177,14 @@ list_disks() {
 		[ -z "$key" ] || say "  disk = $key"
 		[ -z "$key" ] || say "  size = $(disk_bytes "$one")"
 	done
+}
+
+# Size, model and serial number, as far as they are known.
+describe_disk() {
+	text=$(human "$(disk_bytes "$1")")
+	model=$(disk_model "$1")
+	serial=$(disk_serial "$1")
+	echo "$text${model:+, $model}${serial:+, serial $serial}"
 }
 
 list_lines() {

@@ -21,19 +21,19 @@ ask() {
 # ask_secret QUESTION: set reply, typed twice without echo; empty if the person wants none.
 ask_secret() {
 	while :; do
-		printf '%s: ' "$1" >&2
-		hidden_line
+		hidden_line "$1"
 		first=$reply
 		[ -n "$first" ] || return 0
-		printf 'again: ' >&2
-		hidden_line
+		hidden_line again
 		[ "$reply" != "$first" ] || return 0
 		echo "  the two differ" >&2
 	done
 }
 
+# hidden_line QUESTION: read a line that the terminal does not show.
 hidden_line() {
 	stty -echo 2> /dev/null || :
+	printf '%s: ' "$1" >&2
 	IFS= read -r reply || { stty echo 2> /dev/null; fail STOPPED "the input ended" "nothing was written"; }
 	stty echo 2> /dev/null || :
 	echo >&2

@@ -3,9 +3,9 @@
 
 # Read all answers: of the file, of --set, or of a person.
 get_answers() {
-	name=answers
+	answers_name=answers
 	if [ -n "$answers" ]; then
-		name=$answers
+		answers_name=$answers
 		read_answers_from "$answers"
 	fi
 	printf '%s' "$sets" > "$work/sets"
@@ -19,7 +19,7 @@ get_answers() {
 	else
 		default_answers
 		person=no
-		[ "$mode" = undo ] && [ -n "$image" ] || check_answers "$name"
+		[ "$mode" = undo ] && [ -n "$image" ] || check_answers "$answers_name"
 	fi
 	stop_at_answer_errors
 }
@@ -188,7 +188,8 @@ check_space() {
 
 show_plan() {
 	say ""
-	say "Target: $target_name, $(human "$target_bytes")$([ -n "$image" ] || echo ", $(disk_model "$target"), serial $(disk_serial "$target")")"
+	if [ -n "$image" ]; then say "Target: $target_name, $(human "$target_bytes")"
+	else say "Target: $target_name, $(describe_disk "$target")"; fi
 	if [ -n "$state_step" ]; then say "Goes on after the step \"$state_step\" of an interrupted installation."
 	elif [ -n "$lost" ]; then say "THIS WILL BE LOST:"; list_lines "" "$lost"
 	else say "Nothing known is on it."; fi

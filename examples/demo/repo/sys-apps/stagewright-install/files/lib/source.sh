@@ -2,56 +2,67 @@
 # Where the system comes from: the image of the running live system, a tarball, a squashfs, or an image of a disk.
 
 # Find what can be found before anything is written. Sets source_tree, or source_file for a file that is here.
+# live_tree is the tree of the running live system, which has a kernel for sources without one.
 open_source() {
-	source_tree= source_file=
+	source_tree= source_file= live_tree=
+	if [ "$answer_source" = live ] || [ -z "$image" ]; then find_live_tree; fi
 	case $answer_source in
 	live)
-		find_live_tree
-		[ -n "$source_tree" ] || fail SOURCE "source live: this system does not run from a read-only image" \
+		[ -n "$live_tree" ] || fail SOURCE "source live: this system does not run from a read-only image" \
 			"write source = a path or an address"
-		live_tree=$source_tree ;;
+		source_tree=$live_tree ;;
 	/*)
-		[ -r "$answer_source" ] || fail SOURCE "source $answer_source: not found"
+		[ -r "$answer_source" ] || fail SOURCE "source $answer_source: not found" "look at the path"
 		source_file=$answer_source
 		verify_file "$source_file"
 		[ "$answer_source_type" != squashfs ] || mount_source "$source_file" ;;
-	*) [ "$answer_source_type" != image ] || [ -z "$answer_signature" ] ||
-		fail ANSWERS "source: an image from the network needs checksum or digests, because it is written while it comes" ;;
+	*) [ "$answer_source_type" != image ] || [ -z "$answer_signature" ] || [ -n "$answer_digests" ] ||
+		fail ANSWERS "source: an image from the network needs checksum or digests, because it is written while it comes" \
+			"write checksum = sha256:HEX" ;;
 	esac
-	[ -n "${live_tree:-}" ] || (find_live_tree > /dev/null 2>&1)
 }
 
-# Set source_tree to the read-only tree below the running system, or to nothing.
+# Set live_tree to the read-only tree below the running system, or to nothing.
 find_live_tree() {
-	lower=$(awk '$5 == "/" && / - overlay / { print $NF }' /proc/self/mountinfo | tail -n 1 | tr , '\n' | sed -n 's/^lowerdir=//p')
+	below=$(awk '$5 == "/"' /proc/self/mountinfo | tail -n 1)
+	type=${below##* - }
+	case ${type%% *} in
+	overlay) ;;
+	squashfs | erofs | nfs | nfs4) bind_root; return ;;
+	*) return 0 ;;
+	esac
+	lower=$(echo "${below##* }" | tr , '\n' | sed -n 's/^lowerdir=//p')
 	lower=${lower##*:}
-	if [ -n "$lower" ] && [ -d "$lower/usr" ]; then source_tree=$lower; return; fi
+	if [ -n "$lower" ] && [ -d "$lower/usr" ]; then live_tree=$lower; return; fi
 	for place in $(awk '/ - (squashfs|erofs) / { print $5 }' /proc/self/mountinfo); do
-		[ -d "$place/usr" ] && [ -d "$place/etc" ] || continue
-		if [ "$place" = / ]; then bind_root; else source_tree=$place; fi
-		return
+		if [ -d "$place/usr" ] && [ -d "$place/etc" ]; then live_tree=$place; return; fi
 	done
 	for device in "$sysfs"/block/loop* "$sysfs"/block/dm-* "$sysfs"/block/nbd* "$sysfs"/block/ram*; do
 		device=/dev/${device##*/}
 		[ -b "$device" ] || continue
-		case $(probe "$device") in squashfs* | erofs*) mount_source "$device"; return ;; esac
+		case $(probe "$device") in squashfs* | erofs*) mount_image "$device" live; live_tree=$work/live; return ;; esac
 	done
-	! awk '$5 == "/"' /proc/self/mountinfo | tail -n 1 | grep -Eq ' - nfs4? ' || bind_root
 }
 
-# The root without what is mounted in it.
+# The root without what is mounted in it, read-only.
 bind_root() {
-	mkdir -p "$work/source"
-	run mount --bind / "$work/source"
-	at_end unmount "$work/source"
-	source_tree=$work/source
+	mkdir -p "$work/live"
+	run mount --bind / "$work/live"
+	at_end unmount "$work/live"
+	run mount -o remount,ro,bind "$work/live"
+	live_tree=$work/live
+}
+
+# mount_image FILE NAME: mount an image read-only at the folder NAME of this program.
+mount_image() {
+	mkdir -p "$work/$2"
+	type=$(probe "$1")
+	run mount -o ro -t "${type%% *}" "$1" "$work/$2"
+	at_end unmount "$work/$2"
 }
 
 mount_source() {
-	mkdir -p "$work/source"
-	type=$(probe "$1")
-	run mount -o ro -t "${type%% *}" "$1" "$work/source"
-	at_end unmount "$work/source"
+	mount_image "$1" source
 	source_tree=$work/source
 }
 
@@ -157,7 +168,6 @@ copy_source() {
 	if [ -z "$source_tree" ] && [ -z "$source_file" ]; then
 		mkdir -p "$root/.stagewright-install"
 		source_file=$root/.stagewright-install/source
-		[ "$answer_source_type" = tarball ] || [ "$answer_source_type" = squashfs ] || :
 		say "  downloading $answer_source"
 		[ -e "$source_file.whole" ] || fetch "$answer_source" "$source_file"
 		: > "$source_file.whole"
@@ -174,7 +184,7 @@ copy_source() {
 	fi
 	stop_progress
 	case $source_file in "$root"/*)
-		[ -z "$source_tree" ] || { umount "$source_tree"; source_tree=; }
+		[ -z "$source_tree" ] || { run unmount "$source_tree"; source_tree=; }
 		rm -rf "$root/.stagewright-install" ;;
 	esac
 	for folder in dev proc sys run tmp; do mkdir -p "$root/$folder"; done

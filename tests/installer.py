@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FILES = Path(__file__).parents[2] / "examples/demo/repo/sys-apps/stagewright-install/files"
+FILES = Path(__file__).parents[1] / "examples/demo/repo/sys-apps/stagewright-install/files"
 PROGRAM = FILES / "stagewright-install"
 SHELLS = ("dash", "busybox ash")
 KERNEL = b"the kernel" * 1000
@@ -73,7 +73,8 @@ class Installer:
     def layout(self, **parts: str) -> Path:
         """Make a small layout: an EFI system partition, and a partition for each type with its settings."""
         folder = self.folder / "layout"
-        folder.mkdir(exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         esp = "[Partition]\nType=esp\nLabel=esp\nFormat=vfat\nSizeMinBytes=40M\nSizeMaxBytes=40M\n"
         (folder / "10-esp.conf").write_text(esp, "utf-8")
         for number, (kind, lines) in enumerate(parts.items(), 2):

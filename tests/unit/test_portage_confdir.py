@@ -192,6 +192,16 @@ def test_parallel_jobs_depend_on_cores_and_memory(cores: int, memory: int, expec
     assert ParallelJobs.of(cores, memory) == ParallelJobs(*expected)
 
 
+def test_a_build_gets_no_more_compilers_than_its_memory_allows(tmp_path: Path, repos: list[Repository]) -> None:
+    """A big package on a machine with many cores and little memory must not exhaust it."""
+    for cores, memory, make in ((64, 8 << 10, 4), (2, 64 << 10, 2), (16, 1 << 10, 1)):
+        jobs = ParallelJobs.of(cores, memory)
+        assert jobs.make * jobs.packages * 2048 <= max(memory, 2048)
+        folder = assemble_confdir(tmp_path / f"etc{cores}", PortageSettings(), [], repos, jobs)
+        written = "".join(path.read_text(encoding="utf-8") for path in sorted((folder / "make.conf").glob("*")))
+        assert f'MAKEOPTS="-j{make}"' in written
+
+
 def test_files_of_packages_are_not_newer_than_the_time_stamp(tmp_path: Path, repos: list[Repository]) -> None:
     """Portage reads the bashrc before it makes a package. That of the project is read first."""
     confdir, image = tmp_path / "mine", tmp_path / "image"

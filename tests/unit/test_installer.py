@@ -9,6 +9,7 @@ import installer
 import pytest
 
 
+@pytest.mark.slow
 def test_shellcheck_has_no_findings() -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("NOT TESTED: shellcheck is not installed")

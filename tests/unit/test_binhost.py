@@ -127,7 +127,7 @@ def test_secrets_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_which_hosts_a_stage_sees(tmp_path: Path) -> None:
     more = '[stages.one]\nextends = "system"\nbinhosts = ["near"]\n[stages.none]\nextends = "system"\nbinhosts = []\n'
     nodes = graph(tmp_path, more).nodes
-    far = BinhostDescription(name="far", uri="https://example.org/far", priority=3)
+    far = BinhostDescription(name="far", uri="https://example.org/far", priority=3, signed=False)
     near = BinhostDescription(name="near", uri="https://example.org/near", priority=0)
 
     def hosts(name: str) -> tuple[BinhostDescription, ...]:

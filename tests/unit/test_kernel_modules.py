@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from pydantic import ValidationError
 from roots import as_root, make_root
 
-from stagewright.kernel.modules import KernelSettings, rebuild_modules
+from stagewright.kernel.find import find_image
+from stagewright.kernel.modules import KernelSettings, SystemKernel, configure_installation, rebuild_modules
 from stagewright.portage.emerge import Portage
 from stagewright.root.root import Root
 
@@ -41,6 +43,76 @@ def root_with(path: Path, *, counter: int, built: float, fits: str = V) -> Root:
             "var/db/pkg/sys-fs/zfs-1/BUILD_TIME": f"{int(built)}\n",
         },
     )
+
+
+UKIFY = "layout=uki\ninitrd_generator=dracut\nuki_generator=ukify\n"
+DRACUT = "layout=uki\ninitrd_generator=dracut\nuki_generator=dracut\n"
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {}),
+        ({"layout": "grub"}, {"install.conf": "layout=grub\ninitrd_generator=dracut\nuki_generator=none\n"}),
+        (
+            {"layout": "uki", "cmdline": "root=A"},
+            {"install.conf": UKIFY, "cmdline": "root=A\n", "entry-token": "gentoo\n"},
+        ),
+        (
+            {"layout": "uki", "cmdline": "quiet", "uki_generator": "dracut"},
+            {"install.conf": DRACUT, "cmdline": "quiet\n", "entry-token": "gentoo\n", "cmdline.d": "quiet\n"},
+        ),
+        (
+            {"layout": "bls", "cmdline": "", "initrd_generator": "none"},
+            {
+                "install.conf": "layout=bls\ninitrd_generator=none\nuki_generator=none\n",
+                "cmdline": "\n",
+                "entry-token": "gentoo\n",
+            },
+        ),
+    ],
+)
+def test_kernels_are_installed_as_the_project_says(
+    tmp_path: Path, settings: dict[str, str], expected: dict[str, str]
+) -> None:
+    """Each generator is named, so that none runs because of a USE flag of installkernel."""
+    root = make_root(tmp_path, {"etc/os-release": 'NAME=Gentoo\nID="gentoo"\n'})
+    configure_installation(SystemKernel(**settings), root, 1000)
+    found = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "etc").glob("kernel/*")}
+    found |= {path.parent.name: path.read_text(encoding="utf-8") for path in (tmp_path / "etc").glob("cmdline.d/*")}
+    assert found == expected
+
+
+@as_root
+def test_an_entry_token_of_the_root_stays(tmp_path: Path) -> None:
+    root = make_root(tmp_path, {"etc/kernel/entry-token": "mine\n"})
+    configure_installation(SystemKernel(layout="bls", cmdline="quiet"), root, 1000)
+    assert (tmp_path / "etc/kernel/entry-token").read_text(encoding="utf-8") == "mine\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"layout": "uki"}, "cmdline"),
+        ({"layout": "bls"}, "cmdline"),
+        ({"layout": "efistub"}, "cmdline"),
+        ({"initrd_generator": "none"}, "layout"),
+        ({"uki_generator": "ukify", "layout": "grub"}, "layout uki"),
+        ({"cmdline": "two\nlines"}, "invalid value"),
+    ],
+)
+def test_settings_of_kernel_installation_that_do_not_fit_are_refused(settings: dict[str, str], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        SystemKernel(**settings)
+
+
+@as_root
+@pytest.mark.parametrize("place", ["lib/modules/6.6.0/vmlinux", "boot/vmlinux-6.6.0"])
+def test_machines_that_start_vmlinux_have_it_as_their_image(tmp_path: Path, place: str) -> None:
+    """ppc64, sparc and hppa have no compressed image (dist-kernel-utils.eclass)."""
+    root = make_root(tmp_path, {place: "elf"})
+    assert find_image(root, V, "root") == f"/{place}"
 
 
 @as_root

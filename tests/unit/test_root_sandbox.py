@@ -178,6 +178,23 @@ print(*found, sep=chr(10))
 """
 
 
+def test_the_arguments_of_this_kernel_do_not_reach_a_build(tmp_path: Path) -> None:
+    """installkernel and kernel-install(8) would write them into boot entries."""
+    assert len(Path("/proc/cmdline").read_text(encoding="utf-8")) > 1
+    assert make_box(tmp_path / "box").root.ask("/bin/cat", "/proc/cmdline") == "\n"
+
+
+@pytest.mark.parametrize("target", ["../run/systemd/resolve/stub-resolv.conf", "../var/lib/dhcp/resolv.conf"])
+def test_a_link_resolv_conf_does_not_keep_commands_from_the_network(tmp_path: Path, target: str) -> None:
+    """The first link is the documented setup of systemd-resolved; its target exists on a running machine only."""
+    box = make_box(tmp_path)
+    (box.path / "etc/resolv.conf").symlink_to(target)
+    said: list[str] = []
+    box.root.run("/bin/cat", "/etc/resolv.conf", network=True, on_line=said.append)
+    assert any(line.startswith("nameserver") for line in said)
+    assert (box.path / "etc/resolv.conf").is_symlink()
+
+
 def test_proc_neither_shows_nor_changes_the_machine(tmp_path: Path) -> None:
     box = make_box(tmp_path)
     before = box.python_old(PROC).splitlines()

@@ -146,3 +146,18 @@ def test_files_of_confdirs_are_for_the_build_only_by_default(tmp_path: Path) -> 
     work = FakeWork(files={"portage": tmp_path / "confdir"}).work
     ship_configuration(Stage2(root="seed", confdir=["portage"]), root, cast("Portage", None), work)
     assert [path.name for path in (root.path / "etc/portage").iterdir()] == ["make.conf"]
+
+
+@pytest.mark.parametrize(("shape", "signed"), [("file", True), ("folder", True), ("file", False)])
+def test_a_system_takes_signed_packages_of_its_host(tmp_path: Path, shape: str, signed: bool) -> None:
+    place = "etc/portage/make.conf" if shape == "file" else "etc/portage/make.conf/mine"
+    root = root_with(tmp_path, {place: 'USE="x"'})
+    stage = Stage2(root="seed", binrepo="https://example.org/packages", binrepo_signed=signed)
+    ship_configuration(stage, root, cast("Portage", None), FakeWork().work)
+    conf = (tmp_path / "etc/portage/binrepos.conf/gentoo.conf").read_text(encoding="utf-8")
+    assert conf.startswith("[gentoo]\n")
+    assert "location = /var/cache/binhost/gentoo\n" in conf
+    assert f"verify-signature = {str(signed).lower()}\n" in conf
+    written = place if shape == "file" else "etc/portage/make.conf/binhost"
+    text = (tmp_path / written).read_text(encoding="utf-8") if (tmp_path / written).exists() else ""
+    assert ('FEATURES="${FEATURES} binpkg-request-signature"' in text.splitlines()) is signed

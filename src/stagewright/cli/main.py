@@ -36,6 +36,7 @@ COMMANDS = {
     "fetch": "stagewright.cli.fetch",
     "check": "stagewright.cli.check",
     "seeds": "stagewright.cli.seeds",
+    "keys": "stagewright.cli.keys",
     "doctor": "stagewright.cli.doctor",
     "firmware": "stagewright.cli.firmware",
     "clean": "stagewright.cli.clean",

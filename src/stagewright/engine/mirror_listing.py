@@ -11,6 +11,7 @@ from stagewright.fetch.openpgp import keyring as keyring_of
 from stagewright.kinds.seeds.mirror import MirrorSeed
 from stagewright.project.model import Project
 from stagewright.seeds import gentoo
+from stagewright.seeds.gentoo_keys import existing_keyring
 from stagewright.temporary import temporary_folder
 
 
@@ -54,10 +55,10 @@ def list_mirror(project: Project | None, request: ListingRequest) -> MirrorListi
     arch = request.arch or (first and gentoo.directory(first.variant, first.arch)) or default
     mirrors = request.mirrors or (first.mirrors if first else [gentoo.DEFAULT_MIRROR])
     keys = request.keys or (first.keys if first else gentoo.RELEASE_KEYS)
-    own = project.path(first.keyring) if project and first and first.keyring else gentoo.KEYRING
+    own = project.path(first.keyring) if project and first and first.keyring else None
     with (
         temporary_folder("seeds") as folder,
-        keyring_of([gentoo.existing_keyring(request.keyring or own)], keys) as trusted,
+        keyring_of([existing_keyring(request.keyring or own)], keys) as trusted,
     ):
         tarballs = gentoo.ReleaseMirror(list(mirrors), gentoo.folder_of(arch), trusted, folder).listing()
     pins = project.lock.seeds if project else {}

@@ -18,6 +18,7 @@ from stagewright.engine import pins
 from stagewright.engine.asked_pins import Ask, asked_pins
 from stagewright.engine.build import BuildOptions, BuildResult, Outputs, build_nodes, failures
 from stagewright.engine.doctor import Check, examine_nodes
+from stagewright.engine.doctor_keys import keyring_checks
 from stagewright.engine.enter import enter
 from stagewright.engine.fetching import FetchResult, fetch_sources
 from stagewright.engine.outputs import FOLDER, publish
@@ -168,7 +169,8 @@ class Session:
     def doctor(self) -> list[Check]:
         """Return every check of this machine for building the whole project."""
         with asked_pins(self.graph, self._workspace.ask):
-            return examine_nodes(self.store, self.graph, self.project.repos.values())
+            checks = examine_nodes(self.store, self.graph, self.project.repos.values())
+        return [*checks, *keyring_checks(self.project)]
 
     # pins
 

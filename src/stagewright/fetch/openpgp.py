@@ -204,7 +204,9 @@ class Keyring:
 
 
 _DISCARDED = "the file was discarded: try another mirror, and report this one"
-_RENEW = "put the current keys of the signer into the keyring"
+_RENEW = (
+    "put the current keys of the signer into the keyring; Gentoo's: stagewright keys fetch, also if they were prolonged"
+)
 _TRUST = "to trust this key, add its fingerprint to `keys` and the key to the keyring"
 
 
@@ -235,11 +237,26 @@ def keyring(files: Iterable[Path], fingerprints: Iterable[str] = ()) -> Iterator
         yield Keyring(home, frozenset(present))
 
 
-def _public_keys(file: Path, home: _Home) -> list[str]:
-    """Return the fingerprints of the primary keys in a file. Raises ``INVALID_VALUE`` for no keys or secret keys."""
+def key_listing(file: Path) -> str:
+    """Return gpg's listing of the keys in a file (doc/DETAILS of GnuPG).
+
+    Raises ``INVALID_VALUE`` for no keys or secret keys.
+    """
+    with temporary_folder("gnupg") as folder, _Home.open(folder) as home:
+        listing = _listing(file, home)
+    checked_keys(listing, file)
+    return listing
+
+
+def _listing(file: Path, home: _Home) -> str:
     # Without the options of the home, gpg makes the trustdb that it needs to show a key which is no longer valid.
     options = ["--no-options", "--batch", "--no-tty", "--with-colons"]
-    return checked_keys(home.gpg(*options, "--show-keys", file, check=False).stdout, file)
+    return home.gpg(*options, "--show-keys", file, check=False).stdout
+
+
+def _public_keys(file: Path, home: _Home) -> list[str]:
+    """Return the fingerprints of the primary keys in a file. Raises ``INVALID_VALUE`` for no keys or secret keys."""
+    return checked_keys(_listing(file, home), file)
 
 
 def checked_keys(listing: str, file: Path | str, name: str = "keyring") -> list[str]:

@@ -20,7 +20,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.build import build_with_genkernel, build_with_make
 from stagewright.kernel.configure import KernelSources, check_build_tools, check_configuration, configure
 from stagewright.kernel.features import LiveRequirements
-from stagewright.kernel.modules import SOURCES, KernelSettings, install_kernel
+from stagewright.kernel.modules import INSTALL_CONF, SOURCES, KernelSettings, install_conf, install_kernel
 from stagewright.portage.confdir import CCACHE_ENV
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB
@@ -184,6 +184,8 @@ def compile_kernel(
 def provide_kernel(settings: Kernel, environment: KernelEnvironment) -> str:
     """Install a kernel that is not from sources, unless the environment has it. Return its version."""
     root, portage, epoch = environment.root, environment.portage, environment.epoch
+    if settings.package:  # the payload has its own initramfs, and this root is not shipped
+        files.write_file(root.path, INSTALL_CONF, install_conf("compat", "none", "none"), epoch=epoch)
     if settings.config and settings.package:
         _install_configured(settings.package, environment.files[settings.config], environment)
     return install_kernel(settings, root, portage, epoch)

@@ -18,11 +18,16 @@ IMAGES = (
     "/boot/kernel-{version}",
     "/boot/kernel-genkernel-x86_64-{version}",
     "/boot/kernel-genkernel-arm64-{version}",
+    "/boot/vmlinux-{version}",
+    "/lib/modules/{version}/vmlinux",
     "/usr/src/linux-{version}/arch/x86/boot/bzImage",
     "/usr/src/linux-{version}/arch/arm64/boot/vmlinuz.efi",
     "/usr/src/linux-{version}/arch/arm64/boot/Image",
 )
-"""Paths where packages and tools install a kernel image. On arm64 ``vmlinuz.efi`` unpacks itself (CONFIG_EFI_ZBOOT)."""
+"""Paths where packages and tools install a kernel image. On arm64 ``vmlinuz.efi`` unpacks itself (CONFIG_EFI_ZBOOT).
+
+On ppc64, sparc and hppa, machines start ``vmlinux`` itself (dist-kernel-utils.eclass).
+"""
 
 _GZIP, _EFI_PROGRAM = b"\x1f\x8b", b"MZ"
 """First bytes of gzip files (RFC 1952) and of EFI programs (PE format)."""

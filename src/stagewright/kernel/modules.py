@@ -7,19 +7,25 @@ which order packages were merged (COUNTER).
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB
-from stagewright.project.fields import Atom, Section
+from stagewright.project.fields import Atom, ByValue, Matching, Section
 from stagewright.root import files
 from stagewright.root.files import names_in
 from stagewright.root.root import Root
+from stagewright.root.sourced import values_of
 from stagewright.untrusted import number, read_root_text
 
 MODULES = "/lib/modules"
@@ -40,6 +46,87 @@ class KernelSettings(Section):
     """Which kernel to use if the root has several: the name of its folder in /lib/modules."""
     rebuild_modules: bool = True
     """Rebuild packages with kernel modules that were built for another kernel, as `emerge @module-rebuild` does."""
+
+
+class KernelLayout(enum.StrEnum):
+    """How kernel-install(8) and Gentoo's installkernel arrange kernels in /boot."""
+
+    BLS = "bls"
+    COMPAT = "compat"
+    EFISTUB = "efistub"
+    GRUB = "grub"
+    UKI = "uki"
+
+    @property
+    def needs_cmdline(self) -> bool:
+        """True if installing a kernel writes its arguments to a boot entry or an image."""
+        return self not in (KernelLayout.COMPAT, KernelLayout.GRUB)
+
+    @property
+    def named_by_token(self) -> bool:
+        """True if names of files in /boot begin with the entry token, by default the machine id."""
+        return self in (KernelLayout.BLS, KernelLayout.UKI)
+
+
+class SystemKernel(KernelSettings):
+    """The kernel of a system, and how kernels are installed in it: in the build, and later on the machine."""
+
+    cmdline: Annotated[str, Matching(r"[^\x00-\x1f\x7f]*", "one line")] | None = None
+    """The kernel arguments, in /etc/kernel/cmdline: for boot entries and unified kernel images."""
+    layout: Annotated[KernelLayout, ByValue()] | None = None
+    """The layout of /boot, in /etc/kernel/install.conf: bls (systemd-boot), uki, efistub, grub or compat. `bls`, `uki`
+    and `efistub` need `cmdline`. Default: what the root's installkernel was built for."""
+    initrd_generator: Literal["booster", "dracut", "mkinitcpio", "none", "ugrd"] = "dracut"
+    """With `layout`: the program that makes the initramfs when a kernel is installed."""
+    uki_generator: Literal["dracut", "mkinitcpio", "none", "ugrd", "ukify"] | None = None
+    """With `layout`: the program that makes unified kernel images. Default: `ukify` for the layout uki, else `none`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> SystemKernel:
+        if self.layout and self.layout.needs_cmdline and self.cmdline is None:
+            facts = {"layout": self.layout.value, "hint": 'write cmdline = "...", such as "root=LABEL=root rw"'}
+            raise PydanticCustomError("kernel", "layout `{layout}` needs the kernel arguments in `cmdline`", facts)
+        for name in ("initrd_generator", "uki_generator"):
+            if name in self.model_fields_set and self.layout is None:
+                facts = {"name": name, "hint": "set `layout`"}
+                raise PydanticCustomError("kernel", "`{name}` has no effect without `layout`", facts)
+        if self.uki_generator not in (None, "none") and self.layout is not KernelLayout.UKI:
+            raise PydanticCustomError("kernel", "`uki_generator` is for the layout uki", {"hint": 'layout = "uki"'})
+        return self
+
+    @property
+    def install_conf(self) -> str | None:
+        """The text of /etc/kernel/install.conf, or None without ``layout``."""
+        if self.layout is None:
+            return None
+        uki = self.uki_generator or ("ukify" if self.layout is KernelLayout.UKI else "none")
+        return install_conf(self.layout, self.initrd_generator, uki)
+
+
+INSTALL_CONF = "/etc/kernel/install.conf"
+CMDLINE, CMDLINE_D = "/etc/kernel/cmdline", "/etc/cmdline.d/kernel.conf"
+ENTRY_TOKEN = "/etc/kernel/entry-token"  # noqa: S105  the beginning of file names
+
+
+def install_conf(layout: str, initrd_generator: str, uki_generator: str) -> str:
+    """Return the text of an install.conf of kernel-install(8). It replaces that of /usr/lib/kernel as a whole."""
+    return f"layout={layout}\ninitrd_generator={initrd_generator}\nuki_generator={uki_generator}\n"
+
+
+def configure_installation(settings: SystemKernel, root: Root, epoch: int) -> None:
+    """Write the files in /etc/kernel, before a kernel is installed.
+
+    The entry token is the ``ID`` of os-release(5): the machine id differs in each build, and is not shipped.
+    """
+    if settings.cmdline is not None:
+        files.write_file(root.path, CMDLINE, f"{settings.cmdline}\n", epoch=epoch)
+        if settings.uki_generator == "dracut":  # dracut reads no /etc/kernel/cmdline
+            files.write_file(root.path, CMDLINE_D, f"{settings.cmdline}\n", epoch=epoch)
+    if text := settings.install_conf:
+        files.write_file(root.path, INSTALL_CONF, text, epoch=epoch)
+    if settings.layout and settings.layout.named_by_token and not files.exists(root.path, ENTRY_TOKEN):
+        release = values_of(files.read_file(root.path, "/etc/os-release") or "", ["ID"])
+        files.write_file(root.path, ENTRY_TOKEN, f"{release.get('ID') or 'linux'}\n", epoch=epoch)
 
 
 @dataclass(frozen=True)

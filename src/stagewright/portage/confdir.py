@@ -74,7 +74,7 @@ FEATURES = (
 """FEATURES that every build needs. They are added to those of profile, confdirs and stage, and win over them."""
 
 NO_SANDBOX = ("-sandbox", "-usersandbox")
-"""FEATURES in a root without sys-apps/sandbox. bubblewrap isolates the whole build in any root."""
+"""FEATURES in a root without sys-apps/sandbox, which Portage uses by default. bubblewrap isolates any build."""
 
 FIXED = {
     "DISTDIR": DISTDIR,
@@ -117,12 +117,10 @@ def assemble_confdir(
     repos: Sequence[Repository],
     parallel: ParallelJobs,
     more: Mapping[str, str] | None = None,
-    *,
-    sandbox: bool = False,
 ) -> Path:
     """Write the configuration into ``folder``, with ``more`` variables that the build needs, and return it.
 
-    ``sandbox`` is True if the root has sys-apps/sandbox. Raises ``MISSING_FILE`` if no repository has the profile,
+    Raises ``MISSING_FILE`` if no repository has the profile,
     ``INVALID_VALUE`` if confdirs do not fit together.
     """
     folder.mkdir()
@@ -135,7 +133,7 @@ def assemble_confdir(
         (folder / "bashrc").rename(folder / "bashrc.project")
     (folder / "bashrc").write_text(_BASHRC, encoding="utf-8")
     (files / "90-stage").write_text(make_conf(_of_stage(settings)), encoding="utf-8")
-    (files / BUILD).write_text(make_conf(build_variables(more or {}, sandbox=sandbox)), encoding="utf-8")
+    write_build_variables(folder, more or {}, sandbox=False)
     if (folder / "repos.conf").is_symlink():
         (folder / "repos.conf").unlink()
     (folder / "repos.conf").mkdir(exist_ok=True)
@@ -156,10 +154,14 @@ def _defaults(parallel: ParallelJobs) -> dict[str, str]:
     }
 
 
-def build_variables(more: Mapping[str, str], *, sandbox: bool) -> dict[str, str]:
-    """Return the variables of the last file of make.conf, see :data:`FIXED`."""
+def write_build_variables(folder: Path, more: Mapping[str, str], *, sandbox: bool) -> None:
+    """Write the file of make.conf with the variables that the build needs, :data:`FIXED` and ``more``.
+
+    ``sandbox`` is True if the root has sys-apps/sandbox.
+    """
     features = " ".join(["${FEATURES}", *(() if sandbox else NO_SANDBOX), *FEATURES])
-    return {**FIXED, "FEATURES": features, **more}
+    text = make_conf({**FIXED, "FEATURES": features, **more})
+    (folder / "make.conf" / BUILD).write_text(text, encoding="utf-8")
 
 
 def _of_stage(settings: PortageSettings) -> dict[str, str]:

@@ -18,9 +18,6 @@ _FLAGS = ("COMMON_FLAGS", "CFLAGS", "CXXFLAGS", "FCFLAGS", "FFLAGS", "RUSTFLAGS"
 _NATIVE = re.compile(r"-(?:march|mtune|mcpu)=native|target-cpu=native")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
 
-_ON = frozenset({"sandbox", "usersandbox"})
-"""FEATURES that a build keeps if the root has sys-apps/sandbox."""
-
 
 def shape_problems(confdirs: Mapping[str, Path]) -> Iterator[StagewrightError]:
     """Yield an error for each name that is a file in one confdir and a folder in another, and cannot be both.
@@ -57,7 +54,7 @@ def make_conf_notes(shown: str, confdir: Path) -> Iterator[str]:
         fixed = sorted(set(FIXED) & set(found))
         if fixed:
             yield f"{name}: builds set {', '.join(fixed)} themselves"
-        off = sorted({word for word in found.get("FEATURES", "").split() if f"-{word}" in FEATURES} - _ON)
+        off = sorted({word for word in found.get("FEATURES", "").split() if f"-{word}" in FEATURES})
         if off:
             yield f"{name}: builds switch off FEATURES {', '.join(off)}"
         native = [flag for flag in _FLAGS if _NATIVE.search(found.get(flag, ""))]

@@ -96,9 +96,16 @@ def _merge_make_conf(source: Path, target: Path, number: int) -> None:
         below = Path(folder).relative_to(source)
         (own / below).mkdir(exist_ok=True)
         for name in (*names, *(name for name in folders if (Path(folder) / name).is_symlink())):
-            for earlier in sorted(target.glob("5??-*")):
-                (earlier / below / name).unlink(missing_ok=True)
+            _remove_earlier(target, below / name)
             shutil.copy(Path(folder) / name, own / below / name, follow_symlinks=False)
+
+
+def _remove_earlier(target: Path, name: Path) -> None:
+    """Remove a file of earlier confdirs. A link to a folder is not followed: it could lead anywhere."""
+    for earlier in sorted(target.glob("5??-*")):
+        above = [earlier / folder for folder in name.parents]
+        if not any(folder.is_symlink() for folder in above) and not (earlier / name).is_dir():
+            (earlier / name).unlink(missing_ok=True)
 
 
 def _make_folder(place: Path, name: str, source: Path) -> None:

@@ -20,6 +20,7 @@ from stagewright.portage.manifests import Manifests
 from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository
 from stagewright.portage.scripts import QUIET, ask_script, last_line
+from stagewright.portage.unowned import regular_files, unowned_error, unowned_files, unowned_notice
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import NO_ROOM
@@ -91,6 +92,9 @@ class Portage:
     binpkgs: BinaryPackages | None = None  # the cache of binary packages built here
     binhosts: Binhosts | None = None  # binary packages of other machines
     fetch_binds: tuple[Bind, ...] = ()
+    strict: bool = False  # files that no package owns are an error
+    unowned: Sequence[str] = ()  # patterns of files that need no owner
+    on_notice: Callable[[str], None] = lambda _: None
     on_phase: Callable[[str], None] = lambda _: None
     on_progress: EmergeProgress = lambda *_: None
     merged: set[str] = field(default_factory=set)  # packages that were merged so far (category/name-version)
@@ -122,12 +126,26 @@ class Portage:
             self.on_phase("fetch")
             self._fetch([*words[:1], "--fetchonly", *words[1:]], env)
         self.on_phase("install" if binary else "build")
-        try:
-            self._run(words, env)
-        finally:
-            self._cache_packages()
+        with self._finding_unowned(target):
+            try:
+                self._run(words, env)
+            finally:
+                self._cache_packages()
         if self.binhosts and target != "/":
             self.root.run("rm", "-rf", f"{target}{INDEXES}")
+
+    @contextlib.contextmanager
+    def _finding_unowned(self, target: str) -> Iterator[None]:
+        """Report the files that packages leave and do not own. Raises: BUILD_FAILED if the stage is strict."""
+        folders = [bind.source for bind in self.root.binds if bind.target == target]
+        root, upper = (folders[-1], folders[-1]) if folders else (self.root.path, self.root.upper)
+        before = regular_files(upper)
+        yield
+        files = unowned_files(root, regular_files(upper) - before, self.unowned)
+        if files and self.strict:
+            raise unowned_error(files)
+        if files:
+            self.on_notice(unowned_notice(files))
 
     def _fetch(self, words: Sequence[str], env: Mapping[str, str]) -> None:
         """Fetch everything that the build step needs."""

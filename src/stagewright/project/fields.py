@@ -161,6 +161,8 @@ FilesRef = Annotated[str, NodeRef(("stages",), Yields.ARTIFACT)]
 RepoRef = Annotated[str, Ref(("repos",))]
 """Name of an ebuild repository of the project."""
 
+WEB = Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "an http:// or https:// address without a password")
+
 BinhostRef = Annotated[str, Ref(("binhosts",))]
 """Name of a binary package host of the project."""
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.project.binhost import Binhost
 from stagewright.project.channels import Channel
 from stagewright.project.check import check_entries, check_paths, check_repos, check_services, check_version
 from stagewright.project.fields import Section, section_of
@@ -24,7 +25,6 @@ from stagewright.project.matrix import expand
 from stagewright.project.model import (
     FILE_NAME,
     FORMAT,
-    Binhost,
     Checked,
     DistfilesTable,
     Entry,

@@ -14,8 +14,9 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.arch import host_machine
 from stagewright.errors import Place, StagewrightError
+from stagewright.project.binhost import Binhost
 from stagewright.project.channels import Channel
-from stagewright.project.fields import FilePath, FolderPath, Matching, RepoRef, Section
+from stagewright.project.fields import WEB, FilePath, FolderPath, Matching, RepoRef, Section
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
 from stagewright.project.source import KeyPath, nearest_place
@@ -52,8 +53,6 @@ class ProjectInfo(Section):
     source_date_epoch: Annotated[int | datetime.date | datetime.datetime | None, BeforeValidator(_check_epoch)] = None
     """The time stamp of all results. Default: the time when ``stagewright.lock`` was first written."""
 
-
-_WEB = Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "an http:// or https:// address without a password")
 
 _SERVICE = Matching(
     r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:]+\]):([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2})",
@@ -103,9 +102,9 @@ class Repo(Section):
     """The tag to use."""
     commit: Annotated[str, Matching("[0-9a-f]{40}|[0-9a-f]{64}", "the full commit id in lower case")] | None = None
     """The commit to use."""
-    squashfs: Annotated[str, _WEB] | None = None
+    squashfs: Annotated[str, WEB] | None = None
     """Address of a mirror's folder with squashfs snapshots and their `sha512sum.txt`."""
-    snapshot: Annotated[str, _WEB] | None = None
+    snapshot: Annotated[str, WEB] | None = None
     """Address of a mirror's folder with tarballs and their signatures."""
     date: Annotated[str, Matching(r"20\d{6}", "the day of a snapshot, like 20261120")] | None = None
     """The day of the snapshot to use. Default: the newest."""
@@ -187,33 +186,10 @@ _ORIGINS_OF_OPTION = {
 """Origins that each setting applies to."""
 
 
-class Binhost(Section):
-    """``[binhosts.NAME]``: a binary package host and the keys that its packages must be signed with."""
-
-    uri: Annotated[str, _WEB]
-    """Address of the folder with the index `Packages`, without a password: keys and manifests contain it."""
-    keys: FilePath | None = None
-    """File of the OpenPGP public keys that packages must be signed with, in the format of `gpg --export`."""
-    verify: bool = True
-    """Refuse packages that are not signed with one of the keys. `false` accepts every package."""
-    priority: int = 0
-    """If two hosts have the same package, the host with the higher priority is used."""
-
-    @model_validator(mode="after")
-    def _keys_or_none(self) -> Binhost:
-        if self.verify and self.keys is None:
-            facts = {"hint": "name the file of the public keys, or write `verify = false` to accept every package"}
-            raise PydanticCustomError("keys", "`keys` are missing: packages cannot be verified", facts)
-        if self.keys is not None and not self.verify:
-            facts = {"hint": "remove one of the two"}
-            raise PydanticCustomError("keys", "`keys` have no effect with `verify = false`", facts)
-        return self
-
-
 class DistfilesTable(Section):
     """``[distfiles]``: places to look for package sources first. These settings change neither results nor keys."""
 
-    mirrors: list[Annotated[str, _WEB]] = []
+    mirrors: list[Annotated[str, WEB]] = []
     """Mirrors to ask before upstream, in this order (GENTOO_MIRRORS of make.conf(5))."""
     folder: Annotated[str, Matching(r"\S(.*\S)?", "a folder")] | None = None
     """A folder of source files: relative to the project, absolute, or below `~`."""

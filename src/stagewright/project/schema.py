@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from stagewright.project.binhost import Binhost
 from stagewright.project.channels import Channel
 from stagewright.project.describe import docstrings
 from stagewright.project.fields import Section
 from stagewright.project.load import Kinds
-from stagewright.project.model import Binhost, TopLevelTables
+from stagewright.project.model import TopLevelTables
 from stagewright.project.unreproducible import Unreproducible
 
 TABLES = ("seeds", "stages", "tests", "releases")

@@ -199,6 +199,11 @@ def _remove_one(pattern: str, keep: bool) -> bool:
     return bool(folders if keep else found)
 
 
+def matches(pattern: str) -> list[str]:
+    """Return the paths that match a pattern, as :func:`remove` reads it, in the root of this process."""
+    return list(_matches("", _parts(pattern)))
+
+
 def _matches(folder: str, parts: list[str]) -> Iterator[str]:
     """Yield the paths below a folder that match the parts of a pattern, sorted by name."""
     waiting = [(folder, parts)]

@@ -110,4 +110,6 @@ class MountPoints:
 
 def _unusable(target: str, why: str) -> StagewrightError:
     what = f"{target} of the root cannot be a mount point: {why}"
-    return StagewrightError(Reason.BUILD_FAILED, what, hint=f"make {target} a folder, or remove it from the root")
+    return StagewrightError(
+        Reason.BUILD_FAILED, what, hint=f"make {target} a plain file or folder, or remove it from the root"
+    )

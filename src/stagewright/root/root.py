@@ -43,8 +43,9 @@ class Root:
 
         The mount points of the sandbox exist even if no layer has them.
         """
-        targets = [*MOUNT_POINTS, *(bind.target for bind in binds)]
-        scaffold = make_scaffold(folder / "scaffold", targets, files=["/etc/resolv.conf"])
+        files = [bind.target for bind in binds if bind.source.is_file()]
+        targets = [*MOUNT_POINTS, *(bind.target for bind in binds if bind.target not in files)]
+        scaffold = make_scaffold(folder / "scaffold", targets, files=["/etc/resolv.conf", *files])
         mount_overlay([*layers, scaffold], folder / "upper", folder / "root")
         return cls(folder / "root", folder / "upper", tuple(keys), tuple(binds), log=log)
 

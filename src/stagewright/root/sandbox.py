@@ -22,6 +22,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import walk
 from stagewright.id_ranges import SIZE
 from stagewright.ids import commands_namespace
+from stagewright.root.host_facts import CMDLINE
 from stagewright.root.mountpoints import MountPoints
 from stagewright.root.network import FetchNetwork, Service, fetch_network
 from stagewright.root.syscalls import filter_file
@@ -149,7 +150,7 @@ def _network(network: FetchNetwork | None, points: MountPoints) -> list[str]:
 
 def _proc(place: str) -> list[str]:
     """Return the options of bwrap(1) for a /proc that neither changes nor shows the machine."""
-    words = ["--proc", place]
+    words = ["--proc", place, "--ro-bind", os.fspath(CMDLINE), f"{place}/cmdline"]
     for name in READ_ONLY:
         words += ["--ro-bind-try", f"/proc/{name}", f"{place}/{name}"]
     for name in HIDDEN:

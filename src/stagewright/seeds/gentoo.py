@@ -36,9 +36,6 @@ RELEASE_KEYS = (
 )
 """Primary keys of the signatures of Gentoo's release media (https://www.gentoo.org/downloads/signatures/)."""
 
-KEYRING = Path("/usr/share/openpgp-keys/gentoo-release.asc")
-"""Path of the keys of sec-keys/openpgp-keys-gentoo-release."""
-
 _FOLDERS = {"mips64": "mips", "ppc64": "ppc", "rv32": "riscv", "rv64": "riscv", "s390x": "s390", "sparc64": "sparc"}
 """Folders of architectures whose name differs."""
 
@@ -208,17 +205,6 @@ def stamp_of(file: str, variant: str) -> str:
 def path_of(file: str, variant: str) -> str:
     """Return the path of a tarball below ``autobuilds``."""
     return f"{stamp_of(file, variant)}/{file}"
-
-
-def existing_keyring(file: Path) -> Path:
-    """Return the keyring. Raises ``NO_KEYS`` if it does not exist."""
-    if not file.is_file():
-        hint = (
-            "emerge sec-keys/openpgp-keys-gentoo-release; without Gentoo, copy that file from a trusted Gentoo system "
-            'into the project and set: keyring = "keys/gentoo-release.asc"'
-        )
-        raise StagewrightError(Reason.NO_KEYS, f"Gentoo's release keys not found ({file})", hint=hint)
-    return file
 
 
 def age(stage: StageTarball) -> int:

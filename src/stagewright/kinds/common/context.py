@@ -13,6 +13,7 @@ from pydantic import Field
 from stagewright.arch import Arch
 from stagewright.graph.given import Given, NotInKey
 from stagewright.portage.repositories import Repository
+from stagewright.project.model import Repo
 
 
 class StageContext(Given):
@@ -30,6 +31,12 @@ class RepoDescription(Given):
     priority: int
     eclass_overrides: tuple[str, ...]
 
+    @classmethod
+    def of(cls, name: str, repo: Repo) -> RepoDescription:
+        """Return the description of a repository of a project."""
+        overrides = tuple(repo.eclass_overrides)
+        return cls(name=name, main=repo.main, priority=repo.priority, eclass_overrides=overrides)
+
     def at(self, path: Path) -> Repository:
         """Return the repository in a folder."""
         return Repository(self.name, path, self.main, self.priority, self.eclass_overrides)
@@ -41,6 +48,8 @@ class BinhostDescription(Given):
     name: str
     uri: str
     priority: int
+    signed: bool = True
+    """True if packages are verified."""
 
 
 class PackageContext(StageContext):

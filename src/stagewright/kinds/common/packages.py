@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Annotated, ClassVar, TypeVar
+
+from pydantic import Field
 
 from stagewright.chroot import inside
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Demand, NodeFiles
 from stagewright.kinds.common.base import Scope, Stage
+from stagewright.kinds.common.binhost_keys import binhost_keys, missing_gentoo_keys
 from stagewright.kinds.common.context import BinhostDescription, PackageContext, RepoDescription, StageContext
 from stagewright.kinds.common.facts import BinhostPackages, LayerFacts
 from stagewright.kinds.common.records import Records
@@ -22,25 +25,31 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.atom_check import AtomCheck
 from stagewright.portage.binhosts import Binhosts, Host
 from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in
-from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir
+from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir, write_build_variables
 from stagewright.portage.confdir_check import make_conf_notes, shape_problems
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage, PortageFolders
 from stagewright.portage.installed import clamp_records, installed_packages
+from stagewright.portage.kernel_packages import kernel_notes
 from stagewright.portage.metadata import MetadataCache
 from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, check_profile, known_chain
 from stagewright.portage.settings import PortageSettings
+from stagewright.portage.unowned import UnownedPattern
 from stagewright.portage.visibility import Visibility
-from stagewright.project.fields import Atom, FromRepos, RootRef, marked
-from stagewright.project.model import Binhost, Project, Repo
+from stagewright.project.binhost import Binhost
+from stagewright.project.fields import Atom, ByValue, FromRepos, RootRef, marked, package_of
+from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.root import files
+from stagewright.root.host_facts import DRACUT_CONF, DRACUT_PLACE
 from stagewright.root.lent import LentFolder
+from stagewright.root.machine_state import MachineState, remove_machine_state
 from stagewright.root.network import Service
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.seeds.apt import fetch_binds, local_services
+from stagewright.seeds.gentoo_keys import FETCH
 from stagewright.trees import remove_tree
 
 T = TypeVar("T")
@@ -55,6 +64,8 @@ class PackageStage(PortageSettings, Stage):
     required_tools = (SANDBOX, FETCH_NETWORK, ZSTD)
     demand = Demand(memory=2048)
     context_model = PackageContext
+    is_configured: ClassVar[bool] = True
+    """False for stages like Gentoo's stage3: at its first start, systemd applies its presets."""
     keeps_changed_etc: ClassVar[bool] = False
     """True if Portage keeps files of /etc that earlier stages changed, and writes new versions as ``._cfg`` files."""
 
@@ -62,6 +73,13 @@ class PackageStage(PortageSettings, Stage):
     """The stage or seed to start from."""
     packages: list[Atom] = []
     """Packages to install: atoms and @sets, as emerge(1) takes them."""
+    strict: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Fail if a merge leaves files that no package owns. Otherwise they are reported."""
+    unowned: list[UnownedPattern] = Field(default=[], exclude_if=lambda value: not value)
+    """Files that need no owner, such as `/usr/share/x/**`: `*` does not match `/`, and `**` does."""
+    keep_state: list[Annotated[MachineState, ByValue()]] = Field(default=[], exclude_if=lambda value: not value)
+    """State of one machine that is not removed from the result: `machine-id`, `dbus-id`, `random-seed`, `backups` (of
+    /etc/passwd), `logs` of packages, `ldconfig`, `resolv.conf` (an empty one), `home` (traces of programs in /root)."""
 
     def node_context(self, node_id: str, scope: Scope) -> PackageContext:
         """Return the repositories and binary package hosts that this stage sees, and the mirrors of the project."""
@@ -71,9 +89,9 @@ class PackageStage(PortageSettings, Stage):
         own = project.distfiles
         return PackageContext(
             source_date_epoch=epoch,
-            repos=tuple(_described(name, repo) for name, repo in _chosen(self.repos, project.repos).items()),
+            repos=tuple(RepoDescription.of(name, repo) for name, repo in _chosen(self.repos, project.repos).items()),
             binhosts=tuple(
-                BinhostDescription(name=name, uri=host.uri, priority=host.priority)
+                BinhostDescription(name=name, uri=host.uri, priority=host.priority, signed=host.verify)
                 for name, host in self._hosts(project).items()
             ),
             mirrors=tuple(own.mirrors),
@@ -86,9 +104,15 @@ class PackageStage(PortageSettings, Stage):
         files, project = super().node_files(scope), scope.project
         if not self.uses_portage:
             return files
-        keys = {name: project.path(host.keys) for name, host in self._hosts(project).items() if host.keys}
         repos = {name: project.repo_path(name) for name in _chosen(self.repos, project.repos)}
-        return files.model_copy(update={"repos": repos, "binhost_keys": keys})
+        hosts = self._hosts(project)
+        return files.model_copy(update={"repos": repos, "binhost_keys": binhost_keys(project, hosts)})
+
+    def before_build(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Check that this computer has Gentoo's keys if a binary package host needs them."""
+        yield from super().before_build(project)
+        if self.uses_portage:
+            yield from ((("binhosts",), error) for error in missing_gentoo_keys(self._hosts(project)))
 
     def _hosts(self, project: Project) -> dict[str, Binhost]:
         return _chosen(self.binhosts, project.binhosts)
@@ -96,7 +120,7 @@ class PackageStage(PortageSettings, Stage):
     def _repositories(self, project: Project) -> list[Repository]:
         """Return the repositories of the project that this stage uses."""
         chosen = _chosen(self.repos, project.repos).items()
-        return [_described(name, repo).at(project.repo_path(name)) for name, repo in chosen]
+        return [RepoDescription.of(name, repo).at(project.repo_path(name)) for name, repo in chosen]
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Check that confdirs fit together, and that the repositories have the profile and the packages."""
@@ -144,12 +168,15 @@ class PackageStage(PortageSettings, Stage):
         if self.uses_portage:
             folders.pkgdir.prepare(PORTAGE_UID)
         binds = [*folders.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
+        binds.append(Bind(DRACUT_CONF, DRACUT_PLACE))
         if self.ccache:
             binds.append(Bind(self._ccache(work), CCACHE, writable=True))
         apt = fetch_binds(work.folder / "apt", work.store.cache("apt.json")) if self.uses_portage else []
         root = replace(work.mount("root", [*binds, *extra]), services=_services(work, apt))
         if self.uses_portage:
             self._check_tools(root)
+            sandbox = _has(root, "usr/bin/sandbox")
+            write_build_variables(folders.config, folders.distfiles.variables, sandbox=sandbox)
             root = root.with_binds(*self._metadata(work).binds(root, repos))
         if hosts:
             hosts.prepare(root)
@@ -163,6 +190,9 @@ class PackageStage(PortageSettings, Stage):
             binpkgs=self._binary_packages(work, folders, repos, confdirs) if self.binpkgs else None,
             binhosts=hosts,
             fetch_binds=tuple(apt),
+            strict=self.strict,
+            unowned=self.unowned,
+            on_notice=work.notice,
             on_phase=work.phase,
             on_progress=work.progress,
         )
@@ -218,13 +248,15 @@ class PackageStage(PortageSettings, Stage):
         return BinaryPackages(work.store.cache("binpkgs"), folders.pkgdir, provenance, work.origins)
 
     def _binhosts(self, work: Work[PackageContext], folders: PortageFolders) -> Binhosts | None:
-        folder = work.folder / "binhosts"
+        folder, keys = work.folder / "binhosts", work.node.files.binhost_keys
+        if any(host.signed and host.name not in keys for host in work.context.binhosts):
+            raise StagewrightError(Reason.NO_KEYS, "binary package hosts: keys not found", hint=FETCH)
         hosts = [
             Host(
                 name=host.name,
                 uri=host.uri,
                 priority=host.priority,
-                keys=work.node.files.binhost_keys.get(host.name),
+                keys=keys.get(host.name),
                 caches=work.store.cache("binhosts"),
                 files=LentFolder(folder / "packages" / host.name),
                 origin=work.origins[-1],
@@ -278,6 +310,13 @@ class PackageStage(PortageSettings, Stage):
 class OwnRootStage(PackageStage):
     """Base of kinds that install packages from one root into another, which starts empty (ROOT of emerge(1))."""
 
+    def oddities(self, project: Project) -> Iterator[str]:
+        """Yield the oddities of stages with packages, and kernels, which need a root that can run."""
+        yield from super().oddities(project)
+        packages = filter(None, (package_of(atom) for _, _, atom in marked(self, FromRepos)))
+        confdirs = [project.path(name) for name in self.confdir]
+        yield from kernel_notes(packages, self._repositories(project), self.use, confdirs)
+
     def new_root(self, work: Work[PackageContext]) -> tuple[Root, Portage]:
         """Make the new root. Return it, and the Portage that installs packages into it, at ``TARGET``."""
         folder = work.folder / "target"
@@ -309,11 +348,6 @@ def _services(work: Work[PackageContext], apt: Sequence[Bind]) -> tuple[Service,
     return (*map(Service.of, work.context.services), *local_services(texts))
 
 
-def _described(name: str, repo: Repo) -> RepoDescription:
-    overrides = tuple(repo.eclass_overrides)
-    return RepoDescription(name=name, main=repo.main, priority=repo.priority, eclass_overrides=overrides)
-
-
 def _without_binhosts(work: Work[PackageContext]) -> Work[PackageContext]:
     context = work.context.model_copy(update={"binhosts": ()})
     return replace(work, node=replace(work.node, context=context))
@@ -322,9 +356,14 @@ def _without_binhosts(work: Work[PackageContext]) -> Work[PackageContext]:
 def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: LayerFacts) -> Built:
     """Finish the files of a build, and return them as a layer, with the binary packages that were installed.
 
-    Times later than the epoch of the build are set to it. Files that Portage kept in /etc are reported.
+    State of one machine is removed. Times later than the epoch of the build are set to it. Files that Portage kept in
+    /etc are reported.
     """
     work.phase("commit")
+    stage = work.node.settings
+    assert isinstance(stage, PackageStage)
+    overlays = [work.files[name] for name in getattr(stage, "root_overlay", ())]
+    remove_machine_state(root.path, root.upper, keep=stage.keep_state, overlays=overlays, empty_id=stage.is_configured)
     for path in sorted(name for name, _ in Tree(root.upper, links=False).files("etc")):
         if fnmatch.fnmatch(path.rpartition("/")[2], "._cfg[0-9]*_*"):
             work.notice(f"/{path}: a package has a newer version of this file; the root keeps its own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,8 @@ WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
 
 PORTAGE = "/etc/portage"
 BINREPOS = "/etc/portage/binrepos.conf/gentoo.conf"
+SIGNED_PACKAGES = "binpkg-request-signature"
+"""The word of FEATURES with which Portage refuses unsigned binary packages of remote hosts (make.conf(5))."""
 
 _MESSAGES = """
 # Messages of builds are in English. Please keep this setting for reports of bugs (Gentoo's bug 478382).
@@ -47,6 +50,9 @@ class BinrepoSettings(Section):
         Annotated[str, Matching(r"https?://[^\s/@]+(/[^\s@]*)?", "http:// or https://, without a password")] | None
     ) = Field(default=None, exclude_if=lambda value: value is None)
     """The address of binary packages in the system's binrepos.conf. Builds do not use it."""
+    binrepo_signed: bool = Field(default=True, exclude_if=lambda value: value)
+    """With `binrepo`: Portage of the system accepts only packages that are signed by a key in its keyring, by default
+    Gentoo's release keys (getuto)."""
     ship_confdir: bool = Field(default=False, exclude_if=lambda value: not value)
     """Also leave the files of `confdir` in /etc/portage of the system, except make.conf, repos.conf and patches."""
     confdir_prefix: Annotated[str, Field(pattern=NAME)] | None = Field(
@@ -62,8 +68,7 @@ def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: 
     unless the stage has ``ship_confdir``.
     """
     if isinstance(stage, BinrepoSettings) and stage.binrepo:
-        text = f"[gentoobinhost]\npriority = 1\nsync-uri = {stage.binrepo}\n"
-        files.write_file(root.path, BINREPOS, text, epoch=work.epoch)
+        files.write_file(root.path, BINREPOS, binrepos_conf(stage), epoch=work.epoch)
     if isinstance(stage, BinrepoSettings) and stage.ship_confdir:
         confdirs = [work.files[name] for name in stage.confdir]
         shipped = shipped_confdir(work.new_folder("shipped"), confdirs, stage.confdir_prefix)
@@ -79,6 +84,26 @@ def ship_configuration(stage: PackageStage, root: Root, portage: Portage, work: 
         if "LC_MESSAGES" not in settings:
             text += _MESSAGES
         files.write_file(root.path, MAKE_CONF, text, epoch=work.epoch)
+    if isinstance(stage, BinrepoSettings) and stage.binrepo and stage.binrepo_signed:
+        _request_signatures(root, work)
+
+
+def binrepos_conf(settings: BinrepoSettings) -> str:
+    """Return the binrepos.conf(5) of a system, like that of Gentoo's stages."""
+    signed = "true" if settings.binrepo_signed else "false"
+    lines = ["[gentoo]", "priority = 1", f"sync-uri = {settings.binrepo}"]
+    return "\n".join([*lines, "location = /var/cache/binhost/gentoo", f"verify-signature = {signed}", ""])
+
+
+def _request_signatures(root: Root, work: Work[StageContext]) -> None:
+    """Add binpkg-request-signature to FEATURES of a system, unless its make.conf has it. It can be a folder."""
+    place = MAKE_CONF
+    if inside(root.path, os.path.isdir, MAKE_CONF):
+        place = f"{MAKE_CONF}/binhost"
+    text = files.read_file(root.path, place) or ""
+    if SIGNED_PACKAGES not in text:
+        text = text if not text or text.endswith("\n") else f"{text}\n"
+        files.write_file(root.path, place, f'{text}FEATURES="${{FEATURES}} {SIGNED_PACKAGES}"\n', epoch=work.epoch)
 
 
 def select_toolchain(root: Root, work: Work[StageContext]) -> None:

@@ -36,6 +36,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, Matching
 from stagewright.project.lock import Pin
 from stagewright.seeds import gentoo
+from stagewright.seeds.gentoo_keys import existing_keyring
 
 OLD = 45
 """Stagewright reports a newest stage3 that is older than this number of days. Gentoo builds most stage3s every week."""
@@ -63,7 +64,8 @@ class MirrorSeed(ArchiveSeed, PinnedSeed, kind="mirror"):
     keys: Annotated[list[Fingerprint], Field(min_length=1), NotInKey()] = list(gentoo.RELEASE_KEYS)
     """Fingerprints of the primary keys whose signatures are accepted; default: Gentoo's release keys."""
     keyring: Annotated[FilePath | None, NotInKey()] = None
-    """A file with the keys, as `gpg --export` writes it; default: /usr/share/openpgp-keys/gentoo-release.asc."""
+    """A file with the keys, as `gpg --export` writes it; default: /usr/share/openpgp-keys/gentoo-release.asc, or
+    that of `stagewright keys fetch`."""
 
     def pin(self, work: Work[SeedContext]) -> Pin:
         """Look up the newest stage3 on the mirror, fetch it and verify it."""
@@ -115,6 +117,6 @@ class MirrorSeed(ArchiveSeed, PinnedSeed, kind="mirror"):
 
     @contextlib.contextmanager
     def _mirror(self, work: Work[SeedContext]) -> Iterator[gentoo.ReleaseMirror]:
-        file = work.files[self.keyring] if self.keyring else gentoo.KEYRING
-        with keyring([gentoo.existing_keyring(file)], self.keys) as keys:
+        file = work.files[self.keyring] if self.keyring else None
+        with keyring([existing_keyring(file)], self.keys) as keys:
             yield gentoo.ReleaseMirror(self.mirrors, gentoo.directory(self.variant, self.arch), keys, work.folder)

@@ -27,6 +27,8 @@ OPTIONS = ("--oneshot", "--implicit-system-deps=n")
 class Stage1(OwnRootStage, kind="stage1"):
     """A stage of kind ``stage1``. ``packages`` are installed in addition to those of the profile."""
 
+    is_configured = False
+
     update_seed: bool = False
     """Update the packages of the seed (the input of this stage) before it builds anything."""
     update_seed_command: list[str] = ["--update", "--deep", "--newuse", "@world"]

@@ -25,6 +25,8 @@ OPTIONS = ("--oneshot",)
 class Stage2(PackageStage, BinrepoSettings, kind="stage2"):
     """A stage of kind ``stage2``. ``packages`` are installed in addition to those of the bootstrap."""
 
+    is_configured = False
+
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages of the profile's bootstrap, and those of the stage."""
         wanted = portage.stage1_packages()

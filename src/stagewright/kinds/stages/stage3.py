@@ -22,6 +22,8 @@ OPTIONS = ("--emptytree", "--update", "--deep", "--with-bdeps=y")
 class Stage3(PackageStage, BinrepoSettings, kind="stage3"):
     """A stage of kind ``stage3``. ``packages`` are installed in addition to the system set, and stay installed."""
 
+    is_configured = False
+
     depclean: bool = True
     """Remove packages that the system does not need."""
 

@@ -27,6 +27,8 @@ GROUP_OPTIONS = ("--oneshot", "--nodeps")
 class RootSettings(OwnRootStage):
     """Settings of both nodes of a stage3-root."""
 
+    is_configured = False
+
     packages: list[Atom] = ["@system"]
     """Packages to install: atoms and @sets, as emerge(1) takes them."""
     binhosts: list[BinhostRef] | None = Field(default=[], max_length=0)

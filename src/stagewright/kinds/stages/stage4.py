@@ -23,7 +23,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.chroot import inside
-from stagewright.kernel.modules import KernelSettings, install_kernel, rebuild_modules
+from stagewright.kernel.modules import SystemKernel, configure_installation, install_kernel, rebuild_modules
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, add_files, run_script_and_remove
 from stagewright.kinds.common.packages import PackageStage, finish_layer
@@ -48,7 +48,7 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
 
     keeps_changed_etc = True
 
-    kernel: KernelSettings | None = None
+    kernel: SystemKernel | None = None
     """The kernel. Packages with kernel modules are rebuilt for it."""
     groups: dict[AccountName, Group] = {}
     """Groups of the root, by name."""
@@ -114,6 +114,8 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         return finish_layer(root, work, portage, facts)
 
     def _packages(self, root: Root, portage: Portage, work: Work[PackageContext]) -> None:
+        if self.kernel:
+            configure_installation(self.kernel, root, work.epoch)
         version = install_kernel(self.kernel, root, portage, work.epoch) if self.kernel else None
         portage.install(self.packages, options=OPTIONS)
         if self.kernel and version:

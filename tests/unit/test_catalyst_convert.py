@@ -661,3 +661,12 @@ def test_media_for_other_architectures_are_refused_by_projects_too(world: World,
     found = {(error.reason, error.message) for error in caught.value.problems}
     assert found == {(Reason.NOT_SUPPORTED, "media for riscv are not supported")}
     assert run(["-C", str(out), "check"]) == run(["-C", str(out), "plan"]) == Exit.INVALID
+
+
+def test_an_embedded_root_gets_its_kernel_from_a_package(world: World) -> None:
+    kernel = "boot/kernel: own\nboot/kernel/own/sources: sys-kernel/gentoo-kernel\n"
+    world.write("embedded", SPECS["embedded"] + kernel)
+    assert data(world, "embedded-amd64-tiny")["kernel"] == {"package": "sys-kernel/gentoo-kernel"}
+    assert not world.load().converted.refused
+    world.write("embedded", SPECS["embedded"] + kernel.replace("gentoo-kernel", "gentoo-sources"))
+    assert [error.reason for error in world.load().converted.refused] == [Reason.NOT_SUPPORTED]

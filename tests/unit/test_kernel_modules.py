@@ -11,9 +11,17 @@ import pytest
 from pydantic import ValidationError
 from roots import as_root, make_root
 
+from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.find import find_image
-from stagewright.kernel.modules import KernelSettings, SystemKernel, configure_installation, rebuild_modules
+from stagewright.kernel.modules import (
+    KernelSettings,
+    SystemKernel,
+    check_kernel,
+    configure_installation,
+    rebuild_modules,
+)
 from stagewright.portage.emerge import Portage
+from stagewright.root import files
 from stagewright.root.root import Root
 
 V = "6.6.0"
@@ -140,3 +148,19 @@ def test_a_project_can_disable_rebuilding(tmp_path: Path) -> None:
     root = root_with(tmp_path, counter=6, built=MADE - 9)
     rebuild_modules(KernelSettings(rebuild_modules=False), V, root, cast("Portage", asked), since=MADE)
     assert not asked.atoms
+
+
+@as_root
+def test_a_root_without_portage_needs_modules_of_its_kernel(tmp_path: Path) -> None:
+    """The kernel of an embedded root: nothing can be built again there."""
+    root = root_with(tmp_path / "fits", counter=6, built=MADE)
+    files.write_file(root.path, f"/lib/modules/{V}/modules.builtin", "", epoch=0)
+    assert check_kernel(KernelSettings(package="sys-kernel/dist"), root) == V
+    with pytest.raises(StagewrightError) as caught:
+        check_kernel(KernelSettings(version="9.9"), root)
+    assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+    root = root_with(tmp_path / "other", counter=6, built=MADE, fits="1.0")
+    files.write_file(root.path, f"/lib/modules/{V}/modules.builtin", "", epoch=0)
+    with pytest.raises(StagewrightError) as caught:
+        check_kernel(KernelSettings(package="sys-kernel/dist"), root)
+    assert caught.value.reason is Reason.BUILD_FAILED

@@ -164,6 +164,19 @@ def install_kernel(settings: KernelSettings, root: Root, portage: Portage, epoch
     return version
 
 
+def check_kernel(settings: KernelSettings, root: Root) -> str:
+    """Return the version of the kernel in a root without Portage. Raises ``BUILD_FAILED`` as :func:`rebuild_modules`.
+
+    The packages of the root were merged with it, so none of their modules can be built again. depmod(8) runs if the
+    root has it.
+    """
+    version = _version(settings, root)
+    _check_modules(inside(root.path, _module_packages), version)
+    if any(files.exists(root.path, path) for path in _DEPMOD):
+        root.run("depmod", version)
+    return version
+
+
 def rebuild_modules(settings: KernelSettings, version: str, root: Root, portage: Portage, *, since: float = 0) -> None:
     """Rebuild packages whose modules do not fit this kernel, then run depmod(8).
 

@@ -15,6 +15,9 @@ MEDIA = {Target.LIVECD2, Target.DISKIMAGE2}
 BUILT = MEDIA | {Target.NETBOOT}
 """Targets that build kernels."""
 
+PACKAGED = {Target.STAGE4, Target.EMBEDDED}
+"""Targets whose kernel is a package that installs one."""
+
 DIST = "sys-kernel/gentoo-kernel"
 SOURCES = "sys-kernel/gentoo-sources"
 GENKERNEL = "sys-kernel/genkernel"
@@ -66,10 +69,10 @@ def _kernels(conversion: Conversion, entry: SpecEntry) -> None:
 
 def _sources(conversion: Conversion, entry: SpecEntry) -> None:
     atom = entry.text if "/" in entry.text else f"sys-kernel/{entry.text}"
-    if conversion.target is Target.STAGE4:
+    if conversion.target in PACKAGED:
         if "gentoo-kernel" not in atom and "vanilla-kernel" not in atom:
             hint = f"name a package that installs a kernel, like {DIST}"
-            conversion.refuse(entry, f"a stage4 cannot build kernel sources ({atom})", hint)
+            conversion.refuse(entry, f"{conversion.target} cannot build kernel sources ({atom})", hint)
         conversion.main.put("kernel.package", text(atom), entry.word_place())
         return
     label = _label(entry)
@@ -176,7 +179,7 @@ RULES: tuple[ConversionRule, ...] = (
         "installed there for kernels from sources. A single kernel is boot/gentoo. Of several kernels, the one called "
         "gentoo or else the first is boot/gentoo, and the others are boot/NAME.",
         _kernels,
-        MEDIA | {Target.LIVECD3, Target.STAGE4},
+        MEDIA | {Target.LIVECD3} | PACKAGED,
     ),
     rule(
         "boot/kernel",
@@ -201,7 +204,7 @@ RULES: tuple[ConversionRule, ...] = (
         "kernel.package",
         "A package that installs a kernel. Sources are refused: build them for a medium.",
         _sources,
-        {Target.STAGE4},
+        PACKAGED,
     ),
     rule(
         "boot/kernel/<kernel>/distkernel",

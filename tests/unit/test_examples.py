@@ -77,3 +77,10 @@ def test_the_example_of_a_release_can_be_planned(tmp_path: Path) -> None:
         shutil.copytree(EXAMPLES / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("out"))
     plan = Session(load(tmp_path / "release", kinds()), Store(tmp_path / "store")).plan()
     assert set(plan.steps) == {"seed:system", "bill:system", "tarball", "release:live"}
+
+
+def test_the_install_cd_can_be_planned(tmp_path: Path) -> None:
+    for name in ("demo", "install"):
+        shutil.copytree(EXAMPLES / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("out"))
+    plan = Session(load(tmp_path / "install", kinds()), Store(tmp_path / "store")).plan()
+    assert {"system", "live", "boot", "iso", "net", "test:install"} <= set(plan.steps)

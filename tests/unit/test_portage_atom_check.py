@@ -14,6 +14,7 @@ from stagewright.portage.atoms import parse_atom
 from stagewright.portage.ebuilds import Ebuild
 from stagewright.portage.repositories import Repository, known_chain
 from stagewright.portage.settings import PortageSettings
+from stagewright.portage.use_check import package_use_notes
 from stagewright.portage.visibility import Visibility
 
 CACHE = {
@@ -62,11 +63,15 @@ def world(tmp_path: Path) -> Path:
 
 
 def check(world: Path, text: str, *, binhosts: bool = False, **settings: Sequence[str]) -> list[StagewrightError]:
+    return list(checker(world, binhosts=binhosts, **settings).problems(text, "packages.0"))
+
+
+def checker(world: Path, *, binhosts: bool = False, **settings: Sequence[str]) -> AtomCheck:
     repos = [Repository("gentoo", world / "gentoo", main=True), Repository("farm", world / "farm")]
     confdirs = (world / "confdir",)
     chain = known_chain("amd64", confdirs, repos)
     visibility = Visibility(repos, chain, confdirs, PortageSettings.model_validate(settings))
-    return list(AtomCheck(repos, confdirs, visibility, has_binhosts=binhosts).problems(text, "packages.0"))
+    return AtomCheck(repos, confdirs, visibility, has_binhosts=binhosts)
 
 
 WRONG = {
@@ -191,6 +196,20 @@ def test_with_binary_package_hosts_only_names_are_checked(world: Path) -> None:
 def test_metadata_of_another_text_of_the_ebuild_does_not_count(world: Path) -> None:
     write(world / "gentoo/app-misc/far/far-1.ebuild", 'EAPI=8\nKEYWORDS="amd64"\n')
     assert check(world, "app-misc/far") == []
+
+
+def test_flags_of_package_use_that_no_package_has_are_noted(world: Path) -> None:
+    lines = (
+        "# of a desktop\n*/* nothing\nsys-libs/ncurses cxx -nothing elibc_musl ABI_X86: 32\n"
+        "=sys-libs/ncurses-6.4 doc\nold/package x\napp-farm/cow bell\napp-misc/far -*\n"
+    )
+    write(world / "confdir/package.use/desktop", lines)
+    notes = list(package_use_notes("conf", world / "confdir", checker(world)))
+    assert [note.partition(";")[0] for note in notes] == [
+        "conf/package.use/desktop:3: sys-libs/ncurses has no USE flag 'nothing'",
+        "conf/package.use/desktop:3: sys-libs/ncurses has no USE flag 'abi_x86_32'",
+        "conf/package.use/desktop:4: =sys-libs/ncurses-6.4 has no USE flag 'doc'",
+    ]
 
 
 VERSIONS = {

@@ -36,6 +36,7 @@ from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, check_profile, known_chain
 from stagewright.portage.settings import PortageSettings
 from stagewright.portage.unowned import UnownedPattern
+from stagewright.portage.use_check import package_use_notes
 from stagewright.portage.visibility import Visibility
 from stagewright.project.binhost import Binhost
 from stagewright.project.fields import Atom, ByValue, FromRepos, RootRef, marked, package_of
@@ -148,6 +149,11 @@ class PackageStage(PortageSettings, Stage):
         if self.uses_portage:
             for name in self.confdir:
                 yield from make_conf_notes(name, project.path(name))
+            repos = self._repositories(project)
+            if self.confdir and all(repo.path.is_dir() for repo in repos):
+                check = self._atom_check(project, repos)
+                for name in self.confdir:
+                    yield from package_use_notes(name, project.path(name), check)
 
     @property
     def uses_portage(self) -> bool:

@@ -52,6 +52,7 @@ from stagewright.root.sandbox import Bind
 from stagewright.seeds.apt import fetch_binds, local_services
 from stagewright.seeds.gentoo_keys import FETCH
 from stagewright.trees import remove_tree
+from stagewright.untrusted import is_dir
 
 T = TypeVar("T")
 
@@ -150,7 +151,7 @@ class PackageStage(PortageSettings, Stage):
             for name in self.confdir:
                 yield from make_conf_notes(name, project.path(name))
             repos = self._repositories(project)
-            if self.confdir and all(repo.path.is_dir() for repo in repos):
+            if self.confdir and all(is_dir(repo.path) for repo in repos):
                 check = self._atom_check(project, repos)
                 for name in self.confdir:
                     yield from package_use_notes(name, project.path(name), check)

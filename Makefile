@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix test test-fast fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix test test-fast test-gentoo fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -24,6 +24,7 @@ help:
 	@echo "make disk-matrix  start disks of every layout and format (an hour without KVM) and write the table in docs/disks.md"
 	@echo "make test         all tests"
 	@echo "make test-fast    the quick tests that need neither root nor a virtual machine"
+	@echo "make test-gentoo TREE=PATH  check and build unmodified ebuilds of a real repository (half an hour)"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
 	@echo "make lint         ruff, mypy and the check of the language"
 	@echo "make bench        measure speed and fail if a limit is exceeded"
@@ -106,6 +107,10 @@ test: test-setup
 
 test-fast: test-setup
 	$(VENV)/bin/python -m pytest tests/unit tests/fuzz -m "not real and not boot and not slow" --numprocesses 2 --dist worksteal --durations 10 --durations-min 1
+
+test-gentoo: export STAGEWRIGHT_GENTOO_TREE := $(or $(TREE),$(STAGEWRIGHT_GENTOO_TREE))
+test-gentoo: test-setup
+	$(VENV)/bin/python -m pytest tests/gentoo --numprocesses 0 --capture=no -rs
 
 fuzz: export STAGEWRIGHT_FUZZ := 3000
 fuzz: test-setup

@@ -10,12 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import content, digests, embedded, media, netboot, packing, plan, roots, specs, unpacking
+from bench import atoms, content, digests, embedded, media, netboot, packing, plan, roots, specs, unpacking
 from bench.measure import Row, Setting, show
 
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (plan, digests, content, specs, roots, packing, unpacking, media, netboot, embedded)
+    for module in (plan, atoms, digests, content, specs, roots, packing, unpacking, media, netboot, embedded)
 }
 """All benchmarks by name, in their order."""
 

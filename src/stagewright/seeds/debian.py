@@ -74,8 +74,14 @@ groupadd -r -g 250 portage
 useradd -r -u 250 -g portage -d /var/lib/portage/home -s /bin/false -M portage
 for tool in gcc g++ cpp c++ ar as ld ld.bfd nm objcopy objdump ranlib readelf strip strings addr2line pkg-config \
             gcc-ar gcc-nm gcc-ranlib; do
-    [ ! -e /usr/bin/$TRIPLET-$tool ] || ln -sf $TRIPLET-$tool /usr/bin/$CHOST-$tool
+    for name in $TRIPLET-$tool $tool; do
+        if [ -e /usr/bin/$name ]; then ln -sf $name /usr/bin/$CHOST-$tool; break; fi
+    done
 done
+if [ ! -e /usr/bin/eltpatch ]; then     # elibtoolize of libtool.eclass; Debian's libtool has its own patches
+    printf '#!/bin/sh\nexit 0\n' > /usr/bin/eltpatch
+    chmod 755 /usr/bin/eltpatch
+fi
 : > /usr/share/portage/config/repos.conf # remove its [gentoo] entry
 cat >> /usr/share/portage/config/make.globals <<'END'
 FETCHCOMMAND_DEBSRC="/usr/libexec/stagewright/fetch-debsrc \"\${URI}\" \"\${DISTDIR}/\${FILE}\""

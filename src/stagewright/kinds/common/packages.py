@@ -52,7 +52,6 @@ from stagewright.root.sandbox import Bind
 from stagewright.seeds.apt import fetch_binds, local_services
 from stagewright.seeds.gentoo_keys import FETCH
 from stagewright.trees import remove_tree
-from stagewright.untrusted import is_dir
 
 T = TypeVar("T")
 
@@ -148,13 +147,10 @@ class PackageStage(PortageSettings, Stage):
     def oddities(self, project: Project) -> Iterator[str]:
         """Yield what is odd about the settings, but not an error."""
         if self.uses_portage:
+            check = self._atom_check(project, self._repositories(project))
             for name in self.confdir:
                 yield from make_conf_notes(name, project.path(name))
-            repos = self._repositories(project)
-            if self.confdir and all(is_dir(repo.path) for repo in repos):
-                check = self._atom_check(project, repos)
-                for name in self.confdir:
-                    yield from package_use_notes(name, project.path(name), check)
+                yield from package_use_notes(name, project.path(name), check)
 
     @property
     def uses_portage(self) -> bool:

@@ -27,6 +27,8 @@ from stagewright.release.artifact_digests import digest_artifact
 from stagewright.release.manifest import read_manifest
 from stagewright.store.store import Store
 
+SIGN = f"sign.openpgp.key = '{'A' * 40}'\n"  # a feed of updates needs a signature
+
 
 def graph(folder: Path, more: str = "") -> Graph:
     lay_out(folder)
@@ -44,7 +46,7 @@ def test_which_kinds_are_for_users() -> None:
     artifacts = {kind for kind, model in by_kind().items() if issubclass(model, ArtifactKind)}
     files = {kind for kind, model in by_kind().items() if issubclass(model, FileArtifactKind)}
     assert files == {"tarball", "livecd-stage3", "diskimage-stage2"}
-    assert artifacts == {*files, "pxeboot", "netboot", "binhost", "release"}
+    assert artifacts == {*files, "pxeboot", "netboot", "binhost", "update-feed", "release"}
     outputs = {kind for kind, model in by_kind().items() if issubclass(model, OutputKind)}
     assert outputs == artifacts | set(kinds()["tests"])
     inner = {kind for kind, model in by_kind().items() if model.yields is Yields.ARTIFACT} - outputs
@@ -56,7 +58,7 @@ def test_every_artifact_has_a_bill(tmp_path: Path) -> None:
     artifacts = {kind for kind, model in kinds()["stages"].items() if issubclass(model, ArtifactKind)}
     entries = load_entries(tmp_path)
     names = {kind: next(name for name, entry in entries.items() if entry.kind == kind) for kind in artifacts}
-    release = f"[releases.every]\nartifacts = {json.dumps(list(names.values()))}\n"
+    release = f"[releases.every]\nartifacts = {json.dumps(list(names.values()))}\n{SIGN}"
     made = graph(tmp_path / "again", release)
     node = made.nodes[made.targets["every"][0]]
     context = node.context
@@ -75,7 +77,7 @@ def test_every_output_that_others_must_not_get_is_marked(tmp_path: Path) -> None
     names = [name for name, entry in entries.items() if isinstance(entry.model, ArtifactKind)]
     project = PROJECT[: PROJECT.index("[releases.all]")]
     project += "[channels.lab]\ndistributable = false\n"
-    project += f"[releases.every]\nchannel = 'lab'\nartifacts = {json.dumps(names)}\n"
+    project += f"[releases.every]\nchannel = 'lab'\nartifacts = {json.dumps(names)}\n{SIGN}"
     lay_out(tmp_path / "again")
     (tmp_path / "again/stagewright.toml").write_text(project, encoding="utf-8")
     made = graph_of(load(tmp_path / "again", kinds()))

@@ -14,7 +14,7 @@ from stagewright.chroot import inside
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import read_features
-from stagewright.portage.confdir import _merge
+from stagewright.portage.confdir_merge import merge_confdir
 from stagewright.release.tree import read_tree
 from stagewright.root.accounts import Home
 from stagewright.root.budget import measure
@@ -110,7 +110,7 @@ def test_a_path_that_the_kernel_does_not_take_is_an_error(root: Path) -> None:
         lambda: inside(root, _files_below, "/deep"),
         lambda: inside(root, _copy, "/deep", "/etc", Home("/etc", 77, 78, make=True, own=True, keys=()), 0),
         lambda: copy_in(root, root / "deep", epoch=0, target="/etc"),
-        lambda: _merge(root / "deep", root / "etc"),
+        lambda: merge_confdir(root / "deep", root / "etc", 0),
         lambda: read_tree(root),
         lambda: Tree(root).copy_tree_out("deep", root / "copy", lambda _: False, 1),
     ):
@@ -135,5 +135,5 @@ def test_folders_of_usual_paths_are_deep_enough(place: Path) -> None:
     Tree(root).copy_tree_out("copy", place / "copy", lambda _: False, 1)
     assert len(files_below(place / "copy")) == 1
     assert (place / "copy/modules").stat().st_mtime == 7
-    _merge(root / "lib", root / "units")
+    merge_confdir(root / "lib", root / "units", 0)
     assert len(read_tree(root / "units").entries) == depth + 7

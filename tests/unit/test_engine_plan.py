@@ -38,11 +38,13 @@ ALL = {
     "pxe",
     "disk-root",
     "disk",
+    "feed",
     "pack",
     "packages",
 }
 ABOVE_LIVE = {"live", "live+boot.squashfs", "iso", "pxe", "test:works", "test:loads", "test:together"}
 ALL |= {"release:all", "bill:stage3", "test:works", "test:loads", "test:runs", "test:again", "test:together"}
+ALL |= {"test:updated"}
 
 
 class Site:
@@ -140,7 +142,15 @@ def test_what_is_needed_for_something_missing_is_made(site: Site) -> None:
 def test_a_changed_setting_is_named_and_reaches_its_users(site: Site) -> None:
     site.build()
     site.write(PROJECT.replace('use = ["-shout"]', 'use = ["shout"]'))
-    assert site.states()[State.BUILD] == {"system", "packages", "disk-root", "disk", *ABOVE_LIVE}
+    assert site.states()[State.BUILD] == {
+        "system",
+        "packages",
+        "disk-root",
+        "disk",
+        "feed",
+        "test:updated",
+        *ABOVE_LIVE,
+    }
     assert site.why("system") == ['settings.use: ["-shout"] -> ["shout"]']
     (line,) = site.why("live")
     assert line.startswith("inputs.root: ")

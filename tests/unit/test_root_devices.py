@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from roots import as_root
 
-from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
-from stagewright.media.disk import MIB, DiskLayout, make_ext4
+from stagewright.media.disk.contents import Contents
+from stagewright.media.disk.ext4 import make_ext4
 from stagewright.root.devices import DeviceNode, missing_devices
 from stagewright.seeds.tarscan import Bounds, TarScan
 
@@ -78,8 +78,8 @@ def test_a_node_whose_place_is_taken_or_gone_is_left_out(tmp_path: Path) -> None
 
 def test_ext4_has_the_nodes(tmp_path: Path) -> None:
     (tmp_path / "root/dev").mkdir(parents=True)
-    layout, image = DiskLayout("x", Arch.AMD64, 64 * MIB, 16 * MIB), tmp_path / "image"
-    make_ext4(layout, tmp_path / "root", image, EPOCH, io.StringIO(), [CONSOLE, LOOP])
+    image = tmp_path / "image"
+    make_ext4(Contents("x", "root", tmp_path / "root", [CONSOLE, LOOP], [], EPOCH, 1, io.StringIO()), image, 48 << 20)
     said = subprocess.run(["debugfs", "-R", "stat /dev/console", image], check=True, capture_output=True, text=True)
     assert "character special" in said.stdout and "Mode:  0600" in said.stdout and "User:     5" in said.stdout
     subprocess.run(["e2fsck", "-fn", image], check=True, capture_output=True)

@@ -53,8 +53,8 @@ LOOKS = {
 }
 """Commands that read the store, with arguments."""
 
-LOOKS_TOO = {"test"}
-"""Others of this kind. They need results in the store, which they build if their user can write to it."""
+LOOKS_TOO = {"test", "catalyst log"}
+"""Others of this kind. They need results in the store; `test` builds them if its user can write to it."""
 
 WRITES = {
     "build": [],
@@ -66,6 +66,7 @@ WRITES = {
     "gc": ["-n"],
     "verify": ["--store", "--keep"],
     "catalyst build": ["stage1.spec"],
+    "catalyst shell": ["stage1-live", "stage1.spec"],
     "catalyst convert": ["stage1.spec", "-o", "converted"],
 }
 """Commands that need a store of their user. These hold results, too, so that no collection removes them meanwhile."""
@@ -74,7 +75,7 @@ WRITES_TOO = {"update", "publish"}
 """Others of this kind, which need a network or a release for it."""
 
 WITHOUT_STORE = {
-    *("firmware", "schema", "kinds", "seeds", "media check", "netboot serve", "netboot from-iso", "reproduce"),
+    *("firmware", "schema", "kinds", "keys", "seeds", "media check", "netboot serve", "netboot from-iso", "reproduce"),
     *("catalyst check", "catalyst graph", "catalyst keys"),
 }
 """Commands that do not use the store that is named, or that make their own."""

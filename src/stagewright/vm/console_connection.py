@@ -28,8 +28,8 @@ def connect(console: Console, keyboard: int = 0, screen: int = 1) -> None:
     if not os.isatty(keyboard):
         what = "console_interact: the standard input is not a terminal"
         raise StagewrightError(Reason.USAGE, what, hint="run: stagewright test NAME --interactive")
-    _write(screen, NOTICE)
     with _raw(keyboard), console.observed(lambda data: _write(screen, data)):
+        _write(screen, NOTICE)
         console.send("\n")  # the guest prints its prompt again
         while not console.ended:
             if not select.select([keyboard], [], [], _TICK)[0]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
 
 import click
 
@@ -13,6 +11,7 @@ from stagewright.cli.options import specs_options
 from stagewright.dropin.build import planned
 from stagewright.dropin.project import Specs, load_specs
 from stagewright.engine.session import Session
+from stagewright.temporary import temporary_folder
 from stagewright.ui.catalyst import CatalystLog, Level
 from stagewright.ui.plain import Plain
 
@@ -36,10 +35,10 @@ def command(ctx: click.Context, stage: str, specs: Specs, line: str | None) -> i
     """
     store = store_of(ctx)
     words = ["/bin/sh", "-c", line] if line else []
-    with tempfile.TemporaryDirectory(prefix="stagewright-catalyst.") as folder:
+    with temporary_folder("catalyst") as folder:
         if len(specs.files) == 1 and not specs.files[0].is_dir() and not specs.repos:  # as `catalyst -f` built it
             log = CatalystLog(sys.stderr, Level.WARNING)
-            project = planned(specs.files[0], specs.conf, store, log, Path(folder), specs.given)[1].project
+            project = planned(specs.files[0], specs.conf, store, log, folder, specs.given)[1].project
         else:
             project = load_specs(specs, store).usable().project(lenient=True)
         return Session(project, store, [Plain(sys.stderr)]).shell(stage, words)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.given import NotInKey
 from stagewright.kinds.common.artifact import ArtifactKind, Ingredient
 from stagewright.kinds.common.base import Scope
+from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool
 from stagewright.kinds.common.work import Built, Work
@@ -35,6 +37,13 @@ FEED_TOOLS = (
 _COMPRESSORS = (Tool("xz", "xz-utils", "app-arch/xz-utils"), Tool("gzip", "gzip", "app-arch/gzip"))
 
 
+class FeedContext(StageContext):
+    """Context of a feed."""
+
+    private_channel: Annotated[str, NotInKey()] = ""
+    """The channel that keeps the feed from others, or "". The name of the output folder then says so."""
+
+
 class FeedFacts(Facts):
     """Facts of a feed: name and version of its system, number and size of its files."""
 
@@ -50,6 +59,7 @@ class UpdateFeed(ArtifactKind, kind="update-feed"):
     facts_model = FeedFacts
     required_tools = (*FEED_TOOLS, *_COMPRESSORS)
     key_tools = ("xz", "gzip")
+    context_model = FeedContext
 
     image: FilesRef
     """The disk image, a diskimage-stage2 with a layout of two slots."""
@@ -69,7 +79,11 @@ class UpdateFeed(ArtifactKind, kind="update-feed"):
         model = scope.entry(self.image).model
         return model.ingredients(self.image, scope) if isinstance(model, ArtifactKind) else []
 
-    def build(self, work: Work[Any]) -> Built:
+    def node_context(self, node_id: str, scope: Scope) -> FeedContext:
+        """Return the time stamp, and the channel if others must not get the feed."""
+        return FeedContext(source_date_epoch=scope.project.epoch, private_channel=scope.private_channel(self))
+
+    def build(self, work: Work[FeedContext]) -> Built:
         """Take the files of the feed out of the disk image."""
         work.phase("read the image")
         scratch = work.new_folder("slot")

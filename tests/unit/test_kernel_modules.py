@@ -164,3 +164,9 @@ def test_a_root_without_portage_needs_modules_of_its_kernel(tmp_path: Path) -> N
     with pytest.raises(StagewrightError) as caught:
         check_kernel(KernelSettings(package="sys-kernel/dist"), root)
     assert caught.value.reason is Reason.BUILD_FAILED
+
+
+@pytest.mark.parametrize("settings", [{}, {"layout": "uki", "cmdline": "quiet"}])
+def test_settings_of_a_kernel_are_valid_again_as_a_worker_reads_them(settings: dict[str, str]) -> None:
+    kernel = SystemKernel(package="sys-kernel/gentoo-kernel-bin", **settings)
+    assert SystemKernel(**kernel.model_dump(mode="json")) == kernel

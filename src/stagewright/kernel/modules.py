@@ -76,8 +76,8 @@ class SystemKernel(KernelSettings):
     layout: Annotated[KernelLayout, ByValue()] | None = None
     """The layout of /boot, in /etc/kernel/install.conf: bls (systemd-boot), uki, efistub, grub or compat. `bls`, `uki`
     and `efistub` need `cmdline`. Default: what the root's installkernel was built for."""
-    initrd_generator: Literal["booster", "dracut", "mkinitcpio", "none", "ugrd"] = "dracut"
-    """With `layout`: the program that makes the initramfs when a kernel is installed."""
+    initrd_generator: Literal["booster", "dracut", "mkinitcpio", "none", "ugrd"] | None = None
+    """With `layout`: the program that makes the initramfs when a kernel is installed. Default: `dracut`."""
     uki_generator: Literal["dracut", "mkinitcpio", "none", "ugrd", "ukify"] | None = None
     """With `layout`: the program that makes unified kernel images. Default: `ukify` for the layout uki, else `none`."""
 
@@ -87,7 +87,7 @@ class SystemKernel(KernelSettings):
             facts = {"layout": self.layout.value, "hint": 'write cmdline = "...", such as "root=LABEL=root rw"'}
             raise PydanticCustomError("kernel", "layout `{layout}` needs the kernel arguments in `cmdline`", facts)
         for name in ("initrd_generator", "uki_generator"):
-            if name in self.model_fields_set and self.layout is None:
+            if getattr(self, name) is not None and self.layout is None:
                 facts = {"name": name, "hint": "set `layout`"}
                 raise PydanticCustomError("kernel", "`{name}` has no effect without `layout`", facts)
         if self.uki_generator not in (None, "none") and self.layout is not KernelLayout.UKI:
@@ -100,7 +100,7 @@ class SystemKernel(KernelSettings):
         if self.layout is None:
             return None
         uki = self.uki_generator or ("ukify" if self.layout is KernelLayout.UKI else "none")
-        return install_conf(self.layout, self.initrd_generator, uki)
+        return install_conf(self.layout, self.initrd_generator or "dracut", uki)
 
 
 INSTALL_CONF = "/etc/kernel/install.conf"

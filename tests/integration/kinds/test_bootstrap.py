@@ -13,7 +13,7 @@ from integration.support import Run, build, call, edit, states, write_project
 
 pytestmark = pytest.mark.real
 
-SEED = '[seeds.small]\nbootstrap = "debian"\nportage = ""\npackages = ["gzip"]\nexclude = ["/usr/bin/z[em]*"]\n'
+SEED = '[seeds.small]\nbootstrap = "debian"\nportage = ""\npackages = ["gzip"]\nexclude = ["/bin/z[em]*"]\n'
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from stagewright.portage.emerge import Portage
 from stagewright.project.fields import ByValue, FilePath
 from stagewright.root import files
 from stagewright.root.accounts import User
+from stagewright.root.machine_state import MachineState
 from stagewright.root.requirements import raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.services import Services
@@ -92,6 +93,7 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
         services = [name for name in wanted if name not in self.services.enable]
         enabled = {"enable": [*self.services.enable, *services]}
         changes: dict[str, object] = {"services": Services(**{**self.services.model_dump(), **enabled})}
+        changes["keep_state"] = [*self.keep_state, MachineState.MACHINE_ID]  # the empty file that _packages writes
         if self.type is DiskType.CONSOLE:
             changes["root_password"] = "empty"  # noqa: S105  a word of the setting
         if self.ssh_key:

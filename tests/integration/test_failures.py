@@ -20,7 +20,6 @@ CASES = {
     "masked": "test-fail/masked-keyword",
     "usedep": "test-fail/bad-use-dep",
     "missing": "test-fail/missing-dep",
-    "unknown": ">=test-fail/slow-9",
 }
 
 REASONS = {
@@ -30,7 +29,6 @@ REASONS = {
     "masked": "dependencies",
     "usedep": "dependencies",
     "missing": "dependencies",
-    "unknown": "dependencies",
 }
 
 STAGE = """
@@ -189,7 +187,6 @@ def test_dependencies_name_the_culprit(broken: Broken) -> None:
     assert "masked-keyword" in broken.text("masked")
     assert "app-misc/hello" in broken.text("usedep") and "shout" in broken.text("usedep")
     assert "app-misc/no-such-package" in broken.text("missing")
-    assert ">=test-fail/slow-9" in broken.text("unknown")
 
 
 def test_a_corrected_project_builds_and_its_shell_is_fresh(broken: Broken) -> None:

@@ -153,6 +153,11 @@ class PackageStage(PortageSettings, Stage):
                 yield from package_use_notes(name, project.path(name), check)
 
     @property
+    def kept_state(self) -> list[MachineState]:
+        """State of one machine that stays in the result."""
+        return self.keep_state
+
+    @property
     def uses_portage(self) -> bool:
         """True if the root needs Portage and the project's repositories."""
         return True
@@ -366,7 +371,7 @@ def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: 
     stage = work.node.settings
     assert isinstance(stage, PackageStage)
     overlays = [work.files[name] for name in getattr(stage, "root_overlay", ())]
-    remove_machine_state(root.path, root.upper, keep=stage.keep_state, overlays=overlays, empty_id=stage.is_configured)
+    remove_machine_state(root.path, root.upper, keep=stage.kept_state, overlays=overlays, empty_id=stage.is_configured)
     for path in sorted(name for name, _ in Tree(root.upper, links=False).files("etc")):
         if fnmatch.fnmatch(path.rpartition("/")[2], "._cfg[0-9]*_*"):
             work.notice(f"/{path}: a package has a newer version of this file; the root keeps its own")

@@ -84,6 +84,11 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
             raise PydanticCustomError("password", "`type = 'console'` is for root without a password", facts)
         return self
 
+    @property
+    def kept_state(self) -> list[MachineState]:
+        """The empty machine id that this stage writes stays, too."""
+        return [*super().kept_state, MachineState.MACHINE_ID]
+
     def build(self, work: Work[PackageContext]) -> Built:
         """Build the stage4 with the settings of the type."""
         return super(DiskImage1, self._with_type()).build(work)
@@ -93,7 +98,6 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
         services = [name for name in wanted if name not in self.services.enable]
         enabled = {"enable": [*self.services.enable, *services]}
         changes: dict[str, object] = {"services": Services(**{**self.services.model_dump(), **enabled})}
-        changes["keep_state"] = [*self.keep_state, MachineState.MACHINE_ID]  # the empty file that _packages writes
         if self.type is DiskType.CONSOLE:
             changes["root_password"] = "empty"  # noqa: S105  a word of the setting
         if self.ssh_key:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -16,7 +17,7 @@ import pytest
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.disk.bios import BiosCode
-from stagewright.media.disk.formats import Format, convert
+from stagewright.media.disk.formats import Format, _vmdk, convert
 from stagewright.media.disk.ova import Appliance
 from stagewright.vm.disks import check_disk
 
@@ -51,6 +52,18 @@ def test_a_format_has_the_same_bytes_twice(tmp_path: Path, kind: Format) -> None
     if kind is Format.VHD:
         time.sleep(1.05)  # its footer has the time in seconds
     assert first.read_bytes() == made(tmp_path / "b", kind).read_bytes()
+
+
+@pytest.mark.parametrize("drawn", ["1", "abc1234", "89abcdef"])
+def test_an_identifier_of_any_length_is_replaced(drawn: str) -> None:
+    """QEMU prints a number of 32 bits: one of sixteen has fewer than eight digits."""
+    head = "# Disk DescriptorFile\nversion=1\nCID="
+    tail = '\nparentCID=ffffffff\ncreateType="streamOptimized"\n'
+    image = io.BytesIO(bytes(512) + f"{head}{drawn}{tail}".encode().ljust(20 * 512, b"\0") + b"data")
+    _vmdk(image, "demo", EPOCH)
+    text = image.getvalue()[512:].partition(b"\0")[0].decode()
+    assert re.fullmatch(re.escape(head) + "[0-9a-f]{8}" + re.escape(tail), text)
+    assert len(image.getvalue()) == 512 + 20 * 512 + 4 and image.getvalue().endswith(b"data")
 
 
 @needs_qemu_img

@@ -66,11 +66,15 @@ def convert(kind: Format, raw: Path, target: Path, appliance: Appliance, epoch: 
 
 
 def _vmdk(stream: BinaryIO, name: str, epoch: int) -> None:
-    descriptor, digits = 512, 8
-    stream.seek(descriptor)
-    at = _find(stream.read(1024), b"\nCID=") + len(b"\nCID=")
-    stream.seek(descriptor + at)
-    stream.write(identifier(name, "vmdk")[:digits].encode())
+    """Set the identifier of the content, which QEMU draws by lot: it has up to eight digits, without leading zeros."""
+    start, size, digits = 512, 20 * 512, 8  # of the descriptor, which zeros fill up
+    stream.seek(start)
+    text = stream.read(size).partition(b"\0")[0]
+    at = _find(text, b"\nCID=") + len(b"\nCID=")
+    end = at + _find(text[at:], b"\n")
+    made = text[:at] + identifier(name, "vmdk")[:digits].encode() + text[end:]
+    stream.seek(start)
+    stream.write(made.ljust(len(text), b"\0"))
 
 
 def _vhd(stream: BinaryIO, name: str, epoch: int) -> None:

@@ -76,10 +76,10 @@ class Installer:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         esp = "[Partition]\nType=esp\nLabel=esp\nFormat=vfat\nSizeMinBytes=40M\nSizeMaxBytes=40M\n"
-        (folder / "10-esp.conf").write_text(esp, "utf-8")
+        (folder / "10-esp.conf").write_text(esp, encoding="utf-8")
         for number, (kind, lines) in enumerate(parts.items(), 2):
             text = f"[Partition]\nType={kind}\nLabel={kind}\n{lines}"
-            (folder / f"{number}0-{kind}.conf").write_text(text, "utf-8")
+            (folder / f"{number}0-{kind}.conf").write_text(text, encoding="utf-8")
         return folder
 
     def answers(self, **values: str | None) -> Path:
@@ -91,7 +91,9 @@ class Installer:
             "console": "ttyS0,115200",
         } | {key.replace("__", ".").replace("_", "-"): value for key, value in values.items()}
         path = self.folder / "answers"
-        path.write_text("".join(f"{key} = {value}\n" for key, value in lines.items() if value is not None), "utf-8")
+        path.write_text(
+            "".join(f"{key} = {value}\n" for key, value in lines.items() if value is not None), encoding="utf-8"
+        )
         return path
 
     def __call__(self, *words: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
@@ -111,7 +113,7 @@ class Installer:
     def fake(self, name: str, script: str) -> None:
         """Put a program before the real one, which the script can call as $real."""
         path = self.fakes / name
-        path.write_text(f"#!/bin/sh\nreal={shutil.which(name)}\n{script}\n", "utf-8")
+        path.write_text(f"#!/bin/sh\nreal={shutil.which(name)}\n{script}\n", encoding="utf-8")
         path.chmod(0o755)
         self.environment["PATH"] = f"{self.fakes}:{os.environ['PATH']}"
 

@@ -61,7 +61,7 @@ def installer(tmp_path: Path) -> Installer:
 def answer(installer: Installer, *lines: str, words: tuple[str, ...] = ()) -> str:
     """Return the errors of answers."""
     path = installer.folder / "answers"
-    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     done = installer("--answers", str(path), *words)
     assert done.returncode == 2, done.stdout + done.stderr
     return done.stderr
@@ -118,13 +118,13 @@ def test_options_that_are_wrong(installer: Installer) -> None:
 
 
 def test_every_key_is_documented_and_tested() -> None:
-    table = (FILES / "lib/answers.sh").read_text("utf-8").partition("cat << 'END'\n")[2].partition("END\n")[0]
+    table = (FILES / "lib/answers.sh").read_text(encoding="utf-8").partition("cat << 'END'\n")[2].partition("END\n")[0]
     keys = [line.split()[0] for line in table.splitlines()]
-    page = (ROOT / "docs/install-reference.md").read_text("utf-8")
+    page = (ROOT / "docs/install-reference.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\| `([a-z][a-z.A-Z-]*)` \|", page, re.MULTILINE)
     assert [key for key in documented if not key.startswith("user.")] == keys
     assert {line.partition(" = ")[0] for line, _ in WRONG} >= {*keys} - {"kernel-arguments"}  # any text is right
-    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_installer*.py"))
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_installer*.py"))
     right = re.sub(r"WRONG = \[.*?^\]", "", tests, flags=re.DOTALL | re.MULTILINE)
     assert [key for key in keys if key not in right and key.replace("-", "_") not in right] == []
 
@@ -148,7 +148,7 @@ def other_disks(installer: Installer, tmp_path: Path) -> None:
     }.items():
         for path, text in ({"size": "16777216", "ro": "0", "diskseq": "1"} | files).items():
             (block / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (block / name / path).write_text(text + "\n", "utf-8")
+            (block / name / path).write_text(text + "\n", encoding="utf-8")
     (block / "sdq/device/vpd_pg80").write_bytes(b"\x00\x80\x00\x08QM00001 ")
     installer.environment["STAGEWRIGHT_INSTALL_SYSFS"] = str(tmp_path / "sys")
 
@@ -203,7 +203,9 @@ def test_the_disk_of_the_running_system_is_refused(installer: Installer) -> None
     """Of this machine, if it has one."""
     disks = [json.loads(line) for line in installer("--list", "--json").stdout.splitlines()]
     source = next(
-        line.split()[0] for line in Path("/proc/mounts").read_text("utf-8").splitlines() if line.split()[1] == "/"
+        line.split()[0]
+        for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+        if line.split()[1] == "/"
     )
     if source.removeprefix("/dev/") not in {disk["name"] for disk in disks}:
         pytest.skip("NOT TESTED: this machine's root is not on a disk")
@@ -232,7 +234,7 @@ def test_the_disk_of_the_running_system_is_refused(installer: Installer) -> None
 def test_a_wrong_layout_is_reported(installer: Installer, text: str, problem: str) -> None:
     folder = installer.folder / "layout"
     folder.mkdir()
-    (folder / "10.conf").write_text(text, "utf-8")
+    (folder / "10.conf").write_text(text, encoding="utf-8")
     done = installer.install()
     assert done.returncode == 2 and problem in done.stderr, done.stderr
     assert not installer.image.exists()

@@ -129,7 +129,7 @@ def test_grub_for_bios_knows_where_its_parts_are(installer: Installer, tree: Pat
     image = squashed(own)
     folder = installer.layout(root="Format=ext4\n")
     bios = "[Partition]\nType=21686148-6449-6e6f-744e-656564454649\nSizeMinBytes=1M\nSizeMaxBytes=1M\n"
-    (folder / "05-bios.conf").write_text(bios, "utf-8")
+    (folder / "05-bios.conf").write_text(bios, encoding="utf-8")
     done = installer.install(source=str(image), checksum=None, verify="none", boot="grub-bios")
     assert done.returncode == 0, done.stderr
     written = installer.image.read_bytes()
@@ -155,7 +155,7 @@ def test_a_unified_kernel_image_is_made_by_ukify(installer: Installer) -> None:
 
 @pytest.mark.parametrize("kind", ["xfs", "btrfs"])
 def test_other_file_systems_and_swap(installer: Installer, kind: str) -> None:
-    if kind not in Path("/proc/filesystems").read_text("utf-8"):
+    if kind not in Path("/proc/filesystems").read_text(encoding="utf-8"):
         pytest.skip(f"NOT TESTED: the kernel has no {kind}")
     installer.layout(swap="Format=swap\nSizeMaxBytes=20M\n", root=f"Format={kind}\nSizeMinBytes=310M\n")
     done = installer.install(size="400M", boot="none")
@@ -168,7 +168,7 @@ def test_other_file_systems_and_swap(installer: Installer, kind: str) -> None:
 def test_encryption_needs_device_mapper_and_a_passphrase(installer: Installer) -> None:
     installer.layout(root="Format=ext4\nEncrypt=key-file\n")
     secret = installer.folder / "secret"
-    secret.write_text("correct horse", "utf-8")
+    secret.write_text("correct horse", encoding="utf-8")
     for extra in ({"passphrase": "correct horse"}, {"passphrase_file": str(secret)}):
         done = installer.install(**extra)
         if Path("/dev/mapper/control").exists():

@@ -11,6 +11,7 @@ import pytest
 from stagewright.errors import Reason, StagewrightError
 from stagewright.portage.atom_check import AtomCheck
 from stagewright.portage.atoms import parse_atom
+from stagewright.portage.config_files import files_of
 from stagewright.portage.ebuilds import Ebuild
 from stagewright.portage.repositories import Repository, known_chain
 from stagewright.portage.settings import PortageSettings
@@ -240,3 +241,12 @@ def test_an_unknown_slot_is_wanted_but_not_masked() -> None:
     assert atom
     assert atom.matches("a/b", ebuild)
     assert not atom.matches("a/b", ebuild, unknown=False)
+
+
+def test_a_folder_of_etc_portage_with_links_to_itself_is_read_once(tmp_path: Path) -> None:
+    folder = tmp_path / "package.mask"
+    folder.mkdir()
+    (folder / "own").write_text("app/one\n", encoding="utf-8")
+    for name in ("again", "above"):
+        (folder / name).symlink_to(folder)
+    assert files_of(folder) == [folder / "own"]

@@ -46,7 +46,7 @@ print(os.read(number, 64).decode() if number >= 0 else errno.errorcode[ctypes.ge
 def test_a_file_handle_does_not_lead_out_of_the_root(tmp_path: Path) -> None:
     secret, shared = tmp_path / "secret", tmp_path / "shared"
     shared.mkdir()
-    secret.write_text("of the host")
+    secret.write_text("of the host", encoding="utf-8")
     secret.chmod(0o600)
     box = make_box(tmp_path, [Bind(shared, "/shared")])
     assert box.python_old(OPEN_BY_HANDLE, handle_of(secret)) == "of the host"

@@ -101,7 +101,7 @@ def test_a_feed_has_what_dm_verity_protects_and_the_kernel_image(disk: Disk, tmp
     assert lzma.decompress((folder / names[0]).read_bytes()) == disk.data
     tree = lzma.decompress((folder / names[1]).read_bytes())
     assert len(tree) == 4096 * (1 + 2 + 1) and tree.startswith(b"verity\0\0")
-    sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text("utf-8").splitlines())
+    sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
     assert sums == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     assert {path.stat().st_mtime for path in folder.iterdir()} == {1000}
 
@@ -182,7 +182,7 @@ def test_sums_leave_out_the_list_and_its_signature(tmp_path: Path) -> None:
     for name in ("b", "a", "SHA256SUMS", "SHA256SUMS.gpg"):
         (tmp_path / name).write_bytes(name.encode())
     write_sums(tmp_path, 5)
-    lines = (tmp_path / "SHA256SUMS").read_text("utf-8").splitlines()
+    lines = (tmp_path / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     assert [line.split("  ")[1] for line in lines] == ["a", "b"]
 
 

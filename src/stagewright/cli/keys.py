@@ -66,7 +66,7 @@ def list_keys() -> int:
 @command.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 def check(file: Path | None) -> int:
-    """Check that a keyring has the keys, and that they have not expired.
+    """Check that a keyring has the keys, and that all of them are valid.
 
     FILE is a keyring of a project; default: Gentoo's. The exit code is 1 if a trusted
     key is missing, expired or revoked.

@@ -12,7 +12,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED
 from stagewright.portage.confdir import FEATURES, FIXED
 from stagewright.portage.confdir_merge import FILE_OR_FOLDER, MAKE_CONF
-from stagewright.untrusted import is_dir, is_file, read_text
+from stagewright.portage.config_files import files_of
+from stagewright.untrusted import is_dir, read_text
 
 _FLAGS = ("COMMON_FLAGS", "CFLAGS", "CXXFLAGS", "FCFLAGS", "FFLAGS", "RUSTFLAGS", "GOAMD64")
 _NATIVE = re.compile(r"-(?:march|mtune|mcpu)=native|target-cpu=native")
@@ -69,16 +70,8 @@ def make_conf_notes(shown: str, confdir: Path) -> Iterator[str]:
 
 def _make_conf_files(shown: str, confdir: Path) -> Iterator[tuple[str, str]]:
     """Yield the files of make.conf in a confdir, with their text, in the order in which Portage reads them."""
-    place = confdir / MAKE_CONF
-    if is_file(place):
-        yield f"{shown}/{MAKE_CONF}", read_text(place, errors="replace")
-        return
-    for folder, folders, names in os.walk(place):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(folder) / name
-            if not name.endswith("~") and not name.startswith(".") and is_file(path):
-                yield f"{shown}/{path.relative_to(confdir)}", read_text(path, errors="replace")
+    for path in files_of(confdir / MAKE_CONF):
+        yield f"{shown}/{path.relative_to(confdir)}", read_text(path, errors="replace")
 
 
 def _variables(text: str) -> dict[str, str]:

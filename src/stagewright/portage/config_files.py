@@ -43,10 +43,15 @@ def lines_of(path: Path) -> Iterator[ConfigLine]:
 def files_of(path: Path) -> list[Path]:
     """Return a file, or all files below a folder that Portage reads, in the order of their names."""
     found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
     waiting = [path]
     while waiting and len(found) < _MOST_FILES:
         here = waiting.pop()
         if is_dir(here):
+            info = here.stat()
+            if (info.st_dev, info.st_ino) in seen:  # links to folders above would multiply without end
+                continue
+            seen.add((info.st_dev, info.st_ino))
             names = [entry for entry in sorted(here.iterdir()) if not _is_ignored(entry.name)]
             waiting.extend(reversed(names))
         elif is_file(here):

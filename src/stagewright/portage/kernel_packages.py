@@ -6,13 +6,13 @@ is on by default, and without ``USE=generic-uki``, for which the package brings 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from stagewright.portage.config_files import lines_of
 from stagewright.portage.repositories import Repository
-from stagewright.untrusted import is_file, read_text
+from stagewright.untrusted import read_text
 
 _ECLASS = re.compile(r"^\s*inherit\b.*\bkernel-(?:build|install)\b", re.MULTILINE)
 _FITS = ("-initramfs", "generic-uki")
@@ -41,16 +41,7 @@ def _is_kernel(package: str, repos: Sequence[Repository]) -> bool:
 def _flags(package: str, confdirs: Sequence[Path]) -> Iterator[str]:
     """Yield the USE flags that confdirs set for a package. Versions and slots in atoms do not matter here."""
     for confdir in confdirs:
-        for text in _texts(confdir / "package.use"):
-            for line in text.splitlines():
-                atom, *flags = line.partition("#")[0].split() or [""]
-                if package in atom or atom in ("*/*", "sys-kernel/*"):
-                    yield from flags
-
-
-def _texts(place: Path) -> Iterator[str]:
-    if is_file(place):
-        yield read_text(place, errors="replace")
-        return
-    for folder, _, names in os.walk(place):
-        yield from (read_text(Path(folder) / name, errors="replace") for name in sorted(names))
+        for line in lines_of(confdir / "package.use"):
+            atom, *flags = line.words
+            if package in atom or atom in ("*/*", "sys-kernel/*"):
+                yield from flags

@@ -78,7 +78,7 @@ class Machine(GuestWithScreen):
         """Return a machine with an ISO image as its disc, or another image as its disk, for tests without a project.
 
         ``folder`` gets the results. ``memory`` is in MiB. ``disks`` are sizes of empty disks, such as ``8G`` or
-        ``8G,serial=NAME,bus=nvme``.``timeout`` is the limit of the whole test in seconds.
+        ``8G,serial=NAME,bus=nvme``. ``timeout`` is the limit of the whole test in seconds.
         """
         path, place = Path(image).absolute(), Path(folder).absolute()
         spec = MachineSpec(

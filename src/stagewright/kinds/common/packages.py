@@ -131,7 +131,7 @@ class PackageStage(PortageSettings, Stage):
         if not all(repo.path.is_dir() for repo in repos):
             return  # already reported, or not fetched yet
         if self.uses_portage or self.profile:
-            yield from check_profile(self.profile, [project.path(name) for name in self.confdir], repos)
+            yield from check_profile(self.profile, list(confdirs.values()), repos)
         if self.uses_portage:
             check = self._atom_check(project, repos)
             for path, _, atom in marked(self, FromRepos):
@@ -183,7 +183,7 @@ class PackageStage(PortageSettings, Stage):
         root = replace(work.mount("root", [*binds, *extra]), services=_services(work, apt))
         if self.uses_portage:
             self._check_tools(root)
-            sandbox = _has(root, "usr/bin/sandbox")
+            sandbox = files.exists(root.path, "usr/bin/sandbox")
             write_build_variables(folders.config, folders.distfiles.variables, sandbox=sandbox)
             root = root.with_binds(*self._metadata(work).binds(root, repos))
         if hosts:
@@ -226,13 +226,13 @@ class PackageStage(PortageSettings, Stage):
         )
 
     def _check_tools(self, root: Root) -> None:
-        if not _has(root, "usr/bin/emerge"):
+        if not files.exists(root.path, "usr/bin/emerge"):
             raise StagewrightError(
                 Reason.ENVIRONMENT_LACKS,
                 f"{self.root!r}: no Portage, so no packages can be installed in it",
                 hint="start from a root with Portage, or install the packages in an earlier stage",
             )
-        if self.ccache and not _has(root, "usr/bin/ccache"):
+        if self.ccache and not files.exists(root.path, "usr/bin/ccache"):
             raise StagewrightError(
                 Reason.ENVIRONMENT_LACKS,
                 f"{self.root!r}: no ccache to compile with",
@@ -389,10 +389,6 @@ def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: 
     inside(root.upper, clamp_records, Path("/"), work.epoch)
     files.clamp_times(root.upper, work.epoch)
     return Built(root.upper, facts, root.below, kept, records.path if records else None)
-
-
-def _has(root: Root, path: str) -> bool:
-    return files.exists(root.path, path)
 
 
 def _for_portage(folder: Path) -> Path:

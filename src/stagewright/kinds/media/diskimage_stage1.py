@@ -21,13 +21,10 @@ from stagewright.portage.emerge import Portage
 from stagewright.project.fields import ByValue, FilePath
 from stagewright.root import files
 from stagewright.root.accounts import User
-from stagewright.root.machine_state import MachineState
+from stagewright.root.machine_state import MACHINE_ID, MachineState
 from stagewright.root.requirements import raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.services import Services
-
-MACHINE_ID = "/etc/machine-id"
-"""Empty in an image, so that every machine gets a new id (machine-id(5))."""
 
 NETWORK = "/etc/systemd/network/50-dhcp.network"
 _DHCP = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"

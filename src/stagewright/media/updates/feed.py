@@ -29,8 +29,8 @@ from typing import IO, Any
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.media.disk.partition_types import known_types
+from stagewright.media.disk.verity_partition import read_sizes
 from stagewright.run import pipeline, run
-from stagewright.untrusted import LARGEST
 
 SUMS = "SHA256SUMS"
 
@@ -38,9 +38,6 @@ ENTRIES = "EFI/Linux"
 """Folder of unified kernel images in an EFI system partition (Boot Loader Specification)."""
 
 _SECTOR = 512
-_ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
-_SUPERBLOCK = struct.Struct("<8sII16s32sIIQH6x256s")  # signature, version, type, uuid, algorithm, sizes, blocks, salt
-_HASH = 32  # bytes of a SHA-256
 SYSTEM_NAME, SYSTEM_VERSION = r"[A-Za-z0-9][A-Za-z0-9.-]{0,15}", r"[A-Za-z0-9][A-Za-z0-9.~^-]{0,17}"
 """Patterns of the name and the version of a system. Together they fit into the label of a partition (35 characters).
 A plus sign would begin the counter of boots in the name of a kernel image."""
@@ -187,7 +184,8 @@ def _roles() -> dict[str, str]:
 
 def _kernel(disk: Path, table: Sequence[dict[str, Any]], work: Path, base: str) -> Path:
     """Copy the kernel image of the slot out of the EFI system partition."""
-    start = next((int(part["start"]) * _SECTOR for part in table if part["type"].lower() == _ESP), None)
+    type_ = known_types()["esp"]
+    start = next((int(part["start"]) * _SECTOR for part in table if part["type"].lower() == type_), None)
     if start is None:
         raise _unfit(disk, "no EFI system partition")
     esp = f"{disk}@@{start}"
@@ -206,12 +204,9 @@ def _trimmed(disk: Path, parts: Sequence[FeedPartition]) -> list[FeedPartition]:
     verity = next(part for part in parts if part.role.endswith("-verity"))
     with disk.open("rb") as stream:
         stream.seek(verity.start)
-        data = stream.read(_SUPERBLOCK.size)
-    magic, version, _, _, algorithm, data_block, hash_block, blocks, _, _ = _SUPERBLOCK.unpack(data)
-    known = magic == b"verity\0\0" and version == 1 and algorithm.rstrip(b"\0") == b"sha256"
-    if not known or not 512 <= data_block <= 1 << 20 or not 512 <= hash_block <= 1 << 20 or blocks > LARGEST:
+        sizes = read_sizes(stream)
+    if sizes is None:
         raise _unfit(disk, "its verity partition has no superblock that is known")
-    sizes = {True: hash_block * (1 + _tree_blocks(blocks, hash_block)), False: data_block * blocks}
     found = []
     for part in parts:
         size = sizes[part is verity]
@@ -219,15 +214,6 @@ def _trimmed(disk: Path, parts: Sequence[FeedPartition]) -> list[FeedPartition]:
             raise _unfit(disk, f"its {part.role} partition is smaller than its verity superblock says")
         found.append(FeedPartition(part.role, part.label, part.uuid, part.start, size))
     return found
-
-
-def _tree_blocks(blocks: int, size: int) -> int:
-    """Return the number of blocks of a hash tree over a number of data blocks. ``size`` is that of a block."""
-    total, each = 0, size // _HASH
-    while blocks > 1:
-        blocks = -(-blocks // each)
-        total += blocks
-    return max(total, 1)
 
 
 def _extract(disk: Path, part: FeedPartition, compressor: list[str], target: IO[bytes], log: IO[str]) -> None:

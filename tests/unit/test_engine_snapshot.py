@@ -93,6 +93,15 @@ def test_a_commit_gives_the_same_bytes_and_is_made_once(place: Place) -> None:
     assert place.snapshots.make(place.first).read_bytes() == content
 
 
+def test_the_root_of_a_snapshot_has_the_time_of_its_commit(place: Place) -> None:
+    """The archive has no entry for it, so that it would have the time of the build."""
+    commit(place.upstream, "two", GIT_COMMITTER_DATE="2020-01-02T03:04:05Z")
+    listed = subprocess.check_output(["unsquashfs", "-UTC", "-lls", place.snapshots.make("stable")], text=True)
+    assert {tuple(line.split()[3:5]) for line in listed.splitlines() if "squashfs-root" in line} == {
+        ("2020-01-02", "03:04")
+    }
+
+
 def test_the_snapshot_of_a_branch_is_made_again(place: Place) -> None:
     first = place.snapshots.make("HEAD")
     assert (place.text(first), first.name) == ("one", "gentoo-HEAD.sqfs")

@@ -155,5 +155,9 @@ class Snapshots:
 
 
 def _packer(target: Path, time: str) -> list[str]:
-    """Return the command that makes a squashfs of a tar archive on its standard input (squashfs-tools)."""
-    return ["sqfstar", "-comp", "zstd", "-mkfs-time", time, "-no-progress", "-quiet", str(target)]
+    """Return the command that makes a squashfs of a tar archive on its standard input (squashfs-tools).
+
+    All files of a commit have its time. The root has no entry in the archive; sqfstar 4.5 ignores ``-root-time``.
+    """
+    times = ["-mkfs-time", time, "-all-time", time]
+    return ["sqfstar", "-comp", "zstd", *times, "-no-progress", "-quiet", str(target)]

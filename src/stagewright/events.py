@@ -61,12 +61,19 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """A build started. ``nodes`` are the nodes that it builds or waits for."""
+    """A build started. ``nodes`` are the nodes that it builds or waits for; ``cached`` counts those in the store.
+
+    ``folder`` is that of the project. ``inputs`` are the nodes that each node of the plan takes, also of those in the
+    store. ``changed`` are the entries of each key that differ from the last build of the node.
+    """
 
     run: str
     project: str
     nodes: list[str]
     cached: int
+    folder: str = ""
+    inputs: dict[str, list[str]] = field(default_factory=dict)
+    changed: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

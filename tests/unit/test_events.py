@@ -26,6 +26,8 @@ VALUES: dict[str, Any] = {
         "kind": "k",
         "key": "k",
         "log": "/l",
+        "inputs": {"a": ["seed:a"]},
+        "changed": {"a": ["code"]},
     },
     **{"phase": "fetch", "done": 1, "total": 2, "name": "a/b-1", "text": 'say "é"', "seconds": 1.5, "size": 3},
     **{"client": "::1", "method": "GET", "path": "/a b", "start": 7, "complete": False, "program": "dnsmasq"},

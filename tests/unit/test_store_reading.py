@@ -18,6 +18,7 @@ from stagewright.cli.commands import Commands
 from stagewright.cli.main import group, run
 from stagewright.dropin import project as specs
 from stagewright.errors import Exit, Reason, StagewrightError
+from stagewright.events import RunStarted
 from stagewright.graph.node import Yields
 from stagewright.release.manifest import FORMAT
 from stagewright.repos.repository_cache import RepositoryCache
@@ -45,6 +46,9 @@ LOOKS = {
     "graph": [],
     "check": [],
     "log": ["pack"],
+    "status": [],
+    "history": [],
+    "report": ["-o", "-"],
     "test": ["--list"],
     "boot": ["pack"],
     "doctor": [],
@@ -150,6 +154,8 @@ def used(folder: Path) -> Store:
     log = store.log_folder("small", "pack") / "20261120-000000.log"
     log.parent.mkdir(parents=True)
     log.write_text("packed\n", encoding="utf-8")
+    started = RunStarted(run="20261120-000000-0000", project="small", nodes=["pack"], cached=0, folder=str(project))
+    (store.path / "events" / f"{started.run}.jsonl").write_text(started.to_json() + "\n", encoding="utf-8")
     return store
 
 

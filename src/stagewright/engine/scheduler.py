@@ -157,8 +157,7 @@ class Scheduler:
         self._emit = Listeners(*self._listeners)
         started, status = time.monotonic(), Status.FAILED
         cached = sum(step.state is State.CACHED for step in self.plan.steps.values())
-        names = list(self._pending)
-        self._emit(RunStarted(run=self.run_id, project=self.plan.project.info.name, nodes=names, cached=cached))
+        self._emit(self._started(cached))
         try:
             for name, error in self._refused.items():
                 self._finish(NodeFinished(node=name, status=Status.FAILED, error=error.to_dict()))
@@ -174,6 +173,18 @@ class Scheduler:
         finally:
             self._emit(RunFinished(run=self.run_id, status=status, seconds=time.monotonic() - started))
         return self._outcome
+
+    def _started(self, cached: int) -> RunStarted:
+        steps = self.plan.steps
+        return RunStarted(
+            run=self.run_id,
+            project=self.plan.project.info.name,
+            nodes=list(self._pending),
+            cached=cached,
+            folder=str(self.plan.project.folder),
+            inputs={name: sorted(set(step.node.inputs.values())) for name, step in steps.items()},
+            changed={name: [one.entry for one in step.why] for name, step in steps.items() if step.why},
+        )
 
     def _store_error(self, error: OSError) -> StagewrightError | None:
         """Return the error of the store that an OSError stands for, or None."""

@@ -103,7 +103,7 @@ class Installer:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=600,
             env=os.environ | {"STAGEWRIGHT_INSTALL_UNSHARED": "yes"} | self.environment | settings,
         )
 

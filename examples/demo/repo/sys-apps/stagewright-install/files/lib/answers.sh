@@ -233,6 +233,7 @@ type_of_name() {
 # End the program if there are errors.
 stop_at_answer_errors() {
 	[ -n "$answer_errors" ] || return 0
+	: > "$explained"
 	count=$(printf '%s' "$answer_errors" | grep -vc '^  hint: ')
 	event error reason=ANSWERS message="$answer_errors" hint=""
 	printf '%s' "$answer_errors" >&2

@@ -1,19 +1,15 @@
 # shellcheck shell=sh
 # Kernel, boot loader and the entry that starts the system. What makes the disk startable is written last.
 
-# Trees that can have a kernel and boot loaders, best first.
-boot_trees() {
-	echo "$root"
-	[ -z "${live_tree:-}" ] || echo "$live_tree"
-	[ -n "$image" ] || echo ""
-}
-
-# find_in_trees PATTERN: print the first file of the trees that matches.
+# find_in_trees PATTERN: print the first file that matches, of the new system, the live system and the running one.
 find_in_trees() {
-	boot_trees | while IFS= read -r tree; do
-		for file in "$tree"/$1; do
-			# A redirection, because a file is opened even if no one may read it later.
-			[ ! -f "$file" ] || { echo "$file"; break 2; }
+	pattern=$1
+	set -- "$root"
+	[ -z "${live_tree:-}" ] || set -- "$@" "$live_tree"
+	[ -n "$image" ] || set -- "$@" ""
+	for tree; do
+		for file in "$tree"/$pattern; do
+			[ ! -f "$file" ] || { echo "$file"; return; }
 		done
 	done
 }
@@ -72,12 +68,12 @@ kernel_options() {
 	echo "$options $answer_kernel_arguments" | sed -e 's/  */ /g' -e 's/ $//'
 }
 
-running_consoles() { tr ' ' '\n' < /proc/cmdline | grep '^console=' | tr '\n' ' '; }
+running_consoles() { tr ' ' '\n' < /proc/cmdline | sed -n '/^console=/p' | tr '\n' ' '; }
 
 os_value() {
 	for file in "$root/etc/os-release" "$root/usr/lib/os-release"; do
 		[ -r "$file" ] || continue
-		sed -n "s/^$1=//p" "$file" | tr -d "\"'" | head -n 1
+		sed -n "s/^$1=//p" "$file" | tr -d "\"'" | sed -n 1p
 		return
 	done
 }

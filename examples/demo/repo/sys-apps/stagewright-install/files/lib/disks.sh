@@ -41,7 +41,7 @@ disk_model() {
 disk_serial() {
 	serial=$(read_attribute "$1" serial device/serial)
 	if [ -z "$serial" ] && [ -r "$sysfs/block/$1/device/vpd_pg80" ]; then
-		serial=$(tail -c +5 "$sysfs/block/$1/device/vpd_pg80" 2> /dev/null | clean)
+		serial=$(tail -c +5 "$sysfs/block/$1/device/vpd_pg80" 2> /dev/null | clean) || :
 	fi
 	echo "$serial"
 }
@@ -76,7 +76,7 @@ disk_ids() {
 
 # The way to name the disk in answers.
 disk_key() {
-	id=$(disk_ids "$1" | head -n 1)
+	id=$(disk_ids "$1" | sed -n 1p)
 	if [ -n "$id" ]; then echo "/dev/disk/by-id/$id"
 	elif [ -n "$(disk_wwn "$1")" ]; then echo "wwn:$(disk_wwn "$1")"
 	elif [ -n "$(disk_serial "$1")" ]; then echo "serial:$(disk_serial "$1")"

@@ -29,7 +29,7 @@ image_digest() { ${hash:-sha256sum} < "$work/stream" | cut -d ' ' -f 1; }
 image_stream() {
 	{
 		if [ -n "$source_file" ]; then cat "$source_file"; else fetch_to_stdout "$answer_source"; fi || : > "$work/stream.failed"
-	} | tee "$work/stream" | decompress
+	} | tee "$work/stream" | decompress || : > "$work/stream.failed"
 }
 
 write_image_stream() {

@@ -17,7 +17,7 @@ under() {
 	fi
 	# The recursion changes the variable folder, so the list is made before it.
 	for lower in "$folder"/slaves/*; do
-		[ -e "$lower" ] && echo "${lower##*/}"
+		[ ! -e "$lower" ] || echo "${lower##*/}"
 	done | while IFS= read -r lower; do (under "$lower"); done
 }
 
@@ -25,7 +25,7 @@ under() {
 below_file() {
 	if [ -b "$1" ]; then under "${1##*/}"; return; fi
 	[ -e "$1" ] || return 0
-	device=$(df -P "$1" 2> /dev/null | awk 'NR == 2 { print $1 }')
+	device=$(df -P "$1" 2> /dev/null | awk 'NR == 2 { print $1 }') || :
 	case $device in /dev/*) device=$(readlink -f "$device") && under "${device##*/}" ;; esac
 }
 
@@ -118,7 +118,8 @@ refuse_used_disk() {
 probe() {
 	[ -r "$1" ] || return 0
 	if [ "$probe_by_blkid" = yes ]; then
-		blkid -p -o export "$1" 2> /dev/null | awk -F= '
+		# blkid fails if it finds nothing.
+		{ blkid -p -o export "$1" 2> /dev/null || :; } | awk -F= '
 			$1 == "TYPE" { type = $2 } $1 == "LABEL" { label = $2 } $1 == "PTTYPE" { table = $2 }
 			END {
 				if (type) print type (label ? " \"" label "\"" : "")
@@ -131,7 +132,7 @@ probe() {
 
 # The same without blkid of util-linux: magic numbers of what matters, at their offsets in hexadecimal text.
 probe_by_magic() {
-	known=$(dd if="$1" bs=4096 count=17 2> /dev/null | od -An -v -tx1 | awk '
+	known=$({ dd if="$1" bs=4096 count=17 2> /dev/null || :; } | od -An -v -tx1 | awk '
 		BEGIN {
 			magics = "0 4c554b53babe LUKS,4096 fc4e2ba9 linux_raid_member,0 fc4e2ba9 linux_raid_member,1080 53ef ext4," \
 				"0 58465342 xfs,65600 5f42485266535f4d btrfs,4086 53574150535041434532 swap,0 68737173 squashfs," \

@@ -40,9 +40,9 @@ wait_for_address() {
 	tries=0
 	until (fetch "$1" "$work/answers") > /dev/null 2>&1; do
 		tries=$((tries + 1))
-		[ "$unattended" = yes ] && [ "$tries" -lt 30 ] || fail ANSWERS "$1: cannot be read ($(tail -n 1 "$work/output"))" \
+		[ "$unattended" = yes ] && [ "$tries" -lt 60 ] || fail ANSWERS "$1: cannot be read ($(tail -n 1 "$work/output"))" \
 			"look at the network and at the address"
-		rm -f "$work/answers"
+		rm -f "$work/answers" "$explained"
 		sleep 2
 	done
 }

@@ -5,6 +5,7 @@
 
 json=no
 log=/dev/null
+explained= # the file that exists if an error was printed, also by a subshell
 undo_stack= # commands for the end of the program, the newest first, one a line
 
 say() {
@@ -48,6 +49,7 @@ event() {
 
 # fail REASON MESSAGE [HINT]: end the program. Scripts read the reason, which never changes.
 fail() {
+	: > "${explained:-/dev/null}"
 	event error reason="$1" message="$2" hint="${3:-}"
 	printf 'stagewright-install: error: %s\n' "$2" | tee -a "$log" >&2
 	[ -z "${3:-}" ] || printf '  hint: %s\n' "$3" | tee -a "$log" >&2
@@ -56,6 +58,13 @@ fail() {
 	REFUSED) exit 3 ;;
 	*) exit 1 ;;
 	esac
+}
+
+# explain_end CODE: say that the program ended by a command whose failure it does not know.
+explain_end() {
+	event error reason=COMMAND_FAILED message="ended with exit code $1" hint=""
+	printf 'stagewright-install: error: a command failed, and the program ended with exit code %s\n' "$1" | tee -a "$log" >&2
+	printf '  hint: sh -x /usr/bin/stagewright-install ... shows the command\n' >&2
 }
 
 # run COMMAND...: run a command that changes something. Its output goes to the log.

@@ -68,7 +68,7 @@ mount_source() {
 
 # Set tree_kib to the size of the source. Counting takes seconds, so it is done once.
 measure_tree() {
-	if [ -z "$source_tree" ]; then tree_kib=0; else tree_kib=$(du -skx "$source_tree" 2> /dev/null | cut -f 1); fi
+	if [ -z "$source_tree" ]; then tree_kib=0; else tree_kib=$({ du -skx "$source_tree" 2> /dev/null || :; } | cut -f 1); fi
 }
 
 # A text that changes if the source changes.
@@ -120,10 +120,10 @@ find_checksum() {
 digest_from_list() {
 	name=${answer_source##*/}
 	name=${name%%[?#]*}
-	expected=$(awk -v name="$name" '$2 == name || $2 == "*" name { if (length($1) == 128) print $1 }' "$1" | grep -Ex '[0-9a-f]*' | head -n 1)
+	expected=$(awk -v name="$name" '($2 == name || $2 == "*" name) && $1 ~ /^[0-9a-f]+$/ && length($1) == 128 { print $1; exit }' "$1")
 	hash=sha512sum
 	if [ -z "$expected" ]; then
-		expected=$(awk -v name="$name" '$2 == name || $2 == "*" name { if (length($1) == 64) print $1 }' "$1" | grep -Ex '[0-9a-f]*' | head -n 1)
+		expected=$(awk -v name="$name" '($2 == name || $2 == "*" name) && $1 ~ /^[0-9a-f]+$/ && length($1) == 64 { print $1; exit }' "$1")
 		hash=sha256sum
 	fi
 	[ -n "$expected" ] || fail UNVERIFIED "digests $answer_digests: no SHA-256 or SHA-512 of $name"
@@ -202,12 +202,17 @@ clear_tree() {
 
 # cp of busybox leaves extended attributes out, such as capabilities of programs; GNU tar does not.
 copy_tree() {
-	if cp --version 2> /dev/null | grep -q GNU || ! tar --version 2> /dev/null | grep -q GNU; then
+	if is_gnu cp || ! is_gnu tar; then
 		run cp -a "$1/." "$2/"
 	else
 		tar_through() { tar -C "$1" --xattrs --xattrs-include='*' --acls -cf - . | tar -C "$2" --xattrs --xattrs-include='*' --acls -xpf -; }
 		run tar_through "$1" "$2"
 	fi
+}
+
+is_gnu() {
+	case $("$1" --version 2> /dev/null) in *GNU*) return 0 ;; esac
+	return 1
 }
 
 decompress() {
@@ -221,7 +226,7 @@ decompress() {
 }
 
 unpack_tarball() {
-	if tar --version 2> /dev/null | grep -q GNU; then
+	if is_gnu tar; then
 		unpack() { decompress < "$source_file" | tar -C "$root" --numeric-owner --xattrs --xattrs-include='*' --acls -xpf -; }
 	else
 		unpack() { decompress < "$source_file" | tar -C "$root" -xpf -; }

@@ -173,7 +173,7 @@ read_table() {
 # partition_places: print "NUMBER START BYTES" for each partition in the table.
 partition_places() {
 	if [ -n "$image" ]; then
-		sfdisk --dump "$image" 2> /dev/null |
+		{ sfdisk --dump "$image" 2> /dev/null || :; } |
 			sed -nE 's/^.*[^0-9]([0-9]+) : start= *([0-9]+), size= *([0-9]+),.*/\1 \2 \3/p' |
 			while read -r number start size; do echo "$number $((start * 512)) $((size * 512))"; done
 		return

@@ -1,7 +1,8 @@
 """``make update-matrix``: update the system of examples/updates in every way that Stagewright tests.
 
-It writes a table in docs/updates.md: a normal update, power failures at ten moments and at the end of the download,
-changed feeds, and new versions that do not start. The tests run one at a time.
+It writes a table in docs/updates.md: a normal update, the commands of the page with published versions, power failures
+at ten moments and at the end of the download, changed feeds, and new versions that do not start. The machines run one
+at a time.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.matrix import END, ROOT, copy
+from bench.update_fleet import try_commands
 
 EXAMPLE, PAGE = ROOT / "examples" / "updates", ROOT / "docs" / "updates.md"
 BEGIN = "<!-- matrix: written by make update-matrix -->\n"
 
-TESTS = {
+PUBLISHED = "published"
+
+ROWS = {
     "update": ("from one version to the next", ""),
+    PUBLISHED: ("the commands of this page, from keys to the way back", ""),
     "cuts": ("power failures at ten moments", "cuts = [0.02, 0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97]"),
     "last-cut": ("power failure at the end of the download", "cuts = [1]"),
     "changed": ("feeds that were changed", 'changed = ["content", "sums", "key", "unsigned", "older"]'),
@@ -27,55 +34,98 @@ TESTS = {
     "root": ("a new root that is damaged", 'broken = "root"'),
     "target": ("a new system that never gets ready", 'broken = "target"'),
 }
-"""Tests by name: the way, and its setting. The first one is in the example."""
+"""Rows by name: the way, and its setting. All are tests but the one of published versions."""
+
+_STAGES = """
+[stages.hasty]
+extends = "next"
+updates.deadline = 240
+
+[stages.hasty-disk]
+extends = "next-disk"
+root = "hasty"
+"""
+"""A version for the row ``target``: it is rebooted three times after its deadline."""
 
 _TEST = """
 [tests.{name}]
-extends = "update"
+updates = ["disk", "{image}"]
+login.user = "root"
+poweroff = true
 timeout = 7200
 {setting}
 """
+
+Outcome = tuple[bool, float]
+"""True for success, and the time in seconds."""
+
+
+def main() -> int:
+    """Run the tests and write the table. Return 1 if one failed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.update_matrix", description=__doc__)
+    parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
+    parser.add_argument("--only", nargs="*", choices=ROWS, help="print these rows instead")
+    options = parser.parse_args()
+    outcomes = {}
+    with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as folder:
+        project = prepare(EXAMPLE, Path(folder) / EXAMPLE.name)
+        for name in options.only or ROWS:
+            run = publish if name == PUBLISHED else test
+            outcomes[name] = run(project, options.store, name)
+            print(row(name, outcomes[name]), end="", flush=True)
+    if not options.only:
+        _write(options.page, [row(name, outcome) for name, outcome in outcomes.items()])
+    return 0 if all(passed for passed, _ in outcomes.values()) else 1
 
 
 def prepare(example: Path, target: Path) -> Path:
     """Make a copy of the example with all tests. Return its folder."""
     project = copy(example, target)
-    tests = [_TEST.format(name=name, setting=setting) for name, (_, setting) in TESTS.items() if setting]
+    tests = [
+        _TEST.format(name=name, image="hasty-disk" if name == "target" else "next-disk", setting=setting)
+        for name, (_, setting) in ROWS.items()
+        if setting
+    ]
     with (project / "stagewright.toml").open("a", encoding="utf-8") as stream:
-        stream.writelines(tests)
+        stream.writelines([_STAGES, *tests])
     return project
 
 
-def row(project: Path, name: str) -> tuple[str, bool]:
-    """Return the row of a test that was run, and True if it passed."""
-    way, setting = TESTS[name]
+def test(project: Path, store: Path, name: str) -> Outcome:
+    """Run a test of the project."""
+    words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(store), "test", name]
+    subprocess.run(words, check=False)
     file = project / "out" / "tests" / name / "result.json"
     result = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"passed": False, "seconds": 0}
-    passed = bool(result["passed"])
-    cells = [way, f"`{setting}`" if setting else "", "passed" if passed else "FAILED", f"{result['seconds']:.0f} s"]
-    return f"| {' | '.join(cells)} |\n", passed
+    return bool(result["passed"]), float(result["seconds"])
 
 
-def main() -> int:
-    """Run the tests and write the table. Return 1 if a test failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.update_matrix", description=__doc__)
-    parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
-    parser.add_argument("--only", nargs="*", choices=TESTS, help="print the rows of these tests instead")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as folder:
-        project = prepare(EXAMPLE, Path(folder) / EXAMPLE.name)
-        names = options.only or list(TESTS)
-        words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(options.store)]
-        subprocess.run([*words, "test", *names], check=False)
-        rows = [row(project, name) for name in names]
-    lines = ["| update | setting | result | time |\n", "|---|---|---|---|\n", *(line for line, _ in rows)]
-    if options.only:
-        print("".join(lines))
-    else:
-        before, _, rest = options.page.read_text(encoding="utf-8").partition(BEGIN)
-        options.page.write_text(before + BEGIN + "".join(lines) + END + rest.partition(END)[2], encoding="utf-8")
-    return 0 if all(passed for _, passed in rows) else 1
+def publish(project: Path, store: Path, name: str) -> Outcome:
+    """Publish two versions of the example, and update a machine from them."""
+    folder = project.parent / name
+    folder.mkdir()
+    begin = time.monotonic()
+    try:
+        try_commands(copy(EXAMPLE, folder / EXAMPLE.name), store, folder)
+    except Exception as error:  # noqa: BLE001  a row of the table: any failure is one of this row
+        print(f"{name}: {error}\n{getattr(error, 'detail', '')}", file=sys.stderr)
+        return False, time.monotonic() - begin
+    return True, time.monotonic() - begin
+
+
+def row(name: str, outcome: Outcome) -> str:
+    """Return the row of a test that was run."""
+    way, setting = ROWS[name]
+    passed, seconds = outcome
+    cells = [way, f"`{setting}`" if setting else "", "passed" if passed else "FAILED", f"{seconds:.0f} s"]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _write(page: Path, rows: Sequence[str]) -> None:
+    text = "".join(["| update | setting | result | time |\n", "|---|---|---|---|\n", *rows])
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    page.write_text(before + BEGIN + text + END + rest.partition(END)[2], encoding="utf-8")
 
 
 if __name__ == "__main__":

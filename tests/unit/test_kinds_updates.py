@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.update_fleet import PAGE, commands_of
+from bench.update_matrix import EXAMPLE, PUBLISHED, ROWS, prepare
 from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.events import FileProgress, FileServed
 from stagewright.graph.node import Graph
@@ -141,3 +143,14 @@ def test_how_far_a_download_is(slot: SlotImage, tmp_path: Path) -> None:
     assert feeds.fraction() == 1
     feeds.restart()
     assert feeds.fraction() == 0
+
+
+def test_the_matrix_is_a_project_with_a_test_for_each_row(tmp_path: Path) -> None:
+    tests = graph_of(load(prepare(EXAMPLE, tmp_path / "updates"), kinds())).nodes
+    assert {f"test:{name}" for name in ROWS if name != PUBLISHED} <= set(tests)
+
+
+def test_the_matrix_types_the_commands_of_the_page() -> None:
+    keys, releases, machine = commands_of(PAGE.read_text(encoding="utf-8"))
+    assert [line.split()[0] for line in (*keys, *releases)] == ["gpg", "gpg", "stagewright", "stagewright"]
+    assert "reboot" in machine and len(machine) == 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -115,6 +116,21 @@ def test_a_root_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
 
 def test_identifiers_differ_by_name() -> None:
     assert len({identifier(disk, what) for disk in (NAME, "other") for what in ("disk", "esp", "root")}) == 6
+
+
+@pytest.mark.parametrize(("layout", "same"), [("ab", True), ("verity", False), ("ext4", False)])
+def test_a_next_version_finds_the_partitions_of_the_version_before(layout: str, same: bool) -> None:
+    """Only in a layout with slots: there, a machine keeps its other partitions."""
+    definitions = read_definitions(texts_of(layout, None), Path())
+    found = [
+        DiskSource(f"a-{version}", host_machine(), definitions, Path(), (), "a", version, Path(), 0, 1, io.StringIO())
+        for version in ("1", "2")
+    ]
+    first, second = (one.fstab() for one in found)
+    assert re.search(r"^PARTUUID=\S+\t/efi\t", first, re.MULTILINE)
+    assert (first == second) is same
+    other = DiskSource("b-1", host_machine(), definitions, Path(), (), "b", "1", Path(), 0, 1, io.StringIO())
+    assert other.fstab() != first
 
 
 def has(*programs: str) -> bool:

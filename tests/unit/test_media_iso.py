@@ -32,7 +32,7 @@ from stagewright.media.loaders import BOOT_MBR, ELTORITO, Loader
 from stagewright.media.payload import INITRAMFS, KERNEL, BootKernel, Payload
 from stagewright.media.settings import IsoSettings
 from stagewright.media.signing import SecureBoot, sign
-from stagewright.media.uki import EfiStub, UkiParts, make_uki
+from stagewright.media.uki import EfiStub, UkiParts, append_argument, make_uki
 
 EPOCH = 20_000 * 86400
 TOOLS = ("xorriso", "mcopy", "mkfs.vfat", "unsquashfs", "mksquashfs")
@@ -320,6 +320,28 @@ def test_a_stub_without_room_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         stub.with_sections(efi_program(), [bytes(40)] * (stub.room + 1), 0, EPOCH)
     assert caught.value.reason is Reason.ENVIRONMENT_LACKS
+
+
+def test_an_argument_is_appended_to_the_command_line_of_a_kernel_image(tmp_path: Path) -> None:
+    stub, kernel, initramfs, image = (tmp_path / name for name in ("stub", "kernel", "initramfs", "out.efi"))
+    for path in (stub, kernel, initramfs):
+        path.write_bytes(efi_program())
+    make_uki(UkiParts(stub, kernel, initramfs, "ro quiet", "ID=live\n", "6.1"), image, EPOCH)
+    before = image.read_bytes()
+    append_argument(image, "rdinit=/missing")
+    after = image.read_bytes()
+    place = before.index(b"ro quiet\0" + bytes(100))
+    text = b"ro quiet rdinit=/missing\0"
+    assert after[place:].startswith(text) and after[place + len(text) :] == before[place + len(text) :]
+    entry = before.index(b".cmdline")
+    assert struct.unpack_from("<I", after, entry + 8)[0] == len(text)
+    assert after[:entry] == before[:entry] and after[entry + 12 : place] == before[entry + 12 : place]
+    with pytest.raises(StagewrightError, match="no room"):
+        append_argument(image, "x" * 512)
+    for data in (efi_program(), b"MZ"):
+        with pytest.raises(StagewrightError, match="not a unified kernel image") as caught:
+            append_argument(_written(image, data), "x")
+        assert caught.value.reason is Reason.BAD_ARCHIVE
 
 
 def _written(path: Path, data: bytes) -> Path:

@@ -19,7 +19,6 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.media.updates.feed import (
     FeedCompression,
     read_slot,
-    with_argument,
     write_feed,
     write_sums,
 )
@@ -154,30 +153,6 @@ def test_a_kernel_image_of_another_version_is_an_error(disk: Disk, tmp_path: Pat
         read_slot(disk.path, tmp_path)
 
 
-def _uki(command_line: bytes, room: int) -> bytes:
-    """Return the headers of an EFI program with one section, the command line."""
-    head = bytearray(512)
-    struct.pack_into("<I", head, 0x3C, 64)
-    head[64:68] = b"PE\0\0"
-    struct.pack_into("<H12xH", head, 70, 1, 16)
-    struct.pack_into("<8sIIII", head, 64 + 24 + 16, b".cmdline", len(command_line), 4096, room, 512)
-    return bytes(head) + command_line.ljust(room, b"\0")
-
-
-def test_an_argument_is_appended_to_a_kernel_image(tmp_path: Path) -> None:
-    path = tmp_path / "a.efi"
-    path.write_bytes(_uki(b"ro quiet\0", 64))
-    with_argument(path, "rdinit=/missing")
-    data = path.read_bytes()
-    assert data[512:].rstrip(b"\0") == b"ro quiet rdinit=/missing" and len(data) == 512 + 64
-    assert struct.unpack_from("<I", data, 64 + 24 + 16 + 8)[0] == len("ro quiet rdinit=/missing") + 1
-    with pytest.raises(StagewrightError, match="no room"):
-        with_argument(path, "x" * 64)
-    path.write_bytes(_uki(b"", 0).replace(b".cmdline", b".other\0\0"))
-    with pytest.raises(StagewrightError, match="not a unified kernel image"):
-        with_argument(path, "x")
-
-
 def test_sums_leave_out_the_list_and_its_signature(tmp_path: Path) -> None:
     for name in ("b", "a", "SHA256SUMS", "SHA256SUMS.gpg"):
         (tmp_path / name).write_bytes(name.encode())
@@ -204,6 +179,12 @@ def test_the_deadline_counts_only_for_boots_that_are_counted() -> None:
     timer = units["/usr/lib/systemd/system/boot-deadline.timer"]
     assert f"ConditionPathExists={COUNTER}\n" in timer and "OnBootSec=300\n" in timer
     assert "SuccessAction=reboot-force\n" in units["/usr/lib/systemd/system/boot-deadline.service"]
+
+
+def test_a_boot_without_a_login_is_not_a_good_one() -> None:
+    """boot-complete.target of systemd needs sysinit.target only."""
+    text = deadline_units(300)["/usr/lib/systemd/system/boot-complete.target.d/boot-deadline.conf"]
+    assert text == "[Unit]\nRequires=multi-user.target\nAfter=multi-user.target\n"
 
 
 KEY = b"\x98\x33\x04" + bytes(40)

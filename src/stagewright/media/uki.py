@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from stagewright.errors import Reason, StagewrightError
 
@@ -78,6 +78,26 @@ def make_uki(parts: UkiParts, target: Path, epoch: int) -> None:
     os.utime(target, (epoch, epoch))
 
 
+def append_argument(kernel: Path, argument: str) -> None:
+    """Append an argument to the command line of a unified kernel image that is not signed.
+
+    Its section has room up to the file alignment. Raises: BUILD_FAILED if it has too little, BAD_ARCHIVE for a file
+    that is not a unified kernel image.
+    """
+    data = bytearray(kernel.read_bytes())
+    try:
+        (found,) = (one for one in _Header.of(data).sections if one.name.rstrip(b"\0") == b".cmdline")
+    except ValueError as error:
+        raise StagewrightError(Reason.BAD_ARCHIVE, f"{kernel.name}: not a unified kernel image") from error
+    text = bytes(data[found.offset : found.offset + found.size]).rstrip(b"\0") + f" {argument}\0".encode()
+    if len(text) > found.packed:
+        what = f"{kernel.name}: no room for {argument!r} in its command line"
+        raise StagewrightError(Reason.BUILD_FAILED, what, hint="shorten the kernel arguments of the image")
+    data[found.offset : found.offset + found.packed] = text.ljust(found.packed, b"\0")
+    struct.pack_into("<I", data, found.entry + 8, len(text))
+    kernel.write_bytes(data)
+
+
 @dataclass(frozen=True)
 class EfiStub:
     """An EFI program that sections can be added to.
@@ -102,24 +122,20 @@ class EfiStub:
     def of(cls, data: bytes, name: str) -> EfiStub:
         """Read the header of a program. Raises ``ENVIRONMENT_LACKS`` if it is not an EFI program."""
         try:
-            (header,) = struct.unpack_from("<I", data, 0x3C)  # PE format, MS-DOS stub
-            magic, count, optional = struct.unpack_from("<4s2xH12xH", data, header)
-            kind, alignment, file_alignment = struct.unpack_from("<H30xII", data, header + 24)
-            if magic != b"PE\0\0" or kind != 0x20B or not count or not alignment or not file_alignment:
-                raise ValueError(magic)
-            table = header + 24 + optional
-            found = [_SECTION.unpack_from(data, table + _SECTION.size * number) for number in range(count)]
-        except (struct.error, ValueError) as error:
+            program = _Header.of(data)
+        except ValueError as error:
             raise StagewrightError(
                 Reason.ENVIRONMENT_LACKS,
                 f"{name}: not an EFI program, so it cannot be the stub of a unified kernel image",
                 hint="reinstall the package of systemd's EFI stub in the payload's environment",
             ) from error
-        behind = table + _SECTION.size * count
-        room = (min(offset for *_, offset, _, _, _, _, _ in found) - behind) // _SECTION.size
-        address = max(start + size for _, size, start, *_ in found)
-        end = max(offset + size for _, _, _, size, offset, *_ in found)
-        return cls(name, header, count, behind, room, address, end, alignment, file_alignment)
+        found = program.sections
+        behind = found[-1].entry + _SECTION.size
+        room = (min(one.offset for one in found) - behind) // _SECTION.size
+        address = max(one.address + one.size for one in found)
+        end = max(one.offset + one.packed for one in found)
+        alignments = (program.alignment, program.file_alignment)
+        return cls(name, program.offset, len(found), behind, room, address, end, *alignments)
 
     def with_sections(self, data: bytes, sections: Sequence[bytes], size: int, epoch: int) -> bytes:
         """Return the program with these entries added to its section table; ``size`` is its size in memory, in bytes.
@@ -142,6 +158,47 @@ class EfiStub:
         if directories > _CERTIFICATES:
             struct.pack_into("<II", made, optional + 112 + 8 * _CERTIFICATES, 0, 0)
         return bytes(made)
+
+
+class _Section(NamedTuple):
+    """A section of an EFI program: its sizes and places in memory and in the file; ``entry`` is that in the table."""
+
+    name: bytes
+    size: int
+    address: int
+    packed: int
+    offset: int
+    entry: int
+
+    @classmethod
+    def of(cls, data: bytes | bytearray, entry: int) -> _Section:
+        """Read an entry of the section table."""
+        name, size, address, packed, offset, *_ = _SECTION.unpack_from(data, entry)
+        return cls(name, size, address, packed, offset, entry)
+
+
+class _Header(NamedTuple):
+    """The header of an EFI program: its offset, alignments in memory and in the file, and the section table."""
+
+    offset: int
+    alignment: int
+    file_alignment: int
+    sections: Sequence[_Section]
+
+    @classmethod
+    def of(cls, data: bytes | bytearray) -> _Header:
+        """Read the header of a program for 64 bits. Raises ``ValueError`` if the data is not one."""
+        try:
+            (header,) = struct.unpack_from("<I", data, 0x3C)  # PE format, MS-DOS stub
+            magic, count, optional = struct.unpack_from("<4s2xH12xH", data, header)
+            kind, alignment, file_alignment = struct.unpack_from("<H30xII", data, header + 24)
+            if magic != b"PE\0\0" or kind != 0x20B or not count or not alignment or not file_alignment:
+                raise ValueError(magic)
+            table = range(header + 24 + optional, header + 24 + optional + count * _SECTION.size, _SECTION.size)
+            sections = [_Section.of(data, entry) for entry in table]
+        except struct.error as error:
+            raise ValueError(str(error)) from error
+        return cls(header, alignment, file_alignment, sections)
 
 
 def _checksum(stream: BinaryIO) -> int:

@@ -33,6 +33,7 @@ FILES = "files"
 """Folder for files that are copied from a guest, in the folder of the test."""
 
 _MEMORY = 'while read -r name rest; do case $name in MemAvailable:) echo "$name $rest" ;; esac; done < /proc/meminfo'
+_LOGIN_TIMEOUT = r"login: timed out after \d+ seconds"
 _NUDGE = 10.0  # seconds without a prompt before Enter is pressed
 _ANSWER = 10.0  # seconds
 _NEVER = re.compile(r"(?!)")
@@ -77,13 +78,9 @@ class Guest:
     def login(self, user: str = "root", password: str = "", timeout: float | None = None) -> None:
         """Log in on the console."""
         with self.step("log in"):
-            # the last match, like "login:", may be in the line of the prompt
-            self._await(LOGIN_PROMPT, timeout, name="login prompt", again=True)
-            self.console.send(user + "\n")
-            if password:
-                self._await(PASSWORD_PROMPT, timeout, name="password prompt")
-                self.console.send(password + "\n")
             self._account = (user, password)
+            # the last match, like "login:", may be in the line of the prompt
+            self._enter_account(timeout, again=True)
             self._await_prompt(timeout, again=False)
 
     # commands
@@ -307,9 +304,22 @@ class Guest:
         self.milestones[name or pattern] = round(self.console.seconds(match.end() - 1), 2)
         return match
 
+    def _enter_account(self, timeout: float | None, *, again: bool) -> None:
+        """Wait for the login prompt, and type the account that the guest is used with."""
+        user, password = self._account or ("", "")
+        self._await(LOGIN_PROMPT, timeout, name="login prompt", again=again)
+        self.console.send(user + "\n")
+        if password:
+            self._await(PASSWORD_PROMPT, timeout, name="password prompt")
+            self.console.send(password + "\n")
+
     def _await_prompt(self, timeout: float | None, *, again: bool) -> None:
-        """Wait for the shell. Kernel messages can hide a prompt, so press Enter from time to time for a new one."""
-        console, pattern = self.console, re.compile(rf"(?P<prompt>{self.prompt})|Login incorrect", re.MULTILINE)
+        """Wait for the shell. Kernel messages can hide a prompt, so press Enter from time to time for a new one.
+
+        login(1) of a slow guest gives up after a minute. Then log in again.
+        """
+        ends = rf"(?P<prompt>{self.prompt})|Login incorrect|(?P<late>{_LOGIN_TIMEOUT})"
+        console, pattern = self.console, re.compile(ends, re.MULTILINE)
         end = time.monotonic() + self.timeline.left(timeout)
         while True:
             left = max(end - time.monotonic(), 0)
@@ -319,6 +329,8 @@ class Guest:
                 raise console.error("timed out", "a shell prompt")
             if match is None:
                 console.send("\n")
+            elif match["late"] and self._account:
+                self._enter_account(max(end - time.monotonic(), 0), again=False)
             elif match["prompt"] is None:
                 raise console.error("login failed (Login incorrect)", "a shell prompt")
             elif self._stays(match.end()):

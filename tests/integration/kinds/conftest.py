@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from integration import web
+from integration.fleet import Fleet, fleet_of
 from integration.gentoo_mirror import GentooMirror, digests
 from integration.seed_world import GOOD, NAME, OLDER, SeedBench, World
 from integration.signing import Signer
@@ -89,4 +90,11 @@ def media(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Medi
     if not (OVMF.exists() and SNAKEOIL.exists()):
         pytest.skip("NOT TESTED: no OVMF with keys for tests (package ovmf)")
     with media_of(warm, tmp_path_factory.mktemp("media")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def fleet(trixie: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A system that updates itself, with the feed of its first version."""
+    with fleet_of(trixie, tmp_path_factory.mktemp("fleet")) as made:
         yield made

@@ -143,6 +143,12 @@ def test_a_failed_login_is_reported(stage: Path) -> None:
     assert "login failed (Login incorrect)" in caught.value.message
 
 
+def test_a_login_that_gives_up_on_a_slow_guest_is_repeated(stage: Path) -> None:
+    scene = ["login: ", ["root\n"], "Password: ", ["secret\n"], "\r\nlogin: timed out after 60 seconds\r\n", *LOGIN]
+    play(stage, BootScript(login=Login("root", "secret"), seconds=60), scene)
+    assert result(stage)["passed"] is True
+
+
 def test_a_machine_that_ends_early_fails_the_test(stage: Path) -> None:
     with pytest.raises(StagewrightError) as caught:
         play(stage, BootScript(expect=("up",), seconds=60), ["rebooting\r\n"])

@@ -28,12 +28,12 @@ from stagewright.kinds.common.update_settings import UpdateSettings
 from stagewright.kinds.common.work import Work
 from stagewright.kinds.media.diskimage_stage1 import DiskImage1
 from stagewright.kinds.tests.boots import Attach, image_of
+from stagewright.media.uki import append_argument
 from stagewright.media.updates.feed import (
     SUMS,
     FeedCompression,
     SlotImage,
     read_slot,
-    with_argument,
     write_feed,
     write_sums,
 )
@@ -228,7 +228,7 @@ class Feeds:
 def _break(how: Broken, slot: SlotImage, disk: Path) -> None:
     """Break the version of a slot, in its kernel image or on the disk that the feed is made of."""
     if how.argument:
-        with_argument(slot.kernel, how.argument)
+        append_argument(slot.kernel, how.argument)
         return
     data = next(part for part in slot.partitions if not part.role.endswith("-verity"))
     with disk.open("r+b") as stream:

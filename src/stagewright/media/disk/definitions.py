@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -128,6 +128,12 @@ class Definition(BaseModel):
         usual = {"root": "/", "esp": "/efi", "home": "/home", "srv": "/srv", "var": "/var", "tmp": "/var/tmp"}
         path = usual.get(self.role)
         return Mount(path) if path and self.format and (self.role != "root" or self.copy_files) else None
+
+
+def has_slots(definitions: Iterable[Definition]) -> bool:
+    """Return True if a layout has two partitions for versions of a system: of /, or of /usr."""
+    roles = [one.role for one in definitions]
+    return any(roles.count(role) > 1 for role in ("root", "usr"))
 
 
 class _Line(NamedTuple):

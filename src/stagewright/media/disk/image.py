@@ -15,7 +15,7 @@ from stagewright.arch import Machine
 from stagewright.media.disk import partition_table
 from stagewright.media.disk.bios import BiosCode
 from stagewright.media.disk.contents import Contents, identifier
-from stagewright.media.disk.definitions import Definition
+from stagewright.media.disk.definitions import Definition, has_slots
 from stagewright.media.disk.file_systems import make_file_system
 from stagewright.media.disk.filesystem_types import MIB, FileSystem
 from stagewright.media.disk.partition_table import Partition, Sizes
@@ -35,7 +35,7 @@ ROOT_DEVICE = "/dev/mapper/root"
 class DiskSource:
     """The parts of a disk.
 
-    ``name`` is the file name of the image, from which identifiers are computed. ``root`` is a mounted root.
+    ``name`` is the file name of the image. ``root`` is a mounted root.
     ``image_id`` and ``image_version`` replace %M and %A in labels. ``work`` is a folder for temporary files, ``epoch``
     the time stamp in seconds since 1970.
     """
@@ -52,6 +52,15 @@ class DiskSource:
     cores: int
     log: IO[str]
 
+    @property
+    def identity(self) -> str:
+        """The name that identifiers are computed from.
+
+        All versions of a system with two slots have the same one: a machine that was updated keeps its other
+        partitions, and the new version finds them by their identifiers.
+        """
+        return f"{self.image_id} {self.machine.arch}" if has_slots(self.definitions) else self.name
+
     def label(self, one: Definition) -> str:
         """Return the label of a partition."""
         if one.label is None:
@@ -65,7 +74,7 @@ class DiskSource:
 
     def uuid(self, one: Definition) -> str:
         """Return the UUID of a partition without Verity=."""
-        return one.uuid or identifier(self.name, one.name)
+        return one.uuid or identifier(self.identity, one.name)
 
     @property
     def root_definition(self) -> Definition:
@@ -136,7 +145,7 @@ class DiskWriter:
         ]
         with target.open("wb") as stream:
             stream.truncate(sizes.disk if size is None else size // MIB * MIB)
-        table = partition_table.script(partitions, source.machine, identifier(source.name, "disk"))
+        table = partition_table.script(partitions, source.machine, identifier(source.identity, "disk"))
         run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", target], stdin=table.encode())
         for partition in partitions:
             if part := self._part(partition, files):
@@ -155,7 +164,9 @@ class DiskWriter:
         folder.mkdir()
         tree = view_of(source.root, one, hidden, folder, source.epoch)
         devices = devices_below(source.devices, one, hidden)
-        made = Contents(source.name, one.name, tree, devices, one.subvolumes, source.epoch, source.cores, source.log)
+        made = Contents(
+            source.identity, one.name, tree, devices, one.subvolumes, source.epoch, source.cores, source.log
+        )
         self.contents[one.name] = made
         if one.format.is_read_only:
             self.parts[one.name] = folder / "part.img"
@@ -187,7 +198,7 @@ class DiskWriter:
         """Return the file with the content of a partition; None for an empty partition."""
         one, source = partition.definition, self.source
         if one.is_esp:
-            number = identifier(source.name, "esp file system")[:8]
+            number = identifier(source.identity, "esp file system")[:8]
             folder = source.work / "esp"
             image = source.work / "esp.img"
             return make_esp(files, image, folder, source.epoch, source.log, number, least=partition.size)

@@ -13,6 +13,10 @@ from stagewright.media.disk.definitions import Definition
 from stagewright.root.devices import DeviceNode
 from stagewright.root.overlay import mount_layers, opaque_attribute
 
+_EARLY = ("/var/tmp",)
+"""Empty folders that stay in a root without the rest of /var: services with PrivateTmp= start before /var is mounted,
+and systemd cannot make the folder in a read-only root (systemd.exec(5))."""
+
 
 def hidden_folders(one: Definition, definitions: Sequence[Definition]) -> list[str]:
     """Return the folders whose contents a partition does not get: excluded ones, and those of other partitions."""
@@ -48,7 +52,8 @@ def view_of(root: Path, one: Definition, hidden: Sequence[str], work: Path, epoc
     mask = _Mask(tree, work / "mask", epoch)
     for path in hidden:
         os.setxattr(mask.add(path), opaque_attribute(), b"y")
-    mask.with_folders([f"{source.rstrip('/')}{path}" for path in made])
+    early = [path for path in _EARLY if any(_is_below(path, folder) for folder in hidden) and _is_folder(tree, path)]
+    mask.with_folders([*(f"{source.rstrip('/')}{path}" for path in made), *early])
     return mount_layers([mask.folder, root], work / "view") / source.lstrip("/")
 
 

@@ -20,7 +20,6 @@ import json
 import os
 import re
 import shutil
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,29 +137,6 @@ def write_sums(folder: Path, epoch: int) -> None:
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
     for name in (*names, SUMS):
         os.utime(folder / name, (epoch, epoch))
-
-
-def with_argument(kernel: Path, argument: str) -> None:
-    """Append an argument to the command line of a unified kernel image that is not signed.
-
-    Its section has room up to the file alignment. Raises: BUILD_FAILED if it has too little.
-    """
-    data = bytearray(kernel.read_bytes())
-    (header,) = struct.unpack_from("<I", data, 0x3C)
-    count, optional = struct.unpack_from("<H12xH", data, header + 6)
-    for number in range(count):
-        entry = header + 24 + optional + 40 * number
-        name, size, _, room, offset = struct.unpack_from("<8sIIII", data, entry)
-        if name.rstrip(b"\0") == b".cmdline":
-            text = bytes(data[offset : offset + size]).rstrip(b"\0") + f" {argument}\0".encode()
-            if len(text) > room:
-                what = f"{kernel.name}: no room for {argument!r} in its command line"
-                raise StagewrightError(Reason.BUILD_FAILED, what, hint="shorten the kernel arguments of the image")
-            data[offset : offset + room] = text.ljust(room, b"\0")
-            struct.pack_into("<I", data, entry + 8, len(text))
-            kernel.write_bytes(data)
-            return
-    raise StagewrightError(Reason.BAD_ARCHIVE, f"{kernel.name}: not a unified kernel image")
 
 
 def _table(disk: Path) -> list[dict[str, Any]]:

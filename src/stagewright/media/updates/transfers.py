@@ -87,7 +87,8 @@ def _escaped(text: str) -> str:
 def deadline_units(seconds: int) -> Mapping[str, str]:
     """Return the units of the deadline by path: a boot that is counted and not good after this time is a failed one.
 
-    They do not depend on targets, so they also work if the system stops in emergency mode.
+    The timer does not depend on targets, so it also works if the system stops in emergency mode. systemd's own
+    boot-complete.target needs sysinit.target only, so a system without a login would be a good one.
     """
     independent = "DefaultDependencies=no\nIgnoreOnIsolate=yes\n"
     timer = (
@@ -100,9 +101,11 @@ def deadline_units(seconds: int) -> Mapping[str, str]:
         f"{independent}SuccessAction=reboot-force\nFailureAction=reboot-force\n\n"
         "[Service]\nType=oneshot\nExecStart=/bin/true\n"
     )
+    complete = "[Unit]\nRequires=multi-user.target\nAfter=multi-user.target\n"
     good = f"[Service]\nExecStartPost=/usr/bin/systemctl stop {DEADLINE}.timer\n"
     return {
         f"{UNITS}/{DEADLINE}.timer": timer,
         f"{UNITS}/{DEADLINE}.service": service,
+        f"{UNITS}/boot-complete.target.d/{DEADLINE}.conf": complete,
         f"{UNITS}/systemd-bless-boot.service.d/{DEADLINE}.conf": good,
     }

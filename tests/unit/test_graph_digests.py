@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.file_digest import file_digest, tree_digest, walk
+from stagewright.graph.file_digest import REPOSITORY_BITS, file_digest, tree_digest, walk
 
 
 @pytest.fixture
@@ -154,3 +154,13 @@ def test_a_pipe_named_directly_is_refused(tmp_path: Path) -> None:
 def test_walk_gives_parents_before_children_by_name(tree: Path) -> None:
     names = [relative for _, relative in walk(tree)]
     assert names == ["bin", "empty", "etc", "etc/deep", "etc/motd", "etc/deep/.hidden"]
+
+
+def test_the_umask_does_not_change_the_digest_of_a_repository(tree: Path) -> None:
+    before = tree_digest(tree, bits=REPOSITORY_BITS), tree_digest(tree)
+    for path in [tree / "etc/motd", *tree.rglob("*/")]:
+        path.chmod(path.stat().st_mode & 0o7700)
+    assert tree_digest(tree, bits=REPOSITORY_BITS) == before[0]
+    assert tree_digest(tree) != before[1]
+    (tree / "etc/motd").chmod(0o700)  # a program now
+    assert tree_digest(tree, bits=REPOSITORY_BITS) != before[0]

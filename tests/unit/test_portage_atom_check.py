@@ -177,14 +177,14 @@ def test_a_live_ebuild_is_reported(world: Path, text: str) -> None:
     (error,) = check(world, text)
     assert error.reason is Reason.INVALID_VALUE
     assert "is a live ebuild" in error.message
-    assert error.hint == "add an ebuild of a released version"
+    assert error.hint == f'add online = ["{text}"] to the stage, which fetches and pins its source'
 
 
 def test_a_live_ebuild_that_the_keywords_choose_is_reported_with_the_newest_release(world: Path) -> None:
     write(world / "confdir/package.accept_keywords", "dev-vcs/git **\n")
-    (error,) = check(world, "dev-vcs/git")
-    assert error.hint == "write =dev-vcs/git-2.50"
-    assert [error.hint for error in check(world, "=dev-vcs/git-9999")] == ["write =dev-vcs/git-2.50"]
+    hint = 'write =dev-vcs/git-2.50, or add online = ["dev-vcs/git"] to the stage, which fetches and pins its source'
+    assert [error.hint for error in check(world, "dev-vcs/git")] == [hint]
+    assert [error.hint for error in check(world, "=dev-vcs/git-9999")] == [hint]
     assert check(world, "<dev-vcs/git-9999") == []
 
 

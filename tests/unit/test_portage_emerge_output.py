@@ -110,3 +110,15 @@ def test_only_the_last_lines_of_a_long_run_are_kept() -> None:
         output.read(f"line {number}")
     assert len(output.lines) < 1000
     assert output.lines[-1] == "line 9999"
+
+
+def test_each_reason_of_masks_is_named_once() -> None:
+    output = EmergeOutput()
+    for line in (
+        '!!! All ebuilds that could satisfy "x11-drivers/nvidia-drivers" have been masked.',
+        "- x11-drivers/nvidia-drivers-590::gentoo (masked by: NVIDIA-2025 license(s), ~amd64 keyword)",
+        "- x11-drivers/nvidia-drivers-580::gentoo (masked by: NVIDIA-2025 license(s))",
+    ):
+        output.read(line)
+    message = output.failure(fetching=True).message
+    assert message.endswith("is masked by NVIDIA-2025 license(s), ~amd64 keyword")

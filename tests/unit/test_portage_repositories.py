@@ -129,7 +129,13 @@ def test_a_profile_that_inherits_from_itself_is_reported(repos: list[Repository]
 
 @pytest.mark.parametrize(
     ("package", "hint"),
-    [("app-misc/helo", "'app-misc/hello'"), ("misc/hello", "'app-misc/hello'"), ("zoo/ape", "category zoo")],
+    [
+        ("app-misc/helo", "'app-misc/hello'"),
+        ("misc/hello", "'app-misc/hello'"),
+        ("app-misc/COW", "'app-farm/cow'"),
+        ("app-misc/nothing-like-these", "no package has a similar name"),
+        ("zoo/ape", "category zoo"),
+    ],
 )
 def test_a_missing_package_is_reported_with_the_nearest_name(repos: list[Repository], package: str, hint: str) -> None:
     assert not has_package(package, repos)

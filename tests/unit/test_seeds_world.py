@@ -146,6 +146,7 @@ def test_a_tampered_architecture_does_not_keep_a_project_from_being_read(tmp_pat
         ("stage3-armv7a_hardfp-openrc", "arm"),
         ("stage3-rv64_lp64d-openrc", "riscv"),
         ("stage3-ppc64le-openrc", "ppc"),
+        ("stage3-power10le-openrc", "ppc"),
         ("stage3-hppa2.0-openrc", "hppa"),
         ("stage3-x32-openrc", "amd64"),
         ("stage3-s390x-systemd", "s390"),

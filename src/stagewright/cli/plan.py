@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 
 import click
 
 from stagewright.cli.common import locked_option, session_of, targets_argument
+from stagewright.engine.plan import Plan
+from stagewright.portage.hit_rate import HitRate
 from stagewright.ui.plain import Plain
-from stagewright.ui.plans import plan_data, plan_lines
+from stagewright.ui.plans import plan_data, plan_lines, rate_lines
 from stagewright.ui.streams import note
 
 
@@ -17,15 +20,23 @@ from stagewright.ui.streams import note
 @targets_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--keys", is_flag=True, help="Print everything that goes into each key, as JSON.")
+@click.option("--binhosts", is_flag=True, help="Count the packages that binary package hosts have.")
 @locked_option
 @click.pass_context
-def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: bool, locked: bool) -> None:
+def command(
+    ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: bool, binhosts: bool, locked: bool
+) -> None:
     """Show what a build would make, and why; changes nothing.
 
     Each node is "cached" (in the store), "build" (a build would make it), or "not
     needed". The reason why a node is built is the list of the entries of its key that
     differ from its last build: a setting, the digest of a file, an input, the version
     of a tool, or the code of Stagewright.
+
+    With --binhosts, Stagewright downloads the indexes of the binary package hosts. For
+    each stage that a build would make, it counts the packages that the stage names and
+    that these need at run time, and how many of them the hosts have in the version of
+    the repositories. USE flags are not compared.
 
     \b
       stagewright plan                      everything
@@ -36,11 +47,21 @@ def command(ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: b
     for text in session.warnings():
         note(f"warning: {text}")
     plan = session.plan(targets)
+    rates = _hit_rates(plan) if binhosts else {}
     if as_json:
-        print(json.dumps(plan_data(plan), indent=2))
+        counted = {"binhosts": {name: rate.to_dict() for name, rate in rates.items()}} if binhosts else {}
+        print(json.dumps({**plan_data(plan), **counted}, indent=2))
     elif keys:
         print(json.dumps({name: step.key.data for name, step in plan.steps.items()}, indent=2, sort_keys=True))
     else:
         for target in session.unpinned(targets):
             print(f"{target} is not pinned: the first build looks up what it stands for")
         print("\n".join(plan_lines(plan)))
+        if binhosts:
+            print("\n".join(rate_lines(rates)))
+
+
+def _hit_rates(plan: Plan) -> Mapping[str, HitRate]:
+    from stagewright.engine.hit_rates import hit_rates  # noqa: PLC0415  it imports the code for downloads
+
+    return hit_rates(plan)

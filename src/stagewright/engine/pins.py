@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stagewright.engine.doctor import require, require_for_repos
 from stagewright.engine.job import Job, limits_of
-from stagewright.engine.plan import check_targets
+from stagewright.engine.plan import check_targets, make_plan
 from stagewright.engine.repositories import source_of
 from stagewright.engine.single import ask_worker, reported
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
 from stagewright.graph.keys import Key
-from stagewright.graph.node import Graph
+from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.common.base import Stage
+from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Grant
 from stagewright.kinds.releases.release import Release
 from stagewright.project.limits import NodeLimits
@@ -28,23 +29,29 @@ from stagewright.store.durable import write_atomically
 
 @dataclass(frozen=True, order=True)
 class PinTarget:
-    """Something that is pinned: its table in the lock (``repos``, ``seeds`` or ``releases``), and its name."""
+    """Something that is pinned: its table in the lock, and its name. The name of a live package is its atom."""
 
     table: str
     name: str
 
     def __str__(self) -> str:
-        return f"{'repository' if self.is_repository else self.table[:-1]} {self.name}"
+        names = {"repos": "repository", "online": "live package"}
+        return f"{names.get(self.table, self.table[:-1])} {self.name}"
 
     @property
     def is_repository(self) -> bool:
-        """True if it is a repository, False if it is a seed or a release."""
+        """True if it is a repository."""
         return self.table == "repos"
+
+    @property
+    def is_online(self) -> bool:
+        """True if it is a live package, which is looked up in the root of a stage."""
+        return self.table == "online"
 
     @property
     def node(self) -> str:
         """The node id that events name."""
-        return f"{self.table[:-1]}:{self.name}"
+        return f"{'live' if self.is_online else self.table[:-1]}:{self.name}"
 
 
 @dataclass(frozen=True)
@@ -88,10 +95,15 @@ def request_of(model: Stage, project: Project | None = None) -> str:
 
 
 def movable(project: Project) -> list[PinTarget]:
-    """Return everything of a project that is pinned, repositories first."""
+    """Return everything of a project that is pinned, repositories first, live packages last."""
     repos = [PinTarget("repos", name) for name, repo in project.repos.items() if repo.moves]
     entries = [(table, entry) for table in ("seeds", "releases") for entry in project.entries.get(table, {}).values()]
-    return [*repos, *(PinTarget(table, entry.name) for table, entry in entries if _is_pinned(_stage(entry)))]
+    live = [atom for entry in project.all_entries() for atom in getattr(entry.model, "online", ())]
+    return [
+        *repos,
+        *(PinTarget(table, entry.name) for table, entry in entries if _is_pinned(_stage(entry))),
+        *(PinTarget("online", atom) for atom in dict.fromkeys(live)),
+    ]
 
 
 def _is_pinned(model: Stage) -> bool:
@@ -99,15 +111,15 @@ def _is_pinned(model: Stage) -> bool:
 
 
 def chosen(project: Project, names: Sequence[str]) -> list[PinTarget]:
-    """Return the repositories and seeds with these names; all that are pinned if there are no names.
+    """Return what is pinned and has these names; everything that is pinned if there are no names.
 
-    Raises ``UNKNOWN_NAME`` if there is no repository or seed of a name, or it is not pinned.
+    Raises ``UNKNOWN_NAME`` if nothing that is pinned has a name.
     """
     known = movable(project)
     for name in names:
         if all(target.name != name for target in known):
             hint = nearest(name, [target.name for target in known])
-            what = f"{name!r} is not a repository, seed or release that is pinned"
+            what = f"{name!r} is not a repository, seed, release or live package that is pinned"
             raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=hint or "this project pins nothing")
     return [target for target in known if not names or target.name in names]
 
@@ -166,21 +178,46 @@ def place_of(project: Project, target: PinTarget) -> Place | None:
     """Return where the project file defines the repository or seed."""
     if target.is_repository:
         return project.repo_places.get(target.name)
+    if target.is_online:
+        users = (entry for entry in project.all_entries() if target.name in getattr(entry.model, "online", ()))
+        return next((entry.place(("online",)) for entry in users), None)
     return project.entries[target.table][target.name].place()
 
 
 def _require_tools(workspace: Workspace, targets: Sequence[PinTarget]) -> None:
     """Raise everything that these look-ups need of this machine and is missing."""
     require_for_repos(workspace.project.repos[target.name] for target in targets if target.is_repository)
-    seeds = [workspace.graph.nodes[target.node] for target in targets if not target.is_repository]
-    if seeds:
-        require(workspace.store, seeds)
+    graph = workspace.graph
+    live = [live_owner(graph, target.name) for target in targets if target.is_online]
+    others = [graph.nodes[target.node] for target in targets if not target.is_repository and not target.is_online]
+    if nodes := [*others, *live]:
+        require(workspace.store, nodes)
+
+
+def live_owner(graph: Graph, atom: str) -> Node:
+    """Return the first node that has a live package in its setting ``online``: its root fetches the source."""
+    return next(node for name in graph.order() if atom in getattr((node := graph.nodes[name]).settings, "online", ()))
+
+
+def parts(targets: Sequence[PinTarget]) -> list[list[PinTarget]]:
+    """Divide targets into groups for look-ups: each live package alone and last, as its root can need other pins."""
+    others = [target for target in targets if not target.is_online]
+    return [*([others] if others else []), *([target] for target in targets if target.is_online)]
+
+
+def live_root(workspace: Workspace, target: PinTarget) -> str:
+    """Return the name of the stage or seed in whose root a live package is looked up."""
+    settings = live_owner(workspace.graph, target.name).settings
+    assert isinstance(settings, PackageStage), "other kinds do not have the setting"
+    return settings.root
 
 
 def is_needed(target: PinTarget, graph: Graph, nodes: set[str]) -> bool:
-    """Return True if one of some nodes is made from a repository or seed."""
+    """Return True if one of some nodes is made from what is pinned."""
     if target.is_repository:
         return any(target.name in graph.nodes[node].files.repos for node in nodes)
+    if target.is_online:
+        return any(target.name in getattr(graph.nodes[node].settings, "online", ()) for node in nodes)
     return bool(nodes.intersection(graph.targets[target.name]))
 
 
@@ -188,6 +225,8 @@ def _request(project: Project, target: PinTarget) -> str:
     """Return the digest of the settings that a pin is for; a pin with another digest is stale."""
     if target.is_repository:
         return request_digest(project.repos[target.name].request)
+    if target.is_online:
+        return request_digest({"online": target.name})
     return request_of(_stage(project.entries[target.table][target.name]), project)
 
 
@@ -209,6 +248,8 @@ def _look_up(workspace: Workspace, target: PinTarget) -> PinChange:
         with source_of(workspace, target.name, "pin") as source:
             found: Mapping[str, Any] = source.resolve(_pin_of(project, target))
             commits = source.commits_between(old, found)
+    elif target.is_online:
+        found = _look_up_live(workspace, target)
     else:
         found = _look_up_entry(workspace, target)
     new = {"request": _request(project, target), "resolved": time.strftime("%Y-%m-%d"), **found}
@@ -217,20 +258,38 @@ def _look_up(workspace: Workspace, target: PinTarget) -> PinChange:
 
 def _look_up_entry(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]:
     """Have a worker look up what a seed or a release stands for."""
-    project, node = workspace.project, workspace.graph.nodes[target.node]
-    log = workspace.log_file(node.id, "pin")
-    key = Key.of({"pin": target.name, "request": _request(project, target)})
+    node = workspace.graph.nodes[target.node]
+    key = Key.of({"pin": target.name, "request": _request(workspace.project, target)})
+    return _ask_for_pin(workspace, target, node, key, {})
+
+
+def _look_up_live(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]:
+    """Have a worker fetch the source of a live package in the root of a stage, which is built already."""
+    owner = live_owner(workspace.graph, target.name)
+    assert isinstance(owner.settings, PackageStage), "other kinds do not have the setting"
+    settings = owner.settings.model_copy(update={"online": [target.name]})
+    node = replace(owner, settings=settings)
+    plan = make_plan(workspace, [name for name, ids in workspace.graph.targets.items() if owner.id in ids][:1])
+    root = plan.inputs_of(owner)["root"]
+    return _ask_for_pin(workspace, target, node, plan.steps[owner.id].key, {"root": root})
+
+
+def _ask_for_pin(
+    workspace: Workspace, target: PinTarget, node: Node, key: Key, inputs: Mapping[str, tuple[Yields, str]]
+) -> Mapping[str, Any]:
+    """Have a worker look up a pin for a node."""
+    project, log = workspace.project, workspace.log_file(node.id, "pin")
     job = Job(
         project=project.info.name,
         project_folder=project.folder.resolve(),
         node=node,
         key=key,
-        inputs={},
+        inputs=inputs,
         grant=Grant(1, node.demand.memory),
         limits=limits_of(node, project),
         store=workspace.store.path,
         log=log,
     )
-    with reported(workspace.emit, node.id, "pin", key.digest, log):
+    with reported(workspace.emit, target.node, "pin", key.digest, log):
         found: Mapping[str, Any] = ask_worker(workspace, job, "pin", "pin.json")
     return found

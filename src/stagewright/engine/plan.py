@@ -14,7 +14,7 @@ from stagewright.engine.workspace import Workspace
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.events import FilesRead, Listener
 from stagewright.graph.code_digest import code_digest
-from stagewright.graph.file_digest import FileDigest, tree_digest
+from stagewright.graph.file_digest import ALL_BITS, REPOSITORY_BITS, FileDigest, tree_digest
 from stagewright.graph.keys import Difference, Key, KeySources, differences, keys_of
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.common.base import Stage
@@ -121,15 +121,17 @@ def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
     known = project.known_trees()
     with DigestCache(store.memory("digests.db")) as digest:
 
-        def tree(path: Path) -> str:
+        def tree(path: Path, bits: int = ALL_BITS) -> str:
             if path not in known and project.missing and not path.exists():
                 return ABSENT
-            return known.get(path) or tree_digest(path, counting(digest, path, workspace.emit))
+            return known.get(path) or tree_digest(path, counting(digest, path, workspace.emit), bits)
+
+        def repository(path: Path) -> str:
+            return tree(path, REPOSITORY_BITS)
 
         tool = ToolVersions(store.memory("tools.json"), lambda tool: tool_of(tool).remedy)
-        return keys_of(
-            graph, KeySources(code=lambda kind: code_digest(module_of(kind), digest.recall), tree=tree, tool=tool)
-        )
+        parts = KeySources(lambda kind: code_digest(module_of(kind), digest.recall), tree, tool, repository)
+        return keys_of(graph, parts)
 
 
 def counting(digest: FileDigest, folder: Path, emit: Listener, pause: float = 3.0) -> FileDigest:

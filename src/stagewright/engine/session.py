@@ -8,7 +8,6 @@ in the repositories.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pathlib import Path
 from stagewright.engine import pins
 from stagewright.engine.asked_pins import Ask, asked_pins
 from stagewright.engine.build import BuildOptions, BuildResult, Outputs, build_nodes, failures
+from stagewright.engine.clock import clock_warnings
 from stagewright.engine.doctor import Check, examine_nodes
 from stagewright.engine.doctor_keys import keyring_checks
 from stagewright.engine.enter import enter
@@ -39,14 +39,11 @@ from stagewright.project.load import find, load
 from stagewright.project.lock import Lock, Pin
 from stagewright.project.model import Project
 from stagewright.repos.repository_cache import trees_folder
-from stagewright.store.collect import Garbage, collect, damaged_results, unneeded, unused_packages, unused_seeds
+from stagewright.store.collect import Garbage, collect, damaged_results, unneeded, unused_caches
 from stagewright.store.in_use import in_use
 from stagewright.store.integrity import with_layers
 from stagewright.store.place import default_store
 from stagewright.store.store import Store
-
-_TOLERANCE = 60
-"""Seconds that the time stamp of a project may be ahead of the clock: clocks differ."""
 
 
 class Session:
@@ -126,22 +123,14 @@ class Session:
 
     def warnings(self) -> list[str]:
         """Return what is odd about the project on this computer, but is not an error."""
-        return [*self._clock_warnings(), *self.project.notes()]
-
-    def _clock_warnings(self) -> list[str]:
-        epoch, now = self.project.epoch, time.time()
-        if epoch <= now + _TOLERANCE:
-            return []
-        stamp, clock = (f"{datetime.datetime.fromtimestamp(moment, datetime.UTC):%F %T}" for moment in (epoch, now))
-        text = f"source_date_epoch ({stamp} UTC) is ahead of the clock ({clock} UTC): correct the one that is wrong"
-        return [f"{text}; new files get the time stamp of the project"]
+        return [*clock_warnings(self.project.epoch), *self.project.notes()]
 
     def plan(self, targets: Sequence[str] = ()) -> Plan:
         """Return what a build would make, and why. Reads the files of the project; looks nothing up."""
         return make_plan(self._workspace, targets)
 
     def unpinned(self, targets: Sequence[str] = ()) -> list[PinTarget]:
-        """Return the repositories and seeds that the targets need and that have no pin for their present settings."""
+        """Return what the targets need and the lock does not pin for its present settings."""
         return pins.unpinned(self._workspace, targets)
 
     def result(self, target: str) -> Path:
@@ -184,12 +173,14 @@ class Session:
         return changes
 
     def update(self, names: Sequence[str] = (), *, dry_run: bool = False) -> list[PinChange]:
-        """Look up again what repositories and seeds stand for, and write the lock unless it is a ``dry_run``.
+        """Look up again what is pinned, and write the lock unless it is a ``dry_run``.
 
         Without names this is done for all that are pinned, and the time stamp of the lock moves too.
         """
         chosen = pins.chosen(self.project, names)
         if dry_run:
+            for target in chosen:
+                self._build_root_for(target)
             return list(pins.look_up(self._workspace, chosen))
         if not names:
             self._save(replace(self.project.lock, epoch=int(time.time())))
@@ -216,11 +207,23 @@ class Session:
     def _pin(self, targets: Sequence[PinTarget]) -> list[PinChange]:
         """Look up pins, and write the lock after each, so that a failure or a stop loses none."""
         changes = []
-        for change in pins.look_up(self._workspace, targets):
-            self._save(self.project.lock.with_pin(change.target.table, change.target.name, change.new))
-            self._stale = self._stale or change.target.is_repository
-            changes.append(change)
+        for part in pins.parts(targets):
+            self._build_root_for(part[0])
+            for change in pins.look_up(self._workspace, part):
+                self._save(self.project.lock.with_pin(change.target.table, change.target.name, change.new))
+                self._stale = self._stale or change.target.is_repository
+                changes.append(change)
         return changes
+
+    def _build_root_for(self, target: PinTarget) -> None:
+        """Build the root in which a live package is looked up."""
+        self._refresh()
+        root = pins.live_root(self._workspace, target) if target.is_online else None
+        if root:
+            self._resolve_pins([root], locked=False)
+            self._fetch_repositories(self.plan([root]).graph)
+            self._refresh()
+            self._build_parts([root])
 
     def _save(self, lock: Lock) -> None:
         pins.save(lock)
@@ -362,10 +365,15 @@ class Session:
         nodes = graph.closure(node for target in chosen for node in graph.targets[target])
         seeds = [name for name in self.project.entries["seeds"] if nodes.intersection(graph.targets[name])]
         if seeds:
-            with contextlib.ExitStack() as held:
-                plan = self._held(self.plan(seeds), held)
+            self._build_parts(seeds)
+
+    def _build_parts(self, names: Sequence[str]) -> None:
+        """Build entries that other work of this session needs, and publish nothing."""
+        with contextlib.ExitStack() as held:
+            plan = self._held(self.plan(names), held)
+            if plan.to_build:
                 outcome = build_nodes(self._workspace, plan, BuildOptions())
-            BuildResult(plan, outcome.status, errors=failures(plan, self.store, outcome)).raise_failures()
+                BuildResult(plan, outcome.status, errors=failures(plan, self.store, outcome)).raise_failures()
 
     def _report(self, text: str) -> None:
         """Report something about the store to the listeners."""
@@ -390,5 +398,5 @@ class Session:
             self.store.register(self.project.folder, keys)
         needed = set(keys.values())
         garbage = [*unneeded(self.store, needed, self._report), *damaged_results(self.store)]
-        garbage += [*unused_packages(self.store, days), *unused_seeds(self.store, days)]
+        garbage += unused_caches(self.store, days)
         return garbage, 0 if dry_run else collect(self.store, garbage, self._report)

@@ -3,6 +3,9 @@
 The digest of a folder is that of a list with one line for each entry, sorted by path: path, kind, permission bits, and
 the digest of the content or the target of the link. Owners and times are not part of it, because files of a project get
 the owner root and the time stamp of the build in a root.
+
+Ebuild repositories are only read. The permission bits of group and others, which the umask decides on, are not part of
+their digest. Folders whose files are copied into roots are digested with all bits.
 """
 
 from __future__ import annotations
@@ -33,22 +36,32 @@ def digest_of(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
-def tree_digest(path: Path, digest: FileDigest = file_digest) -> str:
-    """Return the digest of a file or a folder. Raises: INVALID_VALUE for sockets, devices and pipes."""
+ALL_BITS = 0o7777
+"""The permission bits of chmod(2)."""
+
+REPOSITORY_BITS = 0o7700
+"""The permission bits of a file of an ebuild repository that are part of the repository's digest."""
+
+
+def tree_digest(path: Path, digest: FileDigest = file_digest, bits: int = ALL_BITS) -> str:
+    """Return the digest of a file or a folder, with these permission bits.
+
+    Raises: INVALID_VALUE for sockets, devices and pipes.
+    """
     info = path.stat()
     if not stat.S_ISDIR(info.st_mode):
         if not stat.S_ISREG(info.st_mode):
             raise _strange(path)
-        return hashlib.sha256(f"file {stat.S_IMODE(info.st_mode):o} {digest(path, info)}".encode()).hexdigest()
+        return hashlib.sha256(f"file {info.st_mode & bits:o} {digest(path, info)}".encode()).hexdigest()
     total = hashlib.sha256()
     for entry, relative in walk(path):
         info = entry.stat(follow_symlinks=False)
         if stat.S_ISLNK(info.st_mode):
             line = f"link {os.readlink(entry.path)}"  # noqa: PTH115  pathlib would normalise the target
         elif stat.S_ISDIR(info.st_mode):
-            line = f"dir {stat.S_IMODE(info.st_mode):o}"
+            line = f"dir {info.st_mode & bits:o}"
         elif stat.S_ISREG(info.st_mode):
-            line = f"file {stat.S_IMODE(info.st_mode):o} {digest(Path(entry.path), info)}"
+            line = f"file {info.st_mode & bits:o} {digest(Path(entry.path), info)}"
         else:
             raise _strange(Path(entry.path))
         total.update(f"{relative}\0{line}\n".encode(errors="surrogateescape"))

@@ -8,10 +8,11 @@ build. Golden files in the tests make sure that a key never changes by accident.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,19 @@ class Key:
 
 @dataclass(frozen=True)
 class KeySources:
-    """Three functions that give the parts of a key that the node does not hold."""
+    """Functions that give the parts of a key that the node does not hold."""
 
     code: Callable[[str], str]  # kind -> digest of the code that builds it
     tree: Callable[[Path], str]  # file or folder -> digest of its content
     tool: Callable[[str], str]  # program -> version
+    repository: Callable[[Path], str] | None = None  # folder of an ebuild repository -> digest; None: as ``tree``
 
 
 def key_of(node: Node, inputs: Mapping[str, str], sources: KeySources) -> Key:
     """Return the key of one node, given the digests of its inputs by role."""
 
-    def digests(files: Mapping[str, Path]) -> dict[str, str]:
-        return {name: sources.tree(path) for name, path in files.items()}
+    def digests(files: Mapping[str, Path], tree: Callable[[Path], str] = sources.tree) -> dict[str, str]:
+        return {name: tree(path) for name, path in files.items()}
 
     return Key.of(
         {
@@ -60,7 +62,7 @@ def key_of(node: Node, inputs: Mapping[str, str], sources: KeySources) -> Key:
             "settings": node.settings.for_key(),
             "context": node.context.for_key(),
             "files": digests(node.files.settings),
-            "repos": digests(node.files.repos),
+            "repos": digests(node.files.repos, sources.repository or sources.tree),
             "binhost_keys": digests(node.files.binhost_keys),
             "inputs": dict(inputs),
             "tools": {name: sources.tool(name) for name in node.tools},
@@ -70,14 +72,8 @@ def key_of(node: Node, inputs: Mapping[str, str], sources: KeySources) -> Key:
 
 def keys_of(graph: Graph, sources: KeySources) -> dict[str, Key]:
     """Return the keys of all nodes of a graph, by node id. A file that several nodes read is digested once."""
-    seen: dict[Path, str] = {}
-
-    def tree(path: Path) -> str:
-        if path not in seen:
-            seen[path] = sources.tree(path)
-        return seen[path]
-
-    once = KeySources(code=sources.code, tree=tree, tool=sources.tool)
+    repository = sources.repository or sources.tree
+    once = replace(sources, tree=functools.cache(sources.tree), repository=functools.cache(repository))
     keys: dict[str, Key] = {}
     for node_id in graph.order():
         node = graph.nodes[node_id]

@@ -25,13 +25,15 @@ class AtomCheck:
     """The checks of the atoms of one stage.
 
     ``visibility`` is None if the profile is unknown; then masks and keywords are not checked. ``has_binhosts`` is True
-    if binary packages of other machines can replace ebuilds: then only names are checked.
+    if binary packages of other machines can replace ebuilds: then only names are checked. ``online`` are packages
+    (category/name) that may be live ebuilds.
     """
 
     repos: Sequence[Repository]
     confdirs: Sequence[Path] = ()
     visibility: Visibility | None = None
     has_binhosts: bool = False
+    online: frozenset[str] = frozenset()
     _found: dict[str, list[Ebuild]] = field(default_factory=dict)
 
     def problems(self, text: str, what: str, seen: frozenset[str] = frozenset()) -> Iterator[StagewrightError]:
@@ -110,6 +112,10 @@ class AtomCheck:
         return flag in flags or flag.startswith(prefixes)
 
     def _not_installable(self, atom: PackageAtom, what: str, fitting: Sequence[Ebuild]) -> StagewrightError | None:
+        if atom.package in self.online:
+            masks = [(ebuild, self._mask(atom.package, ebuild)) for ebuild in fitting]
+            known = [(ebuild, mask) for ebuild, mask in masks if mask]
+            return self._masked(atom, what, known) if len(known) == len(masks) else None
         if all(ebuild.is_live for ebuild in fitting):
             return self._live(atom, what, fitting[-1])
         masks = [(ebuild, self._mask(atom.package, ebuild)) for ebuild in fitting]
@@ -134,7 +140,8 @@ class AtomCheck:
         message = f"{what}: {atom.text}: {atom.package}-{ebuild.version} is a live ebuild, which fetches its source "
         message += "while it is built; a build has no network"
         others = [known for known in self.ebuilds(atom.package) if not known.is_live]
-        hint = f"write ={atom.package}-{others[-1].version}" if others else "add an ebuild of a released version"
+        hint = f"write ={atom.package}-{others[-1].version}, or " if others else ""
+        hint += f'add online = ["{atom.package}"] to the stage, which fetches and pins its source'
         return StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 
 

@@ -22,17 +22,18 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.chroot import inside
-from stagewright.graph.file_digest import tree_digest
+from stagewright.graph.file_digest import REPOSITORY_BITS, tree_digest
 from stagewright.portage.gpkg import SUFFIX
 from stagewright.portage.installed import read_entries
 from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, profile_chain
 from stagewright.portage.settings import PortageSettings
+from stagewright.project.fields import package_of
 from stagewright.root.lent import link_to
 from stagewright.untrusted import read_text
 
@@ -67,6 +68,8 @@ class Provenance:
     settings: PortageSettings
     confdirs: Sequence[Path]
     toolchain: str
+    online: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The commits of live packages, by atom."""
 
     @functools.cached_property
     def common(self) -> str:
@@ -78,7 +81,7 @@ class Provenance:
             "profile": [_profile(folder) for folder in self._profiles],
             "make_conf": {**self.settings.flags, **make_conf},
             "confdirs": [dict(_entries(confdir)) for confdir in self.confdirs],
-            "eclasses": [tree_digest(repo.path / "eclass") for repo in self.repos if (repo.path / "eclass").is_dir()],
+            "eclasses": [_digest(repo.path / "eclass") for repo in self.repos if (repo.path / "eclass").is_dir()],
             "overrides": [repo.eclass_overrides for repo in self.repos],
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -97,7 +100,10 @@ class Provenance:
         total = hashlib.sha256(self.common.encode())
         for repo in self.repos:
             if (repo.path / package).is_dir():
-                total.update(f"{repo.name} {tree_digest(repo.path / package)}\n".encode())
+                total.update(f"{repo.name} {_digest(repo.path / package)}\n".encode())
+        commits = [found for atom, found in sorted(self.online.items()) if package_of(atom) == package]
+        if commits:
+            total.update(json.dumps(commits, sort_keys=True).encode())
         return total.hexdigest()[:32]
 
     def cached_as(self, package: str) -> str | None:
@@ -116,7 +122,12 @@ class Provenance:
 
 def _profile(folder: Path) -> dict[str, str]:
     """Return the digests of the files of a profile folder that affect packages and that Portage does not compare."""
-    return {path.name: tree_digest(path) for path in sorted(folder.iterdir()) if path.name in PROFILE_ENTRIES}
+    return {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name in PROFILE_ENTRIES}
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a part of a repository."""
+    return tree_digest(path, bits=REPOSITORY_BITS)
 
 
 def _entries(confdir: Path) -> Iterator[tuple[str, str]]:

@@ -38,7 +38,8 @@ class _Cause:
     def error(self, match: re.Match[str], said: Sequence[str]) -> StagewrightError:
         """Return the error; ``said`` is the output of emerge from that line on."""
         message = self.message.format(**match.groupdict())
-        why = sorted({masked["why"] for line in said if (masked := _MASKED_BY.match(line))})
+        masks = [masked["why"] for line in said if (masked := _MASKED_BY.match(line))]
+        why = sorted({reason for mask in masks for reason in mask.split(", ")})
         message += f" by {', '.join(why)}" if why else ""
         return StagewrightError(Reason.DEPENDENCIES, f"dependencies: {message}", detail="\n".join(said), hint=self.hint)
 

@@ -201,11 +201,33 @@ def has_package(package: str, repos: Iterable[Repository]) -> bool:
 
 
 def similar_package_hint(package: str, repos: Iterable[Repository]) -> str:
-    """Return a hint for a package (category/name) that no repository has: the most similar names."""
+    """Return a hint for a package (category/name) that no repository has: the most similar names.
+
+    A name counts as similar by its letters without case. The category is searched first, then all others.
+    """
     category, _, name = package.partition("/")
     repos = list(repos)
     found = sorted({f"{path.parent.name}/{name}" for repo in repos for path in repo.path.glob(f"*/{name}")})
     if found:
         return f"did you mean {' or '.join(map(repr, found[:3]))}?"
-    siblings = {f"{category}/{path.name}" for repo in repos for path in (repo.path / category).glob("*/")}
-    return nearest(package, siblings) if siblings else f"no repository has a category {category}"
+    if not any(is_dir(repo.path / category) for repo in repos):
+        return f"no repository has a category {category}"
+    for places in (f"{category}/*/", "*-*/*/", "virtual/*/"):
+        known = {f"{path.parent.name}/{path.name}" for repo in repos for path in repo.path.glob(places)}
+        if hint := _similar(name, known):
+            return hint
+    return "no package has a similar name: add the repository that has it"
+
+
+_MOST_NAMES = 300  # the work for each error has a limit, whatever a repository contains
+
+
+def _similar(name: str, packages: Iterable[str]) -> str:
+    """Return a hint with the package whose name is most similar, or "" if none is."""
+    import difflib  # noqa: PLC0415  only errors need it
+
+    wanted = name.lower()
+    names = {package.partition("/")[2].lower(): package for package in sorted(packages)}
+    near = [known for known in names if known[:1] == wanted[:1] and abs(len(known) - len(wanted)) <= 3]
+    close = difflib.get_close_matches(wanted, near[:_MOST_NAMES], n=1, cutoff=0.7)
+    return f"did you mean {names[close[0]]!r}?" if close else ""

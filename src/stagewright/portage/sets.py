@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import configparser
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from stagewright.portage.config_files import ConfigLine, files_of, lines_of
+from stagewright.portage.config_files import ConfigLine, files_of, lines_of, stacked
 from stagewright.portage.repositories import Repository
 from stagewright.untrusted import is_file, read_text
 
@@ -44,3 +44,18 @@ def set_names(confdirs: Sequence[Path], repos: Iterable[Repository]) -> frozense
             return None
         names |= set(parser.sections())
     return frozenset(names)
+
+
+def atoms_of(text: str, confdirs: Sequence[Path], chain: Iterable[Path]) -> Iterator[str]:
+    """Yield an atom, or the atoms of a @set of a confdir or of @system. ``chain`` are the folders of the profile."""
+    waiting, seen = [text], set[str]()
+    while waiting:
+        word = waiting.pop()
+        if not word.startswith("@"):
+            yield word
+        elif word == "@system":
+            words = stacked([[line.words[0] for line in lines_of(folder / "packages")] for folder in chain])
+            yield from (one[1:] for one in words if one.startswith("*"))
+        elif word not in seen:
+            seen.add(word)
+            waiting += [line.words[0] for line in set_lines(word[1:], confdirs) or ()]

@@ -1,4 +1,4 @@
-"""``stagewright.lock``: pins of seeds, repositories and earlier releases.
+"""``stagewright.lock``: pins of seeds, repositories, earlier releases and live packages.
 
 The same project with the same lock gives the same keys.
 
@@ -25,6 +25,12 @@ The same project with the same lock gives the same keys.
     resolved = "2026-11-20"
     version = "1.0"                   the release before
     sha256 = "e3b0..."                digest of its notes
+
+    [online."app-misc/hello"]
+    request = "9c1d..."
+    resolved = "2026-11-20"
+    package = "app-misc/hello-9999"
+    commits = { EXAMPLE_HELLO = "4be4..." }   by the name of the clone in git-r3.eclass
 
 ``update`` changes pins. ``build`` only adds missing ones.
 """
@@ -65,7 +71,7 @@ _REPOSITORY = {
 LAST_EPOCH = 253402214400
 """Last accepted time stamp, in seconds since 1970: the last day of the year 9999."""
 
-TABLES = ("repos", "seeds", "releases")
+TABLES = ("repos", "seeds", "releases", "online")
 """Tables of the lock, in the order of the file."""
 
 Pin = Mapping[str, Any]
@@ -94,6 +100,7 @@ class Lock:
     seeds: Mapping[str, Pin] = field(default_factory=dict)
     repos: Mapping[str, Pin] = field(default_factory=dict)
     releases: Mapping[str, Pin] = field(default_factory=dict)
+    online: Mapping[str, Pin] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Lock:
@@ -125,12 +132,12 @@ class Lock:
         return cls(file, data["source_date_epoch"], **tables)
 
     def pins(self, table: str) -> Mapping[str, Pin]:
-        """Return the pins of ``seeds``, ``repos`` or ``releases`` by name."""
+        """Return the pins of one of :data:`TABLES` by name."""
         found: Mapping[str, Pin] = getattr(self, table)
         return found
 
     def with_pin(self, table: str, name: str, pin: Pin) -> Lock:
-        """Return a copy of the lock with a new pin for one seed, repository or release."""
+        """Return a copy of the lock with a new pin in one of :data:`TABLES`."""
         pins = {**self.pins(table), name: pin}
         tables = {**{one: self.pins(one) for one in TABLES}, table: pins}
         return Lock(self.file, self.epoch, **tables)

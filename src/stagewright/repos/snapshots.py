@@ -1,8 +1,8 @@
 """Gentoo's snapshots of a repository: squashfs images and tarballs, found on a mirror, verified, and unpacked.
 
-A folder of squashfs images has one clear-signed ``sha512sum.txt`` with the names and digests of all images. Each
-tarball has a detached signature. The name of a snapshot contains the day at whose end it was made. So a signature from
-before that day belongs to an older snapshot that was renamed.
+A folder of squashfs images has a clear-signed list with the names and digests of the images: ``sha512sum.txt``, or
+``<repository>-current.sha512sum.txt``. Each tarball has a detached signature. The name of a snapshot contains the day
+at whose end it was made. So a signature from before that day belongs to an older snapshot that was renamed.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SnapshotMirror:
         """Return the image of a day, or the newest. Raises ``NOT_FOUND`` if the mirror has none of that day."""
         self.folder.mkdir(exist_ok=True)
         with temporary_folder("download", self.folder) as aside:
-            sums = self._download_small(SUMS, aside)
+            sums = self._download_sums(aside)
             signature = None
             if trust:
                 with trust() as keyring:
@@ -94,7 +94,7 @@ class SnapshotMirror:
                 text = sums.read_text(errors="replace", encoding="utf-8")
         lines = [match for line in text.splitlines() if (match := _LINE.match(line.rstrip())) and self._ours(match)]
         if not lines:
-            what = f"{self.url}/{SUMS}: no snapshot of {' or '.join(self.names)}"
+            what = f"{self.url}/{sums.name}: no snapshot of {' or '.join(self.names)}"
             raise StagewrightError(Reason.BAD_LISTING, what, hint="set the address of a folder with *.sqfs files")
         day = date or max(match["date"] for match in lines)
         images = [match for match in lines if match["date"] == day]
@@ -140,6 +140,12 @@ class SnapshotMirror:
 
     def _ours(self, match: re.Match[str]) -> bool:
         return match["stem"] in self.names and match["kind"] in _KINDS
+
+    def _download_sums(self, folder: Path) -> Path:
+        """Download the list of digests by the first of its names that the mirror has."""
+        others = [f"{stem}-current.{SUMS}" for stem in self.names]
+        found = next(filter(None, (self._try(name, folder) for name in (SUMS, *others))), None)
+        return found or self._download_small(SUMS, folder)
 
     def _download_small(self, name: str, folder: Path) -> Path:
         return download([f"{self.url}/{name}"], folder / name, limit=SMALL)

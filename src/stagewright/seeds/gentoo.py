@@ -36,7 +36,15 @@ RELEASE_KEYS = (
 )
 """Primary keys of the signatures of Gentoo's release media (https://www.gentoo.org/downloads/signatures/)."""
 
-_FOLDERS = {"mips64": "mips", "ppc64": "ppc", "rv32": "riscv", "rv64": "riscv", "s390x": "s390", "sparc64": "sparc"}
+_FOLDERS = {
+    "mips64": "mips",
+    "power10le": "ppc",
+    "ppc64": "ppc",
+    "rv32": "riscv",
+    "rv64": "riscv",
+    "s390x": "s390",
+    "sparc64": "sparc",
+}
 """Folders of architectures whose name differs."""
 
 DEFAULT_MIRROR = "https://distfiles.gentoo.org"

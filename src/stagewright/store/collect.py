@@ -50,6 +50,22 @@ def unneeded(store: Store, needed: set[str], report: Callable[[str], None] = lam
     return sorted(found, key=lambda garbage: -garbage.size)
 
 
+def unused_caches(store: Store, days: float) -> list[Garbage]:
+    """Return everything in the caches that no build used for so many days, by cache."""
+    return [*unused_packages(store, days), *unused_seeds(store, days), *unused_clones(store, days)]
+
+
+def unused_clones(store: Store, days: float) -> list[Garbage]:
+    """Return the sources of live packages that no build used for so many days, largest first."""
+    limit = time.time() - days * 86400
+    found = [
+        Garbage(folder, f"source of a live package {folder.name[:12]}", tree_size(folder), "")
+        for folder in store.cache("live").glob("*/*")
+        if folder.is_dir() and folder.stat().st_mtime < limit
+    ]
+    return sorted(found, key=lambda garbage: -garbage.size)
+
+
 def unused_packages(store: Store, days: float) -> list[Garbage]:
     """Return the binary packages and repositories that no build was offered for so many days, largest first."""
     limit = time.time() - days * 86400

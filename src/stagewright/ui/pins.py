@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from stagewright.engine.pins import PinChange
 from stagewright.engine.versions import VersionChange
@@ -34,6 +34,10 @@ def _seed(change: PinChange) -> Iterator[str]:
             if isinstance(before, list) and isinstance(after, list):
                 yield from (f"{name}: -{item}" for item in before if item not in after)
                 yield from (f"{name}: +{item}" for item in after if item not in before)
+            elif isinstance(before, Mapping) and isinstance(after, Mapping):
+                for one in sorted({*before, *after}):
+                    if before.get(one) != after.get(one):
+                        yield f"{name}: {one} {before.get(one, 'nothing')} -> {after.get(one, 'nothing')}"
             elif before != after:
                 yield f"{name}: {key} {before} -> {after}"
 

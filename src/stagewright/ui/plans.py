@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.graph.keys import Difference
+from stagewright.portage.hit_rate import HitRate
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -25,6 +26,26 @@ def plan_data(plan: Plan) -> dict[str, Any]:
     """Return a plan as JSON-able data."""
     nodes = [step.to_dict() for step in plan.steps.values()]
     return {"project": plan.project.info.name, "targets": plan.targets, "nodes": nodes}
+
+
+_MOST_LISTED = 5
+
+
+def rate_lines(rates: Mapping[str, HitRate]) -> Iterator[str]:
+    """Yield the lines for the hit rates of binary package hosts, by node."""
+    if not rates:
+        yield "nothing to build has a binary package host"
+    for name, rate in rates.items():
+        figures = f"{rate.hits} of {rate.wanted} packages in the version to install ({rate.percent} %)"
+        yield f"{name}: the hosts have {figures}"
+        for package, version, host in rate.others[:_MOST_LISTED]:
+            yield f"  {package}-{version}: the hosts have {host}"
+        if len(rate.others) > _MOST_LISTED:
+            yield f"  and {len(rate.others) - _MOST_LISTED} more in other versions"
+        if rate.missing:
+            shown = ", ".join(rate.missing[:_MOST_LISTED])
+            more = f" and {len(rate.missing) - _MOST_LISTED} more" if len(rate.missing) > _MOST_LISTED else ""
+            yield f"  not on the hosts: {shown}{more}"
 
 
 def reasons(step: Step) -> list[str]:

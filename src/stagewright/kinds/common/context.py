@@ -65,6 +65,8 @@ class PackageContext(StageContext):
     """Services of this machine that the fetch step can reach: addresses with ports."""
     private_channel: Annotated[str, NotInKey()] = ""
     """The channel that keeps the artifact from others, or "". The name of the output folder then says so."""
+    online: dict[str, dict[str, str]] = Field(default={}, exclude_if=lambda value: not value)
+    """The pinned commits of live packages: by atom, and by the name that git-r3.eclass gives their clones."""
 
 
 class SeedContext(StageContext):

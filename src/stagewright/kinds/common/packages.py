@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
 from pydantic import Field
 
-from stagewright.chroot import inside
-from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Demand, NodeFiles
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.binhost_keys import binhost_keys, missing_gentoo_keys
-from stagewright.kinds.common.context import BinhostDescription, PackageContext, RepoDescription, StageContext
-from stagewright.kinds.common.facts import BinhostPackages, LayerFacts
-from stagewright.kinds.common.records import Records
+from stagewright.kinds.common.context import BinhostDescription, PackageContext, RepoDescription
+from stagewright.kinds.common.facts import LayerFacts
+from stagewright.kinds.common.online import lend_sources, look_up, pinned_commits
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, ZSTD
-from stagewright.kinds.common.work import Built, Work
+from stagewright.kinds.common.work import Work
 from stagewright.portage.atom_check import AtomCheck
 from stagewright.portage.binhosts import Binhosts, Host
-from stagewright.portage.binpkgs import BinaryPackages, Provenance, link_packages, packages_in
+from stagewright.portage.binpkgs import BinaryPackages, Provenance
 from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir, write_build_variables
 from stagewright.portage.confdir_check import make_conf_notes, shape_problems
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage, PortageFolders
-from stagewright.portage.installed import clamp_records, installed_packages
 from stagewright.portage.kernel_packages import kernel_notes
 from stagewright.portage.metadata import MetadataCache
 from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, check_profile, known_chain
+from stagewright.portage.sets import atoms_of
 from stagewright.portage.settings import PortageSettings
 from stagewright.portage.unowned import UnownedPattern
 from stagewright.portage.use_check import package_use_notes
 from stagewright.portage.visibility import Visibility
 from stagewright.project.binhost import Binhost
 from stagewright.project.fields import Atom, ByValue, FromRepos, RootRef, marked, package_of
+from stagewright.project.lock import Pin
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.host_facts import DRACUT_CONF, DRACUT_PLACE
 from stagewright.root.lent import LentFolder
-from stagewright.root.machine_state import MachineState, remove_machine_state
+from stagewright.root.machine_state import MachineState
 from stagewright.root.network import Service
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
@@ -78,6 +76,9 @@ class PackageStage(PortageSettings, Stage):
     """Fail if a merge leaves files that no package owns. Otherwise they are reported."""
     unowned: list[UnownedPattern] = Field(default=[], exclude_if=lambda value: not value)
     """Files that need no owner, such as `/usr/share/x/**`: `*` does not match `/`, and `**` does."""
+    online: list[Atom] = Field(default=[], exclude_if=lambda value: not value)
+    """Live packages (-9999) that may fetch their source with git-r3.eclass. The lock pins the commits. Other live
+    packages are refused: a build has no network."""
     keep_state: list[Annotated[MachineState, ByValue()]] = Field(default=[], exclude_if=lambda value: not value)
     """State of one machine that is not removed from the result: `machine-id`, `dbus-id`, `random-seed`, `backups` (of
     /etc/passwd), `logs` of packages, `ldconfig`, `resolv.conf` (an empty one), `home` (traces of programs in /root)."""
@@ -93,11 +94,12 @@ class PackageStage(PortageSettings, Stage):
             repos=tuple(RepoDescription.of(name, repo) for name, repo in _chosen(self.repos, project.repos).items()),
             binhosts=tuple(
                 BinhostDescription(name=name, uri=host.uri, priority=host.priority, signed=host.verify)
-                for name, host in self._hosts(project).items()
+                for name, host in self.hosts_of(project).items()
             ),
             mirrors=tuple(own.mirrors),
             distfolder=project.folder / Path(own.folder).expanduser() if own.folder else None,
             services=tuple(project.fetch.allow),
+            online=pinned_commits(project.lock, self.online),
         )
 
     def node_files(self, scope: Scope) -> NodeFiles:
@@ -106,16 +108,17 @@ class PackageStage(PortageSettings, Stage):
         if not self.uses_portage:
             return files
         repos = {name: project.repo_path(name) for name in _chosen(self.repos, project.repos)}
-        hosts = self._hosts(project)
+        hosts = self.hosts_of(project)
         return files.model_copy(update={"repos": repos, "binhost_keys": binhost_keys(project, hosts)})
 
     def before_build(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
         """Check that this computer has Gentoo's keys if a binary package host needs them."""
         yield from super().before_build(project)
         if self.uses_portage:
-            yield from ((("binhosts",), error) for error in missing_gentoo_keys(self._hosts(project)))
+            yield from ((("binhosts",), error) for error in missing_gentoo_keys(self.hosts_of(project)))
 
-    def _hosts(self, project: Project) -> dict[str, Binhost]:
+    def hosts_of(self, project: Project) -> dict[str, Binhost]:
+        """Return the binary package hosts that this stage uses."""
         return _chosen(self.binhosts, project.binhosts)
 
     def _repositories(self, project: Project) -> list[Repository]:
@@ -133,21 +136,30 @@ class PackageStage(PortageSettings, Stage):
         if self.uses_portage or self.profile:
             yield from check_profile(self.profile, list(confdirs.values()), repos)
         if self.uses_portage:
-            check = self._atom_check(project, repos)
+            check = self.atom_check(project)
             for path, _, atom in marked(self, FromRepos):
                 yield from ((path, error) for error in check.problems(atom, ".".join(map(str, path))))
 
-    def _atom_check(self, project: Project, repos: Sequence[Repository]) -> AtomCheck:
+    def named_packages(self, project: Project) -> Iterator[str]:
+        """Yield the atoms of this stage and of its sets. Sets that only Portage knows are left out, except @system."""
+        confdirs = [project.path(name) for name in self.confdir]
+        repos = self._repositories(project)
+        for text in dict.fromkeys(atom for _, _, atom in marked(self, FromRepos)):
+            yield from atoms_of(text, confdirs, known_chain(self.profile, confdirs, repos) or ())
+
+    def atom_check(self, project: Project) -> AtomCheck:
         """Return the check of atoms by the profile, the confdirs and the settings of this stage."""
+        repos = self._repositories(project)
         confdirs = tuple(project.path(name) for name in self.confdir)
         chain = known_chain(self.profile, confdirs, repos)
         visibility = Visibility(repos, chain, confdirs, self) if chain else None
-        return AtomCheck(repos, confdirs, visibility, has_binhosts=bool(self._hosts(project)))
+        online = frozenset(filter(None, map(package_of, self.online)))
+        return AtomCheck(repos, confdirs, visibility, has_binhosts=bool(self.hosts_of(project)), online=online)
 
     def oddities(self, project: Project) -> Iterator[str]:
         """Yield what is odd about the settings, but not an error."""
         if self.uses_portage:
-            check = self._atom_check(project, self._repositories(project))
+            check = self.atom_check(project)
             for name in self.confdir:
                 yield from make_conf_notes(name, project.path(name))
                 yield from package_use_notes(name, project.path(name), check)
@@ -188,6 +200,8 @@ class PackageStage(PortageSettings, Stage):
             root = root.with_binds(*self._metadata(work).binds(root, repos))
         if hosts:
             hosts.prepare(root)
+        if self.online:
+            root = lend_sources(root, self.online, self._offline().mount_with_portage, _without_binhosts(work))
         portage = Portage(
             root=root,
             folders=folders,
@@ -205,6 +219,14 @@ class PackageStage(PortageSettings, Stage):
             on_progress=work.progress,
         )
         return root, portage
+
+    def _offline(self) -> Self:
+        """Return the stage without live packages. Its root is the one in which their sources are fetched."""
+        return self.model_copy(update={"online": []})
+
+    def pin(self, work: Work[PackageContext]) -> Pin:
+        """Look up the commits of a live package, the only one in ``online`` of this stage."""
+        return look_up(self.online[0], self._offline().mount_with_portage, _without_binhosts(work))
 
     def _folders(
         self, work: Work[PackageContext], confdirs: Sequence[Path], repos: Sequence[Repository], parallel: ParallelJobs
@@ -252,7 +274,7 @@ class PackageStage(PortageSettings, Stage):
         self, work: Work[PackageContext], folders: PortageFolders, repos: Sequence[Repository], confdirs: Sequence[Path]
     ) -> BinaryPackages:
         compiler = work.facts("root", LayerFacts).compiler(work.meta("root").stack)
-        provenance = Provenance(repos, self, confdirs, compiler)
+        provenance = Provenance(repos, self, confdirs, compiler, work.context.online)
         return BinaryPackages(work.store.cache("binpkgs"), folders.pkgdir, provenance, work.origins)
 
     def _binhosts(self, work: Work[PackageContext], folders: PortageFolders) -> Binhosts | None:
@@ -359,36 +381,6 @@ def _services(work: Work[PackageContext], apt: Sequence[Bind]) -> tuple[Service,
 def _without_binhosts(work: Work[PackageContext]) -> Work[PackageContext]:
     context = work.context.model_copy(update={"binhosts": ()})
     return replace(work, node=replace(work.node, context=context))
-
-
-def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: LayerFacts) -> Built:
-    """Finish the files of a build, and return them as a layer, with the binary packages that were installed.
-
-    State of one machine is removed. Times later than the epoch of the build are set to it. Files that Portage kept in
-    /etc are reported.
-    """
-    work.phase("commit")
-    stage = work.node.settings
-    assert isinstance(stage, PackageStage)
-    overlays = [work.files[name] for name in getattr(stage, "root_overlay", ())]
-    remove_machine_state(root.path, root.upper, keep=stage.kept_state, overlays=overlays, empty_id=stage.is_configured)
-    for path in sorted(name for name, _ in Tree(root.upper, links=False).files("etc")):
-        if fnmatch.fnmatch(path.rpartition("/")[2], "._cfg[0-9]*_*"):
-            work.notice(f"/{path}: a package has a newer version of this file; the root keeps its own")
-    pkgdir = portage.folders.pkgdir
-    pkgdir.take()
-    pkgdir.report(work.notice)
-    kept = link_packages(packages_in(pkgdir, root.upper), work.new_folder("used"))
-    if portage.binhosts and (used := portage.binhosts.used(root.upper)):
-        found = {host: BinhostPackages.model_validate(known) for host, known in used.items()}
-        facts = facts.model_copy(update={"binhosts": found})
-    packages = inside(root.path, installed_packages, Path("/")) or list(facts.remembered)
-    records = Records(portage.ebuild_records(packages, work.key.data["repos"])).write(work.folder)
-    if records:
-        facts = facts.model_copy(update={"records": records.digest})
-    inside(root.upper, clamp_records, Path("/"), work.epoch)
-    files.clamp_times(root.upper, work.epoch)
-    return Built(root.upper, facts, root.below, kept, records.path if records else None)
 
 
 def _for_portage(folder: Path) -> Path:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
-from stagewright.kinds.common.packages import PackageStage, finish_layer
+from stagewright.kinds.common.layer import finish_layer
+from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage
 

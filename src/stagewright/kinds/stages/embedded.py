@@ -15,7 +15,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.modules import KernelSettings, check_kernel
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
-from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
+from stagewright.kinds.common.layer import finish_layer
+from stagewright.kinds.common.packages import TARGET, OwnRootStage
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage
 from stagewright.portage.installed import packages_of

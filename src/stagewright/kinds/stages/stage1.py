@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
+from stagewright.kinds.common.layer import finish_layer
+from stagewright.kinds.common.packages import TARGET, OwnRootStage
 from stagewright.kinds.common.system import empty_world, select_toolchain, set_time_zone_and_locale, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage, Stage1Packages

@@ -14,7 +14,8 @@ from pydantic import Field
 from stagewright.kinds.common.base import INTERNAL
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.packages import TARGET, OwnRootStage, finish_layer
+from stagewright.kinds.common.layer import finish_layer
+from stagewright.kinds.common.packages import TARGET, OwnRootStage
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage
 from stagewright.portage.installed import packages_of

@@ -13,7 +13,7 @@ from dataclasses import replace
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.packages import finish_layer
+from stagewright.kinds.common.layer import finish_layer
 from stagewright.kinds.common.system import empty_world, select_toolchain, set_time_zone_and_locale, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage3_prepared import PreparedRoot, RootSettings

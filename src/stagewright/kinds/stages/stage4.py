@@ -26,7 +26,8 @@ from stagewright.chroot import inside
 from stagewright.kernel.modules import SystemKernel, configure_installation, install_kernel, rebuild_modules
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, add_files, run_script_and_remove
-from stagewright.kinds.common.packages import PackageStage, finish_layer
+from stagewright.kinds.common.layer import finish_layer
+from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.system import BinrepoSettings, ship_configuration
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.emerge import FetchRequest, Portage

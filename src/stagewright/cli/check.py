@@ -19,7 +19,7 @@ def command(ctx: click.Context, locked: bool) -> None:
     fetch first to check all of them. Nothing is built, fetched or written.
     """
     session = session_of(ctx, reads_only=True)
-    session.check(locked=locked)
+    session.check(locked=locked, keys=False)
     for text in session.warnings():
         note(f"warning: {text}")
     project = session.project

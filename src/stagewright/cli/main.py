@@ -21,6 +21,7 @@ from stagewright.ui.streams import flush_output, is_abandoned, note, prepare_str
 from stagewright.ui.text import error_text
 
 COMMANDS = {
+    "init": "stagewright.cli.init",
     "build": "stagewright.cli.build",
     "plan": "stagewright.cli.plan",
     "graph": "stagewright.cli.graph",
@@ -82,6 +83,7 @@ def group(ctx: click.Context, directory: Path, store: Path | None, *, as_host_ro
     A project is a folder with a stagewright.toml. The first commands to learn:
 
     \b
+      stagewright init          start a project from a template
       stagewright check         find errors in the project
       stagewright plan          show what a build would make, and why
       stagewright build         build everything, and run the tests

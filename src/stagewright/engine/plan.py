@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,18 +165,28 @@ def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ..
     return everything or tuple(known)
 
 
-def check_before_build(workspace: Workspace, targets: Iterable[str]) -> None:
-    """Raise all errors of ``before_build`` in the stages, tests and releases that these targets need."""
-    project, graph = workspace.project, workspace.graph
-    needed = graph.closure(node_id for target in check_targets(workspace, targets) for node_id in graph.targets[target])
-    problems = [
-        error.at(entry.place(path))
-        for entry in project.all_entries()
-        if entry.node_id in needed and isinstance(entry.model, Stage)
-        for path, error in entry.model.before_build(project)
-    ]
+def check_before_build(workspace: Workspace, targets: Iterable[str], *, keys: bool = True) -> None:
+    """Raise all errors of ``before_build`` in the stages, tests and releases that these targets need.
+
+    Without ``keys``, keys of signatures may be missing on this computer: the project itself can be right.
+    """
+    problems = [error for error in _before_build(workspace, targets) if keys or error.reason is not Reason.NO_KEYS]
     if problems:
         raise ProblemsError(problems)
+
+
+def missing_keys(workspace: Workspace) -> dict[str, str]:
+    """Return the keys of signatures that a build of everything would not find here: each message with its hint."""
+    lacks = (error for error in _before_build(workspace, ()) if error.reason is Reason.NO_KEYS)
+    return {error.message: error.hint for error in lacks}
+
+
+def _before_build(workspace: Workspace, targets: Iterable[str]) -> Iterator[StagewrightError]:
+    project, graph = workspace.project, workspace.graph
+    needed = graph.closure(node_id for target in check_targets(workspace, targets) for node_id in graph.targets[target])
+    for entry in project.all_entries():
+        if entry.node_id in needed and isinstance(entry.model, Stage):
+            yield from (error.at(entry.place(path)) for path, error in entry.model.before_build(project))
 
 
 def _missing(graph: Graph, sinks: Iterable[str], present: set[str]) -> set[str]:

@@ -23,7 +23,7 @@ from stagewright.engine.enter import enter
 from stagewright.engine.fetching import FetchResult, fetch_sources
 from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
-from stagewright.engine.plan import Plan, State, check_before_build, check_targets, make_plan
+from stagewright.engine.plan import Plan, State, check_before_build, check_targets, make_plan, missing_keys
 from stagewright.engine.rebuild import Rebuilt, node_to_rebuild, rebuild
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
 from stagewright.engine.verify import PlanCheck, Verification, verify
@@ -113,17 +113,21 @@ class Session:
 
     # looking
 
-    def check(self, targets: Sequence[str] = (), *, locked: bool = False) -> tuple[str, ...]:
-        """Return the targets, checked; with ``locked`` raise ``LOCK_STALE`` if a pin that they need is missing."""
+    def check(self, targets: Sequence[str] = (), *, locked: bool = False, keys: bool = True) -> tuple[str, ...]:
+        """Return the targets, checked; with ``locked`` raise ``LOCK_STALE`` if a pin that they need is missing.
+
+        With ``keys`` raise ``NO_KEYS`` if this computer lacks keys of signatures that a build needs.
+        """
         chosen = check_targets(self._workspace, targets)
-        check_before_build(self._workspace, targets)
+        check_before_build(self._workspace, targets, keys=keys)
         if locked:
             pins.require_pins(self._workspace, targets)
         return chosen
 
     def warnings(self) -> list[str]:
         """Return what is odd about the project on this computer, but is not an error."""
-        return [*clock_warnings(self.project.epoch), *self.project.notes()]
+        keys = (f"{text}, which the build needs; {hint}" for text, hint in missing_keys(self._workspace).items())
+        return [*clock_warnings(self.project.epoch), *keys, *self.project.notes()]
 
     def plan(self, targets: Sequence[str] = ()) -> Plan:
         """Return what a build would make, and why. Reads the files of the project; looks nothing up."""

@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix test test-fast test-gentoo fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix test test-fast test-gentoo test-install fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -25,6 +25,7 @@ help:
 	@echo "make test         all tests"
 	@echo "make test-fast    the quick tests that need neither root nor a virtual machine"
 	@echo "make test-gentoo TREE=PATH  check and build unmodified ebuilds of a real repository (half an hour)"
+	@echo "make test-install  install the wheel in bare systems of Debian 12 and 13 (five minutes)"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
 	@echo "make lint         ruff, mypy and the check of the language"
 	@echo "make bench        measure speed and fail if a limit is exceeded"
@@ -111,6 +112,10 @@ test-fast: test-setup
 test-gentoo: export STAGEWRIGHT_GENTOO_TREE := $(or $(TREE),$(STAGEWRIGHT_GENTOO_TREE))
 test-gentoo: test-setup
 	$(VENV)/bin/python -m pytest tests/gentoo --numprocesses 0 --capture=no -rs
+
+test-install: export STAGEWRIGHT_TEST_INSTALL := 1
+test-install: test-setup
+	$(VENV)/bin/python -m pytest tests/install --numprocesses 0 -rs
 
 fuzz: export STAGEWRIGHT_FUZZ := 3000
 fuzz: test-setup

@@ -106,5 +106,5 @@ def ignore_results(folder: Path) -> list[str]:
 
 
 def name_for(folder: Path) -> str:
-    """Return a name of a project made of the name of its folder; an empty string if nothing of it can be in a name."""
+    """Return a name of a project made of the name of its folder; an empty string if no character fits."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", folder.resolve().name).strip("-")

@@ -1,0 +1,112 @@
+"""The wheel in bare systems, by `make test-install`: `doctor`, `init`, `check` and `plan` need nothing else.
+
+Each release of Debian is bootstrapped with nothing but Python's venv. The wheel is built from the source package, so
+the source package is complete, too. A test takes one to three minutes, most of it for downloads.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stagewright.seeds.apt import options, sources
+
+ROOT = Path(__file__).parents[2]
+SUITES = ("bookworm", "trixie")
+PASSED_ON = ("PIP_", "SSL_", "REQUESTS_", "CURL_", "http", "HTTP", "no_proxy", "NO_PROXY")
+"""Variables by which pip finds its packages, also behind a proxy."""
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("STAGEWRIGHT_TEST_INSTALL"), reason="takes minutes and a network: make test-install"
+)
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source package and the wheel, made of what git knows."""
+    source, dist = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-c", "--null", "-T", "-", "-f", str(source / "a.tar")], cwd=ROOT, input=files, check=True)
+    with tarfile.open(source / "a.tar") as archive:
+        archive.extractall(source / "tree", filter="fully_trusted")
+    subprocess.run([sys.executable, "-m", "build", "--outdir", str(dist), str(source / "tree")], check=True)
+    return dist
+
+
+class System:
+    """A bare Debian system; its programs have a network, and see the packages in /dist."""
+
+    def __init__(self, suite: str, folder: Path, dist: Path) -> None:
+        self.root, self.dist = folder / "root", dist
+        (folder / "sources.list").write_text("\n".join(sources(suite)) + "\n", encoding="utf-8")
+        (folder / "apt.conf").write_text(options(), encoding="utf-8")
+        words = ["mmdebstrap", "--variant=minbase", "--include=python3-venv,ca-certificates"]
+        words += [f"--aptopt={folder / 'apt.conf'}", suite, str(self.root), str(folder / "sources.list")]
+        subprocess.run(words, check=True)
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """Run a program in the system and return its output. Fails for another exit code."""
+        binds = [path for path in ("/etc/resolv.conf", "/etc/ssl", "/etc/pip.conf") if Path(path).exists()]
+        environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+        done = subprocess.run(
+            [
+                *("bwrap", "--bind", str(self.root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+                *(word for path in binds for word in ("--ro-bind", os.path.realpath(path), path)),
+                *("--ro-bind", str(self.dist), "/dist", "--chdir", "/root", "--die-with-parent", *words),
+            ],
+            env={
+                **environment,
+                "PATH": "/opt/it/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "HOME": "/root",
+                "LC_ALL": "C.UTF-8",
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def system(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, packages: Path
+) -> Iterator[System]:
+    folder = tmp_path_factory.mktemp(request.param)
+    bare = System(request.param, folder, packages)
+    bare.run("python3", "-m", "venv", "/opt/it")
+    bare.run("sh", "-c", "pip install --quiet /dist/*.whl")
+    yield bare
+    subprocess.run(["rm", "-rf", str(folder / "root")], check=True)
+
+
+def test_the_wheel_works_in_a_bare_system(system: System) -> None:
+    assert system.run("stagewright", "--version").startswith("stagewright, version ")
+    for template in ("debian", "stage4", "live", "cloud", "roflmaos", "catalyst"):
+        system.run("stagewright", "init", template, template)
+        assert "nothing wrong" in system.run("stagewright", "-C", template, "check")
+    assert "0 cached" in system.run("stagewright", "-C", "stage4", "plan")
+
+
+def test_doctor_names_the_packages_that_are_missing(system: System) -> None:
+    assert "apt" in system.run("stagewright", "doctor", code=3)
+
+
+def test_the_source_package_has_manual_examples_and_tests(packages: Path) -> None:
+    (source,) = packages.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        top = {name.split("/")[1] for name in archive.getnames() if name.count("/")}
+        names = set(archive.getnames())
+    assert {"docs", "examples", "packages", "packaging", "tests", "tools", "bench", "Makefile", "SECURITY.md"} <= top
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split(
+        "\n"
+    )
+    prefix = source.name.removesuffix(".tar.gz")
+    wanted = [name for name in tracked if name and not name.startswith(".") and (ROOT / name).is_file()]
+    assert [name for name in wanted if f"{prefix}/{name}" not in names] == []

@@ -1,4 +1,4 @@
-"""The wheel in bare systems, by `make test-install`: `doctor`, `init`, `check` and `plan` need nothing else.
+"""The wheel in bare systems, by `make test-install`: `doctor`, `init` and `check` need nothing else.
 
 Each release of Debian is bootstrapped with nothing but Python's venv. The wheel is built from the source package, so
 the source package is complete, too. A test takes one to three minutes, most of it for downloads.
@@ -91,7 +91,8 @@ def test_the_wheel_works_in_a_bare_system(system: System) -> None:
     for template in ("debian", "stage4", "live", "cloud", "roflmaos", "catalyst"):
         system.run("stagewright", "init", template, template)
         assert "nothing wrong" in system.run("stagewright", "-C", template, "check")
-    assert "0 cached" in system.run("stagewright", "-C", "stage4", "plan")
+    # A plan needs the versions of programs that are part of keys, and names the first one that is missing.
+    assert "apt install" in system.run("stagewright", "-C", "stage4", "plan", code=3)
 
 
 def test_doctor_names_the_packages_that_are_missing(system: System) -> None:

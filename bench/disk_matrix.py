@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.matrix import END, ROOT, copy
+from bench.matrix import ROOT, copy
+from bench.table import line, write
 from stagewright.errors import StagewrightError
 from stagewright.testing.boot import boot
 from stagewright.testing.results import Report
@@ -27,7 +28,7 @@ from stagewright.vm import accel
 from stagewright.vm.machine_spec import MachineSpec
 
 EXAMPLE, PAGE = ROOT / "examples" / "disks", ROOT / "docs" / "disks.md"
-BEGIN = "<!-- matrix: written by make disk-matrix -->\n"
+COLUMNS = ("stage", "format", "firmware", "file", "result", "login after")
 GROWN = 4 << 30
 """The size of the disks, in bytes."""
 
@@ -99,7 +100,7 @@ def _as_qcow2(image: Path, folder: Path) -> Path:
     return target
 
 
-def row(trial: Trial, image: Path, work: Path) -> tuple[str, str, bool]:
+def row(trial: Trial, image: Path, work: Path) -> tuple[list[str], str, bool]:
     """Run a trial twice. Return its row of the table, the machine's id, and True if it passed."""
     cells = [trial.stage, image.suffix[1:], trial.firmware, f"{image.stat().st_size >> 20} MiB"]
     try:
@@ -107,10 +108,10 @@ def row(trial: Trial, image: Path, work: Path) -> tuple[str, str, bool]:
         _, second = trial.run(image, work)
     except StagewrightError as error:
         print(error, error.detail, sep="\n", file=sys.stderr)
-        return f"| {' | '.join([*cells, 'FAILED', '-'])} |\n", "", False
+        return [*cells, "FAILED", "-"], "", False
     result = "starts, grows, keeps its id" if first == second else "FAILED: another id at the second start"
     cells += [result, f"{report.machine.milestones['login prompt']:.0f} s"]
-    return f"| {' | '.join(cells)} |\n", first, first == second
+    return cells, first, first == second
 
 
 def main() -> int:
@@ -118,27 +119,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.disk_matrix", description=__doc__)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--built", type=Path, help="a folder with finished images, to build nothing")
-    parser.add_argument("--only", action="append", default=[], help="a stage of the example; can be repeated")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        help="a stage of the example; can be repeated, and the rows of others stay",
+    )
     parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
     options = parser.parse_args()
     chosen = [trial for trial in TRIALS if not options.only or trial.stage in options.only]
-    rows, passed = "", True
+    rows: list[list[str]] = []
+    passed = True
     ids: list[str] = []
     with tempfile.TemporaryDirectory(prefix="disks-", dir="/var/tmp") as name:
         out = options.built or build(Path(name) / "project", options.store, sorted({one.stage for one in chosen}))
         for trial in chosen:
             (image,) = (path for path in out.glob(f"disks-{trial.stage}-*") if path.suffix in _SUFFIXES)
             work = Path(name) / f"{trial.stage}-{trial.firmware}"
-            text, found, good = row(trial, image, work)
+            cells, found, good = row(trial, image, work)
             shutil.rmtree(work, ignore_errors=True)
-            print(text, end="", flush=True)
-            rows, passed, ids = rows + text, passed and good, [*ids, found]
+            print(line(cells), end="", flush=True)
+            rows, passed, ids = [*rows, cells], passed and good, [*ids, found]
     different = len(set(ids)) == len(ids)
     if not different:
         print("machines have the same id", file=sys.stderr)
-    before, rest = options.page.read_text(encoding="utf-8").split(BEGIN)
-    head = "| stage | format | firmware | file | result | login after |\n|---|---|---|---|---|---|\n"
-    options.page.write_text(before + BEGIN + head + rows + END + rest.split(END, 1)[1], encoding="utf-8")
+    write(options.page, "disk-matrix", COLUMNS, rows, part_of=3 if options.only else 0)
     return 0 if passed and different else 1
 
 

@@ -22,10 +22,11 @@ from pathlib import Path
 
 from bench.demo_disk import DISK
 from bench.libvirt import NOBODY, Libvirt, lacking, libvirt
-from bench.matrix import END, ROOT, copy
+from bench.matrix import ROOT, copy
+from bench.table import line, write
 
 DEMO, PAGE = ROOT / "examples" / "demo", ROOT / "docs" / "boot.md"
-BEGIN = "<!-- matrix: written by make libvirt-matrix -->\n"
+COLUMNS = ("image", "started by", "libvirt of the system", "libvirt of a user")
 
 LIMIT = 900.0
 """Seconds for one boot to a login."""
@@ -43,12 +44,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.libvirt_matrix", description=__doc__)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
-    parser.add_argument("--only", nargs="*", choices=IMAGES, help="names of images (default: all)")
+    parser.add_argument("--only", nargs="*", choices=IMAGES, help="names of images; the rows of others stay")
     options = parser.parse_args()
     if why := lacking():
         sys.exit(f"not started: {why}")
     names = options.only or list(IMAGES)
-    lines = ["| image | started by | libvirt of the system | libvirt of a user |", "|---|---|---|---|"]
+    rows: list[list[str]] = []
     with tempfile.TemporaryDirectory(prefix="libvirt-", dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -56,13 +57,10 @@ def main() -> int:
         for image in names:
             for by in ("virt-install", "virsh"):
                 cells = [_boot(folder, out, image, by, system=system) for system in (True, False)]
-                lines.append(f"| {image} | {by} | {' | '.join(cells)} |")
-                print(lines[-1], flush=True)
-    if not options.only:
-        before, rest = options.page.read_text(encoding="utf-8").split(BEGIN)
-        text = "".join(f"{line}\n" for line in lines)
-        options.page.write_text(before + BEGIN + text + END + rest.split(END, 1)[1], encoding="utf-8")
-    return int(any("FAILED" in line for line in lines))
+                rows.append([image, by, *cells])
+                print(line(rows[-1]), end="", flush=True)
+    write(options.page, "libvirt-matrix", COLUMNS, rows, part_of=2 if options.only else 0)
+    return int(any("FAILED" in cells for cells in rows))
 
 
 def _build(folder: Path, store: Path) -> Path:

@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.table import line, write
 from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.guest import MachineTest
 from stagewright.kinds.registry import graph_of, kinds
@@ -26,7 +27,7 @@ from stagewright.project.load import load
 
 ROOT = Path(__file__).parents[1]
 MEDIA, ARM64, PAGE = ROOT / "examples" / "media", ROOT / "examples" / "arm64", ROOT / "docs" / "media.md"
-BEGIN, END = "<!-- matrix: written by make media-matrix -->\n", "<!-- end of the matrix -->\n"
+TARGET = "media-matrix"
 COLUMNS = ("medium", "machine", "as")
 VARIABLES, KEY = Path("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"), Path("/usr/share/ovmf/PkKek-1-snakeoil.key")
 """Public keys of the package ovmf, private key included: they can only be used to try out Secure Boot."""
@@ -35,13 +36,13 @@ VARIABLES, KEY = Path("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"), Path("/usr/sh
 def main() -> int:
     """Write the matrix of media."""
     return fill(
-        Table({MEDIA: prepare, ARM64: copy}, PAGE, BEGIN, COLUMNS, BootTest, cells), "python -m bench.matrix", __doc__
+        Table({MEDIA: prepare, ARM64: copy}, PAGE, TARGET, COLUMNS, BootTest, cells), "python -m bench.matrix", __doc__
     )
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of boots: its page, the line in front of it, its first columns, and the kind of test of its rows.
+    """A table of boots: its page, the target of make, its first columns, and the kind of test of its rows.
 
     ``examples`` maps each example with tests of that kind to a function that makes a copy to build. ``cells`` returns
     the first cells of a row from its test and the machine that the test starts.
@@ -49,7 +50,7 @@ class Table:
 
     examples: Mapping[Path, Callable[[Path, Path], Path]]
     page: Path
-    begin: str
+    target: str
     columns: Sequence[str]
     tests: type[MachineTest]
     cells: Callable[[MachineTest, str], list[str]]
@@ -60,15 +61,19 @@ def fill(table: Table, prog: str, description: str | None) -> int:
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--page", type=Path, default=table.page, help="the page with the table")
+    parser.add_argument("--only", nargs="*", default=[], help="names of tests; the rows of others stay")
     options = parser.parse_args()
-    columns = [*table.columns, "result", "login after", "memory available"]
-    lines, code = [_line(columns), f"|{'---|' * len(columns)}"], 0
+    rows: list[list[str]] = []
+    code = 0
     with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as folder:
         for example, make in table.examples.items():
             project = make(example, Path(folder) / example.name)
             loaded = load(project, kinds())
             entries = loaded.entries["tests"]
             tests = {name: entry.model for name, entry in entries.items() if isinstance(entry.model, table.tests)}
+            tests = {name: test for name, test in tests.items() if not options.only or name in options.only}
+            if not tests:
+                continue
             words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(options.store)]
             words += ["build", "--keep-going", *tests]
             code = max(code, subprocess.run(words, check=False).returncode)
@@ -77,16 +82,11 @@ def fill(table: Table, prog: str, description: str | None) -> int:
                 assert isinstance(context, MachineContext)
                 arch = context.arch
                 machine = test.firmware if arch == "amd64" else f"{arch} {test.firmware}"
-                lines.append(_line([*table.cells(test, machine), *_outcome(test, project / "out" / name)]))
-    text = "".join(f"{line}\n" for line in lines)
-    print(text)
-    before, rest = options.page.read_text(encoding="utf-8").split(table.begin)
-    options.page.write_text(before + table.begin + text + END + rest.split(END, 1)[1], encoding="utf-8")
+                rows.append([*table.cells(test, machine), *_outcome(test, project / "out" / name)])
+                print(line(rows[-1]), end="", flush=True)
+    columns = [*table.columns, "result", "login after", "memory available"]
+    write(options.page, table.target, columns, rows, part_of=len(table.columns) if options.only else 0)
     return code
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _outcome(test: MachineTest, out: Path) -> list[str]:

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.matrix import END, ROOT
+from bench.matrix import ROOT
+from bench.table import line, write
 from bench.verity_matrix import READY, build_set
 from stagewright.arch import Arch
 from stagewright.errors import StagewrightError
@@ -29,9 +30,7 @@ from stagewright.testing.script import BootScript
 from stagewright.vm import accel
 
 PAGE = ROOT / "docs" / "netboot.md"
-BEGIN = "<!-- matrix: written by make memory-matrix -->\n"
 COLUMNS = ("machine", "loads first", "image", "least memory", "with it", "64 MiB less", "80 MiB less, not compared")
-HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
 BASE_URL = "http://boot.example.org/gentoo"  # of the example
 SECONDS = 600.0
 
@@ -103,7 +102,7 @@ SILENT = (NetStart.IPXE_HTTP, NetStart.UNDIONLY)
 """Those of them that can be asked not to, by a variable of the script."""
 
 
-def row(number: int, folder: Path, needs: Mapping[str, int]) -> tuple[str, bool]:
+def row(number: int, folder: Path, needs: Mapping[str, int]) -> tuple[list[str], bool]:
     """Return a row of the table after its boots, and True if the machine started with the least memory."""
     firmware, start, method = ROWS[number]
     least = needs[method]
@@ -112,7 +111,7 @@ def row(number: int, folder: Path, needs: Mapping[str, int]) -> tuple[str, bool]
     skipped = start in COMPARING and start not in SILENT
     unasked = "-" if skipped else _apart(number, folder, least - UNIT - 16, "start")
     cells = [firmware, str(start), str(method), f"{least} MiB", with_it, less, unasked]
-    return f"| {' | '.join(cells)} |\n", with_it == "starts"
+    return cells, with_it == "starts"
 
 
 def _apart(number: int, folder: Path, memory: int, what: str) -> str:
@@ -130,7 +129,7 @@ def main() -> int:
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--set", type=Path, help="a finished set with all methods, to build nothing")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
-    parser.add_argument("--rows", type=int, nargs="*", help="numbers of rows; the table is printed only")
+    parser.add_argument("--rows", type=int, nargs="*", help="numbers of rows; the others stay")
     parser.add_argument("--trial", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="memory-", dir="/var/tmp") as name:
@@ -140,14 +139,13 @@ def main() -> int:
             print(json.dumps(trial.run(options.set, Path(name))))
             return 0
         folder = options.set or build_set(Path(name) / "project", options.store)
-        needs, rows, passed = memory_of(folder), "", True
+        needs, passed = memory_of(folder), True
+        rows: list[list[str]] = []
         for number in range(len(ROWS)) if options.rows is None else options.rows:
-            text, started = row(number, folder, needs)
-            print(text, end="", flush=True)
-            rows, passed = rows + text, passed and started
-    if options.rows is None:
-        before, rest = options.page.read_text(encoding="utf-8").split(BEGIN)
-        options.page.write_text(before + BEGIN + HEAD + rows + END + rest.split(END, 1)[1], encoding="utf-8")
+            cells, started = row(number, folder, needs)
+            print(line(cells), end="", flush=True)
+            rows, passed = [*rows, cells], passed and started
+    write(options.page, "memory-matrix", COLUMNS, rows, part_of=0 if options.rows is None else 3)
     return 0 if passed else 1
 
 

@@ -14,13 +14,12 @@ from stagewright.kinds.tests.netboots import NetbootTest, NetStart
 from stagewright.netboot.methods import Method
 
 EXAMPLE, PAGE = ROOT / "examples" / "netboot", ROOT / "docs" / "netboot.md"
-BEGIN = "<!-- matrix: written by make netboot-matrix -->\n"
-COLUMNS = ("machine", "loads first", "image")
+COLUMNS = ("machine", "loads first", "set", "image", "memory")
 
 
 def main() -> int:
     """Write the matrix of network boots."""
-    table = Table({EXAMPLE: copy, ARM64: copy}, PAGE, BEGIN, COLUMNS, NetbootTest, cells)
+    table = Table({EXAMPLE: copy, ARM64: copy}, PAGE, "netboot-matrix", COLUMNS, NetbootTest, cells)
     return fill(table, "python -m bench.netboot_matrix", __doc__)
 
 
@@ -28,7 +27,7 @@ def cells(test: MachineTest, machine: str) -> list[str]:
     """Return the first cells of a test's row."""
     assert isinstance(test, NetbootTest)
     method = test.method or (Method.HTTP if test.start is NetStart.HTTP_BOOT else Method.INITRD)
-    return [machine, str(test.start), str(method)]
+    return [machine, str(test.start), test.netboots, str(method), f"{test.memory} MiB"]
 
 
 if __name__ == "__main__":

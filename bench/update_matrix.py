@@ -16,11 +16,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.matrix import END, ROOT, copy
+from bench.matrix import ROOT, copy
+from bench.table import END, begin
 from bench.update_fleet import try_commands
 
 EXAMPLE, PAGE = ROOT / "examples" / "updates", ROOT / "docs" / "updates.md"
-BEGIN = "<!-- matrix: written by make update-matrix -->\n"
+BEGIN = begin("update-matrix")
 
 PUBLISHED = "published"
 

@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.matrix import END, ROOT, copy
+from bench.matrix import ROOT, copy
+from bench.table import END, begin
 from stagewright.errors import StagewrightError
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.media.verity import BLOCK
@@ -36,7 +37,7 @@ from stagewright.vm import accel
 from stagewright.vm.machine_spec import MachineSpec
 
 EXAMPLE, PAGE = ROOT / "examples" / "netboot", ROOT / "docs" / "netboot.md"
-BEGIN = "<!-- matrix: written by make verity-matrix -->\n"
+BEGIN = begin("verity-matrix")
 SENTENCE = r"the image was changed: [^\r\n]*"
 READY = "the live system is ready"
 _HASHES = BLOCK // 32

@@ -35,6 +35,25 @@ def test_dracut_finds_the_medium_by_its_volume_id() -> None:
     assert not [word for word in words(DRACUT) if word.startswith(("cdroot", "loop"))]
 
 
+@pytest.mark.parametrize(
+    ("settings", "version", "expected"),
+    [
+        ({}, 106, ["rd.live.overlay.overlayfs=1"]),
+        ({}, 110, ["rd.overlay"]),
+        ({"persistence": "DATA"}, 109, ["rd.live.overlay.overlayfs=1", "rd.live.overlay=LABEL=DATA:/overlay"]),
+        ({"persistence": "DATA"}, 111, ["rd.overlay=LABEL=DATA:/overlay"]),
+        ({"overlay": False}, 111, []),
+    ],
+)
+def test_newer_versions_of_dracut_get_its_newer_names(
+    settings: dict[str, Any], version: int, expected: list[str]
+) -> None:
+    found = DRACUT.for_medium(KernelArguments(**settings), "LIVE", "image.squashfs", version).split()
+    assert [word for word in found if "overlay" in word] == expected
+    by_network = DRACUT.for_network(KernelArguments(**settings), version)
+    assert [word for word in by_network if "overlay" in word] == expected
+
+
 def test_spaces_of_a_volume_id_are_written_as_udev_writes_them() -> None:
     line = DRACUT.for_medium(KernelArguments(), "Gentoo amd64 1", "image.squashfs")
     assert line.split()[0] == r"root=live:CDLABEL=Gentoo\x20amd64\x201"

@@ -42,6 +42,20 @@ def test_dracut_modules_are_read(tmp_path: Path, pack: str) -> None:
     assert (found.has_program("checkisomd5"), found.has_program("isomd5")) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("usr/lib/dracut/dracut-106-6", 106),
+        ("lib/dracut/dracut-059", 59),
+        ("./usr/lib/dracut/dracut-110.1-r1", 110),
+        ("usr/lib/dracut/dracut-git", 0),
+        ("usr/lib/dracut/modules.txt", 0),
+    ],
+)
+def test_the_version_of_dracut_is_read(tmp_path: Path, name: str, version: int) -> None:
+    assert look(tmp_path, cpio({name: b"x"})).dracut == version
+
+
 def test_genkernel_is_recognised(tmp_path: Path) -> None:
     found = look(tmp_path, gzip.compress(cpio({"init": b"x", "etc/initrd.scripts": b"#"})))
     assert (found.by, found.modules, found.network) == (InitramfsKind.GENKERNEL, None, ())

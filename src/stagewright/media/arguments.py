@@ -133,14 +133,18 @@ def udev_name(label: str) -> str:
     return label.replace(" ", r"\x20")
 
 
+RENAMED = 110
+"""The first version of dracut with `rd.overlay`; it warns about the names before (dracut.cmdline(7))."""
+
+
 class InitramfsKind(enum.StrEnum):
     """The program that made an initramfs, which decides the arguments that it understands."""
 
     DRACUT = "dracut"
     GENKERNEL = "genkernel"
 
-    def for_medium(self, arguments: KernelArguments, volume_id: str, image: str) -> str:
-        """Return the command line for a disc or stick with this volume id.
+    def for_medium(self, arguments: KernelArguments, volume_id: str, image: str, version: int = 0) -> str:
+        """Return the command line for a disc or stick with this volume id. ``version`` is that of dracut, if known.
 
         Sources: dracut.cmdline(7) and dmsquash-live; defaults/initrd.scripts of genkernel, which searches all disks for
         the image.
@@ -149,12 +153,12 @@ class InitramfsKind(enum.StrEnum):
             root = [f"root=live:CDLABEL={udev_name(volume_id)}", "rd.live.dir=/", f"rd.live.squashimg={image}"]
         else:
             root = ["root=/dev/ram0", "cdroot", "looptype=squashfs", f"loop=/{image}"]
-        return " ".join([*root, *self._options(arguments), *arguments.words])
+        return " ".join([*root, *self._options(arguments, version), *arguments.words])
 
-    def for_network(self, arguments: KernelArguments) -> list[str]:
+    def for_network(self, arguments: KernelArguments, version: int = 0) -> list[str]:
         """Return the arguments that do not depend on the image's address, without the keymap."""
         fitting = arguments.for_network().model_copy(update={"keymap": None})
-        return [*self._options(fitting), *fitting.words]
+        return [*self._options(fitting, version), *fitting.words]
 
     def about_image(self, verity: str, size: int) -> list[str]:
         """Return the arguments that describe an image, which the initramfs compares with it and with the memory.
@@ -165,12 +169,11 @@ class InitramfsKind(enum.StrEnum):
             return arguments_of(verity)
         return [_size_argument(size)] if size and self is InitramfsKind.DRACUT else []
 
-    def _options(self, arguments: KernelArguments) -> list[str]:
-        """Return the arguments whose names differ between dracut and genkernel."""
+    def _options(self, arguments: KernelArguments, version: int) -> list[str]:
+        """Return the arguments whose names differ between dracut, its versions, and genkernel."""
         if self is InitramfsKind.DRACUT:
             found = [
-                (arguments.overlay, "rd.live.overlay.overlayfs=1"),
-                (arguments.persistence, f"rd.live.overlay=LABEL={arguments.persistence}:/overlay"),
+                *_overlay_of_dracut(arguments, version),
                 (arguments.ram, "rd.live.ram=1"),
                 (arguments.verify, "rd.live.check=1"),
                 (arguments.keymap, f"rd.vconsole.keymap={arguments.keymap} vconsole.keymap={arguments.keymap}"),
@@ -183,3 +186,16 @@ class InitramfsKind(enum.StrEnum):
                 (arguments.keymap, f"keymap={arguments.keymap}"),
             ]
         return [word for wanted, word in found if wanted]
+
+
+def _overlay_of_dracut(arguments: KernelArguments, version: int) -> list[tuple[object, str]]:
+    """Return arguments for the writable layer, each with a condition."""
+    place = f"LABEL={arguments.persistence}:/overlay"
+    if version < RENAMED:
+        return [
+            (arguments.overlay, "rd.live.overlay.overlayfs=1"),
+            (arguments.persistence, f"rd.live.overlay={place}"),
+        ]
+    if arguments.persistence:
+        return [(True, f"rd.overlay={place}")]
+    return [(arguments.overlay, "rd.overlay")]

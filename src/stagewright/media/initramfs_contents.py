@@ -6,6 +6,7 @@ Format: Documentation/driver-api/early-userspace/buffer-format.rst of the kernel
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -38,6 +39,7 @@ _COMPRESSORS = {
 """Compressors by the first bytes of the file (lib/decompress.c of the kernel)."""
 
 _MODULES = ("usr/lib/dracut/modules.txt", "lib/dracut/modules.txt")
+_VERSION = re.compile(r"(?:\./)?(?:usr/)?lib/dracut/dracut-(\d{1,5})(?:[.-].*)?")
 _GENKERNEL = frozenset(("etc/initrd.scripts", "etc/build_id"))
 _LONGEST = 1 << 20  # longest list of modules that is read, in bytes
 _LONGEST_NAME = 4096  # PATH_MAX: the kernel skips files with longer names
@@ -91,6 +93,12 @@ class InitramfsContents:
         if self.modules is not None:
             return InitramfsKind.DRACUT
         return InitramfsKind.GENKERNEL if self.paths & _GENKERNEL else None
+
+    @property
+    def dracut(self) -> int:
+        """The major version of the dracut that made it, from the name of a file; 0 if it is unknown."""
+        found = (_VERSION.fullmatch(path) for path in self.paths)
+        return next((int(match[1]) for match in found if match), 0)
 
     @property
     def is_microcode(self) -> bool:

@@ -106,7 +106,8 @@ def menu_entries(
 def _entry(
     name: str, title: str, settings: KernelArguments, kernel: BootKernel, volume_id: str, verity: str, size: int
 ) -> MenuEntry:
-    words = " ".join([kernel.by.for_medium(settings, volume_id, IMAGE), *kernel.by.about_image(verity, size)])
+    found = kernel.by.for_medium(settings, volume_id, IMAGE, kernel.dracut)
+    words = " ".join([found, *kernel.by.about_image(verity, size)])
     return MenuEntry(name, title, words, kernel.kernel, kernel.initramfs)
 
 

@@ -37,7 +37,8 @@ class BootKernel:
     ``kernel`` and ``initramfs`` are paths in the payload and on media. ``by`` is the program that made the initramfs.
     ``verifies`` is True if the initramfs can check a medium, ``keymaps`` if it can set a keyboard layout. ``network``
     are its modules for network boot. ``compressions`` are the compressions of squashfs that the kernel reads, None if
-    its configuration is unknown. ``verity`` is True if the initramfs can open the image through dm-verity.
+    its configuration is unknown. ``verity`` is True if the initramfs can open the image through dm-verity. ``dracut``
+    is the major version of the dracut that made it, 0 if it is unknown.
     """
 
     name: str
@@ -50,6 +51,7 @@ class BootKernel:
     keymaps: bool
     compressions: tuple[str, ...] | None = None
     verity: bool = False
+    dracut: int = 0
 
 
 @dataclass(frozen=True)

@@ -344,6 +344,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             keymaps=contents is None or "i18n" in (contents.modules or ()),
             compressions=features.compressions,
             verity=self.verity and contents is not None,
+            dracut=contents.dracut if contents else 0,
         )
 
     def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work[PackageContext]) -> None:

@@ -255,7 +255,8 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             what = f"sign: machines do not verify the image of payload {self.boot!r}"
             hint = "let dracut make its initramfs, without `verity = false`; or remove `sign`"
             raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
-        options = [*kernel.by.for_network(self.kernel_arguments), *kernel.by.about_image(verity, size)]
+        arguments = kernel.by.for_network(self.kernel_arguments, kernel.dracut)
+        options = [*arguments, *kernel.by.about_image(verity, size)]
         return NetSet(
             title=title,
             command=CommandLine(kernel.by, options, self.kernel_arguments.keymap),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from drafts import Draft
 from pydantic import ValidationError
 
 from stagewright.errors import ProblemsError, Reason
-from stagewright.kinds.media.diskimage_stage1 import DiskImage1, DiskType
+from stagewright.kinds.media.diskimage_stage1 import DiskImage1, DiskType, _has_old_cloud_init
 from stagewright.kinds.media.diskimage_stage2 import DiskImage2
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
@@ -46,6 +47,29 @@ def test_each_type_is_settings_of_a_stage4() -> None:
     assert "sshd.service" in ssh.services.enable
     assert ssh.root_password is None
     assert "cloud-init-main.service" in stage1(type="cloud-init").services.enable
+
+
+@pytest.mark.parametrize(
+    ("names", "enabled"),
+    [
+        (["cloud-init.service"], "cloud-init.service"),
+        (["cloud-init-network.service", "cloud-init.service"], "cloud-init-network.service"),
+        ([], "cloud-init-network.service"),
+    ],
+)
+def test_the_units_of_older_versions_of_cloud_init_have_other_names(
+    tmp_path: Path, names: list[str], enabled: str
+) -> None:
+    units = tmp_path / "lower/usr/lib/systemd/system"
+    units.mkdir(parents=True)
+    (tmp_path / "upper").mkdir()
+    for name in names:
+        (units / name).touch()
+    old = _has_old_cloud_init([tmp_path / "upper", tmp_path / "lower"])
+    settings = DiskImage1.model_validate({"root": "seed", "type": "cloud-init"})._with_type(old=old)
+    wanted = {"cloud-init-local.service", enabled, "cloud-config.service", "cloud-final.service"}
+    assert set(settings.services.enable) - {"cloud-init-main.service"} == wanted
+    assert ("cloud-init-main.service" in settings.services.enable) != old
 
 
 @pytest.mark.parametrize("kind", list(DiskType))

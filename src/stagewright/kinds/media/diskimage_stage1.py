@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -28,6 +29,11 @@ from stagewright.root.services import Services
 
 NETWORK = "/etc/systemd/network/50-dhcp.network"
 _DHCP = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
+
+
+_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system")
+_OLD_UNITS = {"cloud-init-main.service": "", "cloud-init-network.service": "cloud-init.service"}
+"""Units of cloud-init by their names since 24.3, and the names before; "" for a unit that did not exist."""
 
 
 class DiskType(enum.StrEnum):
@@ -88,10 +94,13 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Build the stage4 with the settings of the type."""
-        return super(DiskImage1, self._with_type()).build(work)
+        old = self.type is DiskType.CLOUD_INIT and _has_old_cloud_init(work.store.stack(work.inputs["root"].key))
+        return super(DiskImage1, self._with_type(old=old)).build(work)
 
-    def _with_type(self) -> DiskImage1:
-        wanted = (*self.type.services, *(self.updates.timers() if self.updates else ()))
+    def _with_type(self, *, old: bool = False) -> DiskImage1:
+        """Return the settings with those of the type. ``old`` is True for a root with a cloud-init before 24.3."""
+        units = [_OLD_UNITS.get(name, name) if old else name for name in self.type.services]
+        wanted = (*filter(None, units), *(self.updates.timers() if self.updates else ()))
         services = [name for name in wanted if name not in self.services.enable]
         enabled = {"enable": [*self.services.enable, *services]}
         changes: dict[str, object] = {"services": Services(**{**self.services.model_dump(), **enabled})}
@@ -111,3 +120,10 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
         if self.updates:
             raise_if_missing(missing_for_updates(self.os_release, root))
             add_update_files(self.updates, self.os_release[ID], root, work)
+
+
+def _has_old_cloud_init(layers: Sequence[Path]) -> bool:
+    """Return True if a root made of these layers has a cloud-init before 24.3."""
+    names = ("cloud-init.service", "cloud-init-network.service")
+    old, new = (any(files.exists(tree, f"{at}/{name}") for tree in layers for at in _UNITS) for name in names)
+    return old and not new

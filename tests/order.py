@@ -19,7 +19,7 @@ GROUPS: dict[str, Sequence[str]] = {
     "media": ("kinds/test_livecd_stage3", "kinds/test_boots"),
     "kills": ("test_kills",),
     "binhost": ("kinds/test_binhost",),
-    "updates": ("kinds/test_update_feed", "kinds/test_updates"),
+    "updates": ("kinds/test_update_feed", "kinds/test_disk_repart", "kinds/test_updates"),
     "disk": ("kinds/test_diskimage_stage1", "kinds/test_diskimage_stage2"),
     "demo": ("test_demo",),
     "full": ("test_disk_full",),

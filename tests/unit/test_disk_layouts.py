@@ -32,10 +32,10 @@ def read(**texts: str) -> list[Definition]:
     return read_definitions({f"{name}.conf": text for name, text in texts.items()}, FOLDER)
 
 
-def problems(texts: Mapping[str, str]) -> list[tuple[str, int, str]]:
+def problems(texts: Mapping[str, str], *, repart: bool = False) -> list[tuple[str, int, str]]:
     """File, line and message of each error."""
     with pytest.raises(ProblemsError) as caught:
-        check_layout(read_definitions(texts, FOLDER))
+        check_layout(read_definitions(texts, FOLDER), repart=repart)
     assert all(one.hint for one in caught.value.problems)
     return [(one.place.file.name, one.place.line, one.message) for one in caught.value.problems if one.place]
 
@@ -107,7 +107,7 @@ def test_all_errors_of_all_files_are_reported_with_their_lines() -> None:
             "30-x",
             "file system",
         ),
-        ({"10-esp": ESP + "Encrypt=tpm2\n", "20-root": ROOT}, "10-esp", "firmware cannot read"),
+        ({"10-esp": ESP, "20-root": ROOT + "Encrypt=key-file\n"}, "20-root", "needs systemd-repart"),
         (
             {"10-esp": ESP, "20-root": ROOT, "30-x": ROOT.replace("root", "var") + "MountPoint=/\n"},
             "30-x",
@@ -118,6 +118,25 @@ def test_all_errors_of_all_files_are_reported_with_their_lines() -> None:
 def test_layouts_that_make_no_disk(texts: dict[str, str], file: str, words: str) -> None:
     found = problems({f"{name}.conf": text for name, text in texts.items()})
     assert any(name == f"{file}.conf" and words in message for name, _, message in found), found
+
+
+@pytest.mark.parametrize(
+    ("esp", "root", "file", "words"),
+    [
+        ("Encrypt=key-file\n", "", "10-esp", "firmware cannot read"),
+        ("", "Encrypt=tpm2\n", "20-root", "needs the TPM of the machine"),
+        ("", "Encrypt=key-file\nVerity=data\nVerityMatchKey=x\n", "20-root", "exclude each other"),
+        ("", "Subvolumes=/x\n", "20-root", "is for btrfs"),
+    ],
+)
+def test_layouts_that_systemd_repart_cannot_make(esp: str, root: str, file: str, words: str) -> None:
+    found = problems({"10-esp.conf": ESP + esp, "20-root.conf": ROOT + root}, repart=True)
+    assert any(name == f"{file}.conf" and words in message for name, _, message in found), found
+
+
+def test_systemd_repart_makes_what_stagewright_cannot() -> None:
+    root = ROOT.replace("ext4", "btrfs") + "Subvolumes=/x\nCopyFiles=/opt:/opt\nEncrypt=key-file\n"
+    check_layout(read(**{"10-esp": ESP, "20-root": root}), repart=True)
 
 
 def test_an_unknown_layout_is_reported_with_the_nearest_name(tmp_path: Path) -> None:

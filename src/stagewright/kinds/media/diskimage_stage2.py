@@ -35,6 +35,7 @@ from stagewright.media.disk.formats import Format, convert
 from stagewright.media.disk.image import BootFiles, DiskSource, DiskWriter
 from stagewright.media.disk.layout_check import check_layout, check_machine
 from stagewright.media.disk.ova import Appliance
+from stagewright.media.disk.repart import RepartWriter, missing_for_repart, mount_points
 from stagewright.media.disk.setting_values import Verity
 from stagewright.media.efi import EfiArch
 from stagewright.media.loaders import BOOT_IMAGE, CORE_IMAGE, Loader
@@ -50,10 +51,11 @@ from stagewright.release.artifact_digests import digest_artifact
 from stagewright.root import files
 from stagewright.root.budget import Size, parse_size
 from stagewright.root.emulation import machine_of
+from stagewright.root.requirements import raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sourced import IDENTIFIERS, values_of
 
-FSTAB = "/etc/fstab"
+FSTAB, CRYPTTAB = "/etc/fstab", "/etc/crypttab"
 _LOADERS = (Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.GRUB_HYBRID, Loader.UKI)
 _AUTO = "auto"
 
@@ -64,6 +66,9 @@ DiskSize = Annotated[
 
 LayoutName = Annotated[str, Matching(r"[A-Za-z0-9_./-]{1,200}", "the name of a layout, or a path such as ./layout")]
 """A layout of Stagewright, or a folder of the project: its path has a /."""
+
+KeyFile = Annotated[str, Matching(r"(/|~/).+", "an absolute path outside of the project")]
+"""The path of a file with a passphrase."""
 
 _MAKERS = {
     "mkfs.xfs": Tool("mkfs.xfs", "xfsprogs", "sys-fs/xfsprogs"),
@@ -112,6 +117,12 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
     """The system, such as a diskimage-stage1."""
     boot: FilesRef
     """The payload, a livecd-stage2: kernels, initramfs with drivers for disk and root, modules and boot loader."""
+    repart: RootRef | None = Field(default=None, exclude_if=lambda name: name is None)
+    """A root whose systemd-repart makes the partitions, with its programs for file systems. Default: Stagewright makes
+    them. `Encrypt=` and `Subvolumes=` need it."""
+    key_file: KeyFile | None = Field(default=None, exclude_if=lambda name: name is None)
+    """The file with the passphrase of partitions with `Encrypt=key-file`, outside of the project. All of its bytes
+    count, also a line break at the end."""
     layout: LayoutName = "ext4"
     """The partitions: the name of a layout in docs/disks.md, or a folder of the project with definitions (repart.d(5)),
     whose path has a /."""
@@ -142,6 +153,9 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         if self.uki and self.loader is not Loader.SYSTEMD_BOOT:
             facts = {"loader": self.loader.value, "hint": "remove `uki`, or set loader to systemd-boot"}
             raise PydanticCustomError("uki", "`uki`: {loader} does not start the programs in EFI/Linux", facts)
+        if self.key_file and not self.repart:
+            facts = {"hint": "name a root with systemd-repart in `repart`, or remove `key_file`"}
+            raise PydanticCustomError("key_file", "`key_file` is for systemd-repart", facts)
         return self
 
     @property
@@ -176,8 +190,31 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
             yield ("layout",), error
         else:
             yield from self._bios(definitions)
+            yield from self._key_file(definitions)
             if isinstance(payload, LiveStage2):
                 yield from self._missing_modules(definitions, payload)
+
+    def _key_file(self, definitions: Sequence[Definition]) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        encrypted = [one.name for one in definitions if one.is_encrypted]
+        if encrypted and not self.key_file:
+            what = f"key_file: missing (the layout encrypts {', '.join(encrypted)})"
+            hint = "write the passphrase to a file outside of the project, and name it in `key_file`"
+            yield ("layout",), StagewrightError(Reason.MISSING_KEY, what, hint=hint)
+        elif self.key_file and not encrypted:
+            what = f"key_file: layout {self.layout!r} has no partition with Encrypt=key-file"
+            yield ("key_file",), StagewrightError(Reason.INVALID_VALUE, what, hint="remove key_file, or write Encrypt=")
+
+    def missing(self) -> Iterator[StagewrightError]:
+        """Yield an error if the file with the passphrase does not exist or is empty."""
+        yield from super().missing()
+        path = self._passphrase
+        if path and not (path.is_file() and path.stat().st_size):
+            what = f"key_file: file not found, or empty: {path}"
+            yield StagewrightError(Reason.MISSING_FILE, what, hint="write the passphrase to it: printf %s PASSPHRASE")
+
+    @property
+    def _passphrase(self) -> Path | None:
+        return Path(self.key_file).expanduser() if self.key_file else None
 
     def _bios(self, definitions: Sequence[Definition]) -> Iterator[tuple[KeyPath, StagewrightError]]:
         has_partition = any(one.is_bios_boot for one in definitions)
@@ -207,7 +244,7 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         """Return the partitions of the layout, with the size of the setting `esp`. Raises: INVALID_VALUE."""
         place = folder if "/" in self.layout else Path(self.layout)
         definitions = read_definitions(texts, place)
-        check_layout(definitions)
+        check_layout(definitions, repart=self.repart is not None)
         if self.esp is None:
             return definitions
         sizes = {"size_min": parse_size(self.esp), "size_max": parse_size(self.esp)}
@@ -228,6 +265,7 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         node = super().node(node_id, scope)
         path = scope.project.path(self.layout)
         formats = [one.format for one in self.read_layout(path, self._texts(path)) if one.format]
+        formats = [] if self.repart else formats
         makers = dict.fromkeys(name for kind in formats for name in kind.programs if name in _MAKERS)
         signs = self._keys(scope) is not None
         return replace(node, tools=(*node.tools, *makers, *([SIGN.program] if signs else [])))
@@ -260,8 +298,8 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         _write_fstab(source, root, work)
         mark_root(root.path, work.context.private_channel, work.epoch)
         files.clamp_times(root.upper, work.epoch)
-        if any(one.format is FileSystem.BTRFS for one in source.definitions):
-            work.notice(f"{work.context.file_name}: btrfs: another build of this image has other bytes")
+        if differs := sorted({why for one in source.definitions for why in _differences(one)}):
+            work.notice(f"{work.context.file_name}: {', '.join(differs)}: another build of this image has other bytes")
         work.phase("assemble")
         target = work.new_folder("tree") / work.context.file_name
         contents = list_tree(root.path, target, epoch=work.epoch, log=work.log, devices=source.devices)
@@ -269,7 +307,11 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         size = None if self.size == _AUTO else parse_size(self.size)
         programs = payload / LOADERS / self.loader
         bios = BiosCode(programs / CORE_IMAGE, programs / BOOT_IMAGE) if self.loader.is_bios else None
-        DiskWriter(source, bios=bios).write(self._boot_files(work, source, payload), size, raw)
+        boot_files = self._boot_files(work, source, payload)
+        if self.repart:
+            RepartWriter(source, self._tools(work, source), self._passphrase, bios).write(boot_files, size, raw)
+        else:
+            DiskWriter(source, bios=bios).write(boot_files, size, raw)
         if raw != target:
             work.phase("compress")
             project = work.context.project
@@ -277,6 +319,14 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
             convert(self.format, raw, target, appliance, work.epoch, work.log)
         work.phase("digest")
         return self.with_manifest(work, target, packages, digest_artifact(target), contents)
+
+    def _tools(self, work: Work[DiskContext], source: DiskSource) -> Root:
+        """Mount the root with systemd-repart. Raises: ENVIRONMENT_LACKS for programs that it does not have."""
+        key = work.inputs["repart"].key
+        folder = work.new_folder("tools")
+        tools = work.runnable(Root.mount(folder, work.store.stack(key), binds=mount_points(folder), log=work.log))
+        raise_if_missing(missing_for_repart(tools, source.definitions, self.repart or ""))
+        return tools
 
     def _source(self, work: Work[DiskContext], root: Root) -> DiskSource:
         machine: Machine = machine_of(root.path) or host_machine()
@@ -326,12 +376,21 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         return make
 
 
+def _differences(one: Definition) -> Iterator[str]:
+    """Yield why two builds of a partition differ."""
+    if one.format is FileSystem.BTRFS:
+        yield "btrfs"
+    if one.is_encrypted:
+        yield "Encrypt="
+
+
 def _write_fstab(source: DiskSource, root: Root, work: Work[DiskContext]) -> None:
-    """Write /etc/fstab, unless the root has one with entries."""
+    """Write /etc/fstab and /etc/crypttab, unless the root has them with entries."""
     for path in sorted({one.mount.path for one in source.definitions if one.mount and one.mount.path != "/"}):
         files.make_folder(root.path, path, epoch=work.epoch)
-    text = files.read_file(root.path, FSTAB) or ""
-    if re.search(r"^\s*[^#\s]", text, re.MULTILINE):
-        work.notice(f"{work.context.file_name}: {FSTAB} of the root is kept")
-        return
-    files.write_file(root.path, FSTAB, source.fstab(), epoch=work.epoch)
+    for path, lines in ((FSTAB, source.fstab()), (CRYPTTAB, source.crypttab())):
+        text = files.read_file(root.path, path) or ""
+        if lines and re.search(r"^\s*[^#\s]", text, re.MULTILINE):
+            work.notice(f"{work.context.file_name}: {path} of the root is kept")
+        elif lines:
+            files.write_file(root.path, path, lines, epoch=work.epoch)

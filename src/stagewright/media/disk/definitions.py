@@ -115,6 +115,11 @@ class Definition(BaseModel):
         return self.verity is not Verity.OFF or (self.format is not None and self.format.is_read_only)
 
     @property
+    def is_encrypted(self) -> bool:
+        """True for a LUKS partition."""
+        return self.encrypt is not Encryption.OFF
+
+    @property
     def grows(self) -> bool:
         """True if the file system grows with its partition."""
         usual = self.role in ("root", "home", "srv", "var", "tmp") and self.format is not None

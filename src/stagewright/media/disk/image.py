@@ -18,6 +18,7 @@ from stagewright.media.disk.contents import Contents, identifier
 from stagewright.media.disk.definitions import Definition, has_slots
 from stagewright.media.disk.file_systems import make_file_system
 from stagewright.media.disk.filesystem_types import MIB, FileSystem
+from stagewright.media.disk.luks import luks_uuid
 from stagewright.media.disk.partition_table import Partition, Sizes
 from stagewright.media.disk.setting_values import Verity
 from stagewright.media.disk.verity_partition import VerityPair, make_hash_partition
@@ -76,6 +77,16 @@ class DiskSource:
         """Return the UUID of a partition without Verity=."""
         return one.uuid or identifier(self.identity, one.name)
 
+    def luks_uuid(self, one: Definition) -> str:
+        """Return the UUID of the LUKS header of an encrypted partition."""
+        return luks_uuid(self.uuid(one))
+
+    def device(self, one: Definition) -> str:
+        """Return the device with the file system of a partition, as fstab(5) names it."""
+        if one.verity is Verity.DATA:
+            return ROOT_DEVICE
+        return f"/dev/mapper/luks-{self.luks_uuid(one)}" if one.is_encrypted else f"PARTUUID={self.uuid(one)}"
+
     @property
     def root_definition(self) -> Definition:
         """The partition with the root."""
@@ -88,7 +99,8 @@ class DiskSource:
         options = [f"rootflags={one.mount.options}"] if one.mount and one.mount.options else []
         if pair:
             return [f"roothash={pair.root_hash}", f"root={ROOT_DEVICE}", *options, mode]
-        return [f"root=PARTUUID={self.uuid(one)}", *options, mode]
+        unlock = [f"rd.luks.uuid={self.luks_uuid(one)}"] if one.is_encrypted else []
+        return [*unlock, f"root={self.device(one)}", *options, mode]
 
     def fstab(self) -> str:
         """Return the lines of fstab(5)."""
@@ -97,13 +109,25 @@ class DiskSource:
             + "\n"
         )
 
+    def crypttab(self) -> str:
+        """Return the lines of crypttab(5): the encrypted partitions that the initramfs does not open."""
+        found = [one for one in self.definitions if one.is_encrypted and not one.is_root]
+        lines = [f"luks-{self.luks_uuid(one)}\tPARTUUID={self.uuid(one)}\tnone\tluks" for one in found]
+        return "".join(f"{line}\n" for line in ["# See crypttab(5).", *lines]) if lines else ""
+
+    def esp(self, files: Mapping[str, Path], size: int) -> Path:
+        """Make the EFI system partition, of a size in bytes, with files by path."""
+        number = identifier(self.identity, "esp file system")[:8]
+        return make_esp(files, self.work / "esp.img", self.work / "esp", self.epoch, self.log, number, least=size)
+
     def _fstab_line(self, one: Definition) -> str:
-        device = ROOT_DEVICE if one.verity is Verity.DATA else f"PARTUUID={self.uuid(one)}"
+        device = self.device(one)
         if one.format is FileSystem.SWAP:
             return f"{device}\tnone\tswap\tsw\t0 0"
         if not one.mount or not one.format:
             return ""
         usual = "umask=0077,nofail" if one.is_esp else "ro" if one.is_fixed else "noatime"
+        usual += ",x-systemd.growfs" if one.is_encrypted and one.grows else ""
         check = 0 if one.is_fixed or not one.format.check_pass else 1 if one.is_root else one.format.check_pass
         return f"{device}\t{one.mount.path}\t{one.format}\t{one.mount.options or usual}\t0 {check}"
 
@@ -198,10 +222,7 @@ class DiskWriter:
         """Return the file with the content of a partition; None for an empty partition."""
         one, source = partition.definition, self.source
         if one.is_esp:
-            number = identifier(source.identity, "esp file system")[:8]
-            folder = source.work / "esp"
-            image = source.work / "esp.img"
-            return make_esp(files, image, folder, source.epoch, source.log, number, least=partition.size)
+            return source.esp(files, partition.size)
         if one.name in self.parts:
             return self.parts[one.name]
         if one.format is None:

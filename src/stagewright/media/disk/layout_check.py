@@ -13,9 +13,13 @@ from stagewright.media.disk.partition_types import NATIVE, guid_of, is_supported
 from stagewright.media.disk.setting_values import Encryption, Verity
 
 
-def check_layout(definitions: Sequence[Definition]) -> None:
-    """Check that the definitions make a disk that starts. Raises: INVALID_VALUE with all errors."""
+def check_layout(definitions: Sequence[Definition], *, repart: bool = False) -> None:
+    """Check that the definitions make a disk that starts. Raises: INVALID_VALUE with all errors.
+
+    ``repart`` is True if systemd-repart makes the partitions.
+    """
     problems = [*_whole(definitions), *(problem for one in definitions for problem in _single(one))]
+    problems += (problem for one in definitions for problem in (_by_repart if repart else _by_us)(one))
     problems += _verity(definitions)
     if problems:
         raise ProblemsError(problems)
@@ -67,26 +71,38 @@ def _single(one: Definition) -> Iterator[StagewrightError]:
     filled = one.copy_files or one.make_directories or one.subvolumes
     if filled and (one.format is None or one.format is FileSystem.SWAP):
         yield _error(one, "files need a file system", "write a Format= such as ext4")
-    if len(one.copy_files) > 1 or any(copy.target != "/" for copy in one.copy_files):
-        yield _error(one, "a partition has the files of one folder only", "write CopyFiles=FOLDER:/ once")
     if one.exclude_files and not one.copy_files:
         yield _error(one, "ExcludeFiles= without CopyFiles=", "remove it")
-    if one.subvolumes:
-        hint = "write MakeDirectories= instead: mkfs.btrfs of Debian 12 makes no subvolumes"
-        yield _error(one, "Subvolumes= is not supported in images", hint)
-    if one.encrypt is not Encryption.OFF:
-        yield from _encrypted(one)
     if one.is_fixed and one.grow:
         yield _error(one, "a partition that cannot be written to does not grow", "remove GrowFileSystem=")
 
 
-def _encrypted(one: Definition) -> Iterator[StagewrightError]:
-    if one.is_esp:
-        yield _error(one, "firmware cannot read an encrypted EFI system partition", "remove Encrypt=")
+def _by_us(one: Definition) -> Iterator[StagewrightError]:
+    """Yield what only systemd-repart can make."""
+    hint = "name a root with systemd-repart in the setting `repart`"
+    if len(one.copy_files) > 1 or any(copy.target != "/" for copy in one.copy_files):
+        yield _error(one, "a partition has the files of one folder only", f"write CopyFiles=FOLDER:/ once, or {hint}")
+    if one.subvolumes:
+        yield _error(
+            one, "Subvolumes= is not supported by mkfs.btrfs of Debian 12", f"write MakeDirectories=, or {hint}"
+        )
+    if one.is_encrypted:
+        yield _error(one, "an encrypted partition needs systemd-repart", f"remove Encrypt=, or {hint}")
+
+
+def _by_repart(one: Definition) -> Iterator[StagewrightError]:
+    """Yield what systemd-repart cannot make without a device."""
+    if one.subvolumes and one.format is not FileSystem.BTRFS:
+        yield _error(one, "Subvolumes= is for btrfs", "write Format=btrfs, or MakeDirectories=")
+    if not one.is_encrypted:
+        return
+    if one.is_esp or one.is_bios_boot:
+        yield _error(one, "firmware cannot read an encrypted partition", "remove Encrypt=")
     if one.verity is not Verity.OFF:
         yield _error(one, "Encrypt= and Verity= exclude each other here", "remove one of them")
-    hint = "remove Encrypt= here; an installed system is encrypted when it is installed"
-    yield _error(one, "an image cannot have an encrypted partition yet", hint)
+    if one.encrypt is not Encryption.KEY_FILE:
+        hint = "write Encrypt=key-file; systemd-cryptenroll(1) adds the TPM on the machine"
+        yield _error(one, f"Encrypt={one.encrypt} needs the TPM of the machine", hint)
 
 
 def _verity(definitions: Sequence[Definition]) -> Iterator[StagewrightError]:

@@ -20,12 +20,15 @@ and systemd cannot make the folder in a read-only root (systemd.exec(5))."""
 
 def hidden_folders(one: Definition, definitions: Sequence[Definition]) -> list[str]:
     """Return the folders whose contents a partition does not get: excluded ones, and those of other partitions."""
-    source = one.copy_files[0].source if one.copy_files else None
-    if source is None:
-        return []
+    sources = [copy.source for copy in one.copy_files]
     others = [copy.source for other in definitions if other != one for copy in other.copy_files]
-    inner = [path for path in others if path != source and _is_below(path, source)]
-    return sorted({*inner, *(path for path in one.exclude_files if _is_below(path, source))})
+    inner = [path for path in others if path not in sources]
+    return sorted({path for path in (*inner, *one.exclude_files) if any(_is_below(path, folder) for folder in sources)})
+
+
+def early_folders(tree: Tree, hidden: Sequence[str]) -> list[str]:
+    """Return folders in hidden ones that stay in the root, empty."""
+    return [path for path in _EARLY if any(_is_below(path, folder) for folder in hidden) and _is_folder(tree, path)]
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -52,8 +55,7 @@ def view_of(root: Path, one: Definition, hidden: Sequence[str], work: Path, epoc
     mask = _Mask(tree, work / "mask", epoch)
     for path in hidden:
         os.setxattr(mask.add(path), opaque_attribute(), b"y")
-    early = [path for path in _EARLY if any(_is_below(path, folder) for folder in hidden) and _is_folder(tree, path)]
-    mask.with_folders([*(f"{source.rstrip('/')}{path}" for path in made), *early])
+    mask.with_folders([*(f"{source.rstrip('/')}{path}" for path in made), *early_folders(tree, hidden)])
     return mount_layers([mask.folder, root], work / "view") / source.lstrip("/")
 
 

@@ -6,8 +6,10 @@ Then Stagewright adds what depends on the finished partitions: the EFI system pa
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +45,7 @@ LEAST_VERSION = 254
 ROOT, WORK = "/mnt/root", "/mnt/work"
 """Where the tools find the root of the image, and the folder for their work."""
 
+_IMAGE = "disk.raw"
 _NO_HASH = VerityPair("0" * 64)
 _OF_MKFS = "SYSTEMD_REPART_MKFS_OPTIONS_"  # environment variables, docs/ENVIRONMENT.md of systemd
 _OPTIONS = {
@@ -160,7 +163,7 @@ class RepartWriter:
             text = definition_text(source, one, least[one.name])
             (definitions / f"{number:02}-{one.name}.conf").write_text(text, encoding="utf-8")
         self._run(work, size)
-        (work / "disk.raw").replace(target)
+        _take(work / _IMAGE, target)
         table = _table(target)
         files_of_esp = boot_files(source.root_arguments(self._pair(table) if verity else None))
         for one, entry in zip(source.definitions, table, strict=True):
@@ -188,7 +191,7 @@ class RepartWriter:
         copied = work / "key"
         if self.key:
             copied.touch(mode=0o600)
-            copied.write_bytes(self.key.read_bytes())
+            copied.write_bytes(self._passphrase(self.key))
             words.append(f"--key-file={WORK}/key")
         binds = [Bind(source.root, ROOT), Bind(work, WORK, writable=True)]
         env = {"SOURCE_DATE_EPOCH": str(source.epoch), "TMPDIR": f"{WORK}/tmp", **_OPTIONS}
@@ -196,9 +199,15 @@ class RepartWriter:
         seed = identifier(source.identity, "directories")  # mkfs.ext4 uses a random one otherwise
         env[f"{_OF_MKFS}EXT4"] = f"-E nodiscard,lazy_itable_init=1,hash_seed={seed}"
         try:
-            self.tools.run(*words, f"{WORK}/disk.raw", binds=binds, env=env)
+            self.tools.run(*words, f"{WORK}/{_IMAGE}", binds=binds, env=env)
         finally:
-            copied.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                copied.unlink()
+
+    @staticmethod
+    def _passphrase(file: Path) -> bytes:
+        """Return the content of the user's file. Commands cannot read that file itself."""
+        return file.read_bytes()
 
     def _pair(self, table: Sequence[_Entry]) -> VerityPair:
         """Return the root hash: the UUIDs of the partitions of the root are its halves."""
@@ -220,6 +229,14 @@ class RepartWriter:
         elif one.is_encrypted and read_uuid(target, start) != source.luks_uuid(one):
             what = f"{one.name}: the LUKS header of systemd-repart has another UUID than expected"
             raise StagewrightError(Reason.BUILD_FAILED, what, hint="use a root with another version of systemd")
+
+
+def _take(made: Path, target: Path) -> None:
+    """Move the image of the tools to its place. Raises: BUILD_FAILED unless it is a regular file."""
+    if not stat.S_ISREG(made.lstat().st_mode):
+        what = "systemd-repart of the named root made something else than a file"
+        raise StagewrightError(Reason.BUILD_FAILED, what, hint="name another root in `repart`")
+    made.replace(target)
 
 
 def _table(image: Path) -> list[_Entry]:

@@ -160,10 +160,17 @@ def test_several_kernels_are_converted(world: World) -> None:
     assert payload["initramfs"] == {"overlay": "files/files/initramfs"}
     assert (image["loader"], image["entries"]) == ("grub-hybrid", ["ram", "speech", "verify"])
     assert image["consoles"] == ["ttyS0,9600", "hvc0"]
+    assert image["theme"] == "files/files/grub-theme.tar.bz2"
     world.packages(["sys-kernel/gentoo-sources", "sys-kernel/git-sources"])
     (world.specs / "files/initramfs").unlink()
     (world.specs / "files/initramfs").mkdir()
     assert world.load().complete()
+
+
+def test_a_missing_archive_with_a_theme_is_a_notice(world: World) -> None:
+    world.write("kernels", KERNELS.replace("files/grub-theme", "/nowhere/grub-theme"))
+    assert "theme" not in data(world, "livecd-stage2-amd64")
+    assert any("so the boot menu has no theme" in notice.text for notice in world.load().converted.notices)
 
 
 def test_a_netboot_is_converted(world: World) -> None:

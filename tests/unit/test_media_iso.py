@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import struct
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from stagewright.arch import Arch
 from stagewright.cli.boot_machine import BootImage, arch_of
 from stagewright.cli.main import run as stagewright
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kinds.media.livecd_stage3 import _theme
 from stagewright.media.arguments import BootMode, InitramfsKind
 from stagewright.media.direct import direct_boot
 from stagewright.media.inspect import SHARED, BootPath, InspectedMedium, arches_of, inspect
@@ -439,3 +442,23 @@ def test_the_command(payload: Path, tmp_path: Path, capfd: pytest.CaptureFixture
     assert BootPath(**data["media"][0]["ways"][0]).firmware == "uefi"
     assert stagewright(["media", "check", str(tmp_path / "a")]) == 2
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: archives are unpacked in a sandbox of root")
+def test_a_theme_can_be_a_tarball(tmp_path: Path) -> None:
+    theme = tmp_path / "boot/grub/themes/frosted"
+    theme.mkdir(parents=True)
+    (theme / "theme.txt").write_text("title-text: x", encoding="utf-8")
+    for name, inner in (("good", "boot"), ("bad", "none")):
+        (tmp_path / "none").mkdir(exist_ok=True)
+        subprocess.run(["tar", "-cjf", tmp_path / f"{name}.tar.bz2", "-C", tmp_path, inner], check=True)
+
+    def unpacked(name: str) -> Path:
+        (tmp_path / f"{name}.d").mkdir()
+        work = SimpleNamespace(new_folder=lambda _: tmp_path / f"{name}.d", log=io.StringIO())
+        return _theme(tmp_path / f"{name}.tar.bz2", work)  # type: ignore[arg-type]
+
+    assert (unpacked("good") / "theme.txt").read_text(encoding="utf-8") == "title-text: x"
+    with pytest.raises(StagewrightError, match=r"no theme.txt"):
+        unpacked("bad")
+    assert _theme(theme, None) == theme  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from stagewright.kernel.choose import KernelName
 from stagewright.media.arguments import BootMode, Console, KernelArguments, is_serial
 from stagewright.media.loaders import Loader
-from stagewright.project.fields import ByValue, FolderPath, Matching, Section
+from stagewright.project.fields import ByValue, Matching, ProjectFile, Section
 from stagewright.root.budget import Size, parse_size
 
 VolumeId = Annotated[
@@ -77,8 +77,8 @@ class IsoSettings(LiveSettings):
     """One more entry in the boot menu for each of these consoles, with that console as the last one."""
     memtest: bool = False
     """Add memtest86+ of the payload to the boot menu."""
-    theme: FolderPath | None = None
-    """A folder with a theme for GRUB's menu: `theme.txt`, pictures, fonts (*.pf2)."""
+    theme: Annotated[str, ProjectFile()] | None = None
+    """A theme for GRUB's menu: a folder with `theme.txt`, pictures and fonts (*.pf2), or a tarball with that folder."""
     checksums: bool = True
     """Write `sha512sums` on the medium, for `sha512sum --check` there and `stagewright media check`."""
     esp: Size | None = None

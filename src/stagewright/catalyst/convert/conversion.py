@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.catalyst.auto import Notice
+from stagewright.catalyst.convert.emerge_options import split_options
 from stagewright.catalyst.convert.entry_draft import EntryDraft, text
 from stagewright.catalyst.convert.entry_names import FileNames
 from stagewright.catalyst.release import Release
@@ -101,6 +102,19 @@ class Conversion:
         message = f"{entry.key}: {why}"
         place = entry.word_place(number)
         self.context.refused.append(StagewrightError(Reason.NOT_SUPPORTED, message, place=place, hint=hint))
+
+    def package_words(self, entry: SpecEntry) -> list[int]:
+        """Return the numbers of the words that are packages. Report the options of emerge among the words."""
+        packages, options = split_options(entry.words)
+        for option in options:
+            if option.text.startswith("--usepkg"):
+                continue
+            if option.why:
+                self.notice(entry.word_place(option.number), f"{entry.key}: {option.text} has no effect: {option.why}")
+            else:
+                hint = "list packages only; configure their builds by portage_confdir"
+                self.refuse(entry, f"this option of emerge is not supported ({option.text})", hint, option.number)
+        return packages
 
     def atom(self, word: str, entry: SpecEntry, number: int) -> str | None:
         """Return the package atom for a word of a spec. A name without a category gets the only category that has it.

@@ -145,14 +145,8 @@ def _overlay(conversion: Conversion, entry: SpecEntry) -> None:
 
 
 def _packages(conversion: Conversion, entry: SpecEntry) -> None:
-    skip = False
-    for number, word in enumerate(entry.words):
-        if skip or word in ("--usepkg", "--usepkg=n"):
-            skip = word == "--usepkg" and not skip
-            continue
-        if word.startswith("-"):
-            conversion.refuse(entry, f"options of emerge are not supported ({word})", "list packages only", number)
-        elif atom := conversion.atom(word, entry, number):
+    for number in conversion.package_words(entry):
+        if atom := conversion.atom(entry.words[number], entry, number):
             payload = conversion.drafts.get("payload")
             path = f"{kernel_path(conversion, _label(entry))}.packages" if payload else "packages"
             (payload or conversion.main).add(path, [(atom, entry.word_place(number))])
@@ -267,7 +261,7 @@ RULES: tuple[ConversionRule, ...] = (
         "boot/kernel/<kernel>/packages",
         KeyStatus.DIFFERS,
         "kernel.packages",
-        "`--usepkg n` is ignored: binary packages are only used if they match. Other options are refused.",
+        "`--usepkg n` is ignored: binary packages are only used if they match. Other options as in */packages.",
         _packages,
         MEDIA | {Target.STAGE4},
     ),

@@ -110,6 +110,18 @@ def _cdtar(conversion: Conversion, entry: SpecEntry) -> None:
     if found:
         conversion.drafts["payload"].put("loaders", [found], entry.word_place())
         conversion.drafts["image"].put("loader", found, entry.word_place())
+        _theme(conversion, entry)
+
+
+def _theme(conversion: Conversion, entry: SpecEntry) -> None:
+    """Use the theme in an archive for GRUB that is named after it."""
+    file = conversion.found(entry.text)
+    if "theme" not in file.name.lower() or not conversion.drafts["image"].data["loader"].startswith("grub"):
+        return
+    if file.is_file():
+        conversion.drafts["image"].put("theme", conversion.file(entry.text), entry.word_place())
+    else:
+        conversion.notice(entry.word_place(), f"{entry.key}: {file} not found, so the boot menu has no theme")
 
 
 def _motd(conversion: Conversion, entry: SpecEntry) -> None:
@@ -176,8 +188,9 @@ RULES: tuple[ConversionRule, ...] = (
         "livecd/cdtar",
         KeyStatus.DIFFERS,
         "loader; of livecd-stage3 boot",
-        "Boot loaders come from the root of the kernel, and the archive's files are not used. Its name selects the "
-        "loader: GRUB (UEFI and BIOS) if it contains grub, ISOLINUX if it contains isolinux, otherwise systemd-boot. "
+        "Boot loaders come from the root of the kernel; of the archive's files only a theme for GRUB is used. The name "
+        "selects the loader: GRUB (UEFI and BIOS) if it contains grub, ISOLINUX if it contains isolinux, otherwise "
+        "systemd-boot. With theme in the name, the folder with theme.txt is the theme of GRUB's menu. "
         "For livecd-stage3 it names the payload of a livecd-stage2 of the same run.",
         _cdtar,
     ),

@@ -27,11 +27,8 @@ def _use(conversion: Conversion, entry: SpecEntry) -> None:
 
 
 def _packages(conversion: Conversion, entry: SpecEntry) -> None:
-    for number, word in enumerate(entry.words):
-        if word.startswith("-"):
-            hint = "list packages only; configure their builds by portage_confdir"
-            conversion.refuse(entry, f"options of emerge are not supported ({word})", hint, number)
-        elif atom := conversion.atom(word, entry, number):
+    for number in conversion.package_words(entry):
+        if atom := conversion.atom(entry.words[number], entry, number):
             conversion.main.add("packages", [(atom, entry.word_place(number))])
 
 
@@ -131,8 +128,9 @@ RULES = (
         "*/packages",
         KeyStatus.DIFFERS,
         "packages",
-        "Atoms. A name without a category gets the only category that has it. Options of emerge are refused. For "
-        "embedded, dependencies are installed as well; Catalyst installs the named packages only.",
+        "Atoms. A name without a category gets the only category that has it. Options of emerge that change a result "
+        "are refused; for the others a note says why they have no effect. For embedded, dependencies are installed as "
+        "well; Catalyst installs the named packages only.",
         _packages,
         WITH_PACKAGES,
     ),

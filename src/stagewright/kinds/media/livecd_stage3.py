@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 
+from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, NodeFiles
 from stagewright.kinds.common.artifact import FileArtifactKind, Ingredient
@@ -29,6 +31,7 @@ from stagewright.project.fields import FilesRef, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import digest_artifact
+from stagewright.seeds.unpack import unpack
 
 
 class IsoContext(ArtifactContext):
@@ -173,6 +176,19 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             verity=facts.verity,
             size=facts.bytes,
             os_release=facts.os_release,
-            theme=work.files[self.theme] if self.theme else None,
+            theme=_theme(work.files[self.theme], work) if self.theme else None,
         )
         return parts, facts
+
+
+def _theme(path: Path, work: Work[IsoContext]) -> Path:
+    """Return the folder of a theme. A tarball is unpacked; its first folder with a theme.txt is the theme."""
+    if path.is_dir():
+        return path
+    folder = work.new_folder("theme")
+    unpack(path, folder, work.log)
+    names = sorted(name for name, _ in Tree(folder, links=False).files() if Path(name).name == "theme.txt")
+    if not names:
+        message = f"theme: the tarball {path.name} has no theme for GRUB (no theme.txt)"
+        raise StagewrightError(Reason.BUILD_FAILED, message, hint="see GRUB's manual, Theme file format")
+    return folder / Path(names[0]).parent

@@ -60,7 +60,7 @@ class Line:
 
     def inside(self, stage: str, *words: str) -> Run:
         """Run a command in a fresh root of a stage."""
-        return call("shell", stage, "--", *words, cwd=self.project, store=self.store, check=False)
+        return call("shell", "--before", stage, "--", *words, cwd=self.project, store=self.store, check=False)
 
 
 @contextmanager

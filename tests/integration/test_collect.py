@@ -109,12 +109,12 @@ def test_clean_removes_failed_roots(project: Path, tmp_path: Path) -> None:
     (project / "clash").mkdir()
     (project / "clash/usr").write_text("a file where the root has a folder", encoding="utf-8")
     assert build("broken", cwd=project, store=store, check=False).code == 1
-    assert (store / "failed/test/broken").is_dir()
+    (kept,) = (store / "failed").glob("test-*/broken")
     left = store / "work" / f"{'0' * 64}.1234"
     left.mkdir()
     listed = call("clean", "-n", cwd=project, store=store).stdout
-    assert "failed test/broken" in listed
-    assert (store / "failed/test/broken").is_dir() and left.is_dir()
+    assert f"failed {kept.parent.name}/broken" in listed
+    assert kept.is_dir() and left.is_dir()
     assert "freed" in call("clean", cwd=project, store=store).stdout
     assert not list((store / "failed").glob("*/*"))
     assert not left.exists()

@@ -194,9 +194,11 @@ def test_a_corrected_project_builds_and_its_shell_is_fresh(broken: Broken) -> No
     plan = states("compile", cwd=broken.project, store=broken.store)
     assert plan == {"seed:debian": "cached", "compile": "build"}
     assert build("compile", cwd=broken.project, store=broken.store).built() == {"compile"}
-    shown = call("shell", "compile", "--", "ls", "/mnt/target", cwd=broken.project, store=broken.store)
-    assert "fresh root" in shown.stderr and "was-here" not in shown.stdout
-    assert not (broken.store / "failed" / "test" / "compile").exists()
+    shown = call("shell", "compile", "--", "ls", "/", cwd=broken.project, store=broken.store)
+    assert "what was built" in shown.stderr and "was-here" not in shown.stdout
+    started = call("shell", "--before", "compile", "--", "ls", "/mnt/target", cwd=broken.project, store=broken.store)
+    assert "its build starts from" in started.stderr and "was-here" not in started.stdout
+    assert not list((broken.store / "failed").glob("test-*/compile"))
 
 
 def test_without_keep_going_the_rest_is_skipped(broken: Broken) -> None:

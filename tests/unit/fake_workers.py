@@ -28,6 +28,7 @@ from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.node import Yields
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
+from stagewright.project.model import folder_digest
 from stagewright.run import PIPE, spawn
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store
@@ -85,6 +86,11 @@ class Site:
             (project / name / "usr" / name).touch()
         (project / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
         pins.save(load(project, kinds()).lock)  # its time stamp is part of the keys
+
+    @property
+    def records(self) -> str:
+        """The name of the project's logs, history and failed roots."""
+        return f"demo-{folder_digest(self.folder / 'project')}"
 
     def plan(self, *targets: str) -> Plan:
         return make_plan(Workspace(load(self.folder / "project", kinds()), self.store.path), targets)

@@ -276,8 +276,9 @@ def test_hints_of_builds_are_commands_that_work(world: World, capsys: pytest.Cap
     loaded = world.load()
     store = world.folder / "a store"
     loaded.commands = commands([world.specs], [world.conf], world.given, {"gentoo": world.repo}, store)
-    line = loaded.complete().hint("log", "stage1-amd64-plain")
-    log = Store(store).log_folder("gentoo", "stage1-amd64-plain") / "run.log"
+    project = loaded.complete()
+    line = project.hint("log", "stage1-amd64-plain")
+    log = Store(store).log_folder(project.records, "stage1-amd64-plain") / "run.log"
     log.parent.mkdir(parents=True)
     log.write_text("all that the commands printed\n", encoding="utf-8")
     program, *words = shlex.split(line)

@@ -21,6 +21,7 @@ import starter
 from stagewright.cli.main import COMMANDS, run
 from stagewright.errors import Exit
 from stagewright.kinds.registry import by_kind
+from stagewright.project.model import folder_digest
 
 PROJECT = """
 format = 1
@@ -111,14 +112,30 @@ def test_summaries_of_commands_fit_their_line(cli: Callable[..., Said], words: l
     assert "..." not in commands
 
 
-def test_a_bare_command_shows_its_help(cli: Callable[..., Said]) -> None:
+def test_a_bare_command_lists_the_targets_of_the_project(cli: Callable[..., Said]) -> None:
     said = cli()
-    assert said.code in (Exit.OK, Exit.INVALID)
-    assert "Usage" in said.out + said.err
+    assert said.code == Exit.OK
+    assert re.search(r"^  pack +tarball +to build +stagewright build pack$", said.out, re.MULTILINE)
+    assert "stagewright help " in said.out
 
 
-def test_version(cli: Callable[..., Said]) -> None:
-    assert re.search(r"\d+\.\d+", cli("--version").out)
+def test_a_bare_command_outside_of_a_project_shows_its_help(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["-C", str(tmp_path)]) == Exit.OK
+    assert "Usage: stagewright" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["--version", "-V", "version"])
+def test_version(cli: Callable[..., Said], word: str) -> None:
+    assert re.fullmatch(r"stagewright, version \d+\.\d+.*\n", cli(word).out)
+
+
+def test_the_help_of_a_command_by_name(cli: Callable[..., Said]) -> None:
+    assert cli("help").out == cli("--help").out
+    assert cli("help", "build").out == cli("build", "--help").out
+    assert cli("help", "netboot", "serve").out == cli("netboot", "serve", "--help").out
+    for words in (["biuld"], ["build", "it"]):
+        said = cli("help", *words)
+        assert (said.code, "unknown command" in said.err) == (Exit.INVALID, True)
 
 
 @pytest.mark.slow
@@ -249,7 +266,7 @@ def test_a_reader_that_goes_away_is_not_an_error(tmp_path: Path) -> None:
 
 
 def test_interrupted(project: Path, tmp_path: Path) -> None:
-    log = tmp_path / "store" / "logs" / "small" / "live" / "1.log"
+    log = tmp_path / "store" / "logs" / f"small-{folder_digest(project)}" / "live" / "1.log"
     log.parent.mkdir(parents=True)
     log.write_text("a line\n", encoding="utf-8")
     reader, writer = os.pipe()
@@ -363,11 +380,11 @@ def test_cleaning_of_interrupted_work(cli: Callable[..., Said], tmp_path: Path) 
     assert not work.exists()
 
 
-def test_logs(cli: Callable[..., Said], tmp_path: Path) -> None:
+def test_logs(cli: Callable[..., Said], project: Path, tmp_path: Path) -> None:
     said = cli("log", "live")
     assert said.code == Exit.INVALID
     assert "hint: " in said.err
-    folder = tmp_path / "store" / "logs" / "small" / "live"
+    folder = tmp_path / "store" / "logs" / f"small-{folder_digest(project)}" / "live"
     folder.mkdir(parents=True)
     for number, name in enumerate(["old", "new"]):
         (folder / f"{name}.log").write_text(f"{name}\n", encoding="utf-8")

@@ -64,7 +64,7 @@ class Limited(Site):
         return self.run(keep_going=True).errors
 
     def log(self, node: str) -> str:
-        (log,) = self.store.log_folder("demo", node).glob("*.log")
+        (log,) = self.store.log_folder(self.records, node).glob("*.log")
         return log.read_text(encoding="utf-8")
 
 
@@ -140,7 +140,7 @@ def test_builds_that_hang_end_at_their_time_limit(site: Limited) -> None:
     assert "--limit timeout=20s" in error.hint
     assert "the last line" in error.detail
     assert "the last line" in site.log("seed:one")
-    assert site.store.failed("demo", "seed:one").exists()
+    assert site.store.failed(site.records, "seed:one").exists()
     for name in errors:
         with site.store.locked(site.key(name)) as free:
             assert free
@@ -382,5 +382,5 @@ def test_a_node_that_fills_the_disk_is_removed_so_that_the_others_go_on(
     scheduler._disk = DiskWatch(site.store.path, usage)
     errors = scheduler.run().errors
     assert {name: error.reason for name, error in errors.items()} == {"seed:one": Reason.DISK_FULL}
-    assert not site.store.failed("demo", "seed:one").exists()
+    assert not site.store.failed(site.records, "seed:one").exists()
     assert any("not kept" in event.text for event in site.events if isinstance(event, NodeNotice))

@@ -157,7 +157,7 @@ def test_everything_that_can_be_built_is_built_on_request(site: Site) -> None:
 def test_the_work_folder_of_a_failure_is_kept_until_a_build_succeeds(site: Site) -> None:
     site.behaviours = {"seed:one": "failed"}
     site.run(cores=1)
-    kept = site.store.failed("demo", "seed:one")
+    kept = site.store.failed(site.records, "seed:one")
     assert (kept / "job.json").exists()
     assert not list((site.store.path / "work").iterdir())
     site.behaviours = {}
@@ -180,7 +180,7 @@ def test_a_worker_that_prints_garbage_builds_all_the_same(site: Site) -> None:
     site.behaviours = {"first": garbage + "built; printf 'no newline'"}
     outcome = site.run()
     assert outcome.statuses["first"] is Status.BUILT
-    (log,) = site.store.log_folder("demo", "first").glob("*.log")
+    (log,) = site.store.log_folder(site.records, "first").glob("*.log")
     assert log.read_text(encoding="utf-8").count("not an event") == 6
 
 

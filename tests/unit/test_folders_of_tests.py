@@ -70,7 +70,7 @@ class Site:
 
     def failed(self) -> Path:
         """Make the folder of a test that failed."""
-        folder = self.store.failed("small", "test:up") / TEST_ARTIFACTS
+        folder = self.store.failed(self.session().project.records, "test:up") / TEST_ARTIFACTS
         folder.mkdir(parents=True)
         return folder
 

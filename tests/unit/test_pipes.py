@@ -15,6 +15,7 @@ import pytest
 import starter
 
 from stagewright.errors import Exit
+from stagewright.project.model import folder_digest
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_errors_without_any_reader_are_in_the_exit_code(project: Path) -> None:
 def test_cleaning_removes_everything_without_a_reader(project: Path) -> None:
     assert starter.run(*arguments(project, "gc", "-n"), cwd=project).returncode == Exit.OK
     store = project.parent / "store"
-    left = [store / "failed/small" / name for name in ("one", "two")]
+    left = [store / "failed" / f"small-{folder_digest(project)}" / name for name in ("one", "two")]
     for folder in left:
         folder.mkdir(parents=True)
     with no_reader() as end:

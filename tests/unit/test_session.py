@@ -168,7 +168,7 @@ def test_a_build_leaves_the_root_that_a_shell_is_open_in(project: Path) -> None:
     events: list[Event] = []
     session = opened(project, events)
     session.build(["live"])
-    kept = session.store.failed("small", "live")
+    kept = session.store.failed(session.project.records, "live")
     assert kept.is_dir()
     words = [sys.executable, "-m", "stagewright", "--store", str(session.store.path), "shell", "live", "--"]
     inside = "cat /result; read line; cat /result"

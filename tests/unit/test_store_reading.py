@@ -20,6 +20,7 @@ from stagewright.dropin import project as specs
 from stagewright.errors import Exit, Reason, StagewrightError
 from stagewright.events import RunStarted
 from stagewright.graph.node import Yields
+from stagewright.project.model import folder_digest
 from stagewright.release.manifest import FORMAT
 from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.repos.snapshots import tree_of
@@ -44,6 +45,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "catalyst" / "specs" / "stage
 LOOKS = {
     "plan": [],
     "graph": [],
+    "why": ["pack"],
+    "summary": ["pack"],
     "check": [],
     "log": ["pack"],
     "status": [],
@@ -57,8 +60,8 @@ LOOKS = {
 }
 """Commands that read the store, with arguments."""
 
-LOOKS_TOO = {"test", "catalyst log"}
-"""Others of this kind. They need results in the store; `test` builds them if its user can write to it."""
+LOOKS_TOO = {"test", "catalyst log", "netboot serve"}
+"""Others of this kind. They need results in the store, which `test` builds if its user can write to it, or serve."""
 
 WRITES = {
     "build": [],
@@ -79,8 +82,8 @@ WRITES_TOO = {"update", "publish"}
 """Others of this kind, which need a network or a release for it."""
 
 WITHOUT_STORE = {
-    *("firmware", "schema", "kinds", "keys", "seeds", "media check", "netboot serve", "netboot from-iso", "reproduce"),
-    *("catalyst check", "catalyst graph", "catalyst keys"),
+    *("firmware", "schema", "kinds", "keys", "seeds", "media check", "netboot from-iso", "reproduce"),
+    *("catalyst check", "catalyst graph", "catalyst keys", "completion", "help", "version"),
 }
 """Commands that do not use the store that is named, or that make their own."""
 
@@ -151,7 +154,7 @@ def used(folder: Path) -> Store:
         manifest = {"format": FORMAT, "name": "pack", "key": "0" * 64, "packages": []}
         (project / f"{name}.manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     store = Store(folder / "store")
-    log = store.log_folder("small", "pack") / "20261120-000000.log"
+    log = store.log_folder(f"small-{folder_digest(project)}", "pack") / "20261120-000000.log"
     log.parent.mkdir(parents=True)
     log.write_text("packed\n", encoding="utf-8")
     started = RunStarted(run="20261120-000000-0000", project="small", nodes=["pack"], cached=0, folder=str(project))

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from stagewright.cli.common import progress_listener, progress_option, store_of
+from stagewright.cli.complete import complete_targets
 from stagewright.engine.bisect import Bisection, Ends, lines
 from stagewright.engine.bisect_question import Measure, Question
 from stagewright.engine.build import BuildOptions
@@ -39,7 +40,7 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--size", metavar="STAGE", default="", help=larger),
         click.option("--bad", type=_LOCK, required=True, metavar="LOCK", help="A lock file with which it is bad."),
         click.option("--good", type=_LOCK, required=True, metavar="LOCK", help="A lock file with which it was good."),
-        click.argument("target", metavar="[TEST|STAGE]", default=""),
+        click.argument("target", metavar="[TEST|STAGE]", default="", shell_complete=complete_targets),
     ):
         decorated = decorate(decorated)
     return decorated

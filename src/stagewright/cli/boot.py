@@ -8,6 +8,7 @@ from typing import Any, get_args
 import click
 
 from stagewright.cli.boot_machine import Wanted, start
+from stagewright.cli.complete import complete_images
 from stagewright.kinds.tests.boots import Attach
 from stagewright.vm.display import Graphic
 from stagewright.vm.machine_spec import FirmwareKind
@@ -16,7 +17,7 @@ from stagewright.vm.ssh import KeyBy
 
 
 @click.command(name="boot")
-@click.argument("image", metavar="STAGE|FILE")
+@click.argument("image", metavar="STAGE|FILE", shell_complete=complete_images)
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 @click.option("-m", "--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="Memory in MiB.")
 @click.option("--cpus", type=click.IntRange(min=1), default=2, show_default=True, help="Number of processors.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from stagewright.arch import Arch, host_machine
 from stagewright.cli.common import session_of
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Yields
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.tests.boots import image_of
 from stagewright.media.inspect import arches_of
+from stagewright.ui.actions import action, bootable
 from stagewright.vm.disks import check_disk
 
 SUFFIXES = (".iso", ".img", ".qcow2", ".raw")
@@ -52,12 +55,31 @@ def boot_image(ctx: click.Context, name: str) -> BootImage:
         raise StagewrightError(Reason.MISSING_FILE, f"{name}: not found", hint="correct the path, or name a stage")
     else:
         session = _session(ctx, name)
-        result = session.result(name)
-        path = result if (result / "boot.ipxe").exists() else image_of(result)
-        found = BootImage(path.absolute(), Arch(Scope(session.project).arch(name)))
+        target, path = _image_of(session, name)
+        found = BootImage(path.absolute(), Arch(Scope(session.project).arch(target)))
     if not found.is_set and not found.is_iso:
         check_disk(found.path)
     return found
+
+
+def _image_of(session: Session, word: str) -> tuple[str, Path]:
+    """Return the name of the stage that a word names, and its image or set.
+
+    Raises: NOT_BUILT. USAGE if its result is neither an image nor a set for network boot.
+    """
+    entries = session.project.entries
+    (target,) = session.check([word])[:1]
+    entry = entries["stages"].get(target)
+    if entry and getattr(entry.model, "yields", None) is not Yields.LAYER:
+        result = session.result(target)
+        if (result / "boot.ipxe").exists():
+            return target, result
+        with contextlib.suppress(StagewrightError):
+            return target, image_of(result)
+    known = bootable(session.project)
+    what = "a root" if entry and action(entry).startswith("stagewright shell") else "not an image"
+    hint = f"bootable here: {', '.join(known)}" if known else "add a stage of kind livecd-stage3 or diskimage-stage2"
+    raise StagewrightError(Reason.USAGE, f"{target}: {what}, which no machine starts", hint=hint)
 
 
 def _session(ctx: click.Context, name: str) -> Session:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from stagewright.cli.common import store_of
+from stagewright.errors import Reason, StagewrightError
+from stagewright.project.load import find
 from stagewright.store.collect import collect, leftovers
 from stagewright.ui.streams import note
 from stagewright.ui.text import size
@@ -12,15 +16,16 @@ from stagewright.ui.text import size
 
 @click.command(name="clean")
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Remove the roots of all projects of the store.")
 @click.pass_context
-def command(ctx: click.Context, dry_run: bool) -> None:
+def command(ctx: click.Context, *, dry_run: bool, everything: bool) -> None:
     """Remove interrupted builds and roots of failed builds.
 
-    A root that a shell is open in stays. Results and caches stay too: stagewright gc
-    removes those.
+    The roots are those of this project, or with --all of every project. A root that a
+    shell is open in stays. Results and caches stay too: stagewright gc removes those.
     """
     store = store_of(ctx)
-    kept = leftovers(store)
+    kept = leftovers(store, None if everything else _project(ctx))
     swept, freed = ([], 0) if dry_run else (store.sweep(note), collect(store, kept, note))
     for item in kept:
         print(f"{size(item.size):>10}  {item.what}")
@@ -28,3 +33,12 @@ def command(ctx: click.Context, dry_run: bool) -> None:
         print(f"would free {size(sum(item.size for item in kept))}")
     else:
         print(f"freed {size(freed)}" + (f", removed {len(swept)} interrupted builds" if swept else ""))
+
+
+def _project(ctx: click.Context) -> Path:
+    """Return the folder of the project. Raises: NO_PROJECT."""
+    try:
+        return find(ctx.obj["directory"])
+    except StagewrightError as error:
+        hint = "stagewright clean --all removes the failed roots of all projects"
+        raise StagewrightError(Reason.NO_PROJECT, error.message, hint=hint) from error

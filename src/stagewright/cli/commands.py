@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,6 +21,39 @@ class ReaderGone(Exception):  # noqa: N818  it is not an error
     A command writes to standard output when its work is done, so nothing is lost. BrokenPipeError itself cannot be
     used, because click turns it into exit code 1.
     """
+
+
+PROJECT_OPTIONS = (("-C", "--directory"), ("--store",), ("--set",))
+"""Options of the whole program that may also stand after the name of a command, unless it has another one."""
+
+NAMES = {"--directory": "directory", "--store": "store", "--set": "given"}
+
+
+def with_project_options(command: click.Command) -> click.Command:
+    """Return a command that accepts the options of the program, too. They are not in its help."""
+    taken = {word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)}
+    for words in PROJECT_OPTIONS if not isinstance(command, click.Group) else ():
+        if not taken.intersection(words):
+            name = NAMES[words[-1]]
+            many = name == "given"
+            option = click.Option(
+                [*words, f"_{name}"],
+                hidden=True,
+                expose_value=False,
+                multiple=many,
+                type=str if many else click.Path(path_type=Path, file_okay=False),
+                callback=functools.partial(_keep, name),
+            )
+            command.params.append(option)
+    return command
+
+
+def _keep(name: str, ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Keep the value of an option of the program that stands after the name of a command."""
+    if value:
+        root = ctx.find_root()
+        root.obj = root.obj or {}
+        root.obj[name] = value if name != "given" else (*root.obj.get(name, ()), *value)
 
 
 class Commands(click.Group):
@@ -44,7 +79,7 @@ class Commands(click.Group):
         if cmd_name not in self.modules:
             return None
         command: click.Command = importlib.import_module(self.modules[cmd_name]).command
-        return command
+        return with_project_options(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

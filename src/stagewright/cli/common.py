@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
+from stagewright.cli.complete import complete_targets
 from stagewright.engine.asked_pins import Ask
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener
+from stagewright.project.overrides import of_environment, parse_set
 from stagewright.store.place import default_store
 from stagewright.store.store import Store
 
@@ -26,7 +28,9 @@ def session_of(ctx: click.Context, *listeners: Listener, reads_only: bool = Fals
     """Open the project that the command line names. With ``reads_only`` the store need not be writable."""
     ask = asker(listeners) if sys.stdin.isatty() and sys.stderr.isatty() else None
     folder = store_folder(ctx)
-    return Session.open(ctx.obj["directory"], store=folder, listeners=listeners, ask=ask, reads_only=reads_only)
+    given = {**of_environment(), **parse_set(ctx.obj.get("given") or ())}
+    place = ctx.obj["directory"]
+    return Session.open(place, store=folder, listeners=listeners, ask=ask, reads_only=reads_only, given=given)
 
 
 def asker(listeners: Sequence[Listener]) -> Ask:
@@ -65,20 +69,17 @@ def store_folder(ctx: click.Context) -> Path:
 
 def targets_argument(function: Function) -> Function:
     """Add the argument for stages and tests, which is completed from the project."""
-    return click.argument("targets", nargs=-1, metavar="[STAGE|TEST]...", shell_complete=_complete)(function)
+    return click.argument("targets", nargs=-1, metavar="[STAGE|TEST]...", shell_complete=complete_targets)(function)
 
 
 def stage_argument(function: Function) -> Function:
     """Add the argument for one stage, seed or test."""
-    return click.argument("target", metavar="STAGE", shell_complete=_complete)(function)
+    return click.argument("target", metavar="STAGE", shell_complete=complete_targets)(function)
 
 
-def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    with contextlib.suppress(Exception):  # completion shows no errors
-        root = ctx.find_root()
-        root.obj = root.obj or {"directory": root.params.get("directory") or Path(), "store": None}
-        return [entry.name for entry in session_of(root).project.all_entries() if entry.name.startswith(incomplete)]
-    return []
+def optional_stage_argument(function: Function) -> Function:
+    """Add the argument for one stage, seed or test, or for none."""
+    return click.argument("target", metavar="[STAGE]", required=False, shell_complete=complete_targets)(function)
 
 
 def locked_option(function: Function) -> Function:

@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from stagewright.cli.common import session_or_none, store_folder
+from stagewright.cli.complete import complete_sides
 from stagewright.engine.compare import compare
 from stagewright.engine.diff_sources import DiffSource, diff_sources
 from stagewright.store.reading import ReadOnlyStore
+from stagewright.ui.streams import note
 from stagewright.ui.text import shown, size
 
 SHOWN = 20
@@ -20,8 +22,8 @@ SHOWN = 20
 
 
 @click.command(name="diff")
-@click.argument("old", metavar="A")
-@click.argument("new", metavar="B")
+@click.argument("old", metavar="A", shell_complete=complete_sides)
+@click.argument("new", metavar="B", shell_complete=complete_sides)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; `equal` is true without differences.")
 @click.option("--files", "all_files", is_flag=True, help=f"List all files, not only the {SHOWN} largest changes.")
 @click.pass_context
@@ -41,6 +43,9 @@ def command(ctx: click.Context, old: str, new: str, as_json: bool, all_files: bo
     """
     project = functools.cache(lambda: session_or_none(ctx, reads_only=True))
     first, second = diff_sources([old, new], ReadOnlyStore(store_folder(ctx)), project)
+    for root, files in ((first, second), (second, first)):
+        if root.is_root and files.is_files:
+            note(f"{root.name} is a root, and {files.name} is files: only their packages can be compared")
     result = compare(first, second)
     if as_json:
         both = {name: {"name": one.name, "key": one.key} for name, one in (("a", first), ("b", second))}

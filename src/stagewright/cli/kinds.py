@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from stagewright.cli.complete import complete_kinds
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import by_kind, kinds, origins, summary
@@ -23,7 +24,7 @@ _COMMON = {"limits", *(f"limits.{name}" for name in NodeLimits.model_fields)}
 
 
 @click.command(name="kinds")
-@click.argument("kind", required=False)
+@click.argument("kind", required=False, shell_complete=complete_kinds)
 @click.option("--markdown", is_flag=True, help="Print the settings of all kinds in Markdown (docs/kinds.md).")
 def command(kind: str | None, markdown: bool) -> None:
     """List all kinds of entries, or describe one.

@@ -14,16 +14,20 @@ import click
 
 from stagewright import __version__, ids
 from stagewright.cli.commands import Commands, ReaderGone
+from stagewright.cli.complete import complete_variables
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
 from stagewright.ids import switched_off
 from stagewright.run import UMASK, restart_in_utf8_mode
 from stagewright.ui.streams import flush_output, is_abandoned, note, prepare_streams
+from stagewright.ui.style import error_lines, note_line
 from stagewright.ui.text import error_text
 
 COMMANDS = {
     "init": "stagewright.cli.init",
     "build": "stagewright.cli.build",
     "plan": "stagewright.cli.plan",
+    "why": "stagewright.cli.why",
+    "summary": "stagewright.cli.summary",
     "graph": "stagewright.cli.graph",
     "test": "stagewright.cli.test",
     "boot": "stagewright.cli.boot",
@@ -52,11 +56,19 @@ COMMANDS = {
     "media": "stagewright.cli.media",
     "netboot": "stagewright.cli.netboot",
     "catalyst": "stagewright.cli.catalyst",
+    "completion": "stagewright.cli.completion",
+    "help": "stagewright.cli.help",
+    "version": "stagewright.cli.version",
 }
 """The module of each command, in the order in which a new user needs them."""
 
 
-@click.command(cls=Commands, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=Commands,
+    modules=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
 @click.option(
     "-C",
     "--directory",
@@ -75,12 +87,24 @@ COMMANDS = {
     is_flag=True,
     help="Run builds without a user namespace, for kernels that lack it: build only what you trust.",
 )
-@click.version_option(__version__, prog_name="stagewright")
+@click.option(
+    "--set",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Replace a variable of the project, or its version. Can be repeated.",
+    shell_complete=complete_variables,
+)
+@click.version_option(__version__, "-V", "--version", prog_name="stagewright")
 @click.pass_context
-def group(ctx: click.Context, directory: Path, store: Path | None, *, as_host_root: bool) -> None:
+def group(
+    ctx: click.Context, directory: Path, store: Path | None, given: tuple[str, ...], *, as_host_root: bool
+) -> None:
     """Build Gentoo-based operating systems: from a seed to an image that boots.
 
-    A project is a folder with a stagewright.toml. The first commands to learn:
+    A project is a folder with a stagewright.toml. There, stagewright alone lists
+    what the project makes. -C, --store and --set can also stand after the name of
+    a command. The first commands to learn:
 
     \b
       stagewright init          start a project from a template
@@ -94,11 +118,16 @@ def group(ctx: click.Context, directory: Path, store: Path | None, *, as_host_ro
     command line, 3 this machine lacks a program, a right or a feature, 4 the store
     cannot be used, 70 a defect of Stagewright, 130 interrupted.
     """
-    ctx.obj = {"directory": directory, "store": store}
+    ctx.obj = {"directory": directory, "store": store, "given": given}
     if as_host_root:
         ctx.with_resource(switched_off())
     if ids.as_host_root():
         note(ids.WARNING)
+    if ctx.invoked_subcommand is None:
+        from stagewright.cli.overview import show_project  # noqa: PLC0415
+
+        if not show_project(ctx):
+            print(ctx.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -131,7 +160,7 @@ def _run(arguments: list[str] | None) -> int:
         note("stopped")
         return Exit.INTERRUPTED
     except StagewrightError as error:
-        note(error_text(error))
+        show_error(error)
         return exit_of(error)
     except ReaderGone:  # the work is done, only the output is lost
         return Exit.OK
@@ -148,11 +177,17 @@ def _failed(error: Exception) -> Exit:
         from stagewright.engine.worker import disk_error  # noqa: PLC0415
 
         if problem := disk_error(error):
-            note(error_text(problem))
+            show_error(problem)
             return problem.reason.exit
     note("".join(traceback.format_exception(error)))
     note("This is a defect of Stagewright: please report it with the lines above.")
     return Exit.BUG
+
+
+def show_error(error: StagewrightError) -> None:
+    """Write an error to standard error."""
+    for line in error_lines(error_text(error)):
+        note_line(line)
 
 
 def exit_of(error: StagewrightError) -> Exit:

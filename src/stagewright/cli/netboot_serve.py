@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from stagewright.cli.common import session_or_none
+from stagewright.cli.complete import complete_sets
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, Listeners
 from stagewright.netboot.boot_commands import ANY, boot_commands, outward_address, qemu_arm64_command
@@ -26,7 +28,7 @@ from stagewright.vm.machine_spec import MachineSpec
 
 
 @click.command(name="serve")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("place", metavar="FOLDER|STAGE", shell_complete=complete_sets)
 @click.option("--address", default=ANY[0], show_default=True, help="The address of this machine to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The port; 0 is any free one."
@@ -38,20 +40,22 @@ from stagewright.vm.machine_spec import MachineSpec
     help="Also serve TFTP, and answer machines as a proxy DHCP server on the network of --address (needs root).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines; the first one has the address.")
-def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool, as_json: bool) -> int:
+@click.pass_context
+def command(
+    ctx: click.Context, place: str, address: str, port: int, tftp: bool, proxy_dhcp: bool, as_json: bool
+) -> int:
     """Serve a set for network boot until Ctrl-C.
 
-    The set in FOLDER is served over HTTP. The command prints what to type on clients.
+    The set in FOLDER, or that of a STAGE of the project, is served over HTTP. The command prints what to type on
+    clients.
     Every machine that can reach the address can read the folder, but nothing outside of
     it. Range requests are supported, so clients can stream images.
 
     \b
-      stagewright netboot serve out/pxe
+      stagewright netboot serve pxe
       stagewright netboot serve out/pxe --address 192.168.1.5 --proxy-dhcp
     """
-    if not (folder / SCRIPT).is_file():
-        what = f"{folder}: not a set for network boot ({SCRIPT} not found)"
-        raise StagewrightError(Reason.MISSING_FILE, what, hint="build a stage of kind pxeboot, which makes one in out/")
+    folder = _folder(ctx, place)
     if proxy_dhcp and (address in ANY or address.startswith("127.")):
         what = "--proxy-dhcp: needs the address of this machine on the network to serve"
         raise StagewrightError(Reason.USAGE, what, hint=f"add --address {outward_address(ANY[0])}")
@@ -82,6 +86,18 @@ def command(folder: Path, address: str, port: int, tftp: bool, proxy_dhcp: bool,
                 _introduce(server.folder, url, found, least)
         stop.wait()
     return 0
+
+
+def _folder(ctx: click.Context, place: str) -> Path:
+    """Return the folder of a set that a word names: a path, or a stage of the project. Raises: MISSING_FILE."""
+    folder = Path(place)
+    if (folder / SCRIPT).is_file():
+        return folder
+    session = None if folder.exists() or "/" in place else session_or_none(ctx, reads_only=True)
+    if session and (session.result(place) / SCRIPT).is_file():
+        return session.result(place)
+    what = f"{place}: not a set for network boot ({SCRIPT} not found)"
+    raise StagewrightError(Reason.MISSING_FILE, what, hint="build a stage of kind pxeboot, which makes one in out/")
 
 
 def _acceleration() -> Sequence[str]:

@@ -12,8 +12,9 @@ from stagewright.cli.common import locked_option, session_of, targets_argument
 from stagewright.engine.plan import Plan
 from stagewright.portage.hit_rate import HitRate
 from stagewright.ui.plain import Plain
-from stagewright.ui.plans import plan_data, plan_lines, rate_lines
+from stagewright.ui.plans import plan_data, plan_rows, rate_lines
 from stagewright.ui.streams import note
+from stagewright.ui.style import write_line
 
 
 @click.command(name="plan")
@@ -29,9 +30,9 @@ def command(
     """Show what a build would make, and why; changes nothing.
 
     Each node is "cached" (in the store), "build" (a build would make it), or "not
-    needed". The reason why a node is built is the list of the entries of its key that
-    differ from its last build: a setting, the digest of a file, an input, the version
-    of a tool, or the code of Stagewright.
+    needed". The reasons why a node is built are what differs from its last build: a
+    setting, a file, an input, the version of a tool, or the code of Stagewright.
+    `stagewright why` follows them to their beginning.
 
     With --binhosts, Stagewright downloads the indexes of the binary package hosts. For
     each stage that a build would make, it counts the packages that the stage names and
@@ -56,7 +57,8 @@ def command(
     else:
         for target in session.unpinned(targets):
             print(f"{target} is not pinned: the first build looks up what it stands for")
-        print("\n".join(plan_lines(plan)))
+        for line in plan_rows(plan):
+            write_line(line)
         if binhosts:
             print("\n".join(rate_lines(rates)))
 

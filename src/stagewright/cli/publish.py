@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from stagewright.cli.common import session_of
+from stagewright.cli.complete import complete_releases
 from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
 from stagewright.events import Listener
@@ -25,7 +26,7 @@ from stagewright.ui.text import plural, size
 
 
 @click.command(name="publish")
-@click.argument("release", metavar="RELEASE")
+@click.argument("release", metavar="RELEASE", shell_complete=complete_releases)
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--dry-run", is_flag=True, help="Print what would be uploaded and removed.")
 @click.option("--ssh-config", type=click.Path(path_type=Path, exists=True), help="A configuration for ssh.")

@@ -7,24 +7,35 @@ import sys
 import click
 
 from stagewright.cli.common import session_of, stage_argument
+from stagewright.errors import Reason, StagewrightError
 from stagewright.ui.plain import Plain
 
 
-@click.command(name="shell", context_settings={"ignore_unknown_options": True})
+@click.command(name="shell", context_settings={"allow_interspersed_args": False})
+@click.option("--before", is_flag=True, help="Enter the root that the build of the STAGE starts from.")
 @stage_argument
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND...]")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] [COMMAND...]")
 @click.pass_context
-def command(ctx: click.Context, target: str, words: tuple[str, ...]) -> int:
+def command(ctx: click.Context, target: str, words: tuple[str, ...], *, before: bool) -> int:
     """Enter the root of a stage, or run a command in it.
 
-    The root has the same mounts, environment and /etc/portage as the build of the
-    STAGE. After a failed build this is the root as the build left it, and changes to it
-    stay until the next build. Otherwise it is the root that a build starts from, and
-    changes to it are discarded. With a COMMAND, that runs instead of a shell, and its
+    This is the root that the build of the STAGE has made; changes to it are discarded.
+    After a failed build it is the root as the build left it, and changes to it stay
+    until the next build. With --before, or if the STAGE is not built, it is the root
+    that a build starts from, with the mounts, the environment and the /etc/portage of
+    the build; changes to it are discarded.
+
+    Options come before the STAGE. With a COMMAND, that runs instead of a shell, and its
     exit code is that of stagewright.
 
     \b
       stagewright shell desktop
-      stagewright shell desktop emerge --info
+      stagewright shell desktop -- ls -l /boot
+      stagewright shell --before desktop emerge --info
     """
-    return session_of(ctx, Plain(sys.stderr)).shell(target, words)
+    if words and words[0] == "--":
+        words = words[1:]
+    elif words and words[0].startswith("-"):
+        hint = f"options come before the stage: stagewright shell {words[0]} {target}; commands come after --"
+        raise StagewrightError(Reason.USAGE, f"{words[0]}: not a command", hint=hint)
+    return session_of(ctx, Plain(sys.stderr)).shell(target, words, before=before)

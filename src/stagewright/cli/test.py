@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from stagewright.cli.common import locked_option, progress_listener, progress_option, session_of, store_folder
+from stagewright.cli.complete import complete_tests
 from stagewright.cli.junit import junit_option, write_junit
 from stagewright.cli.main import exit_of
 from stagewright.engine.build import BuildOptions
@@ -25,7 +26,7 @@ from stagewright.ui.text import duration, error_text
 
 
 @click.command(name="test")
-@click.argument("names", nargs=-1, metavar="[TEST]...")
+@click.argument("names", nargs=-1, metavar="[TEST]...", shell_complete=complete_tests)
 @click.option("-i", "--interactive", is_flag=True, help="Keep the machines running at the end, with a Python prompt.")
 @click.option("-l", "--list", "listing", is_flag=True, help="List the tests of the project instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON on standard output.")

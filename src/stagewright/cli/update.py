@@ -7,11 +7,12 @@ import json
 import click
 
 from stagewright.cli.common import progress_listener, progress_option, session_of
+from stagewright.cli.complete import complete_pinned
 from stagewright.ui.pins import change_lines, version_line
 
 
 @click.command(name="update")
-@click.argument("names", nargs=-1, metavar="[REPOSITORY|SEED]...")
+@click.argument("names", nargs=-1, metavar="[REPOSITORY|SEED]...", shell_complete=complete_pinned)
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would move; the lock is not written.")
 @click.option("--packages", is_flag=True, help="Also show the packages of built stages that have another version.")
 @click.option("--json", "as_json", is_flag=True, help="Print what moved as JSON.")

@@ -125,7 +125,7 @@ def failures(plan: Plan, store: Store, outcome: Outcome) -> dict[str, Stagewrigh
     found = {}
     for name, error in outcome.errors.items():
         step = plan.steps[name]
-        folder = store.failed(plan.project.info.name, name) / TEST_ARTIFACTS
+        folder = store.failed(plan.project.records, name) / TEST_ARTIFACTS
         if error.reason is Reason.CONSOLE_ERRORS:
             folder = store.tree(step.node.yields, step.key.digest)
         found[name] = _with_hint(plan.project, step.node, error, folder)

@@ -10,6 +10,7 @@ from typing import Any
 
 from stagewright.engine.plan import Plan
 from stagewright.engine.session import Session
+from stagewright.engine.targets import target_ids
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields
 from stagewright.kinds.common.facts import LayerFacts
@@ -41,6 +42,12 @@ class DiffSource:
     contents: str | None = None
     packages: Sequence[Mapping[str, Any]] | None = None
     remembered: Sequence[Sequence[Mapping[str, Any]]] = ()
+    is_root: bool = False
+
+    @property
+    def is_files(self) -> bool:
+        """True if it is an artifact without a listing of what is inside."""
+        return bool(self.layers) and not self.is_root
 
     def to_dict(self) -> dict[str, Any]:
         """Return the source as JSON-able data."""
@@ -82,13 +89,14 @@ def _of_word(word: str, store: Store, session: OpenSession) -> DiffSource:
     step = plan.steps[node_id]
     key = step.key.digest
     if word.endswith(PREVIOUS):
-        former = [one for one in store.former(plan.project.info.name, node_id) if one != key]
+        former = [one for one in store.former(plan.project.records, node_id) if one != key]
         if not former or not store.has(step.node.yields, former[-1]):
             why = "stagewright gc removed it" if former else "it exists after the next build with another key"
             raise StagewrightError(Reason.NOT_BUILT, f"{word}: no earlier build in the store", hint=why)
         key = former[-1]
     elif not store.has(step.node.yields, key):
-        hint = f"stagewright build {word}; its last build is {word}{PREVIOUS}"
+        former = [one for one in store.former(plan.project.records, node_id) if store.has(step.node.yields, one)]
+        hint = f"stagewright build {word}" + (f"; its last build is {word}{PREVIOUS}" if former else "")
         raise StagewrightError(
             Reason.NOT_BUILT, f"{word}: not built with the present settings of the project", hint=hint
         )
@@ -98,7 +106,8 @@ def _of_word(word: str, store: Store, session: OpenSession) -> DiffSource:
 def _plan(name: str, session: OpenSession) -> Plan | None:
     """Return the plan for one name of the project; None if there is no project, or it does not have the name."""
     opened = session()
-    return opened.plan([name]) if opened and name in opened.graph.targets else None
+    ids = target_ids(opened.project, opened.graph) if opened else {}
+    return opened.plan([name]) if opened and (name in ids or name in ids.values()) else None
 
 
 def _of_key(word: str, store: Store, session: OpenSession) -> DiffSource:
@@ -120,7 +129,7 @@ def _of_result(name: str, yields: Yields, key: str, store: Store) -> DiffSource:
     meta = store.meta(yields, key)
     if yields is Yields.LAYER:
         remembered = [packages_as_data(LayerFacts.of(store.meta(yields, layer)).remembered) for layer in meta.stack]
-        return DiffSource(name, key, [str(tree) for tree in store.stack(key)], remembered=remembered)
+        return DiffSource(name, key, [str(tree) for tree in store.stack(key)], remembered=remembered, is_root=True)
     tree = store.tree(yields, key)
     artifact = tree / (facts_of(meta).main_file or "")
     manifest, contents = companion(artifact, SUFFIX), companion(artifact, "CONTENTS.gz")

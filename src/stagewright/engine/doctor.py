@@ -122,6 +122,16 @@ def require(store: Store, nodes: Iterable[Node]) -> None:
         raise ProblemsError(problems)
 
 
+def require_programs(nodes: Iterable[Node] = ()) -> None:
+    """Raise every program that is missing of those that workers and the kinds of these nodes need."""
+    wanted = list(nodes)
+    models = [by_kind()[kind] for kind in sorted({node.kind for node in wanted})]
+    tools = [*BASE, *_for_users(), *(tool for model in models for tool in model.required_tools)]
+    tools += [tool_of(name) for node in wanted for name in node.tools]
+    if problems := [check.problem() for check in _tools(tools) if not check.fine]:
+        raise ProblemsError(problems)
+
+
 def require_for_repos(repos: Iterable[Repo]) -> None:
     """Raise every program that looking up or fetching these repositories needs and that is missing."""
     problems = [check.problem() for check in _tools(_tools_of(repos)) if not check.fine]

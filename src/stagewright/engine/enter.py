@@ -1,43 +1,78 @@
-"""Entering roots: the kept root of a failed build, or a fresh root that is removed afterwards."""
+"""Entering roots: the kept root of a failed build, the result of a stage, or the root that its build starts from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stagewright.engine.doctor import require_programs
 from stagewright.engine.job import FILE_NAME, Job
-from stagewright.engine.plan import Plan, State
+from stagewright.engine.plan import Plan, State, Step
 from stagewright.engine.worker import shell_command
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeNotice
+from stagewright.graph.node import Yields
 from stagewright.ids import mark
+from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.work import Grant
 from stagewright.terminal import run_on_new_terminal
 from stagewright.trees import remove_tree
 
 
-def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
+def enter(workspace: Workspace, plan: Plan, words: Sequence[str], *, before: bool = False) -> int:
     """Run a shell, or the command ``words``, in the root of the plan's only target, and return its exit code.
 
-    Raises ``NOT_BUILT`` if there is no kept root of a failed build and an input of the target is not built.
+    This is the kept root of a failed build, or else the result, or else the root that a build starts from. ``before``
+    always takes that. Raises: NOT_BUILT if an input is not built, USAGE if the target has no root.
     """
     (node_id,) = plan.sinks
-    project, store = workspace.project.info.name, workspace.store
-    kept = store.failed(project, node_id)
-    if (kept / FILE_NAME).exists():
+    step, store = plan.steps[node_id], workspace.store
+    kept = store.failed(workspace.project.records, node_id) / FILE_NAME
+    require_programs()
+    if not before and kept.exists():
         return _enter_kept(workspace, node_id, words)
-    step = plan.steps[node_id]
+    made = not before and store.has(step.node.yields, step.key.digest)
+    if made and step.node.yields is Yields.LAYER:
+        text = "this is what was built; changes to it are discarded"
+        return _enter_fresh(workspace, plan, words, text, result=True)
+    _check_has_root(plan, step, made=made)
+    _check_inputs(workspace, plan, step)
+    text = "this is the root that its build starts from; changes to it are discarded"
+    return _enter_fresh(workspace, plan, words, text if before else f"not built yet: {text}", result=False)
+
+
+def _check_has_root(plan: Plan, step: Step, *, made: bool) -> None:
+    """Raise ``USAGE`` for a node whose result is files, unless its build starts in a root and is not done."""
+    assert isinstance(step.node.settings, Stage)
+    builds_in_root = type(step.node.settings).shell_root is not Stage.shell_root
+    if builds_in_root and not made:
+        return
+    name = step.node.id.rpartition(":")[2]
+    roots = [one for one, other in plan.steps.items() if other.node.yields is Yields.LAYER]
+    hint = f"stagewright shell --before {name} enters the root that its build starts from"
+    if not builds_in_root:
+        hint = f"roots that it is made of: {', '.join(one.rpartition(':')[2] for one in reversed(roots))}"
+    raise StagewrightError(Reason.USAGE, f"{step.node.id}: its result is files, not a root", hint=hint)
+
+
+def _check_inputs(workspace: Workspace, plan: Plan, step: Step) -> None:
     missing = [source for source in step.node.inputs.values() if plan.steps[source].state is not State.CACHED]
     if missing:
-        what = f"{node_id}: its input is not built ({', '.join(missing)})"
+        what = f"{step.node.id}: its input is not built ({', '.join(missing)})"
         hint = workspace.project.hint("build", " ".join(name.rpartition(":")[2] for name in missing))
         raise StagewrightError(Reason.NOT_BUILT, what, hint=hint)
-    log = store.log_folder(project, node_id) / "shell.txt"  # not *.log, which `stagewright log` shows
+
+
+def _enter_fresh(workspace: Workspace, plan: Plan, words: Sequence[str], text: str, *, result: bool) -> int:
+    """Run in a root with a new writable layer, which is removed at the end."""
+    (node_id,) = plan.sinks
+    step, store = plan.steps[node_id], workspace.store
+    log = store.log_folder(workspace.project.records, node_id) / "shell.txt"  # not *.log, which `log` shows
     log.parent.mkdir(parents=True, exist_ok=True)
-    workspace.emit(NodeNotice(node=node_id, text="this is a fresh root; changes to it are discarded"))
+    workspace.emit(NodeNotice(node=node_id, text=text))
     with store.scratch("shell") as folder:
         Job(
-            project=project,
+            project=workspace.project.info.name,
             project_folder=workspace.project.folder.resolve(),
             node=step.node,
             key=step.key,
@@ -46,12 +81,12 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str]) -> int:
             store=store.path,
             log=log,
         ).write(folder)
-        return run_on_new_terminal(shell_command(folder, *words))
+        return run_on_new_terminal(shell_command(folder, *words, result=result))
 
 
 def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
     """Run in the kept root of a failed build, and hold its lock, so that no build removes it meanwhile."""
-    project, store = workspace.project.info.name, workspace.store
+    project, store = workspace.project.records, workspace.store
     check_ids(node, Job.read(store.failed(project, node)))
     with store.lock_failed(project, node) as free:
         if not free:

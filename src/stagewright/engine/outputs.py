@@ -54,7 +54,8 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
 def _origin(plan: Plan, target: str, node: str) -> Origin:
     project = plan.project
     source = project_source(project.folder, files_read(project, plan.graph, [node]))
-    return Origin(target=target, source=source, lock=lock_text(project))
+    given = {name: override.value for name, override in sorted(project.given.items())}
+    return Origin(target=target, source=source, lock=lock_text(project), given=given)
 
 
 def _prune(folder: Path, wanted: set[Path]) -> None:

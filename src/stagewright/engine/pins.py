@@ -12,8 +12,9 @@ from stagewright.engine.job import Job, limits_of
 from stagewright.engine.plan import check_targets, make_plan
 from stagewright.engine.repositories import source_of
 from stagewright.engine.single import ask_worker, reported
+from stagewright.engine.targets import names_of
 from stagewright.engine.workspace import Workspace
-from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.common.base import Stage
@@ -25,6 +26,8 @@ from stagewright.project.lock import Lock, Pin, request_digest
 from stagewright.project.model import Entry, Project
 from stagewright.repos.git import CommitRange
 from stagewright.store.durable import write_atomically
+
+_PINNED = "a repository, seed, release or live package of this project that is pinned"
 
 
 @dataclass(frozen=True, order=True)
@@ -116,12 +119,8 @@ def chosen(project: Project, names: Sequence[str]) -> list[PinTarget]:
     Raises ``UNKNOWN_NAME`` if nothing that is pinned has a name.
     """
     known = movable(project)
-    for name in names:
-        if all(target.name != name for target in known):
-            hint = nearest(name, [target.name for target in known])
-            what = f"{name!r} is not a repository, seed, release or live package that is pinned"
-            raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=hint or "this project pins nothing")
-    return [target for target in known if not names or target.name in names]
+    wanted = names_of(names, {target.name: target.node for target in known}, _PINNED)
+    return [target for target in known if not names or target.name in wanted]
 
 
 def needed(workspace: Workspace, targets: Iterable[str]) -> list[PinTarget]:

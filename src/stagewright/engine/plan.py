@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stagewright.engine.doctor import require_programs
+from stagewright.engine.targets import name_of, names_of, target_ids
 from stagewright.engine.workspace import Workspace
-from stagewright.errors import ProblemsError, Reason, StagewrightError, nearest
+from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import FilesRead, Listener
 from stagewright.graph.code_digest import code_digest
 from stagewright.graph.file_digest import ALL_BITS, REPOSITORY_BITS, FileDigest, tree_digest
@@ -21,6 +23,8 @@ from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import module_of, tool_of
 from stagewright.project.model import Project
 from stagewright.store.digest_cache import DigestCache, ToolVersions
+
+TARGET = "a stage, seed, test or release of this project"
 
 ABSENT = "not there"
 """Stands in keys for the digest of a missing file, in a project that was loaded leniently."""
@@ -108,7 +112,7 @@ def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
     for node_id in part.order():
         node, key = graph.nodes[node_id], keys[node_id]
         if node_id in building:
-            before = store.last_key_data(project.info.name, node_id)
+            before = store.last_key_data(project.records, node_id)
             why = tuple(differences(before, key.data)) if before else ()
             steps[node_id] = Step(node, key, State.BUILD, why, first=before is None)
         else:
@@ -131,7 +135,12 @@ def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
 
         tool = ToolVersions(store.memory("tools.json"), lambda tool: tool_of(tool).remedy)
         parts = KeySources(lambda kind: code_digest(module_of(kind), digest.recall), tree, tool, repository)
-        return keys_of(graph, parts)
+        try:
+            return keys_of(graph, parts)
+        except StagewrightError as error:
+            if error.reason is Reason.MISSING_TOOL:
+                require_programs(graph)  # names the others, too
+            raise
 
 
 def counting(digest: FileDigest, folder: Path, emit: Listener, pause: float = 3.0) -> FileDigest:
@@ -150,19 +159,21 @@ def counting(digest: FileDigest, folder: Path, emit: Listener, pause: float = 3.
 
 
 def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ...]:
-    """Return the targets to work on: these, or all stages, tests and releases if there are none.
+    """Return the names of the targets to work on: these, or all stages, tests and releases if there are none.
 
-    Raises ``UNKNOWN_NAME`` if the project does not have one of them.
+    ``targets`` are names, ids of nodes (``seed:debian``) and patterns (``stage4-*``). Raises ``UNKNOWN_NAME`` for one
+    that the project does not have.
     """
-    known, chosen = workspace.graph.targets, tuple(dict.fromkeys(targets))
-    for target in chosen:
-        if target not in known:
-            what = f"{target!r} is not a stage, seed, test or release of this project"
-            raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(target, known))
-    if chosen:
-        return chosen
+    words = tuple(targets)
+    if words:
+        return tuple(names_of(words, target_ids(workspace.project, workspace.graph), TARGET))
     everything = tuple(entry.name for entry in workspace.project.all_entries() if entry.table != "seeds")
-    return everything or tuple(known)
+    return everything or tuple(workspace.graph.targets)
+
+
+def one_target(workspace: Workspace, word: str) -> str:
+    """Return the name of the one target that a word stands for. Raises ``UNKNOWN_NAME``, or ``USAGE`` for several."""
+    return name_of(word, target_ids(workspace.project, workspace.graph), TARGET)
 
 
 def check_before_build(workspace: Workspace, targets: Iterable[str], *, keys: bool = True) -> None:

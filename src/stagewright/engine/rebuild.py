@@ -22,8 +22,9 @@ from stagewright.engine.job import Job, limits_of
 from stagewright.engine.lineage import lineage
 from stagewright.engine.plan import Plan, Step
 from stagewright.engine.single import reported, wait_for
+from stagewright.engine.targets import name_of, target_ids
 from stagewright.engine.workspace import Workspace
-from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.work import Grant
 from stagewright.reproduce.differences import FileDifference, file_differences
@@ -61,13 +62,9 @@ class Rebuilt:
 def node_to_rebuild(workspace: Workspace, name: str) -> str:
     """Return the id of the node that a name means: a target, or the id of a node. Raises: UNKNOWN_NAME."""
     graph = workspace.graph
-    if name in graph.nodes:
-        return name
-    if name not in graph.targets:
-        known = [*graph.targets, *graph.nodes]
-        raise StagewrightError(Reason.UNKNOWN_NAME, f"{name!r}: not a stage or node", hint=nearest(name, known))
-    (node,) = graph.targets[name]
-    return node
+    known = {**{node: node for node in graph.nodes}, **target_ids(workspace.project, graph)}
+    found = name_of(name, known, "a stage or node of this project")
+    return graph.targets[found][0] if found in graph.targets else found
 
 
 def rebuild(workspace: Workspace, plan: Plan, node_id: str, options: BuildOptions, *, compares: bool) -> Rebuilt:

@@ -25,6 +25,7 @@ from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.events import Listener, NodeNotice
 from stagewright.portage.installed import packages_from_data
 from stagewright.project.lock import FILE_NAME, Lock
+from stagewright.project.overrides import Override
 from stagewright.project.unreproducible import Unreproducible
 from stagewright.release.artifact_digests import companion, digest_artifact
 from stagewright.release.manifest import SUFFIX, read_manifest
@@ -166,7 +167,8 @@ def reproduce(
     for name in ("project", "differing"):
         remove_tree(work / name)
     folder = _project(original, work, store, sources)
-    session = Session.open(folder, store=store, listeners=listeners, lock=_lock(original, work))
+    given = {name: Override(value, "the manifest") for name, value in original.origin.given.items()}
+    session = Session.open(folder, store=store, listeners=listeners, lock=_lock(original, work), given=given)
     target = original.origin.target
     if target not in session.graph.targets:
         what = f"{target!r} is not a stage of the project in {folder}"

@@ -275,7 +275,7 @@ class Scheduler:
             grant=Grant(cores, memory),
             limits=limits_of(node, self.plan.project, self._limits),
             store=self.store.path,
-            log=self.store.log_folder(self.plan.project.info.name, node.id) / f"{self.run_id}.log",
+            log=self.store.log_folder(self.plan.project.records, node.id) / f"{self.run_id}.log",
             lineage=lineage(self.plan, self.store, node.id),
             ids=mark(),
         )
@@ -322,7 +322,7 @@ class Scheduler:
         """Record the result of a worker that has ended."""
         self._pass_on_events(running)
         result = running.worker.outcome()
-        project = self.plan.project.info.name
+        project = self.plan.project.records
         if result.status is Status.BUILT:
             self.store.remember(project, name, self.plan.steps[name].key.data)
         try:

@@ -21,9 +21,18 @@ from stagewright.engine.doctor import Check, examine_nodes
 from stagewright.engine.doctor_keys import keyring_checks
 from stagewright.engine.enter import enter
 from stagewright.engine.fetching import FetchResult, fetch_sources
+from stagewright.engine.logs import has_failed, last_built, last_failure, logs_of
 from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
-from stagewright.engine.plan import Plan, State, check_before_build, check_targets, make_plan, missing_keys
+from stagewright.engine.plan import (
+    Plan,
+    State,
+    check_before_build,
+    check_targets,
+    make_plan,
+    missing_keys,
+    one_target,
+)
 from stagewright.engine.rebuild import Rebuilt, node_to_rebuild, rebuild
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
 from stagewright.engine.verify import PlanCheck, Verification, verify
@@ -37,7 +46,8 @@ from stagewright.kinds.registry import kinds
 from stagewright.portage.distfiles_mirror import check_mirror, write_mirror
 from stagewright.project.load import find, load
 from stagewright.project.lock import Lock, Pin
-from stagewright.project.model import Project
+from stagewright.project.model import Entry, Project
+from stagewright.project.overrides import Overrides
 from stagewright.repos.repository_cache import trees_folder
 from stagewright.store.collect import Garbage, collect, damaged_results, unneeded, unused_caches
 from stagewright.store.in_use import in_use
@@ -78,6 +88,7 @@ class Session:
         ask: Ask | None = None,
         lock: Path | None = None,
         reads_only: bool = False,
+        given: Overrides | None = None,
     ) -> Session:
         """Open the project in a folder, or in the nearest folder above it.
 
@@ -85,10 +96,12 @@ class Session:
         every event (:mod:`stagewright.events`). ``ask`` gets a text for the user, and returns the secret that the user
         types; without it, a PIN that is missing is an error. ``lock`` is a file of pins in place of the project's. With
         ``reads_only`` the store is not written to, and need not exist or be writable: for plans, results, logs and
-        checks. Raises ``NO_PROJECT``, or :class:`ProblemsError` with everything that is wrong with the project.
+        checks. ``given`` replaces variables and the version (:mod:`stagewright.project.overrides`).
+
+        Raises ``NO_PROJECT``, or :class:`ProblemsError` with everything that is wrong with the project.
         """
         path = Path(store or default_store()).absolute()
-        project = load(find(Path(folder)), kinds(), trees_folder(path), lock)
+        project = load(find(Path(folder)), kinds(), trees_folder(path), lock, given=given)
         return cls(project, path, listeners, ask=ask, reads_only=reads_only)
 
     @property
@@ -139,6 +152,7 @@ class Session:
 
     def result(self, target: str) -> Path:
         """Return the folder in the store with what a target made. Raises ``NOT_BUILT``."""
+        target = one_target(self._workspace, target)
         plan = self.plan([target])
         (node_id,) = plan.sinks
         step = plan.steps[node_id]
@@ -149,15 +163,21 @@ class Session:
 
     def logs(self, target: str) -> list[Path]:
         """Return the logs of the builds of a target or node, newest last. Raises ``NOT_BUILT`` if there is none."""
-        known = target in self.graph.nodes
-        nodes = [target] if known else self.graph.targets[check_targets(self._workspace, [target])[0]]
-        folders = [self.store.log_folder(self.project.info.name, node) for node in nodes]
-        logs = [
-            path for folder in folders for path in sorted(folder.glob("*.log"), key=lambda log: log.stat().st_mtime)
-        ]
+        name = target if target in self.graph.nodes else one_target(self._workspace, target)
+        nodes = [name] if name in self.graph.nodes else self.graph.targets[name]
+        logs = [path for node in nodes for path in logs_of(self._workspace, node)]
         if not logs:
-            raise StagewrightError(Reason.NOT_BUILT, f"{target}: never built", hint=self.project.hint("build", target))
+            hint = self.project.hint("build", name.rpartition(":")[2])
+            raise StagewrightError(Reason.NOT_BUILT, f"{target}: never built", hint=hint)
         return logs
+
+    def failed(self, entry: Entry) -> bool:
+        """Return True if the last build of an entry failed."""
+        return any(has_failed(self._workspace, node) for node in self.graph.targets[entry.name])
+
+    def last(self, *, failed: bool) -> str | None:
+        """Return the node that was built last, or with ``failed`` whose build failed last; None if there is none."""
+        return (last_failure if failed else last_built)(self._workspace)
 
     def doctor(self) -> list[Check]:
         """Return every check of this machine for building the whole project."""
@@ -302,10 +322,15 @@ class Session:
         """Link the artifacts of a plan's targets that are built into a folder: ``out/`` of the project by default."""
         return publish(plan, self.store, folder or self.project.folder / FOLDER)
 
-    def shell(self, target: str, command: Sequence[str] = ()) -> int:
-        """Run a shell, or a command, in the root of a stage, and return its exit code."""
+    def shell(self, target: str, command: Sequence[str] = (), *, before: bool = False) -> int:
+        """Run a shell, or a command, in the root of a stage, and return its exit code.
+
+        It is the kept root of a failed build, or else the result of the stage with a writable layer that is removed
+        afterwards. ``before`` enters the root that a build starts from, which is also entered if nothing is built.
+        """
+        name = one_target(self._workspace, target)
         with contextlib.ExitStack() as held:
-            return enter(self._workspace, self._held(self.plan([target]), held), command)
+            return enter(self._workspace, self._held(self.plan([name]), held), command, before=before)
 
     def _held(self, plan: Plan, held: contextlib.ExitStack) -> Plan:
         """Keep the results of a plan from collection. Returns a new plan if one of them was removed meanwhile."""

@@ -20,9 +20,10 @@ from stagewright.engine.folders_of_tests import files_in
 from stagewright.engine.job import Job
 from stagewright.engine.performed import SHOWN
 from stagewright.engine.plan import Plan, Step
+from stagewright.engine.targets import names_of
 from stagewright.engine.test_process import INTERACTIVE, OUTCOME
 from stagewright.engine.worker import isolated
-from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, Listener, NodeNotice
 from stagewright.interpreter import python
 from stagewright.kinds.common.console_settings import ConsoleSettings
@@ -188,7 +189,7 @@ def results_folder(plan: Plan, chosen: Path | None) -> Path:
     if os.access(place, os.W_OK):
         return out / "tests" / name
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "stagewright" / "tests" / plan.project.info.name / name
+    return state / "stagewright" / "tests" / plan.project.records / name
 
 
 def _empty(folder: Path) -> None:
@@ -215,10 +216,6 @@ def _prune(folder: Path) -> None:
             path.unlink()
 
 
-def tests_of(names: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Return the tests to run: these, or all. Raises: UNKNOWN_NAME."""
-    for name in names:
-        if name not in known:
-            what = f"{name!r} is not a test of this project"
-            raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=nearest(name, known))
-    return list(dict.fromkeys(names)) or list(known)
+def tests_of(words: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the tests to run: those of names, ids (``test:NAME``) and patterns, or all. Raises: UNKNOWN_NAME."""
+    return names_of(words, {name: f"test:{name}" for name in known}, "a test of this project") or list(known)

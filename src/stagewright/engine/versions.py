@@ -63,7 +63,7 @@ def version_changes(workspace: Workspace, change: PinChange) -> list[VersionChan
 def _stages(project: Project, store: Store) -> Iterator[tuple[str, PackageStage, list[Package]]]:
     """Yield the stages that were built, each with the packages that it added to its root."""
     for name, entry in project.entries["stages"].items():
-        keys = [key for key in store.former(project.info.name, name) if store.has(Yields.LAYER, key)]
+        keys = [key for key in store.former(project.records, name) if store.has(Yields.LAYER, key)]
         if isinstance(entry.model, PackageStage) and keys:
             yield name, entry.model, inside(store.tree(Yields.LAYER, keys[-1]), installed_packages, Path("/"))
 

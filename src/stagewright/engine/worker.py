@@ -14,6 +14,7 @@ import contextlib
 import errno
 import json
 import os
+import shlex
 import stat
 import sys
 import tempfile
@@ -37,6 +38,7 @@ from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
 from stagewright.release.size_limits import check_size
 from stagewright.root import files
+from stagewright.root.root import Root
 from stagewright.run import UMASK, exit_if_orphaned, interactive
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.meta import Meta
@@ -52,9 +54,12 @@ SHELL = ("/bin/bash", "/bin/sh", "/bin/busybox")
 """Shells for ``stagewright shell``; the first one that the root has is used."""
 
 
-def shell_command(folder: Path, *arguments: str) -> list[str]:
-    """Return the command that runs the job in a work folder, as a child that dies with this process."""
-    return isolated(worker_command(folder, "shell", *arguments))
+def shell_command(folder: Path, *arguments: str, result: bool = False) -> list[str]:
+    """Return the command of a shell for the job in a work folder, as a child that dies with this process.
+
+    It enters the root as the build sees it, or with ``result`` what the build has made.
+    """
+    return isolated(worker_command(folder, "look" if result else "shell", *arguments))
 
 
 def worker_command(folder: Path, mode: str, *arguments: str) -> list[str]:
@@ -82,8 +87,8 @@ def main(package: str, mode: str, folder: Path, arguments: list[str]) -> int:
     """Run a job and return the exit code: 0 if it succeeded. ``package`` is the engine's :func:`package_path`."""
     os.umask(UMASK)
     job = Job.read(folder)
-    if mode == "shell":
-        return _shell(job, folder, arguments)
+    if mode in ("shell", "look"):
+        return _shell(job, folder, arguments, result=mode == "look")
     exit_if_orphaned()
     tempfile.tempdir = str(folder)  # a killed worker leaves temporary files, and the store removes this folder
     out = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
@@ -178,15 +183,26 @@ def _fetch(job: Job, work: Work[Any], folder: Path) -> None:
     (folder / FETCHED).write_text(json.dumps(stage.fetch(work, other_root=job.other_root)), encoding="utf-8")
 
 
-def _shell(job: Job, folder: Path, arguments: list[str]) -> int:
+def _shell(job: Job, folder: Path, arguments: list[str], *, result: bool) -> int:
     with open(job.log, "a", encoding="utf-8", buffering=1) as log:  # noqa: PTH123  line buffering
-        root = job.stage.shell_root(job.work(folder, log, lambda _: None))
+        work = job.work(folder, log, lambda _: None)
+        root = _result(work) if result else job.stage.shell_root(work)
     inside = next((shell for shell in SHELL if files.exists(root.path, shell)), None)
     if inside is None and not arguments:
         raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{job.node.id} has no shell", hint="give a command to run")
     words = arguments or [str(inside), *(["sh"] if inside == "/bin/busybox" else [])]
-    with root.command(words, env={"PS1": f"{job.node.id} \\w # "}, terminal=True) as sandboxed:
+    prompt = f"{job.node.id} \\w # "
+    # The profile of a root may set another prompt, as Debian's does; bash runs this command after it, before a prompt.
+    env = {"PS1": prompt, "PROMPT_COMMAND": f"PS1={shlex.quote(prompt)}; unset PROMPT_COMMAND"}
+    with root.command(words, env=env, terminal=True) as sandboxed:
         return interactive(sandboxed.words, pass_fds=sandboxed.descriptors)
+
+
+def _result(work: Work[Any]) -> Root:
+    """Mount the root that the node has made, with a writable layer on top."""
+    key = work.key.digest
+    keys = work.store.meta(Yields.LAYER, key).stack
+    return work.runnable(Root.mount(work.folder, work.store.stack(key), keys=keys, log=work.log))
 
 
 def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
@@ -248,4 +264,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4:]))
     except StagewrightError as failure:
-        sys.exit(str(failure))
+        print(f"error: {failure}", file=sys.stderr)
+        sys.exit(failure.reason.exit)

@@ -55,7 +55,9 @@ class Workspace:
     def reloaded(self) -> Workspace:
         """Return a workspace with the project read and checked again. Raises everything that is wrong with it."""
         project = self.project
-        return replace(self, project=load(project.folder, kinds(), project.trees, project.lock.file))
+        return replace(
+            self, project=load(project.folder, kinds(), project.trees, project.lock.file, given=project.given)
+        )
 
     def with_lock(self, lock: Lock) -> Workspace:
         """Return a workspace with other pins, which the project is not checked against."""
@@ -63,6 +65,6 @@ class Workspace:
 
     def log_file(self, node: str, purpose: str) -> Path:
         """Return the path of a new log of work for a node outside of a run, in an existing folder."""
-        folder = self.store.log_folder(self.project.info.name, node)
+        folder = self.store.log_folder(self.project.records, node)
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{purpose}-{time.strftime('%Y%m%d-%H%M%S')}.log"

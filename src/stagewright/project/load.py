@@ -9,12 +9,14 @@ import datetime
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.project import overrides
 from stagewright.project.binhost import Binhost
 from stagewright.project.channels import Channel
 from stagewright.project.check import check_entries, check_paths, check_repos, check_services, check_version
@@ -36,6 +38,7 @@ from stagewright.project.model import (
     TopLevelTables,
     epoch_of,
 )
+from stagewright.project.overrides import Overrides
 from stagewright.project.source import Source, read
 from stagewright.project.tables import NAMED, Problems, Table, TextBudget, read_tables, resolve_extends, substitute
 from stagewright.project.tarballs import add_tarballs
@@ -72,13 +75,19 @@ def find(start: Path) -> Path:
 
 
 def load(
-    folder: Path, kinds: Kinds, trees: Path | None = None, lock: Path | None = None, *, lenient: bool = False
+    folder: Path,
+    kinds: Kinds,
+    trees: Path | None = None,
+    lock: Path | None = None,
+    *,
+    lenient: bool = False,
+    given: Overrides | None = None,
 ) -> Project:
     """Read the project in a folder. Raises :class:`ProblemsError` with all errors, USAGE if its path is not UTF-8.
 
     ``trees`` is the store's folder of fetched repository trees. Trees that are not fetched yet are not checked.
     ``lock`` is another file of pins than ``stagewright.lock`` in the folder. ``lenient`` is as in
-    :func:`project_from_tables`.
+    :func:`project_from_tables`. ``given`` replaces variables and the version (project/overrides.py).
     """
     folder = folder.absolute()
     if not is_utf8(folder):  # workers and records get it as JSON
@@ -88,8 +97,10 @@ def load(
     _check_format(main)
     problems: Problems = []
     head, named = read_tables(main, folder, problems)
+    used = overrides.apply(head, folder, given or {}, problems)
     files = FileLocations(folder)
-    return project_from_tables(head, named, files, kinds, problems, trees=trees, lock=lock, lenient=lenient)
+    project = project_from_tables(head, named, files, kinds, problems, trees=trees, lock=lock, lenient=lenient)
+    return replace(project, given=used)
 
 
 def project_from_tables(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from stagewright.project.channels import Channel
 from stagewright.project.fields import WEB, FilePath, FolderPath, Matching, RepoRef, Section
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
+from stagewright.project.overrides import Override
 from stagewright.project.source import KeyPath, nearest_place
 from stagewright.project.unreproducible import Unreproducible
 
@@ -295,6 +298,8 @@ class Project:
     limits: NodeLimits = field(default_factory=NodeLimits)
     channels: Mapping[str, Channel] = field(default_factory=dict)
     unreproducible: Mapping[str, Unreproducible] = field(default_factory=dict)
+    given: Mapping[str, Override] = field(default_factory=dict)
+    """Values of variables and of the version that do not come from the project's own files."""
     commands: str = "stagewright {command} {name}"
     """The form of command lines in hints, which work where this project was read."""
 
@@ -312,6 +317,14 @@ class Project:
     def folder(self) -> Path:
         """Folder of the project."""
         return self.files.folder
+
+    @property
+    def records(self) -> str:
+        """The name of the project's logs, history and failed roots in a store: its name, and a digest of its folder.
+
+        Two folders can have projects of the same name.
+        """
+        return f"{self.info.name}-{folder_digest(self.folder)}"
 
     def path(self, relative: str) -> Path:
         """Return the real path of a file that the project names."""
@@ -359,6 +372,11 @@ class Project:
         """Yield all seeds, stages, tests and releases."""
         for table in self.entries.values():
             yield from table.values()
+
+
+def folder_digest(folder: Path) -> str:
+    """Return the beginning of a digest of the path of a folder, which ends :attr:`Project.records`."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:8]
 
 
 def tree_name(tree: str) -> str:

@@ -7,6 +7,7 @@ releases, also have the entry ``origin``::
     builder   the version of Stagewright
     source    the commit of the project: url, commit, folder in the repository, changed; null without git
     lock      the pins and the time stamp of the project, as the text of a stagewright.lock
+    given     values of variables and of the version that are not from the project's own files, by name
     tools     the versions of this machine's programs that change the result, by name
 """
 
@@ -39,6 +40,7 @@ class Origin(BaseModel):
     builder: str = stagewright.__version__
     source: ProjectSource | None = None
     lock: str = ""
+    given: Mapping[str, str] = {}
     tools: Mapping[str, str] = {}
 
 

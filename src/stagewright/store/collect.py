@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from stagewright.graph.node import Yields
 from stagewright.ids import mark
+from stagewright.project.model import folder_digest
 from stagewright.store.in_use import collecting, keys_in_use
 from stagewright.store.integrity import read_meta, results, with_layers
 from stagewright.store.meta import Meta
@@ -101,16 +103,17 @@ def unused_seeds(store: Store, days: float) -> list[Garbage]:
     return sorted(found, key=lambda garbage: -garbage.size)
 
 
-def leftovers(store: Store) -> list[Garbage]:
-    """Return the kept roots of failed builds."""
+def leftovers(store: Store, project: Path | None = None) -> list[Garbage]:
+    """Return the kept roots of failed builds: of the project in a folder, or of all."""
+    projects = f"*-{folder_digest(project)}" if project else "*"
     return [
         Garbage(
             folder,
-            f"failed {folder.parent.name}/{folder.name}",
+            f"failed {folder.parent.name}/{unquote(folder.name)}",
             tree_size(folder),
             failed_lock(folder.parent.name, folder.name),
         )
-        for folder in (store.path / "failed").glob("*/*")
+        for folder in (store.path / "failed").glob(f"{projects}/*")
     ]
 
 

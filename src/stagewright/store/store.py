@@ -17,7 +17,8 @@
     damaged/<key>.<id>/          results that are not what their list says (store/integrity.py), and layers with other
                                  ids that were built again; until gc
     work/<key>.<id>/             one attempt at building a node: overlay upper, /var/tmp/portage, job.json
-    failed/<project>/<node>/     the work folder of the last failed attempt, for ``stagewright shell``
+    failed/<project>/<node>/     the work folder of the last failed attempt, for ``stagewright shell``;
+                                 <project> is its name with a digest of its folder (Project.records)
     locks/<key>.lock             flock(2): held by the run that builds this node
     locks/failed-<node>.lock     flock(2): held by the shell in the root of a failed attempt
     locks/use-<id>.keys          keys that a running process uses (store/in_use.py); also locks/collection.lock

@@ -9,17 +9,29 @@ from typing import Any
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.graph.keys import Difference
 from stagewright.portage.hit_rate import HitRate
+from stagewright.ui.style import Line, Style, Styled, text_of
+
+COLOURS = {State.BUILD: Style.YELLOW, State.CACHED: Style.GREEN, State.SKIP: Style.DIM}
 
 
-def plan_lines(plan: Plan) -> Iterator[str]:
+def plan_rows(plan: Plan) -> Iterator[Line]:
     """Yield the lines of a plan: one for each node, with further lines if it has several reasons, and a summary."""
     width = max(map(len, plan.steps), default=0)
     for name, step in plan.steps.items():
-        first, *more = reasons(step) or [""]
-        yield f"{name:<{width}}  {step.state.value:<10}  {first}".rstrip()
-        yield from (f"{'':<{width}}  {'':<10}  {line}" for line in more)
+        first, *more = reasons(step, plan) or [""]
+        state = f"{step.state.value:<10}" if first else step.state.value
+        yield f"{name:<{width}}  ", Styled(state, COLOURS[step.state]), f"  {first}".rstrip()
+        yield from ([f"{'':<{width}}  {'':<10}  {line}"] for line in more)
     cached = sum(step.state is State.CACHED for step in plan.steps.values())
-    yield f"{len(plan.to_build)} to build, {cached} cached"
+    unused = [name for name, entry in plan.project.entries["seeds"].items() if entry.node_id not in plan.steps]
+    if unused and len(plan.targets) == len([entry for entry in plan.project.all_entries() if entry.table != "seeds"]):
+        yield [Styled(f"unused: {', '.join(f'seed:{name}' for name in unused)}", Style.DIM)]
+    yield [Styled(f"{len(plan.to_build)} to build, {cached} cached", Style.BOLD)]
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Yield the lines of a plan without styles."""
+    yield from (text_of(line).rstrip() for line in plan_rows(plan))
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:
@@ -48,13 +60,46 @@ def rate_lines(rates: Mapping[str, HitRate]) -> Iterator[str]:
             yield f"  not on the hosts: {shown}{more}"
 
 
-def reasons(step: Step) -> list[str]:
-    """Return the reasons why a node is built, a line each; none if it is not built."""
+def reasons(step: Step, plan: Plan, *, keys: bool = False) -> list[str]:
+    """Return the reasons why a node is built, a line each; none if it is not built.
+
+    They are in words, or with ``keys`` the entries of its key that differ, with digests.
+    """
     if step.state is not State.BUILD:
         return []
     if step.first:
         return ["never built"]
-    return [difference_text(difference) for difference in step.why] or ["gone from the store"]
+    if keys:
+        return [difference_text(difference) for difference in step.why] or ["gone from the store"]
+    return list(dict.fromkeys(_words(one, step, plan) for one in step.why)) or ["gone from the store"]
+
+
+def _words(difference: Difference, step: Step, plan: Plan) -> str:
+    """Return an entry of a key that differs in words."""
+    table, _, name = difference.entry.partition(".")
+    if table == "inputs":
+        source = step.node.inputs.get(name)
+        if source is None:
+            return f"because {name} is gone"
+        changes = plan.steps[source].state is State.BUILD
+        return f"because {source} {'changes' if changes else 'has changed'}"
+    subject = _SUBJECTS.get(table, "").format(name=name)
+    if subject and difference.old is None:
+        return f"{subject} is new"
+    if subject and difference.new is None:
+        return f"{subject} is gone"
+    if table == "tools":
+        return f"{subject} has another version: {difference.old} -> {difference.new}"
+    return f"{subject} has changed" if subject else difference_text(difference)
+
+
+_SUBJECTS = {
+    "files": "{name}",
+    "repos": "repository {name}",
+    "binhost_keys": "keys of binhost {name}",
+    "tools": "{name} of this computer",
+}
+"""Subjects of sentences about the tables of a key whose values are digests or versions."""
 
 
 def difference_text(difference: Difference) -> str:

@@ -44,6 +44,10 @@ class Terminal(io.TextIOWrapper):
         super().write(printable(text))
         return len(text)
 
+    def write_unescaped(self, text: str) -> None:
+        """Write a text that has sequences of Stagewright, and whose texts of others are escaped."""
+        super().write(text)
+
     def close(self) -> None:
         """Write what is left. The terminal belongs to the other stream, which stays open."""
         self.flush()

@@ -89,7 +89,7 @@ class Built:
         return self.store / "layers" / key / "tree"
 
     def log(self, node: str) -> str:
-        (path,) = (self.store / "logs/test" / node).glob("*.log")
+        (path,) = (self.store / "logs").glob(f"test-*/{node}/*.log")
         return path.read_text(encoding="utf-8")
 
 

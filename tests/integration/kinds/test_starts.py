@@ -194,7 +194,7 @@ def test_a_failure_shows_the_end_of_the_console_and_the_place_of_the_rest(others
     assert "/what never comes/" in silent["message"]
     assert silent["message"].startswith("step 2 (wait for what never comes): timed out after 4 s ")
     assert "process 1 speaks" in silent["detail"]
-    kept = site.store / "failed/test/test%3Asilent/boot"
+    (kept,) = (site.store / "failed").glob("test-*/test%3Asilent/boot")
     assert str(kept) in run.stderr
     assert "process 1 speaks" in (kept / "console.log").read_text(encoding="utf-8")
     assert json.loads((kept / "result.json").read_text(encoding="utf-8"))["passed"] is False

@@ -20,14 +20,16 @@ from stagewright.ui.plain import Plain
 @click.argument("stage")
 @specs_options
 @click.option("--run", "line", metavar="LINE", help="Run this line by /bin/sh, instead of a shell.")
+@click.option("--before", is_flag=True, help="Enter the root that the build of the STAGE starts from.")
 @click.pass_context
-def command(ctx: click.Context, stage: str, specs: Specs, line: str | None) -> int:
+def command(ctx: click.Context, stage: str, specs: Specs, line: str | None, *, before: bool) -> int:
     """Enter the root of a stage of specs, or run a command in it.
 
     STAGE is a name from `stagewright catalyst plan` and from the errors of a build.
     SPEC is a spec or a folder, as for the build. After a failed build this is the root
     as the build left it, and changes to it stay until the next build. Otherwise it is
-    the root that a build starts from, and changes to it are discarded.
+    what was built, or with --before the root that a build starts from, and changes to
+    it are discarded.
 
     \b
       stagewright catalyst shell stage3-amd64-openrc releases/specs/amd64 --conf catalyst.conf
@@ -41,4 +43,4 @@ def command(ctx: click.Context, stage: str, specs: Specs, line: str | None) -> i
             project = planned(specs.files[0], specs.conf, store, log, folder, specs.given)[1].project
         else:
             project = load_specs(specs, store).usable().project(lenient=True)
-        return Session(project, store, [Plain(sys.stderr)]).shell(stage, words)
+        return Session(project, store, [Plain(sys.stderr)]).shell(stage, words, before=before)

@@ -14,6 +14,7 @@ from stagewright.graph.node import Graph
 from stagewright.kinds.common.context import ReleasedContext
 from stagewright.kinds.common.work import Work
 from stagewright.project.model import FILE_NAME, Project
+from stagewright.project.overrides import LOCAL
 from stagewright.release.manifest import SUFFIX as MANIFEST
 from stagewright.release.manifest import read_manifest
 from stagewright.release.provenance import SUFFIX, Making
@@ -25,13 +26,16 @@ def provenance_name(file: str, folder: str) -> str:
 
 
 def files_read(project: Project, graph: Graph, nodes: Iterable[str]) -> list[Path]:
-    """Return all files and folders of the project that these nodes and the nodes below them are made of."""
+    """Return all files and folders of the project that these nodes and the nodes below them are made of.
+
+    Values of the file of a single user are recorded apart (:attr:`stagewright.release.origin.Origin.given`).
+    """
     places = [*(entry.place().file for entry in project.all_entries()), *(p.file for p in project.repo_places.values())]
     found = [project.folder / FILE_NAME, *project.folder.glob("*.toml"), *(project.folder / file for file in places)]
     for name in graph.closure(name for name in nodes if name in graph.nodes):
         files = graph.nodes[name].files
         found += [*files.settings.values(), *files.repos.values(), *files.binhost_keys.values()]
-    return sorted(dict.fromkeys(path for path in found if path != project.folder))
+    return sorted(dict.fromkeys(path for path in found if path not in (project.folder, project.folder / LOCAL)))
 
 
 def making_of(work: Work[ReleasedContext], role: str) -> Making:

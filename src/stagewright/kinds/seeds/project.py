@@ -81,7 +81,7 @@ class ProjectSeed(PinnedSeed, kind="project"):
             what = f"{self.stage} of {folder}: its result is not a root (kind {entry.kind})"
             raise StagewrightError(Reason.INVALID_VALUE, what, hint="name the stage that it is made of")
         name = other.info.name
-        built = [key for key in work.store.former(name, entry.node_id) if work.store.has(Yields.LAYER, key)]
+        built = [key for key in work.store.former(other.records, entry.node_id) if work.store.has(Yields.LAYER, key)]
         if not built:
             raise _unbuilt(folder, self.stage)
         return {"project": name, "stage": self.stage, "key": built[-1]}

@@ -1,0 +1,48 @@
+"""The logs of the nodes of a project in the store."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from stagewright.engine.workspace import Workspace
+
+
+def logs_of(workspace: Workspace, node: str) -> list[Path]:
+    """Return the logs of the builds of a node, newest last."""
+    folder = workspace.store.log_folder(workspace.project.records, node)
+    return sorted(folder.glob("*.log"), key=_time)
+
+
+def has_failed(workspace: Workspace, node: str) -> bool:
+    """Return True if the last build of a node failed, as far as this user can see."""
+    try:
+        return workspace.store.failed(workspace.project.records, node).exists()
+    except OSError:  # the folder of another user's store is closed
+        return False
+
+
+def last_failure(workspace: Workspace) -> str | None:
+    """Return the id of the node whose build failed last, and that was not built since; None if there is none.
+
+    These are the nodes whose failed root the store keeps.
+    """
+    found: dict[str, float] = {}
+    for node in workspace.graph.nodes:
+        with contextlib.suppress(OSError):  # the folder of another user's store is closed
+            found[node] = workspace.store.failed(workspace.project.records, node).stat().st_mtime
+    return max(found, key=lambda node: found[node], default=None)
+
+
+def last_built(workspace: Workspace) -> str | None:
+    """Return the id of the node with the newest log; None if nothing was ever built."""
+    logs = {node: logs_of(workspace, node) for node in workspace.graph.nodes}
+    times = {node: _time(found[-1]) for node, found in logs.items() if found}
+    return max(times, key=lambda node: times[node], default=None)
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # a running build may remove it
+        return 0.0

@@ -23,7 +23,7 @@ def command(ctx: click.Context, words: tuple[str, ...]) -> None:
         found = group.get_command(context, word) if isinstance(group, click.Group) else None
         if not isinstance(group, click.Group) or found is None:
             known = group.list_commands(context) if isinstance(group, click.Group) else []
-            hint = nearest(word, known) or f"{context.command_path} has no commands of its own"
+            hint = nearest(word, known) or f"{context.command_path} has no further commands"
             raise StagewrightError(Reason.USAGE, f"unknown command {word!r}", hint=hint)
         context = click.Context(found, info_name=word, parent=context)
     print(context.get_help())

@@ -100,7 +100,7 @@ def site(tmp_path: Path) -> Site:
 def test_a_first_build_makes_everything(site: Site) -> None:
     plan = site.plan()
     assert {step.node.id for step in plan.to_build} == ALL
-    assert [reasons(step) for step in plan.to_build] == [["never built"]] * len(ALL)
+    assert [reasons(step, plan) for step in plan.to_build] == [["never built"]] * len(ALL)
     assert all(step.first for step in plan.to_build)
 
 

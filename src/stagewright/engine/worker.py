@@ -264,5 +264,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4:]))
     except StagewrightError as failure:
-        print(f"error: {failure}", file=sys.stderr)
+        os.write(2, f"error: {failure}\n".encode(errors="backslashreplace"))
         sys.exit(failure.reason.exit)

@@ -4,6 +4,9 @@ from stagewright.testing import Machine
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7cM0nT1rZ5Yx8bCq0m3fV2sQ9dKp4uLwEo6hRtGyXa admin@example.org"
 
+# As the CD has them, for emulated machines.
+SLOW = "loglevel=4 systemd.default_device_timeout_sec=600 no_timer_check lsm=landlock,yama,apparmor,integrity"
+
 ANSWERS = f"""
 disk = /dev/disk/by-id/virtio-disk1
 size = 8G
@@ -15,7 +18,7 @@ root-password = $6$stagewright$PpIEAUkJ5lZNggA0OoSLVz/WIlrrJhGWRTiJ9gWzpOC1u/GXk
 root-ssh-key = {KEY}
 user = alice
 user.alice.groups = users
-kernel-arguments = systemd.default_device_timeout_sec=600
+kernel-arguments = {SLOW}
 """
 
 

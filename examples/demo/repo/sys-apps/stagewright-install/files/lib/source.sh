@@ -234,12 +234,14 @@ unpack_tarball() {
 	run unpack
 }
 
-# watch_progress KIB: report how much of the target is filled, once a second.
+# watch_progress KIB: report how much of the target is filled, each second, and after ten seconds every five.
 watch_progress() {
 	{
 		first=$(used_space)
 		before=
-		while sleep 1 && [ -e /proc/$$/exe ]; do
+		seconds=0
+		while sleep $((seconds < 10 ? 1 : 5)) && [ -e /proc/$$/exe ]; do
+			seconds=$((seconds + 1))
 			now=$(($(used_space) - first))
 			if [ "$1" -gt 0 ]; then percent=$((now * 100 / $1)); [ "$percent" -le 99 ] || percent=99; else percent=null; fi
 			[ "$now" != "$before" ] || continue

@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix test test-fast test-gentoo test-install fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix test test-fast test-gentoo test-install docs tutorials fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -26,6 +26,8 @@ help:
 	@echo "make test-fast    the quick tests that need neither root nor a virtual machine"
 	@echo "make test-gentoo TREE=PATH  check and build unmodified ebuilds of a real repository (half an hour)"
 	@echo "make test-install  install the wheel in bare systems of Debian 12 and 13 (five minutes)"
+	@echo "make docs         the documentation as a site, in site/"
+	@echo "make tutorials    type the tutorials: build and boot (ten minutes)"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
 	@echo "make lint         ruff, mypy and the check of the language"
 	@echo "make bench        measure speed and fail if a limit is exceeded"
@@ -120,6 +122,16 @@ test-install: test-setup
 fuzz: export STAGEWRIGHT_FUZZ := 3000
 fuzz: test-setup
 	$(VENV)/bin/python -m pytest tests/fuzz --numprocesses 2
+
+# Every page of docs/, without anything from other places. site/index.html can be opened in any browser.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: test-setup
+	$(VENV)/bin/python -m mkdocs --quiet build --strict
+	@echo "The documentation: site/index.html"
+
+tutorials: export STAGEWRIGHT_TUTORIALS := 1
+tutorials: test-setup
+	$(VENV)/bin/python -m pytest tests/integration/test_tutorials.py --numprocesses 0 -rs
 
 lint: test-setup
 	$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check && $(VENV)/bin/mypy

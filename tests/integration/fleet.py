@@ -30,10 +30,15 @@ kind = "diskimage-stage1"
 root = "trixie"
 type = "console"
 os_release = {{ IMAGE_ID = "fleet", IMAGE_VERSION = "{{version}}" }}
-updates = {{ url = "https://example.org/fleet/latest/feed", key = "fleet.asc", compression = "gz", automatic = true }}
 rm = ["/usr/lib/gcc", "/usr/lib/modules/*", "/usr/libexec/gcc", "/usr/bin/*-gnu-*", "/usr/lib/grub",
 	"/usr/share/doc", "/usr/share/locale", "/usr/share/man", "/usr/share/perl*", "/usr/lib/x86_64-linux-gnu/*.a",
 	"/usr/lib/python3*", "/boot/*", "/usr/include", "/var/cache/*", "/var/lib/apt/*"]
+[stages.fleet.updates]
+url = "https://example.org/fleet/latest/feed"
+key = "fleet.asc"
+compression = "gz"
+automatic = true
+deadline = 1800 # longer than a busy computer needs for a boot
 [stages.disk]
 kind = "diskimage-stage2"
 root = "fleet"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.update_fleet import PAGE, commands_of
-from bench.update_matrix import EXAMPLE, PUBLISHED, ROWS, prepare
+from bench.update_matrix import BEGIN, EXAMPLE, PUBLISHED, ROWS, prepare, write
 from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.events import FileProgress, FileServed
 from stagewright.graph.node import Graph
@@ -154,3 +154,15 @@ def test_the_matrix_types_the_commands_of_the_page() -> None:
     keys, releases, machine = commands_of(PAGE.read_text(encoding="utf-8"))
     assert [line.split()[0] for line in (*keys, *releases)] == ["gpg", "gpg", "stagewright", "stagewright"]
     assert "reboot" in machine and len(machine) == 5
+
+
+def test_a_row_of_the_matrix_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}No run.\n<!-- end of the matrix -->\nbehind\n", encoding="utf-8")
+    write(page, "changed", (True, 61.4))
+    write(page, "kernel", (False, 5))
+    write(page, "kernel", (True, 9))
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("before", "behind", 2 + 2 + 2 + len(ROWS))
+    assert [line.split(" | ")[2:] for line in lines if "passed" in line] == [["passed", "61 s |"], ["passed", "9 s |"]]
+    assert sum("not run yet" in line for line in lines) == len(ROWS) - 2

@@ -38,7 +38,7 @@ def test_a_feed_fits_the_definitions_in_the_system(fleet: Fleet) -> None:
 
 def test_the_system_has_the_keyring_and_the_deadline(fleet: Fleet) -> None:
     timer = fleet.layer / "usr/lib/systemd/system/boot-deadline.timer"
-    assert "OnBootSec=300\n" in timer.read_text(encoding="utf-8")
+    assert "OnBootSec=1800\n" in timer.read_text(encoding="utf-8")
     keyring = (fleet.layer / "etc/systemd/import-pubring.gpg").read_bytes()
     listed = subprocess.run(["gpg", "--show-keys", "--with-colons"], input=keyring, check=True, capture_output=True)
     assert len(re.findall(rb"^pub:", listed.stdout, re.MULTILINE)) == 1

@@ -36,8 +36,9 @@ from stagewright.events import (
     Status,
 )
 from stagewright.ui.jsonlines import JsonLines
-from stagewright.ui.live import LiveTerminal
+from stagewright.ui.live import LiveTerminal, last_line, middle
 from stagewright.ui.plain import Plain, describe
+from stagewright.ui.style import Style, Styled, is_plain, write_line
 from stagewright.ui.text import duration, error_text, size
 
 LINES: list[tuple[Event, list[str]]] = [
@@ -129,6 +130,68 @@ def test_the_live_terminal_shows_phase_package_and_result() -> None:
     )
     for word in ("build", "2 of 5: app-misc/hello-1.0", "1 of 2 done", "2 of 2 done", "a: done in 2.0s", "✘ b"):
         assert word in text, word
+
+
+def test_pins_are_not_counted_as_nodes() -> None:
+    text = shown(
+        [
+            NodeStarted(node="seed:a", kind="bootstrap", key="", log="l"),
+            NodeFinished(node="seed:a", status=Status.BUILT, seconds=15),
+            RunStarted(run="r", project="demo", nodes=["seed:a", "b"], cached=0),
+            NodeStarted(node="seed:a", kind="bootstrap", key="k", log="l"),
+            NodeFinished(node="seed:a", status=Status.BUILT, seconds=44),
+            NodeWaiting(node="b"),
+            NodeFinished(node="b", status=Status.FAILED, error=ERROR),
+        ]
+    )
+    for word in ("seed:a: looked up in 15s", "seed:a: done in 44s", "1 of 2 done", "2 of 2 done, 1 failed"):
+        assert word in text, word
+    assert "1 waiting for another run" in text
+    assert "3 of 2" not in text
+
+
+def test_the_last_line_of_a_silent_log_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagewright.ui.live.QUIET", -1.0)
+    log = tmp_path / "log"
+    log.write_text("first\nchecking for \x1b[2Jgcc... yes\n\n", encoding="utf-8")
+    text = shown(
+        [
+            RunStarted(run="r", project="p", nodes=["a"], cached=0),
+            NodeStarted(node="a", kind="k", key="k", log=str(log)),
+        ]
+    )
+    assert "checking for \\x1b[2Jgcc... yes" in text
+    assert last_line(str(tmp_path / "none")) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "cut"), [("short", 8, "short"), ("a-rather-long-stage-name-1", 13, "a-rat...ame-1")]
+)
+def test_long_names_are_cut_in_the_middle(text: str, width: int, cut: str) -> None:
+    assert middle(text, width) == cut
+
+
+@pytest.mark.parametrize(("term", "plain"), [("dumb", True), ("", True), ("xterm", False)])
+def test_a_dumb_terminal_gets_plain_lines_and_no_colours(
+    term: str, plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not term:
+        monkeypatch.delenv("TERM")
+    assert is_plain(Screen()) is plain
+    assert is_plain(io.StringIO())
+    stream = Screen()
+    write_line(["x ", Styled("red\x1b[2J", Style.RED)], stream)
+    assert stream.getvalue() == ("x red\x1b[2J\n" if plain else "x \x1b[31mred\\x1b[2J\x1b[0m\n")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Screen()
+    write_line([Styled("red", Style.RED)], stream)
+    assert stream.getvalue() == "red\n"
 
 
 @pytest.mark.parametrize("name", ["[bold]x[/bold]", "[/nothing]", "[red", "a[1]", ":smile:", "[link=x]y"])

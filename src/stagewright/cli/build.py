@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from stagewright.cli.junit import junit_option, write_junit
 from stagewright.engine.build import BuildOptions, BuildResult
 from stagewright.engine.performed import performed
 from stagewright.engine.plan import State
+from stagewright.events import Status
 from stagewright.project.limits import parse_limits
+from stagewright.project.model import Project
+from stagewright.ui.actions import SETS, action
 from stagewright.ui.streams import note
 from stagewright.ui.text import duration
 
@@ -101,23 +105,52 @@ def command(
 
 
 def finish(result: BuildResult, progress: str) -> None:
-    """Raise what failed, or print the summary of a build and the paths of its results."""
+    """Print the summary of a build and the paths of its results, and raise what failed."""
+    if progress not in ("json", "quiet"):
+        note(f"{result.plan.project.info.name}: {_counts(result)}, in {duration(result.seconds)}")
+        for target, paths in result.outputs.items():
+            for path in paths:
+                print(f"{target}\t{path}")
+        for line in _next(result):
+            note(line)
     result.raise_failures()
-    if progress in ("json", "quiet"):
-        return
-    steps = result.plan.steps.values()
-    built = len(result.plan.to_build)
-    count = f"{built} built, " if built else ""
-    cached = sum(step.state is State.CACHED for step in steps)
-    note(f"{result.plan.project.info.name}: {count}{cached} cached, in {duration(result.seconds)}")
+
+
+def _counts(result: BuildResult) -> str:
+    """Return the numbers of nodes by what happened to them."""
+    found = Counter(result.statuses.values())
+    stored = sum(step.state is State.CACHED for step in result.plan.steps.values())
+    counts = {
+        "built": found[Status.BUILT],
+        "cached": found[Status.CACHED] + stored,
+        "failed": len(result.errors),
+        "skipped": found[Status.SKIPPED],
+        "stopped": found[Status.INTERRUPTED],
+    }
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count or word == "cached")
+
+
+def _next(result: BuildResult) -> Iterator[str]:
+    """Yield command lines for the results: the first image, the first set for network boot, or the last root."""
+    project = result.plan.project
     for target, paths in result.outputs.items():
-        for path in paths:
-            print(f"{target}\t{path}")
-    machines = [target for target, paths in result.outputs.items() if any(path.endswith(_IMAGES) for path in paths)]
-    if machines:
-        image = next(path for path in result.outputs[machines[0]] if path.endswith(_IMAGES))
-        name = machines[0] if result.plan.project.has_file else image
-        note(f"stagewright boot {name} starts a machine with it; --virt-install prints the command for libvirt")
+        image = next((path for path in paths if path.endswith(_IMAGES)), None)
+        if image:
+            name = target if project.has_file else image
+            yield f"stagewright boot {name} starts a machine with it; --virt-install prints the command for libvirt"
+            break
+    sets = [name for name in result.outputs if (entry := project.entry(name)) and entry.kind in SETS]
+    if sets and project.has_file:
+        yield f"stagewright netboot serve {sets[0]} serves it to machines"
+    roots = [name for name in result.plan.targets if action_of(project, name).startswith("stagewright shell")]
+    if roots and not result.outputs and not result.errors and project.has_file:
+        yield f"stagewright shell {roots[-1]} enters what was built"
+
+
+def action_of(project: Project, name: str) -> str:
+    """Return the command line for the result of a stage; empty if there is none."""
+    entry = project.entry(name)
+    return action(entry) if entry else ""
 
 
 _IMAGES = (".iso", ".qcow2", ".img")

@@ -18,6 +18,7 @@ from stagewright.events import Listener
 from stagewright.project.overrides import of_environment, parse_set
 from stagewright.store.place import default_store
 from stagewright.store.store import Store
+from stagewright.ui.style import is_plain
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -103,7 +104,7 @@ def progress_option(function: Function) -> Function:
 def progress_listener(choice: str) -> Iterator[Listener]:
     """Open the listener for a choice of ``--progress``."""
     if choice == "auto":
-        choice = "live" if sys.stderr.isatty() else "plain"
+        choice = "plain" if is_plain(sys.stderr) else "live"
     if choice == "json":
         from stagewright.ui.jsonlines import JsonLines  # noqa: PLC0415
 

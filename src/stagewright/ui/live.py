@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,17 +16,38 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stagewright.events import Event, NodeFinished, NodePhase, NodeProgress, NodeStarted, RunStarted, Status
+from stagewright.events import (
+    Event,
+    NodeFinished,
+    NodePhase,
+    NodeProgress,
+    NodeStarted,
+    NodeWaiting,
+    RunFinished,
+    RunStarted,
+    Status,
+)
 from stagewright.ui.plain import describe
 from stagewright.ui.streams import unfiltered
 from stagewright.ui.text import duration, printable
 
 _MARKS = {Status.BUILT: ("✔", "green"), Status.CACHED: ("✔", "cyan"), Status.FAILED: ("✘", "red")}
 
+_ASCII = {"✔": "+", "✘": "x"}
+"""Marks for terminals that cannot show the others."""
+
+QUIET = 3.0
+"""Seconds without progress after which the last line of the log of a node is shown."""
+
+_TAIL = 4096
+"""Bytes at the end of a log that are looked at."""
+
 
 @dataclass
 class _Row:
+    log: str = ""
     started: float = field(default_factory=time.monotonic)
+    moved: float = field(default_factory=time.monotonic)
     phase: str = "start"
     done: int = 0
     total: int = 0
@@ -49,8 +71,11 @@ class LiveTerminal:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._rows: dict[str, _Row] = {}
+        self._waiting: set[str] = set()
         self._all = 0
         self._finished = 0
+        self._failed = 0
+        self._began = time.monotonic()
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> LiveTerminal:
@@ -75,24 +100,48 @@ class LiveTerminal:
     def __call__(self, event: Event) -> None:
         """Update the display."""
         match event:
-            case RunStarted():
-                self._all = len(event.nodes)
+            case RunStarted():  # what ended before was looked up for the lock
+                self._all, self._finished, self._failed = len(event.nodes), 0, 0
             case NodeStarted():
-                self._rows[event.node] = _Row()
+                self._rows[event.node] = _Row(event.log)
+                self._waiting.discard(event.node)
             case NodePhase() if event.node in self._rows:
                 row = self._rows[event.node]
                 row.phase, row.done, row.total, row.name = event.phase, 0, 0, ""
+                row.moved = time.monotonic()
             case NodeProgress() if event.node in self._rows:
                 row = self._rows[event.node]
                 row.done, row.total, row.name = event.done, event.total, event.name
+                row.moved = time.monotonic()
             case NodeFinished():
-                self._rows.pop(event.node, None)
-                self._finished += 1
-                mark, style = _MARKS.get(event.status, ("-", "yellow"))
-                self._console.print(Text.assemble((mark, style), " ", describe(event)))
+                self._finish(event)
+            case RunFinished():  # the command prints a summary
+                pass
             case _:
+                if isinstance(event, NodeWaiting):
+                    self._waiting.add(event.node)
                 if line := describe(event):
                     self._console.print(Text("  " + line, style="dim"))
+
+    def _finish(self, event: NodeFinished) -> None:
+        self._rows.pop(event.node, None)
+        self._waiting.discard(event.node)
+        self._finished += 1
+        self._failed += event.status is Status.FAILED
+        mark, style = _MARKS.get(event.status, ("-", "yellow"))
+        if not self._console.encoding.lower().startswith("utf"):
+            mark = _ASCII.get(mark, mark)
+        text = describe(event)
+        if not self._all and event.status is Status.BUILT:
+            text = f"{event.node}: looked up in {duration(event.seconds)}"
+        self._console.print(Text.assemble((mark, style), " ", printable(text)))
+
+    def _counts(self) -> str:
+        """Return the counts of nodes and the time since the start of the display."""
+        words = [f"{self._finished} of {self._all} done"]
+        words += [f"{self._failed} failed"] if self._failed else []
+        words += [f"{len(self._waiting)} waiting for another run"] if self._waiting else []
+        return ", ".join([*words, duration(time.monotonic() - self._began)])
 
     def _draw(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -101,7 +150,35 @@ class LiveTerminal:
             progress = f"{row.done} of {row.total}: {row.name}" if row.total else ""
             elapsed = duration(time.monotonic() - row.started)
             phase, step = Text(printable(row.phase)), Text(printable(progress), style="cyan")
-            table.add_row(Text(node, style="bold"), phase, bar, step, Text(elapsed, style="dim"))
-        if self._all:
-            table.add_row(Text(f"{self._finished} of {self._all} done", style="dim"))
-        return table
+            name = Text(middle(node, max(8, self._console.width // 3)), style="bold")
+            table.add_row(name, phase, bar, step, Text(elapsed, style="dim"))
+        if not self._all:
+            return table
+        whole = Table.grid()
+        whole.add_row(table)
+        for row in self._rows.values():
+            quiet = time.monotonic() - row.moved > QUIET
+            if quiet and (line := last_line(row.log)):
+                whole.add_row(Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis"))
+        whole.add_row(Text(self._counts(), style="dim"))
+        return whole
+
+
+def middle(text: str, width: int) -> str:
+    """Return a text of at most a width, without its middle if it is longer: names differ at both ends."""
+    if len(text) <= width:
+        return text
+    left = (width - 3) // 2
+    return f"{text[:left]}...{text[len(text) - (width - 3 - left) :]}"
+
+
+def last_line(log: str) -> str:
+    """Return the last line of a log that is not empty; empty if there is none."""
+    try:
+        with open(log, "rb") as stream:  # noqa: PTH123
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - _TAIL))
+            lines = stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((printable(line.strip()) for line in reversed(lines) if line.strip()), "")

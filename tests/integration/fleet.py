@@ -65,7 +65,7 @@ root = "next"
 updates = ["disk", "next-disk"]
 login = {{ user = "root" }}
 changed = ["key"]
-commands = [{{ run = "SYSTEMD_PAGER=cat bootctl list", expect = "fleet_1\\.0\\.efi" }}]
+commands = [{{ run = "SYSTEMD_PAGER=cat bootctl list", expect = "fleet_1[.]0[.]efi" }}]
 timeout = 1800
 """
 

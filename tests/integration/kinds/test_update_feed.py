@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 def test_a_feed_fits_the_definitions_in_the_system(fleet: Fleet) -> None:
     lines = (line.split("  ") for line in (fleet.feed / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
     names = [name for digest, name in lines if hashlib.sha256((fleet.feed / name).read_bytes()).hexdigest() == digest]
-    (image,) = (fleet.project / "out").glob("*.img")
+    (image,) = (fleet.project / "out").glob("fleet-disk-*.img")
     table = json.loads(subprocess.check_output(["sfdisk", "--json", image]))["partitiontable"]["partitions"]
     for file in ("10-root.transfer", "20-root-verity.transfer", "30-kernel.transfer"):
         text = (fleet.layer / "usr/lib/sysupdate.d" / file).read_text(encoding="utf-8")

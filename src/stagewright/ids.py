@@ -37,7 +37,9 @@ SWITCH = "STAGEWRIGHT_AS_HOST_ROOT"
 
 WARNING = "warning: --as-host-root: commands of a build run as root of this computer, and can take it over"
 
-_MARK = "STAGEWRIGHT_IDS"  # the mark of a worker, in its environment
+MARK = "STAGEWRIGHT_IDS"
+"""Variable of the environment of workers, with the name of their ids (:func:`mark`)."""
+
 _PROFILE = (
     "echo 'abi <abi/4.0>, profile unshare /usr/bin/unshare flags=(unconfined) { userns, }'"
     " > /etc/apparmor.d/unshare; apparmor_parser --replace /etc/apparmor.d/unshare"
@@ -60,7 +62,7 @@ _WITH_ROOT, _WITHOUT_ROOT, _VERSION = 0x03000000, 0x02000000, 0xFF000000
 
 def as_host_root() -> bool:
     """True if builds run with the ids of this computer."""
-    return os.environ.get(_MARK) == _HOST or os.environ.get(SWITCH, "") not in ("", "0")
+    return os.environ.get(MARK) == _HOST or os.environ.get(SWITCH, "") not in ("", "0")
 
 
 @contextlib.contextmanager
@@ -79,8 +81,8 @@ def mark() -> str:
 
     It is ``host``, the first user id and group id of the range, or an empty string if there is no range.
     """
-    if _MARK in os.environ:
-        return os.environ[_MARK]
+    if MARK in os.environ:
+        return os.environ[MARK]
     if as_host_root():
         return _HOST
     try:
@@ -105,7 +107,7 @@ def range_of(mark: str) -> IdRange | None:
 def is_private() -> bool:
     """True if this process is a worker in its user namespace."""
     first = Path("/proc/self/uid_map").read_text(encoding="ascii").split()[:3]
-    return os.environ.get(_MARK, _HOST).partition(":")[0] == first[1] and first[::2] == ["0", str(SIZE)]
+    return os.environ.get(MARK, _HOST).partition(":")[0] == first[1] and first[::2] == ["0", str(SIZE)]
 
 
 def enter() -> list[str]:
@@ -127,7 +129,7 @@ def marked() -> list[str]:
 
     It writes no bytecode: an id of builds must not own code that other users run.
     """
-    return ["env", f"{_MARK}={mark()}", f"{NO_BYTECODE}=1"]
+    return ["env", f"{MARK}={mark()}", f"{NO_BYTECODE}=1"]
 
 
 @functools.cache

@@ -55,6 +55,7 @@ TERMINAL_ENCODING = "terminal"
 
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
+TimeoutExpired = subprocess.TimeoutExpired
 
 _inherited: set[int] = set()
 _started: set[int] = set()  # ids of the processes of this module that have not left their context

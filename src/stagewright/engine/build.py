@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +14,15 @@ from stagewright.engine.doctor import require
 from stagewright.engine.event_log import Record
 from stagewright.engine.folders_of_tests import files_in
 from stagewright.engine.plan import Plan
-from stagewright.engine.scheduler import Outcome, Resources, Scheduler
+from stagewright.engine.scheduler import Outcome, Resources, Scheduler, StartBuild
+from stagewright.engine.worker_process import Worker, is_forked
+from stagewright.engine.worker_server import WorkerServer
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import NEXT_HINT, ProblemsError, Reason, StagewrightError
 from stagewright.events import NodeNotice, Status
 from stagewright.graph.node import Node
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
+from stagewright.kinds.registry import by_kind
 from stagewright.project.limits import NodeLimits
 from stagewright.project.model import Project
 from stagewright.store.store import Store
@@ -105,19 +110,32 @@ def _run(
     judge: ConsoleJudge,
     refused: Mapping[str, StagewrightError],
 ) -> Outcome:
-    scheduler = Scheduler(
-        plan,
-        workspace.store,
-        options.resources,
-        [workspace.emit],
-        keep_going=options.keep_going,
-        limits=options.limits,
-        launch=workspace.launch,
-        judge=judge.judge,
-        refused=refused,
-    )
-    with Record(workspace.store, scheduler.run_id) as record, workspace.emit.also(record):
-        return scheduler.run()
+    with _launcher(workspace, plan) as launch:
+        scheduler = Scheduler(
+            plan,
+            workspace.store,
+            options.resources,
+            [workspace.emit],
+            keep_going=options.keep_going,
+            limits=options.limits,
+            launch=launch,
+            judge=judge.judge,
+            refused=refused,
+        )
+        with Record(workspace.store, scheduler.run_id) as record, workspace.emit.also(record):
+            return scheduler.run()
+
+
+@contextlib.contextmanager
+def _launcher(workspace: Workspace, plan: Plan) -> Iterator[StartBuild]:
+    """Yield what starts the workers of a plan: a server for the length of the block, where kinds permit it."""
+    models = [by_kind()[step.node.kind] for step in plan.to_build]
+    modules = sorted({model.__module__ for model in models if is_forked(model)})
+    if workspace.launch != Worker.start or not modules:
+        yield workspace.launch
+        return
+    with WorkerServer(modules) as server:
+        yield functools.partial(Worker.start, server=server)
 
 
 def failures(plan: Plan, store: Store, outcome: Outcome) -> dict[str, StagewrightError]:

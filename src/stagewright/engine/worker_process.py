@@ -7,23 +7,25 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from stagewright.engine.again import BUILDS
 from stagewright.engine.job import Job
 from stagewright.engine.limits import Guard
 from stagewright.engine.worker import disk_full, isolated, worker_command
+from stagewright.engine.worker_server import ForkedProcess, Request, WorkerServer
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
+from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.signing_keys import needed_variables
 from stagewright.kinds.registry import by_kind
 from stagewright.root import cgroup
 from stagewright.root.emulation import of_the_computer
-from stagewright.run import PIPE, Process, describe, network, spawn
+from stagewright.run import PIPE, Process, describe, environment, network, spawn
 from stagewright.store.place import is_full
 
 _TAIL = 1 << 16
@@ -43,7 +45,7 @@ class Worker:
 
     job: Job
     folder: Path
-    process: Process
+    process: Process | ForkedProcess
     namespace: int | None = None
     exit: int | None = None
     keeper: Process | None = None
@@ -54,8 +56,18 @@ class Worker:
     _rest: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def start(cls, job: Job, folder: Path, mode: str = "build", program: Sequence[str] = ()) -> Worker:
-        """Start a worker on a job in its work folder. ``program`` replaces the command of Stagewright's own worker."""
+    def start(
+        cls,
+        job: Job,
+        folder: Path,
+        mode: str = "build",
+        program: Sequence[str] = (),
+        server: WorkerServer | None = None,
+    ) -> Worker:
+        """Start a worker on a job in its work folder. ``program`` replaces the command of Stagewright's own worker.
+
+        ``server`` forks the worker, if the kind permits it.
+        """
         job.write(folder)
         job.log.parent.mkdir(parents=True, exist_ok=True)
         kind = by_kind()[job.node.kind]
@@ -66,13 +78,18 @@ class Worker:
             undo.callback(guard.group.remove)
             log.write(f"{guard}\n".encode())
             log.flush()
-            command = guard.group.command(isolated(words, own_network=kind.own_network, private_ids=kind.private_ids))
             wanted = [*job.stage.needed_variables(), *needed_variables(job.node)] if mode in BUILDS else []
             own = {name: os.environ[name] for name in wanted if name in os.environ}
             env = {**network(), **of_the_computer(), **own}
-            process = spawn(command, env=env, stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
-            undo.enter_context(process)
-            worker = cls(job, folder, process, _first_process(process), _pidfd(process), keeper, guard)
+            started: _Started | None = None
+            if server and not program and is_forked(kind):
+                request = Request((mode, str(folder)), environment(env), own_network=kind.own_network)
+                started = _forked(server, request, guard, log.fileno())
+            if started is None:
+                inner = isolated(words, own_network=kind.own_network, private_ids=kind.private_ids)
+                started = _spawned(guard.group.command(inner), env, log)
+            undo.enter_context(started[0])
+            worker = cls(job, folder, *started, keeper, guard)
             os.set_blocking(worker.fileno(), False)
             undo.pop_all()
         return worker
@@ -163,6 +180,8 @@ class Worker:
         for descriptor in self.ends():
             os.close(descriptor)
         self.namespace = self.exit = None
+        if isinstance(self.process, ForkedProcess):
+            self.process.close()
         if self.keeper:
             cgroup.dismiss(self.keeper)
             self.keeper = None
@@ -204,10 +223,39 @@ class Worker:
             return disk_full(str(self.job.store), detail=_tail(self.job.log))
         return StagewrightError(
             Reason.BUILD_FAILED,
-            f"worker for {self.job.node.id} exited unexpectedly ({describe(self.process.returncode)})",
+            f"worker for {self.job.node.id} exited unexpectedly ({describe(self.process.wait())})",
             detail=_tail(self.job.log),
             hint="it was killed, or the machine ran out of memory; run the same command again to continue",
         )
+
+
+_Started = tuple[Process | ForkedProcess, int | None, int | None]
+"""A process, and the pidfds of process 1 of its namespace and of itself."""
+
+
+def is_forked(kind: type[Stage]) -> bool:
+    """Return True if a server can fork the workers of a kind: those in the namespace that the server is in."""
+    return kind.private_ids and not kind.contained
+
+
+def _spawned(command: Sequence[str], env: Mapping[str, str], log: IO[bytes]) -> _Started:
+    process = spawn(command, env=env, stdin=PIPE, stdout=PIPE, stderr=log, own_session=True)
+    return process, _first_process(process), _pidfd(process)
+
+
+def _forked(server: WorkerServer, request: Request, guard: Guard, log: int) -> _Started | None:
+    """Have a server start a worker in the groups of its guard. Return None if the server is gone."""
+    group = guard.group
+    limits = {str(number): limit for number, limit in group.resource_limits().items()}
+    with contextlib.ExitStack() as undo:
+        try:
+            process = undo.enter_context(server.start(replace(request, score=group.score, limits=limits), log))
+            group.take(process.pid)
+            namespace = process.proceed()
+        except OSError:
+            return None
+        undo.pop_all()
+    return process, namespace, os.dup(process.pidfd)
 
 
 def _poll(descriptors: Iterable[int], timeout: float | None) -> bool:

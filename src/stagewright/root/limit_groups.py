@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import re
+import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,10 +112,23 @@ class LimitGroup:
 
     def command(self, words: Sequence[str]) -> list[str]:
         """Return the command that runs ``words`` in the groups."""
-        score = min(1000, _own_score() + OOM_SCORE)
         limits = ["0", "0"] if self.place else [str(self.memory >> 10), str(self.processes)]
         groups = map(str, self._folders())
-        return ["sh", "-c", _LAUNCHER, "launcher", str(score), *limits, *groups, "--", *words]
+        return ["sh", "-c", _LAUNCHER, "launcher", str(self.score), *limits, *groups, "--", *words]
+
+    @property
+    def score(self) -> int:
+        """The value of ``oom_score_adj`` for a worker (proc_pid_oom_score_adj(5))."""
+        return min(1000, _own_score() + OOM_SCORE)
+
+    def resource_limits(self) -> dict[int, int]:
+        """Return the limits of setrlimit(2) that replace missing groups."""
+        return {} if self.place else {resource.RLIMIT_DATA: self.memory, resource.RLIMIT_NPROC: self.processes}
+
+    def take(self, process: int) -> None:
+        """Move a process into the groups. Raises OSError if the kernel refuses it."""
+        for folder in self._folders():
+            (folder / "cgroup.procs").write_text(str(process), encoding="ascii")
 
     def hits(self) -> set[str]:
         """Return the controllers whose limit was hit: the kernel killed a process, or refused to make one."""

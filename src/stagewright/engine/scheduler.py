@@ -22,6 +22,8 @@ from stagewright.engine.job import Job, limits_of
 from stagewright.engine.limits import DiskWatch
 from stagewright.engine.lineage import lineage
 from stagewright.engine.plan import Plan, State, Step
+from stagewright.engine.ready_nodes import ReadyNodes
+from stagewright.engine.work_folders import Release, WorkFolders
 from stagewright.engine.worker import disk_error
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason, StagewrightError
@@ -36,12 +38,11 @@ from stagewright.events import (
     RunStarted,
     Status,
 )
-from stagewright.graph.node import Node
+from stagewright.graph.node import Demand, Node
 from stagewright.ids import mark
 from stagewright.kinds.common.work import Grant
 from stagewright.project.limits import NodeLimits
-from stagewright.store.store import Store, not_removed
-from stagewright.trees import remove_tree
+from stagewright.store.store import Store
 
 TICK = 0.2
 """Seconds between two looks at the locks that other runs hold."""
@@ -82,7 +83,7 @@ Judge = Callable[[Step], tuple[list[str], StagewrightError | None]]
 
 @dataclass
 class _Running:
-    """A node with a worker. Closing ``release`` kills the worker and releases the lock of the key.
+    """A node with a worker. Closing ``release`` kills the worker; ``unlock`` then releases the lock of the key.
 
     ``too_large`` is True if the engine has ended the worker because of the disk.
     """
@@ -91,6 +92,7 @@ class _Running:
     node: Node
     cores: int
     release: contextlib.ExitStack
+    unlock: Release
     too_large: bool = False
 
 
@@ -143,9 +145,13 @@ class Scheduler:
         self._launch = launch
         self._judge = judge
         self._refused = dict(refused or {})
-        self._pending = {step.node.id: step.node for step in plan.to_build}
+        self._names = [step.node.id for step in plan.to_build]
+        self._nodes = ReadyNodes(
+            (step.node for step in plan.to_build), store.seconds_of(plan.project.info.name, self._names)
+        )
         self._running: dict[str, _Running] = {}
         self._waiting: set[str] = set()
+        self._folders = WorkFolders(store, plan.project.info.name)
         self._outcome = Outcome()
         self._selector = selectors.DefaultSelector()
 
@@ -196,9 +202,12 @@ class Scheduler:
         """Start and watch workers until nothing is left to do; on every way out no worker is left."""
         with self._selector, self._signals():
             try:
-                while (self._pending or self._running) and not self._outcome.interrupted:
+                while (self._nodes or self._running) and not self._outcome.interrupted:
                     self._start_ready()
                     self._watch()
+                if not self._outcome.interrupted:
+                    self._folders.finish()
+                    self._emit_notices()
             finally:
                 self._stop_all()
 
@@ -206,25 +215,21 @@ class Scheduler:
 
     def _start_ready(self) -> None:
         self._skip_hopeless()
-        ready = [node for node in self._pending.values() if self._is_ready(node)]
-        for number, node in enumerate(ready):
-            if self._fits(node):
-                self._start(node, others=len(ready) - number - 1)
-
-    def _is_ready(self, node: Node) -> bool:
-        return not any(source in self._pending or source in self._running for source in node.inputs.values())
+        locked = []
+        while node := self._nodes.take(self._fits):
+            if not self._start(node):
+                locked.append(node)
+        for node in locked:
+            self._nodes.put_back(node)
 
     def _skip_hopeless(self) -> None:
         """Skip nodes whose inputs failed and, after a failure without ``keep_going``, all that have not started."""
         stop = bool(self._outcome.errors) and not self.keep_going
-        bad = (Status.FAILED, Status.SKIPPED)
-        for node in list(self._pending.values()):
-            if stop or any(self._outcome.statuses.get(source) in bad for source in node.inputs.values()):
-                del self._pending[node.id]
-                self._waiting.discard(node.id)
-                self._finish(NodeFinished(node=node.id, status=Status.SKIPPED))
+        for name in self._nodes.remove_all() if stop else self._nodes.remove_hopeless():
+            self._waiting.discard(name)
+            self._finish(NodeFinished(node=name, status=Status.SKIPPED))
 
-    def _fits(self, node: Node) -> bool:
+    def _fits(self, demand: Demand) -> bool:
         if not self._running:
             return True
         used = sum(running.cores for running in self._running.values())
@@ -232,38 +237,38 @@ class Scheduler:
         taken = {running.node.demand.exclusive for running in self._running.values()} - {""}
         return (
             (self.resources.jobs is None or len(self._running) < self.resources.jobs)
-            and used + min(node.demand.cores, self.resources.cores) <= self.resources.cores
-            and memory + node.demand.memory <= self.resources.memory
-            and node.demand.exclusive not in taken
+            and used + min(demand.cores, self.resources.cores) <= self.resources.cores
+            and memory + demand.memory <= self.resources.memory
+            and demand.exclusive not in taken
         )
 
-    def _start(self, node: Node, others: int) -> None:
-        """Start a node, unless another run builds it or has built it. ``others`` nodes are ready, too."""
+    def _start(self, node: Node) -> bool:
+        """Start a node, unless another run has built it. Return False if another run builds it now."""
         key = self.plan.steps[node.id].key
-        with contextlib.ExitStack() as release:
-            if not release.enter_context(self.store.locked(key.digest)):
+        with contextlib.ExitStack() as lock, contextlib.ExitStack() as release:
+            if not lock.enter_context(self.store.locked(key.digest)):
                 if node.id not in self._waiting:
                     self._waiting.add(node.id)
                     self._emit(NodeWaiting(node=node.id))
-                return
+                return False
             self._waiting.discard(node.id)
-            del self._pending[node.id]
             if self.store.has(node.yields, key.digest):  # another run built it meanwhile
                 self._finish(self._judged(NodeFinished(node=node.id, status=Status.CACHED)))
-                return
-            job = self._job(node, others)
+                return True
+            job = self._job(node)
             worker = release.enter_context(self._launch(job, self.store.new_work(key.digest)))
             release.callback(self._unwatch, *worker.descriptors())
             for descriptor in worker.descriptors():
                 self._selector.register(descriptor, selectors.EVENT_READ, node.id)
             accounted = min(node.demand.cores, self.resources.cores)
-            self._running[node.id] = _Running(worker, node, accounted, release.pop_all())
+            self._running[node.id] = _Running(worker, node, accounted, release.pop_all(), lock.pop_all().close)
         self._emit(NodeStarted(node=node.id, kind=node.kind, key=key.digest, log=str(job.log)))
+        return True
 
-    def _job(self, node: Node, others: int) -> Job:
+    def _job(self, node: Node) -> Job:
         """Return the job of a node that starts now, with the cores that running and ready nodes leave."""
         used = sum(running.cores for running in self._running.values())
-        spare = self.resources.cores - used - others
+        spare = self.resources.cores - used - self._nodes.ready
         cores = max(1, min(node.demand.cores, self.resources.cores), spare)
         memory = max(node.demand.memory, self.resources.memory * cores // self.resources.cores)
         return Job(
@@ -324,16 +329,18 @@ class Scheduler:
         result = running.worker.outcome()
         project = self.plan.project.records
         if result.status is Status.BUILT:
-            self.store.remember(project, name, self.plan.steps[name].key.data)
-        try:
-            full = running.too_large or (result.error or {}).get("reason") == Reason.DISK_FULL
-            notice = self._put_away(project, name, running.worker.folder, result.status, full=full)
-        except OSError as error:  # the next run tries to remove what stays
-            notice = not_removed(running.worker.folder, error)
-        if notice:
-            self._emit(NodeNotice(node=name, text=notice))
-        self._release(name)
-        self._finish(self._judged(with_kept_paths(result, running.worker.folder, self.store.failed(project, name))))
+            self.store.remember(project, name, self.plan.steps[name].key.data, result.seconds)
+        full = running.too_large or (result.error or {}).get("reason") == Reason.DISK_FULL
+        folder = running.worker.folder
+        self._running.pop(name).release.close()
+        self._folders.put_away(name, folder, result.status, running.unlock, full=full)
+        self._emit_notices()
+        self._finish(self._judged(with_kept_paths(result, folder, self.store.failed(project, name))))
+
+    def _emit_notices(self) -> None:
+        while not self._folders.notices.empty():
+            name, text = self._folders.notices.get()
+            self._emit(NodeNotice(node=name, text=text))
 
     def _judged(self, result: NodeFinished) -> NodeFinished:
         """Return the end of a node, failed if its result is there but its console has errors."""
@@ -344,29 +351,18 @@ class Scheduler:
             self._emit(NodeNotice(node=result.node, text=remark))
         return replace(result, status=Status.FAILED, error=error.to_dict()) if error else result
 
-    def _put_away(self, project: str, name: str, folder: Path, status: Status, *, full: bool) -> str:
-        """Remove a work folder and an earlier kept one, or keep this one. Return a notice, or an empty string.
-
-        The folder of a node that failed because of a full disk is removed, so that the others can go on.
-        """
-        if status is not Status.BUILT and full:
-            remove_tree(folder)
-            return "its root is not kept, because the disk needs the space"
-        if status is not Status.BUILT:
-            if self.store.keep_failed(folder, project, name):
-                return ""
-            return "its root is not kept, because a shell is open in the root of an earlier failed build"
-        remove_tree(folder)
-        if self.store.discard_failed(project, name):
-            return ""
-        return "a shell is open in the root of a failed build, which stays"
-
     def _release(self, name: str) -> None:
         """Forget a worker, which is killed if it still runs, and release the lock of its key."""
-        self._running.pop(name).release.close()
+        running = self._running.pop(name)
+        running.release.close()
+        running.unlock()
 
     def _finish(self, result: NodeFinished) -> None:
         self._outcome.statuses[result.node] = result.status
+        if result.status in (Status.BUILT, Status.CACHED):
+            self._nodes.built(result.node)
+        elif result.status is Status.FAILED:
+            self._nodes.failed(result.node)
         if result.error:
             self._outcome.errors[result.node] = StagewrightError.from_dict(result.error)
         self._emit(result)

@@ -31,6 +31,7 @@
     logs/<project>/<node>/       <time>.log, newest last
     events/<run>.jsonl           the events of each run
     history/<project>/<node>.json  the key of the last build of each node, to explain a rebuild
+    history/<project>/<node>.seconds  how long that took, for the order of the next run
     history/<project>/<node>.keys  the digests of its last keys, newest in the last line, for ``diff NAME@previous``
     projects/<id>.json           keys that a project needed when it was last planned, for collection
 
@@ -48,7 +49,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -340,14 +341,24 @@ class Store:
 
     # records of former runs
 
-    def remember(self, project: str, node: str, data: KeyData) -> None:
-        """Record the key with which a node was last built."""
+    def remember(self, project: str, node: str, data: KeyData, seconds: float | None = None) -> None:
+        """Record the key with which a node was last built, and how long that took."""
         path = self.path / "history" / project / f"{file_name(node)}.json"
         path.parent.mkdir(exist_ok=True)  # without parents: a store that was moved must not come back
         write_atomically(path, json.dumps(data, indent=1, sort_keys=True), mode=0o600)
         newest = Key.of(data).digest
         keys = [*(key for key in self.former(project, node) if key != newest), newest]
         write_atomically(path.with_name(f"{file_name(node)}.keys"), "\n".join(keys[-KEPT:]) + "\n")
+        if seconds is not None:
+            path.with_name(f"{file_name(node)}.seconds").write_text(f"{seconds:.1f}\n", encoding="ascii")
+
+    def seconds_of(self, project: str, nodes: Iterable[str]) -> dict[str, float]:
+        """Return how long the last builds of some nodes took, in seconds; those that were never built are missing."""
+        folder, found = self.path / "history" / project, {}
+        for node in nodes:
+            with contextlib.suppress(OSError, ValueError):
+                found[node] = float((folder / f"{file_name(node)}.seconds").read_text(encoding="ascii"))
+        return found
 
     def former(self, project: str, node: str) -> list[str]:
         """Return the digests of the last different keys of a node, newest last."""

@@ -1,0 +1,117 @@
+"""The nodes of a run that wait: which of them can start, and which of these is best started first.
+
+The best one is that with the longest way to the end of the run: its own time and that of everything on the longest
+chain of nodes that need it. Times are those of the last builds. A node costs O(log n), however many others wait: those
+that can start are kept in one heap for each different demand.
+"""
+
+from __future__ import annotations
+
+import heapq
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from stagewright.graph.node import Demand, Node
+
+UNKNOWN = 1.0
+"""Seconds that a node is taken to need if no node of the run was ever built."""
+
+
+@dataclass(order=True)
+class _Entry:
+    """A node that can start. The one with the longest way comes first; of equal ones the first of the plan."""
+
+    way: float
+    place: int
+    node: Node = field(compare=False)
+
+
+class ReadyNodes:
+    """The nodes of a run that have not started. ``nodes`` are in build order, ``seconds`` are times of last builds."""
+
+    def __init__(self, nodes: Iterable[Node], seconds: Mapping[str, float]) -> None:
+        self._waiting = {node.id: node for node in nodes}
+        self._places = {name: place for place, name in enumerate(self._waiting)}
+        self._users: dict[str, list[str]] = {}
+        self._missing: dict[str, int] = {}
+        for node in self._waiting.values():
+            sources = set(node.inputs.values())
+            self._missing[node.id] = len(sources & self._waiting.keys())
+            for source in sources:
+                self._users.setdefault(source, []).append(node.id)
+        self._ways = self._longest_ways(seconds)
+        self._heaps: dict[Demand, list[_Entry]] = {}
+        self._hopeless: set[str] = set()
+        for name, count in self._missing.items():
+            if not count:
+                self._push(self._waiting[name])
+
+    def _longest_ways(self, seconds: Mapping[str, float]) -> dict[str, float]:
+        usual = statistics.median(seconds.values()) if seconds else UNKNOWN
+        ways: dict[str, float] = {}
+        for name in reversed(self._waiting):
+            following = (ways[user] for user in self._users.get(name, ()))
+            ways[name] = seconds.get(name, usual) + max(following, default=0.0)
+        return ways
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def ready(self) -> int:
+        """The number of nodes that can start."""
+        return sum(map(len, self._heaps.values()))
+
+    def take(self, fits: Callable[[Demand], bool]) -> Node | None:
+        """Remove and return the best node that can start and whose demand fits; None if there is none."""
+        tops = [heap[0] for demand, heap in self._heaps.items() if heap and fits(demand)]
+        if not tops:
+            return None
+        node = min(tops).node
+        heapq.heappop(self._heaps[node.demand])
+        del self._waiting[node.id]
+        return node
+
+    def put_back(self, node: Node) -> None:
+        """Let a node that was taken wait again."""
+        self._waiting[node.id] = node
+        self._push(node)
+
+    def built(self, name: str) -> None:
+        """Note that the result of a node is in the store."""
+        for user in self._users.get(name, ()):
+            self._missing[user] -= 1
+            if not self._missing[user] and user in self._waiting:
+                self._push(self._waiting[user])
+
+    def failed(self, name: str) -> None:
+        """Note that there will be no result of a node."""
+        self._hopeless.add(name)
+
+    def remove_hopeless(self) -> list[str]:
+        """Remove and return the nodes that need a node which has failed, in build order."""
+        found: set[str] = set()
+        waiting = list(self._hopeless)
+        self._hopeless.clear()
+        while waiting:
+            users = [user for user in self._users.get(waiting.pop(), ()) if user in self._waiting and user not in found]
+            found.update(users)
+            waiting += users
+        return self._remove(found)
+
+    def remove_all(self) -> list[str]:
+        """Remove and return all nodes, in build order."""
+        return self._remove(set(self._waiting))
+
+    def _remove(self, names: set[str]) -> list[str]:
+        for name in names:
+            del self._waiting[name]
+        for heap in self._heaps.values():
+            heap[:] = [entry for entry in heap if entry.node.id not in names]
+            heapq.heapify(heap)
+        return sorted(names, key=self._places.__getitem__)
+
+    def _push(self, node: Node) -> None:
+        entry = _Entry(-self._ways[node.id], self._places[node.id], node)
+        heapq.heappush(self._heaps.setdefault(node.demand, []), entry)

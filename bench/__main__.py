@@ -10,12 +10,30 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import atoms, content, digests, embedded, media, netboot, packing, plan, roots, specs, unpacking
+from bench import (
+    atoms,
+    content,
+    digests,
+    embedded,
+    media,
+    netboot,
+    nodes,
+    packing,
+    plan,
+    roots,
+    specs,
+    start,
+    trees,
+    unpacking,
+)
 from bench.measure import Row, Setting, show
 
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (plan, atoms, digests, content, specs, roots, packing, unpacking, media, netboot, embedded)
+    for module in (
+        *(start, plan, atoms, digests, trees, content, specs),
+        *(nodes, roots, packing, unpacking, media, netboot, embedded),
+    )
 }
 """All benchmarks by name, in their order."""
 
@@ -31,8 +49,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as folder:
         setting = Setting(Path(folder), options.store, options.tiny)
         for name in options.only or BENCHMARKS:
-            rows += BENCHMARKS[name].measure(setting)
-    show(rows)
+            found = BENCHMARKS[name].measure(setting)
+            show(found)
+            rows += found
     return 0 if options.tiny or all(row.fine for row in rows) else 1
 
 

@@ -56,11 +56,11 @@ class Row:
 
 def show(rows: Sequence[Row]) -> None:
     """Print the table."""
-    width = max(len(row.what) for row in rows)
+    width = 42
     for row in rows:
         mark = "ok  " if row.fine else "OVER"
         value = f"{row.value:9.3f}" if row.value < 100 else f"{row.value:9.0f}"
-        print(f"{mark} {row.what:<{width}} {value} {row.unit:<6} (at most {row.limit:g})  {row.note}")
+        print(f"{mark} {row.what:<{width}} {value} {row.unit:<6} (at most {row.limit:g})  {row.note}", flush=True)
 
 
 def median_of(function: Callable[[], object], times: int) -> float:

@@ -245,6 +245,11 @@ def spawn(
     return process
 
 
+def fork() -> int:
+    """Return 0 in a copy of this process, and the id of the copy here (fork(2)). Only for processes of one thread."""
+    return os.fork()
+
+
 def inherit(descriptor: int) -> None:
     """Have every command inherit a descriptor from now on."""
     _inherited.add(descriptor)

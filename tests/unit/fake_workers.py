@@ -20,7 +20,8 @@ from stagewright import ids
 from stagewright.engine import pins
 from stagewright.engine.job import Job
 from stagewright.engine.plan import Plan, make_plan
-from stagewright.engine.scheduler import Outcome, Resources, Scheduler
+from stagewright.engine.resources import Resources
+from stagewright.engine.scheduler import Outcome, Scheduler
 from stagewright.engine.worker_process import Worker
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import Reason, StagewrightError

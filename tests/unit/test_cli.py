@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import starter
 
-from stagewright.cli.main import COMMANDS, run
+from stagewright.cli.commands import summary_of
+from stagewright.cli.main import COMMANDS, group, run
 from stagewright.errors import Exit
 from stagewright.kinds.registry import by_kind
 from stagewright.project.model import folder_digest
@@ -103,6 +105,16 @@ def test_help(cli: Callable[..., Said], command: str, option: str) -> None:
     assert (said.code, said.err) == (Exit.OK, "")
     assert "Usage: stagewright" in said.out
     assert all(name in said.out for name in (COMMANDS if not command else [command]))
+
+
+@pytest.mark.parametrize("words", [[], ["catalyst"], ["netboot"], ["media"]], ids=str)
+def test_a_list_of_commands_has_their_summaries(words: list[str]) -> None:
+    found: Any = group
+    for word in words:
+        found = found.get_command(click.Context(found), word)
+    for name, module in found.modules.items():
+        command = found.get_command(click.Context(found), name)
+        assert command.get_short_help_str(999) == click.Command(name, help=summary_of(module)).get_short_help_str(999)
 
 
 @pytest.mark.parametrize("words", [[], ["catalyst"], ["netboot"], ["media"]], ids=str)

@@ -16,7 +16,7 @@ from fake_workers import Site, eventually
 from stagewright.engine.event_log import Record
 from stagewright.engine.job import Job
 from stagewright.engine.plan import Step
-from stagewright.engine.scheduler import Resources
+from stagewright.engine.resources import Resources
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import (

@@ -134,7 +134,7 @@ def test_workers_end_with_their_server_and_the_next_one_starts_without(site: Sit
         os.kill(server.pid, signal.SIGKILL)
         eventually(lambda: worker.ended)
         assert worker.outcome().error["reason"] == Reason.BUILD_FAILED
-        with started(site, "seed:two", server) as other:  # by a command of its own: with the true kind
+        with started(site, "seed:two", server) as other:  # by a separate command: with the true kind
             eventually(lambda: other.ended)
             list(other.events())
             assert other.outcome().status is Status.BUILT

@@ -23,6 +23,7 @@ from stagewright.project.model import NAME
 from stagewright.store.collect import Garbage, collect, leftovers, unneeded
 from stagewright.store.meta import Meta
 from stagewright.store.names import file_name
+from stagewright.store.records import old_records, remove_records
 from stagewright.store.store import CLOSED, KEPT, Store
 from stagewright.trees import make_read_only, remove_tree, tree_size
 
@@ -482,3 +483,39 @@ def test_a_tree_that_cannot_be_removed_does_not_stop_the_others(store: Store) ->
 def test_meta_data_are_json(store: Store) -> None:
     put(store, "k1")
     assert json.loads((store.folder(LAYER, "k1") / "meta.json").read_text(encoding="utf-8"))["kind"] == "root"
+
+
+def test_old_records_are_removed_and_the_newest_log_of_a_node_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.register(tmp_path, {"one": "1" * 64})
+    logs = store.log_folder("demo", "one")
+    gone = store.log_folder("demo", "gone")
+    for folder in (logs, gone):
+        folder.mkdir(parents=True)
+    new, held = store.path / "events/new.jsonl", store.path / f"locks/{'2' * 64}.lock"
+    old = [store.path / "events/old.jsonl", logs / "1.log", gone / "1.log", store.path / f"locks/{'1' * 64}.lock"]
+    kept = [new, logs / "2.log", held]
+    for path in (*old, *kept):
+        path.write_text("x", encoding="utf-8")
+    with store.locked("2" * 64) as mine:
+        assert mine
+        for path in (*old, *kept[1:]):
+            os.utime(path, (0, 0))
+        found = old_records(store, 30)
+        assert {*old, held} == set(found.paths)
+        remove_records(store, found)
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in kept)
+    assert not gone.exists()
+
+
+def test_a_lock_whose_file_is_removed_meanwhile_is_taken_at_its_new_file(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    path = store.path / "locks/key.lock"
+    with store.locked("key") as mine:
+        assert mine
+        path.unlink()
+        with store.locked("key") as other:  # another file
+            assert other
+    with store.locked("key") as mine:
+        assert mine

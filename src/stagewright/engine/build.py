@@ -14,7 +14,8 @@ from stagewright.engine.doctor import require
 from stagewright.engine.event_log import Record
 from stagewright.engine.folders_of_tests import files_in
 from stagewright.engine.plan import Plan
-from stagewright.engine.scheduler import Outcome, Resources, Scheduler, StartBuild
+from stagewright.engine.resources import Resources
+from stagewright.engine.scheduler import Outcome, Scheduler, StartBuild
 from stagewright.engine.worker_process import Worker, is_forked
 from stagewright.engine.worker_server import WorkerServer
 from stagewright.engine.workspace import Workspace

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import enum
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from stagewright.engine.workspace import Workspace
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import FilesRead, Listener
 from stagewright.graph.code_digest import code_digest
-from stagewright.graph.file_digest import ALL_BITS, REPOSITORY_BITS, FileDigest, tree_digest
+from stagewright.graph.file_digest import ALL_BITS, REPOSITORY_BITS, tree_digest
 from stagewright.graph.keys import Difference, Key, KeySources, differences, keys_of
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import module_of, tool_of
 from stagewright.project.model import Project
 from stagewright.store.digest_cache import DigestCache, ToolVersions
+from stagewright.store.tree_memory import FolderMemory
 
 TARGET = "a stage, seed, test or release of this project"
 
@@ -128,7 +128,11 @@ def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
         def tree(path: Path, bits: int = ALL_BITS) -> str:
             if path not in known and project.missing and not path.exists():
                 return ABSENT
-            return known.get(path) or tree_digest(path, counting(digest, path, workspace.emit), bits)
+            if path in known:
+                return known[path]
+            report = files_reporter(path, workspace.emit)
+            with FolderMemory(store.memory("trees"), path, f"{bits:o}") as memory:
+                return tree_digest(path, digest, bits, memory, report)
 
         def repository(path: Path) -> str:
             return tree(path, REPOSITORY_BITS)
@@ -143,19 +147,18 @@ def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
             raise
 
 
-def counting(digest: FileDigest, folder: Path, emit: Listener, pause: float = 3.0) -> FileDigest:
-    """Return a function that digests files of a folder, and says every ``pause`` seconds how many it has read."""
+def files_reporter(folder: Path, emit: Listener, pause: float = 3.0) -> Callable[[int], None]:
+    """Return a function that counts files of a folder, and says every ``pause`` seconds how many were read."""
     done, last = 0, time.monotonic()
 
-    def counted(path: Path, info: os.stat_result) -> str:
+    def report(files: int) -> None:
         nonlocal done, last
-        done += 1
+        done += files
         if time.monotonic() - last >= pause:
             last = time.monotonic()
             emit(FilesRead(folder=str(folder), done=done))
-        return digest(path, info)
 
-    return counted
+    return report
 
 
 def check_targets(workspace: Workspace, targets: Iterable[str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from stagewright.engine.limits import DiskWatch
 from stagewright.engine.lineage import lineage
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.engine.ready_nodes import ReadyNodes
+from stagewright.engine.resources import Resources
 from stagewright.engine.work_folders import Release, WorkFolders
 from stagewright.engine.worker import disk_error
 from stagewright.engine.worker_process import Worker
@@ -46,32 +47,6 @@ from stagewright.store.store import Store
 
 TICK = 0.2
 """Seconds between two looks at the locks that other runs hold."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Limits for all nodes of a run together: cores, memory in MiB, and the number of nodes at a time.
-
-    A node counts with the cores and the memory that its kind demands. A node that starts while cores are idle is
-    granted these, too, and keeps them when further nodes start. So the running nodes together can have more cores and
-    memory than the machine. This is intended: a long build of one package would otherwise leave cores idle, and the
-    kernel shares busy cores well. Memory is granted in proportion to cores.
-    """
-
-    cores: int
-    memory: int
-    jobs: int | None = None
-
-    @classmethod
-    def of_machine(cls) -> Resources:
-        """Return all cores that this process may use, and nine tenths of the memory that is available."""
-        text = Path("/proc/meminfo").read_text(encoding="utf-8")
-        free = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
-        return cls(len(os.sched_getaffinity(0)), free * 9 // 10 // 1024)
-
-    def limited(self, cores: int | None, memory: int | None, jobs: int | None = None) -> Resources:
-        """Return the same with other limits where they are given."""
-        return Resources(cores or self.cores, memory or self.memory, jobs or self.jobs)
 
 
 StartBuild = Callable[[Job, Path], Worker]
@@ -147,11 +122,11 @@ class Scheduler:
         self._refused = dict(refused or {})
         self._names = [step.node.id for step in plan.to_build]
         self._nodes = ReadyNodes(
-            (step.node for step in plan.to_build), store.seconds_of(plan.project.info.name, self._names)
+            (step.node for step in plan.to_build), store.seconds_of(plan.project.records, self._names)
         )
         self._running: dict[str, _Running] = {}
         self._waiting: set[str] = set()
-        self._folders = WorkFolders(store, plan.project.info.name)
+        self._folders = WorkFolders(store, plan.project.records)
         self._outcome = Outcome()
         self._selector = selectors.DefaultSelector()
 
@@ -185,7 +160,7 @@ class Scheduler:
         return RunStarted(
             run=self.run_id,
             project=self.plan.project.info.name,
-            nodes=list(self._pending),
+            nodes=self._names,
             cached=cached,
             folder=str(self.plan.project.folder),
             inputs={name: sorted(set(step.node.inputs.values())) for name, step in steps.items()},
@@ -266,9 +241,13 @@ class Scheduler:
         return True
 
     def _job(self, node: Node) -> Job:
-        """Return the job of a node that starts now, with the cores that running and ready nodes leave."""
-        used = sum(running.cores for running in self._running.values())
-        spare = self.resources.cores - used - self._nodes.ready
+        """Return the job of a node that starts now, with the cores that running and ready nodes leave (``Demand``)."""
+        if node.demand.compiles:
+            granted = [one.worker.job for one in self._running.values()]
+            spare = self.resources.cores - sum(job.grant.cores for job in granted if job.node.demand.compiles)
+            spare -= self._nodes.compiling
+        else:
+            spare = self.resources.cores - sum(one.cores for one in self._running.values()) - self._nodes.ready
         cores = max(1, min(node.demand.cores, self.resources.cores), spare)
         memory = max(node.demand.memory, self.resources.memory * cores // self.resources.cores)
         return Job(

@@ -49,10 +49,11 @@ from stagewright.project.lock import Lock, Pin
 from stagewright.project.model import Entry, Project
 from stagewright.project.overrides import Overrides
 from stagewright.repos.repository_cache import trees_folder
-from stagewright.store.collect import Garbage, collect, damaged_results, unneeded, unused_caches
+from stagewright.store.collect import Garbage
 from stagewright.store.in_use import in_use
 from stagewright.store.integrity import with_layers
 from stagewright.store.place import default_store
+from stagewright.store.records import collect_all
 from stagewright.store.store import Store
 
 
@@ -425,7 +426,4 @@ class Session:
         keys = self.plan().keys()
         if not dry_run:
             self.store.register(self.project.folder, keys)
-        needed = set(keys.values())
-        garbage = [*unneeded(self.store, needed, self._report), *damaged_results(self.store)]
-        garbage += unused_caches(self.store, days)
-        return garbage, 0 if dry_run else collect(self.store, garbage, self._report)
+        return collect_all(self.store, set(keys.values()), days, self._report, dry_run=dry_run)

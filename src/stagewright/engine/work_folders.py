@@ -1,4 +1,4 @@
-"""What happens to the work folder of a node that has ended: it is removed, or kept for ``stagewright shell``.
+"""Work folders of nodes that have ended: each is removed, or kept for ``stagewright shell``.
 
 A folder can have hundreds of thousands of files. So a thread removes those that no one needs, while the scheduler
 starts the next nodes.
@@ -23,7 +23,7 @@ Release = Callable[[], object]
 class WorkFolders:
     """The work folders of one run. :meth:`finish` waits for the thread; a run that was stopped does not call it.
 
-    ``notices`` are pairs of a node and what the user should know, in the order in which the folders were removed.
+    ``notices`` are pairs of a node and a text for the user, in the order in which the folders were removed.
     """
 
     def __init__(self, store: Store, project: str) -> None:

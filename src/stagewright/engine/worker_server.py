@@ -2,7 +2,7 @@
 
 The server belongs to one run. It is a child of the engine, in the user namespace of builds, and ends with the engine
 (``setpriv --pdeathsig``). It handles no job itself. For each job it forks a guardian, which does what unshare(1) does
-for a worker with a command of its own (:func:`stagewright.engine.worker.isolated`): it makes the namespaces, forks
+for a worker with a separate command (:func:`stagewright.engine.worker.isolated`): it makes the namespaces, forks
 process 1 of them, and ends with it. If the server dies, the kernel kills the guardians, and with each guardian its
 process 1 and everything in that namespace.
 
@@ -37,7 +37,7 @@ from typing import IO, NoReturn, Self
 from stagewright import ids
 from stagewright.errors import StagewrightError
 from stagewright.interpreter import NO_BYTECODE, package_path, python
-from stagewright.run import Process, TimeoutExpired, spawn
+from stagewright.run import Process, TimeoutExpired, fork, spawn
 
 _MESSAGE = 1 << 20
 _GRACE = 1.0  # seconds for the server to end by itself, when no worker runs any more
@@ -202,7 +202,7 @@ def serve(connection: socket.socket, modules: Sequence[str], run: Callable[[Sequ
         _reap(0 if not message else os.WNOHANG)
         if not message:
             return 0
-        if os.fork() == 0:
+        if fork() == 0:
             _guard(Request(**json.loads(message)), descriptors, connection, server, run)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -252,7 +252,7 @@ def _guard(
         if control.recv(_MESSAGE):
             code = _with_process_one(request, control, run)
             control.send(str(code).encode())
-    except BaseException:  # noqa: BLE001  nothing of the server runs here
+    except BaseException:  # noqa: BLE001  a forked process must not return into the loop of the server
         traceback.print_exc()
     finally:
         os._exit(code if code >= 0 else 128 - code)
@@ -268,7 +268,7 @@ def _with_process_one(request: Request, control: socket.socket, run: Callable[[S
     """Run the worker as process 1 of new namespaces, and return its exit code."""
     _call("unshare", _NEW_MOUNTS | _NEW_HOST_NAME | _NEW_IPC | _NEW_PROCESSES | _NEW_NETWORK * request.own_network)
     reader, writer = os.pipe()
-    first = os.fork()
+    first = fork()
     if first == 0:
         _be_worker(request, control, (reader, writer), run)
     os.close(reader)
@@ -295,8 +295,8 @@ def _be_worker(
         os.environ.update(request.environment)
         code = run(request.arguments)
     except StagewrightError as failure:
-        print(failure, file=sys.stderr)
-    except BaseException:  # noqa: BLE001  nothing of the server runs here
+        sys.stderr.write(f"{failure}\n")
+    except BaseException:  # noqa: BLE001  a forked process must not return into the loop of the server
         traceback.print_exc()
     finally:
         sys.stderr.flush()

@@ -39,12 +39,14 @@ class Yields(enum.StrEnum):
 class Demand:
     """Request of a node to the machine: cores, and memory in MiB.
 
-    Nodes with the same word in ``exclusive`` never run at the same time.
+    Nodes with the same word in ``exclusive`` never run at the same time. ``compiles`` is True if the node can use many
+    cores for hours: it is granted all that other nodes of this sort leave, although short nodes use some of them now.
     """
 
     cores: int = 1
     memory: int = 512
     exclusive: str = ""
+    compiles: bool = False
 
 
 class NodeFiles(Given):

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stagewright import ids
+from stagewright.errors import Reason, StagewrightError
+from stagewright.root import mount_call
 from stagewright.run import run
 
 
@@ -32,7 +34,7 @@ def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
     """Mount ``lowers`` (topmost first) with ``upper`` on top at ``target``, making missing folders.
 
     The work folder of overlayfs is made next to ``upper``, because both must be on one file system. This file system
-    must not be an overlay. Paths are relative to their common folder, because mount options are limited to one page.
+    must not be an overlay. Paths are relative to their common folder, because the length of options is limited.
     """
     work = upper.with_name(f"{upper.name}.work")
     if not upper.exists():
@@ -41,12 +43,8 @@ def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
     for folder in (upper, work, target):
         folder.mkdir(parents=True, exist_ok=True)
     base = Path(os.path.commonpath([upper.parent, *(lower.parent for lower in lowers)]))
-    stack = ":".join(os.path.relpath(lower, base) for lower in lowers)
-    inner = f"upperdir={os.path.relpath(upper, base)},workdir={os.path.relpath(work, base)}"
-    run(
-        ["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={stack},{inner},{options_of_overlays()}", target],
-        cwd=base,
-    )
+    inner = [f"upperdir={os.path.relpath(upper, base)}", f"workdir={os.path.relpath(work, base)}"]
+    _mount(base, lowers, inner, target)
 
 
 def unmount(target: Path) -> None:
@@ -63,9 +61,35 @@ def mount_layers(layers: Sequence[Path], target: Path) -> Path:
         return layers[0]
     target.mkdir(parents=True, exist_ok=True)
     base = Path(os.path.commonpath([layer.parent for layer in layers]))
-    stack = ":".join(os.path.relpath(layer, base) for layer in layers)
-    run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={stack},{options_of_overlays()}", target], cwd=base)
+    _mount(base, layers, [], target, read_only=True)
     return target
+
+
+def _mount(
+    base: Path, lowers: Sequence[Path], options: Sequence[str], target: Path, *, read_only: bool = False
+) -> None:
+    """Mount an overlay: by fsopen(2) where the kernel can, and by mount(8) otherwise.
+
+    Raises: BUILD_FAILED if there are too many layers for this kernel, COMMAND_FAILED if it refuses the mount.
+    """
+    names = [os.path.relpath(lower, base) for lower in lowers]
+    everything = [*options, *options_of_overlays().split(",")]
+    if len(names) <= mount_call.MOST_LAYERS:
+        try:
+            if mount_call.mount(base, names, everything, target.absolute(), read_only=read_only):
+                return
+        except OSError as error:
+            raise StagewrightError(Reason.COMMAND_FAILED, f"{target}: cannot be mounted ({error.strerror})") from error
+    text = ",".join([*(["ro"] if read_only else []), f"lowerdir={':'.join(names)}", *everything])
+    if len(names) > mount_call.MOST_LAYERS or len(os.fsencode(text)) > _PAGE:
+        what = f"{len(names)} layers: more than this kernel stacks ({mount_call.MOST_LAYERS} from Linux 6.5 on)"
+        hint = "pack one of the lower stages as a tarball, and use it as a seed"
+        raise StagewrightError(Reason.BUILD_FAILED, what, hint=hint)
+    run(["mount", "-t", "overlay", "overlay", "-o", text, target], cwd=base)
+
+
+_PAGE = 4095
+"""Bytes of options that mount(2) takes."""
 
 
 def make_scaffold(folder: Path, targets: Sequence[str], files: Sequence[str] = ()) -> Path:

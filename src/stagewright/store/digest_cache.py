@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.run import PATH, run
 from stagewright.store.durable import write_atomically
+
+_DAY = 86400
+_REFRESH = 7
+"""Days after which the day of a fact that is used is written again."""
 
 SETTLED = 2.0
 """Seconds since the last change of a file before facts about it are stored (time stamps are only so fine)."""
@@ -37,6 +42,8 @@ class DigestCache:
     def __init__(self, path: Path | None, patience: float = 5.0) -> None:
         self._path = path
         self._new: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._today = int(time.time() // _DAY)
         self._database: sqlite3.Connection | None = None
         with self._tolerant():
             self._database = _open(path, patience) if path else None
@@ -49,7 +56,8 @@ class DigestCache:
         """Return a fact about a file, by its name: the stored one, or what ``find`` returns."""
         name = f"{info.st_dev}.{info.st_ino}.{info.st_size}.{info.st_mtime_ns}.{info.st_ctime_ns}"
         name = f"{name}.{fact}" if fact else name
-        known = self._new.get(name) or self._stored(name)
+        with self._lock:  # threads read files
+            known = self._new.get(name) or self._stored(name)
         if known is not None:
             return known
         value = find()
@@ -60,9 +68,19 @@ class DigestCache:
     def _stored(self, name: str) -> str | None:
         with self._tolerant():
             if self._database:
-                row = self._database.execute("SELECT digest FROM digests WHERE id = ?", (name,)).fetchone()
+                row = self._database.execute("SELECT value, day FROM facts WHERE id = ?", (name,)).fetchone()
+                if row and row[1] < self._today - _REFRESH:
+                    self._new[name] = str(row[0])
                 return str(row[0]) if row else None
         return None
+
+    def forget(self, days: float) -> None:
+        """Remove the facts that were not used for so many days, and the table of former versions."""
+        with self._tolerant():
+            if self._database:
+                self._database.execute("DELETE FROM facts WHERE day < ?", (self._today - max(days, _REFRESH),))
+                self._database.execute("DROP TABLE IF EXISTS digests")
+                self._database.execute("VACUUM")
 
     def __enter__(self) -> DigestCache:
         return self
@@ -73,7 +91,8 @@ class DigestCache:
         with self._tolerant():
             if self._database and self._new:
                 self._database.execute("BEGIN IMMEDIATE")
-                self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?)", self._new.items())
+                rows = ((name, value, self._today) for name, value in self._new.items())
+                self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)
                 self._database.execute("COMMIT")
         self._close()
 
@@ -99,10 +118,12 @@ class DigestCache:
 
 
 def _open(path: Path, patience: float) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    database = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode=WAL")
-        database.execute("CREATE TABLE IF NOT EXISTS digests (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS facts (id TEXT PRIMARY KEY, value TEXT, day INTEGER) WITHOUT ROWID"
+        )
         with contextlib.suppress(OSError):
             ids.hand_over(path)  # the engine writes into it, too
     except sqlite3.Error:

@@ -9,13 +9,13 @@ from pathlib import Path
 from stagewright import ids
 
 
-def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
+def write_atomically(path: Path, text: str | bytes, mode: int = 0o644) -> None:
     """Write a file so that after a power failure it has either the old or the complete new content."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with temporary.open("w", encoding="utf-8") as stream:
+    with temporary.open("wb") as stream:
         os.fchmod(stream.fileno(), mode)
         ids.hand_over(temporary)
-        stream.write(text)
+        stream.write(text.encode() if isinstance(text, str) else text)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.rename(path)

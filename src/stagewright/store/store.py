@@ -44,7 +44,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import secrets
@@ -61,6 +60,7 @@ from stagewright.run import run
 from stagewright.store.content import ANY_OWNER, NO_NAMESPACE, write_content
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.durable import sync_folder, write_atomically
+from stagewright.store.locks import locked
 from stagewright.store.meta import Meta
 from stagewright.store.names import failed_lock, file_name
 from stagewright.trees import remove_tree
@@ -206,13 +206,8 @@ class Store:
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[bool]:
         """Try to lock a key for the block, without waiting. Yield True if this process has the lock."""
-        with (self.path / "locks" / f"{key}.lock").open("w", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with locked(self.path / "locks" / f"{key}.lock") as mine:
+            yield mine
 
     # work folders
 

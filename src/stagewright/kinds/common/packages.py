@@ -61,7 +61,7 @@ class PackageStage(PortageSettings, Stage):
     """Base of kinds that install packages in or from a root."""
 
     required_tools = (SANDBOX, FETCH_NETWORK, ZSTD)
-    demand = Demand(memory=2048)
+    demand = Demand(memory=2048, compiles=True)
     context_model = PackageContext
     is_configured: ClassVar[bool] = True
     """False for stages like Gentoo's stage3: at its first start, systemd applies its presets."""

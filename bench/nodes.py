@@ -1,0 +1,63 @@
+"""The cost of a node besides its work: a chain of stages that only change a file."""
+
+from __future__ import annotations
+
+import time
+
+from bench.measure import Row, Setting, stagewright, timed
+from stagewright.engine.ready_nodes import ReadyNodes
+from stagewright.graph.node import Node, Yields
+
+NODES = 20
+PENDING = 20_000
+
+
+def measure(setting: Setting) -> list[Row]:
+    """Compare chains of two lengths, so that the start of the command does not count; then the scheduler alone.
+
+    The floor of a node is that of its three processes and of its work: mounting, a file, a sync, a rename.
+    """
+    short, long = 2, 2 + max(2, setting.count(NODES))
+    seconds = {count: _chain(setting, count) for count in (short, long)}
+    each = (seconds[long] - seconds[short]) / (long - short)
+    count = setting.count(PENDING)
+    pending = _scheduling(count)
+    return [
+        Row(
+            "a node of a chain", max(0.0, each) * 1000, 250, "ms", f"processor time of all its processes, {long} nodes"
+        ),
+        Row(f"order of {count} pending nodes", pending / count * 1000, 2, "ms", "a node, processor time"),
+    ]
+
+
+def _chain(setting: Setting, count: int) -> float:
+    folder = setting.folder / f"chain{count}"
+    (folder / "seed" / "usr").mkdir(parents=True)
+    lines = [
+        "format = 1",
+        '[project]\nname = "chain"\nsource_date_epoch = 0',
+        '[seeds.seed]\nfile = "seed"\narch = "amd64"',
+    ]
+    for number in range(count):
+        below = f"s{number - 1}" if number else "seed"
+        lines.append(
+            f'[stages.s{number}]\nkind = "livecd-stage1"\nroot = "{below}"\nos_release = {{ VERSION = "{number}" }}'
+        )
+    (folder / "stagewright.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return timed(stagewright, folder, folder / "store", "build", "--progress=quiet")[1]
+
+
+def _scheduling(count: int) -> float:
+    """Return the processor time of taking so many nodes in chains of 20."""
+    width = max(1, count // 20)
+    nodes = [_node(row, step) for step in range(20) for row in range(width)][:count]
+    started = time.process_time()
+    queue = ReadyNodes(nodes, {})
+    while node := queue.take(lambda _: True):
+        queue.built(node.id)
+    return time.process_time() - started
+
+
+def _node(row: int, step: int) -> Node:
+    inputs = {"root": f"{row}.{step - 1}"} if step else {}
+    return Node(f"{row}.{step}", "tarball", Yields.ARTIFACT, inputs=inputs)

@@ -1,0 +1,34 @@
+"""The cores and the memory that the nodes of a run may use together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Limits for all nodes of a run together: cores, memory in MiB, and the number of nodes at a time.
+
+    A node counts with the cores and the memory that its kind demands. A node that starts while cores are idle is
+    granted these, too, and keeps them when further nodes start. A node that compiles is granted all cores but those
+    of others that compile: what runs next to it is over soon. So the running nodes together can have more cores and
+    memory than the machine. This is intended: a long build of one package would otherwise leave cores idle, and the
+    kernel shares busy cores well. Memory is granted in proportion to cores.
+    """
+
+    cores: int
+    memory: int
+    jobs: int | None = None
+
+    @classmethod
+    def of_machine(cls) -> Resources:
+        """Return all cores that this process may use, and nine tenths of the memory that is available."""
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
+        free = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
+        return cls(len(os.sched_getaffinity(0)), free * 9 // 10 // 1024)
+
+    def limited(self, cores: int | None, memory: int | None, jobs: int | None = None) -> Resources:
+        """Return the same with other limits where they are given."""
+        return Resources(cores or self.cores, memory or self.memory, jobs or self.jobs)

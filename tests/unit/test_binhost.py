@@ -88,7 +88,8 @@ def test_the_index_is_made_as_the_first_stage_with_portage_was(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("root", "said"), [("pack", "must yield a root (tarball yields files)"), ("plain", "none of these stages installs")]
+    ("root", "said"),
+    [("pack", "must name a stage that makes a root ('pack' makes files)"), ("plain", "none of these stages installs")],
 )
 def test_inputs_without_packages_are_rejected(tmp_path: Path, root: str, said: str) -> None:
     with pytest.raises(ProblemsError) as caught:

@@ -78,22 +78,26 @@ def node(folder: Path, text: str) -> Node:
         (
             '[tests.t]\nstarts = "pack"\nexpect = ["x"]',
             Reason.INVALID_VALUE,
-            "must yield a root (tarball yields files)",
+            "must name a stage that makes a root ('pack' makes files)",
         ),
         ('[tests.t]\nrebuilds = "nothing"', Reason.UNKNOWN_NAME, "nothing"),
         ('[tests.t]\nrebuilds = "seed"', Reason.UNKNOWN_NAME, "seed"),
         (REBUILDS + 'packages = ["gcc"]', Reason.BAD_ATOM, "gcc"),
         (REBUILDS + 'profile = "y"', Reason.UNKNOWN_KEY, "profile"),
-        ('[tests.t]\nrebuilds = "pack"', Reason.INVALID_VALUE, "must yield a root (tarball yields files)"),
+        (
+            '[tests.t]\nrebuilds = "pack"',
+            Reason.INVALID_VALUE,
+            "must name a stage that makes a root ('pack' makes files)",
+        ),
         (
             '[tests.t]\nboots = "system"\nexpect = ["x"]',
             Reason.INVALID_VALUE,
-            "must yield files (stage2 yields a root)",
+            "must name a stage that makes files, such as an image ('system' makes a root)",
         ),
         (
             '[stages.t]\nkind = "tarball"\nroot = "pack"',
             Reason.INVALID_VALUE,
-            "must yield a root (tarball yields files)",
+            "must name a stage that makes a root ('pack' makes files)",
         ),
         (REBUILDS + 'starts = "system"', Reason.UNKNOWN_KIND, "starts"),
         (

@@ -46,6 +46,7 @@ LAYERS = {
             "temporary",
             "terminal",
             "trees",
+            "units",
         ),
         "untrusted",
     },

@@ -1,9 +1,13 @@
-"""The JSON schema is valid, accepts the demo, and rejects the same errors as the models."""
+"""The JSON schema is valid by ECMA-262, accepts what the loader accepts, and marks the wrong value of an entry."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,11 @@ import pytest
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 from stagewright.project.schema import schema
+from stagewright.project.schema_shapes import ecma_pattern
 
 jsonschema = pytest.importorskip("jsonschema", reason="NOT TESTED: jsonschema is not installed")
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "stagewright.toml"
 
 
@@ -46,7 +52,8 @@ CHANGES: dict[str, tuple[tuple[str, ...], Any]] = {
     "key of a seed": (("seeds", "debian", "pakages"), []),
     "key of a test": (("tests", "iso-uefi", "expects"), []),
     "kind": (("stages", "live", "kind"), "livecd-stage9"),
-    "type": (("stages", "live", "packages"), "app-misc/hello"),
+    "type": (("stages", "live", "packages"), 3),
+    "type in a list": (("stages", "live", "packages"), [3]),
     "word": (("stages", "iso", "compression"), "zip"),
     "format": (("format",), 2),
 }
@@ -76,6 +83,156 @@ def test_a_stage_needs_a_kind_unless_it_inherits_one(validator: Any) -> None:
     assert not validator.is_valid(data)
     data["stages"]["more"] = {"extends": "live", "packages": ["..."]}
     assert validator.is_valid(data)
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+def test_every_example_matches_the_schema(validator: Any, example: str) -> None:
+    for file in (EXAMPLES / example).rglob("*.toml"):
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        if "format" in data:
+            validator.validate(json.loads(json.dumps(data, default=str)))
+
+
+ACCEPTED = """
+format = 1
+include = "more/*.toml"
+[project]
+name = "p"
+version = "{date}-{state}"
+[variables]
+state = "1"
+size = "700M"
+word = "xz"
+[seeds."s-{libc}"]
+matrix = { libc = ["glibc", "musl"] }
+file = "root-{libc}.tar"
+[templates.base]
+packages = ["app-misc/hello"]
+rm = "/usr/share/doc"
+[stages.a]
+kind = "livecd-stage1"
+root = "s-glibc"
+profile = "default/linux/{arch}/23.0"
+extends = "base"
+packages = ["...", "app-misc/{state}"]
+use = "x"
+[stages.b]
+extends = "a"
+tar = { compression = "{word}", size = "{size}" }
+[tests.t]
+boots = "i"
+memory = "2G"
+timeout = "5m"
+expect = "login:"
+[tests.u]
+boots = "i"
+memory = 2048
+timeout = 300
+steps = [{ wait = "x", timeout = "{state}m" }]
+"""
+
+
+def test_the_schema_accepts_what_the_loader_accepts(validator: Any) -> None:
+    validator.validate(tomllib.loads(ACCEPTED))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "marked"),
+    [
+        (("stages", "live", "kind"), "embeded", ("stages", "live", "kind")),
+        (("stages", "live", "hostname"), 3, ("stages", "live", "hostname")),
+        (("seeds", "debian", "arch"), "x64", ("seeds", "debian", "arch")),
+        (("tests", "iso-uefi", "firmware"), "efi", ("tests", "iso-uefi", "firmware")),
+        (("stages", "live", "pakages"), [], ("stages", "live")),
+    ],
+)
+def test_a_complaint_stands_at_the_wrong_value(
+    validator: Any, path: tuple[str, ...], value: Any, marked: tuple[str, ...]
+) -> None:
+    data = demo()
+    table = data
+    for name in path[:-1]:
+        table = table[name]
+    table[path[-1]] = value
+    assert {tuple(error.absolute_path) for error in validator.iter_errors(data)} == {marked}
+
+
+def properties(shape: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """All properties of a schema with their places, except those of conditions."""
+    if isinstance(shape, list):
+        for number, item in enumerate(shape):
+            yield from properties(item, f"{place}/{number}")
+    elif isinstance(shape, dict):
+        for key, value in shape.items():
+            if key == "properties":
+                yield from ((f"{place}/{name}", one) for name, one in value.items())
+            if key != "if":
+                yield from properties(value, f"{place}/{key}")
+
+
+def test_every_setting_has_a_description(validator: Any) -> None:
+    found = dict(properties(validator.schema))
+    assert len(found) > 400
+    assert not [place for place, shape in found.items() if len(shape.get("description", "")) < len("A fact.")]
+
+
+def test_the_schema_shows_no_markup_of_python(validator: Any) -> None:
+    assert "``" not in json.dumps(validator.schema)
+
+
+PATTERNS = {
+    r"(?P<image>[a-z]+):(?P<tag>\w+)": r"([a-z]+):(\w+)",
+    r"[^\"\n]+": r'[^"\n]+',
+    r"(?:a*+b)++": r"(?:a*b)+",
+    r"(?s:.*\S.*)": r"(?:[\s\S]*\S[\s\S]*)",
+    r"\\\'": r"\\'",
+    r"a\Z": "a$",
+}
+
+
+@pytest.mark.parametrize(("python", "ecma"), PATTERNS.items())
+def test_patterns_become_those_of_ecma(python: str, ecma: str) -> None:
+    assert ecma_pattern(python) == ecma
+
+
+@pytest.mark.slow
+def test_the_patterns_are_valid_by_ecma_262(tmp_path: Path, validator: Any) -> None:
+    """check-jsonschema reads patterns with an engine for ECMA-262."""
+    command = shutil.which("check-jsonschema", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("NOT TESTED: check-jsonschema is not installed")
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(validator.schema), encoding="utf-8")
+    done = subprocess.run([command, "--check-metaschema", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+AJV = """
+const Ajv = require("ajv/dist/2020").default, fs = require("fs")
+const check = new Ajv({ strict: false, unicodeRegExp: true, validateFormats: false }).compile(
+  JSON.parse(fs.readFileSync(process.argv[2])))
+for (const file of process.argv.slice(3))
+  if (!check(JSON.parse(fs.readFileSync(file)))) { console.log(file, check.errors); process.exitCode = 1 }
+"""
+
+
+@pytest.mark.slow
+def test_ajv_accepts_the_schema_and_the_examples(tmp_path: Path, validator: Any) -> None:
+    """ajv is the validator of editors such as VS Code."""
+    folder = Path(sys.prefix) / "ajv"
+    if not (folder / "node_modules" / "ajv").is_dir():
+        if shutil.which("npm") is None or shutil.which("node") is None:
+            pytest.skip("NOT TESTED: npm is not installed")
+        words = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "ajv@8"]
+        if subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("NOT TESTED: npm cannot install ajv")
+    (tmp_path / "schema.json").write_text(json.dumps(validator.schema), encoding="utf-8")
+    (tmp_path / "accepted.json").write_text(json.dumps(tomllib.loads(ACCEPTED)), encoding="utf-8")
+    (tmp_path / "demo.json").write_text(json.dumps(demo()), encoding="utf-8")
+    (folder / "check.js").write_text(AJV, encoding="utf-8")
+    files = [str(tmp_path / name) for name in ("schema.json", "accepted.json", "demo.json")]
+    done = subprocess.run(["node", str(folder / "check.js"), *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_only_models_with_oddities_are_asked_for_them(tmp_path: Path) -> None:

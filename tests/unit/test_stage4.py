@@ -59,7 +59,6 @@ CASES: dict[str, tuple[str, str, int, str]] = {
     "hostname": ('hostname = "a b"', "hostname", 8, ""),
     "size": ('size = "500 MB"', "size", 8, ""),
     "home": ('users.larry.home = "home"', "users.larry.home", 8, ""),
-    "kernel": ('kernel.package = "gentoo-kernel"', "kernel.package", 8, "category"),
 }
 
 
@@ -70,6 +69,13 @@ def test_mistakes(tmp_path: Path, text: str, message: str, line: int, hint: str)
     assert hint in problem.hint
     assert problem.place and problem.place.line >= line
     assert "hunter2" not in str(problem)
+
+
+def test_a_wrong_kernel_and_a_missing_profile_are_reported_together(tmp_path: Path) -> None:
+    first, second = problems(tmp_path, 'kernel.package = "gentoo-kernel"')
+    assert "profile: missing" in first.message
+    assert "kernel.package" in second.message
+    assert "category" in second.hint
 
 
 def test_two_passwords_of_root(tmp_path: Path) -> None:

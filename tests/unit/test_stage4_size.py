@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.root.budget import check_size, measure, parse_size
+from stagewright.root.budget import check_size, measure
+from stagewright.units import parse_size
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from stagewright.kinds.registry import kinds
+from stagewright.kinds.registry import by_kind, kinds, summary
 from stagewright.project.schema import schema
 
 
@@ -19,4 +19,5 @@ def command() -> None:
     \b
       stagewright schema > stagewright.schema.json
     """
-    print(json.dumps(schema(kinds()), indent=2))
+    summaries = {name: summary(model) for name, model in by_kind().items()}
+    print(json.dumps(schema(kinds(), summaries), indent=2))

@@ -13,8 +13,8 @@ from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.node import Yields
 from stagewright.kinds.common.guest import GuestFacts, GuestTest
-from stagewright.project.limits import number_of
 from stagewright.trees import files_below
+from stagewright.units import parse_duration
 
 _NETWORK = frozenset(
     {
@@ -89,7 +89,7 @@ class Question:
             found, unit = float(_size(session, node, result)), " bytes"
         else:
             found, unit = self._seconds(session, node, result, options, timer), " seconds"
-        verdict = Verdict.BAD if found > number_of(self.limit) else Verdict.GOOD
+        verdict = Verdict.BAD if found > parse_duration(self.limit) else Verdict.GOOD
         return Answer(verdict, f"{found:.0f}{unit}")
 
     def _seconds(self, session: Session, node: str, result: BuildResult, options: BuildOptions, timer: _Timer) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stagewright.engine.plan import Plan
+from stagewright.engine.project_files import give_to_invoker, writing
 from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.registry import facts_of
 from stagewright.kinds.releases.origins import files_read
@@ -27,6 +28,14 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
     several files gets a folder with the name of the target. Across file systems, files are copied. Copies of manifests
     get the origin of the artifact, too.
     """
+    with writing(folder, "the folder of results"):
+        outputs = _publish(plan, store, folder)
+        if outputs:
+            give_to_invoker(folder)
+    return outputs
+
+
+def _publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
     outputs: dict[str, list[str]] = {}
     for target in plan.targets:
         for node_id in plan.graph.targets[target]:

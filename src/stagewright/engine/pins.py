@@ -10,6 +10,7 @@ from typing import Any
 from stagewright.engine.doctor import require, require_for_repos
 from stagewright.engine.job import Job, limits_of
 from stagewright.engine.plan import check_targets, make_plan
+from stagewright.engine.project_files import give_to_invoker, writing
 from stagewright.engine.repositories import source_of
 from stagewright.engine.single import ask_worker, reported
 from stagewright.engine.targets import names_of
@@ -169,8 +170,10 @@ def look_up(workspace: Workspace, targets: Sequence[PinTarget]) -> Iterator[PinC
 
 def save(lock: Lock) -> None:
     """Write the lock file atomically."""
-    lock.file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(lock.file, lock.text())
+    with writing(lock.file, "stagewright.lock"):
+        lock.file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(lock.file, lock.text())
+        give_to_invoker(lock.file)
 
 
 def place_of(project: Project, target: PinTarget) -> Place | None:

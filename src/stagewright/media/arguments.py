@@ -39,6 +39,10 @@ def is_serial(console: str) -> bool:
     return console.startswith(("ttyS", "ttyAMA"))
 
 
+Argument = Annotated[str, Matching(r"[^\s\"]+(?:\"[^\"\n]*\")?", 'each argument as one text: ["quiet", "loglevel=3"]')]
+"""One argument of the kernel's command line."""
+
+
 class SystemArguments(Section):
     """Kernel arguments that every system takes, whatever its initramfs."""
 
@@ -46,7 +50,7 @@ class SystemArguments(Section):
     """The kernel's consoles, such as `ttyS0,115200`; the last one becomes /dev/console."""
     quiet: bool = False
     """Print fewer kernel messages."""
-    extra: list[Annotated[str, Matching(r"[^\s\"]+(?:\"[^\"\n]*\")?", "one argument a string")]] = []
+    extra: list[Argument] = []
     """More arguments, written as they are."""
 
     @property

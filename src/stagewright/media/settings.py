@@ -19,8 +19,10 @@ from pydantic_core import PydanticCustomError
 from stagewright.kernel.choose import KernelName
 from stagewright.media.arguments import BootMode, Console, KernelArguments, is_serial
 from stagewright.media.loaders import Loader
-from stagewright.project.fields import ByValue, Matching, ProjectFile, Section
-from stagewright.root.budget import Size, parse_size
+from stagewright.project.amounts import SECONDS
+from stagewright.project.fields import ByValue, FileStem, Matching, ProjectFile, Section
+from stagewright.root.budget import Size
+from stagewright.units import parse_size
 
 VolumeId = Annotated[
     str,
@@ -43,8 +45,8 @@ class MenuSettings(Section):
 
     title: Title | None = None
     """The title in boot menus; default: the project's name and version."""
-    timeout: Annotated[int, Field(ge=0, le=3600)] = 3
-    """How long boot menus wait, in seconds."""
+    timeout: Annotated[int, Field(ge=0, le=3600), SECONDS] = 3
+    """How long boot menus wait: a number of seconds, or a text such as `"10s"`."""
 
     def title_for(self, name: str, version: str) -> str:
         """Return the title of the medium of a project with this name and version."""
@@ -63,6 +65,8 @@ class LiveSettings(MenuSettings):
 class IsoSettings(LiveSettings):
     """Settings of an ISO image."""
 
+    name: FileStem | None = Field(default=None, exclude_if=lambda name: name is None)
+    """The name of the file without `.iso`; default: the names of project and stage, architecture and version."""
     volume_id: VolumeId | None = None
     """The volume id, by which the kernel finds the medium; default: the project's name in capitals."""
     publisher: VolumeText | None = Field(default=None, exclude_if=lambda text: text is None)

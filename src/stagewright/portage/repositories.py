@@ -207,6 +207,8 @@ def similar_package_hint(package: str, repos: Iterable[Repository]) -> str:
     """
     category, _, name = package.partition("/")
     repos = list(repos)
+    if not repos:
+        return "add a repository that has it: [repos.gentoo] with git, squashfs, snapshot or path"
     found = sorted({f"{path.parent.name}/{name}" for repo in repos for path in repo.path.glob(f"*/{name}")})
     if found:
         return f"did you mean {' or '.join(map(repr, found[:3]))}?"

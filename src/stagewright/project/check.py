@@ -6,23 +6,41 @@ import contextlib
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields, circles, cycle_error
-from stagewright.project.fields import ProjectFile, Ref, Section, marked
-from stagewright.project.model import NAME, Entry, FileLocations, Project
+from stagewright.project.fields import UNKNOWN, ProjectFile, Ref, Section, marked, marked_values
+from stagewright.project.model import Entry, FileLocations, Project
+from stagewright.project.names import NAME, NAME_HINT
 from stagewright.project.source import KeyPath
 from stagewright.project.tables import Problems, Table
+from stagewright.project.wording import article
 from stagewright.untrusted import is_dir, is_file
 
 Named = Mapping[str, Mapping[str, Table]]
 
+Marked = Iterable[tuple[KeyPath, Any, str]]
+"""Values that are marked: path, marker and value."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An entry with too many errors for a model: the class of the model, and the values that are not wrong."""
+
+    name: str
+    table: str
+    model: type[Section]
+    values: Table
+
 
 def check_entries(
     entries: Mapping[str, Mapping[str, Entry]],
+    unfinished: Iterable[Unfinished],
     named: Named,
     files: FileLocations,
     problems: Problems,
@@ -36,18 +54,40 @@ def check_entries(
     edges: dict[str, set[str]] = {}
     for table in entries.values():
         for entry in table.values():
-            edges[f"{entry.table}.{entry.name}"] = _check_references(entry, entries, named, problems)
-            check_paths(entry.model, files, entry.place, missing)
+            references = marked(entry.model, Ref)
+            edges[f"{entry.table}.{entry.name}"] = _check_references(references, entry.place, entries, named, problems)
+            check_paths(marked(entry.model, ProjectFile), files, entry.place, missing)
+    for one in unfinished:
+        place, data = one.values.place, one.values.data
+        references = marked_values(one.model, data, Ref)
+        edges[f"{one.table}.{one.name}"] = _check_references(references, place, entries, named, problems)
+        check_paths(marked_values(one.model, data, ProjectFile), files, place, missing)
     _check_cycles(edges, named, problems)
+
+
+def doubtful_names(entry: Entry, project: Project) -> frozenset[str]:
+    """Return the names of settings that are left out, of an entry and of all entries that it refers to."""
+    found: frozenset[str] = frozenset()
+    seen: set[str] = set()
+    left = [entry]
+    while left:
+        one = left.pop()
+        found |= one.doubtful
+        for _, mark, value in marked(one.model, Ref):
+            tables = (project.entries.get(table, {}) for table in mark.tables)
+            other = next((table[value] for table in tables if value in table), None)
+            if other and other.node_id not in seen:
+                seen.add(other.node_id)
+                left.append(other)
+    return found
 
 
 def check_version(version: str, head: Table, problems: Problems) -> None:
     """Check that the version is valid in file names."""
     if not re.fullmatch(NAME, version):
         message = f"project.version: {version!r} is not valid in file names"
-        hint = "use letters, digits and . _ + -, starting with a letter or digit"
         place = head.place(("project", "version"))
-        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
+        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=NAME_HINT))
 
 
 def check_services(project: Project, head: Table, tables: Mapping[str, Table], problems: Problems) -> None:
@@ -88,10 +128,11 @@ def check_repos(project: Project, tables: Mapping[str, Table], problems: Problem
         if repo.path and not is_dir(path):
             continue
         for number, other in enumerate(repo.eclass_overrides):
-            if other not in repos:
+            if other not in tables:
                 message = f"eclass_overrides.{number}: repository {other!r} not found"
                 place = tables[name].place(("eclass_overrides", number))
-                problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=nearest(other, repos)))
+                hint = nearest(other, tables)
+                problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=hint))
         layout = layout_of(path)
         own = layout.get("repo-name") or _first_line(path / "profiles" / "repo_name")
         if own and own != name:
@@ -100,7 +141,7 @@ def check_repos(project: Project, tables: Mapping[str, Table], problems: Problem
             message = f"repos.{name}: the repository in {where!r} has another name ({own!r})"
             problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=f"write [repos.{own}]"))
         for master in layout.get("masters", "").split():
-            if master not in repos:
+            if master not in tables:
                 place = tables[name].place((), of_key=True)
                 message = f"repos.{name}: its master repository {master!r} is missing in the project"
                 hint = f"add [repos.{master}]"
@@ -128,7 +169,7 @@ def _check_names(named: Named, problems: Problems) -> None:
                         Reason.INVALID_VALUE,
                         f"invalid name {name!r}",
                         place=table.place((), of_key=True),
-                        hint="use letters, digits and . _ + -, starting with a letter or digit",
+                        hint=NAME_HINT,
                     )
                 )
             earlier = next((other for other in _TARGETS[: _position(table_name)] if name in named[other]), None)
@@ -144,6 +185,20 @@ def _check_names(named: Named, problems: Problems) -> None:
                 )
 
 
+_MOST_NAMES = 12
+"""Most names that a hint lists."""
+
+
+def _of_yield(mark: Ref, entries: Mapping[str, Mapping[str, Entry]]) -> str:
+    """Return the hint with the entries that make what a reference needs."""
+    tables = [entries.get(table, {}) for table in mark.tables]
+    fitting = [name for table in tables for name, entry in table.items() if entry.model_yields is mark.yields]
+    if not fitting:
+        kinds = "livecd-stage3 or diskimage-stage2" if mark.yields is Yields.ARTIFACT else "stage4"
+        return f"add a stage of a kind such as {kinds}"
+    return f"name one of {', '.join(fitting)}" if len(fitting) <= _MOST_NAMES else "name another stage"
+
+
 _TARGETS = ("seeds", "stages", "tests", "releases")
 """Tables whose names are targets of commands. Their names must differ from each other."""
 
@@ -153,37 +208,45 @@ def _position(table: str) -> int:
 
 
 def _check_references(
-    entry: Entry, entries: Mapping[str, Mapping[str, Entry]], named: Named, problems: Problems
+    references: Marked,
+    place: Callable[[KeyPath], Place],
+    entries: Mapping[str, Mapping[str, Entry]],
+    named: Named,
+    problems: Problems,
 ) -> set[str]:
+    """Return the entries that an entry refers to, as TABLE.NAME, and append an error for each that is missing."""
     found = set()
-    for path, mark, value in marked(entry.model, Ref):
+    for path, mark, value in references:
+        if value == UNKNOWN:
+            continue
         table = next((table for table in mark.tables if value in named[table]), None)
         if table:
             found.add(f"{table}.{value}")
             target = entries.get(table, {}).get(value)
             if target and mark.yields and getattr(target.model, "yields", mark.yields) is not mark.yields:
-                wanted = "files" if mark.yields is Yields.ARTIFACT else "a root"
-                made = "a root" if mark.yields is Yields.ARTIFACT else "files"
-                message = f"{'.'.join(map(str, path))}: {value!r} must yield {wanted} ({target.kind} yields {made})"
-                hint = f"name a stage that yields {wanted}"
-                problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=entry.place(path), hint=hint))
+                wanted, made = ("files, such as an image", "a root")
+                if mark.yields is Yields.LAYER:
+                    wanted, made = ("a root", "files")
+                message = f"{'.'.join(map(str, path))}: must name a stage that makes {wanted} ({value!r} makes {made})"
+                hint = _of_yield(mark, entries)
+                problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place(path), hint=hint))
             continue
         known = [name for table in mark.tables for name in named[table]]
         what = " or ".join(table[:-1] for table in mark.tables).replace("repo", "repository")
-        problems.append(
-            StagewrightError(
-                Reason.UNKNOWN_NAME,
-                f"{'.'.join(map(str, path))}: {what} {value!r} not found",
-                place=entry.place(path),
-                hint=nearest(value, known),
-            )
-        )
+        message, hint = f"{'.'.join(map(str, path))}: {what} {value!r} not found", nearest(value, known)
+        other = next((table for table in _TARGETS if value in named[table]), None)
+        if other:
+            message = f"{'.'.join(map(str, path))}: must name {article(what)} ({value!r} is {article(other[:-1])})"
+            hint = f"name one of {', '.join(known)}" if 0 < len(known) <= _MOST_NAMES else f"name {article(what)}"
+        if not known:
+            hint = f"add {article(what)}" if other else f"add [{mark.tables[0]}.{value}]"
+        problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place(path), hint=hint))
     return found
 
 
-def check_paths(model: Section, files: FileLocations, place: Callable[[KeyPath], Place], problems: Problems) -> None:
-    """Check that the files and folders that a model names exist and have the required type."""
-    for path, mark, value in marked(model, ProjectFile):
+def check_paths(paths: Marked, files: FileLocations, place: Callable[[KeyPath], Place], problems: Problems) -> None:
+    """Check that files and folders of the project exist and have the required type."""
+    for path, mark, value in paths:
         target = files.path(value)
         if Path(value).is_absolute() or ".." in Path(value).parts:
             problem, hint = "is outside of the project", "copy or link it into the project"

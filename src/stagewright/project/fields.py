@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, core_schema
 
 from stagewright.graph.given import Given, NotInKey, markers
 from stagewright.graph.node import Yields
+from stagewright.project.names import NAME
 from stagewright.project.source import KeyPath
 
 
@@ -24,9 +34,42 @@ class Section(Given):
     """Base of every model that is read from a project file. Unknown keys and values of another type are errors.
 
     Strict mode rejects a text if the type is an enumeration: write this field as ``Annotated[AnEnum, ByValue()]``.
+    Every field for a list of texts accepts one text in place of a list with one item.
     """
 
     model_config = ConfigDict(strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_text_is_a_list(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        texts = {name: data[name] for name in text_lists(cls) if isinstance(data.get(name), str)}
+        return {**data, **{name: [text] for name, text in texts.items()}} if texts else data
+
+
+@functools.cache
+def text_lists(model: type[BaseModel]) -> frozenset[str]:
+    """Return the keys of a model whose value is a list of texts, and cannot be a text or a table."""
+    fields = model.model_fields.items()
+    return frozenset(info.alias or name for name, info in fields if _is_text_list(info.annotation))
+
+
+def _is_text_list(annotation: Any) -> bool:
+    arguments = [one for one in getattr(annotation, "__args__", ()) if one is not type(None)]
+    if get_origin(annotation) in (Union, UnionType):
+        return all(map(_is_text_list, arguments))
+    if get_origin(annotation) is Annotated:
+        return _is_text_list(arguments[0])
+    return get_origin(annotation) is list and _is_text(arguments[0])
+
+
+def _is_text(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        return _is_text(annotation.__args__[0])
+    if get_origin(annotation) is Literal:
+        return all(isinstance(word, str) for word in annotation.__args__)
+    return isinstance(annotation, type) and issubclass(annotation, str)
 
 
 def section_of(annotation: Any) -> type[Section] | None:
@@ -57,11 +100,21 @@ class NodeRef(Ref, NotInKey):
     """Marks a value that names a stage or seed. The node of that entry becomes an input."""
 
 
+UNKNOWN = "?"
+"""Stands for the name in a required reference that is missing or invalid. No entry has this name."""
+
+
 @dataclass(frozen=True)
 class ProjectFile:
     """Marker of a path of a file or folder, relative to the project."""
 
     folder: bool | None = None  # True: must be a folder, False: must be a file, None: either
+    inline: str = ""
+    """Pattern of texts that are the content of the file, in place of its path."""
+
+    def is_inline(self, value: str) -> bool:
+        """Return True if a text is the content, and no path."""
+        return bool(self.inline and re.search(self.inline, value))
 
 
 @dataclass(frozen=True)
@@ -75,6 +128,8 @@ class Matching:
 
     pattern: str
     what: str
+    corrected: Callable[[str], str] | None = None
+    """Returns the correct spelling of an invalid text, or ""."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
@@ -87,7 +142,9 @@ class Matching:
     def _check(self, value: str) -> str:
         if re.fullmatch(self.pattern, value, re.ASCII):
             return value
-        facts = {"value": repr(value), "hint": f"write {self.what}"}
+        correct = self.corrected(value) if self.corrected else ""
+        hint = f'write "{correct}", or {self.what}' if correct and correct != value else f"write {self.what}"
+        facts = {"value": f'"{value}"', "hint": hint}
         raise PydanticCustomError("matching", "invalid value {value}", facts)
 
 
@@ -129,7 +186,7 @@ def package_of(atom: str) -> str | None:
 
 def _atom_hint(value: str) -> str:
     if re.search(r"\s", value):
-        return "remove the space, or write several atoms"
+        return 'write each package as one text, without spaces: ["app-misc/a", "app-misc/b"]'
     if "/" not in value:
         return "the category is missing: write category/package"
     if value.count("[") != value.count("]"):
@@ -181,6 +238,10 @@ SecretPath = Annotated[str, Matching(r"(/|~/).+", "an absolute path outside of t
 Minutes = Annotated[float, Field(gt=0)]
 
 
+FileStem = Annotated[str, Field(pattern=NAME)]
+"""The name of a file that a stage makes, without its suffix."""
+
+
 def marked(model: BaseModel, marker: type) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
     """Yield the path, marker and value of each value whose type has a marker, also in lists and nested sections."""
     for name, marks in _marked_fields(type(model), marker):
@@ -188,10 +249,43 @@ def marked(model: BaseModel, marker: type) -> Iterator[tuple[tuple[str | int, ..
         for path, section in _sections(value):
             yield from (((name, *path, *rest), mark, item) for rest, mark, item in marked(section, marker))
         for mark in marks:
-            if isinstance(value, str):
-                yield (name,), mark, value
-            elif isinstance(value, (list, tuple)):
-                yield from (((name, *rest), mark, item) for rest, item in _items(value))
+            items = (
+                [((), value)] if isinstance(value, str) else _items(value) if isinstance(value, (list, tuple)) else ()
+            )
+            yield from (((name, *rest), mark, item) for rest, item in items if not _is_inline(mark, item))
+
+
+def marked_values(model: type[BaseModel], data: Mapping[str, Any], marker: type) -> Iterator[tuple[KeyPath, Any, str]]:
+    """Yield the path, marker and value of each text of a table whose type in the model has a marker.
+
+    The table need not be valid: values of another type are skipped.
+    """
+    for name, marks in _marked_fields(model, marker):
+        info = model.model_fields[name]
+        key = info.alias or name
+        value, section = data.get(key), section_of(info.annotation)
+        for path, table in _tables(value, section) if section else ():
+            found = marked_values(section, table, marker) if section else ()
+            yield from (((key, *path, *rest), mark, text) for rest, mark, text in found)
+        for mark in marks:
+            items = _items(value) if isinstance(value, list) else [((), value)]
+            texts = [(rest, item) for rest, item in items if isinstance(item, str) and not _is_inline(mark, item)]
+            yield from (((key, *rest), mark, item) for rest, item in texts)
+
+
+def _tables(value: Any, section: type[Section]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """Yield the path of each table for a section in a value: the value itself, or inside a list or mapping."""
+    items: list[tuple[KeyPath, Any]] = []
+    if isinstance(value, list):
+        items = [((number,), item) for number, item in enumerate(value)]
+    elif isinstance(value, dict):
+        known = {info.alias or name for name, info in section.model_fields.items()}
+        items = [((), value)] if known & value.keys() else [((name,), item) for name, item in value.items()]
+    yield from ((path, item) for path, item in items if isinstance(item, dict))
+
+
+def _is_inline(mark: Any, value: Any) -> bool:
+    return isinstance(mark, ProjectFile) and isinstance(value, str) and mark.is_inline(value)
 
 
 def _items(value: Any) -> Iterator[tuple[KeyPath, Any]]:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.fields import Matching, Section
+from stagewright.units import duration_hint, parse_duration, parse_size, size_hint
 
 TIMEOUT = "3d"
 """Default of ``timeout``: long enough for a desktop that an emulator compiles, short enough to end a hang."""
@@ -21,12 +22,12 @@ TIMEOUT = "3d"
 PROCESSES = 16384
 """Default of ``processes``: many for a compilation with 100 jobs, few for a kernel (its ``pid_max`` is 32768)."""
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-Duration = Annotated[str, Matching(r"[1-9][0-9]{0,6}[smhd]", "a number with s, m, h or d, like 90m or 12h")]
+Duration = Annotated[
+    str, Matching(r"[1-9][0-9]{0,6}[smhd]", "a number with s, m, h or d, like 90m or 12h", duration_hint)
+]
 """A time in seconds, minutes, hours or days."""
 
-Amount = Annotated[str, Matching(r"[1-9][0-9]{0,6}[MGT]", "a number with M, G or T, like 512M or 16G")]
+Amount = Annotated[str, Matching(r"[1-9][0-9]{0,6}[MGT]", "a number with M, G or T, like 512M or 16G", size_hint)]
 """A number of bytes in MiB, GiB or TiB."""
 
 
@@ -51,9 +52,9 @@ class NodeLimits(Section):
         memory, disk, processes = first("memory"), first("disk"), first("processes")
         return Limits(
             timeout=first("timeout") or TIMEOUT,
-            memory=number_of(memory) if memory else None,
+            memory=parse_size(memory) if memory else None,
             processes=int(processes or PROCESSES),
-            disk=number_of(disk) if disk else None,
+            disk=parse_size(disk) if disk else None,
         )
 
 
@@ -69,7 +70,7 @@ class Limits:
     @property
     def seconds(self) -> int:
         """The time limit in seconds."""
-        return number_of(self.timeout)
+        return int(parse_duration(self.timeout))
 
 
 def parse_limits(words: Sequence[str]) -> NodeLimits:
@@ -88,8 +89,3 @@ def parse_limits(words: Sequence[str]) -> NodeLimits:
 def shown(size: int) -> str:
     """Return a number of bytes for people."""
     return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size >> 20} MiB"
-
-
-def number_of(text: str) -> int:
-    """Return the seconds of a :data:`Duration`, or the bytes of an :data:`Amount`."""
-    return int(text[:-1]) * _UNITS[text[-1]]

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import datetime
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
 from stagewright.project import overrides
 from stagewright.project.binhost import Binhost
 from stagewright.project.channels import Channel
-from stagewright.project.check import check_entries, check_paths, check_repos, check_services, check_version
-from stagewright.project.fields import Section, section_of
+from stagewright.project.check import (
+    Unfinished,
+    check_entries,
+    check_paths,
+    check_repos,
+    check_services,
+    check_version,
+    doubtful_names,
+)
+from stagewright.project.fields import UNKNOWN, ProjectFile, Section, marked_values
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Lock
 from stagewright.project.matrix import expand
@@ -35,14 +40,26 @@ from stagewright.project.model import (
     Project,
     ProjectInfo,
     Repo,
-    TopLevelTables,
     epoch_of,
 )
+from stagewright.project.other_words import OfKind
 from stagewright.project.overrides import Overrides
 from stagewright.project.source import Source, read
-from stagewright.project.tables import NAMED, Problems, Table, TextBudget, read_tables, resolve_extends, substitute
+from stagewright.project.tables import (
+    NAMED,
+    NO_VARIABLE,
+    Problems,
+    Table,
+    TextBudget,
+    read_tables,
+    resolve_extends,
+    substitute,
+)
 from stagewright.project.tarballs import add_tarballs
+from stagewright.project.top_level import TopLevelTables
 from stagewright.project.unreproducible import Unreproducible
+from stagewright.project.validate import mentions, validate
+from stagewright.project.wording import describe_value, nearest_word
 from stagewright.untrusted import is_utf8
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
@@ -125,15 +142,19 @@ def project_from_tables(
     epoch = epoch_of(info.source_date_epoch) if info and info.source_date_epoch is not None else pins.epoch
     budget = TextBudget()
     variables = _variables(head, info, epoch, problems, budget)
-    if info:
-        info = info.model_copy(update={"version": variables["version"]})
+    info = (info or ProjectInfo.model_validate({"name": "project"})).model_copy(
+        update={"version": variables["version"]}
+    )
     _resolve(named, variables, problems, budget)
     sections = _named_sections(named, files, problems, missing)
-    entries = {name: _entries(name, named[name], models, problems) for name, models in kinds.items() if name in named}
+    unfinished: list[Unfinished] = []
+    entries = {
+        name: _entries(name, named[name], models, problems, unfinished)
+        for name, models in kinds.items()
+        if name in named
+    }
     tables = _plain_tables(head, variables, problems)
-    check_entries(entries, named, files, problems, missing)
-    if info is None:
-        raise ProblemsError(_unique(problems))
+    check_entries(entries, unfinished, named, files, problems, missing)
     project = Project(
         files,
         info,
@@ -155,8 +176,10 @@ def _named_sections(
     named: dict[str, dict[str, Table]], files: FileLocations, problems: Problems, missing: Problems
 ) -> dict[str, Any]:
     """Return the sections of a project that describe no nodes, by the name of their field."""
+    repos = _sections(Repo, named["repos"], "repository", files, problems, missing)
+    unknown = Repo(path=UNKNOWN)  # without a folder, packages are not looked up
     return {
-        "repos": _sections(Repo, named["repos"], "repository", files, problems, missing),
+        "repos": {name: repos.get(name, unknown) for name in named["repos"]},
         "binhosts": _sections(Binhost, named["binhosts"], "binhost", files, problems, missing),
         "channels": _sections(Channel, named["channels"], "channel", files, problems, missing),
         "unreproducible": _sections(Unreproducible, named["unreproducible"], "difference", files, problems, missing),
@@ -178,7 +201,9 @@ def _check_project(project: Project, head: Table, named: dict[str, dict[str, Tab
     check_services(project, head, named["binhosts"], problems)
     for entry in project.all_entries():
         if isinstance(entry.model, Checked):
-            problems.extend(error.at(entry.place(path)) for path, error in entry.model.check(project))
+            doubtful = doubtful_names(entry, project)
+            errors = [error.at(entry.place(path)) for path, error in entry.model.check(project)]
+            problems.extend(error for error in errors if not mentions(error, doubtful))
     if problems:
         raise ProblemsError(_unique(problems))
 
@@ -203,6 +228,9 @@ def _check_format(main: Source) -> None:
         return
     message = "`format` is missing" if found is None else f"format {found!r} is not supported"
     hint = f"write `format = {FORMAT}` at the top"
+    if isinstance(found, int) and found > FORMAT and not isinstance(found, bool):
+        message = f"format {found} is newer than this Stagewright, which reads format {FORMAT}"
+        hint = "install a newer Stagewright"
     raise StagewrightError(Reason.FORMAT, message, place=main.place(("format",)), hint=hint)
 
 
@@ -218,7 +246,7 @@ def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
             StagewrightError(Reason.MISSING_KEY, "[project] is missing", place=head.place(("project",)), hint=hint)
         )
         return None
-    return _validate(ProjectInfo, head.subtable("project"), "project", problems)
+    return validate(ProjectInfo, head.subtable("project"), "project", problems).model
 
 
 def _repo_place(repo: Repo, table: Table) -> Place:
@@ -230,7 +258,7 @@ def _repo_place(repo: Repo, table: Table) -> Place:
 def _plain_table(
     model: type[Model], name: str, example: str, head: Table, variables: Mapping[str, str], problems: Problems
 ) -> Model:
-    """Return a table of the project that contains values only, such as ``example``; its defaults if it is invalid."""
+    """Return a table of the project that contains values only, like ``example``; its defaults if it is invalid."""
     given = head.data.get(name, {})
     table = head.subtable(name)
     if not isinstance(given, dict):
@@ -238,7 +266,7 @@ def _plain_table(
         problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=head.place((name,)), hint=hint))
         return model()
     table.data = substitute(given, variables, table, (), problems)
-    return _validate(model, table, f"{name} table", problems) or model()
+    return validate(model, table, f"table [{name}]", problems).model or model()
 
 
 def _variables(
@@ -251,8 +279,9 @@ def _variables(
     for key, value in own.items() if isinstance(own, dict) else [("variables", own)]:
         place = head.place(("variables", key))
         if not isinstance(value, str):
-            message = f"{key!r} must be a {'string' if isinstance(own, dict) else 'table'}"
-            hint = 'write [variables] with name = "value"'
+            wanted = "text" if isinstance(own, dict) else "table"
+            message = f"{key}: must be a {wanted} (found {describe_value(value)})"
+            hint = f'write [variables] with {key if isinstance(own, dict) else "name"} = "value"'
             problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
         elif key in builtin:
             message, hint = f"variable {key!r} is built in and cannot be set", "choose another name"
@@ -278,15 +307,21 @@ def _sections(
     """Return the valid entries of a table that has no kinds."""
     found = {}
     for name, table in tables.items():
-        if section := _validate(model, table, label, problems):
-            check_paths(section, files, table.place, missing)
-            found[name] = section
+        validated = validate(model, table, label, problems)
+        check_paths(marked_values(model, validated.rest.data, ProjectFile), files, validated.rest.place, missing)
+        if validated.model:
+            found[name] = validated.model
     return found
 
 
 def _entries(
-    table_name: str, tables: Mapping[str, Table], kinds: Mapping[str, type[Section]], problems: Problems
+    table_name: str,
+    tables: Mapping[str, Table],
+    kinds: Mapping[str, type[Section]],
+    problems: Problems,
+    unfinished: list[Unfinished],
 ) -> dict[str, Entry]:
+    """Return the entries of a table. Entries with too many errors for a model are appended to ``unfinished``."""
     entries = {}
     for name, table in tables.items():
         kind = _kind(table_name, name, table, kinds, problems)
@@ -294,9 +329,13 @@ def _entries(
             continue
         data = {key: value for key, value in table.data.items() if not (table_name == "stages" and key == "kind")}
         label = f"{kind} stage" if table_name == "stages" else table_name[:-1]
-        model = _validate(kinds[kind], Table(data, table.places, table.keys), label, problems)
-        if model:
-            entries[name] = Entry(name, table_name, kind, model, {**table.keys, **table.places})
+        others = {other: model for other, model in kinds.items() if other != kind and table_name == "stages"}
+        found = validate(kinds[kind], Table(data, table.places, table.keys), label, problems, OfKind(kind, others))
+        places = {**found.rest.keys, **found.rest.places}
+        if found.model:
+            entries[name] = Entry(name, table_name, kind, found.model, places, found.doubtful)
+        else:
+            unfinished.append(Unfinished(name, table_name, kinds[kind], found.rest))
     return entries
 
 
@@ -311,7 +350,7 @@ def _kind(
             return found[0]
         known, given = ", ".join(sorted(kinds)), " and ".join(sorted(found)) or "none"
         message = f"{table_name[:-1]} {name} needs exactly one of the keys {known} (found {given})"
-        near = {key: nearest(key, kinds) for key in table.data}
+        near = {key: nearest_word(key, list(kinds)) for key in table.data}
         key = next((key for key, hint in near.items() if hint.startswith("did")), None) if not found else None
         place = table.place((key,) if key else (), of_key=True)
         hint = near[key] if key else f"write exactly one of them: it is the kind of the {table_name[:-1]}"
@@ -329,63 +368,6 @@ def _kind(
     return None
 
 
-def _validate(model: type[Model], table: Table, label: str, problems: Problems) -> Model | None:
-    try:
-        return model.model_validate(table.data)
-    except ValidationError as error:
-        problems.extend(_problem(model, table, label, dict(detail)) for detail in error.errors())
-        return None
-
-
-def _problem(model: type[Section], table: Table, label: str, detail: dict[str, Any]) -> StagewrightError:
-    at = (detail.get("ctx") or {}).get("at")  # the key (dotted), in errors of a check of the whole model
-    inner = [int(step) if step.isdigit() else step for step in str(at).split(".")] if at else []
-    path = (*(step for step in detail["loc"] if step != "[key]"), *inner)
-    name = ".".join(str(step) for step in path)
-    if detail["type"] == "extra_forbidden":
-        place = table.place(path, of_key=True)
-        hint = nearest(str(path[-1]), _keys(model, path[:-1]))
-        return StagewrightError(Reason.UNKNOWN_KEY, f"unknown key {name!r} for a {label}", place=place, hint=hint)
-    if detail["type"] == "missing":
-        place = table.place(path[:-1], of_key=True)
-        return StagewrightError(
-            Reason.MISSING_KEY, f"a {label} needs {name!r}", place=place, hint=f"add {path[-1]} = ..."
-        )
-    place = table.place(path)
-    reason = _REASONS.get(detail["type"], Reason.INVALID_VALUE)
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    hint = str((detail.get("ctx") or {}).get("hint", "")) or _HINTS.get(
-        re.sub("_(type|parsing|attributes_type|from_float)$", "", detail["type"]), ""
-    )
-    return StagewrightError(reason, f"{name}: {message}" if name and not at else message, place=place, hint=hint)
-
-
-_REASONS = {"bad_atom": Reason.BAD_ATOM, "no_origin": Reason.MISSING_KEY}
-"""Reasons of errors from our own checks, by their error type."""
-
-_HINTS = {
-    "string": 'write a text in quotes: "text"',
-    "list": 'write a list: ["one", "two"]',
-    "dict": 'write a table: { name = "value" }',
-    "model": 'write a table: { name = "value" }',
-    "int": "write a number without quotes",
-    "float": "write a number without quotes",
-    "bool": "write true or false, without quotes",
-}
-"""Hints by the type that pydantic expected."""
-
-
-def _keys(model: type[Section], path: tuple[str | int, ...]) -> list[str]:
-    """Return the valid keys of the section at a path."""
-    current: type[Section] = model
-    for step in path:
-        if isinstance(step, int) or step not in current.model_fields:
-            continue
-        current = section_of(current.model_fields[step].annotation) or current
-    return [info.alias or name for name, info in current.model_fields.items()]
-
-
 def _unique(problems: Problems) -> Problems:
     """Remove repeated errors: a wrong value is reported again for each stage that inherits it.
 
@@ -394,6 +376,9 @@ def _unique(problems: Problems) -> Problems:
     """
     several = (Reason.MISSING_KEY, Reason.UNKNOWN_NAME)
     seen: dict[tuple[Place | None, Reason, str], StagewrightError] = {}
+    unknown = {problem.place for problem in problems if problem.message.startswith(NO_VARIABLE)}
     for problem in problems:
+        if problem.place in unknown and not problem.message.startswith(NO_VARIABLE):
+            continue  # the value has a variable without a value
         seen.setdefault((problem.place, problem.reason, problem.message if problem.reason in several else ""), problem)
     return list(seen.values())

@@ -14,32 +14,42 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from stagewright.arch import host_machine
+from stagewright.arch import Arch, host_machine
 from stagewright.errors import Place, StagewrightError
+from stagewright.graph.node import Yields
 from stagewright.project.binhost import Binhost
 from stagewright.project.channels import Channel
 from stagewright.project.fields import WEB, FilePath, FolderPath, Matching, RepoRef, Section
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
+from stagewright.project.names import NAME
 from stagewright.project.overrides import Override
 from stagewright.project.source import KeyPath, nearest_place
 from stagewright.project.unreproducible import Unreproducible
+from stagewright.project.wording import nearest_word
 
 FORMAT = 1
 """Format of the project files that this version reads (docs/format-changelog.md)."""
 
 FILE_NAME = "stagewright.toml"
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-"""Pattern of the names of stages, seeds, tests and repositories: file names that need no quoting in a shell."""
-
 
 def _check_epoch(value: Any) -> Any:
+    if isinstance(value, str):
+        facts = {"value": f'the text "{value}"', "hint": "write it without quotes: 2026-11-20"}
+        raise PydanticCustomError("epoch", "must be a date (found {value})", facts)
     fits = isinstance(value, (int, datetime.date)) and not isinstance(value, bool)
     if fits and 0 <= epoch_of(value) <= LAST_EPOCH:
         return value
     facts = {"hint": "write a date like 2026-11-20, or seconds since 1970"}
     raise PydanticCustomError("epoch", "the date must be between 1970 and 9999", facts)
+
+
+def _check_arch(value: str) -> str:
+    if value in list(Arch):
+        return value
+    facts = {"value": f'"{value}"', "hint": nearest_word(value, list(Arch))}
+    raise PydanticCustomError("arch", "unknown architecture {value}", facts)
 
 
 _VERSION = Matching(r"[^\x00-\x20\x7f\"'\\$`/]{1,64}", "at most 64 characters without spaces, quotes and \\ $ /")
@@ -50,8 +60,10 @@ class ProjectInfo(Section):
     """``[project]``: name, version and architecture of the project, shared by all stages."""
 
     name: Annotated[str, Field(pattern=NAME)]
+    """The name of the project, a part of file names."""
     version: Annotated[str, _VERSION] = "{date}"
-    arch: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", default_factory=lambda: host_machine().arch.value)]
+    """The version of the results, a part of file names; default: the date of the time stamp."""
+    arch: Annotated[str, AfterValidator(_check_arch), Field(default_factory=lambda: host_machine().arch.value)]
     """Gentoo's keyword of the architecture, for file names. Default: this computer's. A seed's `arch` overrides it."""
     source_date_epoch: Annotated[int | datetime.date | datetime.datetime | None, BeforeValidator(_check_epoch)] = None
     """The time stamp of all results. Default: the time when ``stagewright.lock`` was first written."""
@@ -120,7 +132,9 @@ class Repo(Section):
     manifests: bool = False
     """Check the tree against its own signed Manifests (GLEP 74) with gemato before it is used."""
     main: bool = False
+    """Make this repository Portage's main repository; default: the first one."""
     priority: int = 0
+    """The priority of the repository, as in repos.conf of portage(5)."""
     eclass_overrides: list[RepoRef] = []
     """Repositories whose eclasses replace those of this one. The last one has priority (portage(5))."""
 
@@ -205,22 +219,6 @@ class FetchTable(Section):
     """Services of this machine that fetch steps need, such as a mirror: IP address and port, like `127.0.0.1:8080`."""
 
 
-class TopLevelTables(Section):
-    """The tables that belong to no kind, as one model for the JSON schema."""
-
-    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
-    project: ProjectInfo
-    include: list[str] = []
-    variables: dict[str, str] = {}
-    repos: dict[str, Repo] = {}
-    binhosts: dict[str, Binhost] = {}
-    channels: dict[str, Channel] = {}
-    unreproducible: dict[str, Unreproducible] = {}
-    distfiles: DistfilesTable = DistfilesTable()
-    fetch: FetchTable = FetchTable()
-    limits: NodeLimits = NodeLimits()
-
-
 _PREFIXES = {"seeds": "seed:", "tests": "test:", "releases": "release:"}
 """Prefixes of node ids by table. The node id of a stage is its name."""
 
@@ -239,11 +237,18 @@ class Entry:
     kind: str
     model: Section
     places: Mapping[KeyPath, Place] = field(default_factory=dict)
+    doubtful: frozenset[str] = frozenset()
+    """Names of settings that are left out because they are wrong. The project then has errors."""
 
     @property
     def node_id(self) -> str:
         """Id of the node that makes this entry."""
         return node_id(self.table, self.name)
+
+    @property
+    def model_yields(self) -> Yields | None:
+        """The result of the entry: a root or files; None if its kind does not say it."""
+        return getattr(self.model, "yields", None)
 
     def place(self, path: KeyPath = ()) -> Place:
         """Return the place of a value of this entry, or of the nearest enclosing table."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.project.syntax import explain
 from stagewright.untrusted import read_regular
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def read(file: Path) -> Source:
             Reason.SYNTAX, "values are nested too deeply", place=Place(file, 1), hint="remove levels of nesting"
         ) from error
     except ValueError as error:  # a number with thousands of digits
-        raise StagewrightError(Reason.SYNTAX, str(error), place=Place(file, 1), hint="write a shorter value") from error
+        message, hint = "a number has too many digits", "write a shorter value"
+        raise StagewrightError(Reason.SYNTAX, message, place=Place(file, 1), hint=hint) from error
     return source
 
 
@@ -116,12 +118,21 @@ def _syntax_error(file: Path, text: str, message: str) -> StagewrightError:
     lines = text.split("\n")
     line, column = (int(found[1]), int(found[2])) if found and found[1] else (len(lines), len(lines[-1]) + 1)
     prose = message[: found.start()] if found else message
-    prose = prose[:1].lower() + prose[1:]
-    if "overwrite" in prose or "declare" in prose:
-        hint, reason = "rename or remove one of the two definitions", Reason.DUPLICATE_NAME
-    else:
-        hint, reason = "see toml.io/en/v1.0.0 for the syntax", Reason.SYNTAX
-    return StagewrightError(reason, prose, place=Place(file, line, column), hint=hint)
+    reason, what, hint = explain(prose, lines[line - 1], column, _first(file, text, line))
+    return StagewrightError(reason, what, place=Place(file, line, column), hint=hint)
+
+
+def _first(file: Path, text: str, line: int) -> str:
+    """Return where the last key or table of a line is defined first, as " (first at PLACE)", or ""."""
+    columns, content = _Columns(text.encode()), text.encode()
+    first: dict[KeyPath, Place] = {}
+    again = ""
+    for path, key, _ in _positions(content):
+        place = columns.place(file, key)
+        if place.line == line and path in first:
+            again = f" (first at {first[path]})"
+        first.setdefault(path, place)
+    return again
 
 
 class _Columns:

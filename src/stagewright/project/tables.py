@@ -18,6 +18,9 @@ NAMED = ("repos", "binhosts", "channels", "unreproducible", "templates", "seeds"
 INHERITED = "..."
 """In a list of a stage that extends another: replaced by the items of the other's list."""
 
+NO_VARIABLE = "variable "
+"""Start of the message for a variable that does not exist. Other errors of the same value are its consequences."""
+
 _VARIABLE = re.compile(r"\{\{|\}\}|(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -281,7 +284,7 @@ def substitute(
             return match[0][0]
         if match[1] not in variables:
             hint = f"{nearest(match[1], variables)}; write {{{{ for a literal brace"
-            message = f"variable {match[1]!r} not found"
+            message = f"{NO_VARIABLE}{match[1]!r} not found"
             problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=table.place(path), hint=hint))
         found = variables.get(match[1], match[0])
         budget.spend(len(found), table.place(path))

@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.project.model import NAME
+from stagewright.project.names import NAME
 from stagewright.release.bill import Bill, Image
 from stagewright.release.package_changes import match_packages
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.project.model import NAME
+from stagewright.project.names import NAME
 from stagewright.untrusted import number
 
 _COMMENT = re.compile(r"# (?P<name>ts|release|version|sha256sums|expires)=(?P<value>\S+)")

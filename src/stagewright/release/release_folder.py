@@ -34,7 +34,7 @@ from types import MappingProxyType
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.project.model import NAME
+from stagewright.project.names import NAME
 from stagewright.release.artifact_digests import LISTED, FileDigests, digest_artifact
 from stagewright.store.links import link
 from stagewright.trees import files_below, walk_tree

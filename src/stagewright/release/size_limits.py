@@ -8,8 +8,8 @@ from pathlib import Path
 from stagewright.errors import Reason, StagewrightError
 from stagewright.release.manifest import SUFFIX, read_manifest
 from stagewright.release.notes import NotedArtifact, growth_by_package
-from stagewright.root.budget import parse_size
 from stagewright.trees import files_below
+from stagewright.units import parse_size
 
 SHOWN = 10
 """The largest number of packages, and of files, that an error lists."""

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from stagewright.graph.given import SecretInKey
-from stagewright.project.fields import FilePath, Matching, Section
+from stagewright.project.fields import Matching, ProjectFile, Section
 from stagewright.root.passwd import Tables, identifier
 from stagewright.root.requirements import MissingRequirement
 from stagewright.untrusted import read_root_text
@@ -41,6 +41,26 @@ def _check_password(value: str) -> str:
 
 Password = Annotated[str, AfterValidator(_check_password), SecretInKey(frozenset(_WORDS))]
 """A crypt(5) hash ($y$, $gy$, $7$, $2b$, $6$, $5$), or `locked`, or `empty`."""
+
+PUBLIC_KEY = re.compile(
+    r"(?:^|\s)(?:sk-)?(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-nistp\d+)(?:@openssh\.com)? AAAA[0-9A-Za-z+/]+=*"
+)
+"""A public key of ssh(1), which options may precede."""
+
+
+def _check_public_key(value: str) -> str:
+    """Return a public key or a path. The error does not show a private key."""
+    if "PRIVATE KEY" in value:
+        facts = {"hint": "write the public key: the line in the file that ends in .pub"}
+        raise PydanticCustomError("public_key", "this is a private key", facts)
+    if re.match(r"(sk-)?(ssh-|ecdsa-)\S+\s", value) and not PUBLIC_KEY.search(value):
+        facts = {"hint": "copy the whole line of the file that ends in .pub"}
+        raise PydanticCustomError("public_key", "not a complete public key", facts)
+    return value
+
+
+PublicKeys = Annotated[str, AfterValidator(_check_public_key), ProjectFile(folder=False, inline=PUBLIC_KEY.pattern)]
+"""A public SSH key, such as ``ssh-ed25519 AAAA... larry``, or the path of a file with public keys."""
 
 AccountName = Annotated[str, Matching(r"[a-z_][a-z0-9_-]{0,30}\$?", "lower-case letters, digits, _ and -")]
 """The name of a user or a group, as useradd(8) accepts it."""
@@ -79,8 +99,8 @@ class User(Section):
     password: Password | None = None
     """A crypt(5) hash; or `locked` (default for new users), or `empty` for live systems. Never plain text.
     Images of the root contain the hash: a reader of an image can try passwords."""
-    authorized_keys: list[FilePath] = []
-    """Files with public SSH keys, added to the user's ~/.ssh/authorized_keys."""
+    authorized_keys: list[PublicKeys] = []
+    """Public SSH keys, added to the user's ~/.ssh/authorized_keys: the keys, or names of files with keys."""
     system: bool = False
     """A system user: a number below 1000, no shell, and a home only if `home` is set."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -10,21 +9,15 @@ from typing import Annotated
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.fields import Matching
 from stagewright.trees import walk_tree
+from stagewright.units import parse_size, size_hint
 
 SHOWN = 8
 """Number of packages and folders that an error lists."""
 
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-
-Size = Annotated[str, Matching(r"[0-9]+(\.[0-9]+)?[KMGT]?", "a number of bytes, or one with K, M, G or T: 500M")]
+Size = Annotated[
+    str, Matching(r"[0-9]+(\.[0-9]+)?[KMGT]?", "a number of bytes, or one with K, M, G or T: 500M", size_hint)
+]
 """A size in bytes, or with K, M, G, T for powers of 1024."""
-
-
-def parse_size(text: Size) -> int:
-    """Return a size in bytes."""
-    found = re.fullmatch(r"([0-9.]+)([KMGT]?)", text)
-    assert found
-    return int(float(found[1]) * _UNITS[found[2]])
 
 
 def measure(tree: Path) -> Counter[str]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 from pathlib import Path
 
-from stagewright.root.accounts import Accounts, Home
+from stagewright.root.accounts import PUBLIC_KEY, Accounts, Home
 from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement
 from stagewright.trees import Step, walk_tree
 from stagewright.untrusted import is_plain, read_root_text
 
 SKELETON = "/etc/skel"
-
-_KEY = re.compile(r"(?:^|\s)(?:sk-)?(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-nistp\d+)(?:@openssh\.com)? AAAA[0-9A-Za-z+/]+=*")
 
 
 def read_keys(name: str, text: str) -> tuple[tuple[str, ...], list[MissingRequirement]]:
@@ -25,9 +22,8 @@ def read_keys(name: str, text: str) -> tuple[tuple[str, ...], list[MissingRequir
     if "PRIVATE KEY" in text:
         return (), [MissingRequirement(f"{name}: contains a private key", hint)]
     lines = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
-    bad = [
-        number for number, line in enumerate(text.splitlines(), 1) if line.strip() in lines and not _KEY.search(line)
-    ]
+    numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() in lines]
+    bad = [number for number, line in numbered if not PUBLIC_KEY.search(line)]
     if bad or not lines:
         where = f"line {bad[0]} is not a public key" if bad else "contains no key"
         return (), [MissingRequirement(f"{name}: {where}", hint)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
+
+from stagewright.errors import Reason, StagewrightError
 
 FULL = 8 << 20
 """Free space in bytes below which a file system counts as full when a build fails."""
@@ -13,6 +16,18 @@ FULL = 8 << 20
 def is_full(path: Path) -> bool:
     """Return True if the file system of a folder is full."""
     return shutil.disk_usage(path).free < FULL
+
+
+def cannot_open(error: OSError, store: Path) -> StagewrightError | None:
+    """Return the error for a store whose disk is full, or whose path has a file in the way; None for others."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message, hint = f"the disk of the store {store} is full", "free space there, or use --store FOLDER"
+        return StagewrightError(Reason.DISK_FULL, message, hint=hint)
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        found = next((one for one in (store, *store.parents) if one.exists() and not one.is_dir()), store)
+        message = f"the store {store} is not a folder (found a file at {found})"
+        return StagewrightError(Reason.STORE_FAILED, message, hint="use --store FOLDER")
+    return None
 
 
 def default_store() -> Path:

@@ -63,6 +63,7 @@ from stagewright.store.durable import sync_folder, write_atomically
 from stagewright.store.locks import locked
 from stagewright.store.meta import Meta
 from stagewright.store.names import failed_lock, file_name
+from stagewright.store.place import cannot_open
 from stagewright.trees import remove_tree
 from stagewright.untrusted import is_utf8
 
@@ -101,6 +102,8 @@ class Store:
         try:
             self._open()
         except OSError as error:
+            if problem := cannot_open(error, self.path):
+                raise problem from error
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             raise StagewrightError(

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.errors import StagewrightError
 from stagewright.graph.given import SecretInKey
+from stagewright.project.amounts import SECONDS
 from stagewright.project.fields import Matching, ProjectFile, Section
 from stagewright.testing.guest import Guest
 from stagewright.testing.host_checks import Url
@@ -135,8 +136,8 @@ class Step(Section):
     """A regular expression for the output of `run` or `ssh`, or the answer of `http`."""
     until: bool = False
     """Repeat the command of `run` each second until it succeeds."""
-    timeout: Annotated[float, Field(gt=0)] | None = None
-    """The limit of the step in seconds; default: what is left of the limit of the test."""
+    timeout: Annotated[float, Field(gt=0), SECONDS] | None = None
+    """The limit of the step: seconds, or a text such as `"5m"`; default: what is left of the limit of the test."""
     machine: str | None = None
     """The machine of the step, in tests with several machines."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.run import run
+from stagewright.units import parse_size
 
 LAYER, EMPTY, VARIABLES = "disk.qcow2", "empty.qcow2", "variables.fd"
 """Names of the files in the folder of a machine."""
@@ -39,8 +40,6 @@ _MAGIC = {
     b"\x1f\x8b": "gzip",
 }
 """The first bytes of files, and the format."""
-
-_UNITS = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 SIZE = r"0*[1-9]\d{0,5}[MGTmgt]"
 """Pattern of the size of a disk."""
@@ -85,7 +84,7 @@ def disk_size(word: str) -> int:
     """Return the bytes in a size with a unit: ``10G``. Raises ``USAGE``."""
     if not re.fullmatch(SIZE, word):
         raise StagewrightError(Reason.USAGE, f"disk {word}: not a size", hint="write a number and M, G or T: 10G")
-    return int(word[:-1]) * _UNITS[word[-1].upper()]
+    return parse_size(word.upper())
 
 
 def disk_of(words: str, number: int) -> EmptyDisk:

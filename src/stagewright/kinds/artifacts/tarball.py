@@ -20,8 +20,8 @@ from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext, StageContext
 from stagewright.kinds.common.tools import TAR, ZSTD, Tool
 from stagewright.kinds.common.work import Built, Work
-from stagewright.project.fields import ByValue, RootRef
-from stagewright.project.model import NAME
+from stagewright.project.fields import ByValue, Matching, RootRef
+from stagewright.project.names import NAME
 from stagewright.release.archive import MEMORY, Compression, pack
 from stagewright.root.overlay import mount_overlay
 
@@ -35,6 +35,9 @@ It asks for no more than :data:`MEMORY`, unless two threads need more.
 """
 
 _MIB = 1 << 20
+
+Suffix = Annotated[str, Matching(r"[A-Za-z0-9]+(\.[A-Za-z0-9]+)*", "letters and digits, such as wsl")]
+"""The end of the name of a file."""
 
 
 class Tarball(FileArtifactKind, kind="tarball"):
@@ -56,9 +59,7 @@ class Tarball(FileArtifactKind, kind="tarball"):
     name: Annotated[str, Field(pattern=NAME)] | None = None
     """The name of the file without its suffix; default: name of the packed stage or seed, its architecture, and the
     version of the project, as in stage3-amd64-20261120."""
-    suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$")] | None = Field(
-        default=None, exclude_if=lambda value: value is None
-    )
+    suffix: Suffix | None = Field(default=None, exclude_if=lambda value: value is None)
     """The end of the file's name after the dot, such as `wsl` for the Windows Subsystem for Linux; default: that of the
     compression, such as tar.xz."""
     compression: Annotated[Compression, ByValue()] = Compression.ZSTD

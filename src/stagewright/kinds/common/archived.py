@@ -24,6 +24,7 @@ from stagewright.root.files import set_new_times
 from stagewright.seeds.tarscan import Bounds
 from stagewright.seeds.unpack import check_root, unpack
 from stagewright.trees import remove_tree
+from stagewright.units import parse_size, size_hint
 from stagewright.untrusted import LARGEST
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/\S*)?", "http:// or https://")]
@@ -43,8 +44,6 @@ Sha512 = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 FileSize = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
 """The size of a file in a pin, in bytes."""
-
-_UNITS = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class SeedPin(BaseModel):
@@ -76,15 +75,14 @@ class PinnedSeed(Seed):
 class ArchiveLimits(NodeLimits):
     """Limits of a seed, with the upper bounds for an archive that unpacks to more than its size suggests."""
 
-    size: Annotated[str, Matching(r"[1-9][0-9]*[MGT]", "a number with M, G or T")] | None = None
+    size: Annotated[str, Matching(r"[1-9][0-9]*[MGT]", "a number with M, G or T", size_hint)] | None = None
     """The size of all files together, such as `40G`; default: 1 GiB and fifty times the archive."""
     members: Annotated[int, Field(gt=0)] | None = None
     """The number of files, folders and links; default: 10000, and one for each 100 bytes of the archive."""
 
     def bounds(self, archive: int) -> Bounds:
         """Return the bounds for an archive with this number of bytes."""
-        size = int(self.size[:-1]) * _UNITS[self.size[-1]] if self.size else None
-        return Bounds.of(archive, self.members, size)
+        return Bounds.of(archive, self.members, parse_size(self.size) if self.size else None)
 
 
 class ArchiveSeed(Seed):

@@ -12,12 +12,13 @@ from pydantic_core import PydanticCustomError
 from stagewright.kinds.common.tools import Tool
 from stagewright.project.fields import ByValue, Matching, Section
 from stagewright.testing.steps import Step
+from stagewright.units import size_hint
 from stagewright.vm.disks import SERIAL, SIZE, DiskBus, EmptyDisk, disk_size
 from stagewright.vm.machine_spec import MachineSpec
 
 SWTPM = Tool("swtpm", "swtpm", "app-crypt/swtpm")
 
-DiskSize = Annotated[str, Matching(SIZE, 'a number and M, G or T, such as "8G"')]
+DiskSize = Annotated[str, Matching(SIZE, 'a number and M, G or T, such as "8G"', size_hint)]
 
 
 class DiskSettings(Section):

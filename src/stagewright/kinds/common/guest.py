@@ -22,6 +22,7 @@ from stagewright.kinds.common.device_settings import SWTPM, DeviceSettings
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.kinds.common.work import Built, Work
+from stagewright.project.amounts import MEBIBYTES, SECONDS
 from stagewright.project.fields import FilePath, NodeRef, Section, marked
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
@@ -85,8 +86,9 @@ class ScriptedTest(ConsoleSettings, SystemTest):
 
     facts_model = GuestFacts
 
-    timeout: Annotated[float, Field(gt=0)] = 300
-    """The limit for the whole test, in seconds. Emulated machines on busy hosts are slow."""
+    timeout: Annotated[float, Field(gt=0), SECONDS] = 300
+    """The limit for the whole test: a number of seconds, or a text such as `"10m"`. Emulated machines on busy hosts
+    are slow."""
     steps: list[Step] = Field(default=[], exclude_if=lambda steps: not steps)
     """Steps of the test, in this order: tables with one verb each (docs/testing.md)."""
     script: FilePath | None = Field(default=None, exclude_if=lambda path: path is None)
@@ -167,7 +169,8 @@ class GuestTest(ScriptedTest):
         except StagewrightError as error:
             raise PydanticCustomError("pattern", "{message}", {"message": error.message}) from error
         if not (script.expect or script.login or script.commands or script.steps or script.file):
-            raise PydanticCustomError("empty", "this test checks nothing: add `expect`, `login`, `steps` or `script`")
+            facts = {"hint": "add `expect`, `login`, `steps` or `script`"}
+            raise PydanticCustomError("empty", "this test checks nothing, and would always pass", facts)
         return self
 
     def _check_step(self, number: int, step: Step) -> None:
@@ -195,8 +198,8 @@ class MachineTest(DeviceSettings, GuestTest):
 
     firmware: FirmwareKind = "uefi"
     """The firmware; `uefi-secure` starts only signed programs."""
-    memory: Annotated[int, Field(ge=64)] = 1024
-    """The memory of the machine, in MiB."""
+    memory: Annotated[int, Field(ge=64), MEBIBYTES] = 1024
+    """The memory of the machine: a number of MiB, or a text such as `"2G"`."""
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
     """The number of processors."""
     variables: FilePath | None = None

@@ -18,7 +18,7 @@ from stagewright.portage.confdir_merge import shipped_confdir
 from stagewright.portage.emerge import Portage
 from stagewright.portage.repositories import profile_link
 from stagewright.project.fields import Matching, Section
-from stagewright.project.model import NAME
+from stagewright.project.names import NAME
 from stagewright.root import files
 from stagewright.root.local import LOCALE_GEN, has_program
 from stagewright.root.root import Root

@@ -22,6 +22,7 @@ from stagewright.media.updates.transfers import (
     deadline_units,
     definitions,
 )
+from stagewright.project.amounts import SECONDS
 from stagewright.project.fields import ByValue, FilePath, Matching, Section
 from stagewright.root import files
 from stagewright.root.requirements import MissingRequirement
@@ -45,7 +46,7 @@ class UpdateSettings(Section):
     """The partition that is replaced: `root` or `usr`."""
     compression: Annotated[FeedCompression, ByValue()] = FeedCompression.XZ
     """The compression of the feed's partitions, as in its update-feed stage."""
-    deadline: Annotated[int, Field(ge=30, le=86400)] = 300
+    deadline: Annotated[int, Field(ge=30, le=86400), SECONDS] = 300
     """Seconds from the start of the kernel's init until a new version must have reached boot-complete.target. After
     this time the machine reboots."""
     automatic: bool = False

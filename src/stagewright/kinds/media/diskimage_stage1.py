@@ -19,9 +19,9 @@ from stagewright.kinds.common.update_settings import ID, UpdateSettings, add_upd
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage4 import Stage4
 from stagewright.portage.emerge import Portage
-from stagewright.project.fields import ByValue, FilePath
+from stagewright.project.fields import ByValue
 from stagewright.root import files
-from stagewright.root.accounts import User
+from stagewright.root.accounts import PublicKeys, User
 from stagewright.root.machine_state import MACHINE_ID, MachineState
 from stagewright.root.requirements import raise_if_missing
 from stagewright.root.root import Root
@@ -72,8 +72,8 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
 
     type: Annotated[DiskType, ByValue()] = DiskType.GENERIC
     """How users log in, with systemd: `console` (root without password), `ssh`, `cloud-init`, or else `generic`."""
-    ssh_key: FilePath | None = None
-    """With `type = "ssh"`: a file with public keys that can log in as root."""
+    ssh_key: PublicKeys | None = None
+    """With `type = "ssh"`: a public key that can log in as root, or a file of public keys."""
     updates: UpdateSettings | None = Field(default=None, exclude_if=lambda updates: updates is None)
     """Let the system update itself by systemd-sysupdate (docs/updates.md)."""
 

@@ -43,17 +43,18 @@ from stagewright.media.payload import LOADERS
 from stagewright.media.settings import MenuSettings
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.portage.installed import packages_of
-from stagewright.project.fields import ByValue, FilesRef, Matching, RootRef
+from stagewright.project.fields import ByValue, FilesRef, FileStem, Matching, RootRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.archive import list_tree
 from stagewright.release.artifact_digests import digest_artifact
 from stagewright.root import files
-from stagewright.root.budget import Size, parse_size
+from stagewright.root.budget import Size
 from stagewright.root.emulation import machine_of
 from stagewright.root.requirements import raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sourced import IDENTIFIERS, values_of
+from stagewright.units import parse_size
 
 FSTAB, CRYPTTAB = "/etc/fstab", "/etc/crypttab"
 _LOADERS = (Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.GRUB_HYBRID, Loader.UKI)
@@ -115,6 +116,8 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
 
     root: RootRef
     """The system, such as a diskimage-stage1."""
+    name: FileStem | None = Field(default=None, exclude_if=lambda name: name is None)
+    """The name of the file without its suffix; default: the names of project and stage, architecture and version."""
     boot: FilesRef
     """The payload, a livecd-stage2: kernels, initramfs with drivers for disk and root, modules and boot loader."""
     repart: RootRef | None = Field(default=None, exclude_if=lambda name: name is None)
@@ -256,8 +259,10 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         return [Ingredient(stage=self.root), Ingredient(stage=self.boot, parts=parts)]
 
     def file_name(self, node_id: str, scope: Scope) -> str:
-        """Return the name of the image: project, stage, architecture and version."""
+        """Return the name of the image: that of the settings, or project, stage, architecture and version."""
         info = scope.project.info
+        if self.name:
+            return f"{self.name}.{self.format.suffix}"
         return f"{info.name}-{node_id}-{scope.arch(self.root)}-{info.version}.{self.format.suffix}"
 
     def node(self, node_id: str, scope: Scope) -> Node:

@@ -76,6 +76,8 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
         yield from self.without_loader(payload, self.boot)
         if self.loader not in payload.loaders:
             hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
+            if len(payload.loaders) == 1:
+                hint = f'write loader = "{payload.loaders[0]}", or {hint}'
             message = f"loader: {self.loader} not found in payload {self.boot!r}"
             yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
         if self.memtest and not payload.memtest:
@@ -103,8 +105,10 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
         return replace(node, tools=(*node.tools, *self._more_tools(signs=self._keys(scope) is not None)))
 
     def file_name(self, node_id: str, scope: Scope) -> str:
-        """Return the name of the ISO: project, stage, architecture and version."""
+        """Return the name of the ISO: that of the settings, or project, stage, architecture and version."""
         info = scope.project.info
+        if self.name:
+            return f"{self.name}.iso"
         return f"{info.name}-{node_id}-{scope.arch(self.live)}-{info.version}.iso"
 
     def node_context(self, node_id: str, scope: Scope) -> IsoContext:

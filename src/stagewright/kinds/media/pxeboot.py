@@ -44,8 +44,9 @@ from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.manifest import write_manifest
-from stagewright.root.budget import Size, parse_size
+from stagewright.root.budget import Size
 from stagewright.root.sourced import titled_os_release
+from stagewright.units import parse_size
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
 

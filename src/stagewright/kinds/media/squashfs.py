@@ -27,13 +27,14 @@ from stagewright.media.installed_boot import INSTALLED, boot_files
 from stagewright.media.payload import FIRMWARE, IMAGE, MODULES, Payload
 from stagewright.media.verity import append_tree
 from stagewright.portage.installed import Package, packages_of
-from stagewright.project.fields import ByValue, FilesRef, Section, StageRef
+from stagewright.project.fields import ByValue, FilesRef, Matching, Section, StageRef
 from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.root import Root
 from stagewright.root.sandbox import run_host_program
 from stagewright.root.sourced import IDENTIFIERS, values_of
 from stagewright.store.links import link
+from stagewright.units import size_hint
 
 
 class SquashfsCompression(enum.StrEnum):
@@ -58,7 +59,7 @@ class SquashfsSettings(Section):
     """The compressor of the squashfs."""
     level: Annotated[int, Field(ge=1, le=22)] | None = 3
     """The level of the compressor: 1 to 22 for zstd, 1 to 9 for gzip; ignored for xz and lz4."""
-    block_size: Annotated[str, Field(pattern=r"^\d+[KM]?$")] = "1M"
+    block_size: Annotated[str, Matching(r"\d+[KM]?", "a number of bytes, or one with K or M: 1M", size_hint)] = "1M"
     """The block size, 4K to 1M."""
     installable: bool = Field(default=False, exclude_if=lambda installable: not installable)
     """Put kernels, initramfs and boot loaders of the payload into the image, in the places of an installed system, so

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.work import Work
-from stagewright.project.model import NAME, Project
+from stagewright.project.model import Project
+from stagewright.project.names import NAME
 from stagewright.release.notes import NOTES, Notes
 from stagewright.release.pointer import pointer_name
 from stagewright.release.release_files import open_files, read_small

@@ -26,7 +26,7 @@ from stagewright.root.network import Service
 from stagewright.seeds.apt import codename
 from stagewright.seeds.debian import DebianRequest, bootstrap, resolve_packages
 
-DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+DebianPackage = Annotated[str, Matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package, in lower case")]
 PathPattern = Annotated[str, Matching(r"/[^\s\"'\\]+", "an absolute path, in which * matches any characters")]
 
 
@@ -62,7 +62,7 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     exclude: list[PathPattern] = []
     """Files of packages to leave out, such as `/lib/modules/*/kernel/sound/*`: patterns of dpkg's option
     `--path-exclude`, where `*` also matches `/`. They are not unpacked."""
-    portage: Annotated[str, Field(pattern=r"^(\d+(\.\d+)*)?$")] = "3.0.83"
+    portage: Annotated[str, Matching(r"(\d+(\.\d+)*)?", "a version such as 3.0.83, or an empty text")] = "3.0.83"
     """The version of Portage to install. If it is empty, Portage is not installed."""
 
     def node(self, node_id: str, scope: Scope) -> Node:

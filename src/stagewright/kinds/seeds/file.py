@@ -25,7 +25,7 @@ from stagewright.kinds.common.archived import ArchiveSeed
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.work import Built, Work
-from stagewright.project.fields import ProjectFile
+from stagewright.project.fields import Matching, ProjectFile
 from stagewright.root.devices import DeviceNode
 from stagewright.run import run
 from stagewright.seeds.unpack import unpack
@@ -48,7 +48,7 @@ class FileSeed(ArchiveSeed, kind="file"):
 
     file: Annotated[str, ProjectFile()]
     """A tarball (uncompressed, or compressed with xz, zstd, bzip2 or gzip), or a folder that contains the root."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, Matching("[0-9a-f]{64}", "the 64 digits that sha256sum prints")] | None = None
     """The SHA-256 digest that the tarball must have."""
     owners: Literal["root", "keep"] = Field(default="root", exclude_if=lambda owners: owners == "root")
     """The owners of a folder's files: `root`, or `keep` for those in the folder, with its extended attributes."""

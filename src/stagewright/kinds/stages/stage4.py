@@ -136,7 +136,9 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         problems: list[MissingRequirement] = []
         for user, settings in self.users.items():
             for name in settings.authorized_keys:
-                lines, wrong = read_keys(name, work.files[name].read_text(errors="replace", encoding="utf-8"))
+                file = work.files.get(name)
+                text = file.read_text(errors="replace", encoding="utf-8") if file else name
+                lines, wrong = read_keys(name, text)
                 keys[user] = (*keys.get(user, ()), *lines)
                 problems += wrong
         return keys, problems

@@ -27,6 +27,7 @@ from stagewright.kinds.common.guest import ScriptedTest, acceleration_of
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.kinds.common.work import Work
 from stagewright.kinds.tests.boots import Attach, image_of
+from stagewright.project.amounts import MEBIBYTES
 from stagewright.project.fields import ByValue, FilesRef, NodeRef, marked
 from stagewright.run import run
 from stagewright.testing.boot import BootRun
@@ -56,8 +57,8 @@ class MachineSettings(DeviceSettings):
     """A stage whose files the machine gets as a read-only disk: ISO 9660 with the label FILES."""
     firmware: FirmwareKind = "uefi"
     """The firmware; `uefi-secure` starts only signed programs."""
-    memory: Annotated[int, Field(ge=64)] = 1024
-    """The memory of the machine, in MiB."""
+    memory: Annotated[int, Field(ge=64), MEBIBYTES] = 1024
+    """The memory of the machine: a number of MiB, or a text such as `"2G"`."""
     cpus: Annotated[int, Field(ge=1, le=64)] = 1
     """The number of processors."""
     network: bool = False
@@ -101,7 +102,8 @@ class MachinesTest(ScriptedTest, kind="machines", table="tests"):
                 "machine", "no machine has an image", {"hint": "add `boots` to one", "at": "machines"}
             )
         if not (self.steps or self.script):
-            raise PydanticCustomError("empty", "this test checks nothing: add `steps` or `script`")
+            facts = {"hint": "add `steps` or `script`"}
+            raise PydanticCustomError("empty", "this test checks nothing, and would always pass", facts)
         return self
 
     def _check_step(self, number: int, step: Step) -> None:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from stagewright.errors import nearest
 from stagewright.media.disk.filesystem_types import FileSystem
 from stagewright.media.disk.partition_types import BIOS_BOOT, NATIVE, is_type, known_types
+from stagewright.units import parse_size
 
 LABEL_LENGTH = 36
 """Longest label of a partition, in units of UTF-16 (UEFI specification 5.3.3)."""
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LARGEST_WEIGHT = 1_000_000
 
 
@@ -91,10 +91,9 @@ def weight(text: str) -> int:
 
 def size(text: str) -> int:
     """Return a size in bytes; units are powers of 1024."""
-    found = re.fullmatch(r"([0-9]{1,15})([KMGT]?)", text)
-    if not found:
+    if not re.fullmatch(r"[0-9]{1,15}[KMGT]?", text):
         raise ValueError("write a number of bytes, or one with K, M, G or T: 512M")
-    return int(found[1]) * _UNITS[found[2]]
+    return parse_size(text)
 
 
 def file_system(text: str) -> FileSystem:

@@ -1,0 +1,166 @@
+"""Hints for unknown keys: words of Catalyst, make.conf(5) and similar programs, and keys of other kinds."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stagewright.errors import nearest
+from stagewright.project.fields import Section
+
+_SETTINGS = {
+    "target": "kind",
+    "source_subpath": "root",
+    "source": "root",
+    "from": "root",
+    "base": "root",
+    "parent": "root",
+    "portage_confdir": "confdir",
+    "portage_prefix": "confdir_prefix",
+    "portage_overlay": "repos",
+    "overlays": "repos",
+    "binrepo_path": "binrepo",
+    "compression_mode": "compression",
+    "fstype": "compression",
+    "fsscript": "script",
+    "fsops": "compression",
+    "tz": "timezone",
+    "time_zone": "timezone",
+    "lang": "locale",
+    "language": "locale",
+    "keyboard": "keymap",
+    "pkgs": "packages",
+    "package": "packages",
+    "install": "packages",
+    "remove": "rm",
+    "delete": "rm",
+    "clean": "empty",
+    "overlay": "root_overlay",
+    "copy": "root_overlay",
+    "passwd": "password",
+    "ssh_public_keys": "authorized_keys",
+    "ssh_keys": "authorized_keys",
+    "sshkey": "ssh_key",
+    "volid": "volume_id",
+    "label": "volume_id",
+    "bootloader": "loader",
+    "boot_loader": "loader",
+    "cdtar": "loader",
+    "gk_kernargs": "genkernel_arguments",
+    "dracut_args": "dracut_arguments",
+    "initramfs_overlay": "overlay",
+    "ram": "memory",
+    "mem": "memory",
+    "cores": "cpus",
+    "smp": "cpus",
+    "architecture": "arch",
+    "subarch": "arch",
+    "branch": "ref",
+    "sync-uri": "git",
+    "location": "path",
+    "USE": "use",
+    "CHOST": "chost",
+    "COMMON_FLAGS": "common_flags",
+    "cflags": "common_flags",
+    "cxxflags": "common_flags",
+    "CFLAGS": "common_flags",
+    "CXXFLAGS": "common_flags",
+    "ACCEPT_KEYWORDS": "accept_keywords",
+    "ACCEPT_LICENSE": "accept_license",
+    "accept_licence": "accept_license",
+    "keywords": "accept_keywords",
+    "license": "accept_license",
+    "INSTALL_MASK": "install_mask",
+    "start": "enable",
+    "stop": "disable",
+    "enabled": "enable",
+    "disabled": "disable",
+    "cmdline": "kernel_arguments",
+}
+"""The setting that means the same as a word of another program."""
+
+_EDITS = {
+    "rcadd": 'write services = { enable = ["NAME"] }',
+    "rcdel": 'write services = { disable = ["NAME"] }',
+    "bootargs": 'write kernel_arguments = { extra = ["WORD"] }',
+    "modblacklist": 'write kernel_arguments = { extra = ["modprobe.blacklist=NAME"] }',
+    "version_stamp": 'write version = "..." in [project]',
+    "rel_type": "remove it: names of files consist of the project, the stage and the version",
+    "snapshot_treeish": 'write commit = "..." or date = "..." in the table of the repository',
+    "pkgcache_path": "remove it: all stages share one cache of binary packages",
+    "kerncache_path": "remove it: unchanged kernels are not built again",
+    "interpreter": "remove it: Stagewright finds the emulator for another architecture",
+    "features": 'write make_conf = { FEATURES = "..." }',
+    "hostuse": "remove it: the host's USE flags do not count",
+    "iso": "remove it: `stagewright build` writes the image to the folder out",
+    "qcow2": "remove it: `stagewright build` writes the image to the folder out",
+    "readme": "put the file into a folder of `root_overlay`",
+    "boot/kernel": "add a stage of kind livecd-stage2, which makes a kernel",
+    "container": "add a stage of kind tarball, and import its file",
+    "hooks": 'write script = "FILE"',
+}
+"""Hints for keys that have no setting of the same meaning."""
+
+_MAKE_CONF = frozenset(
+    {
+        *("FEATURES", "MAKEOPTS", "LDFLAGS", "FFLAGS", "FCFLAGS", "RUSTFLAGS", "VIDEO_CARDS", "INPUT_DEVICES", "L10N"),
+        *("LINGUAS", "CPU_FLAGS_X86", "PYTHON_TARGETS", "PYTHON_SINGLE_TARGET", "RUBY_TARGETS", "GRUB_PLATFORMS"),
+        *("QEMU_SOFTMMU_TARGETS", "LLVM_SLOT", "EMERGE_DEFAULT_OPTS"),
+        *("ldflags", "fcflags", "fflags", "asflags", "makeopts", "video_cards"),
+    }
+)
+"""Variables of make.conf(5) that have no setting."""
+
+_MOST_KINDS = 4
+"""Most kinds that a hint names."""
+
+
+_MOST_KEYS = 16
+"""Most keys that a hint lists."""
+
+
+@dataclass(frozen=True)
+class OfKind:
+    """The kind of an entry, and the models of the other kinds, for keys that only these have."""
+
+    name: str
+    others: Mapping[str, type[Section]]
+
+
+def hint_for_key(key: str, known: Sequence[str], of_kind: OfKind | None) -> str:
+    """Return the hint for an unknown key of a table that has the keys ``known``.
+
+    ``of_kind`` is the kind of the entry if the key is in its table, and None for tables inside of it.
+    """
+    word = key.rpartition("/")[2]
+    for name in (key, word, word.lower()):
+        if "/" in key and name in known:
+            return f"write {name}, without {key.removesuffix(word)}"
+        if _SETTINGS.get(name) in known:
+            return f"the setting is called {_SETTINGS[name]!r}"
+        if name in _MAKE_CONF and "make_conf" in known:
+            return f'write make_conf = {{ {name.upper()} = "..." }}'
+        if name in _EDITS and of_kind:
+            return _EDITS[name]
+    if key.lower() in known:
+        return f"did you mean {key.lower()!r}?"
+    near = nearest(key, known)
+    if of_kind is None or _is_close(key, near):
+        return near
+    kinds = sorted(kind for kind, model in of_kind.others.items() if _has(model, key))
+    if kinds:
+        more = " and others" if len(kinds) > _MOST_KINDS else ""
+        return f"only stages of other kinds have it: {', '.join(kinds[:_MOST_KINDS])}{more}"
+    many = not near.startswith("did") and len(known) > _MOST_KEYS
+    return f"`stagewright kinds {of_kind.name}` lists all settings" if many else near
+
+
+def _has(model: type[Section], key: str) -> bool:
+    return any(key == (info.alias or name) for name, info in model.model_fields.items())
+
+
+def _is_close(key: str, hint: str) -> bool:
+    """Return True if a hint suggests a key that differs by a slip only."""
+    found = hint.partition("did you mean '")[2].partition("'")[0]
+    return bool(found) and difflib.SequenceMatcher(None, key, found).ratio() > 0.85

@@ -124,7 +124,7 @@ def test_a_live_package_is_pinned_and_built_without_a_network(house: House) -> N
 
     house.git.write({"live.txt": "two\n"})
     second = house.git.commit("another text")
-    assert states("house", cwd=house.project, store=house.store)["stage:house"] == "cached"
+    assert states("house", cwd=house.project, store=house.store)["house"] == "cached"
     shutil.rmtree(house.store / "cache/live")
     house.run("rebuild", "house")
     assert (house.commit, house.text) == (first, "one\n")

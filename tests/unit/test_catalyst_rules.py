@@ -155,7 +155,9 @@ BODY = st.lists(st.tuples(NAMES, st.lists(WORDS, max_size=4)), max_size=12)
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(target=st.sampled_from(list(Target)), body=BODY)
 def test_conversion_of_any_spec_gives_tables_or_errors(
     target: Target, body: list[tuple[str, list[str]]], tmp_path: Path
@@ -169,7 +171,9 @@ def test_conversion_of_any_spec_gives_tables_or_errors(
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=300))
 def test_conversion_of_any_text_gives_tables_or_errors(text: str, tmp_path: Path) -> None:
     release = Release([Member(parse(text, tmp_path / "x.spec"))])

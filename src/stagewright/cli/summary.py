@@ -33,7 +33,7 @@ class Value:
 @click.option("--json", "as_json", is_flag=True, help="Print all settings as JSON.")
 @click.pass_context
 def command(ctx: click.Context, targets: tuple[str, ...], *, everything: bool, as_json: bool) -> None:
-    """Show settings after all includes, templates, matrices and variables.
+    """Show every setting, and where it comes from.
 
     Each line has a setting, its value, and where it comes from: a place in a file, --set,
     a variable of the environment, or the default. Without a name, this is the project:

@@ -22,7 +22,7 @@ from stagewright.ui.text import duration, plural, printable, size
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each run, on a line.")
 @click.pass_context
 def command(ctx: click.Context, number: int, everything: bool, as_json: bool) -> None:
-    """List former runs, newest first: when, how long, what was built, and the size.
+    """List former runs, newest first, with time and size.
 
     Below them are the nodes that changed in each run, and tests that passed and failed
     with the same inputs.

@@ -19,7 +19,7 @@ from stagewright.ui.text import duration, printable
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each running build, on a line.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Show the builds that run now: what each does since when, what is next, and when it will end.
+    """Show the builds that run now, and when they end.
 
     The time that is left is the longest way through the nodes that are left, by the
     times of former builds. It is not shown if a node was never built before.

@@ -298,7 +298,7 @@ def test_interrupted(project: Path, tmp_path: Path) -> None:
 def test_check(cli: Callable[..., Said]) -> None:
     said = cli("check")
     assert said.code == Exit.OK
-    assert "small 1: 1 seeds, 2 stages, 3 nodes" in said.out
+    assert "small 1: 1 seed, 2 stages, 3 nodes" in said.out
 
 
 def test_plan_of_a_first_build(cli: Callable[..., Said]) -> None:

@@ -101,7 +101,7 @@ def test_results_are_in_the_project_or_in_a_folder_of_the_user(
     assert results_folder(plan, tmp_path / "x") == tmp_path / "x/again"
     monkeypatch.setattr("os.access", lambda *_: False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert results_folder(plan, None) == tmp_path / "state/stagewright/tests/small/again"
+    assert results_folder(plan, None) == tmp_path / "state/stagewright/tests" / plan.project.records / "again"
 
 
 def test_only_results_of_tests_are_removed(tmp_path: Path) -> None:

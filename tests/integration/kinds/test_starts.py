@@ -147,7 +147,7 @@ def test_a_session_leaves_no_files_in_the_layer(started: Site) -> None:
     for layer in (started.store / "layers").iterdir():
         assert not (layer / "tree/was-here").exists()
         assert not (layer / "tree/etc/machine-id").exists()
-    shown = call("shell", "session", "--", "ls", "/", cwd=started.project, store=started.store)
+    shown = call("shell", "--before", "session", "--", "ls", "/", cwd=started.project, store=started.store)
     assert "etc" in shown.stdout.split()
     assert "was-here" not in shown.stdout.split()
 

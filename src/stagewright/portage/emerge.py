@@ -300,14 +300,18 @@ class Portage:
             raise self._explained(output.failure(fetching, self.folders.distfiles.shared), output)
 
     def _explained(self, error: StagewrightError, output: EmergeOutput) -> StagewrightError:
-        """Return the error of a failed package with the package's build log, and any other error as it is."""
-        if error.reason is not Reason.PACKAGE_FAILED or not output.failed:
+        """Return the error with the build log of the package that failed, if there is one, or with ``DISK_FULL``."""
+        if error.reason is not Reason.PACKAGE_FAILED:
             return error
-        package = output.failed[0]
+        detail = self._excerpt(output.failed[0]) if output.failed else ""
+        detail = detail or error.detail
+        reason = Reason.DISK_FULL if NO_ROOM in detail else error.reason
+        return StagewrightError(reason, error.message, detail=detail, hint=error.hint)
+
+    def _excerpt(self, package: str) -> str:
+        """Return what matters of the build log of a package; empty if the log cannot be read."""
         try:
             log = Tree(self.folders.build, links=False).tail(f"portage/{package}/temp/build.log", _LONGEST_LOG)
         except OSError:
-            return error
-        detail = failure_excerpt(log.splitlines())
-        reason = Reason.DISK_FULL if NO_ROOM in detail else error.reason
-        return StagewrightError(reason, error.message, detail=detail, hint=error.hint)
+            return ""
+        return failure_excerpt(log.splitlines())

@@ -171,7 +171,7 @@ def test_encryption_needs_device_mapper_and_a_passphrase(installer: Installer) -
     secret.write_text("correct horse", encoding="utf-8")
     for extra in ({"passphrase": "correct horse"}, {"passphrase_file": str(secret)}):
         done = installer.install(**extra)
-        if Path("/dev/mapper/control").exists():
+        if " device-mapper\n" in Path("/proc/misc").read_text(encoding="ascii"):
             assert done.returncode == 0, done.stderr
             assert installer.image.read_bytes().count(b"LUKS\xba\xbe") >= 1
             installer.image.unlink()

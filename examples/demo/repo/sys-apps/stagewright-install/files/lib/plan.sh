@@ -126,8 +126,9 @@ need_for_part() {
 		[ -e /dev/tpmrm0 ] || fail MISSING "layout $answer_layout: this computer has no TPM 2.0 (/dev/tpmrm0)" "use layout = luks" ;;
 	esac
 	need_program cryptsetup
-	[ -e /dev/mapper/control ] || modprobe dm-mod 2> /dev/null || :
-	[ -e /dev/mapper/control ] || fail MISSING "layout $answer_layout: the kernel has no device-mapper, which LUKS needs" \
+	# A device node says nothing: udev and kmod make it before the driver is there.
+	grep -q ' device-mapper$' /proc/misc || modprobe dm-mod 2> /dev/null || :
+	grep -q ' device-mapper$' /proc/misc || fail MISSING "layout $answer_layout: the kernel has no device-mapper, which LUKS needs" \
 		"install without encryption, or from a system that has device-mapper"
 	case $(part_get "$1" encrypt) in key-file*) [ -n "$answer_passphrase$answer_passphrase_file" ] ||
 		fail ANSWERS "layout $answer_layout: needs a passphrase" "write: passphrase = ... or passphrase-file = /path" ;;

@@ -455,7 +455,7 @@ def test_a_fetch_that_was_cut_goes_on(world: World) -> None:
 def test_the_list_of_digests_has_two_names(world: World) -> None:
     world.squash(TODAY)
     sums(world).rename(sums(world).with_name("gentoo-current.sha512sum.txt"))
-    world.write(f'squashfs = "{world.site.url}/squashfs"')
+    world.write(f'squashfs = "{world.site.url}/squashfs"', verify=True)
     assert world.pin()["file"] == f"gentoo-{TODAY}.xz.sqfs"
 
 

@@ -464,10 +464,10 @@ RELEASE
 @pytest.mark.parametrize(
     ("artifact", "release", "line", "words"),
     [
-        ('size = "big"', "", 9, "size: invalid value 'big'"),
+        ('size = "big"', "", 9, 'size: invalid value "big"'),
         ("size = 5", "", 9, "size"),
-        ('grow = "5"', 'previous = "www"', 9, "grow: invalid value '5'"),
-        ('grow = "-5%"', 'previous = "www"', 9, "grow: invalid value '-5%'"),
+        ('grow = "5"', 'previous = "www"', 9, 'grow: invalid value "5"'),
+        ('grow = "-5%"', 'previous = "www"', 9, 'grow: invalid value "-5%"'),
         ('grow = "5%"', "", 9, "packed.grow: no release with `previous` has this artifact"),
         ("", 'grow = "5%"', 12, "grow: it needs `previous`"),
         ("", 'previous = "sftp://e.org/x"', 12, "previous: invalid value"),

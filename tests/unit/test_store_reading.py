@@ -83,7 +83,7 @@ WRITES_TOO = {"update", "publish"}
 
 WITHOUT_STORE = {
     *("firmware", "schema", "kinds", "keys", "seeds", "media check", "netboot from-iso", "reproduce"),
-    *("catalyst check", "catalyst graph", "catalyst keys", "completion", "help", "version"),
+    *("catalyst check", "catalyst graph", "catalyst keys", "completion", "help", "init", "version"),
 }
 """Commands that do not use the store that is named, or that make their own."""
 

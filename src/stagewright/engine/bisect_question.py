@@ -14,7 +14,7 @@ from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.node import Yields
 from stagewright.kinds.common.guest import GuestFacts, GuestTest
 from stagewright.trees import files_below
-from stagewright.units import parse_duration
+from stagewright.units import parse_duration, parse_size
 
 _NETWORK = frozenset(
     {
@@ -86,10 +86,11 @@ class Question:
     def _measured(self, session: Session, result: BuildResult, options: BuildOptions, timer: _Timer) -> Answer:
         (node,) = result.plan.sinks
         if self.measure is Measure.SIZE:
-            found, unit = float(_size(session, node, result)), " bytes"
+            found, limit, unit = float(_size(session, node, result)), float(parse_size(self.limit)), " bytes"
         else:
-            found, unit = self._seconds(session, node, result, options, timer), " seconds"
-        verdict = Verdict.BAD if found > parse_duration(self.limit) else Verdict.GOOD
+            found, limit = self._seconds(session, node, result, options, timer), parse_duration(self.limit)
+            unit = " seconds"
+        verdict = Verdict.BAD if found > limit else Verdict.GOOD
         return Answer(verdict, f"{found:.0f}{unit}")
 
     def _seconds(self, session: Session, node: str, result: BuildResult, options: BuildOptions, timer: _Timer) -> float:

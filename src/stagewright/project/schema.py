@@ -68,6 +68,9 @@ def schema(kinds: Kinds, summaries: Mapping[str, str] | None = None) -> Shape:
         shape = shapes.get(names.get(model, model.__name__))
         if shape:
             _describe(shape, model)
+    for shape in shapes.values():  # of enumerations, too
+        if "description" in shape:
+            shape["description"] = first_sentence(shape["description"])
     shapes = as_files_have_it(shapes)
     top: Shape = shapes.pop(names[TopLevelTables])
     top["properties"].update(_entries(kinds, names, shapes, summaries or {}))

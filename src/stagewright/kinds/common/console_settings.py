@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
@@ -66,6 +66,11 @@ class OwnFailure(Section):
         return Failure(self.meaning, self.pattern, self.hint, final=self.final)
 
 
+def _date(value: object, info: ValidationInfo) -> object:
+    """Return the date of a text in a job file. TOML has dates, so a text there is an error."""
+    return datetime.date.fromisoformat(value) if info.mode == "json" and isinstance(value, str) else value
+
+
 class Allowed(Section):
     """An error that may be on the console of a test."""
 
@@ -73,7 +78,7 @@ class Allowed(Section):
     """A regular expression for the line, without the time of the kernel."""
     reason: Words
     """Why the error is accepted, for example the address of a bug report."""
-    until: datetime.date | None = None
+    until: Annotated[datetime.date | None, BeforeValidator(_date)] = None
     """The last day on which the entry counts (UTC); default: it counts always."""
 
 

@@ -90,16 +90,25 @@ def test_records_that_are_links_to_files_of_the_host_do_not_change_them(root: Pa
     assert secret.read_text(encoding="utf-8") == "0\n"
 
 
-def test_a_build_log_that_is_a_link_or_a_pipe_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("root:$6$hash\n", encoding="utf-8")
-    portage = Portage(
-        Root(tmp_path, tmp_path),
-        PortageFolders(
-            tmp_path, BuildDistfiles(tmp_path, tmp_path, "p"), Pkgdir(tmp_path), tmp_path / "build", tmp_path
-        ),
+def portage_in(folder: Path) -> Portage:
+    return Portage(
+        Root(folder, folder),
+        PortageFolders(folder, BuildDistfiles(folder, folder, "p"), Pkgdir(folder), folder / "build", folder),
         [],
         0,
     )
+
+
+def test_a_disk_that_is_full_when_emerge_starts_is_reported_as_one(tmp_path: Path) -> None:
+    text = "Traceback (most recent call last):\n  f.close()\nOSError: [Errno 28] No space left on device"
+    output = EmergeOutput(text.splitlines())
+    error = portage_in(tmp_path)._explained(output.failure(fetching=False), output)
+    assert (error.reason, error.detail.strip()) == (Reason.DISK_FULL, "OSError: [Errno 28] No space left on device")
+
+
+def test_a_build_log_that_is_a_link_or_a_pipe_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("root:$6$hash\n", encoding="utf-8")
+    portage = portage_in(tmp_path)
     output = EmergeOutput([" * ERROR: a/b-1::demo failed (compile phase):"])
     log = tmp_path / "build/portage/a/b-1/temp/build.log"
     log.parent.mkdir(parents=True)

@@ -27,6 +27,7 @@ from stagewright.run import NO_ROOM
 
 PORTAGE_UID = 250
 
+_FREE = "stagewright gc removes results that no project needs"
 _LONGEST_LOG = 4 << 20
 """The part of a build log that is searched for the cause of a failure (bytes at its end)."""
 
@@ -305,8 +306,9 @@ class Portage:
             return error
         detail = self._excerpt(output.failed[0]) if output.failed else ""
         detail = detail or error.detail
-        reason = Reason.DISK_FULL if NO_ROOM in detail else error.reason
-        return StagewrightError(reason, error.message, detail=detail, hint=error.hint)
+        if full := [line for line in detail.splitlines() if NO_ROOM in line]:
+            return StagewrightError(Reason.DISK_FULL, error.message, detail="\n".join(dict.fromkeys(full)), hint=_FREE)
+        return StagewrightError(error.reason, error.message, detail=detail, hint=error.hint)
 
     def _excerpt(self, package: str) -> str:
         """Return what matters of the build log of a package; empty if the log cannot be read."""

@@ -63,8 +63,9 @@ class Event:
 class RunStarted(Event):
     """A build started. ``nodes`` are the nodes that it builds or waits for; ``cached`` counts those in the store.
 
-    ``folder`` is that of the project. ``inputs`` are the nodes that each node of the plan takes, also of those in the
-    store. ``changed`` are the entries of each key that differ from the last build of the node.
+    ``folder`` is that of the project, and ``records`` the name of its records in the store. ``inputs`` are the nodes
+    that each node of the plan takes, also of those in the store. ``changed`` are the entries of each key that differ
+    from the last build of the node.
     """
 
     run: str
@@ -72,6 +73,7 @@ class RunStarted(Event):
     nodes: list[str]
     cached: int
     folder: str = ""
+    records: str = ""
     inputs: dict[str, list[str]] = field(default_factory=dict)
     changed: dict[str, list[str]] = field(default_factory=dict)
 

@@ -298,6 +298,9 @@ def test_the_record_of_a_run_is_its_events(site: Site) -> None:
         site.run(record)
     lines = record.path.read_text(encoding="utf-8").splitlines()
     assert [Event.from_json(line) for line in lines] == site.events
+    started = Event.from_json(lines[0])
+    assert isinstance(started, RunStarted)
+    assert list((site.store.path / "history").iterdir()) == [site.store.path / "history" / started.records]
 
 
 # other runs on the same store

@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
         "kind": "k",
         "key": "k",
         "log": "/l",
+        "records": "p-1",
         "inputs": {"a": ["seed:a"]},
         "changed": {"a": ["code"]},
     },

@@ -7,6 +7,7 @@ import html.parser
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from stagewright.events import (
     Status,
 )
 from stagewright.graph.node import Yields
+from stagewright.kinds.common.guest import TEST_ARTIFACTS
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store
 from stagewright.ui.report.details import LARGEST_LOG, details_of
@@ -209,17 +211,17 @@ def result(store: Store, key: str, size: int, yields: Yields = Yields.ARTIFACT) 
 
 
 def test_details_come_from_the_store(recorded: Recorder, store: Store) -> None:
-    store.remember("demo", "test:c", {"format": 1, "kind": "old"})
-    (before,) = store.former("demo", "test:c")
-    store.remember("demo", "test:c", {"format": 1, "kind": "new"})
-    now = store.former("demo", "test:c")[-1]
+    store.remember("demo-1", "test:c", {"format": 1, "kind": "old"})
+    (before,) = store.former("demo-1", "test:c")
+    store.remember("demo-1", "test:c", {"format": 1, "kind": "new"})
+    now = store.former("demo-1", "test:c")[-1]
     result(store, before, 100)
     tree = result(store, now, 150)
     (tree / "screen.png").write_bytes(b"a picture")
     (tree / "link.png").symlink_to("/etc/hostname")
     nodes = ["test:c"]
     run = recorded(
-        RunStarted(run="r", project="demo", nodes=nodes, cached=0),
+        RunStarted(run="r", project="demo", records="demo-1", nodes=nodes, cached=0),
         started("test:c", 2000.0, key=now),
         ended("test:c", 2001.0, size=150),
     )
@@ -229,6 +231,15 @@ def test_details_come_from_the_store(recorded: Recorder, store: Store) -> None:
     assert [image.name for image in found.images] == ["screen.png"]
     assert base64.b64decode(found.images[0].url.partition(",")[2]) == b"a picture"
     assert "+50 B" in page(run, details_of(run, store))
+
+
+def test_the_screen_of_a_failed_test_comes_from_its_kept_folder(recorded: Recorder, store: Store) -> None:
+    folder = store.failed("demo-1", "test:c") / TEST_ARTIFACTS
+    folder.mkdir(parents=True)
+    (folder / "screen.png").write_bytes(b"a picture")
+    first, *others = events()
+    run = recorded(replace(first, records="demo-1"), *others)
+    assert [image.name for image in details_of(run, store)["test:c"].images] == ["screen.png"]
 
 
 def test_only_the_end_of_a_long_log_is_in_a_page(recorded: Recorder, store: Store, tmp_path: Path) -> None:

@@ -56,13 +56,15 @@ class NodeRun:
 class RecordedRun:
     """A run: its project, its nodes in the order of the plan, and how it ended.
 
-    ``inputs`` are the nodes that each node of the plan takes; a node that is not in ``nodes`` came from the store.
-    ``status`` and ``finished`` are None if the run has not ended; ``is_running`` is False then if it was killed.
+    ``records`` is the name of the project's records in the store. ``inputs`` are the nodes that each node of the plan
+    takes; a node that is not in ``nodes`` came from the store. ``status`` and ``finished`` are None if the run has not
+    ended; ``is_running`` is False then if it was killed.
     """
 
     run: str
     project: str
     folder: str
+    records: str
     started: float
     nodes: dict[str, NodeRun]
     inputs: Mapping[str, Sequence[str]]
@@ -128,6 +130,7 @@ def _started(event: RunStarted) -> RecordedRun:
         run=event.run,
         project=event.project,
         folder=event.folder,
+        records=event.records,
         started=event.time,
         nodes={name: NodeRun(name) for name in event.nodes},
         inputs=event.inputs,

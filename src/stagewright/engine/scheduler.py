@@ -163,6 +163,7 @@ class Scheduler:
             nodes=self._names,
             cached=cached,
             folder=str(self.plan.project.folder),
+            records=self.plan.project.records,
             inputs={name: sorted(set(step.node.inputs.values())) for name, step in steps.items()},
             changed={name: [one.entry for one in step.why] for name, step in steps.items() if step.why},
         )

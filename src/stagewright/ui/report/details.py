@@ -89,9 +89,9 @@ def _details(run: RecordedRun, node: NodeRun, store: Store, log: Log | None) -> 
     with contextlib.suppress(PermissionError, StagewrightError):
         now = _result(store, node.key)
         if now is None:
-            return Details(log=log, images=_images(store.failed(run.project, node.node) / TEST_ARTIFACTS))
+            return Details(log=log, images=_images(store.failed(run.records, node.node) / TEST_ARTIFACTS))
         yields, _meta = now
-        before = _result(store, _key_before(store, run.project, node))
+        before = _result(store, _key_before(store, run.records, node))
         old, new = _packages(store, before), _packages(store, now)
         return Details(
             log=log,
@@ -111,9 +111,9 @@ def _result(store: Store, key: str) -> tuple[Yields, Meta] | None:
     return None
 
 
-def _key_before(store: Store, project: str, node: NodeRun) -> str:
+def _key_before(store: Store, records: str, node: NodeRun) -> str:
     """Return the key of the last different build of a node before this one; empty if it is not known."""
-    former = store.former(project, node.node)
+    former = store.former(records, node.node)
     place = former.index(node.key) if node.key in former else len(former)
     return former[place - 1] if place > 0 else ""
 

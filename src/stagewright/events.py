@@ -88,12 +88,16 @@ class FilesRead(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeStarted(Event):
-    """A worker started to build a node. ``log`` is the file with the output of its commands."""
+    """A worker started to build a node. ``log`` is the file with the output of its commands.
+
+    ``machine`` is the name of the machine of a farm that builds it; empty for this machine.
+    """
 
     node: str
     kind: str
     key: str
     log: str
+    machine: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from typing import Any
 from stagewright import ids
 from stagewright.engine import pins
 from stagewright.engine.job import Job
+from stagewright.engine.local import LocalExecutor
 from stagewright.engine.plan import Plan, make_plan
 from stagewright.engine.resources import Resources
 from stagewright.engine.scheduler import Outcome, Scheduler
@@ -109,7 +110,7 @@ class Site:
 
         plan = self.plan(node.rpartition(":")[2])
         with contextlib.suppress(KeyboardInterrupt):
-            Scheduler(plan, self.store, Resources(1, 1000), [], launch=note).run()
+            Scheduler(plan, self.store, LocalExecutor(self.store.path, Resources(1, 1000), note), []).run()
         return found[0]
 
     def script(self, job: Job, folder: Path) -> list[str]:
@@ -145,7 +146,8 @@ class Site:
     def scheduler(self, *listeners: Callable[[Event], None], cores: int = 2, **options: Any) -> Scheduler:
         resources = Resources(cores, 100_000, options.pop("jobs", None))
         everyone = [self.events.append, *listeners]
-        return Scheduler(self.plan(), self.store, resources, everyone, launch=self.launch, **options)
+        executor = LocalExecutor(self.store.path, resources, self.launch)
+        return Scheduler(self.plan(), self.store, executor, everyone, **options)
 
     def run(self, *listeners: Callable[[Event], None], cores: int = 2, **options: bool | int) -> Outcome:
         return self.scheduler(*listeners, cores=cores, **options).run()

@@ -379,7 +379,7 @@ def test_a_node_that_fills_the_disk_is_removed_so_that_the_others_go_on(
     monkeypatch.setattr("stagewright.engine.limits.RESERVE", 1 << 20)
     monkeypatch.setattr("stagewright.engine.limits.LOOK", 0.05)
     scheduler = site.scheduler(keep_going=True)
-    scheduler._disk = DiskWatch(site.store.path, usage)
+    scheduler._executor._disk = DiskWatch(site.store.path, usage)
     errors = scheduler.run().errors
     assert {name: error.reason for name, error in errors.items()} == {"seed:one": Reason.DISK_FULL}
     assert not site.store.failed(site.records, "seed:one").exists()

@@ -13,9 +13,10 @@ from stagewright.engine.console_verdict import ConsoleJudge
 from stagewright.engine.doctor import require
 from stagewright.engine.event_log import Record
 from stagewright.engine.folders_of_tests import files_in
+from stagewright.engine.local import LocalExecutor, StartBuild
 from stagewright.engine.plan import Plan
 from stagewright.engine.resources import Resources
-from stagewright.engine.scheduler import Outcome, Scheduler, StartBuild
+from stagewright.engine.scheduler import Outcome, Scheduler
 from stagewright.engine.worker_process import Worker, is_forked
 from stagewright.engine.worker_server import WorkerServer
 from stagewright.engine.workspace import Workspace
@@ -115,11 +116,10 @@ def _run(
         scheduler = Scheduler(
             plan,
             workspace.store,
-            options.resources,
+            LocalExecutor(workspace.store.path, options.resources, launch),
             [workspace.emit],
             keep_going=options.keep_going,
             limits=options.limits,
-            launch=launch,
             judge=judge.judge,
             refused=refused,
         )

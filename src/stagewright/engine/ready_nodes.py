@@ -28,9 +28,18 @@ class _Entry:
 
 
 class ReadyNodes:
-    """The nodes of a run that have not started. ``nodes`` are in build order, ``seconds`` are times of last builds."""
+    """The nodes of a run that have not started. ``nodes`` are in build order, ``seconds`` are times of last builds.
 
-    def __init__(self, nodes: Iterable[Node], seconds: Mapping[str, float]) -> None:
+    ``demand`` returns what a node needs of the place where it is built.
+    """
+
+    def __init__(
+        self,
+        nodes: Iterable[Node],
+        seconds: Mapping[str, float],
+        demand: Callable[[Node], Demand] = lambda node: node.demand,
+    ) -> None:
+        self._demand = demand
         self._waiting = {node.id: node for node in nodes}
         self._places = {name: place for place, name in enumerate(self._waiting)}
         self._users: dict[str, list[str]] = {}
@@ -74,7 +83,7 @@ class ReadyNodes:
         if not tops:
             return None
         node = min(tops).node
-        heapq.heappop(self._heaps[node.demand])
+        heapq.heappop(self._heaps[self._demand(node)])
         del self._waiting[node.id]
         return node
 
@@ -119,4 +128,4 @@ class ReadyNodes:
 
     def _push(self, node: Node) -> None:
         entry = _Entry(-self._ways[node.id], self._places[node.id], node)
-        heapq.heappush(self._heaps.setdefault(node.demand, []), entry)
+        heapq.heappush(self._heaps.setdefault(self._demand(node), []), entry)

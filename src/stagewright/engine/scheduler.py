@@ -1,4 +1,6 @@
-"""The scheduler: starts the nodes of a plan when their inputs are built and the machine has room, and watches them.
+"""The scheduler: starts the nodes of a plan when their inputs are built and there is room, and watches them.
+
+Where they are built is the matter of an executor (engine/executor.py).
 
 All state is in the store. A scheduler that is killed loses only the nodes that were being built. Runs on the same store
 cooperate by the lock of each key: a run waits for a node that another run builds, and continues with all others.
@@ -15,18 +17,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
+from stagewright.engine.executor import Attempt, Executor, Placement
 from stagewright.engine.folders_of_tests import with_kept_paths
 from stagewright.engine.job import Job, limits_of
-from stagewright.engine.limits import DiskWatch
 from stagewright.engine.lineage import lineage
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.engine.ready_nodes import ReadyNodes
-from stagewright.engine.resources import Resources
 from stagewright.engine.work_folders import Release, WorkFolders
 from stagewright.engine.worker import disk_error
-from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import (
     Listener,
@@ -39,9 +38,8 @@ from stagewright.events import (
     RunStarted,
     Status,
 )
-from stagewright.graph.node import Demand, Node
+from stagewright.graph.node import Node
 from stagewright.ids import mark
-from stagewright.kinds.common.work import Grant
 from stagewright.project.limits import NodeLimits
 from stagewright.store.store import Store
 
@@ -49,23 +47,18 @@ TICK = 0.2
 """Seconds between two looks at the locks that other runs hold."""
 
 
-StartBuild = Callable[[Job, Path], Worker]
-"""Starts the worker that builds the node of a job, in a work folder."""
-
 Judge = Callable[[Step], tuple[list[str], StagewrightError | None]]
 """Returns the remarks about a result, and the error if it does not count as passed."""
 
 
 @dataclass
 class _Running:
-    """A node with a worker. Closing ``release`` kills the worker; ``unlock`` then releases the lock of the key.
+    """An attempt at a node. Closing ``release`` kills it; ``unlock`` then releases the lock of the key.
 
-    ``too_large`` is True if the engine has ended the worker because of the disk.
+    ``too_large`` is True if the engine has ended it because of the disk.
     """
 
-    worker: Worker
-    node: Node
-    cores: int
+    attempt: Attempt
     release: contextlib.ExitStack
     unlock: Release
     too_large: bool = False
@@ -90,7 +83,7 @@ class Outcome:
 class Scheduler:
     """Carries out one plan. :meth:`run` can be called once.
 
-    A listener that raises is dropped, see :class:`Listeners`. ``launch`` starts the workers. ``judge`` returns the
+    A listener that raises is dropped, see :class:`Listeners`. ``executor`` builds the nodes. ``judge`` returns the
     remarks and the error about a result that was built (engine/console_verdict.py). ``refused`` are the errors about
     results in the store: nodes that need these are skipped.
     """
@@ -99,30 +92,29 @@ class Scheduler:
         self,
         plan: Plan,
         store: Store,
-        resources: Resources,
+        executor: Executor,
         listeners: Sequence[Listener],
         *,
         keep_going: bool = False,
         limits: NodeLimits | None = None,
-        launch: StartBuild = Worker.start,
         judge: Judge = lambda step: ([], None),
         refused: Mapping[str, StagewrightError] | None = None,
     ) -> None:
         self.plan = plan
         self.store = store
-        self.resources = resources
         self.keep_going = keep_going
         self.run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
         self._limits = limits
-        self._disk = DiskWatch(store.path)
         self._listeners = listeners
         self._emit = Listeners()
-        self._launch = launch
+        self._executor = executor
         self._judge = judge
         self._refused = dict(refused or {})
         self._names = [step.node.id for step in plan.to_build]
         self._nodes = ReadyNodes(
-            (step.node for step in plan.to_build), store.seconds_of(plan.project.records, self._names)
+            (step.node for step in plan.to_build),
+            store.seconds_of(plan.project.records, self._names),
+            executor.demand,
         )
         self._running: dict[str, _Running] = {}
         self._waiting: set[str] = set()
@@ -192,7 +184,7 @@ class Scheduler:
     def _start_ready(self) -> None:
         self._skip_hopeless()
         locked = []
-        while node := self._nodes.take(self._fits):
+        while node := self._nodes.take(self._executor.fits):
             if not self._start(node):
                 locked.append(node)
         for node in locked:
@@ -204,19 +196,6 @@ class Scheduler:
         for name in self._nodes.remove_all() if stop else self._nodes.remove_hopeless():
             self._waiting.discard(name)
             self._finish(NodeFinished(node=name, status=Status.SKIPPED))
-
-    def _fits(self, demand: Demand) -> bool:
-        if not self._running:
-            return True
-        used = sum(running.cores for running in self._running.values())
-        memory = sum(running.node.demand.memory for running in self._running.values())
-        taken = {running.node.demand.exclusive for running in self._running.values()} - {""}
-        return (
-            (self.resources.jobs is None or len(self._running) < self.resources.jobs)
-            and used + min(demand.cores, self.resources.cores) <= self.resources.cores
-            and memory + demand.memory <= self.resources.memory
-            and demand.exclusive not in taken
-        )
 
     def _start(self, node: Node) -> bool:
         """Start a node, unless another run has built it. Return False if another run builds it now."""
@@ -231,33 +210,28 @@ class Scheduler:
             if self.store.has(node.yields, key.digest):  # another run built it meanwhile
                 self._finish(self._judged(NodeFinished(node=node.id, status=Status.CACHED)))
                 return True
-            job = self._job(node)
-            worker = release.enter_context(self._launch(job, self.store.new_work(key.digest)))
-            release.callback(self._unwatch, *worker.descriptors())
-            for descriptor in worker.descriptors():
+            placement = self._executor.place(node, self._nodes)
+            job = self._job(node, placement)
+            attempt = self._executor.start(job, self.store.new_work(key.digest), placement)
+            release.callback(self._executor.forget, attempt)
+            release.enter_context(attempt)
+            release.callback(self._unwatch, *attempt.descriptors())
+            for descriptor in attempt.descriptors():
                 self._selector.register(descriptor, selectors.EVENT_READ, node.id)
-            accounted = min(node.demand.cores, self.resources.cores)
-            self._running[node.id] = _Running(worker, node, accounted, release.pop_all(), lock.pop_all().close)
-        self._emit(NodeStarted(node=node.id, kind=node.kind, key=key.digest, log=str(job.log)))
+            self._running[node.id] = _Running(attempt, release.pop_all(), lock.pop_all().close)
+        machine = placement.machine
+        self._emit(NodeStarted(node=node.id, kind=node.kind, key=key.digest, log=str(job.log), machine=machine))
         return True
 
-    def _job(self, node: Node) -> Job:
-        """Return the job of a node that starts now, with the cores that running and ready nodes leave (``Demand``)."""
-        if node.demand.compiles:
-            granted = [one.worker.job for one in self._running.values()]
-            spare = self.resources.cores - sum(job.grant.cores for job in granted if job.node.demand.compiles)
-            spare -= self._nodes.compiling
-        else:
-            spare = self.resources.cores - sum(one.cores for one in self._running.values()) - self._nodes.ready
-        cores = max(1, min(node.demand.cores, self.resources.cores), spare)
-        memory = max(node.demand.memory, self.resources.memory * cores // self.resources.cores)
+    def _job(self, node: Node, placement: Placement) -> Job:
+        """Return the job of a node that starts now."""
         return Job(
             project=self.plan.project.info.name,
             project_folder=self.plan.project.folder.resolve(),
             node=node,
             key=self.plan.steps[node.id].key,
             inputs=self.plan.inputs_of(node),
-            grant=Grant(cores, memory),
+            grant=placement.grant,
             limits=limits_of(node, self.plan.project, self._limits),
             store=self.store.path,
             log=self.store.log_folder(self.plan.project.records, node.id) / f"{self.run_id}.log",
@@ -275,28 +249,23 @@ class Scheduler:
             elif ready.data in self._running:
                 running = self._running[ready.data]
                 self._pass_on_events(running)
-                if ready.fd in running.worker.ends():  # it stays readable, and select would return at once
+                if ready.fd in running.attempt.ends():  # it stays readable, and select would return at once
                     self._unwatch(ready.fd)
         self._enforce_limits()
         for name, running in list(self._running.items()):
-            if running.worker.ended:
+            if running.attempt.ended:
                 self._end(name, running)
 
     def _enforce_limits(self) -> None:
-        """End the workers that exceed a limit which the kernel does not know."""
-        nodes = {running.worker.folder: running for running in self._running.values()}
-        for folder, error in self._disk.look({name: one.worker.job.limits for name, one in nodes.items()}).items():
-            if not nodes[folder].worker.stopped:
-                nodes[folder].too_large = True
-                nodes[folder].worker.stop(error)
-        for node in nodes.values():
-            node.worker.enforce()
+        too_large = self._executor.enforce()
+        for running in self._running.values():
+            running.too_large = running.too_large or running.attempt.folder in too_large
 
     def _pass_on_events(self, running: _Running) -> None:
-        for event in running.worker.events():
+        for event in running.attempt.events():
             self._emit(event)
-        if running.worker.silent:  # else the selector would return at once until the worker has ended
-            self._unwatch(running.worker.fileno())
+        if running.attempt.silent:  # else the selector would return at once until the worker has ended
+            self._unwatch(running.attempt.fileno())
 
     def _unwatch(self, *descriptors: int) -> None:
         for descriptor in descriptors:
@@ -304,16 +273,16 @@ class Scheduler:
                 self._selector.unregister(descriptor)
 
     def _end(self, name: str, running: _Running) -> None:
-        """Record the result of a worker that has ended."""
+        """Record the result of an attempt that has ended."""
         self._pass_on_events(running)
-        result = running.worker.outcome()
+        result = running.attempt.outcome()
         project = self.plan.project.records
         if result.status is Status.BUILT:
             self.store.remember(project, name, self.plan.steps[name].key.data, result.seconds)
         full = running.too_large or (result.error or {}).get("reason") == Reason.DISK_FULL
-        folder = running.worker.folder
+        folder, has_root = running.attempt.folder, running.attempt.keeps_root
         self._running.pop(name).release.close()
-        self._folders.put_away(name, folder, result.status, running.unlock, full=full)
+        self._folders.put_away(name, folder, result.status, running.unlock, full=full, has_root=has_root)
         self._emit_notices()
         self._finish(self._judged(with_kept_paths(result, folder, self.store.failed(project, name))))
 
@@ -332,7 +301,7 @@ class Scheduler:
         return replace(result, status=Status.FAILED, error=error.to_dict()) if error else result
 
     def _release(self, name: str) -> None:
-        """Forget a worker, which is killed if it still runs, and release the lock of its key."""
+        """Forget an attempt, which is killed if it still runs, and release the lock of its key."""
         running = self._running.pop(name)
         running.release.close()
         running.unlock()
@@ -348,9 +317,9 @@ class Scheduler:
         self._emit(result)
 
     def _stop_all(self) -> None:
-        """Kill the workers that still run. The next run removes what they leave."""
+        """Kill what still runs. The next run removes what it leaves."""
         for running in self._running.values():
-            running.worker.kill()
+            running.attempt.kill()
         for name in list(self._running):
             self._release(name)
             if self._outcome.interrupted:

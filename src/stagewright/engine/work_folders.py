@@ -33,12 +33,15 @@ class WorkFolders:
         self._thread: threading.Thread | None = None
         self.notices: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
 
-    def put_away(self, name: str, folder: Path, status: Status, release: Release, *, full: bool) -> None:
+    def put_away(
+        self, name: str, folder: Path, status: Status, release: Release, *, full: bool, has_root: bool = True
+    ) -> None:
         """Remove a work folder and an earlier kept one, or keep this one; then release the lock.
 
-        The folder of a node that failed because of a full disk is removed, so that the others can go on.
+        The folder of a node that failed because of a full disk is removed, so that the others can go on. One without
+        a root is of no use to ``stagewright shell``.
         """
-        if status is Status.BUILT:
+        if status is Status.BUILT or not has_root:
             self._waiting.put((name, folder, release))
             if not self._thread:
                 self._thread = threading.Thread(target=self._work, name="work folders", daemon=True)

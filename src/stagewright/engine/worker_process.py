@@ -103,6 +103,11 @@ class Worker:
         self.kill()
         self.close()
 
+    @property
+    def keeps_root(self) -> bool:
+        """True: the work folder has the root of the build."""
+        return True
+
     def descriptors(self) -> list[int]:
         """Return the descriptors to watch: that of the events, and :meth:`ends`."""
         return [self.fileno(), *self.ends()]

@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix test test-fast test-gentoo test-install docs tutorials fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix install-matrix test test-fast test-gentoo test-install docs tutorials fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -21,6 +21,7 @@ help:
 	@echo "make verity-matrix  boot from the network with changed images (half an hour without KVM) and write the table in docs/netboot.md"
 	@echo "make libvirt-matrix  start machines by libvirt (half an hour without KVM) and write the table in docs/boot.md"
 	@echo "make update-matrix  update a system of two slots in every way (an hour without KVM) and write the table in docs/updates.md"
+	@echo "make install-matrix  install in every way and start what was installed (an hour without KVM) and write the table in docs/install.md"
 	@echo "make disk-matrix  start disks of every layout and format (an hour without KVM) and write the table in docs/disks.md"
 	@echo "make test         all tests"
 	@echo "make test-fast    the quick tests that need neither root nor a virtual machine"
@@ -98,6 +99,9 @@ libvirt-matrix: test-setup
 
 update-matrix: test-setup
 	$(VENV)/bin/python -m bench.update_matrix
+
+install-matrix: test-setup
+	$(VENV)/bin/python -m bench.install_matrix
 
 disk-matrix: test-setup
 	$(VENV)/bin/python -m bench.disk_matrix

@@ -50,8 +50,7 @@ guided() {
 	say "This program installs a system on a disk of this computer. Nothing is written before you confirm it."
 	say ""
 	[ -n "$image" ] || choose_disk
-	ask layout "Layout ($(cd "$data/layouts" && echo ./* | sed 's|\./||g'), or a folder)" "${answer_layout:-ext4}"
-	read_layout "$answer_layout"
+	ask_layout
 	if layout_has_passphrase; then
 		ask_secret "Passphrase of the encryption"
 		answer_passphrase=$reply
@@ -64,6 +63,17 @@ guided() {
 		[ -n "$answer_checksum" ] || answer_verify=none
 	fi
 	[ "$answer_source_type" = image ] || ask_settings
+}
+
+# A layout that cannot be read is asked for again.
+ask_layout() {
+	while :; do
+		ask layout "Layout ($(cd "$data/layouts" && echo ./* | sed 's|\./||g'), or a folder)" "${answer_layout:-ext4}"
+		if (read_layout "$answer_layout"); then break; fi
+		answer_layout=
+		rm -f "$explained"
+	done
+	read_layout "$answer_layout"
 }
 
 layout_has_passphrase() {

@@ -275,11 +275,7 @@ finish() {
 	sync
 	say "installed on $target_name"
 	event result state=installed target="${target:-$image}"
-	case $answer_finish in
-	exit) ;;
-	reboot) [ -n "$image" ] || { say "restarting"; reboot; } ;;
-	poweroff) [ -n "$image" ] || { say "turning off"; poweroff; } ;;
-	esac
+	[ -n "$image" ] || then=$answer_finish
 }
 
 undo_command() {

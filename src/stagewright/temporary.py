@@ -8,7 +8,6 @@ temporary files in their work folder, which the store removes.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 import tempfile
@@ -16,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from stagewright.locks import locked
 from stagewright.trees import remove_tree
 
 PREFIX = "stagewright-"
@@ -39,22 +39,10 @@ def temporary_folder(name: str, parent: Path | None = None, *, hidden: bool = Fa
     _sweep(parent, prefix)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
-        with locked(folder):
+        with locked(folder / LOCK):
             yield folder
     finally:
         remove_tree(folder)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[bool]:
-    """Try to lock a folder for the block. Yield True if this process has the lock."""
-    with (folder / LOCK).open("w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def _sweep(parent: Path, prefix: str) -> None:
@@ -64,6 +52,6 @@ def _sweep(parent: Path, prefix: str) -> None:
             info = folder.lstat()
             old = time.time() - info.st_mtime > NEW
             if info.st_uid == os.geteuid() and stat.S_ISDIR(info.st_mode) and old:
-                with locked(folder) as mine:
+                with locked(folder / LOCK) as mine:
                     if mine:
                         remove_tree(folder)

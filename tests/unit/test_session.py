@@ -190,3 +190,22 @@ def test_a_build_leaves_the_root_that_a_shell_is_open_in(project: Path) -> None:
         assert shell.stdout.read() == "bad\n"
     assert shell.returncode == 0
     assert not kept.exists(), "a later build succeeded, so it is of no use when the shell ends"
+
+
+@pytest.mark.real
+def test_a_root_without_the_program_is_named(project: Path) -> None:
+    (project / "bare/bin").mkdir(parents=True)
+    (project / "bare/bin/true").symlink_to("/bin/busybox-of-no-one")
+    with (project / "stagewright.toml").open("a", encoding="utf-8") as file:
+        file.write('[seeds.bare]\nfile = "bare"\n[stages.bare-packed]\nkind = "tarball"\nroot = "bare"\n')
+    session = opened(project)
+    assert session.build(["bare-packed"]).status is Status.BUILT
+    words = [sys.executable, "-m", "stagewright", "--store", str(session.store.path), "shell", "bare"]
+    for command, what in (
+        ([], "no shell"),
+        (["--", "ls"], "no program ls"),
+        (["--", "/bin/true"], "no program /bin/true"),
+    ):
+        done = subprocess.run([*words, *command], cwd=project, capture_output=True, text=True, check=False)
+        assert f"error: seed:bare: {'this root has ' if not command else ''}{what}" in done.stderr, done.stderr
+        assert (done.returncode, "bwrap" in done.stderr) == (1, False)

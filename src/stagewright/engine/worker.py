@@ -15,6 +15,7 @@ import errno
 import json
 import os
 import shlex
+import shutil
 import stat
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stagewright import ids
+from stagewright import chroot, ids
 from stagewright.engine.again import AGAIN, REPLACE, FreshStore, keep_result
 from stagewright.engine.job import Job
 from stagewright.errors import Reason, StagewrightError
@@ -39,7 +40,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.release.size_limits import check_size
 from stagewright.root import files
 from stagewright.root.root import Root
-from stagewright.run import UMASK, exit_if_orphaned, interactive
+from stagewright.run import PATH, UMASK, exit_if_orphaned, interactive
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.meta import Meta
 from stagewright.store.place import is_full
@@ -187,15 +188,32 @@ def _shell(job: Job, folder: Path, arguments: list[str], *, result: bool) -> int
     with open(job.log, "a", encoding="utf-8", buffering=1) as log:  # noqa: PTH123  line buffering
         work = job.work(folder, log, lambda _: None)
         root = _result(work) if result else job.stage.shell_root(work)
-    inside = next((shell for shell in SHELL if files.exists(root.path, shell)), None)
-    if inside is None and not arguments:
-        raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"{job.node.id} has no shell", hint="give a command to run")
-    words = arguments or [str(inside), *(["sh"] if inside == "/bin/busybox" else [])]
+    words = arguments or _shell_of(job.node.id, root)
+    if not _is_program(words[0], root):
+        what = f"{job.node.id}: no program {words[0]} in this root"
+        raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint="name a program of the root, or its path there")
     prompt = f"{job.node.id} \\w # "
     # The profile of a root may set another prompt, as Debian's does; bash runs this command after it, before a prompt.
     env = {"PS1": prompt, "PROMPT_COMMAND": f"PS1={shlex.quote(prompt)}; unset PROMPT_COMMAND"}
     with root.command(words, env=env, terminal=True) as sandboxed:
         return interactive(sandboxed.words, pass_fds=sandboxed.descriptors)
+
+
+def _shell_of(node: str, root: Root) -> list[str]:
+    """Return the command of the best shell that a root has. Raises ``ENVIRONMENT_LACKS`` if it has none."""
+    for shell in SHELL:
+        if files.exists(root.path, shell):
+            return [shell, *(["sh"] if shell == "/bin/busybox" else [])]
+    what = f"{node}: this root has no shell (looked for {', '.join(SHELL)})"
+    hint = f"name a program of the root: stagewright shell {node.rpartition(':')[2]} -- PROGRAM"
+    raise StagewrightError(Reason.ENVIRONMENT_LACKS, what, hint=hint)
+
+
+def _is_program(word: str, root: Root) -> bool:
+    """Return False if a root does not have a program. A path in a mount is not looked at."""
+    if "/" in word and (not word.startswith("/") or any(Path(word).is_relative_to(bind.target) for bind in root.binds)):
+        return True
+    return chroot.inside(root.path, shutil.which, word, path=root.env.get("PATH", PATH)) is not None
 
 
 def _result(work: Work[Any]) -> Root:

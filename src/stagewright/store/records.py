@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.locks import remove_lock
 from stagewright.store.collect import Garbage, collect, damaged_results, unneeded, unused_caches
 from stagewright.store.digest_cache import DigestCache
-from stagewright.store.locks import remove_lock
 from stagewright.store.names import file_name
 from stagewright.store.store import Store
 

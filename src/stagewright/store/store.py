@@ -56,11 +56,11 @@ from stagewright import ids
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
+from stagewright.locks import locked
 from stagewright.run import run
 from stagewright.store.content import ANY_OWNER, NO_NAMESPACE, write_content
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.durable import sync_folder, write_atomically
-from stagewright.store.locks import locked
 from stagewright.store.meta import Meta
 from stagewright.store.names import failed_lock, file_name
 from stagewright.store.place import cannot_open

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.temporary import LOCK, locked, temporary_folder
+from stagewright.locks import locked
+from stagewright.temporary import LOCK, temporary_folder
 
 
 @contextlib.contextmanager
@@ -26,7 +27,7 @@ def kept_folder(folder: Path) -> Iterator[None]:
     """
     try:
         _make(folder)
-        with locked(folder) as mine:
+        with locked(folder / LOCK) as mine:
             if not mine:
                 what = f"{folder}: another machine uses this folder"
                 raise StagewrightError(Reason.STORE_BUSY, what, hint="end that machine, or name another folder")

@@ -1,4 +1,4 @@
-"""Locks of the store: files that flock(2) locks. The kernel releases a lock when the process that holds it ends."""
+"""Files that flock(2) locks. The kernel releases a lock when the process that holds it ends."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from small_iso import SMALL_ISO
 
 from stagewright.cli.main import run
 from stagewright.engine.session import Session
-from stagewright.engine.test_runs import _empty, _prune, _verdict, missing_inputs, results_folder, step_of
+from stagewright.engine.test_runs import _empty, _prune, _verdict, missing_inputs, results_folder, run_test, step_of
 from stagewright.errors import Exit, Reason, StagewrightError
 from stagewright.events import Event
 from stagewright.testing.results import MachineResult, Report
@@ -52,6 +52,15 @@ def test_inputs_that_are_not_built_are_named(project: Path, tmp_path: Path) -> N
     session = Session.open(project, store=tmp_path / "store", reads_only=True)
     assert missing_inputs(session.plan(["again"]), session.store) == ["iso"]
     assert not (tmp_path / "store").exists()
+
+
+def test_a_project_that_changed_during_the_build_is_reported(project: Path, tmp_path: Path) -> None:
+    """``stagewright test`` reads the project again after the build; then what it starts has another key."""
+    session = Session.open(project, store=tmp_path / "store", reads_only=True)
+    with pytest.raises(StagewrightError) as caught:
+        run_test(session.plan(["again"]), session.store, tmp_path / "results", lambda _: None)
+    assert caught.value.reason is Reason.NOT_BUILT
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")

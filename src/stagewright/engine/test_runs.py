@@ -79,9 +79,13 @@ def run_test(plan: Plan, store: Store, folder: Path, emit: Listener, *, stays_op
     """Run the test that is the target of a plan. ``folder`` gets its results.
 
     ``stays_open`` leaves the machines running at the end, with a Python prompt on the terminal. Raises: USAGE if the
-    folder has other files than the results of a test, STORE_BUSY if another test uses it.
+    folder has other files than the results of a test, STORE_BUSY if another test uses it, NOT_BUILT if the store does
+    not have what the test starts: the project changed during the build.
     """
     (name,) = plan.targets
+    if missing := missing_inputs(plan, store):
+        what = f"{name}: {', '.join(missing)} not built with the present settings of the project"
+        raise StagewrightError(Reason.NOT_BUILT, what, hint=f"stagewright build {' '.join(missing)}")
     _empty(folder)
     started = time.monotonic()
     with kept_folder(folder), machine_folder() as work:

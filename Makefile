@@ -106,8 +106,9 @@ install-matrix: test-setup
 disk-matrix: test-setup
 	$(VENV)/bin/python -m bench.disk_matrix
 
-# Python keeps compiled modules, also those of the tests; compiling them takes seconds in each process.
-test test-fast: export PYTHONDONTWRITEBYTECODE :=
+# Python keeps compiled modules, also those of the tests; compiling them takes seconds in each process. An installed
+# command has them, so measurements need them, too.
+test test-fast bench: export PYTHONDONTWRITEBYTECODE :=
 
 test: test-setup
 	$(VENV)/bin/python -m tools.test_run --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 1

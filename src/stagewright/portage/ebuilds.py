@@ -75,12 +75,20 @@ def ebuilds(tree: Path, package: str, repository: str = "") -> Iterator[Ebuild]:
     ``repository`` is the name of the repository, for :attr:`Ebuild.repository`.
     """
     category, _, name = package.partition("/")
-    for path in sorted((tree / package).glob(f"{name}-*.ebuild")):
+    for path in sorted(_files(tree / package)):
         version = path.stem[len(name) + 1 :]
-        if not is_version(version):
+        if not (path.suffix == ".ebuild" and path.name.startswith(f"{name}-") and is_version(version)):
             continue
         cached = _cached(path, tree / "metadata" / "md5-cache" / category / path.stem)
         yield _of_cache(version, path, cached, repository) if cached else _of_text(version, path, repository)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the entries of a folder; none if it is missing. Path.glob would compile a pattern for each package."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _of_cache(version: str, path: Path, values: Mapping[str, str], repository: str) -> Ebuild:

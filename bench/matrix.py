@@ -22,7 +22,7 @@ from bench.table import line, write
 from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.guest import MachineTest
 from stagewright.kinds.registry import graph_of, kinds
-from stagewright.kinds.tests.boots import BootTest
+from stagewright.kinds.tests.boots import Attach, BootTest
 from stagewright.project.load import load
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +135,8 @@ def prepare(example: Path, project: Path) -> Path:
 def cells(test: MachineTest, machine: str) -> list[str]:
     """Return the first cells of a test's row."""
     assert isinstance(test, BootTest)
-    how = f"{test.attach}, line {test.entry}" if test.entry > 1 else str(test.attach)
+    device = str(test.attach or Attach.CD)
+    how = f"{device}, line {test.entry}" if test.entry > 1 else device
     return [test.boots, machine, how]
 
 

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 from drafts import Draft
 from pydantic import ValidationError
+from roots import as_root, make_root
 
 from stagewright.errors import ProblemsError, Reason
 from stagewright.kinds.media.diskimage_stage1 import DiskImage1, DiskType, _has_old_cloud_init
 from stagewright.kinds.media.diskimage_stage2 import DiskImage2
 from stagewright.kinds.registry import kinds
+from stagewright.kinds.tests.boots import Attach
 from stagewright.project.load import load
+from stagewright.project.model import Project
+from stagewright.root.init_program import without_init
 
 HEAD = """format = 1
 [project]
@@ -31,6 +35,12 @@ root = "seed"
 kind = "diskimage-stage2"
 root = "seed"
 """
+
+
+def loaded(draft: Draft, text: str) -> Project:
+    (draft.folder / "seed.tar").touch()
+    (draft.folder / "stagewright.toml").write_text(text, encoding="utf-8")
+    return load(draft.folder, kinds())
 
 
 def stage1(**settings: Any) -> DiskImage1:
@@ -117,3 +127,44 @@ def test_errors_are_reported_at_their_places(draft: Draft, settings: str, place:
     assert problem.reason in (Reason.INVALID_VALUE, Reason.UNKNOWN_KEY)
     assert problem.place
     assert place in text.splitlines()[problem.place.line - 1]
+
+
+def test_the_only_loader_of_the_payload_is_that_of_its_media(draft: Draft) -> None:
+    iso = '[stages.iso]\nkind = "livecd-stage3"\nlive = "live"\nboot = "boot"\n'
+    for loaders, chosen in (('"grub"', "grub"), ('["uki"]', "uki"), ('["systemd-boot", "grub"]', "")):
+        written = f"loaders = {loaders}"
+        text = HEAD.replace("[stages.live]", f"{written}\n[stages.live]") + f'boot = "boot"\n{iso}'
+        stages = loaded(draft, text).entries["stages"]
+        for entry in (stages["disk"], stages["iso"]):
+            assert getattr(entry.model, "loader", None) == (chosen or "systemd-boot")
+            place = entry.places.get(("loader",))
+            assert (place and place.line) == (text.splitlines().index(written) + 1 if chosen else None)
+    text = HEAD.replace("[stages.live]", 'loaders = ["isolinux"]\n[stages.live]') + 'boot = "boot"\n'
+    (draft.folder / "stagewright.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ProblemsError) as caught:
+        load(draft.folder, kinds())
+    assert 'add "systemd-boot" to `loaders`' in caught.value.problems[0].hint
+
+
+def test_tests_attach_disk_images_as_disks(draft: Draft) -> None:
+    test = '[tests.t]\nboots = "disk"\nexpect = "login:"\n'
+    loaded(draft, f'{HEAD}boot = "boot"\n{test}')
+    assert [Attach.of(Path(name)) for name in ("a.iso", "a.qcow2", "a.img")] == [Attach.CD, Attach.DISK, Attach.DISK]
+    several = '[tests.u.machines.a]\nboots = "disk"\nattach = "cd"\n[[tests.u.steps]]\nwait = "x"\nmachine = "a"\n'
+    for settings, more in (("", 'attach = "cd"\n'), ('format = "vmdk"\n', "")):
+        (draft.folder / "stagewright.toml").write_text(
+            f'{HEAD}boot = "boot"\n{settings}{test}{more}{several if more else ""}', encoding="utf-8"
+        )
+        with pytest.raises(ProblemsError) as caught:
+            load(draft.folder, kinds())
+        assert {problem.reason for problem in caught.value.problems} == {Reason.INVALID_VALUE}
+        assert len(caught.value.problems) == (2 if more else 1)
+
+
+@as_root
+def test_a_root_without_an_init_is_known(tmp_path: Path) -> None:
+    root = make_root(tmp_path)
+    assert "sys-apps/systemd" in without_init(root.path)
+    assert "/bin/sh not found" in without_init(root.path, ["init=/bin/sh"])
+    assert without_init(root.path, ["init=/bin/bash"]) == ""
+    assert without_init(make_root(tmp_path, {"sbin/init*": ""}).path) == ""

@@ -33,7 +33,9 @@ def test_a_template_can_be_checked_and_planned_at_once(name: str, tmp_path: Path
     assert "0 cached" in stagewright("-C", folder, "plan", cwd=tmp_path)
     written = tomllib.loads((folder / "stagewright.toml").read_text(encoding="utf-8"))
     assert written["project"]["name"] == "my-system"
-    assert "/out/" in (folder / ".gitignore").read_text(encoding="utf-8")
+    ignored = (folder / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"/out/", "/stagewright.schema.json", "/stagewright.local.toml"} <= {*ignored}
+    assert (folder / "stagewright.toml").read_text(encoding="utf-8").startswith("#:schema stagewright.schema.json\n")
     assert json.loads((folder / "stagewright.schema.json").read_text(encoding="utf-8"))["properties"]
     assert not (folder / "out").exists()
     said = stagewright("init", name, "my-system", cwd=tmp_path, code=2)

@@ -52,7 +52,7 @@ ONE_MISTAKE = {
     "a stage that is no table": ("[stages]\n§a = 3", R.INVALID_VALUE),
     "stages that are no table": ("§stages = 3", R.INVALID_VALUE),
     "stages that are an array": ("[[§stages]]\na = 1", R.INVALID_VALUE),
-    "includes that are no list": ('include = §"*.toml"', R.INVALID_VALUE),
+    "one include from outside": ('include = §"/etc/*.toml"', R.INVALID_VALUE),
     "a variable that is no text": ("[variables]\na = §1", R.INVALID_VALUE),
     "variables that are no table": ("variables = §1", R.INVALID_VALUE),
     # missing keys

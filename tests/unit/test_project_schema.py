@@ -17,6 +17,7 @@ from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 from stagewright.project.schema import schema
 from stagewright.project.schema_shapes import ecma_pattern
+from stagewright.project.templates import TEMPLATES, copy_template
 
 jsonschema = pytest.importorskip("jsonschema", reason="NOT TESTED: jsonschema is not installed")
 
@@ -93,6 +94,14 @@ def test_every_example_matches_the_schema(validator: Any, example: str) -> None:
             validator.validate(json.loads(json.dumps(data, default=str)))
 
 
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "catalyst"])
+def test_every_template_names_and_matches_the_schema(validator: Any, name: str, tmp_path: Path) -> None:
+    copy_template(name, tmp_path, "mine")
+    text = (tmp_path / "stagewright.toml").read_text(encoding="utf-8")
+    assert text.startswith("#:schema stagewright.schema.json\n")
+    validator.validate(json.loads(json.dumps(tomllib.loads(text), default=str)))
+
+
 ACCEPTED = """
 format = 1
 include = "more/*.toml"
@@ -134,6 +143,7 @@ steps = [{ wait = "x", timeout = "{state}m" }]
 
 def test_the_schema_accepts_what_the_loader_accepts(validator: Any) -> None:
     validator.validate(tomllib.loads(ACCEPTED))
+    validator.validate(tomllib.loads(ACCEPTED.replace('["more/*.toml"]', '["a.toml", "more/*.toml"]')))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.load import load
-from stagewright.root.requirements import MissingRequirement, raise_if_missing
+from stagewright.root.requirements import MissingRequirement, asked_early, raise_if_missing
 
 HEAD = """format = 1
 project = { name = "p", version = "1" }
@@ -118,3 +118,29 @@ def test_refusals_survive_the_way_to_the_terminal() -> None:
 def test_long_lists_are_not_printed() -> None:
     known = tuple(f"name{number}" for number in range(100))
     assert MissingRequirement("x", "do something", "quite-different", known).error().hint == "do something"
+
+
+ZONE = MissingRequirement(
+    "zone Berln", "", "Berln", ("Berlin",), owner="sys-libs/timezone-data", overlay=("zones/Berln",)
+)
+GROUP = MissingRequirement("no group weel", "", "weel", ("wheel",), short="group weel")
+NUMBER = MissingRequirement("the uid is taken", permanent=True)
+
+
+def test_what_no_package_can_bring_is_reported_early_and_the_rest_is_noted(tmp_path: Path) -> None:
+    permanent, notes = asked_early([ZONE, GROUP, NUMBER], ["app-misc/hello"], [])
+    assert [one.message for one in permanent] == ["zone Berln", "the uid is taken"]
+    assert "add sys-libs/timezone-data to `packages`" in permanent[0].hint
+    assert notes == ["packages must bring what the root does not have yet: group weel (did you mean 'wheel'?)"]
+
+
+def test_a_package_or_an_overlay_can_bring_it(tmp_path: Path) -> None:
+    for packages in (["sys-libs/timezone-data"], [">=sys-libs/timezone-data-2026a[nls]"], ["@world"]):
+        assert asked_early([ZONE], packages, [])[0] == []
+    (tmp_path / "zones").mkdir()
+    (tmp_path / "zones/Berln").touch()
+    assert asked_early([ZONE], ["app-misc/hello"], [tmp_path]) == ([], [])
+
+
+def test_without_packages_everything_is_reported_early() -> None:
+    assert asked_early([ZONE, GROUP], [], []) == ([ZONE, GROUP], [])

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
 from stagewright.root.local import Local, apply_local, missing_local_settings
+from stagewright.root.requirements import asked_early
 from stagewright.root.root import Root
 
 ZONES = {f"usr/share/zoneinfo/{name}": "TZif2" for name in ("Europe/Berlin", "Europe/Paris", "UTC")}
@@ -117,3 +118,17 @@ def test_refused(tmp_path: Path, texts: Any, settings: Any, message: str, hint: 
 def test_errors_in_the_project_file_are_reported_when_it_is_read(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Local(**settings)
+
+
+@as_root
+@in_sandbox
+def test_wrong_names_are_known_before_packages_are_built(tmp_path: Path) -> None:
+    """A list of zones, keymaps or locales that the root has is complete; a root without it gets it by a package."""
+    settings = Local(timezone="Europe/Berln", keymap="de-latin9", locale="de_DE.UTF8")
+    full = with_shell(make_root(tmp_path / "full", {**ZONES, **KEYMAPS, **GENERATES}))
+    permanent, notes = asked_early(missing_local_settings(settings, full), ["app-misc/hello"], [])
+    assert (len(permanent), notes) == (3, [])
+    empty = with_shell(make_root(tmp_path / "empty"))
+    permanent, (note,) = asked_early(missing_local_settings(settings, empty), ["app-misc/hello"], [])
+    assert permanent == []
+    assert all(name in note for name in ("time zone Europe/Berln", "keymap de-latin9", "locale de_DE.UTF8"))

@@ -51,6 +51,7 @@ def test_files_are_called_after_what_the_seed_says(tmp_path: Path, seed: str) ->
     assert name_of(graph(tmp_path, seed + STAGES).nodes["packed"]) == f"system-{mine}-1.tar.zst"
     assert name_of(graph(tmp_path, seed + said(other) + STAGES).nodes["packed"]) == f"system-{other}-1.tar.zst"
     head = f'{HEAD}arch = "riscv"\n'
+    assert graph(tmp_path, seed, head).nodes["seed:it"].settings.for_key()["arch"] == "riscv"
     assert name_of(graph(tmp_path, seed + STAGES, head).nodes["packed"]) == "system-riscv-1.tar.zst"
     assert name_of(graph(tmp_path, seed + said(other) + STAGES, head).nodes["packed"]) == f"system-{other}-1.tar.zst"
 
@@ -75,6 +76,15 @@ def test_the_emulator_of_a_foreign_bootstrap_is_a_tool(tmp_path: Path) -> None:
     (tmp_path / "stagewright.lock").write_text(lock + said(ANOTHER), encoding="utf-8")  # written on another computer
     assert graph(tmp_path, BOOTSTRAP).nodes["seed:it"].tools == (EMULATOR,)
     assert graph(tmp_path, BOOTSTRAP + said(host_machine().arch)).nodes["seed:it"].tools == ()
+
+
+def test_names_follow_pins_and_variants(tmp_path: Path) -> None:
+    lock = 'format = 1\nsource_date_epoch = 1\n[seeds.it]\nrequest = "0"\npackages = []\n'
+    (tmp_path / "stagewright.lock").write_text(lock + said(ANOTHER), encoding="utf-8")
+    assert name_of(graph(tmp_path, BOOTSTRAP + STAGES).nodes["packed"]) == f"system-{ANOTHER}-1.tar.zst"
+    for word, arch in (("arm64", "arm64"), ("armv7a_hardfp", "arm"), ("i686", "x86"), ("ppc64le", "ppc64")):
+        mirror = f'[seeds.it]\nmirror = "https://example.org"\nvariant = "stage3-{word}-systemd"\n'
+        assert name_of(graph(tmp_path, mirror + STAGES).nodes["packed"]) == f"system-{arch}-1.tar.zst"
 
 
 @pytest.mark.parametrize("wrong", ['"aarch64"', '""', "1", "[]"])

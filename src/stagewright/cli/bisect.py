@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from stagewright.cli.build import CORES
 from stagewright.cli.common import progress_listener, progress_option, store_of
 from stagewright.cli.complete import complete_targets
 from stagewright.engine.bisect import Bisection, Ends, lines
@@ -51,7 +52,7 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--skip", multiple=True, metavar="COMMIT", help="Do not test this commit. Can be repeated.")
 @click.option("--restart", is_flag=True, help="Forget the answers of former runs of this command.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("-j", "--cores", type=click.IntRange(min=1), help="Cores that builds may use together (default: all).")
+@click.option("-j", "--cores", type=click.IntRange(min=1), help=CORES)
 @progress_option
 @click.pass_context
 def command(

@@ -9,6 +9,7 @@ import click
 
 from stagewright.cli.boot_machine import Wanted, start
 from stagewright.cli.complete import complete_images
+from stagewright.cli.options import mebibytes
 from stagewright.kinds.tests.boots import Attach
 from stagewright.vm.display import Graphic
 from stagewright.vm.machine_spec import FirmwareKind
@@ -19,7 +20,15 @@ from stagewright.vm.ssh import KeyBy
 @click.command(name="boot")
 @click.argument("image", metavar="STAGE|FILE", shell_complete=complete_images)
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
-@click.option("-m", "--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="Memory in MiB.")
+@click.option(
+    "-m",
+    "--memory",
+    callback=mebibytes(64),
+    metavar="SIZE",
+    default="1G",
+    show_default=True,
+    help="Memory: MiB, or a number with M or G.",
+)
 @click.option("--cpus", type=click.IntRange(min=1), default=2, show_default=True, help="Number of processors.")
 @click.option(
     "--attach",
@@ -93,7 +102,7 @@ def command(ctx: click.Context, /, image: str, **options: Any) -> int:
 
     \b
       stagewright boot iso
-      stagewright boot iso --firmware bios --memory 2048
+      stagewright boot iso --firmware bios --memory 2G
       stagewright boot iso --append "rd.break"        its kernel with more arguments
       stagewright boot iso --disk 10G --keep vm       install to a disk that stays
       stagewright boot iso --disk 10G --keep vm --from-disk

@@ -19,15 +19,19 @@ from stagewright.cli.common import (
     targets_argument,
 )
 from stagewright.cli.junit import junit_option, write_junit
+from stagewright.cli.options import mebibytes
 from stagewright.engine.build import BuildOptions, BuildResult
 from stagewright.engine.performed import performed
 from stagewright.engine.plan import State
+from stagewright.engine.resources import Resources
 from stagewright.events import Status
 from stagewright.project.limits import parse_limits
 from stagewright.project.model import Project
 from stagewright.ui.actions import SETS, action
 from stagewright.ui.streams import note
-from stagewright.ui.text import duration
+from stagewright.ui.text import duration, plural
+
+CORES = "Cores that all nodes may use together, like the N of make -jN (default: all)."
 
 
 def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,21 +47,24 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
         limit: tuple[str, ...],
         **others: Any,
     ) -> Any:
+        most = Resources.of_machine().limited(cores, memory).cores
+        if jobs and jobs > most:
+            note(f"--jobs {jobs}: at most {plural(most, 'node')} at a time, one for each core that builds may use")
         options = BuildOptions(cores, memory, jobs, keep_going, limits=parse_limits(limit))
         return function(*arguments, options=options, **others)
 
-    memory = "Memory that all nodes may use together (default: nine tenths of what is free)."
+    memory = "Memory that all nodes may use together: MiB, or a number with M or G (default: nine tenths of the free)."
     decorated: Callable[..., Any] = with_options
     limit = "A limit for each node: timeout=12h, memory=16G, processes=5000 or disk=50G. Can be repeated."
     for decorate in (
         click.option("--limit", multiple=True, metavar="NAME=VALUE", help=limit),
         click.option(
-            "--jobs", type=click.IntRange(min=1), help="Number of nodes to build at the same time (default: what fits)."
+            "--jobs",
+            type=click.IntRange(min=1),
+            help="Most nodes to build at the same time, within cores and memory (default: what fits).",
         ),
-        click.option("--memory", type=click.IntRange(min=256), metavar="MIB", help=memory),
-        click.option(
-            "-j", "--cores", type=click.IntRange(min=1), help="Cores that all nodes may use together (default: all)."
-        ),
+        click.option("--memory", callback=mebibytes(256), metavar="SIZE", help=memory),
+        click.option("-j", "--cores", type=click.IntRange(min=1), help=CORES),
         click.option("-k", "--keep-going", is_flag=True, help="After a failure, build what does not depend on it."),
         progress_option,
     ):

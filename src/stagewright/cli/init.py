@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from stagewright.cli.common import store_of
+from stagewright.engine.project_files import give_to_invoker
 from stagewright.errors import Exit, Place, Reason, StagewrightError
 from stagewright.kinds.registry import kinds
 from stagewright.project.schema import schema
@@ -22,6 +25,7 @@ from stagewright.project.templates import (
     copy_template,
     ignore_results,
     name_for,
+    name_schema,
     set_name,
     template,
 )
@@ -79,7 +83,9 @@ def command(
         raise StagewrightError(Reason.USAGE, "--specs is for the template catalyst", hint="stagewright init catalyst")
     if chosen.name == "catalyst":
         return _from_specs(ctx, folder, project, specs or (SPECS / "specs",))
-    files = copy_template(chosen.name, folder, project)
+    with _given(folder):
+        files = copy_template(chosen.name, folder, project)
+        _write_schema(folder)
     print(f"{folder}: project {project} from the template {chosen.name}, {plural(len(files), 'file')}")
     _next(folder)
     return Exit.OK
@@ -111,9 +117,12 @@ def _from_specs(ctx: click.Context, folder: Path, project: str, specs: tuple[Pat
         raise StagewrightError(
             Reason.USAGE, "the folder is not empty", place=Place(folder), hint="give a new or an empty folder"
         )
-    left_out = write_new_project(Specs(specs, (), {}, {}), folder, store_of(ctx))
-    set_name(folder / PROJECT_FILE, project)
-    ignore_results(folder)
+    with _given(folder):
+        left_out = write_new_project(Specs(specs, (), {}, {}), folder, store_of(ctx))
+        set_name(folder / PROJECT_FILE, project)
+        name_schema(folder / PROJECT_FILE)
+        ignore_results(folder)
+        _write_schema(folder)
     print(f"{folder}: project {project} from {', '.join(str(path) for path in specs)}")
     for text in left_out:
         note(f"left out: {text}")
@@ -121,7 +130,23 @@ def _from_specs(ctx: click.Context, folder: Path, project: str, specs: tuple[Pat
     return Exit.INVALID if left_out else Exit.OK
 
 
-def _next(folder: Path) -> None:
+@contextlib.contextmanager
+def _given(folder: Path) -> Iterator[None]:
+    """Give what the block writes to the user who started this command by sudo(8)."""
+    before = {path.name for path in folder.iterdir()} if folder.is_dir() else None
+    yield
+    if before is None:
+        give_to_invoker(folder)
+    else:
+        for path in folder.iterdir():
+            if path.name not in before:
+                give_to_invoker(path)
+
+
+def _write_schema(folder: Path) -> None:
     (folder / SCHEMA_FILE).write_text(json.dumps(schema(kinds()), indent=2) + "\n", encoding="utf-8")
+
+
+def _next(folder: Path) -> None:
     place = "" if folder.resolve() == Path.cwd() else f" -C {folder}"
     note(f"next: edit {folder / PROJECT_FILE}, then: stagewright{place} check; stagewright{place} plan")

@@ -15,8 +15,27 @@ from stagewright.dropin.project import Specs
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.draw import Picture
 from stagewright.ui.streams import document
+from stagewright.units import parse_size, size_hint
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def mebibytes(least: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """Return the callback of an option for memory: MiB, or a number with a unit such as ``2G``. It returns MiB."""
+
+    def amount(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+        if value is None:
+            return None
+        try:
+            found = int(value) if value.isdecimal() else parse_size(value) >> 20
+        except ValueError:
+            write = size_hint(value) or "a number of MiB, or one with M or G: 2G"
+            raise click.BadParameter(f"{value!r} is not an amount of memory; write {write}") from None
+        if found < least:
+            raise click.BadParameter(f"{value!r} is too little memory; write at least {least}M")
+        return found
+
+    return amount
 
 
 def picture_option(default: Picture) -> Callable[[Function], Function]:

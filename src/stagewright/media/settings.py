@@ -74,7 +74,8 @@ class IsoSettings(LiveSettings):
     application: VolumeText | None = Field(default=None, exclude_if=lambda text: text is None)
     """The application in the volume descriptor, which names the content; default: the project's name and version."""
     loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
-    """The boot loader. `grub-hybrid` boots with UEFI and BIOS, `isolinux` with BIOS only, `uki` is one EFI file."""
+    """The boot loader; default: the payload's, if it has one. `grub-hybrid` boots with UEFI and BIOS, `isolinux` with
+    BIOS only, `uki` is one EFI file."""
     entries: list[Annotated[BootMode, ByValue()]] = []
     """More entries in the boot menu: copy to memory, check the medium first, keep changes, speak (`dospeakup`)."""
     consoles: list[Console] = []

@@ -26,6 +26,7 @@ from stagewright.project.check import (
     doubtful_names,
 )
 from stagewright.project.fields import UNKNOWN, ProjectFile, Section, marked_values
+from stagewright.project.inferred import infer
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Lock
 from stagewright.project.matrix import expand
@@ -146,6 +147,7 @@ def project_from_tables(
         update={"version": variables["version"]}
     )
     _resolve(named, variables, problems, budget)
+    infer(named, head, kinds)
     sections = _named_sections(named, files, problems, missing)
     unfinished: list[Unfinished] = []
     entries = {

@@ -89,14 +89,14 @@ def _included(main: Source, folder: Path, problems: Problems) -> Iterator[Source
     patterns = main.data.get("include", [])
     seen = {main.file}
     for number, pattern in enumerate(patterns if isinstance(patterns, list) else [patterns]):
-        place = main.place(("include", number))
+        place = main.place(("include", number) if isinstance(patterns, list) else ("include",))
         try:
-            if not isinstance(patterns, list) or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
                 raise ValueError
             files = sorted(folder.glob(pattern))
         except (ValueError, TypeError, IndexError):  # pathlib raises these for "", "**x" and "."
             message = f"include: invalid pattern {pattern!r}"
-            hint = 'write a list of patterns relative to the project: ["stages/*.toml"]'
+            hint = 'write patterns relative to the project: include = ["stages/*.toml"]'
             problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
             continue
         if not files:

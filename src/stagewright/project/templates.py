@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
+from stagewright.project.overrides import LOCAL
 
 FOLDER = Path(__file__).parents[1] / "templates"
 PROJECT_FILE = "stagewright.toml"
 SCHEMA_FILE = "stagewright.schema.json"
 """The JSON schema for editors, which the first line of a template names."""
 
-IGNORED = f"""# Results, and help for editors. Keep stagewright.lock: with it, another computer builds the same.
+IGNORED = f"""# Results, help for editors, own values. Keep stagewright.lock: with it, another computer builds the same.
 /out/
 /{SCHEMA_FILE}
+/{LOCAL}
 """
 _GITIGNORE = ".gitignore"
-_LEFT_OUT = ("stagewright.lock", SCHEMA_FILE, "stagewright.local.toml", "__pycache__")
+_LEFT_OUT = ("stagewright.lock", SCHEMA_FILE, LOCAL, "__pycache__")
 _NAME = re.compile(r'^(\[project\]\nname = )"[^"\n]*"', re.MULTILINE)
 
 
@@ -93,6 +95,13 @@ def set_name(file: Path, project: str) -> None:
     """Replace the name of the project in its file."""
     text = file.read_text(encoding="utf-8")
     file.write_text(_NAME.sub(rf'\1"{project}"', text, count=1), encoding="utf-8")
+
+
+def name_schema(file: Path) -> None:
+    """Name the schema in the first line of a project file, where editors look for it."""
+    text = file.read_text(encoding="utf-8")
+    if not text.startswith("#:schema"):
+        file.write_text(f"#:schema {SCHEMA_FILE}\n{text}", encoding="utf-8")
 
 
 def ignore_results(folder: Path) -> list[str]:

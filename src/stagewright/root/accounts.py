@@ -167,7 +167,16 @@ class Accounts:
         if user.shell is not None and not os.access(user.shell, os.X_OK):
             shells = tuple(path for path in _shells() if os.access(path, os.X_OK))
             message = f"user {name}: there is no shell {user.shell}"
-            self.missing.append(MissingRequirement(message, "add the package that brings it", user.shell, shells))
+            self.missing.append(
+                MissingRequirement(
+                    message,
+                    "add the package that brings it",
+                    user.shell,
+                    shells,
+                    overlay=(user.shell.lstrip("/"),),
+                    short=f"shell {user.shell}",
+                )
+            )
         word = None if user.password is None else _WORDS.get(user.password, user.password)
         self.tables.set_password(name, word, self.epoch // DAY)
         fresh = old is None and not user.system
@@ -204,7 +213,11 @@ class Accounts:
         if row is None and not any(one.name == group for one in self.missing):
             message = f"user {user}: there is no group {group}"
             hint = f"make it by [groups.{group}], or add the package that brings it (acct-group/{group})"
-            self.missing.append(MissingRequirement(message, hint, group, self.tables.group.names()))
+            self.missing.append(
+                MissingRequirement(
+                    message, hint, group, self.tables.group.names(), overlay=("etc/group",), short=f"group {group}"
+                )
+            )
         return identifier(row[2]) if row else None
 
     def _number(self, kind: str, name: str, wanted: int | None, *, system: bool, prefer: int | None = None) -> int:

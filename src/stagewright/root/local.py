@@ -57,7 +57,7 @@ def missing_local_settings(settings: Local, root: Root) -> list[MissingRequireme
     if not has_program(root, "locale-gen"):
         for name in _missing_locales(settings, root):
             hint = "add the package that has locale-gen or the locale"
-            missing.append(MissingRequirement(f"locale: the root does not have {name}", hint))
+            missing.append(MissingRequirement(f"locale: the root does not have {name}", hint, short=f"locale {name}"))
     return missing
 
 
@@ -66,21 +66,45 @@ def _missing_inside(settings: Local) -> list[MissingRequirement]:
     if settings.timezone and not Path(f"{ZONES}/{settings.timezone}").is_file():
         hint = "" if Path(ZONES).is_dir() else "the root has no time zones: add sys-libs/timezone-data"
         zones = tuple(path.removeprefix(f"{ZONES}/") for path in _files_below(ZONES))
+        message = f"timezone: {ZONES}/{settings.timezone} not found"
         missing.append(
-            MissingRequirement(f"timezone: {ZONES}/{settings.timezone} not found", hint, settings.timezone, zones)
+            MissingRequirement(
+                message,
+                hint,
+                settings.timezone,
+                zones,
+                owner="sys-libs/timezone-data" if zones else "",
+                overlay=(f"{ZONES[1:]}/{settings.timezone}",),
+                short=f"time zone {settings.timezone}",
+            )
         )
     if settings.keymap:
         found = [Path(path).name for folder in KEYMAPS for path in _files_below(folder)]
         keymaps = tuple(sorted({name.partition(".map")[0] for name in found if ".map" in name}))
         if settings.keymap not in keymaps:
             hint = "" if keymaps else "the root has no keymaps: add sys-apps/kbd"
-            missing.append(MissingRequirement(f"keymap: {settings.keymap} not found", hint, settings.keymap, keymaps))
+            missing.append(
+                MissingRequirement(
+                    f"keymap: {settings.keymap} not found",
+                    hint,
+                    settings.keymap,
+                    keymaps,
+                    owner="sys-apps/kbd" if keymaps else "",
+                    overlay=tuple(f"{folder[1:]}/**/{settings.keymap}.map*" for folder in KEYMAPS),
+                    short=f"keymap {settings.keymap}",
+                )
+            )
     supported = _supported()
     if supported and _program("locale-gen"):
         known = tuple(line.split()[0] for line in supported)
         for name in _wanted(settings):
             if name not in known:
-                missing.append(MissingRequirement(f"locale: glibc does not have {name}", "", name, known))
+                message, overlay = f"locale: glibc does not have {name}", ("usr/share/i18n/SUPPORTED",)
+                missing.append(
+                    MissingRequirement(
+                        message, "", name, known, owner="sys-libs/glibc", overlay=overlay, short=f"locale {name}"
+                    )
+                )
     return missing
 
 

@@ -40,7 +40,12 @@ def missing(runlevels: Mapping[str, Sequence[str]]) -> Iterator[MissingRequireme
             if not exists(name):
                 message = f"services.runlevels.{level}: no executable script {SCRIPTS}/{name}"
                 yield MissingRequirement(
-                    message, "add the package that has it, or put it into an overlay", name, known()
+                    message,
+                    "add the package that has it, or put it into an overlay",
+                    name,
+                    known(),
+                    overlay=(f"{SCRIPTS[1:]}/{name}",),
+                    short=f"service {name}",
                 )
 
 

@@ -95,7 +95,9 @@ def _all_missing(settings: Services) -> Iterator[MissingRequirement]:
     here = _here()
     if not here:
         yield MissingRequirement(
-            "services: the root has no init system", "install sys-apps/openrc or sys-apps/systemd in it"
+            "services: the root has no init system",
+            "install sys-apps/openrc or sys-apps/systemd in it",
+            short="an init system",
         )
         return
     for init in Init:
@@ -103,7 +105,9 @@ def _all_missing(settings: Services) -> Iterator[MissingRequirement]:
             asked = [name for name in init.settings if getattr(settings, name)]
             hint = f"the root has {' and '.join(here)}: use enable and disable, or {', '.join(here[0].settings)}"
             yield from (
-                MissingRequirement(f"services.{name} is for {init}, which the root does not have", hint)
+                MissingRequirement(
+                    f"services.{name} is for {init}, which the root does not have", hint, short=f"{init} for {name}"
+                )
                 for name in asked
             )
     for name in (*settings.enable, *settings.disable):
@@ -123,7 +127,18 @@ def _missing(name: str, here: list[Init]) -> Iterator[MissingRequirement]:
         names = tuple(dict.fromkeys(word for init in here for word in known[init]))
         hint = "add the package that has it, or put it into an overlay"
         like = name if Init.SYSTEMD in here else name.removesuffix(".service")
-        yield MissingRequirement(f"services: {' and '.join(here)} has no service {name}", hint, like, names)
+        message = f"services: {' and '.join(here)} has no service {name}"
+        yield MissingRequirement(message, hint, like, names, overlay=_files_of(name), short=f"service {name}")
+
+
+def _files_of(name: str) -> tuple[str, ...]:
+    """Return the paths of files that make a service, for both init systems."""
+    full = systemd.unit_name(name)
+    template = systemd.template_of(full)
+    units = [full, template] if template else [full]
+    folders = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system", "usr/local/lib/systemd/system")
+    scripts = (f"etc/init.d/{name}", f"etc/init.d/{name.removesuffix('.service')}")
+    return (*(f"{folder}/{unit}" for folder in folders for unit in units), *scripts)
 
 
 def _here() -> list[Init]:

@@ -134,13 +134,19 @@ def missing(
     for name in mask:
         full = unit_name(name)
         if find(full) is None:
-            yield MissingRequirement(f"services.mask: unit {full} not found", "", name, known(name))
+            yield MissingRequirement(
+                f"services.mask: unit {full} not found", "", name, known(name), short=f"unit {full} to mask"
+            )
         elif Path(f"{ADMIN}/{full}").is_file() and not Path(f"{ADMIN}/{full}").is_symlink():
             yield MissingRequirement(f"services.mask: {ADMIN}/{full} is a file, not a link", "remove the file instead")
     if target is not None and not exists(unit_name(target, ".target")):
         targets = tuple(name.removesuffix(".target") for name in all_names() if name.endswith(".target"))
         yield MissingRequirement(
-            f"services.target: target {target} not found", "", target.removesuffix(".target"), targets
+            f"services.target: target {target} not found",
+            "",
+            target.removesuffix(".target"),
+            targets,
+            short=f"target {target}",
         )
 
 

@@ -188,10 +188,14 @@ def urls(mirrors: Sequence[str], arch: str, path: str) -> list[str]:
 
 def directory(variant: str, arch: Arch | None) -> str:
     """Return the folder of the releases for an architecture; without one, for the architecture of the variant."""
+    return folder_of(arch.value if arch else arch_of(variant))
+
+
+def arch_of(variant: str) -> str:
+    """Return the architecture of a variant; the word in its name if this is not the name of an architecture."""
     word = variant.split("-")[1]
     known = {name: subarch.arch for name, subarch in subarches().items()}
-    mine = arch.value if arch else known.get(word, known.get(word.partition("_")[0], word.partition("_")[0]))
-    return folder_of(mine)
+    return known.get(word, known.get(word.partition("_")[0], word.partition("_")[0]))
 
 
 def folder_of(arch: str) -> str:

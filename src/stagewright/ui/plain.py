@@ -61,8 +61,8 @@ def _describe(event: Event) -> str:
             return f"{event.node}: note: {event.text}"
         case NodeFinished():
             return finished(event)
-        case RunFinished():
-            return f"{event.status} in {duration(event.seconds)}"
+        case RunFinished():  # the command prints a summary
+            return ""
         case _:
             return served(event)
 

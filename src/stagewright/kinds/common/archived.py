@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.given import NotInKey
 from stagewright.kinds.common.base import Scope, Seed
@@ -102,7 +103,7 @@ class ArchiveSeed(Seed):
     ) -> Built:
         """Return a seed after ``fill`` has filled its tree and has returned the device nodes that it left out.
 
-        The tree is removed after every error, for example if its programs are not for the ``arch`` of the seed.
+        The tree is removed after every error, for example if its programs are for another architecture.
         ``origin`` is the entry "archive" of the facts.
         """
         work.phase("unpack")
@@ -111,7 +112,7 @@ class ArchiveSeed(Seed):
             devices = tuple(fill(tree))
             set_new_times(tree, work.epoch)
             check_root(tree, name)
-            self._compare(tree, name)
+            self._compare(tree, name, work)
         except BaseException:
             remove_tree(tree)  # the folder of a failed build stays, but it must not contain unverified files
             raise
@@ -125,13 +126,16 @@ class ArchiveSeed(Seed):
             work, lambda tree: unpack(archive, tree, work.log, bounds, name=name).devices, name, origin
         )
 
-    def _compare(self, tree: Path, name: str) -> None:
-        machine = machine_of(tree)
-        if machine and self.arch not in (None, machine.arch):
+    def _compare(self, tree: Path, name: str, work: Work[StageContext]) -> None:
+        """Compare the programs with the architecture that names of files and tests of machines have."""
+        machine, pin = machine_of(tree), getattr(work.context, "pin", None) or {}
+        known = self.known_arch(pin)
+        if machine and machine.arch is not (known or host_machine().arch):
+            why = f"the seed has arch {known}" if known else f"without `arch`, a seed is for {host_machine().arch}"
             raise StagewrightError(
                 Reason.BAD_ARCHIVE,
-                f"{name}: its programs are for {machine.arch} (its setting `arch` is {self.arch})",
-                hint="name another file, or correct `arch`",
+                f"{name}: its programs are for {machine.arch} ({why})",
+                hint=f'write arch = "{machine.arch}" for the seed, or name another file',
             )
 
 

@@ -6,7 +6,7 @@ which of them name inputs and which name files (see ``project.fields``). ``build
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -62,7 +62,8 @@ class Scope:
     def arch(self, name: str) -> str:
         """Return the architecture of a stage or seed, for names of files.
 
-        A seed has the one of its setting ``arch``, or else the one of the project. A stage has that of its first input.
+        A seed has the one of :meth:`Seed.known_arch`, or else the one of the project. A stage has that of its first
+        input.
         """
         return arch_of(self.project, name)
 
@@ -94,8 +95,8 @@ def arch_of(project: Project, name: str) -> str:
         entry = project.entries["seeds"].get(name) or project.entries["stages"].get(name)
         if entry is None:
             break
-        if isinstance(entry.model, Seed) and entry.model.arch:
-            return entry.model.arch
+        if isinstance(entry.model, Seed) and (arch := entry.model.known_arch(project.lock.seeds.get(name, {}))):
+            return arch
         name = next((value for _, _, value in marked(entry.model, NodeRef)), name)
     return project.info.arch
 
@@ -213,8 +214,13 @@ class Seed(Stage, table="seeds"):
     """Base of all seeds."""
 
     arch: Annotated[Arch, ByValue()] | None = Field(default=None, exclude_if=lambda arch: arch is None)
-    """The architecture by Gentoo's name, such as `arm64`. Default: for a tarball or folder that of its programs,
-    for a stage3 of a mirror that of the variant, otherwise that of this computer."""
+    """The architecture by Gentoo's name, such as `arm64`. Default: the one of `[project]`; for a stage3 of a mirror
+    that of the variant. A tarball or folder with programs of another architecture is refused."""
+
+    def known_arch(self, pin: Mapping[str, Any]) -> Arch | None:
+        """Return the architecture by the settings, or else by the seed's pin; None for that of this computer."""
+        pinned = pin.get("arch")
+        return self.arch or (Arch(pinned) if pinned in list(Arch) else None)
 
     def shell_root(self, work: Work[Any]) -> Root:
         """Return the seed with a writable layer on top. After a failed build, it has the files made so far."""

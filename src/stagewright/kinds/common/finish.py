@@ -78,6 +78,7 @@ def run_script_and_remove(
     Return facts for the layer: the packages of the root, if their records are removed.
     """
     if settings.script:
+        work.phase(f"script {settings.script}")
         _run_script(work.files[settings.script], root, network=settings.script_network)
     if settings.unmerge:
         assert portage, "a stage with unmerge uses Portage"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -44,6 +44,7 @@ from stagewright.media.settings import MenuSettings
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.portage.installed import packages_of
 from stagewright.project.fields import ByValue, FilesRef, FileStem, Matching, RootRef
+from stagewright.project.inferred import OnlyChoice
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.archive import list_tree
@@ -51,6 +52,7 @@ from stagewright.release.artifact_digests import digest_artifact
 from stagewright.root import files
 from stagewright.root.budget import Size
 from stagewright.root.emulation import machine_of
+from stagewright.root.init_program import without_init
 from stagewright.root.requirements import raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sourced import IDENTIFIERS, values_of
@@ -113,6 +115,9 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
     key_tools = ("sfdisk", "mkfs.ext4", "mkfs.vfat", "mcopy", "qemu-img")
     demand = Demand(memory=1024)
     context_model = DiskContext
+    only_choices: ClassVar[Mapping[str, OnlyChoice]] = {
+        "loader": OnlyChoice(of="boot", among="loaders", fitting=frozenset(_LOADERS))
+    }
 
     root: RootRef
     """The system, such as a diskimage-stage1."""
@@ -137,7 +142,8 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
     esp: Size | None = None
     """The size of the EFI system partition; default: what the layout says."""
     loader: Annotated[Loader, ByValue()] = Loader.SYSTEMD_BOOT
-    """The boot loader. `grub-hybrid` starts by UEFI and BIOS with a layout such as `hybrid`; `uki` is one EFI file."""
+    """The boot loader; default: the payload's, if it has one. `grub-hybrid` starts by UEFI and BIOS with a layout such
+    as `hybrid`; `uki` is one EFI file."""
     uki: bool = False
     """With systemd-boot: each kernel as one EFI program with its initramfs and arguments, in EFI/Linux."""
     kernel_arguments: SystemArguments = SystemArguments()
@@ -184,6 +190,8 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
                     key = "loader" if loader is self.loader else "uki"
                     message = f"{key}: {loader} not found in payload {self.boot!r}"
                     hint = f'add "{loader}" to `loaders` of {self.boot!r}'
+                    if fitting := [f'"{one}"' for one in payload.loaders if one in _LOADERS and key == "loader"]:
+                        hint = f"write loader = {' or '.join(fitting)}, or {hint}"
                     yield (key,), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
         try:
             definitions = self.read_layout(project.path(self.layout), self._texts(project.path(self.layout)))
@@ -298,6 +306,8 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         payload = work.artifact("boot")
         root = work.mount("root")
         packages = packages_of(root.path, work.remembered("root"))
+        if wrong := without_init(root.path, self.kernel_arguments.extra):
+            work.notice(f"{self.root}: {wrong}")
         add_modules(root, payload, work.epoch)
         source = self._source(work, root)
         _write_fstab(source, root, work)

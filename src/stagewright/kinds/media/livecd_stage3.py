@@ -6,9 +6,10 @@ with the payload and the live root as its inputs. All media with the same inputs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import ClassVar
 
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
@@ -28,6 +29,7 @@ from stagewright.media.payload import IMAGE, Payload
 from stagewright.media.settings import IsoSettings
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.project.fields import FilesRef, StageRef
+from stagewright.project.inferred import OnlyChoice
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import digest_artifact
@@ -56,6 +58,7 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
     optional_tools = (SIGN, IMPLANTISOMD5)
     key_tools = ("xorriso", "mcopy", "mkfs.vfat")
     context_model = IsoContext
+    only_choices: ClassVar[Mapping[str, OnlyChoice]] = {"loader": OnlyChoice(of="boot", among="loaders")}
 
     live: StageRef
     """The live root, a livecd-stage1."""
@@ -75,9 +78,8 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
         yield from payload.unknown_kernel(self.kernel, self.boot)
         yield from self.without_loader(payload, self.boot)
         if self.loader not in payload.loaders:
-            hint = f'add "{self.loader}" to `loaders` of {self.boot!r}'
-            if len(payload.loaders) == 1:
-                hint = f'write loader = "{payload.loaders[0]}", or {hint}'
+            known = " or ".join(f'"{loader}"' for loader in payload.loaders)
+            hint = f'write loader = {known}, or add "{self.loader}" to `loaders` of {self.boot!r}'
             message = f"loader: {self.loader} not found in payload {self.boot!r}"
             yield ("loader",), StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
         if self.memtest and not payload.memtest:

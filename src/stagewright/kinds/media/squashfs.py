@@ -30,6 +30,7 @@ from stagewright.portage.installed import Package, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Matching, Section, StageRef
 from stagewright.project.source import KeyPath
 from stagewright.root import files
+from stagewright.root.init_program import without_init
 from stagewright.root.root import Root
 from stagewright.root.sandbox import run_host_program
 from stagewright.root.sourced import IDENTIFIERS, values_of
@@ -118,6 +119,8 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         """Add the modules to the live root and compress it."""
         root = work.mount("live")
         packages = packages_of(root.path, work.remembered("live"))
+        if wrong := without_init(root.path):
+            work.notice(f"{self.live}: {wrong}")
         add_modules(root, work.artifact("boot"), work.epoch)
         if self.installable:
             add_boot_files(root, work.artifact("boot"), work.new_folder("boot-files"), work.epoch)

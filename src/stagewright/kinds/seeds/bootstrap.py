@@ -6,8 +6,9 @@ builds use these packages until ``stagewright update`` looks them up again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -69,18 +70,18 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
         """Return the node. If this computer needs an emulator for the root, the node has it as a tool."""
         node = super().node(node_id, scope)
         assert isinstance(node.context, SeedContext)
-        machine = self._arch((node.context.pin or {}).get("arch")).port.machine
+        machine = self._arch(node.context.pin or {}).port.machine
         return replace(node, tools=(emulator(machine).program,)) if machine.is_foreign else node
 
     def pin(self, work: Work[SeedContext]) -> Pin:
         """Look up the versions of all packages in the package sources of this computer."""
         work.phase("look up packages")
-        return resolve_packages(self._request(None, work), work.folder, work.store.cache("pypi"), work.log)
+        return resolve_packages(self._request({}, work), work.folder, work.store.cache("pypi"), work.log)
 
     def build(self, work: Work[SeedContext]) -> Built:
         """Bootstrap the root and adapt it for Portage."""
         pin = pin_of(work, BootstrapPin)
-        request = self._request(pin.arch, work)
+        request = self._request({"arch": pin.arch}, work)
         work.emulate(request.arch.port.machine)
         work.phase(f"bootstrap {len(pin.packages)} packages")
         pinned = pin.model_dump(exclude_none=True)
@@ -89,14 +90,11 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
         facts = LayerFacts(package_count=len(pin.packages), records=records.digest if records else None)
         return Built(tree, facts, records=records.path if records else None)
 
-    def _request(self, pinned_arch: str | None, work: Work[SeedContext]) -> DebianRequest:
+    def _request(self, pin: Mapping[str, Any], work: Work[SeedContext]) -> DebianRequest:
         suite, services = self.suite or codename(), tuple(map(Service.of, work.context.services))
-        arch, packages = self._arch(pinned_arch), tuple(sorted(self.packages))
+        arch, packages = self._arch(pin), tuple(sorted(self.packages))
         return DebianRequest(suite, packages, self.portage, arch, services, tuple(self.exclude))
 
-    def _arch(self, pinned: str | None) -> Arch:
-        """Return the architecture of the root: the setting, else that of the pin, else that of this computer.
-
-        So a lock gives a root of the same architecture on every computer.
-        """
-        return Arch(self.arch or (pinned if pinned in list(Arch) else None) or host_machine().arch)
+    def _arch(self, pin: Mapping[str, Any]) -> Arch:
+        """Return the architecture of the root. By its pin, it is the same on every computer."""
+        return self.known_arch(pin) or host_machine().arch

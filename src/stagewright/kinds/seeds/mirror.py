@@ -7,11 +7,12 @@ exactly this file until ``stagewright update`` looks for a newer one.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.checksums import check_checksums
 from stagewright.fetch.download import download
@@ -66,6 +67,11 @@ class MirrorSeed(ArchiveSeed, PinnedSeed, kind="mirror"):
     keyring: Annotated[FilePath | None, NotInKey()] = None
     """A file with the keys, as `gpg --export` writes it; default: /usr/share/openpgp-keys/gentoo-release.asc, or
     that of `stagewright keys fetch`."""
+
+    def known_arch(self, pin: Mapping[str, Any]) -> Arch | None:
+        """Return the architecture by the settings: `arch`, or that of the variant."""
+        word = gentoo.arch_of(self.variant)
+        return self.arch or (Arch(word) if word in list(Arch) else None)
 
     def pin(self, work: Work[SeedContext]) -> Pin:
         """Look up the newest stage3 on the mirror, fetch it and verify it."""

@@ -2,8 +2,8 @@
 
 Input: any root, such as a seed, a stage3 or another stage4; chains can have any length. The result is a layer.
 
-Before it installs packages, Stagewright checks the SSH keys. It also checks the accounts, except for what a package
-can still bring, such as a shell. Then the order is:
+Before it installs packages, Stagewright checks the SSH keys, and accounts, services, time zone, locales and keymap
+against the root. What a package can still bring, such as a shell or a service, is a note. Then the order is:
 
 1. kernel, packages, overlays, and the texts of /etc such as the host name;
 2. the other settings are checked against the root; all errors are reported together;
@@ -16,7 +16,7 @@ can still bring, such as a shell. Then the order is:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -36,7 +36,7 @@ from stagewright.root.accounts import AccountName, Accounts, Group, Password, Us
 from stagewright.root.budget import Size, check_size
 from stagewright.root.homes import apply_accounts, read_keys
 from stagewright.root.local import Local, apply_local, missing_local_settings
-from stagewright.root.requirements import MissingRequirement, raise_if_missing
+from stagewright.root.requirements import MissingRequirement, asked_early, raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.services import Services, apply_services, missing_services
 
@@ -95,13 +95,11 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         """Change the root, and return the changes as a layer."""
         root, portage = self.mount_with_portage(work)
         keys, wrong = self._keys(work)
-        raise_if_missing([*wrong, *(one for one in self._accounts(root, keys, work).missing if one.permanent)])
+        self._ask_early(root, keys, wrong, work)
         self._packages(root, portage, work)
         add_files(self, root, work)
         accounts = self._accounts(root, keys, work)
-        raise_if_missing(
-            [*accounts.missing, *missing_services(self.services, root), *missing_local_settings(self, root)]
-        )
+        raise_if_missing(self._missing(root, accounts))
         if accounts.homes or self.groups:
             inside(root.path, apply_accounts, accounts)
         apply_local(self, root, work.epoch)
@@ -113,6 +111,25 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         size = check_size(root.path, self.size, packages) if self.size else None
         facts = facts.model_copy(update={"package_count": len(packages), "bytes": size})
         return finish_layer(root, work, portage, facts)
+
+    def _missing(self, root: Root, accounts: Accounts) -> list[MissingRequirement]:
+        return [*accounts.missing, *missing_services(self.services, root), *missing_local_settings(self, root)]
+
+    def _ask_early(
+        self,
+        root: Root,
+        keys: Mapping[str, tuple[str, ...]],
+        wrong: Sequence[MissingRequirement],
+        work: Work[PackageContext],
+    ) -> None:
+        """Report what neither packages nor overlays will bring, before hours of building, and note what they must."""
+        missing = self._missing(root, self._accounts(root, keys, work))
+        kernel = [self.kernel.package] if self.kernel and self.kernel.package else []
+        overlays = [work.files[name] for name in self.root_overlay]
+        permanent, notes = asked_early(missing, [*kernel, *self.packages], overlays)
+        raise_if_missing([*wrong, *permanent])
+        for note in notes:
+            work.notice(note)
 
     def _packages(self, root: Root, portage: Portage, work: Work[PackageContext]) -> None:
         if self.kernel:

@@ -7,7 +7,7 @@ build fails.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +20,18 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.guest import MachineTest
 from stagewright.kinds.common.work import Work
+from stagewright.kinds.media.diskimage_stage2 import DiskImage2
+from stagewright.media.disk.formats import Format
 from stagewright.project.fields import ByValue, FilesRef
+from stagewright.project.model import Project
+from stagewright.project.source import KeyPath
 from stagewright.testing.perform import Hold
 from stagewright.testing.results import Report
 from stagewright.testing.script import BootScript
 from stagewright.testing.setup import ISOLATED
 from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
+
+ISO = ".iso"
 
 
 class Attach(enum.StrEnum):
@@ -34,6 +40,11 @@ class Attach(enum.StrEnum):
     CD = "cd"
     USB = "usb"
     DISK = "disk"
+
+    @classmethod
+    def of(cls, image: Path) -> Attach:
+        """Return the device for an image, by its name."""
+        return cls.CD if image.suffix == ISO else cls.DISK
 
     def machine(
         self,
@@ -65,6 +76,32 @@ class Attach(enum.StrEnum):
         return replace(spec, disk=image)
 
 
+_STARTED = (Format.QCOW2, Format.RAW)
+
+AttachSetting = Annotated[
+    Annotated[Attach, ByValue()] | None, Field(default=None, exclude_if=lambda attach: attach is None)
+]
+"""The device with an image; None for the one that fits it."""
+
+
+def misattached(
+    project: Project, image: str, attach: Attach | None, path: KeyPath
+) -> Iterator[tuple[KeyPath, StagewrightError]]:
+    """Yield an error if a disk image is to be a CD, or has a format that QEMU does not start."""
+    entry = project.entries["stages"].get(image)
+    if not entry or not isinstance(entry.model, DiskImage2):
+        return
+    name = ".".join(map(str, path))
+    if attach is Attach.CD:
+        message = f"{name}: {image!r} makes a disk image, which no machine starts as a CD"
+        yield path, StagewrightError(Reason.INVALID_VALUE, message, hint=f"remove {path[-1]}: disk images are disks")
+    if entry.model.format not in _STARTED:
+        what = (*path[:-1], "boots")
+        message = f"{'.'.join(map(str, what))}: tests start no image of the format {entry.model.format} ({image!r})"
+        hint = f"test an image of the same root with format = {' or '.join(_STARTED)}"
+        yield what, StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
+
+
 class BootTest(MachineTest, kind="boots", table="tests"):
     """A test with ``boots``."""
 
@@ -72,8 +109,8 @@ class BootTest(MachineTest, kind="boots", table="tests"):
 
     boots: FilesRef
     """The stage that makes the image to boot."""
-    attach: Annotated[Attach, ByValue()] = Attach.CD
-    """The device with the image: `cd`, `usb` or `disk`."""
+    attach: AttachSetting = None
+    """The device with the image: `cd`, `usb` or `disk`; default: `cd` for an ISO, `disk` for a disk image."""
     entry: Annotated[int, Field(ge=1, le=100)] = 1
     """The number of the boot menu's entry to start; 1 is the default entry. Other entries need a menu on the console
     (`console=ttyS0` in the kernel arguments of the medium)."""
@@ -86,6 +123,11 @@ class BootTest(MachineTest, kind="boots", table="tests"):
             )
         return self
 
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Check that the device fits the image."""
+        yield from super().check(project)
+        yield from misattached(project, self.boots, self.attach, ("attach",))
+
     def boot_script(self, files: Mapping[str, Path]) -> BootScript:
         """Return what the test does."""
         return replace(super().boot_script(files), entry=self.entry)
@@ -93,7 +135,7 @@ class BootTest(MachineTest, kind="boots", table="tests"):
     def run(self, work: Work[MachineContext], folder: Path, hold: Hold | None = None) -> Report:
         """Boot the image and perform the script."""
         image = image_of(work.artifact("boots"))
-        machine = self.attach.machine(
+        machine = (self.attach or Attach.of(image)).machine(
             image,
             memory=self.memory,
             cpus=self.cpus,
@@ -108,7 +150,7 @@ class BootTest(MachineTest, kind="boots", table="tests"):
 
 def image_of(artifact: Path) -> Path:
     """Return the image among the files of an artifact. Raises: ENVIRONMENT_LACKS if no image is found."""
-    images = sorted(path for path in artifact.iterdir() if path.suffix in (".iso", ".img", ".qcow2"))
+    images = sorted(path for path in artifact.iterdir() if path.suffix in (ISO, ".img", ".qcow2"))
     if not images:
         raise StagewrightError(
             Reason.ENVIRONMENT_LACKS, f"{artifact}: no image found", hint="name a stage that makes an image"

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch
-from stagewright.errors import nearest
+from stagewright.errors import StagewrightError, nearest
 from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import MachineContext
@@ -26,9 +26,11 @@ from stagewright.kinds.common.device_settings import SWTPM, DeviceSettings
 from stagewright.kinds.common.guest import ScriptedTest, acceleration_of
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.kinds.common.work import Work
-from stagewright.kinds.tests.boots import Attach, image_of
+from stagewright.kinds.tests.boots import Attach, AttachSetting, image_of, misattached
 from stagewright.project.amounts import MEBIBYTES
-from stagewright.project.fields import ByValue, FilesRef, NodeRef, marked
+from stagewright.project.fields import FilesRef, NodeRef, marked
+from stagewright.project.model import Project
+from stagewright.project.source import KeyPath
 from stagewright.run import run
 from stagewright.testing.boot import BootRun
 from stagewright.testing.perform import ALL, Hold
@@ -51,8 +53,8 @@ class MachineSettings(DeviceSettings):
 
     boots: FilesRef | None = None
     """The stage that makes the image to boot; default: none, so that the machine starts from the network."""
-    attach: Annotated[Attach, ByValue()] = Attach.CD
-    """The device with the image: `cd`, `usb` or `disk`."""
+    attach: AttachSetting = None
+    """The device with the image: `cd`, `usb` or `disk`; default: `cd` for an ISO, `disk` for a disk image."""
     files: FilesRef | None = None
     """A stage whose files the machine gets as a read-only disk: ISO 9660 with the label FILES."""
     firmware: FirmwareKind = "uefi"
@@ -78,7 +80,7 @@ class MachineSettings(DeviceSettings):
             extra=tuple(words) if files else (),
         )
         spec = self.with_devices(spec)
-        return self.attach.attached(spec, image) if image else spec
+        return (self.attach or Attach.of(image)).attached(spec, image) if image else spec
 
 
 class MachinesTest(ScriptedTest, kind="machines", table="tests"):
@@ -120,6 +122,12 @@ class MachinesTest(ScriptedTest, kind="machines", table="tests"):
         if step.needs_network and not known.network:
             facts = {"hint": f"add network = true to {step.machine}", "at": f"steps.{number}.{step.verb}"}
             raise PydanticCustomError("network", f"`{step.verb}`: the machine has no network", facts)
+
+    def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
+        """Check that the devices fit the images."""
+        yield from super().check(project)
+        for name, machine in self.machines.items():
+            yield from misattached(project, machine.boots or "", machine.attach, ("machines", name, "attach"))
 
     def machine_names(self) -> tuple[str, ...]:
         """Return the names of the machines: the parameters of the function `test`."""

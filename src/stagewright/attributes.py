@@ -23,6 +23,11 @@ _ABSENT = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENOENT, errno.ENODATA
 """Errors of a file system without attributes, and of attributes that this process cannot read."""
 
 
+def is_kept(name: str) -> bool:
+    """Return True for the name of an attribute that belongs to the content."""
+    return name in _NAMES or (name.startswith("user.") and not name.startswith("user.overlay."))
+
+
 def attributes(place: int | str | os.PathLike[str]) -> dict[str, bytes]:
     """Return the attributes of an open file, or of a path whose last part is not followed, sorted by name."""
     follow = isinstance(place, int)
@@ -34,7 +39,7 @@ def attributes(place: int | str | os.PathLike[str]) -> dict[str, bytes]:
             return {}
         raise
     for name in names:
-        if name in _NAMES or (name.startswith("user.") and not name.startswith("user.overlay.")):
+        if is_kept(name):
             try:
                 found[name] = os.getxattr(place, name, follow_symlinks=follow)
             except OSError as error:

@@ -164,6 +164,22 @@ class Published(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResultMoved(Event):
+    """A result came from a remote store (``pull``) or went there (``push``).
+
+    ``sent`` are the bytes that were transferred, ``size`` those of the contents of its files.
+    """
+
+    node: str
+    key: str
+    remote: str
+    direction: str
+    sent: int
+    size: int
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileServed(Event):
     """A file server answered a request. ``start`` and ``size`` are the sent bytes of the file."""
 

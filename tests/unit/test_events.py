@@ -33,6 +33,7 @@ VALUES: dict[str, Any] = {
     **{"phase": "fetch", "done": 1, "total": 2, "name": "a/b-1", "text": 'say "é"', "seconds": 1.5, "size": 3},
     **{"client": "::1", "method": "GET", "path": "/a b", "start": 7, "complete": False, "program": "dnsmasq"},
     **{"folder": "/srv/gentoo", "listener": "JsonLines", "problem": "Broken pipe"},
+    **{"remote": "central", "direction": "pull", "sent": 2},
     **{"error": ERROR, "outputs": {"iso": ["/out/x.iso"]}},
 }
 TYPES = [

@@ -29,6 +29,7 @@ from stagewright.events import (
     NodeProgress,
     NodeStarted,
     NodeWaiting,
+    ResultMoved,
     Published,
     RunFinished,
     RunStarted,
@@ -63,6 +64,10 @@ LINES: list[tuple[Event, list[str]]] = [
         ["1 KiB on", "broken off"],
     ),
     (FileProgress(client="c", path="/p", done=1, total=4), ["c", "/p", "25 %"]),
+    (
+        ResultMoved(node="a", key="k", remote="central", direction="pull", sent=2048, size=4096, seconds=2),
+        ["a", "pulled from central", "2 KiB for 4 KiB", "2.0s"],
+    ),
     (ServerSaid(program="dnsmasq", text="sent"), ["dnsmasq", "sent"]),
 ]
 

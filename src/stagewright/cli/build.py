@@ -77,6 +77,8 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @build_options
 @locked_option
 @click.option("--verify", is_flag=True, help="First verify all results that are not built again.")
+@click.option("--push", is_flag=True, help="Give the results to all remote stores that accept them.")
+@click.option("--no-pull", is_flag=True, help="Take nothing from remote stores.")
 @junit_option
 @click.pass_context
 def command(
@@ -87,6 +89,8 @@ def command(
     *,
     locked: bool,
     verify: bool,
+    push: bool,
+    no_pull: bool,
     junit_file: Path | None,
 ) -> None:
     """Build stages and run tests; everything if none is named.
@@ -101,11 +105,12 @@ def command(
       stagewright build                     everything
       stagewright build iso --cores 4       one stage and what it needs
       stagewright build --progress=json     events for a program, a JSON object a line
+      stagewright build --push              also give the results to remote stores
       stagewright build --junit tests.xml   the results of all tests for a CI server
     """
     with progress_listener(progress) as listener:
         session = session_of(ctx, listener)
-        result = session.build(targets, replace(options, locked=locked, verify=verify))
+        result = session.build(targets, replace(options, locked=locked, verify=verify, push=push, pull=not no_pull))
     if junit_file:
         write_junit(junit_file, session.project.info.name, performed(result, session.store))
     finish(result, progress)

@@ -50,6 +50,7 @@ COMMANDS = {
     "clean": "stagewright.cli.clean",
     "gc": "stagewright.cli.gc",
     "verify": "stagewright.cli.verify",
+    "store": "stagewright.cli.remote",
     "publish": "stagewright.cli.publish",
     "schema": "stagewright.cli.schema",
     "kinds": "stagewright.cli.kinds",

@@ -42,7 +42,7 @@ class BuildOptions:
     defaults are all cores, nine tenths of the free memory, and as many nodes as fit. ``keep_going`` builds everything
     that does not depend on a failed node. ``locked`` makes the build fail where a pin is missing. ``verify`` reads all
     results first that the build takes from the store. ``limits`` of single nodes replace those of the project and of
-    its stages.
+    its stages. ``pull`` takes results from the remotes of the project; ``push`` gives its results to all of them.
     """
 
     cores: int | None = None
@@ -51,6 +51,8 @@ class BuildOptions:
     keep_going: bool = False
     locked: bool = False
     verify: bool = False
+    pull: bool = True
+    push: bool = False
     limits: NodeLimits = field(default_factory=NodeLimits)
 
     @property

@@ -34,6 +34,7 @@ from stagewright.engine.plan import (
     one_target,
 )
 from stagewright.engine.rebuild import Rebuilt, node_to_rebuild, rebuild
+from stagewright.engine.remotes import opened_remotes, push_names
 from stagewright.engine.repositories import fetch_repositories, missing_repositories
 from stagewright.engine.verify import PlanCheck, Verification, verify
 from stagewright.engine.versions import VersionChange, version_changes
@@ -307,8 +308,13 @@ class Session:
         started = time.monotonic()
         with contextlib.ExitStack() as held:
             plan = self._held(plan, held)
+            remotes = held.enter_context(opened_remotes(self.project, self.listeners))
+            push_to = push_names(remotes, push_all=options.push)
+            if options.pull and remotes.pull_for(plan, self.store):
+                plan = self._held(self.plan(plan.targets), held)
             outcome = build_nodes(self._workspace, plan, options)
             outputs = (publisher or self.publish)(plan)
+            remotes.push(plan, self.store, push_to)
         self.listeners(Published(outputs=dict(outputs)))
         errors = failures(plan, self.store, outcome)
         return BuildResult(plan, outcome.status, outcome.statuses, errors, outputs, time.monotonic() - started)

@@ -45,6 +45,7 @@ from stagewright.project.model import (
 )
 from stagewright.project.other_words import OfKind
 from stagewright.project.overrides import Overrides
+from stagewright.project.remotes import Remote
 from stagewright.project.source import Source, read
 from stagewright.project.tables import (
     NAMED,
@@ -185,6 +186,7 @@ def _named_sections(
         "binhosts": _sections(Binhost, named["binhosts"], "binhost", files, problems, missing),
         "channels": _sections(Channel, named["channels"], "channel", files, problems, missing),
         "unreproducible": _sections(Unreproducible, named["unreproducible"], "difference", files, problems, missing),
+        "remotes": _sections(Remote, named["remotes"], "remote", files, problems, missing),
     }
 
 

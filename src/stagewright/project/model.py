@@ -24,6 +24,7 @@ from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
 from stagewright.project.names import NAME
 from stagewright.project.overrides import Override
+from stagewright.project.remotes import Remote
 from stagewright.project.source import KeyPath, nearest_place
 from stagewright.project.unreproducible import Unreproducible
 from stagewright.project.wording import nearest_word
@@ -303,6 +304,7 @@ class Project:
     limits: NodeLimits = field(default_factory=NodeLimits)
     channels: Mapping[str, Channel] = field(default_factory=dict)
     unreproducible: Mapping[str, Unreproducible] = field(default_factory=dict)
+    remotes: Mapping[str, Remote] = field(default_factory=dict)
     given: Mapping[str, Override] = field(default_factory=dict)
     """Values of variables and of the version that do not come from the project's own files."""
     commands: str = "stagewright {command} {name}"

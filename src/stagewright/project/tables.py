@@ -12,7 +12,18 @@ from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import cycle_error
 from stagewright.project.source import KeyPath, Source, nearest_place, read
 
-NAMED = ("repos", "binhosts", "channels", "unreproducible", "templates", "seeds", "stages", "tests", "releases")
+NAMED = (
+    "repos",
+    "binhosts",
+    "channels",
+    "unreproducible",
+    "remotes",
+    "templates",
+    "seeds",
+    "stages",
+    "tests",
+    "releases",
+)
 """Tables of named entries. Included files may add entries to them."""
 
 INHERITED = "..."

@@ -11,6 +11,7 @@ from stagewright.project.channels import Channel
 from stagewright.project.fields import Section
 from stagewright.project.limits import NodeLimits
 from stagewright.project.model import FORMAT, DistfilesTable, FetchTable, ProjectInfo, Repo
+from stagewright.project.remotes import Remote
 from stagewright.project.unreproducible import Unreproducible
 
 
@@ -33,6 +34,8 @@ class TopLevelTables(Section):
     """Channels of releases, by name: what a release may contain."""
     unreproducible: dict[str, Unreproducible] = {}
     """Known differences between builds, by name."""
+    remotes: dict[str, Remote] = {}
+    """Remote stores, by name: where results come from, and where they go."""
     distfiles: DistfilesTable = DistfilesTable()
     """Where package sources come from first."""
     fetch: FetchTable = FetchTable()

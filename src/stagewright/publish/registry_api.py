@@ -7,16 +7,18 @@ to the registry, and to the service for tokens that the registry names (OCI dist
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.fetch.web import HEADERS, translated_errors, trusted_certificates
+from stagewright.fetch.web import HEADERS, send_request, translated_errors, trusted_certificates
 from stagewright.publish.oci_layout import INDEX, Descriptor
 from stagewright.publish.repository import Repository, is_on_loopback, json_object
 
@@ -29,7 +31,7 @@ _PAGES = 50
 """The largest number of pages of a list of referrers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RegistryApi:
     """The API of the registry that has a repository."""
 
@@ -40,7 +42,7 @@ class RegistryApi:
         found: list[Descriptor] = []
         path = f"referrers/{digest}"
         for _ in range(_PAGES):
-            response = self._request("GET", path, {"Accept": INDEX})
+            response = self.request("GET", path, {"Accept": INDEX})
             if response.status_code != 200:
                 return None
             listed = entries(response.content)
@@ -55,28 +57,85 @@ class RegistryApi:
 
     def put_index(self, tag: str, data: bytes) -> bool:
         """Write an index under a tag. Return False if the registry does not accept it."""
-        return self._request("PUT", f"manifests/{tag}", {"Content-Type": INDEX}, data).status_code in (200, 201)
+        return self.request("PUT", f"manifests/{tag}", {"Content-Type": INDEX}, data).status_code in (200, 201)
 
-    def _request(self, method: str, path: str, headers: Mapping[str, str], data: bytes | None = None) -> httpx.Response:
-        """Send a request, once more with a token or login if the registry asks for one. Raises: FETCH_FAILED."""
-        import httpx  # noqa: PLC0415  slow to import, and only registries need it
+    def request(self, method: str, path: str, headers: Mapping[str, str], data: bytes | None = None) -> httpx.Response:
+        """Send a request, once more with a token or login if the registry asks for one. Raises: FETCH_FAILED.
 
-        host, _, name = self.repository.path.partition("/")
-        scheme = "https" if self.repository.encrypted else "http"
-        url = f"{scheme}://{_HOSTS.get(host, host)}/v2/{name}/{path}"
-        context = trusted_certificates() if self.repository.encrypted else False
-        with translated_errors(url), httpx.Client(verify=context, timeout=60) as client:
-            response = client.request(method, url, headers={**HEADERS, **headers}, content=data)
-            if response.status_code == 401:
-                scope = f"repository:{name}:{'pull' if method == 'GET' else 'pull,push'}"
-                key = self._authorization(client, response.headers.get("www-authenticate", ""), scope)
-                if key:
-                    more = {**HEADERS, **headers, "Authorization": key}
-                    response = client.request(method, url, headers=more, content=data)
+        ``path`` is below the repository, or an address that the registry has named.
+        """
+        url, writes = self._url(path), method not in ("GET", "HEAD")
+        with translated_errors(url):
+            response = self._client.request(method, url, headers=self._with_login(headers, writes=writes), content=data)
+            if response.status_code == 401 and self._log_in(response, writes=writes):
+                response = self._client.request(
+                    method, url, headers=self._with_login(headers, writes=writes), content=data
+                )
         if response.status_code in (429, 500, 502, 503, 504):
             what = f"{self.repository.name}: the registry does not answer (status {response.status_code})"
             raise StagewrightError(Reason.FETCH_FAILED, what)
         return response
+
+    @contextlib.contextmanager
+    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Send a GET request, and yield the answer before its content is read. Redirects are followed without login."""
+        url = self._url(path)
+        with translated_errors(url):
+            response = self._opened(url, headers)
+            if response.status_code == 401 and self._log_in(response, writes=False):
+                response.close()
+                response = self._opened(url, headers)
+            if response.has_redirect_location:
+                where = str(response.url.join(response.headers["location"]))
+                response.close()
+                response = send_request(self._client, where, {**HEADERS, **headers})
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def _opened(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        request = self._client.build_request("GET", url, headers=self._with_login(headers, writes=False))
+        return self._client.send(request, stream=True)
+
+    def close(self) -> None:
+        """End all connections."""
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    def _url(self, path: str) -> str:
+        host, _, name = self.repository.path.partition("/")
+        scheme = "https" if self.repository.encrypted else "http"
+        base = f"{scheme}://{_HOSTS.get(host, host)}"
+        if not path.startswith(("/", "http://", "https://")):
+            return f"{base}/v2/{name}/{path}"
+        url = base + path if path.startswith("/") else path
+        if not url.startswith(f"{base}/"):
+            what = f"{self.repository.name}: the registry names an address on another server"
+            raise StagewrightError(Reason.BAD_REDIRECT, what)
+        return url
+
+    @functools.cached_property
+    def _client(self) -> httpx.Client:
+        import httpx  # noqa: PLC0415  slow to import, and only registries need it
+
+        return httpx.Client(verify=trusted_certificates() if self.repository.encrypted else False, timeout=60)
+
+    @functools.cached_property
+    def _keys(self) -> dict[bool, str]:
+        return {}
+
+    def _with_login(self, headers: Mapping[str, str], *, writes: bool) -> dict[str, str]:
+        key = self._keys.get(writes) or self._keys.get(True)
+        return {**HEADERS, **headers, **({"Authorization": key} if key else {})}
+
+    def _log_in(self, response: httpx.Response, *, writes: bool) -> bool:
+        """Get a token or login. Return False if there is none, or if the one that was sent is refused."""
+        name = self.repository.path.partition("/")[2]
+        scope = f"repository:{name}:{'pull,push' if writes else 'pull'}"
+        found = self._authorization(self._client, response.headers.get("www-authenticate", ""), scope)
+        self._keys[writes] = found
+        return bool(found)
 
     def _authorization(self, client: httpx.Client, challenge: str, scope: str) -> str:
         """Return the header for a challenge of the registry; "" if there is none that it accepts."""

@@ -283,6 +283,24 @@ class Store:
         write_atomically(target / "meta.json", sealed.text(indent=1), mode=0o600)
         sync_folder(target.parent)
 
+    def receive(self, folder: Path, yields: Yields, meta: Meta) -> None:
+        """Move a result of another store into this one: a work folder with everything except its description.
+
+        ``meta`` is the description that the other store had. The caller has compared the files with their list, and
+        holds the lock of the key.
+        """
+        target = self.folder(yields, meta.key)
+        if yields is Yields.LAYER:
+            (folder / "ids").write_text(ids.mark() + "\n", encoding="ascii")
+        run(["sync", "-f", folder])
+        write_atomically(folder / "meta.json", meta.text(indent=1), mode=0o600)
+        folder.chmod(0o755)
+        if self.is_complete(yields, meta.key):  # with other ids; another process may use it
+            target.rename(self.path / "damaged" / f"{meta.key}.{secrets.token_hex(4)}")
+        remove_tree(target)
+        folder.rename(target)
+        sync_folder(target.parent)
+
     def failed(self, project: str, node: str) -> Path:
         """Return the folder that keeps the root of a node's last failed build."""
         return self.path / "failed" / project / file_name(node)

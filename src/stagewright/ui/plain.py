@@ -16,6 +16,7 @@ from stagewright.events import (
     NodeProgress,
     NodeStarted,
     NodeWaiting,
+    ResultMoved,
     RunFinished,
     RunStarted,
     ServerSaid,
@@ -64,7 +65,14 @@ def _describe(event: Event) -> str:
         case RunFinished():  # the command prints a summary
             return ""
         case _:
-            return served(event)
+            return moved(event) if isinstance(event, ResultMoved) else served(event)
+
+
+def moved(event: ResultMoved) -> str:
+    """Return the line for a result that came from a remote store, or went there."""
+    way = "from" if event.direction == "pull" else "to"
+    amount = f"{size(event.sent)} for {size(event.size)}"
+    return f"{event.node}: {event.direction}ed {way} {event.remote}: {amount}, in {duration(event.seconds)}"
 
 
 def served(event: Event) -> str:

@@ -1,0 +1,137 @@
+"""Files of the caches in a remote: distfiles, seeds and binary packages.
+
+A document ``caches/<name>/<digest of the path>`` has the path of the file below ``cache/<name>`` of a store, its
+SHA-256 and its size; the file is a blob. A file that is pulled gets its name when all of it has arrived. A file that
+the store has already is never replaced.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.events import NodeProgress
+from stagewright.graph.file_digest import file_digest
+from stagewright.remote.place import Blob, blob_path, read_document, read_exactly
+from stagewright.remote.remote import RemoteStore
+from stagewright.store.store import Store
+from stagewright.trees import files_below
+from stagewright.untrusted import LARGEST
+
+CACHES = ("distfiles", "seeds", "binpkgs")
+"""Caches that a remote can have."""
+
+_UNFINISHED = (".part", ".tmp")
+
+
+@dataclass(frozen=True)
+class CacheFile:
+    """A file of a cache: the name of the cache, its path below it, and its blob."""
+
+    cache: str
+    path: str
+    blob: Blob
+
+    @property
+    def document(self) -> str:
+        """The path of the document."""
+        return f"caches/{self.cache}/{hashlib.sha256(self.path.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Numbers of files that were transferred, and their bytes."""
+
+    files: int
+    size: int
+
+
+def push_cache(remote: RemoteStore, store: Store, cache: str) -> Moved:
+    """Give the files of a cache to a remote, except those that it has. Raises: USAGE if it is read-only."""
+    if not remote.writable:
+        raise StagewrightError(Reason.USAGE, f"remote {remote.name}: read-only ({remote.place.name})")
+    folder = store.cache(cache)
+    names = [name for name in files_below(folder) if _is_finished(name)]
+    files = size = 0
+    for number, name in enumerate(names, 1):
+        path = folder / name
+        one = CacheFile(cache, name, Blob(file_digest(path), path.stat().st_size))
+        if not remote.exists(one.document):
+            if not remote.exists(blob_path(one.blob.digest)):
+                with store.scratch("push") as scratch:
+                    link = scratch / "file"
+                    link.symlink_to(path)
+                    remote.put(one.blob, link)
+                size += one.blob.size
+            data = json.dumps({"path": name, "sha256": one.blob.digest, "size": one.blob.size}).encode()
+            remote.write(one.document, data, [one.blob])
+            files += 1
+        remote.emit(NodeProgress(node=cache, done=number, total=len(names), name=name))
+    return Moved(files, size)
+
+
+def pull_cache(remote: RemoteStore, store: Store, cache: str) -> Moved:
+    """Take the files of a cache from a remote, except those that the store has."""
+    found = list(cache_files(remote, cache))
+    files = size = 0
+    for number, one in enumerate(found, 1):
+        target = store.cache(cache) / one.path
+        if not target.exists():
+            remote.attempts("pull", functools.partial(_fetch, remote, one, target))
+            files, size = files + 1, size + one.blob.size
+        remote.emit(NodeProgress(node=cache, done=number, total=len(found), name=one.path))
+    return Moved(files, size)
+
+
+def cache_files(remote: RemoteStore, cache: str) -> Iterator[CacheFile]:
+    """Yield the files of a cache in a remote. Raises: UNSAFE_ARCHIVE for a path that leads out of the cache."""
+    for name in sorted(remote.listed(f"caches/{cache}")):
+        try:
+            data = json.loads(read_document(remote.place, f"caches/{cache}/{name}"))
+            path, digest, size = data["path"], data["sha256"], data["size"]
+            valid = isinstance(path, str) and isinstance(digest, str) and isinstance(size, int)
+        except (ValueError, TypeError, KeyError) as error:
+            what = f"{remote.place.name}: caches/{cache}/{name}: invalid ({error})"
+            raise StagewrightError(Reason.BAD_LISTING, what) from error
+        if not valid or not 0 <= size <= LARGEST or not is_inside(path):
+            what = f"{remote.place.name}: caches/{cache}/{name}: refused (the path {str(path)[:80]!r})"
+            raise StagewrightError(Reason.UNSAFE_ARCHIVE, what)
+        yield CacheFile(cache, path, Blob(digest, size))
+
+
+def is_inside(path: str) -> bool:
+    """Return True for a relative path of plain names."""
+    parts = path.split("/")
+    return bool(path) and "\0" not in path and all(part not in ("", ".", "..") for part in parts)
+
+
+def _fetch(remote: RemoteStore, one: CacheFile, target: Path) -> None:
+    if any(parent.is_symlink() for parent in target.parents):
+        raise StagewrightError(Reason.UNSAFE_ARCHIVE, f"{target}: below a symbolic link")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    total = hashlib.sha256()
+    try:
+        with temporary.open("xb") as stream:
+            for data in read_exactly(remote.place, blob_path(one.blob.digest), 0, one.blob.size):
+                total.update(data)
+                stream.write(data)
+        if total.hexdigest() != one.blob.digest:
+            what = f"{remote.place.name}: {one.path}: not the content that was pushed"
+            raise StagewrightError(Reason.DIGEST_MISMATCH, what)
+        temporary.chmod(0o644)
+        temporary.rename(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_finished(name: str) -> bool:
+    """Return True for the name of a file that is complete."""
+    base = name.rpartition("/")[2]
+    return not base.startswith(".") and not base.endswith(_UNFINISHED) and is_inside(name)

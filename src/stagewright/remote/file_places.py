@@ -1,0 +1,319 @@
+"""Places of files: a folder of this computer, a server that speaks SFTP, and what fsspec knows, such as S3."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.fetch.web import without_password
+from stagewright.publish.ssh import SftpTarget, SshHost
+from stagewright.publish.target import TargetOptions
+from stagewright.remote.place import CHUNK, Blob, Found, blob_path, missing
+from stagewright.trees import files_below
+
+HIDDEN = "."
+"""First character of the names of unfinished uploads."""
+
+
+@dataclass(frozen=True)
+class FolderPlace:
+    """A folder of this computer."""
+
+    folder: Path
+    writable: bool = True
+    lists: bool = True
+
+    @property
+    def name(self) -> str:
+        """The path of the folder."""
+        return str(self.folder)
+
+    def read(self, path: str, start: int, size: int) -> Iterator[bytes]:
+        """Yield bytes of a file."""
+        try:
+            with (self.folder / path).open("rb", buffering=0) as stream:
+                stream.seek(start)
+                while size > 0 and (data := stream.read(min(CHUNK, size))):
+                    size -= len(data)
+                    yield data
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise missing(self, path) from error
+
+    def has(self, path: str) -> bool:
+        """Return True if a file exists."""
+        return (self.folder / path).is_file()
+
+    def put(self, blob: Blob, source: Path) -> None:
+        """Copy a file."""
+        with self._new(blob_path(blob.digest)) as temporary:
+            shutil.copyfile(source, temporary)
+
+    def write(self, path: str, data: bytes, refers: Sequence[Blob] = ()) -> None:
+        """Write a file."""
+        with self._new(path) as temporary:
+            temporary.write_bytes(data)
+
+    def _new(self, path: str) -> _NewFile:
+        return _NewFile(self.folder / path)
+
+    def listed(self, folder: str) -> Mapping[str, Found]:
+        """Return the files below a folder."""
+        found = {}
+        for name in files_below(self.folder / folder):
+            if not name.rpartition("/")[2].startswith(HIDDEN):
+                info = (self.folder / folder / name).stat()
+                found[name] = Found(info.st_size, info.st_mtime)
+        return found
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        (self.folder / path).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _NewFile:
+    """A file under a hidden name, which gets its own name at the end of the block, after it is on the disk."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.temporary = target.with_name(f"{HIDDEN}{target.name[:100]}.{secrets.token_hex(4)}")
+
+    def __enter__(self) -> Path:
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        return self.temporary
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.temporary.unlink(missing_ok=True)
+            return
+        with self.temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        self.temporary.chmod(0o644)
+        self.temporary.replace(self.target)
+
+
+@dataclass
+class SftpPlace:
+    """A folder on a server that speaks SFTP. Each thread has its own connection, by ssh(1)."""
+
+    host: SshHost
+    writable: bool = True
+    lists: bool = True
+    _threads: threading.local = field(default_factory=threading.local, repr=False)
+    _targets: list[SftpTarget] = field(default_factory=list, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The address of the folder."""
+        return self.host.name
+
+    @property
+    def _target(self) -> SftpTarget:
+        found: SftpTarget | None = getattr(self._threads, "target", None)
+        if found is None:
+            found = self._threads.target = SftpTarget(self.host)
+            self._targets.append(found)
+        return found
+
+    def _path(self, path: str) -> str:
+        return f"{self.host.folder.rstrip('/')}/{path}"
+
+    def read(self, path: str, start: int, size: int) -> Iterator[bytes]:
+        """Yield bytes of a file. Requests are sent ahead of the answers."""
+        try:
+            with self._target.sftp.open(self._path(path), "rb") as stream:
+                size = min(size, max(0, stream.stat().st_size - start))
+                pieces = [(at, min(1 << 15, start + size - at)) for at in range(start, start + size, 1 << 15)]
+                for first in range(0, len(pieces), 64):
+                    yield from stream.readv(pieces[first : first + 64])
+        except FileNotFoundError as error:
+            raise missing(self, path) from error
+
+    def has(self, path: str) -> bool:
+        """Return True if a file exists."""
+        try:
+            return stat.S_ISREG(self._target.sftp.stat(self._path(path)).st_mode)
+        except FileNotFoundError:
+            return False
+
+    def put(self, blob: Blob, source: Path) -> None:
+        """Upload a file under a hidden name, and rename it. A part that is there goes on."""
+        folder, _, name = blob_path(blob.digest).rpartition("/")
+        if source.name != name:
+            link = source.with_name(name)
+            source.rename(link)
+            try:
+                self._target.put(folder, link.parent, [name])
+            finally:
+                link.rename(source)
+        else:
+            self._target.put(folder, source.parent, [name])
+
+    def write(self, path: str, data: bytes, refers: Sequence[Blob] = ()) -> None:
+        """Write a file under a hidden name, and rename it."""
+        self._target.write(path, data)
+
+    def listed(self, folder: str) -> Mapping[str, Found]:
+        """Return the files below a folder."""
+        found, waiting = {}, [""]
+        while waiting:
+            inner = waiting.pop()
+            try:
+                entries = self._target.sftp.listdir_attr(self._path(f"{folder}/{inner}"))
+            except FileNotFoundError:
+                continue
+            for entry in entries:
+                name = f"{inner}{entry.filename}"
+                if stat.S_ISDIR(entry.st_mode):
+                    waiting.append(f"{name}/")
+                elif not entry.filename.startswith(HIDDEN):
+                    found[name] = Found(entry.st_size, entry.st_mtime)
+        return found
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        self._target.remove(path)
+
+    def close(self) -> None:
+        """End all connections."""
+        for target in self._targets:
+            target.close()
+        self._targets.clear()
+        self._threads = threading.local()
+
+
+_AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
+"""Services of fsspec that show an object only when all of it is there."""
+
+
+@dataclass(frozen=True)
+class FsspecPlace:
+    """A folder of a service that fsspec knows, such as a prefix of a bucket."""
+
+    url: str
+    system: Any
+    prefix: str
+    writable: bool = True
+    lists: bool = True
+
+    @classmethod
+    def open(cls, url: str, endpoint: str | None = None) -> FsspecPlace:
+        """Open the service of an address. Raises: USAGE for an unknown one, MISSING_TOOL if a package is missing."""
+        try:
+            import fsspec  # noqa: PLC0415  optional
+        except ImportError as error:
+            raise missing_package("fsspec") from error
+        more = {"client_kwargs": {"endpoint_url": endpoint}} if endpoint else {}
+        try:
+            system, prefix = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **more)
+        except ImportError as error:
+            raise missing_package(str(error)) from error
+        except ValueError as error:
+            raise StagewrightError(Reason.USAGE, f"{without_password(url)}: {error}") from error
+        return cls(url, system, str(prefix).rstrip("/"))
+
+    @property
+    def name(self) -> str:
+        """The address without a password."""
+        return without_password(self.url)
+
+    def _path(self, path: str) -> str:
+        return f"{self.prefix}/{path}"
+
+    def read(self, path: str, start: int, size: int) -> Iterator[bytes]:
+        """Yield bytes of an object."""
+        while size > 0:
+            try:
+                data = self.system.cat_file(self._path(path), start=start, end=start + min(size, 16 * CHUNK))
+            except FileNotFoundError as error:
+                raise missing(self, path) from error
+            except Exception as error:
+                if start and _is_past_the_end(error):
+                    return
+                raise
+            yield data
+            if len(data) < min(size, 16 * CHUNK):
+                return
+            start, size = start + len(data), size - len(data)
+
+    def has(self, path: str) -> bool:
+        """Return True if an object exists."""
+        return bool(self.system.exists(self._path(path)))
+
+    def put(self, blob: Blob, source: Path) -> None:
+        """Upload a file."""
+        self._upload(blob_path(blob.digest), lambda target: self.system.put_file(str(source), target))
+
+    def write(self, path: str, data: bytes, refers: Sequence[Blob] = ()) -> None:
+        """Write an object."""
+        self._upload(path, lambda target: self.system.pipe_file(target, data))
+
+    def _upload(self, path: str, upload: Any) -> None:
+        target = self._path(path)
+        protocol = self.system.protocol
+        if not _AT_ONCE.isdisjoint([protocol] if isinstance(protocol, str) else protocol):
+            upload(target)
+            return
+        folder, _, name = target.rpartition("/")
+        self.system.makedirs(folder, exist_ok=True)
+        temporary = f"{folder}/{HIDDEN}{name[:100]}.{secrets.token_hex(4)}"
+        upload(temporary)
+        self.system.mv(temporary, target)
+
+    def listed(self, folder: str) -> Mapping[str, Found]:
+        """Return the objects below a folder."""
+        self.system.invalidate_cache()
+        base = self._path(folder).rstrip("/")
+        try:
+            found: Mapping[str, Any] = self.system.find(base, detail=True)
+        except FileNotFoundError:
+            return {}
+        return {
+            path.removeprefix(f"{base}/"): Found(int(info.get("size") or 0), _time_of(info))
+            for path, info in found.items()
+            if not path.rpartition("/")[2].startswith(HIDDEN)
+        }
+
+    def remove(self, path: str) -> None:
+        """Remove an object."""
+        try:
+            self.system.rm_file(self._path(path))
+        except FileNotFoundError:
+            return
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _is_past_the_end(error: Exception) -> bool:
+    """Return True for the answer to a range after the end of an object (status 416 of HTTP)."""
+    return "416" in str(error) or "InvalidRange" in str(error)
+
+
+def _time_of(info: Mapping[str, Any]) -> float:
+    """Return the time of an object in seconds since 1970; 0 if the service does not say it."""
+    when = info.get("LastModified") or info.get("mtime") or info.get("updated") or info.get("modified") or 0
+    if hasattr(when, "timestamp"):
+        return float(when.timestamp())
+    return float(when) if isinstance(when, (int, float)) else 0.0
+
+
+def missing_package(package: str) -> StagewrightError:
+    """Return the error for a Python package that remotes need."""
+    what = f"{package}: the Python package is not installed"
+    return StagewrightError(Reason.MISSING_TOOL, what, hint="pip install 'stagewright[remotes]'")
+
+
+def sftp_place(url: str, ssh_config: Path | None) -> SftpPlace:
+    """Return the place of an address ``sftp://USER@HOST:PORT/FOLDER``."""
+    return SftpPlace(SshHost.of(url, TargetOptions(ssh_config)))

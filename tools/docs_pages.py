@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from stagewright.cli.main import group
-from stagewright.events import Event
+from stagewright.events import FORMAT, Event
+from stagewright.kinds.common.manifest_schema import manifest_schema
 
 DECISIONS = Path(__file__).parents[1] / "docs" / "decisions"
 
@@ -63,7 +66,8 @@ def events() -> str:
     lines = [
         "# Events",
         "",
-        "`stagewright build --progress json` prints one JSON object on each line. Its key `event` is the name of the",
+        "`stagewright build --progress json` prints one JSON object on each line (`stagewright schema events` prints",
+        f"its JSON schema). `RunStarted` has the version of the format: {FORMAT}. The key `event` is the name of the",
         "event, `time` is in seconds since the epoch. Keys without a value are left out. New events and new keys can",
         "appear in any version: ignore those that you do not know. Meanings do not change.",
         "",
@@ -90,9 +94,52 @@ def decisions() -> str:
     return "\n".join(lines) + "\n"
 
 
+def manifests() -> str:
+    """Return the reference of manifests, from their schema."""
+    shape = manifest_schema()
+    lines = [
+        "# Manifests",
+        "",
+        "Each file for users has a file `NAME.manifest.json`, which says what it is made of. `format` is its version;",
+        "new keys can appear in the same version. `stagewright schema manifest` prints the JSON schema.",
+        "",
+        *_keys("The file", shape),
+    ]
+    for name, part in shape["$defs"].items():
+        if part.get("properties"):
+            lines += _keys(name, part)
+    return "\n".join(lines)
+
+
+def _keys(title: str, shape: dict[str, Any]) -> list[str]:
+    lines = [f"## {title}", "", _escaped(shape.get("description", "").split("\n\n")[0].replace("``", "`")), ""]
+    lines += ["| key | type | |", "|---|---|---|"]
+    for name, value in shape["properties"].items():
+        needed = "" if name in shape.get("required", ()) else " (optional)"
+        lines.append(f"| `{name}` | {_type(value)}{needed} | {_cell(_escaped(value.get('description', '')))} |")
+    return [*lines, ""]
+
+
+def _type(shape: dict[str, Any]) -> str:
+    """Return the type of a value in words."""
+    if "$ref" in shape:
+        name = shape["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in shape:
+        return " or ".join(_type(one) for one in shape["anyOf"] if one.get("type") != "null")
+    if "const" in shape:
+        return f"`{json.dumps(shape['const'])}`"
+    if shape.get("type") == "array":
+        return f"list of {_type(shape.get('items', {}))}"
+    if shape.get("type") == "object" and isinstance(shape.get("additionalProperties"), dict):
+        return f"table of {_type(shape['additionalProperties'])}"
+    return {"object": "table", "string": "text", "integer": "number"}.get(shape.get("type", ""), "any value")
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "reference/commands.md": commands,
     "reference/events.md": events,
+    "reference/manifest.md": manifests,
     "decisions/index.md": decisions,
 }
 """Generated pages by their path below docs/."""

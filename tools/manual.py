@@ -6,8 +6,11 @@ it. All pages are made from the help of the commands.
 
 from __future__ import annotations
 
+import datetime
+import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +47,7 @@ def page(context: click.Context) -> str:
     """Return the man page of a command, in the macros of man(7)."""
     command, name = context.command, context.command_path.replace(" ", "-")
     summary, _, text = (command.help or "").partition("\n")
-    lines = [f'.TH "{name.upper()}" "1" "" "stagewright {__version__}" "Stagewright"', ".SH NAME"]
+    lines = [f'.TH "{name.upper()}" "1" "{_date()}" "stagewright {__version__}" "Stagewright"', ".SH NAME"]
     lines += [rf"{_text(name)} \- {_text(summary.rstrip('.:'))}", ".SH SYNOPSIS"]
     usage = " ".join(command.collect_usage_pieces(context))
     lines += [rf"\fB{_text(context.command_path)}\fR {_text(usage)}", ".SH DESCRIPTION", _text(summary)]
@@ -62,6 +65,12 @@ def page(context: click.Context) -> str:
             lines += [".TP", rf"\fB{code}\fR", meaning]
     lines += _see_also(context)
     return "\n".join(lines) + "\n"
+
+
+def _date() -> str:
+    """Return the day of SOURCE_DATE_EPOCH, or else today."""
+    seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d")
 
 
 def _commands(context: click.Context) -> Iterator[str]:

@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+FORMAT = 1
+"""Version of the events. New events and new fields do not change it; ``stagewright schema events`` describes them."""
+
 
 class Status(enum.StrEnum):
     """Final state of a node."""
@@ -38,6 +41,11 @@ class Event:
 
     def __init_subclass__(cls) -> None:
         Event._types[cls.__name__] = cls
+
+    @staticmethod
+    def types() -> list[type[Event]]:
+        """Return the classes of all events, by name."""
+        return [kind for _, kind in sorted(Event._types.items())]
 
     def to_json(self) -> str:
         """Return one line of JSON, with the name of the class as ``event``."""
@@ -65,7 +73,7 @@ class RunStarted(Event):
 
     ``folder`` is that of the project, and ``records`` the name of its records in the store. ``inputs`` are the nodes
     that each node of the plan takes, also of those in the store. ``changed`` are the entries of each key that differ
-    from the last build of the node.
+    from the last build of the node. ``format`` is the version of the events.
     """
 
     run: str
@@ -76,6 +84,7 @@ class RunStarted(Event):
     records: str = ""
     inputs: dict[str, list[str]] = field(default_factory=dict)
     changed: dict[str, list[str]] = field(default_factory=dict)
+    format: int = FORMAT
 
 
 @dataclass(frozen=True, kw_only=True)

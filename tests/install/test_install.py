@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from stagewright.cli.completion import FILES
 from stagewright.seeds.apt import options, sources
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,18 @@ def test_the_wheel_works_in_a_bare_system(system: System) -> None:
     assert "apt install" in system.run("stagewright", "-C", "stage4", "plan", code=3)
 
 
+def test_man_pages_and_completion_are_installed(system: System) -> None:
+    pages = system.run("ls", "/opt/it/share/man/man1").split()
+    assert {"stagewright.1", "stagewright-build.1", "stagewright-netboot-serve.1"} <= {*pages}
+    assert system.run("head", "-c", "3", "/opt/it/share/man/man1/stagewright-build.1") == ".TH"
+    script = "/opt/it/share/bash-completion/completions/stagewright"
+    typed = "COMP_WORDS=(stagewright buil) COMP_CWORD=1; _stagewright_completion stagewright buil"
+    shown = system.run("bash", "-c", f"source {script}; {typed}; echo ${{COMPREPLY[*]}}")
+    assert shown.split() == ["build"]
+    for path in ("zsh/site-functions/_stagewright", "fish/vendor_completions.d/stagewright.fish"):
+        assert "_STAGEWRIGHT_COMPLETE" in system.run("cat", f"/opt/it/share/{path}")
+
+
 def test_doctor_names_the_packages_that_are_missing(system: System) -> None:
     assert "apt" in system.run("stagewright", "doctor", code=3)
 
@@ -111,3 +124,4 @@ def test_the_source_package_has_manual_examples_and_tests(packages: Path) -> Non
     prefix = source.name.removesuffix(".tar.gz")
     wanted = [name for name in tracked if name and not name.startswith(".") and (ROOT / name).is_file()]
     assert [name for name in wanted if f"{prefix}/{name}" not in names] == []
+    assert {f"{prefix}/share/man/man1/stagewright.1", f"{prefix}/{FILES['bash']}"} <= names

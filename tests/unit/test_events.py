@@ -29,6 +29,8 @@ VALUES: dict[str, Any] = {
         "records": "p-1",
         "inputs": {"a": ["seed:a"]},
         "changed": {"a": ["code"]},
+        "format": 1,
+        "machine": "builder-1",
     },
     **{"phase": "fetch", "done": 1, "total": 2, "name": "a/b-1", "text": 'say "é"', "seconds": 1.5, "size": 3},
     **{"client": "::1", "method": "GET", "path": "/a b", "start": 7, "complete": False, "program": "dnsmasq"},

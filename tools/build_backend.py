@@ -1,0 +1,66 @@
+"""The build backend (PEP 517): setuptools, with the man pages and the completion scripts of the commands.
+
+They are made from the help of the commands, in ``share/``, so this needs what the commands import. A source package has
+them already: a wheel that is built from it needs nothing but setuptools.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from setuptools import build_meta
+
+ROOT = Path(__file__).parents[1]
+SHARE = ROOT / "share"
+
+get_requires_for_build_editable = build_meta.get_requires_for_build_editable
+prepare_metadata_for_build_wheel = build_meta.prepare_metadata_for_build_wheel
+prepare_metadata_for_build_editable = build_meta.prepare_metadata_for_build_editable
+build_editable = build_meta.build_editable
+
+
+def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
+    """Return what a source package needs to be built."""
+    return [*build_meta.get_requires_for_build_sdist(config_settings), *_dependencies()]
+
+
+def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
+    """Return what a wheel needs to be built."""
+    return [*build_meta.get_requires_for_build_wheel(config_settings), *_dependencies()]
+
+
+def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
+    """Build a source package and return its name."""
+    _write_share()
+    return str(build_meta.build_sdist(sdist_directory, config_settings))
+
+
+def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
+    """Build a wheel and return its name."""
+    _write_share()
+    return str(build_meta.build_wheel(wheel_directory, config_settings, metadata_directory))
+
+
+def _is_source_package() -> bool:
+    return (ROOT / "PKG-INFO").is_file() and SHARE.is_dir()
+
+
+def _dependencies() -> list[str]:
+    if _is_source_package():
+        return []
+    with (ROOT / "pyproject.toml").open("rb") as stream:
+        found: list[str] = tomllib.load(stream)["project"]["dependencies"]
+    return found
+
+
+def _write_share() -> None:
+    """Write the pages and scripts. A process of its own: the packages of an isolated build are in its environment."""
+    if not _is_source_package():
+        path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
+        words = [sys.executable, "-m", "tools.manual", str(ROOT)]
+        subprocess.run(words, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=True, stdout=sys.stderr)

@@ -59,7 +59,7 @@ def _dependencies() -> list[str]:
 
 
 def _write_share() -> None:
-    """Write the pages and scripts. Another process does it: the packages of an isolated build are in its environment."""
+    """Write the pages and scripts, in a process with the packages of an isolated build."""
     if not _is_source_package():
         path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
         words = [sys.executable, "-m", "tools.manual", str(ROOT)]

@@ -59,7 +59,7 @@ USES = (
 REFUSED = (
     ({"disk": "mounted"}, "mounted at /run/m"),
     ({"disk": "raid1"}, "held by md0"),
-    ({"disk": "volume"}, "held by dm-0 group-volume"),
+    ({"disk": "volume"}, "held by dm-[0-9] group-volume"),
     ({"disk": "swap"}, r"used as swap \(/dev/vde\)"),
     ({"disk": "small", "size": "48M"}, "too small"),
     ({"disk": "twin"}, "several disks have this name"),
@@ -97,10 +97,10 @@ def _refuse(machine: Machine, cases: Sequence[tuple[dict[str, str], str]], live:
     """Try to install by each of the answers. Check that it is refused, and that no disk changes."""
     machine.succeed(f"sync; sleep {SETTLED}")
     before = _contents(machine)
+    put(machine, answers(disk=None, size=None, layout=LAYOUT, overwrite="yes"))
     for case, said in cases:
-        disk = f"/dev/disk/by-id/virtio-{case['disk']}"
-        size = case.get("size", "96M") or live
-        install(machine, answers(disk=disk, size=size, layout=LAYOUT, overwrite="yes"), status=3, expect=said)
+        named = f"--set disk=/dev/disk/by-id/virtio-{case['disk']} --set size={case.get('size', '96M') or live}"
+        machine.check(f"{INSTALL} {named} 2>&1", status=3, expect=said)
     assert _contents(machine) == before, "a disk has changed"
 
 
@@ -127,8 +127,7 @@ def vanishing(lab: Lab) -> None:
         machine.wait_until_succeeds("grep -q '^step copy' /run/said")
         machine.unplug_disk(1)
         machine.wait_until_succeeds("grep . /run/code")
-        machine.check("cat /run/said /run/code", expect=r"vanished(.*\s+)*hint: attach it, then --resume\s+1$")
-        machine.fail(f"grep {PROGRAM} /proc/mounts")
+        machine.check("cat /run/said /run/code", expect=r"vanished[\s\S]*hint: attach it, then --resume\s+1$")
         machine.crash()
         machine.start()
         machine.wait_for_prompt()
@@ -155,7 +154,7 @@ def full(lab: Lab) -> None:
         install(machine, small, status=1, expect="the system needs .*the partition for / has")
         machine.check("cat /sys/block/vda/stat | awk '{ print $7 }'", expect="^0$")
         large = answers(size="160M", layout=LAYOUT, source=f"{url}/{tarball.name}", checksum=sha256(tarball))
-        install(machine, large, status=1, expect=r"the target is full(.*\s+)*hint: .*--undo")
+        install(machine, large, status=1, expect=r"the target is full[\s\S]*hint: .*--undo")
         machine.check(f"{INSTALL} --undo", expect="cleared the interrupted installation")
         machine.check("wipefs --noheadings /dev/vda | wc -l", expect="^0$")
         machine.check(f"{INSTALL} --undo 2>&1", status=1, expect="no interrupted installation")

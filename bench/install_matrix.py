@@ -7,6 +7,7 @@ examples/install. They run one at a time; times are those of the computer that r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -81,11 +82,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.install_matrix", description=__doc__)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--built", type=Path, help="the folder `out` of a project that was built, to build nothing")
+    parser.add_argument("--keep", type=Path, help="a new folder for disks and consoles, which are kept after a failure")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page with the table")
     parser.add_argument("--only", nargs="*", choices=ROWS, help="these rows; the page keeps the others")
     options = parser.parse_args()
     failed = False
-    with tempfile.TemporaryDirectory(prefix="install-", dir="/var/tmp") as name:
+    with contextlib.ExitStack() as stack:
+        name = options.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="install-", dir="/var/tmp"))
         out = options.built or build(Path(name) / "project", options.store)
         media = Media.of(out.resolve(), Path(name) / "medium")
         for one in options.only or ROWS:

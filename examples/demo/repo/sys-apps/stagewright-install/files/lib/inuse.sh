@@ -74,7 +74,9 @@ loop_use() {
 # holders_of DISK: print the mappings and arrays that use the disk or its partitions.
 holders_of() {
 	for holder in "$sysfs/block/$1"/holders/* "$sysfs/block/$1/$1"*/holders/*; do
-		[ ! -e "$holder" ] || echo "held by ${holder##*/} $(cat "$holder/dm/name" 2> /dev/null)"
+		[ -e "$holder" ] || continue
+		mapping=$(cat "$holder/dm/name" 2> /dev/null) || :
+		echo "held by ${holder##*/}${mapping:+ $mapping}"
 	done
 }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from stagewright.graph.code_digest import code_digest
 from stagewright.graph.file_digest import ALL_BITS, REPOSITORY_BITS, tree_digest
 from stagewright.graph.keys import Difference, Key, KeySources, differences, keys_of
 from stagewright.graph.node import Graph, Node, Yields
+from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.common.base import Stage
-from stagewright.kinds.registry import module_of, tool_of
+from stagewright.kinds.registry import by_kind, module_of, tool_of
 from stagewright.project.model import Project
 from stagewright.store.digest_cache import DigestCache, ToolVersions
+from stagewright.store.same_content import content_of, find_by_contents, key_by_contents
+from stagewright.store.store import Store
 from stagewright.store.tree_memory import FolderMemory
 
 TARGET = "a stage, seed, test or release of this project"
@@ -43,7 +47,9 @@ class Step:
     """One node of a plan.
 
     ``first`` is True if it is built for the first time. ``why`` lists the entries of the key that differ from the last
-    build; it is empty if the result was only removed from the store.
+    build; it is empty if the result was only removed from the store. ``same`` is the key of a
+    result that was made of inputs with the same contents: it is taken, and not built again. ``content`` is then the
+    digest of its content, and that of the inputs of this node.
     """
 
     node: Node
@@ -51,6 +57,8 @@ class Step:
     state: State
     why: tuple[Difference, ...] = ()
     first: bool = False
+    same: str = ""
+    content: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as JSON-able data."""
@@ -61,6 +69,8 @@ class Step:
             "key": self.key.digest,
             "inputs": dict(self.node.inputs),
             "first": self.first,
+            "content": self.content or None,
+            "same": self.same or None,
             "why": [
                 {"entry": difference.entry, "old": difference.old, "new": difference.new} for difference in self.why
             ],
@@ -108,16 +118,60 @@ def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
     keys = _keys(workspace, part)
     present = {node_id for node_id in needed if store.has(graph.nodes[node_id].yields, keys[node_id].digest)}
     building = _missing(part, sinks, present)
-    steps = {}
+    contents = Contents(store)
+    steps: dict[str, Step] = {}
     for node_id in part.order():
         node, key = graph.nodes[node_id], keys[node_id]
         if node_id in building:
             before = store.last_key_data(project.records, node_id)
             why = tuple(differences(before, key.data)) if before else ()
-            steps[node_id] = Step(node, key, State.BUILD, why, first=before is None)
+            same = contents.same(node, key)
+            steps[node_id] = Step(node, key, State.BUILD, why, before is None, same)
         else:
+            if node_id in present:
+                contents.note(node, key)
             steps[node_id] = Step(node, key, State.CACHED if node_id in present else State.SKIP)
+    steps = {name: replace(step, content=contents.known(name)) for name, step in steps.items()}
     return Plan(project, graph, chosen, steps)
+
+
+class Contents:
+    """The contents of the results of a plan, as far as the store has them, and what they make unnecessary."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._keys: dict[str, tuple[Yields, str]] = {}
+        self._known: dict[str, str] = {}
+
+    def note(self, node: Node, key: Key) -> None:
+        """Note a node whose result is in the store."""
+        self._keys[node.id] = (node.yields, key.digest)
+
+    def known(self, node: str) -> str:
+        """Return the content of a node that was needed; "" for others."""
+        return self._known.get(node, "")
+
+    def _of(self, node: str) -> str:
+        if node not in self._known and node in self._keys:
+            with contextlib.suppress(StagewrightError, OSError, EOFError, ValueError):
+                self._known[node] = content_of(self._store, *self._keys[node])
+        return self.known(node)
+
+    def same(self, node: Node, key: Key) -> str:
+        """Return the key of a result that was made of inputs with the same contents; "" if there is none."""
+        if not is_cut_off(node) or not all(source in self._keys for source in node.inputs.values()):
+            return ""
+        second = key_by_contents(key.data, {role: self._of(source) for role, source in node.inputs.items()})
+        found = find_by_contents(self._store, node.yields, second) if second else ""
+        if found:
+            self._keys[node.id] = (node.yields, found)
+            self._of(node.id)
+        return found
+
+
+def is_cut_off(node: Node) -> bool:
+    """Return True for a node whose result does not contain keys, so that an equal one can be taken in its place."""
+    return not issubclass(by_kind()[node.kind], OutputKind)
 
 
 def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:

@@ -22,7 +22,7 @@ from stagewright.engine.executor import Attempt, Executor, Placement
 from stagewright.engine.folders_of_tests import with_kept_paths
 from stagewright.engine.job import Job, limits_of
 from stagewright.engine.lineage import lineage
-from stagewright.engine.plan import Plan, State, Step
+from stagewright.engine.plan import Plan, State, Step, is_cut_off
 from stagewright.engine.ready_nodes import ReadyNodes
 from stagewright.engine.work_folders import Release, WorkFolders
 from stagewright.engine.worker import disk_error
@@ -41,6 +41,7 @@ from stagewright.events import (
 from stagewright.graph.node import Node
 from stagewright.ids import mark
 from stagewright.project.limits import NodeLimits
+from stagewright.store.same_content import adopt, remember_contents
 from stagewright.store.store import Store
 
 TICK = 0.2
@@ -210,6 +211,8 @@ class Scheduler:
             if self.store.has(node.yields, key.digest):  # another run built it meanwhile
                 self._finish(self._judged(NodeFinished(node=node.id, status=Status.CACHED)))
                 return True
+            if self._adopt(node):
+                return True
             placement = self._executor.place(node, self._nodes)
             job = self._job(node, placement)
             attempt = self._executor.start(job, self.store.new_work(key.digest), placement)
@@ -222,6 +225,19 @@ class Scheduler:
         machine = placement.machine
         self._emit(NodeStarted(node=node.id, kind=node.kind, key=key.digest, log=str(job.log), machine=machine))
         return True
+
+    def _adopt(self, node: Node) -> bool:
+        """Take a result that was made of inputs with the same contents, if there is one (store/same_content.py)."""
+        step = self.plan.steps[node.id]
+        if not is_cut_off(node):
+            return False
+        found = adopt(self.store, node.yields, step.key, self.plan.inputs_of(node), node.id)
+        if found:
+            self.store.remember(self.plan.project.records, node.id, step.key.data)
+            text = f"not built again: its inputs have the same contents as those of {found[:12]}"
+            self._emit(NodeNotice(node=node.id, text=text))
+            self._finish(NodeFinished(node=node.id, status=Status.CACHED))
+        return bool(found)
 
     def _job(self, node: Node, placement: Placement) -> Job:
         """Return the job of a node that starts now."""
@@ -278,7 +294,9 @@ class Scheduler:
         result = running.attempt.outcome()
         project = self.plan.project.records
         if result.status is Status.BUILT:
-            self.store.remember(project, name, self.plan.steps[name].key.data, result.seconds)
+            step = self.plan.steps[name]
+            self.store.remember(project, name, step.key.data, result.seconds)
+            remember_contents(self.store, step.node.yields, step.key, self.plan.inputs_of(step.node))
         full = running.too_large or (result.error or {}).get("reason") == Reason.DISK_FULL
         folder, has_root = running.attempt.folder, running.attempt.keeps_root
         self._running.pop(name).release.close()

@@ -78,6 +78,7 @@ def collect_all(
 def _candidates(store: Store) -> Iterator[Path]:
     yield from (store.path / "events").glob("*.jsonl")
     yield from store.cache("trees").glob("*")
+    yield from (store.path / "contents").glob("*")
     yield from (path for path in (store.path / "locks").glob("*.lock") if path.name != "collection.lock")
     known = _registered_nodes(store)
     for folder in (store.path / "logs").glob("*/*"):

@@ -33,6 +33,7 @@
     history/<project>/<node>.json  the key of the last build of each node, to explain a rebuild
     history/<project>/<node>.seconds  how long that took, for the order of the next run
     history/<project>/<node>.keys  the digests of its last keys, newest in the last line, for ``diff NAME@previous``
+    contents/<digest>            results by the contents of their inputs (store/same_content.py)
     projects/<id>.json           keys that a project needed when it was last planned, for collection
 
 A tree is moved into place with rename(2) after all of it is on disk; then ``meta.json`` is renamed into place. An

@@ -67,6 +67,8 @@ def reasons(step: Step, plan: Plan, *, keys: bool = False) -> list[str]:
     """
     if step.state is not State.BUILD:
         return []
+    if step.same:
+        return [f"not built: the same contents as those of {step.same[:12]} go in"]
     if step.first:
         return ["never built"]
     if keys:

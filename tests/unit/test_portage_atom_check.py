@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.kinds.common.packages import PackageStage
+from stagewright.kinds.registry import kinds
 from stagewright.portage.atom_check import AtomCheck
 from stagewright.portage.atoms import parse_atom
 from stagewright.portage.config_files import files_of
@@ -17,6 +19,7 @@ from stagewright.portage.repositories import Repository, known_chain
 from stagewright.portage.settings import PortageSettings
 from stagewright.portage.use_check import package_use_notes
 from stagewright.portage.visibility import Visibility
+from stagewright.project.load import load
 
 CACHE = {
     "sys-libs/ncurses-6.4": "SLOT=0/6\nKEYWORDS=amd64\nIUSE=+cxx debug",
@@ -250,3 +253,34 @@ def test_a_folder_of_etc_portage_with_links_to_itself_is_read_once(tmp_path: Pat
     for name in ("again", "above"):
         (folder / name).symlink_to(folder)
     assert files_of(folder) == [folder / "own"]
+
+
+PROJECT = """format = 1
+[project]
+name = "shared"
+source_date_epoch = 0
+[repos.gentoo]
+path = "gentoo"
+main = true
+[seeds.seed]
+file = "seed.tar"
+[stages.one]
+kind = "stage4"
+root = "seed"
+profile = "amd64"
+packages = ["sys-libs/ncurses"]
+[stages.two]
+extends = "one"
+accept_keywords = ["~amd64"]
+"""
+
+
+def test_a_stage_has_one_check_and_stages_share_the_ebuilds_they_read(world: Path) -> None:
+    write(world / "stagewright.toml", PROJECT)
+    write(world / "seed.tar")
+    first, again = load(world, kinds()), load(world, kinds())
+    one, two = (first.entries["stages"][name].model for name in ("one", "two"))
+    assert isinstance(one, PackageStage) and isinstance(two, PackageStage)
+    assert one.atom_check(first) is one.atom_check(first) is not two.atom_check(first)
+    assert one.atom_check(first).ebuilds("sys-libs/ncurses") is two.atom_check(first).ebuilds("sys-libs/ncurses")
+    assert one.atom_check(again) is not one.atom_check(first), "a project that is read again knows nothing"

@@ -26,7 +26,7 @@ class AtomCheck:
 
     ``visibility`` is None if the profile is unknown; then masks and keywords are not checked. ``has_binhosts`` is True
     if binary packages of other machines can replace ebuilds: then only names are checked. ``online`` are packages
-    (category/name) that may be live ebuilds.
+    (category/name) that may be live ebuilds. ``found`` are ebuilds that were read already, by package; it grows.
     """
 
     repos: Sequence[Repository]
@@ -34,7 +34,7 @@ class AtomCheck:
     visibility: Visibility | None = None
     has_binhosts: bool = False
     online: frozenset[str] = frozenset()
-    _found: dict[str, list[Ebuild]] = field(default_factory=dict)
+    found: dict[str, list[Ebuild]] = field(default_factory=dict)
 
     def problems(self, text: str, what: str, seen: frozenset[str] = frozenset()) -> Iterator[StagewrightError]:
         """Yield the errors of an atom or a @set. ``what`` names its key for messages, such as ``packages.3``."""
@@ -76,10 +76,10 @@ class AtomCheck:
 
     def ebuilds(self, package: str) -> list[Ebuild]:
         """Return the ebuilds of a package (category/name) in all repositories, oldest first."""
-        if package not in self._found:
+        if package not in self.found:
             found = [ebuild for repo in self.repos for ebuild in ebuilds(repo.path, package, repo.name)]
-            self._found[package] = sorted(found, key=lambda ebuild: by_version(ebuild.version))
-        return self._found[package]
+            self.found[package] = sorted(found, key=lambda ebuild: by_version(ebuild.version))
+        return self.found[package]
 
     def _is_provided(self, package: str) -> bool:
         provided = self.visibility.provided if self.visibility else ()

@@ -31,7 +31,8 @@ def check_owners(root: Path, also: Iterable[int] = ()) -> None:
             Reason.BUILD_FAILED,
             "files have owners or groups that are not in the passwd and group of the root",
             detail="\n".join(f"  {line}" for line in strangers[:SHOWN]) + more,
-            hint="make the package that installs them depend on the acct-user or acct-group package",
+            hint="make the package that installs them depend on the acct-user or acct-group package, and give the"
+            " account the same number in the root that builds",
         )
 
 

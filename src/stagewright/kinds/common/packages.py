@@ -12,6 +12,7 @@ from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Demand, NodeFiles
+from stagewright.kinds.common.atom_checks import Found, atom_check_of
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.binhost_keys import binhost_keys, missing_gentoo_keys
 from stagewright.kinds.common.context import BinhostDescription, PackageContext, RepoDescription
@@ -151,10 +152,15 @@ class PackageStage(PortageSettings, Stage):
         """Return the check of atoms by the profile, the confdirs and the settings of this stage."""
         repos = self._repositories(project)
         confdirs = tuple(project.path(name) for name in self.confdir)
-        chain = known_chain(self.profile, confdirs, repos)
-        visibility = Visibility(repos, chain, confdirs, self) if chain else None
-        online = frozenset(filter(None, map(package_of, self.online)))
-        return AtomCheck(repos, confdirs, visibility, has_binhosts=bool(self.hosts_of(project)), online=online)
+
+        def make(found: Found) -> AtomCheck:
+            chain = known_chain(self.profile, confdirs, repos)
+            visibility = Visibility(repos, chain, confdirs, self) if chain else None
+            online = frozenset(filter(None, map(package_of, self.online)))
+            hosts = bool(self.hosts_of(project))
+            return AtomCheck(repos, confdirs, visibility, has_binhosts=hosts, online=online, found=found)
+
+        return atom_check_of(project, self, tuple(repos), make)
 
     def oddities(self, project: Project) -> Iterator[str]:
         """Yield what is odd about the settings, but not an error."""

@@ -13,11 +13,11 @@ from bench.measure import Row, Setting, copy_of_demo
 ROUNDS = 7
 
 COMMANDS: tuple[tuple[str, tuple[str, ...], float], ...] = (
-    ("--help", ("--help",), 12),
-    ("unknown command", ("biuld",), 9),
-    ("unknown option", ("build", "--nonsense"), 60),
-    ("check of the demo", ("check",), 75),
-    ("plan of the demo", ("plan",), 90),
+    ("--help", ("--help",), 11),
+    ("unknown command", ("biuld",), 10),
+    ("unknown option", ("build", "--nonsense"), 11),
+    ("check of the demo", ("check",), 65),
+    ("plan of the demo", ("plan",), 75),
 )
 """Name, words, and the limit: processor time as a multiple of that of ``python -c pass``."""
 

@@ -6,7 +6,8 @@ classes, change only as the changelog announces.
 
 from __future__ import annotations
 
-from stagewright.engine.build import BuildOptions, BuildResult
+from stagewright.engine.build import BuildResult
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.doctor import Check
 from stagewright.engine.fetching import FetchResult
 from stagewright.engine.pins import PinChange, PinTarget

@@ -14,7 +14,7 @@ from integration.support import write_project
 
 from stagewright.engine.bisect import Bisection, Ends, Found, lines
 from stagewright.engine.bisect_question import Answer, Question, Verdict
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.lock import Lock

@@ -16,7 +16,7 @@ from integration.plugins import OCI, describe, install
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.base import Stage
-from stagewright.kinds.registry import kinds, load_plugins
+from stagewright.kinds.registry import by_kind, load_plugins
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-kind.md"
 
@@ -146,7 +146,7 @@ BAD = {
 @pytest.fixture
 def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], StagewrightError]]:
     """Load the packages of a folder in this process, which must fail, and return the error."""
-    kinds()
+    list(by_kind().values())  # imports all of them
     monkeypatch.syspath_prepend(tmp_path)
     modules = set(sys.modules)
     before = {table: dict(models) for table, models in Stage.registry.items()}

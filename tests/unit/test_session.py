@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.plan import State
 from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError

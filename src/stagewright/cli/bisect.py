@@ -16,7 +16,7 @@ from stagewright.cli.common import progress_listener, progress_option, store_of
 from stagewright.cli.complete import complete_targets
 from stagewright.engine.bisect import Bisection, Ends, lines
 from stagewright.engine.bisect_question import Measure, Question
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.errors import Exit, Reason, StagewrightError
 from stagewright.project.load import find
 from stagewright.ui.text import printable

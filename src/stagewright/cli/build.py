@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,16 +20,13 @@ from stagewright.cli.common import (
 )
 from stagewright.cli.junit import junit_option, write_junit
 from stagewright.cli.options import mebibytes
-from stagewright.engine.build import BuildOptions, BuildResult
-from stagewright.engine.performed import performed
-from stagewright.engine.plan import State
-from stagewright.engine.resources import Resources
-from stagewright.events import Status
-from stagewright.project.limits import parse_limits
-from stagewright.project.model import Project
-from stagewright.ui.actions import SETS, action
 from stagewright.ui.streams import note
 from stagewright.ui.text import duration, plural
+
+if TYPE_CHECKING:
+    from stagewright.engine.build import BuildResult
+    from stagewright.engine.build_options import BuildOptions
+    from stagewright.project.model import Project
 
 CORES = "Cores that all nodes may use together, like the N of make -jN (default: all)."
 
@@ -47,6 +44,10 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
         limit: tuple[str, ...],
         **others: Any,
     ) -> Any:
+        from stagewright.engine.build_options import BuildOptions
+        from stagewright.engine.resources import Resources
+        from stagewright.project.limits import parse_limits
+
         most = Resources.of_machine().limited(cores, memory).cores
         if jobs and jobs > most:
             note(f"--jobs {jobs}: at most {plural(most, 'node')} at a time, one for each core that builds may use")
@@ -108,6 +109,8 @@ def command(
       stagewright build --push              also give the results to remote stores
       stagewright build --junit tests.xml   the results of all tests for a CI server
     """
+    from stagewright.engine.performed import performed
+
     with progress_listener(progress) as listener:
         session = session_of(ctx, listener)
         result = session.build(targets, replace(options, locked=locked, verify=verify, push=push, pull=not no_pull))
@@ -130,6 +133,9 @@ def finish(result: BuildResult, progress: str) -> None:
 
 def _counts(result: BuildResult) -> str:
     """Return the numbers of nodes by what happened to them."""
+    from stagewright.engine.plan import State
+    from stagewright.events import Status
+
     found = Counter(result.statuses.values())
     stored = sum(step.state is State.CACHED for step in result.plan.steps.values())
     counts = {
@@ -144,6 +150,8 @@ def _counts(result: BuildResult) -> str:
 
 def _next(result: BuildResult) -> Iterator[str]:
     """Yield command lines for the results: the first image, the first set for network boot, or the last root."""
+    from stagewright.ui.actions import SETS
+
     project = result.plan.project
     for target, paths in result.outputs.items():
         image = next((path for path in paths if path.endswith(_IMAGES)), None)
@@ -161,6 +169,8 @@ def _next(result: BuildResult) -> Iterator[str]:
 
 def action_of(project: Project, name: str) -> str:
     """Return the command line for the result of a stage; empty if there is none."""
+    from stagewright.ui.actions import action
+
     entry = project.entry(name)
     return action(entry) if entry else ""
 

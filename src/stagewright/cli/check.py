@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from stagewright.cli.common import locked_option, session_of
 from stagewright.cli.main import exit_of
-from stagewright.engine.session import Session
 from stagewright.errors import StagewrightError
-from stagewright.ui.problem_formats import Finding, as_github, as_json, as_sarif, findings_of, warning
 from stagewright.ui.streams import document, note
+
+if TYPE_CHECKING:
+    from stagewright.engine.session import Session
+    from stagewright.ui.problem_formats import Finding
 
 FORMATS = ("text", "json", "github", "sarif")
 
@@ -38,6 +42,8 @@ def command(ctx: click.Context, locked: bool, as_object: bool, form: str) -> int
       stagewright check --format github    in a workflow: marks the lines of a change
       stagewright check --format sarif     for code hosts and editors
     """
+    from stagewright.ui.problem_formats import findings_of, warning
+
     if as_object:
         form = "json"
     if form == "text":
@@ -72,6 +78,8 @@ def _noun(table: str, count: int) -> str:
 
 
 def _print(form: str, findings: list[Finding]) -> None:
+    from stagewright.ui.problem_formats import as_github, as_json, as_sarif
+
     if form == "github":
         for line in as_github(findings):
             print(line)

@@ -6,19 +6,19 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from stagewright.cli.complete import complete_targets
-from stagewright.engine.asked_pins import Ask
-from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Listener
-from stagewright.project.overrides import of_environment, parse_set
-from stagewright.store.place import default_store
-from stagewright.store.store import Store
 from stagewright.ui.style import is_plain
+
+if TYPE_CHECKING:
+    from stagewright.engine.asked_pins import Ask
+    from stagewright.engine.session import Session
+    from stagewright.events import Listener
+    from stagewright.store.store import Store
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -27,6 +27,9 @@ PROGRESS = ("auto", "live", "plain", "json", "quiet")
 
 def session_of(ctx: click.Context, *listeners: Listener, reads_only: bool = False) -> Session:
     """Open the project that the command line names. With ``reads_only`` the store need not be writable."""
+    from stagewright.engine.session import Session
+    from stagewright.project.overrides import of_environment, parse_set
+
     ask = asker(listeners) if sys.stdin.isatty() and sys.stderr.isatty() else None
     folder = store_folder(ctx)
     given = {**of_environment(), **parse_set(ctx.obj.get("given") or ())}
@@ -59,11 +62,15 @@ def session_or_none(ctx: click.Context, *, reads_only: bool = False) -> Session 
 
 def store_of(ctx: click.Context) -> Store:
     """Open the store that the command line names."""
+    from stagewright.store.store import Store
+
     return Store(store_folder(ctx))
 
 
 def store_folder(ctx: click.Context) -> Path:
     """Return the folder of the store, which may not exist yet."""
+    from stagewright.store.place import default_store
+
     path: Path = ctx.obj["store"] or default_store()
     return path.absolute()
 
@@ -106,17 +113,17 @@ def progress_listener(choice: str) -> Iterator[Listener]:
     if choice == "auto":
         choice = "plain" if is_plain(sys.stderr) else "live"
     if choice == "json":
-        from stagewright.ui.jsonlines import JsonLines  # noqa: PLC0415
+        from stagewright.ui.jsonlines import JsonLines
 
         yield JsonLines(sys.stdout)
     elif choice == "quiet":
         yield lambda _: None
     elif choice == "live":
-        from stagewright.ui.live import LiveConsole, LiveTerminal  # noqa: PLC0415
+        from stagewright.ui.live import LiveConsole, LiveTerminal
 
         with LiveTerminal(LiveConsole()) as live:
             yield live
     else:
-        from stagewright.ui.plain import Plain  # noqa: PLC0415
+        from stagewright.ui.plain import Plain
 
         yield Plain(sys.stderr)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-from stagewright.project.model import Project
+if TYPE_CHECKING:
+    from stagewright.project.model import Project
+
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 """Returns the words that a shell offers for the beginning of one."""
@@ -28,8 +31,8 @@ def _completer(words: Callable[[Project], Iterable[str]], *, files: bool = False
 
 
 def _project(ctx: click.Context) -> Project:
-    from stagewright.kinds.registry import kinds  # noqa: PLC0415
-    from stagewright.project.load import find, load  # noqa: PLC0415
+    from stagewright.kinds.registry import kinds
+    from stagewright.project.load import find, load
 
     root = ctx.find_root()
     directory = (root.obj or {}).get("directory") or root.params.get("directory") or Path()
@@ -46,13 +49,13 @@ def _sides(project: Project) -> list[str]:
 
 
 def _sets(project: Project) -> Sequence[str]:
-    from stagewright.ui.actions import SETS  # noqa: PLC0415
+    from stagewright.ui.actions import SETS
 
     return [name for name, entry in project.entries["stages"].items() if entry.kind in SETS]
 
 
 def _images(project: Project) -> Sequence[str]:
-    from stagewright.ui.actions import bootable  # noqa: PLC0415
+    from stagewright.ui.actions import bootable
 
     return bootable(project)
 
@@ -69,6 +72,6 @@ complete_variables = _completer(lambda project: [f"{name}=" for name in ("versio
 
 def complete_kinds(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the kinds that begin with a text."""
-    from stagewright.kinds.registry import by_kind  # noqa: PLC0415
+    from stagewright.kinds.registry import by_kind
 
     return [CompletionItem(kind) for kind, model in by_kind().items() if model.table and kind.startswith(incomplete)]

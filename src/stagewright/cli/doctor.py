@@ -42,7 +42,7 @@ def command(ctx: click.Context, as_json: bool, probe: bool) -> int:
             if not check.fine:
                 print(f"        {check.remedy}")
     if probe:
-        from stagewright.vm import accel  # noqa: PLC0415
+        from stagewright.vm import accel
 
         acceleration = accel.probe(cache=store.memory("acceleration.json"))
         print(f"guests run by {acceleration.name}: {acceleration.why}", file=sys.stderr if as_json else sys.stdout)

@@ -110,8 +110,8 @@ def _ask_template() -> str:
 
 
 def _from_specs(ctx: click.Context, folder: Path, project: str, specs: tuple[Path, ...]) -> int:
-    from stagewright.dropin.new_project import write_new_project  # noqa: PLC0415  reads the tables of Catalyst
-    from stagewright.dropin.project import Specs  # noqa: PLC0415
+    from stagewright.dropin.new_project import write_new_project
+    from stagewright.dropin.project import Specs
 
     if folder.exists() and os.listdir(folder):  # noqa: PTH208  one name is enough
         raise StagewrightError(

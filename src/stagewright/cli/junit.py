@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.store.durable import write_atomically
-from stagewright.testing.junit import Performed, junit
+
+if TYPE_CHECKING:
+    from stagewright.testing.junit import Performed
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,6 +38,9 @@ def _check(ctx: click.Context, parameter: click.Parameter, value: Path | None) -
 
 def write_junit(file: Path, project: str, tests: Sequence[Performed]) -> None:
     """Write the results of tests into a file."""
+    from stagewright.store.durable import write_atomically
+    from stagewright.testing.junit import junit
+
     try:
         write_atomically(file, junit(project, tests))
     except OSError as error:

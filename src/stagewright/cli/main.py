@@ -125,7 +125,7 @@ def group(
     if ids.as_host_root():
         note(ids.WARNING)
     if ctx.invoked_subcommand is None:
-        from stagewright.cli.overview import show_project  # noqa: PLC0415
+        from stagewright.cli.overview import show_project
 
         if not show_project(ctx):
             print(ctx.get_help())
@@ -175,7 +175,7 @@ def _run(arguments: list[str] | None) -> int:
 def _failed(error: Exception) -> Exit:
     """Show an unexpected exception, and return its exit code: a full or broken disk, or a defect."""
     if isinstance(error, OSError):
-        from stagewright.engine.worker import disk_error  # noqa: PLC0415
+        from stagewright.engine.worker import disk_error
 
         if problem := disk_error(error):
             show_error(problem)

@@ -6,16 +6,16 @@ import functools
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from stagewright.catalyst.tokens import parse_settings
-from stagewright.dropin.project import Specs
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.draw import Picture
 from stagewright.ui.streams import document
 from stagewright.units import parse_size, size_hint
+
+if TYPE_CHECKING:
+    from stagewright.graph.draw import Picture
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,6 +40,8 @@ def mebibytes(least: int) -> Callable[[click.Context, click.Parameter, str | Non
 
 def picture_option(default: Picture) -> Callable[[Function], Function]:
     """Return the decorator for ``--as``."""
+    from stagewright.graph.draw import Picture
+
     return click.option(
         "--as",
         "picture",
@@ -52,6 +54,8 @@ def picture_option(default: Picture) -> Callable[[Function], Function]:
 
 def show_picture(text: str, picture: str) -> None:
     """Print a drawn graph: text in the encoding of the terminal, everything else in UTF-8."""
+    from stagewright.graph.draw import Picture
+
     if picture == Picture.TEXT:
         print(text, end="")
     else:
@@ -70,6 +74,9 @@ def specs_options(function: Callable[..., Any]) -> Callable[..., Any]:
         repos: tuple[str, ...],
         **others: Any,
     ) -> Any:
+        from stagewright.catalyst.tokens import parse_settings
+        from stagewright.dropin.project import Specs
+
         found = Specs(specs, conf, parse_settings(given), repositories(repos))
         return function(*arguments, specs=found, **others)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from stagewright.cli.common import locked_option, session_of, targets_argument
-from stagewright.engine.plan import Plan
-from stagewright.portage.hit_rate import HitRate
-from stagewright.ui.plain import Plain
-from stagewright.ui.plans import plan_data, plan_rows, rate_lines
 from stagewright.ui.streams import note
 from stagewright.ui.style import write_line
+
+if TYPE_CHECKING:
+    from stagewright.engine.plan import Plan
+    from stagewright.portage.hit_rate import HitRate
 
 
 @click.command(name="plan")
@@ -43,6 +44,9 @@ def command(
       stagewright plan                      everything
       stagewright plan iso --json           one stage and what it needs
     """
+    from stagewright.ui.plain import Plain
+    from stagewright.ui.plans import plan_data, plan_rows, rate_lines
+
     session = session_of(ctx, Plain(sys.stderr), reads_only=True)
     session.check(targets, locked=locked, keys=False)
     for text in session.warnings():
@@ -64,6 +68,6 @@ def command(
 
 
 def _hit_rates(plan: Plan) -> Mapping[str, HitRate]:
-    from stagewright.engine.hit_rates import hit_rates  # noqa: PLC0415  it imports the code for downloads
+    from stagewright.engine.hit_rates import hit_rates
 
     return hit_rates(plan)

@@ -8,7 +8,7 @@ import click
 
 from stagewright.cli.build import build_options
 from stagewright.cli.common import progress_listener, session_of, stage_argument
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.errors import Reason, StagewrightError
 from stagewright.ui.differences import difference_lines
 from stagewright.ui.streams import note

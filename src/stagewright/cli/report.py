@@ -37,8 +37,8 @@ def command(ctx: click.Context, run: str | None, output: Path | None) -> None:
       stagewright report
       stagewright report 20261130-021857-bb1d -o nightly.html
     """
-    from stagewright.ui.report.details import details_of  # noqa: PLC0415
-    from stagewright.ui.report.page import page  # noqa: PLC0415
+    from stagewright.ui.report.details import details_of
+    from stagewright.ui.report.page import page
 
     store = ReadOnlyStore(store_folder(ctx))
     found = find_run(store.path, run) if run else _last(ctx, store.path)

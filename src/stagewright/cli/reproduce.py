@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from stagewright.cli.build import build_options
 from stagewright.cli.common import progress_listener, store_folder
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.reproduce import Reproduction, Sources, find_originals, own_store, reproduce
 from stagewright.errors import Reason, StagewrightError
 from stagewright.ui.differences import difference_lines

@@ -15,7 +15,7 @@ from stagewright.cli.common import locked_option, progress_listener, progress_op
 from stagewright.cli.complete import complete_tests
 from stagewright.cli.junit import junit_option, write_junit
 from stagewright.cli.main import exit_of
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.session import Session
 from stagewright.engine.test_runs import RanTest, missing_inputs, results_folder, run_test, runs_now, step_of, tests_of
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError

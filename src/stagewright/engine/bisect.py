@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.engine.bisect_question import Answer, Question, Verdict
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.pins import PinTarget, is_needed
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stagewright.engine.build import BuildOptions, BuildResult
+from stagewright.engine.build import BuildResult
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.session import Session
 from stagewright.errors import Exit, ProblemsError, Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status

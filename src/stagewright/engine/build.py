@@ -9,56 +9,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.engine.asked_pins import asked_pins
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.console_verdict import ConsoleJudge
 from stagewright.engine.doctor import require
 from stagewright.engine.event_log import Record
 from stagewright.engine.folders_of_tests import files_in
 from stagewright.engine.local import LocalExecutor, StartBuild
 from stagewright.engine.plan import Plan
-from stagewright.engine.resources import Resources
 from stagewright.engine.scheduler import Outcome, Scheduler
 from stagewright.engine.worker_process import Worker, is_forked
 from stagewright.engine.worker_server import WorkerServer
-from stagewright.engine.workspace import Workspace
+from stagewright.engine.workspace import Workspace, start_worker
 from stagewright.errors import NEXT_HINT, ProblemsError, Reason, StagewrightError
 from stagewright.events import NodeNotice, Status
 from stagewright.graph.node import Node
 from stagewright.kinds.common.guest import TEST_ARTIFACTS
 from stagewright.kinds.registry import by_kind
-from stagewright.project.limits import NodeLimits
 from stagewright.project.model import Project
 from stagewright.store.store import Store
 from stagewright.testing.setup import SCREEN
 
 Outputs = Mapping[str, list[str]]
 """Paths of published files and folders, by target."""
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """How a build is done.
-
-    ``cores``, ``memory`` (MiB) and ``jobs`` limit what its nodes use together, and how many are built at a time; the
-    defaults are all cores, nine tenths of the free memory, and as many nodes as fit. ``keep_going`` builds everything
-    that does not depend on a failed node. ``locked`` makes the build fail where a pin is missing. ``verify`` reads all
-    results first that the build takes from the store. ``limits`` of single nodes replace those of the project and of
-    its stages. ``pull`` takes results from the remotes of the project; ``push`` gives its results to all of them.
-    """
-
-    cores: int | None = None
-    memory: int | None = None
-    jobs: int | None = None
-    keep_going: bool = False
-    locked: bool = False
-    verify: bool = False
-    pull: bool = True
-    push: bool = False
-    limits: NodeLimits = field(default_factory=NodeLimits)
-
-    @property
-    def resources(self) -> Resources:
-        """The resources of this machine within these limits."""
-        return Resources.of_machine().limited(self.cores, self.memory, self.jobs)
 
 
 @dataclass(frozen=True)
@@ -132,9 +104,11 @@ def _run(
 @contextlib.contextmanager
 def _launcher(workspace: Workspace, plan: Plan) -> Iterator[StartBuild]:
     """Yield what starts the workers of a plan: a server for the length of the block, where kinds permit it."""
-    models = [by_kind()[step.node.kind] for step in plan.to_build]
-    modules = sorted({model.__module__ for model in models if is_forked(model)})
-    if workspace.launch != Worker.start or not modules:
+    forks = any(is_forked(by_kind()[step.node.kind]) for step in plan.to_build)
+    modules = sorted(
+        {by_kind()[step.node.kind].__module__ for step in plan.steps.values()}
+    )  # workers read their inputs
+    if workspace.launch is not start_worker or not forks:
         yield workspace.launch
         return
     with WorkerServer(modules) as server:

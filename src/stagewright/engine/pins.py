@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stagewright.engine.doctor import require, require_for_repos
-from stagewright.engine.job import Job, limits_of
 from stagewright.engine.plan import check_targets, make_plan
 from stagewright.engine.project_files import give_to_invoker, writing
-from stagewright.engine.repositories import source_of
-from stagewright.engine.single import ask_worker, reported
+from stagewright.engine.side_by_side import side_by_side
 from stagewright.engine.targets import names_of
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.common.base import Stage
-from stagewright.kinds.common.packages import PackageStage
-from stagewright.kinds.common.work import Grant
-from stagewright.kinds.releases.release import Release
-from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Lock, Pin, request_digest
 from stagewright.project.model import Entry, Project
-from stagewright.repos.git import CommitRange
-from stagewright.store.durable import write_atomically
+
+if TYPE_CHECKING:
+    from stagewright.repos.git import CommitRange
 
 _PINNED = "a repository, seed, release or live package of this project that is pinned"
 
@@ -91,11 +86,7 @@ def _facts(pin: Pin) -> dict[str, Any]:
 
 def request_of(model: Stage, project: Project | None = None) -> str:
     """Return the digest of the settings that a pin is for: those of a seed, or a release's place and own version."""
-    if project and isinstance(model, Release):  # a new version has another release before
-        return request_digest({"previous": model.previous, "version": project.info.version})
-    data = model.model_dump(mode="json")
-    limits = {name: value for name, value in data.pop("limits").items() if name not in NodeLimits.model_fields}
-    return request_digest({**data, "limits": limits} if limits else data)
+    return request_digest(model.pinned_settings(project))
 
 
 def movable(project: Project) -> list[PinTarget]:
@@ -105,13 +96,9 @@ def movable(project: Project) -> list[PinTarget]:
     live = [atom for entry in project.all_entries() for atom in getattr(entry.model, "online", ())]
     return [
         *repos,
-        *(PinTarget(table, entry.name) for table, entry in entries if _is_pinned(_stage(entry))),
+        *(PinTarget(table, entry.name) for table, entry in entries if _stage(entry).is_pinned()),
         *(PinTarget("online", atom) for atom in dict.fromkeys(live)),
     ]
-
-
-def _is_pinned(model: Stage) -> bool:
-    return model.moves or (isinstance(model, Release) and model.previous is not None)
 
 
 def chosen(project: Project, names: Sequence[str]) -> list[PinTarget]:
@@ -158,9 +145,9 @@ def look_up(workspace: Workspace, targets: Sequence[PinTarget]) -> Iterator[PinC
     """
     _require_tools(workspace, targets)
     problems: list[StagewrightError] = []
-    for target in targets:
+    for target, result in _results(workspace, targets):
         try:
-            yield _look_up(workspace, target)
+            yield result()
         except StagewrightError as error:
             place = place_of(workspace.project, target)
             problems.append(error.at(place) if place else error)
@@ -168,8 +155,21 @@ def look_up(workspace: Workspace, targets: Sequence[PinTarget]) -> Iterator[PinC
         raise problems[0] if len(problems) == 1 else ProblemsError(problems)
 
 
+def _results(workspace: Workspace, targets: Sequence[PinTarget]) -> Iterator[tuple[PinTarget, Callable[[], PinChange]]]:
+    """Yield targets with functions that return what they stand for, or raise. Entries are looked up side by side."""
+    entries = [target for target in targets if not target.is_repository and not target.is_online]
+    together = {target.node: target for target in entries} if len(entries) > 1 else {}
+    for target in targets:
+        if target.node not in together:
+            yield target, functools.partial(_look_up, workspace, target)
+    for target, future in side_by_side(workspace, _look_up, together) if together else ():
+        yield target, future.result
+
+
 def save(lock: Lock) -> None:
     """Write the lock file atomically."""
+    from stagewright.store.durable import write_atomically
+
     with writing(lock.file, "stagewright.lock"):
         lock.file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(lock.file, lock.text())
@@ -188,6 +188,8 @@ def place_of(project: Project, target: PinTarget) -> Place | None:
 
 def _require_tools(workspace: Workspace, targets: Sequence[PinTarget]) -> None:
     """Raise everything that these look-ups need of this machine and is missing."""
+    from stagewright.engine.doctor import require, require_for_repos
+
     require_for_repos(workspace.project.repos[target.name] for target in targets if target.is_repository)
     graph = workspace.graph
     live = [live_owner(graph, target.name) for target in targets if target.is_online]
@@ -209,6 +211,8 @@ def parts(targets: Sequence[PinTarget]) -> list[list[PinTarget]]:
 
 def live_root(workspace: Workspace, target: PinTarget) -> str:
     """Return the name of the stage or seed in whose root a live package is looked up."""
+    from stagewright.kinds.common.packages import PackageStage
+
     settings = live_owner(workspace.graph, target.name).settings
     assert isinstance(settings, PackageStage), "other kinds do not have the setting"
     return settings.root
@@ -244,6 +248,8 @@ def _stage(entry: Entry) -> Stage:
 
 
 def _look_up(workspace: Workspace, target: PinTarget) -> PinChange:
+    from stagewright.engine.repositories import source_of
+
     project, commits = workspace.project, None
     old = project.lock.pins(target.table).get(target.name)
     if target.is_repository:
@@ -267,6 +273,8 @@ def _look_up_entry(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]
 
 def _look_up_live(workspace: Workspace, target: PinTarget) -> Mapping[str, Any]:
     """Have a worker fetch the source of a live package in the root of a stage, which is built already."""
+    from stagewright.kinds.common.packages import PackageStage
+
     owner = live_owner(workspace.graph, target.name)
     assert isinstance(owner.settings, PackageStage), "other kinds do not have the setting"
     settings = owner.settings.model_copy(update={"online": [target.name]})
@@ -280,6 +288,10 @@ def _ask_for_pin(
     workspace: Workspace, target: PinTarget, node: Node, key: Key, inputs: Mapping[str, tuple[Yields, str]]
 ) -> Mapping[str, Any]:
     """Have a worker look up a pin for a node."""
+    from stagewright.engine.job import Job, limits_of
+    from stagewright.engine.single import ask_worker, reported
+    from stagewright.kinds.common.work import Grant
+
     project, log = workspace.project, workspace.log_file(node.id, "pin")
     job = Job(
         project=project.info.name,

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stagewright.engine.doctor import require_programs
 from stagewright.engine.targets import name_of, names_of, target_ids
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import ProblemsError, Reason, StagewrightError
@@ -197,6 +196,8 @@ def _keys(workspace: Workspace, graph: Graph) -> dict[str, Key]:
             return keys_of(graph, parts)
         except StagewrightError as error:
             if error.reason is Reason.MISSING_TOOL:
+                from stagewright.engine.doctor import require_programs
+
                 require_programs(graph)  # names the others, too
             raise
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from stagewright.engine.again import AGAIN, REPLACE
 from stagewright.engine.asked_pins import asked_pins
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.doctor import require
 from stagewright.engine.job import Job, limits_of
 from stagewright.engine.lineage import lineage

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import stagewright
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.plan import Plan
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError, nearest

@@ -12,17 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.engine import pins
-from stagewright.engine.asked_pins import Ask, asked_pins
-from stagewright.engine.build import BuildOptions, BuildResult, Outputs, build_nodes, failures
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.clock import clock_warnings
-from stagewright.engine.doctor import Check, examine_nodes
-from stagewright.engine.doctor_keys import keyring_checks
-from stagewright.engine.enter import enter
-from stagewright.engine.fetching import FetchResult, fetch_sources
 from stagewright.engine.logs import has_failed, last_built, last_failure, logs_of
-from stagewright.engine.outputs import FOLDER, publish
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import (
     Plan,
@@ -33,29 +28,29 @@ from stagewright.engine.plan import (
     missing_keys,
     one_target,
 )
-from stagewright.engine.rebuild import Rebuilt, node_to_rebuild, rebuild
-from stagewright.engine.remotes import opened_remotes, push_names
-from stagewright.engine.repositories import fetch_repositories, missing_repositories
-from stagewright.engine.verify import PlanCheck, Verification, verify
-from stagewright.engine.versions import VersionChange, version_changes
-from stagewright.engine.worker_process import Worker
-from stagewright.engine.workspace import StartWorker, Workspace
+from stagewright.engine.workspace import StartWorker, Workspace, start_worker
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Listener, Listeners, NodeNotice, Published
 from stagewright.graph.node import Graph, Node
 from stagewright.kinds.registry import kinds
-from stagewright.portage.distfiles_mirror import check_mirror, write_mirror
 from stagewright.project.load import find, load
 from stagewright.project.lock import Lock, Pin
 from stagewright.project.model import Entry, Project
 from stagewright.project.overrides import Overrides
 from stagewright.repos.repository_cache import trees_folder
-from stagewright.store.collect import Garbage
 from stagewright.store.in_use import in_use
-from stagewright.store.integrity import with_layers
 from stagewright.store.place import default_store
-from stagewright.store.records import collect_all
 from stagewright.store.store import Store
+
+if TYPE_CHECKING:
+    from stagewright.engine.asked_pins import Ask
+    from stagewright.engine.build import BuildResult, Outputs
+    from stagewright.engine.doctor import Check
+    from stagewright.engine.fetching import FetchResult
+    from stagewright.engine.rebuild import Rebuilt
+    from stagewright.engine.verify import Verification
+    from stagewright.engine.versions import VersionChange
+    from stagewright.store.collect import Garbage
 
 
 class Session:
@@ -70,7 +65,7 @@ class Session:
         project: Project,
         store: Store | Path,
         listeners: Iterable[Listener] = (),
-        launch: StartWorker = Worker.start,
+        launch: StartWorker = start_worker,
         ask: Ask | None = None,
         *,
         reads_only: bool = False,
@@ -183,6 +178,10 @@ class Session:
 
     def doctor(self) -> list[Check]:
         """Return every check of this machine for building the whole project."""
+        from stagewright.engine.asked_pins import asked_pins
+        from stagewright.engine.doctor import examine_nodes
+        from stagewright.engine.doctor_keys import keyring_checks
+
         with asked_pins(self.graph, self._workspace.ask):
             checks = examine_nodes(self.store, self.graph, self.project.repos.values())
         return [*checks, *keyring_checks(self.project)]
@@ -216,6 +215,8 @@ class Session:
 
     def version_changes(self, change: PinChange) -> list[VersionChange]:
         """Return the packages of built stages that have another version in the new state of a repository."""
+        from stagewright.engine.versions import version_changes
+
         return version_changes(self._workspace, change) if change.target.is_repository else []
 
     def _resolve_pins(self, targets: Sequence[str], *, locked: bool) -> list[PinChange]:
@@ -282,6 +283,8 @@ class Session:
         Failures of nodes are in the result (:meth:`BuildResult.raise_failures`); anything that keeps the build from
         starting is raised. ``publisher`` replaces :meth:`publish`.
         """
+        from stagewright.engine.verify import PlanCheck
+
         options, started = options or BuildOptions(), time.monotonic()
         self.check(targets)
         for text in self.warnings():
@@ -298,6 +301,8 @@ class Session:
         self, plan: Plan, options: BuildOptions | None = None, publisher: Callable[[Plan], Outputs] | None = None
     ) -> BuildResult:
         """Build what a plan of this session says, and publish it, as :meth:`build` does."""
+        from stagewright.engine.verify import PlanCheck
+
         options = options or BuildOptions()
         check = PlanCheck(self.store, self.listeners, thorough=options.verify)
         while check.finds_damage(plan):
@@ -305,6 +310,9 @@ class Session:
         return self._build(plan, options, publisher)
 
     def _build(self, plan: Plan, options: BuildOptions, publisher: Callable[[Plan], Outputs] | None) -> BuildResult:
+        from stagewright.engine.build import BuildResult, build_nodes, failures
+        from stagewright.engine.remotes import opened_remotes, push_names
+
         started = time.monotonic()
         with contextlib.ExitStack() as held:
             plan = self._held(plan, held)
@@ -321,12 +329,16 @@ class Session:
 
     def rebuild(self, name: str, options: BuildOptions | None = None, *, compare: bool = False) -> Rebuilt:
         """Build one target or node again, and replace its result; with ``compare`` only return the differences."""
+        from stagewright.engine.rebuild import node_to_rebuild, rebuild
+
         node = node_to_rebuild(self._workspace, name)
         plan = self.plan([target for target, nodes in self.graph.targets.items() if node in self.graph.closure(nodes)])
         return rebuild(self._workspace, plan, node, options or BuildOptions(), compares=compare)
 
     def publish(self, plan: Plan, folder: Path | None = None) -> Outputs:
         """Link the artifacts of a plan's targets that are built into a folder: ``out/`` of the project by default."""
+        from stagewright.engine.outputs import FOLDER, publish
+
         return publish(plan, self.store, folder or self.project.folder / FOLDER)
 
     def shell(self, target: str, command: Sequence[str] = (), *, before: bool = False) -> int:
@@ -335,6 +347,8 @@ class Session:
         It is the kept root of a failed build, or else the result of the stage with a writable layer that is removed
         afterwards. ``before`` enters the root that a build starts from, which is also entered if nothing is built.
         """
+        from stagewright.engine.enter import enter
+
         name = one_target(self._workspace, target)
         with contextlib.ExitStack() as held:
             return enter(self._workspace, self._held(self.plan([name]), held), command, before=before)
@@ -348,6 +362,8 @@ class Session:
         return self._held(self.plan(plan.targets), held)
 
     def _fetch_repositories(self, nodes: Iterable[Node]) -> None:
+        from stagewright.engine.repositories import fetch_repositories, missing_repositories
+
         if names := missing_repositories(self._workspace, nodes):
             fetch_repositories(self._workspace, names)
             self._stale = True
@@ -375,6 +391,9 @@ class Session:
         These are missing pins, repositories, seeds, and the sources of stages that are not built; of all stages with
         ``everything`` or a ``mirror``. ``mirror`` is a folder that becomes a mirror of exactly these sources.
         """
+        from stagewright.engine.fetching import FetchResult, fetch_sources
+        from stagewright.portage.distfiles_mirror import check_mirror, write_mirror
+
         check_targets(self._workspace, targets)
         if mirror:
             check_mirror(mirror)
@@ -405,6 +424,8 @@ class Session:
 
     def _build_parts(self, names: Sequence[str]) -> None:
         """Build entries that other work of this session needs, and publish nothing."""
+        from stagewright.engine.build import BuildResult, build_nodes, failures
+
         with contextlib.ExitStack() as held:
             plan = self._held(self.plan(names), held)
             if plan.to_build:
@@ -421,6 +442,9 @@ class Session:
         Damaged results, and those made from them, are set aside, so that the next build makes them again; not with
         ``keep``.
         """
+        from stagewright.engine.verify import verify
+        from stagewright.store.integrity import with_layers
+
         keys = self.plan(targets).keys().values()
         return verify(self.store, with_layers(self.store, set(keys)), self.listeners, keep=keep)
 
@@ -429,6 +453,8 @@ class Session:
 
         Returns what it removed, and the number of bytes that were freed. A ``dry_run`` removes nothing.
         """
+        from stagewright.store.records import collect_all
+
         keys = self.plan().keys()
         if not dry_run:
             self.store.register(self.project.folder, keys)

@@ -217,8 +217,8 @@ def _reap(options: int) -> None:
 
 def _finish_models() -> None:
     """Have pydantic build what it would build when a model is first used."""
-    from stagewright.engine.job import Job  # noqa: PLC0415  the engine imports this module, too
-    from stagewright.kinds.common.base import Stage  # noqa: PLC0415
+    from stagewright.engine.job import Job
+    from stagewright.kinds.common.base import Stage
 
     Job.model_rebuild()
     for models in Stage.registry.values():
@@ -318,7 +318,7 @@ def _die_with_parent() -> None:
 
 
 def _main(package: str, engine: str, modules: Sequence[str]) -> int:
-    from stagewright.engine import worker  # noqa: PLC0415  the engine imports this module, too
+    from stagewright.engine import worker
 
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     if os.getppid() != int(engine):  # it ended before the kernel knew to kill this process

@@ -6,11 +6,9 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stagewright.engine.asked_pins import Ask
-from stagewright.engine.job import Job
-from stagewright.engine.worker_process import Worker
 from stagewright.events import Listeners
 from stagewright.graph.node import Graph
 from stagewright.kinds.registry import graph_of, kinds
@@ -20,12 +18,23 @@ from stagewright.project.model import Project
 from stagewright.store.reading import ReadOnlyStore
 from stagewright.store.store import Store
 
+if TYPE_CHECKING:
+    from stagewright.engine.job import Job
+    from stagewright.engine.worker_process import Worker
+
 
 class StartWorker(Protocol):
     """Starts the worker of a job in a work folder. ``mode`` is ``pin``, ``fetch`` or one of ``BUILDS``."""
 
     def __call__(self, job: Job, folder: Path, mode: str = "build") -> Worker:
         """Start the worker, and return at once."""
+
+
+def start_worker(job: Job, folder: Path, mode: str = "build") -> Worker:
+    """Start a worker of Stagewright in a new process."""
+    from stagewright.engine.worker_process import Worker
+
+    return Worker.start(job, folder, mode)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +47,7 @@ class Workspace:
     project: Project
     store_folder: Path
     emit: Listeners = field(default_factory=Listeners)
-    launch: StartWorker = Worker.start
+    launch: StartWorker = start_worker
     ask: Ask | None = None
     reads_only: bool = False
 

@@ -1,7 +1,8 @@
 """All kinds: those of Stagewright and those of other packages; and the graph that a project becomes with them.
 
-Stagewright imports every module below ``stagewright.kinds``. Another package adds a kind by an entry point of the
-group ``stagewright.kinds``, with the name of the kind and its class (docs/adding-a-kind.md)::
+``MODULES`` says where each kind of Stagewright is. A module is imported when a project first uses its kind: all of them
+take longer than everything else that a start does. Another package adds a kind by an entry point of the group
+``stagewright.kinds``, with the name of the kind and its class (docs/adding-a-kind.md)::
 
     [project.entry-points."stagewright.kinds"]
     oci-archive = "stagewright_oci.oci_archive:OciArchive"
@@ -11,14 +12,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
+from typing import TYPE_CHECKING
 
-import stagewright.kinds
 from stagewright.arch import MACHINES
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Graph
@@ -27,7 +28,9 @@ from stagewright.kinds.common.base import INTERNAL, Scope, Stage
 from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import Tool, emulator
 from stagewright.project.model import Project
-from stagewright.store.meta import Meta
+
+if TYPE_CHECKING:
+    from stagewright.store.meta import Meta
 
 TABLES = ("seeds", "stages", "tests", "releases", INTERNAL)
 """The tables of the registry: those of a project file, and the one of internal kinds."""
@@ -36,16 +39,85 @@ GROUP = "stagewright.kinds"
 """The group of entry points by which other packages add kinds."""
 
 
+MODULES: dict[str, dict[str, str]] = {
+    "seeds": {
+        "bootstrap": "seeds.bootstrap",
+        "file": "seeds.file",
+        "mirror": "seeds.mirror",
+        "oci": "seeds.oci",
+        "project": "seeds.project",
+        "url": "seeds.url",
+    },
+    "stages": {
+        "binhost": "artifacts.binhost",
+        "diskimage-stage1": "media.diskimage_stage1",
+        "diskimage-stage2": "media.diskimage_stage2",
+        "embedded": "stages.embedded",
+        "livecd-stage1": "media.livecd_stage1",
+        "livecd-stage2": "media.livecd_stage2",
+        "livecd-stage3": "media.livecd_stage3",
+        "netboot": "media.netboot",
+        "pxeboot": "media.pxeboot",
+        "stage1": "stages.stage1",
+        "stage2": "stages.stage2",
+        "stage3": "stages.stage3",
+        "stage3-root": "stages.stage3_root",
+        "stage4": "stages.stage4",
+        "tarball": "artifacts.tarball",
+        "update-feed": "artifacts.update_feed",
+    },
+    "tests": {
+        "boots": "tests.boots",
+        "machines": "tests.machines",
+        "netboots": "tests.netboots",
+        "rebuilds": "tests.rebuilds",
+        "starts": "tests.starts",
+        "updates": "tests.updates",
+    },
+    "releases": {"release": "releases.release"},
+    INTERNAL: {
+        "bill": "releases.bill",
+        "squashfs": "media.squashfs",
+        "stage3-root.prepared": "stages.stage3_prepared",
+    },
+}
+"""The modules of the kinds of Stagewright below ``stagewright.kinds``, by table and kind."""
+
+
+_PACKAGE = "stagewright.kinds"
+
+
+class Models(Mapping[str, type[Stage]]):
+    """The models of the kinds of some tables. Looking one up imports its module."""
+
+    def __init__(self, *tables: str) -> None:
+        found = ((kind, table) for table in tables for kind in (*MODULES[table], *Stage.registry.get(table, {})))
+        self._tables = dict(sorted(found))
+
+    def __getitem__(self, kind: str) -> type[Stage]:
+        table = self._tables[kind]
+        if kind not in Stage.registry.get(table, {}):
+            importlib.import_module(f"{_PACKAGE}.{MODULES[table][kind]}")
+        return Stage.registry[table][kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._tables
+
+
 @cache
-def kinds() -> dict[str, dict[str, type[Stage]]]:
+def kinds() -> dict[str, Models]:
     """Return the models of all kinds, by table and kind.
 
     Raises: BAD_PLUGIN if a kind of another package cannot be loaded.
     """
-    for module in pkgutil.walk_packages(stagewright.kinds.__path__, f"{stagewright.kinds.__name__}."):
-        importlib.import_module(module.name)
     load_plugins(entry_points(group=GROUP))
-    return {table: dict(Stage.registry.get(table, {})) for table in TABLES}
+    return {table: Models(table) for table in TABLES}
 
 
 def load_plugins(entries: Iterable[EntryPoint]) -> None:
@@ -55,6 +127,9 @@ def load_plugins(entries: Iterable[EntryPoint]) -> None:
 
 
 def _load(entry: EntryPoint) -> None:
+    own = next((module for kinds_of_table in MODULES.values() if (module := kinds_of_table.get(entry.name))), None)
+    if own:
+        importlib.import_module(f"{_PACKAGE}.{own}")  # so that the two kinds of one name are noticed
     try:
         model = entry.load()
         if inspect.isclass(model) and issubclass(model, Stage):
@@ -83,9 +158,10 @@ def origins() -> dict[str, str]:
 
 
 @cache
-def by_kind() -> dict[str, type[Stage]]:
-    """Return the models of all kinds, by the name that nodes have."""
-    return {kind: model for table in kinds().values() for kind, model in table.items()}
+def by_kind() -> Models:
+    """Return the models of all kinds, by the name that nodes have. Looking one up imports its module."""
+    kinds()
+    return Models(*TABLES)
 
 
 def facts_of(meta: Meta) -> Facts:
@@ -114,9 +190,15 @@ def summary(model: type[Stage]) -> str:
 
 
 def tool_of(program: str) -> Tool:
-    """Return a program that a kind needs, or an emulator, with the packages that have it."""
-    needs = [tool for model in by_kind().values() for tool in (*model.required_tools, *model.optional_tools)]
-    return next(tool for tool in [*needs, *map(emulator, MACHINES)] if tool.program == program)
+    """Return a program that a kind needs, or an emulator, with the packages that have it.
+
+    Kinds that a project uses are imported already and come first.
+    """
+    used = (model for models in list(Stage.registry.values()) for model in list(models.values()))
+    needs = (
+        tool for model in chain(used, by_kind().values()) for tool in (*model.required_tools, *model.optional_tools)
+    )
+    return next(tool for tool in chain(needs, map(emulator, MACHINES)) if tool.program == program)
 
 
 def graph_of(project: Project) -> Graph:

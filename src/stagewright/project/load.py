@@ -333,7 +333,7 @@ def _entries(
             continue
         data = {key: value for key, value in table.data.items() if not (table_name == "stages" and key == "kind")}
         label = f"{kind} stage" if table_name == "stages" else table_name[:-1]
-        others = {other: model for other, model in kinds.items() if other != kind and table_name == "stages"}
+        others = kinds if table_name == "stages" else {}
         found = validate(kinds[kind], Table(data, table.places, table.keys), label, problems, OfKind(kind, others))
         places = {**found.rest.keys, **found.rest.places}
         if found.model:

@@ -122,10 +122,10 @@ _MOST_KEYS = 16
 
 @dataclass(frozen=True)
 class OfKind:
-    """The kind of an entry, and the models of the other kinds, for keys that only these have."""
+    """The kind of an entry, and the models of all kinds of its table, for keys that only others have."""
 
     name: str
-    others: Mapping[str, type[Section]]
+    models: Mapping[str, type[Section]]
 
 
 def hint_for_key(key: str, known: Sequence[str], of_kind: OfKind | None) -> str:
@@ -148,7 +148,7 @@ def hint_for_key(key: str, known: Sequence[str], of_kind: OfKind | None) -> str:
     near = nearest(key, known)
     if of_kind is None or _is_close(key, near):
         return near
-    kinds = sorted(kind for kind, model in of_kind.others.items() if _has(model, key))
+    kinds = sorted(kind for kind, model in of_kind.models.items() if kind != of_kind.name and _has(model, key))
     if kinds:
         more = " and others" if len(kinds) > _MOST_KINDS else ""
         return f"only stages of other kinds have it: {', '.join(kinds[:_MOST_KINDS])}{more}"

@@ -12,7 +12,7 @@ from stagewright.cli.common import progress_listener, store_of
 from stagewright.cli.options import specs_options
 from stagewright.dropin.deliver import deliver
 from stagewright.dropin.project import Specs, load_specs
-from stagewright.engine.build import BuildOptions
+from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.plan import Plan
 from stagewright.engine.session import Session
 from stagewright.errors import Exit

@@ -205,6 +205,16 @@ class Stage(Section):
             Reason.USAGE, f"{work.node.id}: it has no root to enter", hint="enter one of the stages that it is made of"
         )
 
+    def is_pinned(self) -> bool:
+        """Return True if something is looked up for this entry and pinned in the lock."""
+        return self.moves
+
+    def pinned_settings(self, project: Project | None) -> dict[str, Any]:
+        """Return what a pin of this entry is for: another one is looked up if it changes."""
+        data = self.model_dump(mode="json")
+        limits = {name: value for name, value in data.pop("limits").items() if name not in NodeLimits.model_fields}
+        return {**data, "limits": limits} if limits else data
+
     def pin(self, work: Work[Any]) -> Pin | None:
         """Look up the newest content of this seed, and return the pin of it; None if its content never changes."""
         return None

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -198,6 +198,16 @@ class Release(ArtifactKind, kind="release", table="releases"):
     def missing(self) -> Iterator[StagewrightError]:
         """Yield an error for each secret that this computer does not have."""
         yield from self.sign.missing() if self.sign else ()
+
+    def is_pinned(self) -> bool:
+        """Return True if the release before is known by its place."""
+        return self.previous is not None
+
+    def pinned_settings(self, project: Project | None) -> dict[str, Any]:
+        """Return the place of earlier versions and the own version: a new version has another release before."""
+        if project is None:
+            return super().pinned_settings(project)
+        return {"previous": self.previous, "version": project.info.version}
 
     def pin(self, work: Work[ReleaseContext]) -> Pin | None:
         """Look up the newest version that is published."""

@@ -35,6 +35,50 @@ def test_a_stage4_takes_ssh(box: Box) -> None:
     assert not list((box.project / "out").glob("*.machine"))
 
 
+FILES_TEST = """
+[tests.files]
+boots = "box-disk"
+network = true
+script = "files.py"
+"""
+
+FILES_SCRIPT = '''
+"""Copy files and folders by SSH, in both directions."""
+
+import os
+from pathlib import Path
+
+from stagewright.testing import Machine
+
+SIZE = 3 << 20  # an emulated console would take minutes
+
+
+def test(machine: Machine) -> None:
+    assert machine.ssh("cat /etc/hostname").strip() == "box"
+    here = machine.folder / "given"
+    (here / "a folder").mkdir(parents=True)
+    (here / "a folder/data").write_bytes(os.urandom(SIZE))
+    (here / "program").write_text("#!/bin/sh\\necho run\\n")
+    (here / "program").chmod(0o755)
+    machine.copy_to(here / "a folder/data", "/root/one file")
+    machine.copy_to(here, "/root/all/")
+    assert machine.ssh("cmp '/root/one file' '/root/all/a folder/data' && /root/all/program").strip() == "run"
+    assert machine.copy_from("/root/one file").read_bytes() == (here / "a folder/data").read_bytes()
+    back = machine.copy_from("/root/all/", "back")
+    assert (back / "a folder/data").read_bytes() == (here / "a folder/data").read_bytes()
+    assert (back / "program").stat().st_mode & 0o100
+    machine.ssh("systemctl poweroff")
+'''
+
+
+@pytest.mark.boot
+def test_files_and_folders_are_copied_by_ssh(box: Box) -> None:
+    (box.project / "files.py").write_text(FILES_SCRIPT, encoding="utf-8")
+    with (box.project / "stagewright.toml").open("a", encoding="utf-8") as stream:
+        stream.write(FILES_TEST)
+    call("test", "files", cwd=box.project, store=box.store)
+
+
 def processes_with(folder: Path) -> set[int]:
     """Return the processes whose command line names a folder."""
     found = set()

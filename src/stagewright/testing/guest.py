@@ -137,7 +137,7 @@ class Guest:
 
     def _noted(self, command: str, timeout: float | None) -> tuple[int, str]:
         status, output = self.run(command, timeout)
-        self.milestones[shorten(command)] = self._now()
+        self.milestones.setdefault(shorten(command), self._now())
         return status, output
 
     # services and files
@@ -301,7 +301,7 @@ class Guest:
         compiled = re.compile(pattern, re.MULTILINE)
         self.expected.append(pattern)
         match = self.console.expect(compiled, self.timeline.left(timeout), what=what, again=again)
-        self.milestones[name or pattern] = round(self.console.seconds(match.end() - 1), 2)
+        self.milestones.setdefault(name or pattern, round(self.console.seconds(match.end() - 1), 2))
         return match
 
     def _enter_account(self, timeout: float | None, *, again: bool) -> None:
@@ -334,7 +334,7 @@ class Guest:
             elif match["prompt"] is None:
                 raise console.error("login failed (Login incorrect)", "a shell prompt")
             elif self._stays(match.end()):
-                self.milestones["shell"] = round(console.seconds(match.end() - 1), 2)
+                self.milestones.setdefault("shell", round(console.seconds(match.end() - 1), 2))
                 break
         self._has_shell = True
         if self.memory_available is None:

@@ -45,6 +45,9 @@ _DOWN, _ENTER = "\x1b[B", "\r"
 
 _ATTEMPTS = 10
 
+_SECOND_RESET = 5.0
+"""Seconds for the second reset of SeaBIOS: after a reset by the keyboard controller, it asks for a harder one."""
+
 
 class Machine(GuestWithScreen):
     """A virtual machine. Its console, shell and services are used as those of every :class:`Guest`.
@@ -196,6 +199,8 @@ class Machine(GuestWithScreen):
                 raise self.console.error("the machine ended", "its reboot") from error
             if not done:
                 raise self.console.error("timed out", "the reboot")
+            if self._setup.spec.firmware == "bios":  # it may reset the machine once more, before it does anything
+                control.wait_for_event("RESET", _SECOND_RESET)
             control.execute("set-action", reboot="shutdown")
             self.console.skip()
             self._has_shell, self._ssh = False, []

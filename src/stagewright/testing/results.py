@@ -53,8 +53,8 @@ class MachineResult:
     """One machine or container of a test.
 
     ``start`` is the time of its start in seconds since the start of the test. ``milestones`` are seconds since the
-    start of the machine, by what its console showed; so are the times of ``findings`` (known failures on the console)
-    and of ``units`` (of systemd). ``findings_dropped`` is the number of findings that were too many.
+    start of the machine, by what its console showed first; so are the times of ``findings`` (known failures on the
+    console) and of ``units`` (of systemd). ``findings_dropped`` is the number of findings that were too many.
     ``memory_available`` is in KiB, as in /proc/meminfo. ``screenshot`` is the last picture of its screen. ``firmware``
     and ``acceleration`` are empty for containers.
     """

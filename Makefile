@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix install-matrix test test-fast test-gentoo test-install docs tutorials fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix install-matrix test test-fast test-gentoo test-install docs docs-check tutorials deb fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -26,8 +26,10 @@ help:
 	@echo "make test         all tests"
 	@echo "make test-fast    the quick tests that need neither root nor a virtual machine"
 	@echo "make test-gentoo TREE=PATH  check and build unmodified ebuilds of a real repository (half an hour)"
-	@echo "make test-install  install the wheel in bare systems of Debian 12 and 13 (five minutes)"
+	@echo "make test-install  install wheel, Debian package and ebuild in bare systems (ten minutes)"
 	@echo "make docs         the documentation as a site, in site/"
+	@echo "make docs-check   open every page in Chromium: links, narrow screens, contrast (ten minutes)"
+	@echo "make deb          a Debian package, in dist/"
 	@echo "make tutorials    type the tutorials: build and boot (ten minutes)"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
 	@echo "make lint         ruff, mypy and the check of the language"
@@ -122,7 +124,7 @@ test-gentoo: test-setup
 
 test-install: export STAGEWRIGHT_TEST_INSTALL := 1
 test-install: test-setup
-	$(VENV)/bin/python -m pytest tests/install --numprocesses 0 -rs
+	$(VENV)/bin/python -m pytest tests/install tests/integration/test_ebuild.py --numprocesses 0 -rs
 
 fuzz: export STAGEWRIGHT_FUZZ := 3000
 fuzz: test-setup
@@ -133,6 +135,16 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: test-setup
 	$(VENV)/bin/python -m mkdocs --quiet build --strict
 	@echo "The documentation: site/index.html"
+
+# Needs Chromium and npm. The screenshots of some pages are written to site-check/.
+docs-check: export STAGEWRIGHT_TEST_SITE := 1
+docs-check: test-setup
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check playwright
+	$(VENV)/bin/python -m pytest tests/browser --numprocesses 0 -rs
+
+deb: test-setup
+	$(VENV)/bin/python -m build
+	packaging/debian/build
 
 tutorials: export STAGEWRIGHT_TUTORIALS := 1
 tutorials: test-setup

@@ -42,7 +42,7 @@ def group_of(path: str) -> str:
 def rank_of(path: str) -> tuple[int, str]:
     """Return the place of a file in the order: long groups, other integration tests, boots, unit tests."""
     group = group_of(path)
-    folders = ("gentoo", "install", "integration", "boot", "fuzz", "unit")
+    folders = ("browser", "gentoo", "install", "integration", "boot", "fuzz", "unit")
     rank = _RANKS.get(group, len(_RANKS) + folders.index(PurePath(path).parts[1]))
     return rank, group
 

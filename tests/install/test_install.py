@@ -7,6 +7,7 @@ the source package is complete, too. A test takes one to three minutes, most of 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.cli.completion import FILES
-from stagewright.seeds.apt import options, sources
+from stagewright.seeds.apt import codename, options, sources
 
 ROOT = Path(__file__).parents[2]
 SUITES = ("bookworm", "trixie")
@@ -45,6 +46,7 @@ class System:
 
     def __init__(self, suite: str, folder: Path, dist: Path) -> None:
         self.root, self.dist = folder / "root", dist
+        folder.mkdir(exist_ok=True)
         (folder / "sources.list").write_text("\n".join(sources(suite)) + "\n", encoding="utf-8")
         (folder / "apt.conf").write_text(options(), encoding="utf-8")
         words = ["mmdebstrap", "--variant=minbase", "--include=python3-venv,ca-certificates"]
@@ -110,6 +112,32 @@ def test_man_pages_and_completion_are_installed(system: System) -> None:
 
 def test_doctor_names_the_packages_that_are_missing(system: System) -> None:
     assert "apt" in system.run("stagewright", "doctor", code=3)
+
+
+def test_the_debian_package_works_in_a_bare_system(packages: Path, tmp_path: Path) -> None:
+    """It is built by dpkg-buildpackage here, and its command runs in a system of the same release."""
+    if not all(map(shutil.which, ("dpkg-buildpackage", "dh"))):
+        pytest.skip("NOT TESTED: apt install dpkg-dev debhelper")
+    (wheel,) = packages.glob("*.whl")
+    build = [str(ROOT / "packaging/debian/build"), str(tmp_path)]
+    subprocess.run(build, env={**os.environ, "STAGEWRIGHT_WHEEL": str(wheel)}, check=True)
+    (package,) = tmp_path.glob("*.deb")
+    fields = subprocess.run(["dpkg-deb", "--field", package], check=True, capture_output=True, text=True).stdout
+    assert "Depends: python3 (>= 3." in fields and "bubblewrap" in fields
+    assert "Recommends: " in fields and "qemu-system-x86" in fields
+    bare = System(codename(), tmp_path / "system", tmp_path)
+    bare.run("sh", "-c", "dpkg --unpack --force-depends /dist/*.deb")
+    assert bare.run("/usr/bin/stagewright", "--version").startswith("stagewright, version ")
+    bare.run("/usr/bin/stagewright", "init", "stage4", "mine")
+    assert "nothing wrong" in bare.run("/usr/bin/stagewright", "-C", "mine", "check")
+    assert "build" in bare.run("/usr/bin/stagewright-catalyst", "--help")
+    files = bare.run("dpkg", "--listfiles", "stagewright").splitlines()
+    for path in (
+        "man/man1/stagewright.1.gz",
+        FILES["bash"].removeprefix("share/"),
+        "zsh/vendor-completions/_stagewright",
+    ):
+        assert f"/usr/share/{path}" in files
 
 
 def test_the_source_package_has_manual_examples_and_tests(packages: Path) -> None:

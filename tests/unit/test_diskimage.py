@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from drafts import Draft
 from pydantic import ValidationError
-from roots import as_root, make_root
+from roots import as_root, cpio, make_root
 
 from stagewright.errors import ProblemsError, Reason
+from stagewright.kinds.media.disk_boot_files import without_driver
 from stagewright.kinds.media.diskimage_stage1 import DiskImage1, DiskType, _has_old_cloud_init
 from stagewright.kinds.media.diskimage_stage2 import DiskImage2
 from stagewright.kinds.registry import kinds
 from stagewright.kinds.tests.boots import Attach
+from stagewright.media.arguments import InitramfsKind
+from stagewright.media.payload import BootKernel, Payload
 from stagewright.project.load import load
 from stagewright.project.model import Project
 from stagewright.root.init_program import without_init
@@ -168,3 +171,16 @@ def test_a_root_without_an_init_is_known(tmp_path: Path) -> None:
     assert "/bin/sh not found" in without_init(root.path, ["init=/bin/sh"])
     assert without_init(root.path, ["init=/bin/bash"]) == ""
     assert without_init(make_root(tmp_path, {"sbin/init*": ""}).path) == ""
+
+
+def test_an_initramfs_without_the_driver_of_the_root_is_known(tmp_path: Path) -> None:
+    kernel = BootKernel("a", "6.1", "boot/gentoo", "boot/gentoo.igz", InitramfsKind.DRACUT, False, (), False)
+    Payload(arch="amd64", kernels=(kernel,), microcode=(), firmware=()).write(tmp_path)
+    for name in ("ext4/ext4.ko.xz", "xfs/xfs.ko"):
+        (tmp_path / "modules/6.1/kernel/fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "modules/6.1/kernel/fs" / name).touch()
+    (tmp_path / "boot").mkdir()
+    (tmp_path / kernel.initramfs).write_bytes(cpio({"lib/modules/6.1/kernel/fs/xfs/xfs.ko": b""}))
+    (tmp_path / "work").mkdir()
+    assert without_driver(tmp_path, ["ext4", "xfs", "btrfs"], tmp_path / "work") == ["ext4"]
+    assert without_driver(tmp_path, ["btrfs"], tmp_path / "work") == []

@@ -55,12 +55,14 @@ def check_entries(
     for table in entries.values():
         for entry in table.values():
             references = marked(entry.model, Ref)
-            edges[f"{entry.table}.{entry.name}"] = _check_references(references, entry.place, entries, named, problems)
+            own = f"{entry.table}.{entry.name}"
+            edges[own] = _check_references(own, references, entry.place, entries, named, problems)
             check_paths(marked(entry.model, ProjectFile), files, entry.place, missing)
     for one in unfinished:
         place, data = one.values.place, one.values.data
         references = marked_values(one.model, data, Ref)
-        edges[f"{one.table}.{one.name}"] = _check_references(references, place, entries, named, problems)
+        own = f"{one.table}.{one.name}"
+        edges[own] = _check_references(own, references, place, entries, named, problems)
         check_paths(marked_values(one.model, data, ProjectFile), files, place, missing)
     _check_cycles(edges, named, problems)
 
@@ -208,6 +210,7 @@ def _position(table: str) -> int:
 
 
 def _check_references(
+    own: str,
     references: Marked,
     place: Callable[[KeyPath], Place],
     entries: Mapping[str, Mapping[str, Entry]],
@@ -231,7 +234,7 @@ def _check_references(
                 hint = _of_yield(mark, entries)
                 problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place(path), hint=hint))
             continue
-        known = [name for table in mark.tables for name in named[table]]
+        known = [name for table in mark.tables for name in named[table] if f"{table}.{name}" != own]
         what = " or ".join(table[:-1] for table in mark.tables).replace("repo", "repository")
         message, hint = f"{'.'.join(map(str, path))}: {what} {value!r} not found", nearest(value, known)
         other = next((table for table in _TARGETS if value in named[table]), None)

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import ipaddress
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,8 @@ FILE_NAME = "stagewright.toml"
 
 def _check_epoch(value: Any) -> Any:
     if isinstance(value, str):
-        facts = {"value": f'the text "{value}"', "hint": "write it without quotes: 2026-11-20"}
+        day = value if re.fullmatch(r"\d{4}-\d\d-\d\d", value) else "2026-11-20"
+        facts = {"value": f'the text "{value}"', "hint": f"write it without quotes: {day}"}
         raise PydanticCustomError("epoch", "must be a date (found {value})", facts)
     fits = isinstance(value, (int, datetime.date)) and not isinstance(value, bool)
     if fits and 0 <= epoch_of(value) <= LAST_EPOCH:

@@ -28,7 +28,11 @@ _MESSAGES = (
     (r"unterminated string|illegal character.*\\n", "a text has no closing quote", 'write " at the end of the text'),
     ("unclosed array", "a list is not complete", "write a comma between the items, and ] at the end"),
     ("inline table", "a table in braces is not complete", "write it in one line: { key = value, key = value }"),
-    ("table declaration", "the head of a table is not complete", "write [name], alone in its line"),
+    (
+        "table declaration",
+        "the name of a table is not complete",
+        "write it in brackets, alone in its line: [stages.NAME]",
+    ),
     (
         "escape|hex value",
         "a backslash in double quotes begins an escape",

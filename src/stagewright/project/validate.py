@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.given import markers
 from stagewright.project import toml
+from stagewright.project.describe import docstrings
 from stagewright.project.fields import UNKNOWN, Ref, Section, section_of, text_lists
 from stagewright.project.other_words import OfKind, hint_for_key
 from stagewright.project.source import KeyPath
@@ -207,7 +208,7 @@ def _found(
         return _Found(path, StagewrightError(Reason.UNKNOWN_KEY, message, place=place, hint=hint))
     if detail.kind == "missing":
         place = table.place(path[:-1], of_key=True)
-        message, hint = f"{article(label)} needs {name!r}", f"add {path[-1]} = ..."
+        message, hint = f"{article(label)} needs {name!r}", f"add {path[-1]} = ...{_meaning(model, path)}"
         return _Found(path, StagewrightError(Reason.MISSING_KEY, message, place=place, hint=hint))
     context = detail.data.get("ctx") or {}
     at = [int(step) if step.isdigit() else step for step in str(context.get("at") or "").split(".") if step]
@@ -219,6 +220,15 @@ def _found(
         message = f"{name}: {text}" if name and not at else text
     reason, whole = _REASONS.get(detail.kind, Reason.INVALID_VALUE), (*path, *at)
     return _Found(whole, StagewrightError(reason, message, place=table.place(whole), hint=hint))
+
+
+def _meaning(model: type[Section], path: KeyPath) -> str:
+    """Return what a setting means, for a hint: the first sentence of its description; empty if it has none."""
+    section = _section(model, path[:-1])
+    fields = {info.alias or name: name for name, info in section.model_fields.items()} if section else {}
+    text = docstrings(section).get(fields.get(str(path[-1]), ""), "") if section else ""
+    sentence = re.split(r"[.;:](?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
+    return f" ({sentence[:1].lower()}{sentence[1:]})" if sentence else ""
 
 
 _BUILT_IN = {

@@ -103,7 +103,7 @@ def _remedy(name: str, value: Any, expected: Sequence[str], table: Sequence[str]
         inner = f"{table[0]} = {item}" if table else 'name = "value"'
         return f"write {start}{{ {inner} }}"
     if "a list" in expected and not isinstance(value, dict):
-        return f"write {start}[{_shown(value)}]"
+        return f"write {start}[{_shown(value)}]" if isinstance(value, str) else f'write {start}["..."]'
     if "a whole number" in expected or "a number" in expected:
         number = re.fullmatch(r"-?\d+(\.\d+)?", text)
         return f"write {start}{text}, without quotes" if number else f"write {start}1, without quotes"

@@ -8,15 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.arch import Arch
+from stagewright.confined import Tree
 from stagewright.media.arguments import SystemArguments
 from stagewright.media.efi import EfiArch
+from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.loaders import BootMenu, Loader, MenuEntry
-from stagewright.media.payload import LOADERS, BootKernel, Payload
+from stagewright.media.payload import LOADERS, MODULES, BootKernel, Payload
 from stagewright.media.uki import UkiParts, make_uki
 from stagewright.root.sourced import titled_os_release
 
 ESP_LABEL = "ESP"
 _BIOS_MENU = "grub/grub.cfg"  # the core image for BIOS reads this file
+
+
+def without_driver(payload: Path, formats: Sequence[str], work: Path) -> list[str]:
+    """Return the drivers of file systems that the first kernel has as modules, and its initramfs does not have.
+
+    A kernel without such a module has the driver built in, or no build can say where it comes from.
+    """
+    kernel = Payload.read(payload).kernels[0]
+    modules = Tree(payload / MODULES / kernel.version, links=False)
+    loadable = {Path(name).name.partition(".ko")[0] for name, _ in modules.files() if ".ko" in name}
+    if wanted := [name for name in formats if name in loadable]:
+        drivers = InitramfsContents.of(payload / kernel.initramfs, work).drivers
+        return [name for name in dict.fromkeys(wanted) if name not in drivers]
+    return []
 
 
 @dataclass(frozen=True)

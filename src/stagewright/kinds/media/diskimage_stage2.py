@@ -24,7 +24,7 @@ from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import ArtifactContext
 from stagewright.kinds.common.tools import SIGN, TAR, Tool
 from stagewright.kinds.common.work import Built, Work
-from stagewright.kinds.media.disk_boot_files import DiskBoot
+from stagewright.kinds.media.disk_boot_files import DiskBoot, without_driver
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import add_modules
 from stagewright.media.arguments import SystemArguments
@@ -315,6 +315,10 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         files.clamp_times(root.upper, work.epoch)
         if differs := sorted({why for one in source.definitions for why in _differences(one)}):
             work.notice(f"{work.context.file_name}: {', '.join(differs)}: another build of this image has other bytes")
+        formats = [one.format for one in source.definitions if one.format and one.mount and one.mount.path == "/"]
+        for driver in without_driver(payload, formats, work.new_folder("initramfs")):
+            hint = f'add "{driver}" to `initramfs.drivers` of {self.boot!r}'
+            work.notice(f"{work.context.file_name}: the initramfs has no {driver}, so the disk does not start; {hint}")
         work.phase("assemble")
         target = work.new_folder("tree") / work.context.file_name
         contents = list_tree(root.path, target, epoch=work.epoch, log=work.log, devices=source.devices)

@@ -39,7 +39,7 @@ export PYTHONPATH=/tmp/packages
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the build backend needs: a setuptools that is newer than that of the seed, and pip."""
+    """Packages for the build backend: a setuptools that is newer than that of the seed, and pip."""
     folder = tmp_path_factory.mktemp("packages")
     words = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "setuptools>=77", "pip"]
     subprocess.run(words, check=True)

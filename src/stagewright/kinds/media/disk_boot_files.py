@@ -24,7 +24,7 @@ _BIOS_MENU = "grub/grub.cfg"  # the core image for BIOS reads this file
 def without_driver(payload: Path, formats: Sequence[str], work: Path) -> list[str]:
     """Return the drivers of file systems that the first kernel has as modules, and its initramfs does not have.
 
-    A kernel without such a module has the driver built in, or no build can say where it comes from.
+    A file system without a module is built into the kernel.
     """
     kernel = Payload.read(payload).kernels[0]
     modules = Tree(payload / MODULES / kernel.version, links=False)

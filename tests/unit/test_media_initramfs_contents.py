@@ -56,6 +56,20 @@ def test_the_version_of_dracut_is_read(tmp_path: Path, name: str, version: int) 
     assert look(tmp_path, cpio({name: b"x"})).dracut == version
 
 
+@pytest.mark.parametrize(
+    ("modules", "program", "sets"),
+    [
+        (b"base i18n", "usr/lib/udev/console_init", True),
+        (b"i18n systemd", "usr/lib/systemd/systemd-vconsole-setup", True),
+        (b"i18n systemd", "usr/lib/systemd/systemd", False),  # Debian's systemd
+        (b"base", "usr/lib/udev/console_init", False),
+    ],
+)
+def test_a_keymap_needs_a_program_that_loads_it(tmp_path: Path, modules: bytes, program: str, sets: bool) -> None:
+    files = {"usr/lib/dracut/modules.txt": modules, program: b"x", "usr/bin/loadkeys": b"x"}
+    assert look(tmp_path, cpio(files)).sets_keymaps is sets
+
+
 def test_genkernel_is_recognised(tmp_path: Path) -> None:
     found = look(tmp_path, gzip.compress(cpio({"init": b"x", "etc/initrd.scripts": b"#"})))
     assert (found.by, found.modules, found.network) == (InitramfsKind.GENKERNEL, None, ())

@@ -41,6 +41,8 @@ _COMPRESSORS = {
 _MODULES = ("usr/lib/dracut/modules.txt", "lib/dracut/modules.txt")
 _VERSION = re.compile(r"(?:\./)?(?:usr/)?lib/dracut/dracut-(\d{1,5})(?:[.-].*)?")
 _GENKERNEL = frozenset(("etc/initrd.scripts", "etc/build_id"))
+_KEYMAPS = ("lib/udev/console_init", "lib/systemd/systemd-vconsole-setup")
+"""Programs that load a keymap: of dracut's module i18n without systemd, and of systemd. Debian's systemd has none."""
 _LONGEST = 1 << 20  # longest list of modules that is read, in bytes
 _LONGEST_NAME = 4096  # PATH_MAX: the kernel skips files with longer names
 _MOST_FILES = 500_000
@@ -109,6 +111,11 @@ class InitramfsContents:
     def network(self) -> tuple[NetModule, ...]:
         """Its dracut modules for network boot."""
         return tuple(module for module in NetModule if module in (self.modules or ()))
+
+    @property
+    def sets_keymaps(self) -> bool:
+        """True if it can set a keyboard layout: it has keymaps and a program that loads them."""
+        return "i18n" in (self.modules or ()) and any(path.endswith(_KEYMAPS) for path in self.paths)
 
     @property
     def drivers(self) -> frozenset[str]:

@@ -74,8 +74,11 @@ def unsupported(
         if persistent and kernel.by is not InitramfsKind.DRACUT:
             return "has an initramfs by genkernel, which cannot keep changes", "remove persistence, or use dracut"
         if arguments.keymap and not kernel.keymaps:
-            hint = "add i18n to its initramfs.modules, and remove it from initramfs.omit"
-            return "has an initramfs without keymaps", hint
+            hint = (
+                "add i18n to its initramfs.modules, and remove it from initramfs.omit; with systemd, it needs"
+                " systemd-vconsole-setup, which Debian does not have: there, omit systemd"
+            )
+            return "has an initramfs that cannot set a keymap", hint
     if memtest and not payload.memtest:
         return "does not contain memtest86+", "set `memtest = true` in the payload"
     return None

@@ -20,7 +20,7 @@ GROUPS: dict[str, Sequence[str]] = {
     "kills": ("test_kills",),
     "binhost": ("kinds/test_binhost",),
     "updates": ("kinds/test_update_feed", "kinds/test_disk_repart", "kinds/test_updates"),
-    "disk": ("kinds/test_diskimage_stage1", "kinds/test_diskimage_stage2"),
+    "disk": ("kinds/test_diskimage_stage1", "kinds/test_diskimage_stage2", "kinds/test_installer_machine"),
     "demo": ("test_demo",),
     "full": ("test_disk_full",),
     "reproducible": ("test_reproducible",),

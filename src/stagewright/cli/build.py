@@ -110,9 +110,10 @@ def command(
       stagewright build --junit tests.xml   the results of all tests for a CI server
     """
     from stagewright.engine.performed import performed
+    from stagewright.ui.hooks import Hooks, hook_files, hooks_of
 
-    with progress_listener(progress) as listener:
-        session = session_of(ctx, listener)
+    with Hooks(hooks_of(hook_files())) as hooks, progress_listener(progress) as listener:
+        session = session_of(ctx, listener, hooks)
         result = session.build(targets, replace(options, locked=locked, verify=verify, push=push, pull=not no_pull))
     if junit_file:
         write_junit(junit_file, session.project.info.name, performed(result, session.store))

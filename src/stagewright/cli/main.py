@@ -36,6 +36,7 @@ COMMANDS = {
     "status": "stagewright.cli.status",
     "history": "stagewright.cli.history",
     "report": "stagewright.cli.report",
+    "web": "stagewright.cli.web",
     "diff": "stagewright.cli.diff",
     "bisect": "stagewright.cli.bisect",
     "rebuild": "stagewright.cli.rebuild",

@@ -22,8 +22,9 @@ from stagewright.ui.streams import document
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="The file to write; - is standard output (default: report-PROJECT-RUN.html in this folder).",
 )
+@click.option("--markdown", "as_markdown", is_flag=True, help="A short text in Markdown, for summaries of CI.")
 @click.pass_context
-def command(ctx: click.Context, run: str | None, output: Path | None) -> None:
+def command(ctx: click.Context, run: str | None, output: Path | None, *, as_markdown: bool) -> None:
     """Write a report of a run: one HTML file with everything.
 
     It has the failures, the timeline with its critical path, the graph, packages and
@@ -35,14 +36,20 @@ def command(ctx: click.Context, run: str | None, output: Path | None) -> None:
 
     \b
       stagewright report
+      stagewright report --markdown >> "$GITHUB_STEP_SUMMARY"
       stagewright report 20261130-021857-bb1d -o nightly.html
     """
     from stagewright.ui.report.details import details_of
+    from stagewright.ui.report.markdown import markdown
     from stagewright.ui.report.page import page
 
     store = ReadOnlyStore(store_folder(ctx))
     found = find_run(store.path, run) if run else _last(ctx, store.path)
-    text = page(found, details_of(found, store))
+    if as_markdown:
+        text = markdown(found)
+        output = output or Path("-")
+    else:
+        text = page(found, details_of(found, store))
     if output == Path("-"):
         document(text)
         return

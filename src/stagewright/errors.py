@@ -105,6 +105,7 @@ class Reason(enum.StrEnum):
     BUILD_FAILED = "build-failed"
     BOOT_FAILED = "boot-failed"
     CONSOLE_ERRORS = "console-errors"  # a test passed, but the console shows errors that it does not permit
+    FARM = "farm"  # no scheduler, no machine that can, or too many machines lost
     LIMIT = "limit"  # of time, memory, processes or disk for one node
     INTERRUPTED = "interrupted"
     BUG = "bug"
@@ -127,6 +128,7 @@ _EXITS = {
     Reason.STORE_FAILED: Exit.STORE,
     Reason.DAMAGED: Exit.STORE,
     Reason.COMMAND_FAILED: Exit.FAILED,
+    Reason.FARM: Exit.FAILED,
     Reason.LIMIT: Exit.FAILED,
     Reason.PACKAGE_FAILED: Exit.FAILED,
     Reason.FETCH_FAILED: Exit.FAILED,

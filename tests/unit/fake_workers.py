@@ -110,7 +110,7 @@ class Site:
 
         plan = self.plan(node.rpartition(":")[2])
         with contextlib.suppress(KeyboardInterrupt):
-            Scheduler(plan, self.store, LocalExecutor(self.store.path, Resources(1, 1000), note), []).run()
+            Scheduler(plan, self.store, LocalExecutor(self.store, Resources(1, 1000), note), []).run()
         return found[0]
 
     def script(self, job: Job, folder: Path) -> list[str]:
@@ -146,7 +146,7 @@ class Site:
     def scheduler(self, *listeners: Callable[[Event], None], cores: int = 2, **options: Any) -> Scheduler:
         resources = Resources(cores, 100_000, options.pop("jobs", None))
         everyone = [self.events.append, *listeners]
-        executor = LocalExecutor(self.store.path, resources, self.launch)
+        executor = LocalExecutor(self.store, resources, self.launch)
         return Scheduler(self.plan(), self.store, executor, everyone, **options)
 
     def run(self, *listeners: Callable[[Event], None], cores: int = 2, **options: bool | int) -> Outcome:

@@ -18,6 +18,7 @@ from stagewright.cli.common import (
     session_of,
     targets_argument,
 )
+from stagewright.cli.farm_options import farm_options
 from stagewright.cli.junit import junit_option, write_junit
 from stagewright.cli.options import mebibytes
 from stagewright.ui.streams import note
@@ -80,6 +81,7 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--verify", is_flag=True, help="First verify all results that are not built again.")
 @click.option("--push", is_flag=True, help="Give the results to all remote stores that accept them.")
 @click.option("--no-pull", is_flag=True, help="Take nothing from remote stores.")
+@farm_options
 @junit_option
 @click.pass_context
 def command(
@@ -106,6 +108,7 @@ def command(
       stagewright build                     everything
       stagewright build iso --cores 4       one stage and what it needs
       stagewright build --progress=json     events for a program, a JSON object a line
+      stagewright build --farm URL          on the machines of a farm
       stagewright build --push              also give the results to remote stores
       stagewright build --junit tests.xml   the results of all tests for a CI server
     """

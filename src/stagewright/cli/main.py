@@ -53,6 +53,8 @@ COMMANDS = {
     "verify": "stagewright.cli.verify",
     "store": "stagewright.cli.remote",
     "publish": "stagewright.cli.publish",
+    "farm": "stagewright.cli.farm",
+    "worker": "stagewright.cli.worker",
     "schema": "stagewright.cli.schema",
     "kinds": "stagewright.cli.kinds",
     "media": "stagewright.cli.media",

@@ -13,6 +13,9 @@ from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.console_verdict import ConsoleJudge
 from stagewright.engine.doctor import require
 from stagewright.engine.event_log import Record
+from stagewright.engine.executor import Executor
+from stagewright.engine.farm.extra import required
+from stagewright.engine.farm.needs import stays_here
 from stagewright.engine.folders_of_tests import files_in
 from stagewright.engine.local import LocalExecutor, StartBuild
 from stagewright.engine.plan import Plan
@@ -66,7 +69,7 @@ def build_nodes(workspace: Workspace, plan: Plan, options: BuildOptions) -> Outc
         return Outcome(dict.fromkeys(refused, Status.FAILED), refused)
     nodes = [step.node for step in plan.to_build]
     with asked_pins(nodes, workspace.ask):
-        require(store, nodes)
+        require(store, [node for node in nodes if not options.farm or stays_here(node)])
         return _run(workspace, plan, options, judge, refused)
 
 
@@ -86,11 +89,11 @@ def _run(
     judge: ConsoleJudge,
     refused: Mapping[str, StagewrightError],
 ) -> Outcome:
-    with _launcher(workspace, plan) as launch:
+    with _executor(workspace, plan, options) as executor:
         scheduler = Scheduler(
             plan,
             workspace.store,
-            LocalExecutor(workspace.store.path, options.resources, launch),
+            executor,
             [workspace.emit],
             keep_going=options.keep_going,
             limits=options.limits,
@@ -99,6 +102,21 @@ def _run(
         )
         with Record(workspace.store, scheduler.run_id) as record, workspace.emit.also(record):
             return scheduler.run()
+
+
+@contextlib.contextmanager
+def _executor(workspace: Workspace, plan: Plan, options: BuildOptions) -> Iterator[Executor]:
+    """Yield what builds the nodes of a plan: this machine, or the machines of a farm."""
+    with _launcher(workspace, plan) as launch:
+        local = LocalExecutor(workspace.store, options.resources, launch)
+        if not options.farm:
+            yield local
+            return
+        required("distributed")
+        from stagewright.engine.farm.opening import opened_farm
+
+        with opened_farm(workspace, plan, options.farm, local) as farm:
+            yield farm
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stagewright.engine.farm.options import FarmOptions
 from stagewright.engine.resources import Resources
 from stagewright.project.limits import NodeLimits
 
@@ -17,6 +18,7 @@ class BuildOptions:
     that does not depend on a failed node. ``locked`` makes the build fail where a pin is missing. ``verify`` reads all
     results first that the build takes from the store. ``limits`` of single nodes replace those of the project and of
     its stages. ``pull`` takes results from the remotes of the project; ``push`` gives its results to all of them.
+    ``farm`` are the machines that build it; None for this machine.
     """
 
     cores: int | None = None
@@ -28,6 +30,7 @@ class BuildOptions:
     pull: bool = True
     push: bool = False
     limits: NodeLimits = field(default_factory=NodeLimits)
+    farm: FarmOptions | None = None
 
     @property
     def resources(self) -> Resources:

@@ -13,11 +13,13 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from stagewright.engine.job import Job
+from stagewright.engine.plan import Step
 from stagewright.engine.ready_nodes import ReadyNodes
 from stagewright.errors import StagewrightError
 from stagewright.events import Event, NodeFinished
 from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.work import Grant
+from stagewright.store.meta import Meta
 
 
 class Attempt(Protocol):
@@ -86,6 +88,9 @@ class Executor(Protocol):
 
     def demand(self, node: Node) -> Demand:
         """Return what a node needs. Nodes with equal demands can be built in the same places."""
+
+    def meta(self, step: Step) -> Meta | None:
+        """Return the metadata of the result of a step; None if it is not known."""
 
     def fits(self, demand: Demand) -> bool:
         """Return True if a node with this demand can start now."""

@@ -99,11 +99,14 @@ class Job(BaseModel):
     def write(self, folder: Path) -> Path:
         """Write the job into its work folder, with sorted names: their order must not reach the result."""
         path = folder / FILE_NAME
-        data = self.model_dump(mode="json")
-        data["node"]["module"] = type(self.node.settings).__module__  # the worker imports no other kind
-        text = json.dumps(data, indent=1, sort_keys=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(json.dumps(self.to_data(), indent=1, sort_keys=True), encoding="utf-8")
         return path
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the job as JSON-able data, with the module of the kind: a worker imports no other one."""
+        data = self.model_dump(mode="json")
+        data["node"]["module"] = type(self.node.settings).__module__
+        return data
 
     @classmethod
     def read(cls, folder: Path) -> Job:

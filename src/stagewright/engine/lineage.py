@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from stagewright.engine.plan import Plan, Step
 from stagewright.graph.node import Graph, Yields
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.lineage import LineageEntry
+from stagewright.store.meta import Meta
 from stagewright.store.store import Store
 
 
-def lineage(plan: Plan, store: Store, node_id: str) -> tuple[LineageEntry, ...]:
-    """Return entries for all nodes below a node and the node itself, inputs first, in a fixed order."""
+def lineage(plan: Plan, meta_of: Callable[[Step], Meta | None], node_id: str) -> tuple[LineageEntry, ...]:
+    """Return entries for all nodes below a node and the node itself, inputs first, in a fixed order.
+
+    ``meta_of`` returns the metadata of a result that is built; None for others.
+    """
     needed = sorted(plan.graph.closure([node_id]))
     order = Graph({name: plan.graph.nodes[name] for name in needed}).order()
-    return tuple(_entry(plan.steps[name], store) for name in order)
+    return tuple(_entry(plan.steps[name], meta_of) for name in order)
 
 
-def _entry(step: Step, store: Store) -> LineageEntry:
+def metas_in(store: Store) -> Callable[[Step], Meta | None]:
+    """Return the function that reads the metadata of results in a store."""
+
+    def meta(step: Step) -> Meta | None:
+        yields, key = step.node.yields, step.key.digest
+        return store.meta(yields, key) if store.has(yields, key) else None
+
+    return meta
+
+
+def _entry(step: Step, meta_of: Callable[[Step], Meta | None]) -> LineageEntry:
     node, key = step.node, step.key
-    built = node.yields is Yields.LAYER and store.has(node.yields, key.digest)
-    facts = LayerFacts.of(store.meta(node.yields, key.digest)) if built else LayerFacts()
+    meta = meta_of(step) if node.yields is Yields.LAYER else None
+    facts = LayerFacts.of(meta) if meta else LayerFacts()
     return LineageEntry(
         id=node.id,
         kind=node.kind,

@@ -8,28 +8,37 @@ from pathlib import Path
 from stagewright.engine.executor import Attempt, Placement
 from stagewright.engine.job import Job
 from stagewright.engine.limits import DiskWatch
+from stagewright.engine.lineage import metas_in
+from stagewright.engine.plan import Step
 from stagewright.engine.ready_nodes import ReadyNodes
 from stagewright.engine.resources import Resources
 from stagewright.engine.worker_process import Worker
 from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.work import Grant
+from stagewright.store.meta import Meta
+from stagewright.store.store import Store
 
 StartBuild = Callable[[Job, Path], Worker]
 """Starts the worker that builds the node of a job, in a work folder."""
 
 
 class LocalExecutor:
-    """Builds nodes on this machine. ``launch`` starts the workers, in a store in the folder ``store``."""
+    """Builds nodes on this machine. ``launch`` starts the workers."""
 
-    def __init__(self, store: Path, resources: Resources, launch: StartBuild = Worker.start) -> None:
+    def __init__(self, store: Store, resources: Resources, launch: StartBuild = Worker.start) -> None:
+        self._store = store
         self.resources = resources
         self._launch = launch
-        self._disk = DiskWatch(store)
+        self._disk = DiskWatch(store.path)
         self._running: dict[Path, Worker] = {}
 
     def demand(self, node: Node) -> Demand:
         """Return the demand of the node's kind."""
         return node.demand
+
+    def meta(self, step: Step) -> Meta | None:
+        """Return the metadata of a result in the store; None if it is not there."""
+        return metas_in(self._store)(step)
 
     def fits(self, demand: Demand) -> bool:
         """Return True if a node with this demand can start now; always if nothing runs."""

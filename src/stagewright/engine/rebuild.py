@@ -19,7 +19,7 @@ from stagewright.engine.asked_pins import asked_pins
 from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.doctor import require
 from stagewright.engine.job import Job, limits_of
-from stagewright.engine.lineage import lineage
+from stagewright.engine.lineage import lineage, metas_in
 from stagewright.engine.plan import Plan, Step
 from stagewright.engine.single import reported, wait_for
 from stagewright.engine.targets import name_of, target_ids
@@ -117,7 +117,7 @@ def _job(workspace: Workspace, plan: Plan, node: Node, options: BuildOptions) ->
         limits=limits_of(node, project, options.limits),
         store=workspace.store.path,
         log=workspace.log_file(node.id, "rebuild"),
-        lineage=lineage(plan, workspace.store, node.id),
+        lineage=lineage(plan, metas_in(workspace.store), node.id),
     )
 
 

@@ -251,7 +251,7 @@ class Scheduler:
             limits=limits_of(node, self.plan.project, self._limits),
             store=self.store.path,
             log=self.store.log_folder(self.plan.project.records, node.id) / f"{self.run_id}.log",
-            lineage=lineage(self.plan, self.store, node.id),
+            lineage=lineage(self.plan, self._executor.meta, node.id),
             ids=mark(),
         )
 

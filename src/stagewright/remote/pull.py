@@ -12,6 +12,7 @@ Parts that have arrived are kept until the result is complete, so a transfer tha
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -70,13 +71,13 @@ class Pulled:
     size: int
 
 
-def pull(remote: RemoteStore, store: Store, yields: Yields, key: str) -> Pulled | None:
+def pull(remote: RemoteStore, store: Store, yields: Yields, key: str, *, held: bool = False) -> Pulled | None:
     """Take one result from a remote; None if the remote lacks it, or another process makes it now.
 
-    The layers below a layer are not taken. Raises the failure, with the reason for a result that is not what its key
-    says. The store then has no part of it.
+    ``held`` is True if the caller holds the lock of the key. The layers below a layer are not taken. Raises the
+    failure, with the reason for a result that is not what its key says. The store then has no part of it.
     """
-    with store.locked(key) as mine:
+    with contextlib.nullcontext(True) if held else store.locked(key) as mine:
         if not mine:
             return None
         if store.has(yields, key):

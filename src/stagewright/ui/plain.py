@@ -51,7 +51,7 @@ def _describe(event: Event) -> str:
         case FilesRead():
             return f"reading {shown(event.folder)}: {event.done} files"
         case NodeStarted():
-            return f"{event.node}: started ({event.kind})"
+            return f"{event.node}: started ({event.kind})" + (f" on {event.machine}" if event.machine else "")
         case NodeWaiting():
             return f"{event.node}: another run is building it, waiting"
         case NodePhase():

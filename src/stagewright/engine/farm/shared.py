@@ -1,0 +1,115 @@
+"""The remote store that a farm shares: each machine takes inputs from it and gives its results to it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.graph.node import Yields
+from stagewright.remote.place import Blob, blob_path, read_exactly
+from stagewright.remote.pull import pull
+from stagewright.remote.push import push
+from stagewright.remote.remote import RemoteStore
+from stagewright.store.store import Store
+
+LOCKED = 300.0
+"""Seconds to wait for another process of this machine that takes or makes the same result."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A remote with the store of this machine. Threads can use it together: each result is moved once at a time."""
+
+    remote: RemoteStore
+    store: Store
+    _locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
+    _known: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def _one(self, name: str) -> Iterator[None]:
+        with self._locks[name]:
+            yield
+
+    def has(self, yields: Yields, key: str) -> bool:
+        """Return True if the remote has a result."""
+        if f"{yields} {key}" not in self._known and self.remote.has(yields, key):
+            self._known.add(f"{yields} {key}")
+        return f"{yields} {key}" in self._known
+
+    def pull(self, yields: Yields, key: str, *, held: bool = False) -> bool:
+        """Bring a result into the store, with the layers below a layer. Return False if the remote lacks one.
+
+        ``held`` is True if the caller holds the lock of the key.
+        """
+        stack = self._stack(yields, key)
+        return all(self._pull_one(yields, one, held=held and one == key) for one in reversed(stack))
+
+    def _stack(self, yields: Yields, key: str) -> list[str]:
+        if yields is Yields.ARTIFACT:
+            return [key]
+        if self.store.has(yields, key):
+            return list(self.store.meta(yields, key).stack)
+        statement = self.remote.statement(yields, key)
+        return list(statement.stack) if statement else [key]
+
+    def _pull_one(self, yields: Yields, key: str, *, held: bool) -> bool:
+        end = time.monotonic() + LOCKED
+        with self._one(key):
+            while not self.store.has(yields, key):
+                found = pull(self.remote, self.store, yields, key, held=held)
+                if found is None and (time.monotonic() > end or not self.has(yields, key)):
+                    return False
+                if found is None:  # another process has the lock of the key
+                    time.sleep(0.1)
+            return True
+
+    def push(self, yields: Yields, key: str) -> None:
+        """Give a result of the store to the remote, with the layers below a layer, except what it has."""
+        keys = self.store.meta(yields, key).stack if yields is Yields.LAYER else [key]
+        for one in reversed(keys or [key]):
+            with self._one(one):
+                if not self.has(yields, one):
+                    push(self.remote, self.store, yields, one)
+                    self._known.add(f"{yields} {one}")
+
+    # files of projects
+
+    def put_file(self, blob: Blob, path: Path) -> None:
+        """Give a file to the remote, unless it has it. A document names it, so that it is kept."""
+        with self._one(blob.digest):
+            if blob.digest in self._known:
+                return
+            if not self.remote.exists(_document(blob.digest)):
+                self.remote.put(blob, path)
+                self.remote.write(_document(blob.digest), _description(blob), [blob])
+            self._known.add(blob.digest)
+
+    def get_file(self, blob: Blob, target: Path) -> None:
+        """Bring a file of the remote to a path. Raises: DIGEST_MISMATCH, or the failure of the remote."""
+
+        def fetch() -> None:
+            total = hashlib.sha256()
+            with target.open("wb") as stream:
+                for data in read_exactly(self.remote.place, blob_path(blob.digest), 0, blob.size):
+                    total.update(data)
+                    stream.write(data)
+            if total.hexdigest() != blob.digest:
+                what = f"{self.remote.place.name}: {blob_path(blob.digest)}: not the content that its name says"
+                raise StagewrightError(Reason.DIGEST_MISMATCH, what)
+
+        self.remote.attempts("pull", fetch)
+
+
+def _document(digest: str) -> str:
+    return f"caches/farm/{digest}"
+
+
+def _description(blob: Blob) -> bytes:
+    return f'{{"path": "{blob.digest}", "sha256": "{blob.digest}", "size": {blob.size}}}'.encode()

@@ -1,0 +1,147 @@
+"""Farms: many machines build what one would, each node once; lost machines and schedulers lose no result."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from integration.farms import NODES, Build, Farm, eventually, farm, make_project
+
+pytest.importorskip("distributed", reason="NOT TESTED: distributed is not installed")
+pytest.importorskip("zstandard", reason="NOT TESTED: zstandard is not installed")
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not Path("/bin/busybox").exists(), reason="NOT TESTED: no static busybox"),
+]
+
+SLOW = "sleep 3; touch /slow"
+
+
+def artifacts(store: Path) -> dict[str, str]:
+    """Return the digests of all files of artifacts in a store, by key and path."""
+    found = (path for path in (store / "artifacts").rglob("*") if path.is_file() and "tree" in path.parts)
+    return {str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def layers(store: Path) -> set[str]:
+    return {path.name for path in (store / "layers").iterdir()}
+
+
+def test_a_farm_makes_the_bytes_of_one_machine_and_each_node_once(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    with farm(tmp_path, "m1", "m2", "m3") as site:
+        local = [*site.command("local", "-C", str(project)), "build", "--no-pull", "--progress", "quiet"]
+        subprocess.run(local, check=True, stdout=subprocess.DEVNULL)
+        build = site.build(project)
+        code, ends = build.end()
+        assert code == 0, ends
+        assert {name: end["status"] for name, end in ends.items()} == dict.fromkeys(NODES, "built")
+        assert artifacts(site.store("user")) == artifacts(site.store("local"))
+        assert layers(site.store("user")) == layers(site.store("local"))
+        assert {node: site.logs_of(node, "m1", "m2", "m3") for node in NODES} == dict.fromkeys(NODES, 1)
+        machines = {event["machine"] for event in build.events if event["event"] == "NodeStarted"}
+        assert machines <= {"m1", "m2", "m3"}
+        assert machines
+        phases = [event["phase"] for event in build.events if event["event"] == "NodePhase" and event["node"] == "two"]
+        assert phases[0] == "pull"
+        assert phases[-1] == "push"
+        code, ends = site.build(project, store="another").end()  # all of it is in the shared store
+        assert (code, {name: end["status"] for name, end in ends.items()}) == (0, dict.fromkeys(NODES, "cached"))
+        assert artifacts(site.store("another")) == artifacts(site.store("local"))
+        drained(site, "m1")
+
+
+def drained(site: Farm, name: str) -> None:
+    """A worker that gets SIGTERM takes no more nodes and ends."""
+    process = site.processes.pop(name)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert "taking no more nodes" in site.log(name)
+
+
+def test_a_worker_that_drains_ends_its_node_first(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", SLOW)
+    with farm(tmp_path, "m1") as site:
+        build = site.build(project, "one")
+        begun(build, "one")
+        drained(site, "m1")
+        assert build.end()[1]["one"]["status"] == "built"
+
+
+def begun(build: Build, node: str) -> str:
+    """Wait until a machine runs the script of a node, and return its name."""
+    machine = build.until("NodeStarted", node=node)["machine"]
+    build.until("NodePhase", node=node, phase="finish")
+    return str(machine)
+
+
+def test_the_node_of_a_killed_worker_is_built_elsewhere(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", SLOW)
+    with farm(tmp_path, "m1", "m2") as site:
+        build = site.build(project, "one-tar")
+        machine = begun(build, "one")
+        site.kill(machine)
+        notice = build.until("NodeNotice", node="one")
+        assert f"machine {machine} was lost" in notice["text"]
+        code, ends = build.end()
+        assert (code, ends["one"]["status"]) == (0, "built")
+        (other,) = {"m1", "m2"} - {machine}
+        assert site.logs_of("one", other) == 1
+        assert not list(site.store("user").glob("work/*"))
+
+
+def test_a_node_that_three_machines_did_not_survive_is_given_up_with_its_evidence(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", "echo the last words; sleep 99")
+    with farm(tmp_path, "m1", "m2", "m3", "m4") as site:
+        build = site.build(project, "one")
+        for _ in range(3):
+            build.until("NodePhase", node="one", phase="finish")
+            site.kill(eventually(lambda: speaking(site)))
+        code, ends = build.end()
+        error = ends["one"]["error"]
+        assert (code, error["reason"]) == (1, "farm")
+        assert "3 machines were lost" in error["message"]
+        assert "the last words" in error["detail"]
+
+
+def speaking(site: Farm) -> str | None:
+    """Return a machine that lives and whose build of the node has spoken."""
+    for name in set(site.processes) - {"scheduler"}:
+        logs = (site.store(name) / "logs/farm/one").glob("*.log")
+        if any("the last words" in log.read_text() for log in logs):
+            return name
+    return None
+
+
+def test_a_lost_scheduler_loses_no_result(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", SLOW)
+    with farm(tmp_path, "m1") as site:
+        build = site.build(project, "one-tar")
+        begun(build, "one")
+        site.kill("scheduler")
+        code, ends = build.end()
+        assert code == 1
+        assert ends["seed:small"]["status"] == "built"
+        assert ends["one"]["error"]["reason"] == "farm"
+        (tmp_path / "m1.log").write_text("")
+        site.scheduler()
+        site.connected("m1")
+        code, ends = site.build(project, "one-tar").end()
+        assert code == 0
+        assert ends.pop("seed:small", {"status": "cached"})["status"] == "cached"
+        assert {name: end["status"] for name, end in ends.items()} == dict.fromkeys(("one", "one-tar"), "built")
+
+
+def test_a_stopped_build_stops_its_nodes_on_the_machines(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", "sleep 98")
+    with farm(tmp_path, "m1") as site:
+        build = site.build(project, "one")
+        begun(build, "one")
+        build.process.kill()
+        eventually(lambda: not list(site.store("m1").glob("work/*")), 30)
+        (project / "script").write_text("#!/bin/sh\ntrue\n")
+        assert site.build(project, "one").end()[0] == 0

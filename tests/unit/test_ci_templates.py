@@ -112,7 +112,7 @@ def test_a_summary_in_markdown_has_the_numbers_and_no_markup_of_others(tmp_path:
         for event in events():
             record(event)
     text = markdown(find_run(store.path, "r"))
-    assert text.startswith("## demo: failed\n\n3 built, 1 failed, 1 from the store, in 21s") or "20.5s" in text
+    assert text.startswith("## demo: failed\n\n3 built, 1 failed, 1 from the store, in 20s\n")
     assert "<" not in text and HOSTILE not in text
     assert "&lt;script&gt;alert\\(1\\)&lt;/script&gt;" in text
-    assert "| b | built | 10.0s | 2 KiB |" in text
+    assert "| b | built | 10s | 2 KiB |" in text

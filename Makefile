@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix install-matrix test test-fast test-gentoo test-install docs docs-check tutorials deb fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix install-matrix test test-fast test-gentoo test-install docs docs-check pictures tutorials deb fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -29,6 +29,7 @@ help:
 	@echo "make test-install  install wheel, Debian package and ebuild in bare systems (ten minutes)"
 	@echo "make docs         the documentation as a site, in site/"
 	@echo "make docs-check   open every page in Chromium: links, narrow screens, contrast (ten minutes)"
+	@echo "make pictures     make the pictures of terminals in docs/images"
 	@echo "make deb          a Debian package, in dist/"
 	@echo "make tutorials    type the tutorials: build and boot (ten minutes)"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
@@ -141,6 +142,10 @@ docs-check: export STAGEWRIGHT_TEST_SITE := 1
 docs-check: test-setup
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check playwright
 	$(VENV)/bin/python -m pytest tests/browser --numprocesses 0 -rs
+
+# Terminals in docs/images, from real runs.
+pictures: setup
+	$(VENV)/bin/python -m tools.pictures
 
 deb: test-setup
 	$(VENV)/bin/python -m build

@@ -49,3 +49,11 @@ def test_the_files_with_digests(tmp_path: Path) -> None:
     assert (tmp_path / "it.iso.sha256").read_text(
         encoding="utf-8"
     ) == f"# SHA256 HASH\n{main.digests['sha256']}  it.iso\n"
+
+
+def test_an_existing_file_has_the_digests_that_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(bytes(range(256)) * 5000)
+    found = digest_artifact(path, ("sha512", "sha256"))
+    assert found.size == path.stat().st_size
+    assert found.digests == {name: hashlib.new(name, path.read_bytes()).hexdigest() for name in ("sha512", "sha256")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from stagewright.store.content import (
     Damage,
     Entry,
     Ids,
+    KnownDigest,
     ListDamagedError,
     Reader,
     compare,
@@ -180,3 +182,21 @@ def test_a_deep_tree_has_a_short_list(deep: Path, tmp_path: Path) -> None:
     assert added == Damage(".../" + "d/" * 2047 + "x", "added", "nothing", "a folder")
     write_content([deep], tmp_path / "list", times=False)
     assert (tmp_path / "list").stat().st_size < 50 * DEPTH
+
+
+def test_a_file_that_was_digested_is_not_read_again(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("digested", "changed", "other"):
+        (tree / name).write_text(name, encoding="utf-8")
+    known = [KnownDigest.of(tree / name, "0" * 64) for name in ("digested", "changed")]
+    (tree / "changed").write_text("changed since", encoding="utf-8")
+    (tree / "digested").chmod(0o444)
+    (tree / "digested").rename(tree / "renamed")
+    digest = write_content([tree], tmp_path / "list", times=False, digested=known)
+    found = {entry.name: entry.content for entry in read_content(tmp_path / "list", digest) if entry.type == "file"}
+    assert found == {
+        "renamed": "0" * 64,
+        "changed": hashlib.sha256(b"changed since").hexdigest(),
+        "other": hashlib.sha256(b"other").hexdigest(),
+    }

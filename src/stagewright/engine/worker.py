@@ -161,7 +161,9 @@ def _build(job: Job, work: Work[Any], mode: str) -> int:
     stack = [key.digest, *built.below] if node.yields is Yields.LAYER else []
     facts = _facts(built, work).to_dict()
     meta = Meta(key.digest, node.id, node.kind, time.time(), size, key.data, stack, facts)
-    work.store.commit(built.tree, node.yields, meta, built.binpkgs, built.records, again=mode == REPLACE)
+    work.store.commit(
+        built.tree, node.yields, meta, built.binpkgs, built.records, digested=built.digested, again=mode == REPLACE
+    )
     return size
 
 

@@ -56,20 +56,20 @@ def companion(artifact: Path, suffix: str) -> Path:
     return artifact.with_name(f"{artifact.name}.{suffix}")
 
 
-def digest_artifact(path: Path) -> FileDigests:
-    """Return the digests of an existing file."""
-    with path.open("rb") as stream, Digester() as digester:
+def digest_artifact(path: Path, algorithms: Sequence[str] = ALGORITHMS) -> FileDigests:
+    """Return the digests of an existing file. It is read once."""
+    with path.open("rb") as stream, Digester(algorithms) as digester:
         while chunk := stream.read(CHUNK):
             digester.update(chunk)
     return digester.result(path.name)
 
 
 class Digester:
-    """All digests of a stream, computed in parallel threads (hashlib releases the interpreter lock)."""
+    """The digests of a stream, computed in parallel threads (hashlib releases the interpreter lock)."""
 
-    def __init__(self) -> None:
-        self._hashes = {name: hashlib.new(name) for name in ALGORITHMS}
-        self._pool = ThreadPoolExecutor(len(ALGORITHMS))
+    def __init__(self, algorithms: Sequence[str] = ALGORITHMS) -> None:
+        self._hashes = {name: hashlib.new(name) for name in algorithms}
+        self._pool = ThreadPoolExecutor(len(algorithms))
         self._size = 0
 
     def update(self, data: bytes) -> None:

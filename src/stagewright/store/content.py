@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stagewright.attributes import CAPABILITIES, attributes
-from stagewright.graph.file_digest import FileDigest
+from stagewright.graph.file_digest import FileDigest, file_digest
 from stagewright.ids import capability_of
 from stagewright.trees import Step, walk_tree
 
@@ -213,9 +213,42 @@ def fail(error: OSError) -> str:
     raise error
 
 
-def write_content(trees: Iterable[Path], target: Path, *, times: bool, ids: Ids = NO_NAMESPACE) -> str:
-    """Write the list of some trees. Return its digest, as ``sha256:HEX``. Raises OSError, with the path."""
-    reader = Reader(ids, fail, times=times)
+@dataclass(frozen=True)
+class KnownDigest:
+    """A file that the caller has digested. It is not read again as long as its size and time are the same."""
+
+    identity: tuple[int, int, int, int]
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, sha256: str) -> KnownDigest:
+        """Return the record of a file that is complete. ``sha256`` is the digest of its content, in hexadecimal."""
+        return cls(_identity(path.stat()), sha256)
+
+
+def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+
+
+def _known(files: Iterable[KnownDigest]) -> FileDigest | None:
+    """Return the function that digests files, apart from these; None if there are none."""
+    digests = {file.identity: file.sha256 for file in files}
+    return (lambda path, info: digests.get(_identity(info)) or file_digest(path)) if digests else None
+
+
+def write_content(
+    trees: Iterable[Path],
+    target: Path,
+    *,
+    times: bool,
+    ids: Ids = NO_NAMESPACE,
+    digested: Iterable[KnownDigest] = (),
+) -> str:
+    """Write the list of some trees. Return its digest, as ``sha256:HEX``. Raises OSError, with the path.
+
+    ``digested`` are files that need not be read.
+    """
+    reader = Reader(ids, fail, times=times, digest=_known(digested))
     total = hashlib.sha256()
     with target.open("xb") as stream:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as packed:

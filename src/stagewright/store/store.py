@@ -59,7 +59,7 @@ from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
 from stagewright.locks import locked
 from stagewright.run import run
-from stagewright.store.content import ANY_OWNER, NO_NAMESPACE, write_content
+from stagewright.store.content import ANY_OWNER, NO_NAMESPACE, KnownDigest, write_content
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.durable import sync_folder, write_atomically
 from stagewright.store.meta import Meta
@@ -250,13 +250,14 @@ class Store:
         binpkgs: Path | None = None,
         records: Path | None = None,
         *,
+        digested: Iterable[KnownDigest] = (),
         again: bool = False,
     ) -> None:
         """Move a finished tree into the store, meta data last. If the key is in the store, remove the tree.
 
         A layer with other ids is set aside until gc, and with ``again`` any other result of the key; processes that
-        have mounted it are not disturbed. The list of the
-        content is made first. Times of an artifact are not in it: it has links in output folders.
+        have mounted it are not disturbed. The list of the content is made first; ``digested`` are files that need not
+        be read for it. Times of an artifact are not in it: it has links in output folders.
         """
         target = self.folder(yields, meta.key)
         if self.has(yields, meta.key) and not again:
@@ -273,7 +274,8 @@ class Store:
             records.rename(target / "packages.gz")
         parts = [target / name for name in PARTS if (target / name).exists()]
         layer = yields is Yields.LAYER
-        content = write_content(parts, target / CONTENT, times=layer, ids=NO_NAMESPACE if layer else ANY_OWNER)
+        owners = NO_NAMESPACE if layer else ANY_OWNER
+        content = write_content(parts, target / CONTENT, times=layer, ids=owners, digested=digested)
         if layer:
             (target / "ids").write_text(ids.mark() + "\n", encoding="ascii")
         run(["sync", "-f", target])

@@ -28,6 +28,7 @@ from stagewright.root import files
 from stagewright.root.budget import Size
 from stagewright.root.overlay import mount_layers
 from stagewright.root.sourced import with_assignments
+from stagewright.store.content import KnownDigest
 
 OS_RELEASE = "/etc/os-release"
 
@@ -128,7 +129,8 @@ class FileArtifactKind(ArtifactKind):
         write_digests(file, [digests, *companions])
         others = {_role(file, companion): companion.to_dict() for companion in companions}
         write_manifest(file, {**manifest_of(work, digests), **others, **more}, packages)
-        return Built(file.parent, ArtifactFacts(file=file.name, bytes=digests.size))
+        facts = ArtifactFacts(file=file.name, bytes=digests.size)
+        return Built(file.parent, facts, digested=(KnownDigest.of(file, digests.digests["sha256"]),))
 
 
 def manifest_of(work: Work[ReleasedContext], digests: FileDigests) -> dict[str, Any]:

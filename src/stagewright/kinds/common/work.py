@@ -23,6 +23,7 @@ from stagewright.root.devices import DeviceNode, missing_devices
 from stagewright.root.emulation import find_emulator, machine_of, register, unserved
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
+from stagewright.store.content import KnownDigest
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store
 
@@ -38,6 +39,7 @@ class Built:
     below: tuple[str, ...] = ()
     binpkgs: Path | None = None  # a folder of the binary packages that were installed into the tree
     records: Path | None = None  # a file with records about packages (kinds/common/records.py)
+    digested: tuple[KnownDigest, ...] = ()  # files of the tree that the build has digested
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from typing import Annotated
 from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.file_digest import digest_of
 from stagewright.graph.node import Demand, Node, Yields
 from stagewright.kinds.common.artifact import OS_RELEASE, mark_root
 from stagewright.kinds.common.base import INTERNAL, Scope, Stage
@@ -29,11 +28,13 @@ from stagewright.media.verity import append_tree
 from stagewright.portage.installed import Package, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Matching, Section, StageRef
 from stagewright.project.source import KeyPath
+from stagewright.release.artifact_digests import digest_artifact
 from stagewright.root import files
 from stagewright.root.init_program import without_init
 from stagewright.root.root import Root
 from stagewright.root.sandbox import run_host_program
 from stagewright.root.sourced import IDENTIFIERS, values_of
+from stagewright.store.content import KnownDigest
 from stagewright.store.links import link
 from stagewright.units import size_hint
 
@@ -145,12 +146,16 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
             log=work.log,
         )
         verity = append_tree(target) if Payload.read(work.artifact("boot")).verity else ""
-        size, digest = target.stat().st_size, digest_of(target, "sha512")
+        found = digest_artifact(target, ("sha512", "sha256"))
         identifiers = values_of(files.read_file(root.path, OS_RELEASE) or "", IDENTIFIERS)
         facts = SquashfsFacts(
-            bytes=size, sha512=digest, verity=verity, installed=tuple(packages), os_release=identifiers
+            bytes=found.size,
+            sha512=found.digests["sha512"],
+            verity=verity,
+            installed=tuple(packages),
+            os_release=identifiers,
         )
-        return Built(target.parent, facts)
+        return Built(target.parent, facts, digested=(KnownDigest.of(target, found.digests["sha256"]),))
 
 
 def add_modules(root: Root, payload: Path, epoch: int) -> None:

@@ -98,9 +98,9 @@ def test_a_node_that_three_machines_did_not_survive_is_given_up_with_its_evidenc
     project = make_project(tmp_path / "project", "echo the last words; sleep 99")
     with farm(tmp_path, "m1", "m2", "m3", "m4") as site:
         build = site.build(project, "one")
-        for _ in range(3):
-            build.until("NodePhase", node="one", phase="finish")
-            site.kill(eventually(lambda: speaking(site)))
+        for number in range(1, 4):
+            machine = eventually(lambda number=number: speaking(site, number))
+            site.kill(machine)
         code, ends = build.end()
         error = ends["one"]["error"]
         assert (code, error["reason"]) == (1, "farm")
@@ -108,13 +108,12 @@ def test_a_node_that_three_machines_did_not_survive_is_given_up_with_its_evidenc
         assert "the last words" in error["detail"]
 
 
-def speaking(site: Farm) -> str | None:
-    """Return a machine that lives and whose build of the node has spoken."""
-    for name in set(site.processes) - {"scheduler"}:
-        logs = (site.store(name) / "logs/farm/one").glob("*.log")
-        if any("the last words" in log.read_text() for log in logs):
-            return name
-    return None
+def speaking(site: Farm, number: int) -> str | None:
+    """Return the machine that builds the node, once the log of the run has the words of so many attempts."""
+    logs = site.store("user").glob("logs/*/one/*.log")
+    if sum(log.read_text().count("\nthe last words") for log in logs) < number:
+        return None
+    return next(name for name in set(site.processes) - {"scheduler"} if site.logs_of("one", name))
 
 
 def test_a_lost_scheduler_loses_no_result(tmp_path: Path) -> None:

@@ -28,14 +28,20 @@ src_install() {
 
 systemd_install() {
 	SYSTEM_PROGRAMS="
-		journalctl systemctl systemd-firstboot systemd-machine-id-setup
+		busctl journalctl systemctl systemd-firstboot systemd-machine-id-setup
 		systemd-notify systemd-sysusers systemd-tmpfiles
 	"
 	SYSTEM_FILES="
 		etc/systemd usr/lib/systemd
 		usr/lib/sysctl.d usr/lib/sysusers.d usr/lib/tmpfiles.d
 	"
-	SYSTEM_EXCLUDE="usr/lib/systemd/catalog usr/lib/systemd/user*"
+	# What clients of the message bus need to know. The bus is another package.
+	SYSTEM_OPTIONAL="usr/share/dbus-1/system*/org.freedesktop.*"
+	SYSTEM_EXCLUDE="
+		usr/lib/systemd/catalog usr/lib/systemd/user*
+		usr/lib/systemd/system/dbus.* usr/lib/systemd/system/*.wants/dbus.*
+		usr/lib/sysusers.d/dbus.conf usr/lib/tmpfiles.d/dbus.conf
+	"
 	system-files_src_install
 	# Debian has a package for these.
 	local name

@@ -28,7 +28,8 @@ NEEDING="
 	usr/lib/gcc/*/*/cc1 usr/lib/gcc/*/*/lto1 usr/lib/gcc/*/*/lto-wrapper
 	usr/libexec/gcc/*/*/cc1 usr/libexec/gcc/*/*/lto1 usr/libexec/gcc/*/*/lto-wrapper
 	usr/lib/systemd/systemd usr/lib/systemd/systemd-* usr/lib/systemd/system-generators/*
-	usr/bin/journalctl usr/bin/systemctl usr/bin/systemd-*
+	usr/bin/busctl usr/bin/journalctl usr/bin/systemctl usr/bin/systemd-*
+	usr/bin/dbus-* usr/lib/dbus-1.0/*
 	usr/bin/cpio usr/bin/kmod usr/bin/udevadm usr/sbin/dmsetup usr/lib/udev/* usr/lib/dracut/dracut-install
 "
 # dev-lang/python leaves these out.

@@ -1,0 +1,12 @@
+# Distributed under the terms of the 0BSD licence
+
+EAPI=8
+
+inherit accounts
+
+DESCRIPTION="The user of the system message bus"
+KEYWORDS="amd64 arm64"
+
+ACCOUNT_ID=101
+ACCOUNT_GROUPS="messagebus"
+RDEPEND="acct-group/messagebus"

@@ -9,7 +9,7 @@ is cut into chunks:
 - A larger file is cut into pieces of :data:`PIECE` bytes.
 
 The name of a chunk is made of the digests of its files. So a program that has two lists knows which chunks differ,
-without reading a file (docs/decisions/058-chunks-of-a-remote.md).
+without reading a file (docs/decisions/055-chunks-of-a-remote.md).
 """
 
 from __future__ import annotations

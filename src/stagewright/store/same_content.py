@@ -7,7 +7,7 @@ of the inputs stand in place of their keys::
     contents/<digest>    form and key of the result that was made of inputs with these contents
 
 A result that is found in this way gets the planned key: its files are hard links to those of the other result
-(docs/decisions/059-early-cut-off.md).
+(docs/decisions/056-early-cut-off.md).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def test_a_kind_has_a_test_of_its_name(kind: str) -> None:
 
 def test_every_test_of_a_kind_belongs_to_a_kind() -> None:
     found = {path.name for path in FOLDER.glob("test_*.py")}
-    others = {"test_other_programs.py", "test_disk_repart.py"}  # media of several kinds; another writer of disks
+    others = {"test_other_programs.py", "test_disk_repart.py", "test_installer_machine.py"}  # results of several kinds
     assert found == {*(file_of(kind).name for kind in NAMES), *others}
 
 

@@ -6,12 +6,12 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from stagewright.engine.build_options import BuildOptions
-from stagewright.engine.farm.options import FarmOptions
+if TYPE_CHECKING:
+    from stagewright.engine.build_options import BuildOptions
 
 
 def certs_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,6 +37,8 @@ def farm_options(function: Callable[..., Any]) -> Callable[..., Any]:
         farm_wait: float,
         **others: Any,
     ) -> Any:
+        from stagewright.engine.farm.options import FarmOptions
+
         used = FarmOptions(farm, farm_certs, farm_remote, farm_wait) if farm else None
         return function(*arguments, options=replace(options, farm=used), **others)
 

@@ -24,7 +24,7 @@ SCHEMAS = {"project": _project, "events": event_schema, "manifest": manifest_sch
 @click.command(name="schema")
 @click.argument("what", type=click.Choice(list(SCHEMAS)), default="project", metavar="[project|events|manifest]")
 def command(what: str) -> None:
-    """Print a JSON schema: of project files, of events, or of manifests.
+    """Print a schema of projects, events or manifests.
 
     Editors with support for TOML use that of project files to complete and check
     stagewright.toml. The others are for programs: `events` describes a line that

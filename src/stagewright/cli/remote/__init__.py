@@ -19,7 +19,7 @@ COMMANDS = {
 
 @click.command(name="store", cls=Commands, modules=COMMANDS)
 def command() -> None:
-    """Work with stores on other machines: what one computer builds, others take.
+    """Share results with other machines.
 
     REMOTE is the name of a remote in the project or in remotes.toml, a folder (with a slash), or an
     address: sftp://, s3://, oci://, https:// (only for reading). A build takes what remotes

@@ -20,7 +20,6 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.guest import MachineTest
 from stagewright.kinds.common.work import Work
-from stagewright.kinds.media.diskimage_stage2 import DiskImage2
 from stagewright.media.disk.formats import Format
 from stagewright.project.fields import ByValue, FilesRef
 from stagewright.project.model import Project
@@ -89,15 +88,16 @@ def misattached(
 ) -> Iterator[tuple[KeyPath, StagewrightError]]:
     """Yield an error if a disk image is to be a CD, or has a format that QEMU does not start."""
     entry = project.entries["stages"].get(image)
-    if not entry or not isinstance(entry.model, DiskImage2):
+    made = getattr(entry.model, "format", None) if entry else None
+    if not isinstance(made, Format):  # only the kinds of disk images have it; their code is not part of this one
         return
     name = ".".join(map(str, path))
     if attach is Attach.CD:
         message = f"{name}: {image!r} makes a disk image, which no machine starts as a CD"
         yield path, StagewrightError(Reason.INVALID_VALUE, message, hint=f"remove {path[-1]}: disk images are disks")
-    if entry.model.format not in _STARTED:
+    if made not in _STARTED:
         what = (*path[:-1], "boots")
-        message = f"{'.'.join(map(str, what))}: tests start no image of the format {entry.model.format} ({image!r})"
+        message = f"{'.'.join(map(str, what))}: tests start no image of the format {made} ({image!r})"
         hint = f"test an image of the same root with format = {' or '.join(_STARTED)}"
         yield what, StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 

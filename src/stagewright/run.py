@@ -41,8 +41,8 @@ GRACE = 5.0
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 """Exit codes of a command that was ended by SIGKILL: its own, and that of a program which passes it on (bwrap(1))."""
 
-NO_ROOM = "No space left on device"
-"""Message of ENOSPC (strerror(3)), which programs print on a full disk."""
+_NO_ROOM = ("No space left on device", "exceeds free space on media")
+"""Messages about a full disk: that of ENOSPC (strerror(3)), and that of xorriso(1), which asks before it writes."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Search path of every command: the system's directories, independent of the caller's shell."""
@@ -199,7 +199,7 @@ def _stream(
         for raw in process.stdout:
             line = _text(raw).rstrip("\n")
             tail.append(line)
-            no_room = no_room or NO_ROOM in line
+            no_room = no_room or says_no_room(line)
             if log:
                 log.write(line + "\n")
                 log.flush()
@@ -389,13 +389,18 @@ def _unstarted(words: Sequence[str], error: OSError) -> StagewrightError:
     )
 
 
+def says_no_room(text: str) -> bool:
+    """Return True if the output of a program says that a disk is full."""
+    return any(message in text for message in _NO_ROOM)
+
+
 def failure(
     command: Command, why: int | str, output: str = "", *, cwd: Path | None = None, no_room: bool = False
 ) -> StagewrightError:
     """Return the error for a command that failed. ``why`` is its exit code, or another reason in words."""
     tail = "\n".join(output.rstrip().splitlines()[-TAIL_LINES:])
     name = Path(os.fspath(command[0])).name
-    reason = Reason.DISK_FULL if no_room or NO_ROOM in tail else Reason.COMMAND_FAILED
+    reason = Reason.DISK_FULL if no_room or says_no_room(tail) else Reason.COMMAND_FAILED
     shown = f"  $ {paste(command, cwd=cwd)}" + (f"\n{tail}" if tail else "")
     hint = "dmesg says so if the memory was full; run the same command again to continue" if why in KILLED else ""
     return StagewrightError(

@@ -99,10 +99,11 @@ def portage_in(folder: Path) -> Portage:
     )
 
 
-def test_a_disk_that_is_full_when_emerge_starts_is_reported_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fetching", [False, True])
+def test_a_disk_that_is_full_when_emerge_starts_is_reported_as_one(tmp_path: Path, fetching: bool) -> None:
     text = "Traceback (most recent call last):\n  f.close()\nOSError: [Errno 28] No space left on device"
     output = EmergeOutput(text.splitlines())
-    error = portage_in(tmp_path)._explained(output.failure(fetching=False), output)
+    error = portage_in(tmp_path)._explained(output.failure(fetching, tmp_path), output)
     assert (error.reason, error.detail.strip()) == (Reason.DISK_FULL, "OSError: [Errno 28] No space left on device")
 
 

@@ -126,6 +126,8 @@ def test_a_signal_is_named() -> None:
 def test_a_full_disk_is_distinguished_from_other_failures(streamed: bool) -> None:
     options: dict[str, Any] = {"on_line": lambda line: None} if streamed else {}
     assert failure("sh", "-c", "cat /etc/passwd > /dev/full", **options).reason is Reason.DISK_FULL
+    xorriso = "xorriso : FAILURE : Image size 59033s exceeds free space on media 29176s"
+    assert failure("sh", "-c", f"echo '{xorriso}'; exit 32", **options).reason is Reason.DISK_FULL
 
 
 def test_a_program_that_is_not_there() -> None:

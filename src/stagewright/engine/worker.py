@@ -40,7 +40,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.release.size_limits import check_size
 from stagewright.root import files
 from stagewright.root.root import Root
-from stagewright.run import PATH, UMASK, exit_if_orphaned, interactive
+from stagewright.run import PATH, UMASK, exit_if_orphaned, interactive, says_no_room
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.meta import Meta
 from stagewright.store.place import is_full
@@ -228,7 +228,7 @@ def _result(work: Work[Any]) -> Root:
 def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
     """Return an exception as an error of Stagewright. A full disk is the reason of any error that it caused."""
     if is_full(folder) and getattr(problem, "reason", None) is not Reason.DISK_FULL:
-        return disk_full(str(folder), detail=str(problem))  # commands report it in many ways
+        return disk_full(str(folder), detail=_cause(problem))  # commands report it in many ways
     if isinstance(problem, StagewrightError):
         return problem
     if error := disk_error(problem) or _not_permitted(problem):
@@ -238,6 +238,14 @@ def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
         return StagewrightError(Reason.BUILD_FAILED, message, hint="remove them, or copy less")
     text = "".join(traceback.format_exception(problem))
     return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
+
+
+def _cause(problem: BaseException) -> str:
+    """Return what an error says about a full disk, without the output and the hint that lead elsewhere."""
+    if not isinstance(problem, StagewrightError):
+        return str(problem)
+    said = [line.strip() for line in problem.detail.splitlines() if says_no_room(line)]
+    return "\n".join(dict.fromkeys([problem.message, *said]))
 
 
 def _not_permitted(problem: BaseException) -> StagewrightError | None:

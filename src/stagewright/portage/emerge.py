@@ -23,7 +23,7 @@ from stagewright.portage.scripts import QUIET, ask_script, last_line
 from stagewright.portage.unowned import regular_files, unowned_error, unowned_files, unowned_notice
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.run import NO_ROOM
+from stagewright.run import says_no_room
 
 PORTAGE_UID = 250
 
@@ -302,11 +302,11 @@ class Portage:
 
     def _explained(self, error: StagewrightError, output: EmergeOutput) -> StagewrightError:
         """Return the error with the build log of the package that failed, if there is one, or with ``DISK_FULL``."""
-        if error.reason is not Reason.PACKAGE_FAILED:
+        if error.reason not in (Reason.PACKAGE_FAILED, Reason.FETCH_FAILED):
             return error
-        detail = self._excerpt(output.failed[0]) if output.failed else ""
-        detail = detail or error.detail
-        if full := [line for line in detail.splitlines() if NO_ROOM in line]:
+        failed = output.failed if error.reason is Reason.PACKAGE_FAILED else None
+        detail = (self._excerpt(failed[0]) if failed else "") or error.detail
+        if full := [line for line in detail.splitlines() if says_no_room(line)]:
             return StagewrightError(Reason.DISK_FULL, error.message, detail="\n".join(dict.fromkeys(full)), hint=_FREE)
         return StagewrightError(error.reason, error.message, detail=detail, hint=error.hint)
 

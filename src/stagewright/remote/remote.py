@@ -31,7 +31,7 @@ from stagewright.remote.web_place import WebPlace
 T = TypeVar("T")
 
 LEASE = 6 * 3600.0
-"""Seconds for which a lease counts. A running program renews it."""
+"""Seconds for which a lease counts. Later, gc may remove a result that a run has not taken; the run then makes it."""
 
 USED_AFTER = 3600.0
 """Seconds after which a new use of a result is noted again."""

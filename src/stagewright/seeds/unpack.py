@@ -18,7 +18,7 @@ from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root.sandbox import host_program, unpacker
-from stagewright.run import KILLED, NO_ROOM, PIPE, failure, paste, pipeline, spawn, widen
+from stagewright.run import KILLED, PIPE, failure, paste, pipeline, says_no_room, spawn, widen
 from stagewright.seeds.tarscan import Bounds, TarScan, absolute
 
 COMPRESSORS = {
@@ -151,7 +151,7 @@ def _tar(bounds: Bounds) -> Sequence[str]:
 def _judge(name: str, code: int, said: str, damage: StagewrightError | None) -> None:
     """Raise an error if tar or the decompressor failed."""
     shown = "\n".join(said.splitlines()[:8])
-    if NO_ROOM in said:
+    if says_no_room(said):
         raise StagewrightError(Reason.DISK_FULL, f"{name}: no space left on the disk", detail=shown)
     if _UNSAFE.search(said):
         raise StagewrightError(

@@ -78,10 +78,10 @@ def test_a_changed_image_is_reported_on_the_console(site: NetSite, tmp_path: Pat
 def test_a_machine_with_too_little_memory_stops_with_a_sentence(site: NetSite, tmp_path: Path) -> None:
     """Its memory suffices to unpack the initramfs, but not to copy the image as well. Nothing is downloaded."""
     script = BootScript(expect=(r"stagewright: not enough memory: [^\r\n]*",), seconds=600)
-    Trial(site.set, Method.HTTP, Change.NONE, memory=168).run(tmp_path, script=script)
+    Trial(site.set, Method.HTTP, Change.NONE, memory=176).run(tmp_path, script=script)
     console = (tmp_path / "machine/console.log").read_text(encoding="utf-8", errors="replace")
     assert re.search(
-        r"this machine has 168 MiB and needs (208|224|240) MiB for the method http, which copies the image", console
+        r"this machine has 176 MiB and needs (208|224|240) MiB for the method http, which copies the image", console
     )
     assert "fetching http" not in console
 

@@ -17,6 +17,26 @@ from stagewright.publish.folder import CHUNK, read_digests
 from stagewright.publish.target import TargetOptions, missing_package, not_found
 
 
+def open_service(url: str, endpoint: str | None = None, extra: str = "publish") -> tuple[Any, str]:
+    """Return the file system of fsspec for an address, and the folder in it.
+
+    ``endpoint`` is the address of the service, for S3 elsewhere than at Amazon. Raises: USAGE for an unknown address,
+    MISSING_TOOL if a package is missing, which comes with an ``extra``.
+    """
+    try:
+        import fsspec  # noqa: PLC0415  optional
+    except ImportError as error:
+        raise missing_package("fsspec", extra) from error
+    more = {"client_kwargs": {"endpoint_url": endpoint}} if endpoint else {}
+    try:
+        system, prefix = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **more)
+    except ImportError as error:
+        raise missing_package(str(error), extra) from error
+    except ValueError as error:
+        raise StagewrightError(Reason.USAGE, f"{without_password(url)}: {error}") from error
+    return system, str(prefix).rstrip("/")
+
+
 @dataclass(frozen=True)
 class ObjectTarget:
     """A prefix of a bucket. Keys for the service come from its usual variables and files."""
@@ -30,18 +50,7 @@ class ObjectTarget:
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> ObjectTarget:
         """Open the service of an address, such as ``s3://bucket/folder``. Raises: USAGE for an unknown one."""
-        try:
-            import fsspec  # noqa: PLC0415  optional
-        except ImportError as error:
-            raise missing_package("fsspec") from error
-        more = {"client_kwargs": {"endpoint_url": options.endpoint}} if options.endpoint else {}
-        try:
-            system, prefix = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **more)
-        except ImportError as error:
-            raise missing_package(str(error)) from error
-        except ValueError as error:
-            raise StagewrightError(Reason.USAGE, f"{without_password(url)}: {error}") from error
-        return cls(url, system, str(prefix).rstrip("/"))
+        return cls(url, *open_service(url, options.endpoint))
 
     @property
     def name(self) -> str:

@@ -76,7 +76,7 @@ def not_found(path: str, name: str) -> StagewrightError:
     return StagewrightError(Reason.NOT_FOUND, f"{path}: not found ({name})")
 
 
-def missing_package(package: str) -> StagewrightError:
-    """Return the error for a Python package that only some targets need."""
+def missing_package(package: str, extra: str = "publish") -> StagewrightError:
+    """Return the error for a Python package that comes with an extra of Stagewright."""
     what = f"{package}: the Python package is not installed"
-    return StagewrightError(Reason.MISSING_TOOL, what, hint="pip install 'stagewright[publish]'")
+    return StagewrightError(Reason.MISSING_TOOL, what, hint=f"pip install 'stagewright[{extra}]'")

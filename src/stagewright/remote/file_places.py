@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.web import without_password
+from stagewright.publish.objects import open_service
 from stagewright.publish.ssh import SftpTarget, SshHost
 from stagewright.publish.target import TargetOptions
 from stagewright.remote.place import CHUNK, Blob, Found, blob_path, missing
@@ -21,6 +21,9 @@ from stagewright.trees import files_below
 
 HIDDEN = "."
 """First character of the names of unfinished uploads."""
+
+EXTRA = "remotes"
+"""The extra of Stagewright with the packages that remotes need."""
 
 
 @dataclass(frozen=True)
@@ -209,18 +212,7 @@ class FsspecPlace:
     @classmethod
     def open(cls, url: str, endpoint: str | None = None) -> FsspecPlace:
         """Open the service of an address. Raises: USAGE for an unknown one, MISSING_TOOL if a package is missing."""
-        try:
-            import fsspec  # noqa: PLC0415  optional
-        except ImportError as error:
-            raise missing_package("fsspec") from error
-        more = {"client_kwargs": {"endpoint_url": endpoint}} if endpoint else {}
-        try:
-            system, prefix = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **more)
-        except ImportError as error:
-            raise missing_package(str(error)) from error
-        except ValueError as error:
-            raise StagewrightError(Reason.USAGE, f"{without_password(url)}: {error}") from error
-        return cls(url, system, str(prefix).rstrip("/"))
+        return cls(url, *open_service(url, endpoint, EXTRA))
 
     @property
     def name(self) -> str:
@@ -306,12 +298,6 @@ def _time_of(info: Mapping[str, Any]) -> float:
     if hasattr(when, "timestamp"):
         return float(when.timestamp())
     return float(when) if isinstance(when, (int, float)) else 0.0
-
-
-def missing_package(package: str) -> StagewrightError:
-    """Return the error for a Python package that remotes need."""
-    what = f"{package}: the Python package is not installed"
-    return StagewrightError(Reason.MISSING_TOOL, what, hint="pip install 'stagewright[remotes]'")
 
 
 def sftp_place(url: str, ssh_config: Path | None) -> SftpPlace:

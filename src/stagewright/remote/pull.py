@@ -30,7 +30,8 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeProgress
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Yields
-from stagewright.remote.file_places import missing_package
+from stagewright.publish.target import missing_package
+from stagewright.remote.file_places import EXTRA
 from stagewright.remote.helper import restoring
 from stagewright.remote.place import Blob, blob_path, read_blob, read_exactly
 from stagewright.remote.push import LIST_LIMIT
@@ -280,7 +281,7 @@ def decompressor() -> Any:
     try:
         import zstandard  # noqa: PLC0415  optional
     except ImportError as error:
-        raise missing_package("zstandard") from error
+        raise missing_package("zstandard", EXTRA) from error
     context = zstandard.ZstdDecompressor()
 
     def decompress(frame: bytes, size: int) -> bytes:

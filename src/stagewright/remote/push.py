@@ -21,9 +21,10 @@ from typing import IO, Any
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeProgress
 from stagewright.graph.node import Yields
+from stagewright.publish.target import missing_package
 from stagewright.remote.bodies import ranges
 from stagewright.remote.chunks import Chunk, chunks_of
-from stagewright.remote.file_places import missing_package
+from stagewright.remote.file_places import EXTRA
 from stagewright.remote.helper import sending
 from stagewright.remote.place import Blob, blob_path, read_blob, read_document
 from stagewright.remote.remote import RemoteStore
@@ -234,7 +235,7 @@ def compressor() -> Any:
     try:
         import zstandard  # noqa: PLC0415  optional
     except ImportError as error:
-        raise missing_package("zstandard") from error
+        raise missing_package("zstandard", EXTRA) from error
     threads = threading.local()
 
     def compress(data: bytes) -> bytes:

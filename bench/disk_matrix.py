@@ -54,7 +54,7 @@ class Trial:
             Step(run="echo id=$(cat /etc/machine-id)", expect=_ID),
             Step(run=f"grep ' {self.grows} ' /proc/mounts", expect=self.file_system),
             Step(
-                run=f"set -- $(df -k {self.grows} | tail -1); test $2 -gt 1000000 && echo size=$2",
+                run=f"set -- $(df -kP {self.grows} | tail -1); test $2 -gt 1000000 && echo size=$2",
                 expect="size=[0-9]{7}",
             ),
         )

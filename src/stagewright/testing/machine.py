@@ -45,8 +45,8 @@ _DOWN, _ENTER = "\x1b[B", "\r"
 
 _ATTEMPTS = 10
 
-_SECOND_RESET = 5.0
-"""Seconds for the second reset of SeaBIOS: after a reset by the keyboard controller, it asks for a harder one."""
+_MOST_RESETS, _UNTIL_RESET = 5, 5.0
+"""SeaBIOS may reset the machine again before it does anything: how often, and within how many seconds each time."""
 
 
 class Machine(GuestWithScreen):
@@ -199,8 +199,9 @@ class Machine(GuestWithScreen):
                 raise self.console.error("the machine ended", "its reboot") from error
             if not done:
                 raise self.console.error("timed out", "the reboot")
-            if self._setup.spec.firmware == "bios":  # it may reset the machine once more, before it does anything
-                control.wait_for_event("RESET", _SECOND_RESET)
+            for _ in range(_MOST_RESETS if self._setup.spec.firmware == "bios" else 0):
+                if not control.wait_for_event("RESET", _UNTIL_RESET):
+                    break
             control.execute("set-action", reboot="shutdown")
             self.console.skip()
             self._has_shell, self._ssh = False, []

@@ -26,8 +26,8 @@ class MachineSetup:
     """A machine to start: its specification, and how it runs on this computer.
 
     The default ``firmware`` of a machine with UEFI is the first match. ``entry`` is the line of the boot menu to start;
-    1 is the first line, which starts by default. ``lan`` is a network that it shares with other machines. ``access`` is
-    its SSH access, once it is prepared.
+    1 is the first line, which starts by default. ``lan`` is a network that it shares with other machines. ``key_by`` is
+    how its guest gets the key for SSH, and ``access`` its SSH access, once it is prepared.
     """
 
     spec: MachineSpec
@@ -36,6 +36,7 @@ class MachineSetup:
     qemu: str = ""
     entry: int = 1
     lan: Lan | None = None
+    key_by: KeyBy = KeyBy.CREDENTIAL
     access: Access | None = None
 
     def from_disk(self) -> MachineSetup:
@@ -56,7 +57,7 @@ class MachineSetup:
         spec, access = replace(self.spec, keep_writes=True, empty_disks=disks.made(empty, folder)), None
         if spec.network == "user" and shutil.which("ssh-keygen", path=run.PATH):
             access = new_access(folder, by_vsock=False)
-            spec = with_access(spec, access, KeyBy.CREDENTIAL)
+            spec = with_access(spec, access, self.key_by)
         if spec.disk:
             spec = replace(spec, disk=disks.layer(spec.disk, folder))
         if spec.usb:

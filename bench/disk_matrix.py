@@ -59,7 +59,7 @@ _VAULT_LAYOUT = {
     "10-esp.conf": "Type=esp\nFormat=vfat\nSizeMinBytes=128M\nSizeMaxBytes=128M",
     "20-root.conf": "Type=root\nFormat=ext4\nCopyFiles=/:/\nEncrypt=key-file\nGrowFileSystem=yes",
 }
-"""An encrypted disk. It is no stage of the example, since its passphrase is a file outside of the project."""
+"""An encrypted disk. The example does not have it: its passphrase is in a file outside of the project."""
 
 Way = Literal["console", "passphrase", "cloud-init"]
 """How root logs in: on the console, also after the passphrase of the root was typed, or with a key of cloud-init."""

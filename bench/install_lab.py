@@ -73,11 +73,12 @@ class Media:
 
 @dataclass(frozen=True)
 class Lab:
-    """The media, and an empty folder for the row ``name``."""
+    """The media, an empty folder for the row ``name``, and the store for what a row builds (None for the default)."""
 
     media: Media
     folder: Path
     name: str
+    store: Path | None = None
 
     @contextlib.contextmanager
     def machine(

@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import install_disks, install_rows
+import pexpect
+
+from bench import install_disks, install_page, install_rows
 from bench.install_lab import Lab, Media
 from bench.install_media import write_small
 from bench.matrix import ROOT
@@ -73,6 +75,11 @@ ROWS: Mapping[str, Row] = {
     "guided": Row("guided, on the console", "wrong replies are asked for again", install_rows.guided),
     "stick": Row("unattended, by a stick, `layout = xfs`", "no person; restarted at the end", install_rows.by_stick),
     "btrfs": Row("`layout = btrfs`", "as with ext4", install_rows.on_btrfs),
+    "page": Row(
+        "the commands of this page",
+        "build the CD, install in a virtual machine, and start its disk, typed into a shell",
+        install_page.type_page,
+    ),
 }
 """Rows by name."""
 
@@ -92,7 +99,7 @@ def main() -> int:
         out = options.built or build(Path(name) / "project", options.store)
         media = Media.of(out.resolve(), Path(name) / "medium")
         for one in options.only or ROWS:
-            cells, passed = run(one, media, Path(name) / one)
+            cells, passed = run(one, media, Path(name) / one, options.store)
             failed = failed or not passed
             print(line(cells), end="", flush=True)
             write(options.page, "install-matrix", COLUMNS, [cells], part_of=1)
@@ -109,7 +116,7 @@ def build(project: Path, store: Path) -> Path:
     return project / "out"
 
 
-def run(name: str, media: Media, folder: Path) -> tuple[list[str], bool]:
+def run(name: str, media: Media, folder: Path, store: Path | None = None) -> tuple[list[str], bool]:
     """Run a row, and again after a panic that the emulator caused. Return its cells, and True if it passed."""
     row = ROWS[name]
     for attempt in (1, 2):
@@ -117,8 +124,8 @@ def run(name: str, media: Media, folder: Path) -> tuple[list[str], bool]:
         folder.mkdir()
         begin = time.monotonic()
         try:
-            row.run(Lab(media, folder, name))
-        except (StagewrightError, AssertionError, subprocess.SubprocessError) as error:
+            row.run(Lab(media, folder, name, store))
+        except (StagewrightError, AssertionError, subprocess.SubprocessError, pexpect.ExceptionPexpect) as error:
             print(f"{name}: {error}\n{getattr(error, 'detail', '')}", file=sys.stderr, flush=True)
             if attempt == 1 and _has_panic(folder):
                 continue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import install_disks
+from bench import install_disks, install_page
 from bench.install_lab import COMMANDS, answers, written
 from bench.install_matrix import BUILT, PAGE, ROWS
 from bench.install_media import MASKED, write_small
@@ -31,6 +31,12 @@ def test_the_small_variant_of_the_cd_can_be_planned(tmp_path: Path) -> None:
 def test_rows_type_the_commands_of_the_page() -> None:
     typed = re.findall(r"^    # (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(typed) == set(COMMANDS)
+
+
+def test_a_row_types_the_commands_for_a_computer() -> None:
+    *builds, install, start = install_page.commands_of(PAGE.read_text(encoding="utf-8"))
+    assert [words.split()[0] for words in builds] == ["cd", "stagewright"]
+    assert install.startswith("stagewright boot iso ") and start == f"{install} --from-disk"
 
 
 def test_each_row_has_its_own_name_in_the_table() -> None:

@@ -83,12 +83,16 @@ run() {
 explain_failure() {
 	target_is_there
 	last=$(tail -n 3 "$work/output" | tr '\n' ' ')
-	case $last in
-	*"No space left"*)
-		fail TARGET_FULL "$2: the target is full ($last)" \
-			"use a larger disk, or a layout with a larger root; then --resume, or --undo to clear the disk" ;;
-	*) fail COMMAND_FAILED "$2: failed with exit code $1 ($last)" "details: /run/stagewright-install.log; then --resume or --undo" ;;
-	esac
+	! target_is_full || fail TARGET_FULL "$2: the target is full ($last)" \
+		"use a larger disk, or a layout with a larger root; then --resume, or --undo to clear the disk"
+	fail COMMAND_FAILED "$2: failed with exit code $1 ($last)" "details: /run/stagewright-install.log; then --resume or --undo"
+}
+
+# True if the last command said so, or if a mounted file system of the target has no room: tar says something else about
+# a block that was written in part.
+target_is_full() {
+	grep -q "No space left" "$work/output" ||
+		df -Pk 2> /dev/null | awk -v target="$work/target" 'index($6, target) == 1 && $4 < 64 { found = 1 } END { exit !found }'
 }
 
 # at_end COMMAND...: run a command when the program ends, also after an error or a signal.

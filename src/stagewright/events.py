@@ -110,6 +110,14 @@ class NodeStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NodeMoved(Event):
+    """Another machine of a farm builds the node from now on, from its beginning: the one before was lost or refused."""
+
+    node: str
+    machine: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class NodeWaiting(Event):
     """Another run is building this node. This run waits for the result and continues with other nodes."""
 

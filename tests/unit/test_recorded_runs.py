@@ -16,10 +16,12 @@ from stagewright.cli.main import run as command
 from stagewright.engine.event_log import Record
 from stagewright.engine.recorded_runs import RecordedRun, find_run, read_run, recorded_runs
 from stagewright.engine.run_estimates import remaining_seconds, unsteady_tests, usual_seconds
+from stagewright.engine.run_state import running_data
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import (
     Event,
     NodeFinished,
+    NodeMoved,
     NodeNotice,
     NodePhase,
     NodeProgress,
@@ -105,6 +107,15 @@ def test_a_run_is_read_from_its_events(recorded: Recorder) -> None:
     assert (run.nodes["b"].seconds, run.nodes["b"].size, run.nodes["b"].step) == (10.0, 2048, None)
     assert run.nodes["test:c"].error
     assert (run.count(Status.BUILT), run.count(Status.FAILED)) == (3, 1)
+
+
+def test_the_machine_that_builds_a_node_is_known(recorded: Recorder) -> None:
+    begin = next(events())
+    first = NodeStarted(time=1001, node="a", kind="file", key="k", log="", machine="build1")
+    assert recorded(begin, first).nodes["a"].machine == "build1"
+    run = recorded(begin, first, NodeMoved(node="a", machine="build2"))
+    assert (run.nodes["a"].machine, run.nodes["a"].started, run.nodes["b"].machine) == ("build2", 1001, "")
+    assert running_data(run, {}, 1002.0)["running"][0]["machine"] == "build2"
 
 
 def test_a_file_that_a_kill_cut_off_is_read(recorded: Recorder, store: Store) -> None:

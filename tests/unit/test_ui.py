@@ -24,6 +24,7 @@ from stagewright.events import (
     FilesRead,
     ListenerDropped,
     NodeFinished,
+    NodeMoved,
     NodeNotice,
     NodePhase,
     NodeProgress,
@@ -45,6 +46,7 @@ from stagewright.ui.text import duration, error_text, size
 LINES: list[tuple[Event, list[str]]] = [
     (RunStarted(run="r", project="demo", nodes=["a", "b"], cached=3), ["demo", "2", "3"]),
     (NodeStarted(node="a", kind="tarball", key="k", log="l"), ["a", "tarball"]),
+    (NodeMoved(node="a", machine="build\x1b2"), ["a", "on build\\x1b2"]),
     (NodeWaiting(node="a"), ["a"]),
     (NodePhase(node="a", phase="fetch"), ["a", "fetch"]),
     (NodeProgress(node="a", done=2, total=5, name="x/y-1"), ["a", "2", "5", "x/y-1"]),

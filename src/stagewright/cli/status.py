@@ -64,7 +64,8 @@ def _lines(run: RecordedRun, usual: Mapping[str, float], now: float) -> Iterator
         phase = node.phases[-1][1] if node.phases else "start"
         step = f" {node.step[0]} of {node.step[1]}: {node.step[2]}" if node.step else ""
         usually = f" (usually {duration(usual[node.node])})" if node.node in usual else ""
-        yield printable(f"  {node.node}: {phase}{step}, for {duration(took)}{usually}")
+        where = f" on {node.machine}" if node.machine else ""
+        yield printable(f"  {node.node}{where}: {phase}{step}, for {duration(took)}{usually}")
     if waiting := next_nodes(run):
         yield printable(f"  next: {', '.join(waiting[:5])}" + (f" and {len(waiting) - 5} more" * (len(waiting) > 5)))
 

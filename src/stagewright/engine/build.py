@@ -133,32 +133,41 @@ def _launcher(workspace: Workspace, plan: Plan) -> Iterator[StartBuild]:
         yield functools.partial(Worker.start, server=server)
 
 
+_WITH_ROOT = (
+    Reason.PACKAGE_FAILED,
+    Reason.COMMAND_FAILED,
+    Reason.BUILD_FAILED,
+    Reason.DEPENDENCIES,
+    Reason.LIMIT,
+)
+"""Reasons of failures that a look at the root can explain."""
+
+
 def failures(plan: Plan, store: Store, outcome: Outcome) -> dict[str, StagewrightError]:
     """Return the errors of failed nodes, each with its place in the project and how to see more."""
     found = {}
     for name, error in outcome.errors.items():
         step = plan.steps[name]
-        folder = store.failed(plan.project.records, name) / TEST_ARTIFACTS
+        root = store.failed(plan.project.records, name)
+        files = root / TEST_ARTIFACTS
         if error.reason is Reason.CONSOLE_ERRORS:
-            folder = store.tree(step.node.yields, step.key.digest)
-        found[name] = _with_hint(plan.project, step.node, error, folder)
+            files = store.tree(step.node.yields, step.key.digest)
+        found[name] = _with_hint(plan.project, step.node, error, root, files)
     return found
 
 
-def _with_hint(project: Project, node: Node, error: StagewrightError, folder: Path) -> StagewrightError:
-    """Return an error with its place, and with where to look. ``folder`` has the files of a test."""
+def _with_hint(project: Project, node: Node, error: StagewrightError, root: Path, files: Path) -> StagewrightError:
+    """Return an error with its place, and with where to look.
+
+    ``root`` is where the root of a failed build is kept, and ``files`` has the files of a test. A build on another
+    machine of a farm has neither of them here.
+    """
     name = node.id.rpartition(":")[2]
     more = f"{project.hint('log', name)} shows the whole log"
-    if error.reason in (
-        Reason.PACKAGE_FAILED,
-        Reason.COMMAND_FAILED,
-        Reason.BUILD_FAILED,
-        Reason.DEPENDENCIES,
-        Reason.LIMIT,
-    ):
+    if error.reason in _WITH_ROOT and root.exists():
         more += f", {project.hint('shell', name)} enters the root as the build left it"
-    if error.reason in (Reason.BOOT_FAILED, Reason.CONSOLE_ERRORS):
-        more = _files_of(project, folder, name)
+    if error.reason in (Reason.BOOT_FAILED, Reason.CONSOLE_ERRORS) and files.exists():
+        more = _files_of(project, files, name)
     return StagewrightError(
         error.reason,
         f"{node.id}: {error.message}",

@@ -13,6 +13,7 @@ from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.events import (
     Event,
     NodeFinished,
+    NodeMoved,
     NodeNotice,
     NodePhase,
     NodeProgress,
@@ -29,7 +30,8 @@ class NodeRun:
     """A node in a run. Times are seconds since the epoch; ``phases`` are the begins of its phases.
 
     ``status`` is None while the node is built or waits. ``error`` is :meth:`StagewrightError.to_dict`. ``log`` is the
-    file with the output of its commands. ``step`` is the newest progress: done, total and name.
+    file with the output of its commands. ``step`` is the newest progress: done, total and name. ``machine`` is the
+    machine of a farm that builds or built it; empty for the machine of the run.
     """
 
     node: str
@@ -45,6 +47,7 @@ class NodeRun:
     notices: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     waits: bool = False
+    machine: str = ""
 
     @property
     def seconds(self) -> float:
@@ -148,13 +151,10 @@ def _add(run: RecordedRun, event: Event) -> None:
         return
     match event:
         case NodeStarted():
-            node.kind, node.key, node.log, node.started, node.waits = (
-                event.kind,
-                event.key,
-                event.log,
-                event.time,
-                False,
-            )
+            node.kind, node.key, node.log, node.machine = event.kind, event.key, event.log, event.machine
+            node.started, node.waits = event.time, False
+        case NodeMoved():
+            node.machine = event.machine
         case NodeWaiting():
             node.waits = True
         case NodePhase():

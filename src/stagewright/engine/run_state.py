@@ -46,6 +46,7 @@ def running_data(run: RecordedRun, usual: Mapping[str, float], now: float) -> di
                 "step": node.step,
                 "usual": usual.get(node.node),
                 "waits": node.waits,
+                "machine": node.machine or None,
             }
             for node in active_nodes(run)
         ],

@@ -19,6 +19,7 @@ from rich.text import Text
 from stagewright.events import (
     Event,
     NodeFinished,
+    NodeMoved,
     NodePhase,
     NodeProgress,
     NodeStarted,
@@ -46,6 +47,7 @@ _TAIL = 4096
 @dataclass
 class _Row:
     log: str = ""
+    machine: str = ""
     started: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
     phase: str = "start"
@@ -103,8 +105,11 @@ class LiveTerminal:
             case RunStarted():  # what ended before was looked up for the lock
                 self._all, self._finished, self._failed = len(event.nodes), 0, 0
             case NodeStarted():
-                self._rows[event.node] = _Row(event.log)
+                self._rows[event.node] = _Row(event.log, event.machine)
                 self._waiting.discard(event.node)
+            case NodeMoved() if event.node in self._rows:
+                row = self._rows[event.node]
+                row.machine, row.phase, row.done, row.total = event.machine, "start", 0, 0
             case NodePhase() if event.node in self._rows:
                 row = self._rows[event.node]
                 row.phase, row.done, row.total, row.name = event.phase, 0, 0, ""
@@ -143,6 +148,10 @@ class LiveTerminal:
         words += [f"{len(self._waiting)} waiting for another run"] if self._waiting else []
         return ", ".join([*words, duration(time.monotonic() - self._began)])
 
+    def _on_machines(self) -> bool:
+        """Return True if machines of a farm build nodes now."""
+        return any(row.machine for row in self._rows.values())
+
     def _draw(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for node, row in self._rows.items():
@@ -151,7 +160,8 @@ class LiveTerminal:
             elapsed = duration(time.monotonic() - row.started)
             phase, step = Text(printable(row.phase)), Text(printable(progress), style="cyan")
             name = Text(middle(node, max(8, self._console.width // 3)), style="bold")
-            table.add_row(name, phase, bar, step, Text(elapsed, style="dim"))
+            where = [Text(printable(row.machine), style="dim")] if self._on_machines() else []
+            table.add_row(name, *where, phase, bar, step, Text(elapsed, style="dim"))
         if not self._all:
             return table
         whole = Table.grid()

@@ -11,6 +11,7 @@ from stagewright.events import (
     FileServed,
     FilesRead,
     NodeFinished,
+    NodeMoved,
     NodeNotice,
     NodePhase,
     NodeProgress,
@@ -50,8 +51,8 @@ def _describe(event: Event) -> str:
             return f"{event.project}: {len(event.nodes)} to build, {event.cached} cached" if event.nodes else ""
         case FilesRead():
             return f"reading {shown(event.folder)}: {event.done} files"
-        case NodeStarted():
-            return f"{event.node}: started ({event.kind})" + (f" on {event.machine}" if event.machine else "")
+        case NodeStarted() | NodeMoved():
+            return started(event)
         case NodeWaiting():
             return f"{event.node}: another run is building it, waiting"
         case NodePhase():
@@ -66,6 +67,13 @@ def _describe(event: Event) -> str:
             return ""
         case _:
             return moved(event) if isinstance(event, ResultMoved) else served(event)
+
+
+def started(event: NodeStarted | NodeMoved) -> str:
+    """Return the line for the start of a node, with the machine of a farm that builds it."""
+    if isinstance(event, NodeMoved):
+        return f"{event.node}: started again on {event.machine}"
+    return f"{event.node}: started ({event.kind})" + (f" on {event.machine}" if event.machine else "")
 
 
 def moved(event: ResultMoved) -> str:

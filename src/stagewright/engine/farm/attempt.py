@@ -19,7 +19,7 @@ from stagewright.engine.farm.placing import Site
 from stagewright.engine.farm.wire import BEGUN, EVENT, LOG, BuildReply, Message
 from stagewright.engine.job import Job
 from stagewright.errors import NEXT_HINT, Reason, StagewrightError
-from stagewright.events import Event, NodeFinished, NodeNotice, NodePhase, Status
+from stagewright.events import Event, NodeFinished, NodeMoved, NodeNotice, NodePhase, Status
 
 DEATHS = 3
 """Machines that are lost while they build a node before the node is given up."""
@@ -258,6 +258,8 @@ class FarmAttempt:
                 self.say(NodePhase(node=self.job.node.id, phase="wait"))
                 waits = True
             self._killed.wait(0.3)
+        if not self._killed.is_set():
+            self.say(NodeMoved(node=self.job.node.id, machine=self.site.machine.name))
 
     def _accepted(self, reply: BuildReply) -> NodeFinished:
         assert reply.finished

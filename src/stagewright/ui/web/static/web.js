@@ -23,7 +23,7 @@ let log = null;
 
 function nodeLine(run, node, now) {
   const item = make("li");
-  item.append(make("strong", node.node), " ");
+  item.append(make("strong", node.node), node.machine ? ` on ${node.machine} ` : " ");
   if (node.waits) { item.append("another run is building it"); return item; }
   const step = node.step ? `: ${node.step[0]} of ${node.step[1]}, ${node.step[2]}` : "";
   const usual = node.usual ? ` (usually ${duration(node.usual)})` : "";

@@ -25,7 +25,7 @@ from bench.install_media import write_small
 from bench.matrix import ROOT
 from bench.table import line, write
 from stagewright.errors import StagewrightError
-from stagewright.testing.boot import EMULATOR_PANIC
+from stagewright.testing.boot import has_emulator_panic
 
 PAGE = ROOT / "docs" / "install.md"
 COLUMNS = ("installation", "what the run shows", "result", "time")
@@ -127,16 +127,11 @@ def run(name: str, media: Media, folder: Path, store: Path | None = None) -> tup
             row.run(Lab(media, folder, name, store))
         except (StagewrightError, AssertionError, subprocess.SubprocessError, pexpect.ExceptionPexpect) as error:
             print(f"{name}: {error}\n{getattr(error, 'detail', '')}", file=sys.stderr, flush=True)
-            if attempt == 1 and _has_panic(folder):
+            if attempt == 1 and has_emulator_panic(folder / "console.log"):
                 continue
             return [row.way, row.shows, "FAILED", f"{time.monotonic() - begin:.0f} s"], False
         return [row.way, row.shows, "passed", f"{time.monotonic() - begin:.0f} s"], True
     raise AssertionError("not reached")
-
-
-def _has_panic(folder: Path) -> bool:
-    log = folder / "console.log"
-    return log.exists() and EMULATOR_PANIC.encode() in log.read_bytes()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from stagewright.vm.machine import Machine, is_png
 from stagewright.vm.machine_spec import MachineSpec
 
 PANIC = ["[ 0.05] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug\r\n", "stay"]
+OOPS = ["[ 104.9] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\r\n[ 104.9] Kernel panic - not syncing: Fatal\r\n", "stay"]
 
 
 @pytest.mark.parametrize("said", ["BdsDxe: starting Boot0001", "GNU GRUB  version 2.06", "ISOLINUX 6.04"])
@@ -85,10 +86,11 @@ def test_poweroff_without_a_shell_presses_the_power_button(stage: Path) -> None:
 
 
 @pytest.mark.slow
-def test_emulator_panic_is_tried_once_more(stage: Path) -> None:
-    report = play(stage, BootScript(expect=("up",), seconds=60), PANIC, ["up\r\n", "stay"])
+@pytest.mark.parametrize(("panic", "words"), [(PANIC, "IO-APIC"), (OOPS, "int3")])
+def test_emulator_panic_is_tried_once_more(stage: Path, panic: list[str], words: str) -> None:
+    report = play(stage, BootScript(expect=("up",), seconds=60), panic, ["up\r\n", "stay"])
     assert report.attempts == 2
-    assert "IO-APIC" in (stage / "out/console-1.log").read_text(encoding="utf-8")
+    assert words in (stage / "out/console-1.log").read_text(encoding="utf-8")
     assert (stage / "out/console.log").read_bytes() == b"up\r\n"
 
 

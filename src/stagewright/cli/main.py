@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
@@ -157,8 +156,7 @@ def _run(arguments: list[str] | None) -> int:
     try:
         result: Any = group.main(arguments, prog_name="stagewright", standalone_mode=False)
     except click.ClickException as error:
-        with contextlib.suppress(OSError):
-            error.show()
+        _show_usage_error(error)
         return Exit.INVALID
     except (click.Abort, KeyboardInterrupt):
         note("stopped")
@@ -173,6 +171,16 @@ def _run(arguments: list[str] | None) -> int:
     except Exception as error:  # noqa: BLE001  shown in full
         return _failed(error)
     return int(result) if isinstance(result, int) else Exit.OK
+
+
+def _show_usage_error(error: click.ClickException) -> None:
+    """Write an error of the command line to standard error; for a group without a command, this is its help."""
+    from stagewright.cli.usage import usage_error
+
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        note(error.format_message())
+    else:
+        show_error(usage_error(error))
 
 
 def _failed(error: Exception) -> Exit:

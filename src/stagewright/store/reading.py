@@ -26,6 +26,8 @@ class ReadOnlyStore(Store):
     def _open(self) -> None:
         try:
             found = (self.path / "format").read_text(encoding="utf-8").strip()
+        except NotADirectoryError:  # a file is in the way
+            raise
         except OSError:  # missing, or closed to this user: everything counts as missing
             return
         if found != FORMAT:

@@ -394,6 +394,11 @@ def says_no_room(text: str) -> bool:
     return any(message in text for message in _NO_ROOM)
 
 
+def full_disk_lines(text: str) -> list[str]:
+    """Return the lines of the output of a program that say that a disk is full, each once."""
+    return list(dict.fromkeys(line.strip() for line in text.splitlines() if says_no_room(line)))
+
+
 def failure(
     command: Command, why: int | str, output: str = "", *, cwd: Path | None = None, no_room: bool = False
 ) -> StagewrightError:

@@ -155,9 +155,7 @@ def _write_listing(image: Path, target: Path) -> None:
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as stream:
         stream.write(text.encode())
-    temporary = target.with_name(f".{target.name}.new")
-    temporary.write_bytes(packed.getvalue())
-    temporary.replace(target)
+    write_atomically(target, packed.getvalue())
 
 
 def _folder(tree: Path, target: Path) -> None:

@@ -40,10 +40,10 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.release.size_limits import check_size
 from stagewright.root import files
 from stagewright.root.root import Root
-from stagewright.run import PATH, UMASK, exit_if_orphaned, interactive, says_no_room
+from stagewright.run import PATH, UMASK, exit_if_orphaned, full_disk_lines, interactive
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.meta import Meta
-from stagewright.store.place import is_full
+from stagewright.store.place import disk_full, is_full
 from stagewright.trees import give, make_read_only, tree_size
 
 FETCHED = "fetched.json"
@@ -228,7 +228,7 @@ def _result(work: Work[Any]) -> Root:
 def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
     """Return an exception as an error of Stagewright. A full disk is the reason of any error that it caused."""
     if is_full(folder) and getattr(problem, "reason", None) is not Reason.DISK_FULL:
-        return disk_full(str(folder), detail=_cause(problem))  # commands report it in many ways
+        return disk_full(f"disk full: {folder}", _cause(problem))  # commands report it in many ways
     if isinstance(problem, StagewrightError):
         return problem
     if error := disk_error(problem) or _not_permitted(problem):
@@ -244,8 +244,7 @@ def _cause(problem: BaseException) -> str:
     """Return what an error says about a full disk, without the output and the hint that lead elsewhere."""
     if not isinstance(problem, StagewrightError):
         return str(problem)
-    said = [line.strip() for line in problem.detail.splitlines() if says_no_room(line)]
-    return "\n".join(dict.fromkeys([problem.message, *said]))
+    return "\n".join(dict.fromkeys([problem.message, *full_disk_lines(problem.detail)]))
 
 
 def _not_permitted(problem: BaseException) -> StagewrightError | None:
@@ -275,17 +274,11 @@ def disk_error(problem: BaseException) -> StagewrightError | None:
     number = problem.errno if isinstance(problem, OSError) else None
     where = str(getattr(problem, "filename", None) or "the store")
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return disk_full(where)
+        return disk_full(f"disk full: {where}")
     if number in (errno.EROFS, errno.EIO):
         what = f"{where}: cannot be used ({os.strerror(number)})"
         return StagewrightError(Reason.STORE_FAILED, what, hint="dmesg shows errors of the disk")
     return None
-
-
-def disk_full(where: str, detail: str = "") -> StagewrightError:
-    """Return the error for a full disk."""
-    hint = "stagewright gc removes results that no project needs"
-    return StagewrightError(Reason.DISK_FULL, f"disk full: {where}", detail=detail, hint=hint)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import IO, Self
 from stagewright.engine.again import BUILDS
 from stagewright.engine.job import Job
 from stagewright.engine.limits import Guard
-from stagewright.engine.worker import disk_full, isolated, worker_command
+from stagewright.engine.worker import isolated, worker_command
 from stagewright.engine.worker_server import ForkedProcess, Request, WorkerServer
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, Status
@@ -26,7 +26,7 @@ from stagewright.kinds.registry import by_kind
 from stagewright.root import cgroup
 from stagewright.root.emulation import of_the_computer
 from stagewright.run import PIPE, Process, describe, environment, network, spawn
-from stagewright.store.place import is_full
+from stagewright.store.place import disk_full, is_full
 
 _TAIL = 1 << 16
 """Bytes at the end of a log in which the last lines are."""
@@ -225,7 +225,7 @@ class Worker:
         if self.result and self.result.error:
             return StagewrightError.from_dict(self.result.error)
         if is_full(self.job.store):
-            return disk_full(str(self.job.store), detail=_tail(self.job.log))
+            return disk_full(f"disk full: {self.job.store}", _tail(self.job.log))
         return StagewrightError(
             Reason.BUILD_FAILED,
             f"worker for {self.job.node.id} exited unexpectedly ({describe(self.process.wait())})",

@@ -23,11 +23,11 @@ from stagewright.portage.scripts import QUIET, ask_script, last_line
 from stagewright.portage.unowned import regular_files, unowned_error, unowned_files, unowned_notice
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.run import says_no_room
+from stagewright.run import full_disk_lines
+from stagewright.store.place import disk_full
 
 PORTAGE_UID = 250
 
-_FREE = "stagewright gc removes results that no project needs"
 _LONGEST_LOG = 4 << 20
 """The part of a build log that is searched for the cause of a failure (bytes at its end)."""
 
@@ -306,8 +306,8 @@ class Portage:
             return error
         failed = output.failed if error.reason is Reason.PACKAGE_FAILED else None
         detail = (self._excerpt(failed[0]) if failed else "") or error.detail
-        if full := [line for line in detail.splitlines() if says_no_room(line)]:
-            return StagewrightError(Reason.DISK_FULL, error.message, detail="\n".join(dict.fromkeys(full)), hint=_FREE)
+        if full := full_disk_lines(detail):
+            return disk_full(error.message, "\n".join(full))
         return StagewrightError(error.reason, error.message, detail=detail, hint=error.hint)
 
     def _excerpt(self, package: str) -> str:

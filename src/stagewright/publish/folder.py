@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.publish.target import Target, not_found
+from stagewright.store.durable import write_atomically
 from stagewright.trees import files_below, remove_tree
 
 CHUNK = 1 << 20
@@ -67,11 +68,7 @@ class FolderTarget:
         """Write a file, and replace an older one at once."""
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{secrets.token_hex(8)}")
-        temporary.write_bytes(data)
-        temporary.chmod(0o644)
-        self._settle(temporary)
-        temporary.replace(target)
+        write_atomically(target, data)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a folder."""

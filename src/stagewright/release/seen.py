@@ -19,6 +19,7 @@ from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.release.pointer import Pointer
+from stagewright.store.durable import write_atomically
 from stagewright.store.links import locked
 
 
@@ -91,11 +92,9 @@ class SeenReleases:
                 return
             if is_new:
                 known[pointer.release] = seen_of(pointer)
-            temporary = self.file.with_name(f"{self.file.name}.new")
             releases = {name: asdict(one) for name, one in sorted(known.items())}
             data = {"releases": releases, "addresses": dict(sorted((addresses | own).items()))}
-            temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(self.file)
+            write_atomically(self.file, json.dumps(data, indent=1) + "\n")
 
     def _read(self) -> tuple[dict[str, Seen], dict[str, str]]:
         """Return the known versions by release, and the releases by address."""

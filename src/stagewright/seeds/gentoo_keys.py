@@ -20,6 +20,7 @@ from pathlib import Path
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.download import download
 from stagewright.fetch.openpgp import key_listing, keyring
+from stagewright.store.durable import write_atomically
 from stagewright.temporary import temporary_folder
 from stagewright.untrusted import number
 
@@ -200,7 +201,4 @@ def _missing(file: Path, wanted: Iterable[str]) -> list[str]:
 
 def _replace(target: Path, merged: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    temporary.write_bytes(merged.read_bytes())
-    temporary.chmod(0o644)  # commands of builds read it
-    temporary.rename(target)
+    write_atomically(target, merged.read_bytes())  # readable by commands of builds

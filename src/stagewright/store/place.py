@@ -18,6 +18,12 @@ def is_full(path: Path) -> bool:
     return shutil.disk_usage(path).free < FULL
 
 
+def disk_full(message: str, detail: str = "") -> StagewrightError:
+    """Return the error for a build that found no free space."""
+    hint = "stagewright gc removes results that no project needs"
+    return StagewrightError(Reason.DISK_FULL, message, detail=detail, hint=hint)
+
+
 def cannot_open(error: OSError, store: Path) -> StagewrightError | None:
     """Return the error for a store whose disk is full, or whose path has a file in the way; None for others."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from stagewright.release.pointer import pointer_name
 from stagewright.release.release_files import open_files, read_small
 from stagewright.release.signing import ReleaseSigning
 from stagewright.release.verify_release import ReleaseVerifier, TrustedKeys
+from stagewright.store.durable import write_atomically
 
 LARGEST = 64 << 20
 """The largest file with notes (bytes)."""
@@ -102,9 +102,7 @@ class PreviousRelease:
         digest = hashlib.sha256(data).hexdigest()
         path = self._path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{NOTES}.{os.getpid()}")
-        part.write_bytes(data)
-        part.replace(path)
+        write_atomically(path, data)
         return PreviousPin(version=version, sha256=digest)
 
     @property

@@ -120,7 +120,7 @@ def test_every_page_can_be_read(site: tuple[str, Path], browser: Any, axe: str, 
         if name in PICTURED:
             _shoot(page, name, scheme)
     page.close()
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def _shoot(page: Any, name: str, scheme: str) -> None:
@@ -155,4 +155,4 @@ def test_no_link_is_broken(site: tuple[str, Path], browser: Any) -> None:
         target = target + "index.html" if target.endswith("/") else target
         if not path.exists() or (anchor and target in anchors and anchor not in anchors[target]):
             broken.append(f"{name}: {link.removeprefix(address)}")
-    assert broken == []
+    assert not broken, "\n".join(broken)

@@ -29,7 +29,7 @@ help:
 	@echo "make test-install  install wheel, Debian package and ebuild in bare systems (ten minutes)"
 	@echo "make docs         the documentation as a site, in site/"
 	@echo "make docs-check   open every page in Chromium: links, narrow screens, contrast (ten minutes)"
-	@echo "make pictures     make the pictures of terminals in docs/images"
+	@echo "make pictures     make the pictures in docs/images from real runs: build and boot (ten minutes)"
 	@echo "make deb          a Debian package, in dist/"
 	@echo "make tutorials    type the tutorials: build and boot (ten minutes)"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
@@ -143,8 +143,8 @@ docs-check: test-setup
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check playwright
 	$(VENV)/bin/python -m pytest tests/browser --numprocesses 0 -rs
 
-# Terminals in docs/images, from real runs.
-pictures: setup
+# Terminals and screens in docs/images, from real runs.
+pictures: test-setup
 	$(VENV)/bin/python -m tools.pictures
 
 deb: test-setup

@@ -56,7 +56,7 @@ class Trial:
 
     def run(self, folder: Path, work: Path) -> str:
         """Start the machine in a new network namespace. Return its end, in words for the table."""
-        chosen = {"method": self.method} if self.start.takes_method else {}
+        chosen = {} if self.start.has_menu else {"method": self.method}
         test = NetbootTest.model_validate(
             {
                 "netboots": "pxe",

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from source_package import install_backend, make_source_package
 
 from gentoo.families import CANDIDATES, Candidate
-from gentoo.project import project_text, stages_of, write, write_overlay
+from gentoo.project import project_text, stages_of, write, write_overlay, write_packaging
 from gentoo.sources import DebianSources, choose
 from stagewright.portage.repositories import Repository
 
@@ -84,6 +85,9 @@ def builds(repository: Repository, folder: Path, tmp_path_factory: pytest.TempPa
     (place / "distfiles").mkdir()
     (place / "tree").symlink_to(repository.path)
     tools = write_overlay(place / "overlay", repository.path, repository.name)
+    backend, checkout = (tmp_path_factory.mktemp(name) for name in ("backend", "checkout"))
+    source = make_source_package(checkout, place / "distfiles", install_backend(backend))
+    write_packaging(place / "packaging", repository.name, source)
     _fetch_gpep517(place / "overlay/dev-python/gpep517/files", folder / "gpep517")
     write(place / "confdir/bashrc", BASHRC)
     sources = DebianSources(folder / "debian")

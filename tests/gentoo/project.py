@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from source_package import ROOT
+
 from gentoo.families import Candidate
+from stagewright.graph.file_digest import digest_of
 from stagewright.project.fields import package_of
 
 PROFILE = "default/linux/amd64/23.0/systemd"
@@ -92,8 +96,9 @@ module_init(hello_init);
 module_exit(hello_exit);
 """
 
-OWN = {"own-linux-mod-r1": "app-stagewright/hello-module"}
-"""Ebuilds of the suite that inherit an unmodified eclass, for families without a source in Debian, by their stage."""
+OWN = {"own-linux-mod-r1": "app-stagewright/hello-module", "own-stagewright": "app-admin/stagewright"}
+"""Ebuilds of this project that inherit unmodified eclasses, by their stage: one for a family without a source in
+Debian, and the one that users install."""
 
 
 def write(path: Path, text: str) -> None:
@@ -138,6 +143,15 @@ def write_overlay(overlay: Path, tree: Path, main: str) -> list[str]:
     return [f"={name}::stand-ins" for name in names]
 
 
+def write_packaging(folder: Path, main: str, source: Path) -> None:
+    """Copy the repository with Stagewright's ebuild, for a main repository of another name, with its Manifest."""
+    shutil.copytree(ROOT / "packaging/gentoo", folder)
+    write(folder / "metadata/layout.conf", f"masters = {main}\nthin-manifests = true\nsign-manifests = false\n")
+    digests = [f"{name.upper()} {digest_of(source, name)}" for name in ("blake2b", "sha512")]
+    line = " ".join(["DIST", source.name, str(source.stat().st_size), *digests])
+    write(folder / "app-admin/stagewright/Manifest", f"{line}\n")
+
+
 def _latest(eclass: str, name: str) -> tuple[str, str]:
     """Return version and slot of the oldest of the newest versions that autotools.eclass takes."""
     found = re.search(rf"^_LATEST_{name}=\( (.*) \)$", eclass, re.MULTILINE)
@@ -158,7 +172,7 @@ make_conf = {{ {python}, FETCHCOMMAND = "/bin/false", RESUMECOMMAND = "/bin/fals
     parts = [
         'format = 1\n[project]\nname = "real-tree"\nversion = "1"\nsource_date_epoch = 1700000000',
         f'[distfiles]\nfolder = "distfiles"\n[repos.{main}]\npath = "tree"\nmain = true',
-        '[repos.stand-ins]\npath = "overlay"\npriority = 10',
+        '[repos.stand-ins]\npath = "overlay"\npriority = 10\n[repos.stagewright]\npath = "packaging"',
         f'[seeds.trixie]\nbootstrap = "debian"\nsuite = "trixie"\npackages = {json.dumps(SEED)}',
         f'[stages.tools]\nkind = "stage4"\nroot = "trixie"\n{settings}packages = {json.dumps(tools)}',
     ]

@@ -1,17 +1,17 @@
 """The ebuild in packaging/gentoo, with real Portage on the Debian seed: metadata, phases, and the installed files.
 
-Gentoo's repository is not in reach here, so a stand-in has its profile and the one eclass.
+A stand-in has the profile and the one eclass of Gentoo's repository. ``make test-gentoo`` uses the real ones.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from source_package import ROOT, install_backend, make_source_package
 
 from integration.support import Warm
 
@@ -20,7 +20,6 @@ pytestmark = [
     pytest.mark.skipif(not os.environ.get("STAGEWRIGHT_TEST_INSTALL"), reason="takes a minute: make test-install"),
 ]
 
-ROOT = Path(__file__).parents[2]
 Run = Callable[[str], str]
 EBUILD = "/tmp/repo/app-admin/stagewright/stagewright-0.1.0.ebuild"
 
@@ -39,31 +38,14 @@ export PYTHONPATH=/tmp/packages
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packages for the build backend: a setuptools that is newer than that of the seed, and pip."""
-    folder = tmp_path_factory.mktemp("packages")
-    words = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "setuptools>=77", "pip"]
-    subprocess.run(words, check=True)
-    return folder
+    """Packages for the build backend."""
+    return install_backend(tmp_path_factory.mktemp("packages"))
 
 
 @pytest.fixture(scope="module")
 def source(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source package of this checkout, as git knows it."""
-    folder, dist = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("dist")
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
-    there = b"\0".join(name for name in files.split(b"\0") if name and (ROOT / name.decode()).exists())
-    packed = subprocess.run(["tar", "-c", "--null", "-T", "-"], cwd=ROOT, input=there, check=True, capture_output=True)
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
-    words = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--skip-dependency-check"]
-    done = subprocess.run(
-        [*words, "--outdir", str(dist), str(folder)],
-        env={**os.environ, "PYTHONPATH": str(packages)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return dist
+    """The folder with the source package of this checkout."""
+    return make_source_package(tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("dist"), packages).parent
 
 
 @pytest.fixture(scope="module")

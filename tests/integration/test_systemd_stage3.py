@@ -1,16 +1,28 @@
-"""A systemd stage3 by the recipe of emerge --root: it starts in a container, with its message bus."""
+"""A systemd stage3 by the recipe of emerge --root: its message bus starts in a container; its bytes are the same."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from integration.support import REPOSITORY, SEED, Run, Warm, build, owner_in_layer, plan, seeds_of, write_project
+from integration.support import (
+    REPOSITORY,
+    SEED,
+    Run,
+    Warm,
+    build,
+    copy_project,
+    owner_in_layer,
+    plan,
+    seeds_of,
+    write_project,
+)
+from stagewright.reproduce.differences import file_differences
 
 pytestmark = pytest.mark.real
 
@@ -76,6 +88,12 @@ class Recipe:
         """The root that is shipped."""
         return self.store / "layers" / plan("system", cwd=self.project, store=self.store)["system"]["key"] / "tree"
 
+    @property
+    def tarball(self) -> Path:
+        """The system in its packed form, as it is shipped."""
+        (found,) = (self.project / "out").glob("system-*.tar.zst")
+        return found.resolve()
+
 
 @pytest.fixture(scope="module")
 def recipe(seed: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recipe]:
@@ -116,3 +134,21 @@ def test_files_belong_to_the_accounts_of_the_new_root(recipe: Recipe, seed: Warm
     assert ours["messagebus"] == 101 != theirs["messagebus"]
     assert owner_in_layer(recipe.tree / "usr/lib/dbus-1.0/dbus-daemon-launch-helper") == (0, 101)
     assert owner_in_layer(recipe.tree / "var/lib/dbus") == (accounts(recipe.tree, "passwd")["messagebus"], 101)
+
+
+def test_the_same_bytes_are_built_twice(recipe: Recipe, seed: Warm, tmp_path: Path) -> None:
+    """The second build compiles everything again, in another store and with another order of Python's sets."""
+    project, store = (
+        copy_project(recipe.project, tmp_path / "in-another-folder"),
+        seed.copy(["seed:debian"], binpkgs=False),
+    )
+    shutil.copy(seed.lock, project)
+    run = build("stage3", cwd=project, store=store, env={"PYTHONHASHSEED": "random"})
+    assert run.built() == {"system.prepared", "system", "stage3"}
+    again = replace(recipe, project=project, store=store)
+    differing = [
+        f"{one.place}: {', '.join(one.what)}"
+        for one in file_differences("stage3", recipe.tarball, again.tarball, tmp_path)
+    ]
+    shutil.rmtree(store)
+    assert differing == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from stagewright.netboot.combined import write_combined
 from stagewright.netboot.dnsmasq import configuration
 from stagewright.netboot.from_iso import _options, _title
 from stagewright.netboot.methods import COMBINED, CommandLine, Method, tftp_limits
-from stagewright.netboot.writer import NetSet, NetSetParts, dnsmasq_configuration, methods_of, write_set
+from stagewright.netboot.writer import NetSet, NetSetParts, choose_entry, dnsmasq_configuration, methods_of, write_set
 
 EPOCH = 1_700_000_000
 MIB = 1 << 20
@@ -154,6 +155,20 @@ def test_every_entry_has_a_root(tmp_path: Path, parts: NetSetParts, by: Initramf
     assert len(lines) == (16 if fetches else 4)
     assert not [line for line in lines if not re.search(r" root=\S", line)]
     assert not [line for line in lines if re.search(r"\broot=live:/[^ ]*(?<!\.img)(?<!nbd0)( |$)", line)]
+
+
+@pytest.mark.parametrize(("method", "entry"), [(Method.INITRD, "live"), (Method.STREAM, "live-stream")])
+def test_a_method_becomes_the_default_of_the_menus(
+    tmp_path: Path, parts: NetSetParts, method: Method, entry: str
+) -> None:
+    folder, served = folder_of(tmp_path), tmp_path / "served"
+    write_set(parts, a_set(methods=list(Method), base_url="http://server/x"), folder, EPOCH)
+    shutil.copytree(folder, served, copy_function=os.link)  # as the test serves a set of the store
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    choose_entry(served, method)
+    assert f"\nDEFAULT {entry}\n" in (served / "pxelinux.cfg/default").read_text(encoding="utf-8")
+    assert f"\nset default={entry}\n" in (served / "grub.cfg").read_text(encoding="utf-8")
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_script_frees_images_before_it_loads_any(tmp_path: Path, parts: NetSetParts) -> None:

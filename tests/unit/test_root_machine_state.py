@@ -16,6 +16,7 @@ pytestmark = as_root
 
 SYSTEMD = {"usr/lib/systemd/systemd*": ""}
 STAYS = {"var/log/apache2/access.log": "", "etc/passwd": "root:x:0:0::/root:/bin/sh\n", "root/.bashrc": "true\n"}
+STAYS |= {"var/cache/edb/counter": "7"}
 
 
 def used_files() -> dict[str, str]:
@@ -25,6 +26,7 @@ def used_files() -> dict[str, str]:
         *("etc/passwd-", "etc/gshadow-", "etc/subuid-", "var/log/emerge.log", "var/log/portage/elog/summary.log"),
         *("var/log/installkernel.log", "var/lib/misc/installkernel", "var/cache/ldconfig/aux-cache"),
         *("root/.gnupg/random_seed", "root/.bash_history"),
+        *("var/cache/edb/mtimedb", "var/cache/edb/vdb_blockers.pickle"),
     }
     return {name: os.urandom(8).hex() + "\n" for name in names}
 

@@ -221,6 +221,16 @@ def write_set(
     return NetSetReport(_sizes(folder), memory, limits, {file.file: file for file in digests})
 
 
+def choose_entry(folder: Path, method: Method) -> None:
+    """Make a method the default of the menus of PXELINUX and GRUB. Files that are hard links get a copy."""
+    entry = NetSet.entry_id(method)
+    for name, default in (("pxelinux.cfg/default", f"DEFAULT {entry}"), ("grub.cfg", f"set default={entry}")):
+        menu = (folder / name).read_text(encoding="utf-8")
+        (folder / name).unlink()
+        text = re.sub(r"^(DEFAULT |set default=).*", default, menu, count=1, flags=re.MULTILINE)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
 def _unable(net_set: NetSet, programs: Mapping[str, Path]) -> list[str]:
     """Return the programs of a signed set that cannot verify signatures."""
     return [name for name, path in programs.items() if net_set.signed and verifying(path) is False]

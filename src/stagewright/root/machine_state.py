@@ -28,6 +28,7 @@ class MachineState(enum.StrEnum):
     LDCONFIG = "ldconfig"
     RESOLV_CONF = "resolv.conf"
     HOME = "home"
+    PORTAGE_CACHE = "portage-cache"
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -50,6 +51,8 @@ _PATTERNS: Mapping[MachineState, tuple[str, ...]] = {
     MachineState.LOGS: (*(f"/var/log/{name}" for name in _LOGS), "/var/lib/misc/installkernel"),
     MachineState.LDCONFIG: ("/var/cache/ldconfig/aux-cache",),
     MachineState.RESOLV_CONF: (RESOLV_CONF,),
+    # Portage makes them again: times of folders and of repositories, and blockers with the order of merges.
+    MachineState.PORTAGE_CACHE: ("/var/cache/edb/mtimedb", "/var/cache/edb/vdb_blockers.pickle"),
     MachineState.HOME: ("/root/.gnupg", "/root/.bash_history", "/root/.lesshst", "/root/.viminfo", "/root/.wget-hsts"),
 }
 

@@ -82,7 +82,8 @@ class PackageStage(PortageSettings, Stage):
     packages are refused: a build has no network."""
     keep_state: list[Annotated[MachineState, ByValue()]] = Field(default=[], exclude_if=lambda value: not value)
     """State of one machine that is not removed from the result: `machine-id`, `dbus-id`, `random-seed`, `backups` (of
-    /etc/passwd), `logs` of packages, `ldconfig`, `resolv.conf` (an empty one), `home` (traces of programs in /root)."""
+    /etc/passwd), `logs` of packages, `ldconfig`, `resolv.conf` (an empty one), `portage-cache` (times and blockers in
+    /var/cache/edb), `home` (traces of programs in /root)."""
 
     def node_context(self, node_id: str, scope: Scope) -> PackageContext:
         """Return the repositories and binary package hosts that this stage sees, and the mirrors of the project."""

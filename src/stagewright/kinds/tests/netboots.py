@@ -39,7 +39,7 @@ from stagewright.netboot.methods import Method
 from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.service import LOOPBACK
-from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, http_boot, methods_of
+from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, choose_entry, http_boot, methods_of
 from stagewright.project.fields import ByValue, FilePath, FilesRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
@@ -105,9 +105,18 @@ class NetStart(enum.StrEnum):
         return "bios" if self in bios else "uefi" if self in uefi else None
 
     @property
-    def takes_method(self) -> bool:
-        """True if the method for the image can be chosen."""
-        return self in (NetStart.IPXE_HTTP, NetStart.IPXE_TFTP, NetStart.UNDIONLY, NetStart.HTTP_BOOT)
+    def has_menu(self) -> bool:
+        """True if it reads a menu of the set, with the addresses that the set was made for."""
+        return self in (NetStart.PXELINUX, NetStart.GRUB)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The methods for the image that a test can choose."""
+        if self is NetStart.HTTP_BOOT:
+            return Method.HTTP, Method.INITRD
+        if self.on_lan:
+            return ()
+        return (Method.INITRD, Method.HTTP, Method.STREAM) if self.has_menu else tuple(Method)
 
     @property
     def on_lan(self) -> bool:
@@ -137,8 +146,8 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     refused: bool = Field(default=False, exclude_if=lambda refused: not refused)
     """Check that the firmware refuses to start the program, as Secure Boot does without a valid signature."""
     method: Annotated[Method, ByValue()] | None = None
-    """The method for the image, for iPXE; default: the first of the set. The test starts a server for `nfs` and `nbd`.
-    With `http-boot`, `initrd` means `single.efi`."""
+    """The method for the image; default: the first of the set. The test starts a server for `nfs` and `nbd`, which need
+    iPXE. With `http-boot`, `initrd` means `single.efi`. With `pxelinux` and `grub`, it is the default of the menu."""
 
     @property
     def platform(self) -> Platform:
@@ -154,12 +163,10 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         if self.firmware == "uefi-secure" and self.start is not NetStart.HTTP_BOOT:
             facts = {"start": str(self.start), "hint": 'set start = "http-boot", or firmware = "uefi"'}
             raise PydanticCustomError("firmware", "`firmware`: with Secure Boot, {start} is refused", facts)
-        if self.method and not self.start.takes_method:
-            facts = {"start": str(self.start), "hint": "remove it; the machine uses the first method of the set"}
-            raise PydanticCustomError("method", "`method`: it cannot be chosen for {start}", facts)
-        if self.start is NetStart.HTTP_BOOT and self.method not in (None, Method.HTTP, Method.INITRD):
-            facts = {"method": str(self.method), "hint": "set http for boot.efi, or initrd for single.efi"}
-            raise PydanticCustomError("method", "`method`: HTTP Boot does not support {method}", facts)
+        if self.method and self.method not in self.start.methods:
+            facts = {"start": str(self.start), "method": str(self.method)}
+            facts["hint"] = f"set {' or '.join(self.start.methods)}" if self.start.methods else "remove it"
+            raise PydanticCustomError("method", "`method`: {start} does not support {method}", facts)
         return self
 
     def check(self, project: Project) -> Iterator[tuple[KeyPath, StagewrightError]]:
@@ -183,13 +190,18 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             message = f"start: arm64 machines do not support {self.start}, because their network card has no iPXE"
             raise StagewrightError(Reason.INVALID_VALUE, message, place=place, hint='set start = "grub"')
         servers = {Method.NFS: NFS_SERVER.program, Method.NBD: NBD_SERVER.program}
-        lan = [DNSMASQ.program] if self.start.on_lan else []
+        lan = [DNSMASQ.program] if self.on_lan else []
         return replace(node, tools=(*node.tools, *lan, *([servers[self.method]] if self.method in servers else [])))
+
+    @property
+    def on_lan(self) -> bool:
+        """True if the machine is on a separate network, where it finds the host of the set's address."""
+        return self.start.on_lan or (self.start.has_menu and self.method in (Method.HTTP, Method.STREAM))
 
     @property
     def has_network(self) -> bool:
         """True if ports of the machine can be reached: not on a separate network, where QEMU forwards none."""
-        return not self.start.on_lan
+        return not self.on_lan
 
     def run(self, work: Work[MachineContext], folder: Path, hold: Hold | None = None) -> Report:
         """Serve the set, boot the machine and perform the script."""
@@ -227,16 +239,18 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         ``folder`` takes links to the files of the set, made for ``base_url``. ``variables`` are further ones of iPXE.
         """
         program = self.start.program(self.firmware, arch, self.method)
-        place = _SetAddress.of(base_url) if self.start.on_lan else _SetAddress()
+        place = _SetAddress.of(base_url) if self.on_lan else _SetAddress()
         site = folder / "site"
         served = site / place.path
         _link_all(files, served)
+        if self.method and self.start.has_menu:
+            choose_entry(served, self.method)
         loopback()
         with contextlib.ExitStack() as running:
-            address = ANY[0] if self.start.on_lan else LOOPBACK
+            address = ANY[0] if self.on_lan else LOOPBACK
             server = running.enter_context(FileServer(site, address, place.port, listener))
             url = place.url(server.port)
-            if self.start.on_lan:
+            if self.on_lan:
                 running.enter_context(self._lan(program, served, url, place.host, listener))
             known = {**variables, "base-url": url, **self._serve(served, folder / "nfs", listener, running)}
             (served / START).write_text(self._script(known), encoding="utf-8")
@@ -261,7 +275,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
             architecture=architecture_of(arch),
             memory=self.memory,
             cpus=self.cpus,
-            network="tap" if self.start.on_lan else "user",
+            network="tap" if self.on_lan else "user",
             user_network=options.get(self.start, (f"tftp={served}", f"bootfile={program}")),
             extra=(*(NO_ROM if bare else ()), *(NO_PXE if self.start is NetStart.HTTP_BOOT else ())),
         )
@@ -289,6 +303,9 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
         """Return a network with a boot server by the set's dnsmasq.conf, or with HTTP Boot by the DHCP server."""
         if self.start is NetStart.HTTP_BOOT:
             return Lan(TAP, listener, dhcp=http_boot(f"{url}/{program}"), host=host)
+        if self.start.has_menu:  # the DHCP server names the program, also to the card's iPXE
+            text = configuration(served, SERVER, url, proxy_dhcp=False)
+            return Lan(TAP, listener, boot_server=text, dhcp=[f"dhcp-boot={program},,{SERVER}"], host=host)
         text = configuration(served, SERVER, url, proxy_dhcp=True, programs=[program])
         return Lan(TAP, listener, boot_server=text, host=host)
 

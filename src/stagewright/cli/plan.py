@@ -14,7 +14,9 @@ from stagewright.ui.streams import note
 from stagewright.ui.style import write_line
 
 if TYPE_CHECKING:
+    from stagewright.engine.makespan import Makespan
     from stagewright.engine.plan import Plan
+    from stagewright.engine.session import Session
     from stagewright.portage.hit_rate import HitRate
 
 
@@ -23,10 +25,17 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--keys", is_flag=True, help="Print everything that goes into each key, as JSON.")
 @click.option("--binhosts", is_flag=True, help="Count the packages that binary package hosts have.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Estimate the time on N machines.")
 @locked_option
 @click.pass_context
 def command(
-    ctx: click.Context, targets: tuple[str, ...], as_json: bool, keys: bool, binhosts: bool, locked: bool
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    as_json: bool,
+    keys: bool,
+    binhosts: bool,
+    workers: int | None,
+    locked: bool,
 ) -> None:
     """Show what a build would make, and why; changes nothing.
 
@@ -40,12 +49,16 @@ def command(
     that these need at run time, and how many of them the hosts have in the version of
     the repositories. USE flags are not compared.
 
+    With --workers, the order of a build is played with the times of the last builds,
+    on N machines that build one node at a time. Times to move results between them
+    are not counted.
+
     \b
       stagewright plan                      everything
       stagewright plan iso --json           one stage and what it needs
     """
     from stagewright.ui.plain import Plain
-    from stagewright.ui.plans import plan_data, plan_rows, rate_lines
+    from stagewright.ui.plans import estimate_lines, plan_data, plan_rows, rate_lines
 
     session = session_of(ctx, Plain(sys.stderr), reads_only=True)
     session.check(targets, locked=locked, keys=False)
@@ -53,9 +66,11 @@ def command(
         note(f"warning: {text}")
     plan = session.plan(targets)
     rates = _hit_rates(plan) if binhosts else {}
+    estimate = _estimate(session, plan, workers) if workers else None
     if as_json:
         counted = {"binhosts": {name: rate.to_dict() for name, rate in rates.items()}} if binhosts else {}
-        print(json.dumps({**plan_data(plan), **counted}, indent=2))
+        estimated = {"estimate": estimate.to_dict()} if estimate else {}
+        print(json.dumps({**plan_data(plan), **counted, **estimated}, indent=2))
     elif keys:
         print(json.dumps({name: step.key.data for name, step in plan.steps.items()}, indent=2, sort_keys=True))
     else:
@@ -65,6 +80,16 @@ def command(
             write_line(line)
         if binhosts:
             print("\n".join(rate_lines(rates)))
+        if estimate:
+            print("\n".join(estimate_lines(estimate)))
+
+
+def _estimate(session: Session, plan: Plan, workers: int) -> Makespan:
+    from stagewright.engine.makespan import makespan
+
+    nodes = [step.node for step in plan.to_build]
+    seconds = session.store.seconds_of(plan.project.records, [node.id for node in nodes])
+    return makespan(nodes, seconds, workers)
 
 
 def _hit_rates(plan: Plan) -> Mapping[str, HitRate]:

@@ -30,7 +30,8 @@ class _Entry:
 class ReadyNodes:
     """The nodes of a run that have not started. ``nodes`` are in build order, ``seconds`` are times of last builds.
 
-    ``demand`` returns what a node needs of the place where it is built.
+    ``demand`` returns what a node needs of the place where it is built. ``usual`` is the time that a node is taken to
+    need if it was never built, and ``longest_way`` that of the longest chain of nodes.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class ReadyNodes:
             self._missing[node.id] = len(sources & self._waiting.keys())
             for source in sources:
                 self._users.setdefault(source, []).append(node.id)
+        self.usual = statistics.median(seconds.values()) if seconds else UNKNOWN
         self._ways = self._longest_ways(seconds)
+        self.longest_way = max(self._ways.values(), default=0.0)
         self._heaps: dict[Demand, list[_Entry]] = {}
         self._hopeless: set[str] = set()
         for name, count in self._missing.items():
@@ -57,11 +60,10 @@ class ReadyNodes:
                 self._push(self._waiting[name])
 
     def _longest_ways(self, seconds: Mapping[str, float]) -> dict[str, float]:
-        usual = statistics.median(seconds.values()) if seconds else UNKNOWN
         ways: dict[str, float] = {}
         for name in reversed(self._waiting):
             following = (ways[user] for user in self._users.get(name, ()))
-            ways[name] = seconds.get(name, usual) + max(following, default=0.0)
+            ways[name] = seconds.get(name, self.usual) + max(following, default=0.0)
         return ways
 
     def __len__(self) -> int:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stagewright.engine.makespan import Makespan
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.graph.keys import Difference
 from stagewright.portage.hit_rate import HitRate
 from stagewright.ui.style import Line, Style, Styled, text_of
+from stagewright.ui.text import duration
 
 COLOURS = {State.BUILD: Style.YELLOW, State.CACHED: Style.GREEN, State.SKIP: Style.DIM}
 
@@ -58,6 +60,18 @@ def rate_lines(rates: Mapping[str, HitRate]) -> Iterator[str]:
             shown = ", ".join(rate.missing[:_MOST_LISTED])
             more = f" and {len(rate.missing) - _MOST_LISTED} more" if len(rate.missing) > _MOST_LISTED else ""
             yield f"  not on the hosts: {shown}{more}"
+
+
+def estimate_lines(estimate: Makespan) -> Iterator[str]:
+    """Yield the lines for the expected length of a run."""
+    machines = f"{estimate.workers} machine{'s' if estimate.workers > 1 else ''}"
+    if estimate.unknown == estimate.nodes:
+        yield f"no estimate for {machines}: nothing of this was built before" if estimate.nodes else "nothing to build"
+        return
+    yield f"on {machines}: {duration(estimate.seconds)}, where one alone needs {duration(estimate.work)}"
+    yield f"  the longest chain of nodes needs {duration(estimate.longest_way)}"
+    if estimate.unknown:
+        yield f"  {estimate.unknown} never built before, taken as {duration(estimate.usual)} each"
 
 
 def reasons(step: Step, plan: Plan, *, keys: bool = False) -> list[str]:

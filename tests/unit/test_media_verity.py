@@ -141,7 +141,7 @@ def test_dracut_gets_the_module_only_if_asked() -> None:
     words = run.command(InitramfsSettings())
     assert (
         words[words.index("--add") + 1]
-        == "dmsquash-live livenet stagewright-memory stagewright-label stagewright-verity"
+        == "dmsquash-live livenet stagewright-memory stagewright-network stagewright-label stagewright-verity"
     )
     assert "stagewright-verity" not in " ".join(
         DracutRun("6.1", "/o", Path("/o"), False, 1).command(InitramfsSettings())

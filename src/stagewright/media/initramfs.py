@@ -45,6 +45,8 @@ LIVE = "dmsquash-live"
 
 MEMORY = "stagewright-memory"
 """dracut module that stops a machine with too little memory for a live system, with a sentence."""
+KEEP_NETWORK = "stagewright-network"
+"""dracut module that keeps the network of a system whose image is read over it, until the machine is off."""
 LABEL_MODULE = "stagewright-label"
 """The dracut module that finds a medium whose label has spaces."""
 
@@ -56,6 +58,17 @@ _DISK_PROGRAMS = {
     "stagewright-grow": {"sfdisk": "fdisk or sys-apps/util-linux", "partx": "util-linux"},
 }
 """Programs that they copy from the environment, with the packages that install them."""
+
+
+_OWN_MODULES = {
+    MEMORY: (91, "memory"),
+    KEEP_NETWORK: (91, "network"),
+    NetModule.STREAM.value: (90, "stream"),
+    LABEL_MODULE: (90, "labelled"),
+    verity.MODULE: (91, "verified"),
+    **{name: (90, folder) for name, folder in DISK_MODULES.items()},
+}
+"""dracut modules of Stagewright by name: the number that decides their order, and their folder in this package."""
 
 
 class InitramfsSettings(Section):
@@ -149,7 +162,8 @@ class DracutRun:
 
     def modules(self, settings: InitramfsSettings) -> list[str]:
         """Return the dracut modules to add."""
-        return [*settings.modules, MEMORY, LABEL_MODULE, *([verity.MODULE] if self.verity else [])]
+        network = [KEEP_NETWORK] if settings.network else []
+        return [*settings.modules, MEMORY, *network, LABEL_MODULE, *([verity.MODULE] if self.verity else [])]
 
     @property
     def binds(self) -> list[Bind]:
@@ -166,15 +180,10 @@ def make_initramfs(
     """
     _check_names(settings.drivers, dracut.version, features)
     output: list[str] = []
-    add_module(root, "memory", f"91{MEMORY}", dracut.epoch)
-    if NetModule.STREAM in settings.modules:
-        add_module(root, "stream", f"90{NetModule.STREAM}", dracut.epoch)
-    for name, folder in DISK_MODULES.items():
-        if name in settings.modules:
-            add_module(root, folder, f"90{name}", dracut.epoch)
-    add_module(root, "labelled", f"90{LABEL_MODULE}", dracut.epoch)
-    if dracut.verity:
-        add_module(root, "verified", f"91{verity.MODULE}", dracut.epoch)
+    for name in dracut.modules(settings):
+        if name in _OWN_MODULES:
+            number, folder = _OWN_MODULES[name]
+            add_module(root, folder, f"{number}{name}", dracut.epoch)
     try:
         env = {"SOURCE_DATE_EPOCH": str(dracut.epoch)}
         root.run(*dracut.command(settings), binds=dracut.binds, env=env, on_line=output.append)

@@ -26,7 +26,7 @@ def test_nodes_that_were_never_built_take_the_usual_time() -> None:
 
 @pytest.mark.parametrize(
     ("times", "said"),
-    [({}, "nothing of this was built before"), (TIMES, "on 2 machines: 9.0s, where one alone needs 15s")],
+    [({}, "no node of it was built before"), (TIMES, "on 2 machines: 9.0s, where one alone needs 15s")],
 )
 def test_the_estimate_in_words(times: dict[str, float], said: str) -> None:
     assert said in "\n".join(estimate_lines(makespan(CHAINS, times, 2)))

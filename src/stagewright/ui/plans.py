@@ -66,7 +66,7 @@ def estimate_lines(estimate: Makespan) -> Iterator[str]:
     """Yield the lines for the expected length of a run."""
     machines = f"{estimate.workers} machine{'s' if estimate.workers > 1 else ''}"
     if estimate.unknown == estimate.nodes:
-        yield f"no estimate for {machines}: nothing of this was built before" if estimate.nodes else "nothing to build"
+        yield f"no estimate for {machines}: no node of it was built before" if estimate.nodes else "nothing to build"
         return
     yield f"on {machines}: {duration(estimate.seconds)}, where one alone needs {duration(estimate.work)}"
     yield f"  the longest chain of nodes needs {duration(estimate.longest_way)}"

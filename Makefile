@@ -33,7 +33,7 @@ help:
 	@echo "make deb          a Debian package, in dist/"
 	@echo "make tutorials    type the tutorials: build and boot (ten minutes)"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
-	@echo "make lint         ruff, mypy and the check of the language"
+	@echo "make lint         ruff, mypy, and the checks of the language and of accesses to files"
 	@echo "make bench        measure speed and fail if a limit is exceeded"
 	@echo "make namespace-bench  measure what the user namespace of builds costs (an hour)"
 	@echo "make setup        install what is missing; the command is then $(STAGEWRIGHT)"
@@ -157,7 +157,7 @@ tutorials: test-setup
 
 lint: test-setup
 	$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check && $(VENV)/bin/mypy
-	$(VENV)/bin/python -m tools.language
+	$(VENV)/bin/python -m tools.language && $(VENV)/bin/python -m tools.file_access
 
 bench: test-setup
 	$(VENV)/bin/python -m bench

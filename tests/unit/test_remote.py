@@ -514,6 +514,18 @@ def test_the_least_recently_used_go_first_and_pins_and_leases_stay(here: Store, 
     assert not list((base / "leases").iterdir())
 
 
+def test_a_lease_is_renewed_while_its_program_runs(
+    here: Store, folder: RemoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = artifact(here, "one", b"x")
+    push(folder, here, Yields.ARTIFACT, key)
+    monkeypatch.setattr("stagewright.remote.remote.LEASE", 0.4)
+    with folder.lease([key]):
+        time.sleep(1)
+        assert not keep.collect(folder, days=0).removed
+    assert keep.collect(folder, days=0).removed
+
+
 def test_a_blob_that_another_result_shares_stays(here: Store, there: Store, folder: RemoteStore) -> None:
     keys = [grown(here, name, lambda tree: None, 100) for name in ("a", "b")]
     for key in keys:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,13 +31,19 @@ from stagewright.remote.web_place import WebPlace
 
 T = TypeVar("T")
 
-LEASE = 6 * 3600.0
-"""Seconds for which a lease counts. Later, gc may remove a result that a run has not taken; the run then makes it."""
+LEASE = 3600.0
+"""Seconds for which a lease counts. It is renewed four times in this time, as long as its program runs and the remote
+can be reached."""
 
 USED_AFTER = 3600.0
 """Seconds after which a new use of a result is noted again."""
 
 RETRIES = Retries((1.0, 5.0, 15.0))
+
+
+def _lease_of(keys: Sequence[str]) -> bytes:
+    """Return the document of a lease that counts from now on."""
+    return json.dumps({"until": time.time() + LEASE, "keys": sorted(keys)}).encode()
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,13 +139,22 @@ class RemoteStore:
         if not self.writable or not keys:
             yield
             return
-        data = json.dumps({"until": time.time() + LEASE, "keys": sorted(keys)}).encode()
-        self.write(path, data)
+        ended = threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(path, keys, ended), name=f"lease {path}", daemon=True)
+        self.write(path, _lease_of(keys))
+        renewing.start()
         try:
             yield
         finally:
+            ended.set()
+            renewing.join()
             with contextlib.suppress(StagewrightError, OSError):
                 self.place.remove(path)
+
+    def _renew(self, path: str, keys: Sequence[str], ended: threading.Event) -> None:
+        while not ended.wait(LEASE / 4):
+            with contextlib.suppress(StagewrightError, OSError):
+                self.place.write(path, _lease_of(keys))
 
     def each(self, what: str, action: Callable[[T], object], items: Sequence[T]) -> None:
         """Do something for each item, with several connections. The first failure ends it, and is raised."""

@@ -62,11 +62,15 @@ def fill(table: Table, prog: str, description: str | None) -> int:
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright"), help="kept between runs")
     parser.add_argument("--page", type=Path, default=table.page, help="the page with the table")
     parser.add_argument("--only", nargs="*", default=[], help="names of tests; the rows of others stay")
+    names = [example.name for example in table.examples]
+    parser.add_argument("--examples", nargs="*", default=names, choices=names, help="the rows of others stay")
     options = parser.parse_args()
     rows: list[list[str]] = []
     code = 0
     with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as folder:
         for example, make in table.examples.items():
+            if example.name not in options.examples:
+                continue
             project = make(example, Path(folder) / example.name)
             loaded = load(project, kinds())
             entries = loaded.entries["tests"]
@@ -85,7 +89,8 @@ def fill(table: Table, prog: str, description: str | None) -> int:
                 rows.append([*table.cells(test, machine), *_outcome(test, project / "out" / name)])
                 print(line(rows[-1]), end="", flush=True)
     columns = [*table.columns, "result", "login after", "memory available"]
-    write(options.page, table.target, columns, rows, part_of=len(table.columns) if options.only else 0)
+    is_part = options.only or set(options.examples) != set(names)
+    write(options.page, table.target, columns, rows, part_of=len(table.columns) if is_part else 0)
     return code
 
 

@@ -2,17 +2,20 @@
 
 It writes a table in docs/updates.md, a row after each run: a normal update, the commands of the page with published
 versions, power failures at ten moments and at the end of the download, changed feeds, and new versions that do not
-start. The machines run one at a time.
+start. A system without systemd, of examples/disks, updates itself by stagewright-update. The machines run one at a
+time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.matrix import ROOT, copy
@@ -22,6 +25,7 @@ from bench.update_fleet import try_commands
 EXAMPLE, PAGE = ROOT / "examples" / "updates", ROOT / "docs" / "updates.md"
 BEGIN = begin("update-matrix")
 
+DISKS = ROOT / "examples" / "disks"
 PUBLISHED = "published"
 
 ROWS = {
@@ -33,8 +37,13 @@ ROWS = {
     "kernel": ("a new kernel that panics", 'broken = "kernel"'),
     "root": ("a new root that is damaged", 'broken = "root"'),
     "target": ("a new system that never gets ready", 'broken = "target"'),
+    "busybox": ("without systemd: a changed feed, a power failure, and the update", 'changed = ["key"], cuts = [0.5]'),
+    "busybox-target": ("without systemd: a new system that never gets ready", 'broken = "target"'),
 }
 """Rows by name: the way, and its setting. All are tests but the one of published versions."""
+
+WITHOUT_SYSTEMD = ("busybox", "busybox-target")
+"""Rows with the system of examples/disks: init of busybox, and stagewright-update."""
 
 _STAGES = """
 [stages.hasty]
@@ -56,6 +65,40 @@ timeout = 7200
 {setting}
 """
 
+_BUSYBOX = """
+[stages.old]
+extends = "root"
+os_release = { IMAGE_ID = "tiny", IMAGE_VERSION = "1.0" }
+[stages.old.updates]
+url = "http://updates.example.org/tiny/latest/feed"
+key = "fleet.asc"
+compression = "gz"
+deadline = 3000
+
+[stages.new]
+extends = "old"
+os_release = { IMAGE_ID = "tiny", IMAGE_VERSION = "1.1" }
+
+[stages.disk]
+extends = "ab"
+root = "old"
+kernel_arguments.extra = ["no_timer_check", "panic=10", "rd.timeout=600"]
+
+[stages.next-disk]
+extends = "disk"
+root = "new"
+
+# A deadline that three failed starts wait for.
+[stages.hasty]
+extends = "new"
+updates.deadline = 240
+
+[stages.hasty-disk]
+extends = "disk"
+root = "hasty"
+"""
+"""Two versions of the system of examples/disks that update themselves."""
+
 Outcome = tuple[bool, float]
 """True for success, and the time in seconds."""
 
@@ -69,10 +112,11 @@ def main() -> int:
     options = parser.parse_args()
     failed = False
     with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as folder:
-        project = prepare(EXAMPLE, Path(folder) / EXAMPLE.name)
+        fleet = prepare(EXAMPLE, Path(folder) / EXAMPLE.name)
+        tiny = prepare_tiny(DISKS, Path(folder) / DISKS.name)
         for name in options.only or ROWS:
             run = publish if name == PUBLISHED else test
-            outcome = run(project, options.store, name)
+            outcome = run(tiny if name in WITHOUT_SYSTEMD else fleet, options.store, name)
             failed = failed or not outcome[0]
             print(row(name, outcome), end="", flush=True)
             write(options.page, name, outcome)
@@ -82,17 +126,41 @@ def main() -> int:
 def prepare(example: Path, target: Path) -> Path:
     """Make a copy of the example with all tests. Return its folder."""
     project = copy(example, target)
-    tests = [
-        _TEST.format(name=name, image="hasty-disk" if name == "target" else "next-disk", setting=setting)
-        for name, (_, setting) in ROWS.items()
-        if setting
-    ]
+    tests = _tests(name for name in ROWS if name not in WITHOUT_SYSTEMD)
     file = project / "stagewright.toml"
     text = file.read_text(encoding="utf-8")
     assert text.count("deadline = 600") == 1
     patient = text.replace("deadline = 600", "deadline = 3000")  # a busy computer is slower than any example
     file.write_text("".join([patient, _STAGES, *tests]), encoding="utf-8")
     return project
+
+
+def prepare_tiny(example: Path, target: Path) -> Path:
+    """Make a copy of examples/disks whose system updates itself, with the tests of it. Return its folder."""
+    project = copy(example, target)
+    shutil.copyfile(EXAMPLE / "fleet.asc", project / "fleet.asc")
+    file = project / "stagewright.toml"
+    text = file.read_text(encoding="utf-8")
+    for old, new in (
+        ('"bzip2", "file"', '"bzip2", "fdisk", "gpgv", "file"'),
+        ('"app-misc/greet"]', '"app-misc/greet", "sys-apps/stagewright-update", "sys-apps/update-tools"]'),
+    ):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    file.write_text("".join([text, _BUSYBOX, *_tests(WITHOUT_SYSTEMD)]), encoding="utf-8")
+    return project
+
+
+def _tests(names: Iterable[str]) -> list[str]:
+    return [
+        _TEST.format(
+            name=name,
+            image="hasty-disk" if name.endswith("target") else "next-disk",
+            setting=ROWS[name][1].replace("], ", "]\n"),
+        )
+        for name in names
+        if ROWS[name][1]
+    ]
 
 
 def test(project: Path, store: Path, name: str) -> Outcome:

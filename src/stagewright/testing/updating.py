@@ -1,7 +1,6 @@
 """Steps of a test with a system that updates itself: updates, power failures, changed feeds, and fallback.
 
-The system has systemd-sysupdate. Its transfer definitions stay in use, with the address of the test's server in place
-of theirs, and the keyring is replaced by that of the test: both changes are in memory and end with a reboot.
+The program that updates the system is found when the system has started (``update_clients.py``).
 """
 
 from __future__ import annotations
@@ -15,16 +14,7 @@ from typing import Protocol
 from stagewright.errors import Reason, StagewrightError
 from stagewright.testing.guest import Guest
 from stagewright.testing.machine import Machine
-
-SYSUPDATE = "/usr/lib/systemd/systemd-sysupdate"
-
-KEYRING = "/etc/systemd/import-pubring.gpg"
-
-_RUN, _OWN = "/run/sysupdate.d", "/usr/lib/sysupdate.d"
-
-_UNIT = "update-under-test"
-
-_ENTRIES = '"$(bootctl --print-boot-path)"/EFI/Linux'
+from stagewright.testing.update_clients import CLIENTS, KEYRING, RUN, UpdateClient
 
 _POLL = 0.05  # seconds
 
@@ -74,27 +64,37 @@ class UpdateRun:
                 break
         if self._version(guest) == self.old:
             self._point_to(guest, "good")
-            guest.succeed(f"{SYSUPDATE} update")
-            guest.succeed(f"ls -l {_ENTRIES}")
+            client = self._client(guest)
+            guest.succeed(client.update())
+            guest.succeed(client.entries())
             if self.broken:
                 self._fall_back(guest)
                 return
             guest.reboot()
         self._expect_version(guest, (self.new,))
         with guest.step(f"wait until version {self.new} is marked as good"):
-            goal = f"test -e {_ENTRIES}/{self.name}_{self.new}.efi"
+            goal = f"{self._client(guest).entries()} | grep -qxF {self.name}_{self.new}.efi"
             guest.wait_until("the boot to be good", lambda: guest.run(goal)[0] == 0)
 
+    @staticmethod
+    def _client(machine: Machine) -> UpdateClient:
+        """Return the program that updates the system. Raises BOOT_FAILED if it has none."""
+        for client in CLIENTS:
+            if machine.run(f"test -x {client.program}")[0] == 0:
+                return client
+        raise _failure(machine, f"no program for updates ({' or '.join(client.program for client in CLIENTS)})", "")
+
     def _point_to(self, machine: Machine, feed: str) -> None:
-        """Let the transfer definitions use a feed of the test, and trust its key."""
-        url = self.feed.url(feed)
+        """Let the program use a feed of the test, and trust its key."""
+        client = self._client(machine)
         with machine.step(f"serve the feed {feed}"):
-            if machine.run(f"test -e {_RUN}")[0]:
-                machine.put(self.feed.keyring, "/run/update-test.gpg")
-                self._do(machine, f"mount --bind /run/update-test.gpg {KEYRING}")
-            lines = f"s|^Path=http.*|Path={url}|"
-            self._do(machine, f"mkdir -p {_RUN}")
-            self._do(machine, f"for f in {_OWN}/*.transfer; do sed '{lines}' $f > {_RUN}/${{f##*/}} || exit; done")
+            if machine.run(f"test -e {KEYRING}")[0]:
+                self._do(machine, f"mkdir -p {RUN}")
+                machine.put(self.feed.keyring, KEYRING)
+                for command in client.trust():
+                    self._do(machine, command)
+            for command in client.point_to(self.feed.url(feed)):
+                self._do(machine, command)
 
     @staticmethod
     def _do(machine: Machine, command: str) -> None:
@@ -105,18 +105,24 @@ class UpdateRun:
     def _refuse(self, machine: Machine, feed: str) -> None:
         """Check that the system refuses a feed, and that it has no boot entry of the new version."""
         self._point_to(machine, feed)
+        client = self._client(machine)
         if feed in self.older:
-            machine.succeed(f"{SYSUPDATE} update")
+            machine.succeed(client.update())
         else:
-            machine.fail(f"{SYSUPDATE} update")
-        machine.fail(f"ls {_ENTRIES}/{self.name}_{self.new}*")
+            machine.fail(client.update())
+        machine.fail(f"{client.entries()} | grep '^{self._pattern}'")
+
+    @property
+    def _pattern(self) -> str:
+        """The start of the names of the new version's boot entries, for grep(1)."""
+        return f"{self.name}_{self.new}".replace(".", "[.]").replace("^", "\\^")
 
     def _cut(self, machine: Machine, cut: float) -> str:
         """Switch the machine off in the middle of an update, and start it again. Return its version then."""
         with machine.subtest(f"power failure at {cut:.0%} of the download"):
             self._point_to(machine, "good")
             self.feed.restart()
-            machine.succeed(f"systemd-run --quiet --collect --unit={_UNIT} {SYSUPDATE} update")
+            machine.succeed(self._client(machine).update_in_background())
             with machine.step("update in the background"):
                 self._wait_for(machine, cut)
             machine.crash()
@@ -127,7 +133,7 @@ class UpdateRun:
         end = time.monotonic() + machine.timeline.left(None)
         while self.feed.fraction() < cut:
             if time.monotonic() > end:
-                journal = machine.run(f"journalctl --no-pager -u {_UNIT} | tail -n 20", timeout=30)[1]
+                journal = machine.run(self._client(machine).log(), timeout=30)[1]
                 raise _failure(machine, f"the download stopped at {self.feed.fraction():.0%}", journal)
             time.sleep(_POLL)
 
@@ -137,7 +143,7 @@ class UpdateRun:
             machine.reboot()
             machine.accept_failed_boots()
             self._expect_version(machine, (self.old,))
-            machine.succeed(f"ls {_ENTRIES}/{self.name}_{self.new}+0-*.efi")
+            machine.succeed(f"{self._client(machine).entries()} | grep '^{self._pattern}+0-.*[.]efi$'")
 
     def _version(self, machine: Machine) -> str:
         status, output = machine.run(". /etc/os-release && echo $IMAGE_VERSION")

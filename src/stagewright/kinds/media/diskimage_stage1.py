@@ -15,9 +15,16 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.kinds.common.context import PackageContext
-from stagewright.kinds.common.update_settings import ID, UpdateSettings, add_update_files, missing_for_updates
+from stagewright.kinds.common.update_settings import (
+    ID,
+    SYSTEMD,
+    UpdateSettings,
+    add_update_files,
+    missing_for_updates,
+)
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage4 import Stage4
+from stagewright.media.updates.client import CLIENT, CLIENT_PACKAGE
 from stagewright.portage.emerge import Portage
 from stagewright.project.fields import ByValue
 from stagewright.root import files
@@ -75,7 +82,7 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
     ssh_key: PublicKeys | None = None
     """With `type = "ssh"`: a public key that can log in as root, or a file of public keys."""
     updates: UpdateSettings | None = Field(default=None, exclude_if=lambda updates: updates is None)
-    """Let the system update itself by systemd-sysupdate (docs/updates.md)."""
+    """Let the system update itself, by systemd-sysupdate or stagewright-update (docs/updates.md)."""
 
     @model_validator(mode="after")
     def _fits(self) -> DiskImage1:
@@ -94,13 +101,21 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Build the stage4 with the settings of the type."""
-        old = self.type is DiskType.CLOUD_INIT and _has_old_cloud_init(work.store.stack(work.inputs["root"].key))
-        return super(DiskImage1, self._with_type(old=old)).build(work)
+        layers = work.store.stack(work.inputs["root"].key)
+        old = self.type is DiskType.CLOUD_INIT and _has_old_cloud_init(layers)
+        return super(DiskImage1, self._with_type(old=old, timers=self._timers(layers))).build(work)
 
-    def _with_type(self, *, old: bool = False) -> DiskImage1:
+    def _timers(self, layers: Sequence[Path]) -> Sequence[str]:
+        """Return the timers of updates. A root without systemd has none."""
+        if not self.updates:
+            return ()
+        own = CLIENT_PACKAGE in self.packages or any(files.exists(tree, CLIENT) for tree in layers)
+        return () if own and not any(files.exists(tree, SYSTEMD) for tree in layers) else self.updates.timers()
+
+    def _with_type(self, *, old: bool = False, timers: Sequence[str] = ()) -> DiskImage1:
         """Return the settings with those of the type. ``old`` is True for a root with a cloud-init before 24.3."""
         units = [_OLD_UNITS.get(name, name) if old else name for name in self.type.services]
-        wanted = (*filter(None, units), *(self.updates.timers() if self.updates else ()))
+        wanted = (*filter(None, units), *timers)
         services = [name for name in wanted if name not in self.services.enable]
         enabled = {"enable": [*self.services.enable, *services]}
         changes: dict[str, object] = {"services": Services(**{**self.services.model_dump(), **enabled})}
@@ -118,7 +133,7 @@ class DiskImage1(Stage4, kind="diskimage-stage1"):
         if self.type.dhcp:
             files.write_file(root.path, NETWORK, _DHCP, epoch=work.epoch)
         if self.updates:
-            raise_if_missing(missing_for_updates(self.os_release, root))
+            raise_if_missing(missing_for_updates(self.updates, self.os_release, root))
             add_update_files(self.updates, self.os_release[ID], root, work)
 
 

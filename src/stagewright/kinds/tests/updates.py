@@ -66,7 +66,8 @@ class Broken(enum.StrEnum):
     @property
     def argument(self) -> str:
         """A kernel argument that breaks the version, or ""."""
-        return {"kernel": "rdinit=/missing", "target": "systemd.mask=multi-user.target"}.get(self.value, "")
+        never_good = "systemd.mask=multi-user.target stagewright.update.bless=no"
+        return {"kernel": "rdinit=/missing", "target": never_good}.get(self.value, "")
 
 
 class Change(enum.StrEnum):

@@ -1,0 +1,80 @@
+"""Tests of the program stagewright-update that need no disk: its code, and the order of versions."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from itertools import pairwise
+
+import pytest
+from updater import FILES, PROGRAM
+
+from stagewright.media.disk.partition_types import known_types
+
+PARTS = sorted(FILES.glob("lib/*.sh"))
+
+ASCENDING = (
+    *("~", "", "0~rc1", "0", "1.0~~a", "1.0~a", "1.0~rc1", "1.0", "1.0-1", "1.0-2", "1.0^git", "1.0.next", "1.0.1"),
+    *("1.0a", "1.1", "1.1-1", "1.1^1", "1.2", "1.9", "1.10", "1.99", "2.0", "2a", "2b", "2ba", "10", "2026.01"),
+    "20260102",
+)
+"""Versions from the lowest to the highest."""
+
+
+def compare(first: str, second: str, shell: str = "dash") -> str:
+    words = [*shell.split(), str(PROGRAM), "compare", first, second]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.slow
+def test_shellcheck_has_no_findings() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("NOT TESTED: shellcheck is not installed")
+    done = subprocess.run(
+        ["shellcheck", "-s", "sh", PROGRAM, *PARTS, *FILES.glob("service/S*")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_program_reads_all_parts_and_the_help_names_every_command() -> None:
+    program = PROGRAM.read_text(encoding="utf-8")
+    assert {*re.findall(r"for part in (.*); do", program)[0].split()} == {part.stem for part in PARTS}
+    commands = {name for part in PARTS for name in re.findall(r"^(\w+)_command\(\)", part.read_text(), re.MULTILINE)}
+    shown = subprocess.run([PROGRAM, "--help"], check=True, capture_output=True, text=True).stdout
+    assert {*re.findall(r"^  (\w+)  ", shown, re.MULTILINE)} == commands
+
+
+def test_types_of_partitions_are_those_of_the_specification() -> None:
+    known = {guid: name for name, guid in known_types().items()}
+    text = (FILES / "lib/disk.sh").read_text(encoding="utf-8")
+    for role, body in re.findall(r"^\t(\w+(?:-verity)?)\) (echo .*?);;", text, re.MULTILINE | re.DOTALL):
+        names = [known[guid] for guid in re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", body)]
+        kind, _, verity = role.partition("-")
+        assert len(names) == (1 if role == "esp" else 8), role
+        assert all(name.startswith(kind) and name.endswith("-verity") is bool(verity) for name in names), names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["dash", "busybox ash"])
+def test_versions_have_an_order(shell: str) -> None:
+    for lower, higher in pairwise(ASCENDING):
+        assert compare(lower, higher, shell) == "<", (lower, higher)
+        assert compare(higher, lower, shell) == ">", (lower, higher)
+    for first, second in (("1.0", "1.0"), ("01.002", "1.2"), ("1_0", "1/0")):
+        assert compare(first, second, shell) == "=", (first, second)
+
+
+@pytest.mark.slow
+def test_systemd_has_the_same_order() -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("NOT TESTED: systemd-analyze is not installed")
+    others = ["1.0-", "1..0", "1.0_1", "a", "1.a", "1.0.0", "00.1", "1^", "1~", "-1"]
+    for first, second in pairwise([*ASCENDING[2:], *reversed(others), *others]):
+        code = subprocess.run(
+            ["systemd-analyze", "compare-versions", "--", first, second], check=False, capture_output=True
+        )
+        assert compare(first, second) == {0: "=", 11: ">", 12: "<"}[code.returncode], (first, second)

@@ -226,3 +226,46 @@ class Updater:
         """Update from a folder."""
         self.settings(f"file://{site}")
         return self(*words, "update")
+
+
+@dataclass
+class Machine:
+    """A machine of files whose root is on dm-verity: /sys, mounts, and a file for each device."""
+
+    folder: Path
+    updater: Updater
+
+    @property
+    def devices(self) -> Path:
+        """Folder with the disk and its partitions."""
+        return self.folder / "dev"
+
+    def make(self) -> Machine:
+        """Make it from the disk of the updater."""
+        block = self.folder / "sys/devices/virtual/block"
+        for number, name in enumerate(("vda", "vda1", "vda2", "vda3", "vda4", "vda5", "dm-0")):
+            place = block / "vda" / name if name.startswith("vda") and name != "vda" else block / name
+            (place / "holders").mkdir(parents=True)
+            (place / "dev").write_text(f"254:{number}\n", encoding="utf-8")
+            for link in (self.folder / f"sys/dev/block/254:{number}", self.folder / f"sys/class/block/{name}"):
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(place)
+            if "vda" in place.parts[:-1]:
+                (place / "partition").write_text(f"{number}\n", encoding="utf-8")
+        (block / "vda/queue").mkdir()
+        (block / "vda/queue/logical_block_size").write_text("512\n", encoding="utf-8")
+        (block / "dm-0/slaves").mkdir()
+        for name in ("vda2", "vda3"):
+            (block / "dm-0/slaves" / name).symlink_to(block / "vda" / name)
+        mounts = "30 1 254:6 / / ro - erofs /dev/mapper/root ro\n31 30 0:5 / /proc rw - proc proc rw\n"
+        (self.folder / "mounts").write_text(mounts, encoding="utf-8")
+        self.devices.mkdir()
+        disk = self.updater.disk
+        shutil.copyfile(disk.path, self.devices / "vda")
+        starts = [(1, MIB, 2 * MIB), *((part.number, part.start, part.size) for part in disk.parts())]
+        for number, start, size in starts:
+            (self.devices / f"vda{number}").write_bytes(disk.read(start, size))
+        for name in ("SYSFS", "DEV", "MOUNTS"):
+            place = self.folder / {"SYSFS": "sys", "DEV": "dev", "MOUNTS": "mounts"}[name]
+            self.updater.environment[f"STAGEWRIGHT_UPDATE_{name}"] = str(place)
+        return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -12,7 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from updater import MIB, PROGRAM, Disk, Updater, Version, sign
+from updater import MIB, PROGRAM, Disk, Machine, Updater, Version, sign
 
 from integration.signing import Signer
 
@@ -318,6 +319,33 @@ def test_a_good_version_does_not_restart(watched: Updater) -> None:
     assert watched("bless").returncode == 0
     assert watched("watch", image=False).returncode == 0
     assert not (watched.folder / "reboots").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root updates a machine")
+@pytest.mark.skipif(
+    "vfat" in Path("/proc/filesystems").read_text(encoding="utf-8"), reason="NOT TESTED: vfat is mounted"
+)
+def test_the_disk_and_the_slot_of_a_running_machine_are_found(updater: Updater, feed: Path, tmp_path: Path) -> None:
+    devices = Machine(tmp_path / "machine", updater).make().devices
+    updater.settings(f"file://{feed}")
+    before = {path.name: path.read_bytes() for path in devices.iterdir()}
+    holder = tmp_path / "machine/sys/class/block/vda5/holders/dm-1"
+    holder.touch()
+    done = updater("--running", "1.0", "update", image=False)
+    assert done.returncode == 1 and "vda5: is in use by dm-1" in done.stderr
+    assert {path.name: path.read_bytes() for path in devices.iterdir()} == before
+    holder.unlink()
+    done = updater("--running", "1.0", "--reboot", "update", image=False)
+    assert done.returncode == 0, done.stderr
+    for number, role in ((4, "root"), (5, "root-verity")):
+        assert (devices / f"vda{number}").read_bytes()[: len(NEW.content(role))] == NEW.content(role)
+    changed = {path.name for path in devices.iterdir() if path.read_bytes() != before[path.name]}
+    assert changed == {"vda", "vda1", "vda4", "vda5"}
+    assert [part.label for part in Disk(devices / "vda").parts()] == ["fleet_1.0"] * 2 + ["fleet_1.1"] * 2
+    assert (
+        "1.1                new          fleet_1.1+3-0.efi" in updater("--running", "1.0", "list", image=False).stdout
+    )
+    assert (tmp_path / "reboots").read_text(encoding="utf-8") == "reboot \n"
 
 
 def test_an_update_never_writes_to_the_disk_of_this_machine() -> None:

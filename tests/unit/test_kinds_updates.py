@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import roots
 
 from bench.update_fleet import PAGE, commands_of
-from bench.update_matrix import BEGIN, EXAMPLE, PUBLISHED, ROWS, prepare, write
+from bench.update_matrix import BEGIN, DISKS, EXAMPLE, PUBLISHED, ROWS, WITHOUT_SYSTEMD, prepare, prepare_tiny, write
 from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.events import FileProgress, FileServed
 from stagewright.graph.node import Graph
+from stagewright.kinds.common.update_settings import UpdateSettings, add_update_files, missing_for_updates
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.kinds.tests.updates import Broken, Change, Feeds, UpdateContext, _break, _change
 from stagewright.media.updates.feed import FeedCompression, FeedPartition, SlotImage, write_sums
@@ -147,7 +153,9 @@ def test_how_far_a_download_is(slot: SlotImage, tmp_path: Path) -> None:
 
 def test_the_matrix_is_a_project_with_a_test_for_each_row(tmp_path: Path) -> None:
     tests = graph_of(load(prepare(EXAMPLE, tmp_path / "updates"), kinds())).nodes
-    assert {f"test:{name}" for name in ROWS if name != PUBLISHED} <= set(tests)
+    others = graph_of(load(prepare_tiny(DISKS, tmp_path / "disks"), kinds())).nodes
+    assert {f"test:{name}" for name in ROWS if name not in (PUBLISHED, *WITHOUT_SYSTEMD)} <= set(tests)
+    assert {f"test:{name}" for name in WITHOUT_SYSTEMD} <= set(others)
 
 
 def test_the_matrix_types_the_commands_of_the_page() -> None:
@@ -166,3 +174,59 @@ def test_a_row_of_the_matrix_leaves_the_others_as_they_are(tmp_path: Path) -> No
     assert (lines[0], lines[-1], len(lines)) == ("before", "behind", 2 + 2 + 2 + len(ROWS))
     assert [line.split(" | ")[2:] for line in lines if "passed" in line] == [["passed", "61 s |"], ["passed", "9 s |"]]
     assert sum("not run yet" in line for line in lines) == len(ROWS) - 2
+
+
+SETTINGS = UpdateSettings(url="https://example.org/fleet", key="fleet.asc", deadline=90, automatic=True)
+NAMED = {"IMAGE_ID": "fleet", "IMAGE_VERSION": "1"}
+OWN = "bin/stagewright-update"
+PROGRAMS = ("sfdisk", "gpgv", "flock", "sha256sum", "awk", "wget", "xz")
+
+
+@pytest.mark.parametrize(
+    ("programs", "missing"),
+    [
+        (("bin/stagewright-update", *(f"sbin/{name}" for name in PROGRAMS)), []),
+        (
+            ("bin/stagewright-update", "bin/sfdisk", *(f"sbin/{name}" for name in PROGRAMS[2:5])),
+            ["gpgv", "curl or wget", "xz"],
+        ),
+        (("lib/systemd/systemd", "lib/systemd/systemd-pull", "bin/gpg"), ["systemd-sysupdate", "systemd-bless-boot"]),
+        (
+            ("lib/systemd/systemd", "bin/stagewright-update", "lib/systemd/systemd-sysupdate", "bin/gpg"),
+            ["pull", "bless-boot"],
+        ),
+        (tuple(f"bin/{name}" for name in PROGRAMS[1:]), ["neither /usr/bin/stagewright-update nor", "sfdisk"]),
+    ],
+    ids=["complete", "own", "systemd", "both", "neither"],
+)
+def test_missing_programs_of_the_client_of_a_root_are_named(
+    tmp_path: Path, programs: Sequence[str], missing: Sequence[str]
+) -> None:
+    for name in programs:
+        path = tmp_path / "usr" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = list(missing_for_updates(SETTINGS, NAMED, roots.make_root(tmp_path)))
+    assert len(found) == len(missing), found
+    for one, name in zip(found, missing, strict=True):
+        assert name in one.message
+        assert one.hint.startswith("add ")
+
+
+@roots.as_root
+@roots.in_sandbox
+def test_a_root_without_systemd_gets_settings_keyring_and_services(tmp_path: Path) -> None:
+    levels = {f"etc/runlevels/{name}/.keep": "" for name in ("default", "sysinit")}
+    root = roots.make_root(tmp_path / "root", {"usr/bin/stagewright-update*": "", **levels})
+    key, folder = tmp_path / "fleet.asc", tmp_path / "updates"
+    shutil.copyfile(EXAMPLE / "fleet.asc", key)
+    folder.mkdir()
+    work: Any = SimpleNamespace(epoch=roots.EPOCH, files={"fleet.asc": key}, new_folder=lambda _: folder)
+    add_update_files(SETTINGS, "fleet", root, work)
+    etc = root.path / "etc"
+    settings = (etc / "stagewright-update/update.conf").read_text(encoding="utf-8").splitlines()
+    assert {"name = fleet", "url = https://example.org/fleet/", "deadline = 90", "automatic = yes"} <= set(settings)
+    assert (etc / "stagewright-update/keyring.gpg").read_bytes()[0] & 0x80
+    assert (etc / "runlevels/default/stagewright-update").readlink() == Path("/etc/init.d/stagewright-update")
+    assert (etc / "runlevels/sysinit/stagewright-update-watch").is_symlink()
+    assert not (root.path / "usr/lib/sysupdate.d").exists()

@@ -107,7 +107,7 @@ class OwnClient:
         return f"{self._command} update"
 
     def update_in_background(self) -> str:
-        """Begin an update in a session of its own."""
+        """Begin an update in another session."""
         return f"(setsid {self._command} update > {RUN}/log 2>&1 < /dev/null &)"
 
     def log(self) -> str:

@@ -62,7 +62,7 @@ watch_deadline() {
 		left=$((set_deadline - $(cut -d . -f 1 "$uptime_file")))
 		if [ "$left" -le 0 ]; then
 			warn "$entry is not marked as good after $set_deadline seconds: restarting"
-			# Nothing of the failed version may delay this: neither its services nor its file systems.
+			# At once: services and file systems of the failed version must not delay this.
 			"$(path_of reboot)" -f -n || "$(path_of reboot)" -f
 			return
 		fi

@@ -37,7 +37,7 @@ find_disk() {
 	fi
 	place=/
 	[ "$set_slot" = root ] || place=/usr
-	number=$(awk -v place="$place" '$5 == place { found = $3 } END { print found }' /proc/self/mountinfo)
+	number=$(awk -v place="$place" '$5 == place { found = $3 } END { print found }' "$mounts")
 	found=$(partitions_below "$(readlink -f "$sysfs/dev/block/$number")")
 	[ -n "$found" ] || fail NO_SLOT "$place is not on a partition of a disk" "updates need a disk with two slots"
 	for one in $found; do
@@ -46,7 +46,7 @@ find_disk() {
 		disk_name=${disk_name##*/}
 		kept="$kept$(cat "$folder/partition") "
 	done
-	disk=/dev/$disk_name
+	disk=$devices/$disk_name
 	read_table
 }
 
@@ -154,7 +154,7 @@ ensure_unused() {
 	node=$(node_of "$1")
 	holders=$(ls "$sysfs/class/block/$node/holders")
 	awk -v number="$(cat "$sysfs/class/block/$node/dev")" '$3 == number { found = 1 } END { exit !found }' \
-		/proc/self/mountinfo && holders="a mount $holders"
+		"$mounts" && holders="a mount $holders"
 	[ -z "$holders" ] || fail IN_USE "/dev/$node: is in use by $holders" "end this use, or restart the machine"
 }
 
@@ -164,7 +164,7 @@ name_part() { run sfdisk --no-reread --no-tell-kernel --part-uuid "$disk" "$1" "
 
 # write_part NUMBER START BYTES: write stdin to a partition, at most its size.
 write_part() {
-	if [ -n "$image" ]; then set -- "$image" "$2" "$3"; else set -- "/dev/$(node_of "$1")" 0 "$3"; fi
+	if [ -n "$image" ]; then set -- "$image" "$2" "$3"; else set -- "$devices/$(node_of "$1")" 0 "$3"; fi
 	dd of="$1" bs=1048576 iflag=fullblock,count_bytes count="$3" oflag=seek_bytes seek="$2" conv=notrunc,fsync
 }
 

@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# The EFI system partition and its boot entries. It is mounted where no other program sees it; mtools reads images.
+# The EFI system partition and its boot entries. It is mounted where no other program sees it. mtools
+# reads and writes those of images, and of systems without vfat.
 #
 # Names of entries: NAME_VERSION.efi, NAME_VERSION+LEFT.efi or NAME_VERSION+LEFT-DONE.efi (Boot Loader Specification).
 
@@ -9,17 +10,26 @@ open_esp() {
 	line=$(parts_of esp | sed -n 1p)
 	[ -n "$line" ] || fail NO_SLOT "$disk: no EFI system partition" "make the disk with a layout of two slots"
 	if [ -n "$image" ]; then
-		need_programs mcopy=mtools
-		export MTOOLS_SKIP_CHECK=1
-		esp_drive="$image@@$(echo "$line" | cut -d ' ' -f 2)"
+		esp_by_mtools "$image@@$(echo "$line" | cut -d ' ' -f 2)"
+		return
+	fi
+	device=$devices/$(node_of "${line%% *}")
+	for module in vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8; do modprobe "$module" 2> /dev/null || :; done
+	if ! grep -qw vfat /proc/filesystems; then
+		esp_by_mtools "$device"
 		return
 	fi
 	esp_drive=
 	esp=$work/esp
 	mkdir -p "$esp"
-	for module in vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8; do modprobe "$module" 2> /dev/null || :; done
-	run mount -t vfat -o umask=0077 "/dev/$(node_of "${line%% *}")" "$esp"
+	run mount -t vfat -o umask=0077 "$device" "$esp"
 	at_end umount "$esp"
+}
+
+esp_by_mtools() {
+	need_programs mcopy=mtools
+	export MTOOLS_SKIP_CHECK=1
+	esp_drive=$1
 }
 
 esp_list() {

@@ -181,6 +181,7 @@ def test_all_loaders_have_the_same_entries(loader: Loader) -> None:
         ({"modes": (BootMode.PERSISTENCE,)}, {"by": GENKERNEL}),
         ({"arguments": KernelArguments(keymap="uk")}, {"keymaps": False}),
         ({"memtest": True}, {}),
+        ({"arguments": KernelArguments(extra=["rd.emergency=reboot"])}, {"reboots": False}),
         ({}, {"compressions": ("gzip", "xz")}),
     ],
 )

@@ -79,6 +79,8 @@ def unsupported(
                 " systemd-vconsole-setup, which Debian does not have: there, omit systemd"
             )
             return "has an initramfs that cannot set a keymap", hint
+    if found := payload.without_reboot(arguments.extra):
+        return found
     if memtest and not payload.memtest:
         return "does not contain memtest86+", "set `memtest = true` in the payload"
     return None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class BootKernel:
     ``verifies`` is True if the initramfs can check a medium, ``keymaps`` if it can set a keyboard layout. ``network``
     are its modules for network boot. ``compressions`` are the compressions of squashfs that the kernel reads, None if
     its configuration is unknown. ``verity`` is True if the initramfs can open the image through dm-verity. ``dracut``
-    is the major version of the dracut that made it, 0 if it is unknown.
+    is the major version of the dracut that made it, 0 if it is unknown. ``reboots`` is True if the initramfs can reboot
+    the machine.
     """
 
     name: str
@@ -52,6 +53,7 @@ class BootKernel:
     compressions: tuple[str, ...] | None = None
     verity: bool = False
     dracut: int = 0
+    reboots: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,16 @@ class Payload:
     microcode: tuple[str, ...] = ()
     firmware: tuple[str, ...] = ()
     sha512: Mapping[str, str] = field(default_factory=dict)
+
+    def without_reboot(self, arguments: Sequence[str]) -> tuple[str, str] | None:
+        """Return why the payload does not support kernel arguments that reboot after a failure, and a hint.
+
+        dracut's action for failures runs reboot(8), and the machine stays where it is without this program.
+        """
+        if "rd.emergency=reboot" not in arguments or all(kernel.reboots for kernel in self.kernels):
+            return None
+        hint = "add systemd-sysv (Debian) or sys-apps/systemd with USE=sysv-utils to the root of the payload"
+        return "has an initramfs without the program reboot, which rd.emergency=reboot runs", hint
 
     @property
     def verity(self) -> bool:

@@ -39,7 +39,7 @@ from stagewright.media.disk.repart import RepartWriter, missing_for_repart, moun
 from stagewright.media.disk.setting_values import Verity
 from stagewright.media.efi import EfiArch
 from stagewright.media.loaders import BOOT_IMAGE, CORE_IMAGE, Loader
-from stagewright.media.payload import LOADERS
+from stagewright.media.payload import LOADERS, Payload
 from stagewright.media.settings import MenuSettings
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.portage.installed import packages_of
@@ -301,9 +301,15 @@ class DiskImage2(FileArtifactKind, MenuSettings, kind="diskimage-stage2"):
         makes = self.uki or self.loader is Loader.UKI
         return payload_keys(scope, self.boot) if makes else None
 
+    def _check_payload(self, folder: Path) -> None:
+        if unfit := Payload.read(folder).without_reboot(self.kernel_arguments.extra):
+            message, hint = unfit
+            raise StagewrightError(Reason.ENVIRONMENT_LACKS, f"the payload {self.boot!r} {message}", hint=hint)
+
     def build(self, work: Work[DiskContext]) -> Built:
         """Add kernel modules and fstab to the root, and write the image."""
         payload = work.artifact("boot")
+        self._check_payload(payload)
         root = work.mount("root")
         packages = packages_of(root.path, work.remembered("root"))
         if wrong := without_init(root.path, self.kernel_arguments.extra):

@@ -345,6 +345,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             compressions=features.compressions,
             verity=self.verity and contents is not None,
             dracut=contents.dracut if contents else 0,
+            reboots=contents is None or contents.has_program("reboot"),
         )
 
     def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work[PackageContext]) -> None:

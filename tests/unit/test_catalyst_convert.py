@@ -475,7 +475,7 @@ def test_plan_build_and_convert_commands(world: World, tmp_path: Path, capsys: p
     assert run([*store, "catalyst", "build", str(world.specs), *options]) == Exit.INVALID
     assert "stage1.spec:7:17" in capsys.readouterr().err
     assert run([*store, "catalyst", "plan", str(world.specs), *options]) == Exit.OK
-    assert "looked for" in capsys.readouterr().out
+    assert "write another path" in capsys.readouterr().out
     assert run([*store, "catalyst", "plan", str(world.specs), "--repo", "gentoo"]) == Exit.INVALID
     assert run([*store, "catalyst", "plan", str(world.specs), "--repo", "gentoo=/nowhere"]) == Exit.INVALID
     (tmp_path / "full").mkdir()

@@ -47,7 +47,7 @@ CASES: dict[str, tuple[str, str, int, str]] = {
         'users.larry.authorized_keys = ["keys/curly.pub"]',
         "'keys/curly.pub' does not exist",
         8,
-        "looked for",
+        "did you mean 'keys/larry.pub'?",
     ),
     "unknown key": ('users.larry.shel = "/bin/sh"', "users.larry.shel", 8, "did you mean 'shell'?"),
     "contradiction": (

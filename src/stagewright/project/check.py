@@ -17,7 +17,7 @@ from stagewright.graph.node import Yields, circles, cycle_error
 from stagewright.project.fields import UNKNOWN, ProjectFile, Ref, Section, marked, marked_values
 from stagewright.project.model import Entry, FileLocations, Project
 from stagewright.project.names import NAME, NAME_HINT
-from stagewright.project.source import KeyPath
+from stagewright.project.source import KeyPath, setting_name
 from stagewright.project.tables import Problems, Table
 from stagewright.project.wording import article
 from stagewright.untrusted import is_dir, is_file
@@ -230,19 +230,19 @@ def _check_references(
                 wanted, made = ("files, such as an image", "a root")
                 if mark.yields is Yields.LAYER:
                     wanted, made = ("a root", "files")
-                message = f"{'.'.join(map(str, path))}: must name a stage that makes {wanted} ({value!r} makes {made})"
+                message = f"{setting_name(path)}: must name a stage that makes {wanted} ({value!r} makes {made})"
                 hint = _of_yield(mark, entries)
                 problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place(path), hint=hint))
             continue
         known = [name for table in mark.tables for name in named[table] if f"{table}.{name}" != own]
         what = " or ".join(table[:-1] for table in mark.tables).replace("repo", "repository")
-        message, hint = f"{'.'.join(map(str, path))}: {what} {value!r} not found", nearest(value, known)
+        message, hint = f"{setting_name(path)}: {what} {value!r} not found", nearest(value, known)
         other = next((table for table in _TARGETS if value in named[table]), None)
         if other:
-            message = f"{'.'.join(map(str, path))}: must name {article(what)} ({value!r} is {article(other[:-1])})"
+            message = f"{setting_name(path)}: must name {article(what)} ({value!r} is {article(other[:-1])})"
             hint = f"name one of {', '.join(known)}" if 0 < len(known) <= _MOST_NAMES else f"name {article(what)}"
         if not known:
-            hint = f"add {article(what)}" if other else f"add [{mark.tables[0]}.{value}]"
+            hint = f"add {article(what)}, and name it here" if other else f"add [{mark.tables[0]}.{value}]"
         problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place(path), hint=hint))
     return found
 
@@ -254,15 +254,24 @@ def check_paths(paths: Marked, files: FileLocations, place: Callable[[KeyPath], 
         if Path(value).is_absolute() or ".." in Path(value).parts:
             problem, hint = "is outside of the project", "copy or link it into the project"
         elif not os.path.exists(target):  # noqa: PTH110  pathlib raises for names that are too long
-            problem, hint = "does not exist", f"looked for {target}"
+            problem, hint = "does not exist", _near_file(value, target)
         elif mark.folder is True and not is_dir(target):
             problem, hint = "is not a folder", "name the folder of the files"
         elif mark.folder is False and not is_file(target):
             problem, hint = "is not a file", "name one file"
         else:
             continue
-        message = f"{'.'.join(map(str, path))}: {value!r} {problem}"
+        message = f"{setting_name(path)}: {value!r} {problem}"
         problems.append(StagewrightError(Reason.MISSING_FILE, message, place=place(path), hint=hint))
+
+
+def _near_file(value: str, target: Path) -> str:
+    """Return the hint for a file that does not exist: the file of its folder with the most similar name."""
+    there: list[str] = []
+    with contextlib.suppress(OSError):  # a folder that is missing, or that this user cannot read
+        there = [str(Path(value).parent / found.name) for found in target.parent.iterdir()]
+    hint = nearest(value, there)
+    return hint if hint.startswith("did you mean") else f"make {target}, or write another path"
 
 
 def _check_cycles(edges: Mapping[str, set[str]], named: Named, problems: Problems) -> None:

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 KeyPath = tuple[str | int, ...]
 """Path of keys and list numbers to a value: ``("stages", "base", "packages", 0)``."""
 
+
+def setting_name(path: KeyPath) -> str:
+    """Return the name of a setting for messages. An item has the name of its list: the place says which item it is."""
+    steps = path[:-1] if len(path) > 1 and isinstance(path[-1], int) else path
+    return ".".join(map(str, steps))
+
+
 _LARGEST = 32 << 20  # size of a file in bytes
 _DEEPEST = 50
 _DEEP = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST}}}""")

@@ -20,7 +20,7 @@ from stagewright.project import toml
 from stagewright.project.describe import docstrings
 from stagewright.project.fields import UNKNOWN, Ref, Section, section_of, text_lists
 from stagewright.project.other_words import OfKind, hint_for_key
-from stagewright.project.source import KeyPath
+from stagewright.project.source import KeyPath, setting_name
 from stagewright.project.tables import Problems, Table
 from stagewright.project.wording import article, expected_type, other_error, wrong_type
 
@@ -169,10 +169,6 @@ def _path(loc: Iterable[str | int], kind: str, data: Any) -> KeyPath:
     return tuple(path)
 
 
-def _name(path: KeyPath) -> str:
-    return ".".join(str(step) for step in path)
-
-
 def _wrong_type(model: type[Section], table: Table, path: KeyPath, details: list[_Detail]) -> _Found:
     expected = [detail.expected for detail in details]
     section = _section(model, path)
@@ -186,9 +182,9 @@ def _wrong_type(model: type[Section], table: Table, path: KeyPath, details: list
         and all(isinstance(n, str) for n in names)
     ):
         hint = f"write {path[-1]} = {{ {', '.join(f'{toml.key(name)} = {{}}' for name in names)} }}"
-        message, _ = wrong_type(_name(path), value, expected)
+        message, _ = wrong_type(setting_name(path), value, expected)
     else:
-        message, hint = wrong_type(_name(path), value, expected, keys)
+        message, hint = wrong_type(setting_name(path), value, expected, keys)
     return _Found(path, StagewrightError(Reason.INVALID_VALUE, message, place=table.place(path), hint=hint))
 
 
@@ -199,7 +195,7 @@ def _found(
     detail: _Detail,
     of_kind: OfKind | None,
 ) -> _Found:
-    path, name = detail.path, _name(detail.path)
+    path, name = detail.path, setting_name(detail.path)
     if detail.kind == "extra_forbidden":
         section = _section(model, path[:-1]) or model
         hint = hint_for_key(str(path[-1]), _keys(section), of_kind if len(path) == 1 else None)

@@ -40,7 +40,7 @@ from stagewright.project.binhost import Binhost
 from stagewright.project.fields import Atom, ByValue, FromRepos, RootRef, marked, package_of
 from stagewright.project.lock import Pin
 from stagewright.project.model import Project
-from stagewright.project.source import KeyPath
+from stagewright.project.source import KeyPath, setting_name
 from stagewright.root import files
 from stagewright.root.host_facts import DRACUT_CONF, DRACUT_PLACE
 from stagewright.root.lent import LentFolder
@@ -140,7 +140,7 @@ class PackageStage(PortageSettings, Stage):
         if self.uses_portage:
             check = self.atom_check(project)
             for path, _, atom in marked(self, FromRepos):
-                yield from ((path, error) for error in check.problems(atom, ".".join(map(str, path))))
+                yield from ((path, error) for error in check.problems(atom, setting_name(path)))
 
     def named_packages(self, project: Project) -> Iterator[str]:
         """Yield the atoms of this stage and of its sets. Sets that only Portage knows are left out, except @system."""

@@ -23,7 +23,7 @@ from stagewright.kinds.common.work import Work
 from stagewright.media.disk.formats import Format
 from stagewright.project.fields import ByValue, FilesRef
 from stagewright.project.model import Project
-from stagewright.project.source import KeyPath
+from stagewright.project.source import KeyPath, setting_name
 from stagewright.testing.perform import Hold
 from stagewright.testing.results import Report
 from stagewright.testing.script import BootScript
@@ -91,13 +91,13 @@ def misattached(
     made = getattr(entry.model, "format", None) if entry else None
     if not isinstance(made, Format):  # only the kinds of disk images have it; their code is not part of this one
         return
-    name = ".".join(map(str, path))
+    name = setting_name(path)
     if attach is Attach.CD:
         message = f"{name}: {image!r} makes a disk image, which no machine starts as a CD"
         yield path, StagewrightError(Reason.INVALID_VALUE, message, hint=f"remove {path[-1]}: disk images are disks")
     if made not in _STARTED:
         what = (*path[:-1], "boots")
-        message = f"{'.'.join(map(str, what))}: tests start no image of the format {made} ({image!r})"
+        message = f"{setting_name(what)}: tests start no image of the format {made} ({image!r})"
         hint = f"test an image of the same root with format = {' or '.join(_STARTED)}"
         yield what, StagewrightError(Reason.INVALID_VALUE, message, hint=hint)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import pty
+import re
 import select
 import shlex
 import shutil
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fcntl import ioctl
 from functools import partial
@@ -86,10 +87,18 @@ class Terminal:
         self._keep(PAUSE)
 
     def _keep(self, seconds: float) -> None:
-        """Keep what is shown now for a time, if it differs from what was shown before."""
-        if not self.screens or self.screens[-1].lines != self.lines():
+        """Keep what is shown now for a time, if it differs from what was shown before in more than numbers."""
+        shown = _words(self.lines())
+        if not self.screens or _words(self.screens[-1].lines) != shown:
             self.screens.append(Screen(self._clock, self.lines()))
-        self._clock += seconds
+            self._clock += seconds
+        elif self.screens[-1].lines != self.lines():
+            self.screens[-1] = Screen(self.screens[-1].seconds, self.lines())
+
+
+def _words(lines: Sequence[Line]) -> list[str]:
+    """Return the texts of lines, without what runs all the time: times, sizes and the spinner."""
+    return [re.sub(r"<[^>]*>|[\d.:\u2800-\u28ff]+|[sm]\b", "", line) for line in lines]
 
 
 def _output(command: str, place: Place, rows: int) -> Iterator[bytes]:
@@ -133,7 +142,7 @@ def _recording(place: Place) -> None:
     terminal = Terminal(place)
     for command in ("stagewright init debian my-live", "cd my-live", "stagewright check", "stagewright build"):
         terminal.run(command)
-    title = "a new project, built and booted (pauses are shortened)"
+    title = "a new project, built and booted (pauses are shortened; on a busy computer)"
     text = recording(terminal.screens, COLUMNS, ROWS, title)
     (IMAGES / "recording.svg").write_text(text, encoding="utf-8")
 

@@ -77,7 +77,12 @@ def mermaid(graph: Graph, notes: Mapping[str, str]) -> str:
 
 def dot(graph: Graph, notes: Mapping[str, str]) -> str:
     """Return a directed graph in the language of Graphviz."""
-    text = ["digraph stagewright {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
+    text = [
+        "digraph stagewright {",
+        "  rankdir=LR;",
+        '  node [fontname="sans-serif"];',
+        '  edge [fontname="sans-serif"];',
+    ]
     for node_id in graph.order():
         node = graph.nodes[node_id]
         shape = "note" if node.yields is Yields.ARTIFACT else "box"
